@@ -1,0 +1,363 @@
+"""What the engine asks of a store: the journal that owners write, and what others read.
+
+Two adapters exist from the start (memory and SQLite) and one suite holds both to these words;
+PostgreSQL is meant to be the third. Every method is durable when it returns, unless it says
+otherwise. A store never interprets a body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from holdfast.actors.definition import Claim, ViewRow
+from holdfast.kernel.ids import Address, EventId
+
+EventOutcome = Literal["applied", "ignored", "refused", "quarantined", "dropped"]
+Source = Literal["api", "cli", "effect", "probe", "letter", "contact", "intent", "engine"]
+EffectStatus = Literal["waiting", "done", "superseded", "expired", "unwanted"]
+
+
+class Arrival(Struct, frozen=True, gc=False, kw_only=True):
+    """An event that asks to be taken: `dedupe` is unique per actor and makes it idempotent."""
+
+    body: bytes
+    dedupe: str
+    version: int
+    source: Source
+    cause: str = ""
+    by: str = ""
+
+
+class Accepted(NamedTuple):
+    """An arrival that is durable; `fresh` is false when its dedupe key was there before."""
+
+    id: EventId
+    fresh: bool
+
+
+class Pending(Struct, frozen=True, gc=False, kw_only=True):
+    """An accepted event that no tick has taken yet, in the order of its arrival."""
+
+    id: EventId
+    body: bytes
+    version: int
+    source: Source
+    accepted_ms: int
+    cause: str = ""
+    by: str = ""
+
+
+class Stamp(Struct, frozen=True, gc=False, kw_only=True):
+    """What a tick made of an event. `code` and `message` tell why it was not applied."""
+
+    id: EventId
+    seq: int
+    tick: int
+    at_ms: int
+    outcome: EventOutcome
+    code: str = ""
+    message: str = ""
+
+
+class Logged(Struct, frozen=True, gc=False, kw_only=True):
+    """An event of the log: a pending one with its stamp, or an intent of the tick itself."""
+
+    id: EventId
+    seq: int
+    tick: int
+    at_ms: int
+    outcome: EventOutcome
+    body: bytes
+    version: int
+    source: Source
+    cause: str = ""
+    by: str = ""
+    code: str = ""
+    message: str = ""
+    accepted_ms: int = 0
+
+
+class EffectRow(Struct, frozen=True, gc=False, kw_only=True):
+    """An effect in its lane; `ordinal` orders the lane; `cause` is the event of its intent."""
+
+    id: str
+    actor: Address
+    lane: str
+    ordinal: int
+    provider: str
+    body: bytes
+    epoch: int
+    valid_until_ms: int
+    created_ms: int
+    cause: str = ""
+    supersedes: bool = False
+    status: EffectStatus = "waiting"
+    attempts: int = 0
+
+
+class LetterRow(Struct, frozen=True, gc=False, kw_only=True):
+    """A letter on its way: becomes a pending event of the receiver within the same commit."""
+
+    to: Address
+    body: bytes
+    dedupe: str
+    version: int
+    hops: int = 0
+
+
+class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
+    """A standing probe; `answer` is the digest of the last answer that made an event."""
+
+    actor: Address
+    key: str
+    provider: str
+    body: bytes
+    period_ms: int
+    epoch: int
+    answer: str = ""
+
+
+class Commit(Struct, frozen=True, kw_only=True):
+    """Everything one tick leaves behind, written in one transaction or not at all.
+
+    It is refused unless the actor's last `seq` is `expected_seq` and the lease is `lease_epoch`.
+    `alarm_ms` is the new deadline, or None for none; it is written only with `alarm_changed`.
+    `state` is None where the actor is too large to be written each time and no snapshot is due.
+    """
+
+    actor: Address
+    account: str
+    expected_seq: int
+    lease_epoch: int
+    number: int
+    now_ms: int
+    stamps: tuple[Stamp, ...] = ()
+    intents: tuple[Logged, ...] = ()
+    effects: tuple[EffectRow, ...] = ()
+    letters: tuple[LetterRow, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    releases: tuple[Claim, ...] = ()
+    probes: tuple[ProbeRow, ...] = ()
+    unprobes: tuple[str, ...] = ()
+    views: tuple[ViewRow, ...] = ()
+    alarm_ms: int | None = None
+    alarm_changed: bool = False
+    state: bytes | None = None
+    state_version: int = 0
+    digest: str = ""
+    record: bytes | None = None
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """An actor as the store knows it: the newest state at or before, and the log since."""
+
+    state: bytes | None
+    state_version: int
+    state_seq: int
+    state_tick: int
+    seq: int
+    number: int
+    digest: str
+    alarm_ms: int | None
+    since: tuple[Logged, ...] = ()
+    state_digest: str = ""
+
+
+class Alarm(NamedTuple):
+    """When an actor wants to be ticked."""
+
+    actor: Address
+    at_ms: int
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """An event followed from its arrival to what came of it."""
+
+    event: Logged | Pending
+    actor: Address
+    account: str
+    effects: tuple[EffectRow, ...] = ()
+    outcomes: tuple[Logged, ...] = ()
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What became of an event that somebody asked for.
+
+    `stamp` is None when no tick took it in time: the call is then answered with 202 and the
+    address of its operation. `fresh` is false when the dedupe key had been used before.
+    """
+
+    event: EventId
+    fresh: bool
+    stamp: Stamp | None
+
+
+class Mailboxes(Protocol):
+    """How handlers, dispatch and other rooms reach actors."""
+
+    async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
+        """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.
+
+        Raise MailboxFullError when too many events wait for the actor already.
+        """
+        ...
+
+    async def tell(self, arrivals: Sequence[tuple[Address, Arrival]]) -> list[Accepted]:
+        """Accept events and wake their owners; return when they are durable."""
+        ...
+
+
+class MailboxFullError(Exception):
+    """Too many events wait for this actor; try again when some were taken."""
+
+
+class StaleError(Exception):
+    """The commit's basis is not the store's: somebody else wrote, or the lease is lost."""
+
+
+class ClaimTakenError(Exception):
+    """Another actor holds a claim of the commit; nothing was written."""
+
+    def __init__(self, claim: Claim, holder: Address) -> None:
+        """Name the claim and who holds it."""
+        super().__init__(f"{claim.scope} {claim.key!r} is held by {holder}")
+        self.claim = claim
+        self.holder = holder
+
+
+class Journal(Protocol):
+    """The durable half of the engine. One process writes; many actors' writes share a commit."""
+
+    async def accept(self, arrivals: Sequence[tuple[Address, Arrival]]) -> list[Accepted]:
+        """Insert events without taking any actor's lock; a repeated dedupe key returns the first.
+
+        An event's id is `derive(address, dedupe)`.
+        """
+        ...
+
+    async def pending(self, actor: Address, limit: int) -> list[Pending]:
+        """Return the actor's oldest events that no tick has taken."""
+        ...
+
+    async def load(self, actor: Address) -> Loaded | None:
+        """Return what is known of an actor, or None when nothing is."""
+        ...
+
+    async def commit(self, commit: Commit) -> None:
+        """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
+        ...
+
+    async def lease(self, holder: str) -> int:
+        """Take the lease of everything and return its epoch, greater than any before."""
+        ...
+
+    async def waiting_actors(self, limit: int) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first."""
+        ...
+
+    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first."""
+        ...
+
+    async def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
+        """Return effects that are not finished, in the order of their lanes, paged by id."""
+        ...
+
+    async def finish_effect(
+        self, effect_id: str, status: EffectStatus, arrival: tuple[Address, Arrival] | None
+    ) -> Accepted | None:
+        """Mark an effect finished and accept its outcome, in one transaction; idempotent."""
+        ...
+
+    async def probes(self, limit: int, after: tuple[str, str] = ("", "")) -> list[ProbeRow]:
+        """Return the standing probes, paged by (address, key)."""
+        ...
+
+    async def answer_probe(
+        self, actor: Address, key: str, answer: str, arrival: Arrival
+    ) -> Accepted | None:
+        """Remember a probe's new answer and accept its event; None when the probe is gone."""
+        ...
+
+    async def keep_policy(self, policy_hash: str, body: bytes) -> None:
+        """Keep a policy's contents under its hash, for replays."""
+        ...
+
+    async def stamp(self, event: EventId) -> Stamp | None:
+        """Return what became of an event, or None while no tick has taken it."""
+        ...
+
+    async def drop_quarantined(self, event: EventId, by: str) -> bool:
+        """Mark a quarantined event dropped; return whether it was quarantined."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was promised and release the files."""
+        ...
+
+
+class Reader(Protocol):
+    """What pages, rehearsals and the command line read; it never writes and never blocks a tick.
+
+    Methods are synchronous and quick; what may take longer than 5 ms runs in another thread or
+    process, over its own read-only connection.
+    """
+
+    def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+        """Return a row's body, its account and the seq that it shows."""
+        ...
+
+    def views(
+        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, bytes, int]]:
+        """Return (key, body, seq) rows of an account, or of all, paged by key."""
+        ...
+
+    def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+        """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        ...
+
+    def pending(self, actor: Address, limit: int) -> list[Pending]:
+        """Return the actor's oldest events that no tick has taken."""
+        ...
+
+    def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
+        """Return stamped events with a greater seq, in order."""
+        ...
+
+    def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
+        """Return the newest stamped events below `before` (0 for the end), newest first."""
+        ...
+
+    def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
+        """Return tick records with a greater number, in order."""
+        ...
+
+    def policy(self, policy_hash: str) -> bytes | None:
+        """Return a policy's contents."""
+        ...
+
+    def quarantined(self, *, account: str | None, limit: int = 100) -> list[tuple[Address, Logged]]:
+        """Return quarantined events, newest first."""
+        ...
+
+    def operation(self, event: EventId) -> Operation | None:
+        """Follow an event from its arrival to the outcomes of its effects."""
+        ...
+
+    def operations(
+        self, *, account: str | None, actor: Address | None = None, limit: int = 100
+    ) -> list[Operation]:
+        """Return the newest operations that people or programs asked for."""
+        ...
+
+    def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
+        """Return an actor's newest effects."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...

@@ -1,0 +1,445 @@
+"""The tick: the one pure function by which anything changes.
+
+    apply      each pending event: applied, ignored or refused; one that raises is quarantined
+               and named, the rest go on
+    reconcile  the rules read the new state and make a plan
+    act        each action of the plan: look whether what it expects is still so, fold its
+               intents at once, collect its effects; a failed expectation is a conflict
+    check      numbered invariants over what was touched
+
+The live loop, the dry run, the replay and the simulator all call this function; the live loop
+alone commits what it returns. It touches no clock, no chance and no world, and it raises only
+when it meets an event that is newer than the code: that must stop the actor, never be skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.actors.definition import (
+    Action,
+    Applied,
+    At,
+    Claim,
+    Definition,
+    EffectCall,
+    Ignored,
+    Letter,
+    Plan,
+    Probe,
+    Refused,
+    ViewRow,
+    Work,
+)
+from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
+from holdfast.actors.ports import EventOutcome, Pending, Stamp
+from holdfast.actors.record import Decision, Input, Note, Withheld
+from holdfast.kernel.ids import Address, EventId, derive
+
+S = TypeVar("S")
+E = TypeVar("E")
+A = TypeVar("A", bound=Action)
+P = TypeVar("P")
+
+DIGEST_BITS: Final = 128
+DIGEST_MODULUS: Final = 1 << DIGEST_BITS
+
+Reasons = frozenset[tuple[str, str, str]]
+
+
+class NewerEventError(Exception):
+    """An event was written by a newer version of the code; this one must not touch the actor."""
+
+
+class Folded(Struct, Generic[S], frozen=True):
+    """A state with its place in the log: what a tick starts from and what it ends in.
+
+    `seq` is that of the last stamped event and `number` that of the last tick; `digest` is the
+    sum modulo 2^128 of one hash per entity. `alarm_ms` is the deadline that the store holds.
+    `reasons` are the suppressions of the last tick, so that a record names only what changed.
+    """
+
+    address: Address
+    state: S
+    seq: int = 0
+    number: int = 0
+    digest: int = 0
+    alarm_ms: int | None = None
+    reasons: Reasons = frozenset()
+
+
+class Intent(Struct, frozen=True):
+    """An event that the tick itself makes, before the effect that it announces."""
+
+    id: EventId
+    seq: int
+    body: bytes
+    cause: str
+
+
+class Call(Struct, frozen=True):
+    """An effect with the id that its intents, its lane and its outcome know it by."""
+
+    id: str
+    ordinal: int
+    call: EffectCall
+    body: bytes
+    cause: str
+    supersedes: bool
+
+
+class Tick(Struct, Generic[S], frozen=True):
+    """What a tick comes to. Nothing of it has happened until it is committed."""
+
+    before: Folded[S]
+    after: Folded[S]
+    now_ms: int
+    stamps: tuple[Stamp, ...]
+    inputs: tuple[Input, ...]
+    decisions: tuple[Decision, ...]
+    withheld: tuple[Withheld, ...]
+    changed_reasons: tuple[tuple[str, str, str], ...]
+    notes: tuple[Note, ...]
+    intents: tuple[Intent, ...]
+    calls: tuple[Call, ...]
+    letters: tuple[Letter, ...]
+    claims: tuple[Claim, ...]
+    releases: tuple[Claim, ...]
+    probes: tuple[Probe, ...]
+    unprobes: tuple[str, ...]
+    views: tuple[ViewRow, ...]
+    touched: tuple[str, ...]
+    deadline_ms: int | None
+
+    @property
+    def silent(self) -> bool:
+        """Return whether there is nothing to write: no event, no action, the same deadline."""
+        return not (self.stamps or self.decisions) and self.deadline_ms == self.before.alarm_ms
+
+
+def entity_hash(key: str, body: bytes | None) -> int:
+    """Return an entity's share of the digest; an absent entity counts 0."""
+    if body is None:
+        return 0
+    digest = hashlib.blake2b(body, digest_size=DIGEST_BITS // 8, key=key.encode()[:64]).digest()
+    return int.from_bytes(digest, "big")
+
+
+def full_digest(definition: Definition[S, Any, Any, Any], state: S) -> int:
+    """Return the digest of a state computed from nothing, to compare the kept one with."""
+    total = sum(
+        entity_hash(key, definition.entity(state, key)) for key in definition.entities(state)
+    )
+    return total % DIGEST_MODULUS
+
+
+def begin(definition: Definition[S, Any, Any, Any], where: Address) -> Folded[S]:
+    """Return the basis of an actor of which nothing is known yet."""
+    state = definition.empty(where.id)
+    return Folded(address=where, state=state, digest=full_digest(definition, state))
+
+
+def fold(
+    definition: Definition[S, E, Any, Any], state: S, event: E, at: At
+) -> tuple[S, EventOutcome, str, str, tuple[str, ...]]:
+    """Apply one decoded event; return the state, the outcome with its reason, and what it touched.
+
+    An event that raises leaves the state as it was and is quarantined under its exception's name.
+    """
+    try:
+        verdict = definition.apply(state, event, at)
+    except Exception as error:  # noqa: BLE001  one bad event must not stop the others; it is named
+        return state, "quarantined", type(error).__name__, str(error)[:REASON_CHARS_MAX], ()
+    match verdict:
+        case Applied(state=new, touched=touched):
+            return new, "applied", "", "", touched
+        case Ignored(reason=reason):
+            return state, "ignored", "", reason, ()
+        case Refused(code=code, message=message):
+            return state, "refused", code, message, ()
+
+
+class _Draft(Generic[S, E, A, P]):
+    """The tick while it is being made: the only thing in the engine that changes in place."""
+
+    def __init__(
+        self, definition: Definition[S, E, A, P], policy: P, before: Folded[S], at: tuple[int, int]
+    ) -> None:
+        self.definition = definition
+        self.policy = policy
+        self.before = before
+        self.state = before.state
+        self.seq = before.seq
+        self.now_ms, self.number = at
+        self.touched: dict[str, None] = {}
+        self.stamps: list[Stamp] = []
+        self.inputs: list[Input] = []
+        self.decisions: list[Decision] = []
+        self.notes: list[Note] = []
+        self.intents: list[Intent] = []
+        self.calls: list[Call] = []
+        self.letters: list[Letter] = []
+        self.cause = ""
+
+    def fault(self, where: str, error: Exception) -> None:
+        """Note that the rules themselves raised: the actor goes on, and people hear of it."""
+        text = f"{where}: {type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+        self.notes.append(Note(0, "", text))
+
+    def take(self, row: Pending) -> None:
+        """Fold one pending event and stamp it."""
+        if row.version > self.definition.version:
+            message = (
+                f"{self.before.address}: event {row.id} is of version {row.version}, this code"
+                f" knows {self.definition.version}; update this plane"
+            )
+            raise NewerEventError(message)
+        self.seq += 1
+        at = At(self.now_ms, self.number, row.id)
+        touched: tuple[str, ...] = ()
+        try:
+            event = self.definition.decode_event(row.body, row.version)
+        except (msgspec.MsgspecError, ValueError) as error:
+            outcome: EventOutcome = "quarantined"
+            code, message = type(error).__name__, str(error)[:REASON_CHARS_MAX]
+        else:
+            self.state, outcome, code, message, touched = fold(
+                self.definition, self.state, event, at
+            )
+        if outcome == "applied":
+            self.cause = row.id
+        self.touched.update(dict.fromkeys(touched))
+        self.inputs.append(Input(row.id, outcome, code, message))
+        self.stamps.append(
+            Stamp(
+                id=row.id,
+                seq=self.seq,
+                tick=self.number,
+                at_ms=self.now_ms,
+                outcome=outcome,
+                code=code,
+                message=message,
+            )
+        )
+
+    def plan(self) -> Plan[A]:
+        """Ask the rules; a rule that raises costs this plan, not the actor."""
+        try:
+            return self.definition.reconcile(self.state, self.policy, self.now_ms, self.number)
+        except Exception as error:  # noqa: BLE001  kept as a note, and tried again by the alarm
+            self.fault("reconcile", error)
+            return Plan()
+
+    def carry_out(self, action: A, index: int) -> None:
+        """Check one action against the state as it now is, and fold what it comes to."""
+        found: Any = None
+        try:
+            found = self.definition.found(self.state, action)
+            if found != action.expect:
+                self.decide(action, "conflict", msgspec.to_builtins(found))
+                return
+            event_id = EventId(derive(str(self.before.address), self.number, "action", index))
+            at = At(self.now_ms, self.number, event_id)
+            work = self.definition.act(self.state, action, self.policy, at)
+            intents, state, touched = self.fold_intents(work, index)
+        except Exception as error:  # noqa: BLE001  named in the record; the others go on
+            self.fault(f"act {action.rule}", error)
+            self.decide(action, "fault", f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
+            return
+        self.state = state
+        self.touched.update(dict.fromkeys(touched))
+        self.seq += len(intents)
+        self.intents += intents
+        cause = intents[0].id if intents else self.cause
+        calls = [self.call(effect, index, cause) for effect in work.effects]
+        self.calls += calls
+        self.letters += work.letters
+        self.decide(action, "done", None, tuple(call.id for call in calls))
+
+    def fold_intents(self, work: Work, index: int) -> tuple[list[Intent], S, list[str]]:
+        """Fold an action's intents onto the state; raise when one does not apply."""
+        state, touched, intents = self.state, list[str](), list[Intent]()
+        for event in work.intents:
+            ordinal = len(intents)
+            event_id = EventId(derive(str(self.before.address), self.number, index, ordinal))
+            at = At(self.now_ms, self.number, event_id)
+            verdict = self.definition.apply(state, event, at)
+            if not isinstance(verdict, Applied):
+                message = f"intent {type(event).__name__} was not applied: {verdict}"
+                raise TypeError(message)
+            state = verdict.state
+            touched += verdict.touched
+            body = self.definition.encode_event(event)
+            intents.append(Intent(event_id, self.seq + ordinal + 1, body, self.cause))
+        return intents, state, touched
+
+    def call(self, effect: Any, index: int, cause: str) -> Call:
+        """Name one effect."""
+        ordinal = len(self.calls)
+        effect_id = derive(str(self.before.address), self.number, "effect", index, ordinal)
+        call = EffectCall(
+            id=effect_id,
+            actor=self.before.address,
+            lane=effect.lane,
+            provider=effect.provider,
+            body=effect.body,
+            epoch=effect.epoch,
+            valid_until_ms=effect.valid_until_ms,
+            key=effect_id,
+        )
+        body = self.definition.encode_effect(effect.body)
+        return Call(effect_id, ordinal, call, body, cause, effect.supersedes)
+
+    def decide(self, action: A, result: Any, found: Any, effects: tuple[str, ...] = ()) -> None:
+        """Write one action into the record."""
+        self.decisions.append(
+            Decision(
+                rule=action.rule,
+                reason=action.reason,
+                name=type(action).__name__,
+                entity=action.entity,
+                args=msgspec.to_builtins(action),
+                result=result,
+                found=found,
+                effects=effects,
+            )
+        )
+
+    def check(self) -> None:
+        """Run the invariants over what was touched."""
+        for key in self.touched:
+            for invariant in self.definition.invariants:
+                try:
+                    wrong = invariant.check(self.state, key)
+                except Exception as error:  # noqa: BLE001  a broken check is itself a note
+                    self.fault(f"invariant {invariant.number}", error)
+                    continue
+                if wrong is not None:
+                    self.notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
+
+    def digest(self) -> int:
+        """Return the digest after the tick, from the kept one and what was touched."""
+        total = self.before.digest
+        for key in self.touched:
+            total += entity_hash(key, self.definition.entity(self.state, key))
+            total -= entity_hash(key, self.definition.entity(self.before.state, key))
+        return total % DIGEST_MODULUS
+
+    def deadline(self) -> int | None:
+        """Return when to tick again without any event; what exists must have an answer."""
+        try:
+            deadline = self.definition.deadline(self.state, self.policy, self.now_ms)
+        except Exception as error:  # noqa: BLE001  kept as a note, and tried again by the alarm
+            self.fault("deadline", error)
+            return self.now_ms + FAULT_RETRY_MS
+        if any(note.number == 0 for note in self.notes):
+            retry = self.now_ms + FAULT_RETRY_MS
+            return retry if deadline is None else min(deadline, retry)
+        if deadline is None and self.definition.exists(self.state) and not self.standing(self.state):
+            self.notes.append(Note(0, "", "it exists but has neither a deadline nor a probe"))
+            return self.now_ms + FAULT_RETRY_MS
+        return deadline
+
+    def standing(self, state: S) -> tuple[Probe, ...]:
+        """Return the probes that a state wants."""
+        return self.definition.probes(state, self.policy)
+
+    def views(self) -> tuple[ViewRow, ...]:
+        """Return the rows to show; a view that raises is noted and shows what it did."""
+        if not self.touched:
+            return ()
+        before = self.before.state if self.before.seq else None
+        try:
+            return tuple(self.definition.views(before, self.state, tuple(self.touched)))
+        except Exception as error:  # noqa: BLE001  a page that is stale beats an actor that stops
+            self.fault("views", error)
+            return ()
+
+
+def _reasons(plan: Plan[Any]) -> tuple[tuple[Withheld, ...], Reasons]:
+    """Return what was suppressed as counts, and as the set to compare with the last tick's."""
+    counts: dict[tuple[str, str], int] = {}
+    for item in plan.suppressed:
+        counts[item.rule, item.because] = counts.get((item.rule, item.because), 0) + 1
+    withheld = tuple(Withheld(rule, why, n) for (rule, why), n in sorted(counts.items()))
+    return withheld, frozenset((s.rule, s.because, s.entity) for s in plan.suppressed)
+
+
+def tick(
+    definition: Definition[S, E, A, P],
+    policy: P,
+    before: Folded[S],
+    pending: Sequence[Pending],
+    now_ms: int,
+    number: int,
+) -> Tick[S]:
+    """Return what becomes of an actor when it takes `pending` at `now_ms` in its tick `number`.
+
+    Raise NewerEventError when an event was written by newer code; nothing else is raised.
+    """
+    draft = _Draft(definition, policy, before, (now_ms, number))
+    for row in pending:
+        draft.take(row)
+    plan = draft.plan()
+    for index, action in enumerate(plan.actions[:TICK_ACTIONS_MAX]):
+        draft.carry_out(action, index)
+    draft.check()
+    deadline_ms = draft.deadline()
+    if len(plan.actions) > TICK_ACTIONS_MAX:
+        deadline_ms = now_ms
+    views = draft.views()
+    withheld, reasons = _reasons(plan)
+    changes = _standing_changes(draft)
+    after = Folded(
+        address=before.address,
+        state=draft.state,
+        seq=draft.seq,
+        number=number,
+        digest=draft.digest(),
+        alarm_ms=deadline_ms,
+        reasons=reasons if reasons != before.reasons else before.reasons,
+    )
+    return Tick(
+        before=before,
+        after=after,
+        now_ms=now_ms,
+        stamps=tuple(draft.stamps),
+        inputs=tuple(draft.inputs),
+        decisions=tuple(draft.decisions),
+        withheld=withheld,
+        changed_reasons=tuple(sorted(reasons - before.reasons)),
+        notes=tuple(draft.notes),
+        intents=tuple(draft.intents),
+        calls=tuple(draft.calls),
+        letters=tuple(draft.letters),
+        claims=changes[0],
+        releases=changes[1],
+        probes=changes[2],
+        unprobes=changes[3],
+        views=views,
+        touched=tuple(draft.touched),
+        deadline_ms=deadline_ms,
+    )
+
+
+def _standing_changes(
+    draft: _Draft[Any, Any, Any, Any],
+) -> tuple[tuple[Claim, ...], tuple[Claim, ...], tuple[Probe, ...], tuple[str, ...]]:
+    """Return what the new state claims and probes that the old one did not, and the reverse."""
+    if not draft.touched:
+        return (), (), (), ()
+    old, new = draft.before.state, draft.state
+    held, wanted = draft.definition.claims(old), draft.definition.claims(new)
+    asked = {probe.key: probe for probe in draft.standing(old)}
+    asking = {probe.key: probe for probe in draft.standing(new)}
+    return (
+        tuple(sorted(wanted - held)),
+        tuple(sorted(held - wanted)),
+        tuple(probe for key, probe in asking.items() if asked.get(key) != probe),
+        tuple(sorted(asked.keys() - asking.keys())),
+    )

@@ -1,0 +1,73 @@
+"""The clock as a port: what may ask for the time takes one of these.
+
+Times are whole milliseconds since the epoch everywhere in Holdfast, because whole numbers are the
+same on every machine and in every replay. Durations are measured on the steady clock, which no
+administrator and no leap second moves.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60 * SECOND_MS
+HOUR_MS: Final = 60 * MINUTE_MS
+DAY_MS: Final = 24 * HOUR_MS
+
+
+class Clock(Protocol):
+    """What tells the time: `now_ms` for facts, `steady_ms` for durations."""
+
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since the epoch; it may step either way."""
+        ...
+
+    def steady_ms(self) -> float:
+        """Return milliseconds since an unnamed start; it never goes back."""
+        ...
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    __slots__ = ()
+
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def steady_ms(self) -> float:
+        """Return milliseconds of the monotonic clock."""
+        return time.monotonic_ns() / 1_000_000
+
+
+class ManualClock:
+    """A clock that a test or the simulator moves by hand."""
+
+    __slots__ = ("_now_ms", "_steady_ms")
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        """Start at `now_ms`, milliseconds since the epoch."""
+        self._now_ms = now_ms
+        self._steady_ms = 0.0
+
+    def now_ms(self) -> int:
+        """Return the time it was last set to."""
+        return self._now_ms
+
+    def steady_ms(self) -> float:
+        """Return how far it was advanced, in milliseconds; jumps do not count."""
+        return self._steady_ms
+
+    def advance(self, by_ms: int) -> None:
+        """Let `by_ms` milliseconds pass on both clocks; raise ValueError when negative."""
+        if by_ms < 0:
+            message = f"by_ms {by_ms}: time passes forward; use jump for a step of the clock"
+            raise ValueError(message)
+        self._now_ms += by_ms
+        self._steady_ms += by_ms
+
+    def jump(self, by_ms: int) -> None:
+        """Step the time of day by `by_ms` milliseconds, as an administrator would."""
+        self._now_ms += by_ms

@@ -1,0 +1,72 @@
+"""Secrets as values that do not print, and the redactor for what is written down.
+
+A secret leaves this wrapper only by `reveal`, which is easy to search for. The redactor is the
+last net under logs and error texts; it must never be the only one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from typing import Final
+
+HIDDEN: Final = "[hidden]"
+
+_SECRET_NAMES: Final = re.compile(
+    r"(?:pass(?:word|phrase|wd)?|secret|token|api[_-]?key|authorization|cookie|credential|private)",
+    re.IGNORECASE,
+)
+_SECRET_VALUES: Final = re.compile(
+    r"(?:Bearer\s+\S+|enc:v1:[A-Za-z0-9+/=]+|\bhf[a-z]?_[A-Za-z0-9_-]{12,}"
+    r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)",
+)
+_ASSIGNMENTS: Final = re.compile(
+    r"(?P<name>[\w-]*(?:password|passphrase|secret|token|api[_-]?key)[\w-]*)"
+    r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)",
+    re.IGNORECASE,
+)
+
+
+class Secret:
+    """A text that must not be seen: equality takes constant time, printing shows nothing."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """Wrap `value`."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself, for the one place that needs it."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        """Return whether there is any text at all."""
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare in constant time with another secret."""
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        """Return the hash of the text."""
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        """Return a mark that says that there is a secret, and nothing of it."""
+        return f"Secret({HIDDEN})"
+
+    __str__ = __repr__
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a field or variable of this name probably holds a secret."""
+    return _SECRET_NAMES.search(name) is not None
+
+
+def redact(text: str) -> str:
+    """Return the text with whatever looks like a credential replaced by a mark."""
+    cleaned = _SECRET_VALUES.sub(HIDDEN, text)
+    return _ASSIGNMENTS.sub(lambda m: f"{m['name']}{m['between']}{HIDDEN}", cleaned)

@@ -1,0 +1,100 @@
+"""A call as a handler sees it, and what it answers: no HTTP library in sight.
+
+The edge turns a request into a `Call` after authentication and decoding, and turns the `Reply` or
+the `Problem` back into HTTP. Handlers therefore run the same in the plane, in tests and in the
+simulator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Scope = Literal["public", "machine", "owner", "operator"]
+"""Who may call: anybody, a machine with its two credentials, a signed-in owner, an operator.
+
+An operator may do whatever an owner may, for every account.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: `kind` tells how they proved it, `account` whose things they may see.
+
+    `account` is None for an operator, who sees all, and for the public.
+    """
+
+    name: str
+    scope: Scope
+    account: str | None
+    kind: Literal["anonymous", "session", "token", "machine", "local"]
+    token_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated and decoded call.
+
+    `body` is of the endpoint's request type, or None where it has none. `query` and `path` hold
+    texts that the endpoint's parameter rows have already checked. `header` names are lower case.
+    `trusted_proxy` says whether the peer may be believed about forwarded facts.
+    """
+
+    endpoint: str
+    principal: Principal
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    header: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    peer: str = ""
+    trusted_proxy: bool = False
+    idempotency_key: str = ""
+    now_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: `body` of the endpoint's response type, bytes for a page, or a stream."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    stream: AsyncIterator[bytes] | None = None
+    cookies: tuple[str, ...] = ()
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a call was refused, in words that say what to do.
+
+    `code` is stable and made for programs; `field` names the part of the request that is wrong.
+    """
+
+    code: str
+    message: str
+    field: str = ""
+    fix: str = ""
+    operation: str = ""
+
+
+class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
+    """Raised by a handler to answer with a problem instead of a reply."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str = "",
+        fix: str = "",
+        retry_after_s: int | None = None,
+    ) -> None:
+        """Refuse with HTTP `status`; see `Problem` for the rest."""
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.problem = Problem(code=code, message=message, field=field, fix=fix)
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,82 @@
+"""The check-in: what a controller tells the plane about its machine.
+
+Its first thirteen fields are the contract's, which existing controllers send; what follows
+`protocol` is ours, and its presence is what asks for an answer with a directive. Counters are
+cumulative since the controller's boot, named by `bootId` and ordered by `sequence`, so that the
+plane derives exact differences however often a message is lost, repeated or late. Nothing here
+may carry content: no output, no prompts, no secrets.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.limits import COUNTER_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+
+PROTOCOL: Final = 1
+"""The version of our own half of the message; a reader takes this one and the one before."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
+Label = Annotated[str, Meta(max_length=TEXT_MAX)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+Counter = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Load = Annotated[float, Meta(ge=0, le=1e6)]
+
+
+class CommandOutcome(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What came of one command of a directive; `id` is the command's."""
+
+    id: Name
+    ok: bool
+    code: Label = ""
+    message: Reason = ""
+
+
+class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
+    """One report of a machine; unknown keys are dropped, as the contract does.
+
+    `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
+    `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
+    """
+
+    sandbox_id: Name
+    controller_version: Name
+    controller_commit: Name
+    supervisor_state: Name
+    openclaw_version: Label | None
+    openclaw_commit: Label | None
+    total_restarts: Counter
+    restarts_since_last_checkin: Counter
+    uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
+    load_avg_5m: Load
+    bandwidth_bytes_in: Counter
+    bandwidth_bytes_out: Counter
+    machine_id: Label = ""
+    last_exit_reason: Reason = ""
+    disk_used_bytes: int | None = None
+    disk_total_bytes: int | None = None
+
+    protocol: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    boot_id: Label = ""
+    sequence: Counter = 0
+    epoch: Counter = 0
+    bytes_in_total: Counter = 0
+    bytes_out_total: Counter = 0
+    crashes_total: Counter = 0
+    agent_ready: bool | None = None
+    agent_kind: Label = ""
+    phase: Label = ""
+    degraded: Reason = ""
+    last_exit_at_ms: Counter | None = None
+    last_exit_requested: bool = False
+    cpus: Annotated[int, Meta(ge=0, le=4_096)] = 0
+    memory_bytes: Counter = 0
+    failed_checkins: Counter = 0
+    last_error: Reason = ""
+    capabilities: Annotated[tuple[Label, ...], Meta(max_length=128)] = ()
+    pairing_epoch: Counter = 0
+    pairing_count: Counter = 0
+    interval_ms: Counter = 0
+    outcomes: Annotated[tuple[CommandOutcome, ...], Meta(max_length=OUTCOMES_MAX)] = ()
