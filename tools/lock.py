@@ -48,7 +48,7 @@ def lock_web_assets() -> None:
     """
     folder = ROOT / "web-assets"
     command = ["npm", "install", "--package-lock-only", "--ignore-scripts", "--no-audit"]
-    subprocess.run([*command, "--no-fund"], cwd=folder, check=True)  # noqa: S603 S607 (npm is the machine's)
+    subprocess.run([*command, "--no-fund"], cwd=folder, check=True)
     target = folder / "package-lock.json"
     lock = json.loads(target.read_text(encoding="utf-8"))
     for name, entry in lock["packages"].items():

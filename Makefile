@@ -1,0 +1,103 @@
+# Everything a person types. `make help` lists it; each target says what it is for.
+#
+# Targets create .venv themselves from the hashed files in requirements/; a stamp in it makes
+# the second run free. Which index packages come from is the machine's business, not ours.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+PYTEST ?= $(BIN)/python -m pytest
+
+ASSETS := src/holdfast/web/static/vendor/.complete
+
+# uv first, because it is quick; pip where uv cannot reach what pip was configured for.
+define install
+$(BIN)/uv --quiet pip install --python $(BIN)/python $(1) || { \
+  echo "  uv could not; trying pip" >&2; \
+  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); }
+endef
+
+# What of the suite runs where: benches and the real OpenClaw have targets of their own.
+SUITE := --ignore=tests/bench -m "not openclaw"
+
+.PHONY: help up test check bench sim test-openclaw docs lock clean env env-dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: env ## start the plane with a demo agent and print the link to its dashboard
+	@$(BIN)/holdfast up $(ARGS)
+
+test: check ## everything that must hold: check, then the suite (ARGS="-k name" narrows it)
+	@$(BIN)/python tools/real_parts.py all
+	@$(PYTEST) $(SUITE) --ignore=tests/house $(ARGS)
+
+check: env-dev ## lint, format, types, import contracts, house rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(PYTEST) -q tests/house
+
+bench: env-dev ## measure the figures of docs/performance.md
+	$(PYTEST) tests/bench --timeout=1800 $(ARGS)
+
+sim: env-dev ## the whole fleet in virtual time, over many seeds
+	$(BIN)/python -m holdfast.sim $(ARGS)
+
+test-openclaw: env-dev ## end to end with the real OpenClaw (a large download from npm)
+	@$(BIN)/python tools/real_parts.py all
+	$(PYTEST) tests -m openclaw --timeout=900 $(ARGS)
+
+docs: env-dev ## write docs/reference/ again from the code
+	$(BIN)/python tools/reference.py
+
+lock: env-dev ## resolve the requirement files and the front-end lock again
+	$(BIN)/python tools/lock.py
+
+clean: ## remove the environment, caches and build folders
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* src/holdfast/web/static/vendor
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------- environment
+
+env: $(VENV)/.plane $(VENV)/.project $(ASSETS)
+env-dev: $(VENV)/.dev $(VENV)/.project $(ASSETS)
+
+# Everything hangs on a Python that works, so this also catches one that was moved or removed.
+$(VENV)/.tools: requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Holdfast needs Python 3.11 or newer, and $(PYTHON) is older:" >&2; \
+	  echo "  make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "· installer and build tools"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes --requirement requirements/build.txt
+	@touch $@
+
+$(VENV)/.plane: $(VENV)/.tools requirements/plane.txt
+	@echo "· the plane's packages"
+	@$(call install,--require-hashes --requirement requirements/plane.txt)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.tools requirements/dev.txt
+	@echo "· development packages"
+	@$(call install,--require-hashes --requirement requirements/dev.txt)
+	@touch $@ $(VENV)/.plane
+
+# Without isolation and dependencies: everything it needs came from the hashed files.
+$(VENV)/.project: $(VENV)/.tools pyproject.toml
+	@echo "· holdfast itself, editable"
+	@$(call install,--no-build-isolation --no-deps --editable .)
+	@touch $@
+
+$(ASSETS): web-assets/package-lock.json tools/real_parts.py | $(VENV)/.tools
+	@echo "· front-end files"
+	@$(BIN)/python tools/real_parts.py assets
