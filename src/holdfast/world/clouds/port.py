@@ -38,6 +38,8 @@ TRANSIENT: Final = "transient"
 """Retryable: a fault of the other side or the way to it; the call may have been done."""
 INVALID: Final = "invalid"
 """Permanent: the request itself is wrong."""
+DENIED: Final = "denied"
+"""Permanent: the cloud does not let us; a person must look at the credentials."""
 UNSUPPORTED: Final = "unsupported"
 """Permanent: this cloud cannot do that; see `Capabilities`."""
 
@@ -253,7 +255,10 @@ class Cloud(Protocol):
     async def create_volume(
         self, spec: VolumeSpec, *, idempotency_key: str, timeout_ms: int
     ) -> Outcome[Volume]:
-        """Create or fork a volume. Names are not unique: give the same key when asking again."""
+        """Create or fork a volume; fail with `capacity`, and `not_found` for the fork's source.
+
+        Names are not unique and not every cloud honours the key: find by name before asking again.
+        """
         ...
 
     async def describe_volume(self, volume_id: str) -> Outcome[Volume]:
