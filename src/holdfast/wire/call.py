@@ -40,7 +40,9 @@ class Call:
 
     `body` is of the endpoint's request type, or None where it has none. `query` and `path` hold
     texts that the endpoint's parameter rows have already checked. `header` names are lower case.
-    `trusted_proxy` says whether the peer may be believed about forwarded facts.
+    `trusted_proxy` says whether the peer may be believed about forwarded facts. `csrf` is what a
+    page puts into its forms for the caller's session. `secure` says whether the browser came by
+    https, so that its cookies must too.
     """
 
     endpoint: str
@@ -52,6 +54,9 @@ class Call:
     peer: str = ""
     trusted_proxy: bool = False
     idempotency_key: str = ""
+    request_id: str = ""
+    csrf: str = ""
+    secure: bool = False
     now_ms: int = 0
 
 

@@ -35,7 +35,8 @@ class Endpoint:
     version that first had the route. `statuses` are the codes it may answer besides the refusals
     that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
     request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
-    audited. `audited` rows leave an audit row even though they change nothing.
+    audited. `audited` rows leave an audit row even though they change nothing. `pending` is the
+    type of a 202 answer. A `page` row takes its request as a form.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Endpoint:
     scope: Scope
     request: Any = None
     response: Any = None
+    pending: Any = None
     params: tuple[Param, ...] = ()
     gate: str = ""
     since: str = "0.1"

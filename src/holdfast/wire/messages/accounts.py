@@ -1,0 +1,193 @@
+"""Messages about people: sign-in, sessions, tokens, accounts and the audit.
+
+A token or link appears in exactly one answer, the one that made it. Requests with a secret print
+without it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.limits import (
+    PAGE_ITEMS_MAX,
+    PASSWORD_MAX,
+    PASSWORD_MIN,
+    SECRET_TEXT_MAX,
+)
+from holdfast.wire.messages.fields import Counter, Cursor, Given, Id, Label, Reason, Time
+
+GrantedScope = Literal["owner", "operator"]
+SecretText = Annotated[str, Meta(min_length=1, max_length=SECRET_TEXT_MAX)]
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_MAX)]
+NewPassword = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
+Lifetime = Annotated[int, Meta(ge=60, le=10 * 366 * 86_400)]
+
+
+class _Quiet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request with a secret: it prints as its type only."""
+
+    def __repr__(self) -> str:
+        """Return the name of the type."""
+        return f"{type(self).__name__}([hidden])"
+
+
+class LinkSignIn(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sign in with a one-time link; `link` is its secret part."""
+
+    link: SecretText
+
+
+class PasswordSignIn(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sign in by name and password."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)]
+    password: Password
+
+
+class PasswordChange(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Set one's own password; `current` is asked for where there is one."""
+
+    new: NewPassword
+    current: Annotated[str, Meta(max_length=PASSWORD_MAX)] = ""
+
+
+class SessionView(Struct, frozen=True, kw_only=True):
+    """Who is signed in; `csrf` goes into the `x-csrf-token` header of a browser's changes."""
+
+    person: Label
+    scope: GrantedScope
+    account: Label | None
+    expires_at: Time | None
+    has_password: bool
+    csrf: Label = ""
+
+
+class PersonView(Struct, frozen=True, kw_only=True):
+    """One person; `account` is null for an operator, who sees every account."""
+
+    name: Label
+    scope: GrantedScope
+    account: Label | None
+    has_password: bool
+    created_at: Time
+
+
+class PersonList(Struct, frozen=True, kw_only=True):
+    """Everybody who may sign in, by name."""
+
+    items: Annotated[tuple[PersonView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class PersonCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add a person, who signs in by a link until they set a password."""
+
+    name: Given
+    scope: GrantedScope
+    account: Annotated[str, Meta(max_length=63)] = ""
+
+
+class LinkCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make a one-time sign-in link for a person."""
+
+    person: Given
+
+
+class LinkView(Struct, frozen=True, kw_only=True):
+    """A one-time link, shown once; it works one time and for 15 minutes."""
+
+    person: Label
+    link: SecretText
+    path: Annotated[str, Meta(max_length=256)]
+    expires_at: Time
+
+
+class TokenCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make an API token; `expires_in_s` seconds of life, for ever when absent.
+
+    An owner's token sees the owner's account. An operator may make either kind, an owner's for
+    the `account` named.
+    """
+
+    name: Given
+    scope: GrantedScope = "owner"
+    account: Annotated[str, Meta(max_length=63)] = ""
+    expires_in_s: Lifetime | None = None
+
+
+class TokenView(Struct, frozen=True, kw_only=True):
+    """One token without its secret; `last_used_at` is accurate to about a minute."""
+
+    id: Id
+    name: Label
+    scope: GrantedScope
+    account: Label | None
+    created_at: Time
+    created_by: Label
+    expires_at: Time | None = None
+    last_used_at: Time | None = None
+    revoked_at: Time | None = None
+
+
+class TokenCreated(Struct, frozen=True, kw_only=True):
+    """A new token and its secret, which is shown here and never again."""
+
+    token: SecretText
+    view: TokenView
+
+
+class TokenList(Struct, frozen=True, kw_only=True):
+    """Tokens, newest first, revoked ones too."""
+
+    items: Annotated[tuple[TokenView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class AccountView(Struct, frozen=True, kw_only=True):
+    """One account: what owns instances."""
+
+    name: Label
+    created_at: Time
+
+
+class AccountList(Struct, frozen=True, kw_only=True):
+    """Every account, by name."""
+
+    items: Annotated[tuple[AccountView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class AccountCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add an account."""
+
+    name: Given
+
+
+class AuditView(Struct, frozen=True, kw_only=True):
+    """One audited call; `status` is the answer, 0 while it is not known."""
+
+    seq: Counter
+    at: Time
+    who: Label
+    how: Label
+    account: Label | None
+    endpoint: Label
+    target: Reason
+    peer: Label
+    request_id: Label
+    status: Counter
+
+
+class AuditList(Struct, frozen=True, kw_only=True):
+    """Audited calls, newest first."""
+
+    items: Annotated[tuple[AuditView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class AuditVerdict(Struct, frozen=True, kw_only=True):
+    """Whether the chain of the audit holds; `broken_at` is the first row that does not fit."""
+
+    ok: bool
+    rows: Counter
+    broken_at: Counter | None = None
+    head: Label = ""

@@ -1,0 +1,263 @@
+"""Messages about instances: what one is, what can be asked of it, what can be read about it.
+
+`desired` is what people want, `status` what the plane has observed; they are shown side by side
+and never mixed. Secrets go in and never come out.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.limits import (
+    BULK_ITEMS_MAX,
+    CHART_POINTS_MAX,
+    COUNTER_MAX,
+    ENV_VARIABLES_MAX,
+    LOG_LINE_MAX,
+    LOG_LINES_MAX,
+    PAGE_ITEMS_MAX,
+    STEPS_MAX,
+)
+from holdfast.wire.messages.fields import (
+    Counter,
+    Cursor,
+    Detail,
+    Env,
+    EnvName,
+    EnvPatch,
+    Given,
+    Id,
+    Label,
+    Outcome,
+    Reason,
+    Time,
+)
+
+Desired = Literal["running", "stopped", "destroyed"]
+Status = Literal[
+    "provisioned",
+    "starting",
+    "running",
+    "restarting",
+    "recovering",
+    "restoring",
+    "stopped",
+    "destroying",
+    "destroyed",
+]
+Contact = Literal["never", "here", "lost"]
+Stream = Literal["stdout", "stderr", "controller"]
+
+
+class InstanceView(Struct, frozen=True, kw_only=True):
+    """One instance as lists and pages show it.
+
+    `restarts` counts the agent's restarts that nobody asked for. `last_contact_at` is when the
+    machine was last heard. `load` is the five-minute load average of the machine. `epoch` is the
+    machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
+    says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
+    after three missed check-ins.
+    """
+
+    id: Id
+    name: Label
+    account: Label
+    agent: Label
+    desired: Desired
+    status: Status
+    restarts: Counter
+    last_contact_at: Time | None
+    created_at: Time | None
+    region: Label = ""
+    machine_id: Label = ""
+    agent_version: Label = ""
+    controller_version: Label = ""
+    agent_ready: bool | None = None
+    contact: Contact = "never"
+    load: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    epoch: Counter = 0
+    seq: Counter = 0
+    attention: Reason = ""
+    error: Reason = ""
+
+
+class InstanceList(Struct, frozen=True, kw_only=True):
+    """One page of instances; `total` counts all that match, `counts` all visible by status."""
+
+    items: Annotated[tuple[InstanceView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+    total: Counter = 0
+    counts: dict[Status, Counter] = {}
+
+
+class InstanceDetail(Struct, frozen=True, kw_only=True):
+    """One instance with what only its own page shows; secrets appear by name only."""
+
+    instance: InstanceView
+    env: Env = {}
+    secret_names: Annotated[tuple[EnvName, ...], Meta(max_length=ENV_VARIABLES_MAX)] = ()
+    started_at: Time | None = None
+    stopped_at: Time | None = None
+    next_alarm_at: Time | None = None
+    sandbox_id: Label = ""
+    details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+
+
+class InstanceCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make an instance. An operator may name the `account`; an owner's is their own."""
+
+    name: Given
+    agent: Given = "demo"
+    desired: Literal["running", "stopped"] = "running"
+    region: Label = ""
+    account: Label = ""
+    env: Env = {}
+    secrets: Env = {}
+
+    def __repr__(self) -> str:
+        """Return a form without the secrets."""
+        return f"InstanceCreate(name={self.name!r}, agent={self.agent!r})"
+
+
+class InstancePatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change variables; they reach the agent with its next start."""
+
+    env: EnvPatch = {}
+    secrets: EnvPatch = {}
+
+    def __repr__(self) -> str:
+        """Return a form without the values."""
+        return f"InstancePatch(env={sorted(self.env)}, secrets={sorted(self.secrets)})"
+
+
+class InstanceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Start, stop or restart; `reason` goes into the log of decisions."""
+
+    reason: Reason = ""
+
+
+class InstanceDestroy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Destroy for good; `confirm` must be the instance's name, typed by whoever asks."""
+
+    confirm: Label
+    reason: Reason = ""
+
+
+class BulkOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same order for many instances; each is answered for itself."""
+
+    ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=BULK_ITEMS_MAX)]
+    reason: Reason = ""
+
+
+class BulkItem(Struct, frozen=True, kw_only=True):
+    """What came of the order for one instance; `operation` is where a pending one is followed."""
+
+    id: Id
+    result: Literal["done", "pending", "refused", "missing"]
+    code: Label = ""
+    message: Reason = ""
+    operation: Label = ""
+
+
+class BulkAnswer(Struct, frozen=True, kw_only=True):
+    """One item for each id asked, in the same order."""
+
+    items: Annotated[tuple[BulkItem, ...], Meta(max_length=BULK_ITEMS_MAX)]
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One line of an agent or its controller."""
+
+    text: Annotated[str, Meta(max_length=LOG_LINE_MAX)]
+    stream: Stream = "stdout"
+    at: Time | None = None
+
+
+class LogTail(Struct, frozen=True, kw_only=True):
+    """The last lines, oldest first; `next` continues from here, `note` says why there are none."""
+
+    lines: Annotated[tuple[LogLine, ...], Meta(max_length=LOG_LINES_MAX)]
+    next: Cursor = ""
+    note: Reason = ""
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """One thing that happened: an event taken, an action decided, an effect and its outcome.
+
+    `cause` is the id of the entry that led to this one.
+    """
+
+    id: Label
+    at: Time
+    kind: Literal["event", "action", "effect", "outcome", "conflict", "refusal", "note"]
+    name: Label
+    seq: Counter = 0
+    tick: Counter = 0
+    outcome: Outcome | Literal[""] = ""
+    rule: Label = ""
+    reason: Reason = ""
+    cause: Label = ""
+    details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    """Entries, newest first."""
+
+    entries: Annotated[tuple[TimelineEntry, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class ChartSeries(Struct, frozen=True, kw_only=True):
+    """One line of a chart; null where nothing was measured."""
+
+    name: Label
+    unit: Label
+    values: Annotated[tuple[float | None, ...], Meta(max_length=CHART_POINTS_MAX)]
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """One chart: `at_s` are the seconds since the epoch that belong to every series."""
+
+    name: Label
+    title: Label
+    at_s: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=COUNTER_MAX)], ...], Meta(max_length=CHART_POINTS_MAX)
+    ]
+    series: Annotated[tuple[ChartSeries, ...], Meta(max_length=32)]
+
+
+class ChartSet(Struct, frozen=True, kw_only=True):
+    """The charts of one page over one window, `step_s` seconds a point."""
+
+    since: Time
+    until: Time
+    step_s: Counter
+    charts: Annotated[tuple[Chart, ...], Meta(max_length=16)]
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """One fact of an explanation; `code` is stable and for programs."""
+
+    code: Label
+    text: Reason
+    at: Time | None = None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Why an instance is not running (or that it is), and what comes next.
+
+    `summary` is one sentence; `waiting_for` names what must happen, `next_at` when the plane
+    will look again by itself.
+    """
+
+    id: Id
+    desired: Desired
+    status: Status
+    summary: Reason
+    facts: Annotated[tuple[Fact, ...], Meta(max_length=STEPS_MAX)] = ()
+    waiting_for: Reason = ""
+    next_at: Time | None = None
+    fix: Reason = ""
