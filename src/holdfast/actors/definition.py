@@ -73,14 +73,17 @@ class Action(Protocol):
     def rule(self) -> str:
         """Return the name of the rule that wants it."""
         ...
+
     @property
     def reason(self) -> str:
         """Return why, in words."""
         ...
+
     @property
     def expect(self) -> Any:
         """Return what the rule saw, to be compared with what `found` returns."""
         ...
+
     @property
     def entity(self) -> str:
         """Return the key of the entity that it acts on."""
@@ -218,7 +221,7 @@ class Definition(Generic[S, E, A, P]):
     decode_state: Callable[[bytes, int], S]
     encode_event: Callable[[E], bytes]
     decode_event: Callable[[bytes, int], E]
-    apply: Callable[[S, E, At], "Verdict[S]"]
+    apply: Callable[[S, E, At], Verdict[S]]
     reconcile: Callable[[S, P, int, int], Plan[A]]
     found: Callable[[S, A], Any]
     act: Callable[[S, A, P, At], Work]

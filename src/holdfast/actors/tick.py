@@ -340,7 +340,11 @@ class _Draft(Generic[S, E, A, P]):
         if any(note.number == 0 for note in self.notes):
             retry = self.now_ms + FAULT_RETRY_MS
             return retry if deadline is None else min(deadline, retry)
-        if deadline is None and self.definition.exists(self.state) and not self.standing(self.state):
+        if (
+            deadline is None
+            and self.definition.exists(self.state)
+            and not self.standing(self.state)
+        ):
             self.notes.append(Note(0, "", "it exists but has neither a deadline nor a probe"))
             return self.now_ms + FAULT_RETRY_MS
         return deadline
@@ -370,7 +374,7 @@ def _reasons(plan: Plan[Any]) -> tuple[tuple[Withheld, ...], Reasons]:
     return withheld, frozenset((s.rule, s.because, s.entity) for s in plan.suppressed)
 
 
-def tick(
+def tick(  # noqa: PLR0917  the order is that of the sentence it reads as
     definition: Definition[S, E, A, P],
     policy: P,
     before: Folded[S],

@@ -1,0 +1,152 @@
+"""Every setting of the plane: its name, its default, its unit, and what it is for.
+
+A setting comes from the environment (`HOLDFAST_PORT`), else from `config.toml` in the data
+folder (`port = 8700`), else from the default here. A value that does not fit is an error that
+names the setting and its source; an unknown name in the file is one too, because a misspelt
+setting that is silently ignored is found out about in the worst week. This is one of the few
+files that may read the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX: Final = "HOLDFAST_"
+FILE_NAME: Final = "config.toml"
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Seconds = Annotated[float, Meta(ge=0, le=10**9)]
+
+
+def _doc(text: str, **limits: Any) -> Meta:
+    """Return the note that the reference page prints beside a setting."""
+    return Meta(description=text, **limits)
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an operator may set. Durations end in `_s` and are seconds."""
+
+    home: Annotated[str, _doc("The data folder: stores, keys, machines, logs.")] = "~/.holdfast"
+    host: Annotated[str, _doc("The address to listen on; loopback unless you mean it.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, _doc("The port to listen on; 0 takes a free one.")] = 8_700
+    public_url: Annotated[
+        str, _doc("How machines and people reach the plane; made from host and port if empty.")
+    ] = ""
+    trusted_proxies: Annotated[
+        str, _doc("Addresses, comma-separated, whose forwarded headers are believed.")
+    ] = ""
+    region: Annotated[str, _doc("The region written for machines placed here.")] = "local"
+    gateway_token_secret: Annotated[
+        str,
+        _doc("The secret that machines' gateway tokens derive from; made and kept if empty."),
+    ] = ""
+    cloud: Annotated[str, _doc("Where new machines run: process.")] = "process"
+    machines_max: Annotated[Count, _doc("Machines that the process cloud runs at most.")] = 500
+    port_first: Annotated[Port, _doc("The first port given to machines; each takes eight.")] = (
+        21_000
+    )
+    checkin_first_s: Annotated[Seconds, _doc("A machine's first check-in after its start.")] = 120
+    checkin_interval_s: Annotated[Seconds, _doc("Between a machine's check-ins.")] = 300
+    checkin_min_s: Annotated[
+        Seconds, _doc("Check-ins of one machine are refused with 429 when closer than this.")
+    ] = 30
+    start_timeout_s: Annotated[Seconds, _doc("A start that has not settled by then ends.")] = 300
+    restart_soft_s: Annotated[Seconds, _doc("A restart may be declared over by then.")] = 300
+    restart_hard_s: Annotated[Seconds, _doc("A restart that has not settled by then ends.")] = 900
+    transient_look_s: Annotated[
+        Seconds, _doc("Between looks at a machine that is starting, restarting or destroying.")
+    ] = 60
+    daily_look_s: Annotated[
+        Seconds, _doc("Between looks at a machine that is as it should be.")
+    ] = 86_400
+    stale_provision_s: Annotated[
+        Seconds, _doc("An instance that was never started and has no machine goes after this.")
+    ] = 28_800
+    stop_grace_s: Annotated[
+        Seconds, _doc("A machine may take this long to stop before it is killed.")
+    ] = 15
+    telemetry_days: Annotated[Count, _doc("Days that check-ins are kept for the charts.")] = 30
+    telemetry_buffer_s: Annotated[
+        Seconds, _doc("Datapoints are written this often; a crash loses at most so much.")
+    ] = 1
+    telemetry_memory_mb: Annotated[Count, _doc("Memory that the analytics store may use.")] = 256
+    journal_days: Annotated[Count, _doc("Days that events and tick records are kept.")] = 90
+    log_level: Annotated[str, _doc("debug, info, warning or error.")] = "info"
+    session_days: Annotated[Count, _doc("Days that a signed-in browser stays signed in.")] = 14
+
+
+class SettingError(ValueError):
+    """A setting does not fit; the text names it, its source and what would."""
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Return the settings of this process: overrides, environment, file, defaults, in that order.
+
+    `overrides` that are None count as not given. Raise SettingError when a value does not fit.
+    """
+    env = os.environ if environment is None else environment
+    given = {key: value for key, value in overrides.items() if value is not None}
+    home = Path(given.get("home") or env.get(PREFIX + "HOME") or Settings().home).expanduser()
+    values: dict[str, Any] = dict(_from_file(home / FILE_NAME))
+    values.update(_from_environment(env))
+    values.update(given)
+    values["home"] = str(home)
+    return _checked(values, "settings")
+
+
+def describe_settings() -> list[tuple[str, str, str, str]]:
+    """Return (name, environment variable, default, meaning) for the reference page."""
+    rows = []
+    for info in msgspec.inspect.type_info(Settings).fields:  # type: ignore[attr-defined]
+        meta = info.type
+        description = ""
+        while isinstance(meta, msgspec.inspect.Metadata):
+            description = (meta.extra_json_schema or {}).get("description", description)
+            meta = meta.type
+        name = info.encode_name
+        rows.append((name, PREFIX + name.upper(), str(info.default), description))
+    return rows
+
+
+def _from_file(path: Path) -> Mapping[str, Any]:
+    """Return what the file sets; a file that is not there sets nothing."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{path}: not valid TOML: {error}") from error
+    unknown = sorted(values.keys() - set(Settings.__struct_fields__))
+    if unknown:
+        raise SettingError(f"{path}: no setting is called {unknown[0]!r}; see docs/reference")
+    return values
+
+
+def _from_environment(env: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return what the environment sets; variables of other parts of Holdfast are left alone."""
+    values: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        text = env.get(PREFIX + name.upper())
+        if text:
+            values[name] = text
+    return values
+
+
+def _checked(values: Mapping[str, Any], source: str) -> Settings:
+    """Return the values as settings; texts are read as the type the setting has."""
+    try:
+        return msgspec.convert(dict(values), Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingError(f"{source}: {error}") from error
