@@ -1,0 +1,332 @@
+"""The simulated cloud: the in-memory twin of Fly's machines, with its manners and its faults.
+
+It answers in statuses and texts, which the same classifier reads as for the real one, so a test
+against it is a test of that too. Time comes from the clock it is given and passes only by the
+`sleep` it is given, so it runs in virtual time. It holds no sandbox to one machine: whoever makes
+two has made two, and a checker finds them through `machines_of`. It must never start a task.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
+from holdfast.world.clouds.errors import classify
+from holdfast.world.clouds.faults import Call, Chance, Fault, Faults, no_faults
+from holdfast.world.clouds.port import (
+    CONFLICT,
+    LABEL_SANDBOX,
+    LOG_LINES_MAX,
+    NOT_FOUND,
+    TRANSIENT,
+    WAIT_MS_MAX,
+    WAIT_TIMEOUT,
+    Capabilities,
+    Execution,
+    Machine,
+    MachineSpec,
+    Volume,
+    VolumeSpec,
+    WaitableState,
+)
+from holdfast.world.clouds.rates import Buckets
+from holdfast.world.clouds.simulated_world import RefusedError, Row, Timing, World
+
+T = TypeVar("T")
+Sleep: TypeAlias = Callable[[int], Awaitable[None]]
+"""Lets so many milliseconds pass, on the clock the cloud was given too."""
+Executor: TypeAlias = Callable[[Machine, tuple[str, ...]], Execution]
+
+CALL_TIMEOUT_MS: Final = 30_000
+"""How long a caller without a timeout of its own waits for an answer, in milliseconds."""
+
+READS: Final = frozenset(
+    {"describe", "find", "wait", "describe_volume", "find_volumes", "log_tail"}
+)
+WAIT_STEP_MS: Final = 1_000
+_FAILED_STATES: Final = frozenset({"failed", "destroyed", "destroying"})
+
+CAPABILITIES: Final = Capabilities(
+    kind="simulated",
+    isolation="none: nothing runs",
+    forks=True,
+    regions=("ams", "fra", "iad"),
+    routes_by_id=True,
+    call_per_s=1.0,
+    call_burst=3,
+    read_per_s=5.0,
+    read_burst=10,
+)
+
+
+class SimulatedCloud:
+    """A cloud in memory. `calls` counts by verb, `answers` by (verb, code or "ok")."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        chance: Chance,
+        sleep: Sleep,
+        faults: Faults = no_faults,
+        timing: Timing | None = None,
+    ) -> None:
+        """Begin empty; `faults` may be replaced at any time through the attribute."""
+        self.faults = faults
+        self.calls: Counter[str] = Counter()
+        self.answers: Counter[tuple[str, str]] = Counter()
+        self.executor: Executor = lambda _machine, _argv: Execution(exit_code=0)
+        self.rate_limited = True
+        self._clock = clock
+        self._sleep = sleep
+        self._world = World(now_ms=clock.now_ms, chance=chance, timing=timing or Timing())
+        self._writes = Buckets(per_s=CAPABILITIES.call_per_s, burst=CAPABILITIES.call_burst)
+        self._reads = Buckets(per_s=CAPABILITIES.read_per_s, burst=CAPABILITIES.read_burst)
+        self._late: list[tuple[int, int, Callable[[], object]]] = []
+        self._numbers = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what Fly can do, as far as it is simulated."""
+        return CAPABILITIES
+
+    @property
+    def world(self) -> World:
+        """Return the truth, for checkers and for those who play the world; late calls are done."""
+        self._catch_up()
+        return self._world
+
+    # ----------------------------------------------------------------- machines
+
+    async def create(
+        self, spec: MachineSpec, *, idempotency_key: str, timeout_ms: int
+    ) -> Outcome[Machine]:
+        """Create and launch; as with Fly the name is the only idempotency, the key is ignored."""
+        del idempotency_key
+        return await self._call(
+            "create", spec.name, lambda: self._world.create(spec).machine(), timeout_ms
+        )
+
+    async def describe(self, machine_id: str) -> Outcome[Machine]:
+        """Return the machine as it is now."""
+        return await self._call(
+            "describe", machine_id, lambda: self._world.row(machine_id).machine()
+        )
+
+    async def find(self, labels: dict[str, str]) -> Outcome[tuple[Machine, ...]]:
+        """Return what the listing shows, which lags."""
+        target = labels.get(LABEL_SANDBOX, "")
+        return await self._call("find", target, lambda: self._world.listed(labels))
+
+    async def start(self, machine_id: str) -> Outcome[Machine]:
+        """Start a machine that is down."""
+        return await self._call(
+            "start", machine_id, lambda: self._world.start(machine_id).machine()
+        )
+
+    async def stop(self, machine_id: str, *, grace_ms: int) -> Outcome[Machine]:
+        """Begin to stop; how long it takes is a matter of `Timing`."""
+        del grace_ms
+        return await self._call("stop", machine_id, lambda: self._world.stop(machine_id).machine())
+
+    async def update(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
+        """Replace the spec and launch anew."""
+        return await self._call(
+            "update", machine_id, lambda: self._world.update(machine_id, spec).machine()
+        )
+
+    async def destroy(self, machine_id: str) -> Outcome[None]:
+        """Begin to remove; it is gone after a while."""
+        return await self._call("destroy", machine_id, lambda: self._world.destroy(machine_id))
+
+    async def wait(
+        self, machine_id: str, *, state: WaitableState, incarnation: str, timeout_ms: int
+    ) -> Outcome[Machine]:
+        """Wait for a state of an incarnation, at most 60 s."""
+        first = await self._call("wait", machine_id, lambda: self._world.row(machine_id).machine())
+        deadline = self._clock.steady_ms() + min(timeout_ms, WAIT_MS_MAX)
+        machine = first
+        while True:
+            done = _waited(machine, state, incarnation)
+            if done is not None:
+                return done
+            left_ms = deadline - self._clock.steady_ms()
+            if left_ms <= 0:
+                return Retryable(WAIT_TIMEOUT, f"408: {machine_id} is not {state} yet")
+            await self._sleep(max(1, min(int(left_ms), self._until_change(machine_id))))
+            machine = self._look(machine_id)
+
+    async def exec(
+        self, machine_id: str, argv: tuple[str, ...], *, timeout_ms: int
+    ) -> Outcome[Execution]:
+        """Answer what `executor` says; refuse when the machine is not started."""
+
+        def run() -> Execution:
+            machine = self._world.row(machine_id).machine()
+            if machine.state != "started":
+                raise RefusedError(412, '{"error":"failed_precondition: machine not running"}')
+            return self.executor(machine, argv)
+
+        return await self._call("exec", machine_id, run, timeout_ms)
+
+    async def log_tail(self, machine_id: str, *, lines: int) -> Outcome[tuple[str, ...]]:
+        """Return one made-up line for each incarnation."""
+
+        def tail() -> tuple[str, ...]:
+            row = self._world.row(machine_id)
+            said = [f"{row.id} incarnation {number + 1}" for number in range(row.starts)]
+            return tuple(said[-min(lines, LOG_LINES_MAX) :] if lines > 0 else ())
+
+        return await self._call("log_tail", machine_id, tail)
+
+    # ------------------------------------------------------------------ volumes
+
+    async def create_volume(
+        self, spec: VolumeSpec, *, idempotency_key: str, timeout_ms: int
+    ) -> Outcome[Volume]:
+        """Create or fork a volume; as with Fly the key is ignored, so asking twice makes two."""
+        del idempotency_key
+        return await self._call(
+            "create_volume", spec.name, lambda: self._world.create_volume(spec), timeout_ms
+        )
+
+    async def describe_volume(self, volume_id: str) -> Outcome[Volume]:
+        """Return the volume as it is now."""
+        return await self._call("describe_volume", volume_id, lambda: self._world.volume(volume_id))
+
+    async def find_volumes(self, name: str) -> Outcome[tuple[Volume, ...]]:
+        """Return the volumes of this name that the listing shows, which lags."""
+
+        def listed() -> tuple[Volume, ...]:
+            seen_ms = self._clock.now_ms() - self._world.timing.listing_lag_ms
+            return tuple(
+                volume
+                for volume in self._world.volumes()
+                if volume.name == name and volume.created_at_ms <= seen_ms
+            )
+
+        return await self._call("find_volumes", name, listed)
+
+    async def destroy_volume(self, volume_id: str) -> Outcome[None]:
+        """Remove a volume that nothing holds."""
+        return await self._call(
+            "destroy_volume", volume_id, lambda: self._world.destroy_volume(volume_id)
+        )
+
+    async def close(self) -> None:
+        """Do nothing: there are no connections."""
+
+    # -------------------------------------------------------------------- truth
+
+    def machines_of(self, sandbox_id: str) -> tuple[Machine, ...]:
+        """Return every machine of a sandbox that is not destroyed, as it truly is."""
+        rows = self.world.rows_of(sandbox_id)
+        return tuple(row.machine() for row in rows if row.state != "destroyed")
+
+    def all_machines(self) -> tuple[Machine, ...]:
+        """Return every machine that is not destroyed, as it truly is."""
+        return tuple(row.machine() for row in self.world.rows() if row.state != "destroyed")
+
+    def all_volumes(self) -> tuple[Volume, ...]:
+        """Return every volume, as it truly is."""
+        return tuple(self.world.volumes())
+
+    # ------------------------------------------------------------------- within
+
+    async def _call(
+        self, verb: str, target: str, do: Callable[[], T], timeout_ms: int = CALL_TIMEOUT_MS
+    ) -> Outcome[T]:
+        self.calls[verb] += 1
+        call = Call(verb=verb, target=target, number=self.calls[verb], now_ms=self._clock.now_ms())
+        answer = await self._carry_out(call, self.faults(call), do, timeout_ms)
+        self.answers[verb, "ok" if isinstance(answer, Ok) else answer.code] += 1
+        return answer
+
+    async def _carry_out(
+        self, call: Call, fault: Fault | None, do: Callable[[], T], timeout_ms: int
+    ) -> Outcome[T]:
+        """Let the way there pass, do it or not, let the way back pass, and say what is heard."""
+        there_ms = self._world.timing.call_ms // 2
+        await self._sleep(there_ms)
+        kind = fault.kind if fault is not None else None
+        if fault is not None and kind == "refuse":
+            await self._sleep(there_ms)
+            return classify(fault.status, fault.body)
+        if fault is not None and (kind == "late" or fault.delay_ms >= timeout_ms):
+            self._put_off(fault.delay_ms, lambda: self._do(call, do))
+            await self._sleep(max(timeout_ms - there_ms, 0))
+            return Retryable(TRANSIENT, f"{call.verb}: no answer within {timeout_ms} ms")
+        if fault is not None and kind == "delay":
+            await self._sleep(fault.delay_ms)
+        answer = self._do(call, do)
+        if kind == "repeat":
+            answer = self._do(call, do)
+        if kind == "lose_reply":
+            await self._sleep(max(timeout_ms - there_ms, 0))
+            return Retryable(TRANSIENT, f"{call.verb}: the connection was lost")
+        await self._sleep(there_ms)
+        return answer
+
+    def _do(self, call: Call, do: Callable[[], T]) -> Outcome[T]:
+        self._catch_up()
+        now = self._clock.now_ms()
+        buckets = self._reads if call.verb in READS else self._writes
+        pause_ms = buckets.take(f"{call.verb}\x1f{call.target}", now_ms=now)
+        if pause_ms and self.rate_limited:
+            seconds = str(-(-pause_ms // 1_000))
+            return classify(429, '{"error":"rate limit exceeded"}', retry_after=seconds)
+        try:
+            return Ok(do())
+        except RefusedError as refusal:
+            return classify(refusal.status, refusal.body, retry_after=refusal.retry_after)
+
+    def _put_off(self, delay_ms: int, do: Callable[[], object]) -> None:
+        self._numbers += 1
+        heapq.heappush(self._late, (self._clock.now_ms() + delay_ms, self._numbers, do))
+
+    def _catch_up(self) -> None:
+        """Do the calls that were put off and are due by now."""
+        while self._late and self._late[0][0] <= self._clock.now_ms():
+            _, _, do = heapq.heappop(self._late)
+            do()
+
+    def _look(self, machine_id: str) -> Outcome[Machine]:
+        self._catch_up()
+        try:
+            return Ok(self._world.row(machine_id).machine())
+        except RefusedError as refusal:
+            return classify(refusal.status, refusal.body)
+
+    def _until_change(self, machine_id: str) -> int:
+        """Return how long until this machine is due to change, at most a polling step."""
+        try:
+            row: Row = self._world.row(machine_id)
+        except RefusedError:
+            return WAIT_STEP_MS
+        if row.due_state is None:
+            return WAIT_STEP_MS
+        return row.due_at_ms - self._clock.now_ms()
+
+
+def _waited(
+    answer: Outcome[Machine], state: WaitableState, incarnation: str
+) -> Outcome[Machine] | None:
+    """Return what a wait answers to what it saw, or None to go on waiting."""
+    if not isinstance(answer, Ok):
+        gone = isinstance(answer, Permanent) and answer.code == NOT_FOUND
+        if gone and state == "destroyed":
+            return Ok(Machine(id="", name="", state="destroyed"))
+        return answer
+    machine = answer.value
+    if incarnation and machine.incarnation != incarnation and state != "destroyed":
+        text = f"{machine.id} is now incarnation {machine.incarnation}, not {incarnation}"
+        return Conflict(CONFLICT, text)
+    if machine.state == state:
+        return Ok(machine)
+    if machine.state in _FAILED_STATES and state != "destroyed":
+        return Conflict(CONFLICT, f"{machine.id} is {machine.state} and will not be {state}")
+    return None
