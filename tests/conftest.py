@@ -1,0 +1,33 @@
+"""What every test shares: no sockets in tests/unit, and the way to Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+UNIT = Path(__file__).parent / "unit"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Switch sockets off in tests/unit. Unix ones stay: an event loop is made of a pair of them."""
+    for item in items:
+        if item.path.is_relative_to(UNIT):
+            item.add_marker(pytest.mark.disable_socket)
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The Chromium to drive with playwright's `executable_path`.
+
+    Where there is none the test is skipped, loudly; with CI=true that is an error.
+    """
+    found = next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+    if found is None and os.environ.get("CI"):
+        pytest.fail("no Chromium on PATH, and CI=true: install it")
+    if found is None:
+        pytest.skip("no Chromium on PATH: the dashboard was NOT tested in a browser")
+    return found

@@ -1,0 +1,97 @@
+"""Clock, chance and environment enter the program in few files, each with its reason.
+
+Everywhere else they are passed in, so that a rehearsal, a replay and the simulator see the same
+program as the live loop does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.house.sources import PACKAGE, python_files, shown, uses
+
+KINDS = {
+    "clock": (
+        "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter",
+        "time.perf_counter_ns", "time.process_time", "time.sleep", "time.localtime", "time.gmtime",
+        "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today",
+        "datetime.date.today",
+    ),
+    "chance": ("random", "secrets", "uuid.uuid1", "uuid.uuid4", "os.urandom"),
+    "environment": ("os.environ", "os.environb", "os.getenv", "os.putenv", "os.unsetenv"),
+}  # fmt: skip
+
+# Comparing secrets in constant time is arithmetic, not chance.
+NOT_CHANCE = ("secrets.compare_digest",)
+
+
+class Allowance(NamedTuple):
+    """Where a kind of call may be made, and why there."""
+
+    where: str
+    kinds: tuple[str, ...]
+    reason: str
+
+
+ALLOWANCES = (
+    Allowance("kernel/clock.py", ("clock",), "the one real clock"),
+    Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
+    Allowance("plane/build.py", ("chance",), "makes what is passed in, keys and seeds too"),
+    Allowance("plane/build/", ("chance",), "as plane/build.py"),
+    Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
+    Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
+    Allowance("machine/controller/environment.py", ("environment",), "read here, once"),
+    Allowance("machine/agents/demo", ("clock", "environment"), "a program of its own"),
+    Allowance("stores/", ("clock",), "adapters time their own commits"),
+    Allowance("world/", ("clock", "environment"), "adapters wait for the outside"),
+    Allowance("sim/", ("chance",), "random.Random, seeded; the global generator is never used"),
+    Allowance("sim/__main__.py", ("clock",), "tells a person how long the seeds took"),
+)
+
+
+def kind_of(name: str) -> str | None:
+    if name in NOT_CHANCE:
+        return None
+    for kind, banned in KINDS.items():
+        if any(name == call or name.startswith(call + ".") for call in banned):
+            return kind
+    return None
+
+
+def allowed(path: Path, kind: str) -> bool:
+    inside = path.relative_to(PACKAGE).as_posix()
+    return any(inside.startswith(a.where) and kind in a.kinds for a in ALLOWANCES)
+
+
+def test_the_world_enters_where_it_may() -> None:
+    found = sorted(
+        {
+            f"{shown(path)}:{line} {name} ({kind})"
+            for path in python_files("src/holdfast")
+            for line, name in uses(path)
+            if (kind := kind_of(name)) is not None and "." in name
+            if not allowed(path, kind)
+        }
+    )
+    assert not found, "take it as an argument, or add an allowance with a reason:\n" + (
+        "\n".join(found)
+    )
+
+
+def test_the_simulator_uses_no_global_chance() -> None:
+    found = [
+        f"{shown(path)}:{line} {name}"
+        for path in python_files("src/holdfast/sim")
+        for line, name in uses(path)
+        if kind_of(name) == "chance" and "." in name and not name.startswith("random.Random")
+    ]
+    assert not found, "draw from the run's seeded random.Random:\n" + "\n".join(found)
+
+
+def test_banned_calls_are_recognised() -> None:
+    assert kind_of("datetime.datetime.now") == "clock"
+    assert kind_of("random.random") == "chance"
+    assert kind_of("os.environ.get") == "environment"
+    assert kind_of("secrets.compare_digest") is None
+    assert kind_of("os.environment") is None

@@ -1,0 +1,44 @@
+"""No module lies about unused: something imports it, starts it, or offers it to the outside."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+from tests.house.sources import ROOT, imports, module_name, python_files, shown, tree
+
+# Rooms whose users are outside this package: their modules may be reached from tests alone.
+OFFERED = ("holdfast.sdk", "holdfast.sim")
+
+
+def imported_names(paths: list[Path]) -> set[str]:
+    """Every dotted name in an import, and in a string (python -m, worker entry points)."""
+    found = {name for path in paths for _, name in imports(path)}
+    found |= {name for path in paths for name in started_names(path)}
+    return found
+
+
+def started_names(path: Path) -> set[str]:
+    return {
+        node.value.partition(":")[0]
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if node.value.startswith("holdfast.") and " " not in node.value
+    }
+
+
+def test_every_module_is_used() -> None:
+    source = python_files("src/holdfast")
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    entries = {target.partition(":")[0] for target in scripts.values()}
+    used = imported_names(source) | imported_names(python_files("tools")) | entries
+    outside = imported_names(python_files("tests"))
+    dead = [
+        shown(path)
+        for path in source
+        if path.stem not in {"__init__", "__main__"}
+        if (name := module_name(path)) not in used
+        if not (name.startswith(OFFERED) and name in outside)
+    ]
+    assert not dead, "imported by nothing in src: wire it in or delete it:\n" + "\n".join(dead)

@@ -1,0 +1,70 @@
+"""Every setting, endpoint, event, letter, metric and command is documented, and no ghost is.
+
+The pages are written from the code by tools/reference.py (`make docs`). What exists is
+discovered when the test runs: a room without code is reported as such, one with code is held.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.house.sources import ROOT, kept_files, shown
+from tools import reference
+
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_reference_page(name: str, covered: list[str]) -> None:
+    page = reference.PAGES[name]()
+    target = reference.FOLDER / f"{name}.md"
+    if page is None:
+        covered.append(f"{name}: no code yet, so no page")
+        assert not target.exists(), f"{shown(target)} describes what does not exist: make docs"
+        return
+    covered.append(f"{name}: {len(page.entries)} entries")
+    assert page.entries, f"{name}: there is code, but nothing was discovered in it"
+    silent = [entry.name for entry in page.entries if not entry.meaning.strip()]
+    assert not silent, f"{name}: nothing says what these are: {silent}"
+    names = [(entry.name, entry.cells[:1]) for entry in page.entries]
+    assert len(set(names)) == len(names), f"{name}: one word for one thing"
+    assert target.is_file(), f"{shown(target)} is missing: make docs"
+    assert target.read_text(encoding="utf-8") == page.render(), f"{shown(target)}: make docs"
+
+
+def test_no_page_without_a_source() -> None:
+    pages = {path.stem for path in reference.FOLDER.glob("*.md")} - {"README"}
+    assert pages <= set(reference.PAGES)
+
+
+def test_every_room_has_its_readme() -> None:
+    bare = [
+        shown(path)
+        for path in reference.PACKAGE.rglob("__init__.py")
+        if path.parent.name != "migrations" and len(path.read_text(encoding="utf-8")) < 60
+    ]
+    assert not bare, "a room says in its docstring what it is for and must never do:\n" + (
+        "\n".join(bare)
+    )
+
+
+def test_links_lead_somewhere() -> None:
+    broken = [
+        f"{shown(path)}: {link}"
+        for path in kept_files()
+        if path.suffix == ".md"
+        for link in LINK.findall(path.read_text(encoding="utf-8"))
+        if not (path.parent / link).exists()
+    ]
+    assert not broken, "\n".join(broken)
+
+
+def test_readme_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    wanted = set(re.findall(r"(?:^    |`)make ([a-z][a-z-]*)", readme, re.MULTILINE))
+    assert {"up", "test"} <= wanted
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    assert wanted <= targets

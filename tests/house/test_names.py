@@ -1,0 +1,60 @@
+"""Names that say nothing are not used, and a subject's files are the ones everybody knows."""
+
+from __future__ import annotations
+
+import re
+
+from tests.house.sources import PACKAGE, definitions, python_files, shown
+
+# Each of these means "I did not find the word".
+EMPTY_WORDS = {
+    "util", "utils", "utility", "utilities", "helper", "helpers", "common", "misc",
+    "manager", "managers", "service", "services",
+}  # fmt: skip
+
+SUBJECTS = ("instances", "towns", "billing", "consent")
+SUBJECT_FILES = {
+    "__init__", "state", "events", "apply", "reconcile", "actions", "invariants", "views",
+    "ports", "effects", "handlers",
+    # What the engine is handed (definition), the figures rules read (policy), the bounds.
+    "definition", "policy", "limits",
+}  # fmt: skip
+
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+def words(name: str) -> set[str]:
+    return {word.lower() for word in WORD.findall(name)}
+
+
+def test_words_of_a_name() -> None:
+    assert words("HTTPServiceTable") == {"http", "service", "table"}
+    assert words("_run_helpers") == {"run", "helpers"}
+
+
+def test_no_empty_words() -> None:
+    found = [
+        shown(path)
+        for path in python_files("src", "tools", "tests")
+        if any(words(part) & EMPTY_WORDS for part in path.with_suffix("").parts[-3:])
+    ]
+    found += [
+        f"{shown(path)}:{node.lineno} {node.name}"
+        for path in python_files("src", "tools")
+        for node in definitions(path)
+        if words(node.name) & EMPTY_WORDS
+    ]
+    assert not found, "say what it is instead:\n" + "\n".join(found)
+
+
+def test_subjects_have_the_known_files() -> None:
+    strangers = [
+        shown(path)
+        for subject in SUBJECTS
+        for path in (PACKAGE / subject).rglob("*.py")
+        if path.stem not in SUBJECT_FILES
+    ]
+    assert not strangers, (
+        "a subject has the files of docs/architecture.md and no others, so that who knows one "
+        "knows all:\n" + "\n".join(sorted(strangers))
+    )

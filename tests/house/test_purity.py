@@ -1,0 +1,100 @@
+"""A file with a pure name imports nothing that touches the world.
+
+This looks at each file's own imports; that nothing impure is reached through another module is
+an import contract (.importlinter). Together they let a rehearsal trust every rule.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.sources import PACKAGE, imports, module_name, python_files, shown, uses
+
+PURE_NAMES = {
+    "state", "events", "apply", "reconcile", "actions", "invariants", "views", "ports",
+    "definition", "tick", "rehearse", "supervise", "policy", "gate", "accept",
+}  # fmt: skip
+PURE_ROOMS = ("kernel", "wire", "letters")
+STDLIB_ROOMS = {
+    "kernel": ("holdfast.kernel",),
+    "outbox": ("holdfast.outbox", "holdfast.kernel"),
+    "sdk": ("holdfast.sdk", "holdfast.outbox", "holdfast.kernel"),
+}
+
+IMPURE = {
+    "_thread", "aiohttp", "aiosql", "apsw", "asyncio", "concurrent", "ctypes", "duckdb", "fcntl",
+    "glob", "http.client", "http.server", "io", "logging", "multiprocessing", "os", "pathlib",
+    "prometheus_client", "random", "requests", "resource", "secrets", "select", "selectors",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "starlette", "structlog", "subprocess",
+    "tempfile", "threading", "time", "urllib.request", "uvicorn", "uvloop",
+}  # fmt: skip
+
+# The one real clock lies beside its port; that nothing pure makes one is tested below.
+ALLOWED = {("holdfast.kernel.clock", "time")}
+
+
+def is_pure(path: Path) -> bool:
+    room = path.relative_to(PACKAGE).parts[0]
+    return path.stem in PURE_NAMES or room in PURE_ROOMS
+
+
+PURE_FILES = [path for path in python_files("src/holdfast") if is_pure(path)]
+
+
+def impure_imports(path: Path) -> list[str]:
+    name = module_name(path)
+    return [
+        f"{shown(path)}:{line} imports {imported}"
+        for line, imported in imports(path)
+        for banned in IMPURE
+        if imported == banned or imported.startswith(banned + ".")
+        if (name, imported.partition(".")[0]) not in ALLOWED
+    ]
+
+
+def test_there_are_pure_files() -> None:
+    assert len(PURE_FILES) >= 10
+
+
+def test_pure_files_import_nothing_impure() -> None:
+    found = [line for path in PURE_FILES for line in impure_imports(path)]
+    assert not found, "pass it in as a value or a port instead:\n" + "\n".join(found)
+
+
+def test_an_impure_import_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guilty = tmp_path / "holdfast" / "towns" / "apply.py"
+    guilty.parent.mkdir(parents=True)
+    guilty.write_text("def f():\n    from urllib import request\n    import os.path\n")
+    monkeypatch.setattr("tests.house.sources.SRC", tmp_path)
+    monkeypatch.setattr("tests.house.sources.ROOT", tmp_path)
+    assert [line.split(" imports ")[1] for line in impure_imports(guilty)] == [
+        "urllib.request",
+        "os.path",
+    ]
+
+
+def test_pure_files_make_no_clock() -> None:
+    found = [
+        f"{shown(path)}:{line}"
+        for path in PURE_FILES
+        for line, name in uses(path)
+        if name == "holdfast.kernel.clock.SystemClock"
+    ]
+    assert not found, "a pure file is given the time as now_ms:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize("room", STDLIB_ROOMS)
+def test_base_rooms_need_no_package(room: str) -> None:
+    own = STDLIB_ROOMS[room]
+    strangers = [
+        f"{shown(path)}:{line} imports {imported}"
+        for path in python_files(f"src/holdfast/{room}")
+        for line, imported in imports(path)
+        if imported.partition(".")[0] not in sys.stdlib_module_names
+        if not any(imported == name or imported.startswith(name + ".") for name in own)
+        if imported != "holdfast"
+    ]
+    assert not strangers, "the base installs nothing:\n" + "\n".join(strangers)

@@ -1,0 +1,67 @@
+"""The tools are set as strictly as we say, and every exception has its reason."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.house.sources import ROOT
+
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+CONFIG = tomllib.loads(PYPROJECT)
+CODE = re.compile(r'^\s*"(?P<code>[A-Z]+\d*)",?(?P<rest>.*)$')
+
+
+def ruff_lines() -> list[str]:
+    start = PYPROJECT.index("[tool.ruff.lint]")
+    end = PYPROJECT.index("[tool.ruff.lint.pydocstyle]")
+    return PYPROJECT[start:end].splitlines()
+
+
+def test_every_ignored_rule_has_a_reason() -> None:
+    matches = [match for line in ruff_lines() if (match := CODE.match(line))]
+    lint = CONFIG["tool"]["ruff"]["lint"]
+    configured = len(lint["ignore"]) + sum(map(len, lint["per-file-ignores"].values()))
+    assert len([m for m in matches if m["code"] != "ALL"]) == configured, "one rule a line"
+    bare = [m["code"] for m in matches if not re.search(r"#\s*\S+", m["rest"])]
+    assert not bare, f"no reason beside {bare}"
+
+
+def test_ruff_selects_everything() -> None:
+    assert CONFIG["tool"]["ruff"]["lint"]["select"] == ["ALL"]
+
+
+def test_types_and_warnings_are_strict() -> None:
+    assert CONFIG["tool"]["mypy"]["strict"] is True
+    assert CONFIG["tool"]["pytest"]["strict"] is True
+    assert CONFIG["tool"]["pytest"]["filterwarnings"][0] == "error"
+
+
+def test_the_base_needs_nothing() -> None:
+    assert CONFIG["project"]["dependencies"] == []
+
+
+@pytest.mark.parametrize("name", ["dev", "plane", "build", "node"])
+def test_requirements_are_pinned_and_hashed(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=\S)", text.strip())
+    loose = [
+        entry.splitlines()[0]
+        for entry in entries
+        if "==" not in entry.splitlines()[0] or "--hash=sha256:" not in entry
+    ]
+    assert entries
+    assert not loose, f"not pinned by hash (make lock): {loose}"
+
+
+def pins(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[^\]]*\])?==([^\s;]+)", text, re.MULTILINE))
+
+
+def test_requirement_files_agree() -> None:
+    dev = pins("dev")
+    plane = pins("plane")
+    assert plane.items() <= dev.items(), "make lock: dev must contain plane's very versions"

@@ -1,0 +1,238 @@
+"""Write docs/reference/ from the code: settings, endpoints, events, letters, metrics, commands.
+
+`make docs` runs it, and tests/house compares its pages with those in git, so nothing that exists
+is undocumented and no page describes what is gone. Each part is discovered at run time; a room
+that has no code yet has no page yet. It must never describe from memory what can be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACKAGE: Final = ROOT / "src" / "holdfast"
+FOLDER: Final = ROOT / "docs" / "reference"
+NOTE: Final = "<!-- Written by `make docs` from the code; changes here are overwritten. -->\n\n"
+
+
+class Entry(NamedTuple):
+    """One documented thing: what it is called, what it does, and further cells of its row."""
+
+    name: str
+    meaning: str
+    cells: tuple[str, ...] = ()
+
+
+class Page(NamedTuple):
+    """A reference page: `heads` name the columns after name and before meaning."""
+
+    title: str
+    lead: str
+    heads: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+    def render(self) -> str:
+        """Return the page as Markdown."""
+        columns = ("name", *self.heads, "meaning")
+        lines = [f"# {self.title}\n", f"{self.lead}\n", row(columns), row("---" for _ in columns)]
+        lines += [row((f"`{e.name}`", *e.cells, e.meaning)) for e in self.entries]
+        return NOTE + "\n".join(lines) + "\n"
+
+
+def row(cells: Iterable[str]) -> str:
+    """Return one line of a table; a bar inside a cell would end it, so it is escaped."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def load(name: str) -> ModuleType | None:
+    """Import a module that may not exist yet; one that exists and fails raises as it does."""
+    return importlib.import_module(name) if util.find_spec(name) is not None else None
+
+
+def has_code(room: str) -> bool:
+    """Say whether a room holds more than its own docstring."""
+    return any(path.name != "__init__.py" for path in (PACKAGE / room).rglob("*.py"))
+
+
+def first_sentence(thing: object) -> str:
+    """Return the first paragraph of its own docstring on one line; empty when it has none."""
+    doc = vars(thing).get("__doc__") or ""
+    return " ".join(inspect.cleandoc(doc).split("\n\n")[0].split())
+
+
+def settings_page() -> Page | None:
+    """Return every setting of the plane."""
+    module = load("holdfast.plane.settings")
+    if module is None:
+        return None
+    entries = tuple(
+        Entry(name, meaning, (f"`{variable}`", f"`{default}`" if default else ""))
+        for name, variable, default, meaning in module.describe_settings()
+    )
+    lead = (
+        "Read from the environment, else from `config.toml` in the data folder, else the default."
+    )
+    return Page("Settings", lead, ("environment", "default"), entries)
+
+
+def endpoints_page() -> Page | None:
+    """Return every route of the plane."""
+    module = load("holdfast.wire.endpoints.table")
+    if module is None:
+        return None
+    entries = tuple(
+        Entry(
+            e.name,
+            e.summary,
+            (
+                f"`{e.method} {e.path}`",
+                f"`{e.scope}`",
+                type_name(e.request),
+                type_name(e.response),
+                e.since,
+            ),
+        )
+        for e in sorted(module.ENDPOINTS, key=lambda e: (e.path, e.method))
+    )
+    lead = "The scope is what a caller's token or session must hold. `/api/openapi.json` says more."
+    return Page("Endpoints", lead, ("route", "scope", "request", "response", "since"), entries)
+
+
+def type_name(of: Any) -> str:
+    """Return a type's name as code, or nothing."""
+    return "" if of is None else f"`{getattr(of, '__name__', of)}`"
+
+
+def structs(module: ModuleType) -> Iterator[type]:
+    """Yield the tagged structs that a module defines, in the order of their tags."""
+    own = (thing for thing in vars(module).values() if inspect.isclass(thing))
+    tagged = {
+        str(thing.__struct_config__.tag): thing
+        for thing in own
+        if thing.__module__ == module.__name__ and hasattr(thing, "__struct_config__")
+        if thing.__struct_config__.tag is not None
+    }
+    yield from (tagged[tag] for tag in sorted(tagged))
+
+
+def struct_entries(modules: Iterable[str]) -> tuple[Entry, ...]:
+    """Return an entry for each tagged struct in the named modules."""
+    entries = []
+    for name in modules:
+        module = importlib.import_module(name)
+        for struct in structs(module):
+            config = struct.__struct_config__  # type: ignore[attr-defined]  # a msgspec struct
+            fields = ", ".join(f"`{field}`" for field in struct.__struct_fields__)  # type: ignore[attr-defined]  # as above
+            where = name.removeprefix("holdfast.").removesuffix(".events")
+            entries.append(Entry(str(config.tag), first_sentence(struct), (where, fields)))
+    return tuple(entries)
+
+
+def modules_below(room: str, stem: str = "*") -> list[str]:
+    """Return the names of the modules of a room whose file is called `stem`."""
+    files = (PACKAGE / room).rglob(f"{stem}.py") if room else PACKAGE.rglob(f"{stem}.py")
+    return sorted(
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in files
+        if path.name != "__init__.py"
+    )
+
+
+def events_page() -> Page | None:
+    """Return every event of every actor."""
+    modules = modules_below("", "events")
+    if not modules:
+        return None
+    lead = "What can happen to an actor. Past tense, versioned, readable for ever."
+    return Page("Events", lead, ("actor", "fields"), struct_entries(modules))
+
+
+def letters_page() -> Page | None:
+    """Return every letter that one actor sends another."""
+    modules = modules_below("letters")
+    if not modules:
+        return None
+    lead = "What actors say to each other."
+    return Page("Letters", lead, ("speaker", "fields"), struct_entries(modules))
+
+
+def metrics_page() -> Page | None:
+    """Return every metric. The catalogue is `CATALOGUE`: rows, or a mapping of them by name."""
+    if not has_code("metrics"):
+        return None
+    catalogue = importlib.import_module("holdfast.metrics.catalogue").CATALOGUE
+    rows = catalogue.values() if hasattr(catalogue, "values") else catalogue
+    entries = tuple(
+        Entry(
+            metric.name,
+            str(getattr(metric, "summary", None) or getattr(metric, "help", "")),
+            (
+                str(getattr(metric, "kind", "")),
+                str(getattr(metric, "unit", "")),
+                ", ".join(f"`{label}`" for label in getattr(metric, "labels", ())),
+            ),
+        )
+        for metric in sorted(rows, key=lambda metric: metric.name)
+    )
+    lead = "Served at `/metrics`. A label never holds an id of unbounded number."
+    return Page("Metrics", lead, ("kind", "unit", "labels"), entries)
+
+
+def commands_page() -> Page | None:
+    """Return every command. The command line is `app` in holdfast.cli.main."""
+    if not has_code("cli"):
+        return None
+    app = importlib.import_module("holdfast.cli.main").app
+    typer = importlib.import_module("typer")
+    entries = tuple(commands(typer.main.get_command(app), "holdfast"))
+    lead = "Every command has `--help`; those that show something have `--json`."
+    return Page("Commands", lead, ("options",), entries)
+
+
+def commands(command: Any, path: str) -> Iterator[Entry]:
+    """Yield an entry for each command below `command`, in the order of their names."""
+    inner = getattr(command, "commands", None)
+    if inner:
+        for name in sorted(inner):
+            yield from commands(inner[name], f"{path} {name}")
+        return
+    if getattr(command, "hidden", False):
+        return
+    options = sorted({option for param in command.params for option in param.opts})
+    shown = ", ".join(f"`{option}`" for option in options if option != "--help")
+    yield Entry(path, " ".join((command.help or "").split("\n\n")[0].split()), (shown,))
+
+
+PAGES: Final[dict[str, Callable[[], Page | None]]] = {
+    "settings": settings_page,
+    "endpoints": endpoints_page,
+    "events": events_page,
+    "letters": letters_page,
+    "metrics": metrics_page,
+    "cli": commands_page,
+}
+
+
+def main() -> None:
+    """Write the pages of what exists and remove those of what is gone."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        page = make()
+        target = FOLDER / f"{name}.md"
+        if page is None:
+            target.unlink(missing_ok=True)
+            print(f"  {name}: nothing yet")
+            continue
+        target.write_text(page.render(), encoding="utf-8")
+        print(f"  {name}: {len(page.entries)} entries")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
