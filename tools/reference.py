@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib import util
 from pathlib import Path
@@ -110,9 +109,9 @@ def type_name(of: Any) -> str:
     return "" if of is None else f"`{getattr(of, '__name__', of)}`"
 
 
-def structs(module: ModuleType) -> Iterator[type]:
+def structs(module: ModuleType) -> Iterator[Any]:
     """Yield the tagged structs that a module defines, in the order of their tags."""
-    own = (thing for thing in vars(module).values() if inspect.isclass(thing))
+    own: list[Any] = [thing for thing in vars(module).values() if inspect.isclass(thing)]
     tagged = {
         str(thing.__struct_config__.tag): thing
         for thing in own
@@ -128,10 +127,11 @@ def struct_entries(modules: Iterable[str]) -> tuple[Entry, ...]:
     for name in modules:
         module = importlib.import_module(name)
         for struct in structs(module):
-            config = struct.__struct_config__  # type: ignore[attr-defined]  # a msgspec struct
-            fields = ", ".join(f"`{field}`" for field in struct.__struct_fields__)  # type: ignore[attr-defined]  # as above
+            fields = ", ".join(f"`{field}`" for field in struct.__struct_fields__)
             where = name.removeprefix("holdfast.").removesuffix(".events")
-            entries.append(Entry(str(config.tag), first_sentence(struct), (where, fields)))
+            entries.append(
+                Entry(str(struct.__struct_config__.tag), first_sentence(struct), (where, fields))
+            )
     return tuple(entries)
 
 
@@ -235,4 +235,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -42,7 +42,7 @@ ALLOWANCES = (
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/environment.py", ("environment",), "read here, once"),
-    Allowance("machine/agents/demo", ("clock", "environment"), "a program of its own"),
+    Allowance("machine/agents/demo", ("clock", "chance", "environment"), "a program of its own"),
     Allowance("stores/", ("clock",), "adapters time their own commits"),
     Allowance("world/", ("clock", "environment"), "adapters wait for the outside"),
     Allowance("sim/", ("chance",), "random.Random, seeded; the global generator is never used"),
