@@ -15,9 +15,10 @@ PYTEST ?= $(BIN)/python -m pytest
 
 ASSETS := src/holdfast/web/static/vendor/.complete
 
-# uv first, because it is quick; pip where uv cannot reach what pip was configured for.
+# uv first, because it is quick, with the machine's own certificates; pip where uv cannot reach
+# what pip was configured for.
 define install
-$(BIN)/uv --quiet pip install --python $(BIN)/python $(1) || { \
+$(BIN)/uv --quiet --system-certs pip install --python $(BIN)/python $(1) || { \
   echo "  uv could not; trying pip" >&2; \
   $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); }
 endef
@@ -25,7 +26,7 @@ endef
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
 SUITE := --ignore=tests/bench -m "not openclaw"
 
-.PHONY: help up test check bench sim test-openclaw docs lock clean env env-dev
+.PHONY: help up test check lint types imports house bench sim test-openclaw docs lock clean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,12 +38,20 @@ test: check ## everything that must hold: check, then the suite (ARGS="-k name" 
 	@$(BIN)/python tools/real_parts.py all
 	@$(PYTEST) $(SUITE) --ignore=tests/house $(ARGS)
 
-check: env-dev ## lint, format, types, import contracts, house rules
+check: lint types imports house ## lint, format, types, import contracts, house rules (make -k: all verdicts)
+
+lint: env-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+types: env-dev
 	$(BIN)/mypy
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+
+imports: env-dev
+	$(BIN)/lint-imports --no-logo
+
+house: env-dev
 	$(PYTEST) -q tests/house
 
 bench: env-dev ## measure the figures of docs/performance.md
@@ -74,7 +83,7 @@ env-dev: $(VENV)/.dev $(VENV)/.project $(ASSETS)
 # Everything hangs on a Python that works, so this also catches one that was moved or removed.
 $(VENV)/.tools: requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Holdfast needs Python 3.11 or newer, and $(PYTHON) is older:" >&2; \
+	  echo "Holdfast needs Python 3.11 or newer; $(PYTHON) is older or does not run:" >&2; \
 	  echo "  make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "· installer and build tools"

@@ -78,9 +78,9 @@ def find_npm() -> list[str]:
     command = npm_from_wheel()
     if command is None:
         print("  no npm on this machine: taking Node from PyPI")
-        uv = [str(Path(sys.executable).parent / "uv"), "--quiet", "pip", "install"]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         locked = ["--require-hashes", "--requirement", "requirements/node.txt"]
-        run([*uv, "--python", sys.executable, *locked], deadline_s=NPM_DEADLINE_S)
+        run([*pip, *locked], deadline_s=NPM_DEADLINE_S)
         command = npm_from_wheel()
     if command is None:
         raise MissingPartError("Node from PyPI has no npm inside; install nodejs and npm")
