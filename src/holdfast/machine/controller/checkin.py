@@ -1,0 +1,190 @@
+"""The check-in: reports to the plane on a cadence, and at once when something changed.
+
+One request is in flight at most. A failure advances nothing: the next success carries it all. It
+reports while the controller is degraded, which is when it matters. What it reports of its own
+failures is their kind, never an answer's text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from holdfast.kernel.clock import Clock
+from holdfast.machine.controller import cadence, limits
+from holdfast.machine.controller.answer import read_answer
+from holdfast.machine.controller.credentials import Credentials, Pair
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.report import Delivered, Facts, Identity, build, settle
+from holdfast.wire.checkin import CommandOutcome
+from holdfast.wire.directive import Directive
+
+
+class Survey(Protocol):
+    """Gathers the facts of a report."""
+
+    async def __call__(
+        self, *, failed: int, last_error: str, interval_ms: int,
+        outcomes: tuple[CommandOutcome, ...],
+    ) -> Facts:  # fmt: skip
+        """Return the facts of now, with these of the check-in itself."""
+        ...
+
+
+class Outcomes(Protocol):
+    """Where finished commands wait until the plane has heard of them."""
+
+    def pending(self) -> tuple[CommandOutcome, ...]:
+        """Return what has not been delivered."""
+        ...
+
+    def delivered(self, outcomes: tuple[CommandOutcome, ...]) -> None:
+        """Forget what was delivered."""
+        ...
+
+
+class CheckIns:
+    """Sends reports until it is cancelled."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        survey: Survey,
+        outcomes: Outcomes,
+        *,
+        credentials: Credentials,
+        session: aiohttp.ClientSession,
+        on_directive: Callable[[Directive], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Report as `identity` what `survey` finds; hand each directive on."""
+        self._identity = identity
+        self._survey = survey
+        self._outcomes = outcomes
+        self._credentials = credentials
+        self._session = session
+        self._on_directive = on_directive
+        self._clock = clock
+        self._log = log
+        self._delivered = Delivered()
+        self._sequence = 0
+        self._last_error = ""
+        self._moved = asyncio.Event()
+        self._cadence = cadence.begin(
+            self._now(),
+            first_ms=identity.reporting.first_ms,
+            interval_ms=identity.reporting.interval_ms,
+            seed=identity.boot_id,
+        )
+
+    @property
+    def interval_ms(self) -> int:
+        """Return the interval in force."""
+        return self._cadence.interval_ms
+
+    def notice(self) -> None:
+        """Report soon: something changed."""
+        self._cadence = cadence.change(self._cadence)
+        self._moved.set()
+
+    def set_interval(self, interval_ms: int) -> None:
+        """Follow another interval, if it is an allowed one."""
+        self._cadence = cadence.set_interval(self._cadence, interval_ms, self._now())
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            await self._wait()
+            await self._send()
+
+    async def _wait(self) -> None:
+        while (left_ms := self._cadence.next_ms - self._now()) > 0:
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(left_ms / 1_000):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    async def _send(self) -> None:
+        owed = self._cadence.owed
+        self._cadence = cadence.send(self._cadence, self._now())
+        pair = self._credentials.current()
+        if not (pair.complete and self._identity.reporting.sandbox_id):
+            self._fail("credentials_missing", owed=owed)
+            return
+        try:
+            facts = await self._gather()
+            status, body = await self._post(facts, pair)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._fail(type(error).__name__, owed=owed)
+            return
+        if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
+            self._succeed(facts, body)
+            return
+        # New credentials since we looked: they, not the machine, were refused. Try again soon.
+        rotated = status in {401, 403} and self._credentials.current() != pair
+        self._fail(f"http_{status}", owed=owed or rotated)
+        if rotated:
+            self.notice()
+
+    async def _gather(self) -> Facts:
+        return await self._survey(
+            failed=self._cadence.failures,
+            last_error=self._last_error,
+            interval_ms=self._cadence.interval_ms,
+            outcomes=self._outcomes.pending(),
+        )
+
+    async def _post(self, facts: Facts, pair: Pair) -> tuple[int, bytes]:
+        self._sequence += 1
+        report = build(self._identity, facts, self._delivered, self._sequence)
+        timeout = aiohttp.ClientTimeout(total=limits.CHECKIN_TIMEOUT_S)
+        async with self._session.post(
+            self._identity.reporting.checkin_url,
+            data=msgspec.json.encode(report),
+            headers={"Content-Type": "application/json", **machine_headers(pair)},
+            timeout=timeout,
+            allow_redirects=False,
+        ) as answer:
+            return answer.status, await read_answer(answer, limits.ANSWER_BYTES_MAX)
+
+    def _succeed(self, facts: Facts, body: bytes) -> None:
+        self._delivered = settle(facts)
+        self._outcomes.delivered(facts.outcomes)
+        self._cadence = cadence.succeed(self._cadence)
+        self._last_error = ""
+        self._log.emit("checkin.delivered", sequence=self._sequence)
+        if not body:
+            return
+        try:
+            directive = msgspec.json.decode(body, type=Directive)
+        except msgspec.DecodeError as error:
+            self._last_error = "directive_unreadable"
+            self._log.emit("checkin.directive_unreadable", error=str(error))
+            return
+        self._on_directive(directive)
+
+    def _fail(self, code: str, *, owed: bool) -> None:
+        self._cadence = cadence.fail(self._cadence, owed=owed)
+        self._last_error = code
+        self._log.emit("checkin.failed", code=code, failures=self._cadence.failures)
+
+    def _now(self) -> int:
+        return int(self._clock.steady_ms())
+
+
+def machine_headers(pair: Pair) -> dict[str, str]:
+    """Return the headers that prove owner and machine, in the contract's spelling and ours."""
+    token = pair.gateway_token.reveal()
+    return {
+        "Authorization": f"Bearer {pair.api_key.reveal()}",
+        "x-kiloclaw-gateway-token": token,
+        "x-holdfast-gateway-token": token,
+    }

@@ -1,0 +1,187 @@
+"""Every environment variable that the controller reads, and nothing else reads any.
+
+Ours are named HOLDFAST_*; where the contract of existing machines has a name for the same thing,
+it is read beside ours, and ours wins. Three groups are read apart, because each may fail without
+the others: where to listen (else nothing works), how to report (so that a machine whose start
+failed can still say so), and what to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from holdfast.kernel.secret import Secret
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.unseal import is_sealing
+
+PORT: Final = 18_789
+AGENT_PORT: Final = 3_001
+_PORT_MAX: Final = 65_535
+
+_OURS_ALONE: Final = ("HOLDFAST_", "KILOCLAW_")
+"""What the agent's environment must not begin with: it is between the plane and us."""
+
+_MACHINE_SECRETS: Final = frozenset({"OPENCLAW_GATEWAY_TOKEN"})
+"""The machine's credentials, which the agent does not need: it has its own loopback token."""
+
+
+class SettingError(ValueError):
+    """A variable is missing or malformed; the message names it and what it must be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where to listen and where the machine keeps its files."""
+
+    host: str
+    port: int
+    home: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """How to speak to the plane; no URL means not to."""
+
+    sandbox_id: str
+    machine_id: str
+    epoch: int
+    checkin_url: str
+    wake_url: str
+    api_key: Secret
+    gateway_token: Secret
+    credentials_file: Path | None
+    first_ms: int
+    interval_ms: int
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What to run and how.
+
+    `child_env` is what the agent inherits. `shared_cpu` says that the machine's processors are
+    shared with strangers, so that a busy machine does not count as settled.
+    """
+
+    agent: str
+    agent_port: int
+    arguments: tuple[str, ...]
+    install: str
+    python: str
+    stop_grace_ms: int | None
+    shared_cpu: bool
+    child_env: Mapping[str, str]
+
+
+def process_environment() -> MutableMapping[str, str]:
+    """Return this process's environment, the only place that touches it."""
+    return os.environ
+
+
+def read_listening(environ: Mapping[str, str]) -> Listening:
+    """Return where to listen; raise SettingError."""
+    home = environ.get("HOLDFAST_MACHINE_HOME") or "~/.holdfast/machine"
+    return Listening(
+        host=environ.get("HOLDFAST_CONTROLLER_HOST") or "127.0.0.1",
+        port=_port(environ, "HOLDFAST_CONTROLLER_PORT", "PORT", default=PORT),
+        home=Path(home).expanduser().absolute(),
+    )
+
+
+def read_reporting(environ: Mapping[str, str]) -> Reporting:
+    """Return how to report; raise SettingError."""
+    plane = environ.get("HOLDFAST_PLANE_URL", "").rstrip("/")
+    checkin = _first(environ, "HOLDFAST_CHECKIN_URL", "KILOCLAW_CHECKIN_URL")
+    wake = environ.get("HOLDFAST_WAKE_URL", "")
+    file = environ.get("HOLDFAST_CREDENTIALS_FILE", "")
+    return Reporting(
+        sandbox_id=_first(environ, "HOLDFAST_SANDBOX_ID", "KILOCLAW_SANDBOX_ID"),
+        machine_id=_first(environ, "HOLDFAST_MACHINE_ID", "FLY_MACHINE_ID"),
+        epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
+        checkin_url=checkin or (f"{plane}/api/controller/checkin" if plane else ""),
+        wake_url=wake or (f"{plane}/api/controller/wake" if plane else ""),
+        api_key=Secret(_first(environ, "HOLDFAST_API_KEY", "KILOCODE_API_KEY")),
+        gateway_token=Secret(_first(environ, "HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")),
+        credentials_file=Path(file) if file else None,
+        first_ms=_number(environ, "HOLDFAST_CHECKIN_FIRST_MS", default=limits.CHECKIN_FIRST_MS),
+        interval_ms=_number(
+            environ, "HOLDFAST_CHECKIN_INTERVAL_MS", default=limits.CHECKIN_INTERVAL_MS
+        ),
+        commit=environ.get("HOLDFAST_COMMIT") or "unknown",
+    )
+
+
+def read_running(environ: Mapping[str, str]) -> Running:
+    """Return what to run; raise SettingError."""
+    grace_ms = _number(environ, "HOLDFAST_STOP_GRACE_MS", default=0, least=0)
+    if "HOLDFAST_STOP_GRACE_MS" in environ and not grace_ms:
+        message = "HOLDFAST_STOP_GRACE_MS: must be a whole number of at least 1"
+        raise SettingError(message)
+    return Running(
+        agent=environ.get("HOLDFAST_AGENT") or "demo",
+        agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),
+        arguments=_arguments(environ.get("HOLDFAST_AGENT_ARGS", "[]")),
+        install=environ.get("HOLDFAST_OPENCLAW_HOME", ""),
+        python=sys.executable,
+        stop_grace_ms=grace_ms or None,
+        shared_cpu=_shared_cpu(environ),
+        child_env=child_environment(environ),
+    )
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what of our environment the agent inherits: all but what is between plane and us."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not is_sealing(name)
+        and not name.startswith(_OURS_ALONE)
+        and name not in _MACHINE_SECRETS
+    }
+
+
+def _shared_cpu(environ: Mapping[str, str]) -> bool:
+    provider = environ.get("KILOCLAW_RUNTIME_PROVIDER")
+    fly = provider == "fly" if provider is not None else "FLY_MACHINE_ID" in environ
+    return fly and environ.get("KILOCLAW_MACHINE_CPU_KIND") == "shared"
+
+
+def _arguments(text: str) -> tuple[str, ...]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        message = "HOLDFAST_AGENT_ARGS: not JSON; want an array of strings"
+        raise SettingError(message) from None
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        message = "HOLDFAST_AGENT_ARGS: want a JSON array of strings"
+        raise SettingError(message)
+    return tuple(given)
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _port(environ: Mapping[str, str], *names: str, default: int) -> int:
+    name = next((name for name in names if environ.get(name)), names[0])
+    port = _number(environ, name, default=default, least=0)
+    if port > _PORT_MAX:
+        message = f"{name}: {port} is not a port; want 0 (any free one) to {_PORT_MAX}"
+        raise SettingError(message)
+    return port
+
+
+def _number(environ: Mapping[str, str], name: str, *, default: int, least: int = 1) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        message = f"{name}: {text!r} must be a whole number of at least {least}"
+        raise SettingError(message)
+    return int(text)

@@ -1,0 +1,93 @@
+"""Every limit of the controller, by name.
+
+Each number says where it comes from: the contract that existing machines follow, or a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIRST_REQUEST_BYTES_MAX: Final = 8_192
+"""Head of a request that the first listener reads; beyond it the connection is closed."""
+
+BODY_BYTES_MAX: Final = 65_536
+"""Body of a control request; none of the routes needs more than a few bytes."""
+
+LINE_CHARS_MAX: Final = 8_192
+"""Characters of one line of the agent's output; the rest of a longer line is dropped."""
+
+READ_BYTES: Final = 65_536
+"""Bytes read from the agent's output at a time: the size of a pipe."""
+
+DRAIN_BYTES_MAX: Final = 1_048_576
+"""Bytes still read from the pipes of an agent that has ended."""
+
+LOG_BUFFER_BYTES_MAX: Final = 262_144
+"""Log lines kept while nobody reads the log; later ones are dropped and counted."""
+
+VERSION_TIMEOUT_S: Final = 5.0
+"""How long `--version` may take; the contract's figure."""
+
+VERSION_TEXT_MAX: Final = 4_096
+"""Bytes kept of what `--version` prints."""
+
+VERSION_RETRY_MS: Final = 60_000
+"""A failed version probe is tried again after this long."""
+
+MEND_TIMEOUT_S: Final = 120.0
+"""How long the agent's own repair may take; the contract's limit for a doctor run."""
+
+CHECKIN_FIRST_MS: Final = 120_000
+"""First check-in after the start; the contract's figure."""
+
+CHECKIN_INTERVAL_MS: Final = 300_000
+"""From one check-in to the next; the contract's figure."""
+
+CHECKIN_INTERVAL_MIN_MS: Final = 1_000
+CHECKIN_INTERVAL_MAX_MS: Final = 3_600_000
+"""Intervals that a directive may ask for; others are ignored."""
+
+CHECKIN_TIMEOUT_S: Final = 10.0
+"""A check-in is given up after this long; the contract's figure."""
+
+CHANGE_GAP_MS: Final = 2_000
+"""Check-ins on a change come at most this often."""
+
+CHECKIN_JITTER: Final = 0.1
+"""Share of the interval that is drawn, so that a fleet started at once spreads out."""
+
+ANSWER_BYTES_MAX: Final = 65_536
+"""Bytes read of an answer of the plane; a directive takes less than 2 KiB."""
+
+WAKE_SLACK_S: Final = 10.0
+"""A long poll is given up this long after the plane should have answered."""
+
+WAKE_GAP_MS: Final = 1_000
+"""Least time between two long polls that brought nothing new."""
+
+COMMANDS_REMEMBERED: Final = 256
+"""Ids of executed commands that are kept, so that one heard twice is done once."""
+
+READY_POLL_MS: Final = 100
+"""Between two readiness probes while the agent starts."""
+
+READY_WATCH_MS: Final = 5_000
+"""Between two readiness probes once it is ready."""
+
+READY_MISSES: Final = 3
+"""Probes in a row that must fail before a ready agent counts as not ready."""
+
+PROBE_TIMEOUT_S: Final = 2.0
+"""How long one readiness probe may take."""
+
+PROBE_BYTES_MAX: Final = 65_536
+"""Bytes read of a probe's answer."""
+
+SHUTDOWN_SLACK_S: Final = 5.0
+"""Beyond the stop grace, how long the whole shutdown may take before the process gives up."""
+
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long open connections may delay the end."""
+
+SETTLED_LOAD: Final = 0.1
+"""One-minute load below which a machine with shared CPUs counts as settled; the contract's."""

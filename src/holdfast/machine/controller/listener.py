@@ -1,0 +1,103 @@
+"""The first listener: answers health before anything heavy is even imported.
+
+A platform that starts a machine asks for health at once and gives up after a while, so optional
+work must never come before it. This one needs nothing but asyncio; the full application takes the
+same socket over when it is ready. It must never answer anything but health: nobody has been
+authenticated yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from holdfast.machine.controller.limits import FIRST_REQUEST_BYTES_MAX
+
+HEALTH_PATHS: Final = frozenset({"/health", "/_kilo/health", "/_holdfast/health"})
+
+Body = dict[str, object]
+
+
+class FirstListener:
+    """Serves on a duplicate of a listening socket until it is closed."""
+
+    def __init__(self, health: Callable[[str], Body], state: Callable[[], str]) -> None:
+        """Answer `health(path)` on the health paths, and 503 with `state()` elsewhere."""
+        self._health = health
+        self._state = state
+        self._server: asyncio.Server | None = None
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Start to answer on `listening`, which stays open when this is closed."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Exchange(self), sock=listening.dup())
+
+    def close(self) -> None:
+        """Take no further connections; the open ones end by themselves."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def answer(self, target: str) -> tuple[int, Body]:
+        """Return status and body for a request target."""
+        path = target.partition("?")[0]
+        if path in HEALTH_PATHS:
+            return 200, self._health(path)
+        return 503, {"error": "Service starting", "state": self._state()}
+
+
+class _Exchange(asyncio.Protocol):
+    """One request, one answer, then the end of the connection."""
+
+    def __init__(self, listener: FirstListener) -> None:
+        self._listener = listener
+        self._received = b""
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._received += data
+        if len(self._received) > FIRST_REQUEST_BYTES_MAX:
+            self._transport.close()
+        elif b"\r\n\r\n" in self._received:
+            self._transport.write(self._respond())
+            self._transport.close()
+
+    def _respond(self) -> bytes:
+        words = self._received.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        status, body = self._listener.answer(words[1] if len(words) > 1 else "")
+        content = b"" if words[0] == "HEAD" else json.dumps(body).encode()
+        ok = status == HTTPStatus.OK
+        reason, extra = ("OK", "") if ok else ("Service Unavailable", "Retry-After: 5\r\n")
+        head = (
+            f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n{extra}Connection: close\r\n\r\n"
+        )
+        return head.encode("latin-1") + content
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on `host` and `port`; raise OSError when it is taken.
+
+    Port 0 takes a free one.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+        listening.setblocking(False)  # noqa: FBT003  the standard library's signature
+    except OSError:
+        listening.close()
+        raise
+    return listening

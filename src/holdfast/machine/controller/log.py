@@ -1,0 +1,84 @@
+"""The controller's log: one JSON object a line on standard output.
+
+Whoever runs the machine keeps the output; nothing is written to files here. A reader that does
+not read must not hold the controller up, so a line is written only when the system says that it
+will not block, waits in a bounded buffer otherwise, and is counted when even that is full.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+from collections import deque
+from typing import Final, TypeAlias
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.secret import HIDDEN, is_secret_name, redact
+from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
+
+Field: TypeAlias = str | int | float | bool | None
+
+_ATOMIC_BYTES: Final = 4_096
+"""What a pipe that polls as writable takes without blocking (PIPE_BUF on Linux)."""
+
+
+class Log:
+    """Writes events to a file descriptor, in order, without blocking."""
+
+    def __init__(self, clock: Clock, descriptor: int = 1) -> None:
+        """Write to `descriptor`, which stays open."""
+        self._clock = clock
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+
+    def emit(self, event: str, **fields: Field) -> None:
+        """Write one event; texts are redacted, fields with a secret's name are hidden."""
+        row: dict[str, Field] = {"at_ms": self._clock.now_ms(), "event": event}
+        for name, value in fields.items():
+            row[name] = _clean(name, value)
+        self._push(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, as far as the reader takes it."""
+        try:
+            while self._waiting and self._writable():
+                piece = self._waiting[0]
+                written = os.write(self._descriptor, piece[:_ATOMIC_BYTES])
+                self._waiting_bytes -= written
+                if written == len(piece):
+                    self._waiting.popleft()
+                else:
+                    self._waiting[0] = piece[written:]
+        except OSError:
+            # The reader is gone: there is nobody left to tell, and the agent must go on.
+            self._waiting.clear()
+            self._waiting_bytes = 0
+
+    def _push(self, line: bytes) -> None:
+        if self._waiting_bytes + len(line) > LOG_BUFFER_BYTES_MAX:
+            self._dropped += 1
+            return
+        if self._dropped:
+            note = {"at_ms": self._clock.now_ms(), "event": "log.dropped", "lines": self._dropped}
+            self._dropped = 0
+            self._keep(json.dumps(note).encode() + b"\n")
+        self._keep(line)
+
+    def _keep(self, line: bytes) -> None:
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+
+    def _writable(self) -> bool:
+        return any(flags & select.POLLOUT for _, flags in self._poll.poll(0))
+
+
+def _clean(name: str, value: Field) -> Field:
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if is_secret_name(name) and value else redact(value)

@@ -1,0 +1,112 @@
+"""The content of a check-in, computed from facts; and what a delivered one settles.
+
+Differences are counted from what was last delivered, so a report that was lost is contained in the
+next one. Totals go along with every report, numbered within this boot of the controller, from
+which the plane makes exact differences whatever happened on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.machine.controller.environment import Reporting
+from holdfast.machine.controller.sampler import Sample
+from holdfast.machine.controller.supervise import Exit
+from holdfast.machine.controller.supervisor import Stats
+from holdfast.machine.controller.version import Version
+from holdfast.wire import checkin
+from holdfast.wire.limits import OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The totals that the plane has: differences are counted from here."""
+
+    restarts: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a report is made of, at one moment."""
+
+    stats: Stats
+    sample: Sample
+    version: Version
+    agent_kind: str
+    phase: str
+    degraded: str
+    failed: int
+    last_error: str
+    interval_ms: int
+    outcomes: tuple[checkin.CommandOutcome, ...]
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who reports: the machine's settings, the controller's version, and this boot of it."""
+
+    reporting: Reporting
+    version: str
+    boot_id: str
+
+
+def settle(facts: Facts) -> Delivered:
+    """Return what the plane has once a report of these facts was delivered."""
+    sample = facts.sample
+    return Delivered(facts.stats.state.restarts, sample.received, sample.sent)
+
+
+def build(identity: Identity, facts: Facts, delivered: Delivered, sequence: int) -> checkin.CheckIn:
+    """Return the report of these facts."""
+    given, state, sample = identity.reporting, facts.stats.state, facts.sample
+    last = state.last_exit
+    return checkin.CheckIn(
+        sandbox_id=given.sandbox_id,
+        machine_id=given.machine_id[:TEXT_MAX],
+        controller_version=identity.version,
+        controller_commit=given.commit[:TEXT_MAX],
+        openclaw_version=facts.version.version,
+        openclaw_commit=facts.version.commit,
+        supervisor_state=state.status,
+        total_restarts=state.restarts,
+        restarts_since_last_checkin=max(state.restarts - delivered.restarts, 0),
+        uptime_seconds=facts.stats.uptime_s,
+        load_avg_5m=sample.load[1],
+        bandwidth_bytes_in=max(sample.received - delivered.received, 0),
+        bandwidth_bytes_out=max(sample.sent - delivered.sent, 0),
+        last_exit_reason=describe_exit(last),
+        disk_used_bytes=sample.disk_used_bytes,
+        disk_total_bytes=sample.disk_total_bytes,
+        protocol=checkin.PROTOCOL,
+        boot_id=identity.boot_id,
+        sequence=sequence,
+        epoch=given.epoch,
+        bytes_in_total=sample.received,
+        bytes_out_total=sample.sent,
+        crashes_total=state.crashes,
+        agent_ready=state.ready,
+        agent_kind=facts.agent_kind[:TEXT_MAX],
+        phase=facts.phase[:TEXT_MAX],
+        degraded=(facts.degraded or state.parked)[:REASON_MAX],
+        last_exit_at_ms=None if last is None else last.at_ms,
+        last_exit_requested=last is not None and last.requested,
+        cpus=sample.cpus,
+        memory_bytes=sample.memory_bytes,
+        failed_checkins=facts.failed,
+        last_error=facts.last_error[:REASON_MAX],
+        capabilities=facts.capabilities,
+        interval_ms=facts.interval_ms,
+        outcomes=facts.outcomes[:OUTCOMES_MAX],
+    )
+
+
+def describe_exit(last: Exit | None) -> str:
+    """Return the contract's words for the last exit: `signal:NAME`, `code:N` or nothing."""
+    if last is None:
+        return ""
+    if last.signal is not None:
+        return f"signal:{last.signal}"
+    return "" if last.code is None else f"code:{last.code}"

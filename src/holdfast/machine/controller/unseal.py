@@ -1,0 +1,89 @@
+"""Opens environment values that were sealed for this machine.
+
+The form is the contract's: `enc:v1:` and the base64 of a 12-byte nonce, the ciphertext and a
+16-byte tag, AES-256-GCM without associated data. Anything odd refuses the whole set: a machine
+that starts with half of its secrets does the wrong thing quietly. The cipher is imported only
+when there is something to open, because it costs memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Final
+
+PREFIX: Final = "enc:v1:"
+SEALED: Final = ("KILOCLAW_ENC_", "HOLDFAST_ENC_")
+"""What sealed names begin with; of two for one variable, the later kind counts."""
+
+KEYS: Final = ("HOLDFAST_ENV_KEY", "KILOCLAW_ENV_KEY")
+
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_KEY_BYTES: Final = 32
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class SealError(ValueError):
+    """A sealed value cannot be opened; the message names the variable, never its content."""
+
+
+def unseal(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the opened values by their real names; raise SealError unless all open."""
+    sealed: dict[str, str] = {}
+    for prefix in SEALED:
+        for name, value in environ.items():
+            if name.startswith(prefix):
+                sealed[name.removeprefix(prefix)] = value
+    if not sealed:
+        return {}
+    key = _read_key(environ)
+    return {name: _open(key, name, value) for name, value in sorted(sealed.items())}
+
+
+def is_sealing(name: str) -> bool:
+    """Return whether a variable is a sealed value or the key, which nobody else may see."""
+    return name in KEYS or name.startswith(SEALED)
+
+
+def _read_key(environ: Mapping[str, str]) -> bytes:
+    text = next((environ[name] for name in KEYS if environ.get(name)), "")
+    if not text:
+        message = f"{KEYS[0]}: missing, but there are sealed values"
+        raise SealError(message)
+    key = _decode(KEYS[0], text)
+    if len(key) != _KEY_BYTES:
+        message = f"{KEYS[0]}: {len(key)} bytes, want {_KEY_BYTES}"
+        raise SealError(message)
+    return key
+
+
+def _open(key: bytes, name: str, value: str) -> str:
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415  costs memory, rarely needed
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+    if not _NAME.fullmatch(name):
+        message = f"sealed variable {name!r}: not a name that a shell accepts"
+        raise SealError(message)
+    if not value.startswith(PREFIX):
+        message = f"sealed variable {name}: does not begin with {PREFIX}"
+        raise SealError(message)
+    blob = _decode(name, value.removeprefix(PREFIX))
+    if len(blob) <= _NONCE_BYTES + _TAG_BYTES:
+        message = f"sealed variable {name}: empty or too short"
+        raise SealError(message)
+    try:
+        return AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], None).decode()
+    except (InvalidTag, UnicodeDecodeError):
+        message = f"sealed variable {name}: does not open with this key"
+        raise SealError(message) from None
+
+
+def _decode(name: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        message = f"{name}: not base64"
+        raise SealError(message) from None
