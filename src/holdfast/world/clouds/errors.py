@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,8 @@ from holdfast.world.clouds.port import (
     TRANSIENT,
     WAIT_TIMEOUT,
 )
+
+Subject: TypeAlias = Literal["machine", "volume"]
 
 MESSAGE_CHARS_MAX: Final = 400
 """Characters kept of a provider's text."""
@@ -60,18 +62,27 @@ _HOLDER: Final = re.compile(r"machine id ([0-9a-z]+) already exists", re.IGNOREC
 _CONFLICT_STATUSES: Final = frozenset({409, 412})
 
 
-def classify(status: int, body: str, *, retry_after: str | None = None, now_ms: int = 0) -> Failure:
+def classify(
+    status: int,
+    body: str,
+    *,
+    subject: Subject = "machine",
+    retry_after: str | None = None,
+    now_ms: int = 0,
+) -> Failure:
     """Return the typed failure that an answer other than 2xx means.
 
-    `status` 0 stands for an answer that never came. `retry_after` is that header as sent, in
-    seconds or as an HTTP date; `now_ms` is needed for the date only.
+    `subject` is what was asked about: a volume that is not there is `missing_volume` to a machine
+    that needs it, and plain `not_found` to whoever asks for the volume itself. `status` 0 stands
+    for an answer that never came. `retry_after` is that header as sent, in seconds or as an HTTP
+    date; `now_ms` is needed for the date only.
     """
     text = _text(body)
     message = f"{status}: {redact(text)[:MESSAGE_CHARS_MAX]}"
     lowered = text.lower()
     if status in NAME_STATUSES and _has(lowered, NAME_MARKERS):
         return Conflict(NAME_TAKEN, message, holder_of(text))
-    if status in VOLUME_STATUSES and _has(lowered, VOLUME_MARKERS):
+    if subject == "machine" and status in VOLUME_STATUSES and _has(lowered, VOLUME_MARKERS):
         return Permanent(MISSING_VOLUME, message)
     if status in CAPACITY_STATUSES and _has(lowered, CAPACITY_MARKERS):
         return Retryable(CAPACITY, message)

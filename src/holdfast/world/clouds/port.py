@@ -72,6 +72,8 @@ LOG_LINES_MAX: Final = 1_000
 EXEC_OUTPUT_BYTES_MAX: Final = 262_144
 """Bytes kept of each output stream of one exec; the rest is cut and marked."""
 
+_HOPELESS_STATES: Final = frozenset({"failed", "destroyed", "destroying"})
+
 
 class Size(Struct, frozen=True, kw_only=True, gc=False):
     """How large a machine is."""
@@ -325,3 +327,23 @@ def verify_ours(machine: Machine, spec: MachineSpec) -> Outcome[Machine]:
         return Ok(machine)
     message = f"machine {machine.id} holds the name {spec.name!r} but is not of this instance"
     return Conflict(COLLISION, message, machine.id)
+
+
+def judge_wait(
+    answer: Outcome[Machine], *, state: WaitableState, incarnation: str
+) -> Outcome[Machine] | None:
+    """Return what a wait answers to what it saw, or None to go on waiting."""
+    if not isinstance(answer, Ok):
+        gone = isinstance(answer, Permanent) and answer.code == NOT_FOUND
+        if gone and state == "destroyed":
+            return Ok(Machine(id="", name="", state="destroyed"))
+        return answer
+    machine = answer.value
+    if incarnation and machine.incarnation != incarnation and state != "destroyed":
+        text = f"{machine.id} is now incarnation {machine.incarnation}, not {incarnation}"
+        return Conflict(CONFLICT, text)
+    if machine.state == state:
+        return Ok(machine)
+    if machine.state in _HOPELESS_STATES and state != "destroyed":
+        return Conflict(CONFLICT, f"{machine.id} is {machine.state} and will not be {state}")
+    return None

@@ -14,14 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
-from holdfast.world.clouds.errors import classify
+from holdfast.kernel.outcome import Ok, Outcome, Retryable
+from holdfast.world.clouds.errors import Subject, classify
 from holdfast.world.clouds.faults import Call, Chance, Fault, Faults, no_faults
 from holdfast.world.clouds.port import (
-    CONFLICT,
     LABEL_SANDBOX,
     LOG_LINES_MAX,
-    NOT_FOUND,
     TRANSIENT,
     WAIT_MS_MAX,
     WAIT_TIMEOUT,
@@ -32,6 +30,7 @@ from holdfast.world.clouds.port import (
     Volume,
     VolumeSpec,
     WaitableState,
+    judge_wait,
 )
 from holdfast.world.clouds.rates import Buckets
 from holdfast.world.clouds.simulated_world import RefusedError, Row, Timing, World
@@ -48,7 +47,6 @@ READS: Final = frozenset(
     {"describe", "find", "wait", "describe_volume", "find_volumes", "log_tail"}
 )
 WAIT_STEP_MS: Final = 1_000
-_FAILED_STATES: Final = frozenset({"failed", "destroyed", "destroying"})
 
 CAPABILITIES: Final = Capabilities(
     kind="simulated",
@@ -151,7 +149,7 @@ class SimulatedCloud:
         deadline = self._clock.steady_ms() + min(timeout_ms, WAIT_MS_MAX)
         machine = first
         while True:
-            done = _waited(machine, state, incarnation)
+            done = judge_wait(machine, state=state, incarnation=incarnation)
             if done is not None:
                 return done
             left_ms = deadline - self._clock.steady_ms()
@@ -255,7 +253,7 @@ class SimulatedCloud:
         kind = fault.kind if fault is not None else None
         if fault is not None and kind == "refuse":
             await self._sleep(there_ms)
-            return classify(fault.status, fault.body)
+            return classify(fault.status, fault.body, subject=_subject(call.verb))
         if fault is not None and (kind == "late" or fault.delay_ms >= timeout_ms):
             self._put_off(fault.delay_ms, lambda: self._do(call, do))
             await self._sleep(max(timeout_ms - there_ms, 0))
@@ -282,7 +280,12 @@ class SimulatedCloud:
         try:
             return Ok(do())
         except RefusedError as refusal:
-            return classify(refusal.status, refusal.body, retry_after=refusal.retry_after)
+            return classify(
+                refusal.status,
+                refusal.body,
+                subject=_subject(call.verb),
+                retry_after=refusal.retry_after,
+            )
 
     def _put_off(self, delay_ms: int, do: Callable[[], object]) -> None:
         self._numbers += 1
@@ -312,21 +315,5 @@ class SimulatedCloud:
         return row.due_at_ms - self._clock.now_ms()
 
 
-def _waited(
-    answer: Outcome[Machine], state: WaitableState, incarnation: str
-) -> Outcome[Machine] | None:
-    """Return what a wait answers to what it saw, or None to go on waiting."""
-    if not isinstance(answer, Ok):
-        gone = isinstance(answer, Permanent) and answer.code == NOT_FOUND
-        if gone and state == "destroyed":
-            return Ok(Machine(id="", name="", state="destroyed"))
-        return answer
-    machine = answer.value
-    if incarnation and machine.incarnation != incarnation and state != "destroyed":
-        text = f"{machine.id} is now incarnation {machine.incarnation}, not {incarnation}"
-        return Conflict(CONFLICT, text)
-    if machine.state == state:
-        return Ok(machine)
-    if machine.state in _FAILED_STATES and state != "destroyed":
-        return Conflict(CONFLICT, f"{machine.id} is {machine.state} and will not be {state}")
-    return None
+def _subject(verb: str) -> Subject:
+    return "volume" if "volume" in verb else "machine"

@@ -1,0 +1,73 @@
+"""Running one command inside a machine of the process cloud, bounded in time and output.
+
+The command runs in a session of its own with the machine's environment, so it carries the
+machine's marker and goes with it. It must never outlive its time, nor fill our memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
+from holdfast.world.clouds.port import (
+    EXEC_OUTPUT_BYTES_MAX,
+    INVALID,
+    TRANSIENT,
+    Execution,
+)
+
+_CHUNK_BYTES = 65_536
+
+
+async def run(
+    argv: tuple[str, ...], *, env: Mapping[str, str], home: Path, timeout_ms: int
+) -> Outcome[Execution]:
+    """Run the command and return its exit code and output; -n means killed by signal n."""
+    if not argv:
+        return Permanent(INVALID, "argv: want at least the program")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=home,
+            env=dict(env),
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError, ValueError) as error:
+        return Permanent(INVALID, f"argv: cannot run {argv[0]!r}: {error}")
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            out, err = await asyncio.gather(_read(process.stdout), _read(process.stderr))
+            code = await process.wait()
+    except TimeoutError:
+        return Retryable(TRANSIENT, f"{argv[0]} did not end within {timeout_ms} ms and was killed")
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    return Ok(
+        Execution(
+            exit_code=code,
+            stdout=out[0].decode("utf-8", "replace"),
+            stderr=err[0].decode("utf-8", "replace"),
+            truncated=out[1] or err[1],
+        )
+    )
+
+
+async def _read(stream: asyncio.StreamReader | None) -> tuple[bytes, bool]:
+    """Read a stream to its end, keep its beginning, and say whether something was cut."""
+    kept, cut = bytearray(), False
+    while stream is not None and (chunk := await stream.read(_CHUNK_BYTES)):
+        room = EXEC_OUTPUT_BYTES_MAX - len(kept)
+        kept += chunk[:room]
+        cut = cut or len(chunk) > room
+    return bytes(kept), cut

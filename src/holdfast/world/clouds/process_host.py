@@ -1,0 +1,446 @@
+"""The blocking half of the process cloud: what is done to one machine, step by step.
+
+Every step holds the machine's lock, reads its record anew and asks the kernel what lives, so that
+threads, a second plane and a crash at any point all meet the same truth. What takes time between
+two steps (a grace) is left to the asynchronous half. It must be called from worker threads only,
+because it waits for disks and processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import SIGTERM
+from typing import Final, NoReturn
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import derive
+from holdfast.kernel.outcome import Conflict, Failure, Permanent, Retryable
+from holdfast.world.clouds.port import (
+    CAPACITY,
+    CONFLICT,
+    INVALID,
+    NAME_TAKEN,
+    TRANSIENT,
+    Machine,
+    MachineSpec,
+    MachineState,
+    Usage,
+    labels_of,
+)
+from holdfast.world.clouds.process_disk import DiskMeter
+from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
+from holdfast.world.clouds.process_ports import LOOPBACK, Ports, is_free
+from holdfast.world.clouds.process_record import Phase, Record, sync_folder
+from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.clouds.process_shelf import Shelf
+from holdfast.world.clouds.process_spawn import (
+    EnvKeys,
+    Gated,
+    check_spec,
+    environment,
+    inherited_from,
+)
+from holdfast.world.clouds.process_table import (
+    Identity,
+    identify,
+    is_alive,
+    kill_members,
+    read_stat,
+    send,
+    usage_of,
+)
+from holdfast.world.clouds.process_volumes import Volumes
+
+PROGRAM: Final = (sys.executable, "-m", "holdfast.machine.controller")
+UPDATE_GRACE_MS: Final = 10_000
+"""How long a running machine may take to end for an update, in milliseconds."""
+
+_ID_CHARS: Final = 14
+_STATES: Final[dict[Phase, MachineState]] = {
+    "created": "created",
+    "running": "stopped",  # decided to run, yet nothing runs: it ended by itself
+    "stopping": "stopped",
+    "stopped": "stopped",
+    "failed": "failed",
+    "updating": "updating",
+    "destroying": "destroying",
+}
+_LIVE_STATES: Final[dict[Phase, MachineState]] = {
+    "running": "started",
+    "stopping": "stopping",
+    "updating": "replacing",
+    "destroying": "destroying",
+}
+
+
+class Adoption(Struct, frozen=True, kw_only=True):
+    """What was found when the cloud was opened.
+
+    `ended` ended while nobody looked, and are to be settled; `pending` has a step left to finish;
+    `unreadable` names machines whose record cannot be read: they are left alone until a person
+    looks.
+    """
+
+    running: tuple[Record, ...] = ()
+    pending: tuple[Record, ...] = ()
+    ended: tuple[Record, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class Host:
+    """All machines under one home. `on_spawn` hears of each start, in a worker thread."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        clock: Clock,
+        keys: EnvKeys,
+        environ: Mapping[str, str],
+        program: Sequence[str] = PROGRAM,
+        inherit: Sequence[str] = (),
+        log_bytes_max: int = LOG_BYTES_MAX,
+    ) -> None:
+        """Keep machines under `home/machines` and volumes under `home/volumes`."""
+        self.shelf = Shelf(home / "machines")
+        self.ports = Ports(self.shelf.root / ".ports")
+        self.volumes = Volumes(home / "volumes", holds=self._holds)
+        self.on_spawn: Callable[[Record], None] = _nobody_listens
+        self._clock = clock
+        self._keys = keys
+        self._program = tuple(program)
+        self._inherited = inherited_from(environ, inherit)
+        self._log_bytes_max = log_bytes_max
+        self._disk = DiskMeter(clock)
+
+    # ----------------------------------------------------------------- adoption
+
+    def adopt(self) -> Adoption:
+        """Look at every machine on disk: which live, which ended, which have a step to finish."""
+        self.shelf.prepare()
+        self.volumes.clear()
+        with self.shelf.naming():
+            records, unreadable = self.shelf.survey()
+            self._drop_unborn({*unreadable, *(record.spec.name for record in records)})
+            if not unreadable:
+                self.ports.release_strays({one.port: one.spec.name for one in records})
+        for leftover in sorted(self.shelf.trash.iterdir()):
+            self.purge(leftover)
+        running = [one for one in records if one.phase == "running" and is_alive(one.leader)]
+        dead = [one for one in records if one.phase == "running" and not is_alive(one.leader)]
+        return Adoption(
+            running=tuple(running),
+            pending=tuple(
+                one for one in records if one.phase in {"stopping", "updating", "destroying"}
+            ),
+            ended=tuple(dead),
+            unreadable=tuple(unreadable),
+        )
+
+    def _drop_unborn(self, known: set[str]) -> None:
+        """Remove folders whose maker died before the record was written: nothing ran in them."""
+        for name in self.shelf.names():
+            if name not in known:
+                shutil.rmtree(self.shelf.root / name)
+
+    # ------------------------------------------------------------------ looking
+
+    def look(self, machine_id: str) -> Machine:
+        """Return the machine as it is, with what it uses."""
+        record = self.shelf.find(machine_id)
+        usage: Usage | None = None
+        if record.leader is not None and is_alive(record.leader):
+            disk = self._disk.measure(self._home(record))
+            usage = usage_of(record.leader, record.id, disk_bytes=disk)
+        return self.machine(record, usage)
+
+    def brief(self, machine_id: str) -> Machine:
+        """Return the machine as it is, without the cost of measuring it."""
+        return self.machine(self.shelf.find(machine_id))
+
+    def find(self, labels: Mapping[str, str]) -> tuple[Machine, ...]:
+        """Return the machines that carry all these labels, oldest first."""
+        records, _ = self.shelf.survey()
+        wanted = labels.items()
+        found = [one for one in records if wanted <= labels_of(one.spec).items()]
+        found.sort(key=lambda one: (one.created_at_ms, one.id))
+        return tuple(self.machine(one) for one in found)
+
+    def machine(self, record: Record, usage: Usage | None = None) -> Machine:
+        """Return what the cloud tells of a record, in the light of what lives."""
+        alive = is_alive(record.leader)
+        state = _LIVE_STATES.get(record.phase) if alive else None
+        return Machine(
+            id=record.id,
+            name=record.spec.name,
+            state=state or _STATES[record.phase],
+            region=record.spec.region,
+            incarnation=record.incarnation,
+            labels=labels_of(record.spec),
+            volume_id=record.spec.volume_id,
+            created_at_ms=record.created_at_ms,
+            updated_at_ms=record.updated_at_ms,
+            address=f"{LOOPBACK}:{record.port}",
+            exit_code=record.exit_code,
+            usage=usage,
+        )
+
+    def log_tail(self, machine_id: str, *, lines: int) -> tuple[str, ...]:
+        """Return the newest lines of a machine's log."""
+        record = self.shelf.find(machine_id)
+        return tail(self.shelf.folder(record.spec.name).log, lines=lines)
+
+    def rotate_logs(self) -> int:
+        """Rotate every log that has grown too large; return how many."""
+        return sum(
+            rotate(self.shelf.folder(name).log, bytes_max=self._log_bytes_max)
+            for name in self.shelf.names()
+        )
+
+    def surroundings(self, machine_id: str) -> tuple[dict[str, str], Path]:
+        """Return the environment and home to run a command in; decline unless it is started."""
+        record = self.shelf.find(machine_id)
+        if record.phase != "running" or not is_alive(record.leader):
+            _decline(Conflict(CONFLICT, f"machine {machine_id} is not started"))
+        home = self._home(record)
+        return self._environment(record, home), home
+
+    # ----------------------------------------------------------------- starting
+
+    def create(self, spec: MachineSpec) -> Record:
+        """Claim the name and a port range, write the record, then start the program."""
+        check_spec(spec)
+        with self.shelf.naming():
+            self._check_name(spec)
+            record = self._lay_out(spec)
+        return self.start(record.id)
+
+    def start(self, machine_id: str) -> Record:
+        """Start a machine that is down; decline with `conflict` while it is being changed."""
+        with self.shelf.held(machine_id) as record:
+            alive = is_alive(record.leader)
+            if alive and record.phase == "running":
+                return record
+            if alive or record.phase in {"updating", "destroying"}:
+                _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
+            return self._launch(record)
+
+    def _check_name(self, spec: MachineSpec) -> None:
+        try:
+            holder = self.shelf.record(spec.name)
+        except ValueError as error:
+            _decline(Conflict(NAME_TAKEN, f"{error}"))
+        if holder is not None:
+            text = f"unique machine name violation, machine ID {holder.id} already exists"
+            _decline(Conflict(NAME_TAKEN, f"{text} with name {spec.name!r}", holder.id))
+
+    def _lay_out(self, spec: MachineSpec) -> Record:
+        """Make folder, ports and record of a new machine; nothing runs yet."""
+        if spec.volume_id is not None:
+            self.volumes.check(spec.volume_id, machine_id="")
+        folder = self.shelf.folder(spec.name)
+        port = self.ports.claim(spec.name)
+        if port is None:
+            _decline(Retryable(CAPACITY, "insufficient resources: every port range is held"))
+        now = self._clock.now_ms()
+        record = Record(
+            id=derive("machine", spec.name, now, port)[:_ID_CHARS],
+            spec=spec,
+            phase="created",
+            port=port,
+            created_at_ms=now,
+            updated_at_ms=now,
+        )
+        try:
+            folder.make()
+            self.shelf.put(record)
+        except OSError:
+            self.ports.release(port, spec.name)
+            raise
+        sync_folder(self.shelf.root)
+        if spec.volume_id is not None:
+            self.volumes.attach(spec.volume_id, machine_id=record.id)
+        return record
+
+    def _launch(self, record: Record) -> Record:
+        """Start the program; the caller holds the lock and has made sure that none runs."""
+        if record.starts:
+            self._clear_out(record)
+        folder = self.shelf.folder(record.spec.name)
+        folder.make()
+        home = self._home(record)
+        starts = record.starts + 1
+        ready = replace(
+            record,
+            phase="running",
+            port=self._usable_port(record),
+            starts=starts,
+            incarnation=derive("incarnation", record.id, starts)[:_ID_CHARS],
+            updated_at_ms=self._clock.now_ms(),
+            stop_by_ms=None,
+            exit_code=None,
+            error="",
+        )
+        env = self._environment(ready, home)
+        gated = Gated(self._program, env=env, home=home, log=folder.log)
+        try:
+            leader = identify(gated.process.pid)
+            if leader is None:
+                _decline(Retryable(TRANSIENT, f"machine {record.id}: it was killed at its gate"))
+            ready = self.shelf.put(replace(ready, leader=leader))
+        except BaseException:
+            gated.shut()
+            raise
+        gated.disown()
+        self.on_spawn(ready)
+        gated.open()
+        return ready
+
+    def _usable_port(self, record: Record) -> int:
+        """Return the machine's port range, or a new one when a stranger sits in the old one."""
+        if is_free(record.port):
+            return record.port
+        with self.shelf.naming():
+            port = self.ports.claim(record.spec.name)
+            if port is None:
+                text = f"insufficient resources: port {record.port} is in use, no range is free"
+                _decline(Retryable(CAPACITY, text))
+            self.ports.release(record.port, record.spec.name)
+        return port
+
+    def _environment(self, record: Record, home: Path) -> dict[str, str]:
+        folder = self.shelf.folder(record.spec.name)
+        return environment(record, folder, home, inherited=self._inherited, keys=self._keys)
+
+    def _home(self, record: Record) -> Path:
+        if record.spec.volume_id is None:
+            return self.shelf.folder(record.spec.name).home
+        return self.volumes.data_of(record.spec.volume_id)
+
+    # ------------------------------------------------------------------- ending
+
+    def settle(self, machine_id: str) -> Record:
+        """Write down that a machine has ended, if it has, and kill what it left behind."""
+        with self.shelf.held(machine_id) as record:
+            ended = record.phase in {"running", "stopping"} and not is_alive(record.leader)
+            return self._ended(record) if ended else record
+
+    def begin_stop(self, machine_id: str, *, grace_ms: int) -> Record:
+        """Ask a machine to end and write down by when it must have."""
+        with self.shelf.held(machine_id) as record:
+            if record.phase in {"updating", "destroying"}:
+                _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
+            if record.leader is None or not is_alive(record.leader):
+                live = record.phase in {"running", "stopping"}
+                return self._ended(record) if live else record
+            stop_by_ms = self._clock.now_ms() + grace_ms
+            if record.phase == "stopping":
+                earlier = min(stop_by_ms, record.stop_by_ms or stop_by_ms)
+                return self.shelf.put(replace(record, stop_by_ms=earlier))
+            asked = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
+            send(record.leader, SIGTERM)
+            return asked
+
+    def finish_stop(self, machine_id: str) -> Record:
+        """Kill what is left of a machine that was asked to end."""
+        with self.shelf.held(machine_id) as record:
+            return self._ended(record) if record.phase == "stopping" else record
+
+    def begin_update(self, machine_id: str, spec: MachineSpec) -> Record:
+        """Write down the new spec and ask the running program to end."""
+        check_spec(spec)
+        with self.shelf.held(machine_id) as record:
+            if spec.name != record.spec.name:
+                text = f"name {spec.name!r}: machine {machine_id} keeps {record.spec.name!r}"
+                _decline(Permanent(INVALID, text))
+            alive = is_alive(record.leader)
+            if record.phase in {"updating", "destroying"} or (alive and record.phase == "stopping"):
+                _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
+            if spec.volume_id is not None:
+                self.volumes.check(spec.volume_id, machine_id=machine_id)
+            stop_by_ms = self._clock.now_ms() + UPDATE_GRACE_MS
+            asked = self._phase(replace(record, spec=spec), "updating", stop_by_ms=stop_by_ms)
+            if spec.volume_id is not None:
+                self.volumes.attach(spec.volume_id, machine_id=machine_id)
+            if alive and record.leader is not None:
+                send(record.leader, SIGTERM)
+            return asked
+
+    def finish_update(self, machine_id: str) -> Record:
+        """Kill what is left of the old program and start the new one."""
+        with self.shelf.held(machine_id) as record:
+            if record.phase != "updating":
+                return record
+            self._clear_out(record)
+            try:
+                return self._launch(record)
+            except DeclinedError as declined:
+                self._phase(replace(record, leader=None, error=str(declined)), "failed")
+                raise
+
+    def destroy(self, machine_id: str) -> Path:
+        """Kill and remove a machine whatever its state; return its folder, out of sight now."""
+        with self.shelf.held(machine_id) as record:
+            self._phase(record, "destroying")
+            self._clear_out(record)
+            self._disk.forget(self.shelf.folder(record.spec.name).home)
+            place = self.shelf.throw_away(record)
+        self.ports.release(record.port, record.spec.name)
+        return place
+
+    def purge(self, place: Path) -> None:
+        """Remove what `destroy` put out of sight; what will not go is tried at the next open."""
+        shutil.rmtree(place, ignore_errors=True)
+
+    # ------------------------------------------------------------------- within
+
+    def _ended(self, record: Record) -> Record:
+        exit_code = self._clear_out(record)
+        ended = replace(record, leader=None, stop_by_ms=None, exit_code=exit_code)
+        return self._phase(ended, "stopped")
+
+    def _clear_out(self, record: Record) -> int | None:
+        """Kill every process of a machine; return the leader's exit code if we are its parent."""
+        if not kill_members(record.leader, record.id):
+            text = f"machine {record.id}: some of its processes do not end when killed"
+            _decline(Retryable(TRANSIENT, text))
+        return reap(record.leader) if record.leader is not None else None
+
+    def _phase(self, record: Record, phase: Phase, *, stop_by_ms: int | None = None) -> Record:
+        now = self._clock.now_ms()
+        return self.shelf.put(
+            replace(record, phase=phase, stop_by_ms=stop_by_ms, updated_at_ms=now)
+        )
+
+    def _holds(self, machine_id: str, volume_id: str) -> bool:
+        try:
+            return self.shelf.find(machine_id).spec.volume_id == volume_id
+        except DeclinedError as declined:
+            return isinstance(declined.failure, Retryable)  # cannot tell: then it is held
+
+
+def reap(leader: Identity) -> int | None:
+    """Collect a dead child and return its exit code; None when it is not our child."""
+    stat = read_stat(leader.pid)
+    if stat is None or stat.start_ticks != leader.start_ticks:
+        return None
+    try:
+        pid, status = os.waitpid(leader.pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def _nobody_listens(record: Record) -> None:
+    del record
+
+
+def _decline(failure: Failure) -> NoReturn:
+    raise DeclinedError(failure)

@@ -1,0 +1,112 @@
+"""What the process cloud remembers of a machine, and where: one folder and one record each.
+
+The record is written before what it announces is done, and is on the disk when `save` returns, so
+that a crash at any point leaves something that tells the next plane what was going on. It holds
+sealed values only; the key that opens them is never written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.world.clouds.port import MachineSpec
+from holdfast.world.clouds.process_table import Identity
+
+RECORD_FILE: Final = "machine.json"
+LOCK_FILE: Final = "lock"
+VERSION: Final = 1
+
+Phase: TypeAlias = Literal[
+    "created", "running", "stopping", "stopped", "failed", "updating", "destroying"
+]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One machine on disk. `phase` is what was last decided, not what is: ask the kernel."""
+
+    id: str
+    spec: MachineSpec
+    phase: Phase
+    port: int
+    created_at_ms: int
+    updated_at_ms: int
+    version: int = VERSION
+    starts: int = 0
+    incarnation: str = ""
+    leader: Identity | None = None
+    stop_by_ms: int | None = None
+    exit_code: int | None = None
+    error: str = ""
+
+
+class Folder:
+    """The places of one machine under `machines/<name>/`."""
+
+    __slots__ = ("home", "lock", "log", "record", "root", "state", "tmp")
+
+    def __init__(self, root: Path) -> None:
+        """Name the places; nothing is made."""
+        self.root = root
+        self.home = root / "home"
+        self.state = root / "state"
+        self.tmp = root / "tmp"
+        self.log = root / "log" / "machine.log"
+        self.record = root / RECORD_FILE
+        self.lock = root / LOCK_FILE
+
+    def make(self) -> None:
+        """Make the folders, readable by this user only."""
+        for place in (self.home, self.state, self.tmp, self.log.parent):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def load(path: Path) -> Record:
+    """Return the record; raise FileNotFoundError, or ValueError when it cannot be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except msgspec.DecodeError as error:
+        message = f"{path}: not a readable record ({error}); repair or remove it by hand"
+        raise ValueError(message) from error
+
+
+def save(path: Path, value: Struct) -> None:
+    """Write the value whole or not at all, mode 0600, and wait until it is on the disk."""
+    draft = path.with_name(f".{path.name}.new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(value)))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock: against other threads of this process and other processes alike.
+
+    The lock goes with its holder, so a killed plane holds none. Children do not inherit it.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

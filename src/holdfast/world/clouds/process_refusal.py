@@ -1,0 +1,18 @@
+"""How the blocking half of the process cloud says no to the half that answers.
+
+The blocking half runs in threads, many calls deep, where an exception reads better than passing
+an outcome up by hand; the edge turns it into that outcome at once. It must never leave the room.
+"""
+
+from __future__ import annotations
+
+from holdfast.kernel.outcome import Failure
+
+
+class DeclinedError(Exception):
+    """A typed failure on its way to the caller."""
+
+    def __init__(self, failure: Failure) -> None:
+        """Carry `failure`."""
+        super().__init__(f"{failure.code}: {failure.message}")
+        self.failure = failure

@@ -1,0 +1,143 @@
+"""Starting a machine's program: its environment, and a gate that it waits at.
+
+The program is started behind a gate: a shell that waits for one word on its input before it
+becomes the program (same pid, same start time). The word is given after the machine's record,
+with that pid, is on the disk. If the plane dies in between, the input closes and the shell ends,
+so no program ever runs that no record knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from holdfast.kernel.outcome import Permanent
+from holdfast.kernel.secret import Secret
+from holdfast.world.clouds.port import INVALID, MachineSpec
+from holdfast.world.clouds.process_log import open_log
+from holdfast.world.clouds.process_record import Folder, Record
+from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.clouds.process_table import MARKER
+
+EnvKeys: TypeAlias = Callable[[MachineSpec], Secret | None]
+"""Gives the key that opens a machine's sealed values; None when there is none."""
+
+INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What of the plane's own environment a machine gets to see; nothing of it is a secret."""
+
+SEALED_PREFIX: Final = "HOLDFAST_ENC_"
+KEY_NAME: Final = "HOLDFAST_ENV_KEY"
+SEAL: Final = "enc:v1:"
+
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_TAKEN_PREFIXES: Final = (
+    "HOLDFAST_ENC_",
+    "HOLDFAST_ENV_",
+    "KILOCLAW_ENC_",
+    "KILOCLAW_ENV_",
+)
+_GATE: Final = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null'
+_WORD: Final = b"go\n"
+
+
+def check_spec(spec: MachineSpec) -> None:
+    """Decline a spec whose name cannot be a folder or whose variables cannot be set."""
+    if not NAME.fullmatch(spec.name):
+        _decline(f"name {spec.name!r}: want 1 to 63 letters, digits, hyphens or underscores")
+    for name, value in {**spec.env, **spec.sealed}.items():
+        if not _VARIABLE.fullmatch(name) or name.startswith(_TAKEN_PREFIXES):
+            _decline(f"env {name!r}: not a variable's name, or one that is reserved")
+        if "\0" in value:
+            _decline(f"env {name}: the value holds a NUL, which no environment can carry")
+    for name, value in spec.sealed.items():
+        if not value.startswith(SEAL):
+            _decline(f"sealed {name}: want a value sealed as {SEAL}..., not plain text")
+
+
+def environment(
+    record: Record, folder: Folder, home: Path, *, inherited: Mapping[str, str], keys: EnvKeys
+) -> dict[str, str]:
+    """Return the whole environment of a machine: what it inherits, its own, ours, which wins."""
+    spec = record.spec
+    composed = {
+        **inherited,
+        **spec.env,
+        **{f"{SEALED_PREFIX}{name}": value for name, value in spec.sealed.items()},
+        "HOME": str(home),
+        "TMPDIR": str(folder.tmp),
+        "HOLDFAST_SANDBOX_ID": spec.sandbox_id,
+        "HOLDFAST_INSTANCE_ID": spec.instance_id,
+        MARKER: record.id,
+        "HOLDFAST_MACHINE_EPOCH": str(spec.epoch),
+        "HOLDFAST_INCARNATION": record.incarnation,
+        "HOLDFAST_CONTROLLER_PORT": str(record.port),
+        "HOLDFAST_AGENT_PORT": str(record.port + 1),
+        "HOLDFAST_AGENT": spec.agent,
+        "HOLDFAST_AGENT_HOME": str(home),
+        "HOLDFAST_STATE_DIR": str(folder.state),
+    }
+    key = keys(spec) if spec.sealed else None
+    if key is not None:
+        composed[KEY_NAME] = key.reveal()
+    return composed
+
+
+def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dict[str, str]:
+    """Return what a machine may inherit of the plane's environment; `extra` names more of it."""
+    return {name: environ[name] for name in (*INHERITED, *extra) if name in environ}
+
+
+class Gated:
+    """A started program that waits at its gate, as a child of this process."""
+
+    __slots__ = ("process",)
+
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], home: Path, log: Path
+    ) -> None:
+        """Start it in a session of its own, its output straight into the log."""
+        output = open_log(log)
+        try:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", _GATE, "holdfast-gate", *argv],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                cwd=home,
+                env=dict(env),
+                start_new_session=True,
+            )
+        finally:
+            os.close(output)
+
+    def open(self) -> None:
+        """Let it become its program; one that was killed at the gate is left to be noticed."""
+        self._say(_WORD)
+
+    def disown(self) -> None:
+        """Leave the waiting for its end to whoever watches its pidfd, who may be another plane."""
+        self.process.returncode = 0  # else Popen waits for it, or complains when it is let go
+
+    def shut(self) -> None:
+        """Turn it away: it ends without having done anything."""
+        self._say(b"")
+        self.process.wait()
+
+    def _say(self, word: bytes) -> None:
+        gate = self.process.stdin
+        if gate is None:  # pragma: no cover - it was opened as a pipe
+            return
+        try:
+            with gate:
+                gate.write(word)
+        except BrokenPipeError:
+            return
+
+
+def _decline(text: str) -> None:
+    raise DeclinedError(Permanent(INVALID, text))

@@ -1,0 +1,44 @@
+"""The clouds that keep the contract: the simulated one without faults, and local processes."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.clock import ManualClock, SystemClock
+from holdfast.kernel.outcome import Ok
+from holdfast.world.clouds.port import Cloud
+from holdfast.world.clouds.process import ProcessCloud
+from holdfast.world.clouds.simulated import SimulatedCloud
+
+STUB = (sys.executable, "-S", "-E", str(Path(__file__).with_name("stub_machine.py")))
+
+
+@pytest.fixture(params=["simulated", "process"])
+async def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cloud]:
+    if request.param == "simulated":
+        yield simulated()
+        return
+    async with ProcessCloud(tmp_path, clock=SystemClock(), program=STUB) as opened:
+        yield opened
+        found = await opened.find({})
+        assert isinstance(found, Ok)
+        for machine in found.value:
+            await opened.destroy(machine.id)
+
+
+def simulated() -> SimulatedCloud:
+    clock = ManualClock()
+
+    async def sleep(by_ms: int) -> None:
+        clock.advance(by_ms)
+
+    # A second each way: the rate of one call a second per action is never reached by a test
+    # that makes one call after the other, and the listing has caught up after two calls.
+    made = SimulatedCloud(clock=clock, chance=random.Random(1), sleep=sleep)
+    made.world.timing = made.world.timing.__class__(call_ms=2_000)
+    return made
