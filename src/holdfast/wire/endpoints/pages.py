@@ -30,7 +30,7 @@ def _page(name: str, path: str, summary: str, params: tuple[Param, ...] = ()) ->
 _LINK: Final = Param(
     "link", rf"[A-Za-z0-9_-]{{1,{SECRET_TEXT_MAX}}}", "The secret of a one-time link."
 )
-_NEXT: Final = Param("next", r"/[A-Za-z0-9_.:@/?=&-]{0,255}", "Where to go after signing in.")
+_NEXT: Final = Param("next", r"/(?!/)[A-Za-z0-9_.:@/?=&-]{0,255}", "Where to go after signing in.")
 _FILE: Final = Param(
     "path", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,3}",
     "The file.", required=True,

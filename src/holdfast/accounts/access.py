@@ -1,0 +1,106 @@
+"""Who is calling: proofs of identity looked up, and remembered for a few seconds.
+
+A right or wrong proof is believed for CACHE_LIFE_MS, so a busy client costs no look-up per call
+and a revocation in another process is felt soon; one in this process is felt at once. It never
+keeps a secret, only its hash.
+"""
+
+from __future__ import annotations
+
+from holdfast.accounts import rules
+from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, TOKEN_USE_GRAIN_MS
+from holdfast.accounts.ports import AccountsStore
+from holdfast.kernel.clock import Clock
+from holdfast.wire.call import Principal
+
+
+class Access:
+    """The look-up and its memory."""
+
+    def __init__(self, store: AccountsStore, *, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: dict[str, tuple[Principal | None, int]] = {}
+        self._generation = 0
+        self._uses: dict[str, int] = {}
+
+    async def by_token(self, text: str) -> Principal | None:
+        """Return whose API token this is; None where it is unknown, revoked or expired."""
+        if not rules.looks_right(text, rules.TOKEN_PREFIX):
+            return None
+        hashed, now_ms = rules.secret_hash(text), self._clock.now_ms()
+        held = self._known.get(hashed)
+        if held is None or held[1] <= now_ms:
+            held = await self._look_up_token(hashed, now_ms)
+        principal = held[0]
+        if principal is not None:
+            self._uses[principal.token_id] = now_ms
+        return principal
+
+    async def by_session(self, text: str) -> Principal | None:
+        """Return whose session this is; its `token_id` is the session's hash."""
+        if not rules.looks_right(text, rules.SESSION_PREFIX):
+            return None
+        hashed, now_ms = rules.secret_hash(text), self._clock.now_ms()
+        held = self._known.get(hashed)
+        if held is None or held[1] <= now_ms:
+            held = await self._look_up_session(hashed, now_ms)
+        return held[0]
+
+    def forget(self) -> None:
+        """Believe nothing any more: something was revoked, or a session ended."""
+        self._generation += 1
+        self._known.clear()
+
+    async def flush(self) -> int:
+        """Write down when tokens were last used; return how many. Call it about once a minute."""
+        uses, self._uses = self._uses, {}
+        if uses:
+            await self._store.note_uses(
+                {key: at_ms - at_ms % TOKEN_USE_GRAIN_MS for key, at_ms in uses.items()}
+            )
+        return len(uses)
+
+    async def _look_up_token(self, hashed: str, now_ms: int) -> tuple[Principal | None, int]:
+        """Ask the store for a token."""
+        generation, until_ms = self._generation, now_ms + CACHE_LIFE_MS
+        token = await self._store.token(hashed)
+        principal = None
+        if token is not None and token.revoked_at_ms is None:
+            until_ms = min(until_ms, token.expires_at_ms or until_ms)
+            if until_ms > now_ms:
+                principal = Principal(
+                    name=token.name,
+                    scope=token.scope,
+                    account=token.account,
+                    kind="token",
+                    token_id=token.id,
+                )
+        return self._remember(hashed, principal, until_ms, generation)
+
+    async def _look_up_session(self, hashed: str, now_ms: int) -> tuple[Principal | None, int]:
+        """Ask the store for a session."""
+        generation, until_ms = self._generation, now_ms + CACHE_LIFE_MS
+        found = await self._store.session(hashed, now_ms)
+        principal = None
+        if found is not None:
+            session, person = found
+            until_ms = min(until_ms, session.expires_at_ms)
+            principal = Principal(
+                name=person.name,
+                scope=person.scope,
+                account=person.account,
+                kind="session",
+                token_id=hashed,
+            )
+        return self._remember(hashed, principal, until_ms, generation)
+
+    def _remember(
+        self, hashed: str, principal: Principal | None, until_ms: int, generation: int
+    ) -> tuple[Principal | None, int]:
+        """Keep an answer, unless something was revoked while it was on its way."""
+        if generation == self._generation:
+            while len(self._known) >= CACHE_ITEMS_MAX:
+                del self._known[next(iter(self._known))]
+            self._known[hashed] = (principal, until_ms)
+        return principal, until_ms

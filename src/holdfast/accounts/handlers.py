@@ -1,0 +1,242 @@
+"""Handlers of the account endpoints: from a call to the register and back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from holdfast.accounts import rules
+from holdfast.accounts.records import Person
+from holdfast.accounts.register import Register, SignedIn
+from holdfast.accounts.views import (
+    account_view,
+    audit_view,
+    iso,
+    link_view,
+    person_view,
+    token_view,
+)
+from holdfast.kernel.clock import SECOND_MS
+from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.messages.accounts import (
+    AccountCreate,
+    AccountList,
+    AuditList,
+    AuditVerdict,
+    LinkCreate,
+    LinkSignIn,
+    PasswordChange,
+    PasswordSignIn,
+    PersonCreate,
+    PersonList,
+    SessionView,
+    TokenCreate,
+    TokenCreated,
+    TokenList,
+)
+
+SESSION_COOKIE: Final = "hf_session"
+PAGE_DEFAULT: Final = 100
+_PAGE_MAX: Final = 500
+
+
+def session_cookie(secret: str, *, life_s: int, secure: bool) -> str:
+    """Return the `Set-Cookie` text of a session; an empty secret and life end it."""
+    parts = [f"{SESSION_COOKIE}={secret}", "Path=/", "HttpOnly", "SameSite=Lax"]
+    return "; ".join([*parts, f"Max-Age={life_s}", *(["Secure"] if secure else [])])
+
+
+def visible_account(call: Call) -> str | None:
+    """Return whose rows the caller may see: their own, or for an operator all or the one asked."""
+    if call.principal.scope == "operator":
+        return call.query.get("account")
+    return call.principal.account
+
+
+class AccountHandlers:
+    """One method for each account endpoint."""
+
+    def __init__(self, register: Register) -> None:
+        self._register = register
+        self._store = register.store
+
+    def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
+        """Return the handlers by the names of their endpoints."""
+        return {
+            "session.link": self.sign_in_by_link,
+            "session.password": self.sign_in_by_password,
+            "session.get": self.show_session,
+            "session.sign-out": self.sign_out,
+            "session.set-password": self.set_password,
+            "token.list": self.list_tokens,
+            "token.create": self.make_token,
+            "token.revoke": self.revoke_token,
+            "account.list": self.list_accounts,
+            "account.create": self.make_account,
+            "person.list": self.list_people,
+            "person.create": self.make_person,
+            "link.create": self.make_link,
+            "audit.list": self.list_audit,
+            "audit.verify": self.verify_audit,
+        }
+
+    async def sign_in_by_link(self, call: Call) -> Reply:
+        """Sign in with a one-time link."""
+        body: LinkSignIn = call.body
+        return self._welcome(call, await self._register.sign_in_by_link(body.link, peer=call.peer))
+
+    async def sign_in_by_password(self, call: Call) -> Reply:
+        """Sign in by name and password."""
+        body: PasswordSignIn = call.body
+        return self._welcome(
+            call,
+            await self._register.sign_in_by_password(body.name, body.password, peer=call.peer),
+        )
+
+    def _welcome(self, call: Call, signed_in: SignedIn) -> Reply:
+        """Answer with the session and its cookie."""
+        life_ms = signed_in.session.expires_at_ms - signed_in.session.created_at_ms
+        life_s = life_ms // SECOND_MS
+        view = _session_view(
+            signed_in.person,
+            csrf=rules.csrf_text(signed_in.secret),
+            expires_at=iso(signed_in.session.expires_at_ms),
+        )
+        cookie = session_cookie(signed_in.secret, life_s=life_s, secure=call.secure)
+        return Reply(view, cookies=(cookie,))
+
+    async def show_session(self, call: Call) -> Reply:
+        """Say who is signed in."""
+        who = call.principal
+        person = await self._store.person(who.name) if who.kind == "session" else None
+        if person is not None:
+            found = await self._store.session(who.token_id, call.now_ms)
+            ends = iso(found[0].expires_at_ms) if found else None
+            return Reply(_session_view(person, csrf=call.csrf, expires_at=ends))
+        view = SessionView(
+            person=who.name,
+            scope="operator" if who.scope == "operator" else "owner",
+            account=who.account,
+            expires_at=None,
+            has_password=False,
+        )
+        return Reply(view)
+
+    async def sign_out(self, call: Call) -> Reply:
+        """End the session; for a token there is none to end."""
+        if call.principal.kind == "session":
+            await self._register.sign_out(call.principal.token_id)
+        gone = session_cookie("", life_s=0, secure=call.secure)
+        return Reply(status=204, cookies=(gone,))
+
+    async def set_password(self, call: Call) -> Reply:
+        """Set one's own password."""
+        body: PasswordChange = call.body
+        who = call.principal
+        if who.kind != "session":
+            raise Refusal(
+                403, "only_people", "an API token has no password",
+                fix="sign in as a person and set the password there",
+            )  # fmt: skip
+        await self._register.set_password(
+            who.name, body.new, current=body.current, session_hash=who.token_id, peer=call.peer
+        )
+        return Reply(status=204)
+
+    async def list_tokens(self, call: Call) -> Reply:
+        """List the tokens the caller sees."""
+        tokens = await self._store.tokens(call.principal.account)
+        return Reply(TokenList(items=tuple(map(token_view, tokens))))
+
+    async def make_token(self, call: Call) -> Reply:
+        """Make a token; an owner's can be no more than the owner."""
+        body: TokenCreate = call.body
+        who = call.principal
+        account = body.account or None
+        if who.scope != "operator":
+            if body.scope != "owner":
+                raise Refusal(
+                    403, "scope_too_wide", "an owner can make owner tokens only", field="scope",
+                    fix="ask an operator",
+                )  # fmt: skip
+            if account not in {None, who.account}:
+                raise Refusal(404, "no_such_account", "there is no such account", field="account")
+            account = who.account
+        secret, token = await self._register.make_token(
+            body.name,
+            scope=body.scope,
+            account=account,
+            created_by=who.name,
+            life_s=body.expires_in_s,
+        )
+        return Reply(TokenCreated(token=secret, view=token_view(token)), status=201)
+
+    async def revoke_token(self, call: Call) -> Reply:
+        """Revoke a token the caller sees."""
+        token = await self._register.revoke_token(call.path["id"], account=call.principal.account)
+        return Reply(token_view(token))
+
+    async def list_accounts(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
+        """List every account."""
+        accounts = await self._store.accounts()
+        return Reply(AccountList(items=tuple(map(account_view, accounts))))
+
+    async def make_account(self, call: Call) -> Reply:
+        """Add an account."""
+        body: AccountCreate = call.body
+        return Reply(account_view(await self._register.make_account(body.name)), status=201)
+
+    async def list_people(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
+        """List everybody."""
+        people = await self._store.people()
+        return Reply(PersonList(items=tuple(map(person_view, people))))
+
+    async def make_person(self, call: Call) -> Reply:
+        """Add a person."""
+        body: PersonCreate = call.body
+        person = await self._register.make_person(
+            body.name, scope=body.scope, account=body.account or None
+        )
+        return Reply(person_view(person), status=201)
+
+    async def make_link(self, call: Call) -> Reply:
+        """Make a one-time link."""
+        body: LinkCreate = call.body
+        return Reply(link_view(*await self._register.make_link(body.person)), status=201)
+
+    async def list_audit(self, call: Call) -> Reply:
+        """List audited calls."""
+        limit = min(int(call.query.get("limit", PAGE_DEFAULT)), _PAGE_MAX)
+        after = call.query.get("after", "")
+        if after and not after.isdecimal():
+            raise Refusal(
+                400, "bad_parameter", "`after` is not a cursor of this list", field="after",
+                fix="send `next` of the page before",
+            )  # fmt: skip
+        before = int(after) if after else None
+        rows = await self._store.audit(visible_account(call), before, limit)
+        items = tuple(audit_view(row, status) for row, status in rows)
+        return Reply(AuditList(items=items, next=str(items[-1].seq) if len(rows) == limit else ""))
+
+    async def verify_audit(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
+        """Check the chain of the audit."""
+        found = await self._register.check_audit()
+        verdict = AuditVerdict(
+            ok=found.broken_at is None,
+            rows=found.rows,
+            broken_at=found.broken_at,
+            head=found.head,
+        )
+        return Reply(verdict)
+
+
+def _session_view(person: Person, *, csrf: str, expires_at: str | None) -> SessionView:
+    """Return a person's session as they see it."""
+    return SessionView(
+        person=person.name,
+        scope=person.scope,
+        account=person.account,
+        expires_at=expires_at,
+        has_password=bool(person.password_hash),
+        csrf=csrf,
+    )

@@ -1,0 +1,51 @@
+"""Every limit of accounts, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+
+SECRET_BYTES: Final = 32
+"""Random bytes of a token, session or link: 256 bits."""
+
+LINK_LIFE_MS: Final = 15 * MINUTE_MS
+"""How long a one-time sign-in link works."""
+
+SESSION_LIFE_MS: Final = 24 * HOUR_MS
+"""How long a session lasts, whatever is done with it."""
+
+CACHE_LIFE_MS: Final = 5 * SECOND_MS
+"""How long a proof of identity is believed without looking again, so the longest that a
+revocation by another process takes to be felt."""
+
+CACHE_ITEMS_MAX: Final = 10_000
+"""Remembered proofs, right and wrong ones."""
+
+TOKEN_USE_GRAIN_MS: Final = MINUTE_MS
+"""How exactly the last use of a token is known."""
+
+ATTEMPTS_FREE: Final = 5
+"""Failed sign-ins before the first wait."""
+
+ATTEMPT_FIRST_WAIT_MS: Final = 2 * SECOND_MS
+"""The first wait; it doubles with every further failure."""
+
+ATTEMPT_LONGEST_WAIT_MS: Final = 15 * MINUTE_MS
+"""The longest wait: a stranger who fails on purpose cannot lock a person out for longer, and a
+one-time link gets in at any time."""
+
+ATTEMPTS_FORGOTTEN_MS: Final = DAY_MS
+"""Failures are forgotten this long after the last one."""
+
+TOKENS_MAX: Final = 1_000
+"""Tokens of one account that are not revoked."""
+
+LIST_ITEMS_MAX: Final = 500
+"""Rows of a list."""
+
+AUDIT_CHECK_ROWS: Final = 200
+"""Rows of the audit checked at a time: about a millisecond."""
+
+PURGE_KEPT_MS: Final = 30 * DAY_MS
+"""How long ended sessions, used links and old failures are kept."""

@@ -1,0 +1,151 @@
+"""What accounts ask of a store, and of whatever hashes passwords.
+
+The adapters are in `stores`; one contract suite runs on each. Every method that writes returns
+after its row is durable. Nothing here takes or returns a secret in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from holdfast.accounts.records import (
+    Account,
+    AuditEntry,
+    AuditRow,
+    Link,
+    Person,
+    Session,
+    Token,
+)
+
+
+class People(Protocol):
+    """Accounts, people, sessions, links and counted attempts."""
+
+    async def add_account(self, account: Account) -> bool:
+        """Add an account; False where the name is taken."""
+        ...
+
+    async def accounts(self) -> Sequence[Account]:
+        """Return every account by name, at most LIST_ITEMS_MAX."""
+        ...
+
+    async def add_person(self, person: Person) -> bool:
+        """Add a person; False where the name is taken."""
+        ...
+
+    async def people(self) -> Sequence[Person]:
+        """Return everybody by name, at most LIST_ITEMS_MAX."""
+        ...
+
+    async def person(self, name: str) -> Person | None:
+        """Return one person."""
+        ...
+
+    async def set_password(self, name: str, password_hash: str, *, keep: str) -> bool:
+        """Set a person's password and end their sessions but `keep`; False for nobody."""
+        ...
+
+    async def add_session(self, session: Session) -> None:
+        """Add a session."""
+        ...
+
+    async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
+        """Return a session that has not expired, and whose it is."""
+        ...
+
+    async def end_session(self, hashed: str) -> None:
+        """End a session; one that is not there is no error."""
+        ...
+
+    async def add_link(self, link: Link) -> None:
+        """Add a one-time link."""
+        ...
+
+    async def use_link(self, hashed: str, now_ms: int) -> Person | None:
+        """Use a link up and return whose it was; None where it is used, expired or unknown.
+
+        Of any number of callers at the same time exactly one gets the person.
+        """
+        ...
+
+    async def try_attempt(self, keys: Sequence[str], now_ms: int) -> int:
+        """Count an attempt under every key as failed, or return how many ms it has to wait.
+
+        Counting comes before trying, so that many attempts at once cannot pass on one count. An
+        attempt that has to wait is counted under none.
+        """
+        ...
+
+    async def forgive_attempt(self, person: str, peer: str) -> None:
+        """Take back an attempt that succeeded: all of the person's, one of the peer's."""
+        ...
+
+    async def purge(self, now_ms: int) -> int:
+        """Delete sessions, links and attempts that are over for long; return how many."""
+        ...
+
+
+class Tokens(Protocol):
+    """API tokens."""
+
+    async def add_token(self, token: Token) -> bool:
+        """Add a token; False where its account has TOKENS_MAX already."""
+        ...
+
+    async def token(self, hashed: str) -> Token | None:
+        """Return the token with this hash, revoked or not."""
+        ...
+
+    async def tokens(self, account: str | None) -> Sequence[Token]:
+        """Return an account's tokens, or all, newest first, at most LIST_ITEMS_MAX."""
+        ...
+
+    async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
+        """Revoke a token of the account (any, for None); None where there is none to see.
+
+        One that is revoked already keeps its first time.
+        """
+        ...
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when tokens were last used, by id; never earlier than is noted already."""
+        ...
+
+
+class Audit(Protocol):
+    """The audit: rows are appended and never changed."""
+
+    async def append_audit(self, entry: AuditEntry) -> AuditRow:
+        """Append an entry to the chain and return its row, once it is durable."""
+        ...
+
+    async def audit(
+        self, account: str | None, before: int | None, limit: int
+    ) -> Sequence[tuple[AuditRow, int]]:
+        """Return begin rows with the status that answered them (0: not known), newest first.
+
+        Only the account's, or all for None; only rows below number `before`, where it is given.
+        """
+        ...
+
+    async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
+        """Return rows in the order of the chain, from the one after number `after`."""
+        ...
+
+
+class AccountsStore(People, Tokens, Audit, Protocol):
+    """All of it, as one store keeps it."""
+
+
+class Hasher(Protocol):
+    """What makes and checks password hashes, off the serving loop."""
+
+    async def hash(self, password: str) -> str:
+        """Return the hash to keep."""
+        ...
+
+    async def matches(self, password_hash: str, password: str) -> bool:
+        """Return whether the password is the one hashed; an empty hash takes as long and fails."""
+        ...

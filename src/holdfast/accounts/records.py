@@ -1,0 +1,107 @@
+"""The rows of accounts as values.
+
+Times are milliseconds since the epoch. A secret appears as its SHA-256 only, a password as its
+argon2 text only. Nothing here can be used to sign in.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Scope = Literal["owner", "operator"]
+
+
+class Account(Struct, frozen=True, kw_only=True, gc=False):
+    """What owns instances."""
+
+    name: str
+    created_at_ms: int
+
+
+class Person(Struct, frozen=True, kw_only=True, gc=False):
+    """Somebody who may sign in; `account` is None for an operator.
+
+    `password_hash` is empty for somebody who has set none and signs in by link only.
+    """
+
+    name: str
+    scope: Scope
+    account: str | None
+    password_hash: str = ""
+    created_at_ms: int = 0
+
+    def __repr__(self) -> str:
+        """Return a form without the hash."""
+        return f"Person({self.name!r}, {self.scope})"
+
+
+class Session(Struct, frozen=True, kw_only=True, gc=False):
+    """One signed-in browser."""
+
+    hash: str
+    person: str
+    created_at_ms: int
+    expires_at_ms: int
+
+
+class Token(Struct, frozen=True, kw_only=True, gc=False):
+    """One API token."""
+
+    id: str
+    hash: str
+    name: str
+    scope: Scope
+    account: str | None
+    created_at_ms: int
+    created_by: str
+    expires_at_ms: int | None = None
+    last_used_at_ms: int | None = None
+    revoked_at_ms: int | None = None
+
+
+class Link(Struct, frozen=True, kw_only=True, gc=False):
+    """One one-time sign-in link."""
+
+    hash: str
+    person: str
+    created_at_ms: int
+    expires_at_ms: int
+
+
+class Attempts(Struct, frozen=True, kw_only=True, gc=False):
+    """Failed sign-ins in a row, of a person or from a peer."""
+
+    failures: int = 0
+    last_at_ms: int = 0
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
+    """What is written down of a call: `begin` before its effect, `end` with the answer's status.
+
+    `begins` is the number of the begin row that an end row belongs to. `key` is the caller's
+    idempotency key.
+    """
+
+    at_ms: int
+    phase: Literal["begin", "end"]
+    begins: int = 0
+    who: str = ""
+    how: str = ""
+    account: str | None = None
+    endpoint: str = ""
+    target: str = ""
+    peer: str = ""
+    request_id: str = ""
+    key: str = ""
+    status: int = 0
+
+
+class AuditRow(Struct, frozen=True, kw_only=True, gc=False):
+    """An entry in its chain: `hash` covers the entry, its number and the hash before it."""
+
+    seq: int
+    before: str
+    hash: str
+    entry: AuditEntry

@@ -1,0 +1,195 @@
+"""Accounts kept in memory: for tests and the simulator, under the same contract as SQLite.
+
+It forgets everything with its process, so no plane that people use may be built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from holdfast.accounts import audit, rules
+from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
+from holdfast.accounts.records import (
+    Account,
+    Attempts,
+    AuditEntry,
+    AuditRow,
+    Link,
+    Person,
+    Session,
+    Token,
+)
+
+
+class AccountsMemory:
+    """The accounts store, in dictionaries."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._people: dict[str, Person] = {}
+        self._sessions: dict[str, Session] = {}
+        self._links: dict[str, Link] = {}
+        self._used: set[str] = set()
+        self._attempts: dict[str, Attempts] = {}
+        self._tokens: dict[str, Token] = {}
+        self._audit: list[AuditRow] = []
+        self._ends: dict[int, int] = {}
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    async def add_account(self, account: Account) -> bool:
+        """Add an account; False where the name is taken."""
+        return self._accounts.setdefault(account.name, account) is account
+
+    async def accounts(self) -> Sequence[Account]:
+        """Return every account by name."""
+        return [self._accounts[name] for name in sorted(self._accounts)][:LIST_ITEMS_MAX]
+
+    async def add_person(self, person: Person) -> bool:
+        """Add a person; False where the name is taken."""
+        self._own(person.account)
+        return self._people.setdefault(person.name, person) is person
+
+    async def people(self) -> Sequence[Person]:
+        """Return everybody by name."""
+        return [self._people[name] for name in sorted(self._people)][:LIST_ITEMS_MAX]
+
+    async def person(self, name: str) -> Person | None:
+        """Return one person."""
+        return self._people.get(name)
+
+    async def set_password(self, name: str, password_hash: str, *, keep: str) -> bool:
+        """Set a person's password and end their other sessions."""
+        person = self._people.get(name)
+        if person is None:
+            return False
+        self._people[name] = replace(person, password_hash=password_hash)
+        ended = [s.hash for s in self._sessions.values() if s.person == name and s.hash != keep]
+        for hashed in ended:
+            del self._sessions[hashed]
+        return True
+
+    async def add_session(self, session: Session) -> None:
+        """Add a session."""
+        self._sessions[session.hash] = session
+
+    async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
+        """Return a session that has not expired, and whose it is."""
+        found = self._sessions.get(hashed)
+        if found is None or found.expires_at_ms <= now_ms:
+            return None
+        return found, self._people[found.person]
+
+    async def end_session(self, hashed: str) -> None:
+        """End a session."""
+        self._sessions.pop(hashed, None)
+
+    async def add_link(self, link: Link) -> None:
+        """Add a one-time link."""
+        self._links[link.hash] = link
+
+    async def use_link(self, hashed: str, now_ms: int) -> Person | None:
+        """Use a link up and return whose it was."""
+        found = self._links.get(hashed)
+        if found is None or hashed in self._used or found.expires_at_ms <= now_ms:
+            return None
+        self._used.add(hashed)
+        return self._people[found.person]
+
+    async def try_attempt(self, keys: Sequence[str], now_ms: int) -> int:
+        """Count an attempt under every key as failed, or return how many ms it has to wait."""
+        known = {key: self._attempts.get(key, Attempts()) for key in keys}
+        wait = max((rules.wait_ms(each, now_ms) for each in known.values()), default=0)
+        if wait == 0:
+            for key, attempts in known.items():
+                self._attempts[key] = rules.after_attempt(attempts, now_ms)
+        return wait
+
+    async def forgive_attempt(self, person: str, peer: str) -> None:
+        """Take back an attempt that succeeded."""
+        self._attempts.pop(person, None)
+        if peer in self._attempts:
+            self._attempts[peer] = rules.after_success(self._attempts[peer])
+
+    async def purge(self, now_ms: int) -> int:
+        """Delete sessions, links and attempts that are over for long."""
+        before = now_ms - PURGE_KEPT_MS
+        sessions = [k for k, v in self._sessions.items() if v.expires_at_ms < before]
+        links = [k for k, v in self._links.items() if v.expires_at_ms < before]
+        attempts = [k for k, v in self._attempts.items() if v.last_at_ms < before]
+        for key in sessions:
+            del self._sessions[key]
+        for key in links:
+            del self._links[key]
+            self._used.discard(key)
+        for key in attempts:
+            del self._attempts[key]
+        return len(sessions) + len(links) + len(attempts)
+
+    async def add_token(self, token: Token) -> bool:
+        """Add a token; False where its account has enough already."""
+        self._own(token.account)
+        live = [t for t in self._tokens.values() if t.account == token.account]
+        if sum(1 for t in live if t.revoked_at_ms is None) >= TOKENS_MAX:
+            return False
+        self._tokens[token.hash] = token
+        return True
+
+    async def token(self, hashed: str) -> Token | None:
+        """Return the token with this hash."""
+        return self._tokens.get(hashed)
+
+    async def tokens(self, account: str | None) -> Sequence[Token]:
+        """Return an account's tokens, or all, newest first."""
+        seen = [t for t in self._tokens.values() if account is None or t.account == account]
+        return sorted(seen, key=lambda t: (-t.created_at_ms, t.id))[:LIST_ITEMS_MAX]
+
+    async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
+        """Revoke a token that the account sees."""
+        for hashed, token in self._tokens.items():
+            if token.id == token_id and (account is None or token.account == account):
+                if token.revoked_at_ms is None:
+                    self._tokens[hashed] = replace(token, revoked_at_ms=now_ms)
+                return self._tokens[hashed]
+        return None
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when tokens were last used."""
+        for hashed, token in self._tokens.items():
+            at_ms = max(uses.get(token.id, 0), token.last_used_at_ms or 0)
+            if at_ms:
+                self._tokens[hashed] = replace(token, last_used_at_ms=at_ms)
+
+    async def append_audit(self, entry: AuditEntry) -> AuditRow:
+        """Append an entry to the chain."""
+        before = self._audit[-1].hash if self._audit else audit.GENESIS
+        row = audit.link(before, len(self._audit) + 1, entry)
+        self._audit.append(row)
+        if entry.phase == "end":
+            self._ends[entry.begins] = entry.status
+        return row
+
+    async def audit(
+        self, account: str | None, before: int | None, limit: int
+    ) -> Sequence[tuple[AuditRow, int]]:
+        """Return begin rows with the status that answered them, newest first."""
+        seen = [
+            (row, self._ends.get(row.seq, 0))
+            for row in reversed(self._audit)
+            if row.entry.phase == "begin"
+            and (before is None or row.seq < before)
+            and (account is None or row.entry.account == account)
+        ]
+        return seen[:limit]
+
+    async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
+        """Return rows in the order of the chain."""
+        return self._audit[after : after + limit]
+
+    def _own(self, account: str | None) -> None:
+        """Raise KeyError where an account is not there, as the other store's foreign key does."""
+        if account is not None and account not in self._accounts:
+            raise KeyError(account)
