@@ -42,6 +42,8 @@ ALLOWANCES = (
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/environment.py", ("environment",), "read here, once"),
+    Allowance("machine/controller/assembly.py", ("chance",), "makes what the rest is given"),
+    Allowance("machine/agents/install.py", ("clock",), "waits for npm and shows how long"),
     Allowance("machine/agents/demo", ("clock", "chance", "environment"), "a program of its own"),
     Allowance("stores/", ("clock",), "adapters time their own commits"),
     Allowance("world/", ("clock", "environment"), "adapters wait for the outside"),

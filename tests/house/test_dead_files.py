@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
-from tests.house.sources import ROOT, imports, module_name, python_files, shown, tree
+from tests.house.sources import ROOT, SRC, imports, module_name, python_files, shown, tree
 
 # Rooms whose users are outside this package: their modules may be reached from tests alone.
 OFFERED = ("holdfast.sdk", "holdfast.sim")
@@ -20,12 +21,15 @@ def imported_names(paths: list[Path]) -> set[str]:
 
 
 def started_names(path: Path) -> set[str]:
-    return {
-        node.value.partition(":")[0]
+    """Modules that are started, not imported: named whole, or as a file beside this one."""
+    texts = {
+        node.value
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if node.value.startswith("holdfast.") and " " not in node.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " not in node.value
     }
+    whole = {text.partition(":")[0] for text in texts if text.startswith("holdfast.")}
+    beside = {path.with_name(text) for text in texts if re.fullmatch(r"[a-z_]+\.py", text)}
+    return whole | {module_name(file) for file in beside if file.is_file() and SRC in file.parents}
 
 
 def test_every_module_is_used() -> None:
