@@ -211,7 +211,9 @@ class Definition(Generic[S, E, A, P]):
     next moment at which the rules may want something without any event, in ms since the epoch.
     `exists` is false before the first event and after the last: what exists must have a deadline
     or a probe. `wanted` is asked immediately before an effect is carried out. `settle`, `probed`,
-    `claim_lost` and `returned` turn what the engine has to say into the subject's own events.
+    `claim_lost`, `received` and `returned` turn what the engine has to say into the subject's own
+    events; `carried` returns the letter that an event was made from by `received`, so that one to
+    nobody can go back to its sender.
     """
 
     kind: str
@@ -240,6 +242,8 @@ class Definition(Generic[S, E, A, P]):
     settle: Callable[[EffectCall, Outcome[Any]], E]
     probed: Callable[[ProbeAnswer], E] | None = None
     claim_lost: Callable[[Claim], E] | None = None
+    received: Callable[[Address, Letter], E] | None = None
+    carried: Callable[[E], Letter | None] | None = None
     returned: Callable[[Letter], E] | None = None
     encode_policy: Callable[[P], bytes]
     decode_policy: Callable[[bytes], P]

@@ -36,3 +36,66 @@ RESIDENT_MAX: Final = 20_000
 
 REASON_CHARS_MAX: Final = 400
 """Characters of an exception's text that are written down."""
+
+COMMITS_MAX: Final = 256
+"""Actors whose commits are in flight side by side, so that a group commit has a group."""
+
+SLICE_MS: Final = 3.0
+"""How long the owner works before it lets the rest of the loop run; the house allows 5 ms."""
+
+WAITING_PAGE: Final = 1_000
+"""Actors with pending events that one look at the store brings."""
+
+POLL_MS: Final = 5_000
+"""How often the store is asked for events that another process accepted."""
+
+CLAIM_TRIES_MAX: Final = 8
+"""Lost claims in one tick after which the actor waits before it tries again."""
+
+STAMPED_KEPT: Final = 256
+"""Stamped ids that an actor remembers, to know an acceptance that is told late."""
+
+EFFECTS_PER_TICK: Final = 65_536
+"""Room for the effects of one tick within the numbers that order a lane."""
+
+ALARM_PAGE: Final = 10_000
+"""Alarms that one look at the store brings into memory."""
+
+ALARM_HORIZON_MS: Final = 600_000
+"""How far ahead alarms are kept in memory."""
+
+ALARM_GLANCE_MS: Final = 1_000
+"""The longest the alarms sleep, so that a step of the clock is noticed."""
+
+CLOCK_STEP_MS: Final = 2_000
+"""How far the two clocks may part between two glances before it counts as a step."""
+
+BUSY_TICKS_MAX: Final = 64
+"""Ticks in a row that may leave their deadline in the past, as long as each does something."""
+
+EFFECT_TIMEOUT_MS: Final = 60_000
+"""How long one call to the outside may take unless its provider says otherwise."""
+
+EFFECT_PAGE: Final = 1_000
+"""Unfinished effects that one look at the store brings at start-up."""
+
+PROBE_PAGE: Final = 5_000
+"""Standing probes that one look at the store brings at start-up."""
+
+PROBE_SPREAD_MS: Final = 60_000
+"""Over how long the first look of every probe is spread after start-up."""
+
+VIOLATIONS_MAX: Final = 100
+"""Broken invariants that one rehearsal names."""
+
+REHEARSED_TICKS_MAX: Final = 1_000
+"""Ticks that one dry run goes forward."""
+
+DIVERGENCES_MAX: Final = 20
+"""Differences that one replay names with their paths; the rest are counted."""
+
+REPLAY_PAGE: Final = 2_000
+"""Log rows and tick records that a replay reads at a time."""
+
+REHEARSAL_TIMEOUT_S: Final = 60.0
+"""How long one rehearsal may take before its process is replaced."""

@@ -8,7 +8,7 @@ otherwise. A store never interprets a body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -99,7 +99,11 @@ class EffectRow(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LetterRow(Struct, frozen=True, gc=False, kw_only=True):
-    """A letter on its way: becomes a pending event of the receiver within the same commit."""
+    """A letter on its way: becomes a pending event of the receiver within the same commit.
+
+    The pending event's `source` is `letter`, its `by` the address of the commit's actor, and its
+    id `derive(to, dedupe)`, as for every other arrival.
+    """
 
     to: Address
     body: bytes
@@ -214,8 +218,19 @@ class MailboxFullError(Exception):
     """Too many events wait for this actor; try again when some were taken."""
 
 
+class UnwritableError(Exception):
+    """The store cannot write now: the disk is full, or fails. Nothing was acknowledged."""
+
+
 class StaleError(Exception):
-    """The commit's basis is not the store's: somebody else wrote, or the lease is lost."""
+    """The commit's basis is not the store's: somebody else wrote, or a stamped event waits no more.
+
+    The actor is loaded again and its tick made again.
+    """
+
+
+class LeaseLostError(StaleError):
+    """The commit carries an older lease than the store's: another process owns every actor now."""
 
 
 class ClaimTakenError(Exception):
@@ -226,6 +241,46 @@ class ClaimTakenError(Exception):
         super().__init__(f"{claim.scope} {claim.key!r} is held by {holder}")
         self.claim = claim
         self.holder = holder
+
+
+class Log(Protocol):
+    """Where structured lines go; whoever wires it redacts them."""
+
+    def debug(self, event: str, **fields: Any) -> Any:
+        """Write what only a search for a fault wants."""
+        ...
+
+    def info(self, event: str, **fields: Any) -> Any:
+        """Write what happened as it should."""
+        ...
+
+    def warning(self, event: str, **fields: Any) -> Any:
+        """Write what should not happen, and was dealt with."""
+        ...
+
+    def error(self, event: str, **fields: Any) -> Any:
+        """Write what somebody should look at; `exc_info` takes an exception."""
+        ...
+
+    def critical(self, event: str, **fields: Any) -> Any:
+        """Write what stops work until somebody acts."""
+        ...
+
+
+class Meter(Protocol):
+    """Where figures go; the names are in the catalogue of metrics, with their labels."""
+
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add one measurement to a histogram."""
+        ...
 
 
 class Journal(Protocol):

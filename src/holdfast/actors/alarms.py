@@ -1,0 +1,201 @@
+"""Alarms: durable deadlines, fired in time, and fired again until their tick has answered them.
+
+The store holds every alarm; the near ones are also in memory. An alarm is never ticked off here:
+only a tick that moves the deadline does that, so a crash, a failed commit or a rule that raised
+costs a delay and never an alarm. A deadline that a tick leaves in the past is tried again after a
+wait that grows, so that a faulty rule cannot make the owner spin.
+
+The clock may step. Forward, what became due is fired at the next glance. Back, every actor with
+an alarm in memory is woken, so that its rules set their deadlines by the new time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+
+from holdfast.actors import measures
+from holdfast.actors.limits import (
+    ALARM_GLANCE_MS,
+    ALARM_HORIZON_MS,
+    ALARM_PAGE,
+    BUSY_TICKS_MAX,
+    CLOCK_STEP_MS,
+)
+from holdfast.actors.owner import Landed
+from holdfast.actors.ports import Journal, Log, Meter
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address
+
+_LATE_BACKOFF = Backoff(first_ms=1_000, cap_ms=300_000)
+_REFILL_BACKOFF = Backoff(first_ms=200, cap_ms=10_000)
+_BUSY_MS = 5
+_HEAP_SLACK = 3
+"""How many moved entries the heap may hold for each alarm before it is made anew."""
+_FIRED_RETRY_MS = 30_000
+"""When a fired alarm is fired again if no tick has answered it, in milliseconds."""
+
+
+class Alarms:
+    """The alarms of every actor of this process."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        wake: Callable[[Address], None],
+        *,
+        clock: Clock,
+        log: Log,
+        meter: Meter,
+        horizon_ms: int = ALARM_HORIZON_MS,
+        glance_ms: int = ALARM_GLANCE_MS,
+    ) -> None:
+        """Fire by calling `wake`; keep alarms up to `horizon_ms` ahead in memory."""
+        self._journal = journal
+        self._wake = wake
+        self._clock = clock
+        self._log = log
+        self._meter = meter
+        self._horizon_ms = horizon_ms
+        self._glance_ms = glance_ms
+        self._heap: list[tuple[int, Address]] = []
+        self._due: dict[Address, int] = {}
+        self._late: dict[Address, tuple[int, int]] = {}
+        self._known_until_ms = 0
+        self._failures = 0
+        self._refill_at_ms = 0.0
+        self._moved = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    async def start(self) -> None:
+        """Read the near alarms and begin to fire."""
+        await self._refill()
+        self._task = asyncio.create_task(self._run(), name="holdfast-alarms")
+
+    async def stop(self) -> None:
+        """Fire no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def hear(self, landed: Landed) -> None:
+        """Take an actor's deadline from a tick that is over."""
+        actor, deadline_ms = landed.tick.after.address, landed.tick.deadline_ms
+        now_ms = self._clock.now_ms()
+        if deadline_ms is None:
+            self._due.pop(actor, None)
+            self._late.pop(actor, None)
+        elif deadline_ms > now_ms:
+            self._late.pop(actor, None)
+            self._set(actor, deadline_ms)
+        else:
+            self._set(actor, now_ms + self._hold_back(landed, deadline_ms))
+
+    def _hold_back(self, landed: Landed, deadline_ms: int) -> int:
+        """Return how long to wait with a deadline that a tick left in the past."""
+        actor = landed.tick.after.address
+        busy, idle = self._late.get(actor, (0, 0))
+        if landed.tick.decisions and busy < BUSY_TICKS_MAX:
+            self._late[actor] = (busy + 1, idle)
+            return _BUSY_MS
+        idle += 1
+        self._late[actor] = (busy, idle)
+        delay_ms = _LATE_BACKOFF.delay_ms(idle, str(actor))
+        self._meter.count(measures.ALARMS_LATE, kind=actor.kind)
+        self._log.warning(
+            "alarm.unanswered",
+            actor=str(actor),
+            deadline_ms=deadline_ms,
+            times=idle,
+            retry_in_ms=delay_ms,
+            reason="a tick left its deadline in the past and did nothing",
+        )
+        return delay_ms
+
+    def _set(self, actor: Address, at_ms: int) -> None:
+        """Keep an alarm in memory when it is near; a far one is read when its time is near."""
+        if at_ms > self._known_until_ms:
+            self._due.pop(actor, None)
+            return
+        if self._due.get(actor) == at_ms:
+            return
+        self._due[actor] = at_ms
+        heapq.heappush(self._heap, (at_ms, actor))
+        if self._heap[0][0] == at_ms:
+            self._moved.set()
+        if len(self._heap) > _HEAP_SLACK * len(self._due) + ALARM_PAGE:
+            self._heap = [(due_ms, one) for one, due_ms in self._due.items()]
+            heapq.heapify(self._heap)
+
+    async def _refill(self) -> None:
+        """Read the alarms up to the horizon."""
+        now_ms = self._clock.now_ms()
+        until_ms = now_ms + self._horizon_ms
+        self._refill_at_ms = self._clock.steady_ms() + self._horizon_ms / 2
+        rows = await self._journal.alarms(until_ms, ALARM_PAGE)
+        full = len(rows) >= ALARM_PAGE
+        self._known_until_ms = rows[-1].at_ms if full else until_ms
+        for row in rows:
+            if row.actor not in self._due and row.actor not in self._late:
+                self._set(row.actor, row.at_ms)
+        if full:
+            near_ms = max(self._known_until_ms - now_ms, self._glance_ms)
+            self._refill_at_ms = self._clock.steady_ms() + min(near_ms, self._horizon_ms) / 2
+
+    def _fire(self, now_ms: int) -> None:
+        """Wake whoever is due; each stays due, later, until its tick has answered."""
+        while self._heap and self._heap[0][0] <= now_ms:
+            at_ms, actor = heapq.heappop(self._heap)
+            if self._due.get(actor) != at_ms:
+                continue
+            again_ms = now_ms + _FIRED_RETRY_MS
+            self._due[actor] = again_ms
+            heapq.heappush(self._heap, (again_ms, actor))
+            self._wake(actor)
+
+    async def _run(self) -> None:
+        """Fire what is due, sleep until the next or a glance, for ever."""
+        wall, steady = self._clock.now_ms(), self._clock.steady_ms()
+        while True:
+            now_ms, now_steady = self._clock.now_ms(), self._clock.steady_ms()
+            stepped_ms = (now_ms - wall) - (now_steady - steady)
+            wall, steady = now_ms, now_steady
+            if abs(stepped_ms) > CLOCK_STEP_MS:
+                self._stepped(stepped_ms)
+            self._fire(now_ms)
+            if now_steady >= self._refill_at_ms:
+                await self._try_refill()
+                continue
+            self._moved.clear()
+            next_ms = self._heap[0][0] - now_ms if self._heap else self._glance_ms
+            wait_s = min(max(next_ms, 1), self._glance_ms) / 1_000
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    async def _try_refill(self) -> None:
+        """Read the store; when it cannot be read, try again after a growing wait."""
+        try:
+            await self._refill()
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001  the store may be away; alarms wait in it
+            self._failures += 1
+            delay_ms = _REFILL_BACKOFF.delay_ms(self._failures)
+            self._refill_at_ms = self._clock.steady_ms() + delay_ms
+            self._log.error("alarms.refill_failed", retry_in_ms=delay_ms, exc_info=error)
+
+    def _stepped(self, by_ms: float) -> None:
+        """Deal with a step of the clock."""
+        self._log.warning("clock.stepped", by_ms=round(by_ms), alarms=len(self._due))
+        self._refill_at_ms = 0.0
+        if by_ms < 0:
+            for actor in sorted(self._due):
+                self._wake(actor)

@@ -1,0 +1,45 @@
+"""The lease: the number that every commit carries, so that two planes never both write.
+
+It is taken once, at the start, and is greater than any before. The compare-and-set of a commit
+is the safety; the lease makes an older plane hear at its next commit that it is one. It is never
+given back: a plane that ends is simply followed by one with a greater epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.actors.ports import Journal, Log
+
+
+class Lease:
+    """The right to commit, as far as this process knows."""
+
+    def __init__(self, journal: Journal, *, holder: str, log: Log) -> None:
+        """Hold nothing yet; `holder` names this process in the store, for people to read."""
+        self._journal = journal
+        self._holder = holder
+        self._log = log
+        self._hear: list[Callable[[], None]] = []
+        self.epoch = 0
+        self.lost = False
+
+    def on_lost(self, hear: Callable[[], None]) -> None:
+        """Have `hear` called once, when another process is found to own the actors."""
+        self._hear.append(hear)
+
+    async def take(self) -> int:
+        """Take the lease and return its epoch."""
+        self.epoch = await self._journal.lease(self._holder)
+        self.lost = False
+        self._log.info("lease.taken", holder=self._holder, epoch=self.epoch)
+        return self.epoch
+
+    def lose(self, reason: str) -> None:
+        """Note that it is another's; whoever asked to hear of it is told once."""
+        if self.lost:
+            return
+        self.lost = True
+        self._log.critical("lease.lost", holder=self._holder, epoch=self.epoch, reason=reason)
+        for hear in self._hear:
+            hear()

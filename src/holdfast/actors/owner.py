@@ -1,0 +1,517 @@
+"""The owner: it takes ready actors in turn, ticks them, and commits what their ticks come to.
+
+One loop ticks, synchronously and one actor at a time; the commits of many actors are in flight
+side by side, so that the store can write them together. A state is current only after its
+commit: nothing of a tick is published before, and a refused commit drops it. The owner never
+holds the serving loop longer than a slice, and never gives an actor up because a disk failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from holdfast.actors import measures
+from holdfast.actors.announce import announce, announce_note
+from holdfast.actors.kinds import Kind, Kinds
+from holdfast.actors.lease import Lease
+from holdfast.actors.ledger import Restored, check_all, compose, fold_loaded, snapshot_due
+from holdfast.actors.limits import (
+    CLAIM_TRIES_MAX,
+    COMMITS_MAX,
+    FAULT_RETRY_MS,
+    RESIDENT_MAX,
+    SLICE_MS,
+    STATE_INLINE_BYTES_MAX,
+    TICK_EVENTS_MAX,
+)
+from holdfast.actors.ports import (
+    Arrival,
+    ClaimTakenError,
+    Commit,
+    Journal,
+    LeaseLostError,
+    Loaded,
+    Log,
+    Meter,
+    Pending,
+    StaleError,
+)
+from holdfast.actors.post import Post, sort_letters
+from holdfast.actors.residents import Resident, Residents
+from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address
+
+_COMMIT_BACKOFF = Backoff(first_ms=50, cap_ms=10_000)
+_STOP_WAIT_S = 10.0
+
+
+class Landed(NamedTuple):
+    """A tick that is over: `commit` is None when there was nothing to write."""
+
+    kind: Kind
+    tick: Tick[Any]
+    commit: Commit | None
+
+
+class _Flight(NamedTuple):
+    """A commit under way."""
+
+    resident: Resident
+    landed: Landed
+    post: Post
+    state_bytes: int | None
+    event_bytes: int
+    task: asyncio.Task[Any]
+    started_ms: float
+
+
+class _Fetch(NamedTuple):
+    """A read under way: an actor's state where it is not in memory, and its pending events."""
+
+    resident: Resident
+    task: asyncio.Task[tuple[Loaded | None, list[Pending]]]
+
+
+class _Loss(NamedTuple):
+    """The acceptance of `claim_lost` under way."""
+
+    resident: Resident
+    task: asyncio.Task[Pending]
+
+
+_Under: TypeAlias = "_Flight | _Fetch | _Loss"
+Listener: TypeAlias = Callable[[Landed], None]
+
+
+class Owner:
+    """The single writer of every actor of this process."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        kinds: Kinds,
+        *,
+        lease: Lease,
+        clock: Clock,
+        log: Log,
+        meter: Meter,
+        code: str = "",
+        resident_max: int = RESIDENT_MAX,
+    ) -> None:
+        """Own nothing yet; `code` is the version of the code, for tick records."""
+        self._journal = journal
+        self._kinds = kinds
+        self._lease = lease
+        self._clock = clock
+        self._log = log
+        self._meter = meter
+        self._code = code
+        self._residents = Residents(resident_max)
+        self._ready: deque[Resident] = deque()
+        self._over: deque[_Under] = deque()
+        self._under: set[asyncio.Task[Any]] = set()
+        self._flying = 0
+        self._work = asyncio.Event()
+        self._listeners: list[Listener] = []
+        self._runner: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of every tick that is over; it must return at once."""
+        self._listeners.append(listener)
+
+    # -- waking ------------------------------------------------------------------------------
+
+    def wake(self, actor: Address) -> None:
+        """Have an actor ticked soon; one that is ready already is not ready twice."""
+        if actor.kind not in self._kinds:
+            self._log.error("actor.unknown_kind", actor=str(actor))
+            return
+        self._wake(self._residents.fetch(actor))
+
+    def _wake(self, resident: Resident) -> None:
+        if resident.given_up or resident.ready:
+            return
+        if resident.flying or resident.resting:
+            resident.again = True
+            return
+        resident.ready = True
+        self._ready.append(resident)
+        self._work.set()
+
+    def keep(self, actor: Address, row: Pending) -> None:
+        """Remember an event that this process accepted, and wake its actor."""
+        if actor.kind in self._kinds:
+            self._residents.fetch(actor).keep(row)
+        self.wake(actor)
+
+    def look_again(self, actor: Address) -> None:
+        """Have the store asked for an actor's events: somebody else accepted some."""
+        resident = self._residents.find(actor)
+        if resident is not None:
+            if resident.flying or resident.ready or resident.resting or resident.given_up:
+                return
+            resident.complete = False
+        self.wake(actor)
+
+    def waiting(self, actor: Address) -> int:
+        """Return how many events are known to wait for an actor."""
+        resident = self._residents.find(actor)
+        return 0 if resident is None else len(resident.inbox)
+
+    async def state(self, actor: Address) -> Folded[Any] | None:
+        """Return an actor's committed state; None when its kind is unknown or too new."""
+        resident = self._residents.find(actor)
+        if resident is not None and resident.folded is not None:
+            return resident.folded
+        kind = self._kinds.get(actor.kind)
+        if kind is None:
+            return None
+        try:
+            loaded = await self._journal.load(actor)
+            return fold_loaded(kind.definition, actor, loaded).folded
+        except NewerEventError:
+            return None
+
+    # -- the loop ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to tick; the lease must be held."""
+        self._stopping = False
+        self._lease.on_lost(self.halt)
+        self._runner = asyncio.create_task(self._run(), name="holdfast-owner")
+
+    def halt(self) -> None:
+        """Tick no more; what is in flight may land."""
+        self._stopping = True
+        self._work.set()
+
+    async def stop(self) -> None:
+        """Stop ticking and wait for the commits in flight; raise nothing of theirs."""
+        self.halt()
+        if self._runner is not None:
+            await self._runner
+            self._runner = None
+        if self._under:
+            await asyncio.wait(self._under, timeout=_STOP_WAIT_S)
+        while self._over:
+            self._land(self._over.popleft())
+
+    async def _run(self) -> None:
+        """Land what is over and tick what is ready, a slice at a time, for ever."""
+        slice_end = self._clock.steady_ms() + SLICE_MS
+        while not self._stopping:
+            if self._over:
+                self._land(self._over.popleft())
+            elif self._ready and self._flying < COMMITS_MAX:
+                self._turn(self._ready.popleft())
+            else:
+                self._meter.gauge(measures.READY, len(self._ready))
+                self._meter.gauge(measures.RESIDENTS, len(self._residents))
+                self._work.clear()
+                await self._work.wait()
+                slice_end = self._clock.steady_ms() + SLICE_MS
+                continue
+            if self._clock.steady_ms() >= slice_end:
+                await asyncio.sleep(0)
+                slice_end = self._clock.steady_ms() + SLICE_MS
+
+    def _begin(
+        self, work: Coroutine[Any, Any, Any], then: Callable[[asyncio.Task[Any]], _Under]
+    ) -> None:
+        """Start something that the actor waits for; its end is handled by the loop."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._under.add(task)
+        self._flying += 1
+        under = then(task)
+        under.resident.flying = True
+
+        def over(_task: asyncio.Task[Any]) -> None:
+            self._under.discard(task)
+            self._flying -= 1
+            self._over.append(under)
+            self._work.set()
+
+        task.add_done_callback(over)
+
+    def _land(self, under: _Under) -> None:
+        """Handle the end of a read or a commit."""
+        task = under.task
+        under.resident.flying = False
+        if task.cancelled():
+            self._rest(under.resident, "cancelled", None)
+            return
+        error = task.exception()
+        match under:
+            case _Flight():
+                self._land_commit(under, error)
+            case _Fetch(resident=resident):
+                if error is None:
+                    self._restore(resident, *under.task.result())
+                else:
+                    self._rest(resident, "load", error)
+            case _Loss(resident=resident):
+                if error is None:
+                    resident.front.append(under.task.result())
+                    self._wake(resident)
+                else:
+                    self._rest(resident, "claim_lost", error)
+
+    def _turn(self, resident: Resident) -> None:
+        """Give one actor its turn: read what is missing, or tick it."""
+        resident.ready = False
+        if resident.given_up or resident.flying:
+            return
+        if resident.folded is None or (not resident.complete and not resident.front):
+            self._begin(self._read(resident), lambda task: _Fetch(resident, task))
+        else:
+            self._tick(resident, resident.folded)
+
+    async def _read(self, resident: Resident) -> tuple[Loaded | None, list[Pending]]:
+        """Read an actor's state where it is not in memory, and its oldest pending events."""
+        loaded = None
+        if resident.folded is None:
+            loaded = await self._journal.load(resident.address)
+        return loaded, await self._journal.pending(resident.address, TICK_EVENTS_MAX)
+
+    def _restore(self, resident: Resident, loaded: Loaded | None, rows: list[Pending]) -> None:
+        """Take over what was read and tick."""
+        if resident.folded is None:
+            kind = self._kinds[resident.address.kind]
+            try:
+                restored = fold_loaded(kind.definition, resident.address, loaded)
+            except NewerEventError as error:
+                self._give_up(resident, error)
+                return
+            except Exception as error:  # noqa: BLE001  one actor's state must not stop the others
+                self._rest(resident, "load", error)
+                return
+            self._restored(resident, restored, loaded)
+        resident.read(rows, TICK_EVENTS_MAX)
+        if resident.folded is not None:
+            self._tick(resident, resident.folded)
+
+    def _restored(self, resident: Resident, restored: Restored, loaded: Loaded | None) -> None:
+        resident.folded = restored.folded
+        if loaded is not None:
+            resident.size = len(loaded.state or b"")
+            resident.since = sum(len(row.body) for row in loaded.since)
+        for note in restored.notes:
+            where = str(resident.address)
+            announce_note(self._log, self._meter, where, restored.folded.number, note)
+
+    # -- one tick ----------------------------------------------------------------------------
+
+    def _tick(self, resident: Resident, folded: Folded[Any]) -> None:
+        """Tick an actor and begin its commit, or publish at once that there is nothing to say."""
+        kind = self._kinds[resident.address.kind]
+        resident.again = False
+        rows = resident.next_events()
+        began = self._clock.steady_ms()
+        try:
+            result = tick(
+                kind.definition, kind.policy, folded, rows, self._clock.now_ms(), folded.number + 1
+            )
+            if result.silent:
+                self._settle(resident, Landed(kind, result, None))
+                return
+            took_ms = self._clock.steady_ms() - began
+            flight = self._compose(resident, kind, result, rows, took_ms)
+        except NewerEventError as error:
+            self._give_up(resident, error)
+            return
+        except Exception as error:  # noqa: BLE001  one actor's rules must not stop the others
+            self._rest(resident, "tick", error, at_least_ms=FAULT_RETRY_MS)
+            return
+        self._meter.observe(measures.TICK_SECONDS, took_ms / 1_000, kind=kind.definition.kind)
+        self._begin(self._journal.commit(flight[0]), flight[1])
+
+    def _compose(
+        self,
+        resident: Resident,
+        kind: Kind,
+        result: Tick[Any],
+        rows: list[Pending],
+        took_ms: float,
+    ) -> tuple[Commit, Callable[[asyncio.Task[Any]], _Flight]]:
+        """Return a tick's commit, and what is remembered of it until it lands."""
+        event_bytes = sum(len(row.body) for row in rows)
+        event_bytes += sum(len(intent.body) for intent in result.intents)
+        state: bytes | None = None
+        changed = result.after.seq != result.before.seq
+        if changed and snapshot_due(resident.size, resident.since + event_bytes):
+            state = kind.definition.encode_state(result.after.state)
+            if len(state) > STATE_INLINE_BYTES_MAX:
+                self._check_all(kind, result)
+        post = sort_letters(self._kinds, result, rows)
+        commit = compose(
+            kind,
+            result,
+            lease_epoch=self._lease.epoch,
+            code=self._code,
+            letters=post.rows,
+            state=state,
+            phases_us=(round(took_ms * 1_000),),
+        )
+        started = self._clock.steady_ms()
+        size = None if state is None else len(state)
+        landed = Landed(kind, result, commit)
+        return commit, lambda task: _Flight(
+            resident, landed, post, size, event_bytes, task, started
+        )
+
+    def _check_all(self, kind: Kind, result: Tick[Any]) -> None:
+        """Look at every entity of a large actor, since it is written as a whole now."""
+        known = {(note.number, note.entity) for note in result.notes}
+        for note in check_all(kind.definition, result.after.state):
+            if (note.number, note.entity) not in known:
+                where = str(result.after.address)
+                announce_note(self._log, self._meter, where, result.after.number, note)
+
+    def _land_commit(self, flight: _Flight, error: BaseException | None) -> None:
+        """Publish a committed tick, or find out what a refused one means."""
+        resident = flight.resident
+        match error:
+            case None:
+                self._committed(flight)
+            case LeaseLostError():
+                self._lease.lose(str(error))
+            case StaleError():
+                self._meter.count(measures.RETRIES, reason="stale")
+                self._log.warning("commit.stale", actor=str(resident.address), reason=str(error))
+                resident.forget()
+                self._retry(resident)
+            case ClaimTakenError():
+                self._lose_claim(flight, error)
+            case _:
+                self._rest(resident, "commit", error)
+
+    def _committed(self, flight: _Flight) -> None:
+        resident, landed = flight.resident, flight.landed
+        took_s = (self._clock.steady_ms() - flight.started_ms) / 1_000
+        self._meter.observe(measures.COMMIT_SECONDS, took_s)
+        resident.folded = landed.tick.after
+        resident.took(landed.tick.stamps)
+        if flight.state_bytes is None:
+            resident.since += flight.event_bytes
+        else:
+            resident.size, resident.since = flight.state_bytes, 0
+        announce(self._log, self._meter, landed.tick, flight.post)
+        self._settle(resident, landed)
+        for row in flight.post.rows:
+            other = self._residents.find(row.to)
+            if other is not None:
+                other.complete = False
+            self.wake(row.to)
+
+    def _settle(self, resident: Resident, landed: Landed) -> None:
+        """Tell the listeners, and make the actor ready again when more waits for it."""
+        for listener in self._listeners:
+            try:
+                listener(landed)
+            except Exception as error:  # noqa: BLE001  a page must not stop an actor
+                where = getattr(listener, "__qualname__", repr(listener))
+                self._meter.count(measures.FAULTS, where="listener")
+                self._log.error("listener.fault", listener=where, exc_info=error)
+        if resident.inbox or resident.again or not resident.complete:
+            self._wake(resident)
+
+    # -- what goes wrong ---------------------------------------------------------------------
+
+    def _retry(self, resident: Resident) -> None:
+        """Try again: at once for the first two times, then after a growing wait."""
+        resident.failures += 1
+        if resident.failures <= 2:  # noqa: PLR2004  two races in a row happen; three hint at more
+            self._wake(resident)
+        else:
+            self._rest_for(resident, _COMMIT_BACKOFF.delay_ms(resident.failures))
+
+    def _rest(
+        self,
+        resident: Resident,
+        where: Literal["commit", "load", "tick", "claim_lost", "cancelled"],
+        error: BaseException | None,
+        *,
+        at_least_ms: int = 0,
+    ) -> None:
+        """Keep what waits, wait a little longer each time, and try again for ever."""
+        resident.failures += 1
+        actor = str(resident.address)
+        delay_ms = max(at_least_ms, _COMMIT_BACKOFF.delay_ms(resident.failures, actor))
+        self._meter.count(measures.FAULTS, where=where)
+        self._log.error(
+            f"actor.{where}_failed",
+            actor=actor,
+            failures=resident.failures,
+            retry_in_ms=delay_ms,
+            reason=f"{type(error).__name__}: {error}",
+            exc_info=error,
+        )
+        self._rest_for(resident, delay_ms)
+
+    def _rest_for(self, resident: Resident, delay_ms: int) -> None:
+        resident.resting = True
+
+        def rested() -> None:
+            resident.resting = False
+            self._wake(resident)
+
+        asyncio.get_running_loop().call_later(delay_ms / 1_000, rested)
+
+    def _give_up(self, resident: Resident, error: NewerEventError) -> None:
+        """Own an actor no more that newer code has written; other code must take it."""
+        resident.given_up = True
+        resident.forget()
+        self._meter.count(measures.FAULTS, where="newer")
+        self._log.critical("actor.given_up", actor=str(resident.address), reason=str(error))
+
+    def _lose_claim(self, flight: _Flight, error: ClaimTakenError) -> None:
+        """Put `claim_lost` in front of the same events, and tick again."""
+        resident, kind = flight.resident, flight.landed.kind
+        resident.claims_lost += 1
+        self._meter.count(measures.RETRIES, reason="claim")
+        self._log.warning(
+            "claim.lost",
+            actor=str(resident.address),
+            scope=error.claim.scope,
+            key=error.claim.key,
+            holder=str(error.holder),
+        )
+        definition = kind.definition
+        if definition.claim_lost is None or resident.claims_lost > CLAIM_TRIES_MAX:
+            self._rest(resident, "claim_lost", error, at_least_ms=FAULT_RETRY_MS)
+            return
+        number = flight.landed.tick.after.number
+        arrival = Arrival(
+            body=definition.encode_event(definition.claim_lost(error.claim)),
+            dedupe=f"claim_lost:{number}:{error.claim.scope}:{error.claim.key}",
+            version=definition.version,
+            source="engine",
+            by=str(error.holder),
+        )
+        self._begin(
+            self._accept_loss(resident.address, arrival), lambda task: _Loss(resident, task)
+        )
+
+    async def _accept_loss(self, actor: Address, arrival: Arrival) -> Pending:
+        """Accept a loss, so that it is in the log like every other event."""
+        (accepted,) = await self._journal.accept([(actor, arrival)])
+        return pending_row(accepted.id, arrival, self._clock.now_ms())
+
+
+def pending_row(event_id: Any, arrival: Arrival, now_ms: int) -> Pending:
+    """Return an arrival as the pending event that it is once accepted."""
+    return Pending(
+        id=event_id,
+        body=arrival.body,
+        version=arrival.version,
+        source=arrival.source,
+        accepted_ms=now_ms,
+        cause=arrival.cause,
+        by=arrival.by,
+    )

@@ -1,0 +1,306 @@
+"""Probes: standing questions to the outside, asked at computed times and mostly answered alike.
+
+When a probe is asked is never stored: it is a phase, drawn from its name, plus whole periods, so
+that a fleet's questions are spread and nothing is written by a quiet day. At start-up each is
+asked once, spread over a window. An answer makes an event only when it is not the last one; a
+failure makes none, is counted, and is tried again within the period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import heapq
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from holdfast.actors import measures
+from holdfast.actors.definition import ProbeAnswer
+from holdfast.actors.gates import Gate
+from holdfast.actors.kinds import Kinds
+from holdfast.actors.limits import (
+    EFFECT_TIMEOUT_MS,
+    PROBE_PAGE,
+    PROBE_SPREAD_MS,
+    REASON_CHARS_MAX,
+)
+from holdfast.actors.owner import Landed
+from holdfast.actors.ports import Accepted, Arrival, Journal, Log, Meter, ProbeRow
+from holdfast.kernel.backoff import Backoff, spread_ms
+from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.ids import Address
+from holdfast.kernel.outcome import Outcome, Retryable
+
+_BACKOFF = Backoff(first_ms=5_000, cap_ms=3_600_000)
+_GLANCE_MS = 30_000
+_PERIOD_MS_MIN = 1_000
+
+
+class ProbeCall(NamedTuple):
+    """A probe as the one who asks gets it."""
+
+    actor: Address
+    key: str
+    provider: str
+    body: Any
+    epoch: int
+    period_ms: int
+
+
+Looker: TypeAlias = Callable[[ProbeCall], Awaitable[Outcome[Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookout:
+    """Who asks a provider; the gate may be shared with the provider's effects."""
+
+    look: Looker
+    gate: Gate
+    timeout_ms: int = EFFECT_TIMEOUT_MS
+
+
+class _Standing:
+    """One probe: `at_ms` is when it is asked next; `busy` while it waits for its turn or answer."""
+
+    __slots__ = ("answer", "at_ms", "busy", "failures", "gone", "row")
+
+    def __init__(self, row: ProbeRow, at_ms: int) -> None:
+        self.row = row
+        self.answer = row.answer
+        self.at_ms = at_ms
+        self.failures = 0
+        self.busy = False
+        self.gone = False
+
+
+def next_look_ms(actor: Address, key: str, period_ms: int, now_ms: int) -> int:
+    """Return the next time after `now_ms` at which a probe is asked: its phase plus k periods."""
+    period_ms = max(period_ms, _PERIOD_MS_MIN)
+    phase_ms = spread_ms(period_ms, "probe", str(actor), key)
+    return now_ms + 1 + (phase_ms - now_ms - 1) % period_ms
+
+
+class Prober:
+    """All probes of this process."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        kinds: Kinds,
+        lookouts: Mapping[str, Lookout],
+        *,
+        told: Callable[[Address, Arrival, Accepted], None],
+        clock: Clock,
+        log: Log,
+        meter: Meter,
+        spread_window_ms: int = PROBE_SPREAD_MS,
+    ) -> None:
+        """Ask nothing yet; the first look of each is spread over `spread_window_ms`."""
+        self._journal = journal
+        self._kinds = kinds
+        self._lookouts = lookouts
+        self._told = told
+        self._clock = clock
+        self._log = log
+        self._meter = meter
+        self._window_ms = spread_window_ms
+        self._all: dict[tuple[Address, str], _Standing] = {}
+        self._heap: list[tuple[int, Address, str]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._moved = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    async def start(self) -> None:
+        """Read the standing probes and begin to ask."""
+        after = ("", "")
+        now_ms = self._clock.now_ms()
+        while page := await self._journal.probes(PROBE_PAGE, after):
+            for row in page:
+                window_ms = min(self._window_ms, max(row.period_ms, _PERIOD_MS_MIN))
+                first_ms = now_ms + spread_ms(window_ms, "first", str(row.actor), row.key)
+                self._put(row, first_ms)
+            if len(page) < PROBE_PAGE:
+                break
+            after = (str(page[-1].actor), page[-1].key)
+        self._runner = asyncio.create_task(self._run(), name="holdfast-prober")
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        tasks = [*self._tasks, *([self._runner] if self._runner is not None else [])]
+        for lookout in self._lookouts.values():
+            lookout.gate.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._runner = None
+        self._all.clear()
+        self._heap.clear()
+
+    def hear(self, landed: Landed) -> None:
+        """Take the probes that a committed tick began, changed and ended."""
+        if landed.commit is None:
+            return
+        actor = landed.commit.actor
+        for key in landed.commit.unprobes:
+            standing = self._all.pop((actor, key), None)
+            if standing is not None:
+                standing.gone = True
+        for row in landed.commit.probes:
+            now_ms = self._clock.now_ms()
+            self._put(row, next_look_ms(actor, row.key, row.period_ms, now_ms))
+
+    def _put(self, row: ProbeRow, at_ms: int) -> None:
+        old = self._all.get((row.actor, row.key))
+        if old is not None:
+            old.gone = True
+        standing = _Standing(row, at_ms)
+        self._all[row.actor, row.key] = standing
+        self._schedule(standing, at_ms)
+
+    def _schedule(self, standing: _Standing, at_ms: int) -> None:
+        standing.at_ms = at_ms
+        heapq.heappush(self._heap, (at_ms, standing.row.actor, standing.row.key))
+        if self._heap[0][0] == at_ms:
+            self._moved.set()
+
+    async def _run(self) -> None:
+        """Ask what is due, sleep until the next, for ever."""
+        while True:
+            now_ms = self._clock.now_ms()
+            while self._heap and self._heap[0][0] <= now_ms:
+                at_ms, actor, key = heapq.heappop(self._heap)
+                standing = self._all.get((actor, key))
+                if standing is not None and standing.at_ms == at_ms and not standing.busy:
+                    self._queue(standing)
+            self._moved.clear()
+            next_ms = self._heap[0][0] - now_ms if self._heap else _GLANCE_MS
+            try:
+                async with asyncio.timeout(min(max(next_ms, 1), _GLANCE_MS) / SECOND_MS):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    def _queue(self, standing: _Standing) -> None:
+        """Have a probe asked when its provider's turn has come."""
+        row = standing.row
+        lookout = self._lookouts.get(row.provider)
+        if lookout is None:
+            self._failed(standing, "no_provider", f"nobody asks {row.provider!r}", None)
+            return
+        standing.busy = True
+
+        def start() -> None:
+            task = asyncio.get_running_loop().create_task(self._look(standing, lookout))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        lookout.gate.submit(start)
+
+    async def _look(self, standing: _Standing, lookout: Lookout) -> None:
+        """Ask once and deal with the answer; nothing is raised but cancellation."""
+        try:
+            outcome = await self._ask(standing.row, lookout)
+        except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
+            lookout.gate.leave()
+            standing.busy = False
+            self._failed(standing, "bug", f"{type(error).__name__}: {error}", error)
+            return
+        except BaseException:
+            lookout.gate.leave()
+            raise
+        lookout.gate.leave()
+        try:
+            if isinstance(outcome, Retryable):
+                if outcome.retry_after_ms:
+                    lookout.gate.pause(outcome.retry_after_ms)
+                self._failed(standing, outcome.code, outcome.message, None)
+            else:
+                await self._answered(standing, outcome)
+        except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
+            self._failed(standing, "store", f"{type(error).__name__}: {error}", error)
+        finally:
+            standing.busy = False
+
+    async def _ask(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
+        definition = self._kinds[row.actor.kind].definition
+        call = ProbeCall(
+            actor=row.actor,
+            key=row.key,
+            provider=row.provider,
+            body=definition.decode_effect(row.body),
+            epoch=row.epoch,
+            period_ms=row.period_ms,
+        )
+        limit = asyncio.timeout(lookout.timeout_ms / SECOND_MS)
+        try:
+            async with limit:
+                return await lookout.look(call)
+        except TimeoutError:
+            if limit.expired():
+                return Retryable("timeout", f"no answer within {lookout.timeout_ms} ms")
+            raise
+
+    async def _answered(self, standing: _Standing, outcome: Outcome[Any]) -> None:
+        """Make an event of an answer that is not the last one, and wait for the next time."""
+        row = standing.row
+        definition = self._kinds[row.actor.kind].definition
+        if standing.gone:
+            return
+        if definition.probed is None:
+            raise TypeError(f"kind {row.actor.kind!r} has probes but no `probed`")
+        answer = ProbeAnswer(row.key, row.epoch, outcome)
+        body = definition.encode_event(definition.probed(answer))
+        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+        now_ms = self._clock.now_ms()
+        self._meter.count(
+            measures.PROBES,
+            provider=row.provider,
+            result="same" if digest == standing.answer else "changed",
+        )
+        if digest != standing.answer:
+            arrival = Arrival(
+                body=body,
+                dedupe=f"probe:{row.key}:{now_ms}:{digest}",
+                version=definition.version,
+                source="probe",
+                cause=f"probe:{row.key}",
+            )
+            accepted = await self._journal.answer_probe(row.actor, row.key, digest, arrival)
+            if accepted is None:
+                standing.gone = True
+                self._all.pop((row.actor, row.key), None)
+                return
+            standing.answer = digest
+            self._told(row.actor, arrival, accepted)
+            self._log.info("probe.changed", actor=str(row.actor), probe=row.key, answer=digest)
+        standing.failures = 0
+        if not standing.gone:
+            self._schedule(standing, next_look_ms(row.actor, row.key, row.period_ms, now_ms))
+
+    def _failed(
+        self, standing: _Standing, code: str, message: str, error: BaseException | None
+    ) -> None:
+        """Count a failure and try again, at the latest at the next regular time."""
+        row = standing.row
+        if standing.gone:
+            return
+        standing.failures += 1
+        now_ms = self._clock.now_ms()
+        regular_ms = next_look_ms(row.actor, row.key, row.period_ms, now_ms)
+        delay_ms = _BACKOFF.delay_ms(standing.failures, str(row.actor), row.key)
+        self._meter.count(measures.PROBES, provider=row.provider, result="failed")
+        write = self._log.info if error is None else self._log.error
+        write(
+            "probe.failed",
+            actor=str(row.actor),
+            probe=row.key,
+            code=code,
+            failures=standing.failures,
+            reason=message[:REASON_CHARS_MAX],
+            exc_info=error,
+        )
+        self._schedule(standing, min(regular_ms, now_ms + delay_ms))

@@ -1,0 +1,354 @@
+"""The process in which rehearsals run, so that a long replay never holds the serving loop.
+
+It opens the store read-only, through a function that is named by its dotted path, and finds the
+kinds the same way; it is given nothing that could write and nothing that could call out. There is
+one such process, at a low priority; one that dies or takes too long is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace as replace_fields
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.actors.kinds import Kind, Kinds, hash_policy
+from holdfast.actors.ledger import fold_loaded
+from holdfast.actors.limits import (
+    REHEARSAL_TIMEOUT_S,
+    REPLAY_PAGE,
+    TICK_EVENTS_MAX,
+)
+from holdfast.actors.ports import Loaded, Log, Logged, Pending, Reader
+from holdfast.actors.record import TickRecord, decode_record
+from holdfast.actors.rehearse import (
+    DryRun,
+    Explanation,
+    Replay,
+    Until,
+    dry_run,
+    explain,
+    pair,
+    replay,
+)
+from holdfast.kernel.ids import Address, derive, parse_address
+
+_NICENESS: Final = 10
+_PENDING_MAX: Final = 65_536
+
+
+class UnknownActorError(LookupError):
+    """Nothing is known of this actor, or this tick of it is not."""
+
+
+class RehearsalTimeoutError(Exception):
+    """The rehearsal took too long and was ended; ask for fewer ticks or a shorter span."""
+
+
+class Ahead(Struct, frozen=True, kw_only=True):
+    """What to look ahead at: `policy` overrides fields by name, `events` are invented, as JSON."""
+
+    actor: str
+    now_ms: int
+    ticks: int = 1
+    until: Until = ""
+    policy: dict[str, Any] = {}
+    events: tuple[bytes, ...] = ()
+
+
+class Back(Struct, frozen=True, kw_only=True):
+    """What to look back at: ticks with a basis from `from_seq` on, up to `to_seq`.
+
+    With `what_if`, every tick is decided by the present policy under the overrides in `policy`.
+    """
+
+    actor: str
+    from_seq: int = 0
+    to_seq: int | None = None
+    what_if: bool = False
+    policy: dict[str, Any] = {}
+
+
+class Why(Struct, frozen=True, kw_only=True):
+    """What to explain: an entity as it is now, or what the tick `tick`, or of `event`, decided."""
+
+    actor: str
+    now_ms: int
+    entity: str = ""
+    tick: int | None = None
+    event: str = ""
+
+
+# -- over a reader, in whatever process -----------------------------------------------------------
+
+
+def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
+    """Return what the next ticks would do; raise UnknownActorError, ValueError, NewerEventError."""
+    where, kind = _kind(kinds, asked.actor)
+    kind = override(kind, asked.policy)
+    loaded = _load(reader, where)
+    limit = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
+    pending = reader.pending(where, min(limit, _PENDING_MAX))
+    invented = [_invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
+    return dry_run(
+        kind,
+        fold_loaded(kind.definition, where, loaded).folded,
+        [*pending, *invented],
+        now_ms=asked.now_ms,
+        ticks=asked.ticks,
+        until=asked.until,
+        last=_last_record(reader, where, loaded.number),
+    )
+
+
+def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
+    """Make recorded ticks again; raise UnknownActorError, ValueError, NewerEventError."""
+    where, kind = _kind(kinds, asked.actor)
+    kind = override(kind, asked.policy)
+    loaded = reader.load(where, at_seq=asked.from_seq)
+    if loaded is None:
+        raise UnknownActorError(f"{where}: nothing is known of it")
+    at_snapshot = Loaded(
+        state=loaded.state,
+        state_version=loaded.state_version,
+        state_seq=loaded.state_seq,
+        state_tick=loaded.state_tick,
+        seq=loaded.state_seq,
+        number=loaded.state_tick,
+        digest=loaded.state_digest,
+        alarm_ms=None,
+    )
+    folded = fold_loaded(kind.definition, where, at_snapshot).folded
+    history = pair(
+        _records(reader, where, folded.number, asked.to_seq), _rows(reader, where, folded.seq)
+    )
+    return replay(
+        kind,
+        folded,
+        history,
+        from_seq=asked.from_seq,
+        policy_of=None if asked.what_if else _policies(reader, kind),
+    )
+
+
+def look_into(reader: Reader, kinds: Kinds, asked: Why) -> Explanation:
+    """Return why; raise UnknownActorError when the actor or the tick is not known."""
+    where, kind = _kind(kinds, asked.actor)
+    loaded = _load(reader, where)
+    folded = fold_loaded(kind.definition, where, loaded).folded
+    number = asked.tick
+    if asked.event:
+        operation = reader.operation(_event_id(asked.event))
+        if operation is None or not isinstance(operation.event, Logged):
+            raise UnknownActorError(f"{where}: no tick has taken event {asked.event}")
+        number = operation.event.tick
+    record = _last_record(reader, where, loaded.number if number is None else number)
+    if record is None and number is not None:
+        raise UnknownActorError(f"{where}: tick {number} is not known")
+    return explain(kind, folded, asked.entity, now_ms=asked.now_ms, last=record)
+
+
+def override(kind: Kind, fields: dict[str, Any]) -> Kind:
+    """Return the kind under another policy; raise ValueError when a field does not fit."""
+    if not fields:
+        return kind
+    contents = msgspec.json.decode(kind.policy_body)
+    unknown = sorted(fields.keys() - contents.keys())
+    if unknown:
+        raise ValueError(f"policy: {unknown} are no fields of it; it has {sorted(contents)}")
+    body = msgspec.json.encode({**contents, **fields})
+    try:
+        policy = kind.definition.decode_policy(body)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"policy: {error}") from error
+    return replace_fields(kind, policy=policy, policy_body=body, policy_hash=hash_policy(body))
+
+
+def _kind(kinds: Kinds, actor: str) -> tuple[Address, Kind]:
+    where = parse_address(actor)
+    kind = kinds.get(where.kind)
+    if kind is None:
+        raise UnknownActorError(f"{actor}: kind {where.kind!r} is not known here")
+    return where, kind
+
+
+def _load(reader: Reader, where: Address) -> Loaded:
+    loaded = reader.load(where)
+    if loaded is None:
+        raise UnknownActorError(f"{where}: nothing is known of it")
+    return loaded
+
+
+def _event_id(text: str) -> Any:
+    return text
+
+
+def _last_record(reader: Reader, where: Address, number: int) -> TickRecord | None:
+    rows = reader.ticks(where, after=number - 1, limit=1)
+    return decode_record(rows[0]) if rows else None
+
+
+def _invent(kind: Kind, where: Address, index: int, body: bytes, now_ms: int) -> Pending:
+    """Return an invented event as a pending one; raise ValueError when it is none of the kind's."""
+    version = kind.definition.version
+    try:
+        event = kind.definition.decode_event(body, version)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"events[{index}]: {error}") from error
+    return Pending(
+        id=_event_id(derive(str(where), "invented", index)),
+        body=kind.definition.encode_event(event),
+        version=version,
+        source="api",
+        accepted_ms=now_ms,
+    )
+
+
+def _policies(reader: Reader, kind: Kind) -> Callable[[str], Any]:
+    """Return the policy of a hash as it was kept; one that was not kept is an error by name."""
+
+    def policy_of(policy_hash: str) -> Any:
+        body = reader.policy(policy_hash)
+        if body is None:
+            raise UnknownActorError(f"policy {policy_hash} was not kept")
+        return kind.definition.decode_policy(body)
+
+    return policy_of
+
+
+def _records(
+    reader: Reader, where: Address, after: int, to_seq: int | None
+) -> Iterator[TickRecord]:
+    """Yield tick records in order, a page at a time, up to a basis of `to_seq`."""
+    while page := reader.ticks(where, after=after, limit=REPLAY_PAGE):
+        for body in page:
+            record = decode_record(body)
+            if to_seq is not None and record.basis >= to_seq:
+                return
+            after = record.number
+            yield record
+
+
+def _rows(reader: Reader, where: Address, after: int) -> Iterator[Logged]:
+    """Yield stamped events in order, a page at a time."""
+    while page := reader.log(where, after=after, limit=REPLAY_PAGE):
+        yield from page
+        after = page[-1].seq
+
+
+# -- within the worker process --------------------------------------------------------------------
+
+_READER: list[Reader] = []
+_KINDS: list[Kinds] = []
+
+
+def find(path: str) -> Any:
+    """Return what a dotted path `module:name` names; raise ValueError when it is none."""
+    module, colon, name = path.partition(":")
+    if not colon:
+        raise ValueError(f"path {path!r}: want the form module:name")
+    return getattr(importlib.import_module(module), name)
+
+
+def _prepare(
+    reader_path: str, reader_args: tuple[Any, ...], kinds_path: str, kinds_args: Any
+) -> None:
+    """Open the store for reading and find the kinds, once in the life of the process."""
+    os.nice(_NICENESS)
+    _KINDS.append(find(kinds_path)(*kinds_args))
+    _READER.append(find(reader_path)(*reader_args))
+
+
+def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
+    """Do one rehearsal in the worker process."""
+    reader, kinds = _READER[0], _KINDS[0]
+    match asked:
+        case Ahead():
+            return look_ahead(reader, kinds, asked)
+        case Back():
+            return look_back(reader, kinds, asked)
+        case Why():
+            return look_into(reader, kinds, asked)
+
+
+class RehearsalWorker:
+    """One process for rehearsals, started at the first of them."""
+
+    def __init__(
+        self,
+        *,
+        reader: str,
+        reader_args: tuple[Any, ...],
+        kinds: str,
+        kinds_args: tuple[Any, ...] = (),
+        log: Log,
+        timeout_s: float = REHEARSAL_TIMEOUT_S,
+    ) -> None:
+        """`reader` and `kinds` are dotted paths `module:function`; their arguments are pickled."""
+        self._initargs = (reader, reader_args, kinds, kinds_args)
+        self._log = log
+        self._timeout_s = timeout_s
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def dry_run(self, asked: Ahead) -> DryRun:
+        """Look ahead."""
+        answer: DryRun = await self._ask(asked)
+        return answer
+
+    async def replay(self, asked: Back) -> Replay:
+        """Look back, as it was or as it would have been."""
+        answer: Replay = await self._ask(asked)
+        return answer
+
+    async def explain(self, asked: Why) -> Explanation:
+        """Look into one entity or one tick."""
+        answer: Explanation = await self._ask(asked)
+        return answer
+
+    async def _ask(self, asked: Ahead | Back | Why) -> Any:
+        """Run a rehearsal; a process that died is replaced and asked once more."""
+        try:
+            return await self._submit(asked)
+        except BrokenProcessPool as error:
+            self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
+            self._end()
+            return await self._submit(asked)
+
+    async def _submit(self, asked: Ahead | Back | Why) -> Any:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_prepare,
+                initargs=self._initargs,
+            )
+        future = asyncio.get_running_loop().run_in_executor(self._pool, _run, asked)
+        try:
+            return await asyncio.wait_for(future, self._timeout_s)
+        except TimeoutError:
+            self._log.warning("rehearsal.timeout", actor=asked.actor, timeout_s=self._timeout_s)
+            self._end()
+            message = f"{asked.actor}: no answer within {self._timeout_s} s; ask for less"
+            raise RehearsalTimeoutError(message) from None
+
+    def _end(self) -> None:
+        """End the process, whatever it does; the next rehearsal starts another."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        # The executor has no public way to end a process that is at work.
+        for process in list((pool._processes or {}).values()):  # noqa: SLF001
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+    async def stop(self) -> None:
+        """End the process."""
+        await asyncio.to_thread(self._end)

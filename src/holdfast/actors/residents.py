@@ -1,0 +1,144 @@
+"""The actors that are in memory, and the order in which they were last used.
+
+An actor costs a small object here: no coroutine, no queue of its own. Leaving memory loses
+nothing, because what is here is either committed or accepted in the journal already.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from holdfast.actors.limits import RESIDENT_MAX, STAMPED_KEPT, TICK_EVENTS_MAX
+from holdfast.actors.ports import Pending, Stamp
+from holdfast.actors.tick import Folded
+from holdfast.kernel.ids import Address, EventId
+
+_EVICTIONS_LOOKED_AT = 64
+
+
+class Resident:
+    """One actor in memory.
+
+    `inbox` holds accepted events that no tick took, in order; `complete` says that it holds all
+    that the store does, so that nothing needs to be read. `front` holds what must be folded
+    before the inbox. `flying` is true while a read or a commit is under way, `resting` while it
+    waits after a failure, `again` when it was woken meanwhile.
+    """
+
+    __slots__ = (
+        "address",
+        "again",
+        "claims_lost",
+        "complete",
+        "failures",
+        "flying",
+        "folded",
+        "front",
+        "given_up",
+        "inbox",
+        "ready",
+        "recent",
+        "resting",
+        "since",
+        "size",
+    )
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.folded: Folded[Any] | None = None
+        self.inbox: dict[EventId, Pending] = {}
+        self.front: list[Pending] = []
+        self.recent: deque[EventId] = deque(maxlen=STAMPED_KEPT)
+        self.complete = False
+        self.ready = False
+        self.flying = False
+        self.resting = False
+        self.again = False
+        self.given_up = False
+        self.failures = 0
+        self.claims_lost = 0
+        self.size = 0
+        self.since = 0
+
+    def keep(self, row: Pending) -> None:
+        """Remember an accepted event, unless a tick took it before this was told."""
+        if row.id not in self.recent:
+            self.inbox.setdefault(row.id, row)
+
+    def read(self, rows: Sequence[Pending], limit: int) -> None:
+        """Take over what the store has; it comes before what was told since."""
+        told = self.inbox
+        self.inbox = {row.id: row for row in rows}
+        for row in told.values():
+            self.inbox.setdefault(row.id, row)
+        self.complete = len(rows) < limit
+
+    def next_events(self) -> list[Pending]:
+        """Return what the next tick takes: what goes in front, then the oldest."""
+        if not self.front:
+            return list(islice(self.inbox.values(), TICK_EVENTS_MAX))
+        first = {row.id for row in self.front}
+        rest = (row for row in self.inbox.values() if row.id not in first)
+        return [*self.front, *islice(rest, TICK_EVENTS_MAX - len(self.front))]
+
+    def took(self, stamps: Sequence[Stamp]) -> None:
+        """Forget events that a committed tick stamped."""
+        for stamp in stamps:
+            self.inbox.pop(stamp.id, None)
+            self.recent.append(stamp.id)
+        self.front.clear()
+        self.failures = self.claims_lost = 0
+
+    def forget(self) -> None:
+        """Drop everything that was believed of it: the store knows better."""
+        self.folded = None
+        self.inbox.clear()
+        self.front.clear()
+        self.recent.clear()
+        self.complete = False
+        self.size = self.since = 0
+
+    @property
+    def idle(self) -> bool:
+        """Return whether it may leave memory."""
+        busy = self.flying or self.ready or self.resting or self.given_up
+        return not (busy or self.inbox or self.front)
+
+
+class Residents:
+    """All of them, the least recently used first."""
+
+    def __init__(self, most: int = RESIDENT_MAX) -> None:
+        self._most = most
+        self._all: OrderedDict[Address, Resident] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def find(self, address: Address) -> Resident | None:
+        """Return an actor that is in memory, or None."""
+        return self._all.get(address)
+
+    def fetch(self, address: Address) -> Resident:
+        """Return an actor, brought in as one of which nothing is known yet."""
+        resident = self._all.get(address)
+        if resident is None:
+            resident = self._all[address] = Resident(address)
+            self.passivate()
+        else:
+            self._all.move_to_end(address)
+        return resident
+
+    def passivate(self) -> int:
+        """Let go of the least recently used that are idle; return how many left."""
+        over = len(self._all) - self._most
+        if over <= 0:
+            return 0
+        looked = islice(self._all.items(), over + _EVICTIONS_LOOKED_AT)
+        gone = [address for address, resident in looked if resident.idle][:over]
+        for address in gone:
+            del self._all[address]
+        return len(gone)

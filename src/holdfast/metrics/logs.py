@@ -1,0 +1,106 @@
+"""Structured logs: one line an event, JSON or for people, with secrets taken out of both.
+
+Every line says what happened (`event`), at what level and when, and carries ids. Redaction is the
+last net, not the only one: nothing should put a secret into a line in the first place. Only the
+programs set logging up; rooms are given a logger.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+from holdfast.kernel.secret import HIDDEN, Secret, is_secret_name, redact
+
+LogFormat = Literal["json", "text"]
+
+VALUE_CHARS_MAX: Final = 4_000
+"""Characters of one value in a line; the traceback of an exception may take more."""
+
+_DEPTH_MAX: Final = 6
+_TRACEBACK_FIELDS: Final = frozenset({"exception", "stack"})
+
+
+def clean(name: str, value: Any, depth: int = 0) -> Any:
+    """Return a value fit to be written: secrets hidden, texts redacted and cut."""
+    if isinstance(value, Secret) or (is_secret_name(name) and isinstance(value, (str, bytes))):
+        return HIDDEN if value else ""
+    if isinstance(value, str):
+        text = redact(value)
+        most = VALUE_CHARS_MAX * 4 if name in _TRACEBACK_FIELDS else VALUE_CHARS_MAX
+        return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+    if isinstance(value, bytes):
+        return f"({len(value)} bytes)"
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if depth >= _DEPTH_MAX:
+        return clean(name, repr(value), depth)
+    if isinstance(value, Mapping):
+        return {str(key): clean(str(key), item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        return [clean(name, item, depth + 1) for item in items]
+    return redact(str(value))
+
+
+def redact_line(
+    _logger: Any, _method: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Take secrets out of a line, as a processor of structlog."""
+    return {name: clean(name, value) for name, value in line.items()}
+
+
+def set_up(
+    *, level: str = "info", form: LogFormat = "json", stream: TextIO | None = None
+) -> structlog.typing.FilteringBoundLogger:
+    """Set logging up for this process and return its logger.
+
+    Lines of libraries that use the standard library's logging come out alike. Raise ValueError
+    for a level that is none.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        message = f"log level {level!r}: want one of debug, info, warning, error, critical"
+        raise ValueError(message)
+    out = sys.stderr if stream is None else stream
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+        redact_line,
+    ]
+    structlog.configure(
+        processors=[*shared, _renderer(form)],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(form),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=number, force=True)
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def _renderer(form: LogFormat) -> structlog.typing.Processor:
+    if form == "json":
+        return structlog.processors.JSONRenderer(sort_keys=False)
+    return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_plain_traceback)
+
+
+def _plain_traceback(out: TextIO, exc_info: Any) -> None:
+    """Write a traceback without colours."""
+    structlog.dev.plain_traceback(out, exc_info)
