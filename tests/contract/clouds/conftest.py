@@ -14,6 +14,7 @@ from holdfast.kernel.outcome import Ok
 from holdfast.world.clouds.port import Cloud
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.simulated import SimulatedCloud
+from holdfast.world.clouds.simulated_world import Timing
 
 STUB = (sys.executable, "-S", "-E", str(Path(__file__).with_name("stub_machine.py")))
 
@@ -39,6 +40,6 @@ def simulated() -> SimulatedCloud:
 
     # A second each way: the rate of one call a second per action is never reached by a test
     # that makes one call after the other, and the listing has caught up after two calls.
-    made = SimulatedCloud(clock=clock, chance=random.Random(1), sleep=sleep)
-    made.world.timing = made.world.timing.__class__(call_ms=2_000)
-    return made
+    return SimulatedCloud(
+        clock=clock, chance=random.Random(1), sleep=sleep, timing=Timing(call_ms=2_000)
+    )

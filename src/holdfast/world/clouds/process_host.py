@@ -63,6 +63,7 @@ UPDATE_GRACE_MS: Final = 10_000
 """How long a running machine may take to end for an update, in milliseconds."""
 
 _ID_CHARS: Final = 14
+_MAY_END: Final = frozenset({"running", "stopping"})
 _STATES: Final[dict[Phase, MachineState]] = {
     "created": "created",
     "running": "stopped",  # decided to run, yet nothing runs: it ended by itself
@@ -162,8 +163,11 @@ class Host:
         return self.machine(record, usage)
 
     def brief(self, machine_id: str) -> Machine:
-        """Return the machine as it is, without the cost of measuring it."""
-        return self.machine(self.shelf.find(machine_id))
+        """Return the machine as it is, its end written down, without the cost of measuring it."""
+        record = self.shelf.find(machine_id)
+        if record.phase in _MAY_END and not is_alive(record.leader):
+            record = self.settle(machine_id)
+        return self.machine(record)
 
     def find(self, labels: Mapping[str, str]) -> tuple[Machine, ...]:
         """Return the machines that carry all these labels, oldest first."""
@@ -329,7 +333,7 @@ class Host:
     def settle(self, machine_id: str) -> Record:
         """Write down that a machine has ended, if it has, and kill what it left behind."""
         with self.shelf.held(machine_id) as record:
-            ended = record.phase in {"running", "stopping"} and not is_alive(record.leader)
+            ended = record.phase in _MAY_END and not is_alive(record.leader)
             return self._ended(record) if ended else record
 
     def begin_stop(self, machine_id: str, *, grace_ms: int) -> Record:
@@ -338,8 +342,7 @@ class Host:
             if record.phase in {"updating", "destroying"}:
                 _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
             if record.leader is None or not is_alive(record.leader):
-                live = record.phase in {"running", "stopping"}
-                return self._ended(record) if live else record
+                return self._ended(record) if record.phase in _MAY_END else record
             stop_by_ms = self._clock.now_ms() + grace_ms
             if record.phase == "stopping":
                 earlier = min(stop_by_ms, record.stop_by_ms or stop_by_ms)
