@@ -1,0 +1,114 @@
+"""The transport of the typed client: one connection to a plane, on the standard library.
+
+It is small because the command line must start fast. Every wait has a limit, and an error says
+what to do. It never retries a change by itself: `Idempotency-Key` is for whoever decides to.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from holdfast.wire.call import Problem
+from holdfast.wire.client import ApiError, parse, prepare
+from holdfast.wire.endpoints.table import by_name
+
+__all__ = ["ApiError", "Client", "UnreachableError"]
+
+TIMEOUT_S: Final = 30.0
+"""How long to wait for the plane, in seconds; it answers an order within 2 s or with 202."""
+
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The largest answer that is read."""
+
+
+class UnreachableError(ApiError):
+    """Nobody answered at the plane's address; its status is 0."""
+
+    def __str__(self) -> str:
+        """Return what happened."""
+        return self.problem.message
+
+
+class Client:
+    """Calls to one plane, one at a time. Close it, or use it in a `with`."""
+
+    def __init__(self, base_url: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
+        """Raise ValueError for a URL that is not http or https with a host."""
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{base_url!r}: want a URL like http://127.0.0.1:8700")
+        self._base = base_url.rstrip("/")
+        self._prefix = parts.path.rstrip("/")
+        self._token = token
+        self._connection: http.client.HTTPConnection = (
+            http.client.HTTPSConnection(
+                parts.hostname,
+                parts.port,
+                timeout=timeout_s,
+                context=ssl.create_default_context(),
+            )
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def call(
+        self,
+        name: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        idempotency_key: str = "",
+    ) -> Any:
+        """Return the answer of the endpoint called `name`, in its declared type.
+
+        Raise ApiError where the plane refuses, UnreachableError where nobody answers, ValueError
+        where an argument does not fit the endpoint.
+        """
+        endpoint = by_name[name]
+        request = prepare(
+            endpoint, path=path, query=query, body=body, idempotency_key=idempotency_key
+        )
+        headers = dict(request.headers)
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        with self._reaching():
+            self._connection.request(
+                request.method, self._prefix + request.target, request.body or None, headers
+            )
+            answer = self._connection.getresponse()
+            content = answer.read(ANSWER_BYTES_MAX + 1)
+        if len(content) > ANSWER_BYTES_MAX:
+            self.close()
+            problem = Problem(code="answer_too_large", message="the answer is too large to read")
+            raise ApiError(answer.status, problem)
+        return parse(endpoint, answer.status, content)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn failures of the connection into an error that says what to do."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            problem = Problem(
+                code="unreachable",
+                message=f"no answer from {self._base}: {error}",
+                fix="start the plane with `holdfast up`, or set HOLDFAST_URL",
+            )
+            raise UnreachableError(0, problem) from error

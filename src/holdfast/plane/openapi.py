@@ -1,0 +1,179 @@
+"""The endpoint table as OpenAPI 3.1 and as a page to read; pure, and made from nothing else."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.wire.call import Problem
+from holdfast.wire.endpoints.row import Endpoint, Param
+from holdfast.wire.endpoints.table import path_names
+
+REFUSALS: Final = (400, 401, 403, 404, 408, 413, 415, 429, 500)
+"""What any route may answer besides what its row declares."""
+
+_REF: Final = "#/components/schemas/{name}"
+_SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
+    "public": [],
+    "machine": [{"machineKey": [], "gatewayToken": []}],
+    "owner": [{"token": []}, {"session": []}],
+    "operator": [{"token": []}, {"session": []}],
+}
+_SCHEMES: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
+    "session": {"type": "apiKey", "in": "cookie", "name": "hf_session"},
+    "machineKey": {"type": "http", "scheme": "bearer", "description": "The instance's key."},
+    "gatewayToken": {"type": "apiKey", "in": "header", "name": "x-holdfast-gateway-token"},
+}
+_PAGE_TYPES: Final = {
+    "page": "text/html",
+    "stream": "text/event-stream",
+    "asset": "application/octet-stream",
+}
+
+
+def document(table: Iterable[Endpoint], *, version: str) -> dict[str, Any]:
+    """Return the table as an OpenAPI 3.1 document, ready to be encoded."""
+    rows = tuple(table)
+    types = [t for row in rows for t in (row.request, row.response, row.pending) if t is not None]
+    unique = [*dict.fromkeys(types), Problem]
+    schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
+    by_type = dict(zip(unique, schemas, strict=True))
+    paths: dict[str, Any] = {}
+    for row in rows:
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Holdfast",
+            "version": version,
+            "summary": "A control plane for fleets of always-on AI agents.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": _SCHEMES},
+    }
+
+
+def _operation(row: Endpoint, by_type: dict[Any, Any]) -> dict[str, Any]:
+    """Return one row as an operation."""
+    in_path = path_names(row.path)
+    found: dict[str, Any] = {
+        "operationId": row.name,
+        "summary": row.summary,
+        "tags": [row.name.partition(".")[0]],
+        "security": _SECURITY[row.scope],
+        "x-scope": row.scope,
+        "x-since": row.since,
+        "parameters": [_parameter(param, in_path=param.name in in_path) for param in row.params],
+        "responses": _responses(row, by_type),
+    }
+    if row.mutates:
+        found["parameters"].append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The same key asks for the same effect at most once.",
+                "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+            }
+        )
+    if row.request is not None:
+        content = {"application/json": {"schema": by_type[row.request]}}
+        found["requestBody"] = {"required": True, "content": content}
+    return found
+
+
+def _parameter(param: Param, *, in_path: bool) -> dict[str, Any]:
+    """Return one parameter."""
+    return {
+        "name": param.name,
+        "in": "path" if in_path else "query",
+        "required": in_path or param.required,
+        "description": param.summary,
+        "schema": {"type": "string", "pattern": f"^(?:{param.pattern})$"},
+    }
+
+
+def _responses(row: Endpoint, by_type: dict[Any, Any]) -> dict[str, Any]:
+    """Return every answer a row may give."""
+    problem = {"application/json": {"schema": by_type[Problem]}}
+    answers: dict[str, Any] = {}
+    for status in sorted({*row.statuses, *REFUSALS}):
+        answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+        if status >= 400:  # noqa: PLR2004  HTTP
+            answer["content"] = problem
+            if row.kind == "page":
+                answer["content"] = {"text/html": {"schema": {"type": "string"}}}
+            # /health says so itself when it is not well.
+            if status in row.statuses and row.scope == "public" and row.response is not None:
+                answer["content"] = {"application/json": {"schema": {}}}
+        elif status not in {204, 304}:
+            answer["content"] = _content(row, by_type, status)
+        answers[str(status)] = answer
+    if row.kind == "page" and row.scope != "public":
+        answers["303"] = {"description": "To the sign-in page."}
+    return answers
+
+
+def _content(row: Endpoint, by_type: dict[Any, Any], status: int) -> dict[str, Any]:
+    """Return the content of a successful answer."""
+    if row.kind != "json":
+        content_type = "application/json" if row.path.endswith(".json") else _PAGE_TYPES[row.kind]
+        return {content_type: {"schema": {}}}
+    declared = row.pending if status == HTTPStatus.ACCEPTED else row.response
+    return {"application/json": {"schema": {} if declared is None else by_type[declared]}}
+
+
+def page(table: Iterable[Endpoint], *, version: str) -> bytes:
+    """Return the table as a plain page: families, rows, parameters, types; no scripts."""
+    families: dict[str, list[Endpoint]] = {}
+    for row in table:
+        families.setdefault(row.name.partition(".")[0], []).append(row)
+    contents = "".join(
+        f'<li><a href="#{html.escape(name)}">{html.escape(name)}</a></li>' for name in families
+    )
+    sections = "".join(_section(name, rows) for name, rows in families.items())
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><title>Holdfast: endpoints</title>'
+        f"</head><body><main><h1>Endpoints of Holdfast {html.escape(version)}</h1>"
+        '<p>The same as <a href="/api/openapi.json">OpenAPI 3.1</a>.</p>'
+        f"<nav><ul>{contents}</ul></nav>{sections}</main></body></html>"
+    ).encode()
+
+
+def _section(name: str, rows: Sequence[Endpoint]) -> str:
+    """Return one family of rows."""
+    title = html.escape(name)
+    return f'<section id="{title}"><h2>{title}</h2>{"".join(map(_entry, rows))}</section>'
+
+
+def _entry(row: Endpoint) -> str:
+    """Return one row with its parameters."""
+    params = "".join(
+        f"<li><code>{html.escape(param.name)}</code>{' (required)' if param.required else ''}: "
+        f"{html.escape(param.summary)} <code>{html.escape(param.pattern)}</code></li>"
+        for param in row.params
+    )
+    types = [
+        f"{label} <code>{html.escape(_type_name(found))}</code>"
+        for label, found in (("takes", row.request), ("answers", row.response))
+        if found is not None
+    ]
+    facts = [f"scope {row.scope}", *types, "answers " + ", ".join(map(str, row.statuses))]
+    return (
+        f'<article id="{html.escape(row.name)}"><h3><code>{row.method} {html.escape(row.path)}'
+        f"</code></h3><p>{html.escape(row.summary)}</p><p>{'; '.join(facts)}.</p>"
+        f"<ul>{params}</ul></article>"
+    )
+
+
+def _type_name(found: Any) -> str:
+    """Return the name of a message type."""
+    return re.sub(r"^.*\.", "", getattr(found, "__name__", str(found)))

@@ -1,0 +1,146 @@
+"""An edge with real accounts and stub handlers for everything that has no handler yet.
+
+Each stub answers the smallest reply its row declares, and hides instances of other accounts, as
+the real handlers must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.handlers import AccountHandlers
+from holdfast.accounts.ports import AccountsStore
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import ManualClock
+from holdfast.plane.describe import describe
+from holdfast.plane.edge import Edge
+from holdfast.plane.edge_ports import Handler
+from holdfast.plane.edge_rate import Rate, Rates
+from holdfast.stores.accounts_memory import AccountsMemory
+from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.endpoints.row import Endpoint
+from holdfast.wire.endpoints.table import ENDPOINTS
+from tests.samples import sample
+from tests.walk import Tokens
+
+OWNED = "inst-of-local"
+OWNERS = {OWNED: "local"}
+
+
+class PlainHasher:
+    """A hasher that costs nothing; argon2 has tests of its own."""
+
+    async def hash(self, password: str) -> str:
+        return "plain:" + password
+
+    async def matches(self, password_hash: str, password: str) -> bool:
+        return password_hash == "plain:" + password
+
+
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append(("info", event, fields))
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.lines.append(("warning", event, fields))
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.lines.append(("error", event, fields))
+
+
+class Chance:
+    """Bytes that differ each time and are the same in each run."""
+
+    def __init__(self) -> None:
+        self._drawn = 0
+
+    def __call__(self, size: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(size, "big")
+
+
+def stub(row: Endpoint) -> Handler:
+    """Return a handler that answers the smallest declared reply."""
+
+    async def handler(call: Call) -> Reply:
+        owner = OWNERS.get(call.path.get("id", ""))
+        if owner is not None and call.principal.account not in {None, owner}:
+            raise Refusal(404, "no_such_instance", "there is no such instance", field="id")
+        status = row.statuses[0]
+        if row.kind == "stream":
+            return Reply(stream=_events(), content_type="text/event-stream")
+        if row.kind != "json":
+            return Reply(b"<p>stub</p>", content_type="text/html; charset=utf-8")
+        if row.response is None or status == 204:
+            return Reply(status=status)
+        return Reply(sample(row.response), status=status)
+
+    return handler
+
+
+async def _events() -> AsyncIterator[bytes]:
+    yield b"data: one\n\n"
+    yield b"data: two\n\n"
+
+
+@dataclass
+class StubPlane:
+    """The edge and everything a test may want to look at."""
+
+    store: AccountsStore = field(default_factory=AccountsMemory)
+    clock: ManualClock = field(default_factory=ManualClock)
+    log: Lines = field(default_factory=Lines)
+    overrides: dict[str, Handler] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    table: Iterable[Endpoint] = ENDPOINTS
+
+    def __post_init__(self) -> None:
+        self.access = Access(self.store, clock=self.clock)
+        self.register = Register(
+            self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance()
+        )
+        plenty = Rate(burst=1e9, per_s=1e9)
+        handlers = {row.name: stub(row) for row in self.table}
+        real: dict[str, Handler] = {
+            **AccountHandlers(self.register).by_endpoint(),
+            **describe(self.table, version="0.0.test"),
+        }
+        handlers |= {name: made for name, made in real.items() if name in handlers}
+        settings: dict[str, Any] = {
+            "rates": Rates(self.clock, calls=plenty, sign_ins=plenty),
+            "check_responses": True,
+            **self.options,
+        }
+        self.edge = Edge(
+            self.table,
+            handlers | self.overrides,
+            authenticator=self.access,
+            audit=settings.pop("audit", self.store),
+            clock=self.clock,
+            log=self.log,
+            request_prefix="t",
+            **settings,
+        )
+
+    async def prepare(self) -> Tokens:
+        """Make the first people and a token for each kind of caller."""
+        await self.register.prepare()
+        await self.register.make_account("other")
+        made = []
+        for scope, account in (("owner", "local"), ("owner", "other"), ("operator", None)):
+            secret, _ = await self.register.make_token(
+                f"{scope}-{account}",
+                scope="operator" if scope == "operator" else "owner",
+                account=account,
+                created_by="test",
+            )
+            made.append(secret)
+        return Tokens(*made)
