@@ -1,0 +1,81 @@
+"""The lock of the data folder: one plane at a time.
+
+It is a lock of the operating system on an open file, so it goes when its process goes, however
+that happens; a stale file locks nobody out. Who holds it is written inside for the next one to
+read. It guards a folder on this machine only, never one that several machines share.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+NAME: Final = "plane.lock"
+
+
+class Holder(Struct, frozen=True):
+    """Who holds the folder; `since_ms` in milliseconds since the epoch."""
+
+    pid: int
+    since_ms: int
+    host: str
+    url: str
+
+
+class LockedError(Exception):
+    """Another plane has the folder; `holder` names it, or is None when it had not written yet."""
+
+    def __init__(self, folder: Path, holder: Holder | None) -> None:
+        """Say who, and what to do."""
+        who = (
+            f"process {holder.pid} on {holder.host} at {holder.url}"
+            if holder
+            else "another process"
+        )
+        super().__init__(
+            f"{folder} is in use by {who}; stop that plane, or set HOLDFAST_HOME to another folder"
+        )
+        self.holder = holder
+
+
+class FolderLock:
+    """The held lock. Keep it as long as the plane runs."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Take over an open, locked file."""
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the next plane in; doing it twice is harmless."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_holder(folder: Path) -> Holder | None:
+    """Return who wrote the lock file last, whether or not it still runs."""
+    try:
+        return msgspec.json.decode((folder / NAME).read_bytes(), type=Holder)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def take_lock(folder: Path, holder: Holder) -> FolderLock:
+    """Take the folder; raise LockedError when another process, or this one, has it."""
+    descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise LockedError(folder, read_holder(folder)) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return FolderLock(descriptor)

@@ -1,0 +1,97 @@
+"""Brings a database to the form this code expects, one numbered file after another.
+
+A file is `NNNN_pre_name.sql` (safe while the code before it still runs: it adds) or
+`NNNN_post_name.sql` (removes what only that code needed). Each is applied once, in its own
+transaction, and remembered with the hash of its text, so that a file changed after it was
+applied is found. A database that knows a migration this code does not have was written by
+newer code and is refused: it is never guessed at, and nothing is ever undone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+_NAME: Final = re.compile(r"(\d{4})_(pre|post)_[a-z0-9_]+\.sql")
+
+
+class Statements(Protocol):
+    """What a migration needs of a connection: run a script, give back the rows."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any:
+        """Run statements and return their rows."""
+        ...
+
+
+class Migration(NamedTuple):
+    """One numbered file."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        """Return the hash by which a change of the file is found."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+class MigrationError(Exception):
+    """The database and the files disagree; the message says on what, and what to do."""
+
+
+def shipped(database: str, folder: Path = MIGRATIONS) -> list[Migration]:
+    """Return a database's migrations in order; raise MigrationError where a number is missing."""
+    found = []
+    for path in sorted((folder / database).glob("*.sql")):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise MigrationError(f"{path}: name it NNNN_pre_what.sql or NNNN_post_what.sql")
+        found.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
+    if [migration.number for migration in found] != list(range(1, len(found) + 1)):
+        raise MigrationError(f"{database}: migrations must count 1, 2, 3 … without a gap")
+    return found
+
+
+def _missing(connection: Statements, migrations: Sequence[Migration]) -> Sequence[Migration]:
+    """Return what was not applied yet; raise MigrationError on a disagreement."""
+    applied = list(connection.execute("SELECT number, name, digest FROM migrations ORDER BY 1"))
+    if len(applied) > len(migrations):
+        raise MigrationError(
+            f"the database was written by newer code (it has {applied[-1][1]});"
+            " run that version, or restore a copy from before it"
+        )
+    for (number, name, digest), ours in zip(applied, migrations, strict=False):
+        if (number, digest) != (ours.number, ours.digest):
+            raise MigrationError(f"{name} was changed after it was applied; put it back as it was")
+    return migrations[len(applied) :]
+
+
+def migrate(connection: Statements, migrations: Sequence[Migration], *, now_ms: int) -> int:
+    """Apply what is missing and return how many; raise MigrationError on a disagreement."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER NOT NULL PRIMARY KEY,"
+        " name TEXT NOT NULL, digest TEXT NOT NULL, applied_ms BIGINT NOT NULL)"
+    )
+    count = 0
+    while _missing(connection, migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again under the lock: another process may have been quicker.
+            for migration in _missing(connection, migrations)[:1]:
+                connection.execute(migration.sql)
+                connection.execute(
+                    "INSERT INTO migrations (number, name, digest, applied_ms) VALUES (?, ?, ?, ?)",
+                    (migration.number, migration.name, migration.digest, now_ms),
+                )
+                count += 1
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    return count

@@ -1,0 +1,26 @@
+"""Named statements, read from `.sql` files.
+
+A file holds statements, each under a line `-- name: what_it_does` and a comment of one sentence.
+The marker `:rows` stands for as many parenthesised rows of parameters as one call brings; see
+`stores.bulk`. This module never runs anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import aiosql
+
+SQL: Final = Path(__file__).parent / "sql"
+
+
+def load_queries(folder: Path) -> dict[str, str]:
+    """Return the statements of every file in a folder by name.
+
+    Only aiosql's reading of the files is used: its calls take one row at a time, and here a
+    statement takes the rows of a whole group.
+    """
+    found = aiosql.from_path(folder, "sqlite3", mandatory_parameters=False)
+    names = [name for name in found.available_queries if not name.endswith("_cursor")]
+    return {name: str(getattr(found, name).sql).rstrip("; \n") for name in names}

@@ -1,0 +1,496 @@
+"""Turning a group of jobs into one transaction.
+
+Each job is judged by itself before anything of it is written: a stale basis or a taken claim
+fails that job and no other, without a savepoint each. Every question asks only for what is wrong,
+and every write takes the rows of all jobs, so the cost of a group is a dozen statements.
+Jobs that touch the same thing are put into different transactions, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+import apsw
+
+from holdfast.actors.definition import Claim
+from holdfast.actors.limits import MAILBOX_PENDING_MAX
+from holdfast.actors.ports import (
+    Accepted,
+    ClaimTakenError,
+    Commit,
+    LeaseLostError,
+    StaleError,
+    UnwritableError,
+)
+from holdfast.kernel.ids import derive
+from holdfast.stores.bulk import Bulk, Row
+from holdfast.stores.journal_rules import (
+    BOUNDED_SOURCES,
+    address_of,
+    end_of,
+    full,
+    is_inline,
+    keeps_snapshot,
+    settle_lanes,
+)
+from holdfast.stores.queries import SQL, load_queries
+from holdfast.stores.sqlite_writer import Job
+
+UNWRITABLE: Final = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NoMemError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+)
+"""Errors of the file and not of a job: trying its jobs one by one would not help."""
+
+_WIDTHS: Final = {
+    "insert_pending": 8,
+    "known_ids": 1,
+    "find_stale": 4,
+    "find_unstampable": 2,
+    "find_taken": 3,
+    "stamp_events": 7,
+    "insert_intents": 14,
+    "put_actors": 11,
+    "move_actors": 11,
+    "put_alarms": 2,
+    "put_snapshots": 7,
+    "insert_ticks": 5,
+    "put_views": 5,
+    "remove_views": 2,
+    "insert_effects": 13,
+    "supersede_lanes": 2,
+    "find_missing_effects": 1,
+    "finish_effects": 2,
+    "put_probes": 7,
+    "remove_probes": 2,
+    "find_missing_probes": 2,
+    "answer_probes": 3,
+    "put_claims": 3,
+    "release_claims": 3,
+}
+
+
+class Accept(Job):
+    """Events to take; `rows` are those of `insert_pending`."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[Row]) -> None:
+        """Take rows that begin with (id, actor, body, version, source)."""
+        super().__init__(len(rows))
+        self.rows = rows
+
+
+class Write(Job):
+    """A tick to commit."""
+
+    __slots__ = ("commit",)
+
+    def __init__(self, commit: Commit) -> None:
+        """Take a commit."""
+        rows = len(commit.stamps) + len(commit.intents) + len(commit.effects)
+        super().__init__(4 + rows + len(commit.letters) + len(commit.views))
+        self.commit = commit
+
+
+class Finish(Job):
+    """An effect to finish, with its outcome."""
+
+    __slots__ = ("effect", "row", "status")
+
+    def __init__(self, effect: str, status: str, row: Row | None) -> None:
+        """Take an effect's id, its new status, and its outcome's row."""
+        super().__init__(2)
+        self.effect = effect
+        self.status = status
+        self.row = row
+
+
+class Answer(Job):
+    """A probe's new answer, with its event."""
+
+    __slots__ = ("actor", "answer", "key", "row")
+
+    def __init__(self, actor: str, key: str, answer: str, row: Row) -> None:
+        """Take a probe's address and key, the answer's digest, and the event's row."""
+        super().__init__(2)
+        self.actor = actor
+        self.key = key
+        self.answer = answer
+        self.row = row
+
+
+class Call(Job):
+    """Something rare, which has a transaction to itself."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
+        """Take a function of the connection; what it returns is the job's result."""
+        super().__init__()
+        self.call = call
+
+
+AnyJob: TypeAlias = Accept | Write | Finish | Answer | Call
+
+
+def _keys(job: AnyJob) -> Iterator[tuple[str, ...]]:
+    """Yield what no two jobs of one transaction may touch."""
+    if isinstance(job, Write):
+        yield "actor", str(job.commit.actor)
+        for claim in (*job.commit.claims, *job.commit.releases):
+            yield "claim", claim.scope, claim.key
+    elif isinstance(job, Finish):
+        yield "effect", job.effect
+    elif isinstance(job, Answer):
+        yield "probe", job.actor, job.key
+
+
+def split(jobs: Iterable[AnyJob]) -> Iterator[list[AnyJob]]:
+    """Yield the jobs in order as groups that can be judged before anything of them is written."""
+    group: list[AnyJob] = []
+    touched: set[tuple[str, ...]] = set()
+    for job in jobs:
+        if isinstance(job, Accept):
+            group.append(job)
+            continue
+        keys = set(_keys(job))
+        if isinstance(job, Call) or not touched.isdisjoint(keys):
+            if group:
+                yield group
+            group, touched = [], set()
+        if isinstance(job, Call):
+            yield [job]
+            continue
+        touched |= keys
+        group.append(job)
+    if group:
+        yield group
+
+
+class Batch:
+    """Writes groups over one connection, and counts what waits in mailboxes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        """Take the connection that writes."""
+        self._connection = connection
+        queries = load_queries(SQL / "journal")
+        self.queries = queries
+        self._bulk = {name: Bulk(queries[name], width) for name, width in _WIDTHS.items()}
+        self._counts: dict[str, int] | None = None
+
+    def apply(self, jobs: list[AnyJob]) -> None:
+        """Write jobs and set the result or the error of each."""
+        for group in split(jobs):
+            self._transact(group)
+
+    def _transact(self, group: list[AnyJob]) -> None:
+        """Write a group, or where it fails each of its jobs by itself."""
+        for job in group:
+            job.result = job.error = None
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            self._write(group)
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  told to every job that it concerns
+            self._counts = None
+            self._roll_back(error)
+            if isinstance(error, UNWRITABLE):
+                for job in group:
+                    job.error = UnwritableError(f"{type(error).__name__}: {error}")
+            elif len(group) == 1:
+                group[0].error = error
+            else:
+                for job in group:
+                    self._transact([job])
+
+    def _roll_back(self, error: Exception) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as second:
+            error.add_note(f"rolling back failed too: {type(second).__name__}: {second}")
+
+    def _write(self, group: list[AnyJob]) -> None:
+        """Write everything of a group, events first, so that commits are judged after them."""
+        accepts: list[Accept] = []
+        writes: list[Write] = []
+        finishes: list[Finish] = []
+        answers: list[Answer] = []
+        for job in group:
+            match job:
+                case Accept():
+                    accepts.append(job)
+                case Write():
+                    writes.append(job)
+                case Finish():
+                    finishes.append(job)
+                case Answer():
+                    answers.append(job)
+                case Call():
+                    job.result = job.call(self._connection)
+        self._take(accepts, [*self._finish(finishes), *self._answer(answers)])
+        if writes:
+            self._commit(self._judge(writes))
+
+    # ---------------------------------------------------------------------------- accepting
+
+    def _take(self, accepts: list[Accept], outcomes: Sequence[Finish | Answer]) -> None:
+        """Insert events and tell each job which were new."""
+        counts = self._counts
+        if counts is None:
+            found = self._connection.execute(self.queries["pending_counts"])
+            counts = self._counts = {str(actor): int(str(count)) for actor, count in found}
+        admitted = [job for job in accepts if self._admits(job, counts)]
+        rows = [row for job in admitted for row in job.rows]
+        rows += [job.row for job in outcomes if job.row is not None]
+        fresh = self._insert(rows)
+        for job in admitted:
+            job.result = [self._accepted(row, fresh, counts) for row in job.rows]
+        for outcome in outcomes:
+            if outcome.row is not None:
+                outcome.result = self._accepted(outcome.row, fresh, counts)
+
+    def _admits(self, job: Accept, counts: dict[str, int]) -> bool:
+        """Return whether mailboxes have room for a job; set its error where they have not."""
+        room = MAILBOX_PENDING_MAX - len(job.rows)
+        if all(counts.get(row[1], 0) <= room for row in job.rows):
+            return True
+        known = {
+            row[0]
+            for row in self._bulk["known_ids"].read(
+                self._connection, [(row[0],) for row in job.rows]
+            )
+        }
+        coming: dict[str, set[str]] = {}
+        bounded = set()
+        for event, actor, _, _, source, *_ in job.rows:
+            if event not in known:
+                coming.setdefault(actor, set()).add(event)
+                if source in BOUNDED_SOURCES:
+                    bounded.add(actor)
+        for actor in sorted(bounded):
+            waiting = counts.get(actor, 0)
+            if waiting + len(coming[actor]) > MAILBOX_PENDING_MAX:
+                job.error = full(actor, waiting)
+                return False
+        return True
+
+    def _insert(self, rows: list[Row]) -> set[str] | None:
+        """Insert pending events; return the ids of new ones, or None when all were."""
+        connection = self._connection
+        count = self._bulk["insert_pending"].write(connection, rows)
+        if count == len(rows):
+            return None
+        if not count:
+            return set()
+        # Arrivals count up by one within a transaction, so the new ones are the last `count`.
+        last = connection.last_insert_rowid() - count
+        found = connection.execute(self.queries["ids_after"], (last,)).fetchall()
+        return {str(event) for (event,) in found}
+
+    @staticmethod
+    def _accepted(row: Row, fresh: set[str] | None, counts: dict[str, int]) -> Accepted:
+        """Say whether an event is new; only the first of the same id is."""
+        event, actor = row[0], row[1]
+        if fresh is not None:
+            if event not in fresh:
+                return Accepted(event, fresh=False)
+            fresh.remove(event)
+        counts[actor] = counts.get(actor, 0) + 1
+        return Accepted(event, fresh=True)
+
+    # ------------------------------------------------------------------- effects and probes
+
+    def _finish(self, jobs: list[Finish]) -> list[Finish]:
+        """Finish effects; return the jobs whose effects are there."""
+        if not jobs:
+            return []
+        ids = [(job.effect,) for job in jobs]
+        missing = {row[0] for row in self._bulk["find_missing_effects"].read(self._connection, ids)}
+        there = [job for job in jobs if job.effect not in missing]
+        self._run("finish_effects", [(job.effect, job.status) for job in there])
+        return there
+
+    def _answer(self, jobs: list[Answer]) -> list[Answer]:
+        """Remember answers; return the jobs whose probes are there."""
+        if not jobs:
+            return []
+        keys = [(job.actor, job.key) for job in jobs]
+        missing = set(self._bulk["find_missing_probes"].read(self._connection, keys))
+        there = [job for job in jobs if (job.actor, job.key) not in missing]
+        self._run("answer_probes", [(job.actor, job.key, job.answer) for job in there])
+        return there
+
+    # --------------------------------------------------------------------------- committing
+
+    def _judge(self, jobs: list[Write]) -> list[Commit]:
+        """Return the commits that may be written; the others' jobs get their errors."""
+        bulk, connection = self._bulk, self._connection
+        bases = [
+            (str(c.actor), c.expected_seq, c.number, c.lease_epoch)
+            for c in (job.commit for job in jobs)
+        ]
+        stale = {actor: lost for actor, lost in bulk["find_stale"].read(connection, bases)}
+        stamps = [(s.id, str(job.commit.actor)) for job in jobs for s in job.commit.stamps]
+        unstampable = {row[0] for row in bulk["find_unstampable"].read(connection, stamps)}
+        wanted = [
+            (claim.scope, claim.key, str(job.commit.actor))
+            for job in jobs
+            for claim in job.commit.claims
+        ]
+        taken = {row[0]: row[1:] for row in bulk["find_taken"].read(connection, wanted)}
+        good = []
+        for job in jobs:
+            actor = str(job.commit.actor)
+            if actor in stale:
+                job.error = _stale(job.commit, lease_lost=bool(stale[actor]))
+            elif actor in unstampable:
+                job.error = StaleError(f"{actor}: a stamp names an event that is not pending")
+            elif actor in taken:
+                scope, key, holder = taken[actor]
+                job.error = ClaimTakenError(Claim(scope, key), address_of(holder))
+            else:
+                good.append(job.commit)
+        return good
+
+    def _run(self, name: str, rows: Sequence[Row]) -> None:
+        if rows:
+            self._bulk[name].write(self._connection, rows)
+
+    def _commit(self, commits: list[Commit]) -> None:
+        """Write commits that were found good."""
+        run, counts = self._run, self._counts
+        assert counts is not None
+        for commit in commits:
+            if commit.stamps:
+                counts[str(commit.actor)] -= len(commit.stamps)
+        run("stamp_events", [_stamp_row(s) for c in commits for s in c.stamps])
+        run("insert_intents", [_intent_row(c, e) for c in commits for e in c.intents])
+        run("put_actors", [_actor_row(c) for c in commits if c.state is not None])
+        run("move_actors", [_actor_row(c) for c in commits if c.state is None])
+        run("put_alarms", [(str(c.actor), c.alarm_ms) for c in commits if c.alarm_changed])
+        run("put_snapshots", [_snapshot_row(c) for c in commits if keeps_snapshot(c)])
+        run(
+            "insert_ticks",
+            [(str(c.actor), c.number, end_of(c), c.digest, c.record) for c in commits],
+        )
+        self._show(commits)
+        self._put_lanes(commits)
+        self._put_probes(commits)
+        run(
+            "release_claims",
+            [(x.scope, x.key, str(c.actor)) for c in commits for x in c.releases],
+        )
+        run("put_claims", [(x.scope, x.key, str(c.actor)) for c in commits for x in c.claims])
+        self._send(commits, counts)
+
+    def _show(self, commits: list[Commit]) -> None:
+        """Write view rows; the last of each key counts."""
+        rows: dict[tuple[str, str], Row] = {}
+        for commit in commits:
+            seq = end_of(commit)
+            for view, key, account, body in commit.views:
+                rows[view, key] = (view, key, account, body, seq)
+        self._run("put_views", [row for row in rows.values() if row[3] is not None])
+        self._run("remove_views", [key for key, row in rows.items() if row[3] is None])
+
+    def _put_lanes(self, commits: list[Commit]) -> None:
+        """Drop what is superseded, then put new effects into their lanes."""
+        effects, superseded = [], []
+        for commit in commits:
+            if commit.effects:
+                rows, lanes = settle_lanes(commit.effects)
+                effects += rows
+                superseded += lanes
+        self._run("supersede_lanes", superseded)
+        self._run(
+            "insert_effects",
+            [
+                (
+                    e.id, str(e.actor), e.lane, e.ordinal, e.provider, e.body, e.epoch,
+                    e.valid_until_ms, e.created_ms, e.cause, int(e.supersedes), e.status,
+                    e.attempts,
+                )
+                for e in effects
+            ],
+        )  # fmt: skip
+
+    def _put_probes(self, commits: list[Commit]) -> None:
+        """Take probes down and set them up; the last of each key counts."""
+        self._run("remove_probes", [(str(c.actor), key) for c in commits for key in c.unprobes])
+        rows = {
+            (str(p.actor), p.key): (
+                str(p.actor), p.key, p.provider, p.body, p.period_ms, p.epoch, p.answer
+            )
+            for c in commits
+            for p in c.probes
+        }  # fmt: skip
+        self._run("put_probes", list(rows.values()))
+
+    def _send(self, commits: list[Commit], counts: dict[str, int]) -> None:
+        """Put letters into the mailboxes of their receivers."""
+        rows = []
+        for commit in commits:
+            sender = str(commit.actor)
+            for letter in commit.letters:
+                to = str(letter.to)
+                event = derive(to, letter.dedupe)
+                rows.append(
+                    (event, to, letter.body, letter.version, "letter", "", sender, commit.now_ms)
+                )
+        if rows:
+            fresh = self._insert(rows)
+            for row in rows:
+                self._accepted(row, fresh, counts)
+
+
+def _stale(commit: Commit, *, lease_lost: bool) -> StaleError:
+    if lease_lost:
+        return LeaseLostError(f"{commit.actor}: lease {commit.lease_epoch} is not the newest")
+    return StaleError(
+        f"{commit.actor}: tick {commit.number} on seq {commit.expected_seq} is not on what is stored"
+    )
+
+
+def _stamp_row(stamp: Any) -> Row:
+    return (
+        stamp.id, stamp.seq, stamp.tick, stamp.at_ms, stamp.outcome, stamp.code, stamp.message
+    )  # fmt: skip
+
+
+def _intent_row(commit: Commit, event: Any) -> Row:
+    return (
+        event.id, str(commit.actor), event.seq, event.tick, event.at_ms, event.outcome, event.code,
+        event.message, event.body, event.version, event.source, event.cause, event.by,
+        event.accepted_ms,
+    )  # fmt: skip
+
+
+def _actor_row(commit: Commit) -> Row:
+    """Return the row of an actor; a state too large for it is in its snapshot."""
+    state = commit.state
+    at = (0, 0, 0, "")
+    if state is not None:
+        at = (commit.state_version, end_of(commit), commit.number, commit.digest)
+        state = state if is_inline(state) else None
+    alarm_ms = commit.alarm_ms if commit.alarm_changed else None
+    return (
+        str(commit.actor), commit.account, end_of(commit), commit.number, commit.digest, alarm_ms,
+        state, *at,
+    )  # fmt: skip
+
+
+def _snapshot_row(commit: Commit) -> Row:
+    return (
+        str(commit.actor), end_of(commit), commit.number, commit.now_ms, commit.state_version,
+        commit.digest, commit.state,
+    )  # fmt: skip

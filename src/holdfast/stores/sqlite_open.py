@@ -1,0 +1,57 @@
+"""Opening SQLite files: one connection that writes and checkpoints, any number that only read.
+
+SQLite before 3.51.3 can corrupt a WAL when two connections write or checkpoint at once. We bring
+a newer one, and still let exactly one connection do either.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+BUSY_MS: Final = 5_000
+"""How long a transaction waits for one of another process, in milliseconds."""
+
+WRITER_CACHE_KIB: Final = 32_768
+READER_CACHE_KIB: Final = 4_096
+WAL_KEPT_BYTES: Final = 67_108_864
+"""The size that the WAL is cut back to when it starts again; overwriting it is quicker."""
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """Open the file for writing, made for its owner's eyes only when it is not there.
+
+    Whoever commits here is durable when the commit returns: synchronous is FULL.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = apsw.Connection(
+        str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=256
+    )
+    connection.set_busy_timeout(BUSY_MS)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+    # A statement of many rows keeps what it would take back; in memory, not in a file each time.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """Open the file for reading only; raise apsw.CantOpenError when it is not there."""
+    connection = apsw.Connection(
+        f"{path.absolute().as_uri()}?mode=ro",
+        flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+        statementcachesize=128,
+    )
+    connection.set_busy_timeout(BUSY_MS)
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
