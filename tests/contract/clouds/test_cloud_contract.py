@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -209,7 +210,7 @@ async def test_destroying_twice_comes_to_the_same(cloud: Cloud) -> None:
 
 
 async def test_what_does_not_exist_is_not_found(cloud: Cloud) -> None:
-    answers: list[Outcome[object]] = [
+    answers: list[Outcome[Any]] = [
         await cloud.describe("nothing"),
         await cloud.start("nothing"),
         await cloud.stop("nothing", grace_ms=10),

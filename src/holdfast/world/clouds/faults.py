@@ -84,7 +84,7 @@ def seeded(
     chance: Chance, *, per_mille: Mapping[FaultKind, int], delay_ms_max: int = 30_000
 ) -> Faults:
     """Return a plan that draws: of a thousand calls so many of each kind."""
-    kinds = [(kind, per_mille.get(kind, 0)) for kind in FAULT_KINDS]
+    kinds: list[tuple[FaultKind, int]] = [(kind, per_mille.get(kind, 0)) for kind in FAULT_KINDS]
 
     def plan(call: Call) -> Fault | None:
         del call
