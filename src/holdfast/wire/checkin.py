@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from holdfast.wire.limits import COUNTER_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
 
@@ -50,7 +50,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     total_restarts: Counter
     restarts_since_last_checkin: Counter
     uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
-    load_avg_5m: Load
+    load_avg_5m: Load = field(name="loadAvg5m")
     bandwidth_bytes_in: Counter
     bandwidth_bytes_out: Counter
     machine_id: Label = ""
