@@ -1,0 +1,246 @@
+"""The fold: what each event makes of an instance, and what it may not.
+
+Guards stand here and nowhere else: a request that may not be is refused with a stable code and a
+message that says what to do. The fold has no policy and no clock but the tick's; it is total: an
+event of an older incarnation is ignored, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
+from holdfast.instances import contact, events, intents, outcomes
+from holdfast.instances.environment import reserved_reason
+from holdfast.instances.limits import (
+    CONFIG_BYTES_MAX,
+    LOST_CLAIMS_MAX,
+    SECRETS_MAX,
+    START_FRESH_MS,
+    VARIABLES_MAX,
+)
+from holdfast.instances.state import Config, Credentials, Instance, claim_lost
+
+Fold: TypeAlias = Callable[[Instance, Any, At], Verdict[Instance]]
+
+NAME_SCOPE: Final = "instance-name"
+SANDBOX_SCOPE: Final = "sandbox"
+MACHINE_SCOPE: Final = "machine"
+
+
+def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
+    """Return what the event makes of the instance."""
+    kind = type(event)
+    guard = _guard(state, kind)
+    if guard is not None:
+        return guard
+    verdict = _FOLDS[kind](state, event, at)
+    if isinstance(verdict, Applied) and _directs_otherwise(state, verdict.state):
+        return Applied(replace(verdict.state, revision=state.revision + 1))
+    return verdict
+
+
+def _guard(state: Instance, kind: type) -> Refused | None:
+    """Refuse what asks something of an instance that is not there."""
+    if state.status == "absent":
+        if kind in _BEFORE:
+            return None
+        return Refused("no_such_instance", "there is no such instance")
+    if kind is events.InstanceCreated and state.status != "destroyed":
+        return Refused("already_exists", "this instance exists already")
+    if state.status == "destroyed" and kind not in _AFTER:
+        return Refused("destroyed", "the instance was destroyed; make a new one")
+    return None
+
+
+def _directs_otherwise(old: Instance, new: Instance) -> bool:
+    """Return whether the machine must hear something else than before."""
+    return old.desired != new.desired or old.machine.epoch != new.machine.epoch
+
+
+def _created(state: Instance, event: events.InstanceCreated, at: At) -> Verdict[Instance]:
+    if claim_lost(state, NAME_SCOPE, f"{event.account}/{event.name}"):
+        text = f"the name {event.name!r} is taken; choose another or destroy the other instance"
+        return Refused("name_taken", text)
+    if claim_lost(state, SANDBOX_SCOPE, event.sandbox_id):
+        return Refused("sandbox_taken", "another instance has this sandbox id; ask again")
+    wrong = _config_problem(event.config)
+    if wrong is not None:
+        return wrong
+    return Applied(
+        Instance(
+            id=state.id,
+            account=event.account,
+            name=event.name,
+            sandbox_id=event.sandbox_id,
+            agent=event.agent,
+            provider=event.provider,
+            region=event.region,
+            desired=event.desired,
+            status="provisioned",
+            since_ms=at.now_ms,
+            created_ms=at.now_ms,
+            config=event.config,
+            credentials=Credentials(
+                key_hash=event.key_hash,
+                sealed_key=event.sealed_key,
+                key_expires_ms=event.key_expires_ms,
+            ),
+        )
+    )
+
+
+def _start(state: Instance, _event: events.StartRequested, at: At) -> Verdict[Instance]:
+    if state.status == "destroying":
+        return Refused("destroying", "the instance is being destroyed; make a new one")
+    wanted = replace(state, desired="running", failures=0, failed_ms=0, blocked="", lost_claims=())
+    if state.desired == "stopped":
+        return Applied(wanted)
+    match state.status:
+        case "restarting":
+            return Refused("busy", "the instance is restarting; wait until it runs")
+        case "running":
+            return Ignored("it runs already")
+        case "starting" if at.now_ms - state.since_ms < START_FRESH_MS:
+            return Ignored("it is starting already")
+        case "starting":
+            return Applied(replace(wanted, status="stopped", aim="", since_ms=at.now_ms))
+        case _:
+            return Applied(wanted)
+
+
+def _stop(state: Instance, _event: events.StopRequested, _at: At) -> Verdict[Instance]:
+    if state.status == "destroying":
+        return Ignored("it is being destroyed, which stops it")
+    if state.desired == "stopped":
+        return Ignored("it is to be stopped already")
+    return Applied(
+        replace(state, desired="stopped", restart_wanted=False, failures=0, failed_ms=0, blocked="")
+    )
+
+
+def _restart(state: Instance, _event: events.RestartRequested, _at: At) -> Verdict[Instance]:
+    if state.status in {"provisioned", "destroying", "starting", "restarting"}:
+        return Refused("busy", f"the instance is {state.status}; wait, then ask again")
+    if not state.machine.id:
+        return Refused("no_machine", "the instance has no machine; start it instead")
+    return Applied(
+        replace(state, desired="running", restart_wanted=True, failures=0, failed_ms=0, blocked="")
+    )
+
+
+def _destroy(state: Instance, _event: events.DestroyRequested, _at: At) -> Verdict[Instance]:
+    if state.desired == "destroyed":
+        return Ignored("it is being destroyed already")
+    return Applied(replace(state, desired="destroyed", restart_wanted=False, blocked=""))
+
+
+def _configure(state: Instance, event: events.ConfigChanged, _at: At) -> Verdict[Instance]:
+    if state.desired == "destroyed":
+        return Refused("destroying", "the instance is being destroyed; nothing can be changed")
+    old = state.config
+    config = replace(
+        old,
+        version=old.version + 1,
+        env=_merged(old.env, event.env),
+        secrets=_merged(old.secrets, event.secrets),
+        cpus=old.cpus if event.cpus is None else event.cpus,
+        memory_mb=old.memory_mb if event.memory_mb is None else event.memory_mb,
+        agent_version=old.agent_version if event.agent_version is None else event.agent_version,
+        model=old.model if event.model is None else event.model,
+    )
+    if replace(config, version=old.version) == old:
+        return Ignored("nothing differs")
+    wrong = _config_problem(config)
+    blocked = "" if state.blocked == "invalid" else state.blocked
+    return wrong if wrong is not None else Applied(replace(state, config=config, blocked=blocked))
+
+
+def _merged(old: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the variables with the changes made, in the order of their names."""
+    both = {**old, **changes}
+    return {name: value for name, value in sorted(both.items()) if value is not None}
+
+
+def _config_problem(config: Config) -> Refused | None:
+    """Return why a configuration may not be, or None."""
+    for name in (*config.env, *config.secrets):
+        why = reserved_reason(name)
+        if why is not None:
+            return Refused("reserved_name", f"{name}: {why}")
+    if len(config.secrets) > SECRETS_MAX:
+        return Refused("too_many_secrets", f"secrets: at most {SECRETS_MAX} for one instance")
+    if len(config.env) > VARIABLES_MAX:
+        return Refused("too_many_variables", f"env: at most {VARIABLES_MAX} for one instance")
+    size = len(msgspec.json.encode((config.env, config.secrets)))
+    if size > CONFIG_BYTES_MAX:
+        text = f"env and secrets take {size} bytes; at most {CONFIG_BYTES_MAX}: put large values"
+        return Refused("config_too_large", f"{text} in a file that the agent reads")
+    return None
+
+
+def _rotate_key(state: Instance, event: events.KeyRotated, _at: At) -> Verdict[Instance]:
+    old = state.credentials
+    if event.key_hash == old.key_hash:
+        return Ignored("it is the present key")
+    return Applied(
+        replace(
+            state,
+            credentials=replace(
+                old,
+                key_hash=event.key_hash,
+                sealed_key=event.sealed_key,
+                key_expires_ms=event.key_expires_ms,
+                previous_hash=old.key_hash,
+                previous_expires_ms=event.previous_expires_ms,
+            ),
+            config=replace(state.config, version=state.config.version + 1),
+        )
+    )
+
+
+def _rotate_token(state: Instance, event: events.TokenRotated, _at: At) -> Verdict[Instance]:
+    old = state.credentials
+    return Applied(
+        replace(
+            state,
+            credentials=replace(
+                old,
+                token_version=old.token_version + 1,
+                previous_token_version=old.token_version,
+                previous_token_expires_ms=event.previous_expires_ms,
+            ),
+            config=replace(state.config, version=state.config.version + 1),
+        )
+    )
+
+
+def _claim_lost(state: Instance, event: events.ClaimLost, _at: At) -> Verdict[Instance]:
+    lost = (*state.lost_claims, (event.scope, event.key))[-LOST_CLAIMS_MAX:]
+    return Applied(replace(state, lost_claims=lost))
+
+
+_FOLDS: Final[dict[type, Fold]] = {
+    events.InstanceCreated: _created,
+    events.StartRequested: _start,
+    events.StopRequested: _stop,
+    events.RestartRequested: _restart,
+    events.DestroyRequested: _destroy,
+    events.ConfigChanged: _configure,
+    events.KeyRotated: _rotate_key,
+    events.TokenRotated: _rotate_token,
+    events.ClaimLost: _claim_lost,
+    **intents.FOLDS,
+    **outcomes.FOLDS,
+    **contact.FOLDS,
+}
+
+_BEFORE: Final = frozenset({events.InstanceCreated, events.ClaimLost})
+"""Events that an instance takes before it exists."""
+
+_AFTER: Final = frozenset({events.MachineCreated, events.MachineAdopted})
+"""Events that a tombstone takes: a machine that came to light late must still be removed."""

@@ -1,0 +1,250 @@
+"""The instance as a kind of actor: everything of this room, bundled for the engine.
+
+Beginning an aim and its first call are one action of one tick, so that a start costs one commit
+before the cloud is asked. This module joins; it decides nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from holdfast.actors.definition import (
+    SELF,
+    Applied,
+    At,
+    Claim,
+    Definition,
+    EffectCall,
+    Probe,
+    ProbeAnswer,
+    Work,
+)
+from holdfast.actors.ports import Arrival, Source
+from holdfast.instances import actions, events, ports
+from holdfast.instances.apply import MACHINE_SCOPE, NAME_SCOPE, SANDBOX_SCOPE, apply
+from holdfast.instances.invariants import INVARIANTS
+from holdfast.instances.policy import Policy, decode_policy, encode_policy
+from holdfast.instances.reconcile import Hold, deadline, decide, reconcile
+from holdfast.instances.state import (
+    Instance,
+    claim_lost,
+    decode_state,
+    empty,
+    encode_state,
+    exists,
+    machine_key,
+)
+from holdfast.instances.views import views
+from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
+
+KIND: Final = "instance"
+NOT_FOUND: Final = "not_found"
+
+
+def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
+    """Return what an action comes to; a beginning takes its first step at once."""
+    if isinstance(action, actions.Note):
+        return Work(intents=(action.event,))
+    if not isinstance(action, actions.Begin):
+        return actions.call(state, action, policy, at)
+    intent = actions.begun(action, state.epoch + 1)
+    intents: list[events.Intent] = [intent]
+    effects: tuple[Any, ...] = ()
+    begun = _folded(state, intent, at)
+    following = decide(begun, policy, at.now_ms)
+    if not isinstance(following, Hold | actions.Begin):
+        work = act(begun, following, policy, at)
+        intents += work.intents
+        effects = work.effects
+    return Work(intents=tuple(intents), effects=effects)
+
+
+def _folded(state: Instance, intent: events.Intent, at: At) -> Instance:
+    verdict = apply(state, intent, at)
+    if not isinstance(verdict, Applied):
+        message = f"intent {type(intent).__name__} was not applied: {verdict}"
+        raise TypeError(message)
+    folded: Instance = verdict.state
+    return folded
+
+
+def claims(state: Instance) -> frozenset[Claim]:
+    """Return the names that no other instance may hold."""
+    if not exists(state):
+        return frozenset()
+    held = {
+        Claim(NAME_SCOPE, f"{state.account}/{state.name}"),
+        Claim(SANDBOX_SCOPE, state.sandbox_id),
+    }
+    if state.machine.id and not claim_lost(
+        state, MACHINE_SCOPE, machine_key(state, state.machine.id)
+    ):
+        held.add(Claim(MACHINE_SCOPE, machine_key(state, state.machine.id)))
+    return frozenset(held)
+
+
+def probes(state: Instance, policy: Policy) -> tuple[Probe, ...]:
+    """Return the one standing look: at the machine, or for one where none is known."""
+    if not exists(state) or state.desired == "destroyed":
+        return ()
+    body: ports.Body
+    if state.machine.id:
+        key, body = f"machine/{state.machine.id}", ports.DescribeCall(0, state.machine.id)
+    else:
+        key, body = "find", ports.FindCall(0, state.id, state.sandbox_id)
+    return (
+        Probe(
+            key=key,
+            provider=state.provider,
+            body=body,
+            period_ms=policy.daily_look_ms,
+            epoch=state.epoch,
+        ),
+    )
+
+
+def wanted(state: Instance, call: EffectCall, _now_ms: int) -> bool:
+    """Return whether a call is still the one under way, of the present epoch."""
+    return (
+        state.epoch == call.epoch and state.job is not None and state.job.serial == call.body.serial
+    )
+
+
+def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
+    """Return the event that the outcome of a call is."""
+    return _event(call.body, call.epoch, outcome)
+
+
+def probed(answer: ProbeAnswer) -> events.Event:
+    """Return the event that a probe's new answer is."""
+    _, _, machine_id = answer.key.partition("/")
+    body: ports.Body = ports.DescribeCall(0, machine_id)
+    if not machine_id:
+        body = ports.FindCall(0, "", "")
+    return _event(body, answer.epoch, answer.outcome)
+
+
+def _event(body: ports.Body, epoch: int, outcome: Outcome[Any]) -> events.Event:
+    """Return an outcome in the words of this room."""
+    serial = body.serial
+    if isinstance(outcome, Ok):
+        return _good(body, epoch, outcome.value)
+    if isinstance(outcome, Permanent) and outcome.code == NOT_FOUND:
+        match body:
+            case ports.DestroyCall(machine_id=machine_id):
+                return events.MachineDestroyed(serial, epoch, machine_id)
+            case ports.VolumeCall(volume_id=volume_id) if volume_id:
+                return events.VolumeMissing(serial, epoch, volume_id)
+            case (
+                ports.UpdateCall(machine_id=machine_id)
+                | ports.StartCall(machine_id=machine_id)
+                | ports.WaitCall(machine_id=machine_id)
+                | ports.DescribeCall(machine_id=machine_id)
+                | ports.StopCall(machine_id=machine_id)
+            ):
+                return events.MachineMissing(serial, epoch, machine_id)
+            case _:
+                pass
+    kind: Any = {Permanent: "permanent", Conflict: "conflict"}.get(type(outcome), "retryable")
+    wait_ms = getattr(outcome, "retry_after_ms", None) or 0
+    step = ports.step_of(body)
+    return events.CallFailed(serial, epoch, step, kind, outcome.code, outcome.message, wait_ms)
+
+
+def _good(body: ports.Body, epoch: int, value: Any) -> events.Event:
+    """Return what a call that succeeded has made, seen or removed."""
+    serial = body.serial
+    match body, value:
+        case ports.FindCall(), ports.Listed(machines=machines):
+            return events.MachinesFound(serial, epoch, machines)
+        case ports.DestroyCall(machine_id=machine_id), ports.Destroyed():
+            return events.MachineDestroyed(serial, epoch, machine_id)
+        case ports.VolumeCall(), ports.VolumeFound(id=volume_id, region=region):
+            return events.VolumeSeen(serial, epoch, volume_id, region)
+        case ports.DestroyVolumeCall(), ports.Destroyed():
+            return events.VolumeDestroyed(serial, epoch)
+        case ports.CreateCall(launch=launch), ports.Made(machine=seen, adopted=adopted):
+            if adopted:
+                return events.MachineAdopted(serial, epoch, seen)
+            return events.MachineCreated(serial, epoch, seen, launch.config_version)
+        case _, ports.Seen():
+            return _moved(body, epoch, value)
+        case _:
+            message = f"{type(body).__name__} was answered with {type(value).__name__}"
+            raise TypeError(message)
+
+
+def _moved(body: ports.Body, epoch: int, seen: ports.Seen) -> events.Event:
+    """Return what a call to the bound machine has shown of it."""
+    match body:
+        case ports.UpdateCall(serial=serial, launch=launch):
+            return events.MachineUpdated(serial, epoch, seen, launch.config_version)
+        case ports.StartCall(serial=serial):
+            return events.MachineStarted(serial, epoch, seen)
+        case ports.StopCall(serial=serial):
+            return events.MachineStopped(serial, epoch, seen)
+        case _:
+            return events.MachineDescribed(body.serial, epoch, seen)
+
+
+def lost(claim: Claim) -> events.Event:
+    """Return the event that a lost claim is."""
+    return events.ClaimLost(claim.scope, claim.key)
+
+
+def entity(state: Instance, _key: str) -> bytes | None:
+    """Return what the state's hash is taken of; an instance that never was has none."""
+    return None if state == empty(state.id) else encode_state(state)
+
+
+def arrival(
+    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
+) -> Arrival:
+    """Return an event ready to be accepted; `dedupe` makes it idempotent for this instance."""
+    return Arrival(
+        body=events.encode_event(event),
+        dedupe=dedupe,
+        version=events.EVENT_VERSION,
+        source=source,
+        by=by,
+        cause=cause,
+    )
+
+
+def with_volumes(policy: Policy, *providers: str) -> Policy:
+    """Return the policy with these providers' machines having volumes."""
+    return replace(policy, volumes=tuple(sorted(providers)))
+
+
+INSTANCE: Final[Definition[Instance, events.Event, actions.Action, Policy]] = Definition(
+    kind=KIND,
+    version=events.EVENT_VERSION,
+    empty=empty,
+    encode_state=encode_state,
+    decode_state=decode_state,
+    encode_event=events.encode_event,
+    decode_event=events.decode_event,
+    apply=apply,
+    reconcile=reconcile,
+    found=actions.found,
+    act=act,
+    deadline=deadline,
+    exists=exists,
+    account=lambda state: state.account,
+    views=views,
+    entity=entity,
+    entities=lambda _state: (SELF,),
+    claims=claims,
+    probes=probes,
+    invariants=INVARIANTS,
+    encode_effect=ports.encode_body,
+    decode_effect=ports.decode_body,
+    wanted=wanted,
+    settle=settle,
+    probed=probed,
+    claim_lost=lost,
+    encode_policy=encode_policy,
+    decode_policy=decode_policy,
+)

@@ -1,0 +1,108 @@
+"""What a machine is told through its environment, and which names nobody else may set.
+
+Layers, later ones win: what the platform sets by default, the owner's plain variables, the
+owner's secrets, and what is reserved. A sensitive value never stands in the plain half. This
+module only composes; opening and sealing is done by whoever calls it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from holdfast.instances.ports import Launch
+
+NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+RESERVED: Final = frozenset(
+    {
+        "AUTO_APPROVE_DEVICES",
+        "KILOCODE_API_KEY",
+        "OPENCLAW_GATEWAY_TOKEN",
+    }
+)
+RESERVED_PREFIXES: Final = ("HOLDFAST_", "KILOCLAW_", "FLY_")
+
+
+class Platform(Struct, frozen=True, kw_only=True):
+    """What every machine of this plane is told.
+
+    `defaults` are variables that owners may change, `fixed` ones that they may not.
+    """
+
+    checkin_url: str
+    wake_url: str = ""
+    checkin_first_ms: int = 120_000
+    checkin_interval_ms: int = 300_000
+    defaults: dict[str, str] = {}
+    fixed: dict[str, str] = {}
+
+
+class Environment(Struct, frozen=True):
+    """The two halves: plain values, and sensitive ones still to be sealed for the machine."""
+
+    plain: dict[str, str]
+    sensitive: dict[str, str]
+
+    def __repr__(self) -> str:
+        """Return a form without the sensitive values."""
+        return f"Environment(plain={sorted(self.plain)}, sensitive={sorted(self.sensitive)})"
+
+
+def reserved_reason(name: str) -> str | None:
+    """Return why an owner may not set this variable, or None when they may."""
+    if not NAME.fullmatch(name):
+        return "want letters, digits and underscores, not beginning with a digit"
+    if name in RESERVED:
+        return "the plane sets this variable itself"
+    if name.startswith(RESERVED_PREFIXES):
+        return f"names beginning with {name.split('_', maxsplit=1)[0]}_ are the plane's own"
+    return None
+
+
+def compose(
+    launch: Launch,
+    platform: Platform,
+    *,
+    secrets: Mapping[str, str],
+    api_key: str,
+    gateway_token: str,
+) -> Environment:
+    """Return the environment of a launch; `secrets` are opened already.
+
+    A reserved name among the owner's is left out even if it slipped in before it was reserved.
+    """
+    sensitive = _allowed(secrets)
+    owned = platform.defaults | _allowed(launch.env)
+    plain = {name: value for name, value in owned.items() if name not in sensitive}
+    plain.update(_reserved(launch, platform))
+    sensitive["HOLDFAST_API_KEY"] = api_key
+    sensitive["HOLDFAST_GATEWAY_TOKEN"] = gateway_token
+    return Environment(plain, sensitive)
+
+
+def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the owner's variables by name, without any that only the plane may set."""
+    return {n: v for n, v in sorted(variables.items()) if reserved_reason(n) is None}
+
+
+def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:
+    """Return what the plane tells every machine about itself."""
+    told = {
+        "HOLDFAST_SANDBOX_ID": launch.sandbox_id,
+        "HOLDFAST_INSTANCE_ID": launch.instance_id,
+        "HOLDFAST_MACHINE_EPOCH": str(launch.epoch),
+        "HOLDFAST_AGENT": launch.agent,
+        "HOLDFAST_CHECKIN_URL": platform.checkin_url,
+        "HOLDFAST_CHECKIN_FIRST_MS": str(platform.checkin_first_ms),
+        "HOLDFAST_CHECKIN_INTERVAL_MS": str(platform.checkin_interval_ms),
+    }
+    optional = {
+        "HOLDFAST_WAKE_URL": platform.wake_url,
+        "HOLDFAST_AGENT_VERSION": launch.agent_version,
+        "HOLDFAST_DEFAULT_MODEL": launch.model,
+    }
+    return told | {name: value for name, value in optional.items() if value} | platform.fixed

@@ -1,0 +1,401 @@
+"""What happens to an instance, in the past tense.
+
+Four families: what people asked for, what the rules set out to do (intents, folded in the tick
+that makes them), what came of calls to the cloud, and what contact with the machine showed. An
+outcome carries the `epoch` and `serial` of its call; serial 0 is a probe's. Events hold no
+plaintext secret and no output of an agent.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.instances.ports import Seen
+from holdfast.instances.state import Config, Step
+
+EVENT_VERSION = 1
+
+# ------------------------------------------------------------------ what people asked for
+
+
+class InstanceCreated(Struct, frozen=True, kw_only=True, tag="InstanceCreated"):
+    """Somebody made an instance; with `desired` running it starts at once."""
+
+    account: str
+    name: str
+    sandbox_id: str
+    agent: str
+    provider: str
+    region: str = ""
+    desired: Literal["running", "stopped"] = "running"
+    config: Config = Config()
+    key_hash: str
+    sealed_key: str
+    key_expires_ms: int = 0
+
+
+class StartRequested(Struct, frozen=True, tag="StartRequested", gc=False):
+    """Somebody wants it running."""
+
+    reason: str = ""
+
+
+class StopRequested(Struct, frozen=True, tag="StopRequested", gc=False):
+    """Somebody wants it stopped."""
+
+    reason: str = ""
+
+
+class RestartRequested(Struct, frozen=True, tag="RestartRequested", gc=False):
+    """Somebody wants it launched anew with its present configuration."""
+
+    reason: str = ""
+
+
+class DestroyRequested(Struct, frozen=True, tag="DestroyRequested", gc=False):
+    """Somebody wants it gone for good, from whatever status."""
+
+    reason: str = ""
+
+
+class ConfigChanged(Struct, frozen=True, kw_only=True, tag="ConfigChanged"):
+    """Variables or secrets (sealed) were changed: None removes, what is not named stays."""
+
+    env: dict[str, str | None] = {}
+    secrets: dict[str, str | None] = {}
+    cpus: int | None = None
+    memory_mb: int | None = None
+    agent_version: str | None = None
+    model: str | None = None
+
+
+class KeyRotated(Struct, frozen=True, kw_only=True, tag="KeyRotated", gc=False):
+    """The machine has a new API key; the one before stays valid until `previous_expires_ms`."""
+
+    key_hash: str
+    sealed_key: str
+    previous_expires_ms: int
+    key_expires_ms: int = 0
+
+
+class TokenRotated(Struct, frozen=True, kw_only=True, tag="TokenRotated", gc=False):
+    """The gateway token has its next number; the one before stays valid for a while."""
+
+    previous_expires_ms: int
+
+
+# ------------------------------------------------------------------------------ intents
+
+
+class StartBegun(Struct, frozen=True, tag="StartBegun", gc=False):
+    """A start began under this epoch."""
+
+    epoch: int
+
+
+class StopBegun(Struct, frozen=True, tag="StopBegun", gc=False):
+    """A stop began under this epoch."""
+
+    epoch: int
+
+
+class RestartBegun(Struct, frozen=True, tag="RestartBegun", gc=False):
+    """A restart began under this epoch."""
+
+    epoch: int
+    silent: bool = False
+
+
+class DestroyBegun(Struct, frozen=True, tag="DestroyBegun", gc=False):
+    """The destruction began under this epoch."""
+
+    epoch: int
+
+
+class CallBegun(Struct, frozen=True, tag="CallBegun", gc=False):
+    """A call to the cloud is about to be made; it is given up as unanswered at `until_ms`."""
+
+    serial: int
+    step: Step
+    until_ms: int
+
+
+class MachineCreateBegun(Struct, frozen=True, tag="MachineCreateBegun", gc=False):
+    """A machine of this unique name is about to be asked for."""
+
+    serial: int
+    name: str
+    until_ms: int
+
+
+class CallExpired(Struct, frozen=True, tag="CallExpired", gc=False):
+    """Nothing was heard of the call within its time; it may or may not have been made."""
+
+    serial: int
+    step: Step
+
+
+class StartEnded(Struct, frozen=True, tag="StartEnded", gc=False):
+    """A start that did not settle in time was given up; the machine's id is kept."""
+
+    code: str
+    message: str
+
+
+class RestartEnded(Struct, frozen=True, tag="RestartEnded", gc=False):
+    """A restart that did not settle in time was given up."""
+
+    status: Literal["running", "stopped"]
+    code: str
+    message: str
+
+
+class StopSettled(Struct, frozen=True, tag="StopSettled", gc=False):
+    """Nothing of it runs any more."""
+
+
+class StopOverdue(Struct, frozen=True, tag="StopOverdue", gc=False):
+    """A stop of something that was starting takes too long; it is shown as stopped meanwhile."""
+
+
+class DownNoticed(Struct, frozen=True, tag="DownNoticed", gc=False):
+    """Enough looks found the machine down that should run."""
+
+    count: int
+
+
+class SilenceNoticed(Struct, frozen=True, tag="SilenceNoticed", gc=False):
+    """A started machine was never heard within its time."""
+
+
+class ProvisionExpired(Struct, frozen=True, tag="ProvisionExpired", gc=False):
+    """It was never started and has no machine, for so long that it is abandoned."""
+
+
+class VolumeAbandoned(Struct, frozen=True, tag="VolumeAbandoned", gc=False):
+    """A volume could not be deleted however often it was tried; a person must look."""
+
+    volume_id: str
+
+
+class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
+    """Nothing of it is left; what stays is a tombstone."""
+
+
+# ----------------------------------------------------------------------------- outcomes
+
+
+class MachineCreated(Struct, frozen=True, tag="MachineCreated", gc=False):
+    """The cloud made a machine."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+    config_version: int = 0
+
+
+class MachineAdopted(Struct, frozen=True, tag="MachineAdopted", gc=False):
+    """The name was taken by a machine that is verifiably ours; it is taken over."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+
+
+class MachineUpdated(Struct, frozen=True, tag="MachineUpdated", gc=False):
+    """The machine took its configuration and is being launched."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+    config_version: int = 0
+
+
+class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
+    """The cloud took the order to start the machine."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+
+
+class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
+    """The cloud took the order to stop the machine; `machine` tells how far it is."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+
+
+class MachineDescribed(Struct, frozen=True, tag="MachineDescribed", gc=False):
+    """The cloud told the machine's state."""
+
+    serial: int
+    epoch: int
+    machine: Seen
+
+
+class MachineMissing(Struct, frozen=True, tag="MachineMissing", gc=False):
+    """The cloud says that there is no such machine."""
+
+    serial: int
+    epoch: int
+    machine_id: str
+
+
+class MachinesFound(Struct, frozen=True, tag="MachinesFound", gc=False):
+    """The living machines that carry our labels, the best first; empty is an answer too."""
+
+    serial: int
+    epoch: int
+    machines: tuple[Seen, ...] = ()
+
+
+class MachineDestroyed(Struct, frozen=True, tag="MachineDestroyed", gc=False):
+    """The machine is gone: removed now, or not there before."""
+
+    serial: int
+    epoch: int
+    machine_id: str
+
+
+class VolumeSeen(Struct, frozen=True, tag="VolumeSeen", gc=False):
+    """The volume exists, here."""
+
+    serial: int
+    epoch: int
+    volume_id: str
+    region: str = ""
+
+
+class VolumeMissing(Struct, frozen=True, tag="VolumeMissing", gc=False):
+    """The known volume does not exist."""
+
+    serial: int
+    epoch: int
+    volume_id: str
+
+
+class VolumeDestroyed(Struct, frozen=True, tag="VolumeDestroyed", gc=False):
+    """No volume of this instance is left."""
+
+    serial: int
+    epoch: int
+
+
+class CallFailed(Struct, frozen=True, tag="CallFailed", gc=False):
+    """A call had another answer than hoped for, or none; `code` is one of the cloud port's."""
+
+    serial: int
+    epoch: int
+    step: Step
+    kind: Literal["retryable", "permanent", "conflict"]
+    code: str
+    message: str
+    retry_after_ms: int = 0
+
+
+# ------------------------------------------------------------------------------ contact
+
+
+class ContactLost(Struct, frozen=True, tag="ContactLost", gc=False):
+    """The machine was silent for a whole level; level 1 is three missed check-ins."""
+
+    level: int = 1
+
+
+class ContactRegained(Struct, frozen=True, tag="ContactRegained", gc=False):
+    """The machine was heard again."""
+
+
+class MachineReported(Struct, frozen=True, kw_only=True, tag="MachineReported", gc=False):
+    """A check-in showed something new: readiness, versions, a boot, restarts."""
+
+    machine_id: str = ""
+    boot_id: str = ""
+    agent_ready: bool | None = None
+    agent_version: str = ""
+    controller_version: str = ""
+    restarts: int = 0
+    reason: str = ""
+
+
+class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):
+    """Two machines spoke for this instance."""
+
+    machine_ids: tuple[str, ...]
+
+
+class MachineWatched(Struct, frozen=True, tag="MachineWatched", gc=False):
+    """Who watches the machine says that it changed its state; the cloud is asked at once."""
+
+    machine_id: str
+    state: str
+
+
+class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
+    """Another actor holds what this one wanted to claim."""
+
+    scope: str
+    key: str
+
+
+Request: TypeAlias = (
+    InstanceCreated
+    | StartRequested
+    | StopRequested
+    | RestartRequested
+    | DestroyRequested
+    | ConfigChanged
+    | KeyRotated
+    | TokenRotated
+)
+Intent: TypeAlias = (
+    StartBegun
+    | StopBegun
+    | RestartBegun
+    | DestroyBegun
+    | CallBegun
+    | MachineCreateBegun
+    | CallExpired
+    | StartEnded
+    | RestartEnded
+    | StopSettled
+    | StopOverdue
+    | DownNoticed
+    | SilenceNoticed
+    | ProvisionExpired
+    | VolumeAbandoned
+    | DestroyFinished
+)
+CallOutcome: TypeAlias = (
+    MachineCreated
+    | MachineAdopted
+    | MachineUpdated
+    | MachineStarted
+    | MachineStopped
+    | MachineDescribed
+    | MachineMissing
+    | MachinesFound
+    | MachineDestroyed
+    | VolumeSeen
+    | VolumeMissing
+    | VolumeDestroyed
+    | CallFailed
+)
+ContactEvent: TypeAlias = (
+    ContactLost | ContactRegained | MachineReported | TwinSeen | MachineWatched | ClaimLost
+)
+Event: TypeAlias = Request | Intent | CallOutcome | ContactEvent
+
+_decoder = msgspec.json.Decoder(Event)
+encode_event = msgspec.json.Encoder(order="deterministic").encode
+
+
+def decode_event(body: bytes, _version: int) -> Event:
+    """Return a stored event; there is one version so far, so there is nothing to upcast."""
+    event: Event = _decoder.decode(body)
+    return event

@@ -1,0 +1,41 @@
+"""Every limit of an instance, by name.
+
+The fold has no policy, so what the fold itself must know stands here; what an operator may set
+stands in `policy.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.kernel.clock import MINUTE_MS
+
+CONFIG_BYTES_MAX: Final = 11_264
+"""Variables and sealed secrets of one instance as JSON, so that its state fits in 16 KiB."""
+
+SECRETS_MAX: Final = 50
+"""Secrets of one instance."""
+
+VARIABLES_MAX: Final = 200
+"""Plain variables of one instance."""
+
+FAULT_CHARS_MAX: Final = 240
+"""Characters kept of an error's text in the state; the event in the log keeps more."""
+
+LOST_CLAIMS_MAX: Final = 4
+"""Claims that were lost and are remembered, the newest."""
+
+DOOMED_MAX: Final = 8
+"""Machines that wait for their destruction; names are unique, so more than two is a surprise."""
+
+HEALTHY_RUN_MS: Final = 10 * MINUTE_MS
+"""A run this long shows that starting works: the count of failures begins anew after it."""
+
+START_FRESH_MS: Final = 5 * MINUTE_MS
+"""A second order to start is idempotent within this time of the first (contract 1.5)."""
+
+LISTING_LAG_MS: Final = MINUTE_MS
+"""A machine whose creation was never answered may be missing from a listing for this long."""
+
+VOLUME_TRIES_MAX: Final = 50
+"""Failed deletions of a volume before it is given up and named for a person (contract 1.12)."""

@@ -1,0 +1,250 @@
+"""What an instance asks of the outside, what it is told, and who is asked.
+
+Bodies of effects are complete: whoever carries one out needs no look at the state, so a replay
+shows exactly what was asked. Secrets in them are sealed; they are opened at the moment of the
+call and sealed again for the machine alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.instances.state import Step
+
+
+class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything a machine is launched with; `secrets` and `sealed_key` are sealed texts."""
+
+    instance_id: str
+    sandbox_id: str
+    account: str
+    epoch: int
+    agent: str
+    region: str = ""
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    sealed_key: str = ""
+    token_version: int = 1
+    cpus: int = 1
+    memory_mb: int = 1_024
+    cpu_kind: Literal["shared", "performance"] = "shared"
+    agent_version: str = ""
+    model: str = ""
+    volume_id: str = ""
+    config_version: int = 0
+
+
+class FindCall(Struct, frozen=True, tag="find", gc=False):
+    """List the machines that carry this instance's labels."""
+
+    serial: int
+    instance_id: str
+    sandbox_id: str
+
+
+class VolumeCall(Struct, frozen=True, tag="volume", gc=False):
+    """Look whether the known volume exists; with no id find it by name, else create it."""
+
+    serial: int
+    volume_id: str
+    sandbox_id: str
+    region: str
+
+
+class CreateCall(Struct, frozen=True, tag="create"):
+    """Create and launch a machine under its unique name, or adopt ours that has it."""
+
+    serial: int
+    launch: Launch
+
+
+class UpdateCall(Struct, frozen=True, tag="update"):
+    """Give the machine its present configuration and launch it under a new incarnation."""
+
+    serial: int
+    machine_id: str
+    launch: Launch
+
+
+class StartCall(Struct, frozen=True, tag="start", gc=False):
+    """Start a machine that has its configuration already."""
+
+    serial: int
+    machine_id: str
+
+
+class WaitCall(Struct, frozen=True, tag="wait", gc=False):
+    """Wait at most `timeout_ms` until this incarnation is in `state`."""
+
+    serial: int
+    machine_id: str
+    state: Literal["started", "stopped"]
+    incarnation: str
+    timeout_ms: int
+
+
+class DescribeCall(Struct, frozen=True, tag="describe", gc=False):
+    """Ask the cloud what became of the machine."""
+
+    serial: int
+    machine_id: str
+
+
+class StopCall(Struct, frozen=True, tag="stop", gc=False):
+    """Ask the machine to end, then kill it after `grace_ms`."""
+
+    serial: int
+    machine_id: str
+    grace_ms: int
+
+
+class DestroyCall(Struct, frozen=True, tag="destroy", gc=False):
+    """Remove the machine."""
+
+    serial: int
+    machine_id: str
+
+
+class DestroyVolumeCall(Struct, frozen=True, tag="destroy_volume", gc=False):
+    """Remove the volume, known by id or found by the sandbox's own volume name."""
+
+    serial: int
+    volume_id: str
+    sandbox_id: str
+
+
+Body: TypeAlias = (
+    FindCall
+    | VolumeCall
+    | CreateCall
+    | UpdateCall
+    | StartCall
+    | WaitCall
+    | DescribeCall
+    | StopCall
+    | DestroyCall
+    | DestroyVolumeCall
+)
+
+encode_body = msgspec.json.Encoder(order="deterministic").encode
+decode_body = msgspec.json.Decoder(Body).decode
+
+
+def step_of(body: Body) -> Step:
+    """Return the step that a body belongs to: its tag."""
+    step: Step = type(body).__struct_config__.tag  # type: ignore[assignment]
+    return step
+
+
+class Seen(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A machine as the cloud tells it, without what changes by itself: usage and times."""
+
+    id: str
+    state: str
+    region: str = ""
+    incarnation: str = ""
+    epoch: int = 0
+    volume_id: str = ""
+
+
+class Made(Struct, frozen=True, gc=False):
+    """The answer of a create; `adopted` when a machine of ours held the name already."""
+
+    machine: Seen
+    adopted: bool = False
+
+
+class Listed(Struct, frozen=True, gc=False):
+    """The living machines of this instance, the best to take over first."""
+
+    machines: tuple[Seen, ...] = ()
+
+
+class VolumeFound(Struct, frozen=True, gc=False):
+    """The volume as the cloud tells it."""
+
+    id: str
+    region: str = ""
+
+
+class Destroyed(Struct, frozen=True, gc=False):
+    """It is gone: removed now, or not there before."""
+
+
+class Context(NamedTuple):
+    """What a secret is bound to, so that a sealed text cannot be moved to another place."""
+
+    account: str
+    instance_id: str
+    name: str
+
+
+class UnsealError(Exception):
+    """A sealed text does not open: wrong key, wrong place, or damaged. It names no content."""
+
+
+class Sealer(Protocol):
+    """Seals texts with the plane's key ring; opening needs the same context."""
+
+    def seal(self, text: str, context: Context) -> str:
+        """Return `text` sealed under the newest key."""
+        ...
+
+    def open(self, sealed: str, context: Context) -> str:
+        """Return the text; raise UnsealError when it does not open."""
+        ...
+
+    def env_key(self, instance_id: str) -> bytes:
+        """Return the 32-byte key with which this instance's machine opens `enc:v1:` values."""
+        ...
+
+    def seal_env(self, text: str, key: bytes) -> str:
+        """Return `enc:v1:` and base64 of nonce, ciphertext and tag, as a controller reads it."""
+        ...
+
+
+class Chance(Protocol):
+    """Where new ids and keys come from."""
+
+    def token(self, prefix: str) -> str:
+        """Return the prefix and 256 random bits as URL-safe text."""
+        ...
+
+    def uuid(self) -> str:
+        """Return a random UUID, canonical and in lower case."""
+        ...
+
+
+class Reported(Struct, frozen=True, gc=False, kw_only=True):
+    """What the contact table knows of a machine beyond the log; times in ms."""
+
+    last_contact_ms: int = 0
+    load: float | None = None
+    restarts: int = 0
+    cpus: int = 0
+
+
+class Contacts(Protocol):
+    """The committed table of last contacts, which is not in any event log."""
+
+    def of(self, instance_id: str) -> Reported | None:
+        """Return what the machine said last, or None when it never did."""
+        ...
+
+
+class LogChunk(NamedTuple):
+    """Lines of a machine's output, oldest first."""
+
+    lines: tuple[str, ...]
+    note: str = ""
+
+
+class Logs(Protocol):
+    """Where the newest output of a machine is read."""
+
+    async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
+        """Return the newest lines; the note says why there are none."""
+        ...

@@ -1,0 +1,241 @@
+"""What is known of one instance: a frozen value, desired and observed apart.
+
+`desired` is what people want, `status` what was observed, `aim` what the rules are busy with. An
+`epoch` counts incarnations: it grows with each start, stop, restart and destroy, and every call
+to the cloud carries it. `job` is the one call of the present aim that is under way, known by its
+`serial`. Secrets are here only sealed. This module never decides and never touches the world.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
+Status: TypeAlias = Literal[
+    "absent",
+    "provisioned",
+    "starting",
+    "running",
+    "restarting",
+    "stopped",
+    "destroying",
+    "destroyed",
+]
+Aim: TypeAlias = Literal["", "start", "stop", "restart", "destroy"]
+Step: TypeAlias = Literal[
+    "find",
+    "volume",
+    "create",
+    "update",
+    "start",
+    "wait",
+    "describe",
+    "stop",
+    "destroy",
+    "destroy_volume",
+]
+Verdict: TypeAlias = Literal["unknown", "here", "gone"]
+Heard: TypeAlias = Literal["unknown", "heard", "lost"]
+
+DOWN: Final = frozenset({"created", "stopped", "failed", "suspended"})
+"""Provider states in which a machine does not run and will not by itself."""
+
+NO_MACHINE: Final = frozenset({"absent", "destroyed"})
+"""Statuses in which there is nothing to look after."""
+
+TRANSIENT_STATUSES: Final = frozenset({"starting", "restarting", "destroying"})
+
+STATE_VERSION: Final = 1
+
+
+class Job(Struct, frozen=True, gc=False):
+    """The call under way: if nothing is heard of it until `until_ms`, nothing will be."""
+
+    serial: int
+    step: Step
+    began_ms: int
+    until_ms: int
+
+
+class PendingCreate(Struct, frozen=True, gc=False):
+    """A machine that was asked for under `name` and may exist though nobody said so yet."""
+
+    name: str
+    requested_ms: int
+
+
+class Fault(Struct, frozen=True, gc=False):
+    """The last failure of one operation."""
+
+    code: str
+    message: str
+    at_ms: int
+
+
+class Machine(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The machine as last seen; `state` is empty when the last thing known may be out of date.
+
+    `epoch` and `config_version` are those with which it was launched.
+    """
+
+    id: str = ""
+    state: str = ""
+    incarnation: str = ""
+    epoch: int = 0
+    config_version: int = 0
+    seen_ms: int = 0
+    region: str = ""
+
+
+class Config(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the machine is launched with; a secret is a sealed text. It grows `version`."""
+
+    version: int = 1
+    env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    cpus: int = 1
+    memory_mb: int = 1_024
+    cpu_kind: Literal["shared", "performance"] = "shared"
+    agent_version: str = ""
+    model: str = ""
+
+
+class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the machine proves itself with: hashes of its key, and its gateway token's number.
+
+    The previous of each stays valid until its own expiry, in ms since the epoch.
+    """
+
+    key_hash: str = ""
+    sealed_key: str = ""
+    key_expires_ms: int = 0
+    previous_hash: str = ""
+    previous_expires_ms: int = 0
+    token_version: int = 1
+    previous_token_version: int = 0
+    previous_token_expires_ms: int = 0
+
+
+class Contact(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the machine said last, as far as it changed something; `looked` after a silence."""
+
+    heard: Heard = "unknown"
+    level: int = 0
+    since_ms: int = 0
+    looked: bool = False
+    silent_restarts: int = 0
+    machine_id: str = ""
+    boot_id: str = ""
+    agent_ready: bool | None = None
+    agent_version: str = ""
+    controller_version: str = ""
+    restarts: int = 0
+    reason: str = ""
+
+
+class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """One instance. Times are ms since the epoch, 0 for never.
+
+    `sent` tells that the aim's own command was accepted by the cloud in this epoch, `looked` that
+    a listing of this epoch was conclusive, `swept_ms` when one found nothing left to destroy.
+    `tries` count failures of the present step, `failures` those of whole starts in a row.
+    `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
+    must go. `suspect_ms` is when somebody said that the machine may be down, `twin_ms` when two
+    spoke for it.
+    """
+
+    id: str
+    account: str = ""
+    name: str = ""
+    sandbox_id: str = ""
+    agent: str = ""
+    provider: str = ""
+    region: str = ""
+    desired: Desired = "stopped"
+    status: Status = "absent"
+    aim: Aim = ""
+    epoch: int = 0
+    revision: int = 0
+    since_ms: int = 0
+    created_ms: int = 0
+    started_ms: int = 0
+    stopped_ms: int = 0
+    ever_started: bool = False
+    restart_wanted: bool = False
+    machine: Machine = Machine()
+    verdict: Verdict = "unknown"
+    pending_create: PendingCreate | None = None
+    doomed: tuple[str, ...] = ()
+    volume_id: str = ""
+    volume_region: str = ""
+    volume_checked: bool = False
+    volume_swept: bool = False
+    volume_tries: int = 0
+    looked: bool = False
+    looked_ms: int = 0
+    swept_ms: int = 0
+    sent: bool = False
+    job: Job | None = None
+    serial: int = 0
+    tries: int = 0
+    tried_ms: int = 0
+    try_after_ms: int = 0
+    failures: int = 0
+    failed_ms: int = 0
+    retry_after_ms: int = 0
+    down_count: int = 0
+    suspect_ms: int = 0
+    twin_ms: int = 0
+    blocked: str = ""
+    faults: dict[str, Fault] = {}
+    lost_claims: tuple[tuple[str, str], ...] = ()
+    config: Config = Config()
+    credentials: Credentials = Credentials()
+    contact: Contact = Contact()
+
+
+def empty(instance_id: str) -> Instance:
+    """Return what is known before the first event: nothing but the id."""
+    return Instance(id=instance_id)
+
+
+def exists(state: Instance) -> bool:
+    """Return whether there is anything to look after."""
+    return state.status not in NO_MACHINE
+
+
+def may_be_up(state: Instance) -> bool:
+    """Return whether a machine may be running: known and not known to be down, or asked for."""
+    if state.machine.id:
+        return state.machine.state not in DOWN
+    return state.pending_create is not None
+
+
+def claim_lost(state: Instance, scope: str, key: str) -> bool:
+    """Return whether another actor was found to hold this name."""
+    return (scope, key) in state.lost_claims
+
+
+def machine_key(state: Instance, machine_id: str) -> str:
+    """Return the key under which a machine is claimed: its id within its provider."""
+    return f"{state.provider}/{machine_id}"
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decoder = msgspec.json.Decoder(Instance)
+
+
+def encode_state(state: Instance) -> bytes:
+    """Return the state as JSON, the same bytes for the same state."""
+    return _encode(state)
+
+
+def decode_state(body: bytes, version: int) -> Instance:
+    """Return a stored state; raise ValueError when it is of a version this code does not know."""
+    if version > STATE_VERSION:
+        message = f"instance state of version {version}; this code knows {STATE_VERSION}"
+        raise ValueError(message)
+    return _decoder.decode(body)

@@ -1,0 +1,187 @@
+"""The few ways in which an instance changes its status; every fold goes through them.
+
+Each keeps together what must change together: the status with its time, the aim with its epoch,
+a settled job with its count of tries. Nothing here decides whether a change is wanted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfast.instances.limits import DOOMED_MAX, FAULT_CHARS_MAX, HEALTHY_RUN_MS
+from holdfast.instances.ports import Seen
+from holdfast.instances.state import Aim, Contact, Fault, Instance, Machine, Status
+
+_AIM_STATUS: dict[Aim, Status] = {
+    "start": "starting",
+    "restart": "restarting",
+    "destroy": "destroying",
+}
+
+
+def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
+    """Return the state with a new aim under a new epoch; what the last aim knew is forgotten."""
+    status = _AIM_STATUS.get(aim, state.status)
+    return replace(
+        state,
+        aim=aim,
+        epoch=epoch,
+        status=status,
+        since_ms=now_ms if status != state.status or aim != "stop" else state.since_ms,
+        job=None,
+        tries=0,
+        tried_ms=0,
+        try_after_ms=0,
+        sent=False,
+        looked=False,
+        looked_ms=0,
+        volume_checked=False,
+        suspect_ms=0,
+        down_count=0,
+        restart_wanted=False,
+    )
+
+
+def settled(state: Instance, serial: int) -> Instance:
+    """Return the state without the job of this serial, which succeeded."""
+    if state.job is None or state.job.serial != serial:
+        return state
+    return replace(state, job=None, tries=0, tried_ms=0, try_after_ms=0)
+
+
+def fault(state: Instance, operation: str, at: tuple[str, str, int]) -> dict[str, Fault]:
+    """Return the faults with this operation's newest: code, message and time in ms."""
+    code, message, at_ms = at
+    return {**state.faults, operation: Fault(code, message[:FAULT_CHARS_MAX], at_ms)}
+
+
+def to_running(state: Instance, now_ms: int) -> Instance:
+    """Return the state as running; a launch of this epoch has not been heard yet."""
+    contact = state.contact
+    if state.sent:
+        contact = Contact(
+            since_ms=now_ms,
+            silent_restarts=contact.silent_restarts,
+            agent_version=contact.agent_version,
+            controller_version=contact.controller_version,
+            restarts=contact.restarts,
+        )
+    return replace(
+        state,
+        status="running",
+        aim="",
+        since_ms=now_ms,
+        started_ms=now_ms,
+        ever_started=True,
+        job=None,
+        tries=0,
+        tried_ms=0,
+        try_after_ms=0,
+        down_count=0,
+        suspect_ms=0,
+        pending_create=None,
+        blocked="",
+        verdict="here",
+        contact=contact,
+        faults={k: v for k, v in state.faults.items() if k not in {"start", "restart", "stop"}},
+    )
+
+
+def to_stopped(state: Instance, now_ms: int) -> Instance:
+    """Return the state as stopped, with no aim; a machine's id is kept."""
+    contact = state.contact
+    return replace(
+        state,
+        status="stopped",
+        aim="",
+        since_ms=now_ms,
+        stopped_ms=now_ms,
+        job=None,
+        tries=0,
+        tried_ms=0,
+        try_after_ms=0,
+        down_count=0,
+        suspect_ms=0,
+        contact=replace(contact, heard="unknown", level=0, looked=False, agent_ready=None),
+    )
+
+
+def end_start(state: Instance, code: str, message: str, at: tuple[int, int]) -> Instance:
+    """Return the state after a failed start: stopped, one failure more, the fault kept.
+
+    `at` is the time and how long the other side asked us to wait, both in ms.
+    """
+    now_ms, after_ms = at
+    stopped = to_stopped(state, now_ms)
+    return replace(
+        stopped,
+        failures=state.failures + 1,
+        failed_ms=now_ms,
+        retry_after_ms=after_ms,
+        faults=fault(state, "start", (code, message, now_ms)),
+    )
+
+
+def went_down(state: Instance, code: str, message: str, now_ms: int) -> Instance:
+    """Return the state after a running machine was found down or gone.
+
+    After a healthy run the count of failures begins anew, so that the next start is prompt.
+    """
+    healthy = state.status == "running" and now_ms - state.started_ms >= HEALTHY_RUN_MS
+    return end_start(replace(state, failures=0) if healthy else state, code, message, (now_ms, 0))
+
+
+def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Instance:
+    """Return the state with what the cloud told of its machine; `launched` sets what it runs."""
+    old = state.machine if state.machine.id == seen.id else Machine()
+    machine = Machine(
+        id=seen.id,
+        state=seen.state,
+        incarnation=seen.incarnation or old.incarnation,
+        epoch=launched.get("epoch", old.epoch or seen.epoch),
+        config_version=launched.get("config_version", old.config_version),
+        seen_ms=now_ms,
+        region=seen.region or old.region,
+    )
+    return replace(state, machine=machine, verdict="here", pending_create=None)
+
+
+def without_machine(state: Instance) -> Instance:
+    """Return the state after its machine was confirmed gone; what to do next is not said."""
+    return replace(
+        state,
+        machine=Machine(),
+        verdict="gone",
+        doomed=tuple(name for name in state.doomed if name != state.machine.id),
+        looked=False,
+    )
+
+
+def doom(state: Instance, *machine_ids: str) -> Instance:
+    """Return the state with machines of ours added to those that must go."""
+    new = [name for name in machine_ids if name and name not in state.doomed]
+    if not new:
+        return state
+    doomed = (*state.doomed, *dict.fromkeys(new))[:DOOMED_MAX]
+    return replace(state, doomed=doomed, swept_ms=0)
+
+
+def forget(state: Instance, **changes: Any) -> Instance:
+    """Return the tombstone: identity and epoch stay, everything else is gone."""
+    return Instance(
+        id=state.id,
+        account=state.account,
+        name=state.name,
+        sandbox_id=state.sandbox_id,
+        agent=state.agent,
+        provider=state.provider,
+        desired="destroyed",
+        epoch=state.epoch,
+        serial=state.serial,
+        revision=state.revision,
+        created_ms=state.created_ms,
+        faults=state.faults,
+        **changes,
+    )

@@ -1,0 +1,186 @@
+"""What people and other rooms read of an instance: rows made from the state, never kept by hand.
+
+    instance         the wire's `InstanceView`, without what only the contact table knows
+    instance-detail  what only its own page shows; a secret appears by name only
+    machine          keyed by sandbox id: what authenticates a machine and directs it
+
+A row is gone when the instance is. Nothing here decides, and no row holds a plaintext secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.actors.definition import ViewRow
+from holdfast.instances.state import Fault, Instance, exists
+from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.messages.instances import InstanceView
+from holdfast.wire.times import time_text
+
+INSTANCE_VIEW: Final = "instance"
+DETAIL_VIEW: Final = "instance-detail"
+MACHINE_VIEW: Final = "machine"
+
+ContactWord: TypeAlias = Literal["never", "here", "lost"]
+
+_HEARD: Final[dict[str, ContactWord]] = {"unknown": "never", "heard": "here", "lost": "lost"}
+_ATTENTION: Final = {
+    "collision": "a stranger's machine holds its name; remove that or destroy this instance",
+    "invalid": "the cloud refuses its configuration; change it, then start it again",
+    "unsupported": "the cloud cannot do what it needs; choose another provider",
+    "denied": "the cloud denies us; look at the credentials",
+    "volume_lost": "its volume is gone; start it again to go on with an empty one",
+}
+
+
+class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
+    """What telemetry knows of a machine that may check in; hashes are hexadecimal SHA-256.
+
+    `expected` says that silence would be news. Times are ms since the epoch.
+    """
+
+    instance: str
+    sandbox: str
+    account: str
+    api_key_hash: str
+    previous_key_hash: str = ""
+    previous_key_until_ms: int = 0
+    token_version: int = 1
+    previous_token_until_ms: int = 0
+    epoch: int = 0
+    desired: Literal["running", "stopped", "destroyed"] = "running"
+    expected: bool = False
+    machine_id: str = ""
+    region: str = ""
+    revision: int = 0
+
+
+class DetailRow(Struct, frozen=True, kw_only=True):
+    """What only the instance's own page shows; times are ms since the epoch, 0 for never."""
+
+    sandbox_id: str
+    provider: str
+    env: dict[str, str] = {}
+    secret_names: tuple[str, ...] = ()
+    started_ms: int = 0
+    stopped_ms: int = 0
+    failures: int = 0
+    config_version: int = 0
+    launched_version: int = 0
+    volume_id: str = ""
+    faults: dict[str, Fault] = {}
+
+
+_encode = msgspec.json.Encoder().encode
+decode_instance = msgspec.json.Decoder(InstanceView).decode
+decode_detail = msgspec.json.Decoder(DetailRow).decode
+decode_machine = msgspec.json.Decoder(MachineRow).decode
+
+
+def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> Iterable[ViewRow]:
+    """Return the rows that show `after`; a rebuild passes None for `before`."""
+    if not exists(after):
+        if before is not None and exists(before):
+            yield ViewRow(INSTANCE_VIEW, after.id, before.account, None)
+            yield ViewRow(DETAIL_VIEW, after.id, before.account, None)
+            yield ViewRow(MACHINE_VIEW, before.sandbox_id, before.account, None)
+        return
+    account = after.account
+    yield ViewRow(INSTANCE_VIEW, after.id, account, _encode(instance_view(after)))
+    fresh = before is None or not exists(before)
+    detail = _encode(detail_row(after))
+    if fresh or before is None or detail != _encode(detail_row(before)):
+        yield ViewRow(DETAIL_VIEW, after.id, account, detail)
+    machine = machine_row(after)
+    if fresh or before is None or machine != machine_row(before):
+        yield ViewRow(MACHINE_VIEW, after.sandbox_id, account, _encode(machine))
+
+
+def instance_view(state: Instance) -> InstanceView:
+    """Return the instance as lists show it; load and last contact are added by who reads it."""
+    contact = state.contact
+    return InstanceView(
+        id=state.id,
+        name=state.name,
+        account=state.account,
+        agent=state.agent,
+        desired=state.desired,
+        status="destroyed" if state.status == "absent" else state.status,
+        restarts=contact.restarts,
+        last_contact_at=None,
+        created_at=time_text(state.created_ms),
+        region=state.machine.region or state.region,
+        machine_id=state.machine.id,
+        agent_version=contact.agent_version,
+        controller_version=contact.controller_version,
+        agent_ready=contact.agent_ready if state.status == "running" else None,
+        contact=_HEARD[contact.heard],
+        epoch=state.epoch,
+        attention=attention(state),
+        error=last_error(state),
+    )
+
+
+def attention(state: Instance) -> str:
+    """Return why a person should look, or nothing."""
+    if state.blocked:
+        return _ATTENTION.get(state.blocked, state.blocked)
+    if "destroy_volume" in state.faults:
+        return state.faults["destroy_volume"].message
+    if state.status == "destroying" and "destroy" in state.faults:
+        return f"it cannot be destroyed yet: {state.faults['destroy'].message}"[:REASON_MAX]
+    if state.contact.heard == "lost" and state.desired == "running":
+        return "its machine is silent"
+    if state.twin_ms or (state.doomed and state.desired != "destroyed"):
+        return "a second machine speaks for it"
+    return ""
+
+
+def last_error(state: Instance) -> str:
+    """Return the newest failure that still matters, as `code: message`."""
+    if not state.faults:
+        return ""
+    newest = max(state.faults.values(), key=lambda fault: (fault.at_ms, fault.code))
+    return f"{newest.code}: {newest.message}"[:REASON_MAX]
+
+
+def detail_row(state: Instance) -> DetailRow:
+    """Return what only the instance's own page shows."""
+    return DetailRow(
+        sandbox_id=state.sandbox_id,
+        provider=state.provider,
+        env=state.config.env,
+        secret_names=tuple(sorted(state.config.secrets)),
+        started_ms=state.started_ms,
+        stopped_ms=state.stopped_ms,
+        failures=state.failures,
+        config_version=state.config.version,
+        launched_version=state.machine.config_version,
+        volume_id=state.volume_id,
+        faults=state.faults,
+    )
+
+
+def machine_row(state: Instance) -> MachineRow:
+    """Return what authenticates the instance's machine and directs it."""
+    credentials = state.credentials
+    return MachineRow(
+        instance=state.id,
+        sandbox=state.sandbox_id,
+        account=state.account,
+        api_key_hash=credentials.key_hash,
+        previous_key_hash=credentials.previous_hash,
+        previous_key_until_ms=credentials.previous_expires_ms,
+        token_version=credentials.token_version,
+        previous_token_until_ms=credentials.previous_token_expires_ms,
+        epoch=state.machine.epoch,
+        desired=state.desired,
+        expected=state.desired == "running" and state.status == "running",
+        machine_id=state.machine.id,
+        region=state.machine.region or state.region,
+        revision=state.revision,
+    )
