@@ -62,10 +62,12 @@ def target_of(row: Endpoint, **values: str) -> str:
     path = row.path
     query = []
     for param in row.params:
+        if param.name not in path_names(row.path) and not param.required:
+            continue
         value = values.get(param.name) or sample_param(param.name, param.pattern)
         if param.name in path_names(row.path):
             path = path.replace(f"{{{param.name}}}", value)
-        elif param.required:
+        else:
             query.append(f"{param.name}={value}")
     return path + ("?" + "&".join(query) if query else "")
 

@@ -26,7 +26,7 @@ class Argon2:
         """Take other figures for tests only: weaker ones are weaker."""
         self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="accounts-argon2")
-        self._nobody = self._hasher.hash("a password that nobody has")
+        self._nobody = ""
 
     async def hash(self, password: str) -> str:
         """Return the hash to keep."""
@@ -36,8 +36,7 @@ class Argon2:
     async def matches(self, password_hash: str, password: str) -> bool:
         """Return whether the password is the one hashed; for no hash, fail after as long."""
         loop = asyncio.get_running_loop()
-        known = password_hash or self._nobody
-        right = await loop.run_in_executor(self._threads, self._verify, known, password)
+        right = await loop.run_in_executor(self._threads, self._verify, password_hash, password)
         return right and bool(password_hash)
 
     def close(self) -> None:
@@ -46,7 +45,9 @@ class Argon2:
 
     def _verify(self, known: str, password: str) -> bool:
         """Return whether the password is the one hashed; a hash that is damaged matches none."""
+        if not known and not self._nobody:
+            self._nobody = self._hasher.hash("a password that nobody has")
         try:
-            return self._hasher.verify(known, password)
+            return self._hasher.verify(known or self._nobody, password)
         except (VerificationError, InvalidHashError):
             return False

@@ -80,6 +80,8 @@ class Register:
 
     async def prepare(self) -> bool:
         """Make the first account and operator where they are missing; True on the first run."""
+        if await self._store.person(FIRST_OPERATOR) is not None:
+            return False
         now_ms = self._clock.now_ms()
         await self._store.add_account(Account(name=LOCAL_ACCOUNT, created_at_ms=now_ms))
         operator = Person(name=FIRST_OPERATOR, scope="operator", account=None, created_at_ms=now_ms)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, SESSION_LIFE_MS
+from holdfast.accounts.records import Token
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import ManualClock
+from holdfast.stores.accounts_memory import AccountsMemory
+from tests.stub_plane import Chance, PlainHasher
+
+
+class Counted(AccountsMemory):
+    """A store that counts its look-ups, and can hold one until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self.go_on: asyncio.Event | None = None
+
+    async def token(self, hashed: str) -> Token | None:
+        self.looks += 1
+        found = await super().token(hashed)
+        if self.go_on is not None:
+            await self.go_on.wait()
+        return found
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.store = Counted()
+        self.clock = ManualClock()
+        self.access = Access(self.store, clock=self.clock)
+        self.register = Register(
+            self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance()
+        )
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk()
+    assert await made.register.prepare()
+    return made
+
+
+async def make(desk: Desk, life_s: int | None = None) -> tuple[str, Token]:
+    return await desk.register.make_token(
+        "ci", scope="owner", account=None, created_by="t", life_s=life_s
+    )
+
+
+async def test_a_token_is_looked_up_once_in_five_seconds(desk: Desk) -> None:
+    secret, token = await make(desk)
+    for _ in range(10):
+        principal = await desk.access.by_token(secret)
+        assert principal is not None
+        assert (principal.account, principal.scope, principal.token_id) == (
+            "local", "owner", token.id,
+        )  # fmt: skip
+    assert desk.store.looks == 1
+    desk.clock.advance(CACHE_LIFE_MS)
+    await desk.access.by_token(secret)
+    assert desk.store.looks == 2
+
+
+async def test_a_revocation_here_is_felt_at_once(desk: Desk) -> None:
+    secret, token = await make(desk)
+    assert await desk.access.by_token(secret)
+    await desk.register.revoke_token(token.id, account=None)
+    assert await desk.access.by_token(secret) is None
+
+
+async def test_a_revocation_in_another_process_is_felt_within_five_seconds(desk: Desk) -> None:
+    secret, token = await make(desk)
+    assert await desk.access.by_token(secret)
+    await desk.store.revoke_token(token.id, None, desk.clock.now_ms())
+    desk.clock.advance(CACHE_LIFE_MS)
+    assert await desk.access.by_token(secret) is None
+
+
+async def test_a_look_up_under_way_during_a_revocation_is_not_remembered(desk: Desk) -> None:
+    secret, token = await make(desk)
+    desk.store.go_on = asyncio.Event()
+    under_way = asyncio.create_task(desk.access.by_token(secret))
+    await asyncio.sleep(0)
+    await desk.register.revoke_token(token.id, account=None)
+    desk.store.go_on.set()
+    await under_way
+    assert await desk.access.by_token(secret) is None
+
+
+async def test_a_token_stops_at_its_time(desk: Desk) -> None:
+    secret, _ = await make(desk, life_s=60)
+    desk.clock.advance(58_000)
+    assert await desk.access.by_token(secret)
+    desk.clock.advance(2_000)
+    assert await desk.access.by_token(secret) is None
+
+
+async def test_what_does_not_look_like_a_token_costs_no_look_up(desk: Desk) -> None:
+    for text in ("", "hf_", "nonsense", "hfs_" + "A" * 43, "hf_" + "A" * 44, "hf_" + "!" * 43):
+        assert await desk.access.by_token(text) is None
+    assert desk.store.looks == 0
+
+
+async def test_wrong_tokens_are_remembered_and_the_memory_is_bounded(desk: Desk) -> None:
+    for n in range(CACHE_ITEMS_MAX + 5):
+        assert await desk.access.by_token(f"hf_{n:043d}") is None
+    assert desk.store.looks == CACHE_ITEMS_MAX + 5
+    assert await desk.access.by_token(f"hf_{CACHE_ITEMS_MAX + 4:043d}") is None
+    assert desk.store.looks == CACHE_ITEMS_MAX + 5
+    assert len(desk.access._known) == CACHE_ITEMS_MAX
+
+
+async def test_the_last_use_is_written_in_batches(desk: Desk) -> None:
+    secret, token = await make(desk)
+    for _ in range(5):
+        await desk.access.by_token(secret)
+    assert await desk.access.flush() == 1
+    assert await desk.access.flush() == 0
+    found = await desk.store.token(token.hash)
+    assert found is not None
+    assert found.last_used_at_ms is not None
+    assert 0 <= desk.clock.now_ms() - found.last_used_at_ms < 60_000
+
+
+async def test_a_session_ends_with_its_time_by_hand_and_by_a_new_password(desk: Desk) -> None:
+    async def sign_in() -> str:
+        secret, _ = await desk.register.make_link("operator")
+        return (await desk.register.sign_in_by_link(secret, peer="192.0.2.1")).secret
+
+    first, second = await sign_in(), await sign_in()
+    principal = await desk.access.by_session(first)
+    assert principal is not None
+    assert principal.kind == "session"
+    await desk.register.set_password(
+        "operator", "correct horse battery", current="", session_hash=principal.token_id, peer="p"
+    )
+    assert await desk.access.by_session(first)
+    assert await desk.access.by_session(second) is None
+    await desk.register.sign_out(principal.token_id)
+    assert await desk.access.by_session(first) is None
+    third = await sign_in()
+    desk.clock.advance(SESSION_LIFE_MS)
+    assert await desk.access.by_session(third) is None

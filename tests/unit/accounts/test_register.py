@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.limits import ATTEMPTS_FREE, LINK_LIFE_MS
+from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.records import AuditEntry
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import ManualClock
+from holdfast.stores.accounts_memory import AccountsMemory
+from holdfast.wire.call import Refusal
+from tests.stub_plane import Chance, PlainHasher
+
+PASSWORD = "correct horse battery"
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.store = AccountsMemory()
+        self.clock = ManualClock()
+        self.register = Register(
+            self.store,
+            PlainHasher(),
+            access=Access(self.store, clock=self.clock),
+            clock=self.clock,
+            entropy=Chance(),
+        )
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk()
+    await made.register.prepare()
+    await made.register.set_password(
+        "operator", PASSWORD, current="", session_hash="", peer="192.0.2.9"
+    )
+    return made
+
+
+async def refused(desk: Desk, name: str, password: str, peer: str = "192.0.2.1") -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        await desk.register.sign_in_by_password(name, password, peer=peer)
+    return caught.value
+
+
+async def test_the_first_run_makes_an_operator_without_a_password() -> None:
+    made = Desk()
+    assert await made.register.prepare()
+    assert not await made.register.prepare()
+    people = await made.store.people()
+    assert [(p.name, p.scope, p.password_hash) for p in people] == [("operator", "operator", "")]
+    assert (await refused(made, "operator", "")).status == 401
+
+
+async def test_a_link_signs_in_once_and_for_a_quarter_of_an_hour(desk: Desk) -> None:
+    secret, link = await desk.register.make_link("operator")
+    assert secret not in str(link)
+    assert (await desk.register.sign_in_by_link(secret, peer="p")).person.name == "operator"
+    with pytest.raises(Refusal, match="401 link_not_valid"):
+        await desk.register.sign_in_by_link(secret, peer="p")
+    late, _ = await desk.register.make_link("operator")
+    desk.clock.advance(LINK_LIFE_MS)
+    with pytest.raises(Refusal, match="401 link_not_valid"):
+        await desk.register.sign_in_by_link(late, peer="p")
+    with pytest.raises(Refusal, match="404 no_such_person"):
+        await desk.register.make_link("nobody")
+
+
+async def test_a_wrong_name_and_a_wrong_password_look_alike(desk: Desk) -> None:
+    one = await refused(desk, "operator", "wrong", peer="192.0.2.1")
+    other = await refused(desk, "nobody", "wrong", peer="192.0.2.2")
+    assert one.status == other.status == 401
+    assert one.problem == other.problem
+
+
+async def test_after_many_failures_even_the_right_password_waits(desk: Desk) -> None:
+    for n in range(ATTEMPTS_FREE):
+        assert (await refused(desk, "operator", "wrong", peer=f"192.0.2.{n}")).status == 401
+    held = await refused(desk, "operator", PASSWORD, peer="192.0.2.77")
+    assert held.status == 429
+    assert held.retry_after_s == 2
+    desk.clock.advance(2_000)
+    signed_in = await desk.register.sign_in_by_password("operator", PASSWORD, peer="192.0.2.77")
+    assert signed_in.person.name == "operator"
+
+
+async def test_a_peer_that_tries_many_names_waits_and_a_link_from_elsewhere_does_not(
+    desk: Desk,
+) -> None:
+    for n in range(ATTEMPTS_FREE):
+        assert (await refused(desk, f"name{n}", "wrong")).status == 401
+    assert (await refused(desk, "another", "wrong")).status == 429
+    secret, _ = await desk.register.make_link("operator")
+    assert await desk.register.sign_in_by_link(secret, peer="198.51.100.1")
+
+
+async def test_changing_a_password_asks_for_the_current_one(desk: Desk) -> None:
+    with pytest.raises(Refusal, match="409 wrong_password"):
+        await desk.register.set_password(
+            "operator", "another long one", current="wrong", session_hash="", peer="p"
+        )
+    await desk.register.set_password(
+        "operator", "another long one", current=PASSWORD, session_hash="", peer="p"
+    )
+    assert await desk.register.sign_in_by_password("operator", "another long one", peer="p")
+
+
+async def test_nothing_is_made_for_an_account_that_is_not_there(desk: Desk) -> None:
+    with pytest.raises(Refusal, match="404 no_such_account"):
+        await desk.register.make_token("t", scope="owner", account="nowhere", created_by="t")
+    with pytest.raises(Refusal, match="404 no_such_account"):
+        await desk.register.make_person("eve", scope="owner", account="nowhere")
+    with pytest.raises(Refusal, match="409 name_taken"):
+        await desk.register.make_account("local")
+    with pytest.raises(Refusal, match="409 name_taken"):
+        await desk.register.make_person("operator", scope="owner", account=None)
+
+
+async def test_checking_the_audit_names_the_first_row_that_does_not_fit(desk: Desk) -> None:
+    for n in range(450):
+        await desk.store.append_audit(AuditEntry(at_ms=n, phase="begin"))
+    verdict = await desk.register.check_audit()
+    assert (verdict.rows, verdict.broken_at) == (450, None)
+    changed = desk.store._audit[320]
+    desk.store._audit[320] = replace(changed, entry=replace(changed.entry, who="eve"))
+    assert (await desk.register.check_audit()).broken_at == 321
+
+
+async def test_argon2_tells_right_from_wrong_and_damaged() -> None:
+    hasher = Argon2(memory_kib=64, passes=1)
+    hashed = await hasher.hash(PASSWORD)
+    assert PASSWORD not in hashed
+    assert hashed.startswith("$argon2id$")
+    assert await hasher.matches(hashed, PASSWORD)
+    assert not await hasher.matches(hashed, "wrong")
+    assert not await hasher.matches("", "a password that nobody has")
+    assert not await hasher.matches("$argon2id$damaged", PASSWORD)
+    hasher.close()
