@@ -1,0 +1,87 @@
+"""The process cloud with what it is for: the real controller and the bundled agent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from holdfast.kernel.outcome import Ok
+from holdfast.kernel.secret import Secret
+from holdfast.world.clouds.port import Machine
+from holdfast.world.clouds.process import ProcessCloud
+from holdfast.world.clouds.process_host import PROGRAM
+from holdfast.world.clouds.process_record import load
+from holdfast.world.clouds.process_table import members
+from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
+
+TOKEN = "t" * 64
+
+
+async def get(machine: Machine, path: str) -> tuple[int, str]:
+    """Ask the controller of a machine; 0 while nobody answers."""
+    host, _, port = machine.address.partition(":")
+    head = f"GET {path} HTTP/1.1\r\nHost: {machine.address}\r\nConnection: close\r\n"
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+            answer = (await reader.read()).decode()
+            writer.close()
+    except (OSError, TimeoutError):
+        return 0, ""
+    if not answer:
+        return 0, ""
+    return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
+
+
+async def until_running(machine: Machine) -> None:
+    async def running() -> bool:
+        status, body = await get(machine, "/_kilo/gateway/status")
+        return status == 200 and '"running"' in body
+
+    await until(running)
+
+
+async def start_demo(cloud: ProcessCloud, key: bytes) -> Machine:
+    nonce = secrets.token_bytes(12)
+    sealed = nonce + AESGCM(key).encrypt(nonce, TOKEN.encode(), None)
+    wanted = spec(
+        env={},
+        agent="demo",
+        sealed={"OPENCLAW_GATEWAY_TOKEN": "enc:v1:" + base64.b64encode(sealed).decode()},
+    )
+    machine = value(await cloud.create(wanted, idempotency_key="k", timeout_ms=20_000))
+    await until_running(machine)
+    return machine
+
+
+async def test_a_demo_agent_runs_ends_and_leaves_nothing(tmp_path: Path, opened: Opener) -> None:
+    key = secrets.token_bytes(32)
+    written = Secret(base64.b64encode(key).decode())
+    cloud = await opened(program=PROGRAM, keys=lambda _spec: written)
+    machine = await start_demo(cloud, key)
+    leader = load(tmp_path / "machines" / "box-1" / "machine.json").leader
+    assert len(members(leader, machine.id)) >= 2  # the controller and its agent
+
+    await cloud.close()  # another plane takes over; the machine does not notice
+    cloud = await opened(program=PROGRAM, keys=lambda _spec: written)
+    assert (await get(machine, "/_kilo/health"))[0] == 200
+
+    await cloud.stop(machine.id, grace_ms=15_000)
+    stopped = value(
+        await cloud.wait(machine.id, state="stopped", incarnation="", timeout_ms=20_000)
+    )
+    assert stopped.exit_code == 0
+    await until_gone(leader, machine.id)
+
+    again = value(await cloud.start(machine.id))
+    assert again.address == machine.address
+    await until_running(again)
+    leader = load(tmp_path / "machines" / "box-1" / "machine.json").leader
+    assert await cloud.destroy(machine.id) == Ok(None)
+    assert members(leader, machine.id) == []
+    assert (await get(machine, "/_kilo/health"))[0] == 0
