@@ -1,0 +1,89 @@
+"""Where the plane is and as whom to speak to it.
+
+The address comes from `HOLDFAST_URL`, else from the plane that runs on this machine, else from the
+settings. The token comes from `HOLDFAST_TOKEN`, else from a file beside the data, which is made
+on first use by whoever may write there: on the plane's own machine nobody has to sign in.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from holdfast.cli.client import ApiError, Client, UnreachableError
+from holdfast.cli.local import local_token
+from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, fail
+from holdfast.plane.build.desk import lock_holder
+from holdfast.plane.settings import SettingError, Settings, load_settings
+
+_MISSING_STATUS: Final = 404
+_DENIED_STATUS: Final = 401
+
+
+class Connection:
+    """A plane to ask. Every failure ends the command with a sentence and an exit code."""
+
+    def __init__(self, client: Client) -> None:
+        """Speak through `client`."""
+        self._client = client
+
+    def call(
+        self,
+        endpoint: str,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        body: Struct | None = None,
+    ) -> Any:
+        """Return the answer of an endpoint, decoded; empty query values are left out."""
+        given = {key: value for key, value in (query or {}).items() if value}
+        try:
+            return self._client.call(endpoint, path=path or {}, query=given, body=body)
+        except UnreachableError as error:
+            fail(
+                str(error),
+                fix="start a plane with: holdfast up   or name one in HOLDFAST_URL",
+                code=EXIT_UNREACHABLE,
+            )
+        except ApiError as error:
+            problem = error.problem
+            fix = problem.fix
+            if error.status == _DENIED_STATUS and not fix:
+                fix = "set HOLDFAST_TOKEN to a token made with: holdfast token create"
+            where = f"{problem.field}: " if problem.field else ""
+            code = EXIT_MISSING if error.status == _MISSING_STATUS else EXIT_FAILED
+            fail(f"{where}{problem.message}", fix=fix, code=code)
+
+
+def settings_or_fail(**overrides: Any) -> Settings:
+    """Return the settings, or end with what is wrong with them."""
+    try:
+        return load_settings(**overrides)
+    except SettingError as error:
+        fail(str(error), code=2)
+
+
+def plane_url(settings: Settings) -> str:
+    """Return the address of the plane that commands speak to."""
+    named = os.environ.get("HOLDFAST_URL", "")
+    if named:
+        return named.rstrip("/")
+    holder = lock_holder(settings)
+    return holder.url if holder else f"http://{settings.host}:{settings.port}"
+
+
+def connect() -> Connection:
+    """Return a connection to the plane as whoever runs the command."""
+    settings = settings_or_fail()
+    token = os.environ.get("HOLDFAST_TOKEN", "")
+    if not token:
+        try:
+            token = local_token(Path(settings.home))
+        except OSError as error:
+            sys.stderr.write(f"note: no local token: {error}\n")
+    return Connection(Client(plane_url(settings), token))

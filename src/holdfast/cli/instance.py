@@ -1,0 +1,367 @@
+"""`holdfast instance`: make, list, look at and order instances about."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from holdfast.cli.connection import Connection, connect
+from holdfast.cli.output import (
+    EXIT_MISSING,
+    EXIT_PENDING,
+    JSON_OPTION,
+    ago,
+    fail,
+    say,
+    show_facts,
+    show_json,
+    show_table,
+)
+from holdfast.wire.messages.instances import (
+    InstanceCreate,
+    InstanceDestroy,
+    InstanceList,
+    InstanceOrder,
+    InstancePatch,
+    InstanceView,
+)
+from holdfast.wire.messages.operations import Pending
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
+
+Name = Annotated[str, typer.Argument(help="Its id or its name.")]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", help="Wait until it is done, at most so long.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name as confirmation.")]
+
+_COLUMNS: Final = ("id", "name", "agent", "desired", "status", "restarts", "contact", "attention")
+_POLL_S: Final = 0.2
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str, typer.Option(help="Only these statuses, comma-separated.")] = "",
+    agent: Annotated[str, typer.Option(help="Only this agent.")] = "",
+    text: Annotated[str, typer.Option(help="Only where name or id contains this.")] = "",
+    sort: Annotated[str, typer.Option(help="name, status, restarts, contact, load …")] = "name",
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """List instances."""
+    plane = connect()
+    query = {"status": status, "agent": agent, "text": text, "sort": sort, "limit": "500"}
+    items: list[InstanceView] = []
+    after = ""
+    while True:
+        page = plane.call("instance.list", query={**query, "after": after})
+        items += page.items
+        after = page.next
+        if not after:
+            break
+    if as_json:
+        show_json(items)
+        return
+    rows = (
+        (
+            item.id,
+            item.name,
+            item.agent,
+            item.desired,
+            item.status,
+            str(item.restarts),
+            ago(item.last_contact_at),
+            item.attention or item.error,
+        )
+        for item in items
+    )
+    show_table(_COLUMNS, rows, empty="No instances. Make one: holdfast instance create NAME")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Its name, unique in the account.")],
+    agent: Annotated[str, typer.Option(help="What it runs; see holdfast agents list.")] = "demo",
+    env: Annotated[
+        list[str] | None, typer.Option("--env", help="NAME=VALUE, a plain variable; repeatable.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=- reads a secret from standard input; NAME=@FILE from a file."),
+    ] = None,
+    account: Annotated[str, typer.Option(help="The owning account; operators only.")] = "",
+    stopped: Annotated[bool, typer.Option("--stopped", help="Do not start it yet.")] = False,
+    wait: Wait = 0,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make an instance, and start it."""
+    body = InstanceCreate(
+        name=name,
+        agent=agent,
+        desired="stopped" if stopped else "running",
+        account=account,
+        env=parse_pairs(env or (), option="--env"),
+        secrets=read_secrets(secret or ()),
+    )
+    plane = connect()
+    answer = plane.call("instance.create", body=body)
+    _report(plane, answer, wait_s=wait, until="running" if not stopped else "", as_json=as_json)
+
+
+@app.command()
+def show(name: Name, as_json: bool = JSON_OPTION) -> None:
+    """Show one instance."""
+    plane = connect()
+    detail = plane.call("instance.get", path={"id": resolve(plane, name)})
+    if as_json:
+        show_json(detail)
+        return
+    _show(detail.instance)
+    show_facts(
+        [(key, value) for key, value in sorted(detail.env.items())]
+        + [(key, "(secret)") for key in detail.secret_names]
+        + [(item.name, item.value) for item in detail.details]
+    )
+
+
+@app.command()
+def start(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
+    """Want it running."""
+    _order("instance.start", name, wait_s=wait, until="running", as_json=as_json)
+
+
+@app.command()
+def stop(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
+    """Want it stopped; its data stay."""
+    _order("instance.stop", name, wait_s=wait, until="stopped", as_json=as_json)
+
+
+@app.command()
+def restart(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
+    """Restart its machine, with changed variables taken in."""
+    _order("instance.restart", name, wait_s=wait, until="running", as_json=as_json)
+
+
+@app.command()
+def destroy(name: Name, yes: Yes = False, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
+    """Destroy it and its data, for good."""
+    plane = connect()
+    instance_id = resolve(plane, name)
+    view = plane.call("instance.get", path={"id": instance_id}).instance
+    if not yes:
+        typed = typer.prompt(f"This destroys {view.name} and its data. Type its name", err=True)
+        if typed != view.name:
+            fail(f"{typed!r} is not its name, so nothing was done")
+    answer = plane.call(
+        "instance.destroy", path={"id": instance_id}, body=InstanceDestroy(confirm=view.name)
+    )
+    _report(plane, answer, wait_s=wait, until="destroyed", as_json=as_json)
+
+
+@app.command("set")
+def set_(
+    name: Name,
+    env: Annotated[list[str] | None, typer.Option("--env", help="NAME=VALUE")] = None,
+    secret: Annotated[list[str] | None, typer.Option(help="NAME=- or NAME=@FILE")] = None,
+    unset: Annotated[list[str] | None, typer.Option(help="NAME, to be removed")] = None,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Change its variables and secrets; they reach the agent with its next start."""
+    gone = dict.fromkeys(unset or ())
+    plane = connect()
+    detail = plane.call("instance.get", path={"id": resolve(plane, name)})
+    secret_names = set(detail.secret_names)
+    body = InstancePatch(
+        env={
+            **parse_pairs(env or (), option="--env"),
+            **{key: None for key in gone if key not in secret_names},
+        },
+        secrets={
+            **read_secrets(secret or ()),
+            **{key: None for key in gone if key in secret_names},
+        },
+    )
+    answer = plane.call("instance.patch", path={"id": detail.instance.id}, body=body)
+    _report(plane, answer, wait_s=0, until="", as_json=as_json)
+
+
+@app.command()
+def logs(
+    name: Name,
+    lines: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Print the last lines of its agent and controller."""
+    plane = connect()
+    instance_id = resolve(plane, name)
+    after = ""
+    while True:
+        query = {"lines": str(lines), "after": after}
+        tail = plane.call("instance.logs", path={"id": instance_id}, query=query)
+        if as_json:
+            show_json(tail)
+        else:
+            for line in tail.lines:
+                sys.stdout.write(line.text + "\n")
+            sys.stdout.flush()
+            if tail.note and not follow:
+                say(tail.note)
+        if not follow:
+            return
+        after = tail.next or after
+        time.sleep(1)
+
+
+@app.command()
+def timeline(
+    name: Name,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many entries.")] = 40,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Show what happened, what was decided and what came of it, newest first."""
+    plane = connect()
+    path = {"id": resolve(plane, name)}
+    answer = plane.call("instance.timeline", path=path, query={"limit": str(limit)})
+    if as_json:
+        show_json(answer)
+        return
+    rows = ((ago(e.at), e.kind, e.name, e.outcome, e.rule, e.reason, e.id) for e in answer.entries)
+    show_table(
+        ("when", "kind", "what", "outcome", "rule", "reason", "id"), rows, empty="Nothing yet."
+    )
+
+
+@app.command("why")
+def why(name: Name, as_json: bool = JSON_OPTION) -> None:
+    """Say why it is not running (or that it is), and what comes next."""
+    plane = connect()
+    answer = plane.call("instance.explain", path={"id": resolve(plane, name)})
+    if as_json:
+        show_json(answer)
+        return
+    say(f"[bold]{answer.summary}[/bold]")
+    show_facts((fact.code, fact.text) for fact in answer.facts)
+    show_facts(
+        [
+            ("waiting for", answer.waiting_for),
+            ("next look", ago(answer.next_at) if answer.next_at else ""),
+            ("to do", answer.fix),
+        ]
+    )
+
+
+def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str, str]:
+    """Return NAME=VALUE texts as a mapping."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            fail(f"{option} {pair!r}: want NAME=VALUE", code=2)
+        values[key] = value
+    return values
+
+
+def read_secrets(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """Return secrets read from standard input (`NAME=-`) or files (`NAME=@FILE`).
+
+    A secret on the command line itself would be visible to everybody on the machine and stay in
+    the shell's history, so it is refused.
+    """
+    values: dict[str, str] = {}
+    for key, source in parse_pairs(pairs, option="--secret").items():
+        if source == "-":
+            if sys.stdin.isatty():
+                values[key] = typer.prompt(key, hide_input=True, err=True)
+            else:
+                values[key] = sys.stdin.readline().rstrip("\n")
+        elif source.startswith("@"):
+            try:
+                values[key] = Path(source[1:]).read_text(encoding="utf-8").rstrip("\n")
+            except OSError as error:
+                fail(f"--secret {key}: {error.strerror}: {source[1:]}")
+        else:
+            fail(
+                f"--secret {key}: a secret does not belong on the command line",
+                fix=f"--secret {key}=- reads it from standard input, {key}=@FILE from a file",
+                code=2,
+            )
+        if not values[key]:
+            fail(f"--secret {key}: it is empty", code=2)
+    return values
+
+
+def resolve(plane: Connection, name: str) -> str:
+    """Return the id of the instance of this id or name; end with an error when there is none."""
+    page: InstanceList = plane.call("instance.list", query={"text": name, "limit": "500"})
+    exact = [item.id for item in page.items if name in {item.id, item.name}]
+    if len(exact) > 1:
+        fail(f"{len(exact)} accounts have an instance called {name}", fix="use its id")
+    if not exact:
+        close = ", ".join(item.name for item in page.items[:5])
+        hint = f"did you mean {close}?" if close else "holdfast instance list shows what there is"
+        fail(f"no instance has the id or name {name!r}", fix=hint, code=EXIT_MISSING)
+    return exact[0]
+
+
+def _order(endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool) -> None:
+    """Give one order and report what came of it."""
+    plane = connect()
+    answer = plane.call(endpoint, path={"id": resolve(plane, name)}, body=InstanceOrder())
+    _report(plane, answer, wait_s=wait_s, until=until, as_json=as_json)
+
+
+def _report(
+    plane: Connection,
+    answer: InstanceView | Pending,
+    *,
+    wait_s: float,
+    until: str,
+    as_json: bool,
+) -> None:
+    """Print the instance, after waiting until it has the status that was asked for."""
+    if isinstance(answer, Pending):
+        if as_json:
+            show_json(answer)
+        else:
+            say(f"Accepted, not taken yet: holdfast operation show {answer.operation}")
+        raise typer.Exit(EXIT_PENDING)
+    view = wait_for(plane, answer, until=until, wait_s=wait_s) if wait_s and until else answer
+    if as_json:
+        show_json(view)
+    else:
+        _show(view)
+    if wait_s and until and view.status != until:
+        fail(f"still {view.status} after {wait_s:g} s", fix=f"holdfast instance why {view.name}",
+             code=EXIT_PENDING)  # fmt: skip
+
+
+def wait_for(plane: Connection, view: InstanceView, *, until: str, wait_s: float) -> InstanceView:
+    """Return the instance once it has a status, or as it is when the time is over."""
+    ends = time.monotonic() + wait_s
+    while view.status != until and time.monotonic() < ends:
+        time.sleep(_POLL_S)
+        view = plane.call("instance.get", path={"id": view.id}).instance
+    return view
+
+
+def _show(view: InstanceView) -> None:
+    """Print one instance's facts."""
+    show_facts(
+        [
+            ("id", view.id),
+            ("name", view.name),
+            ("account", view.account),
+            ("agent", f"{view.agent} {view.agent_version}".strip()),
+            ("desired", view.desired),
+            ("status", view.status),
+            ("restarts", str(view.restarts)),
+            ("last contact", ago(view.last_contact_at)),
+            ("machine", view.machine_id),
+            ("attention", view.attention),
+            ("error", view.error),
+        ]
+    )

@@ -1,0 +1,140 @@
+"""`holdfast rehearse`: what would happen, what did, and why; nothing is changed by asking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from holdfast.cli.connection import connect
+from holdfast.cli.output import JSON_OPTION, fail, say, show_facts, show_json, show_table
+from holdfast.wire.messages.rehearsal import (
+    DryRunRequest,
+    ExplainRequest,
+    Rehearsal,
+    ReplayRequest,
+    WhatIfRequest,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Dry run, replay, what-if and explain, for any actor.")
+
+Actor = Annotated[str, typer.Argument(metavar="KIND/ID", help="For example instance/abc123.")]
+
+
+@app.command("dry-run")
+def dry_run(
+    actor: Actor,
+    ticks: Annotated[int, typer.Option(min=1, help="How many ticks ahead.")] = 1,
+    at_ms: Annotated[int | None, typer.Option(help="The time to assume, ms since 1970.")] = None,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Say what the next ticks would do."""
+    _ask("dry-run", actor, DryRunRequest(ticks=ticks, at_ms=at_ms), as_json=as_json)
+
+
+@app.command()
+def replay(
+    actor: Actor,
+    start: Annotated[int, typer.Option("--from", min=0, help="From this seq.")] = 0,
+    end: Annotated[int | None, typer.Option("--to", min=0, help="Up to this seq.")] = None,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Fold the log again, decide again, and compare both with what was recorded."""
+    body = ReplayRequest(from_seq=start, to_seq=end)
+    answer = _ask("replay", actor, body, as_json=as_json)
+    if answer.differences or answer.bit_equal is False:
+        fail("the replay differs from the record")
+
+
+@app.command("what-if")
+def what_if(
+    actor: Actor,
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", help="FIELD=VALUE of the policy; repeatable.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="A file with a JSON array of events to imagine.")
+    ] = None,
+    start: Annotated[
+        int | None, typer.Option("--from", min=0, help="Replay the log from this seq.")
+    ] = None,
+    ticks: Annotated[int, typer.Option(min=1, help="How many ticks ahead.")] = 1,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Do the same under another policy, or with events that did not happen."""
+    body = WhatIfRequest(
+        policy=_policy(policy or []),
+        events=tuple(_events(events)) if events else (),
+        from_seq=start,
+        ticks=ticks,
+    )
+    _ask("what-if", actor, body, as_json=as_json)
+
+
+@app.command()
+def explain(
+    actor: Actor,
+    tick: Annotated[int | None, typer.Option(min=0, help="This tick, else the last.")] = None,
+    event: Annotated[str, typer.Option(help="The tick that took this event.")] = "",
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Say why a tick decided what it decided."""
+    _ask("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
+
+
+def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
+    """Ask for one rehearsal and print it."""
+    kind, slash, actor_id = actor.partition("/")
+    if not slash or not kind or not actor_id:
+        fail(f"{actor!r}: want KIND/ID", fix="for example: instance/abc123", code=2)
+    path = {"kind": kind, "id": actor_id}
+    answer: Rehearsal = connect().call(f"rehearse.{mode}", path=path, body=body)
+    if as_json:
+        show_json(answer)
+    else:
+        _show(answer)
+    return answer
+
+
+def _show(answer: Rehearsal) -> None:
+    """Print a rehearsal for people."""
+    say(f"[bold]{answer.summary or answer.mode}[/bold]")
+    for tick in answer.ticks:
+        say(f"tick {tick.number} at {tick.at}")
+        rows: list[tuple[str, str, str, str]] = [
+            ("event", e.name or e.id, e.outcome, e.message) for e in tick.events
+        ]
+        rows += [("action", a.name, a.rule, a.conflict or a.reason) for a in tick.actions]
+        rows += [("left alone", s.name, s.rule, s.reason) for s in tick.suppressed]
+        rows += [("note", "", "", note) for note in tick.notes]
+        show_table(("", "what", "rule or outcome", "why"), rows, empty="  nothing to do")
+    show_facts([("would change", change) for change in answer.changes])
+    equal = "" if answer.bit_equal is None else str(answer.bit_equal).lower()
+    facts = [("events folded", str(answer.events_folded or "")), ("state bit-equal", equal)]
+    show_facts(facts)
+
+
+def _policy(pairs: list[str]) -> dict[str, object]:
+    """Return FIELD=VALUE texts as policy fields; values are JSON, or plain text."""
+    fields: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            fail(f"--policy {pair!r}: want FIELD=VALUE", code=2)
+        try:
+            fields[key] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            fields[key] = value
+    return fields
+
+
+def _events(path: Path) -> list[dict[str, object]]:
+    """Return the events of a file."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
+    except OSError as error:
+        fail(f"--events {path}: {error.strerror}")
+    except msgspec.MsgspecError as error:
+        fail(f"--events {path}: {error}", fix="want a JSON array of objects, each with its type")

@@ -1,0 +1,97 @@
+"""`holdfast token`: API tokens, made on the machine itself whether the plane runs or not."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from typing import Annotated
+
+import typer
+
+from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.accounts.views import token_view
+from holdfast.cli.connection import connect, settings_or_fail
+from holdfast.cli.output import JSON_OPTION, ago, fail, say, show_json, show_table
+from holdfast.plane.build.desk import with_register
+from holdfast.wire.call import Refusal
+from holdfast.wire.messages.accounts import TokenCreated
+
+app = typer.Typer(no_args_is_help=True, help="API tokens: make, list, revoke.")
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for.")] = "cli",
+    scope: Annotated[str, typer.Option(help="owner or operator.")] = "owner",
+    account: Annotated[str, typer.Option(help="Whose things an owner's token sees.")] = "",
+    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 is never.")] = 0,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Make a token. It is printed once and cannot be shown again."""
+    if scope not in {"owner", "operator"}:
+        fail(f"--scope {scope!r}: want owner or operator", code=2)
+    made = _make(name, scope, account, days)
+    if as_json:
+        show_json(made)
+        return
+    say("This token is shown once; keep it safe:")
+    print(made.token)
+
+
+@app.command("list")
+def list_(as_json: bool = JSON_OPTION) -> None:
+    """List tokens, without their secrets."""
+    answer = connect().call("token.list")
+    if as_json:
+        show_json(answer)
+        return
+    rows = (
+        (
+            t.id,
+            t.name,
+            t.scope,
+            t.account or "all",
+            ago(t.created_at),
+            ago(t.last_used_at),
+            "revoked" if t.revoked_at else "",
+        )
+        for t in answer.items
+    )
+    columns = ("id", "name", "scope", "account", "made", "last used", "")
+    show_table(columns, rows, empty="No tokens.")
+
+
+@app.command()
+def revoke(
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Revoke a token; it stops working within 5 s everywhere."""
+    answer = connect().call("token.revoke", path={"id": token_id})
+    if as_json:
+        show_json(answer)
+    else:
+        say(f"Revoked {answer.name}")
+
+
+def _make(name: str, scope: str, account: str, days: int
+          ) -> TokenCreated:  # fmt: skip
+    """Make a token in the store of this machine."""
+
+    async def make() -> TokenCreated:
+        async with with_register(settings_or_fail()) as register:
+            secret, token = await register.make_token(
+                name,
+                scope="operator" if scope == "operator" else "owner",
+                account=None if scope == "operator" else account or LOCAL_ACCOUNT,
+                created_by=f"{getpass.getuser()} on this machine",
+                life_s=days * 86_400 or None,
+            )
+            return TokenCreated(token=secret, view=token_view(token))
+
+    try:
+        return asyncio.run(make())
+    except Refusal as refusal:
+        fail(refusal.problem.message, fix=refusal.problem.fix)
+    except OSError as error:
+        fail(f"the data folder cannot be used: {error}", fix="set HOLDFAST_HOME to one you own")

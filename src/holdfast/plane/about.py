@@ -1,0 +1,108 @@
+"""Handlers about the plane itself: health, the documents of its API, agents, the doctor.
+
+Health and the OpenAPI document are public and say nothing about what runs here. A check of the
+doctor looks and never repairs, and an error inside one is its result, not the report's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.plane import openapi
+from holdfast.plane.edge_ports import Handler
+from holdfast.wire.agents import AGENTS
+from holdfast.wire.call import Call, Reply
+from holdfast.wire.endpoints.row import Endpoint
+from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.messages.plane import AgentList, AgentView, DoctorCheck, DoctorReport, Health
+
+Check = Callable[[], Awaitable[DoctorCheck]]
+HealthOf = Callable[[], str]
+
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_UNAVAILABLE: Final = 503
+
+
+def about_handlers(
+    table: Sequence[Endpoint],
+    *,
+    version: str,
+    health: HealthOf,
+    metrics: Callable[[], bytes],
+    agents_folder: Path,
+    checks: Sequence[Check],
+) -> dict[str, Handler]:
+    """Return the handlers by endpoint; `health` returns a status of the message `Health`."""
+    document = msgspec.json.encode(openapi.document(table, version=version))
+    page = openapi.page(table, version=version)
+
+    async def show_health(_call: Call) -> Reply:
+        status = health()
+        body = Health(status=status, version=version)  # type: ignore[arg-type]
+        return Reply(body, status=200 if status in {"ok", "degraded"} else _UNAVAILABLE)
+
+    async def show_document(_call: Call) -> Reply:
+        return Reply(document)
+
+    async def show_page(_call: Call) -> Reply:
+        return Reply(page, content_type="text/html; charset=utf-8")
+
+    async def show_metrics(_call: Call) -> Reply:
+        return Reply(metrics(), content_type=_METRICS_TYPE)
+
+    async def list_agents(_call: Call) -> Reply:
+        found = await asyncio.to_thread(_agents, agents_folder, version)
+        return Reply(AgentList(items=found))
+
+    async def examine(_call: Call) -> Reply:
+        results = tuple([await _run(check) for check in checks])
+        return Reply(DoctorReport(ok=all(c.result != "failed" for c in results), checks=results))
+
+    return {
+        "plane.health": show_health,
+        "plane.openapi": show_document,
+        "plane.docs": show_page,
+        "plane.metrics": show_metrics,
+        "plane.doctor": examine,
+        "agent.list": list_agents,
+    }
+
+
+def installed_versions(folder: Path, prefix: str) -> list[str]:
+    """Return the folders that an agent is installed in, newest name last."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
+
+
+def _agents(folder: Path, version: str) -> tuple[AgentView, ...]:
+    """Return every known agent, and whether it can be run now."""
+    views = []
+    for agent in AGENTS:
+        found = installed_versions(folder, agent.folder) if agent.folder else [version]
+        views.append(
+            AgentView(
+                name=agent.name,
+                summary=agent.summary,
+                bundled=not agent.folder,
+                installed=bool(found),
+                version=found[-1].removeprefix(agent.folder) if found else "",
+                fix="" if found else f"holdfast agents install {agent.name}",
+            )
+        )
+    return tuple(views)
+
+
+async def _run(check: Check) -> DoctorCheck:
+    """Return what a check found, or that it failed itself."""
+    try:
+        return await check()
+    except Exception as error:  # noqa: BLE001  a check that breaks is a finding like any other
+        name = getattr(check, "__name__", "check").replace("check_", "").replace("_", " ")
+        text = f"the check itself failed: {type(error).__name__}: {error}"
+        return DoctorCheck(name=name, result="failed", message=text[:REASON_MAX])

@@ -1,0 +1,70 @@
+"""What the command line does on the plane's own machine, whether a plane runs or not.
+
+Making a token or finding the running plane must not load the engine, so this opens the accounts
+and the lock file and nothing else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import SystemClock
+from holdfast.plane.settings import Settings
+from holdfast.stores import lock
+from holdfast.stores.accounts_sqlite import open_accounts
+
+ACCOUNTS_FILE: Final = "accounts.db"
+FOLDER_MODE: Final = 0o700
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Return the data folder, made if need be, for its owner only."""
+    home = Path(settings.home)
+    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    return home
+
+
+@asynccontextmanager
+async def with_register(settings: Settings) -> AsyncIterator[Register]:
+    """Open the people and tokens of this machine for a moment."""
+    clock = SystemClock()
+    store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
+    hasher = Argon2()
+    try:
+        register = Register(
+            store,
+            hasher,
+            access=Access(store, clock=clock),
+            clock=clock,
+            entropy=secrets.token_bytes,
+        )
+        await register.prepare()
+        yield register
+    finally:
+        hasher.close()
+        await store.close()
+
+
+def lock_holder(settings: Settings) -> lock.Holder | None:
+    """Return who holds the data folder now, or None when nobody does."""
+    folder = Path(settings.home)
+    try:
+        descriptor = os.open(folder / lock.NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return lock.read_holder(folder)
+    finally:
+        os.close(descriptor)
+    return None

@@ -1,0 +1,194 @@
+"""The key ring: seals what must not be read from the stores, with keys that can be replaced.
+
+A file in the data folder holds 32-byte keys, each with an id; the newest seals, all open. A sealed
+text is `hf1.<key id>.<base64 of nonce, ciphertext, tag>`, AES-256-GCM with the account, the
+instance and the name as associated data, so that it opens only where it was put. Machines get a
+key of their own, derived from the oldest key of the ring, so that it stays the same when the ring
+grows. Losing the file loses every secret: it belongs in the backup, apart from the stores.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Struct
+
+from holdfast.instances.ports import Context, UnsealError
+
+FILE_NAME: Final = "keyring.json"
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+TAG_BYTES: Final = 16
+ENV_PREFIX: Final = "enc:v1:"
+_FORM: Final = "hf1"
+_FILE_MODE: Final = 0o600
+_OTHERS: Final = 0o077
+
+
+class KeyRingError(Exception):
+    """The key ring's file cannot be used; the text says what to do."""
+
+
+class Key(Struct, frozen=True, forbid_unknown_fields=True):
+    """One key: `key` is base64 of 32 bytes, `created_ms` when it was made."""
+
+    id: str
+    key: str
+    created_ms: int
+
+    def __repr__(self) -> str:
+        """Return a form without the key."""
+        return f"Key(id={self.id!r})"
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    keys: tuple[Key, ...]
+
+
+class KeyRing:
+    """An open key ring; sealing is safe from any thread."""
+
+    def __init__(self, keys: tuple[Key, ...], *, entropy: Callable[[int], bytes]) -> None:
+        """Use these keys, the last of which seals; raise KeyRingError when one is malformed."""
+        if not keys:
+            raise KeyRingError("the key ring is empty; restore it from the backup")
+        self._raw = {key.id: _raw(key) for key in keys}
+        self._newest = keys[-1].id
+        self._root = self._raw[keys[0].id]
+        self._entropy = entropy
+
+    def __repr__(self) -> str:
+        """Return a form without any key."""
+        return f"KeyRing(keys={len(self._raw)}, newest={self._newest!r})"
+
+    @property
+    def newest(self) -> str:
+        """Return the id of the key that seals."""
+        return self._newest
+
+    def seal(self, text: str, context: Context) -> str:
+        """Return `text` sealed under the newest key, bound to its context."""
+        nonce = self._entropy(NONCE_BYTES)
+        box = AESGCM(self._raw[self._newest])
+        sealed = box.encrypt(nonce, text.encode(), _bound(context))
+        return f"{_FORM}.{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, context: Context) -> str:
+        """Return the text; raise UnsealError, which names the variable and never its content."""
+        form, _, rest = sealed.partition(".")
+        key_id, _, text = rest.partition(".")
+        key = self._raw.get(key_id)
+        if form != _FORM or key is None:
+            message = f"{context.name}: sealed with key {key_id!r}, which is not on the ring"
+            raise UnsealError(message)
+        try:
+            blob = base64.b64decode(text, validate=True)
+            if len(blob) < NONCE_BYTES + TAG_BYTES:
+                raise UnsealError(f"{context.name}: too short to be a sealed text")
+            opened = AESGCM(key).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], _bound(context))
+            return opened.decode()
+        except (binascii.Error, InvalidTag, UnicodeDecodeError):
+            raise UnsealError(f"{context.name}: it does not open here") from None
+
+    def needs_resealing(self, sealed: str) -> bool:
+        """Return whether a sealed text is under an older key than the newest."""
+        return not sealed.startswith(f"{_FORM}.{self._newest}.")
+
+    def env_key(self, instance_id: str) -> bytes:
+        """Return the 32-byte key of an instance's machine: derived, so never stored."""
+        derive = HKDF(
+            algorithm=hashes.SHA256(),
+            length=KEY_BYTES,
+            salt=None,
+            info=b"holdfast environment " + instance_id.encode(),
+        )
+        return derive.derive(self._root)
+
+    def seal_env(self, text: str, key: bytes) -> str:
+        """Return `enc:v1:` and base64 of nonce, ciphertext and tag, as a controller opens it."""
+        nonce = self._entropy(NONCE_BYTES)
+        sealed = AESGCM(key).encrypt(nonce, text.encode(), None)
+        return ENV_PREFIX + base64.b64encode(nonce + sealed).decode()
+
+
+def open_keyring(
+    home: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
+) -> KeyRing:
+    """Return the key ring of a data folder, made when there is none.
+
+    Raise KeyRingError when the file is malformed or others may read it. A plane that finds no
+    file makes one: whoever restores stores without it gets UnsealError by name, not nonsense.
+    """
+    path = home / FILE_NAME
+    if not path.exists():
+        _write(path, _File(1, (_new_key(now_ms, entropy),)))
+    return KeyRing(_read(path).keys, entropy=entropy)
+
+
+def rotate(
+    home: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
+) -> KeyRing:
+    """Add a key that seals from now on; what was sealed before still opens."""
+    path = home / FILE_NAME
+    old = _read(path)
+    new = _File(old.version, (*old.keys, _new_key(now_ms, entropy)))
+    _write(path, new)
+    return KeyRing(new.keys, entropy=entropy)
+
+
+def _new_key(now_ms: int, entropy: Callable[[int], bytes]) -> Key:
+    return Key(entropy(4).hex(), base64.b64encode(entropy(KEY_BYTES)).decode(), now_ms)
+
+
+def _raw(key: Key) -> bytes:
+    try:
+        raw = base64.b64decode(key.key, validate=True)
+    except binascii.Error:
+        raise KeyRingError(f"key {key.id}: not base64") from None
+    if len(raw) != KEY_BYTES:
+        raise KeyRingError(f"key {key.id}: {len(raw)} bytes, want {KEY_BYTES}")
+    return raw
+
+
+def _bound(context: Context) -> bytes:
+    """Return the associated data: unambiguous, because each part is written with its length."""
+    return msgspec.json.encode(("holdfast", *context))
+
+
+def _read(path: Path) -> _File:
+    mode = path.stat().st_mode
+    if mode & _OTHERS:
+        raise KeyRingError(f"{path}: others may read it (mode {mode & 0o777:o}); chmod 600 it")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_File)
+    except msgspec.MsgspecError as error:
+        raise KeyRingError(f"{path}: {error}; restore it from the backup") from None
+
+
+def _write(path: Path, contents: _File) -> None:
+    """Replace the file whole, durably, readable by its owner only."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(contents)))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,228 @@
+"""Handlers of rehearsals: the worker's answers in the words of the messages.
+
+The worker is another process with a read-only store, so nothing asked here can change anything.
+The audit row of the call is written by the edge before the basis is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+
+from holdfast.actors.record import Decision, Input, Note, TickRecord
+from holdfast.actors.rehearsal_worker import (
+    Ahead,
+    Back,
+    RehearsalTimeoutError,
+    RehearsalWorker,
+    UnknownActorError,
+    Why,
+)
+from holdfast.actors.rehearse import DryRun, Explanation, Replay, Step
+from holdfast.actors.tick import NewerEventError
+from holdfast.plane.edge_ports import Handler
+from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.limits import REASON_MAX, STEPS_MAX
+from holdfast.wire.messages.rehearsal import (
+    Rehearsal,
+    RehearsedAction,
+    RehearsedEvent,
+    RehearsedTick,
+    Suppressed,
+)
+from holdfast.wire.times import time_text
+
+T = TypeVar("T")
+
+
+def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
+    """Return the handlers of the four rehearsals, by endpoint."""
+
+    async def dry_run(call: Call) -> Reply:
+        asked = Ahead(
+            actor=_actor(call),
+            now_ms=call.body.at_ms or call.now_ms,
+            ticks=call.body.ticks,
+        )
+        return Reply(_ahead(await _ask(worker.dry_run(asked)), "dry-run"))
+
+    async def replay(call: Call) -> Reply:
+        asked = Back(actor=_actor(call), from_seq=call.body.from_seq, to_seq=call.body.to_seq)
+        return Reply(_back(await _ask(worker.replay(asked)), "replay"))
+
+    async def what_if(call: Call) -> Reply:
+        body = call.body
+        if body.from_seq is not None:
+            asked = Back(
+                actor=_actor(call), from_seq=body.from_seq, what_if=True, policy=body.policy
+            )
+            return Reply(_back(await _ask(worker.replay(asked)), "what-if"))
+        events = tuple(msgspec.json.encode(event) for event in body.events)
+        ahead = Ahead(
+            actor=_actor(call),
+            now_ms=body.at_ms or call.now_ms,
+            ticks=body.ticks,
+            policy=body.policy,
+            events=events,
+        )
+        return Reply(_ahead(await _ask(worker.dry_run(ahead)), "what-if"))
+
+    async def explain(call: Call) -> Reply:
+        asked = Why(
+            actor=_actor(call), now_ms=call.now_ms, tick=call.body.tick, event=call.body.event
+        )
+        return Reply(_why(await _ask(worker.explain(asked))))
+
+    return {
+        "rehearse.dry-run": dry_run,
+        "rehearse.replay": replay,
+        "rehearse.what-if": what_if,
+        "rehearse.explain": explain,
+    }
+
+
+def _actor(call: Call) -> str:
+    """Return the address that the path names."""
+    return f"{call.path['kind']}/{call.path['id']}"
+
+
+async def _ask(question: Awaitable[T]) -> T:
+    """Return the worker's answer; refuse in words what it could not do."""
+    try:
+        return await question
+    except UnknownActorError as error:
+        raise Refusal(404, "no_such_actor", str(error)) from error
+    except ValueError as error:
+        raise Refusal(400, "bad_rehearsal", str(error), field="body") from error
+    except NewerEventError as error:
+        raise Refusal(409, "newer_event", str(error), fix="update this plane") from error
+    except RehearsalTimeoutError as error:
+        raise Refusal(
+            503, "rehearsal_timeout", str(error), fix="ask for fewer ticks", retry_after_s=1
+        ) from error
+
+
+def _ahead(answer: DryRun, mode: str) -> Rehearsal:
+    """Return what a look ahead came to."""
+    actions = sum(len(step.decisions) for step in answer.steps)
+    waiting = f"; {answer.waiting} events would still wait" if answer.waiting else ""
+    summary = f"{_count(len(answer.steps), 'tick')}, {_count(actions, 'action')}{waiting}"
+    changes = [f"new: {title}" for title in answer.change.begun]
+    changes += [f"no longer: {title}" for title in answer.change.ended]
+    changes += [f"violation: {note.text}" for note in answer.violations_after]
+    return Rehearsal(
+        actor=answer.actor,
+        mode="what-if" if mode == "what-if" else "dry-run",
+        ticks=tuple(_step(step) for step in answer.steps),
+        truncated=answer.truncated,
+        changes=tuple(text[:REASON_MAX] for text in changes[:STEPS_MAX]),
+        summary=summary if actions else f"nothing to do: {summary}",
+    )
+
+
+def _back(answer: Replay, mode: str) -> Rehearsal:
+    """Return what a look back came to; each first difference is said with its path."""
+    changes = tuple(
+        f"tick {d.number}: {d.path}: recorded {d.recorded!r}, now {d.rehearsed!r}"[:REASON_MAX]
+        for d in answer.divergences[:STEPS_MAX]
+    )
+    same = "every decision came out as recorded"
+    summary = f"{_count(answer.differences, 'tick')} would decide otherwise"
+    return Rehearsal(
+        actor=answer.actor,
+        mode="what-if" if mode == "what-if" else "replay",
+        events_folded=answer.events,
+        differences=answer.differences,
+        bit_equal=answer.bit_equal,
+        changes=changes,
+        summary=f"{_count(answer.ticks, 'tick')}: {summary if answer.differences else same}",
+    )
+
+
+def _why(answer: Explanation) -> Rehearsal:
+    """Return what the rules want now, after what the last tick decided."""
+    now = RehearsedTick(
+        number=answer.last.number + 1 if answer.last else 1,
+        at=time_text(answer.now_ms),
+        actions=tuple(_action(decision) for decision in answer.actions),
+        suppressed=tuple(
+            Suppressed(name=item.entity, rule=item.rule, reason=item.because[:REASON_MAX])
+            for item in answer.suppressed
+        ),
+        notes=_notes(answer.violations),
+        deadline_at=time_text(answer.deadline_ms) if answer.deadline_ms is not None else None,
+    )
+    ticks = (_record(answer.last), now) if answer.last else (now,)
+    wanted = _count(len(answer.actions), "action")
+    summary = f"the rules want {wanted} now and leave {len(answer.suppressed)} alone"
+    return Rehearsal(actor=answer.actor, mode="explain", ticks=ticks, summary=summary)
+
+
+def _step(step: Step) -> RehearsedTick:
+    """Return one rehearsed tick."""
+    return RehearsedTick(
+        number=step.number,
+        at=time_text(step.now_ms),
+        events=tuple(_event(item) for item in step.inputs),
+        actions=tuple(_action(decision) for decision in step.decisions),
+        suppressed=tuple(
+            Suppressed(name=item.entity, rule=item.rule, reason=item.because[:REASON_MAX])
+            for item in step.suppressed[:STEPS_MAX]
+        ),
+        notes=_notes(step.notes),
+        deadline_at=time_text(step.deadline_ms) if step.deadline_ms is not None else None,
+        state_hash=step.digest,
+    )
+
+
+def _record(record: TickRecord) -> RehearsedTick:
+    """Return one recorded tick; what it left alone is counted there by reason."""
+    return RehearsedTick(
+        number=record.number,
+        at=time_text(record.now_ms),
+        events=tuple(_event(item) for item in record.inputs),
+        actions=tuple(_action(decision) for decision in record.decisions),
+        suppressed=tuple(
+            Suppressed(name=_count(item.count, "entity"), rule=item.rule, reason=item.because)
+            for item in record.withheld[:STEPS_MAX]
+        ),
+        notes=_notes(record.notes),
+        deadline_at=time_text(record.deadline_ms) if record.deadline_ms is not None else None,
+        state_hash=record.digest,
+    )
+
+
+def _event(item: Input) -> RehearsedEvent:
+    """Return one event as a tick took it."""
+    return RehearsedEvent(
+        id=item.event,
+        name="",
+        outcome="ignored" if item.outcome == "dropped" else item.outcome,
+        code=item.code,
+        message=item.message[:REASON_MAX],
+    )
+
+
+def _action(decision: Decision) -> RehearsedAction:
+    """Return one action as a tick decided it."""
+    return RehearsedAction(
+        name=decision.name,
+        rule=decision.rule,
+        reason=decision.reason[:REASON_MAX],
+        expect=str(decision.args.get("expect", ""))[:REASON_MAX],
+        effect=", ".join(decision.effects)[:128],
+        conflict="" if decision.result == "done" else f"found {decision.found}"[:REASON_MAX],
+    )
+
+
+def _notes(notes: tuple[Note, ...]) -> tuple[str, ...]:
+    """Return notes as sentences."""
+    return tuple(f"invariant {n.number}: {n.text}"[:REASON_MAX] for n in notes[:STEPS_MAX])
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
