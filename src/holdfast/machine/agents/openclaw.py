@@ -60,35 +60,36 @@ def mend_argv(place: Place) -> tuple[str, ...]:
 
 
 def _state(place: Place) -> str:
-    return f"{place.home}/agent/openclaw"
+    return f"{place.home}/openclaw"
 
 
 def env(place: Place) -> Mapping[str, str]:
     """Return what the gateway and its command line helpers find in their environment."""
     return {
-        "HOME": f"{place.home}/agent",
+        "HOME": place.home,
         "NO_COLOR": "1",
-        "NODE_COMPILE_CACHE": f"{place.home}/agent/tmp/node-compile-cache",
+        "NODE_COMPILE_CACHE": f"{place.temp}/node-compile-cache",
         "OPENCLAW_CONFIG_PATH": f"{_state(place)}/openclaw.json",
         "OPENCLAW_GATEWAY_PORT": str(place.port),
         "OPENCLAW_GATEWAY_TOKEN": place.token,
         "OPENCLAW_NO_RESPAWN": "1",
         "OPENCLAW_STATE_DIR": _state(place),
         "OPENCLAW_SUPERVISOR_MODE": "external",
-        "TMPDIR": f"{place.home}/agent/tmp",
+        "TMPDIR": place.temp,
     }
 
 
 def folders(place: Place) -> tuple[str, ...]:
     """Return the folders that must exist before it starts."""
-    return _state(place), f"{place.home}/agent/tmp", place.workspace
+    return _state(place), place.temp, place.workspace
 
 
 def files(place: Place) -> Mapping[str, str]:
     """Return the first configuration, which OpenClaw then keeps itself.
 
     `trustedProxies` lets requests through that our proxy forwards; without it the WebSocket
-    upgrade is refused. The token is not in the file.
+    upgrade is refused. The log file would lie in a folder that all machines share. The token is
+    not in the file.
     """
     config = {
         "agents": {"defaults": {"workspace": place.workspace}},
@@ -99,5 +100,6 @@ def files(place: Place) -> Mapping[str, str]:
             "auth": {"mode": "token"},
             "trustedProxies": ["127.0.0.1"],
         },
+        "logging": {"file": f"{_state(place)}/logs/openclaw.log"},
     }
     return {f"{_state(place)}/openclaw.json": json.dumps(config, indent=2) + "\n"}

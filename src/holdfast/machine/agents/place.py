@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Place:
     """One machine as an agent's profile sees it.
 
-    `home` is the machine's own folder. `token` guards the agent's loopback port and is not the
-    machine's credential. `install` is where a package of the agent lies, if it needs one.
-    `arguments` are appended to the agent's command line.
+    `home` is the agent's own folder, kept across restarts. `token` guards the agent's loopback
+    port and is not the machine's credential. `install` is where a package of the agent lies, if it
+    needs one. `arguments` are appended to the agent's command line.
     """
 
     home: str
@@ -24,4 +24,9 @@ class Place:
     @property
     def workspace(self) -> str:
         """Return the folder the agent works in."""
-        return f"{self.home}/agent/workspace"
+        return f"{self.home}/workspace"
+
+    @property
+    def temp(self) -> str:
+        """Return the agent's folder for temporary files, which outlives a restart."""
+        return f"{self.home}/temp"

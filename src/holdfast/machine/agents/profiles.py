@@ -56,9 +56,9 @@ def _demo(place: Place) -> tuple[str, ...]:
 
 def _demo_env(place: Place) -> Mapping[str, str]:
     return {
-        "DEMO_STATE_DIR": f"{place.home}/agent/state",
+        "DEMO_STATE_DIR": f"{place.home}/state",
         "DEMO_TOKEN": place.token,
-        "TMPDIR": f"{place.home}/agent/tmp",
+        "TMPDIR": place.temp,
     }
 
 
@@ -70,8 +70,8 @@ DEMO: Final = Profile(
     binary=lambda _place: _DEMO_PROGRAM,
     mend_argv=lambda place: (*_demo(place), "doctor", "--fix"),
     folders=lambda place: (
-        f"{place.home}/agent/state",
-        f"{place.home}/agent/tmp",
+        f"{place.home}/state",
+        place.temp,
         place.workspace,
     ),
 )

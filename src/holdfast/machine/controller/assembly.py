@@ -85,7 +85,8 @@ class Controller:
         self._version: VersionProbe | None = None
         self._agent_kind = ""
         self._runner: web.AppRunner | None = None
-        lifecycle.listen(self._notice)
+        self._degraded = ""
+        lifecycle.listen(self._notice_degraded)
 
     @property
     def credentials(self) -> Credentials:
@@ -96,6 +97,7 @@ class Controller:
         """Begin to check in and to listen for directives, where there is a plane."""
         self._run("orders", self._orders.run())
         self._sampler.sample()
+        self._notice_degraded()
         if self._reporting.checkin_url:
             self._run("checkins", self._checkins.run())
         if self._reporting.wake_url:
@@ -137,7 +139,7 @@ class Controller:
         assert self._supervisor is not None, "open_desk comes first"
         assert self._version is not None, "open_desk comes first"
         agent.prepare()
-        ended = leftovers.end_leftovers(self._home / "run" / "agent.session", str(self._home))
+        ended = leftovers.end_leftovers(self._home / "run" / "agent.session", agent.place.home)
         if ended:
             self._log.emit("agent.leftovers_killed", count=ended)
         if self._orders.wants_running:
@@ -175,7 +177,7 @@ class Controller:
 
     def _place(self, running: Running) -> Place:
         return Place(
-            home=str(self._home),
+            home=running.agent_home or str(self._home / "agent"),
             port=running.agent_port or free_port(),
             token=_agent_token(self._home / "run" / "agent.token", self._draw),
             python=running.python,
@@ -208,6 +210,11 @@ class Controller:
 
     def _notice(self) -> None:
         self._checkins.notice()
+
+    def _notice_degraded(self) -> None:
+        if self._lifecycle.error != self._degraded:
+            self._degraded = self._lifecycle.error
+            self._notice()
 
     def _changed(self, before: State, after: State) -> None:
         exited = after.last_exit is not before.last_exit

@@ -40,6 +40,10 @@ _HEAVY: Final = (
 """What is imported after the first listener is up, in steps, so that health is served between."""
 
 
+STATE_FILE: Final = "controller.json"
+"""Says where the controller and its agent listen, below the machine's `run`, while it serves."""
+
+
 class Boot:
     """One run of the controller."""
 
@@ -122,6 +126,7 @@ class Boot:
         try:
             for folder in (home, home / "run"):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (home / "run" / STATE_FILE).unlink(missing_ok=True)
         except OSError as error:
             self._degrade("bootstrap", str(error))
             return False
@@ -137,9 +142,6 @@ class Boot:
     async def _run_agent(
         self, controller: Controller, listening: Listening, sock: socket.socket
     ) -> None:
-        from holdfast.machine.controller.child import hide_memory  # noqa: PLC0415  loads ctypes
-
-        hide_memory()
         try:
             running = environment.read_running(self._environ)
             agent = await controller.open_desk(running, sock)
@@ -148,7 +150,7 @@ class Boot:
             return
         self._first.close()
         self._grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
-        write_state(listening.home / "run" / "controller.json", sock, agent.place.port)
+        write_state(listening.home / "run" / STATE_FILE, sock, agent.place.port)
         self._lifecycle.advance("starting")
         try:
             controller.start_agent(agent)

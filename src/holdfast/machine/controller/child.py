@@ -28,7 +28,6 @@ OnLine: TypeAlias = Callable[[Stream, str], None]
 OnExit: TypeAlias = Callable[[int], None]
 
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -184,11 +183,6 @@ class Nursery:
                 self.strays_reaped += 1
             else:
                 child.finish(os.waitstatus_to_exitcode(status))
-
-
-def hide_memory() -> None:
-    """Keep the process's memory and first environment from others of the same user."""
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def signal_name(number: int) -> str:

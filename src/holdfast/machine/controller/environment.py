@@ -27,6 +27,16 @@ _PORT_MAX: Final = 65_535
 _OURS_ALONE: Final = ("HOLDFAST_", "KILOCLAW_")
 """What the agent's environment must not begin with: it is between the plane and us."""
 
+_TOLD: Final = frozenset(
+    {
+        "HOLDFAST_INCARNATION",
+        "HOLDFAST_INSTANCE_ID",
+        "HOLDFAST_MACHINE_ID",
+        "HOLDFAST_SANDBOX_ID",
+    }
+)
+"""The exceptions: names of things, by which a cloud knows a machine's processes again."""
+
 _MACHINE_SECRETS: Final = frozenset({"OPENCLAW_GATEWAY_TOKEN"})
 """The machine's credentials, which the agent does not need: it has its own loopback token."""
 
@@ -65,11 +75,13 @@ class Reporting:
 class Running:
     """What to run and how.
 
+    `agent_home` is where the agent keeps its files, empty for below the machine's own folder.
     `child_env` is what the agent inherits. `shared_cpu` says that the machine's processors are
     shared with strangers, so that a busy machine does not count as settled.
     """
 
     agent: str
+    agent_home: str
     agent_port: int
     arguments: tuple[str, ...]
     install: str
@@ -86,7 +98,7 @@ def process_environment() -> MutableMapping[str, str]:
 
 def read_listening(environ: Mapping[str, str]) -> Listening:
     """Return where to listen; raise SettingError."""
-    home = environ.get("HOLDFAST_MACHINE_HOME") or "~/.holdfast/machine"
+    home = _first(environ, "HOLDFAST_MACHINE_HOME", "HOLDFAST_STATE_DIR") or "~/.holdfast/machine"
     return Listening(
         host=environ.get("HOLDFAST_CONTROLLER_HOST") or "127.0.0.1",
         port=_port(environ, "HOLDFAST_CONTROLLER_PORT", "PORT", default=PORT),
@@ -125,6 +137,7 @@ def read_running(environ: Mapping[str, str]) -> Running:
         raise SettingError(message)
     return Running(
         agent=environ.get("HOLDFAST_AGENT") or "demo",
+        agent_home=environ.get("HOLDFAST_AGENT_HOME", ""),
         agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),
         arguments=_arguments(environ.get("HOLDFAST_AGENT_ARGS", "[]")),
         install=environ.get("HOLDFAST_OPENCLAW_HOME", ""),
@@ -141,7 +154,7 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in environ.items()
         if not is_sealing(name)
-        and not name.startswith(_OURS_ALONE)
+        and (name in _TOLD or not name.startswith(_OURS_ALONE))
         and name not in _MACHINE_SECRETS
     }
 

@@ -15,8 +15,8 @@ from typing import Final
 
 from holdfast.machine.controller.proc import parse_session
 
-MARK: Final = "HOLDFAST_MACHINE"
-"""The variable in the agent's environment that names the machine's home."""
+MARK: Final = "HOLDFAST_AGENT_HOME"
+"""The variable in the agent's environment that names its home, as only one machine does."""
 
 
 def remember_session(path: Path, session: int) -> None:

@@ -1,0 +1,226 @@
+"""A real controller process, and a plane that records what it hears."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from holdfast.wire.checkin import CheckIn
+from holdfast.wire.directive import Directive
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "token-of-the-machine"
+API_KEY = "hfm_key-of-the-owner"
+DEADLINE_S = 15.0
+
+
+async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
+    """Return the first true answer of `check`, plain or awaited; fail after the deadline."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            while True:
+                found = check()
+                if isinstance(found, Awaitable):
+                    found = await found
+                if found:
+                    return found
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"not within {deadline_s} s: {what}") from None
+
+
+@dataclass
+class Plane:
+    """Answers check-ins and long polls as it is told, and keeps what it heard."""
+
+    url: str = ""
+    heard: list[CheckIn] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    wakes: list[Mapping[str, str]] = field(default_factory=list)
+    refuse: int = 0
+    answer: Callable[[CheckIn], Directive | None] = lambda _: None
+    accepts: Callable[[Mapping[str, str]], bool] = lambda _: True
+    directive: Directive | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    hold: asyncio.Event | None = None
+
+    @property
+    def last(self) -> CheckIn:
+        return self.heard[-1]
+
+    def wake(self, directive: Directive) -> None:
+        self.directive = directive
+        self.news.set()
+
+    async def checkin(self, request: web.Request) -> web.Response:
+        report = msgspec.json.decode(await request.read(), type=CheckIn)
+        self.headers.append(request.headers)
+        if self.hold is not None:
+            await self.hold.wait()
+        if not self.accepts(request.headers):
+            return web.Response(status=403)
+        if self.refuse:
+            return web.Response(status=self.refuse)
+        self.heard.append(report)
+        directive = self.answer(report)
+        if directive is None:
+            return web.Response(status=204)
+        return web.Response(body=msgspec.json.encode(directive), content_type="application/json")
+
+    async def long_poll(self, request: web.Request) -> web.Response:
+        self.wakes.append({**request.headers, "revision": request.query["revision"]})
+        while self.directive is None or self.directive.revision <= int(request.query["revision"]):
+            self.news.clear()
+            await self.news.wait()
+        body = msgspec.json.encode(self.directive)
+        return web.Response(body=body, content_type="application/json")
+
+
+@asynccontextmanager
+async def run_plane() -> AsyncIterator[Plane]:
+    plane = Plane()
+    app = web.Application()
+    app.router.add_post("/api/controller/checkin", plane.checkin)
+    app.router.add_get("/api/controller/wake", plane.long_poll)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    plane.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield plane
+    finally:
+        await runner.cleanup()
+
+
+def open_log(home: Path) -> BinaryIO:
+    home.mkdir(parents=True, exist_ok=True)
+    return (home / "machine.log").open("ab")
+
+
+class Machine:
+    """A controller that was started, and what it says."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, home: Path, session: aiohttp.ClientSession
+    ) -> None:
+        self.process = process
+        self.home = home
+        self.session = session
+        self.port = 0
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        lines = (self.home / "machine.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [row for row in self.log if row["event"] == name]
+
+    async def opened(self) -> Machine:
+        """Wait until every route is served."""
+        await until(lambda: self.own_state_file() or self.gone(), "controller.json")
+        self.port = self.state_file()["port"]
+        return self
+
+    def gone(self) -> bool:
+        assert self.process.returncode is None, (self.home / "machine.log").read_text()
+        return False
+
+    def own_state_file(self) -> bool:
+        """Whether the file is this controller's, not one that an earlier one left."""
+        return bool(self.state_file().get("pid") == self.process.pid)
+
+    def state_file(self) -> dict[str, Any]:
+        path = self.home / "run" / "controller.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    async def ask(
+        self, method: str, path: str, token: str | None = TOKEN
+    ) -> tuple[int, dict[str, Any]]:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with self.session.request(method, url, headers=headers) as answer:
+            return answer.status, json.loads(await answer.read())
+
+    async def status(self) -> dict[str, Any]:
+        return (await self.ask("GET", "/_kilo/gateway/status"))[1]
+
+    async def ready(self) -> dict[str, Any]:
+        """Wait until the agent is ready; return its status."""
+        return await self.reached(lambda status: status["ready"])
+
+    async def reached(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        async def look() -> dict[str, Any] | None:
+            status = await self.status()
+            return status if wanted(status) else None
+
+        found: dict[str, Any] = await until(look, "the agent's status")
+        return found
+
+    async def fault(self, name: str) -> None:
+        """Tell the demo agent to break down."""
+        token = (self.home / "run" / "agent.token").read_text()
+        url = f"http://127.0.0.1:{self.state_file()['agentPort']}/_demo/{name}"
+        try:
+            headers = {"Authorization": f"Bearer {token}"}
+            async with self.session.post(url, headers=headers) as answer:
+                assert answer.status == 200
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            pass  # it broke down before it could answer, as told
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
+    """Start a controller with the demo agent in `home`; nothing of it is left afterwards."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "src"),
+        "HOLDFAST_MACHINE_HOME": str(home),
+        "HOLDFAST_CONTROLLER_PORT": "0",
+        "HOLDFAST_AGENT_PORT": "0",
+        "HOLDFAST_AGENT": "demo",
+        "HOLDFAST_SANDBOX_ID": "sandbox-1",
+        "HOLDFAST_API_KEY": API_KEY,
+        "HOLDFAST_GATEWAY_TOKEN": TOKEN,
+        **extra,
+    }
+    command = (sys.executable, "-m", "holdfast.machine.controller")
+    with open_log(home) as log:
+        process = await asyncio.create_subprocess_exec(
+            *command, env={k: v for k, v in environ.items() if v}, stdout=log, stderr=log
+        )
+    async with aiohttp.ClientSession() as session:
+        machine = Machine(process, home, session)
+        try:
+            yield machine
+        finally:
+            if process.returncode is None:
+                await machine.end()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.machine.controller import cadence
+from holdfast.machine.controller.cadence import Cadence
+
+MINUTE = 60_000
+
+
+def begin(seed: str = "s") -> Cadence:
+    return cadence.begin(0, first_ms=2 * MINUTE, interval_ms=5 * MINUTE, seed=seed)
+
+
+def test_the_first_comes_early_and_the_next_follow_the_interval() -> None:
+    made = begin()
+    assert 108_000 <= made.next_ms <= 120_000
+    made = cadence.succeed(cadence.send(made, made.next_ms))
+    assert made.sent_ms is not None
+    assert 270_000 <= made.next_ms - made.sent_ms <= 300_000
+
+
+def test_a_fleet_that_starts_together_spreads_out() -> None:
+    assert len({begin(str(n)).next_ms for n in range(100)}) > 90
+
+
+def test_a_change_is_due_at_once_but_not_within_two_seconds_of_the_last() -> None:
+    changed = cadence.change(begin())
+    assert changed.next_ms == 0
+    sent = cadence.succeed(cadence.send(changed, 10_000))
+    assert cadence.change(sent).next_ms == 12_000
+
+
+def test_a_change_during_a_send_is_owed_after_it() -> None:
+    sending = cadence.send(cadence.change(begin()), 10_000)
+    assert not sending.owed
+    done = cadence.succeed(cadence.change(sending))
+    assert done.owed
+    assert done.next_ms == 12_000
+
+
+def test_a_change_that_failed_is_tried_again_with_growing_waits() -> None:
+    made, now, gaps = cadence.change(begin()), 10_000, []
+    for _ in range(5):
+        made = cadence.fail(cadence.send(made, now), owed=True)
+        made = replace(made, regular_ms=10**9)
+        gaps.append(made.next_ms - now)
+        now = made.next_ms
+    assert all(after > before for before, after in itertools.pairwise(gaps))
+    assert gaps[0] == 2_000
+
+
+def test_a_plain_report_that_failed_waits_for_the_next() -> None:
+    made = begin()
+    failed = cadence.fail(cadence.send(made, made.next_ms), owed=False)
+    assert failed.next_ms - made.next_ms >= 270_000
+
+
+def test_a_new_change_does_not_wait_for_the_backoff_of_an_old_one() -> None:
+    made, now = cadence.change(begin()), 10_000
+    for _ in range(6):
+        made = cadence.fail(cadence.send(made, now), owed=True)
+        now = made.next_ms
+    assert made.sent_ms is not None
+    assert cadence.change(made).next_ms == made.sent_ms + 2_000
+
+
+def test_a_directive_may_change_the_interval_within_limits() -> None:
+    made = begin()
+    for odd in (0, 999, 3_600_001):
+        assert cadence.set_interval(made, odd, 1_000) is made
+    assert cadence.set_interval(made, 1_000, 50_000).next_ms <= 51_000
+    assert cadence.set_interval(made, made.interval_ms, 50_000) is made
+
+
+@given(st.lists(st.sampled_from(["change", "ok", "fail"]), max_size=60))
+def test_never_more_often_than_every_two_seconds(happenings: list[str]) -> None:
+    made, now, sends = begin(), 0, []
+    for happening in happenings:
+        if happening == "change":
+            made = cadence.change(made)
+            continue
+        now = max(now, made.next_ms)
+        sends.append(now)
+        owed = made.owed
+        made = cadence.send(made, now)
+        made = cadence.succeed(made) if happening == "ok" else cadence.fail(made, owed=owed)
+    gaps = [after - before for before, after in itertools.pairwise(sends)]
+    assert all(gap >= 2_000 for gap in gaps)
