@@ -25,7 +25,7 @@ from holdfast.instances.limits import (
 )
 from holdfast.instances.state import Config, Credentials, Instance, claim_lost
 
-Fold: TypeAlias = Callable[[Instance, Any, At], Verdict[Instance]]
+Fold: TypeAlias = Callable[[Instance, Any, At], "Verdict[Instance]"]
 
 NAME_SCOPE: Final = "instance-name"
 SANDBOX_SCOPE: Final = "sandbox"
