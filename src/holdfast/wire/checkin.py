@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from holdfast.wire.limits import COUNTER_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import BOOTS_MAX, COUNTER_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
 
 PROTOCOL: Final = 1
 """The version of our own half of the message; a reader takes this one and the one before."""
@@ -32,6 +32,21 @@ class CommandOutcome(Struct, frozen=True, kw_only=True, rename="camel", omit_def
     ok: bool
     code: Label = ""
     message: Reason = ""
+
+
+class BootCounters(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What an earlier boot had counted when its last message was made, sent or not.
+
+    A machine that keeps these on its disk loses no count with a reboot; it repeats them until one
+    of its messages was answered.
+    """
+
+    boot_id: Name
+    sequence: Counter = 0
+    restarts: Counter = 0
+    crashes: Counter = 0
+    bytes_in: Counter = 0
+    bytes_out: Counter = 0
 
 
 class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
@@ -79,4 +94,5 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     pairing_epoch: Counter = 0
     pairing_count: Counter = 0
     interval_ms: Counter = 0
+    earlier_boots: Annotated[tuple[BootCounters, ...], Meta(max_length=BOOTS_MAX)] = ()
     outcomes: Annotated[tuple[CommandOutcome, ...], Meta(max_length=OUTCOMES_MAX)] = ()

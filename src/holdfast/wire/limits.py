@@ -19,6 +19,9 @@ REASON_MAX: Final = 512
 COUNTER_MAX: Final = 2**53 - 1
 """The largest counter that every JSON reader keeps exactly."""
 
+BOOTS_MAX: Final = 4
+"""Earlier boots whose last counters a check-in repeats."""
+
 COMMANDS_MAX: Final = 16
 """Commands in one directive."""
 

@@ -1,0 +1,54 @@
+"""One thread that owns one connection: work goes in as functions, answers come back awaited.
+
+Writers of telemetry are kept out of the serving loop's way: the thread asks the system for less
+processor time than the loop, so that a batch, a roll-up or a checkpoint yields to requests where
+both share one core. It must never be used by two stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+NICE: Final = 10
+"""How much the thread yields: about a tenth of the loop's share when both want one core."""
+
+
+class OwnThread:
+    """A single thread, started with the first call."""
+
+    def __init__(self, name: str, *, nice: int = NICE) -> None:
+        """Name the thread; `nice` is added to its niceness where the system allows it."""
+        self._pool = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix=name, initializer=_yield_more, initargs=(nice,)
+        )
+        self._closed = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run `work` in the thread, after what was given before; raise RuntimeError once closed."""
+        if self._closed:
+            raise RuntimeError("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def end(self, last: Callable[[], T]) -> None:
+        """Run `last`, then end the thread; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._pool, last)
+        finally:
+            self._pool.shutdown(wait=False)
+
+
+def _yield_more(nice: int) -> None:
+    """Lower this thread's claim on the processor; on Linux niceness is a thread's own."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

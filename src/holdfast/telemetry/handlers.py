@@ -1,0 +1,166 @@
+"""The calls that telemetry answers: check-in, long poll, charts.
+
+A factory binds each to its parts; the edge has only bounded the body and counted the bytes. The
+check-in takes the raw body or the decoded message: the order of its refusals is a contract in
+which a missing credential comes before a malformed message, whoever looks first. A handler decides nothing that `accept` could.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.kernel.clock import Clock
+from holdfast.telemetry import views
+from holdfast.telemetry.accept import NO_CREDENTIALS, Rejected, admit, credentials, prove
+from holdfast.telemetry.flow import Telemetry
+from holdfast.telemetry.limits import INTERVAL_DEFAULT_MS, PANEL_TIMEOUT_S, WAKE_WAIT_S
+from holdfast.telemetry.ports import Analytics, Machines, Span
+from holdfast.telemetry.wake import FullError
+from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.limits import WAKE_WAIT_S_MAX
+from holdfast.wire.messages.instances import Chart, ChartSet
+from holdfast.wire.times import time_text
+
+_NOTHING: Final = Reply(status=204)
+
+
+class ControllerCalls:
+    """What controllers call."""
+
+    def __init__(
+        self, telemetry: Telemetry, machines: Machines, *, clock: Clock, secret: str
+    ) -> None:
+        """Answer from `telemetry`; `secret` is what gateway tokens derive from, empty for none."""
+        self._telemetry = telemetry
+        self._machines = machines
+        self._clock = clock
+        self._secret = secret
+
+    async def checkin(self, call: Call) -> Reply:
+        """Take a check-in: 204, or 200 with a directive where the sender can read one."""
+        admitted = admit(
+            call.header,
+            call.body,
+            secret=self._secret,
+            find=self._machines.lookup,
+            now_ms=self._clock.now_ms(),
+            trusted_proxy=call.trusted_proxy,
+        )
+        if isinstance(admitted, Rejected):
+            raise _refusal(admitted)
+        wait_ms = self._telemetry.receive(admitted)
+        if wait_ms:
+            raise Refusal(
+                429,
+                "checkin_too_soon",
+                "This machine checks in more often than the plane allows.",
+                fix=f"Wait {wait_ms} ms.",
+                retry_after_s=-(-wait_ms // 1_000),
+            )
+        if not admitted.ours:
+            return _NOTHING
+        return Reply(body=self._telemetry.directive(admitted.facts))
+
+    async def wake(self, call: Call) -> Reply:
+        """Hold the call until there is a directive newer than `revision`; else answer 204."""
+        shown = credentials(call.header)
+        if shown is None:
+            raise _refusal(NO_CREDENTIALS)
+        sandbox = call.query.get("sandbox", "")
+        facts = prove(
+            shown,
+            sandbox,
+            secret=self._secret,
+            find=self._machines.lookup,
+            now_ms=self._clock.now_ms(),
+        )
+        if isinstance(facts, Rejected):
+            raise _refusal(facts)
+        wait_s = min(int(call.query.get("wait_s") or WAKE_WAIT_S), WAKE_WAIT_S_MAX)
+        try:
+            directive = await self._telemetry.directive_after(
+                sandbox, int(call.query.get("revision") or 0), wait_s=wait_s
+            )
+        except FullError as error:
+            raise Refusal(
+                503, "long_polls_full", f"{error}; the plane holds no more.", retry_after_s=5
+            ) from error
+        return _NOTHING if directive is None else Reply(body=directive)
+
+
+class ChartCalls:
+    """What pages call for their charts."""
+
+    def __init__(
+        self,
+        analytics: Analytics,
+        *,
+        clock: Clock,
+        account_of: Callable[[str], str | None],
+        interval_ms: int = INTERVAL_DEFAULT_MS,
+    ) -> None:
+        """Answer from `analytics`; `account_of` tells whose an instance is, None for nobody's.
+
+        `interval_ms` is the fleet's usual check-in interval, below which no chart is drawn.
+        """
+        self._analytics = analytics
+        self._clock = clock
+        self._account_of = account_of
+        self._interval_ms = interval_ms
+
+    async def fleet(self, call: Call) -> Reply:
+        """Return the five charts of all machines that the caller may see."""
+        account = call.principal.account
+        if account is None:
+            account = call.query.get("account", "")
+        span = self._span(call)
+        async with asyncio.timeout(PANEL_TIMEOUT_S):
+            buckets = await self._analytics.fleet(span, account)
+        return _charts(span, views.fleet_charts(span, buckets))
+
+    async def instance(self, call: Call) -> Reply:
+        """Return the charts of one instance; one that the caller may not see does not exist."""
+        instance = call.path["id"]
+        owner = self._account_of(instance)
+        if owner is None or call.principal.account not in {None, owner}:
+            raise Refusal(404, "instance_unknown", f"There is no instance {instance}.")
+        span = self._span(call)
+        async with asyncio.timeout(PANEL_TIMEOUT_S):
+            buckets = await self._analytics.machine(span, instance)
+        return _charts(span, views.machine_charts(span, buckets))
+
+    def _span(self, call: Call) -> Span:
+        window = call.query.get("window") or views.WINDOW_DEFAULT
+        try:
+            return views.span(window, now_ms=self._clock.now_ms(), interval_ms=self._interval_ms)
+        except KeyError as error:
+            raise Refusal(
+                400,
+                "window_unknown",
+                f"There is no window {window!r}.",
+                field="window",
+                fix=f"Ask for one of {', '.join(views.WINDOWS_S)}.",
+            ) from error
+
+
+def _charts(span: Span, charts: tuple[Chart, ...]) -> Reply:
+    return Reply(
+        body=ChartSet(
+            since=time_text(span.since_s * 1_000),
+            until=time_text(span.until_s * 1_000),
+            step_s=span.step_s,
+            charts=charts,
+        )
+    )
+
+
+def _refusal(rejected: Rejected) -> Refusal:
+    return Refusal(
+        rejected.status,
+        rejected.code,
+        rejected.message,
+        field=rejected.field,
+        fix=rejected.fix,
+    )
