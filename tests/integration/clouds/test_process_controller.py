@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,9 +29,9 @@ async def get(machine: Machine, path: str) -> tuple[int, str]:
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
-            answer = (await reader.read()).decode()
-            writer.close()
+            with closing(writer):
+                writer.write(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
+                answer = (await reader.read()).decode()
     except (OSError, TimeoutError):
         return 0, ""
     if not answer:

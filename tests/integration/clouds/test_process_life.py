@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Conflict, Ok, Permanent, Retryable
@@ -18,6 +19,7 @@ from holdfast.world.clouds.process_ports import PORTS_PER_MACHINE, Ports
 from holdfast.world.clouds.process_record import load
 from holdfast.world.clouds.process_table import Identity, members
 from tests.integration.clouds.conftest import (
+    STUB,
     Opener,
     create,
     said,
@@ -302,3 +304,21 @@ async def test_a_call_whose_time_runs_out_may_still_be_done(tmp_path: Path, open
 
     await until(there)
     assert SystemClock().now_ms() > load(tmp_path / "machines/box-1/machine.json").created_at_ms - 1
+
+
+def test_it_runs_on_the_loop_that_the_plane_uses(tmp_path: Path) -> None:
+    async def life() -> None:
+        async with ProcessCloud(tmp_path, clock=SystemClock(), program=STUB) as cloud:
+            told: list[Machine] = []
+            cloud.on_exit = told.append
+            machine = await create(cloud, spec("box-1", "deaf"))
+            ran = await cloud.exec(machine.id, ("true",), timeout_ms=10_000)
+            assert isinstance(ran, Ok)
+            await cloud.stop(machine.id, grace_ms=50)
+            stopped = value(
+                await cloud.wait(machine.id, state="stopped", incarnation="", timeout_ms=15_000)
+            )
+            assert stopped.exit_code == -signal.SIGKILL
+            await cloud.destroy(machine.id)
+
+    uvloop.run(life())

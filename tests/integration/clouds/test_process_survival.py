@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -27,6 +28,10 @@ from tests.integration.clouds.conftest import (
     value,
 )
 
+KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "12"))
+"""How often a busy plane is killed; the figure of 200 was run by hand with this variable."""
+
+CHURN = (sys.executable, str(Path(__file__).with_name("churn_program.py")))
 PLANE = (sys.executable, str(Path(__file__).with_name("plane_program.py")))
 
 
@@ -45,6 +50,20 @@ def stubs_of(home: Path) -> list[int]:
             continue
         if stat.state != "Z" and any(part.startswith(marker) for part in held.split(b"\0")):
             found.append(stat.pid)
+    return found
+
+
+def homes_of(home: Path) -> list[str]:
+    """Return the home of each leader that has become its program: once for each that runs."""
+    found: list[str] = []
+    for pid in stubs_of(home):
+        try:
+            argv = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+            held = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        except OSError:  # it ended while we looked
+            continue
+        if argv[0] != b"/bin/sh":  # still at its gate: it has done nothing and will end
+            found.extend(part.decode() for part in held if part.startswith(b"HOME="))
     return found
 
 
@@ -120,6 +139,46 @@ async def test_a_plane_killed_while_creating_leaves_nothing_unknown(
         return set(stubs_of(tmp_path)) == pids
 
     await until(only_leaders)
+
+
+async def test_planes_killed_again_and_again_while_busy_double_and_orphan_nothing(
+    tmp_path: Path, opened: Opener
+) -> None:
+    chance = random.Random(20)
+    for round_number in range(KILLS):
+        plane = subprocess.Popen(  # noqa: ASYNC220 - it is there at once
+            [*CHURN, str(tmp_path), str(STUB_PATH), str(round_number)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": "src"},
+        )
+        assert plane.stdout is not None
+        plane.stdout.readline()
+        await asyncio.sleep(chance.random() * 0.12)
+        kill_plane(plane)
+        seen = sorted(homes_of(tmp_path))
+        assert len(seen) == len(set(seen)), f"round {round_number}: a machine runs twice"
+
+    cloud = await opened()
+    assert cloud.adoption.unreadable == ()
+
+    async def settled() -> bool:
+        found = await cloud.find({})
+        assert isinstance(found, Ok)
+        return all(one.state in {"started", "stopped", "created"} for one in found.value)
+
+    await until(settled)
+    names = [one for one in (tmp_path / "machines").iterdir() if not one.name.startswith(".")]
+    records = [record_of(tmp_path, one.name) for one in names]
+    leaders = {one.leader.pid for one in records if one.leader is not None}
+
+    async def only_leaders() -> bool:
+        return set(stubs_of(tmp_path)) <= leaders
+
+    await until(only_leaders)
+    claims = {int(link.name) for link in (tmp_path / "machines" / ".ports").iterdir()}
+    assert {one.port for one in records} <= claims
+    assert len({one.port for one in records}) == len(records)
 
 
 async def test_two_planes_cannot_double_a_machine(tmp_path: Path, opened: Opener) -> None:
