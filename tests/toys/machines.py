@@ -11,7 +11,7 @@ from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.checkin import CheckIn, CommandOutcome
 from holdfast.wire.identity import gateway_token, key_hash
 
-SECRET = "the plane's own secret"  # noqa: S105
+SECRET = "the plane's own secret"
 KEY = "hfm_the-key-of-the-machine"
 NOW_MS = 1_760_000_000_000
 
@@ -91,9 +91,7 @@ class Ear:
     ) -> None:
         self._take(dedupe, "lost", instance, level, since_ms)
 
-    async def contact_regained(
-        self, instance: str, *, epoch: int, at_ms: int, dedupe: str
-    ) -> None:
+    async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
         self._take(dedupe, "regained", instance)
 
     async def reported(

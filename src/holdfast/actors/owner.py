@@ -164,6 +164,11 @@ class Owner:
         resident = self._residents.find(actor)
         return 0 if resident is None else len(resident.inbox)
 
+    @property
+    def resident_count(self) -> int:
+        """Return how many actors are in memory."""
+        return len(self._residents)
+
     async def state(self, actor: Address) -> Folded[Any] | None:
         """Return an actor's committed state; None when its kind is unknown or too new."""
         resident = self._residents.find(actor)

@@ -1,0 +1,195 @@
+"""The engine over a memory journal in virtual time, with a grid whose answers a test writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from holdfast.actors.definition import Definition, EffectCall
+from holdfast.actors.dispatch import Provider
+from holdfast.actors.engine import Engine
+from holdfast.actors.gates import Gate
+from holdfast.actors.kinds import Kind, make_kind, make_kinds
+from holdfast.actors.ports import Answer, Arrival, Journal
+from holdfast.actors.probing import Lookout, ProbeCall
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address, address
+from holdfast.kernel.outcome import Ok, Outcome
+from holdfast.sim.loop import SimClock, run
+from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
+from tests.toys.lamp import LAMP, Event, Lamp, Policy, encode_event
+
+T = TypeVar("T")
+
+
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        self.lines.append((level, event, fields))
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write("error", event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        self._write("critical", event, fields)
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        return [fields for _, name, fields in self.lines if name == event]
+
+    def at_least(self, *levels: str) -> list[str]:
+        return [name for level, name, _ in self.lines if level in levels]
+
+
+class Figures:
+    """A meter that keeps its figures."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.names: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
+        self.counts[name] += int(by)
+        self.names[name].add(tuple(sorted(labels)))
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        self.names[name].add(tuple(sorted(labels)))
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        self.names[name].add(tuple(sorted(labels)))
+
+
+Answerer = Callable[[EffectCall], Awaitable[Outcome[Any]]]
+
+
+class Grid:
+    """The outside of the lamps. `answers` is asked per bulb; what is not there is lit at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[EffectCall] = []
+        self.running = 0
+        self.most = 0
+        self.answers: dict[str, Answerer] = {}
+        self.default: Answerer | None = None
+        self.looks: list[ProbeCall] = []
+        self.seen: Outcome[Any] = Ok("humming")
+
+    async def execute(self, call: EffectCall) -> Outcome[Any]:
+        self.calls.append(call)
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            answer = self.answers.get(call.lane.removeprefix("bulb/"), self.default)
+            return Ok(None) if answer is None else await answer(call)
+        finally:
+            self.running -= 1
+
+    async def look(self, call: ProbeCall) -> Outcome[Any]:
+        self.looks.append(call)
+        return self.seen
+
+    def lit(self) -> list[str]:
+        return [call.lane.removeprefix("bulb/") for call in self.calls]
+
+
+def lamp(name: str) -> Address:
+    return address("lamp", name)
+
+
+class Rig:
+    """One plane over a store; `crash` drops all but the store, `again` is the next plane."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        store: MemoryStore | None = None,
+        *,
+        policy: Policy | None = None,
+        definition: Definition[Any, Any, Any, Any] = LAMP,
+        gate: Callable[[Clock], Gate] | None = None,
+        timeout_ms: int = 60_000,
+        wrap: Callable[[Journal], Journal] | None = None,
+        **options: Any,
+    ) -> None:
+        self.clock = clock
+        self.store = store if store is not None else MemoryStore()
+        self.raw = MemoryJournal(self.store, clock=clock)
+        self.journal: Journal = self.raw if wrap is None else wrap(self.raw)
+        self.reader = MemoryReader(self.store)
+        self.log, self.meter, self.grid = Lines(), Figures(), Grid()
+        self.kind: Kind = make_kind(definition, policy or Policy())
+        made_gate = gate(clock) if gate is not None else Gate(clock, rate_per_s=1e6)
+        self.engine = Engine(
+            self.journal,
+            make_kinds(self.kind),
+            holder="rig",
+            clock=clock,
+            log=self.log,
+            meter=self.meter,
+            providers={
+                "grid": Provider(execute=self.grid.execute, gate=made_gate, timeout_ms=timeout_ms)
+            },
+            lookouts={"grid": Lookout(look=self.grid.look, gate=made_gate)},
+            code="test",
+            **options,
+        )
+        self.asked = 0
+
+    async def __aenter__(self) -> Rig:
+        await self.engine.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.stop()
+
+    async def ask(self, name: str, event: Event, *, wait_ms: int = 2_000, key: str = "") -> Answer:
+        self.asked += 1
+        key = key or f"{self.engine.lease.epoch}:{self.asked}"
+        return await self.engine.mailbox.ask(lamp(name), arrive(event, key), wait_ms=wait_ms)
+
+    async def say(self, name: str, *events: Event) -> list[str]:
+        """Ask one after the other and return the outcomes."""
+        outcomes = []
+        for event in events:
+            answer = await self.ask(name, event)
+            assert answer.stamp is not None, f"{event} was not stamped"
+            outcomes.append(answer.stamp.outcome)
+        return outcomes
+
+    async def state(self, name: str) -> Lamp:
+        folded = await self.engine.owner.state(lamp(name))
+        assert folded is not None
+        assert isinstance(folded.state, Lamp)
+        return folded.state
+
+
+def arrive(event: Event, key: str) -> Arrival:
+    return Arrival(
+        body=encode_event(event), dedupe=key, version=LAMP.version, source="api", by="test"
+    )
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 120.0) -> None:
+    """Let virtual time pass until something holds."""
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def play(main: Callable[[SimClock], Coroutine[Any, Any, T]], *, seed: int = 1) -> T:
+    """Run a story in virtual time."""
+    return run(seed, lambda _loop, clock: main(clock))

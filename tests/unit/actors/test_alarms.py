@@ -1,0 +1,148 @@
+"""Alarms: fired in time, kept through crashes and failures, never a spin, steps of the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from holdfast.actors.definition import EffectCall
+from holdfast.kernel.outcome import Outcome
+from holdfast.sim.loop import SimClock
+from holdfast.stores.journal_memory import MemoryStore
+from tests.toys.lamp import BulbAdded, Made, Policy, SwitchedOn
+from tests.unit.actors.rig import Rig, lamp, play, until
+from tests.unit.actors.test_owner import Wrapped, wrapped
+
+
+async def never(_call: EffectCall) -> Outcome[None]:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def patient(clock: SimClock, store: MemoryStore | None = None, **options: Any) -> Rig:
+    """A rig whose calls to the grid may hang for days."""
+    return Rig(clock, store, timeout_ms=10**9, **options)
+
+
+async def start_lighting(rig: Rig) -> None:
+    """Leave one bulb being lit, with a deadline in 60 s, and nothing that answers."""
+    rig.grid.default = never
+    await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
+
+
+def test_an_alarm_ticks_its_actor_when_it_is_due() -> None:
+    async def story(clock: SimClock) -> None:
+        async with patient(clock) as rig:
+            began = clock.now_ms()
+            await start_lighting(rig)
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks)
+            late_ms = clock.now_ms() - began - 60_000
+            assert 0 <= late_ms < 100
+
+    play(story)
+
+
+def test_an_alarm_outlives_its_plane() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with patient(clock, store) as rig:
+            await start_lighting(rig)
+        await asyncio.sleep(3_600)
+        async with patient(clock, store) as rig:
+            rig.grid.default = never
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=1)
+
+    play(story)
+
+
+def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = patient(clock, wrap=Wrapped)
+        async with rig:
+            await start_lighting(rig)
+            wrapped(rig).fail = [OSError("disk full")] * 40
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            await asyncio.sleep(900)
+            assert wrapped(rig).fail == []
+            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+
+    play(story)
+
+
+def test_a_deadline_left_in_the_past_does_not_spin() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = patient(clock, wrap=Wrapped, policy=Policy(late=True))
+        async with rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(3_600)
+            late = rig.log.named("alarm.unanswered")
+            assert 10 <= len(late) <= 40
+            assert len(wrapped(rig).commits) <= 40
+            assert late[-1]["retry_in_ms"] > 200_000
+
+    play(story)
+
+
+def test_far_alarms_are_read_when_their_time_is_near() -> None:
+    async def story(clock: SimClock) -> None:
+        policy = Policy(patience_ms=7_200_000, valid_ms=9_000_000)
+        async with patient(clock, policy=policy) as rig:
+            await start_lighting(rig)
+            assert len(rig.engine.alarms) == 0
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            await asyncio.sleep(7_190)
+            assert len(rig.reader.ticks(lamp("hall"))) == ticks
+            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=20)
+
+    play(story)
+
+
+def test_a_step_forward_fires_what_became_due() -> None:
+    async def story(clock: SimClock) -> None:
+        async with patient(clock) as rig:
+            await start_lighting(rig)
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            clock.jump(3_600_000)
+            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=5)
+            assert rig.log.named("clock.stepped")[0]["by_ms"] == 3_600_000
+
+    play(story)
+
+
+def test_a_step_back_wakes_who_waits_and_spins_nobody() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = patient(clock, wrap=Wrapped)
+        async with rig:
+            await start_lighting(rig)
+            commits = len(wrapped(rig).commits)
+            clock.jump(-3_600_000)
+            await asyncio.sleep(120)
+            assert rig.log.named("clock.stepped")
+            assert len(wrapped(rig).commits) == commits
+            await asyncio.sleep(3_600)
+            assert len(wrapped(rig).commits) > commits
+
+    play(story)
+
+
+def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
+    async def story(clock: SimClock) -> None:
+        policy = Policy(patience_ms=1_200_000, valid_ms=9_000_000)
+        async with patient(clock, policy=policy) as rig:
+            await start_lighting(rig)
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            good = rig.journal.alarms
+
+            async def broken(_until_ms: int, _limit: int) -> list[object]:
+                raise OSError("no store")
+
+            rig.journal.alarms = broken  # type: ignore[method-assign,assignment]
+            await asyncio.sleep(900)
+            rig.journal.alarms = good  # type: ignore[method-assign]
+            await asyncio.sleep(400)
+            assert rig.log.named("alarms.refill_failed")
+            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+
+    play(story)

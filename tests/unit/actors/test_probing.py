@@ -1,0 +1,103 @@
+"""Probes: computed times, an event only when the answer changed, failures that make none."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.actors.probing import next_look_ms
+from holdfast.kernel.outcome import Ok, Permanent, Retryable
+from holdfast.sim.loop import SimClock
+from holdfast.stores.journal_memory import MemoryStore
+from tests.toys.lamp import Made, Policy, Smashed
+from tests.unit.actors.rig import Rig, lamp, play
+
+HOURLY = Policy(period_ms=3_600_000)
+
+
+def test_a_probe_is_asked_each_period_and_makes_an_event_when_the_answer_changes() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(5 * 3_600)
+            assert len(rig.grid.looks) == 5
+            assert len(rig.reader.log(lamp("hall"))) == 2
+            rig.grid.seen = Ok("silent")
+            await asyncio.sleep(3_600)
+            assert (await rig.state("hall")).grid == "silent"
+            rig.grid.seen = Ok("humming")
+            await asyncio.sleep(3_600)
+            assert (await rig.state("hall")).grid == "humming"
+            rig.grid.seen = Permanent("gone", "no grid")
+            await asyncio.sleep(3_600)
+            assert (await rig.state("hall")).grid == "gone"
+
+    play(story)
+
+
+def test_a_failure_makes_no_event_and_is_tried_again_within_the_period() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            rig.grid.seen = Retryable("lost", "no connection")
+            await asyncio.sleep(2 * 3_600)
+            assert 4 <= len(rig.grid.looks) <= 40
+            assert len(rig.reader.log(lamp("hall"))) == 1
+            assert len(rig.log.named("probe.failed")) == len(rig.grid.looks)
+
+    play(story)
+
+
+def test_a_probe_that_raises_is_logged_and_asked_again() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            rig.grid.seen = None  # type: ignore[assignment]
+            await asyncio.sleep(2 * 3_600)
+            failed = rig.log.named("probe.failed")
+            assert failed
+            assert failed[0]["exc_info"] is not None
+
+    play(story)
+
+
+def test_at_start_up_each_is_asked_once_over_a_window() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with Rig(clock, store) as rig:
+            for n in range(50):
+                await rig.say(f"l{n}", Made(f"l{n}"))
+        async with Rig(clock, store) as rig:
+            await asyncio.sleep(30)
+            half = len(rig.grid.looks)
+            assert 10 < half < 40
+            await asyncio.sleep(31)
+            assert len(rig.grid.looks) == 50
+
+    play(story)
+
+
+def test_a_probe_ends_with_its_actor() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"), Smashed())
+            await asyncio.sleep(3 * 3_600)
+            assert rig.grid.looks == []
+            assert len(rig.engine.prober) == 0
+
+    play(story)
+
+
+@settings(deadline=None)
+@given(
+    key=st.text(min_size=1, max_size=8),
+    period_ms=st.integers(1_000, 86_400_000),
+    now_ms=st.integers(0, 2_000_000_000_000),
+)
+def test_the_next_look_is_one_phase_in_every_period(key: str, period_ms: int, now_ms: int) -> None:
+    at_ms = next_look_ms(lamp("hall"), key, period_ms, now_ms)
+    assert now_ms < at_ms <= now_ms + period_ms
+    assert next_look_ms(lamp("hall"), key, period_ms, at_ms) == at_ms + period_ms
+    assert next_look_ms(lamp("hall"), key, period_ms, at_ms - 1) == at_ms
