@@ -27,7 +27,7 @@ KILL_ROUNDS_MAX: Final = 20
 """Rounds of killing before giving up on processes that keep forking."""
 
 KILL_WAIT_MS: Final = 2_000
-"""How long one round waits for the killed to be gone, in milliseconds."""
+"""How long one round waits for one that was killed to be gone, in milliseconds."""
 
 _TICK_MS: Final = 1_000 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -154,7 +154,8 @@ def kill_members(leader: Identity | None, machine_id: str) -> bool:
         if not found:
             return True
         others = [one for one in found if one != leader]
-        _kill(others or found)
+        if not _kill(others or found):
+            break  # one that does not end when killed hangs in the kernel: more rounds would too
     return not members(leader, machine_id)
 
 
@@ -177,14 +178,14 @@ def wait_exit(handle: int, *, timeout_ms: int) -> bool:
     return bool(waiting.poll(timeout_ms))
 
 
-def _kill(targets: list[Identity]) -> None:
+def _kill(targets: list[Identity]) -> bool:
+    """Kill these very processes; return whether all ended in time."""
     handles = [handle for one in targets if (handle := open_process(one)) is not None]
     try:
         for handle in handles:
             with suppress(ProcessLookupError):  # it ended by itself in between
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-        for handle in handles:
-            wait_exit(handle, timeout_ms=KILL_WAIT_MS)
+        return all(wait_exit(handle, timeout_ms=KILL_WAIT_MS) for handle in handles)
     finally:
         for handle in handles:
             os.close(handle)
