@@ -141,7 +141,11 @@ class CloudCalls:
             adopted = await adopt(self._cloud, spec, holder=created.holder)
             if isinstance(adopted, Permanent) and adopted.code == NOT_FOUND:
                 return Retryable(TRANSIENT, "the name is taken by a machine that is not there")
-            return Ok(Made(_machine(adopted.value), adopted=True)) if isinstance(adopted, Ok) else adopted
+            return (
+                Ok(Made(_machine(adopted.value), adopted=True))
+                if isinstance(adopted, Ok)
+                else adopted
+            )
         return Ok(Made(_machine(created.value))) if isinstance(created, Ok) else created
 
     async def _update(self, machine_id: str, launch: ports.Launch) -> Outcome[Seen]:

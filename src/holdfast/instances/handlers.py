@@ -1,0 +1,478 @@
+"""The calls about instances: list, make, order, change, look into.
+
+A handler checks who may see what, accepts an event and answers with what the tick made of it;
+whether something may be is decided in the fold alone. What is not visible is not there (404).
+An order is answered with 200 and the committed row, 409 and the refusal, or 202 and where to
+follow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from holdfast.actors.limits import ANSWER_WAIT_MS
+from holdfast.actors.ports import Answer, Mailboxes, MailboxFullError, Reader
+from holdfast.actors.record import decode_record
+from holdfast.instances import events, reading
+from holdfast.instances.definition import KIND, arrival
+from holdfast.instances.effects import KEY_NAME
+from holdfast.instances.policy import Policy
+from holdfast.instances.ports import Chance, Contacts, Context, Logs, Sealer
+from holdfast.instances.state import Config
+from holdfast.instances.views import (
+    DETAIL_VIEW,
+    INSTANCE_VIEW,
+    DetailRow,
+    decode_detail,
+    decode_instance,
+)
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address, address
+from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.identity import key_hash, sandbox_of_instance
+from holdfast.wire.messages.fields import Detail
+from holdfast.wire.messages.instances import (
+    BulkAnswer,
+    BulkItem,
+    BulkOrder,
+    InstanceCreate,
+    InstanceDestroy,
+    InstanceDetail,
+    InstanceList,
+    InstancePatch,
+    InstanceView,
+    LogTail,
+    Timeline,
+)
+from holdfast.wire.messages.operations import Pending
+from holdfast.wire.times import time_text
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
+
+KEY_PREFIX: Final = "hfm_"
+"""What a machine's API key begins with."""
+
+PAGE_DEFAULT: Final = 100
+LOG_LINES_DEFAULT: Final = 200
+_CHUNK: Final = 250
+"""Rows read before the loop gets a turn: about 2 ms of decoding."""
+
+_TICKS_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """What the handlers need.
+
+    New instances are placed with `provider` in `region`; `account` owns what an operator makes
+    without naming one. `policy` is the one that the engine decides by, for explanations.
+    `agents` names those that can be run; without it any name is taken.
+    """
+
+    mailboxes: Mailboxes
+    reader: Reader
+    contacts: Contacts
+    logs: Logs
+    sealer: Sealer
+    chance: Chance
+    clock: Clock
+    policy: Policy
+    provider: str
+    region: str
+    account: str
+    agents: Callable[[], frozenset[str]] | None = None
+
+
+def handlers(deps: Deps) -> Mapping[str, Handler]:
+    """Return a handler for each row about instances, by the row's name, but for the charts."""
+    calls = InstanceCalls(deps)
+    return {
+        "instance.list": calls.list_page,
+        "instance.create": calls.create,
+        "instance.bulk-start": calls.bulk_start,
+        "instance.bulk-stop": calls.bulk_stop,
+        "instance.get": calls.get,
+        "instance.start": calls.start,
+        "instance.stop": calls.stop,
+        "instance.restart": calls.restart,
+        "instance.destroy": calls.destroy,
+        "instance.patch": calls.patch,
+        "instance.logs": calls.logs,
+        "instance.timeline": calls.timeline,
+        "instance.explain": calls.explain,
+    }
+
+
+class InstanceCalls:
+    """The handlers over their parts."""
+
+    def __init__(self, deps: Deps) -> None:
+        """Answer from `deps`."""
+        self._deps = deps
+
+    # -- looks
+
+    async def list_page(self, call: Call) -> Reply:
+        """Filter, sort and page what the caller may see."""
+        rows = await self._visible(call)
+        counts: dict[Any, int] = {}
+        for view in rows:
+            counts[view.status] = counts.get(view.status, 0) + 1
+        kept = [view for view in rows if _matches(view, call.query)]
+        _sort(kept, call.query.get("sort", "name"))
+        start = _offset(call.query.get("after", ""))
+        limit = int(call.query.get("limit", PAGE_DEFAULT))
+        page = kept[start : start + limit]
+        following = f"o{start + limit}" if start + limit < len(kept) else ""
+        return Reply(
+            InstanceList(items=tuple(page), next=following, total=len(kept), counts=counts)
+        )
+
+    async def _visible(self, call: Call) -> list[InstanceView]:
+        """Return every instance that the caller may see, with its last contact."""
+        account = call.principal.account
+        asked = call.query.get("account")
+        if asked and account is not None and asked != account:
+            raise Refusal(404, "no_such_account", "There is no such account.", field="account")
+        views: list[InstanceView] = []
+        after = ""
+        while True:
+            chunk = self._deps.reader.views(
+                INSTANCE_VIEW, account=asked or account, after=after, limit=_CHUNK
+            )
+            views += [self._merged(decode_instance(body), seq) for _, body, seq in chunk]
+            if len(chunk) < _CHUNK:
+                return views
+            after = chunk[-1][0]
+            await asyncio.sleep(0)
+
+    def _merged(self, view: InstanceView, seq: int) -> InstanceView:
+        """Return a committed row with what only the contact table knows."""
+        told = self._deps.contacts.of(view.id)
+        if told is None:
+            return replace(view, seq=seq)
+        return replace(
+            view,
+            seq=seq,
+            last_contact_at=time_text(told.last_contact_ms) if told.last_contact_ms else None,
+            load=told.load if view.status == "running" else None,
+            restarts=max(view.restarts, told.restarts),
+        )
+
+    def _view(self, call: Call, instance_id: str) -> InstanceView:
+        """Return one instance; refuse with 404 what is not there or not the caller's."""
+        row = self._deps.reader.view(INSTANCE_VIEW, instance_id)
+        account = call.principal.account
+        if row is None or (account is not None and row[1] != account):
+            raise Refusal(404, "no_such_instance", "There is no such instance.")
+        return self._merged(decode_instance(row[0]), row[2])
+
+    async def get(self, call: Call) -> Reply:
+        """Show one instance."""
+        view = self._view(call, call.path["id"])
+        row = self._deps.reader.view(DETAIL_VIEW, view.id)
+        detail = DetailRow(sandbox_id="", provider="") if row is None else decode_detail(row[0])
+        loaded = self._deps.reader.load(_actor(view.id))
+        alarm_ms = None if loaded is None else loaded.alarm_ms
+        pending = detail.launched_version not in {0, detail.config_version}
+        facts = {
+            "provider": detail.provider,
+            "volume": detail.volume_id,
+            "failed starts in a row": str(detail.failures) if detail.failures else "",
+            "configuration": "changed since its launch; restart to apply" if pending else "",
+        }
+        return Reply(
+            InstanceDetail(
+                instance=view,
+                env=detail.env,
+                secret_names=detail.secret_names,
+                started_at=time_text(detail.started_ms) if detail.started_ms else None,
+                stopped_at=time_text(detail.stopped_ms) if detail.stopped_ms else None,
+                next_alarm_at=time_text(alarm_ms) if alarm_ms else None,
+                sandbox_id=detail.sandbox_id,
+                details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
+            )
+        )
+
+    async def explain(self, call: Call) -> Reply:
+        """Say why it is as it is, from the rules themselves."""
+        view = self._view(call, call.path["id"])
+        loaded = self._deps.reader.load(_actor(view.id))
+        if loaded is None:
+            raise Refusal(404, "no_such_instance", "There is no such instance.")
+        state = reading.state_of(loaded, view.id)
+        return Reply(reading.explain(state, self._deps.policy, self._deps.clock.now_ms()))
+
+    async def timeline(self, call: Call) -> Reply:
+        """Tell what happened, what was decided and what came of it."""
+        view = self._view(call, call.path["id"])
+        limit = int(call.query.get("limit", PAGE_DEFAULT))
+        before = _offset(call.query.get("after", ""))
+        actor = _actor(view.id)
+        log = self._deps.reader.log_tail(actor, before=before, limit=limit)
+        if not log:
+            return Reply(Timeline(entries=()))
+        oldest, newest = log[-1].tick, log[0].tick
+        bodies = self._deps.reader.ticks(
+            actor, after=oldest - 1, limit=min(newest - oldest + 1, _TICKS_MAX)
+        )
+        records = [decode_record(body) for body in bodies]
+        within = [record for record in records if oldest <= record.number <= newest]
+        entries = reading.timeline(log, within, cause=call.query.get("cause", ""))
+        following = f"o{log[-1].seq}" if len(log) == limit and log[-1].seq > 1 else ""
+        return Reply(Timeline(entries=tuple(entries[: 5 * PAGE_DEFAULT]), next=following))
+
+    async def logs(self, call: Call) -> Reply:
+        """Show the newest lines of its agent and controller."""
+        view = self._view(call, call.path["id"])
+        if not view.machine_id:
+            return Reply(LogTail(lines=(), note="it has no machine yet"))
+        row = self._deps.reader.view(DETAIL_VIEW, view.id)
+        provider = decode_detail(row[0]).provider if row is not None else self._deps.provider
+        wanted = int(call.query.get("lines", LOG_LINES_DEFAULT))
+        chunk = await self._deps.logs.tail(provider, view.machine_id, lines=wanted)
+        lines = [reading.log_line(text) for text in chunk.lines]
+        stream = call.query.get("stream")
+        kept = tuple(line for line in lines if stream is None or line.stream == stream)
+        return Reply(LogTail(lines=kept[-wanted:], note=chunk.note))
+
+    # -- orders
+
+    async def create(self, call: Call) -> Reply:
+        """Make an instance; its key is made here, sealed, and never shown."""
+        body: InstanceCreate = call.body
+        account = self._account_for(call, body)
+        known = self._deps.agents
+        if known is not None and body.agent not in known():
+            fix = f"Choose one of: {', '.join(sorted(known()))}."
+            text = f"No agent is called {body.agent!r} here."
+            raise Refusal(400, "unknown_agent", text, field="agent", fix=fix)
+        instance_id = self._new_id(call, account)
+        api_key = self._deps.chance.token(KEY_PREFIX)
+        seal = self._deps.sealer.seal
+        event = events.InstanceCreated(
+            account=account,
+            name=body.name,
+            sandbox_id=sandbox_of_instance(instance_id),
+            agent=body.agent,
+            provider=self._deps.provider,
+            region=body.region or self._deps.region,
+            desired=body.desired,
+            config=Config(
+                env=dict(sorted(body.env.items())),
+                secrets={
+                    name: seal(value, Context(account, instance_id, name))
+                    for name, value in sorted(body.secrets.items())
+                },
+            ),
+            key_hash=key_hash(api_key),
+            sealed_key=seal(api_key, Context(account, instance_id, KEY_NAME)),
+        )
+        answer = await self._ask(call, instance_id, event, dedupe="create")
+        if answer.stamp is None:
+            return _later(answer)
+        _refuse_if_refused(answer)
+        return Reply(self._view(call, instance_id), status=201)
+
+    def _account_for(self, call: Call, body: InstanceCreate) -> str:
+        own = call.principal.account
+        if own is None:
+            return body.account or self._deps.account
+        if body.account not in {"", own}:
+            text = "An owner makes instances in their own account only."
+            raise Refusal(400, "not_your_account", text, field="account", fix="Leave it out.")
+        return own
+
+    def _new_id(self, call: Call, account: str) -> str:
+        """Return a new UUID; the same for a repeated Idempotency-Key of the same caller."""
+        if not call.idempotency_key:
+            return self._deps.chance.uuid()
+        parts = f"{account}\x1f{call.principal.name}\x1f{call.idempotency_key}"
+        digest = hashlib.blake2b(parts.encode(), digest_size=16, person=b"hf-instance").digest()
+        return str(UUID(bytes=digest, version=4))
+
+    async def start(self, call: Call) -> Reply:
+        """Want it running."""
+        return await self._order(call, events.StartRequested(call.body.reason))
+
+    async def stop(self, call: Call) -> Reply:
+        """Want it stopped."""
+        return await self._order(call, events.StopRequested(call.body.reason))
+
+    async def restart(self, call: Call) -> Reply:
+        """Launch it anew with its present configuration."""
+        return await self._order(call, events.RestartRequested(call.body.reason))
+
+    async def destroy(self, call: Call) -> Reply:
+        """Destroy it, when its name was typed as confirmation."""
+        body: InstanceDestroy = call.body
+        view = self._view(call, call.path["id"])
+        if body.confirm != view.name:
+            raise Refusal(
+                400,
+                "not_confirmed",
+                "What was typed is not the instance's name; nothing was destroyed.",
+                field="confirm",
+                fix=f"Type {view.name!r}.",
+            )
+        return await self._order(call, events.DestroyRequested(body.reason))
+
+    async def patch(self, call: Call) -> Reply:
+        """Change variables and secrets; they reach the agent with its next start."""
+        body: InstancePatch = call.body
+        view = self._view(call, call.path["id"])
+        secrets = {
+            name: value
+            if value is None
+            else self._deps.sealer.seal(value, Context(view.account, view.id, name))
+            for name, value in sorted(body.secrets.items())
+        }
+        env = dict(sorted(body.env.items()))
+        return await self._order(call, events.ConfigChanged(env=env, secrets=secrets))
+
+    async def _order(self, call: Call, event: events.Event) -> Reply:
+        """Accept an order and answer with what the tick made of it."""
+        before = self._view(call, call.path["id"])
+        answer = await self._ask(call, before.id, event, dedupe=call.endpoint)
+        if answer.stamp is None:
+            return _later(answer)
+        _refuse_if_refused(answer)
+        return Reply(self._after(call, before, answer.stamp.seq))
+
+    def _after(self, call: Call, before: InstanceView, seq: int) -> InstanceView:
+        """Return the row as it stands now; what was quick to go is shown as destroyed."""
+        try:
+            return self._view(call, before.id)
+        except Refusal:
+            return replace(before, desired="destroyed", status="destroyed", seq=seq)
+
+    async def _ask(
+        self, call: Call, instance_id: str, event: events.Event, *, dedupe: str
+    ) -> Answer:
+        key = call.idempotency_key
+        unique = f"{call.principal.name}:{key}" if key else self._deps.chance.uuid()
+        try:
+            return await self._deps.mailboxes.ask(
+                _actor(instance_id),
+                arrival(
+                    event,
+                    dedupe=f"{dedupe}:{unique}",
+                    source="cli" if call.principal.kind == "local" else "api",
+                    by=call.principal.name,
+                ),
+                wait_ms=ANSWER_WAIT_MS,
+            )
+        except MailboxFullError as error:
+            text = "Too many orders wait for this instance."
+            raise Refusal(
+                429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1
+            ) from error
+
+    # -- many
+
+    async def bulk_start(self, call: Call) -> Reply:
+        """Want many running."""
+        return await self._bulk(call, events.StartRequested(call.body.reason))
+
+    async def bulk_stop(self, call: Call) -> Reply:
+        """Want many stopped."""
+        return await self._bulk(call, events.StopRequested(call.body.reason))
+
+    async def _bulk(self, call: Call, event: events.Event) -> Reply:
+        body: BulkOrder = call.body
+        items = await asyncio.gather(*(self._one_of_many(call, one, event) for one in body.ids))
+        return Reply(BulkAnswer(items=tuple(items)))
+
+    async def _one_of_many(self, call: Call, instance_id: str, event: events.Event) -> BulkItem:
+        try:
+            self._view(call, instance_id)
+            answer = await self._ask(call, instance_id, event, dedupe=call.endpoint)
+            _refuse_if_refused(answer)
+        except Refusal as refusal:
+            result = "missing" if refusal.status == 404 else "refused"  # noqa: PLR2004
+            problem = refusal.problem
+            return BulkItem(
+                id=instance_id,
+                result=result,  # type: ignore[arg-type]
+                code=problem.code,
+                message=problem.message,
+            )
+        pending = answer.stamp is None
+        return BulkItem(
+            id=instance_id,
+            result="pending" if pending else "done",
+            operation=answer.event if pending else "",
+        )
+
+
+def _actor(instance_id: str) -> Address:
+    try:
+        return address(KIND, instance_id)
+    except ValueError:
+        raise Refusal(404, "no_such_instance", "There is no such instance.") from None
+
+
+def _later(answer: Answer) -> Reply:
+    """Answer that the order is durable and where it is followed."""
+    url = f"/api/operations/{answer.event}"
+    return Reply(Pending(operation=answer.event, url=url), status=202, headers={"location": url})
+
+
+def _refuse_if_refused(answer: Answer) -> None:
+    """Raise what the fold said against it."""
+    stamp = answer.stamp
+    if stamp is None:
+        return
+    if stamp.outcome == "refused":
+        raise Refusal(409, stamp.code, stamp.message)
+    if stamp.outcome in {"quarantined", "dropped"}:
+        text = f"The order raised {stamp.code} and is in quarantine."
+        raise Refusal(500, "quarantined", text, fix="An operator can look at it and retry.")
+
+
+def _offset(cursor: str) -> int:
+    """Return where a page begins; raise a refusal for a cursor that no page gave."""
+    if not cursor:
+        return 0
+    if cursor[0] != "o" or not cursor[1:].isdecimal() or len(cursor) > 16:  # noqa: PLR2004
+        raise Refusal(400, "bad_cursor", "This is not the `next` of a page.", field="after")
+    return int(cursor[1:])
+
+
+def _matches(view: InstanceView, query: Mapping[str, str]) -> bool:
+    """Return whether an instance passes the filters of a list."""
+    statuses = query.get("status")
+    if statuses and view.status not in statuses.split(","):
+        return False
+    if (agent := query.get("agent")) and view.agent != agent:
+        return False
+    attention = query.get("attention")
+    if attention and (attention == "true") != bool(view.attention):
+        return False
+    text = query.get("text", "").lower()
+    return not text or text in view.name.lower() or text in view.id
+
+
+_SORTS: Final[Mapping[str, Callable[[InstanceView], Any]]] = {
+    "name": lambda view: view.name,
+    "status": lambda view: view.status,
+    "agent": lambda view: view.agent,
+    "created": lambda view: view.created_at or "",
+    "restarts": lambda view: view.restarts,
+    "contact": lambda view: view.last_contact_at or "",
+    "load": lambda view: -1.0 if view.load is None else view.load,
+}
+
+
+def _sort(views: list[InstanceView], order: str) -> None:
+    """Sort in place; a hyphen in front turns the order round, names and ids break ties."""
+    key = _SORTS[order.removeprefix("-")]
+    views.sort(key=lambda view: (view.name, view.id))
+    views.sort(key=key, reverse=order.startswith("-"))
