@@ -69,6 +69,7 @@ class Chance:
 
 def stub(row: Endpoint) -> Handler:
     """Return a handler that answers the smallest declared reply."""
+    smallest = None if row.response is None else sample(row.response)
 
     async def handler(call: Call) -> Reply:
         owner = OWNERS.get(call.path.get("id", ""))
@@ -81,7 +82,7 @@ def stub(row: Endpoint) -> Handler:
             return Reply(b"<p>stub</p>", content_type="text/html; charset=utf-8")
         if row.response is None or status == 204:
             return Reply(status=status)
-        return Reply(sample(row.response), status=status)
+        return Reply(smallest, status=status)
 
     return handler
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -31,6 +32,8 @@ MACHINE: Final = Principal("machine", "machine", None, "machine")
 GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
+
+_KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
 
 _GRANTS: Final = {
     "public": frozenset({"public", "owner", "operator", "machine"}),
@@ -166,9 +169,9 @@ def idempotency_key(header: Mapping[str, str]) -> str:
     key = header.get("idempotency-key")
     if key is None:
         return ""
-    if not 1 <= len(key) <= IDEMPOTENCY_KEY_MAX or not (key.isascii() and key.isprintable()):
+    if not _KEY.fullmatch(key):
         raise Refusal(
             400, "bad_idempotency_key", "the idempotency key does not fit", field="idempotency-key",
-            fix=f"send 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters",
+            fix=f"send 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters",
         )  # fmt: skip
     return key

@@ -33,7 +33,7 @@ class Directive(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     `checkin_interval_ms` outside 1 s to 1 h is ignored by the controller, which keeps its own.
     """
 
-    protocol: int = 1
+    protocol: Annotated[int, Meta(ge=1, le=1_000)] = 1
     revision: Counter = 0
     epoch: Counter = 0
     desired: Literal["running", "stopped", "destroyed"] = "running"
