@@ -280,15 +280,7 @@ class MemoryStore:
                 rows[key] = (body, account, end_of(commit))
         if commit.effects:
             self.call(commit.effects)
-        for key in commit.unprobes:
-            self.probes.pop((str(address), key), None)
-        for probe in commit.probes:
-            self.probes[str(probe.actor), probe.key] = probe
-        for claim in commit.releases:
-            if self.claims.get(claim) == address:
-                del self.claims[claim]
-        for claim in commit.claims:
-            self.claims[claim] = address
+        self._stand(commit)
         for letter in commit.letters:
             arrival = Arrival(
                 body=letter.body,
@@ -299,6 +291,19 @@ class MemoryStore:
             )
             event_id = EventId(derive(str(letter.to), letter.dedupe))
             self.take(letter.to, event_id, arrival, commit.now_ms)
+
+    def _stand(self, commit: Commit) -> None:
+        """Put up and take down probes and claims."""
+        address = commit.actor
+        for key in commit.unprobes:
+            self.probes.pop((str(address), key), None)
+        for probe in commit.probes:
+            self.probes[str(probe.actor), probe.key] = probe
+        for claim in commit.releases:
+            if self.claims.get(claim) == address:
+                del self.claims[claim]
+        for claim in commit.claims:
+            self.claims[claim] = address
 
     def _move(self, commit: Commit) -> None:
         """Move the end of an actor's log, and keep its state, snapshot and record."""

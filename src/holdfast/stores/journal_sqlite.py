@@ -139,7 +139,10 @@ class SqliteJournal:
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
-        return self._reader.pending(actor, limit)
+        arrivals = self._batch.arrivals(str(actor), limit)
+        if arrivals is None:
+            return self._reader.pending(actor, limit)
+        return self._reader.pending_at(arrivals) if arrivals else []
 
     async def stamp(self, event: EventId) -> Stamp | None:
         """Return what became of an event, or None while no tick has taken it."""

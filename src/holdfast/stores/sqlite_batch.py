@@ -20,6 +20,7 @@ from holdfast.actors.ports import (
     ClaimTakenError,
     Commit,
     LeaseLostError,
+    Logged,
     StaleError,
     UnwritableError,
 )
@@ -50,13 +51,12 @@ UNWRITABLE: Final = (
 """Errors of the file and not of a job: trying its jobs one by one would not help."""
 
 _WIDTHS: Final = {
-    "insert_pending": 8,
-    "known_ids": 1,
+    "find_logged": 1,
+    "insert_pending": 9,
     "find_stale": 4,
-    "find_unstampable": 2,
     "find_taken": 3,
     "stamp_events": 7,
-    "insert_intents": 14,
+    "insert_intents": 15,
     "put_actors": 11,
     "move_actors": 11,
     "put_alarms": 2,
@@ -176,7 +176,11 @@ def split(jobs: Iterable[AnyJob]) -> Iterator[list[AnyJob]]:
 
 
 class Batch:
-    """Writes groups over one connection, and counts what waits in mailboxes."""
+    """Writes groups over one connection, and knows by heart what waits in mailboxes.
+
+    Pending events are in memory as (id, number of arrival) by actor: their ids are in no index of
+    the file. When something fails, or another connection wrote, they are read again.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         """Take the connection that writes."""
@@ -184,7 +188,17 @@ class Batch:
         queries = load_queries(SQL / "journal")
         self.queries = queries
         self._bulk = {name: Bulk(queries[name], width) for name, width in _WIDTHS.items()}
-        self._counts: dict[str, int] | None = None
+        self._mail: dict[str, dict[str, int]] | None = None
+        self._newest = 0
+        self._version = -1
+
+    def arrivals(self, actor: str, limit: int) -> list[int] | None:
+        """Return the numbers of what waits for an actor, oldest first; None when not known.
+
+        Any thread may ask: the copy is one step of the interpreter.
+        """
+        mail = self._mail
+        return None if mail is None else list(mail.get(actor, {}).values())[:limit]
 
     def apply(self, jobs: list[AnyJob]) -> None:
         """Write jobs and set the result or the error of each."""
@@ -198,10 +212,11 @@ class Batch:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._look()
             self._write(group)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  told to every job that it concerns
-            self._counts = None
+            self._mail = None
             self._roll_back(error)
             if isinstance(error, UNWRITABLE):
                 for job in group:
@@ -218,6 +233,18 @@ class Batch:
                 self._connection.execute("ROLLBACK")
         except apsw.Error as second:
             error.add_note(f"rolling back failed too: {type(second).__name__}: {second}")
+
+    def _look(self) -> None:
+        """Read what waits, unless what is known of it is still so."""
+        connection = self._connection
+        version = connection.execute(self.queries["data_version"]).get
+        if self._mail is not None and version == self._version:
+            return
+        mail: dict[str, dict[str, int]] = {}
+        for actor, event, arrival in connection.execute(self.queries["all_pending"]):
+            mail.setdefault(str(actor), {})[str(event)] = int(str(arrival))
+        self._newest = connection.execute(self.queries["newest_arrival"]).get
+        self._mail, self._version = mail, version
 
     def _write(self, group: list[AnyJob]) -> None:
         """Write everything of a group, events first, so that commits are judged after them."""
@@ -245,68 +272,56 @@ class Batch:
 
     def _take(self, accepts: list[Accept], outcomes: Sequence[Finish | Answer]) -> None:
         """Insert events and tell each job which were new."""
-        counts = self._counts
-        if counts is None:
-            found = self._connection.execute(self.queries["pending_counts"])
-            counts = self._counts = {str(actor): int(str(count)) for actor, count in found}
-        admitted = [job for job in accepts if self._admits(job, counts)]
-        rows = [row for job in admitted for row in job.rows]
+        rows = [row for job in accepts for row in job.rows]
         rows += [job.row for job in outcomes if job.row is not None]
-        fresh = self._insert(rows)
-        for job in admitted:
-            job.result = [self._accepted(row, fresh, counts) for row in job.rows]
+        logged = self._logged(rows)
+        new: list[Row] = []
+        for job in accepts:
+            if self._admits(job, logged):
+                job.result = [self._accept(row, logged, new) for row in job.rows]
         for outcome in outcomes:
             if outcome.row is not None:
-                outcome.result = self._accepted(outcome.row, fresh, counts)
+                outcome.result = self._accept(outcome.row, logged, new)
+        self._run("insert_pending", new)
 
-    def _admits(self, job: Accept, counts: dict[str, int]) -> bool:
+    def _logged(self, rows: Sequence[Row]) -> set[str]:
+        """Return which ids of rows were stamped already."""
+        found = self._bulk["find_logged"].read(self._connection, [(row[0],) for row in rows])
+        return {row[0] for row in found}
+
+    def _accept(self, row: Row, logged: set[str], new: list[Row]) -> Accepted:
+        """Add a row to `new` unless its event is there, and say which."""
+        event, actor = row[0], row[1]
+        assert self._mail is not None
+        waiting = self._mail.get(actor)
+        if waiting is None:
+            waiting = self._mail[actor] = {}
+        if event in waiting or event in logged:
+            return Accepted(event, fresh=False)
+        self._newest += 1
+        waiting[event] = self._newest
+        new.append((*row, self._newest))
+        return Accepted(event, fresh=True)
+
+    def _admits(self, job: Accept, logged: set[str]) -> bool:
         """Return whether mailboxes have room for a job; set its error where they have not."""
-        room = MAILBOX_PENDING_MAX - len(job.rows)
-        if all(counts.get(row[1], 0) <= room for row in job.rows):
+        assert self._mail is not None
+        mail, room = self._mail, MAILBOX_PENDING_MAX - len(job.rows)
+        if all(len(mail.get(row[1], ())) <= room for row in job.rows):
             return True
-        known = {
-            row[0]
-            for row in self._bulk["known_ids"].read(
-                self._connection, [(row[0],) for row in job.rows]
-            )
-        }
         coming: dict[str, set[str]] = {}
         bounded = set()
         for event, actor, _, _, source, *_ in job.rows:
-            if event not in known:
+            if event not in logged and event not in mail.get(actor, {}):
                 coming.setdefault(actor, set()).add(event)
                 if source in BOUNDED_SOURCES:
                     bounded.add(actor)
         for actor in sorted(bounded):
-            waiting = counts.get(actor, 0)
+            waiting = len(mail.get(actor, ()))
             if waiting + len(coming[actor]) > MAILBOX_PENDING_MAX:
                 job.error = full(actor, waiting)
                 return False
         return True
-
-    def _insert(self, rows: list[Row]) -> set[str] | None:
-        """Insert pending events; return the ids of new ones, or None when all were."""
-        connection = self._connection
-        count = self._bulk["insert_pending"].write(connection, rows)
-        if count == len(rows):
-            return None
-        if not count:
-            return set()
-        # Arrivals count up by one within a transaction, so the new ones are the last `count`.
-        last = connection.last_insert_rowid() - count
-        found = connection.execute(self.queries["ids_after"], (last,)).fetchall()
-        return {str(event) for (event,) in found}
-
-    @staticmethod
-    def _accepted(row: Row, fresh: set[str] | None, counts: dict[str, int]) -> Accepted:
-        """Say whether an event is new; only the first of the same id is."""
-        event, actor = row[0], row[1]
-        if fresh is not None:
-            if event not in fresh:
-                return Accepted(event, fresh=False)
-            fresh.remove(event)
-        counts[actor] = counts.get(actor, 0) + 1
-        return Accepted(event, fresh=True)
 
     # ------------------------------------------------------------------- effects and probes
 
@@ -339,9 +354,8 @@ class Batch:
             (str(c.actor), c.expected_seq, c.number, c.lease_epoch)
             for c in (job.commit for job in jobs)
         ]
-        stale = {actor: lost for actor, lost in bulk["find_stale"].read(connection, bases)}
-        stamps = [(s.id, str(job.commit.actor)) for job in jobs for s in job.commit.stamps]
-        unstampable = {row[0] for row in bulk["find_unstampable"].read(connection, stamps)}
+        stale = {row[0]: row[1] for row in bulk["find_stale"].read(connection, bases)}
+        assert self._mail is not None
         wanted = [
             (claim.scope, claim.key, str(job.commit.actor))
             for job in jobs
@@ -353,7 +367,7 @@ class Batch:
             actor = str(job.commit.actor)
             if actor in stale:
                 job.error = _stale(job.commit, lease_lost=bool(stale[actor]))
-            elif actor in unstampable:
+            elif any(s.id not in self._mail.get(actor, {}) for s in job.commit.stamps):
                 job.error = StaleError(f"{actor}: a stamp names an event that is not pending")
             elif actor in taken:
                 scope, key, holder = taken[actor]
@@ -368,13 +382,9 @@ class Batch:
 
     def _commit(self, commits: list[Commit]) -> None:
         """Write commits that were found good."""
-        run, counts = self._run, self._counts
-        assert counts is not None
-        for commit in commits:
-            if commit.stamps:
-                counts[str(commit.actor)] -= len(commit.stamps)
-        run("stamp_events", [_stamp_row(s) for c in commits for s in c.stamps])
-        run("insert_intents", [_intent_row(c, e) for c in commits for e in c.intents])
+        run = self._run
+        run("stamp_events", [row for c in commits for row in self._stamp_rows(c)])
+        run("insert_intents", [self._intent_row(c, e) for c in commits for e in c.intents])
         run("put_actors", [_actor_row(c) for c in commits if c.state is not None])
         run("move_actors", [_actor_row(c) for c in commits if c.state is None])
         run("put_alarms", [(str(c.actor), c.alarm_ms) for c in commits if c.alarm_changed])
@@ -391,7 +401,30 @@ class Batch:
             [(x.scope, x.key, str(c.actor)) for c in commits for x in c.releases],
         )
         run("put_claims", [(x.scope, x.key, str(c.actor)) for c in commits for x in c.claims])
-        self._send(commits, counts)
+        self._send(commits)
+
+    def _stamp_rows(self, commit: Commit) -> list[Row]:
+        """Take stamped events out of the mailbox and return the rows of their stamps."""
+        if not commit.stamps:
+            return []
+        actor = str(commit.actor)
+        assert self._mail is not None
+        waiting = self._mail[actor]
+        rows = [
+            (waiting.pop(s.id), s.seq, s.tick, s.at_ms, s.outcome, s.code, s.message)
+            for s in commit.stamps
+        ]
+        if not waiting:
+            del self._mail[actor]
+        return rows
+
+    def _intent_row(self, commit: Commit, event: Logged) -> Row:
+        self._newest += 1
+        return (
+            event.id, str(commit.actor), event.seq, event.tick, event.at_ms, event.outcome,
+            event.code, event.message, event.body, event.version, event.source, event.cause,
+            event.by, event.accepted_ms, self._newest,
+        )  # fmt: skip
 
     def _show(self, commits: list[Commit]) -> None:
         """Write view rows; the last of each key counts."""
@@ -436,7 +469,7 @@ class Batch:
         }  # fmt: skip
         self._run("put_probes", list(rows.values()))
 
-    def _send(self, commits: list[Commit], counts: dict[str, int]) -> None:
+    def _send(self, commits: list[Commit]) -> None:
         """Put letters into the mailboxes of their receivers."""
         rows = []
         for commit in commits:
@@ -447,32 +480,20 @@ class Batch:
                 rows.append(
                     (event, to, letter.body, letter.version, "letter", "", sender, commit.now_ms)
                 )
-        if rows:
-            fresh = self._insert(rows)
-            for row in rows:
-                self._accepted(row, fresh, counts)
+        logged = self._logged(rows)
+        new: list[Row] = []
+        for row in rows:
+            self._accept(row, logged, new)
+        self._run("insert_pending", new)
 
 
 def _stale(commit: Commit, *, lease_lost: bool) -> StaleError:
     if lease_lost:
         return LeaseLostError(f"{commit.actor}: lease {commit.lease_epoch} is not the newest")
     return StaleError(
-        f"{commit.actor}: tick {commit.number} on seq {commit.expected_seq} is not on what is stored"
+        f"{commit.actor}: tick {commit.number} on seq {commit.expected_seq} is not on"
+        " what is stored"
     )
-
-
-def _stamp_row(stamp: Any) -> Row:
-    return (
-        stamp.id, stamp.seq, stamp.tick, stamp.at_ms, stamp.outcome, stamp.code, stamp.message
-    )  # fmt: skip
-
-
-def _intent_row(commit: Commit, event: Any) -> Row:
-    return (
-        event.id, str(commit.actor), event.seq, event.tick, event.at_ms, event.outcome, event.code,
-        event.message, event.body, event.version, event.source, event.cause, event.by,
-        event.accepted_ms,
-    )  # fmt: skip
 
 
 def _actor_row(commit: Commit) -> Row:

@@ -38,21 +38,10 @@ SEQ_MAX: Final = 2**62
 SMALL_ACCOUNT: Final = 64
 """Actors up to which an account's operations are looked up actor by actor."""
 
-_LOGGED: Final = [
-    "id",
-    "seq",
-    "tick",
-    "at_ms",
-    "outcome",
-    "body",
-    "version",
-    "source",
-    "cause",
-    "by",
-    "code",
-    "message",
-    "accepted_ms",
-]
+_LOGGED: Final = (
+    *("id", "seq", "tick", "at_ms", "outcome", "body", "version"),
+    *("source", "cause", "by", "code", "message", "accepted_ms"),
+)
 _PENDING: Final = ["id", "body", "version", "source", "accepted_ms", "cause", "by"]
 _STAMP: Final = ["id", "seq", "tick", "at_ms", "outcome", "code", "message"]
 
@@ -97,6 +86,7 @@ class SqliteReader:
         self._queries = load_queries(SQL / "journal")
         self._caused_events = Bulk(self._queries["caused_events"], 1)
         self._caused_effects = Bulk(self._queries["caused_effects"], 1)
+        self._by_arrival = Bulk(self._queries["pending_by_arrival"], 1)
         self._free: deque[apsw.Connection] = deque([open_reader(path)])
 
     @contextmanager
@@ -148,11 +138,13 @@ class SqliteReader:
 
     def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
         """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
-        loaded: Loaded | None = None
-        # One transaction: the snapshot and the log after it belong together.
-        with self._connection() as connection, connection:
-            loaded = self._load(connection, str(actor), at_seq)
-        return loaded
+        with self._connection() as connection:
+            # One transaction: the snapshot and the log after it belong together.
+            connection.execute("BEGIN")
+            try:
+                return self._load(connection, str(actor), at_seq)
+            finally:
+                connection.execute("COMMIT")
 
     def is_small(self, actor: Address) -> bool:
         """Return whether loading an actor takes one row."""
@@ -219,6 +211,12 @@ class SqliteReader:
         """Return the actor's oldest events that no tick has taken."""
         return [_pending(row) for row in self._all("pending", str(actor), limit)]
 
+    def pending_at(self, arrivals: Sequence[int]) -> list[Pending]:
+        """Return the events of these arrivals that still wait, in order."""
+        with self._connection() as connection:
+            rows = self._by_arrival.read(connection, [(arrival,) for arrival in arrivals])
+        return [_pending(row) for row in rows]
+
     def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
         """Return stamped events with a greater seq, in order."""
         return [_logged(row) for row in self._all("log", str(actor), after, SEQ_MAX, limit)]
@@ -259,7 +257,7 @@ class SqliteReader:
 
     def operation(self, event: EventId) -> Operation | None:
         """Follow an event from its arrival to the outcomes of its effects."""
-        row = self._one("event", event)
+        row = self._one("event_logged", event) or self._one("event_pending", event)
         return None if row is None else self._follow([_found(row)])[0]
 
     def operations(

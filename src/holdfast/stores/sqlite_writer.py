@@ -2,8 +2,7 @@
 
 Jobs that were submitted in one round of the loop reach the thread as one list, and their answers
 come back in one call, so that a thousand of them wake each side once. The thread never waits for
-more to come: a group is what gathered while the one before was being written. When much waits it
-takes half, so that the loop deals with the answers of one half while the other is written.
+more to come: a group is what gathered while the one before was being written.
 It must never answer before the commit, and nothing that goes wrong may end it.
 """
 
@@ -18,9 +17,6 @@ from typing import Any, Final, Generic, TypeVar
 
 GROUP_ROWS_MAX: Final = 4_096
 """Rows of one group, so that no job waits long behind others'."""
-
-GROUP_WHOLE: Final = 24
-"""Jobs up to which everything that waits is taken at once."""
 
 IDLE_S: Final = 0.5
 """How often the thread wakes without work, in seconds, to tidy up."""
@@ -149,16 +145,12 @@ class GroupWriter(Generic[J]):
 
     @staticmethod
     def _take(waiting: deque[J]) -> list[J]:
-        count = len(waiting)
-        if count > GROUP_WHOLE:
-            count = max(GROUP_WHOLE, count // 2)
         group: list[J] = []
         rows = 0
-        while count and rows < GROUP_ROWS_MAX:
+        while waiting and rows < GROUP_ROWS_MAX:
             job = waiting.popleft()
             rows += job.weight
             group.append(job)
-            count -= 1
         return group
 
     def _answer(self, group: list[J]) -> None:

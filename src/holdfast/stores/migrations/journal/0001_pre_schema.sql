@@ -31,10 +31,12 @@ CREATE INDEX actors_account ON actors (account);
 CREATE INDEX actors_alarm ON actors (alarm_ms) WHERE alarm_ms IS NOT NULL;
 
 -- Mailboxes and logs at once: an event is pending until a tick gives it a seq.
--- id is derived from (address, dedupe key), so its uniqueness is that of the dedupe key.
+-- id is derived from (address, dedupe key), so its uniqueness is that of the dedupe key. The
+-- writer sees to it; the index waits until the event is stamped, because ids come in no order, and
+-- an index of them would make each accepted event dirty a page of its own.
 CREATE TABLE events (
     arrival INTEGER NOT NULL PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
+    id TEXT NOT NULL,
     actor TEXT NOT NULL,
     seq INTEGER,
     tick INTEGER,
@@ -50,9 +52,10 @@ CREATE TABLE events (
     accepted_ms INTEGER NOT NULL
 ) STRICT;
 
-CREATE INDEX events_pending ON events (actor, arrival) WHERE seq IS NULL;
+CREATE INDEX events_pending ON events (arrival, actor, id) WHERE seq IS NULL;
+CREATE UNIQUE INDEX events_id ON events (id) WHERE seq IS NOT NULL;
 CREATE UNIQUE INDEX events_log ON events (actor, seq) WHERE seq IS NOT NULL;
-CREATE INDEX events_cause ON events (cause) WHERE cause <> '';
+CREATE INDEX events_cause ON events (cause) WHERE cause <> '' AND seq IS NOT NULL;
 CREATE INDEX events_asked ON events (arrival) WHERE source IN ('api', 'cli');
 CREATE INDEX events_quarantined ON events (arrival) WHERE outcome = 'quarantined';
 

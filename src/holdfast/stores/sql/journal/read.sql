@@ -36,6 +36,11 @@ SELECT seq, digest FROM ticks WHERE actor = ? AND number = ?;
 SELECT id, body, version, source, accepted_ms, cause, author
 FROM events WHERE actor = ? AND seq IS NULL ORDER BY arrival LIMIT ?;
 
+-- name: pending_by_arrival
+-- What waits, where the numbers of the arrivals are known.
+SELECT id, body, version, source, accepted_ms, cause, author
+FROM events WHERE seq IS NULL AND arrival IN (VALUES :rows) ORDER BY arrival;
+
 -- name: log
 -- The log after a place, up to and with another.
 SELECT id, seq, tick, at_ms, outcome, body, version, source, cause, author, code, message,
@@ -71,13 +76,21 @@ SELECT events.actor, events.id, events.seq, events.tick, events.at_ms, events.ou
 FROM events JOIN actors ON actors.address = events.actor
 WHERE events.outcome = 'quarantined' AND actors.account = ? ORDER BY events.arrival DESC LIMIT ?;
 
--- name: event
--- One event, pending or stamped, with its actor and that one's account.
+-- name: event_logged
+-- One stamped event, with its actor and that one's account.
 SELECT events.actor, coalesce(actors.account, ''), events.arrival, events.id, events.seq,
        events.tick, events.at_ms, events.outcome, events.body, events.version, events.source, events.cause,
        events.author, events.code, events.message, events.accepted_ms
 FROM events LEFT JOIN actors ON actors.address = events.actor
-WHERE events.id = ?;
+WHERE events.id = ? AND events.seq IS NOT NULL;
+
+-- name: event_pending
+-- One event that waits, with its actor and that one's account.
+SELECT events.actor, coalesce(actors.account, ''), events.arrival, events.id, events.seq,
+       events.tick, events.at_ms, events.outcome, events.body, events.version, events.source, events.cause,
+       events.author, events.code, events.message, events.accepted_ms
+FROM events LEFT JOIN actors ON actors.address = events.actor
+WHERE events.id = ? AND events.seq IS NULL;
 
 -- name: asked_all
 -- The newest events that people or programs asked for.

@@ -1,0 +1,86 @@
+"""The journals under test. PostgreSQL becomes a third entry of `KINDS`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from holdfast.actors.ports import Journal, Reader
+from holdfast.kernel.clock import ManualClock
+from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.stores.journal_sqlite import SqliteJournal
+from holdfast.stores.sqlite_reader import SqliteReader
+
+KINDS = ("memory", "sqlite")
+
+
+class Pruned(Journal, Protocol):
+    """A journal that forgets what is old."""
+
+    async def prune(self, before_ms: int) -> int: ...
+
+
+class Store:
+    """One store: its journal, readers of it, and the same opened again."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.clock = ManualClock()
+        self._kind = kind
+        self._path = folder / "journal.db"
+        self._memory = MemoryStore()
+        self._open: list[Any] = []
+        self.journal = self.open()
+
+    def open(self) -> Pruned:
+        """Open the store, as a process that starts does."""
+        journal: Any = (
+            MemoryJournal(self._memory, clock=self.clock)
+            if self._kind == "memory"
+            else SqliteJournal(self._path, clock=self.clock)
+        )
+        self._open.append(journal)
+        opened: Pruned = journal
+        return opened
+
+    def reader(self) -> Reader:
+        """Open a reader."""
+        reader: Reader = (
+            MemoryReader(self._memory) if self._kind == "memory" else SqliteReader(self._path)
+        )
+        return reader
+
+    async def reopen(self) -> Pruned:
+        """Close the journal and open it again."""
+        await self.close()
+        self.journal = self.open()
+        return self.journal
+
+    async def close(self) -> None:
+        for journal in self._open:
+            await journal.close()
+        self._open.clear()
+
+
+@pytest.fixture(params=KINDS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = Store(request.param, tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def journal(store: Store) -> Pruned:
+    return store.journal
+
+
+@pytest.fixture
+def reader(store: Store, request: pytest.FixtureRequest) -> Reader:
+    opened = store.reader()
+    request.addfinalizer(opened.close)
+    return opened
+
+
+Make = Callable[..., Any]
