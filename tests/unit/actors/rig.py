@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from holdfast.actors.definition import Definition, EffectCall
 from holdfast.actors.dispatch import Provider
@@ -149,7 +149,7 @@ class Rig:
         )
         self.asked = 0
 
-    async def __aenter__(self) -> Rig:
+    async def __aenter__(self) -> Self:
         await self.engine.start()
         return self
 
@@ -163,7 +163,7 @@ class Rig:
 
     async def say(self, name: str, *events: Event) -> list[str]:
         """Ask one after the other and return the outcomes."""
-        outcomes = []
+        outcomes: list[str] = []
         for event in events:
             answer = await self.ask(name, event)
             assert answer.stamp is not None, f"{event} was not stamped"
@@ -186,7 +186,7 @@ def arrive(event: Event, key: str) -> Arrival:
 async def until(condition: Callable[[], bool], *, within_s: float = 120.0) -> None:
     """Let virtual time pass until something holds."""
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  virtual time passes only while somebody sleeps
             await asyncio.sleep(0.01)
 
 

@@ -318,7 +318,7 @@ def test_an_outcome_is_not_lost_to_a_full_disk() -> None:
                     raise failures.pop()
                 return await finish(*args)
 
-            rig.raw.finish_effect = failing  # type: ignore[method-assign]
+            rig.raw.finish_effect = failing  # type: ignore[method-assign,assignment]
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
             await settled(rig)
             assert len(rig.grid.calls) == 1
