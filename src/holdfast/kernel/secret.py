@@ -21,7 +21,9 @@ _SECRET_VALUES: Final = re.compile(
     r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)",
 )
 _ASSIGNMENTS: Final = re.compile(
-    r"(?P<name>[\w-]*(?:password|passphrase|secret|token|api[_-]?key)[\w-]*)"
+    # What stands before the word stays as it is, so it need not be matched; and what follows is
+    # bounded: an agent may print lines of thousands of letters, and they must not cost seconds.
+    r"(?P<name>(?:password|passphrase|secret|token|api[_-]?key)[\w-]{0,64})"
     r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)",
     re.IGNORECASE,
 )

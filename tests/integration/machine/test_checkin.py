@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import functools
 import json
 import os
 import signal
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.wire.checkin import CommandOutcome
 from holdfast.wire.directive import Command, Directive
 from tests.integration.machine.rig import (
     API_KEY,
@@ -24,6 +25,14 @@ from tests.integration.machine.rig import (
 
 SOON = {"HOLDFAST_CHECKIN_FIRST_MS": "50", "HOLDFAST_CHECKIN_INTERVAL_MS": "1000"}
 LATER = {"HOLDFAST_CHECKIN_FIRST_MS": "600000", "HOLDFAST_CHECKIN_INTERVAL_MS": "600000"}
+
+
+def has_asked(plane: Plane, revision: int) -> bool:
+    return plane.wakes[-1]["revision"] == str(revision)
+
+
+def outcomes_told(plane: Plane) -> dict[str, CommandOutcome]:
+    return {outcome.id: outcome for report in plane.heard for outcome in report.outcomes}
 
 
 @pytest.fixture
@@ -188,17 +197,11 @@ async def test_commands_are_done_once_and_their_outcomes_told(tmp_path: Path, pl
         plane.wake(Directive(revision=1, epoch=1, desired="stopped", commands=(restart,)))
         await until(lambda: machine.events("directive.stale"), "of an older incarnation")
         commands = (restart, late, other)
-        for revision in itertools.count(2):
+        for revision in (2, 3, 4):
             plane.wake(Directive(revision=revision, epoch=2, commands=commands))
-            await until(lambda r=revision: plane.wakes[-1]["revision"] == str(r), "taken")
-            if revision == 4:
-                break
+            await until(functools.partial(has_asked, plane, revision), "taken")
         told = await until(
-            lambda: (
-                {o.id: o for r in plane.heard for o in r.outcomes if len(r.outcomes)}.keys()
-                >= {"c-1", "c-2", "c-3"}
-                and {o.id: o for r in plane.heard for o in r.outcomes}
-            ),
+            lambda: found if len(found := outcomes_told(plane)) == 3 else None,
             "three outcomes",
         )
         assert (told["c-1"].ok, told["c-2"].code, told["c-3"].code) == (

@@ -149,8 +149,17 @@ class AgentProcesses:
         self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]
     ) -> Child:
         return self._nursery.launch(
-            argv, env=self._env, cwd=self.place.workspace, on_line=on_line, on_exit=on_exit
+            argv,
+            env=self._env,
+            cwd=self.place.workspace,
+            on_line=on_line,
+            on_exit=on_exit,
+            on_rest=self._rest,
         )
+
+    def _rest(self, stream: Stream, text: str) -> None:
+        """Log what a process left unfinished; it is no line, so the hooks do not get it."""
+        self._log.emit("agent.line", stream=stream, line=text, unfinished=True)
 
     def _line(self, stream: Stream, line: str) -> None:
         self._log.emit("agent.line", stream=stream, line=line)

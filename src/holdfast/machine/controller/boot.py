@@ -1,7 +1,7 @@
 """The order of the start: listen, then everything else, each phase told on health.
 
 Whatever is needed before the listener is light; the libraries that cost time and memory are
-imported afterwards, one by one, with the loop served in between. A phase that fails leaves the
+imported afterwards, beside the loop. A phase that fails leaves the
 process up, degraded and reporting, because a machine that needs repair must not be killed for it.
 """
 
@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,18 +28,8 @@ from holdfast.machine.controller.log import Log
 if TYPE_CHECKING:
     from holdfast.machine.controller.assembly import Controller
 
-_HEAVY: Final = (
-    "msgspec",
-    "multidict",
-    "yarl",
-    "aiohttp.http",
-    "aiohttp.client",
-    "aiohttp.web",
-    "holdfast.wire.directive",
-    "holdfast.machine.controller.assembly",
-)
-"""What is imported after the first listener is up, in steps, so that health is served between."""
-
+_HEAVY: Final = "holdfast.machine.controller.assembly"
+"""What brings in the libraries that cost time; imported after the first listener is up."""
 
 STATE_FILE: Final = "controller.json"
 """Says where the controller and its agent listen, below the machine's `run`, while it serves."""
@@ -90,9 +81,7 @@ class Boot:
         """Go through the phases; each failure of one degrades, and what still works goes on."""
         sound = self._open_environment(listening.home)
         reporting = self._read_reporting()
-        for module in _HEAVY:
-            importlib.import_module(module)
-            await asyncio.sleep(0)
+        await _import_heavy()
         if reporting is None:
             return
         from holdfast.machine.controller.assembly import Controller  # noqa: PLC0415  heavy
@@ -176,6 +165,12 @@ class Boot:
             return 1
         self._log.emit("controller.stopped")
         return 0
+
+
+async def _import_heavy() -> None:
+    """Import in a thread that then ends, so that health is answered in the meantime."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, importlib.import_module, _HEAVY)
 
 
 def write_state(path: Path, sock: socket.socket, agent_port: int) -> None:

@@ -36,7 +36,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Child:
     """One process that we started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], on_line: OnLine, on_exit: OnExit) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        on_line: OnLine,
+        on_rest: OnLine,
+        on_exit: OnExit,
+    ) -> None:
         """Take over a process that was just made."""
         self._process = process
         self._on_exit = on_exit
@@ -44,7 +51,9 @@ class Child:
             ("stdout", process.stdout),
             ("stderr", process.stderr),
         )
-        self._pipes = [_Pipe(pipe, name, on_line) for name, pipe in streams if pipe is not None]
+        self._pipes = [
+            _Pipe(pipe, name, on_line, on_rest) for name, pipe in streams if pipe is not None
+        ]
 
     @property
     def pid(self) -> int:
@@ -72,22 +81,26 @@ class Child:
 class _Pipe:
     """The reading end of a child's output."""
 
-    def __init__(self, pipe: IO[bytes], stream: Stream, on_line: OnLine) -> None:
+    def __init__(self, pipe: IO[bytes], stream: Stream, on_line: OnLine, on_rest: OnLine) -> None:
         self._pipe = pipe
         self._stream: Stream = stream
         self._on_line = on_line
+        self._on_rest = on_rest
         self._lines = Lines()
         os.set_blocking(pipe.fileno(), False)
         asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
 
     def finish(self) -> None:
-        """Read what the pipe still holds, then close it; a line begun is not a line."""
+        """Read what the pipe still holds, hand on what is no whole line, close it."""
         drained = 0
         while not self._pipe.closed and drained < DRAIN_BYTES_MAX:
             taken = self._read()
             drained += taken
             if not taken:
                 break
+        rest = self._lines.rest()
+        if rest:
+            self._on_rest(self._stream, rest)
         self._close()
 
     def _read(self) -> int:
@@ -133,10 +146,12 @@ class Nursery:
         cwd: str,
         on_line: OnLine,
         on_exit: OnExit,
+        on_rest: OnLine = lambda _stream, _line: None,
     ) -> Child:
         """Start a process; raise OSError when it cannot be made.
 
-        `on_exit` gets the code, negative for a signal, after the last line.
+        `on_exit` gets the code, negative for a signal, after the last line. `on_rest` gets what
+        it left without an end of line.
         """
         process = subprocess.Popen(
             argv,
@@ -149,7 +164,7 @@ class Nursery:
             start_new_session=True,
             preexec_fn=self._die_with_parent,  # noqa: PLW1509  the one way to set it for a child
         )
-        child = Child(process, on_line, on_exit)
+        child = Child(process, on_line=on_line, on_rest=on_rest, on_exit=on_exit)
         self._children[child.pid] = child
         return child
 

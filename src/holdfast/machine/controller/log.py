@@ -7,6 +7,7 @@ will not block, waits in a bounded buffer otherwise, and is counted when even th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -22,9 +23,12 @@ Field: TypeAlias = str | int | float | bool | None
 _ATOMIC_BYTES: Final = 4_096
 """What a pipe that polls as writable takes without blocking (PIPE_BUF on Linux)."""
 
+_AGAIN_S: Final = 0.1
+"""How soon a reader that did not read is tried again."""
+
 
 class Log:
-    """Writes events to a file descriptor, in order, without blocking."""
+    """Writes events to a file descriptor, in order, without blocking; needs a running loop."""
 
     def __init__(self, clock: Clock, descriptor: int = 1) -> None:
         """Write to `descriptor`, which stays open."""
@@ -35,6 +39,7 @@ class Log:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped = 0
+        self._later: asyncio.TimerHandle | None = None
 
     def emit(self, event: str, **fields: Field) -> None:
         """Write one event; texts are redacted, fields with a secret's name are hidden."""
@@ -43,6 +48,14 @@ class Log:
             row[name] = _clean(name, value)
         self._push(json.dumps(row, separators=(",", ":")).encode() + b"\n")
         self.flush()
+        if self._waiting and self._later is None:
+            self._later = asyncio.get_running_loop().call_later(_AGAIN_S, self._again)
+
+    def _again(self) -> None:
+        self._later = None
+        self.flush()
+        if self._waiting:
+            self._later = asyncio.get_running_loop().call_later(_AGAIN_S, self._again)
 
     def flush(self) -> None:
         """Write what waits, as far as the reader takes it."""

