@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any, Final, Self, TypeVar
 
 from msgspec import Struct
@@ -42,7 +43,7 @@ from holdfast.world.clouds.process_log import LOG_BYTES_MAX
 from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_spawn import EnvKeys
-from holdfast.world.clouds.process_table import Identity, open_process
+from holdfast.world.clouds.process_table import Identity, open_process, send
 
 T = TypeVar("T")
 
@@ -138,6 +139,9 @@ class ProcessCloud:
             self._watch(record)
         for record in self.adoption.pending:
             self._watch(record)
+            if record.leader is not None and record.phase in {"stopping", "updating"}:
+                # The last plane may have died between its intent and its signal.
+                send(record.leader, SIGTERM)
             self._spawn_task(self._finish(record))
         for record in self.adoption.ended:
             self._spawn_task(self._settle(record.id))
