@@ -38,7 +38,8 @@ def _plain(kind: inspect.Type) -> Any:
             return "a" * max(kind.min_length or 0, 1)
         case inspect.IntType() | inspect.FloatType():
             return int(kind.ge or 0)
-    return _SIMPLE[type(kind)]
+        case _:
+            return _SIMPLE[type(kind)]
 
 
 _SIMPLE: dict[type[inspect.Type], Any] = {inspect.BoolType: False, inspect.DictType: {}}

@@ -215,7 +215,7 @@ class AccountHandlers:
             )  # fmt: skip
         before = int(after) if after else None
         rows = await self._store.audit(visible_account(call), before, limit)
-        items = tuple(audit_view(row, status) for row, status in rows)
+        items = tuple(map(audit_view, rows))
         return Reply(AuditList(items=items, next=str(items[-1].seq) if len(rows) == limit else ""))
 
     async def verify_audit(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one

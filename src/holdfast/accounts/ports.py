@@ -11,6 +11,7 @@ from typing import Protocol
 
 from holdfast.accounts.records import (
     Account,
+    Audited,
     AuditEntry,
     AuditRow,
     Link,
@@ -121,10 +122,8 @@ class Audit(Protocol):
         """Append an entry to the chain and return its row, once it is durable."""
         ...
 
-    async def audit(
-        self, account: str | None, before: int | None, limit: int
-    ) -> Sequence[tuple[AuditRow, int]]:
-        """Return begin rows with the status that answered them (0: not known), newest first.
+    async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
+        """Return begin rows with what their end rows added, newest first.
 
         Only the account's, or all for None; only rows below number `before`, where it is given.
         """

@@ -6,7 +6,7 @@ argon2 text only. Nothing here can be used to sign in.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -105,3 +105,14 @@ class AuditRow(Struct, frozen=True, kw_only=True, gc=False):
     before: str
     hash: str
     entry: AuditEntry
+
+
+class Audited(NamedTuple):
+    """A begin row with what its end row added: the answer's status and, after a sign-in, who.
+
+    Status 0 means that no end was written: the answer is not known.
+    """
+
+    row: AuditRow
+    status: int
+    who: str

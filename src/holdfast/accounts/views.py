@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from holdfast.accounts.records import Account, AuditRow, Link, Person, Token
+from holdfast.accounts.records import Account, Audited, Link, Person, Token
 from holdfast.wire.messages.accounts import (
     AccountView,
     AuditView,
@@ -68,18 +68,18 @@ def link_view(secret: str, link: Link) -> LinkView:
     )
 
 
-def audit_view(row: AuditRow, status: int) -> AuditView:
-    """Return an audited call with the status that answered it."""
-    entry = row.entry
+def audit_view(audited: Audited) -> AuditView:
+    """Return an audited call; after a sign-in its end knows who it was."""
+    row, entry = audited.row, audited.row.entry
     return AuditView(
         seq=row.seq,
         at=iso(entry.at_ms),
-        who=entry.who,
+        who=audited.who or entry.who,
         how=entry.how,
         account=entry.account,
         endpoint=entry.endpoint,
         target=entry.target,
         peer=entry.peer,
         request_id=entry.request_id,
-        status=status,
+        status=audited.status,
     )

@@ -30,6 +30,9 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ANONYMOUS: Final = Principal("anonymous", "public", None, "anonymous")
 MACHINE: Final = Principal("machine", "machine", None, "machine")
 GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")
+HOPS_MAX: Final = 16
+"""Addresses of `x-forwarded-for` that are looked at, from the end."""
+
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
 
@@ -87,7 +90,8 @@ def find_caller(
     host = header.get("host", "")
     if not trusted or not _within(peer, trusted):
         return Caller(peer=peer, host=host, secure=scheme == "https", trusted_proxy=False)
-    hops = [hop.strip() for hop in header.get("x-forwarded-for", "").split(",") if hop.strip()]
+    hops = header.get("x-forwarded-for", "").rsplit(",", HOPS_MAX)[-HOPS_MAX:]
+    hops = [hop.strip() for hop in hops if hop.strip()]
     client = next((hop for hop in reversed(hops) if not _within(hop, trusted)), peer)
     return Caller(
         peer=client[:64],

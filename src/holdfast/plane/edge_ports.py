@@ -70,6 +70,7 @@ class EdgeLimits:
     """What one edge allows."""
 
     body_read_s: float = BODY_READ_S
+    form_bytes: int = 65_536
     query_chars: int = 8_192
     query_fields: int = 100
     streams: int = 256

@@ -23,7 +23,7 @@ class Rate(NamedTuple):
     per_s: float
 
 
-CALLS: Final = Rate(burst=200, per_s=50)
+CALLS: Final = Rate(burst=500, per_s=200)
 """For whoever proved who they are: a dashboard with many panels stays below it."""
 
 SIGN_INS: Final = Rate(burst=10, per_s=0.5)

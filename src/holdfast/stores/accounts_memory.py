@@ -14,6 +14,7 @@ from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
 from holdfast.accounts.records import (
     Account,
     Attempts,
+    Audited,
     AuditEntry,
     AuditRow,
     Link,
@@ -35,7 +36,7 @@ class AccountsMemory:
         self._attempts: dict[str, Attempts] = {}
         self._tokens: dict[str, Token] = {}
         self._audit: list[AuditRow] = []
-        self._ends: dict[int, int] = {}
+        self._ends: dict[int, tuple[int, str]] = {}
 
     async def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -169,15 +170,13 @@ class AccountsMemory:
         row = audit.link(before, len(self._audit) + 1, entry)
         self._audit.append(row)
         if entry.phase == "end":
-            self._ends[entry.begins] = entry.status
+            self._ends[entry.begins] = (entry.status, entry.who)
         return row
 
-    async def audit(
-        self, account: str | None, before: int | None, limit: int
-    ) -> Sequence[tuple[AuditRow, int]]:
-        """Return begin rows with the status that answered them, newest first."""
+    async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
+        """Return begin rows with what their end rows added, newest first."""
         seen = [
-            (row, self._ends.get(row.seq, 0))
+            Audited(row, *self._ends.get(row.seq, (0, "")))
             for row in reversed(self._audit)
             if row.entry.phase == "begin"
             and (before is None or row.seq < before)

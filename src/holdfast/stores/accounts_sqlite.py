@@ -22,6 +22,7 @@ from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
 from holdfast.accounts.records import (
     Account,
     Attempts,
+    Audited,
     AuditEntry,
     AuditRow,
     Link,
@@ -282,13 +283,11 @@ class AccountsSqlite:
 
         return await self._write(run)
 
-    async def audit(
-        self, account: str | None, before: int | None, limit: int
-    ) -> Sequence[tuple[AuditRow, int]]:
-        """Return begin rows with the status that answered them, newest first."""
+    async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
+        """Return begin rows with what their end rows added, newest first."""
         below = _SEQ_MAX if before is None else before
         rows = await self._read("audit", account=account, below=below, limit=limit)
-        return [(_audit_row(row[:-1]), row[-1]) for row in rows]
+        return [Audited(_audit_row(fields), status, who) for *fields, status, who in rows]
 
     async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
         """Return rows in the order of the chain."""
@@ -305,7 +304,7 @@ def _token(row: tuple[Any, ...]) -> Token:
     return Token(**dict(zip(Token.__struct_fields__, row, strict=True)))
 
 
-def _audit_row(row: tuple[Any, ...]) -> AuditRow:
+def _audit_row(row: Sequence[Any]) -> AuditRow:
     seq, before, hashed, *fields = row
     entry = AuditEntry(**dict(zip(AuditEntry.__struct_fields__, fields, strict=True)))
     return AuditRow(seq=seq, before=before, hash=hashed, entry=entry)

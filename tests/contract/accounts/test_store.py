@@ -200,8 +200,10 @@ async def test_the_audit_is_a_chain_however_many_write(store: AccountsStore) -> 
 async def test_the_audit_lists_calls_with_what_answered_them(store: AccountsStore) -> None:
     first = await store.append_audit(AuditEntry(at_ms=NOW, phase="begin", account="local"))
     second = await store.append_audit(AuditEntry(at_ms=NOW, phase="begin", account=None))
-    await store.append_audit(AuditEntry(at_ms=NOW, phase="end", begins=first.seq, status=201))
-    assert await store.audit(None, None, 10) == [(second, 0), (first, 201)]
-    assert await store.audit("local", None, 10) == [(first, 201)]
-    assert await store.audit(None, second.seq, 10) == [(first, 201)]
-    assert await store.audit(None, None, 1) == [(second, 0)]
+    await store.append_audit(
+        AuditEntry(at_ms=NOW, phase="end", begins=first.seq, status=201, who="ada")
+    )
+    assert await store.audit(None, None, 10) == [(second, 0, ""), (first, 201, "ada")]
+    assert await store.audit("local", None, 10) == [(first, 201, "ada")]
+    assert await store.audit(None, second.seq, 10) == [(first, 201, "ada")]
+    assert await store.audit(None, None, 1) == [(second, 0, "")]

@@ -81,7 +81,7 @@ async def test_behind_a_trusted_https_proxy_the_cookie_is_secure() -> None:
     )  # fmt: skip
     assert answer.status == 200
     assert answer.header("set-cookie").endswith("; Secure")
-    [(row, _)] = await plane.store.audit(None, None, 1)
+    [(row, _, _)] = await plane.store.audit(None, None, 1)
     assert row.entry.peer == "7.7.7.7"
 
 
@@ -141,6 +141,18 @@ async def test_a_form_carries_the_token_in_a_field() -> None:
     assert (seen[0].ids, seen[0].reason) == (("a1", "b2"), "night")
     stolen = form.replace(csrf.encode(), b"0" * 40)
     assert (await call(plane.edge, "POST", target, headers=headers, body=stolen)).status == 403
+
+
+async def test_a_form_is_small_whatever_its_row_allows_as_json() -> None:
+    plane, tokens = await prepared()
+    bearer = {"authorization": f"Bearer {tokens.owner}"}
+    form = {**bearer, "content-type": "application/x-www-form-urlencoded"}
+    large = b"name=a1&region=" + b"%41" * 30_000
+    answer = await call(plane.edge, "POST", "/api/instances", headers=form, body=large)
+    assert answer.status == 413
+    env = msgspec.json.encode({"name": "a1", "env": {f"K{n}": "v" * 900 for n in range(100)}})
+    given = json_headers(tokens.owner)
+    assert (await call(plane.edge, "POST", "/api/instances", headers=given, body=env)).status == 201
 
 
 async def test_signing_in_from_another_site_is_refused() -> None:
@@ -294,7 +306,7 @@ async def test_idempotency_keys_reach_the_handler_or_are_refused() -> None:
         await call(plane.edge, "POST", "/api/instances", headers=good, body=CREATE)
     ).status == 409
     assert keys == ["order-1"]
-    [(row, status)] = await plane.store.audit(None, None, 10)
+    [(row, status, _)] = await plane.store.audit(None, None, 10)
     assert (row.entry.key, status) == ("order-1", 409)
 
 
@@ -306,7 +318,7 @@ async def test_every_change_and_rehearsal_is_audited_and_nothing_else() -> None:
     await call(plane.edge, "POST", "/api/rehearse/instance/a1/dry-run", headers=given, body=b"{}")
     await call(plane.edge, "POST", "/api/instances", headers=given, body=b"{")
     await sign_in(plane)
-    rows = [(row.entry, status) for row, status in await plane.store.audit(None, None, 10)]
+    rows = [(row.entry, status) for row, status, _ in await plane.store.audit(None, None, 10)]
     assert [(entry.endpoint, status) for entry, status in rows] == [
         ("session.link", 200),
         ("rehearse.dry-run", 200),
@@ -314,6 +326,17 @@ async def test_every_change_and_rehearsal_is_audited_and_nothing_else() -> None:
     ]
     assert rows[2][0].how.startswith("token:tok_")
     assert rows[2][0].target == "/api/instances"
+    listed = await call(plane.edge, "GET", "/api/audit?limit=1", headers=given)
+    assert (listed.json()["items"][0]["who"], listed.json()["next"]) == ("operator", "5")
+    older = await call(plane.edge, "GET", "/api/audit?limit=2&after=5", headers=given)
+    assert [item["endpoint"] for item in older.json()["items"]] == [
+        "rehearse.dry-run",
+        "instance.create",
+    ]
+    own = await call(plane.edge, "GET", "/api/audit", headers=json_headers(tokens.owner))
+    assert own.json()["items"] == []
+    verdict = await call(plane.edge, "GET", "/api/audit/verify", headers=given)
+    assert (verdict.json()["ok"], verdict.json()["rows"]) == (True, 6)
     chain = await plane.store.audit_chain(0, 100)
     assert audit.first_broken(chain) is None
     assert chain[-1].entry.who == "operator"
@@ -364,7 +387,7 @@ async def test_a_bug_is_told_to_the_log_and_not_to_the_caller() -> None:
     assert (first[1], first[2]["request_id"]) == ("call_failed", request_id)
     assert isinstance(first[2]["exc_info"], ZeroDivisionError)
     assert (last[0], last[2]["status"]) == ("error", 500)
-    [(_, status)] = await plane.store.audit(None, None, 10)
+    [(_, status, _)] = await plane.store.audit(None, None, 10)
     assert status == 500
 
 

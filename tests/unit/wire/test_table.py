@@ -109,7 +109,8 @@ def _is_unbounded(kind: inspect.Type) -> bool:
             return kind.max_length is None and not isinstance(kind.key_type, inspect.LiteralType)
         case inspect.IntType():
             return kind.ge is None or kind.le is None
-    return False
+        case _:
+            return False
 
 
 def _parts(kind: inspect.Type, seen: set[type]) -> Iterator[tuple[str, inspect.Type]]:

@@ -10,9 +10,9 @@ VALUES (:seq, :before, :hash, :at_ms, :phase, :begins, :who, :how, :account, :en
         :peer, :request_id, :key, :status);
 
 -- name: audit
--- Begin rows with the status that answered them, newest first.
+-- Begin rows with what their end rows added, newest first.
 SELECT a.seq, a.before, a.hash, a.at_ms, a.phase, a.begins, a.who, a.how, a.account, a.endpoint,
-       a.target, a.peer, a.request_id, a.key, a.status, coalesce(e.status, 0)
+       a.target, a.peer, a.request_id, a.key, a.status, coalesce(e.status, 0), coalesce(e.who, '')
 FROM audit AS a LEFT JOIN audit AS e ON e.phase = 'end' AND e.begins = a.seq
 WHERE a.phase = 'begin' AND a.seq < :below AND (:account IS NULL OR a.account = :account)
 ORDER BY a.seq DESC LIMIT :limit;
