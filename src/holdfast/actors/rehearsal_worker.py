@@ -8,6 +8,7 @@ one such process, at a low priority; one that dies or takes too long is replaced
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import multiprocessing
 import os
@@ -263,6 +264,8 @@ def _prepare(
 ) -> None:
     """Open the store for reading and find the kinds, once in the life of the process."""
     os.nice(_NICENESS)
+    # A replay makes many small values that live shortly; the default looks at them all too often.
+    gc.set_threshold(50_000, 20, 100)
     _KINDS.append(find(kinds_path)(*kinds_args))
     _READER.append(find(reader_path)(*reader_args))
 

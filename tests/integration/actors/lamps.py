@@ -1,0 +1,45 @@
+"""What the rehearsal process of these tests is told to load: lamps, and no sockets."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from holdfast.actors.kinds import Kind, make_kind, make_kinds
+from holdfast.stores.sqlite_reader import SqliteReader
+from tests.toys.lamp import LAMP, Policy
+
+
+def refuse_sockets(event: str, _args: tuple[Any, ...]) -> None:
+    if event.startswith("socket."):
+        raise RuntimeError(f"a rehearsal used {event}")
+
+
+def kinds(*, refuse: bool = True) -> dict[str, Kind]:
+    if refuse:
+        sys.addaudithook(refuse_sockets)
+    return make_kinds(make_kind(LAMP, Policy()))
+
+
+def open_reader(path: str) -> SqliteReader:
+    return SqliteReader(Path(path))
+
+
+class Deadly(SqliteReader):
+    """A reader whose process dies at the first load, and hangs where a file says so."""
+
+    def load(self, *args: Any, **options: Any) -> Any:
+        mark = self._path.with_suffix(".died")
+        if self._path.with_suffix(".hang").exists():
+            time.sleep(60)
+        if not mark.exists():
+            mark.write_text("once")
+            os._exit(3)
+        return super().load(*args, **options)
+
+
+def open_deadly(path: str) -> SqliteReader:
+    return Deadly(Path(path))

@@ -1,0 +1,121 @@
+"""The rehearsal process: it answers from the real store and touches nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.definition import EffectCall
+from holdfast.actors.dispatch import Provider
+from holdfast.actors.engine import Engine
+from holdfast.actors.gates import Gate
+from holdfast.actors.kinds import make_kind
+from holdfast.actors.rehearsal_worker import (
+    Ahead,
+    Back,
+    RehearsalTimeoutError,
+    RehearsalWorker,
+    UnknownActorError,
+    Why,
+)
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.outcome import Ok, Outcome
+from holdfast.stores.journal_sqlite import SqliteJournal
+from tests.toys.lamp import LAMP, BulbAdded, Made, Policy, SwitchedOff, SwitchedOn
+from tests.unit.actors.rig import Figures, Lines, arrive, lamp
+
+HERE = "tests.integration.actors.lamps"
+
+
+def fingerprints(path: Path) -> dict[str, str]:
+    """Hash the journal and its WAL; the shared memory is only an index of them."""
+    files = sorted(path.parent.glob(f"{path.name}*"))
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if not file.name.endswith("-shm")
+    }
+
+
+async def lit(_call: EffectCall) -> Outcome[None]:
+    return Ok(None)
+
+
+@pytest.fixture
+async def lived(tmp_path: Path) -> AsyncIterator[Path]:
+    """A journal in which a lamp has lived and two events wait; it stays open, as in the plane."""
+    path = tmp_path / "journal.db"
+    clock = SystemClock()
+    journal = SqliteJournal(path, clock=clock)
+    engine = Engine(
+        journal,
+        {"lamp": make_kind(LAMP, Policy())},
+        holder="test",
+        clock=clock,
+        log=Lines(),
+        meter=Figures(),
+        providers={"grid": Provider(execute=lit, gate=Gate(clock))},
+        lookouts={},
+    )
+    await engine.start()
+    story = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn(), SwitchedOff()]
+    for n, event in enumerate(story):
+        answer = await engine.mailbox.ask(lamp("hall"), arrive(event, f"{n}"), wait_ms=10_000)
+        assert answer.stamp is not None
+    async with asyncio.timeout(20):
+        while len(engine.dispatch) or await journal.pending(lamp("hall"), 1):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await engine.stop()
+    await journal.accept([(lamp("hall"), arrive(SwitchedOn(), "on"))])
+    await journal.accept([(lamp("hall"), arrive(BulbAdded("c"), "c"))])
+    yield path
+    await journal.close()
+
+
+async def test_every_rehearsal_answers_and_leaves_the_store_as_it_was(lived: Path) -> None:
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_reader", reader_args=(str(lived),), kinds=f"{HERE}:kinds", log=Lines()
+    )
+    before = fingerprints(lived)
+    try:
+        run = await worker.dry_run(Ahead(actor="lamp/hall", now_ms=2_000_000_000_000))
+        assert [one.entity for one in run.steps[0].decisions] == ["a", "b", "c"]
+        replay = await worker.replay(Back(actor="lamp/hall"))
+        assert replay.divergences == ()
+        assert replay.bit_equal
+        assert replay.ticks >= 5
+        why = await worker.explain(Why(actor="lamp/hall", entity="a", now_ms=2_000_000_000_000))
+        assert [one.because for one in why.suppressed] == ["the lamp is off"]
+        with pytest.raises(UnknownActorError, match="lamp/none"):
+            await worker.dry_run(Ahead(actor="lamp/none", now_ms=0))
+    finally:
+        await worker.stop()
+    assert fingerprints(lived) == before
+    assert set(before) == {"journal.db", "journal.db-wal"}
+
+
+async def test_a_process_that_dies_is_replaced_and_one_that_hangs_is_ended(lived: Path) -> None:
+    log = Lines()
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_deadly",
+        reader_args=(str(lived),),
+        kinds=f"{HERE}:kinds",
+        log=log,
+    )
+    try:
+        run = await worker.dry_run(Ahead(actor="lamp/hall", now_ms=0))
+        assert run.steps
+        assert log.named("rehearsal.process_died")
+        lived.with_suffix(".hang").write_text("now")
+        worker._timeout_s = 0.5
+        with pytest.raises(RehearsalTimeoutError, match="ask for less"):
+            await worker.dry_run(Ahead(actor="lamp/hall", now_ms=0))
+        lived.with_suffix(".hang").unlink()
+        worker._timeout_s = 60.0
+        assert (await worker.dry_run(Ahead(actor="lamp/hall", now_ms=0))).steps
+    finally:
+        await worker.stop()
