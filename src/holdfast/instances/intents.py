@@ -75,6 +75,7 @@ def _call_expired(state: Instance, event: events.CallExpired, at: At) -> Verdict
             job=None,
             tries=state.tries + 1,
             tried_ms=at.now_ms,
+            tried_step=event.step,
             try_after_ms=0,
             faults=fault(state, state.aim or event.step, (NO_ANSWER, message, at.now_ms)),
         )

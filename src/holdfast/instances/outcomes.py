@@ -104,11 +104,13 @@ def _made(
 def _updated(state: Instance, event: events.MachineUpdated, at: At) -> Verdict[Instance]:
     if event.machine.id != state.machine.id:
         return Ignored(_STALE)
-    current = _current(state, event)
+    current, old = _current(state, event), state.machine.incarnation
     state = settled(state, event.serial)
     bound = observed(
         state, event.machine, at.now_ms, epoch=event.epoch, config_version=event.config_version
     )
+    if old not in {"", bound.machine.incarnation}:
+        bound = replace(bound, machine=replace(bound.machine, before=old))
     if current:
         bound = replace(bound, sent=True)
     return Applied(_progress(bound, at, current=current))
@@ -135,12 +137,15 @@ def _described(state: Instance, event: events.MachineDescribed, at: At) -> Verdi
         return _missing(state, missing, at)
     if event.serial == 0 and seen.state == state.machine.state and not state.aim:
         return Ignored("as it was known")
-    old, job, suspect_ms = state.machine, state.job, state.suspect_ms
-    fresh = not old.incarnation or not seen.incarnation or seen.incarnation == old.incarnation
-    state = observed(settled(state, event.serial), seen, at.now_ms)
+    job, suspect_ms, before = state.job, state.suspect_ms, state.machine.before
+    state = settled(state, event.serial)
+    if state.sent and before and seen.incarnation == before:
+        # The launch was accepted, but this is still the incarnation from before it.
+        return Applied(replace(state, tries=1, tried_ms=at.now_ms, tried_step="describe"))
+    state = observed(state, seen, at.now_ms)
     if state.aim == "start" and state.sent and seen.state == "stopped":
         return Applied(end_start(state, "machine_stopped", "the machine ended", (at.now_ms, 0)))
-    state = _progress(state, at, current=fresh or not state.sent)
+    state = _progress(state, at, current=True)
     if job is not None and suspect_ms > job.began_ms and not state.aim:
         state = replace(state, suspect_ms=suspect_ms)
     return Applied(state)
@@ -310,6 +315,7 @@ def _failed(state: Instance, event: events.CallFailed, at: At) -> Verdict[Instan
         job=None,
         tries=1 if quiet else state.tries + 1,
         tried_ms=at.now_ms,
+        tried_step=event.step,
         try_after_ms=event.retry_after_ms,
         volume_tries=state.volume_tries + (event.step == "destroy_volume"),
         faults=faults,

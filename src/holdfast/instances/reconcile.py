@@ -165,7 +165,8 @@ def _wants_volume(state: Instance, policy: Policy) -> bool:
 
 def _end_start(state: Instance, ends: int) -> Answer:
     """Settle a start whose time is up: ask once more if there is anything to ask about."""
-    if state.machine.id and state.tried_ms < ends and state.machine.seen_ms < ends:
+    tried = state.tried_ms >= ends and state.tried_step == "describe"
+    if state.machine.id and not tried and state.machine.seen_ms < ends:
         text = "the time for the start is up; the machine is asked a last time"
         return _do(act.DescribeMachine, state, "start.deadline", text)
     known = state.faults.get("start")

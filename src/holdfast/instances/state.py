@@ -78,12 +78,14 @@ class Fault(Struct, frozen=True, gc=False):
 class Machine(Struct, frozen=True, gc=False, omit_defaults=True):
     """The machine as last seen; `state` is empty when the last thing known may be out of date.
 
-    `epoch` and `config_version` are those with which it was launched.
+    `epoch` and `config_version` are those with which it was launched, `before` the incarnation
+    that the launch replaced: an answer that still tells of that one is out of date.
     """
 
     id: str = ""
     state: str = ""
     incarnation: str = ""
+    before: str = ""
     epoch: int = 0
     config_version: int = 0
     seen_ms: int = 0
@@ -182,6 +184,7 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     serial: int = 0
     tries: int = 0
     tried_ms: int = 0
+    tried_step: str = ""
     try_after_ms: int = 0
     failures: int = 0
     failed_ms: int = 0

@@ -140,6 +140,7 @@ def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Insta
         id=seen.id,
         state=seen.state,
         incarnation=seen.incarnation or old.incarnation,
+        before=old.before,
         epoch=launched.get("epoch", old.epoch or seen.epoch),
         config_version=launched.get("config_version", old.config_version),
         seen_ms=now_ms,

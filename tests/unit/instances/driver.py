@@ -157,7 +157,7 @@ class Driver:
     # -- answers
 
     def next_call(self) -> EffectCall:
-        """The oldest call that is still wanted; those that are not are dropped, as dispatch does."""
+        """The oldest call still wanted; those that are not are dropped, as dispatch does."""
         while self.waiting:
             call = self.waiting[0]
             if INSTANCE.wanted(self.state, call, self.clock.now_ms()):
