@@ -2,7 +2,7 @@
 -- The last row of the chain.
 SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1;
 
--- name: append_audit
+-- name: append_audit!
 -- Append a row to the chain.
 INSERT INTO audit (seq, before, hash, at_ms, phase, begins, who, how, account, endpoint, target,
                    peer, request_id, key, status)

@@ -1,4 +1,4 @@
--- name: add_account
+-- name: add_account!
 -- Add an account; changes nothing where the name is taken.
 INSERT INTO accounts (name, created_at_ms) VALUES (:name, :created_at_ms)
 ON CONFLICT (name) DO NOTHING;
@@ -7,7 +7,7 @@ ON CONFLICT (name) DO NOTHING;
 -- Every account by name.
 SELECT name, created_at_ms FROM accounts ORDER BY name LIMIT :limit;
 
--- name: add_person
+-- name: add_person!
 -- Add a person; changes nothing where the name is taken.
 INSERT INTO people (name, scope, account, password_hash, created_at_ms)
 VALUES (:name, :scope, :account, :password_hash, :created_at_ms)
@@ -21,15 +21,15 @@ SELECT name, scope, account, password_hash, created_at_ms FROM people ORDER BY n
 -- One person.
 SELECT name, scope, account, password_hash, created_at_ms FROM people WHERE name = :name;
 
--- name: set_password
+-- name: set_password!
 -- Set a person's password.
 UPDATE people SET password_hash = :password_hash WHERE name = :name;
 
--- name: end_other_sessions
+-- name: end_other_sessions!
 -- End a person's sessions but one.
 DELETE FROM sessions WHERE person = :name AND hash <> :keep;
 
--- name: add_session
+-- name: add_session!
 -- Add a session.
 INSERT INTO sessions (hash, person, created_at_ms, expires_at_ms)
 VALUES (:hash, :person, :created_at_ms, :expires_at_ms);
@@ -41,11 +41,11 @@ SELECT s.hash, s.person, s.created_at_ms, s.expires_at_ms,
 FROM sessions AS s JOIN people AS p ON p.name = s.person
 WHERE s.hash = :hash AND s.expires_at_ms > :now_ms;
 
--- name: end_session
+-- name: end_session!
 -- End a session.
 DELETE FROM sessions WHERE hash = :hash;
 
--- name: add_link
+-- name: add_link!
 -- Add a one-time link.
 INSERT INTO links (hash, person, created_at_ms, expires_at_ms)
 VALUES (:hash, :person, :created_at_ms, :expires_at_ms);
@@ -60,23 +60,23 @@ RETURNING person;
 -- Failures counted under one key.
 SELECT failures, last_at_ms FROM attempts WHERE key = :key;
 
--- name: put_attempts
+-- name: put_attempts!
 -- Count failures under one key.
 INSERT INTO attempts (key, failures, last_at_ms) VALUES (:key, :failures, :last_at_ms)
 ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, last_at_ms = excluded.last_at_ms;
 
--- name: drop_attempts
+-- name: drop_attempts!
 -- Forget the failures under one key.
 DELETE FROM attempts WHERE key = :key;
 
--- name: purge_sessions
+-- name: purge_sessions!
 -- Delete sessions that ended before a time.
 DELETE FROM sessions WHERE expires_at_ms < :before_ms;
 
--- name: purge_links
+-- name: purge_links!
 -- Delete links that ended before a time.
 DELETE FROM links WHERE expires_at_ms < :before_ms;
 
--- name: purge_attempts
+-- name: purge_attempts!
 -- Delete failures whose last one was before a time.
 DELETE FROM attempts WHERE last_at_ms < :before_ms;

@@ -2,7 +2,7 @@
 -- How many tokens of an account are not revoked.
 SELECT count(*) FROM tokens WHERE account IS :account AND revoked_at_ms IS NULL;
 
--- name: add_token
+-- name: add_token!
 -- Add a token.
 INSERT INTO tokens (id, hash, name, scope, account, created_at_ms, created_by, expires_at_ms,
                     last_used_at_ms, revoked_at_ms)
@@ -34,6 +34,6 @@ WHERE id = :id AND (:account IS NULL OR account = :account)
 RETURNING id, hash, name, scope, account, created_at_ms, created_by, expires_at_ms,
           last_used_at_ms, revoked_at_ms;
 
--- name: note_use
+-- name: note_use!
 -- Note when a token was last used, never earlier than noted already.
 UPDATE tokens SET last_used_at_ms = max(coalesce(last_used_at_ms, 0), :at_ms) WHERE id = :id;
