@@ -33,7 +33,8 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
 from holdfast.stores.bulk import Row
 from holdfast.stores.migrate import migrate, shipped
-from holdfast.stores.sqlite_batch import Accept, Answer, AnyJob, Batch, Call, Finish, Write
+from holdfast.stores.sqlite_batch import Batch
+from holdfast.stores.sqlite_jobs import Accept, Answer, AnyJob, Call, Finish, Write
 from holdfast.stores.sqlite_open import open_writer
 from holdfast.stores.sqlite_reader import SqliteReader
 from holdfast.stores.sqlite_writer import GroupWriter
@@ -182,7 +183,9 @@ class SqliteJournal:
 
     async def waiting_actors(self, limit: int) -> list[Address]:
         """Return actors that have pending events, those that wait longest first."""
-        return self._reader.waiting_actors(limit)
+        actors = self._reader.waiting_actors(limit)
+        self._batch.compare(map(str, actors))
+        return actors
 
     async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
         """Return the alarms at or before `until_ms`, the earliest first."""

@@ -8,8 +8,8 @@ Jobs that touch the same thing are put into different transactions, in their ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import apsw
 
@@ -36,7 +36,7 @@ from holdfast.stores.journal_rules import (
     settle_lanes,
 )
 from holdfast.stores.queries import SQL, load_queries
-from holdfast.stores.sqlite_writer import Job
+from holdfast.stores.sqlite_jobs import Accept, Answer, AnyJob, Call, Finish, Write, split
 
 UNWRITABLE: Final = (
     apsw.BusyError,
@@ -77,104 +77,6 @@ _WIDTHS: Final = {
 }
 
 
-class Accept(Job):
-    """Events to take; `rows` are those of `insert_pending`."""
-
-    __slots__ = ("rows",)
-
-    def __init__(self, rows: list[Row]) -> None:
-        """Take rows that begin with (id, actor, body, version, source)."""
-        super().__init__(len(rows))
-        self.rows = rows
-
-
-class Write(Job):
-    """A tick to commit."""
-
-    __slots__ = ("commit",)
-
-    def __init__(self, commit: Commit) -> None:
-        """Take a commit."""
-        rows = len(commit.stamps) + len(commit.intents) + len(commit.effects)
-        super().__init__(4 + rows + len(commit.letters) + len(commit.views))
-        self.commit = commit
-
-
-class Finish(Job):
-    """An effect to finish, with its outcome."""
-
-    __slots__ = ("effect", "row", "status")
-
-    def __init__(self, effect: str, status: str, row: Row | None) -> None:
-        """Take an effect's id, its new status, and its outcome's row."""
-        super().__init__(2)
-        self.effect = effect
-        self.status = status
-        self.row = row
-
-
-class Answer(Job):
-    """A probe's new answer, with its event."""
-
-    __slots__ = ("actor", "answer", "key", "row")
-
-    def __init__(self, actor: str, key: str, answer: str, row: Row) -> None:
-        """Take a probe's address and key, the answer's digest, and the event's row."""
-        super().__init__(2)
-        self.actor = actor
-        self.key = key
-        self.answer = answer
-        self.row = row
-
-
-class Call(Job):
-    """Something rare, which has a transaction to itself."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
-        """Take a function of the connection; what it returns is the job's result."""
-        super().__init__()
-        self.call = call
-
-
-AnyJob: TypeAlias = Accept | Write | Finish | Answer | Call
-
-
-def _keys(job: AnyJob) -> Iterator[tuple[str, ...]]:
-    """Yield what no two jobs of one transaction may touch."""
-    if isinstance(job, Write):
-        yield "actor", str(job.commit.actor)
-        for claim in (*job.commit.claims, *job.commit.releases):
-            yield "claim", claim.scope, claim.key
-    elif isinstance(job, Finish):
-        yield "effect", job.effect
-    elif isinstance(job, Answer):
-        yield "probe", job.actor, job.key
-
-
-def split(jobs: Iterable[AnyJob]) -> Iterator[list[AnyJob]]:
-    """Yield the jobs in order as groups that can be judged before anything of them is written."""
-    group: list[AnyJob] = []
-    touched: set[tuple[str, ...]] = set()
-    for job in jobs:
-        if isinstance(job, Accept):
-            group.append(job)
-            continue
-        keys = set(_keys(job))
-        if isinstance(job, Call) or not touched.isdisjoint(keys):
-            if group:
-                yield group
-            group, touched = [], set()
-        if isinstance(job, Call):
-            yield [job]
-            continue
-        touched |= keys
-        group.append(job)
-    if group:
-        yield group
-
-
 class Batch:
     """Writes groups over one connection, and knows by heart what waits in mailboxes.
 
@@ -191,6 +93,7 @@ class Batch:
         self._mail: dict[str, dict[str, int]] | None = None
         self._newest = 0
         self._version = -1
+        self._doubted = False
 
     def arrivals(self, actor: str, limit: int) -> list[int] | None:
         """Return the numbers of what waits for an actor, oldest first; None when not known.
@@ -198,7 +101,18 @@ class Batch:
         Any thread may ask: the copy is one step of the interpreter.
         """
         mail = self._mail
-        return None if mail is None else list(mail.get(actor, {}).values())[:limit]
+        if mail is None or self._doubted:
+            return None
+        return list(mail.get(actor, {}).values())[:limit]
+
+    def compare(self, actors: Iterable[str]) -> None:
+        """Doubt what is known when an actor waits of which it says nothing.
+
+        Then another process has accepted an event; what waits is read again before the next write.
+        """
+        mail = self._mail
+        if mail is not None and any(actor not in mail for actor in actors):
+            self._doubted = True
 
     def apply(self, jobs: list[AnyJob]) -> None:
         """Write jobs and set the result or the error of each."""
@@ -238,13 +152,13 @@ class Batch:
         """Read what waits, unless what is known of it is still so."""
         connection = self._connection
         version = connection.execute(self.queries["data_version"]).get
-        if self._mail is not None and version == self._version:
+        if self._mail is not None and version == self._version and not self._doubted:
             return
         mail: dict[str, dict[str, int]] = {}
         for actor, event, arrival in connection.execute(self.queries["all_pending"]):
             mail.setdefault(str(actor), {})[str(event)] = int(str(arrival))
         self._newest = connection.execute(self.queries["newest_arrival"]).get
-        self._mail, self._version = mail, version
+        self._mail, self._version, self._doubted = mail, version, False
 
     def _write(self, group: list[AnyJob]) -> None:
         """Write everything of a group, events first, so that commits are judged after them."""

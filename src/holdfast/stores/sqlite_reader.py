@@ -158,7 +158,7 @@ class SqliteReader:
         state, version, state_seq, state_tick, seq, number, digest, alarm_ms, state_digest = row
         if at_seq is not None and at_seq < seq:
             return self._load_past(connection, actor, at_seq)
-        if state is None and state_seq:
+        if state is None and state_tick:
             found = connection.execute(self._queries["snapshot"], (actor, state_seq)).get
             state = found
         since: list[Logged] = []

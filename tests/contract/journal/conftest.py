@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,8 +10,10 @@ import pytest
 
 from holdfast.actors.ports import Journal, Reader
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.stores.journal_memory import MemoryJournal
 from holdfast.stores.journal_sqlite import SqliteJournal
+from holdfast.stores.memory_reader import MemoryReader
+from holdfast.stores.memory_store import MemoryStore
 from holdfast.stores.sqlite_reader import SqliteReader
 
 KINDS = ("memory", "sqlite")
@@ -77,10 +79,7 @@ def journal(store: Store) -> Pruned:
 
 
 @pytest.fixture
-def reader(store: Store, request: pytest.FixtureRequest) -> Reader:
+def reader(store: Store) -> Iterator[Reader]:
     opened = store.reader()
-    request.addfinalizer(opened.close)
-    return opened
-
-
-Make = Callable[..., Any]
+    yield opened
+    opened.close()

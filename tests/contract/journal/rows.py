@@ -68,7 +68,7 @@ def intent(key: str, *, seq: int, tick: int, cause: str = "") -> Logged:
     )
 
 
-def effect(  # noqa: PLR0913  a row has as many columns
+def effect(
     key: str,
     *,
     actor: Address = A,
