@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -56,5 +57,9 @@ def install(
         except InstallError as error:
             bar.stop()
             fail(str(error))
+    link = data / name
+    partial = data / f".{name}.{os.getpid()}"
+    partial.symlink_to(where.name)
+    partial.replace(link)
     say(f"Installed in {where}")
     say("Run it: holdfast instance create NAME --agent openclaw")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import agents, doctor, instance, quarantine, rehearse, tokens, up
+from holdfast.cli import agents, doctor, instance, quarantine, rehearse, tokens
+from holdfast.cli.up import down, link, serve, up
 
 app = typer.Typer(
     name="holdfast",
@@ -17,10 +18,10 @@ app = typer.Typer(
     help="Holdfast runs fleets of always-on agents: one machine each, supervised, explained.",
     pretty_exceptions_show_locals=False,
 )
-app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("serve")(up.serve)
-app.command("link")(up.link)
+app.command("up")(up)
+app.command("down")(down)
+app.command("serve")(serve)
+app.command("link")(link)
 app.command("doctor")(doctor.doctor)
 app.command("version")(doctor.version)
 app.add_typer(instance.app, name="instance")

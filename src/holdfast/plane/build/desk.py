@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -68,3 +69,19 @@ def lock_holder(settings: Settings) -> lock.Holder | None:
     finally:
         os.close(descriptor)
     return None
+
+
+@contextmanager
+def hold_folder(
+    settings: Settings, *, url: str, now_ms: int, refuse: Callable[[str], Exception]
+) -> Iterator[None]:
+    """Hold the data folder's lock; raise what `refuse` makes when another plane has it."""
+    holder = lock.Holder(os.getpid(), now_ms, socket.gethostname(), url)
+    try:
+        held = lock.take_lock(prepare_home(settings), holder)
+    except lock.LockedError as error:
+        raise refuse(str(error)) from error
+    try:
+        yield
+    finally:
+        held.release()

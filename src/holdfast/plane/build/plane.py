@@ -1,0 +1,274 @@
+"""Makes a whole plane out of settings, starts it, and stops it.
+
+Everything that a part needs is handed to it here, once; no part finds another by itself. What was
+opened is closed in the reverse order even when a start fails half way, and the first error is the
+one that is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from holdfast import __version__
+from holdfast.accounts.access import Access
+from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.register import Register
+from holdfast.actors.owner import Landed
+from holdfast.actors.ports import Reader
+from holdfast.instances.views import MACHINE_VIEW, decode_machine
+from holdfast.kernel.clock import DAY_MS, SECOND_MS, Clock
+from holdfast.kernel.secret import Secret
+from holdfast.metrics.catalogue import Metrics
+from holdfast.plane.build import api, bridges
+from holdfast.plane.build.clouds import Clouds, open_clouds
+from holdfast.plane.build.desk import prepare_home
+from holdfast.plane.build.engine import Engine, make_engine, make_worker, plane_kinds
+from holdfast.plane.build.files import Stores, open_stores
+from holdfast.plane.build.housekeeping import keep_house
+from holdfast.plane.build.secret_files import read_or_make_secret
+from holdfast.plane.edge import Edge
+from holdfast.plane.edge_guard import parse_networks
+from holdfast.plane.edge_ports import Handler
+from holdfast.plane.edge_rate import Rates
+from holdfast.plane.keyring import KeyRing, open_keyring
+from holdfast.plane.settings import Settings
+from holdfast.telemetry.book import MachineBook
+from holdfast.telemetry.flow import Telemetry
+from holdfast.web.pages import Pages
+from holdfast.web.stream import OPERATION, QUARANTINE, Hub
+from holdfast.wire.endpoints.table import ENDPOINTS
+
+TOKEN_KEY_FILE: Final = "gateway.key"  # noqa: S105  the name of a file
+PAGE: Final = 1_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Plane:
+    """A plane that is made. `app` is its ASGI application, `status` what `/health` says."""
+
+    settings: Settings
+    home: Path
+    clock: Clock
+    log: Any
+    closing: AsyncExitStack
+    stores: Stores
+    keyring: KeyRing
+    token_secret: Secret
+    clouds: Clouds
+    engine: Engine
+    telemetry: Telemetry
+    book: MachineBook
+    register: Register
+    access: Access
+    metrics: Metrics
+    hub: Hub = field(default_factory=Hub)
+    status: str = "starting"
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    app: Edge = field(init=False)
+
+    async def start(self) -> None:
+        """Take up everything that was left, and begin."""
+        await self.register.prepare()
+        _fill_book(self.stores.reader, self.book, self.settings)
+        await self.engine.start()
+        await self.telemetry.start()
+        self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
+        self.status = "ok"
+
+    async def stop(self) -> None:
+        """Stop deciding, write what is pending, close what is open."""
+        self.status = "stopping"
+        self.app.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.closing.aclose()
+
+    def health(self) -> str:
+        """Return the word of `/health`."""
+        return "degraded" if self.engine.lease.lost else self.status
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something beside the rest; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.log.error("task.failed", task=task.get_name(), exc_info=task.exception())
+
+
+async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) -> Plane:
+    """Return a plane that is ready to be started; `url` is how machines and people reach it."""
+    closing = AsyncExitStack()
+    try:
+        plane = await _join(settings, closing, clock=clock, log=log, url=url)
+        _listen(plane)
+        plane.app = _make_app(plane)
+    except BaseException:
+        await closing.aclose()
+        raise
+    return plane
+
+
+async def _join(
+    settings: Settings, closing: AsyncExitStack, *, clock: Clock, log: Any, url: str
+) -> Plane:
+    """Make every part."""
+    home = prepare_home(settings)
+    stores = open_stores(home, settings, clock, closing)
+    keyring = open_keyring(home, now_ms=clock.now_ms())
+    token_secret = Secret(
+        settings.gateway_token_secret or read_or_make_secret(home / TOKEN_KEY_FILE)
+    )
+    metrics, book = Metrics(), MachineBook()
+    clouds = await open_clouds(
+        home, settings, closing, clock=clock, keyring=keyring, token_secret=token_secret, url=url
+    )
+    engine = make_engine(
+        stores.journal,
+        plane_kinds(settings),
+        providers=clouds.providers,
+        lookouts=clouds.lookouts,
+        clock=clock,
+        log=log,
+        meter=metrics,
+        holder=f"{socket.gethostname()}:{os.getpid()}",
+        code=__version__,
+    )
+    closing.push_async_callback(engine.stop)
+    telemetry = Telemetry(
+        clock=clock,
+        log=log,
+        machines=book,
+        contacts=stores.contacts,
+        analytics=stores.analytics,
+        transitions=bridges.InstanceTransitions(engine.mailbox),
+        checkin_gap_ms=round(settings.checkin_min_s * SECOND_MS),
+        flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
+    )
+    closing.push_async_callback(telemetry.close)
+    access = Access(stores.accounts, clock=clock)
+    hasher = Argon2()
+    closing.callback(hasher.close)
+    register = Register(
+        stores.accounts,
+        hasher,
+        access=access,
+        clock=clock,
+        entropy=secrets.token_bytes,
+        session_life_ms=settings.session_days * DAY_MS,
+    )
+    return Plane(
+        settings=settings,
+        home=home,
+        clock=clock,
+        log=log,
+        closing=closing,
+        stores=stores,
+        keyring=keyring,
+        token_secret=token_secret,
+        clouds=clouds,
+        engine=engine,
+        telemetry=telemetry,
+        book=book,
+        register=register,
+        access=access,
+        metrics=metrics,
+    )
+
+
+def _listen(plane: Plane) -> None:
+    """Have each part hear what it must of commits, machines and exits."""
+    interval_ms = round(plane.settings.checkin_interval_s * SECOND_MS)
+    hub = plane.hub
+
+    def publish_events(landed: Landed) -> None:
+        if landed.commit is None:
+            return
+        where, account = landed.tick.after.address, landed.commit.account
+        hub.publish(OPERATION, where.id, account)
+        if any(stamp.outcome == "quarantined" for stamp in landed.tick.stamps):
+            hub.publish(QUARANTINE, where.id, account)
+
+    def account_of(instance: str) -> str:
+        facts = plane.book.of_instance(instance)
+        return facts.account if facts else ""
+
+    owner = plane.engine.owner
+    owner.listen(bridges.follow_machines(plane.book, interval_ms=interval_ms))
+    owner.listen(bridges.follow_views(hub.publish))
+    owner.listen(publish_events)
+    owner.listen(bridges.follow_lifecycle(plane.telemetry.points.record, account_of))
+    plane.book.listen(plane.telemetry)
+    plane.clouds.process.on_exit = bridges.watch_exits(plane.engine.mailbox, plane.run)
+
+
+def _make_app(plane: Plane) -> Edge:
+    """Bind a handler to each row of the table, pages over the same handlers as programs use."""
+    worker = make_worker(plane.settings, plane.log)
+    plane.closing.push_async_callback(worker.stop)
+    bound: dict[str, Handler] = {
+        **api.instance_handlers(
+            plane.home,
+            plane.settings,
+            stores=plane.stores,
+            engine=plane.engine,
+            telemetry=plane.telemetry,
+            clouds=plane.clouds,
+            keyring=plane.keyring,
+            clock=plane.clock,
+        ),
+        **api.telemetry_handlers(
+            plane.settings,
+            stores=plane.stores,
+            telemetry=plane.telemetry,
+            book=plane.book,
+            clock=plane.clock,
+            token_secret=plane.token_secret,
+        ),
+        **api.plane_handlers(
+            plane.home,
+            stores=plane.stores,
+            engine=plane.engine,
+            clouds=plane.clouds,
+            register=plane.register,
+            worker=worker,
+            metrics=plane.metrics,
+            health=plane.health,
+        ),
+    }
+    bound = api.announcing(bound, plane.hub)
+    pages = Pages(bound, hub=plane.hub, clock=plane.clock, version=__version__)
+    return Edge(
+        ENDPOINTS,
+        {**bound, **pages.by_endpoint()},
+        authenticator=plane.access,
+        audit=plane.stores.accounts,
+        clock=plane.clock,
+        log=plane.log,
+        rates=Rates(plane.clock),
+        request_prefix=secrets.token_hex(4),
+        trusted_proxies=parse_networks(plane.settings.trusted_proxies),
+        problem_page=pages.problem_page,
+    )
+
+
+def _fill_book(reader: Reader, book: MachineBook, settings: Settings) -> None:
+    """Take in every machine that may check in, from the committed rows."""
+    interval_ms = round(settings.checkin_interval_s * SECOND_MS)
+    after = ""
+    while page := reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
+        for _key, body, _seq in page:
+            book.put(bridges.facts_of(decode_machine(body), interval_ms=interval_ms))
+        after = page[-1][0]

@@ -1,0 +1,124 @@
+"""Runs a plane in this process until it is told to stop: lock, log, sockets, signals.
+
+The first SIGTERM or SIGINT begins an orderly stop: no new calls, streams ended, what is pending
+written. Machines go on running. The lock on the data folder is taken before anything is opened,
+so a second plane refuses and names the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+from contextlib import suppress
+from typing import Any, Final
+
+import uvicorn
+
+from holdfast import __version__
+from holdfast.kernel.clock import SystemClock
+from holdfast.metrics.logs import set_up
+from holdfast.plane.build.desk import hold_folder
+from holdfast.plane.build.plane import Plane, make_plane
+from holdfast.plane.settings import Settings
+
+BACKLOG: Final = 2_048
+STOP_S: Final = 10
+GC_THRESHOLD: Final = 50_000
+"""Objects made before the collector looks: states are made of values that hold no cycles."""
+
+
+class PlaneRunsError(Exception):
+    """Another plane has the data folder."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; return the exit code. Raise PlaneRunsError when one runs."""
+    log = set_up(level=settings.log_level)
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    listener = _listen(settings)
+    url = settings.public_url.rstrip("/") or _url(settings, listener)
+    now_ms = SystemClock().now_ms()
+    with (
+        hold_folder(settings, url=url, now_ms=now_ms, refuse=PlaneRunsError),
+        asyncio.Runner(loop_factory=_loop_factory()) as runner,
+    ):
+        return runner.run(_serve(settings, listener, url, log))
+
+
+async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any) -> int:
+    """Make the plane, serve it, and stop it."""
+    plane = await make_plane(settings, clock=SystemClock(), log=log, url=url)
+    try:
+        await plane.start()
+        gc.freeze()
+        log.info("plane.serving", url=url, home=settings.home, version=__version__, pid=os.getpid())
+        await _Server(_config(plane), plane).serve(sockets=[listener])
+    finally:
+        await plane.stop()
+        log.info("plane.stopped", url=url)
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, which tells the edge at once that it stops: streams would hold it up."""
+
+    def __init__(self, config: uvicorn.Config, plane: Plane) -> None:
+        super().__init__(config)
+        self._plane = plane
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop; the second signal does not wait."""
+        self._plane.status = "stopping"
+        self._plane.app.close()
+        self._plane.telemetry.hub.wake_all()
+        super().handle_exit(sig, frame)
+
+
+def _config(plane: Plane) -> uvicorn.Config:
+    """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
+    return uvicorn.Config(
+        plane.app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=STOP_S,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a bound socket; raise PlaneRunsError when the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PlaneRunsError(
+            f"{settings.host} port {settings.port}: {error.strerror}; set HOLDFAST_PORT to another"
+        ) from error
+    return listener
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    """Return how this machine reaches the socket; every address is reached by loopback."""
+    port = listener.getsockname()[1]
+    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _loop_factory() -> Any:
+    """Return uvloop's loop where it can be had, else asyncio's own."""
+    with suppress(ImportError):
+        import uvloop  # noqa: PLC0415  absent on platforms that it does not support
+
+        return uvloop.new_event_loop
+    return None
