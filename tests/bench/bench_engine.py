@@ -20,7 +20,6 @@ import uvloop
 
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.engine import Engine
 from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.actors.ledger import compose, fold_rows
@@ -35,6 +34,7 @@ from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Outcome
+from holdfast.plane.build.engine import make_engine
 from holdfast.stores.journal_sqlite import SqliteJournal
 
 NOW = 1_760_000_000_000
@@ -104,7 +104,7 @@ async def ticks_over_sqlite(actors: int, rounds: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         journal = SqliteJournal(Path(folder) / "journal.db", clock=clock)
         gate = Gate(clock, concurrency=64, rate_per_s=1e6)
-        engine = Engine(
+        engine = make_engine(
             journal,
             {"instance": KIND},
             holder="bench",
@@ -113,6 +113,7 @@ async def ticks_over_sqlite(actors: int, rounds: int) -> dict[str, float]:
             meter=Uncounted(),
             providers={"none": Provider(execute=unasked, gate=gate)},
             lookouts={"none": Lookout(look=unasked, gate=gate)},
+            code="bench",
         )
         await engine.start()
         where = [address("instance", f"i{n}") for n in range(actors)]

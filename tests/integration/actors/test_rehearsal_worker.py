@@ -11,7 +11,6 @@ import pytest
 
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.engine import Engine
 from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import make_kind
 from holdfast.actors.rehearsal_worker import (
@@ -24,6 +23,7 @@ from holdfast.actors.rehearsal_worker import (
 )
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
+from holdfast.plane.build.engine import make_engine
 from holdfast.stores.journal_sqlite import SqliteJournal
 from tests.toys.lamp import LAMP, BulbAdded, Made, Policy, SwitchedOff, SwitchedOn
 from tests.unit.actors.rig import Figures, Lines, arrive, lamp
@@ -51,7 +51,7 @@ async def lived(tmp_path: Path) -> AsyncIterator[Path]:
     path = tmp_path / "journal.db"
     clock = SystemClock()
     journal = SqliteJournal(path, clock=clock)
-    engine = Engine(
+    engine = make_engine(
         journal,
         {"lamp": make_kind(LAMP, Policy())},
         holder="test",
@@ -60,6 +60,7 @@ async def lived(tmp_path: Path) -> AsyncIterator[Path]:
         meter=Figures(),
         providers={"grid": Provider(execute=lit, gate=Gate(clock))},
         lookouts={},
+        code="test",
     )
     await engine.start()
     story = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn(), SwitchedOff()]

@@ -9,14 +9,15 @@ from typing import Any, Self, TypeVar
 
 from holdfast.actors.definition import Definition, EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.engine import Engine
 from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
+from holdfast.actors.limits import RESIDENT_MAX
 from holdfast.actors.ports import Answer, Arrival, Journal
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Ok, Outcome
+from holdfast.plane.build.engine import make_engine
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
 from tests.toys.lamp import LAMP, Event, Lamp, Policy, encode_event
@@ -123,7 +124,7 @@ class Rig:
         gate: Callable[[Clock], Gate] | None = None,
         timeout_ms: int = 60_000,
         wrap: Callable[[Journal], Journal] | None = None,
-        **options: Any,
+        resident_max: int = RESIDENT_MAX,
     ) -> None:
         self.clock = clock
         self.store = store if store is not None else MemoryStore()
@@ -133,7 +134,7 @@ class Rig:
         self.log, self.meter, self.grid = Lines(), Figures(), Grid()
         self.kind: Kind = make_kind(definition, policy or Policy())
         made_gate = gate(clock) if gate is not None else Gate(clock, rate_per_s=1e6)
-        self.engine = Engine(
+        self.engine = make_engine(
             self.journal,
             make_kinds(self.kind),
             holder="rig",
@@ -145,8 +146,8 @@ class Rig:
             },
             lookouts={"grid": Lookout(look=self.grid.look, gate=made_gate)},
             code="test",
-            **options,
         )
+        self.engine.owner._residents._most = resident_max
         self.asked = 0
 
     async def __aenter__(self) -> Self:

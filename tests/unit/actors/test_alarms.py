@@ -11,7 +11,7 @@ from holdfast.sim.loop import SimClock
 from holdfast.stores.journal_memory import MemoryStore
 from tests.toys.lamp import BulbAdded, Made, Policy, SwitchedOn
 from tests.unit.actors.rig import Rig, lamp, play, until
-from tests.unit.actors.test_owner import Wrapped, wrapped
+from tests.unit.actors.test_owner import wrap, wrapped
 
 
 async def never(_call: EffectCall) -> Outcome[None]:
@@ -59,7 +59,7 @@ def test_an_alarm_outlives_its_plane() -> None:
 
 def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
     async def story(clock: SimClock) -> None:
-        rig = patient(clock, wrap=Wrapped)
+        rig = patient(clock, wrap=wrap)
         async with rig:
             await start_lighting(rig)
             wrapped(rig).fail = [OSError("disk full")] * 40
@@ -73,7 +73,7 @@ def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
 
 def test_a_deadline_left_in_the_past_does_not_spin() -> None:
     async def story(clock: SimClock) -> None:
-        rig = patient(clock, wrap=Wrapped, policy=Policy(late=True))
+        rig = patient(clock, wrap=wrap, policy=Policy(late=True))
         async with rig:
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(3_600)
@@ -113,7 +113,7 @@ def test_a_step_forward_fires_what_became_due() -> None:
 
 def test_a_step_back_wakes_who_waits_and_spins_nobody() -> None:
     async def story(clock: SimClock) -> None:
-        rig = patient(clock, wrap=Wrapped)
+        rig = patient(clock, wrap=wrap)
         async with rig:
             await start_lighting(rig)
             commits = len(wrapped(rig).commits)

@@ -49,7 +49,7 @@ def some_event(chance: random.Random) -> Event:
         NoteWritten(f"lamp/{other}", chance.choice(["echo", "hello"])),
         Cursed(),
     ]
-    if chance.random() < 0.02:
+    if chance.random() < 0.002:
         return Smashed()
     return chance.choice(makers)
 
@@ -61,9 +61,9 @@ async def live_once(
 
     async def grid(_call: EffectCall) -> Outcome[Any]:
         await asyncio.sleep(chance.random() * 3)
-        return chance.choice(
-            [Ok(None), Ok(None), Retryable("lost", "no line"), Permanent("no", "")]
-        )
+        lost, never = Retryable("lost", "no line"), Permanent("no", "")
+        outcomes: list[Outcome[Any]] = [Ok(None), Ok(None), lost, never]
+        return chance.choice(outcomes)
 
     def faults(_point: str) -> None:
         if chance.random() < 0.03:
