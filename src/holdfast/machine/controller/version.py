@@ -68,7 +68,7 @@ class VersionProbe:
         return self._known
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after the version changed."""
+        """Call `listener` after the version changed; the first answer is no change."""
         self._listeners.append(listener)
 
     async def find(self) -> Version:
@@ -86,7 +86,7 @@ class VersionProbe:
         return binary is not None and binary == self._of
 
     async def _find(self, binary: tuple[str, int, int] | None) -> Version:
-        before = self._known
+        before, first = self._known, self._of is None and self._failed_ms is None
         try:
             self._known = parse_version(await self._ask())
         except (OSError, TimeoutError):
@@ -95,7 +95,7 @@ class VersionProbe:
             self._asking = None
         self._of = binary
         self._failed_ms = self._clock.steady_ms() if self._known == UNKNOWN else None
-        if self._known != before:
+        if self._known != before and not first:
             for listener in self._listeners:
                 listener()
         return self._known

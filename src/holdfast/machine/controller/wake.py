@@ -63,6 +63,9 @@ class Wake:
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
                 self._failures += 1
                 self._log.emit("wake.failed", error=type(error).__name__, failures=self._failures)
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end the listening
+                self._failures += 1
+                self._log.emit("wake.fault", error=repr(error), failures=self._failures)
             await asyncio.sleep(self._pause_s(began_ms, had))
 
     def _pause_s(self, began_ms: float, had: int) -> float:
@@ -84,7 +87,7 @@ class Wake:
         timeout = aiohttp.ClientTimeout(total=WAKE_WAIT_S_MAX + limits.WAKE_SLACK_S)
         async with self._session.get(
             self._reporting.wake_url,
-            params={"revision": str(revision)},
+            params={"sandbox": self._reporting.sandbox_id, "revision": str(revision)},
             headers=headers,
             timeout=timeout,
             allow_redirects=False,
