@@ -160,6 +160,16 @@ class Alarms:
             self._wake(actor)
 
     async def _run(self) -> None:
+        """Watch for ever; a bug of the watching is logged, and the watch goes on."""
+        while True:
+            try:
+                await self._watch()
+            except Exception as error:  # noqa: BLE001  every actor relies on this one loop
+                self._meter.count(measures.FAULTS, where="alarms")
+                self._log.error("alarms.fault", exc_info=error)
+                await asyncio.sleep(1)
+
+    async def _watch(self) -> None:
         """Fire what is due, sleep until the next or a glance, for ever."""
         wall, steady = self._clock.now_ms(), self._clock.steady_ms()
         while True:

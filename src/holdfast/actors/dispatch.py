@@ -130,6 +130,10 @@ class Dispatch:
         if rows:
             self._log.info("effects.resumed", count=len(rows))
 
+    def halt(self) -> None:
+        """Begin no further call: another process owns the actors now."""
+        self._stopping = True
+
     async def stop(self) -> None:
         """Abandon the calls under way: the next start makes them again, with the same key."""
         self._stopping = True
@@ -259,6 +263,10 @@ class Dispatch:
         """Look once more whether it is wanted, call, and decide what the outcome means."""
         try:
             call, status, outcome = await self._carry_out(row, provider, lane.attempt)
+        except Exception as error:  # noqa: BLE001  nothing was asked yet; it is looked at again
+            self._meter.count(measures.FAULTS, where="dispatch")
+            self._log.error("effect.stuck", actor=str(row.actor), effect=row.id, exc_info=error)
+            call, status, outcome = self._call(row), "waiting", None
         except BaseException:
             provider.gate.leave()
             raise
@@ -306,7 +314,8 @@ class Dispatch:
             return call, "done", Permanent("undecodable", f"effect {row.id}: body not understood")
         folded = await self._state_of(row.actor)
         if folded is None:
-            self._log.error("effect.stuck", actor=str(row.actor), effect=row.id)
+            reason = "its actor is of an unknown kind, or newer than this code"
+            self._log.error("effect.stuck", actor=str(row.actor), effect=row.id, reason=reason)
             return call, "waiting", None
         now_ms = self._clock.now_ms()
         if now_ms > row.valid_until_ms:

@@ -99,3 +99,6 @@ REPLAY_PAGE: Final = 2_000
 
 REHEARSAL_TIMEOUT_S: Final = 60.0
 """How long one rehearsal may take before its process is replaced."""
+
+REHEARSAL_IDLE_S: Final = 300.0
+"""After how long without a rehearsal its process is let go."""

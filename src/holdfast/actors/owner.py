@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from holdfast.actors import measures
@@ -43,7 +44,7 @@ from holdfast.actors.post import Post, sort_letters
 from holdfast.actors.residents import Resident, Residents
 from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
 from holdfast.kernel.backoff import Backoff
-from holdfast.kernel.clock import Clock
+from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address
 
 _COMMIT_BACKOFF = Backoff(first_ms=50, cap_ms=10_000)
@@ -119,6 +120,7 @@ class Owner:
         self._work = asyncio.Event()
         self._listeners: list[Listener] = []
         self._runner: asyncio.Task[None] | None = None
+        self._unknown: set[str] = set()
         self._stopping = False
 
     def listen(self, listener: Listener) -> None:
@@ -130,7 +132,9 @@ class Owner:
     def wake(self, actor: Address) -> None:
         """Have an actor ticked soon; one that is ready already is not ready twice."""
         if actor.kind not in self._kinds:
-            self._log.error("actor.unknown_kind", actor=str(actor))
+            if actor.kind not in self._unknown:
+                self._unknown.add(actor.kind)
+                self._log.error("actor.unknown_kind", actor=str(actor))
             return
         self._wake(self._residents.fetch(actor))
 
@@ -205,16 +209,19 @@ class Owner:
         if self._under:
             await asyncio.wait(self._under, timeout=_STOP_WAIT_S)
         while self._over:
-            self._land(self._over.popleft())
+            under = self._over.popleft()
+            self._guard(under.resident, partial(self._land, under))
 
     async def _run(self) -> None:
         """Land what is over and tick what is ready, a slice at a time, for ever."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
-                self._land(self._over.popleft())
+                under = self._over.popleft()
+                self._guard(under.resident, partial(self._land, under))
             elif self._ready and self._flying < COMMITS_MAX:
-                self._turn(self._ready.popleft())
+                resident = self._ready.popleft()
+                self._guard(resident, partial(self._turn, resident))
             else:
                 self._meter.gauge(measures.READY, len(self._ready))
                 self._meter.gauge(measures.RESIDENTS, len(self._residents))
@@ -225,6 +232,14 @@ class Owner:
             if self._clock.steady_ms() >= slice_end:
                 await asyncio.sleep(0)
                 slice_end = self._clock.steady_ms() + SLICE_MS
+
+    def _guard(self, resident: Resident, step: Callable[[], None]) -> None:
+        """Take one step; a bug in it costs its actor a wait and a reload, never the loop."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  the loop is every actor's; it must not end
+            resident.forget()
+            self._rest(resident, "owner", error, at_least_ms=SECOND_MS)
 
     def _begin(
         self, work: Coroutine[Any, Any, Any], then: Callable[[asyncio.Task[Any]], _Under]
@@ -406,8 +421,8 @@ class Owner:
             resident.since += flight.event_bytes
         else:
             resident.size, resident.since = flight.state_bytes, 0
-        announce(self._log, self._meter, landed.tick, flight.post)
         self._settle(resident, landed)
+        self._safely(partial(announce, self._log, self._meter, landed.tick, flight.post))
         for row in flight.post.rows:
             other = self._residents.find(row.to)
             if other is not None:
@@ -417,14 +432,18 @@ class Owner:
     def _settle(self, resident: Resident, landed: Landed) -> None:
         """Tell the listeners, and make the actor ready again when more waits for it."""
         for listener in self._listeners:
-            try:
-                listener(landed)
-            except Exception as error:  # noqa: BLE001  a page must not stop an actor
-                where = getattr(listener, "__qualname__", repr(listener))
-                self._meter.count(measures.FAULTS, where="listener")
-                self._log.error("listener.fault", listener=where, exc_info=error)
+            self._safely(partial(listener, landed))
         if resident.inbox or resident.again or not resident.complete:
             self._wake(resident)
+
+    def _safely(self, tell: partial[None]) -> None:
+        """Tell somebody of a tick; what they raise is logged, for it is committed all the same."""
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001  a page must not stop an actor
+            where = getattr(tell.func, "__qualname__", repr(tell.func))
+            self._meter.count(measures.FAULTS, where="listener")
+            self._log.error("listener.fault", listener=where, exc_info=error)
 
     # -- what goes wrong ---------------------------------------------------------------------
 
@@ -439,7 +458,7 @@ class Owner:
     def _rest(
         self,
         resident: Resident,
-        where: Literal["commit", "load", "tick", "claim_lost", "cancelled"],
+        where: Literal["commit", "load", "tick", "claim_lost", "cancelled", "owner"],
         error: BaseException | None,
         *,
         at_least_ms: int = 0,

@@ -127,7 +127,8 @@ class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
 class Commit(Struct, frozen=True, kw_only=True):
     """Everything one tick leaves behind, written in one transaction or not at all.
 
-    It is refused unless the actor's last `seq` is `expected_seq` and the lease is `lease_epoch`.
+    It is refused unless the actor's last `seq` is `expected_seq`, its last tick was before
+    `number`, and the lease is `lease_epoch`.
     `alarm_ms` is the new deadline, or None for none; it is written only with `alarm_changed`.
     `state` is None where the actor is too large to be written each time and no snapshot is due.
     """

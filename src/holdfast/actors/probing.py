@@ -128,6 +128,11 @@ class Prober:
             after = (str(page[-1].actor), page[-1].key)
         self._runner = asyncio.create_task(self._run(), name="holdfast-prober")
 
+    def halt(self) -> None:
+        """Ask nothing further: another process owns the actors now."""
+        if self._runner is not None:
+            self._runner.cancel()
+
     async def stop(self) -> None:
         """Ask no more."""
         tasks = [*self._tasks, *([self._runner] if self._runner is not None else [])]
@@ -168,6 +173,16 @@ class Prober:
             self._moved.set()
 
     async def _run(self) -> None:
+        """Watch for ever; a bug of the watching is logged, and the watch goes on."""
+        while True:
+            try:
+                await self._watch()
+            except Exception as error:  # noqa: BLE001  every actor relies on this one loop
+                self._meter.count(measures.FAULTS, where="prober")
+                self._log.error("prober.fault", exc_info=error)
+                await asyncio.sleep(1)
+
+    async def _watch(self) -> None:
         """Ask what is due, sleep until the next, for ever."""
         while True:
             now_ms = self._clock.now_ms()

@@ -24,6 +24,7 @@ from msgspec import Struct
 from holdfast.actors.kinds import Kind, Kinds, hash_policy
 from holdfast.actors.ledger import fold_loaded
 from holdfast.actors.limits import (
+    REHEARSAL_IDLE_S,
     REHEARSAL_TIMEOUT_S,
     REPLAY_PAGE,
     TICK_EVENTS_MAX,
@@ -300,6 +301,8 @@ class RehearsalWorker:
         self._log = log
         self._timeout_s = timeout_s
         self._pool: ProcessPoolExecutor | None = None
+        self._asking = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def dry_run(self, asked: Ahead) -> DryRun:
         """Look ahead."""
@@ -318,12 +321,27 @@ class RehearsalWorker:
 
     async def _ask(self, asked: Ahead | Back | Why) -> Any:
         """Run a rehearsal; a process that died is replaced and asked once more."""
+        self._asking += 1
         try:
             return await self._submit(asked)
         except BrokenProcessPool as error:
             self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
             self._end()
             return await self._submit(asked)
+        finally:
+            self._asking -= 1
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let the process go, with its memory, when nobody asks for a while."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+        def idle() -> None:
+            if not self._asking:
+                self._end()
+
+        self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
     async def _submit(self, asked: Ahead | Back | Why) -> Any:
         if self._pool is None:
@@ -354,4 +372,6 @@ class RehearsalWorker:
 
     async def stop(self) -> None:
         """End the process."""
+        if self._timer is not None:
+            self._timer.cancel()
         await asyncio.to_thread(self._end)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from holdfast.actors.definition import EffectCall
+from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome
 from holdfast.sim.loop import SimClock
 from holdfast.stores.journal_memory import MemoryStore
@@ -143,6 +144,26 @@ def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
             rig.journal.alarms = good  # type: ignore[method-assign]
             await asyncio.sleep(400)
             assert rig.log.named("alarms.refill_failed")
+            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+
+    play(story)
+
+
+def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
+    async def story(clock: SimClock) -> None:
+        async with patient(clock) as rig:
+            await start_lighting(rig)
+            ticks = len(rig.reader.ticks(lamp("hall")))
+            wake, failures = rig.engine.owner.wake, [KeyError("a bug")]
+
+            def broken(actor: Address) -> None:
+                if failures:
+                    raise failures.pop()
+                wake(actor)
+
+            rig.engine.alarms._wake = broken
+            await asyncio.sleep(100)
+            assert rig.log.named("alarms.fault")
             assert len(rig.reader.ticks(lamp("hall"))) > ticks
 
     play(story)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -14,12 +15,15 @@ from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.journal_memory import MemoryStore
 from tests.toys.lamp import (
+    LAMP,
     BulbAdded,
+    Lamp,
     Made,
     Policy,
     Smashed,
     SwitchedOff,
     SwitchedOn,
+    wanted,
 )
 from tests.unit.actors.rig import Answerer, Rig, lamp, play, until
 
@@ -347,3 +351,44 @@ def test_a_tombstone_wants_nothing() -> None:
 def test_a_gate_that_lets_nothing_pass_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         Gate(ManualClock(), concurrency=0)
+
+
+def test_a_subject_that_cannot_say_what_it_wants_delays_only_its_lane() -> None:
+    async def story(clock: SimClock) -> None:
+        failures = [ValueError("what do I want?")]
+
+        def undecided(state: Lamp, call: EffectCall, now_ms: int) -> bool:
+            if call.lane == "bulb/a" and failures:
+                raise failures.pop()
+            return wanted(state, call, now_ms)
+
+        confused = dataclasses.replace(LAMP, wanted=undecided)
+        async with Rig(clock, definition=confused) as rig:
+            began = clock.now_ms()
+            await rig.say("hall", Made("hall"), *BULBS[:2], SwitchedOn())
+            await until(lambda: rig.grid.lit() == ["b"])
+            assert clock.now_ms() - began < 1_000
+            await settled(rig)
+            assert await status(rig, "a") == "lit"
+            assert rig.log.named("effect.stuck")
+
+    play(story)
+
+
+def test_a_plane_that_lost_its_lease_calls_nobody() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        slow_policy = Policy(patience_ms=600_000)
+        async with Rig(clock, store, policy=slow_policy) as first:
+            first.grid.answers["a"] = script(Retryable("busy", "later", retry_after_ms=20_000))
+            await first.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
+            await until(lambda: len(first.grid.calls) == 1)
+            async with Rig(clock, store, policy=slow_policy) as second:
+                await first.ask("attic", Made("attic"), wait_ms=100)
+                assert first.engine.lease.lost
+                await settled(second)
+                await asyncio.sleep(60)
+                assert len(first.grid.calls) == 1
+                assert len(second.grid.calls) == 1
+
+    play(story)

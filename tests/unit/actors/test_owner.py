@@ -464,3 +464,41 @@ def test_random_orders_lose_nothing_and_double_nothing() -> None:
 
 def test_the_toy_is_of_a_version_that_the_tests_know() -> None:
     assert LAMP.version == 2
+
+
+def test_a_bug_of_the_owner_itself_costs_a_wait_and_not_the_loop() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock) as rig:
+            owner = rig.engine.owner
+            settle, failures = owner._settle, [KeyError("a bug")]
+
+            def broken(*args: Any) -> None:
+                if failures:
+                    raise failures.pop()
+                settle(*args)
+
+            owner._settle = broken  # type: ignore[method-assign,assignment]
+            answer = await rig.ask("hall", Made("hall"), wait_ms=500)
+            assert answer.stamp is not None, "the store has its stamp all the same"
+            assert await rig.say("hall", BulbAdded("a")) == ["applied"]
+            assert rig.log.named("actor.owner_failed")
+            assert [row.seq for row in rig.reader.log(lamp("hall"))] == [1, 2]
+
+    play(story)
+
+
+def test_a_figure_that_cannot_be_counted_stops_nothing() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock) as rig:
+            count = rig.meter.count
+
+            def broken(name: str, by: float = 1, **labels: str) -> None:
+                if name == "holdfast_ticks_total":
+                    raise KeyError(name)
+                count(name, by, **labels)
+
+            rig.meter.count = broken  # type: ignore[method-assign]
+            assert await rig.say("hall", Made("hall"), BulbAdded("a")) == ["applied"] * 2
+            assert rig.log.named("listener.fault")[0]["listener"] == "announce"
+
+    play(story)

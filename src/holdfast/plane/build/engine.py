@@ -95,6 +95,8 @@ def make_engine(
     prober = Prober(journal, kinds, lookouts, told=mailbox.told, clock=clock, log=log, meter=meter)
     for listener in (dispatch.hear, alarms.hear, prober.hear):
         owner.listen(listener)
+    for halt in (dispatch.halt, prober.halt):
+        lease.on_lost(halt)
     return Engine(
         journal=journal,
         lease=lease,
