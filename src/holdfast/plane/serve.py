@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -19,7 +21,7 @@ import uvicorn
 from holdfast import __version__
 from holdfast.kernel.clock import SystemClock
 from holdfast.metrics.logs import set_up
-from holdfast.plane.build.desk import hold_folder
+from holdfast.plane.build.desk import hold_folder, lock_holder
 from holdfast.plane.build.plane import Plane, make_plane
 from holdfast.plane.settings import Settings
 
@@ -68,12 +70,25 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._plane = plane
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop; the second signal does not wait."""
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Listen for signals; uvicorn's own way would raise them again before we have stopped."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.begin_to_stop)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def begin_to_stop(self) -> None:
+        """Take no new calls and end what is held open; a second signal does not wait."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
         self._plane.status = "stopping"
         self._plane.app.close()
         self._plane.telemetry.hub.wake_all()
-        super().handle_exit(sig, frame)
 
 
 def _config(plane: Plane) -> uvicorn.Config:
@@ -102,6 +117,11 @@ def _listen(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
+        holder = lock_holder(settings)
+        if holder is not None:
+            raise PlaneRunsError(
+                f"a plane with this data folder runs already: process {holder.pid}, {holder.url}"
+            ) from error
         raise PlaneRunsError(
             f"{settings.host} port {settings.port}: {error.strerror}; set HOLDFAST_PORT to another"
         ) from error

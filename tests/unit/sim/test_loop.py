@@ -20,13 +20,13 @@ async def _race(loop: SimLoop, clock: SimClock) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def test_one_seed_gives_one_trace_and_seeds_differ():
+def test_one_seed_gives_one_trace_and_seeds_differ() -> None:
     traces = {seed: run(seed, _race) for seed in range(8)}
     assert traces == {seed: run(seed, _race) for seed in range(8)}
     assert len(set(traces.values())) > 1
 
 
-def test_a_day_passes_at_once_on_both_clocks():
+def test_a_day_passes_at_once_on_both_clocks() -> None:
     async def main(_loop: SimLoop, clock: SimClock) -> tuple[int, float]:
         before = clock.now_ms()
         await asyncio.sleep(86_400)
@@ -36,7 +36,7 @@ def test_a_day_passes_at_once_on_both_clocks():
     assert run(1, main) == (86_400_000 - 5_000, 86_400_000.0)
 
 
-def test_a_timeout_ends_a_wait_in_virtual_time():
+def test_a_timeout_ends_a_wait_in_virtual_time() -> None:
     async def main(_loop: SimLoop, _clock: SimClock) -> bool:
         try:
             async with asyncio.timeout(3_600):
@@ -48,7 +48,7 @@ def test_a_timeout_ends_a_wait_in_virtual_time():
     assert run(2, main)
 
 
-def test_waiting_for_nothing_is_found():
+def test_waiting_for_nothing_is_found() -> None:
     async def main(_loop: SimLoop, _clock: SimClock) -> None:
         await asyncio.Event().wait()
 
@@ -56,7 +56,7 @@ def test_waiting_for_nothing_is_found():
         run(3, main)
 
 
-def test_a_task_that_nobody_awaits_does_not_fail_unseen():
+def test_a_task_that_nobody_awaits_does_not_fail_unseen() -> None:
     async def fail() -> None:
         raise ValueError("lost")
 
@@ -69,14 +69,14 @@ def test_a_task_that_nobody_awaits_does_not_fail_unseen():
         run(4, main)
 
 
-def test_an_executor_is_the_loop_itself():
+def test_an_executor_is_the_loop_itself() -> None:
     async def main(loop: SimLoop, _clock: SimClock) -> int:
         return await loop.run_in_executor(None, lambda: 42)
 
     assert run(5, main) == 42
 
 
-def test_asyncio_still_has_what_the_loop_reaches_into():
+def test_asyncio_still_has_what_the_loop_reaches_into() -> None:
     loop = SimLoop(0)
     try:
         assert hasattr(loop, "_ready"), sys.version
