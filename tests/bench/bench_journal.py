@@ -72,10 +72,12 @@ async def accepts(journal: SqliteJournal, producers: int, each: int, tag: str) -
     return await timed(producers, each, work)
 
 
-async def ticks(journal: SqliteJournal, producers: int, each: int) -> dict[str, float]:
+async def ticks(
+    journal: SqliteJournal, producers: int, each: int, *, first: int = 0
+) -> dict[str, float]:
     """Accept, read what is pending, and commit it with state, record, view and alarm."""
     epoch = await journal.lease("bench")
-    actors = [address("tick", f"i-{n:06d}") for n in range(producers)]
+    actors = [address("tick", f"i-{n:06d}") for n in range(first, first + producers)]
 
     async def work(producer: int, n: int) -> None:
         actor = actors[producer]
@@ -152,6 +154,7 @@ async def measure(folder: Path, scale: int) -> dict[str, dict[str, float]]:
     await journal.close()
     journal = SqliteJournal(folder / "tick.db", clock=SystemClock())
     found["accept, read, commit: 64 actors"] = await ticks(journal, 64, 4 * scale)
+    found["accept, read, commit: 256 actors"] = await ticks(journal, 256, 2 * scale, first=64)
     await journal.close()
     found["boot with 10,000 actors"] = await boot(folder / "boot.db", 10_000)
     return found

@@ -48,6 +48,9 @@ CHECKPOINT_IDLE_PAGES: Final = 256
 CHECKPOINT_MS: Final = 60_000
 """After how long without work even a small WAL is moved, in milliseconds."""
 
+CHECKPOINT_RETRY_MS: Final = 5_000.0
+"""How long after a failure it is tried again, in milliseconds."""
+
 
 class SqliteJournal:
     """The Journal over one file. Use it from one loop; close it before the loop ends."""
@@ -68,7 +71,8 @@ class SqliteJournal:
             connection.close()
             raise
         self._connection = connection
-        self._pages = 0
+        self._pages = self._moved_pages = 0
+        self._hold_ms = 0.0
         self._moved_ms = clock.steady_ms()
         connection.set_wal_hook(self._count_pages)
         self._writer: GroupWriter[AnyJob] = GroupWriter(
@@ -85,19 +89,27 @@ class SqliteJournal:
         return apsw.SQLITE_OK
 
     def _checkpoint(self, idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
-        """Move the WAL into the database when it is large, or when there is nothing else to do."""
+        """Move the WAL into the database when it is large, or when there is nothing else to do.
+
+        What a reader still needs stays in the WAL; only what came since the last time counts, so
+        that a slow reader does not make this run after every commit.
+        """
         pages, now_ms = self._pages, self._clock.steady_ms()
-        if not pages:
+        if pages < self._moved_pages:
+            self._moved_pages = 0  # the WAL has begun again
+        new, waited_ms = pages - self._moved_pages, now_ms - self._moved_ms
+        due = new >= CHECKPOINT_PAGES or (
+            idle and new > 0 and (new >= CHECKPOINT_IDLE_PAGES or waited_ms > CHECKPOINT_MS)
+        )
+        if not due or waited_ms < self._hold_ms:
             return
-        old = now_ms - self._moved_ms > CHECKPOINT_MS
-        if pages < (CHECKPOINT_IDLE_PAGES if idle else CHECKPOINT_PAGES) and not (idle and old):
-            return
-        self._moved_ms = now_ms
+        self._moved_ms, self._hold_ms = now_ms, 0.0
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._pages = 0
+            self._moved_pages = pages
         except apsw.Error:
-            # Nothing is lost: the WAL holds it all, and the next round tries again.
+            # Nothing is lost: the WAL holds it all, and it is tried again.
+            self._hold_ms = CHECKPOINT_RETRY_MS
             logging.getLogger(__name__).exception("journal checkpoint failed")
 
     def _finish(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pytest
 
@@ -33,18 +33,17 @@ class Store:
         self._kind = kind
         self._path = folder / "journal.db"
         self._memory = MemoryStore()
-        self._open: list[Any] = []
+        self._open: list[Pruned] = []
         self.journal = self.open()
 
     def open(self) -> Pruned:
         """Open the store, as a process that starts does."""
-        journal: Any = (
+        opened: Pruned = (
             MemoryJournal(self._memory, clock=self.clock)
             if self._kind == "memory"
             else SqliteJournal(self._path, clock=self.clock)
         )
-        self._open.append(journal)
-        opened: Pruned = journal
+        self._open.append(opened)
         return opened
 
     def reader(self) -> Reader:

@@ -19,6 +19,7 @@ import pytest
 from holdfast.actors.ports import Accepted, StaleError, UnwritableError
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import derive
+from holdfast.stores import journal_sqlite
 from holdfast.stores.journal_sqlite import SqliteJournal
 from holdfast.stores.queries import SQL, load_queries
 from holdfast.stores.sqlite_batch import _WIDTHS
@@ -131,6 +132,27 @@ async def test_reading_changes_no_byte(journal: SqliteJournal, tmp_path: Path) -
     assert reader.pending(A, 9)
     reader.close()
     assert digests() == before
+
+
+async def test_the_wal_stays_bounded_under_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_sqlite, "CHECKPOINT_PAGES", 64)
+    monkeypatch.setattr(journal_sqlite, "CHECKPOINT_IDLE_PAGES", 1_000_000)
+    journal = SqliteJournal(tmp_path / "journal.db", clock=ManualClock())
+    sizes = []
+    for n in range(400):
+        await accept(journal, f"k{n}", source="effect")
+        sizes.append((tmp_path / "journal.db-wal").stat().st_size)
+    assert max(sizes) < 400 * 4_096
+    # A reader that stays holds the WAL back, and nothing else.
+    held = open_reader(tmp_path / "journal.db")
+    held.execute("BEGIN; SELECT count(*) FROM events")
+    for n in range(400, 600):
+        await accept(journal, f"k{n}", source="effect")
+    assert len(await journal.pending(A, 1_000)) == 600
+    held.close()
+    await journal.close()
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:

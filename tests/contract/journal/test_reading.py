@@ -1,0 +1,224 @@
+"""What every reader must show; each test is a sentence of `actors/ports.py`."""
+
+from __future__ import annotations
+
+from holdfast.actors.definition import ViewRow
+from holdfast.actors.ports import (
+    Logged,
+    Pending,
+    Reader,
+)
+from holdfast.kernel.ids import EventId
+from holdfast.stores.journal_rules import SNAPSHOT_EVENTS
+from tests.contract.journal.conftest import Pruned, Store
+from tests.contract.journal.rows import (
+    NOW,
+    A,
+    B,
+    accept,
+    arrival,
+    commit,
+    effect,
+    intent,
+    stamps,
+)
+
+
+async def test_views_are_paged_by_key_and_account(journal: Pruned, reader: Reader) -> None:
+    epoch = await journal.lease("me")
+    rows = tuple(
+        ViewRow("fleet", key, account, key.encode())
+        for key, account in (("c", "ada"), ("a", "ada"), ("b", "bob"), ("d", "ada"))
+    )
+    ids = await accept(journal, "k")
+    await journal.commit(commit(0, 1, epoch, stamps=stamps(ids, first=1, tick=1), views=rows))
+    assert reader.view("fleet", "b") == (b"b", "bob", 1)
+    assert reader.view("other", "b") is None
+    assert reader.views("fleet", account=None) == [(k, k.encode(), 1) for k in "abcd"]
+    assert [key for key, _, _ in reader.views("fleet", account="ada", limit=2)] == ["a", "c"]
+    assert [key for key, _, _ in reader.views("fleet", account="ada", after="c")] == ["d"]
+    await journal.commit(
+        commit(
+            1,
+            2,
+            epoch,
+            views=(ViewRow("fleet", "a", "bob", b"A"), ViewRow("fleet", "c", "ada", None)),
+        )
+    )
+    assert reader.views("fleet", account="bob") == [("a", b"A", 1), ("b", b"b", 1)]
+    assert [key for key, _, _ in reader.views("fleet", account="ada")] == ["d"]
+
+
+async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Pruned, reader: Reader) -> None:
+    epoch = await journal.lease("me")
+    for number in range(1, 6):
+        ids = await accept(journal, f"k{number}")
+        marks = stamps(ids, first=number, tick=number)
+        record = None if number == 3 else b"record %d" % number
+        await journal.commit(commit(number - 1, number, epoch, stamps=marks, record=record))
+    assert [e.seq for e in reader.log(A, after=2, limit=2)] == [3, 4]
+    assert [e.seq for e in reader.log_tail(A, limit=2)] == [5, 4]
+    assert [e.seq for e in reader.log_tail(A, before=4, limit=2)] == [3, 2]
+    assert reader.ticks(A, after=1, limit=2) == [b"record 2", b"record 4"]
+    assert reader.log(B) == []
+    assert reader.ticks(B) == []
+
+
+async def test_a_reader_sees_what_waits(journal: Pruned, reader: Reader) -> None:
+    await accept(journal, "a", "b")
+    assert reader.pending(A, 10) == await journal.pending(A, 10)
+    assert len(reader.pending(A, 1)) == 1
+
+
+async def test_an_actor_is_loaded_as_it_once_was(journal: Pruned, reader: Reader) -> None:
+    epoch = await journal.lease("me")
+    last = SNAPSHOT_EVENTS * 2 + 10
+    for number in range(1, last + 1):
+        ids = await accept(journal, f"k{number}")
+        marks = stamps(ids, first=number, tick=number)
+        await journal.commit(commit(number - 1, number, epoch, stamps=marks))
+    at = SNAPSHOT_EVENTS + 5
+    loaded = reader.load(A, at_seq=at)
+    assert loaded is not None
+    assert (loaded.state_seq, loaded.seq, loaded.number) == (SNAPSHOT_EVENTS, at, at)
+    assert loaded.state == b"state instance/a %d" % SNAPSHOT_EVENTS
+    assert loaded.state_digest == f"digest {SNAPSHOT_EVENTS}"
+    assert loaded.digest == f"digest {at}"
+    assert [e.seq for e in loaded.since] == list(range(SNAPSHOT_EVENTS + 1, at + 1))
+    exact = reader.load(A, at_seq=SNAPSHOT_EVENTS)
+    assert exact is not None
+    assert (exact.since, exact.digest) == ((), f"digest {SNAPSHOT_EVENTS}")
+    early = reader.load(A, at_seq=3)
+    assert early is not None
+    assert (early.state, early.state_seq, len(early.since)) == (None, 0, 3)
+    assert reader.load(A, at_seq=last) == reader.load(A) == await journal.load(A)
+    assert reader.load(B, at_seq=1) is None
+
+
+async def test_policies_are_kept_by_hash(journal: Pruned, reader: Reader) -> None:
+    await journal.keep_policy("h", b"policy")
+    await journal.keep_policy("h", b"policy")
+    assert reader.policy("h") == b"policy"
+    assert reader.policy("other") is None
+
+
+async def test_quarantined_events_are_listed_until_they_are_dropped(
+    journal: Pruned, reader: Reader
+) -> None:
+    epoch = await journal.lease("me")
+    ids = await accept(journal, "a", "b")
+    theirs = await accept(journal, "c", to=B)
+    bad = stamps(ids, first=1, tick=1, outcome="quarantined")
+    await journal.commit(commit(0, 1, epoch, stamps=bad))
+    bad = stamps(theirs, first=1, tick=1, outcome="quarantined")
+    await journal.commit(commit(0, 1, epoch, actor=B, account="bob", stamps=bad))
+    found = reader.quarantined(account=None)
+    assert [(actor, event.id) for actor, event in found] == [
+        (B, theirs[0]),
+        (A, ids[1]),
+        (A, ids[0]),
+    ]
+    assert [event.id for _, event in reader.quarantined(account="bob")] == theirs
+    assert len(reader.quarantined(account="local", limit=1)) == 1
+    assert await journal.drop_quarantined(ids[1], "ada")
+    assert not await journal.drop_quarantined(ids[1], "ada")
+    assert not await journal.drop_quarantined(EventId("nobody"), "ada")
+    assert [event.id for _, event in reader.quarantined(account="local")] == ids[:1]
+    dropped = reader.log(A)[1]
+    assert (dropped.outcome, dropped.by, dropped.code) == ("dropped", "ada", "why")
+    assert "dropped by ada" in dropped.message
+
+
+async def test_an_operation_is_followed_to_its_outcomes(journal: Pruned, reader: Reader) -> None:
+    epoch = await journal.lease("me")
+    [event] = await accept(journal, "start")
+    waiting = reader.operation(event)
+    assert waiting is not None
+    assert isinstance(waiting.event, Pending)
+    assert (waiting.actor, waiting.account) == (A, "")
+    await journal.commit(
+        commit(
+            0,
+            1,
+            epoch,
+            stamps=stamps([event], first=1, tick=1),
+            intents=(intent("i1", seq=2, tick=1, cause=event),),
+            effects=(effect("e1", cause="i1"), effect("e2", ordinal=1, cause=event)),
+        )
+    )
+    outcome = await journal.finish_effect(
+        "e1", "done", (A, arrival("e1 done", source="effect", cause="e1"))
+    )
+    assert outcome is not None
+    await journal.commit(
+        commit(
+            2,
+            2,
+            epoch,
+            stamps=stamps([outcome.id], first=3, tick=2),
+            intents=(intent("i2", seq=4, tick=2, cause=outcome.id),),
+            effects=(effect("e3", cause="i2"),),
+        )
+    )
+    await accept(journal, "unrelated")
+    found = reader.operation(event)
+    assert found is not None
+    assert isinstance(found.event, Logged)
+    assert found.account == "local"
+    assert [(row.id, row.status) for row in found.effects] == [
+        ("e1", "done"),
+        ("e2", "waiting"),
+        ("e3", "waiting"),
+    ]
+    assert [row.id for row in found.outcomes] == [outcome.id]
+    assert reader.operation(EventId("nobody")) is None
+
+
+async def test_operations_are_what_was_asked_for_newest_first(
+    journal: Pruned, reader: Reader
+) -> None:
+    epoch = await journal.lease("me")
+    first = await accept(journal, "1", source="cli")
+    await accept(journal, "2", source="effect")
+    theirs = await accept(journal, "3", to=B)
+    last = await accept(journal, "4")
+    assert [o.event.id for o in reader.operations(account=None)] == [*last, *theirs, *first]
+    assert reader.operations(account="local") == []
+    await journal.commit(commit(0, 1, epoch, stamps=stamps(first, first=1, tick=1)))
+    await journal.commit(commit(0, 1, epoch, actor=B, account="bob"))
+    assert [o.event.id for o in reader.operations(account=None, limit=1)] == last
+    assert [o.event.id for o in reader.operations(account="local")] == [*last, *first]
+    assert [o.event.id for o in reader.operations(account="bob")] == theirs
+    assert [o.event.id for o in reader.operations(account=None, actor=A)] == [*last, *first]
+    assert reader.operations(account="bob", actor=A) == []
+
+
+async def test_what_replays_need_outlives_the_rest(store: Store, journal: Pruned) -> None:
+    epoch = await journal.lease("me")
+    last = SNAPSHOT_EVENTS * 3
+    for number in range(1, last + 1):
+        [event] = await accept(journal, f"k{number}")
+        marks = stamps(
+            [event], first=number, tick=number, outcome="quarantined" if number == 2 else "applied"
+        )
+        effects = (effect(f"e{number}"),) if number in {1, last} else ()
+        await journal.commit(commit(number - 1, number, epoch, stamps=marks, effects=effects))
+    await journal.finish_effect("e1", "done", None)
+    cut = SNAPSHOT_EVENTS * 2
+    assert await journal.prune(NOW) == 0
+    assert await journal.prune(NOW + cut + 1) > 0
+    assert await journal.prune(NOW + cut + 1) == 0
+    reader = store.reader()
+    assert [e.seq for e in reader.log(A)] == [2, *range(cut + 1, last + 1)]
+    assert reader.load(A, at_seq=cut - 1) is None
+    kept = reader.load(A, at_seq=cut + 1)
+    assert kept is not None
+    assert (kept.state_seq, len(kept.since)) == (cut, 1)
+    assert len(reader.ticks(A)) == last - cut
+    assert [row.id for row in reader.effects(A)] == [f"e{last}"]
+    reader.close()
+    # A key that was forgotten is taken again; one that was kept is not.
+    taken = await journal.accept([(A, arrival("k1")), (A, arrival(f"k{last}"))])
+    assert [event.fresh for event in taken] == [True, False]
+    journal = await store.reopen()
+    assert [e.id for e in await journal.pending(A, 5)] == [taken[0].id]
