@@ -318,6 +318,8 @@ def _failed(state: Instance, event: events.CallFailed, at: At) -> Verdict[Instan
         tried_step=event.step,
         try_after_ms=event.retry_after_ms,
         volume_tries=state.volume_tries + (event.step == "destroy_volume"),
+        # What holds a volume back may be a machine that no listing showed before.
+        swept_ms=0 if event.step == "destroy_volume" else state.swept_ms,
         faults=faults,
     )
     if event.step == "create" and event.code in NOTHING_MADE:

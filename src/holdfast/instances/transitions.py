@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from holdfast.instances.limits import DOOMED_MAX, FAULT_CHARS_MAX, HEALTHY_RUN_MS
 from holdfast.instances.ports import Seen
-from holdfast.instances.state import Aim, Contact, Fault, Instance, Machine, Status
+from holdfast.instances.state import Aim, Contact, Fault, Instance, Machine, PendingCreate, Status
 
 _AIM_STATUS: dict[Aim, Status] = {
     "start": "starting",
@@ -150,10 +150,15 @@ def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Insta
 
 
 def without_machine(state: Instance) -> Instance:
-    """Return the state after its machine was confirmed gone; what to do next is not said."""
+    """Return the state after the cloud said that its machine is gone.
+
+    One "not found" may be wrong. Until a listing that must show the machine does not, it counts
+    like one that was asked for and never answered; its unique name forbids a second one meanwhile.
+    """
     return replace(
         state,
         machine=Machine(),
+        pending_create=PendingCreate(state.sandbox_id, state.machine.seen_ms),
         verdict="gone",
         doomed=tuple(name for name in state.doomed if name != state.machine.id),
         looked=False,

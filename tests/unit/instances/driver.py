@@ -54,6 +54,7 @@ class Driver:
         self.taken: set[Claim] = set()
         self.probe: Probe | None = None
         self.rows = 0
+        self.taken_in: list[str] = []
         self._events = 0
 
     @property
@@ -82,6 +83,7 @@ class Driver:
         pending = []
         for event in sent:
             self._events += 1
+            self.taken_in.append(type(event).__name__)
             pending.append(
                 Pending(
                     id=EventId(f"e{self._events}"),

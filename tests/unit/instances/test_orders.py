@@ -1,4 +1,4 @@
-"""Stopping, restarting, destroying, and what each refuses (control-plane.md 1.2, 1.6, 1.12, 8)."""
+"""Stopping, restarting, destroying, and what each refuses."""
 
 from __future__ import annotations
 
@@ -56,9 +56,21 @@ def test_a_stop_that_fails_leaves_the_status_and_is_tried_for_ever() -> None:
 
 def test_a_stop_of_a_machine_that_is_gone_is_a_stop() -> None:
     driver = Driver().running()
+    driver.advance(MINUTE_MS)
     driver.send(events.StopRequested())
     driver.answer(ports.StopCall, GONE)
+    assert driver.status == "running"
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert (driver.status, driver.state.machine.id) == ("stopped", "")
+
+
+def test_one_not_found_that_a_listing_contradicts_is_not_believed() -> None:
+    driver = Driver().running()
+    driver.advance(MINUTE_MS)
+    driver.send(events.StopRequested())
+    driver.answer(ports.StopCall, GONE)
+    driver.answer(ports.FindCall, Ok(ports.Listed((seen("started"),))))
+    driver.take_call(ports.StopCall)
 
 
 def test_a_stop_that_does_not_take_is_sent_again() -> None:
@@ -338,6 +350,7 @@ def test_a_volume_goes_after_the_machine_and_is_given_up_after_fifty_failures() 
         assert driver.state.volume_id == "v1"
         driver.answer(ports.DestroyVolumeCall, Retryable("transient", "500"))
         driver.advance(MINUTE_MS)
+        driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert driver.status == "destroyed"
     assert driver.state.faults["destroy_volume"].code == "volume_abandoned"
 

@@ -1,4 +1,4 @@
-"""Starting: find before create, adopt what is ours, and end in time (control-plane.md 1.5, 7)."""
+"""Starting: find before create, adopt what is ours, and end in time."""
 
 from __future__ import annotations
 

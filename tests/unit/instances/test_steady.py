@@ -1,4 +1,4 @@
-"""What runs: silence, looks, machines that go down or double, cadences (control-plane.md 1.4, 8)."""
+"""What runs: silence, looks, machines that go down or double, cadences."""
 
 from __future__ import annotations
 
