@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -243,6 +244,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--scale", type=float, default=1.0, help="how much work, 1 by default")
     asked = parser.parse_args()
+    gc.set_threshold(50_000, 20, 100)  # as the plane and its rehearsal process do
     figures = {
         "accepted, ticked, committed": uvloop.run(ticks_over_sqlite(256, int(80 * asked.scale))),
         "fold": fold_rate(int(60_000 * asked.scale)),

@@ -95,7 +95,7 @@ class Alarms:
             self._late.pop(actor, None)
             self._set(actor, deadline_ms)
         else:
-            self._set(actor, now_ms + self._hold_back(landed, deadline_ms))
+            self._keep(actor, now_ms + self._hold_back(landed, deadline_ms))
 
     def _hold_back(self, landed: Landed, deadline_ms: int) -> int:
         """Return how long to wait with a deadline that a tick left in the past."""
@@ -123,6 +123,10 @@ class Alarms:
         if at_ms > self._known_until_ms:
             self._due.pop(actor, None)
             return
+        self._keep(actor, at_ms)
+
+    def _keep(self, actor: Address, at_ms: int) -> None:
+        """Keep an alarm in memory however far it is."""
         if self._due.get(actor) == at_ms:
             return
         self._due[actor] = at_ms

@@ -160,6 +160,8 @@ class Dispatch:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = _Lane(key)
+        if any(known.id == row.id for known in lane.rows):
+            return
         if row.supersedes and lane.rows:
             self._supersede(lane)
         lane.rows.append(row)

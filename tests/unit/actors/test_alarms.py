@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from holdfast.actors.definition import EffectCall
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome
@@ -165,5 +167,29 @@ def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
             await asyncio.sleep(100)
             assert rig.log.named("alarms.fault")
             assert len(rig.reader.ticks(lamp("hall"))) > ticks
+
+    play(story)
+
+
+def test_more_overdue_alarms_than_one_look_brings_are_all_fired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("holdfast.actors.alarms.ALARM_PAGE", 5)
+
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        names = [f"l{n}" for n in range(23)]
+        async with patient(clock, store) as rig:
+            rig.grid.default = never
+            for name in names:
+                await rig.say(name, Made(name), BulbAdded("a"), SwitchedOn())
+        await asyncio.sleep(3_600)
+        async with patient(clock, store, policy=Policy(late=True)) as rig:
+            rig.grid.default = never
+            await asyncio.sleep(600)
+            late = {line["actor"] for line in rig.log.named("alarm.unanswered")}
+            assert len(late) == 23
+            # The faulty rules of all of them are tried again and again, none is forgotten.
+            assert len(rig.log.named("alarm.unanswered")) >= 23 * 5
 
     play(story)
