@@ -8,23 +8,38 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.wire.endpoints.params import EVENT, ID, PAGING
+from holdfast.wire.call import Scope
+from holdfast.wire.endpoints.params import AFTER, EVENT, ID, PAGING
 from holdfast.wire.endpoints.row import Endpoint, Param
 from holdfast.wire.limits import SECRET_TEXT_MAX
-from holdfast.wire.messages.fields import ID_PATTERN
+from holdfast.wire.messages.fields import ID_PATTERN, NAME_PATTERN
 
 
-def _page(name: str, path: str, summary: str, params: tuple[Param, ...] = ()) -> Endpoint:
+def _page(
+    name: str,
+    path: str,
+    summary: str,
+    params: tuple[Param, ...] = (),
+    *,
+    scope: Scope = "owner",
+    audited: bool = False,
+) -> Endpoint:
     """Return the row of a page for people who are signed in."""
     return Endpoint(
         name=f"page.{name}",
         method="GET",
         path=path,
         summary=summary,
-        scope="owner",
+        scope=scope,
         kind="page",
         params=params,
+        audited=audited,
     )
+
+
+def _field(name: str, pattern: str, summary: str) -> Param:
+    """Return a parameter that may be empty: browsers send empty fields of forms too."""
+    return Param(name, f"(?:{pattern})?", summary)
 
 
 _LINK: Final = Param(
@@ -36,14 +51,49 @@ _FILE: Final = Param(
     "The file.", required=True,
 )  # fmt: skip
 
+_FLEET: Final = (
+    *PAGING,
+    _field("account", NAME_PATTERN, "Only this account's; operators only."),
+    _field("status", r"[a-z]{1,32}(,[a-z]{1,32}){0,15}", "Only these statuses."),
+    _field("agent", r"[a-z0-9-]{1,63}", "Only this agent."),
+    _field("attention", r"true|false", "Only those that need a person, or only others."),
+    _field("text", r"[^\x00-\x1f]{1,64}", "Only where the name or id contains this."),
+    _field(
+        "sort",
+        r"-?(name|status|agent|created|restarts|contact|load)",
+        "Order by this; a hyphen in front turns it round.",
+    ),
+)
+"""How the fleet page is filtered, sorted and paged; its live stream repeats it."""
+
 PAGES: Final = (
-    _page("fleet", "/", "The fleet."),
+    _page("fleet", "/", "The fleet.", _FLEET),
     _page("instance", "/instances/{id}", "One instance.", (ID,)),
-    _page("operations", "/operations", "Orders and what became of them.", PAGING),
+    _page(
+        "instance-timeline",
+        "/instances/{id}/timeline",
+        "More of an instance's timeline, as a part of its page.",
+        (ID, AFTER, _field("cause", ID_PATTERN, "Only what this event led to.")),
+    ),
+    _page(
+        "instance-next",
+        "/instances/{id}/next",
+        "What the next tick would do, as a part of the instance's page.",
+        (ID,),
+        scope="operator",
+        audited=True,
+    ),
+    _page(
+        "operations",
+        "/operations",
+        "Orders and what became of them.",
+        (*PAGING, _field("instance", ID_PATTERN, "Only this instance's.")),
+    ),
     _page("operation", "/operations/{event}", "One order.", (EVENT,)),
-    _page("quarantine", "/quarantine", "Events in quarantine."),
+    _page("quarantine", "/quarantine", "Events in quarantine.", PAGING, scope="operator"),
     _page("tokens", "/tokens", "API tokens."),
     _page("audit", "/audit", "Who did what.", PAGING),
+    _page("profile", "/profile", "Who is signed in, and their password."),
     Endpoint(
         name="page.sign-in",
         method="GET",
@@ -60,7 +110,7 @@ PAGES: Final = (
         summary="A script, style or picture of the dashboard.",
         scope="public",
         kind="asset",
-        params=(_FILE,),
+        params=(_FILE, Param("v", r"[0-9a-f]{1,64}", "The hash of its content.")),
         statuses=(200, 304),
     ),
     Endpoint(
@@ -71,8 +121,14 @@ PAGES: Final = (
         scope="owner",
         kind="stream",
         params=(
-            Param("page", r"[a-z]{1,32}", "Which page is looking."),
-            Param("id", ID_PATTERN, "The instance it looks at."),
+            Param(
+                "page",
+                r"fleet|instance|operations|operation|quarantine",
+                "Which page is looking.",
+                required=True,
+            ),
+            Param("id", ID_PATTERN, "The instance or operation it looks at."),
+            *_FLEET,
         ),
     ),
 )

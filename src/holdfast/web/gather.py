@@ -1,0 +1,161 @@
+"""What each page shows, gathered from the API: the same for a page and for its live stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from holdfast.web.asking import Asking, Missing
+from holdfast.web.limits import LOG_LINES, TIMELINE_ENTRIES
+from holdfast.web.models.fleet import Fleet, FleetQuery, Row, fleet_page, fleet_row
+from holdfast.web.models.instance import Header, header, what_next, why
+from holdfast.web.models.lists import (
+    OperationRow,
+    audit_row,
+    operation_row,
+    quarantine_row,
+    token_row,
+)
+from holdfast.web.models.moments import moment
+from holdfast.web.models.timeline import stories
+from holdfast.wire.call import Call
+from holdfast.wire.messages.accounts import AuditList, SessionView, TokenList
+from holdfast.wire.messages.instances import (
+    Explanation,
+    InstanceDetail,
+    InstanceList,
+    LogTail,
+    Timeline,
+)
+from holdfast.wire.messages.operations import Operation, OperationList, QuarantineList
+from holdfast.wire.messages.plane import AgentList
+from holdfast.wire.messages.rehearsal import DryRunRequest, Rehearsal
+
+LIST_ITEMS: Final = 50
+_NO_AGENTS: Final = AgentList(items=())
+
+
+def _paging(query: Mapping[str, str], *, limit: int = LIST_ITEMS) -> dict[str, str]:
+    """Return the page that an address asks for."""
+    after = query.get("after", "")
+    return {"limit": query.get("limit", "") or str(limit)} | ({"after": after} if after else {})
+
+
+class Gather:
+    """Asks the API for what a page needs and makes the page's models of it."""
+
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
+
+    async def fleet(self, call: Call, query: FleetQuery) -> Fleet:
+        """Return the fleet page; only the list itself is indispensable."""
+        listed = await self._asking.ask(call, "instance.list", InstanceList, query=query.asked())
+        agents = await self._asking.attempt(call, "agent.list", AgentList)
+        return fleet_page(
+            query,
+            listed,
+            _NO_AGENTS if isinstance(agents, Missing) else agents,
+            now_ms=call.now_ms,
+            operator=call.principal.scope == "operator",
+        )
+
+    async def row(self, call: Call, instance_id: str) -> Row:
+        """Return one row of the fleet."""
+        found = await self._asking.ask(
+            call, "instance.get", InstanceDetail, path={"id": instance_id}
+        )
+        return fleet_row(found.instance, now_ms=call.now_ms)
+
+    async def header(self, call: Call, instance_id: str) -> Header:
+        """Return the top of an instance's page."""
+        return header(await self._detail(call, instance_id), now_ms=call.now_ms)
+
+    async def _detail(self, call: Call, instance_id: str) -> InstanceDetail:
+        path = {"id": instance_id}
+        return await self._asking.ask(call, "instance.get", InstanceDetail, path=path)
+
+    async def instance(self, call: Call, instance_id: str) -> dict[str, Any]:
+        """Return what changes on an instance's page; a part that fails says so in its place."""
+        detail = await self._detail(call, instance_id)
+        found = await self._asking.attempt(
+            call, "instance.explain", Explanation, path={"id": instance_id}
+        )
+        return {
+            "header": header(detail, now_ms=call.now_ms),
+            "detail": detail,
+            "why": found if isinstance(found, Missing) else why(found, now_ms=call.now_ms),
+            "timeline": await self.timeline(call, instance_id),
+        }
+
+    async def timeline(
+        self, call: Call, instance_id: str, *, after: str = "", cause: str = ""
+    ) -> Any:
+        """Return some of a timeline: its stories and where it goes on."""
+        query = {"limit": str(TIMELINE_ENTRIES)}
+        query |= {name: value for name, value in (("after", after), ("cause", cause)) if value}
+        found = await self._asking.attempt(
+            call, "instance.timeline", Timeline, path={"id": instance_id}, query=query
+        )
+        if isinstance(found, Missing):
+            return found
+        return {"stories": stories(found.entries, now_ms=call.now_ms), "next": found.next}
+
+    async def next(self, call: Call, instance_id: str) -> Any:
+        """Return what the next tick would do; operators only, and audited."""
+        found = await self._asking.attempt(
+            call,
+            "rehearse.dry-run",
+            Rehearsal,
+            path={"kind": "instance", "id": instance_id},
+            body=DryRunRequest(),
+        )
+        return found if isinstance(found, Missing) else what_next(found, now_ms=call.now_ms)
+
+    async def logs(self, call: Call, instance_id: str) -> LogTail | Missing:
+        """Return the newest lines of an instance."""
+        return await self._asking.attempt(
+            call,
+            "instance.logs",
+            LogTail,
+            path={"id": instance_id},
+            query={"lines": str(LOG_LINES)},
+        )
+
+    async def operations(self, call: Call) -> dict[str, Any]:
+        """Return the list of operations."""
+        query = _paging(call.query)
+        if call.query.get("instance"):
+            query["instance"] = call.query["instance"]
+        found = await self._asking.ask(call, "operation.list", OperationList, query=query)
+        rows = tuple(operation_row(item, now_ms=call.now_ms) for item in found.items)
+        return {"rows": rows, "next": found.next, "instance": call.query.get("instance", "")}
+
+    async def operation(self, call: Call, event: str) -> OperationRow:
+        """Return one operation with its steps."""
+        found = await self._asking.ask(call, "operation.get", Operation, path={"event": event})
+        return operation_row(found, now_ms=call.now_ms)
+
+    async def quarantine(self, call: Call) -> dict[str, Any]:
+        """Return the events in quarantine."""
+        query = _paging(call.query)
+        found = await self._asking.ask(call, "quarantine.list", QuarantineList, query=query)
+        rows = tuple(quarantine_row(item, now_ms=call.now_ms) for item in found.items)
+        return {"rows": rows, "next": found.next}
+
+    async def tokens(self, call: Call) -> dict[str, Any]:
+        """Return the tokens, live ones first."""
+        found = await self._asking.ask(call, "token.list", TokenList)
+        rows = [token_row(item, now_ms=call.now_ms) for item in found.items]
+        return {"rows": sorted(rows, key=lambda row: not row.is_live)}
+
+    async def audit(self, call: Call) -> dict[str, Any]:
+        """Return a page of the audit."""
+        query = _paging(call.query, limit=100)
+        found = await self._asking.ask(call, "audit.list", AuditList, query=query)
+        rows = tuple(audit_row(item, now_ms=call.now_ms) for item in found.items)
+        return {"rows": rows, "next": found.next}
+
+    async def session(self, call: Call) -> dict[str, Any]:
+        """Return who is signed in."""
+        found = await self._asking.ask(call, "session.get", SessionView)
+        return {"session": found, "expires": moment(found.expires_at, call.now_ms)}

@@ -1,0 +1,44 @@
+"""Every limit of the dashboard, by name. Durations end in `_s` (seconds) or `_ms`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ROWS_PER_PAGE: Final = 100
+"""Instances on one fleet page: what a person scans and a browser lays out at once."""
+
+TIMELINE_ENTRIES: Final = 60
+"""Entries of a timeline before "load more"."""
+
+LOG_LINES: Final = 200
+"""Lines of the log tail on an instance's page."""
+
+LOG_PERIOD_S: Final = 1.0
+"""How often an open instance page looks for new log lines."""
+
+COALESCE_S: Final = 0.05
+"""How long a stream gathers changes before it draws them; a person sees 50 ms as at once."""
+
+REPAINT_S: Final = 1.0
+"""A list is asked for again at most this often while its members change."""
+
+FOLLOW_S: Final = 2.0
+"""How often the page of an unfinished operation looks again."""
+
+HEARTBEAT_S: Final = 15.0
+"""Between comments on a quiet stream; proxies close what says nothing for 30 to 60 s."""
+
+STREAM_LIFE_S: Final = 900.0
+"""A stream ends after this long and the page connects anew, which proves its session again."""
+
+QUEUE_KEYS_MAX: Final = 512
+"""Keys waiting for one slow reader; beyond it the reader is shown everything afresh."""
+
+SINGLE_ROWS_MAX: Final = 8
+"""Rows of one batch that are asked for one by one; more of them are cheaper as one list."""
+
+FRAGMENTS_MAX: Final = 4_096
+"""Drawn rows kept for other readers of the same change."""
+
+GZIP_BYTES_MIN: Final = 1_024
+"""Files smaller than this are not worth packing."""

@@ -1,0 +1,225 @@
+"""The fleet page: filters and their links, columns, rows, counts. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
+
+from holdfast.web.limits import ROWS_PER_PAGE
+from holdfast.web.models.moments import Moment, moment
+from holdfast.web.models.words import STATUSES, Badge, status_badge, wanted_words
+from holdfast.wire.messages.instances import InstanceList, InstanceView
+from holdfast.wire.messages.plane import AgentList
+
+_COLUMNS: Final = (
+    ("name", "Name", ""),
+    ("status", "Status", ""),
+    ("agent", "Agent", ""),
+    ("restarts", "Restarts", "number"),
+    ("load", "Load", "number"),
+    ("contact", "Last contact", "number"),
+)
+_DOWN_FIRST: Final = frozenset({"restarts", "load", "contact"})
+_TEXT: Final = re.compile(r"[^ -~]")
+_DEFAULT_SORT: Final = "name"
+_BUSY: Final = frozenset({"destroying", "destroyed"})
+
+
+@dataclass(frozen=True, slots=True)
+class FleetQuery:
+    """How the fleet is looked at: what the address of the page says."""
+
+    statuses: tuple[str, ...] = ()
+    agent: str = ""
+    account: str = ""
+    attention: str = ""
+    text: str = ""
+    sort: str = _DEFAULT_SORT
+    after: str = ""
+
+    @classmethod
+    def parse(cls, query: Mapping[str, str]) -> FleetQuery:
+        """Return the query of an address; empty fields say nothing."""
+        return cls(
+            statuses=tuple(sorted({s for s in query.get("status", "").split(",") if s})),
+            agent=query.get("agent", ""),
+            account=query.get("account", ""),
+            attention=query.get("attention", ""),
+            text=query.get("text", "").strip(),
+            sort=query.get("sort", "") or _DEFAULT_SORT,
+            after=query.get("after", ""),
+        )
+
+    def fields(self, **changes: str) -> dict[str, str]:
+        """Return the fields that differ from the plain page, in order, with changes."""
+        given = {
+            "status": ",".join(self.statuses),
+            "agent": self.agent,
+            "account": self.account,
+            "attention": self.attention,
+            "text": self.text,
+            "sort": "" if self.sort == _DEFAULT_SORT else self.sort,
+            "after": self.after,
+        }
+        return {name: value for name, value in (given | changes).items() if value}
+
+    def href(self, **changes: str) -> str:
+        """Return the page's address with changes; a new view begins at its first page."""
+        text = urlencode(self.fields(**({"after": ""} | changes)))
+        return f"/?{text}" if text else "/"
+
+    def asked(self) -> dict[str, str]:
+        """Return the query of `instance.list`; what no name can contain is searched as `?`."""
+        fields = self.fields(limit=str(ROWS_PER_PAGE))
+        if self.text:
+            fields["text"] = _TEXT.sub("?", self.text)[:64]
+        return fields
+
+    @property
+    def narrows(self) -> bool:
+        """Return whether anything is filtered out."""
+        return bool(self.statuses or self.agent or self.account or self.attention or self.text)
+
+
+class Row(NamedTuple):
+    """One instance in the table."""
+
+    id: str
+    key: str
+    name: str
+    href: str
+    account: str
+    badge: Badge
+    wanted: str
+    status: str
+    agent: str
+    version: str
+    restarts: int
+    load: str
+    contact: Moment | None
+    is_lost: bool
+    attention: str
+    can_start: bool
+    can_stop: bool
+
+
+class Chip(NamedTuple):
+    """A status with its count, which is also the filter for it."""
+
+    text: str
+    tone: str
+    count: int
+    href: str
+    is_on: bool
+
+
+class Column(NamedTuple):
+    """A head of the table; `order` is what `aria-sort` says."""
+
+    name: str
+    title: str
+    kind: str
+    href: str
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The whole page."""
+
+    query: FleetQuery
+    rows: tuple[Row, ...]
+    chips: tuple[Chip, ...]
+    columns: tuple[Column, ...]
+    agents: tuple[str, ...]
+    total: int
+    everything: int
+    next_href: str
+    first_href: str
+    events_href: str
+    shows_accounts: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether there is no instance at all, filtered or not."""
+        return self.everything == 0 and not self.rows
+
+
+def element_id(instance_id: str) -> str:
+    """Return the id of a row's element: ids may hold characters that selectors do not like."""
+    return "i-" + re.sub(r"[^A-Za-z0-9_-]", lambda match: f"_{ord(match[0]):x}_", instance_id)
+
+
+def fleet_row(view: InstanceView, *, now_ms: int) -> Row:
+    """Return the row of an instance."""
+    lives = view.status not in _BUSY
+    return Row(
+        id=view.id,
+        key=element_id(view.id),
+        name=view.name,
+        href=f"/instances/{view.id}",
+        account=view.account,
+        badge=status_badge(view),
+        wanted=wanted_words(view),
+        status=view.status,
+        agent=view.agent,
+        version=view.agent_version,
+        restarts=view.restarts,
+        load="–" if view.load is None else f"{view.load:.2f}",
+        contact=moment(view.last_contact_at, now_ms),
+        is_lost=view.contact == "lost",
+        attention=view.attention,
+        can_start=lives and view.desired == "stopped",
+        can_stop=lives and view.desired == "running",
+    )
+
+
+def _chips(query: FleetQuery, counts: Mapping[str, int]) -> tuple[Chip, ...]:
+    """Return the statuses that occur or are filtered by, in the order of a life."""
+    chips = []
+    for status, badge in STATUSES.items():
+        is_on = status in query.statuses
+        if not counts.get(status) and not is_on:
+            continue
+        kept = {*query.statuses} ^ {status}
+        href = query.href(status=",".join(sorted(kept)))
+        chips.append(Chip(badge.text, badge.tone, counts.get(status, 0), href, is_on))
+    return tuple(chips)
+
+
+def _columns(query: FleetQuery) -> tuple[Column, ...]:
+    """Return the heads; a click on the sorted one turns it round."""
+    columns = []
+    for name, title, kind in _COLUMNS:
+        first = f"-{name}" if name in _DOWN_FIRST else name
+        turned = name if query.sort.startswith("-") else f"-{name}"
+        is_sorted = query.sort.lstrip("-") == name
+        order = ("descending" if query.sort.startswith("-") else "ascending") if is_sorted else ""
+        href = query.href(sort=turned if is_sorted else first)
+        columns.append(Column(name, title, kind, href, order))
+    return tuple(columns)
+
+
+def fleet_page(
+    query: FleetQuery, listed: InstanceList, agents: AgentList, *, now_ms: int, operator: bool
+) -> Fleet:
+    """Return the page made of one page of instances."""
+    counts = {str(status): count for status, count in listed.counts.items()}
+    names = {agent.name for agent in agents.items if agent.installed} | {query.agent} - {""}
+    stream = urlencode({"page": "fleet"} | query.fields())
+    return Fleet(
+        query=query,
+        rows=tuple(fleet_row(view, now_ms=now_ms) for view in listed.items),
+        chips=_chips(query, counts),
+        columns=_columns(query),
+        agents=tuple(sorted(names)),
+        total=listed.total,
+        everything=sum(counts.values()),
+        next_href=query.href(after=listed.next) if listed.next else "",
+        first_href=query.href() if query.after else "",
+        events_href=f"/events?{stream}",
+        shows_accounts=operator,
+    )

@@ -1,0 +1,266 @@
+"""What the live stream of each page draws: everything at first, then what changed.
+
+A painter draws for one reader, with that reader's rights. Rows of the fleet are the exception
+in cost, not in rights: a row drawn for one reader serves every other who may see its instance,
+and the hub has told only those.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+from holdfast.kernel.clock import Clock
+from holdfast.web import stream
+from holdfast.web.asking import Missing
+from holdfast.web.coalesce import Batch, Change
+from holdfast.web.gather import Gather
+from holdfast.web.limits import (
+    FOLLOW_S,
+    FRAGMENTS_MAX,
+    HEARTBEAT_S,
+    LOG_PERIOD_S,
+    REPAINT_S,
+    SINGLE_ROWS_MAX,
+)
+from holdfast.web.models.fleet import FleetQuery
+from holdfast.web.render import Renderer
+from holdfast.wire.call import Call, Refusal
+
+_GONE: Final = 404
+
+
+class Painter(Protocol):
+    """Draws one open page. A text that is empty is not sent."""
+
+    topics: frozenset[str]
+
+    @property
+    def idle_s(self) -> float:
+        """How long to wait for changes before `idle` is asked."""
+        ...
+
+    async def full(self) -> str:
+        """Return everything on the page that can change."""
+        ...
+
+    async def changed(self, batch: Batch) -> str:
+        """Return what a batch of changes made different."""
+        ...
+
+    async def idle(self) -> str:
+        """Return what time alone made different."""
+        ...
+
+
+class Fragments:
+    """Drawn rows, by instance and form, with the number up to which each is true."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, bool], tuple[int, str]] = OrderedDict()
+        self.drawn = 0
+
+    def find(self, key: tuple[str, bool], seq: int) -> str | None:
+        """Return a row that is at least as new as a change."""
+        held = self._kept.get(key)
+        return held[1] if held is not None and held[0] >= seq else None
+
+    def keep(self, key: tuple[str, bool], seq: int, html: str) -> None:
+        """Keep a row that was asked for when the hub stood at `seq`."""
+        self.drawn += 1
+        self._kept[key] = (seq, html)
+        self._kept.move_to_end(key)
+        while len(self._kept) > FRAGMENTS_MAX:
+            self._kept.popitem(last=False)
+
+
+class _Base:
+    """What painters share: the reader's call, at the present time."""
+
+    def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
+        self._call = call
+        self._gather = gather
+        self._renderer = renderer
+        self._clock = clock
+        self._operator = call.principal.scope == "operator"
+
+    def _now(self) -> Call:
+        """Return the reader's call as if it were made now."""
+        return replace(self._call, now_ms=self._clock.now_ms())
+
+
+class FleetPainter(_Base):
+    """The fleet: changed rows at once, the list itself at most every REPAINT_S."""
+
+    topics = frozenset({stream.INSTANCE, stream.CONTACT})
+
+    def __init__(
+        self,
+        call: Call,
+        gather: Gather,
+        renderer: Renderer,
+        clock: Clock,
+        *,
+        hub: stream.Hub,
+        fragments: Fragments,
+    ) -> None:
+        super().__init__(call, gather, renderer, clock)
+        self._query = FleetQuery.parse(call.query)
+        self._hub = hub
+        self._fragments = fragments
+        self._shown: frozenset[str] = frozenset()
+        self._is_stale = False
+        self._painted_ms = 0.0
+
+    @property
+    def idle_s(self) -> float:
+        """Return the time to the next look at the list, if one is due."""
+        if not self._is_stale:
+            return HEARTBEAT_S
+        spent_s = (self._clock.steady_ms() - self._painted_ms) / 1_000
+        return max(0.01, REPAINT_S - spent_s)
+
+    async def full(self) -> str:
+        """Return the rows, the counts and the pager."""
+        self._is_stale = False
+        self._painted_ms = self._clock.steady_ms()
+        page = await self._gather.fleet(self._now(), self._query)
+        self._shown = frozenset(row.id for row in page.rows)
+        return self._renderer.draw("live/fleet.html", fleet=page, is_operator=self._operator)
+
+    async def changed(self, batch: Batch) -> str:
+        """Return the rows that changed; remember that the list may have."""
+        wanted = {c.key: c for c in batch.changes if c.key in self._shown}
+        self._is_stale |= batch.all_stale or any(
+            change.topic == stream.INSTANCE for change in batch.changes
+        )
+        if batch.all_stale or len(wanted) > SINGLE_ROWS_MAX:
+            self._is_stale = True
+            return await self.idle()
+        return "".join([await self._row(change) for change in wanted.values()])
+
+    async def idle(self) -> str:
+        """Return the list anew where it may have changed and has rested long enough."""
+        rested_s = (self._clock.steady_ms() - self._painted_ms) / 1_000
+        return await self.full() if self._is_stale and rested_s >= REPAINT_S else ""
+
+    async def _row(self, change: Change) -> str:
+        """Return one row, drawn now or by another reader since the change."""
+        key = (change.key, self._operator)
+        found = self._fragments.find(key, change.seq)
+        if found is not None:
+            return found
+        seq = self._hub.seq
+        try:
+            row = await self._gather.row(self._now(), change.key)
+        except Refusal as refusal:
+            if refusal.status != _GONE:
+                raise
+            self._is_stale = True
+            return ""
+        html = self._renderer.draw("live/row.html", row=row, is_operator=self._operator)
+        self._fragments.keep(key, seq, html)
+        return html
+
+
+class InstancePainter(_Base):
+    """One instance: everything about it on a change, its log as time passes."""
+
+    topics = frozenset({stream.INSTANCE, stream.CONTACT})
+    idle_s = LOG_PERIOD_S
+
+    def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
+        super().__init__(call, gather, renderer, clock)
+        self._id = call.query["id"]
+        self._log = ""
+
+    async def full(self) -> str:
+        """Return header, explanation, timeline and log."""
+        names = await self._gather.instance(self._now(), self._id)
+        drawn = self._renderer.draw(
+            "live/instance.html", id=self._id, is_operator=self._operator, **names
+        )
+        return drawn + await self.idle()
+
+    async def changed(self, batch: Batch) -> str:
+        """Return everything after an event, only the header after a check-in."""
+        topics = {change.topic for change in batch.changes if change.key == self._id}
+        if batch.all_stale or stream.INSTANCE in topics:
+            return await self.full()
+        if stream.CONTACT in topics:
+            found = await self._gather.header(self._now(), self._id)
+            return self._renderer.draw("live/header.html", header=found)
+        return ""
+
+    async def idle(self) -> str:
+        """Return the log where it has new lines."""
+        tail = await self._gather.logs(self._now(), self._id)
+        missing = tail if isinstance(tail, Missing) else None
+        drawn = self._renderer.draw("live/log.html", tail=tail, missing=missing)
+        if drawn == self._log:
+            return ""
+        self._log = drawn
+        return drawn
+
+
+class ListPainter(_Base):
+    """A page that is drawn again as a whole: operations, one operation, the quarantine."""
+
+    def __init__(
+        self,
+        call: Call,
+        gather: Gather,
+        renderer: Renderer,
+        clock: Clock,
+        *,
+        topics: frozenset[str],
+    ) -> None:
+        super().__init__(call, gather, renderer, clock)
+        self.topics = topics
+        self._page = call.query["page"]
+        self._last = ""
+        self._follows = False
+
+    @property
+    def idle_s(self) -> float:
+        """Return how long nothing may be looked at: less while something is under way."""
+        return FOLLOW_S if self._follows else HEARTBEAT_S
+
+    async def full(self) -> str:
+        """Return the list."""
+        self._last = ""
+        return await self.idle()
+
+    async def changed(self, batch: Batch) -> str:  # noqa: ARG002  any change may concern the list
+        """Return the list, if it is another."""
+        return await self.idle()
+
+    async def idle(self) -> str:
+        """Return the list, if it is another."""
+        call = self._now()
+        if self._page == "operation":
+            row = await self._gather.operation(call, call.query["id"])
+            self._follows = not row.is_done
+            drawn = self._renderer.draw("live/operation.html", row=row)
+        elif self._page == "operations":
+            names = await self._gather.operations(call)
+            self._follows = any(not row.is_done for row in names["rows"])
+            drawn = self._renderer.draw("live/operations.html", **names)
+        else:
+            names = await self._gather.quarantine(call)
+            drawn = self._renderer.draw("live/quarantine.html", **names)
+        if drawn == self._last:
+            return ""
+        self._last = drawn
+        return drawn
+
+
+ListTopics: Final = {
+    "operations": frozenset({stream.INSTANCE, stream.OPERATION}),
+    "operation": frozenset({stream.INSTANCE, stream.OPERATION}),
+    "quarantine": frozenset({stream.INSTANCE, stream.QUARANTINE}),
+}
+"""Which changes concern the pages that are lists."""
+

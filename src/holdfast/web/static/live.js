@@ -1,0 +1,44 @@
+// Says whether the page is live, and keeps "4 s ago" true while time passes.
+const WORDS = { live: "live", connecting: "connecting", reconnecting: "reconnecting", ended: "ended" };
+
+function mark(state) {
+  for (const element of document.querySelectorAll("[data-live-mark]")) {
+    if (element.dataset.state === state) continue;
+    element.dataset.state = state;
+    element.querySelector("[data-live-text]").textContent = WORDS[state];
+  }
+}
+
+let gone = false;
+document.addEventListener("htmx:sse:before:connection", () => mark("connecting"));
+document.addEventListener("htmx:sse:after:connection", () => mark("live"));
+document.addEventListener("htmx:sse:before:message", () => { if (!gone) mark("live"); });
+document.addEventListener("htmx:sse:error", (event) => {
+  if (event.detail.status === 401) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+  mark("reconnecting");
+});
+document.addEventListener("htmx:sse:close", (event) => {
+  if (event.target.isConnected) mark(gone ? "ended" : "reconnecting");
+});
+document.addEventListener("gone", () => { gone = true; mark("ended"); });
+
+const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+
+export function words(awayMs) {
+  if (Math.abs(awayMs) < 1500) return "now";
+  const seconds = Math.floor(Math.abs(awayMs) / 1000);
+  const [step, unit] = STEPS.find(([size]) => seconds >= size) ?? [1, "s"];
+  if (step === 86400 && seconds > 99 * 86400 && awayMs > 0) return null;
+  const text = `${Math.floor(seconds / step)} ${unit}`;
+  return awayMs > 0 ? `${text} ago` : `in ${text}`;
+}
+
+function tick() {
+  if (document.hidden) return;
+  for (const element of document.querySelectorAll("time[data-relative]")) {
+    const text = words(Date.now() - Date.parse(element.dateTime));
+    if (text && element.textContent !== text) element.textContent = text;
+  }
+}
+setInterval(tick, 1000);
+document.addEventListener("visibilitychange", tick);

@@ -1,0 +1,111 @@
+// Sends orders to the API and tells the result. Buttons: data-order, data-url, data-body,
+// data-ask, data-done, data-then. Forms: data-api ("POST /path"), data-shape, data-typed.
+import { later, toast } from "./toasts.js";
+
+const csrf = () => document.querySelector('meta[name="csrf"]').content;
+const key = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+export async function send(method, url, body) {
+  const headers = { accept: "application/json", "x-csrf-token": csrf() };
+  if (method !== "GET") headers["idempotency-key"] = key();
+  if (method !== "GET" && method !== "DELETE") headers["content-type"] = "application/json";
+  const options = { method, headers, credentials: "same-origin" };
+  if (headers["content-type"]) options.body = JSON.stringify(body ?? {});
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch {
+    return { ok: false, status: 0, body: { message: "The plane does not answer.", fix: "Look whether it runs; nothing may have been done." } };
+  }
+  const answer = response.headers.get("content-type")?.includes("json") ? await response.json() : {};
+  if (response.status === 401 && !url.startsWith("/api/session/")) location.assign("/sign-in");
+  return { ok: response.ok, status: response.status, body: answer };
+}
+
+const complaint = ({ body }) => [body.message ?? "That did not work.", body.fix ?? ""];
+
+function verdict({ ok, rows, broken_at: broken }) {
+  if (ok) toast("ok", "The chain of the audit holds", `${rows} rows, from the first to the last.`);
+  else toast("bad", `The chain is broken at row ${broken}`, "Somebody changed the audit, or its file is damaged.");
+}
+
+function settle(at, result) {
+  const { body, status } = result;
+  const [then = "", where = ""] = (at.dataset.then ?? "").split(/:(.*)/);
+  const done = at.dataset.done ?? "Done";
+  if (status === 202) {
+    toast("busy", `${done}: accepted`, "It is safe and still under way.", { href: `/operations/${body.operation}`, text: "Follow it" });
+  } else if (then === "verify") verdict(body);
+  else if (then === "token") show(body.token);
+  else if (then === "go") {
+    location.assign(where.replace("{id}", encodeURIComponent(body.id ?? "")));
+  } else if (then === "reload") {
+    later("ok", done);
+    location.reload();
+  } else toast("ok", body.name && body.status ? `${done}: ${body.name} is ${body.status}` : done);
+}
+
+function show(token) {
+  const box = document.getElementById("made-token");
+  box.querySelector("[data-secret]").textContent = token;
+  box.hidden = false;
+  box.scrollIntoView({ block: "nearest" });
+}
+
+async function press(button) {
+  if (button.dataset.ask && !confirm(button.dataset.ask)) return;
+  button.disabled = true;
+  const body = button.dataset.body ? JSON.parse(button.dataset.body) : {};
+  const result = await send(button.dataset.order, button.dataset.url, body);
+  button.disabled = false;
+  if (result.ok) settle(button, result);
+  else toast(result.status === 409 ? "warn" : "bad", ...complaint(result));
+}
+
+function fields(form) {
+  const values = {};
+  for (const input of form.elements)
+    if (input.name && input.value !== "") values[input.name] = "number" in input.dataset ? Number(input.value) : input.value;
+  if (form.dataset.shape !== "variable") return values;
+  return { [values.kind]: { [values.name]: values.value ?? "" } };
+}
+
+async function submit(form) {
+  const [method, url] = form.dataset.api.split(" ");
+  const button = form.querySelector('[type="submit"]');
+  const error = form.querySelector(".form-error");
+  const body = fields(form);
+  if ("cleanUrl" in form.dataset) history.replaceState(null, "", location.pathname);
+  button.disabled = true;
+  const result = await send(method, url, body);
+  button.disabled = false;
+  error.hidden = result.ok;
+  if (!result.ok) {
+    error.textContent = complaint(result).filter(Boolean).join(" ");
+    return;
+  }
+  form.closest("dialog")?.close();
+  form.reset();
+  settle(form, result);
+}
+
+document.addEventListener("click", (event) => {
+  const at = event.target.closest("[data-order], [data-edit-variable], [data-copy]");
+  if (!at) return;
+  if (at.dataset.order) press(at);
+  if ("copy" in at.dataset) navigator.clipboard?.writeText(document.querySelector("[data-secret]").textContent).then(() => toast("ok", "Copied"));
+  if ("editVariable" in at.dataset) {
+    const form = document.getElementById("variable");
+    for (const name of ["kind", "name", "value"]) form.elements[name].value = at.dataset[name];
+    form.elements.value.focus();
+  }
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.dataset.api) return;
+  event.preventDefault();
+  submit(event.target);
+});
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-typed]");
+  if (form) form.querySelector('[type="submit"]').disabled = event.target.value !== form.dataset.typed;
+});
