@@ -88,12 +88,14 @@ class Telemetry:
         self._wheel = Wheel(clock.steady_ms())
         self._tasks: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.Task[None]] = []
+        self._loaded = False
         self._closing = False
 
     async def start(self) -> None:
         """Load what was known, begin to listen; nothing is silent until one full level later."""
         for contact in await self._contacts.load():
-            self._entries.setdefault(contact.instance, _Entry(contact))
+            self._entries[contact.instance] = _Entry(contact)
+        self._loaded = True
         for facts in self._machines.everyone():
             self.machine_changed(facts)
         for entry in self._entries.values():
@@ -198,6 +200,8 @@ class Telemetry:
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
         self.hub.wake(facts.sandbox)
+        if not self._loaded:
+            return  # `start` looks at everyone, once what was known of them is loaded
         if facts.expected:
             entry = self._entry(facts)
             if entry.watch is not None and facts.epoch != entry.epoch:
