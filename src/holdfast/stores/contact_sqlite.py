@@ -19,7 +19,7 @@ from holdfast.stores.bulk import Bulk
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import SQL, load_queries
 from holdfast.stores.sqlite_open import open_writer
-from holdfast.stores.thread import OwnThread
+from holdfast.stores.thread import BACKGROUND, OwnThread
 from holdfast.telemetry.contact import Contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
@@ -39,7 +39,7 @@ class SqliteContacts:
         self._load = queries["contact_load"]
         self._save = Bulk(queries["contact_save"], 3)
         self._forget = Bulk(queries["contact_forget"], 1)
-        self._thread = OwnThread("contact writer")
+        self._thread = OwnThread("contact writer", nice=BACKGROUND)
         self._unchecked_bytes = 0
 
     async def load(self) -> Sequence[Contact]:

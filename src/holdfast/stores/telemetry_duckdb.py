@@ -21,7 +21,7 @@ import msgspec
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import SQL, load_queries
-from holdfast.stores.thread import OwnThread
+from holdfast.stores.thread import BACKGROUND, OwnThread
 from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,
@@ -90,8 +90,8 @@ class DuckdbAnalytics:
         migrate(_Statements(self._connection), shipped("telemetry"), now_ms=clock.now_ms())
         self._queries = load_queries(SQL / "telemetry")
         self._reader = self._connection.cursor()
-        self._writing = OwnThread("telemetry writer")
-        self._reading = OwnThread("telemetry reader", nice=0)
+        self._writing = OwnThread("telemetry writer", nice=BACKGROUND)
+        self._reading = OwnThread("telemetry reader")
         self._keep_ms = keep_days * DAY_MS
         self._bytes_max = bytes_max
         self._prune_at_ms = 0

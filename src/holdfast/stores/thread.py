@@ -1,8 +1,9 @@
 """One thread that owns one connection: work goes in as functions, answers come back awaited.
 
-Writers of telemetry are kept out of the serving loop's way: the thread asks the system for less
-processor time than the loop, so that a batch, a roll-up or a checkpoint yields to requests where
-both share one core. It must never be used by two stores.
+Embedded stores block while they work, and each may be written by one thread only. A thread that
+writes in the background asks the system for less of the processor than the serving loop, so that
+a batch or a roll-up yields to requests where both share one core. It must never be used by two
+stores.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-NICE: Final = 10
-"""How much the thread yields: about a tenth of the loop's share when both want one core."""
+BACKGROUND: Final = 10
+"""Niceness of a writer: about a tenth of the loop's share when both want one core."""
 
 
 class OwnThread:
     """A single thread, started with the first call."""
 
-    def __init__(self, name: str, *, nice: int = NICE) -> None:
+    def __init__(self, name: str, *, nice: int = 0) -> None:
         """Name the thread; `nice` is added to its niceness where the system allows it."""
         self._pool = ThreadPoolExecutor(
             max_workers=1, thread_name_prefix=name, initializer=_yield_more, initargs=(nice,)
@@ -50,5 +51,7 @@ class OwnThread:
 
 def _yield_more(nice: int) -> None:
     """Lower this thread's claim on the processor; on Linux niceness is a thread's own."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+    if nice:
+        with suppress(OSError):
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), own + nice)

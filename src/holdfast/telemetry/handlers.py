@@ -1,8 +1,9 @@
 """The calls that telemetry answers: check-in, long poll, charts.
 
-A factory binds each to its parts; the edge has only bounded the body and counted the bytes. The
-check-in takes the raw body or the decoded message: the order of its refusals is a contract in
-which a missing credential comes before a malformed message, whoever looks first. A handler decides nothing that `accept` could.
+Each takes its parts when it is made; the edge has bounded the body. The check-in takes the raw
+body or the decoded message: the order of its refusals is a contract in which a missing credential
+comes before a malformed message, whoever looks first. A handler decides nothing that `accept`
+could.
 """
 
 from __future__ import annotations

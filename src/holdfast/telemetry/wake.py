@@ -50,8 +50,9 @@ class WakeHub:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         mine = self._waiters.setdefault(sandbox, [])
-        if len(mine) >= WAITERS_PER_MACHINE and not mine[0].done():
-            mine[0].set_result(None)
+        held = [other for other in mine if not other.done()]
+        for other in held[: len(held) + 1 - WAITERS_PER_MACHINE]:
+            other.set_result(None)
         mine.append(waiter)
         self._count += 1
         timer = loop.call_later(timeout_s, _end, waiter)

@@ -39,7 +39,7 @@ def status(answer: Admitted | Rejected) -> int:
 
 
 @pytest.mark.parametrize(("form", "ours"), [(CONTRACT, False), (OURS, True)])
-def test_a_proven_checkin_is_admitted(form: dict[str, object], ours: bool) -> None:
+def test_a_proven_checkin_is_admitted(form: dict[str, object], *, ours: bool) -> None:
     answer = judge(headers(ONE), body(form))
     assert isinstance(answer, Admitted)
     assert (answer.facts, answer.ours, answer.region) == (ONE, ours, "fra")
@@ -234,7 +234,5 @@ def test_rotating_both_credentials_refuses_nobody_for_long(seed: int) -> None:
         refused = refused + 1 if isinstance(answer, Rejected) else 0
         worst = max(worst, refused)
         now_ms += beat_ms
-        for at_ms, name, value in learn_at:
-            if at_ms <= now_ms:
-                holds[name] = value
+        holds |= {name: value for at_ms, name, value in learn_at if at_ms <= now_ms}
     assert 1 <= worst <= 2

@@ -32,6 +32,9 @@ class Sender:
         self.boots = 0
         self.earlier: list[BootCounters] = []
         self.truth = dict.fromkeys(NAMES, 0)
+        self.id = ""
+        self.sequence = 0
+        self.sent = dict.fromkeys(NAMES, 0)
         self.boot()
 
     def boot(self) -> None:
@@ -80,51 +83,70 @@ def totals(ledger: Ledger) -> dict[str, int]:
     return {name: getattr(ledger, name) for name in NAMES}
 
 
-def run(seed: int, *, boots: int, loss: float) -> tuple[Ledger, Sender, dict[str, int]]:
-    """Send through a network that loses, doubles, delays, and loses answers.
+class Network:
+    """Loses, doubles and delays messages on their way to a ledger, and loses answers.
 
-    A message is overtaken by as many reboots as a plane remembers and no more, and a machine that has
-    four unanswered boots behind it waits for an answer before it reboots again, as one with a
-    full memory would.
+    A message is overtaken by as many reboots as a plane remembers and no more.
+    """
+
+    def __init__(self, chance: random.Random, loss: float) -> None:
+        self.chance = chance
+        self.loss = loss
+        self.ledger = Ledger(boots=[])
+        self.summed = dict.fromkeys(NAMES, 0)
+        self.late: list[tuple[int, CheckIn]] = []
+
+    def deliver(self, message: CheckIn) -> None:
+        delta = count(self.ledger, message)
+        for name in NAMES:
+            self.summed[name] += getattr(delta, name)
+
+    def carry(self, message: CheckIn, *, boot: int) -> bool:
+        """Do something with a message; return whether the sender hears an answer."""
+        fate = self.chance.random()
+        if fate < self.loss:
+            return False
+        if fate < self.loss + 0.1:
+            self.late.append((boot, message))
+            return False
+        self.deliver(message)
+        if self.chance.random() < 0.2:
+            self.deliver(message)
+        if self.chance.random() < 0.1:
+            self.late.append((boot, message))
+        return self.chance.random() > 0.2
+
+    def catch_up(self, *, boot: int) -> None:
+        """Deliver what is late, in any order: now and then, and always before it is too late."""
+        overdue = self.late and boot - self.late[0][0] >= OVERTAKEN_MAX
+        if overdue or self.chance.random() < 0.3:
+            self.chance.shuffle(self.late)
+            while self.late:
+                self.deliver(self.late.pop()[1])
+
+
+def run(seed: int, *, boots: int, loss: float) -> tuple[Ledger, Sender, dict[str, int]]:
+    """Send through so many reboots, and a last message that arrives.
+
+    A machine that has four unanswered boots behind it waits for an answer before it reboots
+    again, as one with a full memory would.
     """
     chance = random.Random(seed)
-    sender, ledger = Sender(chance), Ledger(boots=[])
-    late: list[tuple[int, CheckIn]] = []
-    summed = dict.fromkeys(NAMES, 0)
-
-    def deliver(message: CheckIn) -> None:
-        delta = count(ledger, message)
-        for name in NAMES:
-            summed[name] += getattr(delta, name)
-
+    sender, network = Sender(chance), Network(chance, loss)
     while sender.boots <= boots:
         for _ in range(chance.randrange(4)):
             sender.work()
         if chance.random() < 0.8:
             message = sender.message()
-            fate = chance.random()
-            if fate < loss:
-                pass
-            elif fate < loss + 0.1:
-                late.append((sender.boots, message))
-            else:
-                deliver(message)
-                if chance.random() < 0.2:
-                    deliver(message)
-                if chance.random() < 0.1:
-                    late.append((sender.boots, message))
-                if chance.random() > 0.2:
-                    sender.answered(message)
-        if chance.random() < 0.3 or (late and sender.boots - late[0][0] >= OVERTAKEN_MAX):
-            chance.shuffle(late)
-            while late:
-                deliver(late.pop()[1])
+            if network.carry(message, boot=sender.boots):
+                sender.answered(message)
+        network.catch_up(boot=sender.boots)
         if len(sender.earlier) < BOOTS_MAX and chance.random() < 0.4:
             sender.boot()
-    for _, message in late:
-        deliver(message)
-    deliver(sender.message())
-    return ledger, sender, summed
+    for _, message in network.late:
+        network.deliver(message)
+    network.deliver(sender.message())
+    return network.ledger, sender, network.summed
 
 
 @pytest.mark.parametrize(("seed", "loss"), [(1, 0.1), (2, 0.4), (3, 0.0)])
