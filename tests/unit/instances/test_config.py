@@ -51,11 +51,11 @@ def test_reserved_and_malformed_names_are_refused_at_ingest(name: str) -> None:
 def test_what_is_too_large_is_refused_by_name() -> None:
     driver = Driver()
     driver.send(created(desired="stopped"))
-    big = {f"V{number}": "x" * 1_000 for number in range(12)}
+    big: dict[str, str | None] = {f"V{number}": "x" * 1_000 for number in range(12)}
     assert driver.send(events.ConfigChanged(env=big)).code == "config_too_large"
-    many = {f"S{number}": "x" for number in range(51)}
+    many: dict[str, str | None] = {f"S{number}": "x" for number in range(51)}
     assert driver.send(events.ConfigChanged(secrets=many)).code == "too_many_secrets"
-    lots = {f"V{number}": "" for number in range(201)}
+    lots: dict[str, str | None] = {f"V{number}": "" for number in range(201)}
     assert driver.send(events.ConfigChanged(env=lots)).code == "too_many_variables"
 
 

@@ -243,7 +243,7 @@ def test_a_crash_loop_backs_off_and_a_healthy_run_resets_it() -> None:
 
 def contract(**changes: object) -> Policy:
     values = {name: getattr(CONTRACT, name) for name in Policy.__struct_fields__}
-    return Policy(**(values | {"first_contact_ms": 0} | changes))  # type: ignore[arg-type]
+    return Policy(**(values | {"first_contact_ms": 0} | changes))
 
 
 def test_the_contracts_cadence_looks_every_five_minutes_with_jitter() -> None:
