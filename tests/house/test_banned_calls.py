@@ -39,6 +39,7 @@ ALLOWANCES = (
     Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
     Allowance("plane/build.py", ("chance",), "makes what is passed in, keys and seeds too"),
     Allowance("plane/build/", ("chance",), "as plane/build.py"),
+    Allowance("plane/keyring.py", ("chance",), "makes keys and nonces; tests pass their own"),
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/environment.py", ("environment",), "read here, once"),

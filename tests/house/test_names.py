@@ -18,6 +18,8 @@ SUBJECT_FILES = {
     "ports", "effects", "handlers",
     # What the engine is handed (definition), the figures rules read (policy), the bounds.
     "definition", "policy", "limits",
+    # Parts of a fold that is too long for one file, and what is read from a log (decision 0007).
+    "intents", "outcomes", "contact", "transitions", "environment", "reading",
 }  # fmt: skip
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

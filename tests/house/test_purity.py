@@ -21,6 +21,9 @@ PURE_NAMES = {
 # In cli a module is named after its command.
 OTHERWISE_NAMED = ("cli",)
 PURE_ROOMS = ("kernel", "wire", "letters")
+# In a subject everything is pure but what carries effects out and what answers calls.
+SUBJECTS = ("instances", "towns", "billing", "consent")
+SUBJECT_IO = ("effects", "handlers")
 STDLIB_ROOMS = {
     "kernel": ("holdfast.kernel",),
     "outbox": ("holdfast.outbox", "holdfast.kernel"),
@@ -42,7 +45,8 @@ ALLOWED = {("holdfast.kernel.clock", "time")}
 def is_pure(path: Path) -> bool:
     room = path.relative_to(PACKAGE).parts[0]
     named = path.stem in PURE_NAMES and room not in OTHERWISE_NAMED
-    return named or room in PURE_ROOMS
+    subject = room in SUBJECTS and path.stem not in SUBJECT_IO
+    return named or subject or room in PURE_ROOMS
 
 
 PURE_FILES = [path for path in python_files("src/holdfast") if is_pure(path)]

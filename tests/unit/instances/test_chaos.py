@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.actors.definition import EffectCall
 from holdfast.instances import events
@@ -17,10 +18,7 @@ from tests.unit.instances.test_clouds import KEY, POLICY, RING, Bench
 
 FAULTS = {"delay": 60, "refuse": 120, "lose_reply": 80, "repeat": 60, "late": 60}
 PLAIN = Policy(first_contact_ms=0)
-POLLING = Policy(
-    **{name: getattr(CONTRACT, name) for name in Policy.__struct_fields__}
-    | {"first_contact_ms": 0, "volumes": (PROVIDER,)}
-)
+POLLING = replace(CONTRACT, first_contact_ms=0, volumes=(PROVIDER,))
 
 
 def order(chance: random.Random) -> events.Event:

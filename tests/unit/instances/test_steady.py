@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.actors.definition import ProbeAnswer
 from holdfast.instances import events, ports
@@ -242,8 +243,7 @@ def test_a_crash_loop_backs_off_and_a_healthy_run_resets_it() -> None:
 
 
 def contract(**changes: object) -> Policy:
-    values = {name: getattr(CONTRACT, name) for name in Policy.__struct_fields__}
-    return Policy(**(values | {"first_contact_ms": 0} | changes))
+    return replace(CONTRACT, first_contact_ms=0, **changes)
 
 
 def test_the_contracts_cadence_looks_every_five_minutes_with_jitter() -> None:
