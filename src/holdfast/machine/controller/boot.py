@@ -58,7 +58,7 @@ class Boot:
         except (SettingError, OSError) as error:
             self._log.emit("controller.cannot_listen", error=str(error))
             return 1
-        await self._first.serve(sock)
+        self._first.serve(sock)
         self._take_signals()
         try:
             await self._start(listening, sock)

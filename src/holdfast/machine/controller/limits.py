@@ -10,6 +10,12 @@ from typing import Final
 FIRST_REQUEST_BYTES_MAX: Final = 8_192
 """Head of a request that the first listener reads; beyond it the connection is closed."""
 
+BACKLOG: Final = 128
+"""Connections that wait to be accepted, and how many are at a time; aiohttp's figure too."""
+
+ACCEPT_RETRY_S: Final = 1.0
+"""How long nothing is accepted after the system refused to; asyncio's own figure."""
+
 BODY_BYTES_MAX: Final = 65_536
 """Body of a control request; none of the routes needs more than a few bytes."""
 

@@ -2,8 +2,9 @@
 
 A platform that starts a machine asks for health at once and gives up after a while, so optional
 work must never come before it. This one needs nothing but asyncio; the full application takes the
-same socket over when it is ready. It must never answer anything but health: nobody has been
-authenticated yet.
+same socket over when it is ready. It accepts by itself, because an `asyncio.Server` that is closed
+drops what it accepted in the same turn of the loop. It must never answer anything but health:
+nobody has been authenticated yet.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from holdfast.machine.controller.limits import FIRST_REQUEST_BYTES_MAX
+from holdfast.machine.controller.limits import ACCEPT_RETRY_S, BACKLOG, FIRST_REQUEST_BYTES_MAX
 
 HEALTH_PATHS: Final = frozenset({"/health", "/_kilo/health", "/_holdfast/health"})
 
@@ -29,18 +30,52 @@ class FirstListener:
         """Answer `health(path)` on the health paths, and 503 with `state()` elsewhere."""
         self._health = health
         self._state = state
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket | None = None
+        self._opening: set[asyncio.Task[None]] = set()
 
-    async def serve(self, listening: socket.socket) -> None:
+    def serve(self, listening: socket.socket) -> None:
         """Start to answer on `listening`, which stays open when this is closed."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Exchange(self), sock=listening.dup())
+        self._socket = listening.dup()
+        self._socket.setblocking(False)  # noqa: FBT003  the standard library's signature
+        self._watch(self._socket)
 
     def close(self) -> None:
-        """Take no further connections; the open ones end by themselves."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Accept nothing further; what was accepted is served, the rest is left in the queue.
+
+        Whoever else listens on the socket finds the queue as it is, so nothing is lost between.
+        """
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _watch(self, listening: socket.socket) -> None:
+        if listening is self._socket:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Take what waits in the queue, as much as one turn of the loop should."""
+        loop = asyncio.get_running_loop()
+        for _ in range(BACKLOG):
+            try:
+                connection, _address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # Out of descriptors, most likely: the queue stays readable, so look away a while.
+                loop.remove_reader(listening)
+                loop.call_later(ACCEPT_RETRY_S, self._watch, listening)
+                return
+            opening = loop.create_task(self._open(connection))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: _Exchange(self), connection)
+        except OSError:
+            connection.close()  # the other side has gone already
 
     def answer(self, target: str) -> tuple[int, Body]:
         """Return status and body for a request target."""
@@ -95,7 +130,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(128)
+        listening.listen(BACKLOG)
         listening.setblocking(False)  # noqa: FBT003  the standard library's signature
     except OSError:
         listening.close()
