@@ -186,10 +186,10 @@ def metrics_page() -> Page | None:
 
 
 def commands_page() -> Page | None:
-    """Return every command. The command line is `app` in holdfast.cli.main."""
+    """Return every command. The command line is made in holdfast.cli.main."""
     if not has_code("cli"):
         return None
-    app = importlib.import_module("holdfast.cli.main").app
+    app = importlib.import_module("holdfast.cli.main").make_app()
     typer = importlib.import_module("typer")
     entries = tuple(commands(typer.main.get_command(app), "holdfast"))
     lead = "Every command has `--help`; those that show something have `--json`."

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from holdfast.cli.connection import connect, settings_or_fail
-from holdfast.cli.output import ERR, JSON_OPTION, fail, say, show_json, show_table
-from holdfast.machine.agents.install import InstallError, Progress, install_openclaw
+from holdfast.cli.output import JSON_OPTION, fail, progress, say, show, show_json, show_table
+from holdfast.cli.tables import Column
 
 app = typer.Typer(no_args_is_help=True, help="What can be run, and installing it.")
 
 AGENTS_FOLDER: Final = "agents"
+_COLUMNS: Final = (
+    Column("name"),
+    Column("version", drop=1),
+    Column("installed"),
+    Column("what", drop=2, least=20),
+    Column("to do", drop=0, least=20),
+)
 
 
 @app.command("list")
@@ -29,7 +35,7 @@ def list_(as_json: bool = JSON_OPTION) -> None:
     rows = (
         (a.name, a.version, "yes" if a.installed else "no", a.summary, a.fix) for a in answer.items
     )
-    show_table(("name", "version", "installed", "what", "to do"), rows, empty="No agents.")
+    show_table(_COLUMNS, rows, empty="No agents.")
 
 
 @app.command()
@@ -38,28 +44,34 @@ def install(
     version: Annotated[str, typer.Option(help="Another version than the pinned one.")] = "",
 ) -> None:
     """Install an agent from its registry into the data folder (about 830 MB for OpenClaw)."""
+    from holdfast.machine.agents.install import (  # noqa: PLC0415  heavy, and for this only
+        InstallError,
+        Progress,
+        install_openclaw,
+    )
+
     if name != "openclaw":
         fail(f"no agent called {name!r} can be installed", fix="holdfast agents install openclaw")
     data = Path(settings_or_fail().home) / AGENTS_FOLDER
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Bar(*columns, console=ERR) as bar:
-        task = bar.add_task("preparing", total=None)
+    try:
+        with progress("preparing") as line:
+            began = time.monotonic()
 
-        def show(progress: Progress) -> None:
-            packages = f", {progress.packages} packages" if progress.packages else ""
-            bar.update(task, description=f"{progress.phase}{packages}")
+            def tell(now: Progress) -> None:
+                packages = f", {now.packages} packages" if now.packages else ""
+                line.update(f"{now.phase}{packages} ({time.monotonic() - began:.0f} s)")
 
-        try:
             if version:
-                where = install_openclaw(data, version=version, progress=show)
+                where = install_openclaw(data, version=version, progress=tell)
             else:
-                where = install_openclaw(data, progress=show)
-        except InstallError as error:
-            bar.stop()
-            fail(str(error))
+                where = install_openclaw(data, progress=tell)
+    except InstallError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or data}: {error.strerror}", fix="set HOLDFAST_HOME to your own")
     link = data / name
     partial = data / f".{name}.{os.getpid()}"
     partial.symlink_to(where.name)
     partial.replace(link)
-    say(f"Installed in {where}")
+    show(f"Installed in {where}")
     say("Run it: holdfast instance create NAME --agent openclaw")

@@ -7,7 +7,6 @@ what to do. It never retries a change by itself: `Idempotency-Key` is for whoeve
 from __future__ import annotations
 
 import http.client
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Self
@@ -45,16 +44,12 @@ class Client:
         self._base = base_url.rstrip("/")
         self._prefix = parts.path.rstrip("/")
         self._token = token
-        self._connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection(
-                parts.hostname,
-                parts.port,
-                timeout=timeout_s,
-                context=ssl.create_default_context(),
-            )
+        connect = (
+            http.client.HTTPSConnection  # it verifies certificates by default
             if parts.scheme == "https"
-            else http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+            else http.client.HTTPConnection
         )
+        self._connection = connect(parts.hostname, parts.port, timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self

@@ -11,15 +11,15 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from msgspec import Struct
 
 from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.cli.local import local_token
-from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, fail
-from holdfast.plane.build.desk import lock_holder
-from holdfast.plane.settings import SettingError, Settings, load_settings
+from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXIT_USAGE, fail
+from holdfast.plane.build.holder import lock_holder
+from holdfast.plane.settings import SettingError, Settings, load_settings, url_of
 
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401
@@ -44,20 +44,22 @@ class Connection:
         given = {key: value for key, value in (query or {}).items() if value}
         try:
             return self._client.call(endpoint, path=path or {}, query=given, body=body)
-        except UnreachableError as error:
-            fail(
-                str(error),
-                fix="start a plane with: holdfast up   or name one in HOLDFAST_URL",
-                code=EXIT_UNREACHABLE,
-            )
         except ApiError as error:
-            problem = error.problem
-            fix = problem.fix
-            if error.status == _DENIED_STATUS and not fix:
-                fix = "set HOLDFAST_TOKEN to a token made with: holdfast token create"
-            where = f"{problem.field}: " if problem.field else ""
-            code = EXIT_MISSING if error.status == _MISSING_STATUS else EXIT_FAILED
-            fail(f"{where}{problem.message}", fix=fix, code=code)
+            fail_as(error)
+
+
+def fail_as(error: ApiError) -> NoReturn:
+    """End with what a plane refused, or with where none answered."""
+    problem = error.problem
+    if isinstance(error, UnreachableError):
+        fix = "start a plane with: holdfast up   or name one in HOLDFAST_URL"
+        fail(problem.message, fix=fix, code=EXIT_UNREACHABLE)
+    fix = problem.fix
+    if error.status == _DENIED_STATUS:
+        fix = "set HOLDFAST_TOKEN to a token made with: holdfast token create"
+    where = f"{problem.field}: " if problem.field else ""
+    code = EXIT_MISSING if error.status == _MISSING_STATUS else EXIT_FAILED
+    fail(f"{where}{problem.message}", fix=fix, code=code)
 
 
 def settings_or_fail(**overrides: Any) -> Settings:
@@ -65,7 +67,7 @@ def settings_or_fail(**overrides: Any) -> Settings:
     try:
         return load_settings(**overrides)
     except SettingError as error:
-        fail(str(error), code=2)
+        fail(str(error), fix="docs/reference/settings.md lists every setting", code=EXIT_USAGE)
 
 
 def plane_url(settings: Settings) -> str:
@@ -74,7 +76,7 @@ def plane_url(settings: Settings) -> str:
     if named:
         return named.rstrip("/")
     holder = lock_holder(settings)
-    return holder.url if holder else f"http://{settings.host}:{settings.port}"
+    return holder.url if holder else url_of(settings.host, settings.port)
 
 
 def connect() -> Connection:
@@ -86,4 +88,8 @@ def connect() -> Connection:
             token = local_token(Path(settings.home))
         except OSError as error:
             sys.stderr.write(f"note: no local token: {error}\n")
-    return Connection(Client(plane_url(settings), token))
+    url = plane_url(settings)
+    try:
+        return Connection(Client(url, token))
+    except ValueError as error:
+        fail(f"HOLDFAST_URL: {error}", code=EXIT_USAGE)

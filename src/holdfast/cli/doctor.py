@@ -1,23 +1,57 @@
-"""`holdfast doctor` and `holdfast version`: is everything well, and what is this."""
+"""`holdfast doctor` and `holdfast version`: is everything well, and what is this.
+
+The doctor asks the plane. Where none answers it looks at this machine itself, with the same words
+and the same form of report, because that is when a doctor is needed most.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+
+import msgspec
 import typer
 
 from holdfast import __version__
-from holdfast.cli.connection import connect
-from holdfast.cli.output import JSON_OPTION, say, show_json, show_table
+from holdfast.cli.client import ApiError, Client, UnreachableError
+from holdfast.cli.connection import connect, plane_url, settings_or_fail
+from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show_json, show_table
+from holdfast.cli.tables import Column
+from holdfast.plane import log_file
+from holdfast.plane.build.holder import lock_holder
+from holdfast.plane.settings import Settings
+from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.messages.plane import DoctorCheck, DoctorReport
+
+ANSWER_S: Final = 3.0
+DISK_FAIL_BYTES: Final = 200 * 1024 * 1024
+LOG_LINES: Final = 200
+_MIB: Final = 1024 * 1024
+_OTHERS: Final = 0o077
+_COLUMNS: Final = (
+    Column("check"),
+    Column("result"),
+    Column("what", least=20),
+    Column("to do", drop=1, least=16),
+)
 
 
 def doctor(as_json: bool = JSON_OPTION) -> None:
-    """Look at stores, disks, keys and agents, and say what to do."""
-    report = connect().call("plane.doctor")
+    """Look at stores, disks, keys and agents, and say what to do; works without a plane too."""
+    settings = settings_or_fail()
+    served = _is_served(settings)
+    report = connect().call("plane.doctor") if served else examine(settings)
     if as_json:
         show_json(report)
     else:
         rows = ((c.name, c.result, c.message, c.fix) for c in report.checks)
-        show_table(("check", "result", "what", "to do"), rows, empty="Nothing was checked.")
+        show_table(_COLUMNS, rows, empty="Nothing was checked.")
         say("All is well." if report.ok else "Something needs a person.")
+    if not served:
+        raise typer.Exit(EXIT_UNREACHABLE)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -25,3 +59,108 @@ def doctor(as_json: bool = JSON_OPTION) -> None:
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+def examine(settings: Settings) -> DoctorReport:
+    """Return what can be seen from here of a plane that does not answer."""
+    checks = (
+        _plane(settings),
+        _folder(Path(settings.home)),
+        _disk(Path(settings.home)),
+        _port(settings),
+        _log(Path(settings.home)),
+    )
+    return DoctorReport(ok=all(check.result != "failed" for check in checks), checks=checks)
+
+
+def _is_served(settings: Settings) -> bool:
+    """Return whether a plane answers; what it answers does not matter here."""
+    try:
+        with Client(plane_url(settings), timeout_s=ANSWER_S) as client:
+            client.call("plane.health")
+    except UnreachableError:
+        return False
+    except (ApiError, ValueError):
+        return True
+    return True
+
+
+def _plane(settings: Settings) -> DoctorCheck:
+    """Return whether a process holds the folder although it does not answer."""
+    holder = lock_holder(settings)
+    if holder is None:
+        return _failed("plane", "no plane runs", "holdfast up")
+    return _failed(
+        "plane",
+        f"process {holder.pid} holds the folder and does not answer at {holder.url}",
+        f"look at {log_file.NAME}; then kill -9 {holder.pid} and holdfast up",
+    )
+
+
+def _folder(home: Path) -> DoctorCheck:
+    """Return whether the data folder is there, ours alone, and can be written."""
+    if not home.exists():
+        return DoctorCheck(name="folder", result="ok", message=f"{home} is not there yet")
+    if not home.is_dir():
+        return _failed("folder", f"{home} is no folder", "set HOLDFAST_HOME to another")
+    if not os.access(home, os.W_OK | os.X_OK):
+        return _failed("folder", f"{home} cannot be written", "set HOLDFAST_HOME to one you own")
+    if home.stat().st_mode & _OTHERS:
+        return _failed("folder", f"others may read {home}", f"chmod go-rwx {home}")
+    return DoctorCheck(name="folder", result="ok", message=f"{home} is for its owner only")
+
+
+def _disk(home: Path) -> DoctorCheck:
+    """Return whether there is room to write."""
+    place = next((path for path in (home, *home.parents) if path.exists()), Path("/"))
+    usage = shutil.disk_usage(place)
+    message = f"{usage.free // _MIB} MiB free, {usage.free / usage.total:.0%} of the disk"
+    if usage.free < DISK_FAIL_BYTES:
+        return _failed("disk", message, "free some space, or set HOLDFAST_HOME to a larger disk")
+    return DoctorCheck(name="disk", result="ok", message=message)
+
+
+def _port(settings: Settings) -> DoctorCheck:
+    """Return whether the port could be taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            where = f"{settings.host} port {settings.port}: {error.strerror or error}"
+            return _failed("port", where, "set HOLDFAST_PORT to another")
+    return DoctorCheck(name="port", result="ok", message=f"{settings.port} is free")
+
+
+class _Line(msgspec.Struct):
+    """What is read of a line of the log."""
+
+    event: str = ""
+    level: str = ""
+    at: str = ""
+
+
+def _log(home: Path) -> DoctorCheck:
+    """Return the last error that the plane logged; lines that are no JSON are a crash's."""
+    for text in reversed(log_file.tail(home, LOG_LINES)):
+        try:
+            line = msgspec.json.decode(text, type=_Line)
+        except msgspec.MsgspecError:
+            if text.strip():
+                return _noted(f"the log ends with: {text.strip()}", home)
+            continue
+        if line.event == "plane.stopped":
+            return DoctorCheck(name="log", result="ok", message=f"it was stopped at {line.at}")
+        if line.level in {"error", "critical"}:
+            return _noted(f"the last error, at {line.at}: {line.event}", home)
+    return DoctorCheck(name="log", result="ok", message="no error in the end of the log")
+
+
+def _noted(message: str, home: Path) -> DoctorCheck:
+    fix = f"read {home / log_file.NAME}"
+    return DoctorCheck(name="log", result="warning", message=message[:REASON_MAX], fix=fix)
+
+
+def _failed(name: str, message: str, fix: str) -> DoctorCheck:
+    return DoctorCheck(name=name, result="failed", message=message[:REASON_MAX], fix=fix)

@@ -4,43 +4,70 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
+from msgspec import structs
 
 from holdfast.cli.connection import Connection, connect
+from holdfast.cli.naming import resolve
 from holdfast.cli.output import (
-    EXIT_MISSING,
     EXIT_PENDING,
+    EXIT_USAGE,
     JSON_OPTION,
     ago,
     fail,
+    progress,
     say,
+    short_ids,
     show_facts,
     show_json,
     show_table,
 )
+from holdfast.cli.output import show as show_line
+from holdfast.cli.tables import Column
 from holdfast.wire.messages.instances import (
     InstanceCreate,
     InstanceDestroy,
-    InstanceList,
     InstanceOrder,
     InstancePatch,
     InstanceView,
+    LogLine,
 )
 from holdfast.wire.messages.operations import Pending
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
 
-Name = Annotated[str, typer.Argument(help="Its id or its name.")]
+Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 Wait = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", help="Wait until it is done, at most so long.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name as confirmation.")]
 
-_COLUMNS: Final = ("id", "name", "agent", "desired", "status", "restarts", "contact", "attention")
+_COLUMNS: Final = (
+    Column("id"),
+    Column("name"),
+    Column("agent", drop=4),
+    Column("desired", drop=5),
+    Column("status"),
+    Column("restarts", drop=3),
+    Column("contact", drop=2),
+    Column("attention", drop=1, least=16),
+)
+_TIMELINE: Final = (
+    Column("when"),
+    Column("kind"),
+    Column("what"),
+    Column("outcome", drop=4),
+    Column("rule", drop=3),
+    Column("id", drop=1),
+    Column("reason", drop=2, least=20),
+)
 _POLL_S: Final = 0.2
+_FOLLOW_S: Final = 1.0
 
 
 @app.command("list")
@@ -65,9 +92,10 @@ def list_(
     if as_json:
         show_json(items)
         return
+    short = short_ids(item.id for item in items)
     rows = (
         (
-            item.id,
+            short[item.id],
             item.name,
             item.agent,
             item.desired,
@@ -197,23 +225,31 @@ def logs(
 ) -> None:
     """Print the last lines of its agent and controller."""
     plane = connect()
-    instance_id = resolve(plane, name)
-    after = ""
+    path = {"id": resolve(plane, name)}
+    seen: list[LogLine] = []
     while True:
-        query = {"lines": str(lines), "after": after}
-        tail = plane.call("instance.logs", path={"id": instance_id}, query=query)
-        if as_json:
+        tail = plane.call("instance.logs", path=path, query={"lines": str(lines)})
+        new = fresh_lines(seen, tail.lines)
+        seen = list(tail.lines)
+        if as_json and not follow:
             show_json(tail)
-        else:
-            for line in tail.lines:
-                sys.stdout.write(line.text + "\n")
-            sys.stdout.flush()
-            if tail.note and not follow:
-                say(tail.note)
+        for line in new if follow or not as_json else ():
+            text = msgspec.json.encode(line).decode() if as_json else line.text
+            sys.stdout.write(text + "\n")
+        sys.stdout.flush()
         if not follow:
+            if tail.note and not as_json:
+                say(tail.note)
             return
-        after = tail.next or after
-        time.sleep(1)
+        time.sleep(_FOLLOW_S)
+
+
+def fresh_lines(seen: Sequence[LogLine], now: Sequence[LogLine]) -> Sequence[LogLine]:
+    """Return the lines of a tail that were not in the one before: what follows their overlap."""
+    for overlap in range(min(len(seen), len(now)), 0, -1):
+        if list(seen[-overlap:]) == list(now[:overlap]):
+            return now[overlap:]
+    return now
 
 
 @app.command()
@@ -229,10 +265,12 @@ def timeline(
     if as_json:
         show_json(answer)
         return
-    rows = ((ago(e.at), e.kind, e.name, e.outcome, e.rule, e.reason, e.id) for e in answer.entries)
-    show_table(
-        ("when", "kind", "what", "outcome", "rule", "reason", "id"), rows, empty="Nothing yet."
+    short = short_ids(e.id for e in answer.entries)
+    rows = (
+        (ago(e.at), e.kind, e.name, e.outcome, e.rule, short[e.id], e.reason)
+        for e in answer.entries
     )
+    show_table(_TIMELINE, rows, empty="Nothing yet.")
 
 
 @app.command("why")
@@ -243,7 +281,7 @@ def why(name: Name, as_json: bool = JSON_OPTION) -> None:
     if as_json:
         show_json(answer)
         return
-    say(f"[bold]{answer.summary}[/bold]")
+    show_line(answer.summary, style="bold")
     show_facts((fact.code, fact.text) for fact in answer.facts)
     show_facts(
         [
@@ -260,7 +298,7 @@ def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str,
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            fail(f"{option} {pair!r}: want NAME=VALUE", code=2)
+            fail(f"{option} {pair!r}: want NAME=VALUE", code=EXIT_USAGE)
         values[key] = value
     return values
 
@@ -287,24 +325,11 @@ def read_secrets(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
             fail(
                 f"--secret {key}: a secret does not belong on the command line",
                 fix=f"--secret {key}=- reads it from standard input, {key}=@FILE from a file",
-                code=2,
+                code=EXIT_USAGE,
             )
         if not values[key]:
-            fail(f"--secret {key}: it is empty", code=2)
+            fail(f"--secret {key}: it is empty", code=EXIT_USAGE)
     return values
-
-
-def resolve(plane: Connection, name: str) -> str:
-    """Return the id of the instance of this id or name; end with an error when there is none."""
-    page: InstanceList = plane.call("instance.list", query={"text": name, "limit": "500"})
-    exact = [item.id for item in page.items if name in {item.id, item.name}]
-    if len(exact) > 1:
-        fail(f"{len(exact)} accounts have an instance called {name}", fix="use its id")
-    if not exact:
-        close = ", ".join(item.name for item in page.items[:5])
-        hint = f"did you mean {close}?" if close else "holdfast instance list shows what there is"
-        fail(f"no instance has the id or name {name!r}", fix=hint, code=EXIT_MISSING)
-    return exact[0]
 
 
 def _order(endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool) -> None:
@@ -342,10 +367,20 @@ def _report(
 def wait_for(plane: Connection, view: InstanceView, *, until: str, wait_s: float) -> InstanceView:
     """Return the instance once it has a status, or as it is when the time is over."""
     ends = time.monotonic() + wait_s
-    while view.status != until and time.monotonic() < ends:
-        time.sleep(_POLL_S)
-        view = plane.call("instance.get", path={"id": view.id}).instance
+    with progress(f"{view.name}: {view.status}, waiting for {until}") as line:
+        while view.status != until and time.monotonic() < ends:
+            time.sleep(_POLL_S)
+            if (found := _look(plane, view.id)) is None:
+                return structs.replace(view, desired="destroyed", status="destroyed")
+            view = found
+            line.update(f"{view.name}: {view.status}, waiting for {until}")
     return view
+
+
+def _look(plane: Connection, instance_id: str) -> InstanceView | None:
+    """Return an instance, or None when there is none any more."""
+    page = plane.call("instance.list", query={"text": instance_id})
+    return next((item for item in page.items if item.id == instance_id), None)
 
 
 def _show(view: InstanceView) -> None:

@@ -6,13 +6,11 @@ Who can read that file can read the stores too, so nothing is given away by it.
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 from pathlib import Path
 from typing import Final
 
-from holdfast.plane.build.desk import with_register
 from holdfast.plane.settings import load_settings
 
 FILE_NAME: Final = "cli.token"
@@ -30,6 +28,8 @@ def local_token(home: Path) -> str:
         pass
     if not home.is_dir():
         return ""
+    import asyncio  # noqa: PLC0415  slow to load, and only for the first command ever
+
     secret = asyncio.run(_make(home))
     partial = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -41,6 +41,8 @@ def local_token(home: Path) -> str:
 
 async def _make(home: Path) -> str:
     """Make an operator's token named after this person."""
+    from holdfast.plane.build.desk import with_register  # noqa: PLC0415  as above
+
     async with with_register(load_settings(home=str(home))) as register:
         secret, _token = await register.make_token(
             f"command line of {getpass.getuser()}",

@@ -1,4 +1,4 @@
-"""The command line: one module for each noun, gathered here.
+"""The command line: one module for each noun, and only the one that is used is loaded.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no plane answers, 4 no such
 thing, 5 accepted but not done when the waiting ended, 130 interrupted.
@@ -6,35 +6,70 @@ thing, 5 accepted but not done when the waiting ended, 130 interrupted.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final
+
 import typer
 
-from holdfast.cli import agents, doctor, instance, quarantine, rehearse, tokens
-from holdfast.cli.up import down, link, serve, up
+COMMANDS: Final = {
+    "up": "holdfast.cli.up:up",
+    "down": "holdfast.cli.up:down",
+    "serve": "holdfast.cli.up:serve",
+    "link": "holdfast.cli.up:link",
+    "doctor": "holdfast.cli.doctor:doctor",
+    "version": "holdfast.cli.doctor:version",
+}
+NOUNS: Final = {
+    "instance": "holdfast.cli.instance:app",
+    "agents": "holdfast.cli.agents:app",
+    "rehearse": "holdfast.cli.rehearse:app",
+    "quarantine": "holdfast.cli.quarantine:app",
+    "operation": "holdfast.cli.quarantine:operations",
+    "token": "holdfast.cli.tokens:app",
+}
+HELP: Final = """Run fleets of always-on agents: one machine each, supervised, explained.
 
-app = typer.Typer(
-    name="holdfast",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Holdfast runs fleets of always-on agents: one machine each, supervised, explained.",
-    pretty_exceptions_show_locals=False,
-)
-app.command("up")(up)
-app.command("down")(down)
-app.command("serve")(serve)
-app.command("link")(link)
-app.command("doctor")(doctor.doctor)
-app.command("version")(doctor.version)
-app.add_typer(instance.app, name="instance")
-app.add_typer(agents.app, name="agents")
-app.add_typer(rehearse.app, name="rehearse")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(quarantine.operations, name="operation")
-app.add_typer(tokens.app, name="token")
+Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no plane answers, 4 no such
+thing, 5 accepted but not done when the waiting ended, 130 interrupted.
+"""
 
 
-def main() -> None:
+def make_app(only: str = "") -> typer.Typer:
+    """Return the whole command line, or the part of it that begins with the word `only`."""
+    app = typer.Typer(
+        name="holdfast",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback(help=HELP)(_nothing)  # with it a command keeps its name even when it is alone
+    known = only in COMMANDS or only in NOUNS
+    for name, path in COMMANDS.items():
+        if name == only or not known:
+            app.command(name)(_load(path))
+    for name, path in NOUNS.items():
+        if name == only or not known:
+            app.add_typer(_load(path), name=name)
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    app()
+    words = list(sys.argv[1:] if argv is None else argv)
+    make_app(words[0] if words else "")(words, prog_name="holdfast")
+
+
+def _nothing() -> None:
+    """Do nothing before a command."""
+
+
+def _load(path: str) -> Any:
+    """Return what a path `module:name` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 if __name__ == "__main__":

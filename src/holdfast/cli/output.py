@@ -1,23 +1,24 @@
 """What the command line prints: tables for people, JSON for programs, and one way to fail.
 
-Tables go to standard output and everything about the run itself (progress, errors, hints) to
-standard error, so that a pipe gets only what was asked for. With `--json` an answer is printed
-exactly as the plane gave it.
+What was asked for goes to standard output and everything about the run itself (progress, errors,
+hints) to standard error, so that a pipe gets only what was asked for. With `--json` an answer is
+printed exactly as the plane gave it. Colours appear on a terminal only, and never with NO_COLOR.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol, TextIO
 
 import msgspec
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+from holdfast.cli.tables import Column, lay_out
 
 EXIT_FAILED: Final = 1
 """It was refused or it failed; the reason is on standard error."""
@@ -30,11 +31,21 @@ EXIT_MISSING: Final = 4
 EXIT_PENDING: Final = 5
 """It was accepted, and was not done when the waiting ended."""
 
-OUT: Final = Console(highlight=False, soft_wrap=True)
-ERR: Final = Console(stderr=True, highlight=False)
-
 JSON_OPTION: Final = typer.Option(False, "--json", help="Print JSON, for programs.")
 
+PIPE_WIDTH: Final = 10_000
+"""The width where no terminal is: a program that reads a table wants all of it."""
+SHORT_ID: Final = 8
+"""Characters of an id that are shown, unless two shown ids begin alike."""
+
+_STYLES: Final = {
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+    "dim": "2",
+    "bold": "1",
+}
 _COLOURS: Final = {
     "running": "green",
     "starting": "yellow",
@@ -46,21 +57,37 @@ _COLOURS: Final = {
     "warning": "yellow",
     "failed": "red",
     "lost": "red",
+    "refused": "red",
+    "quarantined": "red",
 }
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
+class Progress(Protocol):
+    """A line that says what is being done now."""
+
+    def update(self, status: str) -> None:
+        """Say something else."""
+        ...
+
+
 def fail(message: str, *, fix: str = "", code: int = EXIT_FAILED) -> NoReturn:
     """Say what went wrong and what to do about it, and end with an exit code."""
-    ERR.print(Text.assemble(("error: ", "bold red"), message))
+    sys.stdout.flush()
+    sys.stderr.write(f"{styled('error:', 'red', sys.stderr)} {message}\n")
     if fix:
-        ERR.print(Text.assemble(("  fix: ", "bold"), fix))
+        sys.stderr.write(f"{styled('  fix:', 'bold', sys.stderr)} {fix}\n")
     raise typer.Exit(code)
 
 
-def say(message: str) -> None:
+def say(message: str, *, style: str = "") -> None:
     """Tell the person something about the run."""
-    ERR.print(message)
+    sys.stderr.write(styled(message, style, sys.stderr) + "\n")
+
+
+def show(message: str, *, style: str = "") -> None:
+    """Print a line of what was asked for."""
+    sys.stdout.write(styled(message, style, sys.stdout) + "\n")
 
 
 def show_json(value: Any) -> None:
@@ -68,32 +95,42 @@ def show_json(value: Any) -> None:
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+def show_table(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, empty: str, indent: str = ""
+) -> None:
     """Print rows under their columns, or say why there are none."""
-    listed = list(rows)
+    listed = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
     if not listed:
         say(empty)
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in {"id", "name"})
-    for row in listed:
-        table.add_row(*(coloured(cell) for cell in row))
-    OUT.print(table)
+    for line in lay_out(columns, listed, width=_width() - len(indent), paint=_painted):
+        sys.stdout.write(f"{indent}{line}\n")
 
 
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns, leaving out what is empty."""
-    table = Table.grid(padding=(0, 2))
-    for name, value in facts:
-        if value:
-            table.add_row(Text(name, style="dim"), coloured(value))
-    OUT.print(table)
+    kept = [(name, value) for name, value in facts if value]
+    widest = max((len(name) for name, _ in kept), default=0)
+    for name, value in kept:
+        label = styled(name.ljust(widest), "dim", sys.stdout)
+        sys.stdout.write(f"{label}  {_painted(value, value)}\n")
 
 
-def coloured(cell: str) -> Text:
-    """Return a cell in the colour of the status it names, if it names one."""
-    return Text(cell, style=_COLOURS.get(cell, ""))
+def short_ids(ids: Iterable[str]) -> dict[str, str]:
+    """Return each id cut to as few characters as tell it from the others, SHORT_ID at least."""
+    full = set(ids)
+    size = SHORT_ID
+    longest = max(map(len, full), default=0)
+    while size < longest and len({one[:size] for one in full}) < len(full):
+        size += 4
+    return {one: one[:size] for one in full}
+
+
+def progress(message: str) -> AbstractContextManager[Progress]:
+    """Return a line on standard error that moves while something is waited for."""
+    from rich.console import Console  # noqa: PLC0415  slow to load, and only for who waits
+
+    return Console(stderr=True, highlight=False).status(message)
 
 
 def ago(moment: str | None, *, now: datetime | None = None) -> str:
@@ -107,3 +144,23 @@ def ago(moment: str | None, *, now: datetime | None = None) -> str:
             count = f"{abs(seconds) / size:.0f} {unit}"
             return f"in {count}" if seconds < 0 else f"{count} ago"
     return "now"
+
+
+def styled(text: str, style: str, stream: TextIO) -> str:
+    """Return the text in a style, where the stream is a terminal that shows it."""
+    code = _STYLES.get(style)
+    if code is None or not text or os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _painted(bare: str, text: str) -> str:
+    """Return a cell in the colour of the status it names, if it names one."""
+    return styled(text, _COLOURS.get(bare, ""), sys.stdout)
+
+
+def _width() -> int:
+    """Return how many characters a line may have."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size().columns
+    return PIPE_WIDTH

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from holdfast.cli.connection import connect
-from holdfast.cli.output import JSON_OPTION, ago, say, show_facts, show_json, show_table
+from holdfast.cli.connection import Connection, connect
+from holdfast.cli.naming import pick, resolve
+from holdfast.cli.output import (
+    JSON_OPTION,
+    ago,
+    say,
+    short_ids,
+    show,
+    show_facts,
+    show_json,
+    show_table,
+)
+from holdfast.cli.tables import Column
 from holdfast.wire.messages.operations import QuarantineOrder
+
+_EVENT_CHARS: Final = 24
+"""How long an event's id is; what is shorter is how one begins."""
+_QUARANTINE: Final = (
+    Column("event"),
+    Column("what", drop=2),
+    Column("when", drop=1),
+    Column("actor", drop=3),
+    Column("error", least=24),
+)
+_OPERATIONS: Final = (
+    Column("event"),
+    Column("when"),
+    Column("what"),
+    Column("outcome"),
+    Column("done"),
+    Column("actor", drop=2),
+    Column("by", drop=1, least=12),
+)
+_STEPS: Final = (
+    Column("step"),
+    Column("what"),
+    Column("state"),
+    Column("rule", drop=1),
+    Column("why", drop=2, least=20),
+)
 
 app = typer.Typer(no_args_is_help=True, help="Events whose fold raised: list, retry, drop.")
 operations = typer.Typer(no_args_is_help=True, help="Orders, and what became of them.")
 
-Event = Annotated[str, typer.Argument(help="The event's id.")]
+Event = Annotated[str, typer.Argument(help="The event's id, or how it begins.")]
 Why = Annotated[str, typer.Option("--reason", help="Goes into the log.")]
 
 
@@ -24,8 +61,9 @@ def list_(as_json: bool = JSON_OPTION) -> None:
     if as_json:
         show_json(answer)
         return
-    rows = ((q.event, q.actor, q.name, ago(q.at), q.error) for q in answer.items)
-    show_table(("event", "actor", "what", "when", "error"), rows, empty="Nothing in quarantine.")
+    short = short_ids(q.event for q in answer.items)
+    rows = ((short[q.event], q.name, ago(q.at), q.actor, q.error) for q in answer.items)
+    show_table(_QUARANTINE, rows, empty="Nothing in quarantine.")
 
 
 @app.command()
@@ -42,26 +80,37 @@ def drop(event: Event, reason: Why = "", as_json: bool = JSON_OPTION) -> None:
 
 @operations.command("list")
 def list_operations(
-    instance: Annotated[str, typer.Option(help="Only this instance's, by id.")] = "",
+    instance: Annotated[str, typer.Option(help="Only this instance's, by id or name.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
     """List orders, newest first."""
-    answer = connect().call("operation.list", query={"instance": instance, "limit": "100"})
+    plane = connect()
+    query = {"instance": resolve(plane, instance) if instance else "", "limit": "100"}
+    answer = plane.call("operation.list", query=query)
     if as_json:
         show_json(answer)
         return
+    short = short_ids(o.event for o in answer.items)
     rows = (
-        (o.event, ago(o.accepted_at), o.actor, o.name, o.outcome, "yes" if o.done else "no", o.by)
+        (
+            short[o.event],
+            ago(o.accepted_at),
+            o.name,
+            o.outcome,
+            "yes" if o.done else "no",
+            o.actor,
+            o.by,
+        )
         for o in answer.items
     )
-    columns = ("event", "when", "actor", "what", "outcome", "done", "by")
-    show_table(columns, rows, empty="No orders yet.")
+    show_table(_OPERATIONS, rows, empty="No orders yet.")
 
 
 @operations.command("show")
-def show(event: Event, as_json: bool = JSON_OPTION) -> None:
+def show_(event: Event, as_json: bool = JSON_OPTION) -> None:
     """Follow one order from event to action to effect to outcome."""
-    answer = connect().call("operation.get", path={"event": event})
+    plane = connect()
+    answer = plane.call("operation.get", path={"event": _operation(plane, event)})
     if as_json:
         show_json(answer)
         return
@@ -76,14 +125,27 @@ def show(event: Event, as_json: bool = JSON_OPTION) -> None:
         ]
     )
     rows = ((s.kind, s.name, s.state, s.rule, s.message or s.reason) for s in answer.steps)
-    show_table(("step", "what", "state", "rule", "why"), rows, empty="It led to nothing.")
+    show("")
+    show_table(_STEPS, rows, empty="It led to nothing.")
 
 
 def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
     """Decide about one event."""
     body = QuarantineOrder(reason=reason)
-    answer = connect().call(f"quarantine.{verb}", path={"event": event}, body=body)
+    plane = connect()
+    if len(event) < _EVENT_CHARS:
+        listed = [q.event for q in plane.call("quarantine.list", query={"limit": "500"}).items]
+        event = pick(event, listed, what="event in quarantine", where="holdfast quarantine list")
+    answer = plane.call(f"quarantine.{verb}", path={"event": event}, body=body)
     if as_json:
         show_json(answer)
     else:
         say(f"{answer.event}: {answer.result}")
+
+
+def _operation(plane: Connection, event: str) -> str:
+    """Return the whole id of an order that was named by how it begins."""
+    if len(event) >= _EVENT_CHARS:
+        return event
+    listed = [o.event for o in plane.call("operation.list", query={"limit": "500"}).items]
+    return pick(event, listed, what="order", where="holdfast operation list")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from holdfast.cli.connection import connect
-from holdfast.cli.output import JSON_OPTION, fail, say, show_facts, show_json, show_table
+from holdfast.cli.naming import resolve
+from holdfast.cli.output import JSON_OPTION, fail, show, show_facts, show_json, show_table
+from holdfast.cli.tables import Column
 from holdfast.wire.messages.rehearsal import (
     DryRunRequest,
     ExplainRequest,
@@ -20,7 +22,16 @@ from holdfast.wire.messages.rehearsal import (
 
 app = typer.Typer(no_args_is_help=True, help="Dry run, replay, what-if and explain, for any actor.")
 
-Actor = Annotated[str, typer.Argument(metavar="KIND/ID", help="For example instance/abc123.")]
+Actor = Annotated[
+    str, typer.Argument(metavar="ACTOR", help="KIND/ID, or an instance's id or name.")
+]
+
+_COLUMNS: Final = (
+    Column(""),
+    Column("what"),
+    Column("rule or outcome", drop=1),
+    Column("why", drop=2, least=20),
+)
 
 
 @app.command("dry-run")
@@ -87,10 +98,15 @@ def explain(
 def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
     """Ask for one rehearsal and print it."""
     kind, slash, actor_id = actor.partition("/")
-    if not slash or not kind or not actor_id:
-        fail(f"{actor!r}: want KIND/ID", fix="for example: instance/abc123", code=2)
+    if not slash:
+        kind, actor_id = "instance", actor
+    if not kind or not actor_id:
+        fail(f"{actor!r}: want KIND/ID", fix="for example: instance/demo", code=2)
+    plane = connect()
+    if kind == "instance":
+        actor_id = resolve(plane, actor_id, gone=True)
     path = {"kind": kind, "id": actor_id}
-    answer: Rehearsal = connect().call(f"rehearse.{mode}", path=path, body=body)
+    answer: Rehearsal = plane.call(f"rehearse.{mode}", path=path, body=body)
     if as_json:
         show_json(answer)
     else:
@@ -100,16 +116,16 @@ def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehea
 
 def _show(answer: Rehearsal) -> None:
     """Print a rehearsal for people."""
-    say(f"[bold]{answer.summary or answer.mode}[/bold]")
+    show(answer.summary or answer.mode, style="bold")
     for tick in answer.ticks:
-        say(f"tick {tick.number} at {tick.at}")
+        show(f"tick {tick.number} at {tick.at}")
         rows: list[tuple[str, str, str, str]] = [
             ("event", e.name or e.id, e.outcome, e.message) for e in tick.events
         ]
         rows += [("action", a.name, a.rule, a.conflict or a.reason) for a in tick.actions]
         rows += [("left alone", s.name, s.rule, s.reason) for s in tick.suppressed]
         rows += [("note", "", "", note) for note in tick.notes]
-        show_table(("", "what", "rule or outcome", "why"), rows, empty="  nothing to do")
+        show_table(_COLUMNS, rows, empty="  nothing to do", indent="  ")
     show_facts([("would change", change) for change in answer.changes])
     equal = "" if answer.bit_equal is None else str(answer.bit_equal).lower()
     facts = [("events folded", str(answer.events_folded or "")), ("state bit-equal", equal)]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from holdfast.accounts.register import LOCAL_ACCOUNT
-from holdfast.accounts.views import token_view
 from holdfast.cli.connection import connect, settings_or_fail
-from holdfast.cli.output import JSON_OPTION, ago, fail, say, show_json, show_table
-from holdfast.plane.build.desk import with_register
+from holdfast.cli.naming import pick
+from holdfast.cli.output import JSON_OPTION, ago, fail, say, show, show_json, show_table
+from holdfast.cli.tables import Column
 from holdfast.wire.call import Refusal
 from holdfast.wire.messages.accounts import TokenCreated
+
+_COLUMNS: Final = (
+    Column("id"),
+    Column("name", least=16),
+    Column("scope"),
+    Column("account", drop=2),
+    Column("made", drop=3),
+    Column("last used", drop=1),
+    Column("state"),
+    Column("expires", drop=1),
+)
 
 app = typer.Typer(no_args_is_help=True, help="API tokens: make, list, revoke.")
 
@@ -35,7 +44,7 @@ def create(
         show_json(made)
         return
     say("This token is shown once; keep it safe:")
-    print(made.token)
+    show(made.token)
 
 
 @app.command("list")
@@ -53,30 +62,40 @@ def list_(as_json: bool = JSON_OPTION) -> None:
             t.account or "all",
             ago(t.created_at),
             ago(t.last_used_at),
-            "revoked" if t.revoked_at else "",
+            "revoked" if t.revoked_at else "in use",
+            ago(t.expires_at) if t.expires_at else "",
         )
         for t in answer.items
     )
-    columns = ("id", "name", "scope", "account", "made", "last used", "")
-    show_table(columns, rows, empty="No tokens.")
+    show_table(_COLUMNS, rows, empty="No tokens.")
 
 
 @app.command()
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="The token's id.")],
+    token_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The token's id, or how it begins.")
+    ],
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Revoke a token; it stops working within 5 s everywhere."""
-    answer = connect().call("token.revoke", path={"id": token_id})
+    plane = connect()
+    listed = [t.id for t in plane.call("token.list").items]
+    token_id = pick(token_id, listed, what="token", where="holdfast token list")
+    answer = plane.call("token.revoke", path={"id": token_id})
     if as_json:
         show_json(answer)
     else:
         say(f"Revoked {answer.name}")
 
 
-def _make(name: str, scope: str, account: str, days: int
-          ) -> TokenCreated:  # fmt: skip
+def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
     """Make a token in the store of this machine."""
+    # Heavy, and for this only.
+    import asyncio  # noqa: PLC0415
+
+    from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
+    from holdfast.accounts.views import token_view  # noqa: PLC0415
+    from holdfast.plane.build.desk import with_register  # noqa: PLC0415
 
     async def make() -> TokenCreated:
         async with with_register(settings_or_fail()) as register:

@@ -13,17 +13,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.status import Status
 
-from holdfast.cli.client import ApiError, Client, UnreachableError
-from holdfast.cli.connection import plane_url, settings_or_fail
+from holdfast.cli.client import ApiError, Client
+from holdfast.cli.connection import connect, fail_as, plane_url, settings_or_fail
 from holdfast.cli.local import local_token
-from holdfast.cli.output import ERR, OUT, fail, say, show_facts
-from holdfast.plane.build.desk import lock_holder
+from holdfast.cli.output import (
+    JSON_OPTION,
+    Progress,
+    fail,
+    progress,
+    say,
+    show,
+    show_facts,
+    show_json,
+)
+from holdfast.plane import log_file
+from holdfast.plane.build.holder import lock_holder
 from holdfast.plane.settings import Settings
 from holdfast.wire.messages.accounts import LinkCreate
 from holdfast.wire.messages.instances import InstanceCreate, InstanceList, InstanceView
@@ -32,8 +42,8 @@ from holdfast.wire.messages.operations import Pending
 START_S: Final = 30.0
 STOP_S: Final = 20.0
 AGENT_S: Final = 60.0
+ANSWER_S: Final = 2.0
 POLL_S: Final = 0.05
-LOG_NAME: Final = "plane.log"
 LOG_TAIL_LINES: Final = 15
 DEMO_NAME: Final = "demo"
 
@@ -51,33 +61,44 @@ def up(
     port: Port = None,
     home: Home = None,
     demo: Annotated[bool, typer.Option(help="Make a demo agent if there is no instance.")] = True,
+    as_json: bool = JSON_OPTION,
 ) -> None:
     """Start everything in the background, and print a link to the dashboard."""
     settings = settings_or_fail(port=port, home=home)
     _remember(settings)
     began = time.monotonic()
-    with ERR.status("looking for a plane") as status:
+    with progress("looking for a plane") as line:
         fresh = _find_plane(settings) is None
         if fresh:
-            status.update("starting the plane")
-            _start_plane(settings, status)
-        url = plane_url(settings)
-        client = Client(url, local_token(Path(settings.home)))
-        view = _demo_agent(client, status) if demo else None
-        link = client.call("link.create", body=LinkCreate(person="operator"))
+            line.update("starting the plane")
+            _start_plane(settings)
+        url = _wait_until_it_serves(settings)
+        try:
+            client = Client(url, local_token(Path(settings.home)))
+            view = _demo_agent(client, line) if demo else None
+            link = client.call("link.create", body=LinkCreate(person="operator"))
+        except ApiError as error:
+            fail_as(error)
+    ready = view is None or (view.status == "running" and bool(view.agent_ready))
+    facts = {
+        "plane": url,
+        "data": settings.home,
+        "agent": f"{view.name}: {view.status}" if view else "",
+        "log": str(Path(settings.home) / log_file.NAME),
+    }
+    if as_json:
+        show_json({**facts, "link": f"{url}{link.path}", "started": fresh, "ready": ready})
+        return
     seconds = time.monotonic() - began
-    say(f"[green]Holdfast is up[/green] ({'started' if fresh else 'was running'}, {seconds:.1f} s)")
-    show_facts(
-        [
-            ("plane", url),
-            ("data", settings.home),
-            ("agent", f"{view.name}: {view.status}" if view else ""),
-            ("log", str(Path(settings.home) / LOG_NAME)),
-        ]
+    show(
+        f"Holdfast is up ({'started' if fresh else 'was running'}, {seconds:.1f} s)", style="green"
     )
-    OUT.print("\nSign in once with this link, within 15 minutes:")
-    OUT.print(f"  {url}{link.path}\n")
-    OUT.print("Next: holdfast instance list · holdfast link · holdfast down")
+    show_facts(facts.items())
+    show("\nSign in once with this link, within 15 minutes:")
+    show(f"  {url}{link.path}\n")
+    show("Next: holdfast instance list · holdfast link · holdfast down")
+    if not ready and view is not None:
+        say(f"{view.name} is not ready: holdfast instance why {view.name}", style="yellow")
 
 
 def down(
@@ -93,43 +114,46 @@ def down(
         say("No plane is running.")
         return
     if machines:
-        _stop_machines(Client(plane_url(settings), local_token(Path(settings.home))))
-    os.kill(pid, signal.SIGTERM)
-    with ERR.status("stopping the plane"):
-        if not _poll(lambda: _find_plane(settings) is None, STOP_S):
+        try:
+            _stop_machines(Client(plane_url(settings), local_token(Path(settings.home))))
+        except ApiError as error:
+            fail_as(error)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    with progress("stopping the plane"):
+        if not _poll(lambda: _find_plane(settings) != pid, STOP_S):
             fail(f"process {pid} has not stopped after {STOP_S:g} s", fix=f"kill -9 {pid}")
     say("The plane has stopped." if machines else "The plane has stopped; its machines go on.")
 
 
 def serve(port: Port = None, home: Home = None) -> None:
     """Run the plane in the foreground until it is told to stop."""
-    from holdfast.plane.serve import PlaneRunsError, run  # noqa: PLC0415  heavy, and for this only
+    # Heavy, and for this only.
+    from holdfast.plane.serve import CannotServeError, run  # noqa: PLC0415
 
     settings = settings_or_fail(port=port, home=home)
     _remember(settings)
     try:
         code = run(settings)
-    except PlaneRunsError as error:
-        fail(str(error), fix="holdfast down stops it")
+    except CannotServeError as error:
+        fail(str(error), fix=error.fix)
     raise typer.Exit(code)
 
 
 def link(
     person: Annotated[str, typer.Argument(help="Who signs in.")] = "operator",
     home: Home = None,
+    as_json: bool = JSON_OPTION,
 ) -> None:
     """Print a new one-time link to the dashboard."""
     settings = settings_or_fail(home=home)
     _remember(settings)
     url = plane_url(settings)
-    try:
-        client = Client(url, local_token(Path(settings.home)))
-        made = client.call("link.create", body=LinkCreate(person=person))
-    except UnreachableError as error:
-        fail(str(error), fix="holdfast up", code=3)
-    except ApiError as error:
-        fail(error.problem.message, fix=error.problem.fix)
-    OUT.print(f"{url}{made.path}")
+    made = connect().call("link.create", body=LinkCreate(person=person))
+    if as_json:
+        show_json({"link": f"{url}{made.path}"})
+    else:
+        show(f"{url}{made.path}")
 
 
 def _remember(settings: Settings) -> None:
@@ -144,26 +168,38 @@ def _find_plane(settings: Settings) -> int | None:
     return holder.pid if holder else None
 
 
-def _start_plane(settings: Settings, status: Status) -> None:
-    """Start a plane in the background and wait until it serves."""
+def _start_plane(settings: Settings) -> None:
+    """Start a plane in the background and wait until it has the folder."""
     home = Path(settings.home)
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log_path = home / LOG_NAME
-    environment = {**DEMO_SETTINGS, **os.environ}
-    with log_path.open("ab") as log:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log = log_file.open_log(home)
+    except OSError as error:
+        fail(
+            f"the data folder {home} cannot be written: {error.strerror}",
+            fix="set HOLDFAST_HOME to a folder that you own, on a disk with room",
+        )
+    with log:
         process = subprocess.Popen(
             (sys.executable, "-m", "holdfast.cli.main", "serve"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
+            env={**DEMO_SETTINGS, **os.environ},
             start_new_session=True,
         )
-    status.update("waiting for the plane to serve")
-    _poll(lambda: process.poll() is not None or _serves(settings), START_S)
-    if process.poll() is not None or not _serves(settings):
-        tail = "\n".join(log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-        fail(f"the plane did not start; the end of {log_path}:\n{tail}")
+    _poll(lambda: process.poll() is not None or _find_plane(settings) == process.pid, START_S)
+    if process.poll() is not None and _find_plane(settings) is None:
+        tail = "\n".join(log_file.tail(home, LOG_TAIL_LINES))
+        fail(f"the plane did not start; the end of {home / log_file.NAME}:\n{tail}")
+
+
+def _wait_until_it_serves(settings: Settings) -> str:
+    """Return the address of the plane of this data folder, once it answers."""
+    if not _poll(lambda: _serves(settings), START_S):
+        log = Path(settings.home) / log_file.NAME
+        fail(f"the plane does not answer after {START_S:g} s", fix=f"look at the end of {log}")
+    return plane_url(settings)
 
 
 def _serves(settings: Settings) -> bool:
@@ -171,23 +207,24 @@ def _serves(settings: Settings) -> bool:
     if _find_plane(settings) is None:
         return False
     try:
-        return bool(Client(plane_url(settings), "").call("plane.health").status == "ok")
-    except (UnreachableError, ApiError):
+        with Client(plane_url(settings), timeout_s=ANSWER_S) as client:
+            return client.call("plane.health").status in {"ok", "degraded"}
+    except ApiError:
         return False
 
 
-def _demo_agent(client: Client, status: Status) -> InstanceView | None:
+def _demo_agent(client: Client, line: Progress) -> InstanceView | None:
     """Make the demo agent where there is no instance, and wait until one is seen running."""
-    status.update("looking at the fleet")
+    line.update("looking at the fleet")
     page: InstanceList = client.call("instance.list", query={"limit": "500"})
     if page.items:
         named = [item for item in page.items if item.name == DEMO_NAME]
         return named[0] if named else page.items[0]
-    status.update("making the demo agent")
+    line.update("making the demo agent")
     made: InstanceView | Pending = client.call(
         "instance.create", body=InstanceCreate(name=DEMO_NAME, agent="demo")
     )
-    status.update("waiting for the demo agent to check in")
+    line.update("waiting for the demo agent to check in")
     seen: list[InstanceView] = []
 
     def ready() -> bool:
@@ -195,8 +232,7 @@ def _demo_agent(client: Client, status: Status) -> InstanceView | None:
         seen[:] = [item for item in page.items if item.name == DEMO_NAME]
         return bool(seen) and seen[0].status == "running" and bool(seen[0].agent_ready)
 
-    if not _poll(ready, AGENT_S):
-        say(f"[yellow]The demo agent is not ready yet[/yellow]: holdfast instance why {DEMO_NAME}")
+    _poll(ready, AGENT_S)
     if seen:
         return seen[0]
     return made if isinstance(made, InstanceView) else None
@@ -211,7 +247,7 @@ def _stop_machines(client: Client) -> None:
     for item in running():
         if item.desired == "running":
             client.call("instance.stop", path={"id": item.id}, body=None)
-    with ERR.status("stopping machines"):
+    with progress("stopping machines"):
         _poll(lambda: all(i.status in {"stopped", "provisioned"} for i in running()), AGENT_S)
 
 

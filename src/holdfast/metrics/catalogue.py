@@ -70,6 +70,19 @@ CATALOGUE: Final = (
         "Commits that were refused and made again.",
         ("reason",),
     ),
+    Metric(
+        "counter",
+        "holdfast_calls_total",
+        "Calls that were answered, by endpoint and by the answer's status.",
+        ("endpoint", "status"),
+    ),
+    Metric(
+        "histogram",
+        "holdfast_call_seconds",
+        "How long an answer took, held streams and long polls among them.",
+        ("endpoint",),
+        SLOW,
+    ),
     Metric("gauge", "holdfast_resident_actors", "Actors in memory."),
     Metric("gauge", "holdfast_ready_actors", "Actors that wait for their tick."),
     Metric(

@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -24,6 +24,10 @@ FILE_NAME: Final = "config.toml"
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=10**9)]
+
+PORTS_PER_MACHINE: Final = 4
+"""What the process cloud gives to each machine."""
+PORTS_END: Final = 65_536
 
 
 def _doc(text: str, **limits: Any) -> Meta:
@@ -50,11 +54,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         _doc("The secret that machines' gateway tokens derive from; made and kept if empty."),
     ] = ""
-    cloud: Annotated[str, _doc("Where new machines run: process.")] = "process"
-    machines_max: Annotated[Count, _doc("Machines that the process cloud runs at most.")] = 500
-    port_first: Annotated[Port, _doc("The first port given to machines; each takes eight.")] = (
-        21_000
-    )
+    cloud: Annotated[Literal["process"], _doc("Where new machines run: process.")] = "process"
+    machines_max: Annotated[
+        Count, _doc("Machines that the process cloud keeps at most; more are refused.")
+    ] = 1_000
+    port_first: Annotated[Port, _doc("The first port given to machines; each takes four.")] = 20_000
     checkin_first_s: Annotated[Seconds, _doc("A machine's first check-in after its start.")] = 120
     checkin_interval_s: Annotated[Seconds, _doc("Between a machine's check-ins.")] = 300
     checkin_min_s: Annotated[
@@ -63,8 +67,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start_timeout_s: Annotated[Seconds, _doc("A start that has not settled by then ends.")] = 300
     restart_soft_s: Annotated[Seconds, _doc("A restart may be declared over by then.")] = 300
     restart_hard_s: Annotated[Seconds, _doc("A restart that has not settled by then ends.")] = 900
-    transient_look_s: Annotated[
-        Seconds, _doc("Between looks at a machine that is starting, restarting or destroying.")
+    destroy_retry_s: Annotated[
+        Seconds, _doc("Between tries to destroy a machine that its cloud would not let go.")
     ] = 60
     daily_look_s: Annotated[
         Seconds, _doc("Between looks at a machine that is as it should be.")
@@ -81,8 +85,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 1
     telemetry_memory_mb: Annotated[Count, _doc("Memory that the analytics store may use.")] = 256
     journal_days: Annotated[Count, _doc("Days that events and tick records are kept.")] = 90
-    log_level: Annotated[str, _doc("debug, info, warning or error.")] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
+    ] = "info"
     session_days: Annotated[Count, _doc("Days that a signed-in browser stays signed in.")] = 14
+
+    def __repr__(self) -> str:
+        """Return a form without the secret."""
+        return f"Settings(home={self.home!r}, host={self.host!r}, port={self.port})"
 
 
 class SettingError(ValueError):
@@ -97,11 +107,22 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     env = os.environ if environment is None else environment
     given = {key: value for key, value in overrides.items() if value is not None}
     home = Path(given.get("home") or env.get(PREFIX + "HOME") or Settings().home).expanduser()
-    values: dict[str, Any] = dict(_from_file(home / FILE_NAME))
-    values.update(_from_environment(env))
+    file = home / FILE_NAME
+    values: dict[str, Any] = dict(_from_file(file))
+    sources = dict.fromkeys(values, f"{file}: ")
+    from_environment = _from_environment(env)
+    values.update(from_environment)
+    sources.update({name: PREFIX + name.upper() for name in from_environment})
     values.update(given)
+    sources.update({name: f"--{name.replace('_', '-')}" for name in given})
     values["home"] = str(home)
-    return _checked(values, "settings")
+    return _checked(values, sources)
+
+
+def url_of(host: str, port: int) -> str:
+    """Return how this machine reaches a listener; "every address" is reached by loopback."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def describe_settings() -> list[tuple[str, str, str, str]]:
@@ -144,9 +165,21 @@ def _from_environment(env: Mapping[str, str]) -> Mapping[str, Any]:
     return values
 
 
-def _checked(values: Mapping[str, Any], source: str) -> Settings:
+def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
     """Return the values as settings; texts are read as the type the setting has."""
     try:
-        return msgspec.convert(dict(values), Settings, strict=False)
+        settings = msgspec.convert(dict(values), Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingError(f"{source}: {error}") from error
+        what, _, where = str(error).partition(" - at ")
+        name = where.strip("`$.")
+        source = sources.get(name, "")
+        named = source + name if source.endswith(": ") else source or name
+        raise SettingError(f"{named}: {what}") from error
+    end = settings.port_first + settings.machines_max * PORTS_PER_MACHINE
+    if end > PORTS_END:
+        raise SettingError(
+            f"{PREFIX}PORT_FIRST and {PREFIX}MACHINES_MAX: {settings.machines_max} machines with"
+            f" {PORTS_PER_MACHINE} ports each from {settings.port_first} on would need port"
+            f" {end - 1}; the last is {PORTS_END - 1}"
+        )
+    return settings

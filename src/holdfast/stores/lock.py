@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ import msgspec
 from msgspec import Struct
 
 NAME: Final = "plane.lock"
+GLANCE_S: Final = 0.25
+_STEP_S: Final = 0.01
 
 
 class Holder(Struct, frozen=True):
@@ -66,10 +69,13 @@ def read_holder(folder: Path) -> Holder | None:
 
 
 def take_lock(folder: Path, holder: Holder) -> FolderLock:
-    """Take the folder; raise LockedError when another process, or this one, has it."""
+    """Take the folder; raise LockedError when another process, or this one, has it.
+
+    It is tried for GLANCE_S: whoever only looks at the lock holds it for an instant.
+    """
     descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor, until=time.monotonic() + GLANCE_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, msgspec.json.encode(holder), 0)
     except BlockingIOError:
@@ -79,3 +85,16 @@ def take_lock(folder: Path, holder: Holder) -> FolderLock:
         os.close(descriptor)
         raise
     return FolderLock(descriptor)
+
+
+def _lock(descriptor: int, *, until: float) -> None:
+    """Lock an open file; raise BlockingIOError when it cannot be had in time."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_STEP_S)
+        else:
+            return

@@ -24,7 +24,7 @@ from holdfast.kernel.outcome import Ok
 from holdfast.telemetry.book import MachineBook
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.flow import Telemetry
-from holdfast.telemetry.ports import LifecyclePoint, MachineFacts
+from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.checkin import CommandOutcome
 from holdfast.world.clouds.port import Cloud, Machine
 
@@ -156,32 +156,6 @@ def follow_views(publish: Publish) -> Callable[[Landed], None]:
     def hear(landed: Landed) -> None:
         for view in landed.tick.views if landed.commit is not None else ():
             publish(view.view, view.key, view.account)
-
-    return hear
-
-
-def follow_lifecycle(
-    record: Callable[[LifecyclePoint], None], account_of: Callable[[str], str]
-) -> Callable[[Landed], None]:
-    """Return a listener that keeps each decision of an instance as a lifecycle event."""
-
-    def hear(landed: Landed) -> None:
-        tick = landed.tick
-        if landed.commit is None or tick.after.address.kind != KIND:
-            return
-        instance = tick.after.address.id
-        for decision in tick.decisions:
-            record(
-                LifecyclePoint(
-                    seen_ms=tick.now_ms,
-                    event=f"reconcile.{decision.rule}",
-                    account=account_of(instance),
-                    delivery="reconcile",
-                    error="" if decision.result == "done" else decision.result,
-                    sandbox=instance,
-                    label=decision.name,
-                )
-            )
 
     return hear
 

@@ -18,7 +18,7 @@ from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.plane.build.secret_files import env_key_text
 from holdfast.plane.keyring import KeyRing
-from holdfast.plane.settings import Settings
+from holdfast.plane.settings import PORTS_PER_MACHINE, Settings
 from holdfast.world.clouds.port import Cloud
 from holdfast.world.clouds.process import ProcessCloud
 
@@ -53,7 +53,13 @@ async def open_clouds(
     url: str,
 ) -> Clouds:
     """Open the process cloud, which finds its living machines, and wire its calls."""
-    process = ProcessCloud(home, clock=clock, keys=partial(env_key_text, keyring))
+    last_port = settings.port_first + settings.machines_max * PORTS_PER_MACHINE - 1
+    process = ProcessCloud(
+        home,
+        clock=clock,
+        keys=partial(env_key_text, keyring),
+        ports=(settings.port_first, last_port),
+    )
     await process.open()
     closing.push_async_callback(process.close)
     calls = CloudCalls(

@@ -6,32 +6,23 @@ and the lock file and nothing else.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Final
 
 from holdfast.accounts.access import Access
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import SystemClock
+from holdfast.plane.build.holder import prepare_home
 from holdfast.plane.settings import Settings
 from holdfast.stores import lock
 from holdfast.stores.accounts_sqlite import open_accounts
 
 ACCOUNTS_FILE: Final = "accounts.db"
-FOLDER_MODE: Final = 0o700
-
-
-def prepare_home(settings: Settings) -> Path:
-    """Return the data folder, made if need be, for its owner only."""
-    home = Path(settings.home)
-    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-    return home
 
 
 @asynccontextmanager
@@ -53,22 +44,6 @@ async def with_register(settings: Settings) -> AsyncIterator[Register]:
     finally:
         hasher.close()
         await store.close()
-
-
-def lock_holder(settings: Settings) -> lock.Holder | None:
-    """Return who holds the data folder now, or None when nobody does."""
-    folder = Path(settings.home)
-    try:
-        descriptor = os.open(folder / lock.NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return lock.read_holder(folder)
-    finally:
-        os.close(descriptor)
-    return None
 
 
 @contextmanager

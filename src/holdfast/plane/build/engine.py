@@ -115,7 +115,7 @@ def instance_policy(settings: Settings) -> Policy:
         start_timeout_ms=_ms(settings.start_timeout_s),
         restart_soft_ms=_ms(settings.restart_soft_s),
         restart_hard_ms=_ms(settings.restart_hard_s),
-        destroy_retry_ms=_ms(settings.transient_look_s),
+        destroy_retry_ms=_ms(settings.destroy_retry_s),
         stale_provision_ms=_ms(settings.stale_provision_s),
         daily_look_ms=_ms(settings.daily_look_s),
         stop_grace_ms=_ms(settings.stop_grace_s),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final
 
 from holdfast.accounts.access import Access
 from holdfast.kernel.clock import DAY_MS, Clock
+from holdfast.plane import log_file
 from holdfast.plane.build.files import Stores
 from holdfast.plane.settings import Settings
 
@@ -33,7 +35,13 @@ def keep_house(
     async def note_uses() -> None:
         await access.flush()
 
+    async def shrink_log() -> None:
+        home = Path(settings.home)
+        if log_file.is_ours(home):
+            await asyncio.to_thread(log_file.shrink, home)
+
     jobs = (
+        ("log.shrink", shrink_log, MINUTE_S),
         ("tokens.note_uses", note_uses, MINUTE_S),
         ("accounts.purge", purge, HOUR_S),
         ("journal.prune", prune, DAY_S),

@@ -29,14 +29,15 @@ from holdfast.kernel.secret import Secret
 from holdfast.metrics.catalogue import Metrics
 from holdfast.plane.build import api, bridges
 from holdfast.plane.build.clouds import Clouds, open_clouds
-from holdfast.plane.build.desk import prepare_home
 from holdfast.plane.build.engine import Engine, make_engine, make_worker, plane_kinds
 from holdfast.plane.build.files import Stores, open_stores
+from holdfast.plane.build.holder import prepare_home
 from holdfast.plane.build.housekeeping import keep_house
+from holdfast.plane.build.lifecycle import follow_lifecycle
 from holdfast.plane.build.secret_files import read_or_make_secret
 from holdfast.plane.edge import Edge
 from holdfast.plane.edge_guard import parse_networks
-from holdfast.plane.edge_ports import Handler
+from holdfast.plane.edge_ports import Handler, Observer
 from holdfast.plane.edge_rate import Rates
 from holdfast.plane.keyring import KeyRing, open_keyring
 from holdfast.plane.settings import Settings
@@ -201,15 +202,11 @@ def _listen(plane: Plane) -> None:
         if any(stamp.outcome == "quarantined" for stamp in landed.tick.stamps):
             hub.publish(QUARANTINE, where.id, account)
 
-    def account_of(instance: str) -> str:
-        facts = plane.book.of_instance(instance)
-        return facts.account if facts else ""
-
     owner = plane.engine.owner
     owner.listen(bridges.follow_machines(plane.book, interval_ms=interval_ms))
     owner.listen(bridges.follow_views(hub.publish))
     owner.listen(publish_events)
-    owner.listen(bridges.follow_lifecycle(plane.telemetry.points.record, account_of))
+    owner.listen(follow_lifecycle(plane.telemetry.points.record))
     plane.book.listen(plane.telemetry)
     plane.clouds.process.on_exit = bridges.watch_exits(plane.engine.mailbox, plane.run)
 
@@ -261,7 +258,18 @@ def _make_app(plane: Plane) -> Edge:
         request_prefix=secrets.token_hex(4),
         trusted_proxies=parse_networks(plane.settings.trusted_proxies),
         problem_page=pages.problem_page,
+        observe=_measure_calls(plane.metrics),
     )
+
+
+def _measure_calls(metrics: Metrics) -> Observer:
+    """Return what the edge tells of every answered call."""
+
+    def measure(endpoint: str, status: int, spent_ms: float) -> None:
+        metrics.count("holdfast_calls_total", endpoint=endpoint, status=str(status))
+        metrics.observe("holdfast_call_seconds", spent_ms / SECOND_MS, endpoint=endpoint)
+
+    return measure
 
 
 def _fill_book(reader: Reader, book: MachineBook, settings: Settings) -> None:

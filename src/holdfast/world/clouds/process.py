@@ -40,6 +40,7 @@ from holdfast.world.clouds.port import (
 from holdfast.world.clouds.process_exec import run
 from holdfast.world.clouds.process_host import PROGRAM, Adoption, Host
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX
+from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT
 from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_spawn import EnvKeys
@@ -95,8 +96,12 @@ class ProcessCloud:
         inherit: Sequence[str] = (),
         log_bytes_max: int = LOG_BYTES_MAX,
         rotate_every_s: float = ROTATE_EVERY_S,
+        ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
     ) -> None:
-        """Keep everything below `home`; `inherit` names more variables machines may see."""
+        """Keep everything below `home`; `inherit` names more variables machines may see.
+
+        `ports` are the first and the last port that machines may be given.
+        """
         self.adoption = Adoption()
         self.on_exit: Callable[[Machine], None] | None = None
         self._clock = clock
@@ -110,6 +115,7 @@ class ProcessCloud:
             program=program,
             inherit=inherit,
             log_bytes_max=log_bytes_max,
+            ports=ports,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watches: dict[str, _Watch] = {}

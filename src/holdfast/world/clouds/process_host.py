@@ -36,7 +36,7 @@ from holdfast.world.clouds.port import (
 )
 from holdfast.world.clouds.process_disk import DiskMeter
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
-from holdfast.world.clouds.process_ports import LOOPBACK, Ports, is_free
+from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT, LOOPBACK, Ports, is_free
 from holdfast.world.clouds.process_record import Phase, Record, sync_folder
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_shelf import Shelf
@@ -108,10 +108,11 @@ class Host:
         program: Sequence[str] = PROGRAM,
         inherit: Sequence[str] = (),
         log_bytes_max: int = LOG_BYTES_MAX,
+        ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
     ) -> None:
         """Keep machines under `home/machines` and volumes under `home/volumes`."""
         self.shelf = Shelf(home / "machines")
-        self.ports = Ports(self.shelf.root / ".ports")
+        self.ports = Ports(self.shelf.root / ".ports", first=ports[0], last=ports[1])
         self.volumes = Volumes(home / "volumes", holds=self._holds)
         self.on_spawn: Callable[[Record], None] = _nobody_listens
         self._clock = clock

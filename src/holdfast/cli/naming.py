@@ -1,0 +1,71 @@
+"""What people may call a thing: by its id, by its name, or by how its id begins.
+
+A short form stands for a thing only while it can mean no other; what could mean two is refused
+with both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+from holdfast.cli.connection import Connection
+from holdfast.cli.output import EXIT_MISSING, fail
+from holdfast.wire.messages.instances import InstanceList
+
+SHORTEST: Final = 4
+"""Characters that a short form must have."""
+_NAMED_MAX: Final = 5
+
+
+def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
+    """Return the one id that `given` is or begins; end with an error when there is none."""
+    ids = list(known)
+    if given in ids:
+        return given
+    fits = [one for one in ids if len(given) >= SHORTEST and one.startswith(given)]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        return fail(
+            f"{given!r} could be any of {', '.join(fits[:_NAMED_MAX])}", fix="give more of the id"
+        )
+    fix = f"{where} shows what there is"
+    return fail(f"no {what} has the id {given!r}", fix=fix, code=EXIT_MISSING)
+
+
+def resolve(plane: Connection, name: str, *, gone: bool = False) -> str:
+    """Return the id of the instance of this id or name, or whose id begins so.
+
+    End with an error when there is none; with `gone`, a whole id is believed, because destroyed
+    instances are not listed and can still be asked about.
+    """
+    if _is_id(name) and gone:
+        return name
+    page: InstanceList = plane.call("instance.list", query={"text": name, "limit": "500"})
+    exact = [item.id for item in page.items if name in {item.id, item.name}]
+    if len(exact) > 1:
+        fail(
+            f"{len(exact)} accounts have an instance called {name}",
+            fix=f"use its id: {', '.join(exact[:_NAMED_MAX])}",
+        )
+    if exact:
+        return exact[0]
+    begun = [item for item in page.items if len(name) >= SHORTEST and item.id.startswith(name)]
+    if len(begun) == 1:
+        return begun[0].id
+    if begun:
+        named = ", ".join(f"{item.id} ({item.name})" for item in begun[:_NAMED_MAX])
+        return fail(f"{name!r} could be any of {named}", fix="give more of the id")
+    close = ", ".join(item.name for item in page.items[:_NAMED_MAX])
+    hint = f"did you mean {close}?" if close else "holdfast instance list shows what there is"
+    return fail(f"no instance has the id or name {name!r}", fix=hint, code=EXIT_MISSING)
+
+
+def _is_id(text: str) -> bool:
+    """Return whether a text has the form of an instance's id."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
