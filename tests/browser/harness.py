@@ -19,7 +19,7 @@ from holdfast.accounts.handlers import AccountHandlers
 from holdfast.kernel.clock import SystemClock
 from holdfast.web.pages import Pages
 from holdfast.web.stream import Hub
-from tests.browser.sample_fleet import SampleFleet
+from tests.sample_fleet import SampleFleet
 from tests.stub_plane import StubPlane
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def serve(*, count: int = 60) -> Iterator[Served]:
         )  # fmt: skip
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())
-        while not server.started and not task.done():
+        while not server.started and not task.done():  # noqa: ASYNC110  it has no event for it
             await asyncio.sleep(0.01)
         made.update(server=server, plane=plane, loop=asyncio.get_running_loop())
         ready.set()

@@ -8,7 +8,6 @@ and the hub has told only those.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -263,4 +262,3 @@ ListTopics: Final = {
     "quarantine": frozenset({stream.INSTANCE, stream.QUARANTINE}),
 }
 """Which changes concern the pages that are lists."""
-

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from holdfast.web.limits import ROWS_PER_PAGE
-from holdfast.web.models.moments import Moment, moment
+from holdfast.web.models.moments import NOTHING, Moment, moment
 from holdfast.web.models.words import STATUSES, Badge, status_badge, wanted_words
 from holdfast.wire.messages.instances import InstanceList, InstanceView
 from holdfast.wire.messages.plane import AgentList
@@ -111,7 +111,7 @@ class Chip(NamedTuple):
 
     text: str
     tone: str
-    count: int
+    amount: int
     href: str
     is_on: bool
 
@@ -168,7 +168,7 @@ def fleet_row(view: InstanceView, *, now_ms: int) -> Row:
         agent=view.agent,
         version=view.agent_version,
         restarts=view.restarts,
-        load="–" if view.load is None else f"{view.load:.2f}",
+        load=NOTHING if view.load is None else f"{view.load:.2f}",
         contact=moment(view.last_contact_at, now_ms),
         is_lost=view.contact == "lost",
         attention=view.attention,

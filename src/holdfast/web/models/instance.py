@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from holdfast.web.models.moments import Moment, moment
+from holdfast.web.models.moments import NOTHING, Moment, moment
 from holdfast.web.models.words import Badge, outcome_badge, spoken, status_badge, wanted_words
 from holdfast.wire.messages.fields import Detail
 from holdfast.wire.messages.instances import Explanation, InstanceDetail, InstanceView
@@ -93,15 +93,15 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
     facts = (
         Fact("Agent", " ".join(part for part in (view.agent, view.agent_version) if part)),
         Fact("Restarts", str(view.restarts)),
-        Fact("Load", "–" if view.load is None else f"{view.load:.2f}"),
+        Fact("Load", NOTHING if view.load is None else f"{view.load:.2f}"),
         Fact("Last contact", "never", moment(view.last_contact_at, now_ms)),
-        Fact("Started", "–", moment(detail.started_at, now_ms)),
-        Fact("Created", "–", moment(view.created_at, now_ms)),
-        Fact("Next look", "–", moment(detail.next_alarm_at, now_ms)),
-        Fact("Region", view.region or "–"),
-        Fact("Machine", view.machine_id or "–"),
-        Fact("Controller", view.controller_version or "–"),
-        Fact("Account", view.account or "–"),
+        Fact("Started", NOTHING, moment(detail.started_at, now_ms)),
+        Fact("Created", NOTHING, moment(view.created_at, now_ms)),
+        Fact("Next look", NOTHING, moment(detail.next_alarm_at, now_ms)),
+        Fact("Region", view.region or NOTHING),
+        Fact("Machine", view.machine_id or NOTHING),
+        Fact("Controller", view.controller_version or NOTHING),
+        Fact("Account", view.account or NOTHING),
         Fact("Epoch", str(view.epoch)),
     )
     return Header(

@@ -10,6 +10,9 @@ from typing import Final, NamedTuple
 
 from holdfast.wire.times import time_text
 
+NOTHING: Final = "\N{EN DASH}"
+"""What stands where there is no value."""
+
 _SECOND: Final = 1_000
 _MINUTE: Final = 60 * _SECOND
 _HOUR: Final = 60 * _MINUTE

@@ -10,7 +10,8 @@ function mark(state) {
 }
 
 let gone = false;
-document.addEventListener("htmx:sse:before:connection", () => mark("connecting"));
+document.addEventListener("htmx:sse:before:connection", (event) =>
+  mark(event.detail.connection?.attempt > 0 ? "reconnecting" : "connecting"));
 document.addEventListener("htmx:sse:after:connection", () => mark("live"));
 document.addEventListener("htmx:sse:before:message", () => { if (!gone) mark("live"); });
 document.addEventListener("htmx:sse:error", (event) => {

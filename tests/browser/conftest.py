@@ -1,0 +1,91 @@
+"""A served plane, a Chromium, and pages whose every complaint fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser.harness import Served, serve
+
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+WAIT_MS = 8_000
+Open = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser" in item.path.as_posix():
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium_path, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+def sign_in(context: BrowserContext, served: Served, person: str) -> None:
+    """Give a context the cookie of a session, as the button of a link does."""
+    secret = served.link(person).partition("link=")[2]
+    answer = context.request.post(served.url + "/api/session/link", data={"link": secret})
+    assert answer.ok, answer.text()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serve() as plane:
+        yield plane
+
+
+@pytest.fixture
+def open_page(browser: Browser, served: Served) -> Iterator[Open]:
+    """Open a page, signed in as `person` unless that is empty.
+
+    What the console says, what a policy blocks and what a script raises fails the test, except
+    what `complaints` of the page is emptied of: a refused order is an error to the console too.
+    """
+    complaints: list[str] = []
+    contexts = []
+
+    def open_it(path: str = "/", *, person: str = "operator", **options: Any) -> Page:
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 860}, "reduced_motion": "reduce"} | options
+        )
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if person:
+            sign_in(context, served, person)
+        page.goto(served.url + path)
+        return page
+
+    open_it.complaints = complaints  # type: ignore[attr-defined]
+    yield open_it
+    for context in contexts:
+        for page in context.pages:
+            page.goto("about:blank")  # ends its stream; a context with open requests closes slowly
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def forgive(open_page: Open) -> Callable[[str], None]:
+    """Take back complaints that a test expects, each of which must have been made."""
+
+    def take_back(text: str) -> None:
+        complaints = open_page.complaints  # type: ignore[attr-defined]
+        expected = [line for line in complaints if text in line]
+        assert expected, f"nobody complained of {text!r}"
+        complaints[:] = [line for line in complaints if text not in line]
+
+    return take_back

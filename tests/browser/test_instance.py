@@ -1,0 +1,113 @@
+"""The page of one instance, and the pages that are lists, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Open
+from tests.browser.harness import Served
+from tests.browser.test_fleet import expect_live
+
+
+def test_orders_are_given_and_their_results_said(
+    open_page: Open, served: Served, forgive: Callable[[str], None]
+) -> None:
+    page = open_page("/instances/in-0001")
+    expect_live(page)
+    page.get_by_role("button", name="Restart").click()
+    expect(page.locator("#toasts")).to_contain_text("still under way")
+    expect(page.locator("#toasts").get_by_role("link", name="Follow it")).to_have_attribute(
+        "href", "/operations/ev-0001"
+    )
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#toasts")).to_contain_text("birch is stopped")
+    expect(page.locator("#instance-header .badge")).to_have_text("Stopped")
+    expect(page.locator("#why")).to_contain_text("Why is it not running?")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    # Somebody else was quicker, and this page has not heard of it yet.
+    known = served.plane.fleet.instances
+    known["in-0001"] = msgspec.structs.replace(known["in-0001"], status="starting")
+    page.get_by_role("button", name="Start", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("birch is starting already.")
+    expect(page.locator("#toasts")).to_contain_text("Nothing needs to be done.")
+    forgive("409")
+
+
+def wanted(served: Served) -> str:
+    return served.plane.fleet.instances["in-0001"].desired
+
+
+def test_destroying_wants_the_name_typed(open_page: Open, served: Served) -> None:
+    page = open_page("/instances/in-0001")
+    page.get_by_role("button", name="Destroy", exact=True).click()
+    dialog = page.locator("#destroy")
+    button = dialog.get_by_role("button", name="Destroy it")
+    expect(dialog.get_by_role("textbox")).to_be_focused()
+    expect(button).to_be_disabled()
+    page.keyboard.type("birc")
+    page.keyboard.press("Enter")
+    expect(button).to_be_disabled()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert wanted(served) == "running"
+    page.get_by_role("button", name="Destroy", exact=True).click()
+    dialog.get_by_role("textbox").fill("birch")
+    page.keyboard.press("Enter")
+    expect(page.locator("#instance-header .badge")).to_have_text("Destroying")
+    assert wanted(served) == "destroyed"
+
+
+def test_log_timeline_and_rehearsal(open_page: Open, served: Served) -> None:
+    page = open_page("/instances/in-0001")
+    expect(page.locator("#log")).to_contain_text("turn 24 done")
+    served.run(lambda: served.plane.fleet.say("a new line"))
+    expect(page.locator("#log")).to_contain_text("a new line")
+    assert page.locator("#log").evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight < 4")
+    expect(page.locator(".story")).to_have_count(5)
+    page.get_by_role("button", name="Load older").click()
+    expect(page.locator(".story")).to_have_count(10)
+    page.get_by_role("button", name="Rehearse the next tick").click()
+    expect(page.locator("#next-body")).to_contain_text("start.down")
+    expect(page.locator("#next-body")).to_contain_text("Held back")
+    expect(page.locator(".charts canvas")).to_have_count(4)
+
+
+def test_variables_are_set_and_secrets_never_shown(open_page: Open, served: Served) -> None:
+    page = open_page("/instances/in-0001")
+    page.locator("#v-kind").select_option("secret")
+    page.locator("#v-name").fill("DB_PASSWORD")
+    page.locator("#v-value").fill("hunter2hunter2")
+    page.get_by_role("button", name="Set", exact=True).click()
+    row = page.locator("#environment tr").filter(has_text="DB_PASSWORD")
+    expect(row).to_contain_text("secret")
+    assert "hunter2" not in page.content()
+    page.get_by_role("button", name="Change LOG_LEVEL").click()
+    expect(page.locator("#v-value")).to_have_value("info")
+    page.locator("#v-value").fill("debug")
+    page.keyboard.press("Enter")
+    expect(page.locator("#environment")).to_contain_text("debug")
+    page.get_by_role("button", name="Remove MODEL").click()
+    expect(page.get_by_role("button", name="Remove MODEL")).to_have_count(0)
+    assert served.plane.fleet.env["in-0001"] == {"WORKSPACE": "/srv/work", "LOG_LEVEL": "debug"}
+
+
+def test_operations_are_followed(open_page: Open) -> None:
+    page = open_page("/operations")
+    expect_live(page)
+    page.get_by_role("link", name="Restart requested").first.click()
+    expect(page.locator("#operation")).to_contain_text("under way")
+    expect(page.locator(".steps li")).to_have_count(3)
+    expect_live(page)
+
+
+def test_the_quarantine_is_decided(open_page: Open, served: Served) -> None:
+    page = open_page("/quarantine")
+    page.get_by_role("button", name="Retry").first.click()
+    expect(page.locator("[data-row]")).to_have_count(1)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Drop").click()
+    expect(page.locator("#quarantine")).to_contain_text("Nothing is in quarantine.")
+    assert served.plane.fleet.quarantined == {}

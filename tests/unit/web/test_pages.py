@@ -1,0 +1,245 @@
+"""Pages and their streams over sample data, without a server."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from holdfast.kernel.clock import ManualClock
+from holdfast.web.asking import Asking
+from holdfast.web.pages import Pages
+from holdfast.web.stream import CONTACT, INSTANCE, Hub
+from holdfast.wire.call import Call, Principal, Problem, Refusal
+from holdfast.wire.endpoints.table import by_name
+from holdfast.wire.messages.operations import QuarantineList
+from tests.sample_fleet import SampleFleet
+
+NOW = 1_795_000_000_000
+OPERATOR = Principal("operator", "operator", None, "session", "s1")
+OWNER = Principal("olga", "owner", "local", "session", "s2")
+HOSTILE = "<script>alert(1)</script>\"'"
+
+
+class Desk:
+    """The pages over a sample fleet of one kind of reader after another."""
+
+    def __init__(self, *, count: int = 12) -> None:
+        self.hub = Hub()
+        self.clock = ManualClock(NOW)
+        self.fleet = SampleFleet(self.hub, now_ms=NOW, count=count)
+        self.asked: list[str] = []
+        api = {name: self._noted(name, made) for name, made in self.fleet.handlers().items()}
+        self.pages = Pages(api, hub=self.hub, clock=self.clock, version="0.test")
+
+    def _noted(self, name: str, handler: Any) -> Any:
+        async def noted(call: Call) -> Any:
+            assert call.endpoint == name
+            self.asked.append(name)
+            return await handler(call)
+
+        return noted
+
+    def call(self, endpoint: str, who: Principal = OPERATOR, **fields: Any) -> Call:
+        return Call(endpoint, who, now_ms=NOW, csrf="c" * 8, **fields)
+
+    async def show(self, page: str, who: Principal = OPERATOR, **fields: Any) -> str:
+        reply = await self.pages.by_endpoint()[page](self.call(page, who, **fields))
+        assert reply.content_type.startswith("text/html")
+        return str(reply.body.decode())
+
+    async def stream(self, who: Principal = OPERATOR, **query: str) -> Any:
+        reply = await self.pages.live.serve(self.call("page.events", who, query=query))
+        assert reply.content_type == "text/event-stream"
+        return reply.stream
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_every_page_of_the_table_has_its_handler(desk: Desk) -> None:
+    rows = {name for name in by_name if name.startswith("page.")}
+    assert set(desk.pages.by_endpoint()) == rows
+
+
+async def test_the_fleet_shows_names_counts_and_no_style_or_script_of_its_own(desk: Desk) -> None:
+    html = await desk.show("page.fleet")
+    assert "12 of 12 shown" in html
+    assert ">atlas<" in html
+    assert '<meta name="csrf" content="cccccccc">' in html
+    assert not re.search(r"\sstyle=|<style|\son[a-z]+=|<script>", html)
+
+
+async def test_an_owner_sees_their_account_and_no_operators_page(desk: Desk) -> None:
+    html = await desk.show("page.fleet", OWNER)
+    assert ">birch<" in html
+    assert ">atlas<" not in html
+    assert "/quarantine" not in html
+    with pytest.raises(Refusal) as refused:
+        await desk.show("page.quarantine", OWNER)
+    assert refused.value.status == 403
+    with pytest.raises(Refusal) as refused:
+        await desk.show("page.instance", OWNER, path={"id": "in-0000"})
+    assert refused.value.status == 404
+
+
+async def test_whatever_people_and_machines_wrote_is_escaped(desk: Desk) -> None:
+    desk.fleet.change("in-0001", attention=HOSTILE, error=HOSTILE, agent_version=HOSTILE)
+    desk.fleet.env["in-0001"]["EVIL"] = HOSTILE
+    desk.fleet.say(HOSTILE)
+    html = await desk.show("page.fleet", query={"text": HOSTILE})
+    html += await desk.show("page.fleet")
+    html += await desk.show("page.instance", path={"id": "in-0001"})
+    html += await desk.show("page.sign-in", query={"link": "x", "next": "/a"})
+    html += (await anext(await desk.stream(page="instance", id="in-0001"))).decode()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;" in html
+    assert desk.pages.problem_page(404, Problem(code="c", message=HOSTILE)).count(b"<script>") == 0
+
+
+async def test_a_part_that_fails_leaves_the_page_standing(desk: Desk) -> None:
+    async def fails(call: Call) -> Any:
+        raise Refusal(503, "busy", f"{call.endpoint} is busy", fix="try again")
+
+    api = desk.fleet.handlers() | {"instance.explain": fails, "instance.timeline": fails}
+    desk.pages = Pages(api, hub=desk.hub, clock=desk.clock, version="0")
+    html = await desk.show("page.instance", path={"id": "in-0001"})
+    assert "instance.explain is busy" in html
+    assert "instance.timeline is busy" in html
+    assert ">birch<" in html
+
+
+async def test_the_rehearsal_is_asked_for_by_its_own_audited_page_alone(desk: Desk) -> None:
+    await desk.show("page.instance", path={"id": "in-0003"})
+    assert "rehearse.dry-run" not in desk.asked
+    assert by_name["page.instance-next"].audited
+    html = await desk.show("page.instance-next", path={"id": "in-0003"})
+    assert "start.down" in html
+    assert "restart.cooldown" in html
+
+
+async def test_a_page_can_neither_change_nor_look_beyond_its_reader(desk: Desk) -> None:
+    asking = Asking(desk.fleet.handlers())
+    for endpoint in ("instance.stop", "rehearse.dry-run"):
+        with pytest.raises(ValueError, match="must not call"):
+            await asking.ask(desk.call("page.fleet"), endpoint, QuarantineList)
+    with pytest.raises(Refusal):
+        await asking.ask(desk.call("page.fleet", OWNER), "quarantine.list", QuarantineList)
+
+
+async def test_a_stream_begins_with_everything_and_goes_on_with_rows(desk: Desk) -> None:
+    stream = await desk.stream(page="fleet")
+    first = (await anext(stream)).decode()
+    assert 'hx-target="#fleet-rows"' in first
+    assert 'hx-target="#fleet-summary"' in first
+    desk.fleet.change("in-0001", load=9.87)
+    row = (await anext(stream)).decode()
+    assert 'hx-target="#i-in-0001"' in row
+    assert "9.87" in row
+    assert "in-0002" not in row
+    await stream.aclose()
+    assert desk.hub.readers == 0
+
+
+async def test_the_list_is_drawn_again_for_what_is_not_on_it_but_not_at_once(desk: Desk) -> None:
+    stream = await desk.stream(page="fleet", status="running")
+    await anext(stream)
+    desk.clock.advance(2_000)
+    desk.fleet.change("in-0003", status="running", desired="running")
+    drawn = (await anext(stream)).decode()
+    assert 'hx-target="#fleet-rows"' in drawn
+    assert "in-0003" in drawn
+    await stream.aclose()
+
+
+async def test_an_owners_stream_says_nothing_of_others(desk: Desk) -> None:
+    stream = await desk.stream(OWNER, page="fleet")
+    assert "in-0000" not in (await anext(stream)).decode()
+    desk.fleet.change("in-0000", load=8.88)
+    desk.fleet.change("in-0001", load=7.77)
+    row = (await anext(stream)).decode()
+    assert "7.77" in row
+    assert "8.88" not in row
+    await stream.aclose()
+
+
+async def test_a_row_is_drawn_once_for_all_who_may_see_it(desk: Desk) -> None:
+    streams = [await desk.stream(page="fleet") for _ in range(4)]
+    for stream in streams:
+        await anext(stream)
+    desk.asked.clear()
+    for load in (1.11, 2.22):
+        desk.fleet.change("in-0001", load=load)
+        for stream in streams:
+            assert str(load) in (await anext(stream)).decode()
+    assert desk.asked.count("instance.get") == 2
+    assert desk.pages.live.fragments.drawn == 2
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_many_changes_at_once_are_drawn_as_one_list(desk: Desk) -> None:
+    stream = await desk.stream(page="fleet")
+    await anext(stream)
+    desk.asked.clear()
+    desk.clock.advance(2_000)
+    for instance_id in desk.fleet.instances:
+        desk.hub.publish(CONTACT, instance_id, "local")
+    assert 'hx-target="#fleet-rows"' in (await anext(stream)).decode()
+    assert "instance.get" not in desk.asked
+    await stream.aclose()
+
+
+async def test_the_page_of_an_instance_that_goes_away_says_so_and_ends(desk: Desk) -> None:
+    stream = await desk.stream(page="instance", id="in-0001")
+    assert "birch" in (await anext(stream)).decode()
+    gone = desk.fleet.instances.pop("in-0001")
+    desk.hub.publish(INSTANCE, gone.id, gone.account)
+    rest = b"".join([chunk async for chunk in stream]).decode()
+    assert "no such instance" in rest
+    assert "event: gone" in rest
+    assert desk.hub.readers == 0
+
+
+async def test_a_stream_ends_after_its_life(desk: Desk) -> None:
+    stream = await desk.stream(page="fleet")
+    await anext(stream)
+    desk.clock.advance(3_600_000)
+    desk.fleet.change("in-0001", load=1.0)
+    assert len([chunk async for chunk in stream]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("who", "query", "status"),
+    [
+        (OPERATOR, {"page": "instance"}, 400),
+        (OPERATOR, {"page": "operation"}, 400),
+        (OWNER, {"page": "quarantine"}, 403),
+    ],
+)
+async def test_streams_that_cannot_be(
+    desk: Desk, who: Principal, query: dict[str, str], status: int
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        await desk.stream(who, **query)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("page", ["operations", "quarantine"])
+async def test_lists_have_their_streams(desk: Desk, page: str) -> None:
+    stream = await desk.stream(page=page)
+    assert f'hx-target="#{page}"' in (await anext(stream)).decode()
+    await stream.aclose()
+
+
+async def test_looking_at_a_link_signs_nobody_in(desk: Desk) -> None:
+    nobody = Principal("anonymous", "public", None, "anonymous")
+    call = replace(desk.call("page.sign-in", nobody), query={"link": "s3cret"}, csrf="")
+    reply = await desk.pages.show_sign_in(call)
+    assert reply.cookies == ()
+    assert desk.asked == []
+    assert b"s3cret" in reply.body

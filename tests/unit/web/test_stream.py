@@ -1,0 +1,91 @@
+"""The newest state always arrives, and nobody hears of another account's things."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.web.coalesce import Change, Pending, may_know
+from holdfast.web.stream import CONTACT, INSTANCE, Hub, message, signal
+from holdfast.wire.call import Principal
+
+OPERATOR = Principal("operator", "operator", None, "session")
+OWNER = Principal("olga", "owner", "local", "session")
+
+keys = st.sampled_from([f"in-{n}" for n in range(12)])
+steps = st.lists(st.one_of(keys, st.none()), max_size=80)  # None: the reader takes
+
+
+@given(steps, st.integers(1, 14))
+def test_the_newest_state_of_each_key_always_arrives(steps: list[str | None], most: int) -> None:
+    pending = Pending(keys_max=most)
+    newest: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    offered = taken = dropped = 0
+
+    def take() -> None:
+        nonlocal taken, dropped
+        batch = pending.take()
+        if batch is None:
+            return
+        taken += len(batch.changes)
+        dropped += batch.dropped
+        seen.update(newest if batch.all_stale else {c.key: c.seq for c in batch.changes})
+        assert len(batch.changes) <= most
+
+    for seq, step in enumerate(steps):
+        if step is None:
+            take()
+            continue
+        offered += 1
+        newest[step] = seq
+        pending.offer(Change(INSTANCE, step, "local", seq))
+    take()
+    assert seen == newest
+    assert taken + dropped == offered
+    assert pending.take() is None
+
+
+@given(st.one_of(st.none(), st.sampled_from(["local", "other"])))
+def test_an_owner_is_told_of_their_own_only(account: str | None) -> None:
+    change = Change(INSTANCE, "in-1", account, 1)
+    assert may_know("local", change, operator=False) == (account == "local")
+    assert may_know(None, change, operator=True)
+    assert not may_know(None, change, operator=False)
+
+
+async def test_a_subscription_hears_its_topics_and_account() -> None:
+    hub = Hub()
+    with hub.subscribe(OWNER, {INSTANCE}) as mine, hub.subscribe(OPERATOR, {INSTANCE}) as all_:
+        hub.publish(INSTANCE, "theirs", "other")
+        hub.publish(INSTANCE, "ours", "local")
+        hub.publish(CONTACT, "ours", "local")
+        hub.publish(INSTANCE, "nobody", None)
+        heard = await mine.next(1, gather_s=0)
+        everything = await all_.next(1, gather_s=0)
+    assert heard is not None
+    assert [change.key for change in heard.changes] == ["ours"]
+    assert everything is not None
+    assert [change.key for change in everything.changes] == ["theirs", "ours", "nobody"]
+    assert hub.readers == 0
+
+
+async def test_a_burst_arrives_as_one_and_says_what_was_overtaken() -> None:
+    hub = Hub()
+    with hub.subscribe(OPERATOR, {INSTANCE}) as mine:
+        waiting = asyncio.create_task(mine.next(5, gather_s=0.01))
+        await asyncio.sleep(0)
+        for _ in range(10):
+            hub.publish(INSTANCE, "in-1", "local")
+        batch = await waiting
+        assert batch is not None
+        assert ([c.seq for c in batch.changes], batch.dropped) == ([10], 9)
+        assert await mine.next(0.01) is None
+    assert hub.dropped == 9
+
+
+def test_a_message_carries_any_html_and_no_line_of_its_own() -> None:
+    assert message("<p>\n  a\r\n\n b</p>", seq=7) == b"id: 7\ndata: <p>\ndata: a\ndata: b</p>\n\n"
+    assert signal("gone", seq=7) == b"id: 7\nevent: gone\ndata: gone\n\n"

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.web.models.timeline import stories
+from holdfast.wire.messages.instances import TimelineEntry
+from holdfast.wire.times import time_text
+
+NOW = 1_795_000_000_000
+
+
+def entry(name: str, cause: str = "") -> TimelineEntry:
+    return TimelineEntry(id=name, at=time_text(NOW), kind="event", name="X", cause=cause)
+
+
+def test_what_one_cause_led_to_stands_together_in_the_order_it_happened() -> None:
+    told = stories(
+        [entry("outcome", "effect"), entry("other"), entry("effect", "event"), entry("event")],
+        now_ms=NOW,
+    )
+    assert [story.id for story in told] == ["event", "other"]
+    assert [(line.id, line.depth) for line in told[0].lines] == [
+        ("event", 0), ("effect", 1), ("outcome", 2),
+    ]  # fmt: skip
+
+
+def test_a_cause_on_another_page_begins_a_story_here() -> None:
+    assert [story.id for story in stories([entry("b", "far-away")], now_ms=NOW)] == ["b"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 12)), max_size=12))
+def test_every_entry_is_told_once_even_where_causes_run_in_a_circle(
+    pairs: list[tuple[int, int]],
+) -> None:
+    unique = {str(name): entry(str(name), str(cause)) for name, cause in pairs}
+    told = stories(unique.values(), now_ms=NOW)
+    assert sorted(line.id for story in told for line in story.lines) == sorted(unique)
