@@ -35,7 +35,7 @@ from holdfast.instances.views import (
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, address
-from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.call import Call, Principal, Refusal, Reply
 from holdfast.wire.identity import key_hash, sandbox_of_instance
 from holdfast.wire.messages.fields import Detail
 from holdfast.wire.messages.instances import (
@@ -294,7 +294,7 @@ class InstanceCalls:
         """Return a new UUID; the same for a repeated Idempotency-Key of the same caller."""
         if not call.idempotency_key:
             return self._deps.chance.uuid()
-        parts = f"{account}\x1f{call.principal.name}\x1f{call.idempotency_key}"
+        parts = f"{account}\x1f{_caller(call.principal)}\x1f{call.idempotency_key}"
         digest = hashlib.blake2b(parts.encode(), digest_size=16, person=b"hf-instance").digest()
         return str(UUID(bytes=digest, version=4))
 
@@ -357,7 +357,7 @@ class InstanceCalls:
         self, call: Call, instance_id: str, event: events.Event, *, dedupe: str
     ) -> Answer:
         key = call.idempotency_key
-        unique = f"{call.principal.name}:{key}" if key else self._deps.chance.uuid()
+        unique = f"{_caller(call.principal)}:{key}" if key else self._deps.chance.uuid()
         try:
             return await self._deps.mailboxes.ask(
                 _actor(instance_id),
@@ -410,6 +410,11 @@ class InstanceCalls:
             result="pending" if pending else "done",
             operation=answer.event if pending else "",
         )
+
+
+def _caller(who: Principal) -> str:
+    """Return whose an Idempotency-Key is; a token's name is free to choose, its id is not."""
+    return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
 
 
 def _actor(instance_id: str) -> Address:

@@ -235,6 +235,25 @@ def test_a_name_is_taken_once_in_an_account_and_free_in_another() -> None:
     story(main)
 
 
+def test_nobody_is_answered_by_the_key_of_a_namesake() -> None:
+    async def main(plane: Plane) -> None:
+        person = Principal("ann", "owner", "acme", "session", "a-session")
+        first = Principal("ann", "owner", "acme", "token", "tok_1")
+        second = Principal("ann", "owner", "acme", "token", "tok_2")
+        made = {
+            who.token_id: await plane.do(
+                "instance.create", InstanceCreate(name=name), by=who, key="k1"
+            )
+            for name, who in (("a1", person), ("a2", first), ("a3", second))
+        }
+        assert [view.name for view in made.values()] == ["a1", "a2", "a3"]
+        again = Principal("ann", "owner", "acme", "session", "another-session")
+        repeated = await plane.do("instance.create", InstanceCreate(name="a1"), by=again, key="k1")
+        assert repeated.id == made["a-session"].id
+
+    story(main)
+
+
 def test_a_repeated_key_makes_one_instance() -> None:
     async def main(plane: Plane) -> None:
         body = InstanceCreate(name="alpha")
