@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import replace
 
 from holdfast.kernel.outcome import Ok
 from holdfast.kernel.secret import Secret
@@ -86,3 +87,24 @@ async def test_a_demo_agent_runs_ends_and_leaves_nothing(tmp_path: Path, opened:
     assert await cloud.destroy(machine.id) == Ok(None)
     assert members(leader, machine.id) == []
     assert (await get(machine, "/_kilo/health"))[0] == 0
+
+
+async def test_an_agents_files_and_variables_are_not_loaded_by_its_controller(
+    tmp_path: Path, opened: Opener
+) -> None:
+    key = secrets.token_bytes(32)
+    written = Secret(base64.b64encode(key).decode())
+    cloud = await opened(program=PROGRAM, keys=lambda _spec: written)
+    machine = await start_demo(cloud, key)
+    await cloud.stop(machine.id, grace_ms=15_000)
+    value(await cloud.wait(machine.id, state="stopped", incarnation="", timeout_ms=20_000))
+
+    home, seen = tmp_path / "machines" / "box-1" / "home", tmp_path / "seen"
+    planted = f"import os\nopen({str(seen)!r}, 'w').write(os.environ['HOLDFAST_ENV_KEY'])\n"
+    for name in ("aiohttp.py", "msgspec.py", "sitecustomize.py"):
+        (home / name).write_text(planted)
+    record = load(tmp_path / "machines" / "box-1" / "machine.json")
+    hostile = replace(record.spec, env={"PYTHONPATH": str(home)})
+    machine = value(await cloud.update(machine.id, hostile))
+    await until_running(machine)
+    assert not seen.exists()

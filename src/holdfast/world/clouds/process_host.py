@@ -58,7 +58,10 @@ from holdfast.world.clouds.process_table import (
 )
 from holdfast.world.clouds.process_volumes import Volumes
 
-PROGRAM: Final = (sys.executable, "-m", "holdfast.machine.controller")
+PROGRAM: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller")
+"""Isolated: it starts in a home that its agent writes to, with variables that owners set, and
+must load neither's code, because it holds the machine's credentials and its key."""
+
 UPDATE_GRACE_MS: Final = 10_000
 """How long a running machine may take to end for an update, in milliseconds."""
 
