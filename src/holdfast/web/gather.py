@@ -83,7 +83,9 @@ class Gather:
         return {
             "header": header(detail, now_ms=call.now_ms),
             "detail": detail,
-            "why": found if isinstance(found, Missing) else why(found, now_ms=call.now_ms),
+            "why": found
+            if isinstance(found, Missing)
+            else why(found, detail.instance, now_ms=call.now_ms),
             "timeline": await self.timeline(call, instance_id),
         }
 

@@ -117,12 +117,11 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
     )
 
 
-def why(found: Explanation, *, now_ms: int) -> Why:
+def why(found: Explanation, view: InstanceView, *, now_ms: int) -> Why:
     """Return an explanation as a panel; its title asks what a person would."""
-    runs = found.status == "running"
-    title = "Why is it running?" if runs else "Why is it not running?"
+    is_well = status_badge(view).tone == "ok"
     return Why(
-        title=title,
+        title="Why is it running?" if is_well else "Why is it not running?",
         summary=found.summary,
         facts=tuple((fact.text, moment(fact.at, now_ms)) for fact in found.facts),
         waiting_for=found.waiting_for,
