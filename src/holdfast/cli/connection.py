@@ -2,16 +2,19 @@
 
 The address comes from `HOLDFAST_URL`, else from the plane that runs on this machine, else from the
 settings. The token comes from `HOLDFAST_TOKEN`, else from a file beside the data, which is made
-on first use by whoever may write there: on the plane's own machine nobody has to sign in.
+on first use by whoever may write there: on the plane's own machine nobody has to sign in. That
+file's token is an operator's, so it is never sent to another machine.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -23,6 +26,7 @@ from holdfast.plane.settings import SettingError, Settings, load_settings, url_o
 
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401
+_LOOPBACK: Final = re.compile(r"127(\.[0-9]{1,3}){3}")
 
 
 class Connection:
@@ -79,16 +83,28 @@ def plane_url(settings: Settings) -> str:
     return holder.url if holder else url_of(settings.host, settings.port)
 
 
+def _is_here(url: str, settings: Settings) -> bool:
+    """Return whether the local token may be sent there: to this machine, or to its own plane."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    if host in {"localhost", "::1"} or _LOOPBACK.fullmatch(host):
+        return True
+    holder = lock_holder(settings)
+    return holder is not None and url == holder.url.rstrip("/")
+
+
 def connect() -> Connection:
     """Return a connection to the plane as whoever runs the command."""
     settings = settings_or_fail()
     token = os.environ.get("HOLDFAST_TOKEN", "")
-    if not token:
+    url = plane_url(settings)
+    if not token and _is_here(url, settings):
         try:
             token = local_token(Path(settings.home))
         except OSError as error:
             sys.stderr.write(f"note: no local token: {error}\n")
-    url = plane_url(settings)
     try:
         return Connection(Client(url, token))
     except ValueError as error:

@@ -1,0 +1,78 @@
+"""To whom the command line shows the local token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import connection
+from holdfast.cli.client import Client
+from holdfast.cli.local import FILE_NAME
+from holdfast.stores.lock import Holder, take_lock
+
+LOCAL = "hf_local"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / FILE_NAME).write_text(LOCAL + "\n")
+    monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
+    for name in ("HOLDFAST_TOKEN", "HOLDFAST_URL", "HOLDFAST_PORT", "HOLDFAST_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    made: list[tuple[str, str]] = []
+
+    class Watched(Client):
+        def __init__(self, base_url: str, token: str = "") -> None:
+            made.append((base_url, token))
+            super().__init__(base_url, token)
+
+    monkeypatch.setattr(connection, "Client", Watched)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        ("", LOCAL),
+        ("http://127.0.0.1:9000", LOCAL),
+        ("http://localhost:9000", LOCAL),
+        ("http://[::1]:9000", LOCAL),
+        ("https://plane.example", ""),
+        ("http://127.evil.example", ""),
+        ("http://192.0.2.1:8700", ""),
+    ],
+)
+def test_the_local_token_stays_on_this_machine(
+    home: Path, shown: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, url: str, token: str
+) -> None:
+    del home
+    monkeypatch.setenv("HOLDFAST_URL", url)
+    connection.connect()
+    assert shown == [(url or "http://127.0.0.1:8700", token)]
+
+
+def test_a_token_that_was_given_goes_where_it_was_told_to(
+    home: Path, shown: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del home
+    monkeypatch.setenv("HOLDFAST_URL", "https://plane.example")
+    monkeypatch.setenv("HOLDFAST_TOKEN", "hf_given")
+    connection.connect()
+    assert shown == [("https://plane.example", "hf_given")]
+
+
+def test_the_plane_of_this_folder_may_be_reached_by_its_public_name(
+    home: Path, shown: list[tuple[str, str]]
+) -> None:
+    held = take_lock(home, Holder(1, 0, "here", "https://plane.example"))
+    try:
+        connection.connect()
+    finally:
+        held.release()
+    assert shown == [("https://plane.example", LOCAL)]
