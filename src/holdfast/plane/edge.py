@@ -88,6 +88,7 @@ class Edge:
         request_prefix: str,
         limits: EdgeLimits | None = None,
         trusted_proxies: Sequence[Network] = (),
+        hosts: frozenset[str] | None = None,
         gate: Gate | None = None,
         observe: Observer | None = None,
         problem_page: ProblemPage = edge_answer.problem_page,
@@ -95,8 +96,9 @@ class Edge:
     ) -> None:
         """Bind the table; raise ValueError unless each row has exactly one handler.
 
-        `request_prefix` tells this process's request ids from others'. `check_responses` holds
-        every answer against its declared type, for tests.
+        `request_prefix` tells this process's request ids from others'. `hosts` are the names that
+        requests may ask for, or None for any. `check_responses` holds every answer against its
+        declared type, for tests.
         """
         self._routes = Routes(table, handlers)
         self._authenticator = authenticator
@@ -107,6 +109,7 @@ class Edge:
         self._prefix = request_prefix
         self._limits = limits or EdgeLimits()
         self._trusted = tuple(trusted_proxies)
+        self._hosts = hosts
         self._gate = gate
         self._observe = observe
         self._problem_page = problem_page
@@ -173,6 +176,7 @@ class Edge:
 
     async def _handle(self, request: _Request, receive: Receive) -> Reply:
         """Return the handler's reply; every check that fails raises a Refusal."""
+        edge_guard.check_host(request.header, self._hosts)
         found = self._routes.find(
             "GET" if request.method == "HEAD" else request.method, request.path
         )
@@ -182,6 +186,8 @@ class Edge:
         row = found.route.row
         changes = request.method not in _READS
         if row.scope == "public" and changes:
+            # First, so that a page elsewhere cannot use up its reader's tries to sign in.
+            edge_guard.check_origin(request.header, request.caller)
             self._bound(f"peer:{request.caller.peer}", strict=True)
         request.identity = await edge_guard.identify(row, request.header, self._authenticator)
         principal = request.identity.principal
@@ -189,7 +195,7 @@ class Edge:
             self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
             self._pass_gate(row, principal)
         by_browser = principal.kind == "session" or row.scope == "public"
-        if changes and by_browser:
+        if changes and principal.kind == "session":
             edge_guard.check_origin(request.header, request.caller)
         key = edge_guard.idempotency_key(request.header) if row.mutates else ""
         query = edge_body.read_query(found.route, request.query, self._limits)

@@ -36,6 +36,10 @@ HOPS_MAX: Final = 16
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
 
+_LOOPBACK: Final[tuple[Network, ...]] = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+)
 _KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
 
 _GRANTS: Final = {
@@ -145,6 +149,46 @@ def _unauthenticated(message: str) -> Refusal:
         401, "not_authenticated", message,
         fix="send `Authorization: Bearer hf_…` (holdfast token create), or sign in at /sign-in",
     )  # fmt: skip
+
+
+def known_hosts(listens_on: str, public_url: str) -> frozenset[str] | None:
+    """Return the names that a plane on this machine alone goes by; None for one that others reach.
+
+    Whoever listens on the network may be called anything there, and says so by listening.
+    """
+    if listens_on != "localhost" and not _within(listens_on, _LOOPBACK):
+        return None
+    return frozenset({"localhost", urlsplit(public_url).hostname or "localhost"})
+
+
+def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
+    """Refuse (421) a request that asks for a name which is not ours.
+
+    A page on the web can have its own name lead to this machine's loopback and then counts as
+    our own page to the browser. An address cannot be made to lead elsewhere. What proxies forward
+    is not looked at: such a page can send that as well.
+    """
+    host = header.get("host", "")
+    if known is None or not host:
+        return
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = ""
+    if name in known or name.endswith(".localhost") or _is_address(name):
+        return
+    raise Refusal(
+        421, "unknown_host", "this plane does not go by the name that was asked for", field="host",
+        fix="use its address, or set HOLDFAST_PUBLIC_URL to the name it is reached by",
+    )  # fmt: skip
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def check_origin(header: Mapping[str, str], caller: Caller) -> None:

@@ -163,6 +163,30 @@ async def test_signing_in_from_another_site_is_refused() -> None:
     assert answer.json()["code"] == "cross_site"
 
 
+async def test_another_site_cannot_use_up_the_tries_to_sign_in() -> None:
+    clock = ManualClock()
+    plane, _ = await prepared(rates=Rates(clock, sign_ins=Rate(burst=2, per_s=0.1)))
+    for _ in range(5):
+        headers = {**json_headers(), "sec-fetch-site": "cross-site"}
+        answer = await call(plane.edge, "POST", "/api/session/password", headers=headers)
+        assert answer.json()["code"] == "cross_site"
+    assert (await sign_in(plane))[1]
+
+
+async def test_a_page_that_leads_its_name_here_gets_nothing() -> None:
+    plane, tokens = await prepared(hosts=frozenset({"localhost"}))
+    evil = {"host": "evil.example:8700", "origin": "http://evil.example:8700"}
+    guess = {**json_headers(), **evil}
+    answer = await call(plane.edge, "POST", "/api/session/password", headers=guess)
+    assert (answer.status, answer.json()["code"]) == (421, "unknown_host")
+    for target in ("/health", EVENTS, "/nowhere"):
+        answer = await call(
+            plane.edge, "GET", target, headers={**json_headers(tokens.operator), **evil}
+        )
+        assert answer.status == 421
+    assert (await call(plane.edge, "GET", "/health", headers={"host": "[::1]:1"})).status == 200
+
+
 async def test_a_wrong_token_is_not_forgiven_for_a_good_cookie() -> None:
     plane, _ = await prepared()
     browser, _ = await sign_in(plane)

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.plane.edge_guard import HOPS_MAX, bearer, find_caller, parse_networks
+from holdfast.plane.edge_guard import (
+    HOPS_MAX,
+    bearer,
+    check_host,
+    find_caller,
+    known_hosts,
+    parse_networks,
+)
+from holdfast.wire.call import Refusal
 
 TRUSTED = parse_networks("10.0.0.0/8, 192.0.2.7,2001:db8::/32")
 
@@ -61,3 +69,27 @@ def test_a_malformed_proxy_in_the_settings_is_named() -> None:
 def test_a_bearer_token_is_read_whatever_the_case_of_its_scheme(given: str, token: str) -> None:
     assert bearer({"authorization": given}) == token
     assert bearer({}) == ""
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "localhost:8700", "LOCALHOST", "demo.localhost:8700", "127.0.0.1:8700", "[::1]:8700",
+     "192.0.2.1", "plane.example", "plane.example:443"],
+)  # fmt: skip
+def test_a_plane_on_this_machine_answers_to_its_names_and_to_any_address(host: str) -> None:
+    check_host({"host": host}, known_hosts("127.0.0.1", "https://plane.example"))
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:8700", "127.0.0.1.evil.example", "localhost.evil.example", "[", "a@b:c"]
+)
+def test_a_name_that_was_led_to_this_machine_is_refused(host: str) -> None:
+    header = {"host": host, "x-forwarded-host": "localhost:8700"}
+    with pytest.raises(Refusal, match="421 unknown_host"):
+        check_host(header, known_hosts("::1", ""))
+
+
+def test_a_plane_on_the_network_may_be_called_anything() -> None:
+    assert known_hosts("0.0.0.0", "") is None
+    assert known_hosts("box.lan", "https://plane.example") is None
+    check_host({"host": "box.lan:8700"}, None)
