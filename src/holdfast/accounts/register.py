@@ -256,7 +256,7 @@ class Register:
     def _refuse_account(name: str) -> NoReturn:
         raise Refusal(
             404, "no_such_account", f"there is no account {name!r}", field="account",
-            fix="make it first: POST /api/accounts",
+            fix="make it first: holdfast account create NAME",
         )  # fmt: skip
 
     @staticmethod

@@ -27,6 +27,7 @@ NOUNS: Final = {
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",
     "operation": "holdfast.cli.quarantine:operations",
+    "account": "holdfast.cli.accounts:app",
     "token": "holdfast.cli.tokens:app",
 }
 HELP: Final = """Run fleets of always-on agents: one machine each, supervised, explained.

@@ -36,7 +36,12 @@ from holdfast.plane import log_file
 from holdfast.plane.build.holder import lock_holder
 from holdfast.plane.settings import Settings
 from holdfast.wire.messages.accounts import LinkCreate
-from holdfast.wire.messages.instances import InstanceCreate, InstanceList, InstanceView
+from holdfast.wire.messages.instances import (
+    InstanceCreate,
+    InstanceList,
+    InstanceOrder,
+    InstanceView,
+)
 from holdfast.wire.messages.operations import Pending
 
 START_S: Final = 30.0
@@ -123,16 +128,17 @@ def down(
     with progress("stopping the plane"):
         if not _poll(lambda: _find_plane(settings) != pid, STOP_S):
             fail(f"process {pid} has not stopped after {STOP_S:g} s", fix=f"kill -9 {pid}")
+        _poll(lambda: not _is_alive(pid), ANSWER_S)  # it may still be tidying itself away
     say("The plane has stopped." if machines else "The plane has stopped; its machines go on.")
 
 
 def serve(port: Port = None, home: Home = None) -> None:
     """Run the plane in the foreground until it is told to stop."""
+    settings = settings_or_fail(port=port, home=home)
+    _remember(settings)
     # Heavy, and for this only.
     from holdfast.plane.serve import CannotServeError, run  # noqa: PLC0415
 
-    settings = settings_or_fail(port=port, home=home)
-    _remember(settings)
     try:
         code = run(settings)
     except CannotServeError as error:
@@ -246,9 +252,20 @@ def _stop_machines(client: Client) -> None:
 
     for item in running():
         if item.desired == "running":
-            client.call("instance.stop", path={"id": item.id}, body=None)
+            client.call("instance.stop", path={"id": item.id}, body=InstanceOrder())
     with progress("stopping machines"):
         _poll(lambda: all(i.status in {"stopped", "provisioned"} for i in running()), AGENT_S)
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether a process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _poll(condition: Callable[[], bool], seconds: float) -> bool:

@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._plane.status = "stopping"
         self._plane.app.close()
-        self._plane.telemetry.hub.wake_all()
+        self._plane.telemetry.release()
 
 
 def _config(plane: Plane) -> uvicorn.Config:

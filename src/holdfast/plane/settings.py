@@ -143,8 +143,10 @@ def _from_file(path: Path) -> Mapping[str, Any]:
     """Return what the file sets; a file that is not there sets nothing."""
     try:
         text = path.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: cannot be read: {error}") from error
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -109,10 +109,14 @@ class Telemetry:
             *self._teller.start(),
         ]
 
-    async def close(self) -> None:
-        """Stop listening and write what is pending; the stores stay open, they are the caller's."""
+    def release(self) -> None:
+        """Send every long poll home and hold none any more: the plane is about to stop."""
         self._closing = True
         self.hub.wake_all()
+
+    async def close(self) -> None:
+        """Stop listening and write what is pending; the stores stay open, they are the caller's."""
+        self.release()
         for task in self._tasks:
             task.cancel()
         self._sink.stop()
@@ -184,11 +188,9 @@ class Telemetry:
             if directive.revision > revision or directive.commands:
                 return directive
             left_ms = deadline - self._clock.steady_ms()
-            if left_ms <= 0:
+            if left_ms <= 0 or self._closing:
                 return None
             await self.hub.wait(sandbox, left_ms / 1_000)
-            if self._closing:
-                return None
 
     def contact(self, instance: str) -> views.ContactView | None:
         """Return what is known of an instance's machine by hearing it, or None."""

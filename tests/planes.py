@@ -1,0 +1,278 @@
+"""A real plane in a process of its own, with a home of its own, and nothing left behind.
+
+Tests and benches start one with `PlaneProcess`, speak to it as programs do, and kill it as the
+world does. `close` destroys what it runs, ends it, and says which processes were left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from holdfast.cli.client import ApiError, Client
+from holdfast.wire.messages.instances import InstanceDestroy, InstanceView
+
+DEADLINE_S = 15.0
+STEP_S = 0.02
+QUICK = {
+    "HOLDFAST_CHECKIN_FIRST_S": "0.2",
+    "HOLDFAST_CHECKIN_INTERVAL_S": "60",
+    "HOLDFAST_CHECKIN_MIN_S": "0",
+    "HOLDFAST_STOP_GRACE_S": "2",
+    "HOLDFAST_TELEMETRY_BUFFER_S": "0.1",
+}
+"""Cadences under which nobody has to wait."""
+
+_SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
+
+
+def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_S) -> Any:
+    """Return the first true value of a condition; fail, naming it, when there is none in time."""
+    ends = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < ends, f"not within {seconds:g} s: {what}"
+        time.sleep(STEP_S)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def port_first() -> int:
+    """Return where this process's machines take their ports, so that two suites do not meet."""
+    return 20_000 + (os.getpid() * 200) % 11_000 // 4 * 4
+
+
+class PlaneProcess:
+    """One plane: its home, its address, its process."""
+
+    def __init__(self, home: Path, *, serve: tuple[str, ...] = _SERVE, **settings: str) -> None:
+        """Start nothing yet; `settings` are environment variables."""
+        self.home = home
+        self.serve = serve
+        self.port = free_port()
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("HOLDFAST_")},
+            **QUICK,
+            "HOLDFAST_PORT_FIRST": str(port_first()),
+            "HOLDFAST_MACHINES_MAX": "50",
+            **settings,
+            "HOLDFAST_HOME": str(home),
+            "HOLDFAST_PORT": str(self.port),
+            "COLUMNS": "100",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self._token = ""
+
+    # -- its life
+
+    def start(self, *, wait: bool = True) -> PlaneProcess:
+        """Start the process, and wait until it serves."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.home / "plane.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.serve,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        if wait:
+            self.wait()
+        return self
+
+    def wait(self, seconds: float = DEADLINE_S) -> None:
+        """Wait until it serves."""
+        until(f"the plane serves; its log:\n{self.log()[-2000:]}", self.is_serving, seconds=seconds)
+
+    def is_serving(self) -> bool:
+        """Return whether it answers; fail when its process ended."""
+        if self.process is not None and self.process.poll() is not None:
+            message = f"the plane ended with {self.process.returncode}:\n{self.log()[-4000:]}"
+            raise AssertionError(message)
+        try:
+            with Client(self.url, timeout_s=5) as client:
+                return bool(client.call("plane.health").status == "ok")
+        except ApiError:
+            return False
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, seconds: float = DEADLINE_S) -> int:
+        """Ask it to stop; return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def close(self) -> list[str]:
+        """Destroy what it runs and end it; return the processes that had to be killed."""
+        pid = self.holder_pid()
+        if pid is not None:
+            with contextlib.suppress(ApiError, AssertionError):
+                self.destroy_all()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(DEADLINE_S if pid is not None else 0.1)
+        with contextlib.suppress(AssertionError):
+            until("the plane's processes ended", lambda: not processes_of(self.home), seconds=5)
+        left = processes_of(self.home)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if self.process is not None:
+            self.process.wait(DEADLINE_S)
+        return [describe(process) for process in left]
+
+    def destroy_all(self) -> None:
+        """Destroy every instance, and wait until none is left."""
+        with self.client() as client:
+            for item in client.call("instance.list", query={"limit": "500"}).items:
+                body = InstanceDestroy(confirm=item.name)
+                client.call("instance.destroy", path={"id": item.id}, body=body)
+            until(
+                "every instance is gone",
+                lambda: not client.call("instance.list").items,
+                seconds=30,
+            )
+
+    # -- speaking to it
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def token(self) -> str:
+        """Return an operator's token: the one that the command line keeps."""
+        if not self._token:
+            self.cli("instance", "list", "--json")
+            self._token = (self.home / "cli.token").read_text().strip()
+        return self._token
+
+    def client(self, token: str | None = None) -> Client:
+        """Return a connection as an operator, or with another token."""
+        return Client(self.url, self.token() if token is None else token)
+
+    def cli(
+        self, *words: str, given: str = "", code: int | None = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line; its exit code must be `code` unless that is None."""
+        done = subprocess.run(
+            (sys.executable, "-m", "holdfast.cli.main", *words),
+            env={**self.environment, **environment},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        if code is not None:
+            assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def json(self, *words: str, given: str = "", code: int | None = 0) -> Any:
+        """Run a command with --json and return what it printed."""
+        return json.loads(self.cli(*words, "--json", given=given, code=code).stdout)
+
+    def view(self, name: str) -> InstanceView | None:
+        """Return an instance as the plane shows it now."""
+        with self.client() as client:
+            items = client.call("instance.list", query={"text": name}).items
+        return next((item for item in items if name in {item.name, item.id}), None)
+
+    def ready(self, name: str, seconds: float = 30) -> InstanceView:
+        """Return an instance once it is running and its agent is ready."""
+
+        def look() -> InstanceView | None:
+            view = self.view(name)
+            return view if view and view.status == "running" and view.agent_ready else None
+
+        found: InstanceView = until(f"{name} is ready", look, seconds=seconds)
+        return found
+
+    # -- looking at it
+
+    def log(self) -> str:
+        """Return its log."""
+        path = self.home / "plane.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def holder_pid(self) -> int | None:
+        """Return the process that holds the folder, if it lives and is a plane of this home."""
+        try:
+            holder = msgspec.json.decode((self.home / "plane.lock").read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        pid = int(holder["pid"])
+        return pid if any(p.pid == pid for p in processes_of(self.home)) else None
+
+    def controllers(self) -> list[psutil.Process]:
+        """Return the controllers of its machines."""
+        return [p for p in processes_of(self.home) if "holdfast.machine.controller" in cmdline(p)]
+
+    def agents(self) -> list[psutil.Process]:
+        """Return the demo agents of its machines."""
+        return [p for p in processes_of(self.home) if "agents/demo.py" in cmdline(p)]
+
+
+@contextlib.contextmanager
+def plane_at(home: Path, **settings: str) -> Iterator[PlaneProcess]:
+    """Run a plane for a moment; fail when its end leaves a process behind."""
+    plane = PlaneProcess(home, **settings)
+    try:
+        yield plane.start()
+    finally:
+        left = plane.close()
+    assert not left, f"left behind: {left}"
+
+
+def processes_of(home: Path) -> list[psutil.Process]:
+    """Return every living process whose environment names this home."""
+    found = []
+    wanted = str(home).encode()
+    for process in psutil.process_iter():
+        try:
+            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes():
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def cmdline(process: psutil.Process) -> str:
+    """Return a process's command line, or nothing when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def describe(process: psutil.Process) -> str:
+    """Return what a process is, for a person."""
+    return f"{process.pid} {cmdline(process)}"
