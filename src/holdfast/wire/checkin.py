@@ -37,8 +37,8 @@ class CommandOutcome(Struct, frozen=True, kw_only=True, rename="camel", omit_def
 class BootCounters(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What an earlier boot had counted when its last message was made, sent or not.
 
-    A machine that keeps these on its disk loses no count with a reboot; it repeats them until one
-    of its messages was answered.
+    A machine that keeps these on its disk loses no count with a reboot; it repeats them until
+    messages that carried them were answered.
     """
 
     boot_id: Name

@@ -89,8 +89,8 @@ class Plane:
 
 
 @asynccontextmanager
-async def run_plane() -> AsyncIterator[Plane]:
-    plane = Plane()
+async def run_plane(plane: Plane | None = None) -> AsyncIterator[Plane]:
+    plane = plane or Plane()
     app = web.Application()
     app.router.add_post("/api/controller/checkin", plane.checkin)
     app.router.add_get("/api/controller/wake", plane.long_poll)

@@ -123,7 +123,7 @@ async def test_who_was_not_accepted_yet_is_left_to_the_next() -> None:
     first.serve(listening)
     with socket.create_connection(listening.getsockname()) as waiting:
         first.close()
-        waiting.setblocking(False)
+        waiting.setblocking(False)  # noqa: FBT003
         runner = await serve_fully(listening)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(waiting, REQUEST)

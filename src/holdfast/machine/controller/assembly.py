@@ -22,6 +22,7 @@ from holdfast.machine.agents.place import Place
 from holdfast.machine.agents.profiles import Profile, find_profile
 from holdfast.machine.controller import leftovers, limits
 from holdfast.machine.controller.agent import AgentProcesses, write_file
+from holdfast.machine.controller.boots_file import COUNTERS_FILE, open_boots
 from holdfast.machine.controller.checkin import CheckIns
 from holdfast.machine.controller.child import Nursery
 from holdfast.machine.controller.credentials import Credentials, Pair
@@ -36,7 +37,7 @@ from holdfast.machine.controller.supervise import Policy, State
 from holdfast.machine.controller.supervisor import Stats, Supervisor
 from holdfast.machine.controller.version import UNKNOWN, Version, VersionProbe
 from holdfast.machine.controller.wake import Wake
-from holdfast.wire.checkin import CommandOutcome
+from holdfast.wire.checkin import BootCounters, CommandOutcome
 from holdfast.wire.directive import Directive
 
 _BOOT_ID_BYTES: Final = 8
@@ -76,9 +77,13 @@ class Controller:
         )
         self._sampler = Sampler(home)
         self._orders = Orders(reporting.epoch, notify=self._notice, clock=clock, log=log)
+        self._boots = open_boots(
+            home / "run" / COUNTERS_FILE, sandbox_id=reporting.sandbox_id, log=log
+        )
         self._checkins = CheckIns(
-            self._identity, self._survey, self._orders, credentials=self._credentials,
-            session=self._session, on_directive=self._take, clock=clock, log=log,
+            self._identity, self._survey, self._orders, counts=self._boots,
+            credentials=self._credentials, session=self._session, on_directive=self._take,
+            clock=clock, log=log,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
         self._supervisor: Supervisor | None = None
@@ -165,7 +170,7 @@ class Controller:
         closings = [] if self._supervisor is None else [self._supervisor.shutdown(number)]
         if self._runner is not None:
             closings.append(self._runner.cleanup())
-        return [*closings, self._session.close()]
+        return [*closings, self._boots.close(), self._session.close()]
 
     async def _serve(self, desk: Desk, listening: socket.socket) -> None:
         self._runner = web.AppRunner(
@@ -217,9 +222,25 @@ class Controller:
             self._notice()
 
     def _changed(self, before: State, after: State) -> None:
+        if after.restarts != before.restarts and self._reporting.checkin_url:
+            self._keep_counts(after)
         exited = after.last_exit is not before.last_exit
         if exited or after.ready != before.ready or after.parked != before.parked:
             self._notice()
+
+    def _keep_counts(self, state: State) -> None:
+        """Write what the next report would tell, in case there is none."""
+        sample = self._sampler.sample()
+        self._boots.keep(
+            BootCounters(
+                boot_id=self._identity.boot_id,
+                sequence=self._checkins.sequence + 1,
+                restarts=state.restarts,
+                crashes=state.crashes,
+                bytes_in=sample.received,
+                bytes_out=sample.sent,
+            )
+        )
 
     def _remember(self, before: State, after: State) -> None:
         if self._supervisor is None or after.spawned_ms is None or before.spawned_ms is not None:

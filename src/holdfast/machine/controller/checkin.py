@@ -1,8 +1,9 @@
 """The check-in: reports to the plane on a cadence, and at once when something changed.
 
 One request is in flight at most. A failure advances nothing: the next success carries it all. It
-reports while the controller is degraded, which is when it matters. What it reports of its own
-failures is their kind, never an answer's text.
+reports while the controller is degraded, which is when it matters. What is counted is on the disk
+before it is sent, and earlier boots' counts go along until they were heard. What it reports of its
+own failures is their kind, never an answer's text.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import msgspec
 from holdfast.kernel.clock import Clock
 from holdfast.machine.controller import cadence, limits
 from holdfast.machine.controller.answer import read_answer
+from holdfast.machine.controller.boots import counters_of
 from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report import Delivered, Facts, Identity, build, settle
-from holdfast.wire.checkin import CommandOutcome
+from holdfast.wire.checkin import BootCounters, CheckIn, CommandOutcome
 from holdfast.wire.directive import Directive
 
 
@@ -47,6 +49,28 @@ class Outcomes(Protocol):
         ...
 
 
+class Counts(Protocol):
+    """Where counts outlive the boot that counted them."""
+
+    @property
+    def told(self) -> tuple[BootCounters, ...]:
+        """Return the earlier boots that the next report names."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Return whether more of them wait for the report after it."""
+        ...
+
+    async def save(self, current: BootCounters) -> None:
+        """Return when these counts of the current boot are on the disk."""
+        ...
+
+    def delivered(self, told: tuple[BootCounters, ...]) -> None:
+        """Count the answer to a report that named these."""
+        ...
+
+
 class CheckIns:
     """Sends reports until it is cancelled."""
 
@@ -56,6 +80,7 @@ class CheckIns:
         survey: Survey,
         outcomes: Outcomes,
         *,
+        counts: Counts,
         credentials: Credentials,
         session: aiohttp.ClientSession,
         on_directive: Callable[[Directive], None],
@@ -66,6 +91,7 @@ class CheckIns:
         self._identity = identity
         self._survey = survey
         self._outcomes = outcomes
+        self._counts = counts
         self._credentials = credentials
         self._session = session
         self._on_directive = on_directive
@@ -86,6 +112,11 @@ class CheckIns:
     def interval_ms(self) -> int:
         """Return the interval in force."""
         return self._cadence.interval_ms
+
+    @property
+    def sequence(self) -> int:
+        """Return the number of the latest report that was begun."""
+        return self._sequence
 
     def notice(self) -> None:
         """Report soon: something changed."""
@@ -121,7 +152,9 @@ class CheckIns:
             return
         try:
             facts = await self._gather()
-            status, body = await self._post(facts, pair)
+            report = self._number(facts)
+            await self._counts.save(counters_of(report))
+            status, body = await self._post(report, pair)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._fail(type(error).__name__, owed=owed)
             return
@@ -130,7 +163,8 @@ class CheckIns:
             self._fail("internal", owed=owed)
             return
         if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
-            self._succeed(facts, body)
+            self._settle(facts, report)
+            self._take(body)
             return
         # New credentials since we looked: they, not the machine, were refused. Try again soon.
         rotated = status in {401, 403} and self._credentials.current() != pair
@@ -146,9 +180,17 @@ class CheckIns:
             outcomes=self._outcomes.pending(),
         )
 
-    async def _post(self, facts: Facts, pair: Pair) -> tuple[int, bytes]:
+    def _number(self, facts: Facts) -> CheckIn:
+        """Return the next report; its facts must be of this turn of the loop.
+
+        Counts that move later are kept under the number after it.
+        """
         self._sequence += 1
-        report = build(self._identity, facts, self._delivered, self._sequence)
+        return build(
+            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.told
+        )
+
+    async def _post(self, report: CheckIn, pair: Pair) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=limits.CHECKIN_TIMEOUT_S)
         async with self._session.post(
             self._identity.reporting.checkin_url,
@@ -159,12 +201,17 @@ class CheckIns:
         ) as answer:
             return answer.status, await read_answer(answer, limits.ANSWER_BYTES_MAX)
 
-    def _succeed(self, facts: Facts, body: bytes) -> None:
+    def _settle(self, facts: Facts, report: CheckIn) -> None:
         self._delivered = settle(facts)
+        self._counts.delivered(report.earlier_boots)
         self._outcomes.delivered(facts.outcomes)
         self._cadence = cadence.succeed(self._cadence)
         self._last_error = ""
         self._log.emit("checkin.delivered", sequence=self._sequence)
+        if self._counts.waits:
+            self.notice()
+
+    def _take(self, body: bytes) -> None:
         if not body:
             return
         try:

@@ -59,6 +59,15 @@ CHECKIN_TIMEOUT_S: Final = 10.0
 CHANGE_GAP_MS: Final = 2_000
 """Check-ins on a change come at most this often."""
 
+EARLIER_BOOTS_MAX: Final = 8
+"""Earlier boots whose counts are kept until they were heard, named four at a time. The plane
+remembers 16 boots: with more of them here it could forget one that is told again, and count it
+twice."""
+
+ANSWERS_ENOUGH: Final = 2
+"""Answered reports after which an earlier boot counts as heard. The plane writes what it heard
+every second, and reports on a change are two seconds apart."""
+
 CHECKIN_JITTER: Final = 0.1
 """Share of the interval that is drawn, so that a fleet started at once spreads out."""
 

@@ -59,8 +59,15 @@ def settle(facts: Facts) -> Delivered:
     return Delivered(facts.stats.state.restarts, sample.received, sample.sent)
 
 
-def build(identity: Identity, facts: Facts, delivered: Delivered, sequence: int) -> checkin.CheckIn:
-    """Return the report of these facts."""
+def build(
+    identity: Identity,
+    facts: Facts,
+    delivered: Delivered,
+    sequence: int,
+    *,
+    earlier: tuple[checkin.BootCounters, ...] = (),
+) -> checkin.CheckIn:
+    """Return the report of these facts, which names `earlier` boots too."""
     given, state, sample = identity.reporting, facts.stats.state, facts.sample
     last = state.last_exit
     return checkin.CheckIn(
@@ -99,6 +106,7 @@ def build(identity: Identity, facts: Facts, delivered: Delivered, sequence: int)
         last_error=facts.last_error[:REASON_MAX],
         capabilities=facts.capabilities,
         interval_ms=facts.interval_ms,
+        earlier_boots=earlier,
         outcomes=facts.outcomes[:OUTCOMES_MAX],
     )
 
