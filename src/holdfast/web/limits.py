@@ -22,6 +22,9 @@ COALESCE_S: Final = 0.05
 REPAINT_S: Final = 1.0
 """A list is asked for again at most this often while its members change."""
 
+LOOK_S: Final = 5.0
+"""How often an open page looks for new figures and contacts, which nobody announces."""
+
 FOLLOW_S: Final = 2.0
 """How often the page of an unfinished operation looks again."""
 

@@ -21,6 +21,7 @@ from holdfast.web.limits import (
     FRAGMENTS_MAX,
     HEARTBEAT_S,
     LOG_PERIOD_S,
+    LOOK_S,
     REPAINT_S,
     SINGLE_ROWS_MAX,
 )
@@ -111,21 +112,33 @@ class FleetPainter(_Base):
         self._fragments = fragments
         self._shown: frozenset[str] = frozenset()
         self._is_stale = False
-        self._painted_ms = 0.0
+        self._looked_ms = 0.0
+        self._likeness: tuple[object, ...] = ()
+
+    def _left_s(self) -> float:
+        """Return the seconds to the next look at the list: soon where it may have changed."""
+        spent_s = (self._clock.steady_ms() - self._looked_ms) / 1_000
+        return (REPAINT_S if self._is_stale else LOOK_S) - spent_s
 
     @property
     def idle_s(self) -> float:
-        """Return the time to the next look at the list, if one is due."""
-        if not self._is_stale:
-            return HEARTBEAT_S
-        spent_s = (self._clock.steady_ms() - self._painted_ms) / 1_000
-        return max(0.01, REPAINT_S - spent_s)
+        """Return the time to the next look at the list."""
+        return max(0.01, self._left_s())
 
     async def full(self) -> str:
         """Return the rows, the counts and the pager."""
+        self._likeness = ()
+        return await self._look()
+
+    async def _look(self) -> str:
+        """Return the list, if it is another than the last one."""
         self._is_stale = False
-        self._painted_ms = self._clock.steady_ms()
+        self._looked_ms = self._clock.steady_ms()
         page = await self._gather.fleet(self._now(), self._query)
+        likeness = page.likeness()
+        if likeness == self._likeness:
+            return ""
+        self._likeness = likeness
         self._shown = frozenset(row.id for row in page.rows)
         return self._renderer.draw("live/fleet.html", fleet=page, is_operator=self._operator)
 
@@ -141,9 +154,8 @@ class FleetPainter(_Base):
         return "".join([await self._row(change) for change in wanted.values()])
 
     async def idle(self) -> str:
-        """Return the list anew where it may have changed and has rested long enough."""
-        rested_s = (self._clock.steady_ms() - self._painted_ms) / 1_000
-        return await self.full() if self._is_stale and rested_s >= REPAINT_S else ""
+        """Return the list anew, once it has rested long enough."""
+        return await self._look() if self._left_s() <= 0 else ""
 
     async def _row(self, change: Change) -> str:
         """Return one row, drawn now or by another reader since the change."""
@@ -174,26 +186,42 @@ class InstancePainter(_Base):
         super().__init__(call, gather, renderer, clock)
         self._id = call.query["id"]
         self._log = ""
+        self._looked_ms = 0.0
+        self._likeness: object = None
 
     async def full(self) -> str:
         """Return header, explanation, timeline and log."""
         names = await self._gather.instance(self._now(), self._id)
+        self._looked_ms = self._clock.steady_ms()
+        self._likeness = names["header"].likeness()
         drawn = self._renderer.draw(
             "live/instance.html", id=self._id, is_operator=self._operator, **names
         )
-        return drawn + await self.idle()
+        return drawn + await self._tail()
 
     async def changed(self, batch: Batch) -> str:
         """Return everything after an event, only the header after a check-in."""
         topics = {change.topic for change in batch.changes if change.key == self._id}
         if batch.all_stale or stream.INSTANCE in topics:
             return await self.full()
-        if stream.CONTACT in topics:
-            found = await self._gather.header(self._now(), self._id)
-            return self._renderer.draw("live/header.html", header=found)
-        return ""
+        return await self._look() if stream.CONTACT in topics else ""
+
+    async def _look(self) -> str:
+        """Return the header, if it is another."""
+        self._looked_ms = self._clock.steady_ms()
+        found = await self._gather.header(self._now(), self._id)
+        if found.likeness() == self._likeness:
+            return ""
+        self._likeness = found.likeness()
+        return self._renderer.draw("live/header.html", header=found)
 
     async def idle(self) -> str:
+        """Return the log where it has new lines, and now and then the header."""
+        is_due = self._clock.steady_ms() - self._looked_ms >= LOOK_S * 1_000
+        head = await self._look() if is_due else ""
+        return head + await self._tail()
+
+    async def _tail(self) -> str:
         """Return the log where it has new lines."""
         tail = await self._gather.logs(self._now(), self._id)
         missing = tail if isinstance(tail, Missing) else None

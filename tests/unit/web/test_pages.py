@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.web.asking import Asking
@@ -187,11 +189,30 @@ async def test_many_changes_at_once_are_drawn_as_one_list(desk: Desk) -> None:
     await anext(stream)
     desk.asked.clear()
     desk.clock.advance(2_000)
-    for instance_id in desk.fleet.instances:
-        desk.hub.publish(CONTACT, instance_id, "local")
+    for instance_id in list(desk.fleet.instances):
+        desk.fleet.change(instance_id, load=5.55)
     assert 'hx-target="#fleet-rows"' in (await anext(stream)).decode()
     assert "instance.get" not in desk.asked
     await stream.aclose()
+
+
+@pytest.mark.parametrize("page", ["fleet", "instance"])
+async def test_what_nobody_announces_is_looked_for_and_shown_only_where_it_is_new(
+    desk: Desk, page: str
+) -> None:
+    stream = await desk.stream(page=page, id="in-0001")
+    await anext(stream)
+    view = desk.fleet.instances["in-0001"]
+    desk.fleet.instances["in-0001"] = replace_struct(view, load=6.66)
+    desk.clock.advance(5_000)
+    desk.hub.publish(CONTACT, "in-0001" if page == "instance" else "another", "local")
+    if page == "fleet":
+        desk.hub.publish(INSTANCE, "another", "local")
+    assert "6.66" in (await asyncio.wait_for(anext(stream), 5)).decode()
+    desk.clock.advance(5_000)
+    desk.hub.publish(INSTANCE, "another", "local")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 0.2)
 
 
 async def test_the_page_of_an_instance_that_goes_away_says_so_and_ends(desk: Desk) -> None:

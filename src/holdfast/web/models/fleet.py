@@ -142,6 +142,13 @@ class Fleet:
     events_href: str
     shows_accounts: bool
 
+    def likeness(self) -> tuple[object, ...]:
+        """Return what differs when the page does, apart from the time that passes."""
+        rows = tuple(
+            (row._replace(contact=None), row.contact and row.contact.iso) for row in self.rows
+        )
+        return rows, self.chips, self.total, self.next_href
+
     @property
     def is_empty(self) -> bool:
         """Return whether there is no instance at all, filtered or not."""

@@ -40,6 +40,11 @@ class Header(NamedTuple):
     facts: tuple[Fact, ...]
     details: tuple[Detail, ...]
 
+    def likeness(self) -> Header:
+        """Return what differs when the header does, apart from the time that passes."""
+        facts = tuple(Fact(f.name, f.at.iso if f.at else f.value) for f in self.facts)
+        return self._replace(facts=facts)
+
 
 class Why(NamedTuple):
     """Why the instance is as it is."""

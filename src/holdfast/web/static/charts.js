@@ -31,6 +31,12 @@ function times(u, ticks) {
   });
 }
 
+// A line needs two points; one between two gaps is drawn as a dot.
+function lonely(u, at) {
+  const values = u.data[at];
+  return values.flatMap((value, i) => (value != null && values[i - 1] == null && values[i + 1] == null ? [i] : []));
+}
+
 function options(chart, width, legend) {
   const unit = chart.series[0]?.unit ?? "";
   const line = style("--line");
@@ -46,7 +52,7 @@ function options(chart, width, legend) {
     ],
     series: [{}, ...chart.series.map((series, at) => ({
       label: series.name, stroke: style(COLOURS[at % 2]), width: 1.5, spanGaps: false,
-      fill: at === 0 ? style("--chart-fill") : undefined, points: { show: false },
+      fill: at === 0 ? style("--chart-fill") : undefined, points: { show: true, size: 4, width: 0, fill: style(COLOURS[at % 2]), filter: lonely },
     }))],
     hooks: { setCursor: [(u) => legend(u.cursor.idx)] },
   };
