@@ -25,6 +25,7 @@ from holdfast.metrics.logs import set_up
 from holdfast.plane.build.desk import hold_folder
 from holdfast.plane.build.holder import lock_holder, prepare_home
 from holdfast.plane.build.plane import Plane, make_plane
+from holdfast.plane.edge_connection import BoundedConnection
 from holdfast.plane.settings import Settings, url_of
 
 BACKLOG: Final = 2_048
@@ -129,7 +130,7 @@ def _config(plane: Plane) -> uvicorn.Config:
     """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
     return uvicorn.Config(
         plane.app,
-        http="httptools",
+        http=BoundedConnection,
         ws="none",
         lifespan="off",
         access_log=False,

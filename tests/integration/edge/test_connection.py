@@ -1,0 +1,125 @@
+"""What a connection may send before it is a request, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import uvicorn
+
+from holdfast.plane.edge_connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
+from tests.stub_plane import StubPlane
+
+DEADLINE_S = 10.0
+GET = b"GET /health HTTP/1.1\r\nhost: plane.test\r\n"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Hasty(BoundedConnection):
+    head_s = 0.3
+
+
+class Server(uvicorn.Server):
+    def install_signal_handlers(self) -> None:
+        return
+
+
+@pytest.fixture
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
+    plane = StubPlane()
+    await plane.prepare()
+    protocol: Any = getattr(request, "param", BoundedConnection)
+    config = uvicorn.Config(plane.edge, port=0, log_level="critical", lifespan="off", http=protocol)
+    server = Server(config)
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(DEADLINE_S):
+        while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
+            await asyncio.sleep(0.005)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await task
+
+
+async def connect(port: int) -> Streams:
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def flood(streams: Streams, piece: bytes, most: int) -> bytes:
+    """Send up to so many bytes until the other side hangs up; return what it said."""
+    reader, writer = streams
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < most and not reader.at_eof():
+            writer.write(piece)
+            sent += len(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+    said = b""
+    async with asyncio.timeout(DEADLINE_S):
+        with suppress(ConnectionError):
+            said = await reader.read()
+    writer.close()
+    assert sent < most, "it took everything"
+    return said
+
+
+async def test_an_endless_header_is_cut_off(port: int) -> None:
+    streams = await connect(port)
+    streams[1].write(GET + b"x-long: ")
+    await flood(streams, b"a" * 4_096, 100 * HEAD_BYTES_MAX)
+
+
+async def test_endless_headers_and_trailers_are_cut_off(port: int) -> None:
+    streams = await connect(port)
+    streams[1].write(GET)
+    await flood(streams, b"x-many: " + b"a" * 1_000 + b"\r\n", 100 * HEAD_BYTES_MAX)
+    streams = await connect(port)
+    streams[1].write(GET + b"transfer-encoding: chunked\r\n\r\n0\r\n")
+    await flood(streams, b"x-many: " + b"a" * 1_000 + b"\r\n", 100 * HEAD_BYTES_MAX)
+
+
+async def test_a_body_that_goes_on_after_the_answer_is_cut_off(port: int) -> None:
+    streams = await connect(port)
+    streams[1].write(b"POST /api/instances HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n")
+    answer = await streams[0].readuntil(b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 401")
+    await flood(streams, b"a" * 65_536, 10 * LEFT_BYTES_MAX)
+
+
+@pytest.mark.parametrize("port", [Hasty], indirect=True)
+@pytest.mark.parametrize("said", [b"", b"GET", GET, b"\r\n", GET + b"\r\n\r\nGE"])
+async def test_whoever_does_not_finish_a_head_is_hung_up_on(port: int, said: bytes) -> None:
+    reader, writer = await connect(port)
+    writer.write(said)
+    async with asyncio.timeout(DEADLINE_S):
+        await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize("port", [Hasty], indirect=True)
+async def test_a_connection_may_rest_between_requests_and_during_one(port: int) -> None:
+    reader, writer = await connect(port)
+    for _ in range(2):
+        writer.write(GET + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n")
+        await asyncio.sleep(1.5 * Hasty.head_s)
+        writer.write(b"{}")
+        async with asyncio.timeout(DEADLINE_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        await asyncio.sleep(1.5 * Hasty.head_s)
+    writer.close()
+
+
+async def test_a_large_head_within_the_bound_is_served(port: int) -> None:
+    reader, writer = await connect(port)
+    writer.write(
+        GET + b"x-large: " + b"a" * (HEAD_BYTES_MAX - 200) + b"\r\nconnection: close\r\n\r\n"
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
