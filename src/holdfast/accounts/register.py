@@ -105,14 +105,16 @@ class Register:
         return secret, link
 
     async def sign_in_by_link(self, secret: str, *, peer: str) -> SignedIn:
-        """Use a link up; refuse (401) where it is used, expired or wrong, (429) after many."""
-        key = rules.peer_key(peer)
-        await self._count_attempt(key)
-        now_ms = self._clock.now_ms()
-        person = None
+        """Use a link up; refuse (401) where it is used, expired or wrong, (429) after many.
+
+        A right link is not held up by failures: nobody guesses 256 bits, and it is the way in for
+        whom a stranger's wrong passwords, from the same address, keep out.
+        """
+        key, person = rules.peer_key(peer), None
         if rules.looks_right(secret, rules.LINK_PREFIX):
-            person = await self._store.use_link(rules.secret_hash(secret), now_ms)
+            person = await self._store.use_link(rules.secret_hash(secret), self._clock.now_ms())
         if person is None:
+            await self._count_attempt(key)
             raise Refusal(
                 401, "link_not_valid", "this link is used, expired or wrong", field="link",
                 fix="ask an operator for a new one, or run `holdfast up` again where it runs",
@@ -236,7 +238,7 @@ class Register:
             wait_s = -(-wait_ms // SECOND_MS)
             raise Refusal(
                 429, "too_many_attempts", f"too many failed attempts; wait {wait_s} s",
-                fix="wait, or use a one-time link from another address",
+                fix="wait, or use a one-time link",
                 retry_after_s=wait_s,
             )  # fmt: skip
 

@@ -96,6 +96,23 @@ async def test_a_peer_that_tries_many_names_waits_and_a_link_from_elsewhere_does
     assert await desk.register.sign_in_by_link(secret, peer="198.51.100.1")
 
 
+async def test_a_link_gets_in_whatever_its_peer_failed_at_before(desk: Desk) -> None:
+    secret, _ = await desk.register.make_link("operator")
+    for n in range(ATTEMPTS_FREE):
+        assert (await refused(desk, f"name{n}", "wrong")).status == 401
+    assert (await refused(desk, "another", "wrong")).status == 429
+    assert await desk.register.sign_in_by_link(secret, peer="192.0.2.1")
+
+
+async def test_links_that_are_guessed_make_their_peer_wait(desk: Desk) -> None:
+    guess = "hfl_" + "A" * 43
+    for _ in range(ATTEMPTS_FREE):
+        with pytest.raises(Refusal, match="401 link_not_valid"):
+            await desk.register.sign_in_by_link(guess, peer="192.0.2.1")
+    with pytest.raises(Refusal, match="429 too_many_attempts"):
+        await desk.register.sign_in_by_link(guess, peer="192.0.2.1")
+
+
 async def test_changing_a_password_asks_for_the_current_one(desk: Desk) -> None:
     with pytest.raises(Refusal, match="409 wrong_password"):
         await desk.register.set_password(
