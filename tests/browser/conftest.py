@@ -32,10 +32,10 @@ def browser(chromium_path: str) -> Iterator[Browser]:
         launched.close()
 
 
-def sign_in(context: BrowserContext, served: Served, person: str) -> None:
+def sign_in(context: BrowserContext, link: str) -> None:
     """Give a context the cookie of a session, as the button of a link does."""
-    secret = served.link(person).partition("link=")[2]
-    answer = context.request.post(served.url + "/api/session/link", data={"link": secret})
+    origin, _, secret = link.partition("/sign-in?link=")
+    answer = context.request.post(origin + "/api/session/link", data={"link": secret})
     assert answer.ok, answer.text()
 
 
@@ -65,7 +65,7 @@ def open_page(browser: Browser, served: Served) -> Iterator[Open]:
         page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if person:
-            sign_in(context, served, person)
+            sign_in(context, served.link(person))
         page.goto(served.url + path)
         return page
 

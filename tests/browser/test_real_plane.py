@@ -1,0 +1,86 @@
+"""The dashboard on a whole plane with a real agent in a real machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import WAIT_MS, sign_in
+from tests.browser.test_fleet import expect_live
+from tests.planes import PlaneProcess, plane_at
+
+LONG_MS = 20_000  # a machine starts or ends: seconds on a quiet computer, more on a busy one
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[PlaneProcess]:
+    with plane_at(tmp_path / "home") as made:
+        made.cli("instance", "create", "demo")
+        made.ready("demo")
+        yield made
+
+
+@pytest.fixture
+def page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
+    context.set_default_timeout(WAIT_MS)
+    sign_in(context, plane.json("link")["link"])
+    made = context.new_page()
+    complaints: list[str] = []
+    made.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.goto(plane.url)
+    yield made
+    made.goto("about:blank")
+    context.close()
+    assert complaints == []
+
+
+def test_an_agent_dies_comes_back_is_stopped_and_destroyed_before_ones_eyes(
+    page: Page, plane: PlaneProcess
+) -> None:
+    row = page.locator("#fleet-rows tr").filter(has_text="demo")
+    expect_live(page)
+    expect(row).to_contain_text("Running")
+    seen = page.evaluate_handle(
+        """() => {
+          const seen = [];
+          new MutationObserver(() => seen.push(document.querySelector("#fleet-rows").textContent))
+            .observe(document.querySelector("#fleet-rows"), { subtree: true, childList: true, characterData: true });
+          return seen;
+        }"""  # noqa: E501  a script, not a sentence
+    )
+    (agent,) = plane.agents()
+    agent.kill()
+    expect(row.locator("[data-label=Restarts]")).to_have_text("1", timeout=LONG_MS)
+    expect(row).to_contain_text("Running", timeout=LONG_MS)
+    assert any("Agent down" in text for text in seen.json_value())
+
+    row.get_by_role("link", name="demo").click()
+    expect(page.locator("#log")).to_contain_text("[demo] listening")
+    expect(page.locator("#why")).to_contain_text("running")
+    page.get_by_role("button", name="Rehearse the next tick").click()
+    expect(page.locator("#next-body .lead")).to_contain_text("nothing to do")
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.locator("#instance-header .badge")).to_have_text("Stopped", timeout=LONG_MS)
+    expect(page.locator("#timeline")).to_contain_text("Stop requested")
+
+    page.get_by_role("button", name="Destroy", exact=True).click()
+    page.locator("#destroy").get_by_role("textbox").fill("demo")
+    page.keyboard.press("Enter")
+    expect(page.locator("#destroy")).to_be_hidden()
+    page.goto(plane.url)
+    expect(page.locator("#fleet-rows")).to_contain_text("No instances yet.", timeout=LONG_MS)
+
+
+def test_every_page_is_there(page: Page, plane: PlaneProcess) -> None:
+    for path in ("/operations", "/quarantine", "/tokens", "/audit", "/profile", "/api/docs"):
+        answer = page.goto(plane.url + path)
+        assert answer is not None
+        assert answer.status == 200, path
+    page.goto(plane.url + "/operations")
+    page.locator("[data-row-link]").first.click()
+    expect(page.locator(".steps li").first).to_be_visible()
