@@ -20,6 +20,7 @@ from holdfast.cli.output import (
     JSON_OPTION,
     ago,
     fail,
+    plain,
     progress,
     say,
     short_ids,
@@ -234,7 +235,7 @@ def logs(
         if as_json and not follow:
             show_json(tail)
         for line in new if follow or not as_json else ():
-            text = msgspec.json.encode(line).decode() if as_json else line.text
+            text = msgspec.json.encode(line).decode() if as_json else plain(line.text)
             sys.stdout.write(text + "\n")
         sys.stdout.flush()
         if not follow:

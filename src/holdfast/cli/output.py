@@ -60,6 +60,9 @@ _COLOURS: Final = {
     "refused": "red",
     "quarantined": "red",
 }
+_UNSEEN: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -71,23 +74,28 @@ class Progress(Protocol):
         ...
 
 
+def plain(text: str) -> str:
+    """Return a text that cannot steer the terminal: what agents say is shown, never obeyed."""
+    return text.translate(_UNSEEN)
+
+
 def fail(message: str, *, fix: str = "", code: int = EXIT_FAILED) -> NoReturn:
     """Say what went wrong and what to do about it, and end with an exit code."""
     sys.stdout.flush()
-    sys.stderr.write(f"{styled('error:', 'red', sys.stderr)} {message}\n")
+    sys.stderr.write(f"{styled('error:', 'red', sys.stderr)} {plain(message)}\n")
     if fix:
-        sys.stderr.write(f"{styled('  fix:', 'bold', sys.stderr)} {fix}\n")
+        sys.stderr.write(f"{styled('  fix:', 'bold', sys.stderr)} {plain(fix)}\n")
     raise typer.Exit(code)
 
 
 def say(message: str, *, style: str = "") -> None:
     """Tell the person something about the run."""
-    sys.stderr.write(styled(message, style, sys.stderr) + "\n")
+    sys.stderr.write(styled(plain(message), style, sys.stderr) + "\n")
 
 
 def show(message: str, *, style: str = "") -> None:
     """Print a line of what was asked for."""
-    sys.stdout.write(styled(message, style, sys.stdout) + "\n")
+    sys.stdout.write(styled(plain(message), style, sys.stdout) + "\n")
 
 
 def show_json(value: Any) -> None:
@@ -99,7 +107,7 @@ def show_table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], *, empty: str, indent: str = ""
 ) -> None:
     """Print rows under their columns, or say why there are none."""
-    listed = [tuple(" ".join(cell.split()) for cell in row) for row in rows]
+    listed = [tuple(plain(" ".join(cell.split())) for cell in row) for row in rows]
     if not listed:
         say(empty)
         return
@@ -109,7 +117,7 @@ def show_table(
 
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns, leaving out what is empty."""
-    kept = [(name, value) for name, value in facts if value]
+    kept = [(name, plain(value)) for name, value in facts if value]
     widest = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
         label = styled(name.ljust(widest), "dim", sys.stdout)
