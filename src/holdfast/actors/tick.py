@@ -27,6 +27,7 @@ from holdfast.actors.definition import (
     At,
     Claim,
     Definition,
+    Effect,
     EffectCall,
     Ignored,
     Letter,
@@ -204,7 +205,7 @@ class _Draft(Generic[S, E, A, P]):
         touched: tuple[str, ...] = ()
         try:
             event = self.definition.decode_event(row.body, row.version)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  one unreadable event must not stop the others
             outcome: EventOutcome = "quarantined"
             code, message = type(error).__name__, str(error)[:REASON_CHARS_MAX]
         else:
@@ -247,6 +248,8 @@ class _Draft(Generic[S, E, A, P]):
             at = At(self.now_ms, self.number, event_id)
             work = self.definition.act(self.state, action, self.policy, at)
             intents, state, touched = self.fold_intents(work, index)
+            cause = intents[0].id if intents else self.cause
+            calls = self.name_calls(work, index, cause)
         except Exception as error:  # noqa: BLE001  named in the record; the others go on
             self.fault(f"act {action.rule}", error)
             self.decide(action, "fault", f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
@@ -255,8 +258,6 @@ class _Draft(Generic[S, E, A, P]):
         self.touched.update(dict.fromkeys(touched))
         self.seq += len(intents)
         self.intents += intents
-        cause = intents[0].id if intents else self.cause
-        calls = [self.call(effect, index, cause) for effect in work.effects]
         self.calls += calls
         self.letters += work.letters
         self.decide(action, "done", None, tuple(call.id for call in calls))
@@ -278,9 +279,15 @@ class _Draft(Generic[S, E, A, P]):
             intents.append(Intent(event_id, self.seq + ordinal + 1, body, self.cause))
         return intents, state, touched
 
-    def call(self, effect: Any, index: int, cause: str) -> Call:
+    def name_calls(self, work: Work, index: int, cause: str) -> list[Call]:
+        """Name an action's effects and place them in order; raise when one cannot be written."""
+        return [
+            self.call(effect, index, ordinal, cause)
+            for ordinal, effect in enumerate(work.effects, start=len(self.calls))
+        ]
+
+    def call(self, effect: Effect, index: int, ordinal: int, cause: str) -> Call:
         """Name one effect."""
-        ordinal = len(self.calls)
         effect_id = derive(str(self.before.address), self.number, "effect", index, ordinal)
         call = EffectCall(
             id=effect_id,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace as replace_fields
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.actors.definition import Applied, At
+from holdfast.actors.definition import Applied, At, Definition, Work
 from holdfast.actors.kinds import make_kind
 from holdfast.actors.ledger import fold_rows
 from holdfast.actors.limits import TICK_ACTIONS_MAX
@@ -150,3 +153,51 @@ def test_an_event_is_folded_with_the_time_of_its_tick() -> None:
     verdict = LAMP.apply(state, Made("sun"), At(NOW, 1, rows([Made("sun")])[0].id))
     assert isinstance(verdict, Applied)
     assert verdict.state.made
+
+
+def test_every_effect_of_one_action_has_an_id_and_a_place_of_its_own() -> None:
+    def act(*given: Any) -> Work:
+        work = LAMP.act(*given)
+        return Work(intents=work.intents, effects=work.effects * 3)
+
+    kind = make_kind(replace_fields(LAMP, act=act), Policy())
+    (row,) = split(rows([Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn()]), [4])
+    ((result, commit),) = live(kind, [row])
+    assert [len(one.effects) for one in result.decisions] == [3, 3]
+    assert len({effect.id for effect in commit.effects}) == 6
+    assert [effect.ordinal for effect in commit.effects] == sorted(
+        {effect.ordinal for effect in commit.effects}
+    )
+
+
+def _unreadable(_body: bytes, _version: int) -> Any:
+    raise KeyError("a field that an upcast misses")
+
+
+def _unwritable(_effect: Any) -> bytes:
+    raise TypeError("no effect of this kind")
+
+
+def test_an_event_that_cannot_be_read_for_any_reason_is_quarantined() -> None:
+    kind = make_kind(replace_fields(LAMP, decode_event=_unreadable), Policy())
+    result = tick(kind.definition, kind.policy, begin(LAMP, HALL), rows([Made("sun")]), NOW, 1)
+    assert [stamp.outcome for stamp in result.stamps] == ["quarantined"]
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        replace_fields(LAMP, encode_effect=_unwritable),
+        replace_fields(LAMP, act=lambda *_: Work(effects=(None,))),  # type: ignore[arg-type]
+    ],
+)
+def test_an_action_whose_effect_cannot_be_written_is_a_fault_and_changes_nothing(
+    definition: Definition[Any, Any, Any, Any],
+) -> None:
+    kind = make_kind(definition, Policy())
+    pending = rows([Made("sun"), BulbAdded("a"), SwitchedOn()])
+    result = tick(kind.definition, kind.policy, begin(LAMP, HALL), pending, NOW, 1)
+    assert [stamp.outcome for stamp in result.stamps] == ["applied"] * 3
+    assert [one.result for one in result.decisions] == ["fault"]
+    assert (result.intents, result.calls) == ((), ())
+    assert result.after.state.bulbs["a"].status == "dark"
