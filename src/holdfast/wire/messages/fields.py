@@ -26,8 +26,12 @@ ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}"
 NAME_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 """A name people give: a DNS label, so that any cloud can carry it."""
 
-Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX, pattern=rf"^{ID_PATTERN}$")]
-Given = Annotated[str, Meta(min_length=1, max_length=63, pattern=rf"^{NAME_PATTERN}$")]
+_END: Final = r"$(?!\n)"
+"""The end of a text, for a pattern that is searched for: to Python, `$` is before a last newline
+too, and a name with one looks like another's."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX, pattern=rf"^{ID_PATTERN}{_END}")]
+Given = Annotated[str, Meta(min_length=1, max_length=63, pattern=rf"^{NAME_PATTERN}{_END}")]
 Label = Annotated[str, Meta(max_length=TEXT_MAX)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Time = Annotated[str, Meta(max_length=TIME_TEXT_MAX)]
@@ -37,7 +41,7 @@ Cursor = Annotated[str, Meta(max_length=256)]
 """Where the next page begins; opaque, empty on the last page."""
 
 EnvName = Annotated[
-    str, Meta(min_length=1, max_length=ENV_NAME_MAX, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    str, Meta(min_length=1, max_length=ENV_NAME_MAX, pattern=rf"^[A-Za-z_][A-Za-z0-9_]*{_END}")
 ]
 EnvValue = Annotated[str, Meta(max_length=ENV_VALUE_MAX)]
 Env = Annotated[dict[EnvName, EnvValue], Meta(max_length=ENV_VARIABLES_MAX)]
