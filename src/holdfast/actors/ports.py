@@ -350,6 +350,14 @@ class Journal(Protocol):
         """Mark a quarantined event dropped; return whether it was quarantined."""
         ...
 
+    async def prune(self, before_ms: int) -> int:
+        """Forget what no replay from `before_ms` on needs; return how many rows that was.
+
+        Each actor keeps its newest snapshot before that time and everything since, and what waits
+        or is in quarantine. The dedupe keys of what is forgotten are forgotten with it.
+        """
+        ...
+
     async def close(self) -> None:
         """Finish what was promised and release the files."""
         ...

@@ -24,6 +24,7 @@ from msgspec import Struct
 from holdfast.actors.kinds import Kind, Kinds, hash_policy
 from holdfast.actors.ledger import fold_loaded
 from holdfast.actors.limits import (
+    MAILBOX_PENDING_MAX,
     REHEARSAL_IDLE_S,
     REHEARSAL_TIMEOUT_S,
     REPLAY_PAGE,
@@ -67,7 +68,7 @@ class Ahead(Struct, frozen=True, kw_only=True):
 
 
 class Back(Struct, frozen=True, kw_only=True):
-    """What to look back at: ticks with a basis from `from_seq` on, up to `to_seq`.
+    """What to look back at: ticks with a basis from `from_seq` on (0: all), up to `to_seq`.
 
     With `what_if`, every tick is decided by the present policy under the overrides in `policy`.
     """
@@ -97,8 +98,9 @@ def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
     where, kind = _kind(kinds, asked.actor)
     kind = override(kind, asked.policy)
     loaded = _load(reader, where)
-    limit = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
-    pending = reader.pending(where, min(limit, _PENDING_MAX))
+    taken = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
+    # What a mailbox holds beyond that is read to be counted: it would still wait.
+    pending = reader.pending(where, min(taken + MAILBOX_PENDING_MAX, _PENDING_MAX))
     invented = [_invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
     return dry_run(
         kind,
@@ -115,7 +117,8 @@ def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
     """Make recorded ticks again; raise UnknownActorError, ValueError, NewerEventError."""
     where, kind = _kind(kinds, asked.actor)
     kind = override(kind, asked.policy)
-    loaded = reader.load(where, at_seq=asked.from_seq)
+    from_seq = _first_kept(reader, where, asked.from_seq)
+    loaded = reader.load(where, at_seq=from_seq)
     if loaded is None:
         raise UnknownActorError(f"{where}: nothing is known of it")
     at_snapshot = Loaded(
@@ -136,7 +139,7 @@ def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
         kind,
         folded,
         history,
-        from_seq=asked.from_seq,
+        from_seq=from_seq,
         policy_of=None if asked.what_if else _policies(reader, kind),
     )
 
@@ -187,6 +190,19 @@ def _load(reader: Reader, where: Address) -> Loaded:
     if loaded is None:
         raise UnknownActorError(f"{where}: nothing is known of it")
     return loaded
+
+
+def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
+    """Return where a replay may begin: 0 stands for as early as the log is kept.
+
+    Raise ValueError when it was pruned beyond what was asked for: without what led there the state
+    is not known, and every tick would seem to differ.
+    """
+    oldest = reader.ticks(where, limit=1)
+    kept_seq = decode_record(oldest[0]).basis if oldest else 0
+    if 0 < from_seq < kept_seq:
+        raise ValueError(f"from_seq {from_seq}: the log is kept from {kept_seq} on; 0 is all of it")
+    return max(from_seq, kept_seq)
 
 
 def _event_id(text: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -19,12 +18,6 @@ from holdfast.stores.sqlite_reader import SqliteReader
 KINDS = ("memory", "sqlite")
 
 
-class Pruned(Journal, Protocol):
-    """A journal that forgets what is old."""
-
-    async def prune(self, before_ms: int) -> int: ...
-
-
 class Store:
     """One store: its journal, readers of it, and the same opened again."""
 
@@ -33,12 +26,12 @@ class Store:
         self._kind = kind
         self._path = folder / "journal.db"
         self._memory = MemoryStore()
-        self._open: list[Pruned] = []
+        self._open: list[Journal] = []
         self.journal = self.open()
 
-    def open(self) -> Pruned:
+    def open(self) -> Journal:
         """Open the store, as a process that starts does."""
-        opened: Pruned = (
+        opened: Journal = (
             MemoryJournal(self._memory, clock=self.clock)
             if self._kind == "memory"
             else SqliteJournal(self._path, clock=self.clock)
@@ -53,7 +46,7 @@ class Store:
         )
         return reader
 
-    async def reopen(self) -> Pruned:
+    async def reopen(self) -> Journal:
         """Close the journal and open it again."""
         await self.close()
         self.journal = self.open()
@@ -73,7 +66,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-def journal(store: Store) -> Pruned:
+def journal(store: Store) -> Journal:
     return store.journal
 
 

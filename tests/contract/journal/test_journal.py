@@ -12,6 +12,7 @@ from holdfast.actors.limits import MAILBOX_PENDING_MAX, STATE_INLINE_BYTES_MAX
 from holdfast.actors.ports import (
     Alarm,
     ClaimTakenError,
+    Journal,
     LeaseLostError,
     MailboxFullError,
     Pending,
@@ -19,7 +20,7 @@ from holdfast.actors.ports import (
     StaleError,
 )
 from holdfast.kernel.ids import EventId, address, derive
-from tests.contract.journal.conftest import Pruned, Store
+from tests.contract.journal.conftest import Store
 from tests.contract.journal.rows import (
     NOW,
     A,
@@ -37,12 +38,12 @@ from tests.contract.journal.rows import (
 # ------------------------------------------------------------------------------- accepting
 
 
-async def test_an_event_has_the_id_of_its_address_and_dedupe_key(journal: Pruned) -> None:
+async def test_an_event_has_the_id_of_its_address_and_dedupe_key(journal: Journal) -> None:
     assert await accept(journal, "k") == [derive(str(A), "k")]
 
 
 async def test_accepted_events_wait_in_the_order_of_their_arrival(
-    store: Store, journal: Pruned
+    store: Store, journal: Journal
 ) -> None:
     ids = await accept(journal, "z", "a", "m")
     found = await journal.pending(A, 10)
@@ -59,7 +60,7 @@ async def test_accepted_events_wait_in_the_order_of_their_arrival(
     assert await journal.pending(B, 10) == []
 
 
-async def test_a_repeated_dedupe_key_returns_the_first(journal: Pruned) -> None:
+async def test_a_repeated_dedupe_key_returns_the_first(journal: Journal) -> None:
     first = await journal.accept([(A, arrival("k"))])
     again = await journal.accept([(A, arrival("k")), (A, arrival("l")), (A, arrival("l"))])
     assert [event.fresh for event in first + again] == [True, False, True, False]
@@ -67,12 +68,12 @@ async def test_a_repeated_dedupe_key_returns_the_first(journal: Pruned) -> None:
     assert len(await journal.pending(A, 10)) == 2
 
 
-async def test_a_dedupe_key_is_the_actors_own(journal: Pruned) -> None:
+async def test_a_dedupe_key_is_the_actors_own(journal: Journal) -> None:
     taken = await journal.accept([(A, arrival("k")), (B, arrival("k"))])
     assert [event.fresh for event in taken] == [True, True]
 
 
-async def test_a_dedupe_key_is_known_after_its_event_was_stamped(journal: Pruned) -> None:
+async def test_a_dedupe_key_is_known_after_its_event_was_stamped(journal: Journal) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "k")
     await journal.commit(commit(0, 1, epoch, stamps=stamps(ids, first=1, tick=1)))
@@ -81,12 +82,12 @@ async def test_a_dedupe_key_is_known_after_its_event_was_stamped(journal: Pruned
     assert await journal.pending(A, 10) == []
 
 
-async def test_accepting_nothing_is_nothing(journal: Pruned) -> None:
+async def test_accepting_nothing_is_nothing(journal: Journal) -> None:
     assert await journal.accept([]) == []
 
 
 async def test_many_producers_lose_nothing_and_keep_their_order(
-    store: Store, journal: Pruned
+    store: Store, journal: Journal
 ) -> None:
     async def produce(name: str) -> list[EventId]:
         return [(await accept(journal, f"{name}.{n}", source="effect"))[0] for n in range(10)]
@@ -100,14 +101,14 @@ async def test_many_producers_lose_nothing_and_keep_their_order(
     assert [e.id for e in await (await store.reopen()).pending(A, 10_000)] == waiting
 
 
-async def test_one_key_from_many_at_once_is_fresh_once(journal: Pruned) -> None:
+async def test_one_key_from_many_at_once_is_fresh_once(journal: Journal) -> None:
     taken = await asyncio.gather(*(journal.accept([(A, arrival("k"))]) for _ in range(64)))
     assert sum(event.fresh for [event] in taken) == 1
     assert len(await journal.pending(A, 10)) == 1
 
 
 async def test_a_full_mailbox_refuses_people_but_not_outcomes(
-    store: Store, journal: Pruned
+    store: Store, journal: Journal
 ) -> None:
     keys = [f"k{n}" for n in range(MAILBOX_PENDING_MAX)]
     ids = await accept(journal, *keys)
@@ -127,7 +128,7 @@ async def test_a_full_mailbox_refuses_people_but_not_outcomes(
     await accept(journal, "more")
 
 
-async def test_actors_that_wait_longest_come_first(journal: Pruned) -> None:
+async def test_actors_that_wait_longest_come_first(journal: Journal) -> None:
     epoch = await journal.lease("me")
     first = await accept(journal, "1", to=B)
     await accept(journal, "2", to=A)
@@ -142,7 +143,7 @@ async def test_actors_that_wait_longest_come_first(journal: Pruned) -> None:
 
 
 async def test_a_commit_gives_events_their_place_and_intents_theirs_behind(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "a", "b")
@@ -162,7 +163,7 @@ async def test_a_commit_gives_events_their_place_and_intents_theirs_behind(
     assert (log[0].body, log[0].by, log[0].tick) == (b"body a", "ada", 1)
 
 
-async def test_an_actor_is_loaded_as_it_was_committed(store: Store, journal: Pruned) -> None:
+async def test_an_actor_is_loaded_as_it_was_committed(store: Store, journal: Journal) -> None:
     assert await journal.load(A) is None
     epoch = await journal.lease("me")
     ids = await accept(journal, "a")
@@ -186,7 +187,7 @@ async def test_an_actor_is_loaded_as_it_was_committed(store: Store, journal: Pru
 
 
 async def test_a_state_that_is_not_written_is_folded_from_the_log_since(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     large = b"x" * (STATE_INLINE_BYTES_MAX + 1)
@@ -204,7 +205,7 @@ async def test_a_state_that_is_not_written_is_folded_from_the_log_since(
 
 
 async def test_a_commit_on_another_basis_is_stale_and_writes_nothing(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "a", "b")
@@ -228,7 +229,7 @@ async def test_a_commit_on_another_basis_is_stale_and_writes_nothing(
     assert len(reader.ticks(A)) == 1
 
 
-async def test_a_tick_number_is_used_once(journal: Pruned) -> None:
+async def test_a_tick_number_is_used_once(journal: Journal) -> None:
     epoch = await journal.lease("me")
     await journal.commit(commit(0, 1, epoch))
     with pytest.raises(StaleError):
@@ -236,7 +237,7 @@ async def test_a_tick_number_is_used_once(journal: Pruned) -> None:
     await journal.commit(commit(0, 2, epoch))
 
 
-async def test_a_stamp_of_what_is_not_pending_is_stale(journal: Pruned) -> None:
+async def test_a_stamp_of_what_is_not_pending_is_stale(journal: Journal) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "a")
     others = await accept(journal, "b", to=B)
@@ -248,7 +249,7 @@ async def test_a_stamp_of_what_is_not_pending_is_stale(journal: Pruned) -> None:
         await journal.commit(commit(1, 2, epoch, stamps=stamps(ids, first=2, tick=2)))
 
 
-async def test_one_of_two_commits_at_once_wins(journal: Pruned, reader: Reader) -> None:
+async def test_one_of_two_commits_at_once_wins(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "a")
     same = commit(0, 1, epoch, stamps=stamps(ids, first=1, tick=1))
@@ -263,7 +264,7 @@ async def test_one_of_two_commits_at_once_wins(journal: Pruned, reader: Reader) 
     assert await journal.load(B) is not None
 
 
-async def test_a_new_lease_ends_the_old_one(store: Store, journal: Pruned) -> None:
+async def test_a_new_lease_ends_the_old_one(store: Store, journal: Journal) -> None:
     old = await journal.lease("first")
     new = await journal.lease("second")
     assert new > old
@@ -279,7 +280,7 @@ async def test_a_new_lease_ends_the_old_one(store: Store, journal: Pruned) -> No
 # ------------------------------------------------------------------------- claims, letters
 
 
-async def test_a_claim_is_held_by_one_actor_at_a_time(journal: Pruned) -> None:
+async def test_a_claim_is_held_by_one_actor_at_a_time(journal: Journal) -> None:
     epoch = await journal.lease("me")
     name = Claim("name", "blue")
     await journal.commit(commit(0, 1, epoch, claims=(name,)))
@@ -294,7 +295,7 @@ async def test_a_claim_is_held_by_one_actor_at_a_time(journal: Pruned) -> None:
     await journal.commit(commit(0, 1, epoch, actor=B, claims=(Claim("port", "blue"),)))
 
 
-async def test_only_its_holder_releases_a_claim(journal: Pruned) -> None:
+async def test_only_its_holder_releases_a_claim(journal: Journal) -> None:
     epoch = await journal.lease("me")
     name = Claim("name", "blue")
     await journal.commit(commit(0, 1, epoch, claims=(name,)))
@@ -305,7 +306,7 @@ async def test_only_its_holder_releases_a_claim(journal: Pruned) -> None:
     await journal.commit(commit(0, 2, epoch, actor=B, claims=(name,)))
 
 
-async def test_of_many_that_claim_at_once_one_gets_it(journal: Pruned) -> None:
+async def test_of_many_that_claim_at_once_one_gets_it(journal: Journal) -> None:
     epoch = await journal.lease("me")
     name = Claim("port", "8701")
     actors = [address("instance", f"i{n}") for n in range(16)]
@@ -319,7 +320,7 @@ async def test_of_many_that_claim_at_once_one_gets_it(journal: Pruned) -> None:
     assert [error.holder for error in lost] == winners * 15
 
 
-async def test_a_letter_is_pending_for_its_receiver_once(journal: Pruned) -> None:
+async def test_a_letter_is_pending_for_its_receiver_once(journal: Journal) -> None:
     epoch = await journal.lease("me")
     letters = (letter(B, "a/1/0"), letter(B, "a/1/1"), letter(A, "a/1/2"))
     await journal.commit(commit(0, 1, epoch, letters=letters))
@@ -340,7 +341,7 @@ async def test_a_letter_is_pending_for_its_receiver_once(journal: Pruned) -> Non
 # ----------------------------------------------------------------------- effects, probes
 
 
-async def test_effects_wait_in_the_order_of_their_lanes(journal: Pruned, reader: Reader) -> None:
+async def test_effects_wait_in_the_order_of_their_lanes(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     rows = (effect("z", ordinal=0), effect("a", ordinal=1), effect("m", lane="mail", ordinal=2))
     await journal.commit(commit(0, 1, epoch, effects=rows))
@@ -356,7 +357,7 @@ async def test_effects_wait_in_the_order_of_their_lanes(journal: Pruned, reader:
 
 
 async def test_a_finished_effect_leaves_its_outcome_behind_once(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     await journal.commit(commit(0, 1, epoch, effects=(effect("e"), effect("f", ordinal=1))))
@@ -374,7 +375,7 @@ async def test_a_finished_effect_leaves_its_outcome_behind_once(
 
 
 async def test_a_newer_intent_supersedes_what_waits_in_its_lane(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     old = (effect("e1"), effect("e2", ordinal=1), effect("mail", lane="mail", ordinal=2))
@@ -397,7 +398,7 @@ async def test_a_newer_intent_supersedes_what_waits_in_its_lane(
     assert {row.id: row.status for row in reader.effects(A)}["e2"] == "done"
 
 
-async def test_probes_stand_until_they_are_taken_down(journal: Pruned) -> None:
+async def test_probes_stand_until_they_are_taken_down(journal: Journal) -> None:
     epoch = await journal.lease("me")
     await journal.commit(commit(0, 1, epoch, probes=(probe("p2"), probe("p1"))))
     await journal.commit(commit(0, 1, epoch, actor=B, probes=(probe("p0", actor=B),)))
@@ -411,7 +412,7 @@ async def test_probes_stand_until_they_are_taken_down(journal: Pruned) -> None:
     assert await journal.probes(10) == [probe("p1", period_ms=9_000), probe("p0", actor=B)]
 
 
-async def test_a_probes_answer_is_remembered_with_its_event(journal: Pruned) -> None:
+async def test_a_probes_answer_is_remembered_with_its_event(journal: Journal) -> None:
     epoch = await journal.lease("me")
     await journal.commit(commit(0, 1, epoch, probes=(probe("p"),)))
     first = await journal.answer_probe(A, "p", "digest", arrival("p 1", source="probe"))
@@ -424,7 +425,7 @@ async def test_a_probes_answer_is_remembered_with_its_event(journal: Pruned) -> 
     assert [event.id for event in await journal.pending(A, 10)] == [first.id]
 
 
-async def test_alarms_come_the_earliest_first_and_change_only_when_told(journal: Pruned) -> None:
+async def test_alarms_come_the_earliest_first_and_change_only_when_told(journal: Journal) -> None:
     epoch = await journal.lease("me")
     for n, actor in enumerate((A, B)):
         await journal.commit(
@@ -438,7 +439,7 @@ async def test_alarms_come_the_earliest_first_and_change_only_when_told(journal:
     assert await journal.alarms(NOW + 99, 10) == [Alarm(A, NOW + 10)]
 
 
-async def test_closing_finishes_what_was_promised(store: Store, journal: Pruned) -> None:
+async def test_closing_finishes_what_was_promised(store: Store, journal: Journal) -> None:
     promised = [asyncio.ensure_future(accept(journal, f"k{n}")) for n in range(20)]
     await asyncio.sleep(0)
     await journal.close()

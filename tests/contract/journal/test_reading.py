@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from holdfast.actors.definition import ViewRow
 from holdfast.actors.ports import (
+    Journal,
     Logged,
     Pending,
     Reader,
 )
 from holdfast.kernel.ids import EventId
 from holdfast.stores.journal_rules import SNAPSHOT_EVENTS
-from tests.contract.journal.conftest import Pruned, Store
+from tests.contract.journal.conftest import Store
 from tests.contract.journal.rows import (
     NOW,
     A,
@@ -24,7 +25,7 @@ from tests.contract.journal.rows import (
 )
 
 
-async def test_views_are_paged_by_key_and_account(journal: Pruned, reader: Reader) -> None:
+async def test_views_are_paged_by_key_and_account(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     rows = tuple(
         ViewRow("fleet", key, account, key.encode())
@@ -49,7 +50,7 @@ async def test_views_are_paged_by_key_and_account(journal: Pruned, reader: Reade
     assert [key for key, _, _ in reader.views("fleet", account="ada")] == ["d"]
 
 
-async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Pruned, reader: Reader) -> None:
+async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     for number in range(1, 6):
         ids = await accept(journal, f"k{number}")
@@ -64,13 +65,13 @@ async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Pruned, reader
     assert reader.ticks(B) == []
 
 
-async def test_a_reader_sees_what_waits(journal: Pruned, reader: Reader) -> None:
+async def test_a_reader_sees_what_waits(journal: Journal, reader: Reader) -> None:
     await accept(journal, "a", "b")
     assert reader.pending(A, 10) == await journal.pending(A, 10)
     assert len(reader.pending(A, 1)) == 1
 
 
-async def test_an_actor_is_loaded_as_it_once_was(journal: Pruned, reader: Reader) -> None:
+async def test_an_actor_is_loaded_as_it_once_was(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     last = SNAPSHOT_EVENTS * 2 + 10
     for number in range(1, last + 1):
@@ -95,7 +96,7 @@ async def test_an_actor_is_loaded_as_it_once_was(journal: Pruned, reader: Reader
     assert reader.load(B, at_seq=1) is None
 
 
-async def test_policies_are_kept_by_hash(journal: Pruned, reader: Reader) -> None:
+async def test_policies_are_kept_by_hash(journal: Journal, reader: Reader) -> None:
     await journal.keep_policy("h", b"policy")
     await journal.keep_policy("h", b"policy")
     assert reader.policy("h") == b"policy"
@@ -103,7 +104,7 @@ async def test_policies_are_kept_by_hash(journal: Pruned, reader: Reader) -> Non
 
 
 async def test_quarantined_events_are_listed_until_they_are_dropped(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     ids = await accept(journal, "a", "b")
@@ -129,7 +130,7 @@ async def test_quarantined_events_are_listed_until_they_are_dropped(
     assert "dropped by ada" in dropped.message
 
 
-async def test_an_operation_is_followed_to_its_outcomes(journal: Pruned, reader: Reader) -> None:
+async def test_an_operation_is_followed_to_its_outcomes(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     [event] = await accept(journal, "start")
     waiting = reader.operation(event)
@@ -175,7 +176,7 @@ async def test_an_operation_is_followed_to_its_outcomes(journal: Pruned, reader:
 
 
 async def test_operations_are_what_was_asked_for_newest_first(
-    journal: Pruned, reader: Reader
+    journal: Journal, reader: Reader
 ) -> None:
     epoch = await journal.lease("me")
     first = await accept(journal, "1", source="cli")
@@ -193,7 +194,7 @@ async def test_operations_are_what_was_asked_for_newest_first(
     assert reader.operations(account="bob", actor=A) == []
 
 
-async def test_what_replays_need_outlives_the_rest(store: Store, journal: Pruned) -> None:
+async def test_what_replays_need_outlives_the_rest(store: Store, journal: Journal) -> None:
     epoch = await journal.lease("me")
     last = SNAPSHOT_EVENTS * 3
     for number in range(1, last + 1):

@@ -274,3 +274,39 @@ def test_nothing_is_known_of_a_fresh_actor() -> None:
     restored = fold_loaded(LAMP, HALL, None)
     assert restored.folded == begin(LAMP, HALL)
     assert restored.notes == ()
+
+
+def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock) as rig:
+            await rig.say("hall", Made("sun"), BulbAdded("a"))
+            for _ in range(50):
+                await rig.say("hall", SwitchedOn(), SwitchedOff())
+            whole = look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
+            assert whole.match
+            assert await rig.journal.prune(clock.now_ms() + 1) > 0
+            kept = look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
+            assert kept.match
+            assert kept.first_tick > 1
+            assert kept.last_tick == whole.last_tick
+            assert 0 < kept.ticks < whole.ticks
+            with pytest.raises(ValueError, match=r"from_seq 3: .* from \d+ on"):
+                look_back(rig.reader, KINDS, Back(actor="lamp/hall", from_seq=3))
+
+    play(story)
+
+
+def test_a_dry_run_says_what_would_still_wait() -> None:
+    async def story(clock: SimClock) -> None:
+        journal = MemoryJournal(MemoryStore(), clock=clock)
+        rig = Rig(clock, journal.store)
+        async with rig:
+            await rig.say("hall", Made("sun"))
+        for n in range(100):
+            await journal.accept([(HALL, arrive(BulbAdded(f"b{n}"), f"k{n}"))])
+        one = look_ahead(rig.reader, KINDS, Ahead(actor="lamp/hall", now_ms=clock.now_ms()))
+        assert (len(one.steps), one.waiting, one.truncated) == (1, 36, True)
+        two = Ahead(actor="lamp/hall", now_ms=clock.now_ms(), ticks=2)
+        assert look_ahead(rig.reader, KINDS, two).waiting == 0
+
+    play(story)
