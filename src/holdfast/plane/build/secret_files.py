@@ -9,18 +9,32 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.secret import Secret
-from holdfast.plane.keyring import KeyRing
+from holdfast.plane.keyring import KeyRing, KeyRingError
 from holdfast.world.clouds.port import MachineSpec
 
 SECRET_BYTES: Final = 32
+_OTHERS: Final = 0o077
 
 
 def read_or_make_secret(path: Path) -> str:
-    """Return the secret in a file, made with mode 0600 where there is none."""
+    """Return the secret in a file, made with mode 0600 where there is none.
+
+    Raise KeyRingError for a file without a secret, which would make every machine's token one
+    that anybody can compute, and for one that others may read.
+    """
     try:
-        return path.read_text().strip()
+        text = path.read_text().strip()
+        mode = path.stat().st_mode
     except FileNotFoundError:
-        pass
+        return _make_secret(path)
+    if len(text) < SECRET_BYTES:
+        raise KeyRingError(f"{path}: not a secret; restore it from the backup, or remove it")
+    if mode & _OTHERS:
+        raise KeyRingError(f"{path}: others may read it (mode {mode & 0o777:o}); chmod 600 it")
+    return text
+
+
+def _make_secret(path: Path) -> str:
     text = secrets.token_hex(SECRET_BYTES)
     partial = path.with_suffix(f".{os.getpid()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
