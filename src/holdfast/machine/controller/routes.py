@@ -176,7 +176,8 @@ def authorised(header: str, token: str) -> bool:
     words = header.split()
     if len(words) != 2 or words[0].lower() != "bearer":  # noqa: PLR2004  scheme and token
         return False
-    return bool(token) and hmac.compare_digest(words[1].encode(), token.encode())
+    given = words[1].encode("utf-8", "surrogateescape")  # as aiohttp reads what is not UTF-8
+    return bool(token) and hmac.compare_digest(given, token.encode())
 
 
 def _bind(desk: Desk, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
