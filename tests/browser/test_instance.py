@@ -69,6 +69,12 @@ def test_log_timeline_and_rehearsal(open_page: Open, served: Served) -> None:
     expect(page.locator(".story")).to_have_count(5)
     page.get_by_role("button", name="Load older").click()
     expect(page.locator(".story")).to_have_count(10)
+    expect(page.get_by_role("button", name="Load older")).to_have_count(1)  # and not two
+    served.run(lambda: served.plane.fleet.change("in-0001", restarts=9))
+    expect(page.locator("#instance-header")).to_contain_text("9")
+    page.get_by_role("button", name="Load older").click()
+    expect(page.locator(".story")).to_have_count(15)
+    expect(page.get_by_role("button", name="Load older")).to_have_count(0)
     page.get_by_role("button", name="Rehearse the next tick").click()
     expect(page.locator("#next-body")).to_contain_text("start.down")
     expect(page.locator("#next-body")).to_contain_text("Held back")

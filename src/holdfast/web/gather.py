@@ -100,7 +100,11 @@ class Gather:
         )
         if isinstance(found, Missing):
             return found
-        return {"stories": stories(found.entries, now_ms=call.now_ms), "next": found.next}
+        return {
+            "stories": stories(found.entries, now_ms=call.now_ms),
+            "next": found.next,
+            "is_first": not after,
+        }
 
     async def next(self, call: Call, instance_id: str) -> Any:
         """Return what the next tick would do; operators only, and audited."""

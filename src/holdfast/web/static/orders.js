@@ -54,10 +54,11 @@ function show(token) {
 
 async function press(button) {
   if (button.dataset.ask && !confirm(button.dataset.ask)) return;
-  button.disabled = true;
+  if (button.ariaBusy) return; // not `disabled`: a live update may set that in the meantime
+  button.ariaBusy = "true";
   const body = button.dataset.body ? JSON.parse(button.dataset.body) : {};
   const result = await send(button.dataset.order, button.dataset.url, body);
-  button.disabled = false;
+  button.ariaBusy = null;
   if (result.ok) settle(button, result);
   else toast(result.status === 409 ? "warn" : "bad", ...complaint(result));
 }
