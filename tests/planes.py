@@ -64,7 +64,7 @@ def port_first() -> int:
 class PlaneProcess:
     """One plane: its home, its address, its process."""
 
-    def __init__(self, home: Path, *, serve: tuple[str, ...] = _SERVE, **settings: str) -> None:
+    def __init__(self, home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str) -> None:
         """Start nothing yet; `settings` are environment variables."""
         self.home = home
         self.serve = serve
@@ -257,9 +257,9 @@ def processes_of(home: Path) -> list[psutil.Process]:
     wanted = str(home).encode()
     for process in psutil.process_iter():
         try:
-            if wanted in Path(f"/proc/{process.pid}/environ").read_bytes():
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+            named = wanted in Path(f"/proc/{process.pid}/environ").read_bytes()
+            if named and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
         except (OSError, psutil.NoSuchProcess):
             continue
     return found

@@ -1,0 +1,123 @@
+"""The plane is killed at random moments while it is loaded; nothing accepted is lost by that.
+
+`HOLDFAST_TEST_KILLS=200` runs the whole campaign, `HOLDFAST_TEST_SEED` another course of it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli.client import ApiError
+from holdfast.wire.messages.instances import InstanceCreate, InstanceOrder, InstancePatch
+from tests.planes import PlaneProcess, until
+
+KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "4"))
+SEED = int(os.environ.get("HOLDFAST_TEST_SEED", "1"))
+WRITERS = 4
+RUNNING = 3
+LOADED_S = 0.6
+
+
+class Writer(threading.Thread):
+    """Changes one variable again and again, and remembers the last change that was answered."""
+
+    def __init__(self, plane: PlaneProcess, instance_id: str) -> None:
+        super().__init__(daemon=True)
+        self.plane = plane
+        self.path = {"id": instance_id}
+        self.answered = self.tried = 0
+        self.ends = threading.Event()
+
+    def run(self) -> None:
+        while not self.ends.is_set():
+            try:
+                with self.plane.client() as client:
+                    while not self.ends.is_set():
+                        self.tried += 1
+                        patch = InstancePatch(env={"COUNT": str(self.tried)})
+                        client.call("instance.patch", path=self.path, body=patch)
+                        self.answered = self.tried
+            except ApiError:
+                self.ends.wait(0.02)
+
+
+class Orderer(Writer):
+    """Stops, starts and restarts a real machine as fast as it is answered."""
+
+    def run(self) -> None:
+        chance = random.Random(self.path["id"])
+        while not self.ends.is_set():
+            try:
+                with self.plane.client() as client:
+                    while not self.ends.is_set():
+                        verb = chance.choice(("start", "stop", "restart", "start"))
+                        client.call(f"instance.{verb}", path=self.path, body=InstanceOrder())
+                        self.ends.wait(chance.random() * 0.2)
+            except ApiError:
+                self.ends.wait(0.02)
+
+
+@pytest.mark.timeout(30 + KILLS * 10)
+def test_killed_at_random_nothing_accepted_is_lost(own: PlaneProcess) -> None:
+    chance = random.Random(SEED)
+    with own.client() as client:
+        made = [
+            client.call(
+                "instance.create", body=InstanceCreate(name=f"still-{n}", desired="stopped")
+            )
+            for n in range(WRITERS)
+        ]
+        moving = [
+            client.call("instance.create", body=InstanceCreate(name=f"moving-{n}"))
+            for n in range(RUNNING)
+        ]
+    writers = [Writer(own, view.id) for view in made]
+    orderers = [Orderer(own, view.id) for view in moving]
+    for thread in (*writers, *orderers):
+        thread.start()
+    for _ in range(KILLS):
+        threading.Event().wait(chance.random() * LOADED_S)
+        own.kill()
+        known = {writer: writer.answered for writer in writers}
+        own.start()
+        for writer, answered in known.items():
+            with own.client() as client:
+                env = client.call("instance.get", path=writer.path).env
+            assert int(env.get("COUNT", 0)) >= answered
+        assert not doubled(own)
+    for thread in (*writers, *orderers):
+        thread.ends.set()
+    for thread in (*writers, *orderers):
+        thread.join(10)
+    assert sum(writer.answered for writer in writers) > KILLS
+    with own.client() as client:
+        for view in moving:
+            client.call("instance.start", path={"id": view.id}, body=InstanceOrder())
+    for view in moving:
+        own.ready(view.id)
+    until("one machine each, and no other", lambda: machines(own) == {v.id: 1 for v in moving})
+    assert "Traceback" not in own.log()
+
+
+def machines(plane: PlaneProcess) -> Counter[str]:
+    """Return how many controllers run for each instance."""
+    found: Counter[str] = Counter()
+    for process in plane.controllers():
+        try:
+            text = Path(f"/proc/{process.pid}/environ").read_bytes().decode()
+        except OSError:
+            continue
+        pairs = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
+        found[pairs["HOLDFAST_INSTANCE_ID"]] += 1
+    return found
+
+
+def doubled(plane: PlaneProcess) -> list[str]:
+    """Return the instances that have two machines."""
+    return [instance for instance, count in machines(plane).items() if count > 1]

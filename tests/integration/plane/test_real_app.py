@@ -1,0 +1,211 @@
+"""Every route of the real plane, in this process and without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import checks
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.plane.build.plane import Plane, make_plane
+from holdfast.plane.edge_rate import Rate, Rates
+from holdfast.plane.openapi import document
+from holdfast.plane.settings import load_settings
+from holdfast.wire.endpoints.table import ENDPOINTS
+from tests.asgi import call, json_headers
+from tests.stub_plane import Lines
+from tests.walk import Tokens, body_of, target_of, walk
+
+PLENTY = Rate(burst=1e9, per_s=1e9)
+
+
+class Log(Lines):
+    """A log that keeps its lines, with the levels that only the engine uses."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self.lines.append(("debug", event, fields))
+
+    def critical(self, event: str, **fields: Any) -> None:
+        self.lines.append(("error", event, fields))
+
+    def exception(self, event: str, **fields: Any) -> None:
+        self.lines.append(("error", event, fields))
+
+
+@dataclass
+class Made:
+    """A plane that decides and is not served."""
+
+    plane: Plane
+    log: Log
+    tokens: Tokens
+    instance: str
+
+
+async def make(home: Path) -> Made:
+    """Start a plane with a stopped instance of the account `local`."""
+    clock, log = SystemClock(), Log()
+    chosen = load_settings({}, home=str(home), public_url="http://plane.test")
+    plane = await make_plane(chosen, clock=clock, log=log, url="http://plane.test")
+    plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
+    plane.app._check_responses = True
+    await plane.start()
+    await plane.register.make_account("other")
+    make_token = partial(plane.register.make_token, created_by="test")
+    tokens = Tokens(
+        owner=(await make_token("mine", scope="owner", account="local"))[0],
+        other_owner=(await make_token("theirs", scope="owner", account="other"))[0],
+        operator=(await make_token("all", scope="operator", account=None))[0],
+    )
+    answer = await call(
+        plane.app, "POST", "/api/instances", headers=json_headers(tokens.owner),
+        body=b'{"name":"theirs","desired":"stopped"}',
+    )  # fmt: skip
+    assert answer.status == 201, answer.body
+    return Made(plane, log, tokens, answer.json()["id"])
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> AsyncIterator[Made]:
+    found = await make(tmp_path / "home")
+    yield found
+    await found.plane.stop()
+
+
+async def test_every_route_refuses_what_it_must(made: Made) -> None:
+    findings = await walk(made.plane.app, ENDPOINTS, made.tokens, theirs=made.instance)
+    assert not findings.wrong, "\n".join(findings.wrong)
+    assert not [line for line in made.log.lines if line[0] == "error"]
+
+
+async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
+    wrong = []
+    for row in ENDPOINTS:
+        if row.scope == "machine" or row.kind == "stream":
+            continue
+        answer = await call(
+            made.plane.app, row.method, target_of(row, id=made.instance, kind="instance"),
+            headers=json_headers(made.tokens.operator), body=body_of(row),
+        )  # fmt: skip
+        if answer.status >= 500 or (answer.status not in row.statuses and answer.status < 400):
+            wrong.append((row.name, answer.status, answer.body))
+    assert not wrong
+    assert not [line for line in made.log.lines if line[0] == "error"]
+
+
+async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
+    chosen = load_settings({}, home=str(tmp_path / "home"))
+    plane = await make_plane(chosen, clock=SystemClock(), log=Log(), url="http://plane.test")
+
+    async def broken() -> None:
+        raise RuntimeError("no alarms today")
+
+    plane.engine.alarms.start = broken  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="no alarms today"):
+        await plane.start()
+    await plane.stop()
+    again = await make(tmp_path / "home")
+    await again.plane.stop()
+    (tmp_path / "home" / "keyring.json").write_text("{")
+    with pytest.raises(Exception, match="keyring"):
+        await make_plane(chosen, clock=SystemClock(), log=Log(), url="http://plane.test")
+    assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("holdfast")]
+
+
+async def test_a_lost_lease_is_said_and_ends_all_deciding(made: Made) -> None:
+    plane = made.plane
+    assert await plane.stores.journal.lease("another") > plane.engine.lease.epoch
+    headers = json_headers(made.tokens.operator)
+    target = f"/api/instances/{made.instance}/start"
+    answer = await call(plane.app, "POST", target, headers=headers, body=b"{}")
+    assert answer.status == 202
+    health = await call(plane.app, "GET", "/health")
+    assert (health.status, health.json()["status"]) == (200, "degraded")
+    report = (await call(plane.app, "GET", "/api/doctor", headers=headers)).json()
+    assert not report["ok"]
+    found = {c["name"]: c for c in report["checks"]}["engine"]
+    assert "another plane took the lease" in found["message"]
+    assert [line for line in made.log.lines if line[1] == "lease.lost"]
+
+
+# -- schemathesis ---------------------------------------------------------------------------------
+
+ROWS = tuple(row for row in ENDPOINTS if row.kind == "json" and row.scope != "machine")
+CHECKS: list[Any] = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+
+
+def described() -> dict[str, Any]:
+    """Return the document without credentials: each case gets an operator's."""
+    found = document(ROWS, version="0.0.test")
+    for path in found["paths"].values():
+        for operation in path.values():
+            del operation["security"]
+    return found
+
+
+schema = schemathesis.openapi.from_dict(described())
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, asyncio.Runner]]:
+    with asyncio.Runner() as runner:
+        found = runner.run(make(tmp_path_factory.mktemp("fuzzed") / "home"))
+        yield found, runner
+        runner.run(found.plane.stop())
+
+
+@schema.parametrize()
+@settings(
+    max_examples=3,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_the_plane_keeps_to_its_own_description(
+    opened: tuple[Made, asyncio.Runner], case: Any
+) -> None:
+    made, runner = opened
+    given = case.headers or {}
+    case.headers = {**given, "authorization": f"Bearer {made.tokens.operator}"}
+    case.validate_response(runner.run(answered(made, case)), checks=CHECKS)
+
+
+async def answered(made: Made, case: Any) -> Any:
+    """Return the application's answer to a case, as schemathesis reads one."""
+    import requests  # noqa: PLC0415
+
+    sent = requests.Request(**case.as_transport_kwargs(base_url="http://plane.test")).prepare()
+    body: Any = sent.body or b""
+    answer = await call(
+        made.plane.app,
+        str(sent.method),
+        str(sent.path_url),
+        headers={k.lower(): str(v) for k, v in sent.headers.items() if k.lower() != "host"},
+        body=body.encode() if isinstance(body, str) else body,
+    )
+    headers: dict[str, list[str]] = {}
+    for name, value in answer.headers:
+        headers.setdefault(name, []).append(value)
+    return schemathesis.Response(
+        status_code=answer.status,
+        headers=headers,
+        content=answer.body,
+        request=sent,
+        elapsed=0.0,
+        verify=True,
+    )
