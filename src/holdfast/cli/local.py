@@ -41,13 +41,10 @@ def local_token(home: Path) -> str:
 
 async def _make(home: Path) -> str:
     """Make an operator's token named after this person."""
-    from holdfast.plane.build.desk import with_register  # noqa: PLC0415  as above
+    from holdfast.plane.build.desk import make_token, with_register  # noqa: PLC0415  as above
 
     async with with_register(load_settings(home=str(home))) as register:
-        secret, _token = await register.make_token(
-            f"command line of {getpass.getuser()}",
-            scope="operator",
-            account=None,
-            created_by="this machine",
+        secret, _token = await make_token(
+            register, f"command line of {getpass.getuser()}", scope="operator", account=None
         )
         return secret

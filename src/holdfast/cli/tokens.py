@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Final
 
 import typer
@@ -95,15 +94,15 @@ def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
 
     from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
     from holdfast.accounts.views import token_view  # noqa: PLC0415
-    from holdfast.plane.build.desk import with_register  # noqa: PLC0415
+    from holdfast.plane.build.desk import make_token, with_register  # noqa: PLC0415
 
     async def make() -> TokenCreated:
         async with with_register(settings_or_fail()) as register:
-            secret, token = await register.make_token(
+            secret, token = await make_token(
+                register,
                 name,
                 scope="operator" if scope == "operator" else "owner",
                 account=None if scope == "operator" else account or LOCAL_ACCOUNT,
-                created_by=f"{getpass.getuser()} on this machine",
                 life_s=days * 86_400 or None,
             )
             return TokenCreated(token=secret, view=token_view(token))

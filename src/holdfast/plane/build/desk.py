@@ -6,6 +6,7 @@ and the lock file and nothing else.
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import socket
@@ -15,14 +16,19 @@ from typing import Final
 
 from holdfast.accounts.access import Access
 from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.records import AuditEntry, Scope, Token
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.build.holder import prepare_home
 from holdfast.plane.settings import Settings
 from holdfast.stores import lock
 from holdfast.stores.accounts_sqlite import open_accounts
+from holdfast.wire.call import Refusal
+from holdfast.wire.limits import REASON_MAX
 
 ACCOUNTS_FILE: Final = "accounts.db"
+_MADE: Final = 201
+_FAILED: Final = 500
 
 
 @asynccontextmanager
@@ -44,6 +50,36 @@ async def with_register(settings: Settings) -> AsyncIterator[Register]:
     finally:
         hasher.close()
         await store.close()
+
+
+async def make_token(
+    register: Register, name: str, *, scope: Scope, account: str | None, life_s: int | None = None
+) -> tuple[str, Token]:
+    """Return a new token's secret and row, made on this machine and audited like any other.
+
+    Raise Refusal as the register does.
+    """
+    who = f"{getpass.getuser()} on this machine"
+    store, now_ms = register.store, SystemClock().now_ms
+    begun = await store.append_audit(
+        AuditEntry(
+            at_ms=now_ms(), phase="begin", who=who, how="local", endpoint="token.create",
+            target=f"{scope} token {name!r}"[:REASON_MAX], peer="local",
+        )
+    )  # fmt: skip
+    status = _FAILED
+    try:
+        made = await register.make_token(
+            name, scope=scope, account=account, created_by=who, life_s=life_s
+        )
+        status = _MADE
+    except Refusal as refusal:
+        status = refusal.status
+        raise
+    finally:
+        ended = AuditEntry(at_ms=now_ms(), phase="end", begins=begun.seq, who=who, status=status)
+        await store.append_audit(ended)
+    return made
 
 
 @contextmanager
