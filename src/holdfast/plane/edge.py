@@ -21,6 +21,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from holdfast.accounts.records import AuditEntry
+from holdfast.accounts.rules import peer_key
 from holdfast.kernel.clock import Clock
 from holdfast.plane import edge_answer, edge_body, edge_guard
 from holdfast.plane.edge_guard import ANONYMOUS, Caller, Identity, Network
@@ -188,7 +189,7 @@ class Edge:
         if row.scope == "public" and changes:
             # First, so that a page elsewhere cannot use up its reader's tries to sign in.
             edge_guard.check_origin(request.header, request.caller)
-            self._bound(f"peer:{request.caller.peer}", strict=True)
+            self._bound(peer_key(request.caller.peer), strict=True)
         request.identity = await edge_guard.identify(row, request.header, self._authenticator)
         principal = request.identity.principal
         if row.scope in {"owner", "operator"}:

@@ -173,6 +173,18 @@ async def test_another_site_cannot_use_up_the_tries_to_sign_in() -> None:
     assert (await sign_in(plane))[1]
 
 
+async def test_an_ipv6_network_shares_its_tries_to_sign_in() -> None:
+    plane, _ = await prepared(rates=Rates(ManualClock(), sign_ins=Rate(burst=2, per_s=0.1)))
+    answers = [
+        await call(
+            plane.edge, "POST", "/api/session/link", headers=json_headers(),
+            body=b'{"link":"hfl_x"}', peer=f"2001:db8:1:2::{host}",
+        )
+        for host in range(1, 4)
+    ]  # fmt: skip
+    assert [answer.status for answer in answers] == [401, 401, 429]
+
+
 async def test_a_page_that_leads_its_name_here_gets_nothing() -> None:
     plane, tokens = await prepared(hosts=frozenset({"localhost"}))
     evil = {"host": "evil.example:8700", "origin": "http://evil.example:8700"}
