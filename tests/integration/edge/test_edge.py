@@ -185,6 +185,17 @@ async def test_an_ipv6_network_shares_its_tries_to_sign_in() -> None:
     assert [answer.status for answer in answers] == [401, 401, 429]
 
 
+async def test_a_link_elsewhere_makes_nobody_rehearse() -> None:
+    plane, _ = await prepared()
+    browser, _ = await sign_in(plane)
+    target = target_of(by_name["page.instance-next"])
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
+        headers = {**browser, "sec-fetch-site": site}
+        assert (await call(plane.edge, "GET", target, headers=headers)).status == status
+    looked = await call(plane.edge, "GET", "/", headers={**browser, "sec-fetch-site": "cross-site"})
+    assert looked.status == 200
+
+
 async def test_a_page_that_leads_its_name_here_gets_nothing() -> None:
     plane, tokens = await prepared(hosts=frozenset({"localhost"}))
     evil = {"host": "evil.example:8700", "origin": "http://evil.example:8700"}
