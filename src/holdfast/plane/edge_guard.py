@@ -36,6 +36,7 @@ HOPS_MAX: Final = 16
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
 
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]+)?")
 _LOOPBACK: Final[tuple[Network, ...]] = (
     ipaddress.ip_network("127.0.0.0/8"),
     ipaddress.ip_network("::1/128"),
@@ -83,6 +84,12 @@ def _within(address: str, networks: Sequence[Network]) -> bool:
     return any(found in network for network in networks)
 
 
+def _bare(hop: str) -> str:
+    """Return an address without its port, which some proxies add: it differs with every call."""
+    found = _WITH_PORT.fullmatch(hop)
+    return hop if found is None else found["v6"] or found["v4"]
+
+
 def find_caller(
     peer: str, scheme: str, header: Mapping[str, str], trusted: Sequence[Network]
 ) -> Caller:
@@ -95,7 +102,7 @@ def find_caller(
     if not trusted or not _within(peer, trusted):
         return Caller(peer=peer, host=host, secure=scheme == "https", trusted_proxy=False)
     hops = header.get("x-forwarded-for", "").rsplit(",", HOPS_MAX)[-HOPS_MAX:]
-    hops = [hop.strip() for hop in hops if hop.strip()]
+    hops = [_bare(hop.strip()) for hop in hops if hop.strip()]
     client = next((hop for hop in reversed(hops) if not _within(hop, trusted)), peer)
     return Caller(
         peer=client[:64],
