@@ -6,7 +6,7 @@ costs a delay and never an alarm. A deadline that a tick leaves in the past is t
 wait that grows, so that a faulty rule cannot make the owner spin.
 
 The clock may step. Forward, what became due is fired at the next glance. Back, every actor with
-an alarm in memory is woken, so that its rules set their deadlines by the new time.
+an alarm is woken, so that its rules set their deadlines by the new time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from holdfast.actors.limits import (
 from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Journal, Log, Meter
 from holdfast.kernel.backoff import Backoff
-from holdfast.kernel.clock import Clock
+from holdfast.kernel.clock import Clock, StepWatch
 from holdfast.kernel.ids import Address
 
 _LATE_BACKOFF = Backoff(first_ms=1_000, cap_ms=300_000)
@@ -34,6 +34,8 @@ _REFILL_BACKOFF = Backoff(first_ms=200, cap_ms=10_000)
 _BUSY_MS = 5
 _HEAP_SLACK = 3
 """How many moved entries the heap may hold for each alarm before it is made anew."""
+_FOREVER_MS = 1 << 62
+_EVER_MS = 2**62
 _FIRED_RETRY_MS = 30_000
 """When a fired alarm is fired again if no tick has answered it, in milliseconds."""
 
@@ -65,6 +67,7 @@ class Alarms:
         self._late: dict[Address, tuple[int, int]] = {}
         self._known_until_ms = 0
         self._failures = 0
+        self._stepped_back = False
         self._refill_at_ms = 0.0
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -73,8 +76,15 @@ class Alarms:
         return len(self._due)
 
     async def start(self) -> None:
-        """Read the near alarms and begin to fire."""
+        """Read the near alarms, wake whoever has a far one, and begin to fire.
+
+        A far alarm is rare, and may be one that was near before the clock was set back while no
+        plane ran: its actor sets it by the present time, and says nothing if it stays.
+        """
         await self._refill()
+        for row in await self._journal.alarms(_FOREVER_MS, ALARM_PAGE):
+            if row.at_ms > self._known_until_ms:
+                self._wake(row.actor)
         self._task = asyncio.create_task(self._run(), name="holdfast-alarms")
 
     async def stop(self) -> None:
@@ -139,6 +149,8 @@ class Alarms:
 
     async def _refill(self) -> None:
         """Read the alarms up to the horizon."""
+        if self._stepped_back:
+            await self._wake_all()
         now_ms = self._clock.now_ms()
         until_ms = now_ms + self._horizon_ms
         self._refill_at_ms = self._clock.steady_ms() + self._horizon_ms / 2
@@ -151,6 +163,12 @@ class Alarms:
         if full:
             near_ms = max(self._known_until_ms - now_ms, self._glance_ms)
             self._refill_at_ms = self._clock.steady_ms() + min(near_ms, self._horizon_ms) / 2
+
+    async def _wake_all(self) -> None:
+        """Wake who has an alarm, however far: it was set by a time that was too late."""
+        for row in await self._journal.alarms(_EVER_MS, ALARM_PAGE):
+            self._wake(row.actor)
+        self._stepped_back = False
 
     def _fire(self, now_ms: int) -> None:
         """Wake whoever is due; each stays due, later, until its tick has answered."""
@@ -175,15 +193,14 @@ class Alarms:
 
     async def _watch(self) -> None:
         """Fire what is due, sleep until the next or a glance, for ever."""
-        wall, steady = self._clock.now_ms(), self._clock.steady_ms()
+        steps = StepWatch(self._clock)
         while True:
-            now_ms, now_steady = self._clock.now_ms(), self._clock.steady_ms()
-            stepped_ms = (now_ms - wall) - (now_steady - steady)
-            wall, steady = now_ms, now_steady
+            stepped_ms = steps.stepped_ms()
             if abs(stepped_ms) > CLOCK_STEP_MS:
                 self._stepped(stepped_ms)
+            now_ms = self._clock.now_ms()
             self._fire(now_ms)
-            if now_steady >= self._refill_at_ms:
+            if self._clock.steady_ms() >= self._refill_at_ms:
                 await self._try_refill()
                 continue
             self._moved.clear()
@@ -210,6 +227,4 @@ class Alarms:
         """Deal with a step of the clock."""
         self._log.warning("clock.stepped", by_ms=round(by_ms), alarms=len(self._due))
         self._refill_at_ms = 0.0
-        if by_ms < 0:
-            for actor in sorted(self._due):
-                self._wake(actor)
+        self._stepped_back = self._stepped_back or by_ms < 0

@@ -37,6 +37,7 @@ class Gate:
         self._paused_until_ms = 0.0
         self._turns: deque[Callable[[], None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._pumping = False
 
     def __len__(self) -> int:
         return len(self._turns)
@@ -78,7 +79,20 @@ class Gate:
         return max(self._paused_until_ms - now_ms, lacking)
 
     def _pump(self) -> None:
-        """Give out the turns that there are."""
+        """Give out the turns that there are.
+
+        Who gives a turn back at once calls this from within; the loop that is at it goes on, since
+        a queue of such calls, each inside the one before, would be deeper than the stack.
+        """
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            self._give_out()
+        finally:
+            self._pumping = False
+
+    def _give_out(self) -> None:
         while self._turns and self._free > 0:
             wait_ms = self._wait_ms()
             if wait_ms > 0:

@@ -4,6 +4,13 @@ When a probe is asked is never stored: it is a phase, drawn from its name, plus 
 that a fleet's questions are spread and nothing is written by a quiet day. At start-up each is
 asked once, spread over a window. An answer makes an event only when it is not the last one; a
 failure makes none, is counted, and is tried again within the period.
+
+What the store holds was asked for under the policy of its time. Before its first look after
+start-up, a probe is compared with what its actor asks for now and follows that, which writes
+nothing. A policy may so change how a probe is asked, and end it; it may not begin one, because
+that takes a commit, and none is made where nothing happened.
+
+When the clock is set back, what is due moves with it: a look is late by no step.
 """
 
 from __future__ import annotations
@@ -15,11 +22,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import structs
+
 from holdfast.actors import measures
 from holdfast.actors.definition import ProbeAnswer
 from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kinds
+from holdfast.actors.ledger import fold_loaded
 from holdfast.actors.limits import (
+    CLOCK_STEP_MS,
     EFFECT_TIMEOUT_MS,
     PROBE_PAGE,
     PROBE_SPREAD_MS,
@@ -28,13 +39,15 @@ from holdfast.actors.limits import (
 from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Accepted, Arrival, Journal, Log, Meter, ProbeRow
 from holdfast.kernel.backoff import Backoff, spread_ms
-from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.clock import SECOND_MS, Clock, StepWatch
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome, Retryable
 
 _BACKOFF = Backoff(first_ms=5_000, cap_ms=3_600_000)
 _GLANCE_MS = 30_000
 _PERIOD_MS_MIN = 1_000
+_HEAP_SLACK = 3
+"""How many moved entries the heap may hold for each probe before it is made anew."""
 
 
 class ProbeCall(NamedTuple):
@@ -61,14 +74,18 @@ class Lookout:
 
 
 class _Standing:
-    """One probe: `at_ms` is when it is asked next; `busy` while it waits for its turn or answer."""
+    """One probe: `at_ms` is when it is asked next; `busy` while it waits for its turn or answer.
 
-    __slots__ = ("answer", "at_ms", "busy", "failures", "gone", "row")
+    `renewed` says that it is as its actor asks for it under the present policy.
+    """
 
-    def __init__(self, row: ProbeRow, at_ms: int) -> None:
+    __slots__ = ("answer", "at_ms", "busy", "failures", "gone", "renewed", "row")
+
+    def __init__(self, row: ProbeRow, at_ms: int, *, renewed: bool) -> None:
         self.row = row
         self.answer = row.answer
         self.at_ms = at_ms
+        self.renewed = renewed
         self.failures = 0
         self.busy = False
         self.gone = False
@@ -122,7 +139,7 @@ class Prober:
             for row in page:
                 window_ms = min(self._window_ms, max(row.period_ms, _PERIOD_MS_MIN))
                 first_ms = now_ms + spread_ms(window_ms, "first", str(row.actor), row.key)
-                self._put(row, first_ms)
+                self._put(_Standing(row, first_ms, renewed=False))
             if len(page) < PROBE_PAGE:
                 break
             after = (str(page[-1].actor), page[-1].key)
@@ -155,22 +172,32 @@ class Prober:
             if standing is not None:
                 standing.gone = True
         for row in landed.commit.probes:
-            now_ms = self._clock.now_ms()
-            self._put(row, next_look_ms(actor, row.key, row.period_ms, now_ms))
+            at_ms = next_look_ms(actor, row.key, row.period_ms, self._clock.now_ms())
+            self._put(_Standing(row, at_ms, renewed=True))
 
-    def _put(self, row: ProbeRow, at_ms: int) -> None:
+    def _put(self, standing: _Standing) -> None:
+        row = standing.row
         old = self._all.get((row.actor, row.key))
         if old is not None:
             old.gone = True
-        standing = _Standing(row, at_ms)
         self._all[row.actor, row.key] = standing
-        self._schedule(standing, at_ms)
+        self._schedule(standing, standing.at_ms)
 
     def _schedule(self, standing: _Standing, at_ms: int) -> None:
         standing.at_ms = at_ms
         heapq.heappush(self._heap, (at_ms, standing.row.actor, standing.row.key))
         if self._heap[0][0] == at_ms:
             self._moved.set()
+        if len(self._heap) > _HEAP_SLACK * len(self._all) + PROBE_PAGE:
+            self._heap = [(one.at_ms, *where) for where, one in self._all.items()]
+            heapq.heapify(self._heap)
+
+    def _set_back(self, by_ms: int) -> None:
+        """Have everything asked that much earlier: the clock was set back by it."""
+        for standing in self._all.values():
+            standing.at_ms -= by_ms
+        self._heap = [(one.at_ms, *where) for where, one in self._all.items()]
+        heapq.heapify(self._heap)
 
     async def _run(self) -> None:
         """Watch for ever; a bug of the watching is logged, and the watch goes on."""
@@ -184,7 +211,11 @@ class Prober:
 
     async def _watch(self) -> None:
         """Ask what is due, sleep until the next, for ever."""
+        steps = StepWatch(self._clock)
         while True:
+            stepped_ms = round(steps.stepped_ms())
+            if stepped_ms < -CLOCK_STEP_MS:
+                self._set_back(-stepped_ms)
             now_ms = self._clock.now_ms()
             while self._heap and self._heap[0][0] <= now_ms:
                 at_ms, actor, key = heapq.heappop(self._heap)
@@ -218,6 +249,10 @@ class Prober:
     async def _look(self, standing: _Standing, lookout: Lookout) -> None:
         """Ask once and deal with the answer; nothing is raised but cancellation."""
         try:
+            if not (standing.renewed or await self._renew(standing)):
+                standing.busy = False
+                lookout.gate.refund()
+                return
             outcome = await self._ask(standing.row, lookout)
         except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
             lookout.gate.leave()
@@ -239,6 +274,32 @@ class Prober:
             self._failed(standing, "store", f"{type(error).__name__}: {error}", error)
         finally:
             standing.busy = False
+
+    async def _renew(self, standing: _Standing) -> bool:
+        """Make a probe what its actor asks for now; return whether it is asked with this turn."""
+        row, kind = standing.row, self._kinds[standing.row.actor.kind]
+        loaded = await self._journal.load(row.actor)
+        if standing.gone:
+            return False
+        state = fold_loaded(kind.definition, row.actor, loaded).folded.state
+        asked = {probe.key: probe for probe in kind.definition.probes(state, kind.policy)}
+        probe = asked.get(row.key)
+        if probe is None:
+            standing.gone = True
+            del self._all[row.actor, row.key]
+            return False
+        standing.renewed = True
+        standing.row = structs.replace(
+            row,
+            provider=probe.provider,
+            body=kind.definition.encode_effect(probe.body),
+            period_ms=probe.period_ms,
+            epoch=probe.epoch,
+        )
+        if probe.provider == row.provider:
+            return True
+        self._schedule(standing, self._clock.now_ms())
+        return False
 
     async def _ask(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
         definition = self._kinds[row.actor.kind].definition

@@ -28,6 +28,25 @@ class Clock(Protocol):
         ...
 
 
+class StepWatch:
+    """Notices how far the time of day was stepped, by the steady clock beside it."""
+
+    __slots__ = ("_clock", "_now_ms", "_steady_ms")
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin to watch."""
+        self._clock = clock
+        self._now_ms = clock.now_ms()
+        self._steady_ms = clock.steady_ms()
+
+    def stepped_ms(self) -> float:
+        """Return by how much the time of day moved beyond what passed since the last call."""
+        now_ms, steady_ms = self._clock.now_ms(), self._clock.steady_ms()
+        step_ms = (now_ms - self._now_ms) - (steady_ms - self._steady_ms)
+        self._now_ms, self._steady_ms = now_ms, steady_ms
+        return step_ms
+
+
 class SystemClock:
     """The clock of this machine."""
 

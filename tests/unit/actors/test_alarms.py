@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.actors.definition import EffectCall
+from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome
 from holdfast.sim.loop import SimClock
@@ -126,6 +127,20 @@ def test_a_step_back_wakes_who_waits_and_spins_nobody() -> None:
             assert len(wrapped(rig).commits) == commits
             await asyncio.sleep(3_600)
             assert len(wrapped(rig).commits) > commits
+
+    play(story)
+
+
+def test_a_step_back_wakes_who_has_an_alarm_far_ahead() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=Policy(patience_ms=90 * DAY_MS)) as rig:
+            await start_lighting(rig)
+            assert len(rig.engine.alarms) == 0
+            woken: list[Address] = []
+            rig.engine.alarms._wake = woken.append
+            clock.jump(-3_600_000)
+            await asyncio.sleep(5)
+            assert woken == [lamp("hall")]
 
     play(story)
 

@@ -392,3 +392,22 @@ def test_a_plane_that_lost_its_lease_calls_nobody() -> None:
                 assert len(second.grid.calls) == 1
 
     play(story)
+
+
+def test_any_number_of_turns_may_be_given_back_at_once() -> None:
+    async def story(clock: SimClock) -> None:
+        gate = Gate(clock, concurrency=1, rate_per_s=1e6)
+        begun: list[int] = []
+        gate.submit(lambda: begun.append(0))
+        for n in range(1, 5_001):
+
+            def start(n: int = n) -> None:
+                begun.append(n)
+                gate.refund()
+
+            gate.submit(start)
+        gate.leave()
+        await until(lambda: len(gate) == 0)
+        assert begun == list(range(5_001))
+
+    play(story)

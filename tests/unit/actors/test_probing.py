@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace as replace_fields
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-from holdfast.actors.probing import next_look_ms
+from holdfast.actors.definition import Probe
+from holdfast.actors.ports import Loaded, UnwritableError
+from holdfast.actors.probing import _Standing, next_look_ms
+from holdfast.kernel.clock import DAY_MS
+from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.journal_memory import MemoryStore
-from tests.toys.lamp import Made, Policy, Smashed
+from tests.toys.lamp import LAMP, Lamp, Made, Policy, Smashed
 from tests.unit.actors.rig import Rig, lamp, play
 
 HOURLY = Policy(period_ms=3_600_000)
+OFTEN = Policy(period_ms=600_000)
 
 
 def test_a_probe_is_asked_each_period_and_makes_an_event_when_the_answer_changes() -> None:
@@ -101,3 +108,105 @@ def test_the_next_look_is_one_phase_in_every_period(key: str, period_ms: int, no
     assert now_ms < at_ms <= now_ms + period_ms
     assert next_look_ms(lamp("hall"), key, period_ms, at_ms) == at_ms + period_ms
     assert next_look_ms(lamp("hall"), key, period_ms, at_ms - 1) == at_ms
+
+
+def test_a_step_back_of_the_clock_delays_no_look() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(2 * 3_600)
+            clock.jump(-365 * DAY_MS)
+            before = len(rig.grid.looks)
+            await asyncio.sleep(3 * 3_600)
+            assert 3 <= len(rig.grid.looks) - before <= 4
+
+    play(story)
+
+
+def test_what_moved_is_not_remembered_for_ever() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock) as rig:
+            await rig.say("hall", Made("hall"))
+            row = next(iter(rig.engine.prober._all.values())).row
+            for _ in range(50_000):
+                rig.engine.prober._put(_Standing(row, clock.now_ms() + DAY_MS, renewed=True))
+            assert len(rig.engine.prober._heap) < 20_000
+
+    play(story)
+
+
+def test_a_policy_that_changed_between_two_planes_is_asked_by_and_makes_no_event() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with Rig(clock, store, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(3_600)
+            assert len(rig.grid.looks) == 1
+            log = len(rig.reader.log(lamp("hall")))
+        async with Rig(clock, store, policy=OFTEN) as rig:
+            await asyncio.sleep(3_600)
+            assert 6 <= len(rig.grid.looks) <= 7
+            assert {call.period_ms for call in rig.grid.looks} == {OFTEN.period_ms}
+            assert len(rig.reader.log(lamp("hall"))) == log
+            rig.grid.seen = Ok("silent")
+            await asyncio.sleep(600)
+            assert (await rig.state("hall")).grid == "silent"
+
+    play(story)
+
+
+def test_a_probe_that_the_policy_no_longer_wants_is_asked_no_more() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with Rig(clock, store) as rig:
+            await rig.say("hall", Made("hall"))
+        blind = replace_fields(LAMP, probes=lambda _state, _policy: ())
+        async with Rig(clock, store, definition=blind) as rig:
+            await asyncio.sleep(120)
+            assert rig.grid.looks == []
+            assert len(rig.engine.prober) == 0
+
+    play(story)
+
+
+def test_what_is_stood_for_is_looked_up_once_and_again_while_the_store_is_away() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with Rig(clock, store, policy=HOURLY) as rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(3_600)
+        rig = Rig(clock, store, policy=OFTEN)
+        load, loads = rig.raw.load, 0
+
+        async def away(actor: Address) -> Loaded | None:
+            nonlocal loads
+            loads += 1
+            if loads == 1:
+                raise UnwritableError("the disk is away")
+            return await load(actor)
+
+        rig.raw.load = away  # type: ignore[method-assign]
+        async with rig:
+            await asyncio.sleep(3_600)
+            assert len(rig.grid.looks) >= 5
+            assert loads == 2
+
+    play(story)
+
+
+def test_a_probe_whose_provider_changed_is_asked_of_the_new_one() -> None:
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        async with Rig(clock, store) as rig:
+            await rig.say("hall", Made("hall"))
+
+        def elsewhere(state: Lamp, policy: Policy) -> tuple[Probe, ...]:
+            (probe,) = LAMP.probes(state, policy)
+            return (structs.replace(probe, provider="nobody"),)
+
+        async with Rig(clock, store, definition=replace_fields(LAMP, probes=elsewhere)) as rig:
+            await asyncio.sleep(3_600)
+            assert rig.grid.looks == []
+            assert {line["code"] for line in rig.log.named("probe.failed")} == {"no_provider"}
+
+    play(story)
