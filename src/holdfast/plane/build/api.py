@@ -28,7 +28,7 @@ from holdfast.plane.settings import Settings
 from holdfast.telemetry.book import MachineBook
 from holdfast.telemetry.flow import Telemetry
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
-from holdfast.web.stream import QUARANTINE, Hub
+from holdfast.web.stream import CONTACT, QUARANTINE, Hub
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.call import Call, Reply
 from holdfast.wire.endpoints.table import ENDPOINTS
@@ -81,9 +81,17 @@ def telemetry_handlers(
     book: MachineBook,
     clock: Clock,
     token_secret: Secret,
+    hub: Hub,
 ) -> dict[str, Handler]:
-    """Return the handlers of machines and of charts."""
+    """Return the handlers of machines and of charts; open pages are told of each check-in."""
     machines = ControllerCalls(telemetry, book, clock=clock, secret=token_secret.reveal())
+
+    async def checkin(call: Call) -> Reply:
+        reply = await machines.checkin(call)
+        facts = book.lookup(getattr(call.body, "sandbox_id", ""))
+        if facts is not None:
+            hub.publish(CONTACT, facts.instance, facts.account)
+        return reply
 
     def account_of(instance: str) -> str | None:
         facts = book.of_instance(instance)
@@ -96,7 +104,7 @@ def telemetry_handlers(
         interval_ms=round(settings.checkin_interval_s * SECOND_MS),
     )
     return {
-        "controller.checkin": machines.checkin,
+        "controller.checkin": checkin,
         "controller.wake": machines.wake,
         "instance.fleet-charts": charts.fleet,
         "instance.charts": charts.instance,

@@ -233,6 +233,7 @@ def _make_app(plane: Plane) -> Edge:
             book=plane.book,
             clock=plane.clock,
             token_secret=plane.token_secret,
+            hub=plane.hub,
         ),
         **api.plane_handlers(
             plane.home,
