@@ -19,8 +19,12 @@ T = TypeVar("T")
 EPOCH_MS: Final = 1_760_000_000_000
 """The time of day at which every simulation begins, in milliseconds since the epoch."""
 
-STEPS_MAX: Final = 5_000_000
-"""Turns of the loop after which a simulation is taken to spin."""
+STILL_MAX: Final = 100_000
+"""Turns of the loop without time passing after which a simulation is taken to spin."""
+
+_ENDINGS: Final = 8
+_ENDING_S: Final = 60.0
+"""How often, and for how many virtual seconds, tasks that are left are asked to end."""
 
 
 class DeadlockError(Exception):
@@ -28,7 +32,7 @@ class DeadlockError(Exception):
 
 
 class SpinError(Exception):
-    """The loop turned too often without coming to an end: something runs hot."""
+    """The loop turns and turns at one moment: something runs hot."""
 
 
 class _VirtualSelector:
@@ -41,7 +45,9 @@ class _VirtualSelector:
         """Let `timeout` seconds pass; None would be for ever, which is a deadlock."""
         if timeout is None:
             raise DeadlockError("every task waits for another, and no timer is set")
-        self._loop.virtual_s += max(timeout, 0.0)
+        if timeout > 0:
+            self._loop.virtual_s += timeout
+            self._loop.still = 0
         return []
 
     def close(self) -> None:
@@ -55,7 +61,7 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.chance = random.Random(seed)  # noqa: S311  repeatable on purpose
         self.virtual_s = 0.0
-        self.steps = 0
+        self.still = 0
         self._selector = _VirtualSelector(self)
         self._clock_resolution = 1e-9
 
@@ -65,9 +71,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _run_once(self) -> None:
         """Run what is ready in an order of the seed's choosing."""
-        self.steps += 1
-        if self.steps > STEPS_MAX:
-            raise SpinError(f"{STEPS_MAX} turns by virtual second {self.virtual_s:.3f}")
+        self.still += 1
+        if self.still > STILL_MAX:
+            raise SpinError(f"{STILL_MAX} turns at virtual second {self.virtual_s:.3f}")
         ready = self._ready  # type: ignore[attr-defined]
         if len(ready) > 1:
             handles = list(ready)
@@ -135,13 +141,23 @@ def run(seed: int, main: Callable[[SimLoop, SimClock], Coroutine[Any, Any, T]]) 
     loop.set_exception_handler(on_error)
     try:
         result = loop.run_until_complete(main(loop, SimClock(loop)))
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     finally:
-        loop.close()
+        _end(loop)
     if lost:
         raise lost[0]
     return result
+
+
+def _end(loop: SimLoop) -> None:
+    """Cancel what is left, and what that leaves, then close the loop."""
+    try:
+        for _ in range(_ENDINGS):
+            left = asyncio.all_tasks(loop)
+            if not left:
+                break
+            loop.still = 0
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=_ENDING_S))
+    finally:
+        loop.close()

@@ -1,0 +1,89 @@
+"""The plane's log and figures within a simulation: lines go into the trace, some of them accuse.
+
+A line at `error` level is often the right answer to a fault that was injected. A few names are
+never right, whatever the weather, because they tell of a bug; whoever listens is told of those.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from holdfast.sim.trace import Trace
+
+BUGS: Final = frozenset(
+    {
+        "actor.given_up",
+        "actor.owner_failed",
+        "actor.tick_failed",
+        "actor.unknown_kind",
+        "dispatch.fault",
+        "effect.bug",
+        "effect.undecodable",
+        "effect.unsettled",
+        "listener.fault",
+        "rules.fault",
+        "event.quarantined",
+        "task.failed",
+    }
+)
+"""Lines that no weather excuses."""
+
+
+class Voice:
+    """The `Log` of one plane."""
+
+    def __init__(self, plane: str, trace: Trace, accuse: Callable[[str], None]) -> None:
+        """Write into `trace`; tell `accuse` of what must not be."""
+        self._plane = plane
+        self._trace = trace
+        self._accuse = accuse
+        self.muted = False
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Say nothing: what only a search wants is found by running the seed again."""
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Say nothing: the journal's lines tell the same."""
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write a line."""
+        self._write(event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write a line; some accuse."""
+        self._write(event, fields)
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Write a line; some accuse."""
+        self._write(event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Write a line; some accuse."""
+        self._write(event, fields)
+
+    def _write(self, event: str, fields: dict[str, Any]) -> None:
+        if self.muted:
+            return
+        error = fields.pop("exc_info", None)
+        said = sorted((name, str(value)) for name, value in fields.items())
+        self._trace.note(event, self._plane, *(f"{name}={value}" for name, value in said))
+        if event in BUGS:
+            raised = ""
+            if isinstance(error, BaseException):
+                raised = "".join(traceback.format_exception(error))
+            self._accuse(f"the plane logged {event}: {dict(said)}\n{raised}")
+
+
+class Deaf:
+    """A `Meter` that keeps nothing."""
+
+    def count(self, name: str, by: float = 1, **labels: str) -> None:
+        """Keep nothing."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Keep nothing."""
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Keep nothing."""
