@@ -227,13 +227,16 @@ class CloudCalls:
         found = await self._cloud.find_volumes(volume_name(body.sandbox_id))
         if not isinstance(found, Ok):
             return found
-        ids = dict.fromkeys(
-            (*filter(None, (body.volume_id,)), *(volume.id for volume in found.value))
-        )
-        for volume_id in ids:
+        listed = [volume.id for volume in found.value]
+        for volume_id in dict.fromkeys((*filter(None, (body.volume_id,)), *listed)):
             gone = await self._cloud.destroy_volume(volume_id)
-            if isinstance(gone, Ok) or (isinstance(gone, Permanent) and gone.code == NOT_FOUND):
+            if isinstance(gone, Ok):
                 continue
+            if isinstance(gone, Permanent) and gone.code == NOT_FOUND:
+                if volume_id not in listed:
+                    continue
+                # A listing that lags or an answer that lies: it is over when neither shows it.
+                return Retryable(TRANSIENT, f"volume {volume_id} is listed but not there")
             if isinstance(gone, Conflict):
                 return Retryable(TRANSIENT, f"volume {volume_id}: {gone.message}")
             return gone

@@ -185,6 +185,10 @@ class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
     """Nothing of it is left; what stays is a tombstone."""
 
 
+class ClockSetBack(Struct, frozen=True, tag="ClockSetBack", gc=False):
+    """The clock was set back; what the instance remembers as later than now was, by it, now."""
+
+
 # ----------------------------------------------------------------------------- outcomes
 
 
@@ -370,6 +374,7 @@ Intent: TypeAlias = (
     | ProvisionExpired
     | VolumeAbandoned
     | DestroyFinished
+    | ClockSetBack
 )
 CallOutcome: TypeAlias = (
     MachineCreated

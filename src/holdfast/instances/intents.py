@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Verdict
 from holdfast.instances import events
-from holdfast.instances.state import Instance, Job, PendingCreate
+from holdfast.instances.state import TIMES, Instance, Job, PendingCreate
 from holdfast.instances.transitions import (
     begin,
     doom,
@@ -59,7 +59,10 @@ def _job(state: Instance, job: Job, **changes: Any) -> Verdict[Instance]:
 
 
 def _call_begun(state: Instance, event: events.CallBegun, at: At) -> Verdict[Instance]:
-    return _job(state, Job(event.serial, event.step, at.now_ms, event.until_ms))
+    job = Job(event.serial, event.step, at.now_ms, event.until_ms)
+    if event.step == "volume" and not state.volume_id:
+        return _job(state, job, volume_asked_ms=at.now_ms)
+    return _job(state, job)
 
 
 def _create_begun(state: Instance, event: events.MachineCreateBegun, at: At) -> Verdict[Instance]:
@@ -136,6 +139,26 @@ def _finished(state: Instance, _event: events.DestroyFinished, at: At) -> Verdic
     return Applied(forget(state, status="destroyed", since_ms=at.now_ms))
 
 
+def _set_back(state: Instance, _event: events.ClockSetBack, at: At) -> Verdict[Instance]:
+    """Move every remembered time that lies ahead to now, so that no wait is measured from it."""
+    now_ms = at.now_ms
+    asked, job = state.pending_create, state.job
+    if asked is not None:
+        asked = replace(asked, requested_ms=min(asked.requested_ms, now_ms))
+    if job is not None and job.began_ms > now_ms:
+        job = replace(job, began_ms=now_ms, until_ms=now_ms + job.until_ms - job.began_ms)
+    return Applied(
+        replace(
+            state,
+            pending_create=asked,
+            job=job,
+            machine=replace(state.machine, seen_ms=min(state.machine.seen_ms, now_ms)),
+            contact=replace(state.contact, since_ms=min(state.contact.since_ms, now_ms)),
+            **{name: min(getattr(state, name), now_ms) for name in TIMES},
+        )
+    )
+
+
 FOLDS: Final[dict[type, Callable[[Instance, Any, At], Verdict[Instance]]]] = {
     events.StartBegun: _start_begun,
     events.StopBegun: _stop_begun,
@@ -153,4 +176,5 @@ FOLDS: Final[dict[type, Callable[[Instance, Any, At], Verdict[Instance]]]] = {
     events.ProvisionExpired: _expired,
     events.VolumeAbandoned: _abandoned,
     events.DestroyFinished: _finished,
+    events.ClockSetBack: _set_back,
 }

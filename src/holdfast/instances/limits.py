@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.kernel.clock import MINUTE_MS
+from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 
 CONFIG_BYTES_MAX: Final = 11_264
 """Variables and sealed secrets of one instance as JSON, so that its state fits in 16 KiB."""
@@ -34,8 +34,13 @@ HEALTHY_RUN_MS: Final = 10 * MINUTE_MS
 START_FRESH_MS: Final = 5 * MINUTE_MS
 """A second order to start is idempotent within this time of the first (contract 1.5)."""
 
-LISTING_LAG_MS: Final = MINUTE_MS
-"""A machine whose creation was never answered may be missing from a listing for this long."""
+LISTING_LAG_MS: Final = 2 * MINUTE_MS
+"""A machine whose creation was never answered may be missing from a listing for this long after
+it was decided: the call may be sent 30 s later, be done 30 s after that, and listings lag."""
 
 VOLUME_TRIES_MAX: Final = 50
 """Failed deletions of a volume before it is given up and named for a person (contract 1.12)."""
+
+CLOCK_BACK_MS: Final = 5 * SECOND_MS
+"""How far the clock may be behind what is remembered before it counts as set back; less than
+this lengthens a wait by as much, and no more."""

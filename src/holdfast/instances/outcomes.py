@@ -225,17 +225,20 @@ def _found(state: Instance, event: events.MachinesFound, at: At) -> Verdict[Inst
     ids = tuple(seen.id for seen in event.machines)
     if event.serial == 0 and not state.aim and set(ids) <= {state.machine.id, *state.doomed}:
         return Ignored("as it was known")
-    state = replace(settled(state, event.serial), looked=True, looked_ms=at.now_ms, twin_ms=0)
+    # An answer may be folded long after it was given: it proves nothing later than its question.
+    asked_ms = state.job.began_ms if event.serial and state.job is not None else 0
+    looked_ms = asked_ms or at.now_ms
+    state = replace(settled(state, event.serial), looked=True, looked_ms=looked_ms, twin_ms=0)
     if state.desired == "destroyed":
-        swept = 0 if ids else at.now_ms
+        swept = 0 if ids else looked_ms
         return Applied(replace(doom(state, *ids), swept_ms=swept))
     if not ids:
-        return Applied(_forget_create(state, at))
+        return Applied(_forget_create(state, asked_ms))
     if state.machine.id:
         return Applied(doom(state, *(name for name in ids if name != state.machine.id)))
     living = [seen for seen in event.machines if seen.id not in state.doomed]
     if not living:
-        return Applied(_forget_create(state, at))
+        return Applied(_forget_create(state, asked_ms))
     first, others = living[0], living[1:]
     stranger = _took(state, first)
     if stranger is not None:
@@ -246,10 +249,13 @@ def _found(state: Instance, event: events.MachinesFound, at: At) -> Verdict[Inst
     return Applied(_progress(bound, at, current=True))
 
 
-def _forget_create(state: Instance, at: At) -> Instance:
-    """Return the state without an unanswered create, once a listing must have shown it."""
+def _forget_create(state: Instance, asked_ms: int) -> Instance:
+    """Return the state without an unanswered create, once a listing must have shown it.
+
+    `asked_ms` is when the listing was asked for, 0 where that is not known.
+    """
     asked = state.pending_create
-    if asked is None or at.now_ms - asked.requested_ms < LISTING_LAG_MS:
+    if asked is None or asked_ms - asked.requested_ms < LISTING_LAG_MS:
         return state
     return replace(state, pending_create=None)
 

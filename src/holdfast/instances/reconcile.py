@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.instances import actions as act
 from holdfast.instances import events
-from holdfast.instances.limits import LISTING_LAG_MS, VOLUME_TRIES_MAX
+from holdfast.instances.limits import CLOCK_BACK_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
-from holdfast.instances.state import DOWN, Instance, exists, may_be_up
+from holdfast.instances.state import DOWN, Instance, exists, may_be_up, newest_ms
 from holdfast.kernel.backoff import spread_ms
 
 
@@ -50,6 +50,9 @@ def decide(state: Instance, policy: Policy, now_ms: int) -> Answer:
     """Return what to do now, or what holds it back."""
     if not exists(state):
         return Hold("none", "there is nothing to look after")
+    if newest_ms(state) > now_ms + CLOCK_BACK_MS:
+        text = "the clock was set back; waits are measured from now"
+        return _note(state, "clock.set_back", text, events.ClockSetBack())
     beginning = _overtake(state)
     if beginning is not None:
         return beginning
@@ -294,6 +297,9 @@ def _destroy(state: Instance, policy: Policy, now_ms: int) -> Answer:
             text = "the volume could not be deleted; a person must look"
             abandoned = events.VolumeAbandoned(state.volume_id)
             return _note(state, "destroy.volume.abandon", text, abandoned)
+        sure = state.volume_asked_ms + LISTING_LAG_MS
+        if state.volume_asked_ms and now_ms < sure:
+            return Hold("destroy.volume", "a volume asked for may not be listed yet", sure)
         return _do(act.DestroyVolume, state, "destroy.volume", "its volume is left")
     return _note(state, "destroy.finalize", "nothing of it is left", events.DestroyFinished())
 

@@ -143,6 +143,7 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
     `sent` tells that the aim's own command was accepted by the cloud in this epoch, `looked` that
     a listing of this epoch was conclusive, `swept_ms` when one found nothing left to destroy.
+    `volume_asked_ms` is when a volume was last asked for that may yet come to light.
     `tries` count failures of the present step, `failures` those of whole starts in a row.
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
     must go. `suspect_ms` is when somebody said that the machine may be down, `twin_ms` when two
@@ -176,6 +177,7 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     volume_checked: bool = False
     volume_swept: bool = False
     volume_tries: int = 0
+    volume_asked_ms: int = 0
     looked: bool = False
     looked_ms: int = 0
     swept_ms: int = 0
@@ -208,6 +210,44 @@ def empty(instance_id: str) -> Instance:
 def exists(state: Instance) -> bool:
     """Return whether there is anything to look after."""
     return state.status not in NO_MACHINE
+
+
+TIMES: Final = (
+    "since_ms",
+    "created_ms",
+    "started_ms",
+    "stopped_ms",
+    "looked_ms",
+    "swept_ms",
+    "tried_ms",
+    "failed_ms",
+    "suspect_ms",
+    "twin_ms",
+    "volume_asked_ms",
+)
+"""Fields that hold a time at which something was folded."""
+
+
+def newest_ms(state: Instance) -> int:
+    """Return the latest time that the rules measure a wait from, in ms since the epoch."""
+    asked, job = state.pending_create, state.job
+    return max(
+        state.since_ms,
+        state.created_ms,
+        state.started_ms,
+        state.stopped_ms,
+        state.looked_ms,
+        state.swept_ms,
+        state.tried_ms,
+        state.failed_ms,
+        state.suspect_ms,
+        state.twin_ms,
+        state.volume_asked_ms,
+        state.machine.seen_ms,
+        state.contact.since_ms,
+        0 if asked is None else asked.requested_ms,
+        0 if job is None else job.began_ms,
+    )
 
 
 def may_be_up(state: Instance) -> bool:

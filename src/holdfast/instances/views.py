@@ -40,7 +40,8 @@ _ATTENTION: Final = {
 class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
     """What telemetry knows of a machine that may check in; hashes are hexadecimal SHA-256.
 
-    `expected` says that silence would be news. Times are ms since the epoch.
+    `expected` says that silence would be news, `heard` that the instance knows its machine to
+    speak. Times are ms since the epoch.
     """
 
     instance: str
@@ -54,6 +55,7 @@ class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
     epoch: int = 0
     desired: Literal["running", "stopped", "destroyed"] = "running"
     expected: bool = False
+    heard: bool = True
     machine_id: str = ""
     region: str = ""
     revision: int = 0
@@ -180,6 +182,7 @@ def machine_row(state: Instance) -> MachineRow:
         epoch=state.machine.epoch,
         desired=state.desired,
         expected=state.desired == "running" and state.status == "running",
+        heard=state.contact.heard == "heard",
         machine_id=state.machine.id,
         region=state.machine.region or state.region,
         revision=state.revision,

@@ -209,12 +209,23 @@ class Telemetry:
             if entry.watch is not None and facts.epoch != entry.epoch:
                 self._unwatch(entry)  # a new incarnation has its own time to be heard
             entry.epoch = facts.epoch
+            if not facts.heard:
+                self._tell_again(entry.contact)
             if entry.watch is None:
                 self._watch(entry)
             return
         known = self._entries.get(facts.instance)
         if known is not None and known.watch is not None and not known.debt.level:
             self._unwatch(known)
+
+    def _tell_again(self, contact: Contact) -> None:
+        """Have the next check-in told even if it says nothing new: its owner forgot the last.
+
+        An instance that stopped and runs again with the same boot of the same machine would
+        otherwise wait for ever for news that were told before.
+        """
+        if contact.report is not None and contact.report == contact.told:
+            contact.report = contact.told = None
 
     def machine_gone(self, facts: MachineFacts) -> None:
         """Forget a machine whose instance was destroyed."""

@@ -21,7 +21,8 @@ class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
 
     Key hashes are lower-case hexadecimal SHA-256. `token_version` 0 is the contract's gateway
     token; the version before it is good until `previous_token_until_ms`. `expected` says that
-    silence would be news: the instance is meant to run and has been started. `revision` grows
+    silence would be news: the instance is meant to run and has been started; `heard` says that it
+    knows its machine to speak, and what it does not know it is told again. `revision` grows
     with each change of what a directive says. `interval_ms` 0 leaves the cadence to the machine.
     """
 
@@ -36,6 +37,7 @@ class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
     epoch: int = 0
     desired: Literal["running", "stopped", "destroyed"] = "running"
     expected: bool = True
+    heard: bool = True
     machine_id: str = ""
     region: str = ""
     interval_ms: int = 0

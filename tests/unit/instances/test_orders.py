@@ -7,6 +7,7 @@ import pytest
 from holdfast.actors.definition import Claim
 from holdfast.instances import events, ports
 from holdfast.instances.definition import INSTANCE
+from holdfast.instances.limits import LISTING_LAG_MS
 from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.outcome import Conflict, Ok, Permanent, Retryable
@@ -56,7 +57,7 @@ def test_a_stop_that_fails_leaves_the_status_and_is_tried_for_ever() -> None:
 
 def test_a_stop_of_a_machine_that_is_gone_is_a_stop() -> None:
     driver = Driver().running()
-    driver.advance(MINUTE_MS)
+    driver.advance(LISTING_LAG_MS)
     driver.send(events.StopRequested())
     driver.answer(ports.StopCall, GONE)
     assert driver.status == "running"
@@ -108,7 +109,7 @@ def test_a_lost_create_is_looked_for_until_a_listing_must_show_it() -> None:
     driver.send(events.StopRequested())
     driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert driver.status == "starting"
-    driver.advance(MINUTE_MS)
+    driver.advance(LISTING_LAG_MS)
     driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert (driver.status, driver.state.pending_create) == ("stopped", None)
 
@@ -314,7 +315,7 @@ def test_a_create_without_an_answer_holds_the_tombstone_back_until_a_listing_mus
     driver.send(events.DestroyRequested())
     driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert driver.status == "destroying"
-    driver.advance(MINUTE_MS)
+    driver.advance(LISTING_LAG_MS)
     driver.answer(ports.FindCall, Ok(ports.Listed((seen("started", "m9"),))))
     driver.answer(ports.DestroyCall, GOOD)
     driver.answer(ports.FindCall, Ok(ports.Listed()))
@@ -327,7 +328,7 @@ def test_a_machine_that_comes_to_light_after_the_end_is_still_removed() -> None:
     create = driver.take_call(ports.CreateCall)
     driver.send(events.DestroyRequested())
     driver.answer(ports.FindCall, Ok(ports.Listed()))
-    driver.advance(MINUTE_MS)
+    driver.advance(LISTING_LAG_MS)
     driver.answer(ports.FindCall, Ok(ports.Listed()))
     assert driver.status == "destroyed"
     driver.reply(create, Ok(ports.Made(seen("started", "m9"))))
@@ -346,6 +347,7 @@ def test_a_volume_goes_after_the_machine_and_is_given_up_after_fifty_failures() 
     driver.send(events.DestroyRequested())
     driver.answer(ports.DestroyCall, GOOD)
     driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.advance(LISTING_LAG_MS)
     for _ in range(50):
         assert driver.state.volume_id == "v1"
         driver.answer(ports.DestroyVolumeCall, Retryable("transient", "500"))
@@ -484,3 +486,43 @@ def test_one_that_was_started_once_is_never_stale() -> None:
     driver = Driver().running().stopped()
     driver.advance(100 * HOUR_MS)
     assert driver.status == "stopped"
+
+
+def test_a_listing_proves_nothing_later_than_its_question() -> None:
+    # Its answer may be folded long after it was given: the plane was down in between.
+    driver = starting()
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.take_call(ports.CreateCall)
+    driver.send(events.DestroyRequested())
+    late = driver.take_call(ports.FindCall)
+    driver.clock.advance(LISTING_LAG_MS + SECOND_MS)
+    driver.reply(late, Ok(ports.Listed()))
+    assert driver.status == "destroying"
+    driver.answer(ports.FindCall, Ok(ports.Listed((seen("started", "m9"),))))
+    driver.answer(ports.DestroyCall, GOOD)
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    assert driver.status == "destroyed"
+
+
+def test_a_volume_asked_for_may_come_to_light_and_is_waited_for() -> None:
+    driver = Driver(Policy(first_contact_ms=0, volumes=(PROVIDER,)))
+    driver.send(created())
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.take_call(ports.VolumeCall)
+    driver.send(events.DestroyRequested())
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    assert driver.status == "destroying"
+    driver.advance(LISTING_LAG_MS)
+    driver.answer(ports.DestroyVolumeCall, Ok(ports.Destroyed()))
+    assert driver.status == "destroyed"
+
+
+def test_a_clock_set_back_lengthens_no_wait() -> None:
+    driver = Driver().running()
+    driver.send(events.DestroyRequested())
+    driver.answer(ports.DestroyCall, TRANSIENT)
+    driver.clock.jump(-5 * HOUR_MS)
+    driver.send(events.StopRequested())  # whatever wakes it; the alarms do when the clock steps
+    driver.advance(2 * MINUTE_MS)
+    driver.answer(ports.DestroyCall, GOOD)
+    assert "clock.set_back" in driver.rules()
