@@ -318,6 +318,8 @@ class RehearsalWorker:
         self._timeout_s = timeout_s
         self._pool: ProcessPoolExecutor | None = None
         self._asking = 0
+        self._turn = asyncio.Lock()
+        self._ending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def dry_run(self, asked: Ahead) -> DryRun:
@@ -336,14 +338,20 @@ class RehearsalWorker:
         return answer
 
     async def _ask(self, asked: Ahead | Back | Why) -> Any:
-        """Run a rehearsal; a process that died is replaced and asked once more."""
+        """Run a rehearsal when its turn has come; a process that died is replaced, once.
+
+        There is one at a time, so that ending the process of one that hangs ends nobody else's,
+        and the time of each begins with its own turn.
+        """
         self._asking += 1
         try:
-            return await self._submit(asked)
-        except BrokenProcessPool as error:
-            self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
-            self._end()
-            return await self._submit(asked)
+            async with self._turn:
+                try:
+                    return await self._submit(asked)
+                except BrokenProcessPool as error:
+                    self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
+                    await self._end()
+                    return await self._submit(asked)
         finally:
             self._asking -= 1
             self._rest()
@@ -355,7 +363,7 @@ class RehearsalWorker:
 
         def idle() -> None:
             if not self._asking:
-                self._end()
+                self._ending = asyncio.get_running_loop().create_task(self._end())
 
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
@@ -372,22 +380,26 @@ class RehearsalWorker:
             return await asyncio.wait_for(future, self._timeout_s)
         except TimeoutError:
             self._log.warning("rehearsal.timeout", actor=asked.actor, timeout_s=self._timeout_s)
-            self._end()
+            await self._end()
             message = f"{asked.actor}: no answer within {self._timeout_s} s; ask for less"
             raise RehearsalTimeoutError(message) from None
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         """End the process, whatever it does; the next rehearsal starts another."""
         pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        # The executor has no public way to end a process that is at work.
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001
-            process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
+        if pool is not None:
+            await asyncio.to_thread(_kill, pool)
 
     async def stop(self) -> None:
         """End the process."""
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.to_thread(self._end)
+        await self._end()
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End a pool's processes and wait until they are gone."""
+    # The executor has no public way to end a process that is at work.
+    for process in list((pool._processes or {}).values()):  # noqa: SLF001
+        process.kill()
+    pool.shutdown(wait=True, cancel_futures=True)

@@ -120,3 +120,27 @@ async def test_a_process_that_dies_is_replaced_and_one_that_hangs_is_ended(lived
         assert (await worker.dry_run(Ahead(actor="lamp/hall", now_ms=0))).steps
     finally:
         await worker.stop()
+
+
+async def test_who_waits_behind_a_rehearsal_that_hangs_is_answered(lived: Path) -> None:
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_deadly", reader_args=(str(lived),), kinds=f"{HERE}:kinds", log=Lines()
+    )
+    lived.with_suffix(".died").write_text("once")
+    asked = Ahead(actor="lamp/hall", now_ms=0)
+    try:
+        assert (await worker.dry_run(asked)).steps
+        lived.with_suffix(".hang").write_text("now")
+        worker._timeout_s = 1.0
+        hangs = asyncio.create_task(worker.dry_run(asked))
+        await asyncio.sleep(0.3)
+        waits = [asyncio.create_task(worker.dry_run(asked)) for _ in range(3)]
+        await asyncio.sleep(0.3)
+        lived.with_suffix(".hang").unlink()
+        worker._timeout_s = 60.0
+        with pytest.raises(RehearsalTimeoutError):
+            await hangs
+        answers = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(answer).__name__ for answer in answers] == ["DryRun"] * 3
+    finally:
+        await worker.stop()
