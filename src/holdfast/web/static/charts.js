@@ -42,7 +42,7 @@ function options(chart, width, legend) {
   const line = style("--line");
   const axis = { stroke: style("--muted"), grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
   return {
-    width, height: HEIGHT, padding: [6, 6, 0, 0],
+    width, height: HEIGHT, padding: [6, 18, 0, 0],
     legend: { show: false },
     cursor: { points: { size: 6 }, y: false, drag: { x: false, y: false } },
     scales: { y: { range: (u, low, high) => [Math.min(0, low ?? 0), (high || 1) * 1.12] } },
