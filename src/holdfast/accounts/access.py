@@ -75,6 +75,7 @@ class Access:
                     account=token.account,
                     kind="token",
                     token_id=token.id,
+                    expires_at_ms=token.expires_at_ms,
                 )
         return self._remember(hashed, principal, until_ms, generation)
 

@@ -162,6 +162,7 @@ class AccountHandlers:
             if account not in {None, who.account}:
                 raise Refusal(404, "no_such_account", "there is no such account", field="account")
             account = who.account
+        _refuse_outliving(call, body)
         secret, token = await self._register.make_token(
             body.name,
             scope=body.scope,
@@ -228,6 +229,23 @@ class AccountHandlers:
             head=found.head,
         )
         return Reply(verdict)
+
+
+def _refuse_outliving(call: Call, body: TokenCreate) -> None:
+    """Refuse (403) a token that would live longer than the token it is made with.
+
+    Whoever got hold of one that ends soon could otherwise keep its rights for ever. (An operator's
+    is no less than that anyway: operators let people in by links.)
+    """
+    ends_ms = call.principal.expires_at_ms
+    if ends_ms is None:
+        return
+    left_s = max(0, ends_ms - call.now_ms) // SECOND_MS
+    if body.expires_in_s is None or body.expires_in_s > left_s:
+        raise Refusal(
+            403, "lives_too_long", "a token cannot make one that outlives it",
+            field="expires_in_s", fix=f"ask for at most {left_s} s, or sign in as a person",
+        )  # fmt: skip
 
 
 def _session_view(person: Person, *, csrf: str, expires_at: str | None) -> SessionView:

@@ -24,7 +24,8 @@ An operator may do whatever an owner may, for every account.
 class Principal:
     """Who is calling: `kind` tells how they proved it, `account` whose things they may see.
 
-    `account` is None for an operator, who sees all, and for the public.
+    `account` is None for an operator, who sees all, and for the public. `expires_at_ms` is when an
+    API token ends, None for one that does not and for anything else.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Principal:
     account: str | None
     kind: Literal["anonymous", "session", "token", "machine", "local"]
     token_id: str = ""
+    expires_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,26 @@ async def test_a_link_elsewhere_makes_nobody_rehearse() -> None:
     assert looked.status == 200
 
 
+async def test_a_token_makes_none_that_outlives_it() -> None:
+    plane, tokens = await prepared()
+    short, _ = await plane.register.make_token(
+        "short", scope="owner", account="local", created_by="t", life_s=600
+    )
+
+    async def make(token: str, life_s: int | None) -> Answer:
+        body = {"name": "child"} | ({} if life_s is None else {"expires_in_s": life_s})
+        return await call(
+            plane.edge, "POST", "/api/tokens",
+            headers=json_headers(token), body=msgspec.json.encode(body),
+        )  # fmt: skip
+
+    plane.clock.advance(300_000)
+    for life_s in (None, 301):
+        assert (await make(short, life_s)).json()["code"] == "lives_too_long"
+    assert (await make(short, 300)).status == 201
+    assert (await make(tokens.owner, None)).status == 201
+
+
 async def test_a_page_that_leads_its_name_here_gets_nothing() -> None:
     plane, tokens = await prepared(hosts=frozenset({"localhost"}))
     evil = {"host": "evil.example:8700", "origin": "http://evil.example:8700"}
