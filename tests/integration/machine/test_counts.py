@@ -126,6 +126,7 @@ async def live_and_die(home: Path, plane: CountingPlane, deaths: int) -> None:
         await machine.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 async def test_nothing_counted_is_lost_through_ten_reboots(
     tmp_path: Path, plane: CountingPlane
 ) -> None:
