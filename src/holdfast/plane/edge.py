@@ -90,6 +90,7 @@ class Edge:
         limits: EdgeLimits | None = None,
         trusted_proxies: Sequence[Network] = (),
         hosts: frozenset[str] | None = None,
+        https_host: str = "",
         gate: Gate | None = None,
         observe: Observer | None = None,
         problem_page: ProblemPage = edge_answer.problem_page,
@@ -98,8 +99,9 @@ class Edge:
         """Bind the table; raise ValueError unless each row has exactly one handler.
 
         `request_prefix` tells this process's request ids from others'. `hosts` are the names that
-        requests may ask for, or None for any. `check_responses` holds every answer against its
-        declared type, for tests.
+        requests may ask for, or None for any; `https_host` is reached by https, whether or not the
+        proxy in front is believed, so its cookies say so. `check_responses` holds every answer
+        against its declared type, for tests.
         """
         self._routes = Routes(table, handlers)
         self._authenticator = authenticator
@@ -111,6 +113,7 @@ class Edge:
         self._limits = limits or EdgeLimits()
         self._trusted = tuple(trusted_proxies)
         self._hosts = hosts
+        self._https_host = https_host
         self._gate = gate
         self._observe = observe
         self._problem_page = problem_page
@@ -282,9 +285,13 @@ class Edge:
             idempotency_key=key,
             request_id=request.id,
             csrf=request.identity.csrf,
-            secure=request.caller.secure,
+            secure=request.caller.secure or self._by_public_name(request),
             now_ms=self._clock.now_ms(),
         )
+
+    def _by_public_name(self, request: _Request) -> bool:
+        """Return whether a browser asked for the name that is reached by https."""
+        return self._https_host != "" and request.caller.host == self._https_host
 
     async def _audited(self, request: _Request, route: Route, call: Call) -> Reply:
         """Call the handler between two rows of the audit.

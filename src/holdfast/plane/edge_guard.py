@@ -168,6 +168,12 @@ def known_hosts(listens_on: str, public_url: str) -> frozenset[str] | None:
     return frozenset({"localhost", urlsplit(public_url).hostname or "localhost"})
 
 
+def https_host(public_url: str) -> str:
+    """Return the host of the public address as browsers send it, where that is https."""
+    parts = urlsplit(public_url)
+    return parts.netloc if parts.scheme == "https" else ""
+
+
 def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
     """Refuse (421) a request that asks for a name which is not ours.
 

@@ -14,7 +14,7 @@ from holdfast.accounts import audit
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge import Edge
-from holdfast.plane.edge_guard import parse_networks
+from holdfast.plane.edge_guard import https_host, parse_networks
 from holdfast.plane.edge_ports import EdgeLimits
 from holdfast.plane.edge_rate import Rate, Rates
 from holdfast.wire.call import Call, Principal, Refusal, Reply
@@ -83,6 +83,18 @@ async def test_behind_a_trusted_https_proxy_the_cookie_is_secure() -> None:
     assert answer.header("set-cookie").endswith("; Secure")
     [(row, _, _)] = await plane.store.audit(None, None, 1)
     assert row.entry.peer == "7.7.7.7"
+
+
+async def test_by_its_public_https_name_the_cookie_is_secure_without_any_proxy() -> None:
+    plane, _ = await prepared(https_host=https_host("https://plane.example"))
+    for host, secure in (("plane.example", True), ("127.0.0.1:8700", False)):
+        secret, _ = await plane.register.make_link("operator")
+        answer = await call(
+            plane.edge, "POST", "/api/session/link", body=msgspec.json.encode({"link": secret}),
+            headers={**json_headers(), "host": host},
+        )  # fmt: skip
+        assert answer.header("set-cookie").endswith("; Secure") is secure
+    assert https_host("http://plane.example") == https_host("") == ""
 
 
 async def test_a_stranger_is_not_believed_about_forwarded_facts() -> None:

@@ -36,7 +36,7 @@ from holdfast.plane.build.housekeeping import keep_house
 from holdfast.plane.build.lifecycle import follow_lifecycle
 from holdfast.plane.build.secret_files import read_or_make_secret
 from holdfast.plane.edge import Edge
-from holdfast.plane.edge_guard import known_hosts, parse_networks
+from holdfast.plane.edge_guard import https_host, known_hosts, parse_networks
 from holdfast.plane.edge_ports import Handler, Observer
 from holdfast.plane.edge_rate import Rates
 from holdfast.plane.keyring import KeyRing, open_keyring
@@ -259,6 +259,7 @@ def _make_app(plane: Plane) -> Edge:
         request_prefix=secrets.token_hex(4),
         trusted_proxies=parse_networks(plane.settings.trusted_proxies),
         hosts=known_hosts(plane.settings.host, plane.settings.public_url),
+        https_host=https_host(plane.settings.public_url),
         problem_page=pages.problem_page,
         observe=_measure_calls(plane.metrics),
     )
