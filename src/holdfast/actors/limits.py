@@ -50,10 +50,13 @@ POLL_MS: Final = 5_000
 """How often the store is asked for events that another process accepted."""
 
 CLAIM_TRIES_MAX: Final = 8
-"""Lost claims in one tick after which the actor waits before it tries again."""
+"""Lost claims in a row after which the actor rests before it goes on."""
 
 STAMPED_KEPT: Final = 256
 """Stamped ids that an actor remembers, to know an acceptance that is told late."""
+
+DOUBTED_KEPT: Final = 8
+"""Unanswered commits that an actor remembers until it is known which of them was written."""
 
 EFFECTS_PER_TICK: Final = 65_536
 """Room for the effects of one tick within the numbers that order a lane."""

@@ -18,7 +18,14 @@ from holdfast.actors import measures
 from holdfast.actors.announce import announce, announce_note
 from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.lease import Lease
-from holdfast.actors.ledger import Restored, check_all, compose, fold_loaded, snapshot_due
+from holdfast.actors.ledger import (
+    Restored,
+    check_all,
+    compose,
+    fold_loaded,
+    hex_digest,
+    snapshot_due,
+)
 from holdfast.actors.limits import (
     CLAIM_TRIES_MAX,
     COMMITS_MAX,
@@ -39,6 +46,7 @@ from holdfast.actors.ports import (
     Meter,
     Pending,
     StaleError,
+    UnwritableError,
 )
 from holdfast.actors.post import Post, sort_letters
 from holdfast.actors.residents import Resident, Residents
@@ -264,6 +272,7 @@ class Owner:
         task = under.task
         under.resident.flying = False
         if task.cancelled():
+            under.resident.complete = False
             self._rest(under.resident, "cancelled", None)
             return
         error = task.exception()
@@ -274,6 +283,7 @@ class Owner:
                 if error is None:
                     self._restore(resident, *under.task.result())
                 else:
+                    resident.complete = False
                     self._rest(resident, "load", error)
             case _Loss(resident=resident):
                 if error is None:
@@ -288,6 +298,7 @@ class Owner:
         if resident.given_up or resident.flying:
             return
         if resident.folded is None or (not resident.complete and not resident.front):
+            resident.complete = True
             self._begin(self._read(resident), lambda task: _Fetch(resident, task))
         else:
             self._tick(resident, resident.folded)
@@ -300,7 +311,7 @@ class Owner:
         return loaded, await self._journal.pending(resident.address, TICK_EVENTS_MAX)
 
     def _restore(self, resident: Resident, loaded: Loaded | None, rows: list[Pending]) -> None:
-        """Take over what was read and tick."""
+        """Take over what was read and tick, unless the plane stops."""
         if resident.folded is None:
             kind = self._kinds[resident.address.kind]
             try:
@@ -313,7 +324,7 @@ class Owner:
                 return
             self._restored(resident, restored, loaded)
         resident.read(rows, TICK_EVENTS_MAX)
-        if resident.folded is not None:
+        if resident.folded is not None and not self._stopping:
             self._tick(resident, resident.folded)
 
     def _restored(self, resident: Resident, restored: Restored, loaded: Loaded | None) -> None:
@@ -324,6 +335,18 @@ class Owner:
         for note in restored.notes:
             where = str(resident.address)
             announce_note(self._log, self._meter, where, restored.folded.number, note)
+        self._find_doubted(resident, loaded)
+
+    def _find_doubted(self, resident: Resident, loaded: Loaded | None) -> None:
+        """Tell of the tick whose commit was not answered, when the store turns out to have it."""
+        flights = [*reversed(resident.doubted)]
+        resident.doubted.clear()
+        for flight in flights:
+            if loaded is not None and _is_stored(flight.landed, loaded):
+                self._log.info("commit.found", actor=str(resident.address), tick=loaded.number)
+                resident.took(flight.landed.tick.stamps)
+                self._publish(flight)
+                return
 
     # -- one tick ----------------------------------------------------------------------------
 
@@ -408,7 +431,10 @@ class Owner:
                 self._retry(resident)
             case ClaimTakenError():
                 self._lose_claim(flight, error)
+            case UnwritableError():
+                self._rest(resident, "commit", error)
             case _:
+                resident.doubted.append(flight)
                 self._rest(resident, "commit", error)
 
     def _committed(self, flight: _Flight) -> None:
@@ -421,8 +447,14 @@ class Owner:
             resident.since += flight.event_bytes
         else:
             resident.size, resident.since = flight.state_bytes, 0
-        self._settle(resident, landed)
-        self._safely(partial(announce, self._log, self._meter, landed.tick, flight.post))
+        resident.doubted.clear()
+        self._publish(flight)
+        self._go_on(resident)
+
+    def _publish(self, flight: _Flight) -> None:
+        """Tell of a tick that is committed, and wake whom it wrote to."""
+        self._tell(flight.landed)
+        self._safely(partial(announce, self._log, self._meter, flight.landed.tick, flight.post))
         for row in flight.post.rows:
             other = self._residents.find(row.to)
             if other is not None:
@@ -430,9 +462,16 @@ class Owner:
             self.wake(row.to)
 
     def _settle(self, resident: Resident, landed: Landed) -> None:
-        """Tell the listeners, and make the actor ready again when more waits for it."""
+        """Tell of a tick that has nothing to write, and go on."""
+        self._tell(landed)
+        self._go_on(resident)
+
+    def _tell(self, landed: Landed) -> None:
         for listener in self._listeners:
             self._safely(partial(listener, landed))
+
+    def _go_on(self, resident: Resident) -> None:
+        """Make an actor ready again when more waits for it."""
         if resident.inbox or resident.again or not resident.complete:
             self._wake(resident)
 
@@ -496,6 +535,8 @@ class Owner:
 
     def _lose_claim(self, flight: _Flight, error: ClaimTakenError) -> None:
         """Put `claim_lost` in front of the same events, and tick again."""
+        if self._stopping:
+            return
         resident, kind = flight.resident, flight.landed.kind
         resident.claims_lost += 1
         self._meter.count(measures.RETRIES, reason="claim")
@@ -508,6 +549,7 @@ class Owner:
         )
         definition = kind.definition
         if definition.claim_lost is None or resident.claims_lost > CLAIM_TRIES_MAX:
+            resident.claims_lost = 0
             self._rest(resident, "claim_lost", error, at_least_ms=FAULT_RETRY_MS)
             return
         number = flight.landed.tick.after.number
@@ -526,6 +568,12 @@ class Owner:
         """Accept a loss, so that it is in the log like every other event."""
         (accepted,) = await self._journal.accept([(actor, arrival)])
         return pending_row(accepted.id, arrival, self._clock.now_ms())
+
+
+def _is_stored(landed: Landed, loaded: Loaded) -> bool:
+    """Return whether the last tick that the store has of an actor is this one."""
+    after, digest = landed.tick.after, hex_digest(landed.tick.after.digest)
+    return (after.number, digest, after.seq) == (loaded.number, loaded.digest, loaded.seq)
 
 
 def pending_row(event_id: Any, arrival: Arrival, now_ms: int) -> Pending:

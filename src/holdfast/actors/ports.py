@@ -220,7 +220,7 @@ class MailboxFullError(Exception):
 
 
 class UnwritableError(Exception):
-    """The store cannot write now: the disk is full, or fails. Nothing was acknowledged."""
+    """The store cannot write now: the disk is full, or fails. Nothing was written."""
 
 
 class StaleError(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from holdfast.actors.limits import RESIDENT_MAX, STAMPED_KEPT, TICK_EVENTS_MAX
+from holdfast.actors.limits import DOUBTED_KEPT, RESIDENT_MAX, STAMPED_KEPT, TICK_EVENTS_MAX
 from holdfast.actors.ports import Pending, Stamp
 from holdfast.actors.tick import Folded
 from holdfast.kernel.ids import Address, EventId
@@ -24,8 +24,9 @@ class Resident:
 
     `inbox` holds accepted events that no tick took, in order; `complete` says that it holds all
     that the store does, so that nothing needs to be read. `front` holds what must be folded
-    before the inbox. `flying` is true while a read or a commit is under way, `resting` while it
-    waits after a failure, `again` when it was woken meanwhile.
+    before the inbox, `doubted` what is remembered of commits that were not answered and may have
+    been written all the same. `flying` is true while a read or a commit is under way, `resting`
+    while it waits after a failure, `again` when it was woken meanwhile.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Resident:
         "again",
         "claims_lost",
         "complete",
+        "doubted",
         "failures",
         "flying",
         "folded",
@@ -51,6 +53,7 @@ class Resident:
         self.folded: Folded[Any] | None = None
         self.inbox: dict[EventId, Pending] = {}
         self.front: list[Pending] = []
+        self.doubted: deque[Any] = deque(maxlen=DOUBTED_KEPT)
         self.recent: deque[EventId] = deque(maxlen=STAMPED_KEPT)
         self.complete = False
         self.ready = False
@@ -65,16 +68,20 @@ class Resident:
 
     def keep(self, row: Pending) -> None:
         """Remember an accepted event, unless a tick took it before this was told."""
-        if row.id not in self.recent:
+        if row.id not in self.recent and not self.given_up:
             self.inbox.setdefault(row.id, row)
 
     def read(self, rows: Sequence[Pending], limit: int) -> None:
-        """Take over what the store has; it comes before what was told since."""
+        """Take over what the store has; it comes before what was told since.
+
+        `complete` was set when the reading began; whoever learns meanwhile that there is more
+        takes it back.
+        """
         told = self.inbox
         self.inbox = {row.id: row for row in rows}
         for row in told.values():
             self.inbox.setdefault(row.id, row)
-        self.complete = len(rows) < limit
+        self.complete = self.complete and len(rows) < limit
 
     def next_events(self) -> list[Pending]:
         """Return what the next tick takes: what goes in front, then the oldest."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace as replace_fields
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+from holdfast.actors.definition import Claim
 from holdfast.actors.limits import TICK_EVENTS_MAX
 from holdfast.actors.ports import (
     Accepted,
@@ -26,6 +28,7 @@ from tests.toys.lamp import (
     LAMP,
     BulbAdded,
     Cursed,
+    Lamp,
     Made,
     NoteWritten,
     Policy,
@@ -44,19 +47,26 @@ class Wrapped:
         self.fail: list[Exception] = []
         self.commits: list[Commit] = []
         self.pendings = 0
+        self.slow_s = 0.0
+        self.lose_answers = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.journal, name)
 
     async def pending(self, actor: Address, limit: int) -> Any:
         self.pendings += 1
-        return await self.journal.pending(actor, limit)
+        rows = await self.journal.pending(actor, limit)
+        await asyncio.sleep(self.slow_s)
+        return rows
 
     async def commit(self, commit: Commit) -> None:
         if self.fail:
             raise self.fail.pop(0)
         await self.journal.commit(commit)
         self.commits.append(commit)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise ConnectionError("the answer was lost")
 
 
 def wrap(journal: Journal) -> Journal:
@@ -470,14 +480,14 @@ def test_a_bug_of_the_owner_itself_costs_a_wait_and_not_the_loop() -> None:
     async def story(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             owner = rig.engine.owner
-            settle, failures = owner._settle, [KeyError("a bug")]
+            go_on, failures = owner._go_on, [KeyError("a bug")]
 
             def broken(*args: Any) -> None:
                 if failures:
                     raise failures.pop()
-                settle(*args)
+                go_on(*args)
 
-            owner._settle = broken  # type: ignore[method-assign,assignment]
+            owner._go_on = broken  # type: ignore[method-assign,assignment]
             answer = await rig.ask("hall", Made("hall"), wait_ms=500)
             assert answer.stamp is not None, "the store has its stamp all the same"
             assert await rig.say("hall", BulbAdded("a")) == ["applied"]
@@ -500,5 +510,88 @@ def test_a_figure_that_cannot_be_counted_stops_nothing() -> None:
             rig.meter.count = broken  # type: ignore[method-assign]
             assert await rig.say("hall", Made("hall"), BulbAdded("a")) == ["applied"] * 2
             assert rig.log.named("listener.fault")[0]["listener"] == "announce"
+
+    play(story)
+
+
+def test_a_plane_that_stops_makes_no_tick_of_what_it_still_reads() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = Rig(clock, wrap=wrap)
+        async with rig:
+            await rig.say("hall", Made("hall"))
+            commits = len(wrapped(rig).commits)
+            await rig.raw.accept([(lamp("hall"), arrive(BulbAdded("a"), "a"))])
+            wrapped(rig).slow_s = 1.0
+            rig.engine.owner.look_again(lamp("hall"))
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(5)
+        assert len(wrapped(rig).commits) == commits
+        assert len(await rig.raw.pending(lamp("hall"), 9)) == 1
+
+    play(story)
+
+
+def test_a_letter_that_comes_while_its_receiver_is_read_is_not_overlooked() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = Rig(clock, wrap=wrap)
+        async with rig:
+            await rig.say("hall", Made("hall"))
+            await rig.say("attic", Made("attic"))
+            wrapped(rig).slow_s = 1.0
+            rig.engine.owner.look_again(lamp("attic"))
+            await asyncio.sleep(0.1)
+            await rig.say("hall", NoteWritten("lamp/attic", "hello"))
+            await asyncio.sleep(2.5)
+            assert (await rig.state("attic")).heard == ("lamp/hall:hello:0",)
+
+    play(story)
+
+
+def test_an_actor_that_loses_many_claims_goes_on_after_a_rest() -> None:
+    async def story(clock: SimClock) -> None:
+        def claims(state: Lamp) -> frozenset[Claim]:
+            return frozenset([Claim("lamp", f"n{len(state.lost)}")] if state.made else [])
+
+        rig = Rig(clock, definition=replace_fields(LAMP, claims=claims))
+        for n in range(12):
+            rig.store.claims[Claim("lamp", f"n{n}")] = lamp("other")
+        async with rig:
+            await rig.ask("hall", Made("hall"), wait_ms=0)
+            await asyncio.sleep(300)
+            assert rig.store.claims[Claim("lamp", "n12")] == lamp("hall")
+
+    play(story)
+
+
+def test_a_tick_whose_commit_was_not_answered_is_told_of_once_it_is_found() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = Rig(clock, wrap=wrap)
+        async with rig:
+            told: list[Commit] = []
+            rig.engine.owner.listen(lambda landed: told.append(landed.commit or told[-1]))
+            await rig.say("hall", Made("hall"), BulbAdded("a"), BulbAdded("b"))
+            wrapped(rig).lose_answers = 1
+            await rig.ask("hall", SwitchedOn(), wait_ms=0)
+            await until(lambda: len(rig.grid.calls) == 2, within_s=30)
+            await asyncio.sleep(5)
+            assert {bulb.status for bulb in (await rig.state("hall")).bulbs.values()} == {"lit"}
+            numbers = [commit.number for commit in told]
+            assert sorted(set(numbers)) == [commit.number for commit in wrapped(rig).commits]
+            assert len(rig.grid.calls) == 2
+
+    play(story)
+
+
+def test_a_tick_that_was_not_committed_is_not_told_of_after_a_lost_answer() -> None:
+    async def story(clock: SimClock) -> None:
+        rig = Rig(clock, wrap=wrap)
+        async with rig:
+            await rig.say("hall", Made("hall"), BulbAdded("a"))
+            wrapped(rig).fail = [ConnectionError("never came"), StaleError("somebody else wrote")]
+            await rig.ask("hall", SwitchedOn(), wait_ms=0)
+            await asyncio.sleep(10)
+            assert rig.grid.lit() == ["a"]
+            committed = [effect.id for commit in wrapped(rig).commits for effect in commit.effects]
+            assert [call.id for call in rig.grid.calls] == committed
 
     play(story)
