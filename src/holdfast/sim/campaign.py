@@ -148,10 +148,10 @@ def report(summary: Summary, took_s: float) -> str:
     """Return the summary as a person reads it."""
     crashes = summary.planes - summary.seeds
     lines = [
-        f"{summary.seeds:,} seeds, {summary.steps:,} steps,"
-        f" {summary.virtual_s / 3_600:,.0f} simulated hours in {took_s:,.0f} s",
-        f"{crashes:,} planes that ended, {summary.previews:,} dry runs compared with their ticks,"
-        f" {sum(summary.faults.values()):,} faults injected",
+        f"{summary.seeds:,} seeds, {summary.steps:,} steps in {took_s:,.0f} s",
+        f"{summary.virtual_s / 3_600:,.0f} simulated hours, {crashes:,} planes that ended",
+        f"{sum(summary.faults.values()):,} faults injected",
+        f"{summary.previews:,} dry runs equal to the ticks that followed",
         "",
         _table("statuses", summary.statuses),
         _table("faults", summary.faults),

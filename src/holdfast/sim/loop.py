@@ -3,13 +3,14 @@
 The plane's real coroutines run on it unchanged. When nothing is ready, time jumps to the next
 timer; what is ready at the same moment runs in an order drawn from the seed, so that a race shows
 up under some seed and then under that seed each time. It has no sockets: whoever opens one in a
-simulation has left the simulation. It reaches into two private attributes of asyncio
-(`_ready`, `_selector`); a test holds them for each version of Python.
+simulation has left the simulation. It reaches into a few private attributes of asyncio (its
+queues, and a handle's); a test holds them for each version of Python.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -35,20 +36,8 @@ class SpinError(Exception):
     """The loop turns and turns at one moment: something runs hot."""
 
 
-class _VirtualSelector:
-    """What asyncio asks to wait: it lets virtual time pass instead."""
-
-    def __init__(self, loop: SimLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Let `timeout` seconds pass; None would be for ever, which is a deadlock."""
-        if timeout is None:
-            raise DeadlockError("every task waits for another, and no timer is set")
-        if timeout > 0:
-            self._loop.virtual_s += timeout
-            self._loop.still = 0
-        return []
+class _NoSelector:
+    """What asyncio closes at the end; a simulation has nothing to select from."""
 
     def close(self) -> None:
         """Nothing is held."""
@@ -62,7 +51,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.chance = random.Random(seed)  # noqa: S311  repeatable on purpose
         self.virtual_s = 0.0
         self.still = 0
-        self._selector = _VirtualSelector(self)
+        self._selector = _NoSelector()
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
@@ -70,17 +59,34 @@ class SimLoop(asyncio.BaseEventLoop):
         return self.virtual_s
 
     def _run_once(self) -> None:
-        """Run what is ready in an order of the seed's choosing."""
+        """Let time pass if nothing is ready, then run what is, in an order of the seed's choosing.
+
+        This takes the place of asyncio's own turn, most of whose work is for sockets and threads.
+        """
+        ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
+        while timers and timers[0]._cancelled:  # noqa: SLF001
+            heapq.heappop(timers)._scheduled = False  # noqa: SLF001
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise DeadlockError("every task waits for another, and no timer is set")
+            if timers[0]._when > self.virtual_s:  # noqa: SLF001
+                self.virtual_s = timers[0]._when  # noqa: SLF001
+                self.still = 0
         self.still += 1
         if self.still > STILL_MAX:
             raise SpinError(f"{STILL_MAX} turns at virtual second {self.virtual_s:.3f}")
-        ready = self._ready  # type: ignore[attr-defined]
-        if len(ready) > 1:
-            handles = list(ready)
-            ready.clear()
+        now = self.virtual_s + self._clock_resolution
+        while timers and timers[0]._when < now:  # noqa: SLF001
+            timer = heapq.heappop(timers)
+            timer._scheduled = False  # noqa: SLF001
+            ready.append(timer)
+        handles = list(ready)
+        ready.clear()
+        if len(handles) > 1:
             self.chance.shuffle(handles)
-            ready.extend(handles)
-        super()._run_once()  # type: ignore[misc]
+        for handle in handles:
+            if not handle._cancelled:  # noqa: SLF001
+                handle._run()  # noqa: SLF001
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are no sockets, so there are no events of them."""

@@ -94,6 +94,7 @@ def settings_of(chance: random.Random) -> Settings:
         checkin_first_s=first_s,
         checkin_interval_s=interval_s,
         checkin_min_s=min_s,
+        telemetry_buffer_s=10,
         gateway_token_secret="simulated",  # noqa: S106  a secret of nobody
     )
 

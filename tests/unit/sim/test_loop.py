@@ -80,6 +80,13 @@ def test_asyncio_still_has_what_the_loop_reaches_into() -> None:
     loop = SimLoop(0)
     try:
         assert hasattr(loop, "_ready"), sys.version
+        assert hasattr(loop, "_scheduled"), sys.version
+        assert hasattr(loop, "_stopping"), sys.version
         assert hasattr(asyncio.BaseEventLoop, "_run_once"), sys.version
+        timer = loop.call_later(1, print)
+        assert timer._when == timer.when()
+        assert timer._scheduled
+        assert not timer._cancelled
+        assert hasattr(timer, "_run")
     finally:
         loop.close()

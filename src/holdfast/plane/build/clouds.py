@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
 from holdfast.actors.probing import Lookout
-from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
+from holdfast.plane.build.rooms import join_cloud
 from holdfast.plane.build.secret_files import env_key_text
 from holdfast.plane.keyring import KeyRing
 from holdfast.plane.settings import PORTS_PER_MACHINE, Settings
@@ -25,11 +24,6 @@ from holdfast.world.clouds.process import ProcessCloud
 AGENTS_FOLDER: Final = "agents"
 OPENCLAW_LINK: Final = "openclaw"
 PROCESS: Final = "process"
-
-CALLS_MAX: Final = 16
-"""Calls to one cloud at a time."""
-CALLS_PER_S: Final = 200.0
-"""Calls to the process cloud that begin in a second; it is this machine that does the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +56,18 @@ async def open_clouds(
     )
     await process.open()
     closing.push_async_callback(process.close)
-    calls = CloudCalls(
+    provider, lookout = join_cloud(
         process,
         sealer=keyring,
         platform=_platform(home, settings, url),
         token_secret=token_secret,
+        clock=clock,
     )
-    gate = Gate(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
     return Clouds(
         by_name={PROCESS: process},
         process=process,
-        providers={PROCESS: Provider(execute=calls.execute, gate=gate)},
-        lookouts={PROCESS: Lookout(look=calls.look, gate=gate)},
+        providers={PROCESS: provider},
+        lookouts={PROCESS: lookout},
     )
 
 

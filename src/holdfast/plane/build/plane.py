@@ -22,12 +22,10 @@ from holdfast.accounts.access import Access
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.register import Register
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Reader
-from holdfast.instances.views import MACHINE_VIEW, decode_machine
 from holdfast.kernel.clock import DAY_MS, SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.metrics.catalogue import Metrics
-from holdfast.plane.build import api, bridges
+from holdfast.plane.build import api, bridges, rooms
 from holdfast.plane.build.clouds import Clouds, open_clouds
 from holdfast.plane.build.engine import Engine, make_engine, make_worker, plane_kinds
 from holdfast.plane.build.files import Stores, open_stores
@@ -48,7 +46,6 @@ from holdfast.web.stream import OPERATION, QUARANTINE, Hub
 from holdfast.wire.endpoints.table import ENDPOINTS
 
 TOKEN_KEY_FILE: Final = "gateway.key"  # noqa: S105  the name of a file
-PAGE: Final = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,7 +75,7 @@ class Plane:
     async def start(self) -> None:
         """Take up everything that was left, and begin."""
         await self.register.prepare()
-        _fill_book(self.stores.reader, self.book, self.settings)
+        rooms.fill_book(self.stores.reader, self.book, self.settings)
         await self.engine.start()
         await self.telemetry.start()
         self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
@@ -148,15 +145,14 @@ async def _join(
         code=__version__,
     )
     closing.push_async_callback(engine.stop)
-    telemetry = Telemetry(
+    telemetry = rooms.make_telemetry(
+        settings,
         clock=clock,
         log=log,
-        machines=book,
+        book=book,
         contacts=stores.contacts,
         analytics=stores.analytics,
-        transitions=bridges.InstanceTransitions(engine.mailbox),
-        checkin_gap_ms=round(settings.checkin_min_s * SECOND_MS),
-        flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
+        mailboxes=engine.mailbox,
     )
     closing.push_async_callback(telemetry.close)
     access = Access(stores.accounts, clock=clock)
@@ -191,7 +187,6 @@ async def _join(
 
 def _listen(plane: Plane) -> None:
     """Have each part hear what it must of commits, machines and exits."""
-    interval_ms = round(plane.settings.checkin_interval_s * SECOND_MS)
     hub = plane.hub
 
     def publish_events(landed: Landed) -> None:
@@ -203,11 +198,10 @@ def _listen(plane: Plane) -> None:
             hub.publish(QUARANTINE, where.id, account)
 
     owner = plane.engine.owner
-    owner.listen(bridges.follow_machines(plane.book, interval_ms=interval_ms))
+    rooms.follow_contact(owner, plane.book, plane.telemetry, plane.settings)
     owner.listen(bridges.follow_views(hub.publish))
     owner.listen(publish_events)
     owner.listen(follow_lifecycle(plane.telemetry.points.record))
-    plane.book.listen(plane.telemetry)
     plane.clouds.process.on_exit = bridges.watch_exits(plane.engine.mailbox, plane.run)
 
 
@@ -273,13 +267,3 @@ def _measure_calls(metrics: Metrics) -> Observer:
         metrics.observe("holdfast_call_seconds", spent_ms / SECOND_MS, endpoint=endpoint)
 
     return measure
-
-
-def _fill_book(reader: Reader, book: MachineBook, settings: Settings) -> None:
-    """Take in every machine that may check in, from the committed rows."""
-    interval_ms = round(settings.checkin_interval_s * SECOND_MS)
-    after = ""
-    while page := reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
-        for _key, body, _seq in page:
-            book.put(bridges.facts_of(decode_machine(body), interval_ms=interval_ms))
-        after = page[-1][0]
