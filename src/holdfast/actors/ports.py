@@ -113,7 +113,10 @@ class LetterRow(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
-    """A standing probe; `answer` is the digest of the last answer that made an event."""
+    """A standing probe; `answer` is the digest of the last answer that made an event.
+
+    A commit that changes only when it is asked keeps the answer.
+    """
 
     actor: Address
     key: str
@@ -122,6 +125,11 @@ class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
     period_ms: int
     epoch: int
     answer: str = ""
+
+
+def asks_alike(one: ProbeRow, other: ProbeRow) -> bool:
+    """Return whether two forms of a probe ask the same, however often."""
+    return (one.provider, one.body, one.epoch) == (other.provider, other.body, other.epoch)
 
 
 class Commit(Struct, frozen=True, kw_only=True):

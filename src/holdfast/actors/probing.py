@@ -37,7 +37,7 @@ from holdfast.actors.limits import (
     REASON_CHARS_MAX,
 )
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Accepted, Arrival, Journal, Log, Meter, ProbeRow
+from holdfast.actors.ports import Accepted, Arrival, Journal, Log, Meter, ProbeRow, asks_alike
 from holdfast.kernel.backoff import Backoff, spread_ms
 from holdfast.kernel.clock import SECOND_MS, Clock, StepWatch
 from holdfast.kernel.ids import Address
@@ -180,6 +180,8 @@ class Prober:
         old = self._all.get((row.actor, row.key))
         if old is not None:
             old.gone = True
+            if asks_alike(old.row, row):
+                standing.answer = old.answer
         self._all[row.actor, row.key] = standing
         self._schedule(standing, standing.at_ms)
 
@@ -289,14 +291,16 @@ class Prober:
             del self._all[row.actor, row.key]
             return False
         standing.renewed = True
-        standing.row = structs.replace(
+        standing.row = now = structs.replace(
             row,
             provider=probe.provider,
             body=kind.definition.encode_effect(probe.body),
             period_ms=probe.period_ms,
             epoch=probe.epoch,
         )
-        if probe.provider == row.provider:
+        if not asks_alike(row, now):
+            standing.answer = ""
+        if now.provider == row.provider:
             return True
         self._schedule(standing, self._clock.now_ms())
         return False

@@ -8,7 +8,16 @@ from typing import Final
 from msgspec import structs
 
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, STATE_INLINE_BYTES_MAX
-from holdfast.actors.ports import Commit, EffectRow, Logged, MailboxFullError, Operation, Pending
+from holdfast.actors.ports import (
+    Commit,
+    EffectRow,
+    Logged,
+    MailboxFullError,
+    Operation,
+    Pending,
+    ProbeRow,
+    asks_alike,
+)
 from holdfast.kernel.ids import ActorId, ActorKind, Address
 
 SNAPSHOT_EVENTS: Final = 64
@@ -76,6 +85,13 @@ def settle_lanes(effects: Sequence[EffectRow]) -> tuple[list[EffectRow], list[tu
             for index, row in enumerate(rows)
         ]
     return rows, list(lanes)
+
+
+def keep_answer(old: ProbeRow | None, new: ProbeRow) -> ProbeRow:
+    """Return a probe as it is put: its last answer stays where the question is the same."""
+    if old is None or not asks_alike(old, new):
+        return new
+    return structs.replace(new, answer=old.answer)
 
 
 def full(actor: Address | str, waiting: int) -> MailboxFullError:

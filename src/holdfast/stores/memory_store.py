@@ -32,6 +32,7 @@ from holdfast.stores.journal_rules import (
     ASKED_SOURCES,
     FINISHED,
     end_of,
+    keep_answer,
     keeps_snapshot,
     settle_lanes,
 )
@@ -282,7 +283,8 @@ class MemoryStore:
         for key in commit.unprobes:
             self.probes.pop((str(address), key), None)
         for probe in commit.probes:
-            self.probes[str(probe.actor), probe.key] = probe
+            where = str(probe.actor), probe.key
+            self.probes[where] = keep_answer(self.probes.get(where), probe)
         for claim in commit.releases:
             if self.claims.get(claim) == address:
                 del self.claims[claim]

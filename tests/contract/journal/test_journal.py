@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from holdfast.actors.definition import Claim, ViewRow
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, STATE_INLINE_BYTES_MAX
@@ -410,6 +411,22 @@ async def test_probes_stand_until_they_are_taken_down(journal: Journal) -> None:
         commit(0, 2, epoch, unprobes=("p2",), probes=(probe("p1", period_ms=9_000),))
     )
     assert await journal.probes(10) == [probe("p1", period_ms=9_000), probe("p0", actor=B)]
+
+
+async def test_a_probe_that_asks_the_same_at_other_times_keeps_its_answer(
+    journal: Journal,
+) -> None:
+    epoch = await journal.lease("one")
+    await journal.commit(commit(0, 1, epoch, probes=(probe("p"), probe("q"))))
+    for key in ("p", "q"):
+        await journal.answer_probe(A, key, "digest", arrival(f"{key} 1", source="probe"))
+    other = structs.replace(probe("q"), epoch=2)
+    await journal.commit(commit(0, 2, epoch, probes=(probe("p", period_ms=9_000), other)))
+    rows = await journal.probes(10)
+    assert [(row.period_ms, row.epoch, row.answer) for row in rows] == [
+        (9_000, 1, "digest"),
+        (1_000, 2, ""),
+    ]
 
 
 async def test_a_probes_answer_is_remembered_with_its_event(journal: Journal) -> None:

@@ -17,7 +17,7 @@ from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.journal_memory import MemoryStore
-from tests.toys.lamp import LAMP, Lamp, Made, Policy, Smashed
+from tests.toys.lamp import LAMP, BulbAdded, Lamp, Made, Policy, Smashed
 from tests.unit.actors.rig import Rig, lamp, play
 
 HOURLY = Policy(period_ms=3_600_000)
@@ -208,5 +208,25 @@ def test_a_probe_whose_provider_changed_is_asked_of_the_new_one() -> None:
             await asyncio.sleep(3_600)
             assert rig.grid.looks == []
             assert {line["code"] for line in rig.log.named("probe.failed")} == {"no_provider"}
+
+    play(story)
+
+
+def test_a_probe_that_is_asked_at_other_times_makes_no_event_for_the_same_answer() -> None:
+    def eager(state: Lamp, policy: Policy) -> tuple[Probe, ...]:
+        return tuple(
+            structs.replace(probe, period_ms=600_000 if state.bulbs else 3_600_000)
+            for probe in LAMP.probes(state, policy)
+        )
+
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, definition=replace_fields(LAMP, probes=eager)) as rig:
+            await rig.say("hall", Made("hall"))
+            await asyncio.sleep(3_600)
+            assert [row.source for row in rig.reader.log(lamp("hall"))] == ["api", "probe"]
+            await rig.say("hall", BulbAdded("a"))
+            await asyncio.sleep(3_600)
+            assert len(rig.grid.looks) >= 6
+            assert [row.source for row in rig.reader.log(lamp("hall"))] == ["api", "probe", "api"]
 
     play(story)

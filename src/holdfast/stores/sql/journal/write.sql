@@ -128,12 +128,17 @@ UPDATE effects SET status = done.status FROM done
 WHERE effects.id = done.id AND effects.status IN ('waiting', 'superseded');
 
 -- name: put_probes!
--- Set up standing probes, or change them.
+-- Set up standing probes, or change them; the answer is kept where the question is the same.
 INSERT INTO probes (actor, key, provider, body, period_ms, epoch, answer)
 VALUES :rows
 ON CONFLICT (actor, key) DO UPDATE
 SET provider = excluded.provider, body = excluded.body, period_ms = excluded.period_ms,
-    epoch = excluded.epoch, answer = excluded.answer;
+    epoch = excluded.epoch,
+    answer = CASE
+        WHEN (probes.provider, probes.body, probes.epoch)
+             = (excluded.provider, excluded.body, excluded.epoch) THEN probes.answer
+        ELSE excluded.answer
+    END;
 
 -- name: remove_probes!
 -- Take standing probes down.
