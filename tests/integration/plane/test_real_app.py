@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -21,6 +23,7 @@ from holdfast.plane.openapi import document
 from holdfast.plane.settings import load_settings
 from holdfast.wire.endpoints.table import ENDPOINTS
 from tests.asgi import call, json_headers
+from tests.planes import processes_of
 from tests.stub_plane import Lines
 from tests.walk import Tokens, body_of, target_of, walk
 
@@ -73,11 +76,21 @@ async def make(home: Path) -> Made:
     return Made(plane, log, tokens, answer.json()["id"])
 
 
+async def end(made: Made) -> None:
+    """Stop the plane, and kill the machines that the routes have started."""
+    await made.plane.stop()
+    while left := processes_of(made.plane.home):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        await asyncio.sleep(0.02)
+
+
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
     found = await make(tmp_path / "home")
     yield found
-    await found.plane.stop()
+    await end(found)
 
 
 async def test_every_route_refuses_what_it_must(made: Made) -> None:
@@ -164,7 +177,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, asy
     with asyncio.Runner() as runner:
         found = runner.run(make(tmp_path_factory.mktemp("fuzzed") / "home"))
         yield found, runner
-        runner.run(found.plane.stop())
+        runner.run(end(found))
 
 
 @schema.parametrize()

@@ -1,0 +1,81 @@
+"""Settings: from where they come, and how a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.plane import log_file
+from holdfast.plane.settings import SettingError, load_settings, url_of
+
+
+def test_the_nearer_source_counts(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("port = 1111\nregion = 'file'\nlog_level = 'debug'\n")
+    env = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_PORT": "2222", "HOLDFAST_REGION": "env"}
+    found = load_settings(env, port=3333)
+    assert (found.port, found.region, found.log_level) == (3333, "env", "debug")
+    assert load_settings(env, port=None).port == 2222
+    assert load_settings({}, home=str(tmp_path)).port == 1111
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOLDFAST_PORT", "70000"),
+        ("HOLDFAST_PORT", "many"),
+        ("HOLDFAST_CLOUD", "sky"),
+        ("HOLDFAST_LOG_LEVEL", "loud"),
+        ("HOLDFAST_CHECKIN_INTERVAL_S", "-1"),
+        ("HOLDFAST_JOURNAL_DAYS", "0"),
+        ("HOLDFAST_MACHINES_MAX", "60000"),
+    ],
+)
+def test_a_wrong_one_is_named_by_its_variable(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        load_settings({"HOLDFAST_HOME": str(tmp_path), name: value})
+
+
+def test_a_wrong_one_in_the_file_is_named_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    for text, told in (("prot = 1", "'prot'"), ("port = 'x'", "port"), ("port =", "TOML")):
+        file.write_text(text)
+        with pytest.raises(SettingError, match=told) as caught:
+            load_settings({}, home=str(tmp_path))
+        assert str(file) in str(caught.value)
+    with pytest.raises(SettingError, match="--port"):
+        load_settings({}, home=str(tmp_path / "none"), port=-1)
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    secret = "a-secret-to-derive-from"
+    env = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_GATEWAY_TOKEN_SECRET": secret}
+    assert secret not in repr(load_settings(env))
+
+
+def test_addresses_as_this_machine_reaches_them() -> None:
+    assert url_of("127.0.0.1", 1) == "http://127.0.0.1:1"
+    assert url_of("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert url_of("::", 1) == "http://[::1]:1"
+    assert url_of("plane.example", 1) == "http://plane.example:1"
+
+
+def test_the_log_is_kept_below_its_bound(tmp_path: Path) -> None:
+    assert log_file.tail(tmp_path, 3) == []
+    with log_file.open_log(tmp_path) as log:
+        assert log_file.is_ours(tmp_path, log.fileno())
+        log.write(b"one\ntwo\nthree\n")
+        log.flush()
+        assert not log_file.shrink(tmp_path, bytes_max=100)
+        assert log_file.shrink(tmp_path, bytes_max=4)
+        log.write(b"four\n")
+    path = tmp_path / log_file.NAME
+    assert path.read_text() == "four\n"
+    kept = path.with_name("plane.log.1")
+    assert kept.read_text() == "one\ntwo\nthree\n"
+    assert [p.stat().st_mode & 0o777 for p in (path, kept)] == [0o600, 0o600]
+    assert log_file.tail(tmp_path, 1) == ["four"]
+    other = tmp_path / "other"
+    other.touch()
+    with other.open() as file:
+        assert not log_file.is_ours(tmp_path, file.fileno())
