@@ -71,20 +71,26 @@ def checkin(form: dict[str, Any] = OURS, **more: Any) -> CheckIn:
 
 
 class Ear:
-    """Hears transitions; refuses while `deaf`."""
+    """Hears transitions; refuses while `deaf`, and hears without an answer while `silent`."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
         self.keys: list[str] = []
-        self.deaf = False
+        self.known: set[tuple[str, str]] = set()
+        self.deaf = self.silent = False
         self.refused = 0
 
     def _take(self, dedupe: str, *news: Any) -> None:
         if self.deaf:
             self.refused += 1
             raise OSError("deaf")
-        self.keys.append(dedupe)
-        self.heard.append(news)
+        if (news[1], dedupe) not in self.known:
+            self.known.add((news[1], dedupe))
+            self.keys.append(dedupe)
+            self.heard.append(news)
+        if self.silent:
+            self.refused += 1
+            raise TimeoutError("no answer")
 
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str

@@ -38,7 +38,7 @@ from holdfast.telemetry.rate import Allowance, take
 from holdfast.telemetry.sink import ContactSink, PointSink
 from holdfast.telemetry.tell import Debt, Teller
 from holdfast.telemetry.wake import WakeHub
-from holdfast.telemetry.wheel import Watch, Wheel
+from holdfast.telemetry.wheel import Silent, Watch, Wheel
 from holdfast.wire.directive import Directive
 
 ACCEPTED: Final = 0
@@ -274,14 +274,22 @@ class Telemetry:
     def advance(self) -> None:
         """Look who has become silent; called by the loop, and by tests that own the clock."""
         for silent in self._wheel.advance(self._clock.steady_ms()):
-            entry = self._entries.get(silent.key)
-            if entry is None:
-                continue
-            facts = self._machines.of_instance(silent.key)
-            if facts is None or not facts.expected:
-                self._unwatch(entry)
-                continue
-            entry.debt.level = silent.level
-            entry.debt.epoch = facts.epoch
-            entry.debt.since_ms = entry.contact.heard_ms
-            self._teller.owe(entry.debt)
+            try:
+                self._silent(silent)
+            except Exception as error:  # noqa: BLE001  the other machines are still looked after
+                reason = f"{type(error).__name__}: {error}"
+                self._log.warning("silence not noted", instance=silent.key, error=reason)
+
+    def _silent(self, silent: Silent) -> None:
+        """Owe the news that a machine is silent, unless it is expected to be."""
+        entry = self._entries.get(silent.key)
+        if entry is None:
+            return
+        facts = self._machines.of_instance(silent.key)
+        if facts is None or not facts.expected:
+            self._unwatch(entry)
+            return
+        entry.debt.level = silent.level
+        entry.debt.epoch = facts.epoch
+        entry.debt.since_ms = entry.contact.heard_ms
+        self._teller.owe(entry.debt)

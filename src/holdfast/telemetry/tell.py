@@ -3,7 +3,9 @@
 A debt is a difference between what is so and what was told, so it cannot pile up: a machine that
 was lost and heard again before anybody could be told owes nothing. Each telling carries a key
 that stays the same when it is repeated, and what was accepted is written with the contact, so a
-crash repeats at most what the owner then recognises. It must never hold up a check-in.
+crash repeats at most what the owner then recognises. A telling that failed may have been accepted
+all the same: what it said stays in doubt, and is owed, until a later one was accepted. It must
+never hold up a check-in.
 """
 
 from __future__ import annotations
@@ -26,9 +28,24 @@ from holdfast.wire.checkin import CommandOutcome
 
 
 class Debt:
-    """What one instance's owner has yet to hear. `level` is the silence that is so now."""
+    """What one instance's owner has yet to hear. `level` is the silence that is so now.
 
-    __slots__ = ("contact", "epoch", "failures", "gone", "level", "outcomes", "queued", "since_ms")
+    `contact_doubted` and `fields_doubted` (of the report) say of what the owner may have heard
+    something else than the row believes.
+    """
+
+    __slots__ = (
+        "contact",
+        "contact_doubted",
+        "epoch",
+        "failures",
+        "fields_doubted",
+        "gone",
+        "level",
+        "outcomes",
+        "queued",
+        "since_ms",
+    )
 
     def __init__(self, contact: Contact) -> None:
         """Owe nothing beyond what the row itself says."""
@@ -37,6 +54,8 @@ class Debt:
         self.epoch = contact.told_epoch
         self.since_ms = contact.lost_ms
         self.outcomes: dict[str, CommandOutcome] = {}
+        self.contact_doubted = False
+        self.fields_doubted: frozenset[str] = frozenset()
         self.failures = 0
         self.queued = False
         self.gone = False
@@ -47,14 +66,17 @@ class Debt:
         return not self.gone and bool(
             self.outcomes
             or self.is_contact_due()
+            or self.fields_doubted
             or (contact.report is not None and contact.report != contact.told)
         )
 
     def is_contact_due(self) -> bool:
         """Return whether a loss, of this incarnation, or its end is yet to be told."""
         contact = self.contact
-        return self.level != contact.told_level or (
-            self.level > 0 and self.epoch != contact.told_epoch
+        return (
+            self.contact_doubted
+            or self.level != contact.told_level
+            or (self.level > 0 and self.epoch != contact.told_epoch)
         )
 
 
@@ -141,8 +163,10 @@ class Teller:
         if not debt.is_contact_due():
             return
         now_ms, instance = self._clock.now_ms(), contact.instance
+        debt.contact_doubted = True
         if level:
-            since_ms = debt.since_ms
+            # Noted before it is told, since the end of this loss is named by it.
+            since_ms = contact.lost_ms = debt.since_ms
             await self._transitions.contact_lost(
                 instance,
                 level=level,
@@ -151,11 +175,11 @@ class Teller:
                 at_ms=now_ms,
                 dedupe=f"lost:{epoch}:{since_ms}:{level}",
             )
-            contact.lost_ms = since_ms
         else:
             await self._transitions.contact_regained(
                 instance, epoch=epoch, at_ms=now_ms, dedupe=f"regained:{epoch}:{contact.lost_ms}"
             )
+        debt.contact_doubted = False
         contact.told_level, contact.told_epoch = level, epoch
         self._settled(contact)
 
@@ -163,9 +187,10 @@ class Teller:
         contact, report = debt.contact, debt.contact.report
         if report is None:
             return
-        changed = changed_fields(contact.told, report)
+        changed = changed_fields(contact.told, report) | debt.fields_doubted
         if not changed:
             return
+        debt.fields_doubted = changed
         await self._transitions.reported(
             contact.instance,
             report,
@@ -173,6 +198,7 @@ class Teller:
             at_ms=self._clock.now_ms(),
             dedupe=f"report:{contact.report_key}",
         )
+        debt.fields_doubted = frozenset()
         contact.told = report
         self._settled(contact)
 

@@ -291,6 +291,62 @@ async def test_news_not_accepted_before_a_restart_is_told_after_it(bench: Bench)
         await until(lambda: bench.ear.told("reported"))
 
 
+async def test_a_loss_that_may_have_been_accepted_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.telemetry.tell.RETRY_FIRST_MS", 1)
+    async with bench.running() as telemetry:
+        for round_ in (1, 2):
+            bench.hear(telemetry)
+            await until(lambda: bench.ear.told("reported"))
+            bench.ear.silent = True
+            bench.pass_time(telemetry, 190_000)
+            await until(lambda round_=round_: len(bench.ear.told("lost")) == round_)  # type: ignore[misc]
+            bench.hear(telemetry)
+            bench.ear.silent = False
+            await until(lambda round_=round_: len(bench.ear.told("regained")) == round_)  # type: ignore[misc]
+        await settled()
+    assert [news[0] for news in bench.ear.heard[1:]] == ["lost", "regained"] * 2
+
+
+async def test_a_report_that_may_have_been_accepted_is_taken_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.telemetry.tell.RETRY_FIRST_MS", 1)
+    async with bench.running() as telemetry:
+        bench.hear(telemetry, agentReady=True)
+        await until(lambda: bench.ear.told("reported"))
+        bench.ear.silent = True
+        bench.clock.advance(60_000)
+        bench.hear(telemetry, agentReady=False)
+        await until(lambda: len(bench.ear.told("reported")) == 2)
+        bench.clock.advance(60_000)
+        bench.hear(telemetry, agentReady=True)
+        bench.ear.silent = False
+        await until(lambda: len(bench.ear.told("reported")) == 3)
+        await settled()
+    reports = bench.ear.told("reported")
+    assert [news[2].agent_ready for news in reports] == [True, False, True]
+    assert reports[2][3] == frozenset({"agent_ready"})
+
+
+async def test_a_fault_with_one_machine_hides_no_other_ones_silence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.running(ONE, facts(2)) as telemetry:
+
+        def of_instance(instance: str) -> MachineFacts:
+            if instance == ONE.instance:
+                raise KeyError("a bug")
+            return facts(2)
+
+        monkeypatch.setattr(bench.book, "of_instance", of_instance)
+        bench.pass_time(telemetry, 190_000)
+        await until(lambda: bench.ear.told("lost"))
+    assert [news[1] for news in bench.ear.told("lost")] == [facts(2).instance]
+    assert [line[0] for line in bench.log.lines].count("silence not noted") == 1
+
+
 async def test_lost_and_found_before_anybody_could_be_told_is_no_news(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
