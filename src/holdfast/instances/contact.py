@@ -59,7 +59,12 @@ def _reported(state: Instance, event: events.MachineReported, at: At) -> Verdict
         restarts=event.restarts,
         reason=event.reason,
     )
-    return Ignored("nothing differs") if new == old else Applied(replace(state, contact=new))
+    if new == old:
+        return Ignored("nothing differs")
+    heard = replace(state, contact=new)
+    if state.status == "stopped" and not state.aim and state.machine.id:
+        heard = replace(heard, suspect_ms=at.now_ms)  # what is stopped does not speak
+    return Applied(heard)
 
 
 def _twin(state: Instance, event: events.TwinSeen, at: At) -> Verdict[Instance]:

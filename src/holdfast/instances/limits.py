@@ -44,3 +44,6 @@ VOLUME_TRIES_MAX: Final = 50
 CLOCK_BACK_MS: Final = 5 * SECOND_MS
 """How far the clock may be behind what is remembered before it counts as set back; less than
 this lengthens a wait by as much, and no more."""
+
+LAUNCH_MS: Final = MINUTE_MS
+"""A machine seen as created comes up by itself within this time, or was not to be launched."""

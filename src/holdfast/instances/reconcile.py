@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.instances import actions as act
 from holdfast.instances import events
-from holdfast.instances.limits import CLOCK_BACK_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
+from holdfast.instances.limits import CLOCK_BACK_MS, LAUNCH_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
 from holdfast.instances.state import DOWN, Instance, exists, may_be_up, newest_ms
 from holdfast.kernel.backoff import spread_ms
@@ -195,6 +195,9 @@ def _restart(state: Instance, policy: Policy, now_ms: int) -> Answer:
     told = state.machine.state
     if now_ms >= soft:
         return _late_restart(state, soft)
+    if not state.sent and state.volume_id and _wants_volume(state, policy):
+        text = "the volume is looked at before every launch"
+        return _do(act.EnsureVolume, state, "restart.volume", text)
     if not state.sent:
         text = "the machine takes its configuration and is launched anew"
         return _do(act.LaunchMachine, state, "restart.launch", text)
@@ -231,7 +234,8 @@ def _end_restart(state: Instance, status: Any, code: str, text: str) -> act.Acti
 
 def _stop(state: Instance, policy: Policy, now_ms: int) -> Answer:
     """Stop what may be running, for as long as it takes; a stuck status leaves by its deadline."""
-    if not may_be_up(state):
+    launching = _launches_by(state)
+    if not may_be_up(state) and now_ms >= launching:
         return _note(state, "stop.settle", "nothing of it runs", events.StopSettled())
     ends = _stop_overdue_at(state, policy)
     if ends is not None and now_ms >= ends:
@@ -243,6 +247,9 @@ def _stop(state: Instance, policy: Policy, now_ms: int) -> Answer:
         return Hold("stop.retry", text, again if ends is None else min(again, ends))
     if not state.machine.id:
         return _stop_pending(state, now_ms)
+    if launching:
+        text = "the machine was just created and comes up by itself; it is stopped then"
+        return _do(act.WaitForMachine, state, "stop.launching", text, until="started")
     if not state.machine.state and state.tries:
         text = "the call was refused; the machine is looked at"
         return _do(act.DescribeMachine, state, "stop.describe", text)
@@ -250,6 +257,13 @@ def _stop(state: Instance, policy: Policy, now_ms: int) -> Answer:
         text = f"the machine is {state.machine.state}"
         return _do(act.WaitForMachine, state, "stop.wait", text, until="stopped")
     return _do(act.StopMachine, state, "stop", f"the machine is {state.machine.state or 'unseen'}")
+
+
+def _launches_by(state: Instance) -> int:
+    """Return by when a machine that was just created comes up by itself, or 0 for none."""
+    if state.machine.id and state.machine.state == "created":
+        return state.machine.seen_ms + LAUNCH_MS
+    return 0
 
 
 def _stop_overdue_at(state: Instance, policy: Policy) -> int | None:

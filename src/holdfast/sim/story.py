@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from holdfast.instances.state import Instance, exists
+from holdfast.instances.state import DOWN, Instance, exists
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.sim.check import ViolationError
 from holdfast.sim.fleet import Fleet
@@ -24,6 +24,7 @@ from holdfast.sim.trace import Trace
 from holdfast.sim.weather import Weather, draw
 
 RUNNING_WITHIN_S: Final = 3_000
+STOPPED_WITHIN_S: Final = 1_800
 DESTROYED_WITHIN_S: Final = 1_800
 QUIET_S: Final = 600
 ORDER_AGAIN_S: Final = 60
@@ -88,11 +89,30 @@ async def live(fleet: Fleet) -> None:
     storm.begin()
     await fleet.pass_time(fleet.weather.storm_s)
     storm.heal()
+    await all_agree(fleet)
     await all_running(fleet)
     await quiet(fleet)
     await all_destroyed(fleet)
     fleet.look()
     fleet.check.finish()
+
+
+async def all_agree(fleet: Fleet) -> None:
+    """Wait, without an order, until nothing runs that is to be stopped."""
+
+    def wrong() -> list[str]:
+        return [
+            f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
+            for state in fleet.states()
+            if exists(state) and state.desired == "stopped"
+            for row in fleet.living(state.sandbox_id)
+            if row.state not in DOWN
+        ]
+
+    try:
+        await fleet.until(lambda: not wrong(), within_s=STOPPED_WITHIN_S, step_s=5)
+    except TimeoutError:
+        raise ViolationError(f"they do not stop: {wrong()}") from None
 
 
 async def all_running(fleet: Fleet) -> None:

@@ -526,3 +526,36 @@ def test_a_clock_set_back_lengthens_no_wait() -> None:
     driver.advance(2 * MINUTE_MS)
     driver.answer(ports.DestroyCall, GOOD)
     assert "clock.set_back" in driver.rules()
+
+
+def test_a_machine_that_was_just_created_is_stopped_once_it_is_up() -> None:
+    driver = starting()
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    create = driver.take_call(ports.CreateCall)
+    driver.send(events.StopRequested())
+    driver.reply(create, Ok(ports.Made(seen("created"))))
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    assert driver.status == "starting"
+    driver.answer(ports.WaitCall, Ok(seen("started")))
+    driver.answer(ports.StopCall, Ok(seen("stopping")))
+    driver.answer(ports.WaitCall, Ok(seen("stopped")))
+    assert driver.status == "stopped"
+
+
+def test_a_restart_looks_at_the_volume_before_it_launches() -> None:
+    driver = Driver(Policy(first_contact_ms=0, volumes=(PROVIDER,)))
+    driver.send(created())
+    driver.answer(ports.FindCall, Ok(ports.Listed()))
+    driver.answer(ports.VolumeCall, Ok(ports.VolumeFound("v1", "ams")))
+    driver.answer(ports.CreateCall, Ok(ports.Made(seen("starting"))))
+    driver.answer(ports.WaitCall, Ok(seen("started")))
+    driver.send(events.RestartRequested())
+    driver.answer(ports.VolumeCall, Ok(ports.VolumeFound("v1", "ams")))
+    driver.take_call(ports.UpdateCall)
+
+
+def test_what_is_stopped_and_speaks_is_looked_at() -> None:
+    driver = Driver().running().stopped()
+    driver.send(events.MachineReported(machine_id="m1", boot_id="b2"))
+    driver.answer(ports.DescribeCall, Ok(seen("started")))
+    driver.take_call(ports.StopCall)
