@@ -9,6 +9,7 @@ It must never answer before the commit, and nothing that goes wrong may end it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import deque
@@ -118,7 +119,10 @@ class GroupWriter(Generic[J]):
                     for job in group:
                         job.error = fault
                 self._answer(group)
-            self._tidy(not waiting and self._queue.empty())
+            try:
+                self._tidy(not waiting and self._queue.empty())
+            except Exception:
+                logging.getLogger(__name__).exception("%s: tidying up failed", self._thread.name)
         try:
             self._finish()
         except Exception as fault:  # noqa: BLE001  whoever closes hears of it
