@@ -46,6 +46,7 @@ ALLOWANCES = (
     Allowance("machine/controller/assembly.py", ("chance",), "makes what the rest is given"),
     Allowance("machine/agents/install.py", ("clock",), "waits for npm and shows how long"),
     Allowance("machine/agents/demo", ("clock", "chance", "environment"), "a program of its own"),
+    Allowance("outbox/box.py", ("chance",), "names sources and leases; its queue is handed it"),
     Allowance("stores/", ("clock",), "adapters time their own commits"),
     Allowance("world/", ("clock", "environment"), "adapters wait for the outside"),
     Allowance("sim/", ("chance",), "random.Random, seeded; the global generator is never used"),

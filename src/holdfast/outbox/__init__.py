@@ -2,4 +2,109 @@
 
 Whatever leaves a machine goes through it. Standard library only, because it runs
 inside other people's programs. It must never block its caller or lose silently.
+
+    with open_outbox(folder, sender=HttpSender(target, clock=clock)) as outbox:
+        with outbox.transaction() as tx:
+            tx.execute("INSERT INTO corrections VALUES (?)", (text,))
+            tx.enqueue("correction", event_id, {"draft": draft, "final": final})
+
+What is offered is loaded when it is first asked for, so importing the room costs nothing.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from holdfast.outbox.box import Outbox, open_outbox
+    from holdfast.outbox.database import MEMORY, POWER, PROCESS, UnavailableError
+    from holdfast.outbox.doctor import Stats, inspect
+    from holdfast.outbox.http_sender import HttpSender, Target
+    from holdfast.outbox.ports import (
+        OPEN,
+        Answer,
+        Answered,
+        Batch,
+        DeadLetter,
+        Failed,
+        Flushed,
+        Gate,
+        Item,
+        Notice,
+        Receipt,
+        Refusal,
+        Rejected,
+        Sender,
+        Throttled,
+        TooLarge,
+        Unauthorized,
+        Unready,
+    )
+    from holdfast.outbox.transaction import DROPPED, DUPLICATE, STORED, Transaction
+
+__all__ = [
+    "DROPPED",
+    "DUPLICATE",
+    "MEMORY",
+    "OPEN",
+    "POWER",
+    "PROCESS",
+    "STORED",
+    "Answer",
+    "Answered",
+    "Batch",
+    "DeadLetter",
+    "Failed",
+    "Flushed",
+    "Gate",
+    "HttpSender",
+    "Item",
+    "Notice",
+    "Outbox",
+    "Receipt",
+    "Refusal",
+    "Rejected",
+    "Sender",
+    "Stats",
+    "Target",
+    "Throttled",
+    "TooLarge",
+    "Transaction",
+    "Unauthorized",
+    "UnavailableError",
+    "Unready",
+    "inspect",
+    "open_outbox",
+]
+
+_BOX: Final = "holdfast.outbox.box"
+_DATABASE: Final = "holdfast.outbox.database"
+_TRANSACTION: Final = "holdfast.outbox.transaction"
+_PORTS: Final = "holdfast.outbox.ports"
+_HOMES: Final = {
+    "Outbox": _BOX,
+    "open_outbox": _BOX,
+    "MEMORY": _DATABASE,
+    "PROCESS": _DATABASE,
+    "POWER": _DATABASE,
+    "UnavailableError": _DATABASE,
+    "Stats": "holdfast.outbox.doctor",
+    "inspect": "holdfast.outbox.doctor",
+    "HttpSender": "holdfast.outbox.http_sender",
+    "Target": "holdfast.outbox.http_sender",
+    "DROPPED": _TRANSACTION,
+    "DUPLICATE": _TRANSACTION,
+    "STORED": _TRANSACTION,
+    "Transaction": _TRANSACTION,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what is offered when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    value = getattr(import_module(_HOMES.get(name, _PORTS)), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,387 @@
+"""The outbox as its users see it: opened on a folder, enqueued into, flushed, closed.
+
+No method raises for what the disk, the network or another process does: receipts and reports say
+what happened, and every loss is counted. Wrong arguments raise ValueError. Nothing here sends on
+the caller's thread, and nothing waits without a bound.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from holdfast.kernel.clock import Clock, SystemClock
+from holdfast.outbox import doctor, lifetime, limits, statements
+from holdfast.outbox.database import DURABILITIES, MEMORY, POWER, RenewedError, UnavailableError
+from holdfast.outbox.ports import OPEN, DeadLetter, Flushed, Gate, Notice, Receipt, Sender
+from holdfast.outbox.queue import Queue
+from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
+from holdfast.outbox.wake import Bell
+
+if TYPE_CHECKING:
+    # Loaded when the first thread starts: a program that only enqueues never pays for them.
+    from holdfast.outbox.drain import Drainer
+    from holdfast.outbox.keeper import Keeper
+
+_ENDINGS: Final = ("auth", "unready", "told", "deferred", "gate")
+_FAILURES_ENOUGH: Final = 3
+_LOOK_S: Final = 0.02
+
+
+def always_open() -> str:
+    """Let everything pass."""
+    return OPEN
+
+
+def log_notice(text: str) -> None:
+    """Write a warning to the logger `holdfast.outbox`."""
+    import logging  # noqa: PLC0415  # seldom needed, and felt at import
+
+    logging.getLogger("holdfast.outbox").warning(text)
+
+
+def open_outbox(
+    folder: str | os.PathLike[str],
+    *,
+    sender: Sender | None = None,
+    durability: str = POWER,
+    gate: Gate = always_open,
+    notice: Notice = log_notice,
+    clock: Clock | None = None,
+) -> Outbox:
+    """Open the outbox of `folder` and, where rows wait already, begin to send them.
+
+    `durability` is "memory", "process" (survives a crash) or "power" (survives loss of power,
+    too); ValueError for any other. A folder that cannot be used now is no error: it is tried
+    again, and until then what is enqueued is dropped and counted.
+    """
+    if durability not in DURABILITIES:
+        raise ValueError(f"durability {durability!r}: want one of {', '.join(DURABILITIES)}")
+    box = Outbox(
+        Path(folder),
+        sender=sender,
+        durability=durability,
+        gate=gate,
+        notice=notice,
+        clock=clock or SystemClock(),
+    )
+    box.resume()
+    return box
+
+
+class Outbox:
+    """Safe to use from any thread, and in a child after fork. A context manager."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sender: Sender | None,
+        durability: str,
+        gate: Gate,
+        notice: Notice,
+        clock: Clock,
+    ) -> None:
+        """See `open_outbox`."""
+        self.folder = folder
+        self.durability = durability
+        self._sender = sender
+        self._gate = gate
+        self._notice = notice
+        self._clock = clock
+        self._queue = Queue(folder, durability=durability, clock=clock, chance=os.urandom)
+        self._bell = Bell(None if durability == MEMORY else folder)
+        self._keeper: Keeper | None = None
+        self._pause = threading.Event()
+        self._closed = False
+        lifetime.enter(self)
+
+    # ------------------------------------------------------------------ enqueueing
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Hold one transaction for the caller's own statements and for what it enqueues.
+
+        Raise UnavailableError, with everything rolled back and what was enqueued counted as
+        dropped, when the folder cannot be written. Exceptions of the block roll back and pass.
+        """
+        current = None
+        try:
+            with self._queue.transaction() as current:
+                yield current
+        except UnavailableError:
+            self._queue.count_dropped(0 if current is None else current.stored)
+            raise
+        self._stored()
+
+    def enqueue(
+        self,
+        kind: str,
+        event_id: str,
+        payload: Mapping[str, Any] | str,
+        *,
+        within: Callable[[Transaction], object] | None = None,
+    ) -> Receipt:
+        """Queue one item; durable, as chosen, when this returns "stored".
+
+        `payload` is a mapping, or JSON text that is sent as it is. `within` runs the caller's own
+        statements in the same transaction. Raise ValueError for wrong arguments only.
+        """
+        text = payload if isinstance(payload, str) else encode(payload)
+        check(kind, event_id, text)
+        try:
+            try:
+                receipt = self._enqueue(kind, event_id, text, within)
+            except RenewedError:
+                receipt = self._enqueue(kind, event_id, text, within)
+        except UnavailableError as error:
+            self._queue.count_dropped(1)
+            return Receipt(DROPPED, 0, str(error))
+        self._stored()
+        return receipt
+
+    def _enqueue(
+        self, kind: str, event_id: str, text: str, within: Callable[[Transaction], object] | None
+    ) -> Receipt:
+        with self._queue.transaction() as current:
+            if within is not None:
+                within(current)
+            return current.enqueue(kind, event_id, text)
+
+    def count_dropped(self, rows: int) -> None:
+        """Count what the caller could not even begin to enqueue."""
+        self._queue.count_dropped(rows)
+
+    def _stored(self) -> None:
+        if self._sender is not None:
+            self._tend()
+        self._bell.ring()
+        if self._queue.wal_bytes() > limits.WAL_CALLER_BYTES:
+            try:
+                self._queue.checkpoint()
+            except UnavailableError:
+                # Only the log's size is at stake; the next call tries again.
+                return
+
+    # ------------------------------------------------------------------ sending
+
+    def attach(self, sender: Sender) -> None:
+        """Send with `sender` from now on, where there was none; raise ValueError where there is."""
+        if self._sender is not None:
+            raise ValueError("sender: this outbox has one already")
+        self._sender = sender
+        self.resume()
+
+    def resume(self) -> None:
+        """Begin to send what waits, if there is a sender and the gate is open."""
+        try:
+            waiting = self._queue.counters().pending
+        except UnavailableError as error:
+            self._notice(f"the outbox in {self.folder} cannot be used now: {error}")
+            return
+        if waiting:
+            self._stored()
+
+    def _tend(self) -> bool:
+        """Keep a drain alive; with the gate closed none is started."""
+        keeper = self._keeper
+        if keeper is not None and keeper.healthy():
+            return True
+        if self._closed or self._gate():
+            return False
+        if keeper is None:
+            from holdfast.outbox.keeper import Keeper  # noqa: PLC0415  # see above
+
+            keeper = Keeper(self._drainer, bell=self._bell, clock=self._clock, notice=self._notice)
+            self._keeper = keeper
+        return keeper.ensure()
+
+    def _drainer(self) -> Drainer:
+        from holdfast.outbox.courier import Courier  # noqa: PLC0415  # see above
+        from holdfast.outbox.drain import Drainer  # noqa: PLC0415
+        from holdfast.outbox.lease import Lease  # noqa: PLC0415
+
+        assert self._sender is not None
+        token = os.urandom(8).hex()
+        folder = None if self.durability == MEMORY else self.folder
+        lease = Lease(folder, token=token, clock=self._clock)
+        courier = Courier(self._clock)
+        drainer = Drainer(
+            self._queue,
+            self._sender,
+            gate=self._gate,
+            lease=lease,
+            bell=self._bell,
+            clock=self._clock,
+            notice=self._notice,
+            carry=courier,
+            give_up=courier.give_up,
+            seed=token,
+        )
+        courier.tick = drainer.tick
+        return drainer
+
+    def hurry(self) -> float:
+        """Ask for everything to be sent now; return a mark for `quiet`. Takes no lock."""
+        now_ms = self._clock.steady_ms()
+        drainer = self._keeper.drainer if self._keeper else None
+        if drainer is not None:
+            drainer.hurry_since_ms = now_ms
+            self._bell.ring_here()
+        return now_ms
+
+    def quiet(self, since_ms: float) -> bool:
+        """Return whether the drain has looked since, and will send nothing more for now."""
+        drainer = self._keeper.drainer if self._keeper else None
+        if drainer is None:
+            return True
+        return drainer.looked_ms > since_ms and (not drainer.pending or self._stuck(since_ms))
+
+    def _stuck(self, since_ms: float) -> bool:
+        drainer = self._keeper.drainer if self._keeper else None
+        if drainer is None or drainer.looked_ms <= since_ms:
+            return False
+        if drainer.blocked == "backoff":
+            return drainer.line.failures >= _FAILURES_ENOUGH
+        return drainer.blocked.startswith(_ENDINGS)
+
+    def flush(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
+        """Wait until what is pending now is settled, for at most `deadline_s` seconds.
+
+        Returns earlier where waiting is in vain: no sender, a closed gate, a refused key, a
+        Retry-After, three failures in a row. What is not sent stays queued.
+        """
+        end_ms = self._clock.steady_ms() + deadline_s * 1_000
+        try:
+            newest: int = self._queue.read(
+                lambda connection: connection.execute(statements.NEWEST_ROW).fetchone()[0] or 0,
+                max(deadline_s, 0),
+            )
+        except UnavailableError as error:
+            return Flushed(self._queue.last_account()[0], str(error))
+        since_ms = None
+        while True:
+            left_s = (end_ms - self._clock.steady_ms()) / 1_000
+            try:
+                pending = self._pending(newest, left_s)
+            except UnavailableError as error:
+                return Flushed(self._queue.last_account()[0], str(error))
+            reason = "" if not pending else self._vain(since_ms, left_s)
+            if not pending or reason:
+                return Flushed(pending, reason)
+            if since_ms is None:
+                since_ms = self.hurry()
+                self._bell.ring()
+            self._pause.wait(min(_LOOK_S, max(left_s, 0)))
+
+    def _pending(self, newest: int, left_s: float) -> int:
+        count: int = self._queue.read(
+            lambda connection: connection.execute(statements.PENDING_UP_TO, (newest,)).fetchone()[
+                0
+            ],
+            max(left_s, 0.001),
+        )
+        return count
+
+    def _vain(self, since_ms: float | None, left_s: float) -> str:
+        """Return why there is nothing to wait for, empty while there is."""
+        if left_s <= 0:
+            return "deadline"
+        if self._sender is None:
+            return "no sender"
+        gate = self._gate()
+        if gate:
+            return f"gate: {gate}"
+        if not self._tend():
+            return "no thread to send with"
+        if since_ms is None or self._keeper is None or self._keeper.drainer is None:
+            return ""
+        return self._keeper.drainer.blocked if self._stuck(since_ms) else ""
+
+    def close(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
+        """Flush, end the thread, give the lease back and close, all within `deadline_s` or so.
+
+        What is not sent stays queued for whoever opens the folder next. Closing twice is no error.
+        """
+        if self._closed:
+            return Flushed(self._queue.last_account()[0], "closed")
+        end_ms = self._clock.steady_ms() + deadline_s * 1_000
+        flushed = self.flush(deadline_s)
+        self._closed = True
+        lifetime.leave(self)
+        stopped = True
+        if self._keeper is not None:
+            left_s = (end_ms - self._clock.steady_ms()) / 1_000
+            stopped = self._keeper.stop(max(left_s, 0.5))
+        if stopped:
+            # A thread that did not end in time still uses these; they go with the process.
+            self._bell.close()
+            self._queue.close(max((end_ms - self._clock.steady_ms()) / 1_000, 0.5))
+        return flushed
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def forked(self) -> None:
+        """Start afresh in a child: its own connection, lock, lease, sockets and thread."""
+        self._queue.forked()
+        self._bell.forked()
+        self._pause = threading.Event()
+        self._keeper = None
+
+    # ------------------------------------------------------------------ looking and mending
+
+    def stats(self) -> doctor.Stats:
+        """Return how the queue stands; see `doctor.inspect` for a folder that is not open."""
+        if self.durability != MEMORY:
+            stats = doctor.inspect(self.folder, clock=self._clock)
+        else:
+            stats = self._queue.read(
+                lambda connection: doctor.gather(
+                    connection, doctor.Stats(), now_ms=self._clock.now_ms()
+                )
+            )
+        _, dropped, lost = self._queue.last_account()
+        return stats._replace(dropped=max(stats.dropped, dropped), lost=max(stats.lost, lost))
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process has a living thread that drains or stands by."""
+        return self._keeper is not None and self._keeper.healthy()
+
+    @property
+    def blocked(self) -> str:
+        """Why nothing is being sent now, empty while there is no reason."""
+        drainer = self._keeper.drainer if self._keeper else None
+        if drainer is None:
+            return self._gate() or ("no sender" if self._sender is None else "")
+        return drainer.blocked
+
+    def dead_letters(self, *, after_row: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Return what was refused for good, by row number; raise UnavailableError."""
+        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+
+        return settle.dead_letters(self._queue, after_row=after_row, limit=limit)
+
+    def redrive(self, rows: Iterable[int] | None = None) -> int:
+        """Make dead letters pending again, all by default; return how many."""
+        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+
+        count = settle.redrive(self._queue, rows)
+        self._stored()
+        return count
+
+    def discard(self, rows: Iterable[int] | None = None) -> int:
+        """Delete dead letters, all by default; return how many. They stay counted."""
+        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+
+        return settle.discard(self._queue, rows)

@@ -1,0 +1,76 @@
+"""Carrying one batch on a thread of its own, so that nothing the network does can hang a drain.
+
+Names may resolve for minutes, a proxy may say nothing at all: whoever waits here keeps beating
+the lease, and walks away when the time is over. An abandoned courier's answer is thrown away; the
+rows are sent again, and their event ids make that harmless.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.kernel.clock import Clock
+from holdfast.outbox import limits
+from holdfast.outbox.ports import Answer, Batch, Failed, Sender
+
+_TICK_S: Final = 0.25
+
+
+def _nothing() -> None:
+    """Tick for nobody."""
+
+
+def carry_here(sender: Sender, batch: Batch) -> Answer:
+    """Send on the calling thread; what the sender raises is a failed try."""
+    try:
+        return sender(batch)
+    except Exception as error:  # noqa: BLE001  # a sender's bug must not end the drain
+        return Failed(None, f"sender raised {type(error).__name__}: {error}", None)
+
+
+class Courier:
+    """Carries batches one after another; `tick`, once set, is called four times a second."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        timeout_s: float = limits.SEND_TIMEOUT_S + limits.SEND_GRACE_S,
+    ) -> None:
+        """Bound each carriage by `timeout_s` seconds."""
+        self._clock = clock
+        self.tick: Callable[[], object] = _nothing
+        self._timeout_s = timeout_s
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Wait no longer for whatever is under way."""
+        self._given_up = True
+
+    def __call__(self, sender: Sender, batch: Batch) -> Answer:
+        """Return the answer, or a failed try when none came in time."""
+        answers: list[Answer] = []
+        done = threading.Event()
+
+        def carry() -> None:
+            try:
+                answers.append(carry_here(sender, batch))
+            finally:
+                done.set()
+
+        courier = threading.Thread(target=carry, name="holdfast-courier", daemon=True)
+        try:
+            courier.start()
+        except RuntimeError:
+            # The interpreter is on its way out: no threads any more, so send from this one.
+            return carry_here(sender, batch)
+        end_ms = self._clock.steady_ms() + self._timeout_s * 1_000
+        while not done.wait(_TICK_S):
+            self.tick()
+            if self._given_up:
+                return Failed(None, "given up: closing", None)
+            if self._clock.steady_ms() >= end_ms:
+                return Failed(None, f"no answer within {self._timeout_s:g} s", None)
+        return answers[0] if answers else Failed(None, "the courier died", None)

@@ -1,0 +1,111 @@
+"""Opening SQLite for a queue: durability, journal, tables; and what its errors mean.
+
+Always the write-ahead log, never mmap, never a checkpoint that SQLite decides on by itself: the
+caller holds the folder's lock around every write, checkpoint and close.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from holdfast.outbox import limits, statements
+
+MEMORY: Final = "memory"
+PROCESS: Final = "process"
+POWER: Final = "power"
+DURABILITIES: Final = (MEMORY, PROCESS, POWER)
+"""`memory` survives nothing, `process` a crash of the program, `power` a loss of power too."""
+
+_SYNCHRONOUS: Final = {MEMORY: "OFF", PROCESS: "NORMAL", POWER: "FULL"}
+_PRIMARY: Final = 0xFF
+_DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_CIRCUMSTANCE: Final = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_AUTH,
+)  # fmt: skip
+
+
+class UnavailableError(Exception):
+    """The folder cannot be used now: full, read-only, held by somebody; it may work later."""
+
+
+class RenewedError(UnavailableError):
+    """The database was damaged and has been renewed: what was rolled back may be done again."""
+
+
+class DamagedError(Exception):
+    """The database cannot be believed: it is to be set aside."""
+
+
+def damage(error: sqlite3.Error) -> bool:
+    """Return whether the error tells of a torn or corrupt file."""
+    return _code(error) in _DAMAGE
+
+
+def circumstance(error: sqlite3.Error) -> bool:
+    """Return whether the error tells of the disk, the rights or another connection."""
+    return _code(error) in _CIRCUMSTANCE
+
+
+def _code(error: sqlite3.Error) -> int:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & _PRIMARY if isinstance(code, int) else sqlite3.SQLITE_ERROR
+
+
+def connect(path: Path | None, durability: str) -> sqlite3.Connection:
+    """Return a connection in autocommit mode, with tables; None as `path` keeps it in memory.
+
+    Raise UnavailableError or DamagedError. The folder's lock is held by the caller.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            ":memory:" if path is None else str(path),
+            timeout=limits.SQLITE_BUSY_S,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        _prepare(connection, durability)
+    except (sqlite3.Error, UnicodeError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error) and circumstance(error):
+            raise UnavailableError(f"{path}: {error}") from error
+        raise DamagedError(f"{path}: {error}") from error
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, durability: str) -> None:
+    connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    for setting in (
+        f"synchronous = {_SYNCHRONOUS[durability]}",
+        # Where there is more than one kind of fsync (macOS), the one that reaches the platter.
+        "fullfsync = 1",
+        "checkpoint_fullfsync = 1",
+        "wal_autocheckpoint = 0",
+        "mmap_size = 0",
+        f"journal_size_limit = {limits.WAL_CHECKPOINT_BYTES}",
+    ):
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    there = {row[1] for row in connection.execute("PRAGMA table_info(sync_queue)")}
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    wanted = {name for name, _ in statements.OUR_COLUMNS}
+    if wanted <= there and {"outbox_meta", "outbox_notes", "outbox_event"} <= names:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(statements.QUEUE_TABLE)
+        for name, kind in statements.OUR_COLUMNS if there else ():
+            if name not in there:
+                connection.execute(f"ALTER TABLE sync_queue ADD COLUMN {name} {kind}")
+        connection.execute(statements.META_TABLE)
+        connection.execute(statements.NOTES_TABLE)
+        for index in statements.INDEXES:
+            connection.execute(index)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,144 @@
+"""Who of several processes drains a folder: a lease in a small file, kept by beating.
+
+No clock is compared between processes: a beat is a number, and whoever sees it stand still for
+five seconds of its own steady clock, while rows are pending, takes over. So neither a kill, nor a
+stopped process, nor a step of the time of day leaves a folder undrained. It guards only against
+double work, never against loss: two holders at once send twice, and event ids make that harmless.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from holdfast.kernel.clock import Clock
+from holdfast.outbox import limits
+
+LEASE: Final = "outbox.lease"
+_BYTES: Final = 128
+
+
+class Holder(NamedTuple):
+    """What the file says: `token` is empty when the lease is free."""
+
+    token: str
+    pid: int
+    beat: int
+    term: int
+
+
+FREE: Final = Holder("", 0, 0, 0)
+
+
+class Lease:
+    """This process's view of the lease; with no folder it is always ours."""
+
+    def __init__(self, folder: Path | None, *, token: str, clock: Clock) -> None:
+        """Name the contender: `token` is unique to it."""
+        self._path = None if folder is None else folder / LEASE
+        self._token = token
+        self._clock = clock
+        self.held = self._path is None
+        self._beaten_ms = float("-inf")
+        self._watched = FREE
+        self._watched_since_ms = float("-inf")
+
+    def take(self, *, abandoned: Callable[[], bool] = lambda: False) -> bool:
+        """Take the lease when it is free or its holder stands still; return whether it is ours.
+
+        To be asked only while rows are pending: an idle holder does not beat. `abandoned` tells
+        whether the holder is known to be gone, which shortens the wait.
+        """
+        if self._path is None:
+            return True
+        now_ms = self._clock.steady_ms()
+        there = read(self._path)
+        if there.token and there.token != self._token:
+            if there != self._watched:
+                self._watched, self._watched_since_ms = there, now_ms
+            still_ms = now_ms - self._watched_since_ms
+            if still_ms < limits.LEASE_ABANDONED_MS:
+                return False
+            if still_ms < limits.LEASE_EXPIRY_MS and not abandoned():
+                return False
+        self.held = self._swap(there, there._replace(token=self._token, term=there.term + 1))
+        return self.held
+
+    def forget(self) -> None:
+        """Begin watching anew: nothing was pending, so a beat that stands still means nothing."""
+        self._watched = FREE
+
+    def beat(self) -> bool:
+        """Show that we are alive, at most once a second; return whether the lease is still ours."""
+        if self._path is None or not self.held:
+            return self.held
+        now_ms = self._clock.steady_ms()
+        if now_ms - self._beaten_ms < limits.LEASE_BEAT_MS:
+            return True
+        there = read(self._path)
+        if there.token == self._token:
+            self.held = self._swap(there, there._replace(beat=there.beat + 1))
+        else:
+            # Removed or damaged is free, and so still ours; another's token is another's.
+            self.held = not there.token and self.take()
+        return self.held
+
+    def release(self) -> None:
+        """Give the lease back, so that nobody has to wait for its expiry."""
+        if self._path is None or not self.held:
+            return
+        self.held = False
+        there = read(self._path)
+        if there.token == self._token:
+            self._swap(there, there._replace(token="", pid=0))
+
+    def _swap(self, expected: Holder, wanted: Holder) -> bool:
+        assert self._path is not None
+        wanted = wanted._replace(pid=os.getpid() if wanted.token else 0)
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            # The folder cannot be written: then there is nothing to be drained twice either.
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _decode(os.pread(file, _BYTES, 0)) != expected:
+                return False
+            os.pwrite(file, _encode(wanted), 0)
+        except OSError:
+            return False
+        finally:
+            os.close(file)
+        self._beaten_ms = self._clock.steady_ms()
+        return True
+
+
+def read(path: Path) -> Holder:
+    """Return who holds the lease; a missing or damaged file is a free one."""
+    try:
+        with path.open("rb") as file:
+            return _decode(file.read(_BYTES))
+    except OSError:
+        return FREE
+
+
+def _encode(holder: Holder) -> bytes:
+    body = f"{holder.token or '-'} {holder.pid} {holder.beat} {holder.term}".encode()
+    return b"%08x %b\n" % (zlib.crc32(body), body.ljust(_BYTES - 10))
+
+
+def _decode(raw: bytes) -> Holder:
+    checksum, _, body = raw.partition(b" ")
+    body = body.strip()
+    parts = body.split()
+    try:
+        if len(parts) != len(Holder._fields) or int(checksum, 16) != zlib.crc32(body):
+            return FREE
+        token = parts[0].decode()
+        return Holder(token.strip("-"), *(int(part) for part in parts[1:]))
+    except (ValueError, UnicodeDecodeError):
+        return FREE

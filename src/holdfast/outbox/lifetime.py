@@ -1,0 +1,85 @@
+"""The end of a program, and its forks: every open outbox is told.
+
+Registered once for the process, when the first outbox opens. A SIGTERM handler is set only where
+the program has none of its own and it is the main thread that opens; it flushes for a bounded
+time, then lets the signal end the program as it would have.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import signal
+import threading
+import weakref
+from types import FrameType
+from typing import Final, Protocol
+
+
+class Living(Protocol):
+    """What has to be told."""
+
+    def close(self, deadline_s: float = ...) -> object:
+        """Flush and close, in at most so many seconds."""
+        ...
+
+    def hurry(self) -> float:
+        """Send what there is, and return a mark for `quiet`; must not lock."""
+        ...
+
+    def quiet(self, since_ms: float) -> bool:
+        """Return whether nothing more will be sent; must not lock."""
+        ...
+
+    def forked(self) -> None:
+        """Start afresh in a child."""
+        ...
+
+
+EXIT_DEADLINE_S: Final = 5.0
+_LOOK_S: Final = 0.02
+_open: Final[weakref.WeakSet[Living]] = weakref.WeakSet()
+_registered: Final[list[bool]] = []
+
+
+def enter(living: Living) -> None:
+    """Tell `living` of forks, of the program's end and of SIGTERM, until it leaves."""
+    if not _registered:
+        _registered.append(True)
+        atexit.register(_at_exit)
+        os.register_at_fork(after_in_child=_at_fork)
+    _open.add(living)
+    if threading.current_thread() is threading.main_thread():
+        try:
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, _at_term)
+        except ValueError:
+            # Not the main interpreter: signals are its business.
+            return
+
+
+def leave(living: Living) -> None:
+    """Tell it no more."""
+    _open.discard(living)
+
+
+def _at_exit() -> None:
+    for living in list(_open):
+        living.close(EXIT_DEADLINE_S)
+
+
+def _at_fork() -> None:
+    for living in list(_open):
+        living.forked()
+
+
+def _at_term(number: int, _frame: FrameType | None) -> None:
+    """Run between two instructions of the main thread, which may hold any lock: take none."""
+    waiting = [(living, living.hurry()) for living in list(_open)]
+    for _ in range(int(EXIT_DEADLINE_S / _LOOK_S)):
+        if all(living.quiet(since_ms) for living, since_ms in waiting):
+            break
+        select.select([], [], [], _LOOK_S)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -1,0 +1,396 @@
+"""The durable queue of one folder: opened, written, read, set aside and made anew.
+
+One connection per process, behind one lock; every write, checkpoint and close also holds the
+folder's lock. Reopened when the file underneath was replaced, and after a fork. It must never
+let a damaged file, a full disk or a held lock reach the caller as anything but UnavailableError.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from holdfast.kernel.clock import Clock
+from holdfast.outbox import limits, mend, salvage, statements
+from holdfast.outbox.counters import Counters
+from holdfast.outbox.database import (
+    MEMORY,
+    DamagedError,
+    RenewedError,
+    UnavailableError,
+    circumstance,
+    connect,
+    damage,
+)
+from holdfast.outbox.folder_lock import FolderLock, LockTimeoutError
+from holdfast.outbox.ledger import Ledger
+from holdfast.outbox.transaction import Transaction
+
+DATABASE: Final = "system.db"
+LOCK: Final = "outbox.lock"
+LEDGER: Final = "outbox.ledger"
+
+T = TypeVar("T")
+
+_INHERITED: Final[list[sqlite3.Connection]] = []
+
+
+def _keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Let a connection of the parent's never be closed in a child, not even at its exit."""
+    _INHERITED.append(connection)
+    try:
+        import ctypes  # noqa: PLC0415  # costs nothing where nobody forks
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    except (ImportError, AttributeError):
+        # A Python without ctypes: the list above keeps it until the very end, at least.
+        return
+
+
+class Queue:
+    """The queue of `folder`; nothing is touched before it is first used."""
+
+    def __init__(
+        self, folder: Path, *, durability: str, clock: Clock, chance: Callable[[int], bytes]
+    ) -> None:
+        """Name the folder; `chance(n)` gives n random bytes, for the name of a new source."""
+        self.folder = folder
+        self.durability = durability
+        self._path = None if durability == MEMORY else folder / DATABASE
+        kept = self._path is not None
+        self.lock = FolderLock(folder / LOCK if kept else None, clock)
+        self._ledger = Ledger(folder / LEDGER if kept else None)
+        self._clock = clock
+        self._chance = chance
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._current: Transaction | None = None
+        self._drops = 0
+        self._failed_at_ms = float("-inf")
+        self._failure = ""
+        self.quarantines = 0
+
+    # ------------------------------------------------------------------ transactions
+
+    @contextmanager
+    def transaction(self, timeout_s: float = limits.LOCK_TIMEOUT_S) -> Iterator[Transaction]:
+        """Hold one transaction; inside another one of the same thread, join it.
+
+        Raise UnavailableError when the folder cannot be written: then nothing was. The block's
+        own exceptions roll back and pass.
+        """
+        with self._locked(timeout_s):
+            if self._current is not None:
+                yield self._current
+                return
+            current = self._begin()
+            self._current = current
+            try:
+                yield current
+                self._commit(current)
+            except BaseException as error:
+                self._roll_back(current, error)
+                raise
+            finally:
+                self._current = None
+
+    @contextmanager
+    def _locked(self, timeout_s: float) -> Iterator[None]:
+        try:
+            held = self.lock.held(timeout_s)
+            held.__enter__()
+        except (LockTimeoutError, OSError) as error:
+            raise UnavailableError(f"{LOCK}: {error}") from error
+        try:
+            yield
+        finally:
+            held.__exit__(None, None, None)
+
+    def _begin(self) -> Transaction:
+        try:
+            return self._begun(self._ready())
+        except (sqlite3.Error, DamagedError) as error:
+            if isinstance(error, sqlite3.Error) and circumstance(error):
+                raise UnavailableError(str(error)) from error
+            renewed = self._renew(error)
+        try:
+            return self._begun(renewed)
+        except (sqlite3.Error, DamagedError) as error:
+            raise UnavailableError(str(error)) from error
+
+    def _begun(self, connection: sqlite3.Connection) -> Transaction:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            counters = mend.stored_counters(connection)
+            if counters is None:
+                raise DamagedError("the counts are gone")  # noqa: TRY301  # rolled back below
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        account = self._ledger.refresh()
+        counters.dropped = max(counters.dropped, account.dropped) + self._drops
+        current = Transaction(
+            connection, counters, last_row=account.last_row, now_ms=self._clock.now_ms()
+        )
+        current.changed = self._drops > 0
+        return current
+
+    def _commit(self, current: Transaction) -> None:
+        connection, counters = current.connection, current.counters
+        if not (current.changed or current.settled):
+            connection.execute("COMMIT")
+            return
+        account = self._ledger.account
+        low = account.low
+        if current.settled or account.pending == 0:
+            oldest = connection.execute(statements.OLDEST).fetchone()
+            low = current.last_row + 1 if oldest is None else oldest[0]
+        connection.execute(statements.META_WRITE, counters.row())
+        connection.execute("COMMIT")
+        self._ledger.write(counters.account(last_row=current.last_row, low=low))
+        self._drops = 0
+
+    def _roll_back(self, current: Transaction, error: BaseException) -> None:
+        """Undo; where the folder is to blame, say so."""
+        try:
+            if current.connection.in_transaction:
+                current.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The connection is beyond use; the first error is the one to tell.
+            self._abandon()
+        if not isinstance(error, sqlite3.Error | DamagedError):
+            return
+        broken = isinstance(error, DamagedError) or damage(error)
+        if isinstance(error, sqlite3.Error) and not broken and not circumstance(error):
+            return
+        if broken:
+            self._renew(error)
+            raise RenewedError(str(error)) from error
+        raise UnavailableError(str(error)) from error
+
+    def count_dropped(self, rows: int) -> None:
+        """Count rows that could not be written; the caller may or may not hold the lock."""
+        self._drops += rows
+        if not rows:
+            return
+        try:
+            with self._locked(0):
+                account = self._ledger.refresh()
+                self._ledger.write(account._replace(dropped=account.dropped + self._drops))
+                self._drops = 0
+        except UnavailableError:
+            # Kept in memory, and written with the next transaction.
+            return
+
+    # ------------------------------------------------------------------ reading
+
+    def read(
+        self, look: Callable[[sqlite3.Connection], T], timeout_s: float = limits.LOCK_TIMEOUT_S
+    ) -> T:
+        """Return what `look` finds, without the folder's lock; raise UnavailableError.
+
+        A damaged database is renewed, and looked at again.
+        """
+        try:
+            with self.lock.mutex(timeout_s):
+                connection = self._connection
+                if connection is not None and self._still_there():
+                    return look(connection)
+        except LockTimeoutError as error:
+            raise UnavailableError(str(error)) from error
+        except (sqlite3.Error, DamagedError) as error:
+            if isinstance(error, sqlite3.Error) and circumstance(error):
+                raise UnavailableError(str(error)) from error
+            with self._locked(timeout_s):
+                self._renew(error)
+        with self._locked(timeout_s):
+            try:
+                return look(self._ready())
+            except (sqlite3.Error, DamagedError) as error:
+                raise UnavailableError(str(error)) from error
+
+    def counters(self) -> Counters:
+        """Return the counts as they are, drops not yet written among them."""
+        counters = self.read(mend.stored_counters) or Counters("")
+        account = self._ledger.account
+        counters.dropped = max(counters.dropped, account.dropped) + self._drops
+        counters.lost = max(counters.lost, account.lost)
+        return counters
+
+    def last_account(self) -> tuple[int, int, int]:
+        """Return (pending, dropped, lost) as last known: for when the database cannot be read."""
+        account = self._ledger.account
+        return account.pending, account.dropped + self._drops, account.lost
+
+    # ------------------------------------------------------------------ opening, renewing, closing
+
+    def _ready(self) -> sqlite3.Connection:
+        if self._connection is not None and self._still_there():
+            return self._connection
+        now_ms = self._clock.steady_ms()
+        if now_ms - self._failed_at_ms < limits.REOPEN_MS:
+            raise UnavailableError(self._failure)
+        self._discard()
+        try:
+            self._connection = self._open()
+        except (UnavailableError, OSError) as error:
+            self._failed_at_ms, self._failure = now_ms, str(error)
+            raise UnavailableError(str(error)) from error
+        return self._connection
+
+    def _still_there(self) -> bool:
+        return self._path is None or self._inode_now() == self._inode
+
+    def _inode_now(self) -> int:
+        try:
+            return 0 if self._path is None else self._path.stat().st_ino
+        except OSError:
+            return -1
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path is not None and self._path.exists() and not self._path.is_file():
+            salvage.set_aside(self._path)
+        try:
+            connection = connect(self._path, self.durability)
+        except DamagedError:
+            return self._set_aside()
+        try:
+            return self._reconciled(connection)
+        except (sqlite3.Error, DamagedError) as error:
+            connection.close()
+            if isinstance(error, sqlite3.Error) and circumstance(error):
+                raise UnavailableError(str(error)) from error
+            return self._set_aside()
+
+    def _reconciled(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        self._inode = self._inode_now()
+        self._ledger.refresh()
+        account = self._ledger.account if self._ledger.exact else None
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            counters = mend.reconcile(
+                connection, account, inode=self._inode, new_source=self._new_source
+            )
+            self._finish(connection, counters, account.last_row if account else 0)
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return connection
+
+    def _finish(self, connection: sqlite3.Connection, counters: Counters, last_row: int) -> None:
+        """Write the counters of a transaction that mended, commit it, and keep the ledger even."""
+        oldest = connection.execute(statements.OLDEST).fetchone()
+        newest = connection.execute(statements.NEWEST_ROW).fetchone()[0] or 0
+        last_row = max(newest, last_row)
+        stored = connection.execute(statements.META_READ).fetchone()
+        if stored is None or tuple(stored) != counters.row():
+            connection.execute(statements.META_WRITE, counters.row())
+        connection.execute("COMMIT")
+        low = last_row + 1 if oldest is None else oldest[0]
+        account = counters.account(last_row=last_row, low=low)
+        if account != self._ledger.account or not self._ledger.exact:
+            self._ledger.write(account)
+
+    def _new_source(self) -> str:
+        return self._chance(8).hex()
+
+    def _renew(self, error: Exception) -> sqlite3.Connection:
+        """Set a database aside that cannot be believed; return a new one. Holds the lock."""
+        if self._path is None:
+            raise UnavailableError(str(error)) from error
+        # Another process may have renewed it already: then ours was merely the old file.
+        renewed = self._connection is not None and not self._still_there()
+        self._discard()
+        try:
+            self._connection = self._open() if renewed else self._set_aside()
+        except OSError as failure:
+            raise UnavailableError(f"{failure} (after: {error})") from failure
+        return self._connection
+
+    def _set_aside(self) -> sqlite3.Connection:
+        assert self._path is not None
+        self._ledger.refresh()
+        account = self._ledger.account if self._ledger.exact else None
+        target = salvage.set_aside(self._path)
+        self.quarantines += 1
+        found = salvage.read_out(target, last_row=account.last_row if account else 0)
+        connection = None
+        try:
+            connection = connect(self._path, self.durability)
+            self._inode = self._inode_now()
+            connection.execute("BEGIN IMMEDIATE")
+            counters = mend.refill(
+                connection,
+                found.rows,
+                before=found.counters,
+                account=account,
+                inode=self._inode,
+                new_source=self._new_source,
+            )
+            self._finish(connection, counters, account.last_row if account else 0)
+        except (sqlite3.Error, DamagedError, UnavailableError, OSError) as error:
+            # Nothing may be forgotten because there was no room to copy it: back as it was.
+            if connection is not None:
+                connection.close()
+            salvage.put_back(target, self._path)
+            raise UnavailableError(str(error)) from error
+        return connection
+
+    def _abandon(self) -> None:
+        """Let go of a connection that cannot even be rolled back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _INHERITED.append(connection)
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            connection.close()
+        except sqlite3.Error:
+            # A damaged log may refuse to be closed; nobody uses it any more.
+            _INHERITED.append(connection)
+
+    def close(self, timeout_s: float = limits.LOCK_TIMEOUT_S) -> None:
+        """Close; where the lock cannot be had in time, the connection is left to the system."""
+        try:
+            with self._locked(timeout_s):
+                self._discard()
+        except UnavailableError:
+            self._abandon()
+        self.lock.close()
+
+    def forked(self) -> None:
+        """Forget, in a child, what is the parent's: closing it could harm the parent's files."""
+        if self._connection is not None:
+            _keep_for_ever(self._connection)
+        self._connection = None
+        self._current = None
+        self._drops = 0
+        self.lock.forked()
+
+    # ------------------------------------------------------------------ the log
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        if self._path is None:
+            return 0
+        try:
+            return Path(f"{self._path}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def checkpoint(self, timeout_s: float = limits.LOCK_TIMEOUT_S) -> None:
+        """Move the log into the database and empty it; raise UnavailableError."""
+        with self._locked(timeout_s):
+            if self._current is not None:
+                return
+            try:
+                self._ready().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                raise UnavailableError(str(error)) from error

@@ -1,0 +1,178 @@
+"""Setting a damaged database aside, and reading out of it what can still be read.
+
+Nothing is deleted but the oldest of several quarantined sets. Every row is believed only when its
+own checksum holds. It must never raise: the host program runs on whatever is found.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from holdfast.outbox import limits, statements
+from holdfast.outbox.counters import Counters, parse, row_checksum
+
+_SUFFIXES: Final = ("", "-wal")
+_LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
+_SETTLED: Final = 1
+_UNCLOSED: Final[list[sqlite3.Connection]] = []
+
+
+class Found(NamedTuple):
+    """One believed row, in the order of `statements.SALVAGED` but for the last column."""
+
+    row: int
+    payload: str
+    kind: str
+    enqueued_at: float
+    attempts: int
+    event_id: str
+    source: str
+    seq: int
+    state: int
+    checksum: int
+    status: int | None
+    dead_at: float | None
+    last_error: str | None
+
+
+def set_aside(path: Path) -> Path:
+    """Move the database and its log away; return where to. Raise OSError when that fails."""
+    taken = sorted(_sets(path))
+    target = path.with_name(f"{path.name}.quarantine-{(taken[-1] if taken else 0) + 1:06d}")
+    for suffix in _SUFFIXES:
+        part = path.with_name(path.name + suffix)
+        if part.exists() or part.is_symlink():
+            part.rename(target.with_name(target.name + suffix))
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    for number in taken[: -limits.QUARANTINED_KEPT + 1]:
+        for suffix in (*_SUFFIXES, "-shm"):
+            old = path.with_name(f"{path.name}.quarantine-{number:06d}{suffix}")
+            if old.is_file():
+                old.unlink()
+    return target
+
+
+def quarantined(path: Path) -> int:
+    """Return how many sets lie beside the database."""
+    return len(_sets(path))
+
+
+def _sets(path: Path) -> list[int]:
+    found = path.parent.glob(f"{path.name}.quarantine-*")
+    return [int(tail) for file in found if (tail := file.name.rpartition("-")[2]).isdigit()]
+
+
+class Salvage(NamedTuple):
+    """What could be read: believed rows that are pending or dead, and the counts if they hold."""
+
+    rows: tuple[Found, ...]
+    counters: Counters | None
+
+
+def put_back(target: Path, path: Path) -> None:
+    """Undo `set_aside`; raise OSError when that fails."""
+    for suffix in (*_SUFFIXES, "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for suffix in _SUFFIXES:
+        part = target.with_name(target.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(path.name + suffix))
+
+
+def read_out(path: Path, *, last_row: int) -> Salvage:
+    """Return what can be read and believed.
+
+    `last_row` is the highest row number there was, as far as known.
+    """
+    if not path.is_file():
+        return Salvage((), None)
+    try:
+        connection = sqlite3.connect(str(path), isolation_level=None, timeout=0)
+    except sqlite3.Error:
+        return Salvage((), None)
+    try:
+        rows = _rows(connection, last_row)
+        return Salvage(tuple(rows.values()), _counters(connection))
+    finally:
+        # A corrupt log may make even closing fail; nothing more is wanted of this file.
+        try:
+            connection.close()
+        except sqlite3.Error:
+            _UNCLOSED.append(connection)
+
+
+def _counters(connection: sqlite3.Connection) -> Counters | None:
+    try:
+        row = connection.execute(statements.META_READ).fetchone()
+        if row is None:
+            return None
+        source, *figures = row
+        return parse((source.decode() if isinstance(source, bytes) else source, *figures))
+    except (sqlite3.Error, UnicodeDecodeError, MemoryError, OverflowError):
+        return None
+
+
+def _rows(connection: sqlite3.Connection, last_row: int) -> dict[int, Found]:
+    found: dict[int, Found] = {}
+    connection.text_factory = bytes
+    seen = 0
+    try:
+        connection.execute("PRAGMA mmap_size = 0")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        for raw in connection.execute(statements.SALVAGE_SCAN, (0,)):
+            seen = raw[0] if isinstance(raw[0], int) else seen
+            _keep(found, raw)
+    except (sqlite3.Error, MemoryError, OverflowError):
+        for row in range(seen + 1, min(last_row, seen + _LOOKUPS_MAX) + 1):
+            _look(connection, found, row)
+    return found
+
+
+def _look(connection: sqlite3.Connection, found: dict[int, Found], row: int) -> None:
+    try:
+        raw = connection.execute(statements.SALVAGE_ROW, (row,)).fetchone()
+    except (sqlite3.Error, MemoryError, OverflowError):
+        # This row is on a page that is gone: it is counted by its absence.
+        return
+    if raw is not None:
+        _keep(found, raw)
+
+
+def _keep(found: dict[int, Found], raw: tuple[object, ...]) -> None:
+    values = []
+    for value in raw:
+        try:
+            values.append(value.decode() if isinstance(value, bytes) else value)
+        except UnicodeDecodeError:
+            return
+    row = believed(tuple(values))
+    if row is not None and row.state != _SETTLED:
+        found[row.row] = row
+
+
+def believed(values: tuple[object, ...]) -> Found | None:
+    """Return the row when its types and its checksum hold."""
+    row = Found(*values)  # type: ignore[arg-type]  # judged below
+    if not (
+        isinstance(row.row, int)
+        and isinstance(row.event_id, str)
+        and isinstance(row.kind, str)
+        and row.kind in limits.KINDS
+        and isinstance(row.source, str)
+        and isinstance(row.seq, int)
+        and isinstance(row.payload, str)
+        and isinstance(row.state, int)
+        and row.state in {0, 1, 2}
+    ):
+        return None
+    if row.checksum != row_checksum(row.event_id, row.kind, row.source, row.seq, row.payload):
+        return None
+    return row._replace(
+        enqueued_at=row.enqueued_at if isinstance(row.enqueued_at, float) else 0.0,
+        attempts=row.attempts if isinstance(row.attempts, int) else 0,
+        status=row.status if isinstance(row.status, int) else None,
+        dead_at=row.dead_at if isinstance(row.dead_at, float) else None,
+        last_error=row.last_error if isinstance(row.last_error, str) else None,
+    )

@@ -1,0 +1,229 @@
+"""What is done with rows: picked to be sent, marked delivered, buried, put back, purged.
+
+Each is one transaction, so that a kill at any point leaves a row either pending (it is sent again,
+and the other side knows its event id) or settled. It must never remove a pending row unread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Container, Iterable
+from typing import NamedTuple
+
+from holdfast.outbox import limits, statements
+from holdfast.outbox.database import DamagedError
+from holdfast.outbox.ports import DeadLetter, Item, Refusal
+from holdfast.outbox.queue import Queue
+from holdfast.outbox.salvage import believed
+from holdfast.outbox.transaction import Transaction
+
+_PAGE = 256
+
+
+class Verdict(NamedTuple):
+    """What the other side thought of rows."""
+
+    delivered: tuple[Item, ...] = ()
+    deduplicated: int = 0
+    dead: tuple[tuple[Item, Refusal], ...] = ()
+    tried: tuple[tuple[Item, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+class Picked(NamedTuple):
+    """Rows to send, oldest first, and row numbers whose content fails its checksum."""
+
+    items: tuple[Item, ...]
+    broken: tuple[int, ...]
+
+
+class Backlog(NamedTuple):
+    """How much waits, and since when (milliseconds since the epoch, 0 when nothing does)."""
+
+    pending: int
+    oldest_row: int
+    oldest_ms: int
+
+
+def backlog(queue: Queue) -> Backlog:
+    """Return how much waits."""
+    pending = queue.counters().pending
+    if not pending:
+        return Backlog(0, 0, 0)
+    oldest = queue.read(lambda connection: connection.execute(statements.OLDEST).fetchone())
+    return Backlog(pending, *((0, 0) if oldest is None else (oldest[0], int(oldest[1] * 1_000))))
+
+
+def pick(queue: Queue, *, rows: int, max_bytes: int, skip: Container[int]) -> Picked:
+    """Return the oldest rows within the bounds, at least one if any waits."""
+    return queue.read(lambda connection: _pick(connection, rows, max_bytes, skip))
+
+
+def _pick(
+    connection: sqlite3.Connection, rows: int, max_bytes: int, skip: Container[int]
+) -> Picked:
+    items: list[Item] = []
+    broken: list[int] = []
+    size = after = 0
+    while len(items) < rows:
+        page = connection.execute(statements.PICK, (after, min(_PAGE, rows))).fetchall()
+        for raw in page:
+            after = raw[0]
+            if after in skip:
+                continue
+            item = _item(raw)
+            if item is None:
+                broken.append(after)
+                continue
+            size += len(item.payload.encode())
+            if items and (size > max_bytes or len(items) >= rows):
+                return Picked(tuple(items), tuple(broken))
+            items.append(item)
+        if len(page) < min(_PAGE, rows):
+            break
+    return Picked(tuple(items), tuple(broken))
+
+
+def pick_newest(queue: Queue) -> Item | None:
+    """Return the row enqueued last, if any waits."""
+    row = queue.read(lambda connection: connection.execute(statements.PICK_NEWEST).fetchone())
+    return None if row is None else _item(row)
+
+
+def _item(raw: tuple[object, ...]) -> Item | None:
+    found = believed((*raw, None, None, None))
+    if found is None:
+        return None
+    if found.state != 0:
+        raise DamagedError(f"row {found.row} is pending by the index, not by the table")
+    return Item(
+        row=found.row,
+        event_id=found.event_id,
+        kind=found.kind,
+        source=found.source,
+        seq=found.seq,
+        payload=found.payload,
+        attempts=found.attempts,
+        enqueued_ms=int(found.enqueued_at * 1_000),
+    )
+
+
+def settle(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
+    """Write a verdict down; return refused rows for which there was no room among dead letters."""
+    unburied: list[Item] = []
+    with queue.transaction() as tx:
+        tx.settled = True
+        now_s = tx.now_ms / 1_000
+        counters = tx.counters
+        before = counters.delivered // limits.DELIVERED_PURGE_EVERY
+        for item in verdict.delivered:
+            counters.delivered += _settled(tx, statements.DELIVERED, (now_s, item.row), item)
+        counters.deduplicated += verdict.deduplicated
+        for item, refusal in verdict.dead:
+            if counters.dead >= limits.DEAD_ROWS_MAX:
+                unburied.append(item)
+                continue
+            values = (now_s, refusal.status, short(refusal.detail), now_s, item.row)
+            counters.dead += _settled(tx, statements.DEAD, values, item)
+        for item, detail in verdict.tried:
+            tx.execute(statements.TRIED, (short(detail), item.row))
+        for note in verdict.notes:
+            tx.execute(statements.NOTE_WRITE, note)
+        if counters.delivered // limits.DELIVERED_PURGE_EVERY != before:
+            oldest_s = now_s - limits.DELIVERED_AGE_KEPT_S
+            tx.execute(statements.PURGE, (oldest_s, limits.DELIVERED_ROWS_KEPT))
+    return tuple(unburied)
+
+
+def _settled(
+    tx: Transaction, statement: str, values: tuple[float | int | str, ...], item: Item
+) -> int:
+    changed = max(tx.execute(statement, values).rowcount, 0)
+    tx.counters.pending -= changed
+    tx.counters.pending_bytes -= changed * len(item.payload.encode())
+    return changed
+
+
+def remove_broken(queue: Queue, rows: Iterable[int]) -> int:
+    """Take out rows whose content is not what was enqueued; return how many, counted as lost."""
+    removed = 0
+    with queue.transaction() as tx:
+        tx.settled = True
+        for row in rows:
+            removed += max(tx.execute(statements.GONE, (row,)).rowcount, 0)
+        tx.counters.pending -= removed
+        tx.counters.lost += removed
+        # Their sizes are not to be believed either: measure what is left.
+        tx.counters.pending_bytes = tx.execute(statements.PENDING_SCAN, (0,)).fetchone()[1]
+    return removed
+
+
+def note(queue: Queue, *notes: tuple[str, str]) -> None:
+    """Write down notes that a doctor in another process can read."""
+    with queue.transaction() as tx:
+        for pair in notes:
+            tx.execute(statements.NOTE_WRITE, pair)
+
+
+def notes(queue: Queue) -> dict[str, str]:
+    """Return every note."""
+    return queue.read(lambda connection: dict(connection.execute(statements.NOTE_READ).fetchall()))
+
+
+def dead_letters(queue: Queue, *, after_row: int = 0, limit: int = 100) -> list[DeadLetter]:
+    """Return dead letters by row number, those behind `after_row`."""
+    rows = queue.read(
+        lambda connection: connection.execute(statements.DEAD_LIST, (after_row, limit)).fetchall()
+    )
+    return [
+        DeadLetter(
+            row=row[0],
+            event_id=row[1],
+            kind=row[2],
+            seq=row[3],
+            status=row[4] or 0,
+            detail=row[5] or "",
+            attempts=row[6] or 0,
+            enqueued_ms=int(row[7] * 1_000),
+            dead_ms=int((row[8] or 0) * 1_000),
+            payload=row[9],
+        )
+        for row in rows
+    ]
+
+
+def redrive(queue: Queue, rows: Iterable[int] | None) -> int:
+    """Make dead letters pending again, all where `rows` is None; return how many."""
+    with queue.transaction() as tx:
+        tx.settled = True
+        count = 0
+        for row, size in _dead(tx, rows):
+            count += 1
+            tx.execute(statements.REDRIVE, (row,))
+            tx.counters.pending_bytes += size
+        tx.counters.dead -= count
+        tx.counters.pending += count
+    return count
+
+
+def discard(queue: Queue, rows: Iterable[int] | None) -> int:
+    """Delete dead letters, all where `rows` is None; return how many. They are counted."""
+    with queue.transaction() as tx:
+        tx.settled = True
+        count = 0
+        for row, _ in _dead(tx, rows):
+            count += max(tx.execute(statements.DEAD_DROP, (row,)).rowcount, 0)
+        tx.counters.dead -= count
+        tx.counters.discarded += count
+    return count
+
+
+def _dead(tx: Transaction, rows: Iterable[int] | None) -> list[tuple[int, int]]:
+    wanted = None if rows is None else set(rows)
+    there = tx.execute(statements.DEAD_IDS).fetchall()
+    return [(row, size) for row, size in there if wanted is None or row in wanted]
+
+
+def short(text: str) -> str:
+    """Return the text as an error column keeps it."""
+    return text[: limits.ERROR_CHARS_MAX]

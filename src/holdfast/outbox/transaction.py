@@ -1,0 +1,105 @@
+"""One transaction of the folder: the caller's own statements, and what it enqueues, as one.
+
+Either both the local record and its row in the queue are there afterwards, or neither is.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from holdfast.outbox import limits, mend, statements
+from holdfast.outbox.counters import Counters, row_checksum
+from holdfast.outbox.ports import Receipt
+
+STORED: Final = "stored"
+DUPLICATE: Final = "duplicate"
+DROPPED: Final = "dropped"
+
+
+class Transaction:
+    """Lives as long as its `with` block; the block must neither commit nor roll back by itself."""
+
+    __slots__ = ("changed", "connection", "counters", "last_row", "now_ms", "settled", "stored")
+
+    def __init__(
+        self, connection: sqlite3.Connection, counters: Counters, *, last_row: int, now_ms: int
+    ) -> None:
+        """Stand on a connection whose transaction has begun."""
+        self.connection = connection
+        self.counters = counters
+        self.last_row = last_row
+        self.now_ms = now_ms
+        self.stored = 0
+        self.settled = False
+        self.changed = False
+
+    def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+        """Run one of the caller's own statements."""
+        return self.connection.execute(sql, values)
+
+    def enqueue(self, kind: str, event_id: str, payload: Mapping[str, Any] | str) -> Receipt:
+        """Queue one item; `payload` is a mapping, or JSON text that is sent as it is.
+
+        Raise ValueError for an unknown kind, an event id that is empty or longer than 128
+        characters, and a payload beyond 256 KiB. A full queue is no error: the receipt says
+        "dropped", and it is counted.
+        """
+        text = payload if isinstance(payload, str) else encode(payload)
+        size = check(kind, event_id, text)
+        counters = self.counters
+        why = mend.full(counters, size)
+        known = self._known(event_id) if why else None
+        if known is not None:
+            return Receipt(DUPLICATE, known, "")
+        counters.seq += 1
+        self.changed = True
+        if why:
+            # It has a number, so that the other side can name what it never saw.
+            counters.dropped += 1
+            return Receipt(DROPPED, counters.seq, why)
+        values = (
+            text, kind, self.now_ms / 1_000, event_id, counters.source, counters.seq,
+            row_checksum(event_id, kind, counters.source, counters.seq, text),
+        )  # fmt: skip
+        done = self.connection.execute(statements.ENQUEUE, values)
+        if done.rowcount < 1:
+            counters.seq -= 1
+            return Receipt(DUPLICATE, self._known(event_id) or 0, "")
+        counters.pending += 1
+        counters.pending_bytes += size
+        self.stored += 1
+        self.last_row = max(self.last_row, done.lastrowid or 0)
+        return Receipt(STORED, counters.seq, "")
+
+    def _known(self, event_id: str) -> int | None:
+        row = self.connection.execute(statements.KNOWN_SEQ, (event_id,)).fetchone()
+        return None if row is None else row[0] or 0
+
+
+def encode(payload: Mapping[str, Any]) -> str:
+    """Return the payload as compact JSON; raise ValueError when it cannot be written as JSON."""
+    try:
+        return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"payload: not JSON: {error}") from error
+
+
+def check(kind: str, event_id: str, payload: str) -> int:
+    """Return the payload's size in bytes; raise ValueError naming the argument that is wrong."""
+    if kind not in limits.KINDS:
+        raise ValueError(f"kind {kind!r}: want one of {', '.join(limits.KINDS)}")
+    if not event_id or len(event_id) > limits.EVENT_ID_CHARS_MAX or not event_id.isprintable():
+        most = limits.EVENT_ID_CHARS_MAX
+        raise ValueError(f"event_id {event_id[:40]!r}: want 1 to {most} printable characters")
+    try:
+        size = len(payload.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"payload: not writable as UTF-8: {error}") from error
+    if size > limits.PAYLOAD_BYTES_MAX:
+        raise ValueError(
+            f"payload: {size} bytes, at most {limits.PAYLOAD_BYTES_MAX}: shorten its texts"
+        )
+    return size

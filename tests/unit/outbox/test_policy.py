@@ -1,0 +1,95 @@
+"""When to send how much, in virtual time: the window, the rate, waits, a week of outage."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.outbox import limits, policy
+from holdfast.outbox.policy import Line, Send, Wait, decide
+
+FRESH = Line(seed="s")
+
+
+def test_nothing_pending_waits() -> None:
+    assert isinstance(decide(FRESH, pending=0, now_ms=0), Wait)
+
+
+def test_the_first_after_a_quiet_second_leaves_at_once_and_others_share() -> None:
+    assert isinstance(decide(FRESH, pending=1, now_ms=0), Send)
+    line = policy.succeeded(policy.begun(FRESH, 0), rows=1, now_ms=5)
+    assert decide(line, pending=3, now_ms=400) == Wait(600, "batching")
+    assert isinstance(decide(line, pending=3, now_ms=1_000), Send)
+    assert isinstance(decide(line, pending=limits.BATCH_ROWS_MAX, now_ms=400), Send)
+    assert isinstance(decide(line, pending=3, now_ms=400, hurry_since_ms=300), Send)
+
+
+def test_waits_grow_and_stay_short_for_ten_minutes() -> None:
+    line, now_ms, waits = FRESH, 0.0, []
+    while now_ms < limits.LONG_OUTAGE_MS + 120_000:
+        line = policy.failed(line, now_ms=now_ms)
+        waits.append((now_ms, line.retry_at_ms - now_ms))
+        now_ms = line.retry_at_ms
+    assert waits[0][1] <= limits.RETRY_FIRST_MS
+    early = [wait for at, wait in waits if at < limits.LONG_OUTAGE_MS]
+    late = [wait for at, wait in waits if at >= limits.LONG_OUTAGE_MS]
+    assert max(early) <= limits.RETRY_CAP_MS < max(late) <= limits.RETRY_LONG_CAP_MS
+    assert len(set(early)) > len(early) // 2, "jitter"
+
+
+def test_a_flush_may_try_once_before_a_backoff_ends_but_not_before_retry_after() -> None:
+    failed = policy.failed(policy.begun(FRESH, 0), now_ms=10)
+    assert isinstance(decide(failed, pending=1, now_ms=50), Wait)
+    assert isinstance(decide(failed, pending=1, now_ms=50, hurry_since_ms=40), Send)
+    again = policy.begun(failed, 50)
+    assert isinstance(decide(again, pending=1, now_ms=60, hurry_since_ms=40), Wait)
+    told = policy.failed(policy.begun(FRESH, 0), now_ms=10, retry_after_ms=5_000)
+    assert decide(told, pending=1, now_ms=50, hurry_since_ms=40).for_ms >= 4_960  # type: ignore[union-attr]
+
+
+def test_a_refused_key_holds_until_it_is_another() -> None:
+    line = policy.unauthorized(FRESH, mark="old", now_ms=0)
+    assert decide(line, pending=9, now_ms=10, mark="old") == Wait(limits.HOLD_LOOK_MS, "auth")
+    assert isinstance(decide(line, pending=9, now_ms=10, mark="new"), Send)
+    assert isinstance(decide(line, pending=9, now_ms=limits.HOLD_RETRY_MS, mark="old"), Send)
+
+
+def test_413_halves_once_and_is_forgotten_slowly() -> None:
+    line = policy.narrowed(FRESH, sent_bytes=100_000, now_ms=0)
+    assert line.bytes_max == 50_000
+    line = policy.succeeded(line, rows=5, now_ms=1_000)
+    assert line.bytes_max == 50_000
+    line = policy.succeeded(line, rows=5, now_ms=limits.BATCH_BYTES_TRUST_MS)
+    assert line.bytes_max == 100_000
+
+
+@given(
+    arrivals=st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 700)), max_size=30),
+    fails=st.sets(st.integers(0, 60)),
+)
+def test_never_over_the_rate_in_any_minute(
+    arrivals: list[tuple[int, int]], fails: set[int]
+) -> None:
+    line, now_ms, pending, sends, tries = FRESH, 0.0, 0, [], 0
+    queue = list(arrivals)
+    while queue or pending:
+        if not pending:
+            wait_ms, rows = queue.pop(0)
+            now_ms += wait_ms
+            pending += rows
+        decision = decide(line, pending=pending, now_ms=now_ms)
+        if isinstance(decision, Wait):
+            assert decision.for_ms > 0
+            now_ms += decision.for_ms
+            continue
+        line = policy.begun(line, now_ms)
+        tries += 1
+        if tries in fails:
+            line = policy.failed(line, now_ms=now_ms)
+            continue
+        rows = min(decision.rows, pending)
+        pending -= rows
+        sends.append((now_ms, rows))
+        line = policy.succeeded(line, rows=rows, now_ms=now_ms)
+    for at, _ in sends:
+        assert sum(rows for when, rows in sends if at <= when < at + 60_000) <= limits.RATE_ROWS
