@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +49,9 @@ CHECKPOINT_IDLE_PAGES: Final = 256
 
 CHECKPOINT_MS: Final = 60_000
 """After how long without work even a small WAL is moved, in milliseconds."""
+
+PRUNE_EVENTS: Final = 4_096
+"""Events that are forgotten in one transaction, about 10 ms, while others wait to be written."""
 
 CHECKPOINT_RETRY_MS: Final = 5_000.0
 """How long after a failure it is tried again, in milliseconds."""
@@ -240,15 +245,17 @@ class SqliteJournal:
         """Forget what no replay from `before_ms` on needs; return how many rows that was.
 
         Each actor keeps its newest snapshot before that time and everything since. The dedupe
-        keys of what is forgotten are forgotten with it.
+        keys of what is forgotten are forgotten with it. A long log goes in parts, each up to a
+        snapshot, so that others write in between and what is left can always be replayed.
         """
-        sql = self._batch.queries["prune_floors"]
-        floors = await self._call(
+        sql = self._batch.queries["prune_steps"]
+        steps = await self._call(
             lambda connection: connection.execute(sql, (before_ms,)).fetchall()
         )
         count = 0
-        for actor, seq in floors:
-            count += await self._call(partial(self._prune, actor, seq, before_ms))
+        for actor, rows in groupby(steps, itemgetter(0)):
+            for seq in _parts([seq for _, seq in rows]):
+                count += await self._call(partial(self._prune, actor, seq, before_ms))
         return count
 
     def _prune(self, actor: str, seq: int, before_ms: int, connection: apsw.Connection) -> int:
@@ -262,3 +269,12 @@ class SqliteJournal:
             connection.execute(self._batch.queries[name], (actor, bound))
             count += connection.changes()
         return count
+
+
+def _parts(seqs: Sequence[int]) -> Iterator[int]:
+    """Yield those of an actor's snapshots, in order, that end parts of about PRUNE_EVENTS."""
+    done = 0
+    for seq, following in zip(seqs, [*seqs[1:], None], strict=True):
+        if following is None or following - done > PRUNE_EVENTS:
+            yield seq
+            done = seq

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -29,7 +30,7 @@ from holdfast.stores.sqlite_writer import ClosedError
 from tests.contract.journal.rows import A, B, accept, arrival, commit, stamps
 
 BY_ROWS = {"caused_events": 1, "caused_effects": 1, "pending_by_arrival": 1} | _WIDTHS
-LOOKS_AT_ALL = {"prune_floors"}
+LOOKS_AT_ALL = {"prune_steps"}
 
 
 @pytest.fixture
@@ -288,3 +289,33 @@ async def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path: Path) -> None:
             assert found >= (number, seq)
             assert derive("town/t", f"{n}/{number}") in there
         connection.close()
+
+
+async def test_a_long_log_is_forgotten_in_parts_that_others_can_write_between(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.stores.journal_sqlite.PRUNE_EVENTS", 128)
+    epoch = await journal.lease("one")
+    ids = await accept(journal, *(f"k{n}" for n in range(1_000)))
+    for number, start in enumerate(range(0, 1_000, 50), start=1):
+        marks = stamps(ids[start : start + 50], first=start + 1, tick=number)
+        await journal.commit(commit(start, number, epoch, stamps=marks, state=b"s", now_ms=number))
+    parts: list[int] = []
+    prune = journal._prune
+
+    def counted(*args: Any) -> int:
+        parts.append(prune(*args))
+        return parts[-1]
+
+    monkeypatch.setattr(journal, "_prune", counted)
+    count = await journal.prune(1_000)
+    assert count == sum(parts)
+    assert len(parts) >= 6
+    assert max(parts) <= 128 + 50 + 10
+    reader = SqliteReader(journal._path)
+    last = await journal.load(A)
+    assert last is not None
+    assert (last.seq, last.state) == (1_000, b"s")
+    assert reader.load(A, at_seq=500) is None
+    assert len(reader.log(A)) <= 64
+    reader.close()

@@ -180,9 +180,9 @@ INSERT INTO policies (hash, body) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING;
 UPDATE events SET outcome = 'dropped', message = ? || message
 WHERE id = ? AND seq IS NOT NULL AND outcome = 'quarantined';
 
--- name: prune_floors
--- Actors with something before a time that no replay needs: the newest snapshot before it stays.
-SELECT actor, max(seq) FROM snapshots WHERE at_ms < ? GROUP BY actor ORDER BY actor;
+-- name: prune_steps
+-- Snapshots before a time: what leads to the newest of an actor is what no replay needs.
+SELECT actor, seq FROM snapshots WHERE at_ms < ? ORDER BY actor, seq;
 
 -- name: prune_events!
 -- Forget the log up to a kept snapshot, but not what waits in quarantine.
