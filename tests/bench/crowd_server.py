@@ -86,7 +86,7 @@ async def populate(plane: plane_module.Plane) -> None:
         await asyncio.sleep(0)
     cloud = plane.clouds.by_name[SIMULATED]
     assert isinstance(cloud, SimulatedCloud)
-    while cloud.answers["create", "ok"] < CROWD or len(plane.engine.dispatch):
+    while cloud.answers["create", "ok"] < CROWD or len(plane.engine.dispatch):  # noqa: ASYNC110
         await asyncio.sleep(0.2)
     _keep(cloud, plane.home / WORLD)
 

@@ -29,12 +29,22 @@ _DENIED_STATUS: Final = 401
 _LOOPBACK: Final = re.compile(r"127(\.[0-9]{1,3}){3}")
 
 
+_open: Final[list[Client]] = []
+
+
+def close_all() -> None:
+    """Close the connections of a command that is over."""
+    while _open:
+        _open.pop().close()
+
+
 class Connection:
     """A plane to ask. Every failure ends the command with a sentence and an exit code."""
 
     def __init__(self, client: Client) -> None:
         """Speak through `client`."""
         self._client = client
+        _open.append(client)
 
     def call(
         self,

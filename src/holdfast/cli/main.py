@@ -60,7 +60,12 @@ def make_app(only: str = "") -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     words = list(sys.argv[1:] if argv is None else argv)
-    make_app(words[0] if words else "")(words, prog_name="holdfast")
+    try:
+        make_app(words[0] if words else "")(words, prog_name="holdfast")
+    finally:
+        connection = sys.modules.get("holdfast.cli.connection")
+        if connection is not None:
+            connection.close_all()
 
 
 def _nothing() -> None:
