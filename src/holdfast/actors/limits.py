@@ -16,6 +16,10 @@ EVENT_BYTES_MAX: Final = 65_536
 STATE_INLINE_BYTES_MAX: Final = 16_384
 """States up to this size are written with each commit; larger ones by snapshot."""
 
+STATE_LOOP_BYTES_MAX: Final = 1_048_576
+"""States up to this size are written and folded again on the serving loop, about 5 ms; a kind with
+larger ones must do both in a worker first, and is warned of until it does."""
+
 MAILBOX_PENDING_MAX: Final = 1_024
 """Events that may wait for one actor; more are refused with 429 at the edge."""
 

@@ -33,6 +33,7 @@ from holdfast.actors.limits import (
     RESIDENT_MAX,
     SLICE_MS,
     STATE_INLINE_BYTES_MAX,
+    STATE_LOOP_BYTES_MAX,
     TICK_EVENTS_MAX,
 )
 from holdfast.actors.ports import (
@@ -390,7 +391,7 @@ class Owner:
         if changed and snapshot_due(resident.size, resident.since + event_bytes):
             state = kind.definition.encode_state(result.after.state)
             if len(state) > STATE_INLINE_BYTES_MAX:
-                self._check_all(kind, result)
+                self._check_all(kind, result, len(state))
         post = sort_letters(self._kinds, result, rows)
         commit = compose(
             kind,
@@ -408,12 +409,14 @@ class Owner:
             resident, landed, post, size, event_bytes, task, started
         )
 
-    def _check_all(self, kind: Kind, result: Tick[Any]) -> None:
+    def _check_all(self, kind: Kind, result: Tick[Any], size: int) -> None:
         """Look at every entity of a large actor, since it is written as a whole now."""
+        where = str(result.after.address)
+        if size > STATE_LOOP_BYTES_MAX:
+            self._log.warning("state.too_large", actor=where, size=size, most=STATE_LOOP_BYTES_MAX)
         known = {(note.number, note.entity) for note in result.notes}
         for note in check_all(kind.definition, result.after.state):
             if (note.number, note.entity) not in known:
-                where = str(result.after.address)
                 announce_note(self._log, self._meter, where, result.after.number, note)
 
     def _land_commit(self, flight: _Flight, error: BaseException | None) -> None:

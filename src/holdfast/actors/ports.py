@@ -81,7 +81,11 @@ class Logged(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class EffectRow(Struct, frozen=True, gc=False, kw_only=True):
-    """An effect in its lane; `ordinal` orders the lane; `cause` is the event of its intent."""
+    """An effect in its lane; `ordinal` orders the lane; `cause` is the event of its intent.
+
+    `attempts` counts those of planes before; a try that is followed by another in its lane is no
+    write, so none raises it yet, and the log has each.
+    """
 
     id: str
     actor: Address
