@@ -25,7 +25,7 @@ from holdfast.actors.limits import (
     VIOLATIONS_MAX,
 )
 from holdfast.actors.ports import Logged, Pending
-from holdfast.actors.record import Decision, Input, Note, TickRecord
+from holdfast.actors.record import Decision, Input, Note, TickRecord, Withheld
 from holdfast.actors.tick import Folded, Tick, full_digest, tick
 
 Until = Literal["", "drained"]
@@ -49,7 +49,10 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True):
-    """How a tick differs from the one before it: what it decides anew, and no longer."""
+    """How a tick differs from the one before it: what it does or leaves alone anew, and no longer.
+
+    What is left alone is named by its reason, since a record counts it so.
+    """
 
     begun: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
@@ -194,8 +197,9 @@ def _change(last: TickRecord | None, first: Step | None) -> Change:
     """Return how the first rehearsed tick differs from the last recorded one."""
     if first is None:
         return Change()
-    old = {_title(decision) for decision in last.decisions} if last is not None else set()
-    new = {_title(decision) for decision in first.decisions}
+    old, new = set[str](), _titles(first.decisions, first.suppressed)
+    if last is not None:
+        old = _titles(last.decisions, last.withheld)
     return Change(
         begun=tuple(sorted(new - old)),
         ended=tuple(sorted(old - new)),
@@ -203,8 +207,10 @@ def _change(last: TickRecord | None, first: Step | None) -> Change:
     )
 
 
-def _title(decision: Decision) -> str:
-    return f"{decision.rule}: {decision.name} {decision.entity}".rstrip()
+def _titles(decisions: Iterable[Decision], withheld: Iterable[Withheld | Suppressed]) -> set[str]:
+    """Return what a tick did, by entity, and why it left others alone, as its record counts it."""
+    done = {f"{one.rule}: {one.name} {one.entity}".rstrip() for one in decisions}
+    return done | {f"{one.rule}: left alone, {one.because}" for one in withheld}
 
 
 # -- back ----------------------------------------------------------------------------------------

@@ -310,3 +310,14 @@ def test_a_dry_run_says_what_would_still_wait() -> None:
         assert look_ahead(rig.reader, KINDS, two).waiting == 0
 
     play(story)
+
+
+def test_a_dry_run_tells_which_reasons_are_new_and_which_are_gone() -> None:
+    done = live(KIND, split(rows([Made("sun"), BulbAdded("a"), BulbAdded("b")]), [3]))
+    before, record = done[-1][0].after, decode_record(done[-1][1].record or b"")
+    run = dry_run(KIND, before, rows([SwitchedOn()]), now_ms=NOW, last=record)
+    assert run.change.begun == ("light: LightBulb a", "light: LightBulb b")
+    assert run.change.ended == ("light: left alone, the lamp is off",)
+    still = dry_run(KIND, before, [], now_ms=NOW, last=record)
+    assert still.change.same == ("light: left alone, the lamp is off",)
+    assert (still.change.begun, still.change.ended) == ((), ())
