@@ -55,7 +55,7 @@ house: env-dev
 	$(PYTEST) -q tests/house
 
 bench: env-dev ## measure the figures of docs/performance.md
-	$(PYTEST) tests/bench --timeout=1800 $(ARGS)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 sim: env-dev ## the whole fleet in virtual time, over many seeds
 	$(BIN)/python -m holdfast.sim $(ARGS)
