@@ -13,9 +13,12 @@ What is offered is loaded when it is first asked for, so importing the room cost
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+# Not from typing: loading that alone would take longer than everything here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any, Final
+
     from holdfast.outbox.box import Outbox, open_outbox
     from holdfast.outbox.database import MEMORY, POWER, PROCESS, UnavailableError
     from holdfast.outbox.doctor import Stats, inspect

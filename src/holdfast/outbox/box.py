@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox import doctor, lifetime, limits, statements
+from holdfast.outbox import lifetime, limits, statements
 from holdfast.outbox.database import DURABILITIES, MEMORY, POWER, RenewedError, UnavailableError
 from holdfast.outbox.ports import OPEN, DeadLetter, Flushed, Gate, Notice, Receipt, Sender
 from holdfast.outbox.queue import Queue
@@ -24,6 +24,7 @@ from holdfast.outbox.wake import Bell
 
 if TYPE_CHECKING:
     # Loaded when the first thread starts: a program that only enqueues never pays for them.
+    from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
     from holdfast.outbox.keeper import Keeper
 
@@ -305,7 +306,8 @@ class Outbox:
     def close(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
         """Flush, end the thread, give the lease back and close, all within `deadline_s` or so.
 
-        What is not sent stays queued for whoever opens the folder next. Closing twice is no error.
+        What is not sent stays queued for whoever opens the folder next. Closing twice is no
+        error. A sender that has a method `close` is closed, too.
         """
         if self._closed:
             return Flushed(self._queue.last_account()[0], "closed")
@@ -319,6 +321,9 @@ class Outbox:
             stopped = self._keeper.stop(max(left_s, 0.5))
         if stopped:
             # A thread that did not end in time still uses these; they go with the process.
+            close_sender = getattr(self._sender, "close", None)
+            if close_sender is not None:
+                close_sender()
             self._bell.close()
             self._queue.close(max((end_ms - self._clock.steady_ms()) / 1_000, 0.5))
         return flushed
@@ -340,8 +345,10 @@ class Outbox:
 
     # ------------------------------------------------------------------ looking and mending
 
-    def stats(self) -> doctor.Stats:
+    def stats(self) -> Stats:
         """Return how the queue stands; see `doctor.inspect` for a folder that is not open."""
+        from holdfast.outbox import doctor  # noqa: PLC0415  # see above
+
         if self.durability != MEMORY:
             stats = doctor.inspect(self.folder, clock=self._clock)
         else:

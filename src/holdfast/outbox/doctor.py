@@ -6,7 +6,7 @@ that another process uses, or that nobody does.
 
 from __future__ import annotations
 
-import shutil
+import os
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
@@ -69,8 +69,9 @@ def inspect(folder: Path, *, clock: Clock) -> Stats:
         wal_bytes=_size(path.with_name(path.name + "-wal")),
     )
     try:
+        disk = os.statvfs(folder)
         stats = stats._replace(
-            free_bytes=shutil.disk_usage(folder).free, quarantined=salvage.quarantined(path)
+            free_bytes=disk.f_bavail * disk.f_frsize, quarantined=salvage.quarantined(path)
         )
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
     except (OSError, sqlite3.Error) as error:

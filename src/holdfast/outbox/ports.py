@@ -97,7 +97,8 @@ class Sender(Protocol):
     """Who carries a batch to the other side.
 
     It may have a method `mark() -> str` that names the key it would use now (never the key):
-    when it changes, a pause after 401 or 403 ends.
+    when it changes, a pause after 401 or 403 ends. It may have a method `close`, called once
+    when the outbox closes.
     """
 
     def __call__(self, batch: Batch, /) -> Answer:

@@ -51,7 +51,8 @@ class Intake:
         return answer if answer is not None else self.take(batch)
 
     def take(self, batch: Batch) -> Answered:
-        new, known = set(), set()
+        new: set[str] = set()
+        known: set[str] = set()
         for item in batch.items:
             (known if item.event_id in self.stored else new).add(item.event_id)
             if item.event_id not in self.stored:
