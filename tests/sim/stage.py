@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -22,25 +24,31 @@ SETTINGS = Settings(
 )
 
 
-def weather(policy: Policy | None = None) -> Weather:
-    """Calm, with a check-in each minute."""
-    return Weather(settings=SETTINGS, policy=policy or Policy())
+HOURLY = Settings(
+    checkin_first_s=5,
+    checkin_interval_s=3_600,
+    checkin_min_s=10,
+    telemetry_buffer_s=10,
+    gateway_token_secret="s",
+)
 
 
 def play(
-    story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, seed: int = 1
+    story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
 ) -> T:
-    """Play a story; whatever the checker holds must hold all along and at the end."""
+    """Play a story in calm weather; whatever the checker holds must hold all along."""
+    calm = Weather(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
+    calm = dataclasses.replace(calm, wakes=not hourly)
 
     async def main(loop: SimLoop, clock: SimClock) -> T:
-        fleet = Fleet(loop, clock, weather(policy), seed=seed)
+        fleet = Fleet(loop, clock, calm, seed=1)
         await fleet.begin()
         result = await story(fleet)
         fleet.look()
         fleet.check.finish()
         return result
 
-    return run(seed, main)
+    return run(1, main)
 
 
 async def up(fleet: Fleet, name: str = "alpha") -> str:
@@ -79,3 +87,25 @@ def happened(fleet: Fleet, kind: str) -> int:
 
 def quick(**changes: int) -> Policy:
     return replace(Policy(), **changes)
+
+
+async def converge_and_rest(fleet: Fleet, count: int) -> tuple[int, int]:
+    """Bring up `count` instances, then let a day pass; return its rows and its calls."""
+    for number in range(count):
+        fleet.spawn(fleet.people.create(f"agent-{number}"))
+    await fleet.until(
+        lambda: (
+            len(fleet.people.known) == count
+            and all(heard(fleet, one) for one in fleet.people.known)
+        ),
+        within_s=1_800,
+        step_s=30,
+    )
+    # A new plane looks at everything once; the first look of an incarnation is news, later ones
+    # are not.
+    fleet.plane_now().crash("so that everything is looked at")
+    await fleet.pass_time(300)
+    before, calls = fleet.rows(), fleet.cloud.calls.total()
+    await asyncio.sleep(86_400)
+    fleet.look()
+    return sum(fleet.rows()) - sum(before), fleet.cloud.calls.total() - calls

@@ -134,7 +134,7 @@ def _event(body: ports.Body, epoch: int, outcome: Outcome[Any]) -> events.Event:
     if isinstance(outcome, Permanent) and outcome.code == NOT_FOUND:
         match body:
             case ports.DestroyCall(machine_id=machine_id):
-                return events.MachineDestroyed(serial, epoch, machine_id)
+                return events.MachineDestroyed(serial, epoch, machine_id, missing=True)
             case ports.VolumeCall(volume_id=volume_id) if volume_id:
                 return events.VolumeMissing(serial, epoch, volume_id)
             case (

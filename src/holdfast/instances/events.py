@@ -259,11 +259,12 @@ class MachinesFound(Struct, frozen=True, tag="MachinesFound", gc=False):
 
 
 class MachineDestroyed(Struct, frozen=True, tag="MachineDestroyed", gc=False):
-    """The machine is gone: removed now, or not there before."""
+    """The machine is gone: removed now, or `missing`, which one answer may say wrongly."""
 
     serial: int
     epoch: int
     machine_id: str
+    missing: bool = False
 
 
 class VolumeSeen(Struct, frozen=True, tag="VolumeSeen", gc=False):

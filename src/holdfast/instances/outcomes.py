@@ -16,7 +16,7 @@ from holdfast.actors.definition import Applied, At, Ignored, Verdict
 from holdfast.instances import events
 from holdfast.instances.limits import LISTING_LAG_MS
 from holdfast.instances.ports import Seen
-from holdfast.instances.state import DOWN, Instance, Machine, claim_lost, machine_key
+from holdfast.instances.state import DOWN, Instance, Machine, PendingCreate, claim_lost, machine_key
 from holdfast.instances.transitions import (
     doom,
     end_start,
@@ -266,6 +266,9 @@ def _destroyed(state: Instance, event: events.MachineDestroyed, _at: At) -> Verd
     doomed = tuple(name for name in state.doomed if name != event.machine_id)
     state = replace(settled(state, event.serial), doomed=doomed, swept_ms=0)
     if state.machine.id == event.machine_id:
+        if event.missing and state.desired == "destroyed":
+            asked = PendingCreate(state.sandbox_id, state.machine.seen_ms)
+            state = replace(state, pending_create=asked)
         state = replace(state, machine=Machine(), verdict="gone")
     return Applied(state)
 

@@ -276,6 +276,7 @@ def test_a_destroy_ends_with_a_listing_that_shows_nothing() -> None:
 
 def test_a_machine_that_is_gone_counts_as_destroyed() -> None:
     driver = Driver().running()
+    driver.advance(LISTING_LAG_MS)  # long enough for a listing to be believed about it
     driver.send(events.DestroyRequested())
     driver.answer(ports.DestroyCall, GONE)
     driver.answer(ports.FindCall, Ok(ports.Listed()))

@@ -147,6 +147,8 @@ class World:
         for row in rows:
             lagging = now < row.listed_until_ms
             state = row.listed_state if lagging else row.state
+            if state is None and now >= row.created_at_ms + self.timing.listing_lag_ms:
+                state = row.state  # it changed so often that no older state was ever listed
             if state is None or (state == "destroyed" and not lagging):
                 continue
             machine = row.machine(state)
