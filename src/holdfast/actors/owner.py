@@ -437,7 +437,7 @@ class Owner:
             case UnwritableError():
                 self._rest(resident, "commit", error)
             case _:
-                resident.doubted.append(flight)
+                resident.doubt(flight)
                 self._rest(resident, "commit", error)
 
     def _committed(self, flight: _Flight) -> None:

@@ -53,7 +53,8 @@ class Resident:
         self.folded: Folded[Any] | None = None
         self.inbox: dict[EventId, Pending] = {}
         self.front: list[Pending] = []
-        self.doubted: deque[Any] = deque(maxlen=DOUBTED_KEPT)
+        # A list: an empty deque takes 760 bytes, and nearly every actor's is empty for ever.
+        self.doubted: list[Any] = []
         self.recent: deque[EventId] = deque(maxlen=STAMPED_KEPT)
         self.complete = False
         self.ready = False
@@ -65,6 +66,11 @@ class Resident:
         self.claims_lost = 0
         self.size = 0
         self.since = 0
+
+    def doubt(self, flight: Any) -> None:
+        """Remember a commit that was not answered; only the newest are kept."""
+        self.doubted.append(flight)
+        del self.doubted[:-DOUBTED_KEPT]
 
     def keep(self, row: Pending) -> None:
         """Remember an accepted event, unless a tick took it before this was told."""

@@ -111,10 +111,13 @@ def machines(plane: PlaneProcess) -> Counter[str]:
     for process in plane.controllers():
         try:
             text = Path(f"/proc/{process.pid}/environ").read_bytes().decode()
+            leads = os.getsid(process.pid) == process.pid
         except OSError:
             continue
         pairs = dict(pair.split("=", 1) for pair in text.split("\0") if "=" in pair)
-        found[pairs["HOLDFAST_INSTANCE_ID"]] += 1
+        # A fork that has not become its agent yet looks like its controller, but leads nothing.
+        if leads and "HOLDFAST_INSTANCE_ID" in pairs:
+            found[pairs["HOLDFAST_INSTANCE_ID"]] += 1
     return found
 
 
