@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -74,6 +74,28 @@ def open_outbox(
     return box
 
 
+def _guarded_gate(gate: Gate) -> Gate:
+    """Return a gate that is closed when the real one fails: what cannot be asked is not granted."""
+
+    def guarded() -> str:
+        try:
+            return gate()
+        except Exception as error:  # noqa: BLE001  # somebody else's code on the caller's thread
+            return f"the gate failed: {type(error).__name__}: {error}"
+
+    return guarded
+
+
+def _guarded_notice(notice: Notice) -> Notice:
+    """Return a notice that cannot fail: nobody is left to be told that telling failed."""
+
+    def guarded(text: str) -> None:
+        with suppress(Exception):
+            notice(text)
+
+    return guarded
+
+
 class Outbox:
     """Safe to use from any thread, and in a child after fork. A context manager."""
 
@@ -91,8 +113,8 @@ class Outbox:
         self.folder = folder
         self.durability = durability
         self._sender = sender
-        self._gate = gate
-        self._notice = notice
+        self._gate = _guarded_gate(gate)
+        self._notice = _guarded_notice(notice)
         self._clock = clock
         self._queue = Queue(folder, durability=durability, clock=clock, chance=os.urandom)
         self._bell = Bell(None if durability == MEMORY else folder)

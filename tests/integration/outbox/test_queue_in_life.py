@@ -304,6 +304,23 @@ def test_a_gate_that_shuts_meanwhile_is_seen_before_the_next_send(
         assert len(intake.requests) == 1
 
 
+def test_a_gate_or_a_notice_that_fails_reaches_nobody(tmp_path: Path, intake: Intake) -> None:
+    def gate() -> str:
+        raise LookupError("no consent row")
+
+    def notice(_text: str) -> None:
+        raise OSError("no log")
+
+    with open_outbox(
+        tmp_path / "missing", sender=intake, durability="process", gate=gate, notice=notice
+    ) as box:
+        assert box.enqueue("event", "a", {}).state == "dropped"
+    with open_outbox(tmp_path, sender=intake, durability="process", gate=gate) as box:
+        assert box.enqueue("event", "a", {}).state == "stored"
+        assert box.flush(5) == (1, "gate: the gate failed: LookupError: no consent row")
+    assert not intake.requests
+
+
 @pytest.mark.parametrize("hang", ["sender", "error"])
 def test_flush_and_close_are_bounded_whatever_the_sender_does(
     tmp_path: Path, intake: Intake, hang: str
