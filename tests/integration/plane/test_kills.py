@@ -17,7 +17,7 @@ from holdfast.cli.client import ApiError
 from holdfast.wire.messages.instances import InstanceCreate, InstanceOrder, InstancePatch
 from tests.planes import PlaneProcess, until
 
-KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))
 SEED = int(os.environ.get("HOLDFAST_TEST_SEED", "1"))
 WRITERS = 4
 RUNNING = 3

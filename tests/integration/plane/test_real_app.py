@@ -187,7 +187,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, asy
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=tuple(HealthCheck.__members__.values()),
 )
 def test_the_plane_keeps_to_its_own_description(
     opened: tuple[Made, asyncio.Runner], case: Any

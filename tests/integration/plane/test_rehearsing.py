@@ -27,6 +27,16 @@ from tests.planes import PlaneProcess, cmdline, until
 POISON = (b'{"type":"NoSuchEvent"}', b"not even JSON")
 
 
+@pytest.fixture(scope="module")
+def steered(shared: PlaneProcess) -> PlaneProcess:
+    """Return the plane once its demo was stopped and started, so that its log has waits in it."""
+    shared.ready("demo")
+    shared.cli("instance", "stop", "demo", "--wait", "20")
+    shared.cli("instance", "start", "demo", "--wait", "20")
+    shared.ready("demo")
+    return shared
+
+
 def fingerprint(home: Path) -> dict[str, str]:
     """Return the hashes of the journal's files; -shm is the readers' own book-keeping."""
     return {
@@ -39,7 +49,8 @@ def audited(client: Client) -> list[str]:
     return [row.endpoint for row in client.call("audit.list", query={"limit": "50"}).items]
 
 
-def test_rehearsals_answer_and_touch_nothing(shared: PlaneProcess) -> None:
+def test_rehearsals_answer_and_touch_nothing(steered: PlaneProcess) -> None:
+    shared = steered
     view = shared.ready("demo")
     path = {"kind": "instance", "id": view.id}
     with shared.client() as client:
@@ -86,7 +97,8 @@ def test_the_worker_holds_no_socket(shared: PlaneProcess) -> None:
         assert not [kind for kind in kinds if kind.startswith("socket:")]
 
 
-def test_rehearsals_by_the_command_line(shared: PlaneProcess) -> None:
+def test_rehearsals_by_the_command_line(steered: PlaneProcess) -> None:
+    shared = steered
     assert "nothing to do" in shared.cli("rehearse", "dry-run", "demo").stdout
     assert "state bit-equal  true" in shared.cli("rehearse", "replay", "demo").stdout
     told = shared.cli("rehearse", "what-if", "demo", "--policy", "wait_ms=1", "--from", "0").stdout
