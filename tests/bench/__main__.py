@@ -25,7 +25,7 @@ def main() -> None:
         sys.stdout.write(f"\n--- {name}\n")
         sys.stdout.flush()
         file = HERE / f"bench_{name}.py"
-        command = ("-m", f"tests.bench.bench_{name}")
+        command: tuple[str, ...] = ("-m", f"tests.bench.bench_{name}")
         if "__main__" not in file.read_text(encoding="utf-8"):
             command = ("-m", "pytest", "-q", "-s", "--timeout=1800", str(file))
         done = subprocess.run((sys.executable, *command), cwd=HERE.parents[1], check=False)

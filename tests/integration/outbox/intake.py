@@ -57,13 +57,13 @@ class HttpIntake:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base's name
                 return
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
-            def handle_error(self, *_: object) -> None:
+            def handle_error(self, request: object, client_address: object) -> None:
                 """A client killed while it waits is what these tests are about."""
 
         self.server = Server(("127.0.0.1", 0), Handler)

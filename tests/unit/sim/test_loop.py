@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_asyncio_still_has_what_the_loop_reaches_into() -> None:
         assert hasattr(loop, "_scheduled"), sys.version
         assert hasattr(loop, "_stopping"), sys.version
         assert hasattr(asyncio.BaseEventLoop, "_run_once"), sys.version
-        timer = loop.call_later(1, print)
+        timer: Any = loop.call_later(1, print)
         assert timer._when == timer.when()
         assert timer._scheduled
         assert not timer._cancelled

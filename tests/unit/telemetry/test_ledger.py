@@ -146,7 +146,8 @@ def run(seed: int, *, boots: int, loss: float) -> tuple[Ledger, Sender, dict[str
     for _, message in network.late:
         network.deliver(message)
     network.deliver(sender.message())
-    return network.ledger, sender, network.summed
+    summed: dict[str, int] = {**network.summed}
+    return network.ledger, sender, summed
 
 
 @pytest.mark.parametrize(("seed", "loss"), [(1, 0.1), (2, 0.4), (3, 0.0)])
