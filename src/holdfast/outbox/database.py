@@ -40,9 +40,18 @@ class DamagedError(Exception):
     """The database cannot be believed: it is to be set aside."""
 
 
+BROKEN: Final = (sqlite3.Error, UnicodeError, DamagedError)
+"""What reading a damaged database may raise: its names and error texts may be no UTF-8."""
+
+
 def damage(error: sqlite3.Error) -> bool:
     """Return whether the error tells of a torn or corrupt file."""
     return _code(error) in _DAMAGE
+
+
+def disk_full(error: sqlite3.Error) -> bool:
+    """Return whether the error tells that there is no room."""
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
 def circumstance(error: sqlite3.Error) -> bool:
@@ -69,7 +78,7 @@ def connect(path: Path | None, durability: str) -> sqlite3.Connection:
             check_same_thread=False,
         )
         _prepare(connection, durability)
-    except (sqlite3.Error, UnicodeError) as error:
+    except BROKEN as error:
         if connection is not None:
             connection.close()
         if isinstance(error, sqlite3.Error) and circumstance(error):

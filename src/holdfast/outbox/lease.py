@@ -99,21 +99,23 @@ class Lease:
     def _swap(self, expected: Holder, wanted: Holder) -> bool:
         assert self._path is not None
         wanted = wanted._replace(pid=os.getpid() if wanted.token else 0)
+        self._beaten_ms = self._clock.steady_ms()
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            # The folder cannot be written: then there is nothing to be drained twice either.
-            return False
+            return True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _decode(os.pread(file, _BYTES, 0)) != expected:
                 return False
             os.pwrite(file, _encode(wanted), 0)
-        except OSError:
+        except BlockingIOError:
             return False
+        except OSError:
+            # A full disk has no room for a lease: what waits is to leave all the same.
+            return True
         finally:
             os.close(file)
-        self._beaten_ms = self._clock.steady_ms()
         return True
 
 

@@ -42,12 +42,7 @@ def reconcile(
     """
     counters = stored_counters(connection)
     if counters is None:
-        counters = Counters(account.source if account and account.source else new_source())
-        counters.inode = inode
-        if account is not None:
-            _carry(counters, account)
-            counters.lost += account.pending + account.dead
-            _raise_row_number(connection, account.last_row)
+        counters = _anew(connection, account, inode=inode, new_source=new_source)
     counted = _pending(connection)
     if account is not None and account.source == counters.source:
         if account.seq > counters.seq:
@@ -64,6 +59,29 @@ def reconcile(
     if counters.inode != inode:
         # A copied or restored folder would give numbers twice: it continues as another source.
         counters.source, counters.seq, counters.inode = new_source(), 0, inode
+    return counters
+
+
+def _anew(
+    connection: sqlite3.Connection,
+    account: Account | None,
+    *,
+    inode: int,
+    new_source: Callable[[], str],
+) -> Counters:
+    """Return counters for a database without any: a new one, or one that lost just these."""
+    counters = Counters(account.source if account and account.source else new_source())
+    counters.inode = inode
+    low = account.low if account else 0
+    pending, size, kept = connection.execute(statements.PENDING_SCAN, (low,)).fetchone()
+    if pending != connection.execute(statements.PENDING_COUNT).fetchone()[0]:
+        raise DamagedError("the index and the table differ")
+    counters.pending, counters.pending_bytes = pending, size
+    counters.dead = connection.execute(statements.DEAD_COUNT).fetchone()[0]
+    if account is not None:
+        _carry(counters, account)
+        counters.lost += max(0, account.pending + account.dead - kept - counters.dead)
+        _raise_row_number(connection, account.last_row)
     return counters
 
 

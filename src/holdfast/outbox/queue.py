@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -17,6 +17,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.outbox import limits, mend, salvage, statements
 from holdfast.outbox.counters import Counters
 from holdfast.outbox.database import (
+    BROKEN,
     MEMORY,
     DamagedError,
     RenewedError,
@@ -24,6 +25,7 @@ from holdfast.outbox.database import (
     circumstance,
     connect,
     damage,
+    disk_full,
 )
 from holdfast.outbox.folder_lock import FolderLock, LockTimeoutError
 from holdfast.outbox.ledger import Ledger
@@ -71,6 +73,7 @@ class Queue:
         self._drops = 0
         self._failed_at_ms = float("-inf")
         self._failure = ""
+        self._made_room_ms = float("-inf")
         self.quarantines = 0
 
     # ------------------------------------------------------------------ transactions
@@ -112,13 +115,13 @@ class Queue:
     def _begin(self) -> Transaction:
         try:
             return self._begun(self._ready())
-        except (sqlite3.Error, DamagedError) as error:
+        except BROKEN as error:
             if isinstance(error, sqlite3.Error) and circumstance(error):
                 raise UnavailableError(str(error)) from error
             renewed = self._renew(error)
         try:
             return self._begun(renewed)
-        except (sqlite3.Error, DamagedError) as error:
+        except BROKEN as error:
             raise UnavailableError(str(error)) from error
 
     def _begun(self, connection: sqlite3.Connection) -> Transaction:
@@ -161,15 +164,42 @@ class Queue:
         except sqlite3.Error:
             # The connection is beyond use; the first error is the one to tell.
             self._abandon()
-        if not isinstance(error, sqlite3.Error | DamagedError):
+        if isinstance(error, UnicodeDecodeError):
+            broken = not self._sound()
+            if not broken:
+                return
+        elif isinstance(error, sqlite3.Error | DamagedError):
+            broken = isinstance(error, DamagedError) or damage(error)
+        else:
             return
-        broken = isinstance(error, DamagedError) or damage(error)
         if isinstance(error, sqlite3.Error) and not broken and not circumstance(error):
             return
         if broken:
             self._renew(error)
             raise RenewedError(str(error)) from error
+        if isinstance(error, sqlite3.Error) and disk_full(error):
+            self._make_room()
         raise UnavailableError(str(error)) from error
+
+    def _sound(self) -> bool:
+        """Return whether the database stands up to being read from end to end."""
+        if self._connection is None:
+            return False
+        try:
+            verdict = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        except BROKEN:
+            return False
+        return bool(verdict == "ok")
+
+    def _make_room(self) -> None:
+        """Empty the log into the database, which is much smaller; now and then only."""
+        now_ms = self._clock.steady_ms()
+        if self._connection is None or now_ms - self._made_room_ms < limits.REOPEN_MS:
+            return
+        self._made_room_ms = now_ms
+        # Where even that has no room, somebody else must make some.
+        with suppress(sqlite3.Error):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def count_dropped(self, rows: int) -> None:
         """Count rows that could not be written; the caller may or may not hold the lock."""
@@ -201,7 +231,7 @@ class Queue:
                     return look(connection)
         except LockTimeoutError as error:
             raise UnavailableError(str(error)) from error
-        except (sqlite3.Error, DamagedError) as error:
+        except BROKEN as error:
             if isinstance(error, sqlite3.Error) and circumstance(error):
                 raise UnavailableError(str(error)) from error
             with self._locked(timeout_s):
@@ -209,7 +239,7 @@ class Queue:
         with self._locked(timeout_s):
             try:
                 return look(self._ready())
-            except (sqlite3.Error, DamagedError) as error:
+            except BROKEN as error:
                 raise UnavailableError(str(error)) from error
 
     def counters(self) -> Counters:
@@ -259,7 +289,7 @@ class Queue:
             return self._set_aside()
         try:
             return self._reconciled(connection)
-        except (sqlite3.Error, DamagedError) as error:
+        except BROKEN as error:
             connection.close()
             if isinstance(error, sqlite3.Error) and circumstance(error):
                 raise UnavailableError(str(error)) from error
@@ -332,7 +362,7 @@ class Queue:
                 new_source=self._new_source,
             )
             self._finish(connection, counters, account.last_row if account else 0)
-        except (sqlite3.Error, DamagedError, UnavailableError, OSError) as error:
+        except (*BROKEN, UnavailableError, OSError) as error:
             # Nothing may be forgotten because there was no room to copy it: back as it was.
             if connection is not None:
                 connection.close()

@@ -16,6 +16,8 @@ from holdfast.outbox.counters import Counters, parse, row_checksum
 _SUFFIXES: Final = ("", "-wal")
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
 _SETTLED: Final = 1
+# A damaged schema may give names, and even error texts, that are no UTF-8.
+_UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _UNCLOSED: Final[list[sqlite3.Connection]] = []
 
 
@@ -110,7 +112,7 @@ def _counters(connection: sqlite3.Connection) -> Counters | None:
             return None
         source, *figures = row
         return parse((source.decode() if isinstance(source, bytes) else source, *figures))
-    except (sqlite3.Error, UnicodeDecodeError, MemoryError, OverflowError):
+    except _UNREADABLE:
         return None
 
 
@@ -124,7 +126,7 @@ def _rows(connection: sqlite3.Connection, last_row: int) -> dict[int, Found]:
         for raw in connection.execute(statements.SALVAGE_SCAN, (0,)):
             seen = raw[0] if isinstance(raw[0], int) else seen
             _keep(found, raw)
-    except (sqlite3.Error, MemoryError, OverflowError):
+    except _UNREADABLE:
         for row in range(seen + 1, min(last_row, seen + _LOOKUPS_MAX) + 1):
             _look(connection, found, row)
     return found
@@ -133,7 +135,7 @@ def _rows(connection: sqlite3.Connection, last_row: int) -> dict[int, Found]:
 def _look(connection: sqlite3.Connection, found: dict[int, Found], row: int) -> None:
     try:
         raw = connection.execute(statements.SALVAGE_ROW, (row,)).fetchone()
-    except (sqlite3.Error, MemoryError, OverflowError):
+    except _UNREADABLE:
         # This row is on a page that is gone: it is counted by its absence.
         return
     if raw is not None:
