@@ -20,7 +20,7 @@ from holdfast.outbox import Answer, Answered, Batch, inspect, open_outbox
 SEEDS = int(os.environ.get("HOLDFAST_OUTBOX_SEEDS", "40"))
 FIRST_SEED = int(os.environ.get("HOLDFAST_OUTBOX_FIRST_SEED", "0"))
 # Each of these found something once.
-KNOWN_SEEDS = (9, 399, 534, 628)
+KNOWN_SEEDS = (9, 399, 534, 628, 1867)
 ROWS = 60
 FILES = ("system.db", "system.db-wal", "system.db-shm", "outbox.ledger", "outbox.lock")
 SETTLED = 20
@@ -98,11 +98,10 @@ def test_damage_never_stops_the_host_and_losses_are_counted(tmp_path: Path) -> N
             assert receipt.state == "stored", (what, receipt)
             assert box.flush(20).pending == 0, what
             stats = box.stats()
-        arrived = {name for name in intake.stored if name != "after"}
-        wanted = {f"e{n}" for n in range(SETTLED, ROWS)}
-        missing = wanted - arrived
+        # What was enqueued onto a page that nobody knew was bad may be lost as well, and counts.
+        wanted = {"after", *(f"e{n}" for n in range(SETTLED, ROWS))}
+        missing = wanted - intake.stored.keys()
         assert stats.lost == len(missing), (what, stats, sorted(missing))
-        assert "after" in intake.stored, what
         wrong = [n for n in range(ROWS) if intake.stored.get(f"e{n}", text(n)) != text(n)]
         assert not wrong, what
         shutil.rmtree(folder)
