@@ -187,7 +187,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, asy
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=tuple(HealthCheck.__members__.values()),
+    suppress_health_check=[
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 def test_the_plane_keeps_to_its_own_description(
     opened: tuple[Made, asyncio.Runner], case: Any
