@@ -26,6 +26,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from msgspec.structs import replace
+
 from holdfast.actors import measures
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.gates import Gate
@@ -59,12 +61,15 @@ _STORE_BACKOFF = Backoff(first_ms=100, cap_ms=10_000)
 class Provider:
     """Who carries effects out; an executor may as well wait for a machine to report.
 
-    `timeout_ms` bounds one call. The gate may be shared with the provider's probes.
+    `timeout_ms` bounds one call. The gate may be shared with the provider's probes. `settling`
+    are codes of a Retryable that its subject hears at once instead of after other tries in the
+    lane: what seconds do not change, the rules wait for by their own measure.
     """
 
     execute: Executor
     gate: Gate
     timeout_ms: int = EFFECT_TIMEOUT_MS
+    settling: frozenset[str] = frozenset()
 
 
 class _Lane:
@@ -116,7 +121,10 @@ class Dispatch:
         return self._waiting
 
     async def start(self) -> None:
-        """Take up what was not finished before, in the order of the lanes."""
+        """Take up what was not finished before, in the order of the lanes.
+
+        Nobody knows which of it a plane before had begun, so each counts as tried once.
+        """
         self._stopping = False
         rows: list[EffectRow] = []
         while page := await self._journal.waiting_effects(
@@ -126,7 +134,7 @@ class Dispatch:
             if len(page) < EFFECT_PAGE:
                 break
         for row in sorted(rows, key=lambda row: (row.actor, row.lane, row.ordinal)):
-            self.add(row)
+            self.add(replace(row, attempts=max(1, row.attempts)))
         if rows:
             self._log.info("effects.resumed", count=len(rows))
 
@@ -280,7 +288,12 @@ class Dispatch:
             lane.attempt -= 1
             self._rest(lane, MINUTE_MS)
             self._release(lane)
-        elif isinstance(outcome, Retryable) and status == "done" and self._again(lane, outcome):
+        elif (
+            isinstance(outcome, Retryable)
+            and status == "done"
+            and outcome.code not in provider.settling
+            and self._again(lane, outcome)
+        ):
             lane.running = None
             self._release(lane)
         else:

@@ -84,7 +84,7 @@ class EffectRow(Struct, frozen=True, gc=False, kw_only=True):
     """An effect in its lane; `ordinal` orders the lane; `cause` is the event of its intent.
 
     `attempts` counts those of planes before; a try that is followed by another in its lane is no
-    write, so none raises it yet, and the log has each.
+    write, so the store has none and the log has each. What a new plane takes up counts one.
     """
 
     id: str

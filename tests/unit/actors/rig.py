@@ -123,6 +123,7 @@ class Rig:
         definition: Definition[Any, Any, Any, Any] = LAMP,
         gate: Callable[[Clock], Gate] | None = None,
         timeout_ms: int = 60_000,
+        settling: frozenset[str] = frozenset(),
         wrap: Callable[[Journal], Journal] | None = None,
         resident_max: int = RESIDENT_MAX,
     ) -> None:
@@ -142,7 +143,12 @@ class Rig:
             log=self.log,
             meter=self.meter,
             providers={
-                "grid": Provider(execute=self.grid.execute, gate=made_gate, timeout_ms=timeout_ms)
+                "grid": Provider(
+                    execute=self.grid.execute,
+                    gate=made_gate,
+                    timeout_ms=timeout_ms,
+                    settling=settling,
+                )
             },
             lookouts={"grid": Lookout(look=self.grid.look, gate=made_gate)},
             code="test",

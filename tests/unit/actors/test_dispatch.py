@@ -198,6 +198,19 @@ def test_other_failures_are_final_at_once(outcome: Outcome[Any]) -> None:
     play(story)
 
 
+def test_what_a_lane_would_repeat_in_vain_settles_at_once() -> None:
+    async def story(clock: SimClock) -> None:
+        async with Rig(clock, settling=frozenset({"full"})) as rig:
+            rig.grid.default = slow(0.1, Retryable("full", "no room"))
+            await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
+            await settled(rig)
+            assert len(rig.grid.calls) == 1
+            bulb = (await rig.state("hall")).bulbs["a"]
+            assert (bulb.status, bulb.code) == ("broken", "full")
+
+    play(story)
+
+
 def test_a_rate_limit_holds_the_whole_provider_back() -> None:
     async def story(clock: SimClock) -> None:
         def gate(of: Clock) -> Gate:
@@ -306,6 +319,8 @@ def test_a_call_under_way_at_a_crash_is_made_again_with_its_key() -> None:
         async with Rig(clock, store) as rig:
             await settled(rig)
             assert sorted(call.key for call in rig.grid.calls) == keys
+            # Whether the plane before had made it is not known, so it is not the first try.
+            assert {call.attempt for call in rig.grid.calls} == {2}
             assert await status(rig, "d") == "lit"
 
     play(story)

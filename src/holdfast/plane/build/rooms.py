@@ -24,7 +24,7 @@ from holdfast.plane.settings import Settings
 from holdfast.telemetry.book import MachineBook
 from holdfast.telemetry.flow import Telemetry
 from holdfast.telemetry.ports import Analytics, ContactStore
-from holdfast.world.clouds.port import Cloud
+from holdfast.world.clouds.port import CAPACITY, Cloud
 
 PAGE: Final = 1_000
 
@@ -32,6 +32,8 @@ CALLS_MAX: Final = 16
 """Calls to one cloud at a time."""
 CALLS_PER_S: Final = 200.0
 """Calls to one cloud that begin in a second; a cloud with limits of its own answers with them."""
+SETTLING: Final = frozenset({CAPACITY})
+"""Room is not made within seconds: the instance's own backoff between starts waits for it."""
 
 
 def join_cloud(
@@ -40,7 +42,8 @@ def join_cloud(
     """Return who makes the engine's calls to a cloud, and who asks it; they share one gate."""
     calls = CloudCalls(cloud, sealer=sealer, platform=platform, token_secret=token_secret)
     gate = Gate(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
-    return Provider(execute=calls.execute, gate=gate), Lookout(look=calls.look, gate=gate)
+    provider = Provider(execute=calls.execute, gate=gate, settling=SETTLING)
+    return provider, Lookout(look=calls.look, gate=gate)
 
 
 def make_telemetry(
