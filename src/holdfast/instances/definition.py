@@ -42,6 +42,15 @@ from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
 KIND: Final = "instance"
 NOT_FOUND: Final = "not_found"
 
+_MAY_BE_LATE: Final = (
+    events.MachineCreated
+    | events.MachineAdopted
+    | events.MachineUpdated
+    | events.MachineStarted
+    | events.CallFailed
+)
+"""Outcomes of a call whose earlier tries may bring a machine up after it is over."""
+
 
 def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
     """Return what an action comes to; a beginning takes its first step at once."""
@@ -114,7 +123,10 @@ def wanted(state: Instance, call: EffectCall, _now_ms: int) -> bool:
 
 def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
     """Return the event that the outcome of a call is."""
-    return _event(call.body, call.epoch, outcome)
+    event = _event(call.body, call.epoch, outcome)
+    if call.attempt > 1 and isinstance(event, _MAY_BE_LATE):
+        return replace(event, repeated=True)
+    return event
 
 
 def probed(answer: ProbeAnswer) -> events.Event:

@@ -2,7 +2,8 @@
 
 Four families: what people asked for, what the rules set out to do (intents, folded in the tick
 that makes them), what came of calls to the cloud, and what contact with the machine showed. An
-outcome carries the `epoch` and `serial` of its call; serial 0 is a probe's. Events hold no
+outcome carries the `epoch` and `serial` of its call; serial 0 is a probe's. `repeated` says that
+the call was made, or may have been made, before: an earlier try may yet be done. Events hold no
 plaintext secret and no output of an agent.
 """
 
@@ -199,6 +200,7 @@ class MachineCreated(Struct, frozen=True, tag="MachineCreated", gc=False):
     epoch: int
     machine: Seen
     config_version: int = 0
+    repeated: bool = False
 
 
 class MachineAdopted(Struct, frozen=True, tag="MachineAdopted", gc=False):
@@ -207,6 +209,7 @@ class MachineAdopted(Struct, frozen=True, tag="MachineAdopted", gc=False):
     serial: int
     epoch: int
     machine: Seen
+    repeated: bool = False
 
 
 class MachineUpdated(Struct, frozen=True, tag="MachineUpdated", gc=False):
@@ -216,6 +219,7 @@ class MachineUpdated(Struct, frozen=True, tag="MachineUpdated", gc=False):
     epoch: int
     machine: Seen
     config_version: int = 0
+    repeated: bool = False
 
 
 class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
@@ -224,6 +228,7 @@ class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
     serial: int
     epoch: int
     machine: Seen
+    repeated: bool = False
 
 
 class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
@@ -301,6 +306,7 @@ class CallFailed(Struct, frozen=True, tag="CallFailed", gc=False):
     code: str
     message: str
     retry_after_ms: int = 0
+    repeated: bool = False
 
 
 # ------------------------------------------------------------------------------ contact

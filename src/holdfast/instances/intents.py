@@ -21,6 +21,8 @@ from holdfast.instances.transitions import (
     end_start,
     fault,
     forget,
+    given_up,
+    late_create,
     to_running,
     to_stopped,
     went_down,
@@ -36,7 +38,15 @@ def _start_begun(state: Instance, event: events.StartBegun, at: At) -> Verdict[I
 
 
 def _stop_begun(state: Instance, event: events.StopBegun, at: At) -> Verdict[Instance]:
-    return Applied(begin(state, "stop", event.epoch, at.now_ms))
+    begun = begin(state, "stop", event.epoch, at.now_ms)
+    return Applied(_doubted(begun))
+
+
+def _doubted(state: Instance) -> Instance:
+    """Return the state with its machine's unknown again where a launch may have been done since."""
+    if not state.late_launch_ms:
+        return state
+    return replace(state, machine=replace(state.machine, state=""))
 
 
 def _restart_begun(state: Instance, event: events.RestartBegun, at: At) -> Verdict[Instance]:
@@ -67,14 +77,15 @@ def _call_begun(state: Instance, event: events.CallBegun, at: At) -> Verdict[Ins
 
 def _create_begun(state: Instance, event: events.MachineCreateBegun, at: At) -> Verdict[Instance]:
     job = Job(event.serial, "create", at.now_ms, event.until_ms)
-    return _job(state, job, pending_create=PendingCreate(event.name, at.now_ms))
+    asked = PendingCreate(event.name, at.now_ms, event.serial)
+    return _job(late_create(state), job, pending_create=asked)
 
 
 def _call_expired(state: Instance, event: events.CallExpired, at: At) -> Verdict[Instance]:
     message = f"{event.step}: no answer within the time"
     return Applied(
         replace(
-            state,
+            given_up(state),
             job=None,
             tries=state.tries + 1,
             tried_ms=at.now_ms,
@@ -86,7 +97,7 @@ def _call_expired(state: Instance, event: events.CallExpired, at: At) -> Verdict
 
 
 def _start_ended(state: Instance, event: events.StartEnded, at: At) -> Verdict[Instance]:
-    return Applied(end_start(state, event.code, event.message, (at.now_ms, 0)))
+    return Applied(_doubted(end_start(state, event.code, event.message, (at.now_ms, 0))))
 
 
 def _restart_ended(state: Instance, event: events.RestartEnded, at: At) -> Verdict[Instance]:

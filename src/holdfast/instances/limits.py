@@ -36,7 +36,8 @@ START_FRESH_MS: Final = 5 * MINUTE_MS
 
 LISTING_LAG_MS: Final = 2 * MINUTE_MS
 """A machine whose creation was never answered may be missing from a listing for this long after
-it was decided: the call may be sent 30 s later, be done 30 s after that, and listings lag."""
+it was decided: the call may be sent 30 s later, be done 30 s after that, and listings lag. As
+long a launch that was given up may yet be done."""
 
 VOLUME_TRIES_MAX: Final = 50
 """Failed deletions of a volume before it is given up and named for a person (contract 1.12)."""

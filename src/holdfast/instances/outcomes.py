@@ -21,6 +21,8 @@ from holdfast.instances.transitions import (
     doom,
     end_start,
     fault,
+    late_create,
+    late_launch,
     observed,
     settled,
     to_running,
@@ -58,6 +60,22 @@ def _current(state: Instance, event: Any) -> bool:
     return event.serial == 0 or (state.job is not None and state.job.serial == event.serial)
 
 
+def _create_over(state: Instance, event: Any) -> Instance:
+    """Return the state with the pending create answered; another one, or a try, may be late."""
+    asked = state.pending_create
+    if asked is None or (asked.serial == event.serial and not event.repeated):
+        return replace(state, pending_create=None)
+    return late_create(state)
+
+
+def _launch_over(state: Instance, event: Any) -> Instance:
+    """Return the state without the launch that succeeded; an earlier try of it may be late."""
+    job, over = state.job, settled(state, event.serial)
+    if not event.repeated or job is None or job.serial != event.serial:
+        return over
+    return late_launch(over, job.step, job.began_ms)
+
+
 def _took(state: Instance, seen: Seen) -> Instance | None:
     """Return the state without right to a machine that another actor has claimed, or None."""
     if claim_lost(state, "machine", machine_key(state, seen.id)):
@@ -84,7 +102,7 @@ def _made(
         )
         return Applied(replace(reopened, epoch=state.epoch + 1))
     current = _current(state, event)
-    state = replace(settled(state, event.serial), pending_create=None)
+    state = _create_over(settled(state, event.serial), event)
     if state.desired == "destroyed":
         return Applied(doom(state, seen.id))
     stranger = _took(state, seen)
@@ -105,7 +123,7 @@ def _updated(state: Instance, event: events.MachineUpdated, at: At) -> Verdict[I
     if event.machine.id != state.machine.id:
         return Ignored(_STALE)
     current, old = _current(state, event), state.machine.incarnation
-    state = settled(state, event.serial)
+    state = _launch_over(state, event)
     bound = observed(
         state, event.machine, at.now_ms, epoch=event.epoch, config_version=event.config_version
     )
@@ -122,7 +140,12 @@ def _told(
     if event.machine.id != state.machine.id:
         return Ignored(_STALE)
     current = _current(state, event)
-    bound = observed(settled(state, event.serial), event.machine, at.now_ms)
+    over = (
+        settled(state, event.serial)
+        if isinstance(event, events.MachineStopped)
+        else _launch_over(state, event)
+    )
+    bound = observed(over, event.machine, at.now_ms)
     if current:
         bound = replace(bound, sent=True)
     return Applied(_progress(bound, at, current=current))
@@ -311,9 +334,14 @@ def _failed(state: Instance, event: events.CallFailed, at: At) -> Verdict[Instan
     if event.serial == 0:
         return Ignored("a probe had no answer; unreachable is not dead")
     if state.job is None or state.job.serial != event.serial:
-        if event.step == "create" and event.code in NOTHING_MADE and state.pending_create:
-            return Applied(replace(state, pending_create=None))
+        asked = state.pending_create
+        refused = event.step == "create" and event.code in NOTHING_MADE
+        if refused and asked is not None and asked.serial == event.serial:
+            return Applied(_create_over(state, event))
         return Ignored(_STALE)
+    sure = not event.repeated and (event.code in NOTHING_MADE or event.kind == "conflict")
+    if not sure:
+        state = late_launch(state, event.step, state.job.began_ms)
     operation = state.aim or event.step
     quiet = event.code == "wait_timeout"
     faults = state.faults
@@ -332,7 +360,7 @@ def _failed(state: Instance, event: events.CallFailed, at: At) -> Verdict[Instan
         faults=faults,
     )
     if event.step == "create" and event.code in NOTHING_MADE:
-        state = replace(state, pending_create=None)
+        state = _create_over(state, event)
     if event.kind == "conflict" or event.code == "missing_volume":
         state = replace(state, machine=replace(state.machine, state=""), volume_checked=False)
     return Applied(_failed_aim(state, event, at))

@@ -15,7 +15,14 @@ from holdfast.instances import actions as act
 from holdfast.instances import events
 from holdfast.instances.limits import CLOCK_BACK_MS, LAUNCH_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
-from holdfast.instances.state import DOWN, Instance, exists, may_be_up, newest_ms
+from holdfast.instances.state import (
+    DOWN,
+    Instance,
+    exists,
+    may_be_up,
+    may_launch_from,
+    newest_ms,
+)
 from holdfast.kernel.backoff import spread_ms
 
 
@@ -299,12 +306,11 @@ def _destroy(state: Instance, policy: Policy, now_ms: int) -> Answer:
     if not state.swept_ms:
         text = "nothing is final before a listing shows no machine with our labels"
         return _do(act.FindMachines, state, "destroy.find", text)
-    asked = state.pending_create
-    if asked is not None and state.swept_ms < asked.requested_ms + LISTING_LAG_MS:
-        sure = asked.requested_ms + LISTING_LAG_MS
+    sure = _listed_by(state)
+    if sure and state.swept_ms < sure:
         if now_ms < sure:
             return Hold("destroy.find", "a machine asked for may not be listed yet", sure)
-        text = "a machine was asked for and never answered; it is looked for again"
+        text = "a machine that was asked for may have been made since; it is looked for again"
         return _do(act.FindMachines, state, "destroy.find", text)
     if not state.volume_swept and (state.volume_id or state.provider in policy.volumes):
         if state.volume_tries >= VOLUME_TRIES_MAX:
@@ -316,6 +322,13 @@ def _destroy(state: Instance, policy: Policy, now_ms: int) -> Answer:
             return Hold("destroy.volume", "a volume asked for may not be listed yet", sure)
         return _do(act.DestroyVolume, state, "destroy.volume", "its volume is left")
     return _note(state, "destroy.finalize", "nothing of it is left", events.DestroyFinished())
+
+
+def _listed_by(state: Instance) -> int:
+    """Return by when a listing must show each machine that was asked for, or 0 for none, in ms."""
+    asked = state.pending_create
+    asked_ms = max(state.late_create_ms, 0 if asked is None else asked.requested_ms)
+    return asked_ms + LISTING_LAG_MS if asked_ms else 0
 
 
 # ------------------------------------------------------------------------------- steady
@@ -410,6 +423,13 @@ def _idle(state: Instance, policy: Policy, now_ms: int) -> Answer:
         if now_ms >= at:
             return _stale(state, policy, now_ms)
         holds.append(Hold("provision.stale", "it was never started", at))
+    if may_launch_from(state):
+        at = max(may_launch_from(state) + LISTING_LAG_MS, _retry_at(state, policy))
+        if now_ms >= at:
+            kind = act.DescribeMachine if state.machine.id else act.FindMachines
+            text = "a launch that was given up may have been done since; it is looked at once more"
+            return _do(kind, state, "stop.look", text)
+        holds.append(Hold("stop.look", "a launch that was given up may yet be done", at))
     interval = policy.idle_look_ms
     return _cadence(state, policy, now_ms, (interval, "idle.look", holds))
 

@@ -61,10 +61,14 @@ class Job(Struct, frozen=True, gc=False):
 
 
 class PendingCreate(Struct, frozen=True, gc=False):
-    """A machine that was asked for under `name` and may exist though nobody said so yet."""
+    """A machine that was asked for under `name` and may exist though nobody said so yet.
+
+    `serial` is that of the call, 0 where the machine was known and is said to be gone.
+    """
 
     name: str
     requested_ms: int
+    serial: int = 0
 
 
 class Fault(Struct, frozen=True, gc=False):
@@ -143,7 +147,9 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 
     `sent` tells that the aim's own command was accepted by the cloud in this epoch, `looked` that
     a listing of this epoch was conclusive, `swept_ms` when one found nothing left to destroy.
-    `volume_asked_ms` is when a volume was last asked for that may yet come to light.
+    `volume_asked_ms` is when a volume was last asked for that may yet come to light;
+    `late_create_ms` and `late_launch_ms` are when a create, an update or a start was last asked
+    for that is over here but may yet be done by the cloud.
     `tries` count failures of the present step, `failures` those of whole starts in a row.
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
     must go. `suspect_ms` is when somebody said that the machine may be down, `twin_ms` when two
@@ -178,6 +184,8 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     volume_swept: bool = False
     volume_tries: int = 0
     volume_asked_ms: int = 0
+    late_create_ms: int = 0
+    late_launch_ms: int = 0
     looked: bool = False
     looked_ms: int = 0
     swept_ms: int = 0
@@ -224,6 +232,8 @@ TIMES: Final = (
     "suspect_ms",
     "twin_ms",
     "volume_asked_ms",
+    "late_create_ms",
+    "late_launch_ms",
 )
 """Fields that hold a time at which something was folded."""
 
@@ -243,6 +253,8 @@ def newest_ms(state: Instance) -> int:
         state.suspect_ms,
         state.twin_ms,
         state.volume_asked_ms,
+        state.late_create_ms,
+        state.late_launch_ms,
         state.machine.seen_ms,
         state.contact.since_ms,
         0 if asked is None else asked.requested_ms,
@@ -255,6 +267,11 @@ def may_be_up(state: Instance) -> bool:
     if state.machine.id:
         return state.machine.state not in DOWN
     return state.pending_create is not None
+
+
+def may_launch_from(state: Instance) -> int:
+    """Return when a call was last asked for that may yet bring a machine up, or 0, in ms."""
+    return max(state.late_create_ms, state.late_launch_ms)
 
 
 def claim_lost(state: Instance, scope: str, key: str) -> bool:

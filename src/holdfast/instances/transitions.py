@@ -6,13 +6,28 @@ a settled job with its count of tries. Nothing here decides whether a change is 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from holdfast.instances.limits import DOOMED_MAX, FAULT_CHARS_MAX, HEALTHY_RUN_MS
+from holdfast.instances.limits import (
+    DOOMED_MAX,
+    FAULT_CHARS_MAX,
+    HEALTHY_RUN_MS,
+    LISTING_LAG_MS,
+)
 from holdfast.instances.ports import Seen
-from holdfast.instances.state import Aim, Contact, Fault, Instance, Machine, PendingCreate, Status
+from holdfast.instances.state import (
+    Aim,
+    Contact,
+    Fault,
+    Instance,
+    Job,
+    Machine,
+    PendingCreate,
+    Status,
+    may_launch_from,
+)
 
 _AIM_STATUS: dict[Aim, Status] = {
     "start": "starting",
@@ -20,12 +35,18 @@ _AIM_STATUS: dict[Aim, Status] = {
     "destroy": "destroying",
 }
 
+LAUNCHES: Final = frozenset({"update", "start"})
+"""Steps that bring the bound machine up."""
+
+_TELL: Final = frozenset({"describe", "wait", "stop", "update", "start", "create"})
+"""Steps whose success tells how the machine is; a listing does where none is known."""
+
 
 def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
     """Return the state with a new aim under a new epoch; what the last aim knew is forgotten."""
     status = _AIM_STATUS.get(aim, state.status)
     return replace(
-        state,
+        given_up(state),
         aim=aim,
         epoch=epoch,
         status=status,
@@ -46,9 +67,43 @@ def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
 
 def settled(state: Instance, serial: int) -> Instance:
     """Return the state without the job of this serial, which succeeded."""
-    if state.job is None or state.job.serial != serial:
+    job = state.job
+    if job is None or job.serial != serial:
         return state
+    if may_launch_from(state) and _proves(state, job):
+        state = replace(state, late_create_ms=0, late_launch_ms=0)
     return replace(state, job=None, tries=0, tried_ms=0, try_after_ms=0)
+
+
+def _proves(state: Instance, job: Job) -> bool:
+    """Return whether this call's success tells what came of every launch asked for before."""
+    tells = job.step in _TELL or (job.step == "find" and not state.machine.id)
+    return tells and job.began_ms - may_launch_from(state) >= LISTING_LAG_MS
+
+
+def given_up(state: Instance) -> Instance:
+    """Return the state with the call under way remembered if it is a launch: it may yet be done.
+
+    A create is remembered as pending until it is answered.
+    """
+    job = state.job
+    return state if job is None else late_launch(state, job.step, job.began_ms)
+
+
+def late_launch(state: Instance, step: str, asked_ms: int) -> Instance:
+    """Return the state with a launch remembered that was asked for then and may yet be done."""
+    if step not in LAUNCHES:
+        return state
+    return replace(state, late_launch_ms=max(state.late_launch_ms, asked_ms))
+
+
+def late_create(state: Instance) -> Instance:
+    """Return the state with no create pending; the one that was may yet be done."""
+    asked = state.pending_create
+    if asked is None:
+        return state
+    late_ms = max(state.late_create_ms, asked.requested_ms)
+    return replace(state, pending_create=None, late_create_ms=late_ms)
 
 
 def fault(state: Instance, operation: str, at: tuple[str, str, int]) -> dict[str, Fault]:
@@ -146,7 +201,7 @@ def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Insta
         seen_ms=now_ms,
         region=seen.region or old.region,
     )
-    return replace(state, machine=machine, verdict="here", pending_create=None)
+    return replace(late_create(state), machine=machine, verdict="here")
 
 
 def without_machine(state: Instance) -> Instance:
@@ -156,7 +211,7 @@ def without_machine(state: Instance) -> Instance:
     like one that was asked for and never answered; its unique name forbids a second one meanwhile.
     """
     return replace(
-        state,
+        late_create(state),
         machine=Machine(),
         pending_create=PendingCreate(state.sandbox_id, state.machine.seen_ms),
         verdict="gone",

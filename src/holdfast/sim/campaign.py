@@ -64,6 +64,7 @@ RULES: Final = frozenset(
         "stop.describe",
         "stop.find",
         "stop.launching",
+        "stop.look",
         "stop.retry",
         "stop.settle",
         "stop.wait",
