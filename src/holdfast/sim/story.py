@@ -98,10 +98,14 @@ async def live(fleet: Fleet) -> None:
 
 
 async def all_agree(fleet: Fleet) -> None:
-    """Wait, without an order, until nothing runs that is to be stopped."""
+    """Wait, without an order, until all is folded and nothing runs that is to be stopped.
+
+    Who was made while no plane was up is nobody's to order about before that.
+    """
 
     def wrong() -> list[str]:
-        return [
+        unfolded = [f"{where} has events that wait" for where in fleet.store.waiting]
+        return unfolded + [
             f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
             for state in fleet.states()
             if exists(state) and state.desired == "stopped"
@@ -112,7 +116,7 @@ async def all_agree(fleet: Fleet) -> None:
     try:
         await fleet.until(lambda: not wrong(), within_s=STOPPED_WITHIN_S, step_s=5)
     except TimeoutError:
-        raise ViolationError(f"they do not stop: {wrong()}") from None
+        raise ViolationError(f"they do not come to agree: {wrong()}") from None
 
 
 async def all_running(fleet: Fleet) -> None:
