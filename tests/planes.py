@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from holdfast.wire.messages.instances import InstanceDestroy, InstanceView
 
 DEADLINE_S = 15.0
 STEP_S = 0.02
+REPORT_GAP = timedelta(seconds=2.2)
 QUICK = {
     "HOLDFAST_CHECKIN_FIRST_S": "0.2",
     "HOLDFAST_CHECKIN_INTERVAL_S": "60",
@@ -166,6 +168,21 @@ class PlaneProcess:
     def url(self) -> str:
         """Return its address."""
         return f"http://127.0.0.1:{self.port}"
+
+    def rest(self, name: str) -> None:
+        """Wait until an instance's next change will be told at once.
+
+        Reports on change are at least 2 s apart: a death sooner than that after the report of its
+        readiness is told with the report of its return.
+        """
+
+        def is_old() -> bool:
+            view = self.view(name)
+            if view is None or view.last_contact_at is None:
+                return False
+            return datetime.now(UTC) - datetime.fromisoformat(view.last_contact_at) > REPORT_GAP
+
+        until(f"{name}'s last report is older than the gap between two", is_old)
 
     def token(self) -> str:
         """Return an operator's token: the one that the command line keeps."""

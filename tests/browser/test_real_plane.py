@@ -53,6 +53,7 @@ def test_an_agent_dies_comes_back_is_stopped_and_destroyed_before_ones_eyes(
           return seen;
         }"""  # noqa: E501  a script, not a sentence
     )
+    plane.rest("demo")
     (agent,) = plane.agents()
     agent.kill()
     expect(row.locator("[data-label=Restarts]")).to_have_text("1", timeout=LONG_MS)

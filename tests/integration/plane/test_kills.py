@@ -9,6 +9,7 @@ import os
 import random
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,11 +99,18 @@ def test_killed_at_random_nothing_accepted_is_lost(own: PlaneProcess) -> None:
     assert sum(writer.answered for writer in writers) > KILLS
     with own.client() as client:
         for view in moving:
+            until("it is not restarting", partial(is_settled, own, view.id))
             client.call("instance.start", path={"id": view.id}, body=InstanceOrder())
     for view in moving:
         own.ready(view.id)
     until("one machine each, and no other", lambda: machines(own) == {v.id: 1 for v in moving})
     assert "Traceback" not in own.log()
+
+
+def is_settled(plane: PlaneProcess, instance: str) -> bool:
+    """Return whether an order would not be refused because one is under way."""
+    view = plane.view(instance)
+    return view is not None and view.status in {"running", "stopped"}
 
 
 def machines(plane: PlaneProcess) -> Counter[str]:

@@ -56,7 +56,7 @@ def test_an_exception_brings_its_traceback_redacted(out: io.StringIO) -> None:
 
 def test_the_standard_library_comes_out_alike(out: io.StringIO) -> None:
     set_up(stream=out)
-    logging.getLogger("uvicorn").warning("password=%s", "hunter2hunter2")
+    logging.getLogger("some.library").warning("password=%s", "hunter2hunter2")
     (line,) = lines(out)
     assert line["level"] == "warning"
     assert line["event"] == f"password={HIDDEN}"
