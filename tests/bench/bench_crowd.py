@@ -9,6 +9,7 @@ cloud's own world is part of the memory.
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +47,25 @@ def counts(client: Client) -> dict[str, int]:
     """Return how many instances have each status."""
     found: dict[str, int] = client.call("instance.list", query={"limit": "1"}).counts
     return dict(found)
+
+
+_WORLD = """
+import os, pickle, sys
+import holdfast.world.clouds.simulated_world
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+before = resident()
+with open(sys.argv[1], "rb") as file:
+    world = pickle.load(file)
+print((resident() - before) / 2**20)
+"""
+
+
+def world_mib(home: Path) -> float:
+    """Return what the simulated cloud's world takes by itself, in a process that loads it."""
+    file = str(home / "world.pickle")
+    said = subprocess.check_output((sys.executable, "-c", _WORLD, file), text=True)
+    return round(float(said), 1)
 
 
 def events_logged(home: Path) -> int:
@@ -98,6 +118,7 @@ def measure(plane: PlaneProcess, crowd: int, real: int) -> dict[str, Any]:
         "until all ran, s": round(converged, 1),
         "memory before charts, MiB (at most 250)": before,
         "memory after charts, MiB (at most 450)": after,
+        "of which the simulated cloud's own world, MiB": world_mib(plane.home),
         f"journal rows in {QUIET_S:g} quiet s (0)": grown,
         "instance list of the fleet, ms": percentiles(lists, digits=1),
         "fleet charts, ms": percentiles(charts, digits=1),
