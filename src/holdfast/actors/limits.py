@@ -35,11 +35,8 @@ ANSWER_WAIT_MS: Final = 2_000
 FAULT_RETRY_MS: Final = 60_000
 """When an actor whose rules raised is ticked again, in milliseconds."""
 
-RESIDENT_MAX: Final = 2_048
-"""Actors kept in memory; the least recently used are passivated.
-
-A converged actor does nothing for a day, and is read again in some 25 microseconds.
-"""
+RESIDENT_MAX: Final = 20_000
+"""Actors kept in memory; the least recently used are passivated."""
 
 REASON_CHARS_MAX: Final = 400
 """Characters of an exception's text that are written down."""

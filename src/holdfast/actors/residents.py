@@ -146,11 +146,15 @@ class Residents:
         return resident
 
     def passivate(self) -> int:
-        """Let go of the least recently used that are idle; return how many left."""
+        """Let go of the least recently used that are idle; return how many left.
+
+        It looks at a bounded number: a crowd that wakes all at once is all busy, and looking
+        through it for each that wakes would cost the square of its size.
+        """
         over = len(self._all) - self._most
         if over <= 0:
             return 0
-        looked = islice(self._all.items(), over + _EVICTIONS_LOOKED_AT)
+        looked = islice(self._all.items(), _EVICTIONS_LOOKED_AT)
         gone = [address for address, resident in looked if resident.idle][:over]
         for address in gone:
             del self._all[address]
