@@ -1,6 +1,6 @@
 """Figure: the fleet page's five charts over 10 million check-ins in at most 300 ms.
 
-Run it: `make bench ARGS="-k charts -s"`. The points lie 5 minutes apart over 7 days, 5,000
+Run it: `make bench ARGS="charts"`. The points lie 5 minutes apart over 7 days, 5,000
 machines of 20 accounts, so that the widest window of the page takes in all of them. What is timed
 is the call as the edge makes it, and the encoding of its answer; the file is opened again first,
 so nothing is warm but what the system keeps of it.

@@ -1,6 +1,6 @@
 """Figure: check-ins over HTTP, authenticated, validated and stored, at 2,000/s on one core.
 
-Run it: `make bench ARGS="-k checkins -s"`, or `python -m tests.bench.bench_checkins` with
+Run it: `make bench ARGS="checkins"`, or `python -m tests.bench.bench_checkins` with
 `--rate`, `--seconds`, `--machines`. The server has core 0 to itself, the sender core 1. Load is
 open: each message has a moment at which it is due, and its time counts from then, so a stall
 shows in every message that waited behind it.
