@@ -1,4 +1,4 @@
-"""A converged fleet for a simulated day: `python tests/bench/bench_sim.py [--instances N]`.
+"""A converged fleet for a simulated day: `python -m tests.bench.bench_sim [--instances N]`.
 
 It prints the rows written and the calls made in that day, which are to be none and one look each.
 """
