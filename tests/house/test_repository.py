@@ -36,7 +36,7 @@ def test_no_machine_paths_and_no_index_addresses() -> None:
 
 def test_index_addresses_would_be_found() -> None:
     assert INDEX_ADDRESS.search("--index" + "-url=https://x.example/simple")
-    assert INDEX_ADDRESS.search('"resolved": "https://registry.npmjs.' + 'org/htmx.org"')
+    assert INDEX_ADDRESS.search('"resolved": ' + '"https://registry.npmjs.' + 'org/htmx.org"')
 
 
 def test_front_end_lock_holds_hashes_and_no_address() -> None:
