@@ -24,17 +24,14 @@ if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats, inspect
     from holdfast.outbox.http_sender import HttpSender, Target
     from holdfast.outbox.ports import (
-        OPEN,
         Answer,
         Answered,
         Batch,
         DeadLetter,
         Failed,
-        Flushed,
         Gate,
         Item,
         Notice,
-        Receipt,
         Refusal,
         Rejected,
         Sender,
@@ -43,6 +40,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unready,
     )
+    from holdfast.outbox.receipts import OPEN, Flushed, Receipt
     from holdfast.outbox.transaction import DROPPED, DUPLICATE, STORED, Transaction
 
 __all__ = [
@@ -83,6 +81,7 @@ __all__ = [
 _BOX: Final = "holdfast.outbox.box"
 _DATABASE: Final = "holdfast.outbox.database"
 _TRANSACTION: Final = "holdfast.outbox.transaction"
+_RECEIPTS: Final = "holdfast.outbox.receipts"
 _PORTS: Final = "holdfast.outbox.ports"
 _HOMES: Final = {
     "Outbox": _BOX,
@@ -99,6 +98,9 @@ _HOMES: Final = {
     "DUPLICATE": _TRANSACTION,
     "STORED": _TRANSACTION,
     "Transaction": _TRANSACTION,
+    "OPEN": _RECEIPTS,
+    "Flushed": _RECEIPTS,
+    "Receipt": _RECEIPTS,
 }
 
 

@@ -11,26 +11,39 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.outbox import lifetime, limits, statements
-from holdfast.outbox.database import DURABILITIES, MEMORY, POWER, RenewedError, UnavailableError
-from holdfast.outbox.ports import OPEN, DeadLetter, Flushed, Gate, Notice, Receipt, Sender
+from holdfast.outbox.database import (
+    DURABILITIES,
+    MEMORY,
+    POWER,
+    Prepare,
+    RenewedError,
+    UnavailableError,
+    nothing_to_prepare,
+)
 from holdfast.outbox.queue import Queue
+from holdfast.outbox.receipts import OPEN, Flushed, Receipt
 from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
 from holdfast.outbox.wake import Bell
 
 if TYPE_CHECKING:
     # Loaded when the first thread starts: a program that only enqueues never pays for them.
+    import sqlite3
+
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
     from holdfast.outbox.keeper import Keeper
+    from holdfast.outbox.ports import DeadLetter, Gate, Notice, Sender
+
+T = TypeVar("T")
 
 _ENDINGS: Final = ("auth", "unready", "told", "deferred", "gate")
 _FAILURES_ENOUGH: Final = 3
 _LOOK_S: Final = 0.02
+_CLOSE_S: Final = 0.5
 
 
 def always_open() -> str:
@@ -53,22 +66,28 @@ def open_outbox(
     gate: Gate = always_open,
     notice: Notice = log_notice,
     clock: Clock | None = None,
+    prepare: Prepare = nothing_to_prepare,
 ) -> Outbox:
     """Open the outbox of `folder` and, where rows wait already, begin to send them.
 
     `durability` is "memory", "process" (survives a crash) or "power" (survives loss of power,
     too); ValueError for any other. A folder that cannot be used now is no error: it is tried
     again, and until then what is enqueued is dropped and counted.
+
+    `prepare` makes the caller's own tables. It gets each connection that is opened, first of all,
+    with the folder's lock held; it may run again on a database that was renewed. UnavailableError
+    from it leaves the database as it is; any other error of SQLite's says that it is damaged.
     """
     if durability not in DURABILITIES:
         raise ValueError(f"durability {durability!r}: want one of {', '.join(DURABILITIES)}")
     box = Outbox(
-        Path(folder),
+        os.fspath(folder),
         sender=sender,
         durability=durability,
         gate=gate,
         notice=notice,
         clock=clock or SystemClock(),
+        prepare=prepare,
     )
     box.resume()
     return box
@@ -101,13 +120,14 @@ class Outbox:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str,
         *,
         sender: Sender | None,
         durability: str,
         gate: Gate,
         notice: Notice,
         clock: Clock,
+        prepare: Prepare,
     ) -> None:
         """See `open_outbox`."""
         self.folder = folder
@@ -116,7 +136,9 @@ class Outbox:
         self._gate = _guarded_gate(gate)
         self._notice = _guarded_notice(notice)
         self._clock = clock
-        self._queue = Queue(folder, durability=durability, clock=clock, chance=os.urandom)
+        self._queue = Queue(
+            folder, durability=durability, clock=clock, chance=os.urandom, prepare=prepare
+        )
         self._bell = Bell(None if durability == MEMORY else folder)
         self._keeper: Keeper | None = None
         self._pause = threading.Event()
@@ -156,24 +178,41 @@ class Outbox:
         """
         text = payload if isinstance(payload, str) else encode(payload)
         check(kind, event_id, text)
-        try:
-            try:
-                receipt = self._enqueue(kind, event_id, text, within)
-            except RenewedError:
-                receipt = self._enqueue(kind, event_id, text, within)
-        except UnavailableError as error:
-            self._queue.count_dropped(1)
-            return Receipt(DROPPED, 0, str(error))
-        self._stored()
-        return receipt
 
-    def _enqueue(
-        self, kind: str, event_id: str, text: str, within: Callable[[Transaction], object] | None
-    ) -> Receipt:
-        with self._queue.transaction() as current:
+        def work(current: Transaction) -> Receipt:
             if within is not None:
                 within(current)
             return current.enqueue(kind, event_id, text)
+
+        try:
+            return self.write(work)
+        except UnavailableError as error:
+            return Receipt(DROPPED, 0, str(error))
+
+    def write(self, work: Callable[[Transaction], T], *, rows: int = 1) -> T:
+        """Do `work` in one transaction, once more where the database had to be renewed.
+
+        Raise UnavailableError, with `rows` counted as dropped, when the folder cannot be written.
+        """
+        try:
+            try:
+                done, stored = self._within(work)
+            except RenewedError:
+                done, stored = self._within(work)
+        except UnavailableError:
+            self._queue.count_dropped(rows)
+            raise
+        if stored or rows:
+            self._stored()
+        return done
+
+    def _within(self, work: Callable[[Transaction], T]) -> tuple[T, int]:
+        with self._queue.transaction() as current:
+            return work(current), current.stored
+
+    def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `look` finds in the folder's database; raise UnavailableError."""
+        return self._queue.read(look)
 
     def count_dropped(self, rows: int) -> None:
         """Count what the caller could not even begin to enqueue."""
@@ -337,18 +376,21 @@ class Outbox:
         flushed = self.flush(deadline_s)
         self._closed = True
         lifetime.leave(self)
-        stopped = True
         if self._keeper is not None:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
-            stopped = self._keeper.stop(max(left_s, 0.5))
-        if stopped:
-            # A thread that did not end in time still uses these; they go with the process.
-            close_sender = getattr(self._sender, "close", None)
-            if close_sender is not None:
-                close_sender()
-            self._bell.close()
-            self._queue.close(max((end_ms - self._clock.steady_ms()) / 1_000, 0.5))
+            self._keeper.stop(max(left_s, 0.5))
+            # A thread that does not end in time still uses these: it closes them itself.
+            self._keeper.afterwards(self._let_go)
+        else:
+            self._let_go()
         return flushed
+
+    def _let_go(self) -> None:
+        close_sender = getattr(self._sender, "close", None)
+        if close_sender is not None:
+            close_sender()
+        self._bell.close()
+        self._queue.close(_CLOSE_S)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -357,6 +399,16 @@ class Outbox:
     def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
+
+    def before_fork(self, budget_s: float) -> float:
+        """Close the connection for a fork; return what is left of the seconds to wait."""
+        began_ms = self._clock.steady_ms()
+        self._queue.before_fork(budget_s)
+        return max(budget_s - (self._clock.steady_ms() - began_ms) / 1_000, 0.0)
+
+    def after_fork(self) -> None:
+        """Go on in the parent; the connection is opened again when it is needed."""
+        self._queue.after_fork()
 
     def forked(self) -> None:
         """Start afresh in a child: its own connection, lock, lease, sockets and thread."""
@@ -369,10 +421,12 @@ class Outbox:
 
     def stats(self) -> Stats:
         """Return how the queue stands; see `doctor.inspect` for a folder that is not open."""
+        from pathlib import Path  # noqa: PLC0415  # see above
+
         from holdfast.outbox import doctor  # noqa: PLC0415  # see above
 
         if self.durability != MEMORY:
-            stats = doctor.inspect(self.folder, clock=self._clock)
+            stats = doctor.inspect(Path(self.folder), clock=self._clock)
         else:
             stats = self._queue.read(
                 lambda connection: doctor.gather(
@@ -381,6 +435,13 @@ class Outbox:
             )
         _, dropped, lost = self._queue.last_account()
         return stats._replace(dropped=max(stats.dropped, dropped), lost=max(stats.lost, lost))
+
+    def mend(self) -> str:
+        """Look at every page of the database; set it aside where it is damaged. Say what was done.
+
+        Raise UnavailableError where it cannot even be opened.
+        """
+        return self._queue.mend()
 
     @property
     def draining(self) -> bool:

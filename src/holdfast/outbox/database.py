@@ -6,8 +6,9 @@ caller holds the folder's lock around every write, checkpoint and close.
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 from holdfast.outbox import limits, statements
@@ -34,6 +35,10 @@ class UnavailableError(Exception):
 
 class RenewedError(UnavailableError):
     """The database was damaged and has been renewed: what was rolled back may be done again."""
+
+
+Prepare = Callable[[sqlite3.Connection], None]
+"""Makes somebody's own tables on a connection that was just opened."""
 
 
 class DamagedError(Exception):
@@ -64,20 +69,33 @@ def _code(error: sqlite3.Error) -> int:
     return code & _PRIMARY if isinstance(code, int) else sqlite3.SQLITE_ERROR
 
 
-def connect(path: Path | None, durability: str) -> sqlite3.Connection:
+def nothing_to_prepare(_connection: sqlite3.Connection) -> None:
+    """Add no tables of one's own."""
+
+
+def connect(
+    path: str | None, durability: str, prepare: Prepare = nothing_to_prepare
+) -> sqlite3.Connection:
     """Return a connection in autocommit mode, with tables; None as `path` keeps it in memory.
 
     Raise UnavailableError or DamagedError. The folder's lock is held by the caller.
     """
     connection = None
     try:
+        _create(path)
         connection = sqlite3.connect(
-            ":memory:" if path is None else str(path),
+            ":memory:" if path is None else path,
             timeout=limits.SQLITE_BUSY_S,
             isolation_level=None,
             check_same_thread=False,
         )
-        _prepare(connection, durability)
+        _set_up(connection, durability)
+        prepare(connection)
+        _make_tables(connection)
+    except UnavailableError:
+        if connection is not None:
+            connection.close()
+        raise
     except BROKEN as error:
         if connection is not None:
             connection.close()
@@ -87,7 +105,22 @@ def connect(path: Path | None, durability: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, durability: str) -> None:
+def _create(path: str | None) -> None:
+    """Make the file for its owner only; SQLite would let everybody read it.
+
+    One that is there is not opened: closing it again would end other connections' locks on it.
+    """
+    if path is None or os.path.exists(path):
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def _set_up(connection: sqlite3.Connection, durability: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     for setting in (
         f"synchronous = {_SYNCHRONOUS[durability]}",
@@ -99,6 +132,9 @@ def _prepare(connection: sqlite3.Connection, durability: str) -> None:
         f"journal_size_limit = {limits.WAL_CHECKPOINT_BYTES}",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
     there = {row[1] for row in connection.execute("PRAGMA table_info(sync_queue)")}
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     wanted = {name for name, _ in statements.OUR_COLUMNS}

@@ -55,7 +55,7 @@ def inspect(folder: Path, *, clock: Clock) -> Stats:
     """Return how the queue of `folder` stands; never raises for what it finds there."""
     path = folder / DATABASE
     account = Ledger(folder / LEDGER).account
-    holder = lease.read(folder / lease.LEASE)
+    holder = lease.read(os.path.join(folder, lease.LEASE))
     stats = Stats(
         pending=account.pending,
         dead=account.dead,

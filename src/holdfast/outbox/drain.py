@@ -12,7 +12,6 @@ from typing import Final
 
 from holdfast.kernel.backoff import fraction
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.secret import redact
 from holdfast.outbox import limits, policy, settle, statements
 from holdfast.outbox.database import UnavailableError
 from holdfast.outbox.lease import Lease
@@ -274,7 +273,7 @@ class Drainer:
 
     def _answered(self, part: Sequence[Item], answer: Answered) -> None:
         now_ms = self._clock.steady_ms()
-        taken = answer.accepted | answer.deduplicated
+        taken = answer.taken
         delivered = tuple(item for item in part if item.event_id in taken)
         dead = tuple(
             (item, _clean(answer.refused[item.event_id]))
@@ -288,9 +287,8 @@ class Drainer:
         if self._noted:
             notes += [("failing_since_ms", ""), ("auth_since_ms", "")]
             self._noted = ""
-        deduplicated = sum(item.event_id in answer.deduplicated for item in delivered)
         tried = tuple((item, "the answer did not name this row") for item in silent)
-        self._write(Verdict(delivered, deduplicated, dead, tried, tuple(notes)))
+        self._write(Verdict(delivered, answer.deduplicated, dead, tried, tuple(notes)))
         # Where others moved on, a row that was not named may move with the next request.
         for item in () if named else silent:
             self._put_off(item)
@@ -307,11 +305,11 @@ class Drainer:
         line = policy.succeeded(self.line, rows=0, now_ms=now_ms)
         self.line = policy.narrowed(line, sent_bytes=sent, now_ms=now_ms)
         self._note(
-            f"413 at {sent} bytes: {redact(detail)}", ("bytes_max", str(self.line.bytes_max))
+            f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.line.bytes_max))
         )
 
     def _defer(self, item: Item, detail: str) -> None:
-        self._write(Verdict(tried=((item, redact(detail)),)))
+        self._write(Verdict(tried=((item, _redacted(detail)),)))
         self._put_off(item)
 
     def _put_off(self, item: Item) -> None:
@@ -325,7 +323,7 @@ class Drainer:
             case Unauthorized(status, detail, mark):
                 self.line = policy.unauthorized(self.line, mark=mark, now_ms=now_ms)
                 since = ("auth_since_ms", str(self._clock.now_ms()))
-                self._note(f"{status}: {redact(detail)}", since, kind=policy.AUTH)
+                self._note(f"{status}: {_redacted(detail)}", since, kind=policy.AUTH)
                 self._tell(
                     policy.AUTH,
                     f"the key was refused ({status}); everything is kept, and goes on when"
@@ -338,10 +336,10 @@ class Drainer:
                 self.line = policy.failed(
                     self.line, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
                 )
-                self._note(f"429: {redact(detail)}", kind="429")
+                self._note(f"429: {_redacted(detail)}", kind="429")
             case Failed(status, detail, retry_after_ms):
                 self.line = policy.failed(self.line, now_ms=now_ms, retry_after_ms=retry_after_ms)
-                self._note(f"{status or 'network'}: {redact(detail)}", kind=str(status))
+                self._note(f"{status or 'network'}: {_redacted(detail)}", kind=str(status))
             case _:
                 raise TypeError(f"sender answered {type(answer).__name__}")
 
@@ -412,5 +410,12 @@ def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
     return [part[middle:], part[:middle]]
 
 
+def _redacted(text: str) -> str:
+    """Return the text without what looks like a key; loaded when something fails first."""
+    from holdfast.kernel.secret import redact  # noqa: PLC0415
+
+    return redact(text)
+
+
 def _clean(refusal: Refusal) -> Refusal:
-    return refusal._replace(detail=redact(refusal.detail))
+    return refusal._replace(detail=_redacted(refusal.detail))

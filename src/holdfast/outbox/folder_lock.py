@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.clock import Clock
@@ -28,9 +27,11 @@ class LockTimeoutError(Exception):
 class FolderLock:
     """Reentrant in a thread; with no path only threads are kept apart."""
 
-    __slots__ = ("_clock", "_depth", "_file", "_mutex", "_path", "_pause")
+    __slots__ = (
+        "_clock", "_depth", "_file", "_in_vain_ms", "_inside", "_mutex", "_path", "_pause",
+    )  # fmt: skip
 
-    def __init__(self, path: Path | None, clock: Clock) -> None:
+    def __init__(self, path: str | None, clock: Clock) -> None:
         """Name the lock's file; it is opened when first needed."""
         self._path = path
         self._clock = clock
@@ -38,40 +39,71 @@ class FolderLock:
         self._pause = threading.Event()
         self._file = -1
         self._depth = 0
+        self._inside = 0
+        self._in_vain_ms = float("-inf")
 
     @contextmanager
     def mutex(self, timeout_s: float) -> Iterator[None]:
         """Keep out this process's other threads only: enough for reading."""
-        if not self._mutex.acquire(timeout=max(timeout_s, 0)):
+        mutex = self._mutex
+        if not mutex.acquire(timeout=max(timeout_s, 0)):
             raise LockTimeoutError("another thread holds the outbox")
+        self._inside += 1
         try:
             yield
         finally:
-            self._mutex.release()
+            # A child that was forked in here has a mutex of its own, which nobody holds.
+            if mutex is self._mutex:
+                self._inside -= 1
+            mutex.release()
+
+    def freeze(self, timeout_s: float) -> bool:
+        """Keep the other threads out until `thaw`; return whether they are."""
+        return self._mutex.acquire(timeout=max(timeout_s, 0))
+
+    def thaw(self) -> None:
+        """Let the other threads in again."""
+        self._mutex.release()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the thread that holds the mutex is in the middle of something."""
+        return self._inside > 0
 
     @contextmanager
-    def held(self, timeout_s: float) -> Iterator[None]:
-        """Keep out everybody; raise LockTimeoutError, or OSError when the file cannot be had."""
-        end_ms = self._clock.steady_ms() + timeout_s * 1_000
-        with self.mutex(timeout_s):
+    def held(self, timeout_s: float, *, queue_s: float | None = None) -> Iterator[None]:
+        """Keep out everybody; raise LockTimeoutError, or OSError when the file cannot be had.
+
+        `timeout_s` is how long another process may hold it, `queue_s` (by default the same) how
+        long this process's other threads may. Where somebody waited for the process in vain a
+        moment ago, those behind do not wait again.
+        """
+        with self.mutex(timeout_s if queue_s is None else queue_s):
+            mutex = self._mutex
             if self._depth == 0 and self._path is not None:
-                self._acquire(self._path, end_ms)
+                now_ms = self._clock.steady_ms()
+                lately = now_ms - self._in_vain_ms < timeout_s * 1_000
+                self._acquire(self._path, now_ms if lately else now_ms + timeout_s * 1_000)
             self._depth += 1
             try:
                 yield
             finally:
-                self._depth -= 1
-                if self._depth == 0 and self._file >= 0:
-                    fcntl.flock(self._file, fcntl.LOCK_UN)
+                if mutex is self._mutex:
+                    self._depth -= 1
+                    if self._depth == 0 and self._file >= 0:
+                        fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _acquire(self, path: Path, end_ms: float) -> None:
+    def _acquire(self, path: str, end_ms: float) -> None:
         wait_s = _FIRST_WAIT_S
         while True:
             file = self._opened(path)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if self._clock.steady_ms() >= end_ms:
+                now_ms = self._clock.steady_ms()
+                if now_ms >= end_ms:
+                    if wait_s > _FIRST_WAIT_S:
+                        self._in_vain_ms = now_ms
                     raise LockTimeoutError("another process holds the outbox") from None
                 self._pause.wait(wait_s)
                 wait_s = min(wait_s * 2, _WAIT_MAX_S)
@@ -81,7 +113,7 @@ class FolderLock:
                 return
             self.close()
 
-    def _opened(self, path: Path) -> int:
+    def _opened(self, path: str) -> int:
         if self._file < 0:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return self._file
@@ -97,13 +129,14 @@ class FolderLock:
         self._mutex = threading.RLock()
         self._pause = threading.Event()
         self._depth = 0
+        self._inside = 0
         # Closing our copy does not unlock: the parent still has the file open.
         self.close()
 
 
-def _same(file: int, path: Path) -> bool:
+def _same(file: int, path: str) -> bool:
     try:
-        there = path.stat()
+        there = os.stat(path)
     except OSError:
         return False
     here = os.fstat(file)

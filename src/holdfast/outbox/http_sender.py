@@ -7,19 +7,16 @@ never let the key into a text.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import ssl
 import zlib
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.secret import HIDDEN, Secret
 from holdfast.outbox import limits
+from holdfast.outbox.http_connection import Address, HttpConnection, Response, address_of
 from holdfast.outbox.ports import (
     Answer,
     Answered,
@@ -37,10 +34,18 @@ from holdfast.outbox.ports import (
 VERSION: Final = 1
 """The version of the request; an intake takes this one and the one before."""
 
-_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+Origin = tuple[str, str, int | None]
+"""Scheme, host and port: what one connection is for."""
+
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET_TIMEOUT_S: Final = 15.0
-_GONE: Final = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+_NOT_JSON: Final = "not_json"
+_ENVELOPE: Final = frozenset({
+    "unsupported_version", "bad_field", "bad_parameter", "bad_encoding", "query_too_long",
+    "bad_idempotency_key",
+})  # fmt: skip
+"""Codes of a 400 about the request as a whole: an update, or a right address, mends it."""
+_GONE: Final = (ConnectionResetError, BrokenPipeError)
 
 
 class Target(NamedTuple):
@@ -58,15 +63,21 @@ class HttpSender:
         target: Callable[[], Target | None],
         *,
         clock: Clock,
-        agent: str = "holdfast-outbox",
+        agent: str = "holdfast",
+        name: Callable[[], str] = str,
         timeout_s: float = _SOCKET_TIMEOUT_S,
     ) -> None:
-        """Ask `target` before each send; `timeout_s` bounds each wait for the other side."""
+        """Ask `target` before each send; `timeout_s` bounds each wait for the other side.
+
+        `agent` is the program that sends, as `holdfast/1.2.3`, and `name` tells whose rows these
+        are: a brain's, an observer's.
+        """
         self._target = target
         self._clock = clock
         self._agent = agent
+        self._name = name
         self._timeout_s = timeout_s
-        self._kept: tuple[str, int, http.client.HTTPConnection] | None = None
+        self._kept: tuple[Origin, int, HttpConnection] | None = None
 
     def mark(self) -> str:
         """Return a name of address and key as they are now, empty while there are none."""
@@ -82,66 +93,69 @@ class HttpSender:
             return Unready("no address to send to")
         if not target.key:
             return Unready("no key to send with")
-        parts = urlsplit(target.url)
-        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-            return Unready(f"address {parts.scheme}://{parts.hostname}: want https")
         try:
-            answer = self._exchange(target, encode(batch))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+            address = address_of(target.url)
+        except ValueError as error:
+            return Unready(str(error))
+        if address.scheme != "https" and (
+            address.scheme != "http" or address.host not in _LOOPBACK
+        ):
+            return Unready(f"address {address.scheme}://{address.host}: want https")
+        try:
+            answer = self._exchange(
+                target, address, encode(batch, agent=self._agent, name=self._name())
+            )
+        except (OSError, ValueError) as error:
             detail = f"{type(error).__name__}: {error}".replace(target.key.reveal(), HIDDEN)
             return Failed(None, detail, None)
         return read_answer(batch, *answer, target=target, now_ms=self._clock.now_ms())
 
-    def _exchange(self, target: Target, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        parts = urlsplit(target.url)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    def _exchange(
+        self, target: Target, address: Address, body: bytes
+    ) -> tuple[int, Mapping[str, str], bytes]:
         headers = {
             "Authorization": f"Bearer {target.key.reveal()}",
             "Content-Type": "application/json",
             "User-Agent": self._agent,
         }
-        origin = f"{parts.scheme}://{parts.netloc}"
-        connection, kept = self._connection(origin)
+        connection, kept = self._connection(address)
         try:
-            try:
-                connection.request("POST", path, body, headers)
-                response = connection.getresponse()
-            except _GONE:
-                # A kept connection may have been closed meanwhile; a new one tells the truth.
-                connection.close()
-                if not kept:
-                    raise
-                connection = self._connect(origin)
-                connection.request("POST", path, body, headers)
-                response = connection.getresponse()
-            raw = response.read(_ANSWER_BYTES_MAX + 1)
+            response = self._post(connection, address.path, body, headers, again=kept)
         except BaseException:
             connection.close()
             raise
-        if response.will_close or len(raw) > _ANSWER_BYTES_MAX:
-            connection.close()
+        if response.reusable:
+            self._kept = (address.origin, os.getpid(), connection)
         else:
-            self._kept = (origin, os.getpid(), connection)
-        seen = {name.lower(): value for name, value in response.getheaders()}
-        return response.status, seen, raw
+            connection.close()
+        return response.status, response.headers, response.body
 
-    def _connection(self, origin: str) -> tuple[http.client.HTTPConnection, bool]:
+    @staticmethod
+    def _post(
+        connection: HttpConnection,
+        path: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        again: bool,
+    ) -> Response:
+        try:
+            return connection.post(path, body, headers)
+        except _GONE:
+            # A kept connection may have been closed meanwhile; a new one tells the truth.
+            connection.close()
+            if not again:
+                raise
+        return connection.post(path, body, headers)
+
+    def _connection(self, address: Address) -> tuple[HttpConnection, bool]:
         # Taken out while in use: a send that was given up keeps its own connection.
         kept, self._kept = self._kept, None
-        if kept is not None and kept[:2] == (origin, os.getpid()):
+        if kept is not None and kept[:2] == (address.origin, os.getpid()):
             return kept[2], True
         if kept is not None:
             kept[2].close()
-        return self._connect(origin), False
-
-    def _connect(self, origin: str) -> http.client.HTTPConnection:
-        parts = urlsplit(origin)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            return http.client.HTTPSConnection(
-                host, parts.port, timeout=self._timeout_s, context=ssl.create_default_context()
-            )
-        return http.client.HTTPConnection(host, parts.port, timeout=self._timeout_s)
+        return HttpConnection(*address.origin, timeout_s=self._timeout_s), False
 
     def close(self) -> None:
         """Close the connection that is kept."""
@@ -154,29 +168,33 @@ def _mark(target: Target) -> str:
     return f"{zlib.crc32(f'{target.url} {target.key.reveal()}'.encode()):08x}"
 
 
-def encode(batch: Batch) -> bytes:
+def encode(batch: Batch, *, agent: str, name: str) -> bytes:
     """Return the request's body; each payload is the very JSON text that was enqueued."""
     head = json.dumps(
         {
             "version": VERSION,
-            "depth": batch.depth,
-            "oldestAgeMs": batch.oldest_age_ms,
-            "dropped": batch.dropped,
-            "lost": batch.lost,
+            "sdk": agent,
+            "source": batch.items[0].source,
+            "brain": name,
+            "queue": {
+                "depth": batch.depth,
+                "oldest_ms": batch.oldest_age_ms,
+                "dropped": batch.dropped,
+                "lost": batch.lost,
+            },
         },
         separators=(",", ":"),
     )
-    return f'{head[:-1]},"items":[{",".join(_item(item) for item in batch.items)}]}}'.encode()
+    return f'{head[:-1]},"rows":[{",".join(_row(item) for item in batch.items)}]}}'.encode()
 
 
-def _item(item: Item) -> str:
+def _row(item: Item) -> str:
     head = json.dumps(
         {
-            "id": item.event_id,
-            "kind": item.kind,
-            "source": item.source,
             "seq": item.seq,
-            "enqueuedMs": item.enqueued_ms,
+            "kind": item.kind,
+            "event_id": item.event_id,
+            "at_ms": item.enqueued_ms,
         },
         separators=(",", ":"),
     )
@@ -198,10 +216,10 @@ def read_answer(
     body = _object(raw)
     after_ms = retry_after_ms(headers, now_ms)
     if 200 <= status < 300:  # noqa: PLR2004  # the class of success
-        if body is None and raw.strip():
-            # A captive portal answers 200 as well: only our own kind of answer counts.
-            return Failed(status, f"not a JSON object: {detail}", after_ms)
-        return _taken(batch, body or {})
+        # Captive portals and proxies answer 2xx as well: only an intake's own answer counts.
+        if body is None or type(body.get("accepted")) is not int:
+            return Failed(status, f"not an answer of an intake: {detail}", after_ms)
+        return _taken(batch, body)
     match status:
         case 401 | 403:
             return Unauthorized(status, detail, _mark(target))
@@ -210,32 +228,50 @@ def read_answer(
         case 429:
             return Throttled(detail, after_ms)
         case 400 | 422 if body is not None and _refusals(body, status):
-            return Answered(
-                _ids(body.get("accepted")), _ids(body.get("deduplicated")), _refusals(body, status)
-            )
-        case 400 | 422:
+            # What it names is out; the rest was not taken, and goes again without it.
+            return Answered(frozenset(), _refusals(body, status))
+        case 400 | 422 if body is not None and _about_rows(batch, body.get("code")):
             return Rejected(status, detail)
+        case 400 | 422:
+            return Failed(status, f"says nothing about the rows: {detail}", after_ms)
         case _:
             # A wrong address or a redirect says nothing about the items.
             return Failed(status, detail, after_ms)
 
 
+def _about_rows(batch: Batch, code: object) -> bool:
+    """Return whether a refusal with this code may be a row's fault, and not the envelope's."""
+    if code == _NOT_JSON:
+        # A payload is sent as it was enqueued, and may be what is wrong.
+        return not all(_is_json(item.payload) for item in batch.items)
+    return isinstance(code, str) and bool(code) and code not in _ENVELOPE
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
 def _taken(batch: Batch, body: Mapping[str, Any]) -> Answered:
+    """Return what a 2xx says: everything was taken but what it refuses by event id.
+
+    How many it had already is a number, or `true` for all of a single row.
+    """
     everything = frozenset(item.event_id for item in batch.items)
     refused = _refusals(body, 422)
-    deduplicated = body.get("deduplicated")
-    if isinstance(body.get("accepted"), list) or isinstance(deduplicated, list):
-        return Answered(_ids(body.get("accepted")), _ids(deduplicated), refused)
-    rest = everything - refused.keys()
-    if deduplicated is True:
-        return Answered(frozenset(), rest, refused)
-    return Answered(rest, frozenset(), refused)
-
-
-def _ids(value: object) -> frozenset[str]:
-    if not isinstance(value, list):
-        return frozenset()
-    return frozenset(entry for entry in value if isinstance(entry, str))
+    taken = everything - refused.keys()
+    known = body.get("deduplicated")
+    if known is True:
+        return Answered(taken, refused, len(taken))
+    count = known if isinstance(known, int) else 0
+    return Answered(taken, refused, min(max(count, 0), len(taken)))
 
 
 def _refusals(body: Mapping[str, Any], status: int) -> dict[str, Refusal]:
@@ -243,12 +279,13 @@ def _refusals(body: Mapping[str, Any], status: int) -> dict[str, Refusal]:
     if not isinstance(refused, list):
         return {}
     return {
-        entry["id"]: Refusal(
+        entry["event_id"]: Refusal(
             entry["status"] if isinstance(entry.get("status"), int) else status,
-            str(entry.get("detail") or entry.get("code") or "refused"),
+            ": ".join(str(entry[word]) for word in ("code", "detail") if entry.get(word))
+            or "refused",
         )
         for entry in refused
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str)
+        if isinstance(entry, dict) and isinstance(entry.get("event_id"), str)
     }
 
 
@@ -270,6 +307,9 @@ def retry_after_ms(headers: Mapping[str, str], now_ms: int) -> int | None:
         return None
     if text.isdigit():
         return min(int(text[:9]) * 1_000, limits.RETRY_AFTER_MAX_MS)
+    # A date is seldom, and its module is the mail package.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+
     try:
         until_ms = parsedate_to_datetime(text).timestamp() * 1_000
         date = headers.get("date")

@@ -20,6 +20,10 @@ from holdfast.outbox.wake import Bell
 _AFTER_CRASH = Backoff(first_ms=250, cap_ms=10_000)
 
 
+def _nothing() -> None:
+    """Leave nothing to be done."""
+
+
 class Keeper:
     """Keeps one drainer turning."""
 
@@ -35,6 +39,7 @@ class Keeper:
         self._thread: threading.Thread | None = None
         self.drainer: Drainer | None = None
         self.crashes = 0
+        self._afterwards: Callable[[], None] = _nothing
 
     def ensure(self) -> bool:
         """Start the thread where there is none, or it is dead or stalled; return if one runs."""
@@ -87,6 +92,13 @@ class Keeper:
                     self._bell.wait(wait_ms / 1_000)
         finally:
             drainer.lease.release()
+            self._afterwards()
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Do this once the thread has ended: now, or when it does."""
+        self._afterwards = do
+        if self._thread is None or not self._thread.is_alive():
+            do()
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; return whether it ended in time."""

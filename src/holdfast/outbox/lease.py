@@ -12,7 +12,6 @@ import fcntl
 import os
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from holdfast.kernel.clock import Clock
@@ -37,9 +36,9 @@ FREE: Final = Holder("", 0, 0, 0)
 class Lease:
     """This process's view of the lease; with no folder it is always ours."""
 
-    def __init__(self, folder: Path | None, *, token: str, clock: Clock) -> None:
+    def __init__(self, folder: str | None, *, token: str, clock: Clock) -> None:
         """Name the contender: `token` is unique to it."""
-        self._path = None if folder is None else folder / LEASE
+        self._path = None if folder is None else os.path.join(folder, LEASE)
         self._token = token
         self._clock = clock
         self.held = self._path is None
@@ -119,10 +118,10 @@ class Lease:
         return True
 
 
-def read(path: Path) -> Holder:
+def read(path: str) -> Holder:
     """Return who holds the lease; a missing or damaged file is a free one."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             return _decode(file.read(_BYTES))
     except OSError:
         return FREE

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from pathlib import Path
 from typing import Final, NamedTuple
 
 _MAGIC: Final = b"hfledgr1"
@@ -39,7 +38,7 @@ class Ledger:
 
     __slots__ = ("_generation", "_path", "account", "exact")
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
         """Read what is there; `exact` tells whether a good account was found."""
         self._path = path
         self._generation = 0
@@ -52,7 +51,7 @@ class Ledger:
         if self._path is None:
             return self.account
         try:
-            with self._path.open("rb") as file:
+            with open(self._path, "rb") as file:
                 raw = file.read(_SIZE)
         except OSError:
             return self.account

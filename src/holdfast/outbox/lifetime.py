@@ -32,15 +32,26 @@ class Living(Protocol):
         """Return whether nothing more will be sent; must not lock."""
         ...
 
+    def before_fork(self, budget_s: float) -> float:
+        """Hold still for a fork, waiting at most so long; return what is left of the budget."""
+        ...
+
+    def after_fork(self) -> None:
+        """Go on, in the parent."""
+        ...
+
     def forked(self) -> None:
         """Start afresh in a child."""
         ...
 
 
 EXIT_DEADLINE_S: Final = 5.0
+_FORK_S: Final = 2.0
+"""All open outboxes together may hold up a fork for so long."""
 _LOOK_S: Final = 0.02
 _open: Final[weakref.WeakSet[Living]] = weakref.WeakSet()
 _registered: Final[list[bool]] = []
+_still: Final = threading.local()
 
 
 def enter(living: Living) -> None:
@@ -48,7 +59,9 @@ def enter(living: Living) -> None:
     if not _registered:
         _registered.append(True)
         atexit.register(_at_exit)
-        os.register_at_fork(after_in_child=_at_fork)
+        os.register_at_fork(
+            before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child
+        )
     _open.add(living)
     if threading.current_thread() is threading.main_thread():
         try:
@@ -69,7 +82,22 @@ def _at_exit() -> None:
         living.close(EXIT_DEADLINE_S)
 
 
-def _at_fork() -> None:
+def _before_fork() -> None:
+    # In one order, so that two threads that fork at once do not wait for each other.
+    _still.those = sorted(_open, key=id)
+    budget_s = _FORK_S
+    for living in _still.those:
+        budget_s = living.before_fork(budget_s)
+
+
+def _after_fork() -> None:
+    those, _still.those = getattr(_still, "those", ()), ()
+    for living in those:
+        living.after_fork()
+
+
+def _in_child() -> None:
+    _still.those = ()
     for living in list(_open):
         living.forked()
 

@@ -68,6 +68,9 @@ SEND_TIMEOUT_S: Final = 30.0
 SEND_GRACE_S: Final = 5.0
 LOCK_TIMEOUT_S: Final = 2.0
 """A call waits this long for another process's write, then drops and counts."""
+THREADS_QUEUE_S: Final = 30.0
+"""A call waits this long for this process's own threads: they move on, only slowly where a busy
+loop keeps the interpreter to itself."""
 SQLITE_BUSY_S: Final = 2.0
 FLUSH_DEADLINE_S: Final = 5.0
 REOPEN_MS: Final = 1_000

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from holdfast.outbox import limits, statements
 from holdfast.outbox.counters import Counters, parse
 from holdfast.outbox.database import DamagedError
 from holdfast.outbox.ledger import Account
-from holdfast.outbox.salvage import Found
+
+if TYPE_CHECKING:
+    from holdfast.outbox.rows import Found
 
 _DEAD = 2
 

@@ -7,7 +7,7 @@ a bounded time) and it may raise (that counts as a failed try); it must never ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 
 class Item(NamedTuple):
@@ -41,11 +41,14 @@ class Refusal(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The request was taken; an event id in none of the three is tried again later."""
+    """The request was taken; an event id that is neither taken nor refused is tried again.
 
-    accepted: frozenset[str]
-    deduplicated: frozenset[str]
+    Of those taken the other side had `deduplicated` already.
+    """
+
+    taken: frozenset[str]
     refused: Mapping[str, Refusal]
+    deduplicated: int = 0
 
 
 class Unauthorized(NamedTuple):
@@ -106,31 +109,11 @@ class Sender(Protocol):
         ...
 
 
-OPEN: Final = ""
 Gate: TypeAlias = Callable[[], str]
 """Asked before every send: `OPEN` lets it pass, any other text is the reason why not."""
 
 Notice: TypeAlias = Callable[[str], None]
 """Told, seldom, what a person should know; must not raise and must not block."""
-
-
-class Receipt(NamedTuple):
-    """What became of one enqueued item.
-
-    `state` is "stored", "duplicate" (this event id is or was queued) or "dropped" (counted, with
-    the `reason`). `seq` is its number in its source, 0 where it has none.
-    """
-
-    state: str
-    seq: int
-    reason: str
-
-
-class Flushed(NamedTuple):
-    """How a flush ended: rows of before the call still `pending`, and why (empty: none is)."""
-
-    pending: int
-    reason: str
 
 
 class DeadLetter(NamedTuple):

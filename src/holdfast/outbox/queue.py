@@ -1,31 +1,35 @@
 """The durable queue of one folder: opened, written, read, set aside and made anew.
 
 One connection per process, behind one lock; every write, checkpoint and close also holds the
-folder's lock. Reopened when the file underneath was replaced, and after a fork. It must never
+folder's lock. Closed before a fork, for SQLite's table of locks would be copied without the locks;
+reopened after it, and when the file underneath was replaced. It must never
 let a damaged file, a full disk or a held lock reach the caller as anything but UnavailableError.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final, TypeVar
 
 from holdfast.kernel.clock import Clock
-from holdfast.outbox import limits, mend, salvage, statements
+from holdfast.outbox import limits, mend, statements
 from holdfast.outbox.counters import Counters
 from holdfast.outbox.database import (
     BROKEN,
     MEMORY,
     DamagedError,
+    Prepare,
     RenewedError,
     UnavailableError,
     circumstance,
     connect,
     damage,
     disk_full,
+    nothing_to_prepare,
 )
 from holdfast.outbox.folder_lock import FolderLock, LockTimeoutError
 from holdfast.outbox.ledger import Ledger
@@ -38,6 +42,9 @@ LEDGER: Final = "outbox.ledger"
 T = TypeVar("T")
 
 _INHERITED: Final[list[sqlite3.Connection]] = []
+_IN_USE_AT_FORK: Final[set[int]] = set()
+"""Inodes that this child's SQLite believes to have locked, as the parent had: not to be opened."""
+_NOWHERE: Final = -1
 
 
 def _keep_for_ever(connection: sqlite3.Connection) -> None:
@@ -52,24 +59,37 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
         return
 
 
+def _in_the_way(path: str) -> bool:
+    """Return whether something that is no file bears the database's name."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
 class Queue:
     """The queue of `folder`; nothing is touched before it is first used."""
 
     def __init__(
-        self, folder: Path, *, durability: str, clock: Clock, chance: Callable[[int], bytes]
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        durability: str,
+        clock: Clock,
+        chance: Callable[[int], bytes],
+        prepare: Prepare = nothing_to_prepare,
     ) -> None:
         """Name the folder; `chance(n)` gives n random bytes, for the name of a new source."""
-        self.folder = folder
+        self.folder = folder = os.fspath(folder)
         self.durability = durability
-        self._path = None if durability == MEMORY else folder / DATABASE
+        self._path = None if durability == MEMORY else os.path.join(folder, DATABASE)
         kept = self._path is not None
-        self.lock = FolderLock(folder / LOCK if kept else None, clock)
-        self._ledger = Ledger(folder / LEDGER if kept else None)
+        self.lock = FolderLock(os.path.join(folder, LOCK) if kept else None, clock)
+        self._ledger = Ledger(os.path.join(folder, LEDGER) if kept else None)
         self._clock = clock
         self._chance = chance
+        self._prepare = prepare
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._current: Transaction | None = None
+        self._frozen_by = 0
         self._drops = 0
         self._failed_at_ms = float("-inf")
         self._failure = ""
@@ -85,7 +105,7 @@ class Queue:
         Raise UnavailableError when the folder cannot be written: then nothing was. The block's
         own exceptions roll back and pass.
         """
-        with self._locked(timeout_s):
+        with self._locked(timeout_s, limits.THREADS_QUEUE_S):
             if self._current is not None:
                 yield self._current
                 return
@@ -101,9 +121,9 @@ class Queue:
                 self._current = None
 
     @contextmanager
-    def _locked(self, timeout_s: float) -> Iterator[None]:
+    def _locked(self, timeout_s: float, queue_s: float | None = None) -> Iterator[None]:
         try:
-            held = self.lock.held(timeout_s)
+            held = self.lock.held(timeout_s, queue_s=queue_s)
             held.__enter__()
         except (LockTimeoutError, OSError) as error:
             raise UnavailableError(f"{LOCK}: {error}") from error
@@ -142,6 +162,8 @@ class Queue:
         return current
 
     def _commit(self, current: Transaction) -> None:
+        if self._current is not current:
+            raise UnavailableError("forked inside this transaction: it is the parent's")
         connection, counters = current.connection, current.counters
         if not (current.changed or current.settled):
             connection.execute("COMMIT")
@@ -158,6 +180,9 @@ class Queue:
 
     def _roll_back(self, current: Transaction, error: BaseException) -> None:
         """Undo; where the folder is to blame, say so."""
+        if self._current is not current:
+            # A child that was forked inside: what is to be undone is the parent's.
+            return
         try:
             if current.connection.in_transaction:
                 current.connection.execute("ROLLBACK")
@@ -276,15 +301,19 @@ class Queue:
 
     def _inode_now(self) -> int:
         try:
-            return 0 if self._path is None else self._path.stat().st_ino
+            return 0 if self._path is None else os.stat(self._path).st_ino
         except OSError:
-            return -1
+            return _NOWHERE
 
     def _open(self) -> sqlite3.Connection:
-        if self._path is not None and self._path.exists() and not self._path.is_file():
+        if self._path is not None and _in_the_way(self._path):
+            from holdfast.outbox import salvage  # noqa: PLC0415  # as in _set_aside
+
             salvage.set_aside(self._path)
+        if _IN_USE_AT_FORK and self._path is not None and self._inode_now() in _IN_USE_AT_FORK:
+            raise UnavailableError(f"{DATABASE}: was in use when this process was forked")
         try:
-            connection = connect(self._path, self.durability)
+            connection = connect(self._path, self.durability, self._prepare)
         except DamagedError:
             return self._set_aside()
         try:
@@ -342,6 +371,9 @@ class Queue:
         return self._connection
 
     def _set_aside(self) -> sqlite3.Connection:
+        # Seldom needed, and felt at import.
+        from holdfast.outbox import salvage  # noqa: PLC0415
+
         assert self._path is not None
         self._ledger.refresh()
         account = self._ledger.account if self._ledger.exact else None
@@ -350,7 +382,7 @@ class Queue:
         found = salvage.read_out(target, last_row=account.last_row if account else 0)
         connection = None
         try:
-            connection = connect(self._path, self.durability)
+            connection = connect(self._path, self.durability, self._prepare)
             self._inode = self._inode_now()
             connection.execute("BEGIN IMMEDIATE")
             counters = mend.refill(
@@ -369,6 +401,18 @@ class Queue:
             salvage.put_back(target, self._path)
             raise UnavailableError(str(error)) from error
         return connection
+
+    def mend(self) -> str:
+        """Renew the database where it does not stand up to being read from end to end."""
+        with self._locked(limits.LOCK_TIMEOUT_S):
+            before = self.quarantines
+            self._ready()
+            if not self._sound():
+                self._renew(DamagedError("found damaged when looked at"))
+            if self.quarantines == before:
+                return f"{DATABASE}: sound"
+            lost = self._ledger.account.lost
+            return f"{DATABASE}: was damaged and is set aside; {lost} rows lost so far"
 
     def _abandon(self) -> None:
         """Let go of a connection that cannot even be rolled back."""
@@ -395,8 +439,33 @@ class Queue:
             self._abandon()
         self.lock.close()
 
+    def before_fork(self, timeout_s: float) -> None:
+        """Keep the other threads out and close the connection, waiting at most so long.
+
+        A connection that a child inherits makes the child's SQLite believe that it holds locks
+        which only the parent has. One that this very thread is using stays open all the same.
+        """
+        if not self.lock.freeze(timeout_s):
+            return
+        self._frozen_by = threading.get_ident()
+        if self._path is None or self._connection is None or self.lock.inside:
+            return
+        with suppress(UnavailableError), self._locked(timeout_s):
+            self._discard()
+
+    def after_fork(self) -> None:
+        """Let the other threads go on, in the parent."""
+        if self._frozen_by == threading.get_ident():
+            self._frozen_by = 0
+            self.lock.thaw()
+
     def forked(self) -> None:
         """Forget, in a child, what is the parent's: closing it could harm the parent's files."""
+        frozen = self._frozen_by == threading.get_ident()
+        self._frozen_by = 0
+        inode = self._inode_now()
+        if self._path is not None and inode != _NOWHERE and (self._connection or not frozen):
+            _IN_USE_AT_FORK.add(inode)
         if self._connection is not None:
             _keep_for_ever(self._connection)
         self._connection = None
@@ -411,7 +480,7 @@ class Queue:
         if self._path is None:
             return 0
         try:
-            return Path(f"{self._path}-wal").stat().st_size
+            return os.stat(f"{self._path}-wal").st_size
         except OSError:
             return 0
 

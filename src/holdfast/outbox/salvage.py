@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from holdfast.outbox import limits, statements
-from holdfast.outbox.counters import Counters, parse, row_checksum
+from holdfast.outbox.counters import Counters, parse
+from holdfast.outbox.rows import Found, believed
 
 _SUFFIXES: Final = ("", "-wal")
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
@@ -21,26 +22,9 @@ _UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _UNCLOSED: Final[list[sqlite3.Connection]] = []
 
 
-class Found(NamedTuple):
-    """One believed row, in the order of `statements.SALVAGED` but for the last column."""
-
-    row: int
-    payload: str
-    kind: str
-    enqueued_at: float
-    attempts: int
-    event_id: str
-    source: str
-    seq: int
-    state: int
-    checksum: int
-    status: int | None
-    dead_at: float | None
-    last_error: str | None
-
-
-def set_aside(path: Path) -> Path:
+def set_aside(name: str) -> Path:
     """Move the database and its log away; return where to. Raise OSError when that fails."""
+    path = Path(name)
     taken = sorted(_sets(path))
     target = path.with_name(f"{path.name}.quarantine-{(taken[-1] if taken else 0) + 1:06d}")
     for suffix in _SUFFIXES:
@@ -73,8 +57,9 @@ class Salvage(NamedTuple):
     counters: Counters | None
 
 
-def put_back(target: Path, path: Path) -> None:
+def put_back(target: Path, name: str) -> None:
     """Undo `set_aside`; raise OSError when that fails."""
+    path = Path(name)
     for suffix in (*_SUFFIXES, "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     for suffix in _SUFFIXES:
@@ -152,29 +137,3 @@ def _keep(found: dict[int, Found], raw: tuple[object, ...]) -> None:
     row = believed(tuple(values))
     if row is not None and row.state != _SETTLED:
         found[row.row] = row
-
-
-def believed(values: tuple[object, ...]) -> Found | None:
-    """Return the row when its types and its checksum hold."""
-    row = Found(*values)  # type: ignore[arg-type]  # judged below
-    if not (
-        isinstance(row.row, int)
-        and isinstance(row.event_id, str)
-        and isinstance(row.kind, str)
-        and row.kind in limits.KINDS
-        and isinstance(row.source, str)
-        and isinstance(row.seq, int)
-        and isinstance(row.payload, str)
-        and isinstance(row.state, int)
-        and row.state in {0, 1, 2}
-    ):
-        return None
-    if row.checksum != row_checksum(row.event_id, row.kind, row.source, row.seq, row.payload):
-        return None
-    return row._replace(
-        enqueued_at=row.enqueued_at if isinstance(row.enqueued_at, float) else 0.0,
-        attempts=row.attempts if isinstance(row.attempts, int) else 0,
-        status=row.status if isinstance(row.status, int) else None,
-        dead_at=row.dead_at if isinstance(row.dead_at, float) else None,
-        last_error=row.last_error if isinstance(row.last_error, str) else None,
-    )

@@ -14,7 +14,7 @@ from holdfast.outbox import limits, statements
 from holdfast.outbox.database import DamagedError
 from holdfast.outbox.ports import DeadLetter, Item, Refusal
 from holdfast.outbox.queue import Queue
-from holdfast.outbox.salvage import believed
+from holdfast.outbox.rows import believed
 from holdfast.outbox.transaction import Transaction
 
 _PAGE = 256
@@ -76,7 +76,9 @@ def _pick(
                 broken.append(after)
                 continue
             size += len(item.payload.encode())
-            if items and (size > max_bytes or len(items) >= rows):
+            # A request is of one source; a copied folder may still hold rows of the one before.
+            other = bool(items) and item.source != items[0].source
+            if items and (other or size > max_bytes or len(items) >= rows):
                 return Picked(tuple(items), tuple(broken))
             items.append(item)
         if len(page) < min(_PAGE, rows):

@@ -92,6 +92,7 @@ ENQUEUE: Final = (
     "INSERT INTO sync_queue (payload_json, kind, enqueued_at, event_id, source, seq, state,"
     " checksum) VALUES (?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING"
 )
+FORGET: Final = "DELETE FROM sync_queue WHERE event_id = ? AND state = 1"
 KNOWN_SEQ: Final = "SELECT seq FROM sync_queue WHERE event_id = ?"
 PICK: Final = (
     "SELECT id, payload_json, kind, enqueued_at, attempts, event_id, source, seq, state,"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from holdfast.outbox import limits, mend, statements
 from holdfast.outbox.counters import Counters, row_checksum
-from holdfast.outbox.ports import Receipt
+from holdfast.outbox.receipts import Receipt
 
 STORED: Final = "stored"
 DUPLICATE: Final = "duplicate"
@@ -40,8 +40,12 @@ class Transaction:
         """Run one of the caller's own statements."""
         return self.connection.execute(sql, values)
 
-    def enqueue(self, kind: str, event_id: str, payload: Mapping[str, Any] | str) -> Receipt:
+    def enqueue(
+        self, kind: str, event_id: str, payload: Mapping[str, Any] | str, *, again: bool = False
+    ) -> Receipt:
         """Queue one item; `payload` is a mapping, or JSON text that is sent as it is.
+
+        `again` sends what was delivered once more; what waits, or is a dead letter, stays one row.
 
         Raise ValueError for an unknown kind, an event id that is empty or longer than 128
         characters, and a payload beyond 256 KiB. A full queue is no error: the receipt says
@@ -49,6 +53,8 @@ class Transaction:
         """
         text = payload if isinstance(payload, str) else encode(payload)
         size = check(kind, event_id, text)
+        if again:
+            self.connection.execute(statements.FORGET, (event_id,))
         counters = self.counters
         why = mend.full(counters, size)
         known = self._known(event_id) if why else None

@@ -7,10 +7,11 @@ fail loudly, for no row depends on it.
 
 from __future__ import annotations
 
+# What `socket` is built on: that module takes two milliseconds and most of a megabyte to load.
+import _socket as socket
 import os
 import select
-import socket
-from pathlib import Path
+import threading
 from typing import Final
 
 SOCKET: Final = "outbox.sock"
@@ -21,13 +22,14 @@ _DRAIN: Final = 64
 class Bell:
     """Rings the holder of a folder, wherever it lives; and this process's own drainer."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: str | None) -> None:
         """Name the folder; with none only this process can be woken."""
         self._folder = folder
         self._ringer: socket.socket | None = None
         self._own: tuple[socket.socket, socket.socket] | None = None
         self._ear: socket.socket | None = None
         self._rung = False
+        self._making = threading.Lock()
 
     def ring(self) -> None:
         """Wake the holder of the folder; where nobody listens, our own drainer."""
@@ -47,26 +49,32 @@ class Bell:
             # Full means woken already; closed means that nobody waits any more.
             return
 
-    def _ring_holder(self, folder: Path) -> bool:
+    def _ring_holder(self, folder: str) -> bool:
         try:
-            if self._ringer is None:
-                self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._ringer.setblocking(False)  # noqa: FBT003
+            ringer = self._ringer or self._make_ringer()
             with _Address(folder) as address:
-                self._ringer.sendto(b"w", address)
+                ringer.sendto(b"w", address)
         except BlockingIOError:
             return True
         except OSError:
             return False
         return True
 
+    def _make_ringer(self) -> socket.socket:
+        with self._making:
+            if self._ringer is None:
+                self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._ringer.setblocking(False)  # noqa: FBT003
+            return self._ringer
+
     def listen(self) -> None:
         """Listen for others; only the lease's holder does. Where it cannot, it polls."""
         if self._folder is None or self._ear is not None:
             return
-        path = self._folder / SOCKET
+        path = os.path.join(self._folder, SOCKET)
         try:
-            path.unlink(missing_ok=True)
+            if os.path.lexists(path):
+                os.unlink(path)
             ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             ear.setblocking(False)  # noqa: FBT003
         except OSError:
@@ -74,7 +82,7 @@ class Bell:
         try:
             with _Address(self._folder) as address:
                 ear.bind(address)
-            path.chmod(0o600)
+            os.chmod(path, 0o600)
         except OSError:
             ear.close()
             return
@@ -131,6 +139,7 @@ class Bell:
                 end.close()
         self._ringer = self._ear = self._own = None
         self._rung = False
+        self._making = threading.Lock()
 
     def close(self) -> None:
         """Close every socket."""
@@ -142,12 +151,12 @@ class _Address:
 
     __slots__ = ("_file", "_folder")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = folder
         self._file = -1
 
     def __enter__(self) -> str:
-        path = str(self._folder / SOCKET)
+        path = os.path.join(self._folder, SOCKET)
         if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
             return path
         self._file = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

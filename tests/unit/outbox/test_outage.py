@@ -46,7 +46,7 @@ def test_a_week_of_outage_leaves_no_gap_and_is_drained_within_the_rate(tmp_path:
         if clock.now_ms() - start_ms < 7 * DAY_MS:
             return Failed(None, "refused", None)
         arrived.extend((clock.steady_ms(), item.event_id, item.seq) for item in batch.items)
-        return Answered(frozenset(item.event_id for item in batch.items), frozenset(), {})
+        return Answered(frozenset(item.event_id for item in batch.items), {})
 
     drainer = drained(queue, sender, clock)
     for n in range(WEEK_ROWS):
@@ -75,7 +75,7 @@ def test_steps_of_the_time_of_day_change_nothing(tmp_path: Path) -> None:
 
     def sender(batch: Batch) -> Answer:
         arrived.extend(item.event_id for item in batch.items)
-        return Answered(frozenset(item.event_id for item in batch.items), frozenset(), {})
+        return Answered(frozenset(item.event_id for item in batch.items), {})
 
     drainer = drained(queue, sender, clock)
     for n, step_ms in enumerate((0, -HOUR_MS, HOUR_MS, 2 * HOUR_MS, -3 * HOUR_MS)):

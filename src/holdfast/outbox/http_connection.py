@@ -1,0 +1,219 @@
+"""One connection that posts a body and reads the answer, in as much HTTP/1.1 as that needs.
+
+The standard library's client reads headers with its mail package, which costs two megabytes in
+other people's programs. TLS is loaded when an address asks for it. It must never wait for the other
+side without a bound, and never read an answer without one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+
+if TYPE_CHECKING:
+    import ssl
+
+LINE_BYTES_MAX: Final = 65_536
+HEADERS_MAX: Final = 200
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""An answer beyond this is cut; the connection is not used again then."""
+
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?\r?\n")
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]")
+_FIELD: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_EMPTY: Final = (204, 304)
+_INTERIM: Final = 200
+
+
+class Address(NamedTuple):
+    """The parts of an http or https address; `port` is None where it names none."""
+
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+
+    @property
+    def origin(self) -> tuple[str, str, int | None]:
+        """Return what one connection is for."""
+        return self[:3]
+
+
+def address_of(url: str) -> Address:
+    """Return the parts of an address; raise ValueError where it is none.
+
+    The standard library's own parser loads what knows every form of address there is.
+    """
+    scheme, found, rest = url.partition("://")
+    end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+    place = rest[:end].rpartition("@")[2]
+    host, colon, port = place.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = place, ""
+    host = host.strip("[]").lower()
+    if not found or not host or (port and not port.isdigit()):
+        raise ValueError("address: want https://host, with a port and a path if need be")
+    path = rest[end:].partition("#")[0]
+    return Address(
+        scheme.lower(), host, int(port) if port else None,
+        path if path.startswith("/") else f"/{path}",
+    )  # fmt: skip
+
+
+class Response(NamedTuple):
+    """What came back; header names are in lower case. `reusable` says the connection still is."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    reusable: bool
+
+
+class HttpConnection:
+    """Speaks to one origin; a socket is opened with the first post."""
+
+    def __init__(self, scheme: str, host: str, port: int | None, *, timeout_s: float) -> None:
+        """Name the origin; `timeout_s` bounds each wait for the other side."""
+        self._secure = scheme == "https"
+        self._host = host
+        self._port = port or (443 if self._secure else 80)
+        self._shown = f"[{host}]" if ":" in host else host
+        if port is not None:
+            self._shown += f":{port}"
+        self._timeout_s = timeout_s
+        self._socket: socket.socket | None = None
+        self._answers: BinaryIO | None = None
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Send the body and return the answer.
+
+        Raise ConnectionResetError when the other side had hung up, another OSError for what the
+        network does, ValueError for an answer that is no HTTP and for headers that cannot be sent.
+        """
+        wanted = {"Host": self._shown, **headers, "Content-Length": str(len(body))}
+        for name, value in wanted.items():
+            if not _FIELD.fullmatch(value):
+                raise ValueError(f"header {name}: has a character that cannot be sent")
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {text}" for name, text in wanted.items())]
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        if self._socket is None:
+            self._open()
+        assert self._socket is not None
+        assert self._answers is not None
+        self._socket.sendall(head + body)
+        return _read(self._answers)
+
+    def _open(self) -> None:
+        # As bytes a name of plain letters is not put through the tables for other alphabets.
+        host = self._host.encode() if self._host.isascii() else self._host.encode("idna")
+        plain = socket.create_connection(
+            (host, self._port),  # type: ignore[arg-type]  # bytes are taken, and not documented
+            self._timeout_s,
+        )
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._secure:
+                plain = trusting().wrap_socket(plain, server_hostname=host)
+        except BaseException:
+            plain.close()
+            raise
+        self._socket = plain
+        self._answers = cast("BinaryIO", plain.makefile("rb"))
+
+    def close(self) -> None:
+        """Hang up; the next post opens a socket again."""
+        answers, self._answers = self._answers, None
+        held, self._socket = self._socket, None
+        if answers is not None:
+            answers.close()
+        if held is not None:
+            held.close()
+
+
+def trusting() -> ssl.SSLContext:
+    """Return what checks a certificate against those that this machine trusts.
+
+    Where they lie in a folder by their hashes, OpenSSL looks up the one it needs; reading them all
+    from one file takes two megabytes.
+    """
+    import ssl  # noqa: PLC0415  # four megabytes; a plane on this machine needs none
+
+    paths = ssl.get_default_verify_paths()
+    chosen = paths.cafile not in {None, paths.openssl_cafile}
+    if chosen or not _hashed(paths.capath):
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(capath=paths.capath)
+    return context
+
+
+def _hashed(folder: str | None) -> bool:
+    try:
+        return folder is not None and any(map(_HASHED.fullmatch, os.listdir(folder)))
+    except OSError:
+        return False
+
+
+def _read(answers: BinaryIO) -> Response:
+    while True:
+        first = answers.readline(LINE_BYTES_MAX)
+        if not first:
+            raise ConnectionResetError("the other side hung up before it answered")
+        found = _STATUS.fullmatch(first)
+        if found is None:
+            raise ValueError(f"not HTTP: {first[:40]!r}")
+        status = int(found[2])
+        headers = _headers(answers)
+        if status >= _INTERIM:
+            break
+    kept = found[1] == b"1" and "close" not in headers.get("connection", "").lower()
+    if status in _EMPTY:
+        return Response(status, headers, b"", kept)
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        body, whole = _chunks(answers)
+    elif headers.get("content-length", "").isdigit():
+        size = int(headers["content-length"][:18])
+        body = answers.read(min(size, ANSWER_BYTES_MAX))
+        whole = len(body) == size
+        if len(body) < min(size, ANSWER_BYTES_MAX):
+            raise ConnectionResetError("the other side hung up in the middle of its answer")
+    else:
+        body, whole = answers.read(ANSWER_BYTES_MAX), False
+    return Response(status, headers, body, kept and whole)
+
+
+def _headers(answers: BinaryIO) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for _ in range(HEADERS_MAX):
+        line = answers.readline(LINE_BYTES_MAX)
+        if line in {b"\r\n", b"\n"}:
+            return headers
+        name, colon, value = line.decode("latin-1").partition(":")
+        if not colon or not line.endswith(b"\n"):
+            raise ValueError(f"not a header: {line[:40]!r}")
+        headers[name.strip().lower()] = value.strip()
+    raise ValueError(f"more than {HEADERS_MAX} headers")
+
+
+def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
+    """Return a body that came in pieces, and whether that was all of it."""
+    parts: list[bytes] = []
+    room = ANSWER_BYTES_MAX
+    while True:
+        line = answers.readline(LINE_BYTES_MAX).partition(b";")[0].strip()
+        try:
+            size = int(line, 16)
+        except ValueError:
+            raise ValueError(f"not the size of a piece: {line[:40]!r}") from None
+        if size == 0:
+            _headers(answers)
+            return b"".join(parts), True
+        piece = answers.read(min(size, room))
+        parts.append(piece)
+        room -= len(piece)
+        if len(piece) < size:
+            return b"".join(parts), False
+        answers.readline(LINE_BYTES_MAX)
