@@ -1,0 +1,465 @@
+"""The Brain: what an agent uses to record corrections, and to be told what was learned from them.
+
+Each call is one transaction of the folder and returns when it is as durable as was chosen. No
+method sends, resolves a name or waits for another machine on the caller's thread, but `flush`,
+`end_session`, `sync` and `close`, which wait for at most their deadline. Wrong arguments raise
+ValueError; a disk, a network or a plane that fails raises nothing: the results say it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from holdfast.kernel.clock import Clock, SystemClock
+from holdfast.outbox.box import always_open, log_notice, open_outbox
+from holdfast.outbox.database import MEMORY, POWER, UnavailableError
+from holdfast.outbox.limits import FLUSH_DEADLINE_S
+from holdfast.outbox.receipts import OPEN, Flushed
+from holdfast.outbox.transaction import STORED
+from holdfast.sdk import limits, schema
+from holdfast.sdk.carrier import Carrier
+from holdfast.sdk.destination import Destination, switched_off
+from holdfast.sdk.event_log import EventLog
+from holdfast.sdk.later import Later
+
+if TYPE_CHECKING:
+    from holdfast.outbox.doctor import Stats
+    from holdfast.outbox.ports import DeadLetter, Gate, Notice
+    from holdfast.outbox.transaction import Transaction
+    from holdfast.sdk import compose, lessons, record, redactor, results
+    from holdfast.sdk.lessons import Lesson
+    from holdfast.sdk.record import Event, Made
+    from holdfast.sdk.results import Correction, Recorded, SessionEnd, Synced
+else:
+    compose, lessons, record, redactor, results = map(
+        Later, ("compose", "lessons", "record", "redactor", "results")
+    )
+
+_ID_DIGITS: Final = 32
+
+T = TypeVar("T")
+
+
+class Brain:
+    """The brain in one folder. Safe from any thread, in many processes at once, and after a fork.
+
+    with Brain("~/agent/brain") as brain:
+        brain.correct(draft="Utilize the tool.", final="Use the tool.", session="tuesday")
+        prompt = brain.rules_for("write the release note")
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        durability: str = POWER,
+        name: str | None = None,
+        gate: Gate = always_open,
+        notice: Notice = log_notice,
+        clock: Clock | None = None,
+    ) -> None:
+        """Open the folder, which is made where there is none.
+
+        `url` and `api_key` go before HOLDFAST_URL and HOLDFAST_API_KEY, which go before the key
+        file (docs/sdk.md); all are looked up again before each send. `durability` is "memory",
+        "process" or "power"; ValueError for any other. `name` is how the plane shows this brain:
+        the folder's name by default, with an id. `gate` is asked before each send, beside the
+        kill switch; `notice` is told, seldom, what a person should know.
+        """
+        self.folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+        self._clock = clock or SystemClock()
+        self._name = None if name is None else compose.short_name("name", name)
+        self._shown_name = ""
+        self._host_gate = gate
+        self._in_foreground = False
+        self.destination = Destination(url, api_key)
+        self._kept = durability != MEMORY
+        if self._kept:
+            _make_folder(self.folder)
+        self._outbox = open_outbox(
+            self.folder,
+            sender=Carrier(self.destination, clock=self._clock, name=self.name),
+            durability=durability,
+            gate=self._gate,
+            notice=notice,
+            clock=self._clock,
+            prepare=schema.Schema(
+                self.folder,
+                clock=self._clock,
+                name=lambda: _brain_id(self.folder, kept=self._kept),
+                rescue=self._rescue,
+            ),
+        )
+        self._log = EventLog(self.folder, self._outbox.read, may_start=self._may_start)
+        self._note_durability(durability)
+        waits = self.destination.find().problem
+        if waits and not self._gate():
+            # Whoever is told may fail; a program that records must not fail with it.
+            with suppress(Exception):
+                notice(f"corrections are kept in {self.folder} and wait: {waits}")
+
+    def _gate(self) -> str:
+        if self._in_foreground:
+            return OPEN
+        switch = switched_off()
+        return f"{switch} is set" if switch else self._host_gate()
+
+    def _may_start(self) -> bool:
+        return not switched_off()
+
+    def _rescue(self, connection: sqlite3.Connection) -> None:
+        if not self._kept:
+            return
+        from holdfast.sdk import rescue  # noqa: PLC0415  # only a new database asks
+
+        rescue.refill(connection, self.folder)
+
+    def _note_durability(self, durability: str) -> None:
+        """Write down what was chosen, for a doctor; only where it changed."""
+        try:
+            if self._rows(schema.BRAIN_READ, ("durability",)) != [(durability,)]:
+                note = ("durability", durability)
+                self._write(lambda tx: tx.execute(schema.BRAIN_WRITE, note), rows=0)
+        except UnavailableError:
+            # The folder cannot be used now; a doctor says so itself.
+            return
+
+    # ------------------------------------------------------------------ recording
+
+    def correct(
+        self,
+        draft: str,
+        final: str,
+        category: str | None = None,
+        context: str | None = None,
+        session: str | int | None = None,
+    ) -> Correction:
+        """Record that `draft` was corrected to `final`.
+
+        `category` is one of FACTUAL, STYLE, STRUCTURE, PROCESS, TONE and CONTENT, or a word of
+        one's own; it is guessed where it is not given. `context` says what the text was for. The
+        same two texts in one session (without one: on one UTC day) are one correction, counted.
+
+        Raise ValueError where both are empty or equal, are longer than 100,000 characters
+        together, or an argument cannot be used. Of each text at most 20,000 characters are kept.
+        """
+        made = compose.correction(
+            draft,
+            final,
+            category=category,
+            context=context,
+            session=session,
+            now_ms=self._clock.now_ms(),
+        )
+        try:
+            kept = self._write(lambda tx: record.keep_correction(tx, made))
+        except UnavailableError as error:
+            return _answer(made, record.Kept(0, queued=False, reason=str(error), lessons=()))
+        self._logged()
+        return _answer(made, kept)
+
+    def record(
+        self,
+        type: str,  # noqa: A002  # what it is called in every event log
+        data: Mapping[str, Any] | None = None,
+        *,
+        source: str = "agent",
+        tags: Iterable[str] = (),
+        session: str | int | None = None,
+    ) -> Recorded:
+        """Record that something happened: `type` in a word, `data` as JSON would hold it.
+
+        Raise ValueError where an argument cannot be used: more than 20 tags, data that JSON has
+        no form for, or more of it than 200,000 bytes.
+        """
+        event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
+        try:
+            receipt = self._write(lambda tx: record.keep_event(tx, event)[1])
+        except UnavailableError as error:
+            return results.Recorded(
+                event.event_id, persisted=False, queued=False, reason=str(error)
+            )
+        self._logged()
+        queued = receipt.state == STORED
+        return results.Recorded(
+            event.event_id, persisted=True, queued=queued, reason=receipt.reason
+        )
+
+    def _event(
+        self,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        source: str,
+        tags: list[str],
+        session: str | int | None,
+    ) -> Event:
+        if str(kind).strip() in record.RESERVED:
+            raise ValueError(f"type {kind!r}: kept for what `correct` and lessons record")
+        if len(tags) > limits.TAGS_MAX:
+            raise ValueError(f"tags: {len(tags)}, at most {limits.TAGS_MAX}")
+        try:
+            text = record.written(redactor.redact_value(data))
+            size = len(text.encode())
+        except ValueError as error:
+            raise ValueError(f"data: {error}") from error
+        if size > limits.DATA_BYTES_MAX:
+            raise ValueError(f"data: {size} bytes, at most {limits.DATA_BYTES_MAX}")
+        now_ms = self._clock.now_ms()
+        return record.Event(
+            id=0,
+            event_id=f"e{now_ms:012x}{os.urandom(10).hex()}",
+            at_ms=now_ms,
+            type=compose.short_name("type", kind),
+            source=compose.short_name("source", source),
+            session=compose.session_named(session),
+            data=text,
+            tags=record.written([compose.short_name("tags", tag) for tag in tags]),
+        )
+
+    def _logged(self) -> None:
+        if self._kept:
+            self._log.poke()
+
+    def end_session(
+        self, session: str | int | None = None, *, deadline_s: float = FLUSH_DEADLINE_S
+    ) -> SessionEnd:
+        """Record that a session ended, send what waits within the deadline, and sum up.
+
+        Nothing depends on it being called.
+        """
+        spoken = compose.session_named(session)
+        occasion = compose.occasion(spoken, self._clock.now_ms())
+        severities: dict[str, int] = {}
+        repeats = 0
+        states: dict[str, int] = dict.fromkeys(lessons.STATES, 0)
+        try:
+            for severity, rows, times in self._rows(schema.SESSION_COUNTS, (occasion,)):
+                severities[severity] = rows
+                repeats += times - rows
+            for lesson in self.lessons():
+                states[lesson.state] += 1
+        except UnavailableError as error:
+            return results.SessionEnd(spoken, 0, 0, {}, states, 0, str(error))
+        corrections = sum(severities.values())
+        self.record(
+            "SESSION_END",
+            {"corrections": corrections, "repeats": repeats, "severities": severities},
+            source=record.OURS,
+            session=session,
+        )
+        flushed = self.flush(deadline_s)
+        return results.SessionEnd(
+            spoken, corrections, repeats, severities, states, flushed.pending, flushed.reason
+        )
+
+    # ------------------------------------------------------------------ lessons
+
+    def rules_for(self, task: str = "", *, most: int = limits.RULES_SHOWN) -> str:
+        """Return what was learned, as lines for a prompt: patterns and rules that fit `task` best.
+
+        Empty where nothing was learned yet. What is shown is counted in each lesson's `fires`.
+        """
+        try:
+            shown = lessons.chosen(self.lessons(), task, most=most)
+            if shown:
+                self._write(lambda tx: record.fired(tx, shown), rows=0)
+        except UnavailableError:
+            return ""
+        return lessons.rendered(shown)
+
+    def lessons(self) -> list[Lesson]:
+        """Return every lesson, the surest first; raise UnavailableError."""
+        rows = self._rows(schema.LESSONS_ALL, ())
+        return [found for row in rows if (found := lessons.believed(row)) is not None]
+
+    def approve(self, lesson_id: str) -> Lesson:
+        """Make a lesson a rule; raise ValueError where there is none of this id."""
+        return self._judge(lesson_id, lessons.approved)
+
+    def reject(self, lesson_id: str) -> Lesson:
+        """Never show a lesson again, however often it comes; ValueError as in `approve`."""
+        return self._judge(lesson_id, lessons.rejected)
+
+    def _judge(self, lesson_id: str, verdict: Callable[..., Lesson]) -> Lesson:
+        def work(tx: Transaction) -> Lesson:
+            there = record.lesson_of(tx, lesson_id)
+            if there is None:
+                raise ValueError(f"lesson_id {lesson_id[:40]!r}: there is no such lesson")
+            judged = verdict(there, now_ms=self._clock.now_ms())
+            record.keep_lesson(tx, judged)
+            return judged
+
+        judged = self._write(work, rows=0)
+        self._logged()
+        return judged
+
+    # ------------------------------------------------------------------ sending and ending
+
+    def flush(self, deadline_s: float = FLUSH_DEADLINE_S) -> Flushed:
+        """Wait, for at most `deadline_s` seconds, until what is queued now is delivered."""
+        return self._outbox.flush(deadline_s)
+
+    def close(self, deadline_s: float = FLUSH_DEADLINE_S) -> Flushed:
+        """Flush, then close; what is not sent stays queued for whoever opens the folder next."""
+        if self._kept:
+            self._log.stop()
+        return self._outbox.close(deadline_s)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def name(self) -> str:
+        """Return how the plane shows this brain."""
+        if self._name is not None:
+            return self._name
+        if not self._shown_name:
+            try:
+                ((brain_id,),) = self._rows(schema.BRAIN_READ, ("brain",))
+            except (UnavailableError, ValueError):
+                return os.path.basename(self.folder)[: limits.NAME_CHARS_MAX]
+            shown = os.path.basename(self.folder)[: limits.NAME_CHARS_MAX - 9] or "brain"
+            self._shown_name = f"{shown}-{brain_id[:8]}"
+        return self._shown_name
+
+    def sync(
+        self, *, full: bool = False, backfill: bool = False, deadline_s: float | None = None
+    ) -> Synced:
+        """Send what waits, here and now, also while a kill switch is set; see `Synced`.
+
+        `full` sends the whole record again, `backfill` takes over what another program recorded in
+        this folder before. Ends when nothing waits, when nothing moves, or at the deadline.
+        """
+        from holdfast.sdk import sync  # noqa: PLC0415  # a command's business
+
+        self._in_foreground = True
+        try:
+            self._outbox.resume()
+            return sync.run(
+                self._outbox,
+                clock=self._clock,
+                problem=lambda: self.destination.find().problem,
+                full=full,
+                old=backfill,
+                deadline_s=deadline_s,
+            )
+        finally:
+            self._in_foreground = False
+            self._logged()
+
+    def mend(self) -> list[str]:
+        """Put right what can be; see `holdfast.sdk.doctor.repair`."""
+        done = [self._outbox.mend()]
+        if self._kept:
+            hindered = self._log.rebuild()
+            done.append(hindered or "events.jsonl: written anew from the database")
+        return done
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def waits_because(self) -> str:
+        """Why nothing is being sent now, empty while there is no reason."""
+        return self._gate() or self.destination.find().problem or self._outbox.blocked
+
+    def stats(self) -> Stats:
+        """Return how the queue stands; see `holdfast.sdk.doctor` for a folder that is not open."""
+        return self._outbox.stats()
+
+    def tail(self, *, after: int | None = None, most: int = 50) -> list[Event]:
+        """Return events in order: those behind number `after`, or the last `most`."""
+        if after is None:
+            return [record.believed(row) for row in self._rows(schema.EVENTS_LAST, (most,))][::-1]
+        return [record.believed(row) for row in self._rows(schema.EVENTS_AFTER, (after, most))]
+
+    def dead_letters(self, *, after_row: int = 0, most: int = 100) -> list[DeadLetter]:
+        """Return what the plane refused for good, by row number; raise UnavailableError."""
+        return self._outbox.dead_letters(after_row=after_row, limit=most)
+
+    def redrive(self, rows: Iterable[int] | None = None) -> int:
+        """Send dead letters again, all by default; return how many."""
+        return self._outbox.redrive(rows)
+
+    def discard(self, rows: Iterable[int] | None = None) -> int:
+        """Drop dead letters, all by default; return how many. They stay counted."""
+        return self._outbox.discard(rows)
+
+    def _rows(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self._outbox.read(lambda connection: connection.execute(sql, values).fetchall())
+
+    def _write(self, work: Callable[[Transaction], T], *, rows: int = 1) -> T:
+        """Write through the outbox; a table that was damaged unseen is told as unusable."""
+        try:
+            return self._outbox.write(work, rows=rows)
+        except sqlite3.Error as error:
+            self._outbox.count_dropped(rows)
+            raise UnavailableError(f"the record is damaged ({error}); doctor.repair") from error
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError:
+        # The outbox finds the same, counts what it cannot keep, and tries again.
+        return
+
+
+def _brain_id(folder: str, *, kept: bool) -> str:
+    """Return the id of the brain in this folder, made on first use.
+
+    It lies beside the database, so that a brain whose database was lost is still the same one.
+    """
+    path = os.path.join(folder, "brain.id")
+    try:
+        with open(path, encoding="ascii") as file:
+            there = file.read(_ID_DIGITS)
+        if len(there) == _ID_DIGITS and int(there, 16) >= 0:
+            return there
+    except (OSError, ValueError):
+        # Not there yet, or damaged: a new one takes its place.
+        there = ""
+    made = os.urandom(_ID_DIGITS // 2).hex()
+    if not kept:
+        return made
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(made)
+    except OSError:
+        # The database keeps it, too.
+        return made
+    return made
+
+
+def _answer(made: Made, kept: record.Kept) -> Correction:
+    return results.Correction(
+        event_id=made.event_id,
+        content_hash=made.content,
+        session=made.session,
+        day=made.day,
+        category=made.category,
+        severity=made.severity,
+        edit_distance=made.distance,
+        summary=made.summary,
+        classifications=made.classifications,
+        draft=made.draft,
+        final=made.final,
+        context=made.context,
+        seen=kept.times,
+        deduplicated=kept.times > 1,
+        persisted=kept.times > 0,
+        queued=kept.queued,
+        reason=kept.reason,
+        lessons=tuple(lesson.lesson_id for lesson in kept.lessons),
+    )

@@ -1,0 +1,136 @@
+"""From two texts to a correction ready to be written: checked, redacted, compared, judged.
+
+Nothing here touches the disk; wrong arguments raise ValueError naming the argument.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.sdk import identity, judgement, lessons, limits
+from holdfast.sdk.difference import compare
+from holdfast.sdk.record import Made
+from holdfast.sdk.redactor import redact
+
+_CUT: Final = "… [cut: {} characters more, {}]"
+_CUT_ROOM: Final = 60
+_CLEAN_CHARS: Final = limits.NAME_CHARS_MAX - 25
+"""What is left of a name beside the 24 digits that tell it from others, and their dash."""
+
+
+def correction(
+    draft: str,
+    final: str,
+    *,
+    category: str | None,
+    context: str | None,
+    session: str | int | None,
+    now_ms: int,
+) -> Made:
+    """Return the correction that `draft` became `final`; see Brain.correct."""
+    _check_texts(draft, final)
+    clean_draft, clean_final = kept_text(draft), kept_text(final)
+    named = None if category is None else judgement.category_named(category)
+    spoken = session_named(session)
+    why = (
+        None if context is None else kept_text(_text("context", context), limits.CONTEXT_CHARS_MAX)
+    )
+    difference = compare(clean_draft, clean_final)
+    kinds = judgement.classify(difference)
+    severity = judgement.severity(difference.distance)
+    day = identity.day_of(now_ms)
+    occasion = identity.occasion_of(spoken, day)
+    content = identity.content_hash(clean_draft, clean_final)
+    return Made(
+        event_id=identity.correction_id(occasion, content),
+        occasion=occasion,
+        content=content,
+        session=spoken,
+        day=day,
+        category=named or kinds[0],
+        severity=severity,
+        draft=clean_draft,
+        final=clean_final,
+        context=why,
+        distance=difference.distance,
+        summary=judgement.summarize(difference),
+        classifications=kinds,
+        seen=lessons.seen_in(difference, draft=clean_draft, final=clean_final, content=content),
+        at_ms=now_ms,
+    )
+
+
+def _check_texts(draft: str, final: str) -> None:
+    _text("draft", draft)
+    _text("final", final)
+    if not draft.strip() and not final.strip():
+        raise ValueError("draft, final: both are empty; there is nothing to record")
+    if draft == final:
+        raise ValueError("final: the same as draft; nothing was corrected")
+    size = len(draft) + len(final)
+    if size > limits.TEXTS_CHARS_MAX:
+        raise ValueError(
+            f"draft, final: {size} characters together, at most {limits.TEXTS_CHARS_MAX};"
+            " record the part that changed"
+        )
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        # Every wrong argument raises the same.
+        wrong = f"{name}: want a str, got {type(value).__name__}"
+        raise ValueError(wrong)  # noqa: TRY004  # as is promised
+    return value
+
+
+def occasion(session: str | None, now_ms: int) -> str:
+    """Return what repeats are counted within now."""
+    return identity.occasion_of(session, identity.day_of(now_ms))
+
+
+def kept_text(text: str, most: int = limits.TEXT_CHARS_KEPT) -> str:
+    """Return the text as it is kept: redacted, writable as UTF-8, cut to `most` characters.
+
+    A cut names a hash of what was left out, so that texts that differ only there stay different.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "replace").decode()
+    text = redact(text)
+    if len(text) <= most:
+        return text
+    rest = text[most - _CUT_ROOM :]
+    return text[: most - _CUT_ROOM] + _CUT.format(len(rest), identity.short_id(rest)[:12])
+
+
+def session_fitting(session: str) -> str | None:
+    """Return somebody else's name of a session as one of ours: too long a one is shortened."""
+    name = "".join(letter for letter in session if letter.isprintable()).strip()
+    if len(name) > limits.NAME_CHARS_MAX:
+        name = f"{name[:_CLEAN_CHARS]}-{identity.short_id(name)}"
+    return name or None
+
+
+def session_named(session: str | int | None) -> str | None:
+    """Return a session's name as text; numbers are taken as well."""
+    if session is None:
+        return None
+    if isinstance(session, bool) or not isinstance(session, str | int):
+        wrong = f"session: want a name or a number, got {type(session).__name__}"
+        raise ValueError(wrong)  # noqa: TRY004  # as above
+    raw = str(session).strip()
+    clean = short_name("session", raw)
+    # Sessions are told apart by their names: two that look like a card or a number of a
+    # telephone, which times in milliseconds do, may not become one.
+    return clean if clean == raw else f"{clean[:_CLEAN_CHARS]}-{identity.short_id(raw)}"
+
+
+def short_name(argument: str, value: object) -> str:
+    """Return a name that is short and printable, redacted; raise ValueError naming the argument."""
+    text = _text(argument, value).strip()
+    if not text or len(text) > limits.NAME_CHARS_MAX or not text.isprintable():
+        raise ValueError(
+            f"{argument} {text[:40]!r}: want 1 to {limits.NAME_CHARS_MAX} printable characters"
+        )
+    return redact(text)

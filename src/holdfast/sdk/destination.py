@@ -1,0 +1,165 @@
+"""Where corrections go and with which key; and whether they may go at all.
+
+Looked up again before each send, so that a key that appears or changes later works, in this
+process and in a subprocess without the variable: arguments first, then the environment, then a
+file outside the folder that only its owner can read. The key is never written into the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+URL_NAMES: Final = ("HOLDFAST_URL", "GRADATA_ENDPOINT")
+KEY_NAMES: Final = ("HOLDFAST_API_KEY", "GRADATA_API_KEY")
+SWITCHES: Final = ("HOLDFAST_DISABLE_WRITE_THROUGH", "GRADATA_DISABLE_WRITE_THROUGH")
+FILE_NAME: Final = "HOLDFAST_KEY_FILE"
+
+_YES: Final = frozenset({"1", "true", "yes", "on"})
+_OTHERS: Final = 0o077
+_FILE_BYTES_MAX: Final = 16_384
+_INGEST: Final = "/api/v1/ingest"
+
+
+class Found(NamedTuple):
+    """What was found: `key` is empty when there is none, `problem` then says what to do.
+
+    `url_from` and `key_from` name where each came from, for a doctor; never the key itself.
+    """
+
+    url: str
+    key: str
+    url_from: str
+    key_from: str
+    problem: str
+
+    def __repr__(self) -> str:
+        """Show everything but the key."""
+        return f"Found(url={self.url!r}, key_from={self.key_from!r}, problem={self.problem!r})"
+
+    def mark(self) -> str:
+        """Return a name of address and key, empty while there is nobody to send to."""
+        if not self.url or not self.key:
+            return ""
+        return f"{zlib.crc32(f'{self.url} {self.key}'.encode()):08x}"
+
+
+def switched_off(environment: Mapping[str, str] | None = None) -> str:
+    """Return the name of the kill switch that is set to 1, true, yes or on; else nothing."""
+    environment = os.environ if environment is None else environment
+    for name in SWITCHES:
+        if environment.get(name, "").strip().lower() in _YES:
+            return name
+    return ""
+
+
+def key_file(environment: Mapping[str, str] | None = None) -> str:
+    """Return the file that is read: HOLDFAST_KEY_FILE, or ~/.config/holdfast/brain.json."""
+    environment = os.environ if environment is None else environment
+    named = environment.get(FILE_NAME, "")
+    if named:
+        return named
+    base = environment.get("XDG_CONFIG_HOME", "") or os.path.expanduser("~/.config")
+    return os.path.join(base, "holdfast", "brain.json")
+
+
+def keep(url: str, api_key: str, *, path: str | None = None) -> str:
+    """Write address and key to the file, for its owner only; return its path. Raise OSError."""
+    path = path or key_file()
+    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+    unfinished = f"{path}.{os.getpid()}.tmp"
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(handle, 0o600)
+        os.write(handle, json.dumps({"url": url, "api_key": api_key}).encode() + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(unfinished, path)
+    return path
+
+
+class Destination:
+    """Finds address and key; cheap enough to be asked four times a second."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put the caller's own `url` and `api_key` before everything else."""
+        self._url = url or ""
+        self._key = api_key or ""
+        self._environment = os.environ if environment is None else environment
+        self._stamp: tuple[str, int, int, int, int] | None = None
+        self._file: tuple[dict[str, str], str] = ({}, "")
+
+    def find(self) -> Found:
+        """Return what is to be used now."""
+        url, url_from = self._from_environment(self._url, URL_NAMES)
+        key, key_from = self._from_environment(self._key, KEY_NAMES)
+        problem = ""
+        if not (url and key):
+            path = key_file(self._environment)
+            kept, problem = self._read(path)
+            if not url and kept.get("url"):
+                url, url_from = kept["url"], path
+            if not key and kept.get("api_key"):
+                key, key_from = kept["api_key"], path
+        if not url:
+            problem = problem or f"no address: set {URL_NAMES[0]}"
+        elif not key:
+            problem = problem or f"no key: set {KEY_NAMES[0]}"
+        else:
+            problem = ""
+        return Found(ingest_url(url) if url else "", key.strip(), url_from, key_from, problem)
+
+    def _from_environment(self, given: str, names: tuple[str, ...]) -> tuple[str, str]:
+        if given:
+            return given, "argument"
+        for name in names:
+            value = self._environment.get(name, "").strip()
+            if value:
+                return value, name
+        return "", ""
+
+    def _read(self, path: str) -> tuple[dict[str, str], str]:
+        """Return what the file says, and what is wrong with it; read only when it changed."""
+        try:
+            about = os.stat(path)
+        except OSError:
+            self._stamp = None
+            return {}, ""
+        stamp = (path, about.st_ino, about.st_mtime_ns, about.st_size, about.st_mode)
+        if stamp != self._stamp:
+            self._stamp, self._file = stamp, _parse(path, about)
+        return self._file
+
+
+def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
+    if about.st_mode & _OTHERS:
+        return {}, f"{path}: others can read it; chmod 600 it"
+    if about.st_uid != os.geteuid():
+        return {}, f"{path}: belongs to another user"
+    try:
+        with open(path, "rb") as file:
+            read = json.loads(file.read(_FILE_BYTES_MAX))
+    except (OSError, ValueError) as error:
+        return {}, f"{path}: cannot be read: {type(error).__name__}"
+    if not isinstance(read, dict):
+        return {}, f'{path}: want {{"url": …, "api_key": …}}'
+    return {name: read[name] for name in ("url", "api_key") if isinstance(read.get(name), str)}, ""
+
+
+def ingest_url(base: str) -> str:
+    """Return the address that batches are posted to, from the plane's own or a longer one."""
+    base, question, query = base.strip().partition("?")
+    base = base.rstrip("/")
+    if not base.endswith("/ingest"):
+        base = base.removesuffix("/v1").removesuffix("/api") + _INGEST
+    return base + question + query

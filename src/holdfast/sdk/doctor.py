@@ -1,0 +1,244 @@
+"""How a brain stands: for a person, for cron, and with everything else broken.
+
+It reads and starts nothing: it works with the plane down, with no thread draining, and beside any
+number of processes that use the folder. `repair` is the one function that writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from holdfast.kernel.clock import Clock, SystemClock
+from holdfast.outbox.database import DamagedError
+from holdfast.outbox.doctor import Stats, inspect
+from holdfast.sdk import backfill, event_log, limits, schema
+from holdfast.sdk.destination import Destination, switched_off
+from holdfast.sdk.identity import time_of
+
+OK: Final = "ok"
+WARN: Final = "warn"
+FAIL: Final = "fail"
+HEALTHY: Final = "healthy"
+DEGRADED: Final = "degraded"
+BROKEN: Final = "broken"
+
+
+class Check(NamedTuple):
+    """One thing looked at: `status` is "ok", "warn" or "fail"."""
+
+    name: str
+    status: str
+    detail: str
+
+
+class Report(NamedTuple):
+    """Everything looked at. `stats` are the queue's; `facts` is plain data for a program."""
+
+    status: str
+    checks: tuple[Check, ...]
+    stats: Stats
+    facts: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 healthy, 1 degraded, 2 broken."""
+        return (HEALTHY, DEGRADED, BROKEN).index(self.status)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON would hold it."""
+        return {
+            "status": self.status,
+            "checks": [check._asdict() for check in self.checks],
+            "facts": self.facts,
+        }
+
+    def lines(self) -> list[str]:
+        """Return the report for a person."""
+        width = max(len(check.name) for check in self.checks)
+        return [f"{check.status:4}  {check.name:{width}}  {check.detail}" for check in self.checks]
+
+
+def examine(
+    folder: str | os.PathLike[str],
+    *,
+    url: str | None = None,
+    api_key: str | None = None,
+    clock: Clock | None = None,
+) -> Report:
+    """Return how the brain in `folder` stands; never raises for what it finds."""
+    path = Path(os.path.abspath(os.path.expanduser(os.fspath(folder))))
+    clock = clock or SystemClock()
+    now_ms = clock.now_ms()
+    stats = inspect(path, clock=clock)
+    kept = _kept(path)
+    checks = (
+        _folder(path),
+        _database(stats, kept),
+        _queue(stats),
+        _dead_letters(stats),
+        _losses(stats),
+        _delivery(stats, now_ms),
+        _key(stats, now_ms),
+        _holder(stats),
+        Check("durability", OK, str(kept.get("durability", "not known yet"))),
+        _disk(stats),
+        _destination(Destination(url, api_key)),
+        _switch(),
+        _log(path, kept),
+    )
+    worst = {check.status for check in checks}
+    status = BROKEN if FAIL in worst else DEGRADED if WARN in worst else HEALTHY
+    return Report(status, checks, stats, {**stats._asdict(), **kept})
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """Return what the record holds; on its own read-only connection, closed at once."""
+    try:
+        connection = sqlite3.connect(f"{(path / 'system.db').as_uri()}?mode=ro", uri=True)
+        try:
+            found: dict[str, Any] = {"schema": schema.version(connection)}
+            if found["schema"]:
+                found |= dict(connection.execute(schema.BRAIN_ALL).fetchall())
+                found |= dict(connection.execute(schema.COUNTS).fetchall())
+                found["old_corrections"] = backfill.waiting(connection)
+            return found
+        finally:
+            connection.close()
+    except (sqlite3.Error, ValueError, DamagedError) as error:
+        return {"unreadable": str(error)}
+
+
+def _folder(path: Path) -> Check:
+    if not path.is_dir():
+        return Check("folder", FAIL, f"{path} is not there; it is made when a brain is opened")
+    if not os.access(path, os.W_OK | os.X_OK):
+        return Check("folder", FAIL, f"{path} is not writable for user {os.geteuid()}")
+    return Check("folder", OK, str(path))
+
+
+def _database(stats: Stats, kept: dict[str, Any]) -> Check:
+    problem = stats.problem or kept.get("unreadable", "")
+    if problem:
+        return Check("database", FAIL, f"{problem}; repair sets it aside and saves what it can")
+    detail = f"{kept.get('corrections', 0)} corrections, {kept.get('lessons', 0)} lessons"
+    old = kept.get("old_corrections", 0)
+    if old:
+        detail += f"; {old} of another program, sent only with backfill"
+    if stats.quarantined:
+        return Check("database", WARN, f"{detail}; {stats.quarantined} damaged set aside")
+    return Check("database", OK, detail)
+
+
+def _queue(stats: Stats) -> Check:
+    detail = f"sync_queue: {stats.pending} pending"
+    if stats.pending:
+        detail += f", the oldest for {_long(stats.oldest_age_ms)}"
+    if stats.foreign:
+        detail += f"; {stats.foreign} rows of another program"
+    return Check("queue", WARN if stats.pending > limits.PENDING_WARN else OK, detail)
+
+
+def _dead_letters(stats: Stats) -> Check:
+    if not stats.dead:
+        return Check("dead letters", OK, "none")
+    return Check("dead letters", WARN, f"{stats.dead} refused for good: redrive or discard them")
+
+
+def _losses(stats: Stats) -> Check:
+    if not stats.dropped and not stats.lost:
+        return Check("losses", OK, "none")
+    return Check("losses", WARN, f"{stats.dropped} dropped, {stats.lost} lost")
+
+
+def _delivery(stats: Stats, now_ms: int) -> Check:
+    since = "never" if not stats.last_success_ms else _ago(now_ms, stats.last_success_ms)
+    detail = f"last success {since}"
+    if stats.last_error:
+        detail += f"; last error {_ago(now_ms, stats.last_error_ms)}: {stats.last_error}"
+    if stats.failing_since_ms:
+        detail += f"; failing since {time_of(stats.failing_since_ms)}"
+    failing = bool(stats.failing_since_ms) and stats.pending > 0
+    return Check("delivery", WARN if failing else OK, detail)
+
+
+def _key(stats: Stats, now_ms: int) -> Check:
+    if not stats.auth_since_ms:
+        return Check("key", OK, "not refused")
+    since = f"{time_of(stats.auth_since_ms)}, {_ago(now_ms, stats.auth_since_ms)}"
+    return Check("key", FAIL, f"refused since {since}; {stats.pending} rows wait for another")
+
+
+def _holder(stats: Stats) -> Check:
+    alive = stats.lease_pid > 0 and _alive(stats.lease_pid)
+    if alive:
+        return Check("worker", OK, f"process {stats.lease_pid} drains")
+    gone = f"process {stats.lease_pid} is gone" if stats.lease_pid else "nobody drains now"
+    if not stats.pending:
+        return Check("worker", OK, f"{gone}; nothing waits")
+    return Check("worker", WARN, f"{gone}; the next program that opens the brain does, or sync")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Somebody else's process, and so alive.
+        return True
+    return True
+
+
+def _disk(stats: Stats) -> Check:
+    free_mb = stats.free_bytes // 1_000_000
+    used_mb = (stats.database_bytes + stats.wal_bytes) / 1_000_000
+    detail = f"{free_mb} MB free, {used_mb:.1f} MB used"
+    return Check("disk", WARN if free_mb < limits.DISK_WARN_MB else OK, detail)
+
+
+def _destination(destination: Destination) -> Check:
+    found = destination.find()
+    if found.problem:
+        return Check("destination", WARN, f"{found.problem}; until then everything is kept")
+    return Check("destination", OK, f"{found.url} ({found.url_from}), key from {found.key_from}")
+
+
+def _switch() -> Check:
+    name = switched_off()
+    return Check("kill switch", WARN if name else OK, f"{name} is set" if name else "not set")
+
+
+def _log(path: Path, kept: dict[str, Any]) -> Check:
+    behind = int(kept.get("newest", 0)) - event_log.last_number(path / event_log.LOG)
+    if behind > limits.LOG_PAGE_ROWS:
+        return Check("events.jsonl", WARN, f"{behind} events behind; the next close writes them")
+    return Check("events.jsonl", OK, "derived from the database")
+
+
+def _ago(now_ms: int, at_ms: int) -> str:
+    return f"{_long(max(now_ms - at_ms, 0))} ago"
+
+
+def _long(span_ms: int) -> str:
+    for name, size_ms in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if span_ms >= 2 * size_ms:
+            return f"{span_ms // size_ms} {name}"
+    return f"{span_ms // 1_000} s"
+
+
+def repair(folder: str | os.PathLike[str], *, clock: Clock | None = None) -> list[str]:
+    """Put right what can be; return what was done, in sentences. Sends nothing.
+
+    A damaged database is set aside and what can be read of it taken over; the counts are made
+    true; events.jsonl is written anew. Nothing is deleted.
+    """
+    from holdfast.sdk.brain import Brain  # noqa: PLC0415  # looking needs none
+
+    brain = Brain(folder, clock=clock, gate=lambda: "repairing", notice=lambda _text: None)
+    try:
+        return brain.mend()
+    finally:
+        brain.close(0)

@@ -1,0 +1,62 @@
+"""Every bound of the SDK in one place, and where each figure comes from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# What a correction may be.
+TEXTS_CHARS_MAX: Final = 100_000
+"""Draft and final together; beyond it `correct` raises ValueError."""
+TEXT_CHARS_KEPT: Final = 20_000
+"""Of each text: two of them fit the outbox's 256 KiB, even where JSON writes six bytes a letter."""
+CONTEXT_CHARS_MAX: Final = 2_000
+SUMMARY_CHARS_MAX: Final = 300
+NAME_CHARS_MAX: Final = 64
+"""Names of sessions, sources, types, tags and brains."""
+TAGS_MAX: Final = 20
+DATA_BYTES_MAX: Final = 200_000
+"""JSON text of an event's data; with its tags it fits what the outbox takes."""
+
+# How severe a change is: the share of the text that is not the same any more, below which...
+AS_IS_BELOW: Final = 0.02
+MINOR_BELOW: Final = 0.10
+MODERATE_BELOW: Final = 0.30
+MAJOR_BELOW: Final = 0.80
+
+# How much work a comparison may be.
+ALIGN_STEPS_PER_WORD: Final = 40
+ALIGN_STEPS_LEAST: Final = 20_000
+ALIGN_EDITS_MAX: Final = 48
+"""A stretch without unique words is aligned exactly up to so many edits; beyond, it is counted."""
+HUNKS_KEPT: Final = 200
+HUNK_CHARS_MAX: Final = 200
+LETTERS_ALIGNED_MAX: Final = 64
+"""Changed words up to this length are compared letter by letter."""
+
+# When a repeat of the same correction is told to the plane.
+REPEATS_TOLD_EACH: Final = 9
+
+# Lessons.
+LESSON_START: Final = 0.60
+PATTERN_FROM: Final = 0.60
+RULE_FROM: Final = 0.90
+PATTERN_CORRECTIONS: Final = 3
+RULE_CORRECTIONS: Final = 5
+CONTRADICTED_BY: Final = 0.20
+ARCHIVED_BELOW: Final = 0.20
+PATTERNS_PER_CORRECTION: Final = 3
+PATTERN_WORDS_MAX: Final = 8
+RULES_SHOWN: Final = 10
+RULE_CHARS_MAX: Final = 300
+
+# The folder.
+LOG_PAGE_ROWS: Final = 500
+LOG_TAIL_BYTES: Final = 262_144
+"""How far back the log is read to find where it stands; beyond it the whole is read."""
+LOG_QUIET_S: Final = 0.2
+"""Lines of the log are written together once in so long."""
+RESEND_ROWS: Final = 1_000
+SYNC_LOOK_S: Final = 5.0
+DISK_WARN_MB: Final = 100
+PENDING_WARN: Final = 1_000
+"""Rows waiting from which a doctor warns."""

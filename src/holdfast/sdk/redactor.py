@@ -1,0 +1,185 @@
+"""What must not be written down: people's addresses and numbers, keys and tokens.
+
+Run over every text before anything is stored or sent. Each find becomes a mark that says what it
+was, and marks are never found again. It errs towards hiding; it cannot know every secret, so it
+is a net, not a licence. Its work is linear in the length of the text. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+MAIL: Final = "[mail]"
+PHONE: Final = "[phone]"
+KEY: Final = "[key]"
+CARD: Final = "[card]"
+IBAN: Final = "[iban]"
+ADDRESS: Final = "[ip]"
+NATIONAL_ID: Final = "[national id]"
+
+_CARD_DIGITS: Final = range(13, 20)
+_PHONE_DIGITS: Final = range(7, 16)
+_DEPTH_MAX: Final = 20
+_LOOPBACK: Final = ("127.0.0.1", "0.0.0.0")  # noqa: S104  # spared, not bound to
+
+# What begins a key, by who gives it out; what follows is at least as long as theirs are.
+_KEYS: Final = (
+    r"sk-[\w-]{16,}",  # OpenAI, Anthropic, OpenRouter
+    r"[rsp]k_(?:live|test)_\w{10,}",  # Stripe
+    r"whsec_\w{16,}",
+    r"gh[oprsu]_\w{20,}",
+    r"github_pat_\w{20,}",
+    r"glpat-[\w-]{16,}",
+    r"xox[abeprs]-[\w-]{10,}",  # Slack
+    r"xapp-[\w-]{10,}",
+    r"A(?:KIA|SIA)[0-9A-Z]{16}\b",  # Amazon
+    r"AIza[\w-]{30,}",  # Google
+    r"ya29\.[\w.-]{20,}",
+    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # a signed token (JWT)
+    r"hf[a-z]?_[\w-]{12,}",  # Hugging Face, and ours
+    r"npm_\w{30,}",
+    r"pypi-[\w-]{30,}",
+    r"SG\.[\w-]{16,}\.[\w-]{16,}",
+    r"do[op]_v1_\w{30,}",
+    r"(?:gd|gk|gdk)_(?:live_|test_)?\w{12,}",
+    r"AGE-SECRET-KEY-\w{20,}",
+    r"[Bb]earer\s+[\w.~+/=-]{8,}",
+    r"\d{6,12}:[\w-]{30,}",  # Telegram
+)
+_KEY_NAME: Final = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+# Without its end (a hunk, a text that was cut) what looks like its lines is taken for the key.
+_PRIVATE_KEY: Final = (
+    rf"-----BEGIN {_KEY_NAME}"
+    rf"(?:(?:(?!-----)[\s\S]){{0,20000}}-----END {_KEY_NAME}"
+    r"|(?:\s{1,4}(?:[\w-]{1,40}: [^\n]{0,200}|[A-Za-z0-9+/=]{16,200})){0,400})"
+)
+_NAMED: Final = (  # what secrets are called
+    r"(?:pass(?:word|phrase|wd)|pwd|secret|token|(?:api|access|private)[_-]?key)"
+)
+_ASSIGNED: Final = (
+    rf"(?P<name>{_NAMED}"
+    r"[\w-]{0,32}[\"']?\s{0,8}[=:]\s{0,8})"
+    r"(?:(?P<quote>[\"'])[^\"'\n]{4,512}|[^\s\"',;&<>\[\]]{4,})"
+)
+_IN_URL: Final = r"(?P<scheme>\w{1,16}://)[^\s/@:]{1,128}:[^\s/@]{1,256}@"
+_MAIL: Final = r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_IBAN: Final = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
+_IPV4: Final = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)"
+_IPV6: Final = r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
+_NATIONAL: Final = r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"
+_NUMBER: Final = r"(?<![\w.,+])(?:\+|\(|\b)[\d(][\d ()./-]{5,28}\d(?!\w)(?![.,]\d)"
+# What a telephone number looks like, and a date, a price or an amount does not.
+_PHONE: Final = re.compile(
+    r"\+\d[\d ()./-]+"
+    r"|\(0?\d{2,5}\)[ ./-]?\d[\d ./-]{3,}"
+    r"|0\d{1,5}[ /-]\d[\d /-]{3,}"
+    r"|00\d{8,13}"
+    r"|\d{3}[ .-]\d{3}[ .-]\d{4}"
+)
+
+
+@cache
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile when first needed: that takes longer than importing the whole SDK."""
+    return re.compile(text, flags)
+
+
+def redact(text: str) -> str:
+    """Return the text with everything that was found replaced by a mark."""
+    if "://" in text and "@" in text:
+        text = _pattern(_IN_URL).sub(rf"\g<scheme>{KEY}@", text)
+    if "-----BEGIN" in text:
+        text = _pattern(_PRIVATE_KEY).sub(KEY, text)
+    if _pattern(r"[=:]").search(text):
+        text = _pattern(_ASSIGNED, re.IGNORECASE).sub(_assigned, text)
+    if _pattern(r"[_:.-]\w|AKIA|ASIA|AIza|earer").search(text):
+        text = _pattern(r"(?<![\w-])(?:" + "|".join(_KEYS) + ")").sub(KEY, text)
+    if "@" in text:
+        text = _pattern(_MAIL).sub(MAIL, text)
+    if text.count(":") > 1:
+        text = _pattern(_IPV6).sub(_address6, text)
+    # Most texts hold no number of any length; nothing below is looked for in them.
+    if _pattern(r"\d\D?\d").search(text):
+        text = _numbers(text)
+    return text
+
+
+def _numbers(text: str) -> str:
+    if _pattern(r"[A-Z]{2}\d{2}").search(text):
+        text = _pattern(_IBAN).sub(_iban, text)
+    if text.count(".") > 2:  # noqa: PLR2004  # an address has three
+        text = _pattern(_IPV4).sub(_address4, text)
+    text = _pattern(_NATIONAL).sub(NATIONAL_ID, text)
+    return _pattern(_NUMBER).sub(_number, text)
+
+
+def redact_value(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value with every text in it redacted, keys of objects too.
+
+    Raise ValueError for what is nested deeper than 20 and for what JSON has no form for.
+    """
+    if depth > _DEPTH_MAX:
+        raise ValueError(f"nested deeper than {_DEPTH_MAX}")
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {redact(str(key)): _held(str(key), held, depth) for key, held in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [redact_value(held, depth + 1) for held in value]
+    raise ValueError(f"{type(value).__name__} has no form in JSON")
+
+
+def _held(name: str, value: Any, depth: int) -> Any:
+    """Return a value redacted, and wholly where its name says that it is a secret."""
+    if isinstance(value, str) and value and _pattern(_NAMED, re.IGNORECASE).search(name):
+        return KEY
+    return redact_value(value, depth + 1)
+
+
+def _assigned(found: re.Match[str]) -> str:
+    return f"{found['name']}{found['quote'] or ''}{KEY}"
+
+
+def _number(found: re.Match[str]) -> str:
+    text = found[0]
+    digits = [int(letter) for letter in text if letter.isdigit()]
+    if len(digits) in _CARD_DIGITS and "/" not in text and _luhn(digits):
+        return CARD
+    if len(digits) in _PHONE_DIGITS and _PHONE.fullmatch(text):
+        return PHONE
+    return text
+
+
+def _luhn(digits: Sequence[int]) -> bool:
+    """Return whether the last digit checks the others, as on payment cards."""
+    doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
+    return any(digits) and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def _iban(found: re.Match[str]) -> str:
+    letters = found[0].replace(" ", "")
+    turned = letters[4:] + letters[:4]
+    rest = int("".join(str(int(letter, 36)) for letter in turned)) % 97
+    return IBAN if rest == 1 else found[0]
+
+
+def _address4(found: re.Match[str]) -> str:
+    parts = found[0].split(".")
+    if found[0] in _LOOPBACK or any(int(part) > 255 for part in parts):  # noqa: PLR2004  # a byte
+        return found[0]
+    return ADDRESS
+
+
+def _address6(found: re.Match[str]) -> str:
+    groups = found[0].split(":")
+    filled = [group for group in groups if group]
+    # A time of day has two colons and only digits; an address has eight groups, or a gap.
+    whole = len(groups) == 8 or "::" in found[0]  # noqa: PLR2004  # the groups of an address
+    if len(filled) < 2 or not whole or not any(map(str.isdigit, found[0])):  # noqa: PLR2004
+        return found[0]
+    return ADDRESS
