@@ -7,9 +7,16 @@ yet the same for the same attempt each time it is computed.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from hashlib import blake2b
+else:
+    # hashlib would load OpenSSL, four megabytes in other people's programs, for what is built in.
+    try:
+        from _blake2 import blake2b
+    except ImportError:
+        from hashlib import blake2b
 
 _FRACTION_BITS: Final = 53
 _MAX_DOUBLINGS: Final = 62
@@ -18,7 +25,7 @@ _MAX_DOUBLINGS: Final = 62
 def fraction(*seed: str | int) -> float:
     """Return a number in [0, 1) that belongs to the seed, evenly spread over seeds."""
     joined = "\x1f".join(str(part) for part in seed)
-    digest = hashlib.blake2b(joined.encode(), digest_size=8).digest()
+    digest = blake2b(joined.encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _FRACTION_BITS)) / (1 << _FRACTION_BITS)
 
 
@@ -27,8 +34,7 @@ def spread_ms(width_ms: int, *seed: str | int) -> int:
     return int(fraction(*seed) * width_ms)
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(NamedTuple):
     """A growing wait: `first_ms`, times `factor` for each failure, never above `cap_ms`.
 
     `jitter` is the share of the wait that is drawn by the seed: 0.2 gives 80 to 100 % of it.

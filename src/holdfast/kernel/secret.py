@@ -6,27 +6,31 @@ last net under logs and error texts; it must never be the only one.
 
 from __future__ import annotations
 
-import hmac
 import re
+from functools import cache
 from typing import Final
 
 HIDDEN: Final = "[hidden]"
 
-_SECRET_NAMES: Final = re.compile(
-    r"(?:pass(?:word|phrase|wd)?|secret|token|api[_-]?key|authorization|cookie|credential|private)",
-    re.IGNORECASE,
+_NAMES: Final = (
+    r"(?:pass(?:word|phrase|wd)?|secret|token|api[_-]?key|authorization|cookie|credential|private)"
 )
-_SECRET_VALUES: Final = re.compile(
+_VALUES: Final = (
     r"(?:Bearer\s+\S+|enc:v1:[A-Za-z0-9+/=]+|\bhf[a-z]?_[A-Za-z0-9_-]{12,}"
-    r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)",
+    r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)"
 )
-_ASSIGNMENTS: Final = re.compile(
+_ASSIGNMENTS: Final = (
     # What stands before the word stays as it is, so it need not be matched; and what follows is
     # bounded: an agent may print lines of thousands of letters, and they must not cost seconds.
     r"(?P<name>(?:password|passphrase|secret|token|api[_-]?key)[\w-]{0,64})"
-    r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)",
-    re.IGNORECASE,
+    r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)"
 )
+
+
+@cache
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile when first needed: a program that only holds a secret never does."""
+    return re.compile(text, flags)
 
 
 class Secret:
@@ -50,6 +54,9 @@ class Secret:
         """Compare in constant time with another secret."""
         if not isinstance(other, Secret):
             return NotImplemented
+        # Seldom compared, and it loads OpenSSL in programs that may never send.
+        import hmac  # noqa: PLC0415
+
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
     def __hash__(self) -> int:
@@ -65,10 +72,11 @@ class Secret:
 
 def is_secret_name(name: str) -> bool:
     """Return whether a field or variable of this name probably holds a secret."""
-    return _SECRET_NAMES.search(name) is not None
+    return _pattern(_NAMES, re.IGNORECASE).search(name) is not None
 
 
 def redact(text: str) -> str:
     """Return the text with whatever looks like a credential replaced by a mark."""
-    cleaned = _SECRET_VALUES.sub(HIDDEN, text)
-    return _ASSIGNMENTS.sub(lambda m: f"{m['name']}{m['between']}{HIDDEN}", cleaned)
+    cleaned = _pattern(_VALUES).sub(HIDDEN, text)
+    assignments = _pattern(_ASSIGNMENTS, re.IGNORECASE)
+    return assignments.sub(lambda m: f"{m['name']}{m['between']}{HIDDEN}", cleaned)

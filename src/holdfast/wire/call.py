@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Scope = Literal["public", "machine", "owner", "operator"]
-"""Who may call: anybody, a machine with its two credentials, a signed-in owner, an operator.
+Scope = Literal["public", "machine", "brain", "owner", "operator"]
+"""Who may call: anybody, a machine with its two credentials, a brain with its key, a signed-in
+owner, an operator.
 
 An operator may do whatever an owner may, for every account.
 """
@@ -31,7 +32,7 @@ class Principal:
     name: str
     scope: Scope
     account: str | None
-    kind: Literal["anonymous", "session", "token", "machine", "local"]
+    kind: Literal["anonymous", "session", "token", "machine", "key", "local"]
     token_id: str = ""
     expires_at_ms: int | None = None
 
@@ -78,6 +79,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a call was refused, in words that say what to do.
 
     `code` is stable and made for programs; `field` names the part of the request that is wrong.
+    `detail` repeats the message where a brain calls, under the name that its SDK reads.
     """
 
     code: str
@@ -85,6 +87,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     field: str = ""
     fix: str = ""
     operation: str = ""
+    detail: str = ""
 
 
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault

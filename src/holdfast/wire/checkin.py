@@ -49,6 +49,25 @@ class BootCounters(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     bytes_out: Counter = 0
 
 
+class Recovery(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """How the agent is kept up, when that takes more than starting it.
+
+    `rung` is the last thing that was done about failures, from `restart` to `parked`, and
+    `reason` why; `held` says that somebody stopped the recovery. `blocked` names who holds the
+    agent's port. `work_cuts` counts, since the controller's boot, the ends that cut running work.
+    `config` is what is known of the last change of its configuration: `trial`, `healthy` or
+    `rolled_back`, the last one because of `config_reason`.
+    """
+
+    rung: Label = "restart"
+    reason: Reason = ""
+    held: bool = False
+    blocked: Reason = ""
+    work_cuts: Counter = 0
+    config: Label = ""
+    config_reason: Reason = ""
+
+
 class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
     """One report of a machine; unknown keys are dropped, as the contract does.
 
@@ -91,6 +110,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     failed_checkins: Counter = 0
     last_error: Reason = ""
     capabilities: Annotated[tuple[Label, ...], Meta(max_length=128)] = ()
+    recovery: Recovery | None = None
     pairing_epoch: Counter = 0
     pairing_count: Counter = 0
     interval_ms: Counter = 0

@@ -31,6 +31,8 @@ class Directive(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
 
     `revision` grows with each change, so that a long poll can ask for anything newer.
     `checkin_interval_ms` outside 1 s to 1 h is ignored by the controller, which keeps its own.
+    `ladder` says whether a recovery may go on by itself, or is held where it is; a `ladder_turn`
+    that has grown lets it begin anew.
     """
 
     protocol: Annotated[int, Meta(ge=1, le=1_000)] = 1
@@ -38,4 +40,6 @@ class Directive(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     epoch: Counter = 0
     desired: Literal["running", "stopped", "destroyed"] = "running"
     checkin_interval_ms: Counter = 0
+    ladder: Literal["auto", "held"] = "auto"
+    ladder_turn: Counter = 0
     commands: Annotated[tuple[Command, ...], Meta(max_length=COMMANDS_MAX)] = ()

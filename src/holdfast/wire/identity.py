@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 SANDBOX_ID_MAX: Final = 63
 """Characters of a sandbox id: it is a machine's name, and those are DNS labels."""
@@ -84,3 +84,17 @@ def key_hash(api_key: str) -> str:
     The key has 256 random bits, so a slow hash would protect nothing.
     """
     return hashlib.sha256(api_key.encode()).hexdigest()
+
+
+Purpose: TypeAlias = Literal["proxy", "agent"]
+"""What a token of its own is for: passing the machine's proxy, speaking to the agent itself."""
+
+
+def derived_token(secret: str, purpose: Purpose, sandbox: str, *, version: int) -> str:
+    """Return a machine's token for one purpose: 64 lower-case hexadecimal digits.
+
+    The purpose is part of the message, so that none tells anything of another; the version is
+    that of the gateway token, so that all of a machine's are rotated together.
+    """
+    message = f"holdfast/{purpose}/v{version}:{sandbox}"
+    return hmac.digest(secret.encode(), message.encode(), hashlib.sha256).hex()

@@ -81,3 +81,63 @@ SECRET_TEXT_MAX: Final = 128
 
 IDEMPOTENCY_KEY_MAX: Final = 128
 """Characters of an `Idempotency-Key`."""
+
+PAIRING_PENDING_MAX: Final = 1_000
+"""Pairing requests of one instance in one list; OpenClaw itself keeps 3 for each account."""
+
+PAIRING_RULES_MAX: Final = 50
+"""Rules of one instance's pairing policy."""
+
+PAIRING_SCOPES_MAX: Final = 32
+"""Scopes of a pairing request or rule."""
+
+PAIRING_SOURCES_MAX: Final = 64
+"""Sources of one list of pairing requests: channels, and the devices."""
+
+CONFIG_PATH_MAX: Final = 128
+"""Characters of a path into an agent's configuration."""
+
+SECRET_FIELDS_MAX: Final = 64
+"""Fields, and groups of them, in the catalogue of secrets."""
+
+INSTANCES_MAX: Final = 100_000
+"""Instances that one answer counts something for."""
+
+INGEST_BODY_BYTES_MAX: Final = 1_048_576
+"""A batch of corrections: a sender bounds its payloads at half of this."""
+
+INGEST_ROWS_MAX: Final = 500
+"""Rows in one batch, below what a brain may send in a minute, so that each batch can pass."""
+
+SYNC_BODY_BYTES_MAX: Final = 2_097_152
+"""A body of the gradata SDK: its public server took 2 MB, and its client halves after a 413."""
+
+EVENT_ID_MAX: Final = 128
+"""Characters of an event's id."""
+
+SOURCE_MAX: Final = 128
+"""Characters of the name of a source: one sender's folder."""
+
+CONTENT_MAX: Final = 100_000
+"""Characters of a draft and its final text together; what the SDK records at most."""
+
+CONTEXT_MAX: Final = 16_384
+"""Characters of a correction's context, as JSON."""
+
+PREVIEW_MAX: Final = 2_000
+"""Characters of a text in a list of corrections; the correction itself has all of it."""
+
+EVENT_IDS_SHOWN_MAX: Final = 16
+"""Event ids that are shown of one correction."""
+
+GAPS_MAX: Final = 1_000
+"""Ranges of missing numbers that are kept of one source."""
+
+SEARCH_TEXT_MAX: Final = 200
+"""Characters of a search."""
+
+ROTATION_OVERLAP_S: Final = 86_400
+"""Seconds that replaced secrets of an instance stay good unless somebody says otherwise."""
+
+ROTATION_OVERLAP_S_MAX: Final = 604_800
+"""Seconds that they may at the longest: a week."""

@@ -23,6 +23,7 @@ from holdfast.wire.messages.instances import (
     InstanceList,
     InstanceOrder,
     InstancePatch,
+    InstanceRotation,
     InstanceView,
     LogTail,
     Timeline,
@@ -138,6 +139,24 @@ INSTANCES: Final = (
     _order("instance.start", f"{_ONE}/start", InstanceOrder, "Want it running."),
     _order("instance.stop", f"{_ONE}/stop", InstanceOrder, "Want it stopped."),
     _order("instance.restart", f"{_ONE}/restart", InstanceOrder, "Restart its agent."),
+    _order(
+        "instance.rotate-secrets",
+        f"{_ONE}/rotate-secrets",
+        InstanceRotation,
+        "Replace its tokens and its API key; those before stay good for a while.",
+    ),
+    _order(
+        "instance.ladder-stop",
+        f"{_ONE}/ladder/stop",
+        InstanceOrder,
+        "Stop the recovery of its agent where it is; restarts go on.",
+    ),
+    _order(
+        "instance.ladder-retry",
+        f"{_ONE}/ladder/retry",
+        InstanceOrder,
+        "Let the recovery of its agent begin anew, at once.",
+    ),
     _order(
         "instance.destroy",
         f"{_ONE}/destroy",

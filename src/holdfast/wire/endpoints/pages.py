@@ -11,7 +11,7 @@ from typing import Final
 from holdfast.wire.call import Scope
 from holdfast.wire.endpoints.params import AFTER, EVENT, ID, PAGING
 from holdfast.wire.endpoints.row import Endpoint, Param
-from holdfast.wire.limits import SECRET_TEXT_MAX
+from holdfast.wire.limits import SEARCH_TEXT_MAX, SECRET_TEXT_MAX
 from holdfast.wire.messages.fields import ID_PATTERN, NAME_PATTERN
 
 
@@ -66,9 +66,28 @@ _FLEET: Final = (
 )
 """How the fleet page is filtered, sorted and paged; its live stream repeats it."""
 
+_FEED: Final = (
+    *PAGING,
+    _field("brain", ID_PATTERN, "Only this brain's, by its id."),
+    _field("category", r"[^\x00-\x1f]{1,128}", "Only this category."),
+    _field("severity", r"[^\x00-\x1f]{1,128}", "Only this severity."),
+    _field("text", rf"[^\x00-\x1f]{{1,{SEARCH_TEXT_MAX}}}", "Only those with these words."),
+)
+"""How the feed of corrections is filtered and paged; its live stream repeats it."""
+
+_LESSONS: Final = (
+    *PAGING,
+    _field("brain", ID_PATTERN, "Only this brain's, by its id."),
+    _field("decision", r"none|approved|rejected", "Only lessons so decided."),
+)
+
+_LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED)}.values())
+"""What the live stream of any page repeats of its address, each once, the widest form last."""
+
 PAGES: Final = (
     _page("fleet", "/", "The fleet.", _FLEET),
     _page("instance", "/instances/{id}", "One instance.", (ID,)),
+    _page("agent-open", "/instances/{id}/open", "Opens the agent's own page.", (ID,)),
     _page(
         "instance-timeline",
         "/instances/{id}/timeline",
@@ -83,6 +102,24 @@ PAGES: Final = (
         scope="operator",
         audited=True,
     ),
+    _page(
+        "instance-sources",
+        "/instances/{id}/sources",
+        "How each source of an instance's pairing requests stands, as a part of its page.",
+        (ID, _field("refresh", r"true|false", "Have the machine look afresh first.")),
+    ),
+    _page(
+        "instance-care",
+        "/instances/{id}/care",
+        "Its configurations with their verdicts, and its doctor, as a part of its page.",
+        (ID,),
+    ),
+    _page("pairing", "/pairing", "Who waits to be let in to an agent."),
+    _page("corrections", "/corrections", "What agents wrote and what it became.", _FEED),
+    _page("correction", "/corrections/{id}", "One correction, whole.", (ID,)),
+    _page("brains", "/brains", "Brains, what they sent and their keys.", PAGING),
+    _page("brain", "/brains/{id}", "One brain.", (ID,)),
+    _page("lessons", "/lessons", "What brains learned.", _LESSONS),
     _page(
         "operations",
         "/operations",
@@ -123,12 +160,13 @@ PAGES: Final = (
         params=(
             Param(
                 "page",
-                r"fleet|instance|operations|operation|quarantine",
+                r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
+                r"|lessons",
                 "Which page is looking.",
                 required=True,
             ),
-            Param("id", ID_PATTERN, "The instance or operation it looks at."),
-            *_FLEET,
+            Param("id", ID_PATTERN, "The instance, operation or brain it looks at."),
+            *_LIVE,
         ),
     ),
 )

@@ -11,9 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from holdfast.wire.endpoints.accounts import ACCOUNTS
+from holdfast.wire.endpoints.brains import BRAINS
+from holdfast.wire.endpoints.care import CARE
 from holdfast.wire.endpoints.controller import CONTROLLER
+from holdfast.wire.endpoints.gradata import GRADATA
 from holdfast.wire.endpoints.instances import INSTANCES
 from holdfast.wire.endpoints.pages import PAGES
+from holdfast.wire.endpoints.pairing import PAIRING
 from holdfast.wire.endpoints.plane import PLANE
 
 if TYPE_CHECKING:
@@ -75,7 +79,9 @@ def _check_row(row: Endpoint) -> None:
             raise ValueError(message)
 
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = check((*CONTROLLER, *INSTANCES, *PLANE, *ACCOUNTS, *PAGES))
+ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
+    (*CONTROLLER, *GRADATA, *INSTANCES, *CARE, *PAIRING, *BRAINS, *PLANE, *ACCOUNTS, *PAGES)
+)
 
 by_name: Final[Mapping[str, Endpoint]] = MappingProxyType({row.name: row for row in ENDPOINTS})
 """Every row by its name."""

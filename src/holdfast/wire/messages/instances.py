@@ -18,6 +18,8 @@ from holdfast.wire.limits import (
     LOG_LINE_MAX,
     LOG_LINES_MAX,
     PAGE_ITEMS_MAX,
+    ROTATION_OVERLAP_S,
+    ROTATION_OVERLAP_S_MAX,
     STEPS_MAX,
 )
 from holdfast.wire.messages.fields import (
@@ -51,6 +53,25 @@ Contact = Literal["never", "here", "lost"]
 Stream = Literal["stdout", "stderr", "controller"]
 
 
+class RecoveryView(Struct, frozen=True, kw_only=True):
+    """How the agent is kept up, as its machine tells it.
+
+    `rung` is the last thing that was done about failures in a row: `restart`,
+    `last_healthy_config`, `reinstall`, `previous_version` or `parked`; `reason` says why. `held`
+    says that somebody stopped the recovery. `blocked` names who holds the agent's port.
+    `work_cuts` counts the ends that cut running work. `config` is what is known of the last change
+    of its configuration: `trial`, `healthy`, or `rolled_back` because of `config_reason`.
+    """
+
+    rung: Label = "restart"
+    reason: Reason = ""
+    held: bool = False
+    blocked: Reason = ""
+    work_cuts: Counter = 0
+    config: Label = ""
+    config_reason: Reason = ""
+
+
 class InstanceView(Struct, frozen=True, kw_only=True):
     """One instance as lists and pages show it.
 
@@ -58,7 +79,7 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     machine was last heard. `load` is the five-minute load average of the machine. `epoch` is the
     machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
     says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
-    after three missed check-ins.
+    after three missed check-ins. `recovery` is null until its machine has told of it.
     """
 
     id: Id
@@ -81,6 +102,7 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     seq: Counter = 0
     attention: Reason = ""
     error: Reason = ""
+    recovery: RecoveryView | None = None
 
 
 class InstanceList(Struct, frozen=True, kw_only=True):
@@ -135,6 +157,17 @@ class InstancePatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class InstanceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Start, stop or restart; `reason` goes into the log of decisions."""
 
+    reason: Reason = ""
+
+
+class InstanceRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replace an instance's secrets; those before stay good for `overlap_s` seconds.
+
+    Its tokens always, and its API key unless `key` is false; `reason` goes into the log.
+    """
+
+    overlap_s: Annotated[int, Meta(ge=0, le=ROTATION_OVERLAP_S_MAX)] = ROTATION_OVERLAP_S
+    key: bool = True
     reason: Reason = ""
 
 

@@ -1,0 +1,235 @@
+"""Messages that brains send, and their answers: our batch, and what the gradata SDK speaks.
+
+Nothing here is stricter than it must be. A row that a type refuses would be lost at a sender that
+takes any refusal for success, so what a sender says about a correction is read row by row, and
+only the envelope is typed. Unknown fields are ignored everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Raw, Struct, field
+
+from holdfast.wire.limits import CONTENT_MAX, COUNTER_MAX, EVENT_ID_MAX
+from holdfast.wire.messages.fields import Counter, Label, Reason
+
+BATCH_VERSION: Final = 1
+"""The version of our batch; a plane takes this one and the one before."""
+
+
+_RowList = Annotated[list[Raw], Meta(max_length=100_000)]
+_Opaque = Any
+NULL: Final = Raw(b"null")
+"""Any JSON, when none was sent."""
+
+
+def nothing() -> Raw:
+    """Return what stands for any JSON that was not sent."""
+    return NULL
+
+
+_Status = Annotated[int, Meta(ge=400, le=599)]
+_Refusals = Annotated[tuple["RefusedRow", ...], Meta(max_length=2_000)]
+_Watermark = Annotated[str, Meta(max_length=EVENT_ID_MAX)]
+_Text = Annotated[str, Meta(max_length=CONTENT_MAX)]
+
+
+class QueueState(Struct, frozen=True, kw_only=True):
+    """How a sender's queue stood when the batch was made: rows waiting, age of the oldest."""
+
+    depth: int = 0
+    oldest_ms: int = 0
+
+
+class IngestRequest(Struct, frozen=True, kw_only=True):
+    """A batch of rows, or the gradata SDK's single correction, which has no `version`.
+
+    A batch has `version`, `sdk` (program and version), `source` (which numbers its rows), `brain`
+    (a name or an id of the sender's own), `queue` and `rows`. A row has `seq`, `kind`
+    ("correction", "lesson" or "event"), `event_id`, `at_ms` and `payload`. The single form has
+    `brain_id`, `correction` and `event_id`.
+    """
+
+    version: _Opaque = None
+    sdk: _Opaque = None
+    source: _Opaque = None
+    brain: _Opaque = None
+    queue: Raw = field(default_factory=nothing)
+    rows: _RowList | None = None
+    brain_id: _Opaque = None
+    correction: Raw = field(default_factory=nothing)
+    event_id: _Opaque = None
+
+
+class RefusedRow(Struct, frozen=True, kw_only=True):
+    """A row that is refused for good: sending it again changes nothing. `id` is its event id."""
+
+    event_id: Label
+    code: Label
+    detail: Reason
+    id: Label = ""
+    status: _Status = 422
+
+
+class IngestAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a batch, once it is on the disk.
+
+    `deduplicated` counts rows that were known already, and is true or false for a single
+    correction; `high_water` is the number up to which nothing of the source is missing.
+    """
+
+    accepted: Counter
+    deduplicated: Counter | bool
+    refused: _Refusals = ()
+    high_water: Counter = 0
+
+
+class ConnectRequest(Struct, frozen=True, kw_only=True):
+    """A gradata brain says hello."""
+
+    brain_name: _Opaque = None
+    brain_id: _Opaque = None
+    domain: _Opaque = None
+    manifest: Raw = field(default_factory=nothing)
+
+
+class ConnectAnswer(Struct, frozen=True, kw_only=True):
+    """Which brain it is here."""
+
+    brain_id: Label
+    status: Label = "connected"
+
+
+class SyncRequest(Struct, frozen=True, kw_only=True):
+    """A gradata brain's events since its cursor; older clients send `corrections` instead."""
+
+    brain_name: _Opaque = None
+    brain_id: _Opaque = None
+    manifest: Raw = field(default_factory=nothing)
+    events: _RowList | None = None
+    corrections: _RowList | None = None
+    lessons: _RowList | None = None
+    meta_rules: Raw = field(default_factory=nothing)
+    cursor: _Opaque = None
+
+
+class SyncAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a sync; `new_watermark` is the largest `created_at` as it was sent."""
+
+    status: Label
+    ingested_count: Counter
+    new_watermark: _Watermark
+    deduplicated: Counter = 0
+    corrections_synced: Counter = 0
+    lessons_synced: Counter = 0
+    events_synced: Counter = 0
+    meta_rules_synced: Counter = 0
+
+
+class PushRequest(Struct, frozen=True, kw_only=True):
+    """A page of a gradata brain's events."""
+
+    brain_id: _Opaque = None
+    device_id: _Opaque = None
+    events: _RowList | None = None
+
+
+class PushAnswer(Struct, frozen=True, kw_only=True):
+    """What became of a page: `accepted` counts duplicates too, or the client would stop."""
+
+    accepted: Counter
+    rejected: _Refusals = ()
+    deduplicated: Counter = 0
+
+
+class MetricsRequest(Struct, frozen=True, kw_only=True):
+    """A gradata brain's own figures; they hold no content and nothing is kept of them."""
+
+    brain_id: _Opaque = None
+    session: _Opaque = None
+    sent_at: _Opaque = None
+
+
+class CorpusRequest(Struct, frozen=True, kw_only=True):
+    """Patterns for a shared corpus, which this plane does not have: taken and dropped."""
+
+    patterns: Raw = field(default_factory=nothing)
+
+
+class CorrectRequest(Struct, frozen=True, kw_only=True):
+    """A correction that a connected gradata 0.6 keeps nowhere but here."""
+
+    brain_id: _Opaque = None
+    draft: _Opaque = None
+    final: _Opaque = None
+    category: _Opaque = None
+    context: Raw = field(default_factory=nothing)
+    session: _Opaque = None
+    applies_to: _Opaque = None
+
+
+class CorrectedData(Struct, frozen=True, kw_only=True):
+    """The correction inside `CorrectAnswer`, in the names of the SDK's own event."""
+
+    draft_text: _Text
+    final_text: _Text
+    category: Label
+    severity: Label
+    edit_distance: float
+    summary: Reason = ""
+
+
+class CorrectAnswer(Struct, frozen=True, kw_only=True):
+    """The stored correction in the form of the SDK's own event."""
+
+    event_id: Label
+    ts: Label
+    type: Label
+    source: Label
+    session: Annotated[int, Meta(ge=-COUNTER_MAX, le=COUNTER_MAX)] | None
+    data: CorrectedData
+    tags: Annotated[tuple[Label, ...], Meta(max_length=64)] = ()
+    deduplicated: bool = False
+    diff: None = None
+    classifications: Annotated[tuple[Label, ...], Meta(max_length=64)] = ()
+
+
+class RulesRequest(Struct, frozen=True, kw_only=True):
+    """What rules apply to a task."""
+
+    brain_id: _Opaque = None
+    task: _Opaque = None
+    context: Raw = field(default_factory=nothing)
+
+
+class RulesAnswer(Struct, frozen=True, kw_only=True):
+    """Rules as text for a prompt."""
+
+    rules_text: _Text
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """It was taken."""
+
+    status: Label = "ok"
+
+
+class WhoAmI(Struct, frozen=True, kw_only=True):
+    """Whose key this is."""
+
+    account: Label
+    key: Label
+    brain_id: Label = ""
+
+
+class BrainStanding(Struct, frozen=True, kw_only=True):
+    """A brain as the SDK's doctor asks for it."""
+
+    brain_id: Label
+    brain_name: Label
+    sessions: Counter
+    session_count: Counter
+    corrections: Counter
+    last_sync_at: Label | None = None
+    status: Label = "connected"
