@@ -7,10 +7,8 @@ the same time: each transaction takes the write lock first and waits for it.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,6 +31,7 @@ from holdfast.accounts.records import (
 from holdfast.stores.accounts_writer import Writer
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import SQL, load_queries
+from holdfast.stores.sqlite_desk import SqliteDesk
 
 T = TypeVar("T")
 
@@ -75,40 +74,12 @@ def _open_reader(path: Path) -> apsw.Connection:
     return connection
 
 
-class AccountsSqlite:
+class AccountsSqlite(SqliteDesk):
     """The accounts store, in a file."""
 
     def __init__(self, writer: Writer, reader: apsw.Connection, statements: dict[str, str]) -> None:
         """Use `open_accounts` instead."""
-        self._writer = writer
-        self._reader = reader
-        self._sql = statements
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="accounts-read")
-
-    async def close(self) -> None:
-        """Finish what was asked and close both connections."""
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._reader.close)
-        await asyncio.to_thread(self._threads.shutdown)
-        await self._writer.close()
-
-    async def _read(self, query: str, /, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a named query."""
-        statement = self._sql[query]
-
-        def run() -> list[tuple[Any, ...]]:
-            return list(self._reader.execute(statement, values))
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
-
-    async def _change(self, query: str, /, **values: Any) -> int:
-        """Run a named statement; return how many rows it changed, once durable."""
-
-        def run(connection: apsw.Connection) -> int:
-            connection.execute(self._sql[query], values)
-            return connection.changes()
-
-        return await self._writer.write(run)
+        super().__init__(writer, reader, statements, name="accounts")
 
     async def _write(self, job: Callable[[apsw.Connection], T]) -> T:
         """Return what a job of several statements returned, once durable."""

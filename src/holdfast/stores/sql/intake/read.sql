@@ -1,0 +1,101 @@
+-- name: corrections_all
+-- Corrections of every account, those received last first.
+SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
+    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
+    length(c.draft) > :preview OR length(c.final) > :preview,
+    c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
+    (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
+FROM corrections AS c
+WHERE c.no < :below
+    AND (:category = '' OR c.category = :category) AND (:severity = '' OR c.severity = :severity)
+    AND (:session = '' OR c.session = :session)
+ORDER BY c.no DESC LIMIT :limit;
+
+-- name: corrections_account
+-- Corrections of one account, those received last first.
+SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
+    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
+    length(c.draft) > :preview OR length(c.final) > :preview,
+    c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
+    (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
+FROM corrections AS c
+WHERE c.account = :account AND c.no < :below
+    AND (:category = '' OR c.category = :category) AND (:severity = '' OR c.severity = :severity)
+    AND (:session = '' OR c.session = :session)
+ORDER BY c.no DESC LIMIT :limit;
+
+-- name: corrections_brain
+-- Corrections of one brain, those received last first.
+SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
+    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
+    length(c.draft) > :preview OR length(c.final) > :preview,
+    c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
+    (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
+FROM corrections AS c
+WHERE c.brain = :brain AND c.no < :below
+    AND (:category = '' OR c.category = :category) AND (:severity = '' OR c.severity = :severity)
+    AND (:session = '' OR c.session = :session)
+ORDER BY c.no DESC LIMIT :limit;
+
+-- name: corrections_search
+-- Corrections with all of some words, those received last first.
+SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
+    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
+    length(c.draft) > :preview OR length(c.final) > :preview,
+    c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
+    (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
+FROM words JOIN corrections AS c ON c.no = words.rowid
+WHERE words MATCH :words AND words.rowid < :below
+    AND (:account IS NULL OR c.account = :account) AND (:brain = 0 OR c.brain = :brain)
+    AND (:category = '' OR c.category = :category) AND (:severity = '' OR c.severity = :severity)
+    AND (:session = '' OR c.session = :session)
+ORDER BY words.rowid DESC LIMIT :limit;
+
+-- name: correction
+-- One correction with all that is known of it.
+SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
+    substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
+    length(c.draft) > :preview OR length(c.final) > :preview,
+    c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
+    (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash),
+    c.draft, c.final, c.context, c.classifications, c.event_ids, c.source, c.seq, c.sdk
+FROM corrections AS c
+WHERE c.no = :no AND (:account IS NULL OR c.account = :account);
+
+-- name: lessons
+-- Lessons, those changed last first.
+SELECT no, brain, account, lesson_id, category, text, state, confidence, fires, corrections, scope,
+    updated_ms, decision, decided_by, decided_ms
+FROM lessons
+WHERE (:account IS NULL OR account = :account) AND (:brain = 0 OR brain = :brain)
+    AND (:state = '' OR state = :state) AND (:decision = '*' OR decision = :decision)
+    AND (updated_ms, no) < (:below_ms, :below)
+ORDER BY updated_ms DESC, no DESC LIMIT :limit;
+
+-- name: lesson
+-- One lesson.
+SELECT no, brain, account, lesson_id, category, text, state, confidence, fires, corrections, scope,
+    updated_ms, decision, decided_by, decided_ms
+FROM lessons WHERE no = :no AND (:account IS NULL OR account = :account);
+
+-- name: sources
+-- What is known of every sender.
+SELECT brain, source, sdk, newest, gaps, forgotten, depth, oldest_ms, heard_ms FROM sources;
+
+-- name: counts
+-- Rows of every brain and SDK version.
+SELECT brain, sdk, accepted, deduplicated, refused, first_ms, last_ms FROM counts
+ORDER BY brain, last_ms DESC;
+
+-- name: hours
+-- New corrections of a brain by hour and severity.
+SELECT hour, severity, rows FROM hours
+WHERE brain = :brain AND hour >= :since AND severity <> '' ORDER BY hour;
+
+-- name: refused_hours
+-- Refused rows of every brain in the latest hours.
+SELECT brain, hour, rows FROM hours WHERE severity = '' AND hour >= :since;
+
+-- name: sessions
+-- How many sessions and corrections a brain has.
+SELECT count(DISTINCT session), count(*) FROM corrections WHERE brain = :brain;
