@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -148,11 +149,15 @@ class Machine:
         return json.loads(path.read_text()) if path.exists() else {}
 
     async def ask(
-        self, method: str, path: str, token: str | None = TOKEN
+        self, method: str, path: str, token: str | None = TOKEN, body: Any = None, **extra: str
     ) -> tuple[int, dict[str, Any]]:
+        """Ask the controller; `body` is sent as JSON, bytes as they are, `extra` as headers."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers.update({name.replace("_", "-"): value for name, value in extra.items()})
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        data = None if body is None else io.BytesIO(raw)
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with self.session.request(method, url, headers=headers) as answer:
+        async with self.session.request(method, url, headers=headers, data=data) as answer:
             return answer.status, json.loads(await answer.read())
 
     async def status(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from holdfast.machine.controller import leftovers
 from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
 
 KEY = os.urandom(32)
@@ -213,31 +214,25 @@ async def test_a_killed_controller_leaves_no_agent(tmp_path: Path) -> None:
 
 
 async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path) -> None:
-    # A helper of the agent, in its session and with its mark, as the kernel leaves it behind.
+    # A helper of the agent with its mark, in a session of its own, as daemons leave theirs.
     async with run_machine(tmp_path) as machine:
         await machine.opened()
-        home = environment_of((await machine.ready())["pid"])["HOLDFAST_AGENT_HOME"]
+        home = environment_of((await machine.ready())["pid"])[leftovers.MARK]
+        assert home == str(tmp_path / "agent")
         machine.process.kill()
         await machine.process.wait()
+    nap = (sys.executable, "-c", "import time; time.sleep(60)")
     helper = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import time; time.sleep(60)",
-        env={"HOLDFAST_AGENT_HOME": home}, start_new_session=True,
-    )  # fmt: skip
+        *nap, env={leftovers.MARK: home}, start_new_session=True
+    )
     stranger = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import time; time.sleep(60)", start_new_session=True
+        *nap, env={leftovers.MARK: f"{home}-2"}, start_new_session=True
     )
     try:
-        session = tmp_path / "run" / "agent.session"
-        boot = session.read_text().split()[0]
-        session.write_text(f"{boot} {helper.pid}\n")
         async with run_machine(tmp_path) as machine:
             await machine.opened()
             async with asyncio.timeout(10):
                 assert await helper.wait() == -signal.SIGKILL
-            await machine.ready()
-            session.write_text(f"{boot} {stranger.pid}\n")
-        async with run_machine(tmp_path) as machine:
-            await machine.opened()
             await machine.ready()
             assert stranger.returncode is None
             assert alive(stranger.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,16 @@ def test_npm_is_found_without_the_systems(monkeypatch: pytest.MonkeyPatch) -> No
     node, script = find_npm()
     assert Path(node).is_file()
     assert script.endswith("npm-cli.js")
+
+
+def test_an_old_release_brings_what_its_registry_lacks(tmp_path: Path, npm: Path) -> None:
+    write(npm, version="2026.3.13")
+    found = install_openclaw(tmp_path / "data", version="2026.3.13")
+    package = json.loads((found / "package.json").read_text())
+    assert package["dependencies"]["openclaw"] == "2026.3.13"
+    place = package["overrides"]["libsignal"].removeprefix("file:")
+    assert "exports.calculateMAC = " in (found / place / "src" / "crypto.js").read_text()
+    assert json.loads((found / place / "package.json").read_text())["name"] == "libsignal"
+    write(npm, version="2026.7.35")
+    found = install_openclaw(tmp_path / "data", version="2026.7.35")
+    assert json.loads((found / "package.json").read_text())["overrides"] == {}

@@ -44,7 +44,7 @@ async def test_a_wrong_configuration_is_mended_once(tmp_path: Path) -> None:
         await machine.fault("misconfigured")
         status = await machine.reached(lambda s: s["misconfigurations"] == 1 and s["ready"])
         assert (status["crashes"], status["parked"]) == (0, None)
-        assert len(machine.events("agent.mended")) == 1
+        assert len(machine.events("agent.repaired")) == 1
 
 
 async def test_one_that_cannot_be_mended_is_parked_until_somebody_starts_it(
@@ -67,7 +67,8 @@ async def test_stop_kills_one_that_hangs_and_start_brings_another(tmp_path: Path
         await machine.opened()
         first = await machine.ready()
         await machine.fault("hang")
-        assert await machine.ask("POST", "/_kilo/gateway/stop") == (200, {"ok": True})
+        stopped = await machine.ask("POST", "/_kilo/gateway/stop?drain_ms=0")
+        assert stopped == (200, {"ok": True, "workCut": True}), "it said nothing about its work"
         status = await machine.status()
         assert (status["state"], status["pid"], status["uptime"]) == ("stopped", None, 0)
         assert status["lastExit"] == {
@@ -75,6 +76,7 @@ async def test_stop_kills_one_that_hangs_and_start_brings_another(tmp_path: Path
             "signal": "SIGKILL",
             "at": status["lastExit"]["at"],
             "requested": True,
+            "cause": "asked",
         }
         assert (status["restarts"], alive(first["pid"])) == (0, False)
         assert (await machine.ask("POST", "/_kilo/gateway/start"))[0] == 200

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.agents import demo
+from holdfast.machine.agents import demo, openclaw
 from holdfast.machine.agents.place import Place
 from holdfast.machine.agents.profiles import DEMO, OPENCLAW, PROFILES, Profile, find_profile
 from holdfast.machine.controller.agent import AgentProcesses
@@ -81,7 +81,7 @@ def test_the_demo_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def make_demo(tmp_path: Path, *arguments: str) -> demo.Demo:
-    return demo.Demo(demo.read_options(list(arguments), tmp_path))
+    return demo.Demo(demo.read_options(list(arguments), tmp_path, {}))
 
 
 def test_the_demo_answers_the_probes_as_openclaw_does(tmp_path: Path) -> None:
@@ -113,8 +113,29 @@ def test_the_demo_keeps_few_transcripts(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_demos_doctor_mends_what_can_be_mended(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("somehow")
-    demo.mend(tmp_path)
+    demo.mend(tmp_path, {})
     assert not broken.exists()
     broken.write_text("hopeless")
-    demo.mend(tmp_path)
+    demo.mend(tmp_path, {})
     assert broken.exists()
+
+
+def test_the_demo_reads_its_configuration_and_refuses_another(tmp_path: Path) -> None:
+    path = tmp_path / demo.CONFIG_FILE
+    assert demo.read_config(path) == {}
+    path.write_text('{"startMs": 7, "fault": "crash:1"}')
+    options = demo.read_options(["--port", "1"], tmp_path, demo.read_config(path))
+    assert (options.start_ms, options.fault, options.beat_s) == (7, "crash:1", 5)
+    assert demo.read_options(["--start-ms", "9"], tmp_path, {"startMs": 7}).start_ms == 9
+    for wrong in ("{", "[]", '{"nonsense": 1}'):
+        path.write_text(wrong)
+        with pytest.raises(ValueError):
+            demo.read_config(path)
+
+
+def test_a_part_of_another_kind_keeps_the_gateway_from_starting() -> None:
+    # Tried: with --allow-unconfigured it starts whatever the mode is.
+    for fine in ({}, {"gateway": {"mode": "remote"}}, {"of its own": 3}):
+        assert openclaw.config_fault(PLACE, fine) == ""
+    assert "gateway" in openclaw.config_fault(PLACE, {"gateway": 3})
+    assert "models" in openclaw.config_fault(PLACE, {"models": [], "agents": {}})

@@ -7,6 +7,7 @@ import pytest
 from holdfast.machine.controller.environment import (
     SettingError,
     read_listening,
+    read_proxying,
     read_reporting,
     read_running,
 )
@@ -116,3 +117,31 @@ def test_overrides() -> None:
 )
 def test_shared_processors(environ: dict[str, str], shared: bool) -> None:  # noqa: FBT001
     assert read_running(environ).shared_cpu is shared
+
+
+def test_how_to_pass_on() -> None:
+    plain = read_proxying({})
+    assert (plain.require_token, plain.sockets_max) == (False, 100)
+    assert (plain.idle_ms, plain.handshake_ms) == (600_000, 5_000)
+    set_ = read_proxying(
+        {
+            "REQUIRE_PROXY_TOKEN": "TRUE", "MAX_WS_CONNS": "7", "WS_IDLE_TIMEOUT_MS": "1",
+            "WS_HANDSHAKE_TIMEOUT_MS": "2", "HOLDFAST_PROXY_TOKEN": "p",
+        }
+    )  # fmt: skip
+    assert (set_.require_token, set_.sockets_max, set_.idle_ms, set_.handshake_ms) == (
+        True,
+        7,
+        1,
+        2,
+    )
+    assert set_.token.reveal() == "p"
+    for other in ("false", "1", "yes", ""):
+        assert not read_proxying({"REQUIRE_PROXY_TOKEN": other}).require_token
+
+
+@pytest.mark.parametrize("name", ["MAX_WS_CONNS", "WS_IDLE_TIMEOUT_MS", "WS_HANDSHAKE_TIMEOUT_MS"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", " 5", "１"])  # noqa: RUF001
+def test_a_limit_of_the_proxy_must_be_positive(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        read_proxying({name: value})

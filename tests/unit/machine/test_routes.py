@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.secret import Secret
+from holdfast.machine.controller.credentials import Credentials, Pair
+from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.routes import authorised
+
+
+def credentials(token: str) -> Credentials:
+    return Credentials(Pair(Secret("key"), Secret(token)), None, Log(SystemClock()))
+
+
+SECRET = credentials("secret").knows_token
 
 
 @pytest.mark.parametrize("header", ["Bearer secret", "bEARER   secret"])
 def test_the_token_passes(header: str) -> None:
-    assert authorised(header, "secret")
+    assert authorised(header, SECRET)
 
 
 @pytest.mark.parametrize(
@@ -15,9 +26,10 @@ def test_the_token_passes(header: str) -> None:
     ["", "Bearer ", "Bearer other", "Bearer secret more", "Basic secret", "Bearer \udcff\udcfe"],
 )
 def test_nothing_else_passes(header: str) -> None:
-    assert not authorised(header, "secret")
+    assert not authorised(header, SECRET)
 
 
 def test_without_a_token_nobody_passes() -> None:
-    assert not authorised("Bearer secret", "")
-    assert not authorised("Bearer ", "")
+    nobody = credentials("").knows_token
+    assert not authorised("Bearer secret", nobody)
+    assert not authorised("Bearer ", nobody)

@@ -9,61 +9,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from holdfast.kernel.backoff import Backoff
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.supervise import (
+    BeHealthy,
     CancelMend,
     Command,
+    Drain,
     Event,
     Kill,
     Mend,
     Policy,
+    Repair,
     Spawn,
     State,
     Terminate,
 )
-
-PLAIN = Policy(backoff=Backoff(jitter=0.0))
-WALL_MS = 1_700_000_000_000
-
-
-class Bench:
-    """Drives the policy by hand; a spawn succeeds at once."""
-
-    def __init__(self, policy: Policy = PLAIN) -> None:
-        self.policy = policy
-        self.state = State()
-        self.now_ms = 0
-        self.spawns: list[int] = []
-        self.commands: tuple[Command, ...] = ()
-
-    def feed(self, event: Event) -> None:
-        self.state, self.commands = supervise.step(self.policy, self.state, event, self.now_ms)
-        for command in self.commands:
-            if isinstance(command, Spawn):
-                self.spawns.append(self.now_ms)
-                self.feed(supervise.Spawned(command.child))
-
-    def status(self) -> str:
-        return self.state.status
-
-    def issued(self) -> tuple[Command, ...]:
-        return self.commands
-
-    def start(self) -> None:
-        self.feed(supervise.Start())
-
-    def exit(self, code: int | None, name: str | None = None, after_ms: int = 0) -> None:
-        self.now_ms += after_ms
-        self.feed(supervise.Exited(self.state.child, code, name, WALL_MS + self.now_ms))
-
-    def wait(self, ms: int) -> None:
-        """Let time pass, with a Due at the deadline if it comes within."""
-        until = self.now_ms + ms
-        while (deadline := self.state.deadline_ms) is not None and deadline <= until:
-            self.now_ms = max(deadline, self.now_ms)
-            self.feed(supervise.Due())
-        self.now_ms = until
+from tests.unit.machine.supervision import PLAIN, WALL_MS, Bench
 
 
 def test_crashes_wait_twice_as_long_each_time_up_to_the_cap() -> None:
@@ -78,6 +39,15 @@ def test_crashes_wait_twice_as_long_each_time_up_to_the_cap() -> None:
         assert bench.status() == "running"
     assert waits == [*(1_000 * 2**n for n in range(9)), 300_000, 300_000, 300_000]
     assert bench.state.crashes == bench.state.restarts == 12
+
+
+def test_news_of_no_child_starts_none_beside_a_repair() -> None:
+    policy = Policy(mends=True)
+    state, _ = supervise.step(policy, State(), supervise.Start(), 0)
+    state, commands = supervise.step(policy, state, supervise.Exited(1, 78, None, WALL_MS), 10)
+    assert commands == (Mend("mend", state.repair_reason),)
+    for news in (supervise.PortTaken(0, "somebody"), supervise.Spawned(0)):
+        assert supervise.step(policy, state, news, 20) == (state, ())
 
 
 def test_a_healthy_run_resets_the_backoff_to_the_millisecond() -> None:
@@ -209,7 +179,7 @@ def test_what_is_asked_while_stopping_is_remembered() -> None:
     bench.feed(supervise.Start())
     assert not bench.state.again, "a start while stopping is refused, not remembered"
     bench.feed(supervise.Restart())
-    bench.exit(0)
+    bench.exit(0, after_ms=1_000)
     assert (bench.status(), bench.state.child) == ("running", 2)
     bench.feed(supervise.Restart())
     bench.feed(supervise.Stop())
@@ -222,9 +192,32 @@ def test_restart_works_without_a_child(before: str) -> None:
     bench = Bench()
     if before == "crashed":
         bench.start()
-        bench.exit(1)
+        bench.exit(1, after_ms=1_000)
     bench.feed(supervise.Restart())
     assert bench.status() == "running"
+
+
+def test_whoever_asks_there_is_a_second_between_two_starts() -> None:
+    bench = Bench()
+    bench.start()
+    bench.feed(supervise.Restart())
+    bench.exit(0, after_ms=400)
+    assert (bench.status(), bench.state.retry_at_ms) == ("starting", 1_000)
+    bench.feed(supervise.Restart())
+    bench.wait(599)
+    assert bench.spawns == [0]
+    bench.wait(1)
+    assert (bench.status(), bench.spawns) == ("running", [0, 1_000])
+
+
+def test_a_stop_in_the_wait_before_a_start_cancels_it() -> None:
+    bench = Bench()
+    bench.start()
+    bench.feed(supervise.Restart())
+    bench.exit(0, after_ms=400)
+    bench.feed(supervise.Stop())
+    bench.wait(60_000)
+    assert (bench.status(), bench.spawns) == ("stopped", [0])
 
 
 def test_a_second_start_does_nothing() -> None:
@@ -244,8 +237,10 @@ def test_late_news_of_an_older_child_is_ignored() -> None:
     for event in (
         supervise.Exited(1, 0, None, WALL_MS),
         supervise.SpawnFailed(1, WALL_MS),
-        supervise.BecameReady(1),
-        supervise.LostReady(1),
+        supervise.Probed(1, ready=True),
+        supervise.Probed(1, ready=False, answered=False),
+        supervise.PortTaken(1, "somebody"),
+        supervise.WorkEnded(1),
         supervise.Spawned(1),
     ):
         bench.feed(event)
@@ -256,7 +251,7 @@ def test_spawned_is_not_ready() -> None:
     bench = Bench()
     bench.start()
     assert (bench.status(), bench.state.ready) == ("running", False)
-    bench.feed(supervise.BecameReady(1))
+    bench.ready()
     assert bench.state.ready
     bench.exit(1)
     assert not bench.state.ready
@@ -290,14 +285,12 @@ def test_a_wrong_configuration_is_mended_once_tried_once_and_then_left() -> None
     bench = Bench(Policy(mends=True))
     bench.start()
     bench.exit(78, after_ms=2_000)
-    assert bench.issued() == (Mend(),)
+    assert bench.repairs == [("mend", "exit code 78: the agent's configuration is wrong")]
     assert (bench.status(), bench.state.crashes) == ("starting", 0)
-    bench.feed(supervise.Mended())
+    bench.repaired("mend")
     assert bench.status() == "running"
     bench.exit(78, after_ms=2_000)
-    assert bench.state.parked == (
-        "exit code 78 after its own repair: the agent's configuration is wrong"
-    )
+    assert bench.state.parked == "exit code 78 after its own repair: its configuration is wrong"
     bench.wait(600_000)
     assert (bench.status(), len(bench.spawns)) == ("crashed", 2)
     assert (bench.state.misconfigurations, bench.state.crashes) == (2, 0)
@@ -320,7 +313,7 @@ def test_a_stop_during_the_repair_ends_it_and_starts_nothing() -> None:
     bench.feed(supervise.Stop())
     assert bench.issued() == (CancelMend(),)
     assert bench.status() == "stopping"
-    bench.feed(supervise.Mended())
+    bench.repaired("mend", done=False)
     assert (bench.status(), len(bench.spawns)) == ("stopped", 1)
 
 
@@ -329,72 +322,94 @@ class AnySequence(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.policy = Policy(mends=True)
+        self.policy = Policy(mends=True, drain_ms=20_000)
         self.state = State()
         self.now_ms = 0
         self.living: set[int] = set()
         self.pending: list[int] = []
-        self.mending = False
-        self.asked = True
+        self.repair: Repair | None = None
         self.last_start_ms: int | None = None
 
     def feed(self, event: Event) -> None:
+        before = self.state
         self.state, commands = supervise.step(self.policy, self.state, event, self.now_ms)
+        if self.state.verdict is not before.verdict:
+            assert before.tried is not None, "a verdict on what was never run"
+        elif before.trial is not None:
+            assert self.state.trial is not None, "a trial that ends without a verdict"
         for command in commands:
             self.obey(command)
 
     def obey(self, command: Command) -> None:
-        if isinstance(command, Spawn):
-            assert not self.living, "a second child"
-            assert not self.mending, "a child beside the repair"
-            assert self.state.status == "starting"
-            if self.last_start_ms is not None and not self.asked:
-                assert self.now_ms - self.last_start_ms >= 1_000, "a hot loop"
-            self.last_start_ms = self.now_ms
-            self.asked = False
-            self.living.add(command.child)
-            self.pending.append(command.child)
-        elif isinstance(command, Kill):
-            self.living_ends(command.child, None, "SIGKILL")
-        elif isinstance(command, Mend):
-            assert not self.living
-            self.mending = True
-        elif isinstance(command, CancelMend):
-            self.mending = False
-            self.feed(supervise.Mended())
+        match command:
+            case Spawn(child):
+                assert not self.living, "a second child"
+                assert self.repair is None, "a child beside the repair"
+                assert self.state.status == "starting"
+                if self.last_start_ms is not None:
+                    assert self.now_ms - self.last_start_ms >= 1_000, "two starts in a second"
+                self.last_start_ms = self.now_ms
+                self.living.add(child)
+                self.pending.append(child)
+            case Kill(child):
+                self.living_ends(child, None, "SIGKILL")
+            case Drain(child) | Terminate(child) | BeHealthy(child):
+                assert {child} == self.living
+            case Mend(repair):
+                assert not self.living
+                if repair == "roll_back":
+                    assert self.state.tried is not None, "what was never run is rolled back"
+                self.repair = repair
+            case CancelMend():
+                self.repair_ends(done=False)
 
     def living_ends(self, child: int, code: int | None, name: str | None) -> None:
         self.living.discard(child)
         self.pending = [number for number in self.pending if number != child]
         self.feed(supervise.Exited(child, code, name, WALL_MS))
 
+    def repair_ends(self, *, done: bool) -> None:
+        repair, self.repair = self.repair, None
+        assert repair is not None
+        self.feed(supervise.Repaired(repair, done, WALL_MS))
+
     @rule(ms=st.one_of(st.integers(0, 3_000), st.integers(0, 400_000)))
     def time_passes(self, ms: int) -> None:
         until = self.now_ms + ms
         while (deadline := self.state.deadline_ms) is not None and deadline <= until:
             self.now_ms = max(deadline, self.now_ms)
-            self.feed(supervise.Due())
+            self.feed(supervise.Due(WALL_MS + self.now_ms))
         self.now_ms = until
 
-    @rule(event=st.sampled_from([supervise.Start(), supervise.Restart()]))
-    def somebody_starts(self, event: Event) -> None:
-        takes_effect = isinstance(event, supervise.Restart) or not self.living
-        self.asked = self.asked or takes_effect
+    @rule(
+        event=st.sampled_from(
+            [
+                supervise.Start(),
+                supervise.Restart(),
+                supervise.Restart(drain_ms=0),
+                supervise.Stop(),
+                supervise.ConfigChanged("e1"),
+                supervise.ConfigChanged("e2", restart=False),
+                supervise.HoldLadder(),
+                supervise.RetryLadder(),
+            ]
+        )
+    )
+    def somebody_asks(self, event: Event) -> None:
         self.feed(event)
 
-    @rule()
-    def somebody_stops(self) -> None:
-        self.feed(supervise.Stop())
-
     @precondition(lambda self: self.pending)
-    @rule(works=st.booleans())
-    def the_spawn_is_reported(self, works: bool) -> None:  # noqa: FBT001
+    @rule(how=st.sampled_from(["works", "fails", "taken", "freed"]))
+    def the_spawn_is_reported(self, how: str) -> None:
         child = self.pending.pop()
-        if works:
+        if how == "works":
             self.feed(supervise.Spawned(child))
-        else:
-            self.living.discard(child)
+            return
+        self.living.discard(child)
+        if how == "fails":
             self.feed(supervise.SpawnFailed(child, WALL_MS))
+        else:
+            self.feed(supervise.PortTaken(child, "somebody", freed=how == "freed"))
 
     @precondition(lambda self: self.living)
     @rule(code=st.sampled_from([0, 0, 1, 78, None]))
@@ -402,37 +417,56 @@ class AnySequence(RuleBasedStateMachine):
         (child,) = self.living
         self.living_ends(child, code, "SIGSEGV" if code is None else None)
 
+    @precondition(lambda self: self.living and not self.pending)
+    @rule(ready=st.booleans(), answered=st.booleans(), times=st.integers(1, 8))
+    def the_child_is_probed(self, ready: bool, answered: bool, times: int) -> None:  # noqa: FBT001
+        for _ in range(times):
+            for child in tuple(self.living):
+                self.feed(supervise.Probed(child, ready=ready, answered=answered))
+            self.time_passes(5_000)
+
+    @precondition(lambda self: self.living)
+    @rule(cut=st.booleans())
+    def the_child_says_that_its_work_is_over(self, cut: bool) -> None:  # noqa: FBT001
+        (child,) = self.living
+        self.feed(supervise.WorkEnded(child, cut))
+
     @rule(child=st.integers(0, 5))
     def old_news_arrives(self, child: int) -> None:
         if child not in self.living:
             self.feed(supervise.Exited(child, 1, None, WALL_MS))
-            self.feed(supervise.BecameReady(child))
+            self.feed(supervise.Probed(child, ready=True))
+            self.feed(supervise.PortTaken(child, "somebody"))
 
-    @precondition(lambda self: self.mending)
-    @rule()
-    def the_repair_ends(self) -> None:
-        self.mending = False
-        self.feed(supervise.Mended())
+    @precondition(lambda self: self.repair)
+    @rule(done=st.booleans())
+    def the_repair_ends(self, done: bool) -> None:  # noqa: FBT001
+        self.repair_ends(done=done)
 
     @rule()
     def a_stop_ends(self) -> None:
         self.feed(supervise.Stop())
-        self.time_passes(self.policy.stop_grace_ms)
+        self.time_passes(self.policy.drain_ms + self.policy.stop_grace_ms)
         assert self.state.status == "stopped"
         assert not self.living
-        self.asked = True  # what comes next was asked for
 
     @invariant()
     def the_state_knows_its_child(self) -> None:
-        assert self.state.idle == (not self.living and not self.mending)
+        assert self.state.idle == (not self.living and self.repair is None)
+        assert self.state.repair == self.repair
         assert len(self.living) <= 1
 
     @invariant()
     def nothing_waits_without_an_end(self) -> None:
-        if self.state.status == "crashed":
-            assert self.state.retry_at_ms is not None or self.state.parked
-        if self.state.status == "stopping":
-            assert self.state.kill_at_ms is not None
+        state = self.state
+        if state.status == "crashed":
+            assert state.retry_at_ms is not None or state.parked
+        if state.status == "stopping":
+            assert state.kill_at_ms is not None or state.draining
+        if state.status == "starting" and not state.child:
+            assert state.retry_at_ms is not None or state.repair is not None
+        if state.status == "running":
+            assert state.ready_by_ms is not None or state.spawned_ms is not None
 
     @invariant()
     def only_unasked_exits_count(self) -> None:
@@ -442,4 +476,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAnySequence.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

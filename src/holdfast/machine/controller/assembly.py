@@ -14,34 +14,42 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
-from aiohttp import web
 
 from holdfast import __version__
 from holdfast.kernel.clock import Clock
 from holdfast.machine.agents.place import Place
-from holdfast.machine.agents.profiles import Profile, find_profile
-from holdfast.machine.controller import leftovers, limits
+from holdfast.machine.agents.profiles import find_profile
+from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent import AgentProcesses, write_file
 from holdfast.machine.controller.boots_file import COUNTERS_FILE, open_boots
+from holdfast.machine.controller.care import Care, make_care, make_config
 from holdfast.machine.controller.checkin import CheckIns
 from holdfast.machine.controller.child import Nursery
 from holdfast.machine.controller.credentials import Credentials, Pair
-from holdfast.machine.controller.environment import Reporting, Running
+from holdfast.machine.controller.desk import Desk
+from holdfast.machine.controller.doors import Doors, open_doors
+from holdfast.machine.controller.environment import Proxying, Reporting, Running
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.orders import Orders
-from holdfast.machine.controller.report import Facts, Identity
-from holdfast.machine.controller.routes import CAPABILITIES, Desk, make_app
+from holdfast.machine.controller.pairing.room import PairingRoom
+from holdfast.machine.controller.phases import Bootstrap, PhaseError
+from holdfast.machine.controller.report import Facts, Identity, is_news
+from holdfast.machine.controller.routes import CAPABILITIES
 from holdfast.machine.controller.sampler import Sampler
-from holdfast.machine.controller.supervise import Policy, State
-from holdfast.machine.controller.supervisor import Stats, Supervisor
-from holdfast.machine.controller.version import UNKNOWN, Version, VersionProbe
+from holdfast.machine.controller.supervise import State
+from holdfast.machine.controller.supervisor import Stats
+from holdfast.machine.controller.upkeep import Upkeep
+from holdfast.machine.controller.version import UNKNOWN, Version
 from holdfast.machine.controller.wake import Wake
 from holdfast.wire.checkin import BootCounters, CommandOutcome
 from holdfast.wire.directive import Directive
 
 _BOOT_ID_BYTES: Final = 8
 _TOKEN_BYTES: Final = 32
+INSTALLED_FILE: Final = "agent.installed"
+"""Says which program of the agent was started last, below the machine's `run`."""
+
 _NOTHING: Final = Stats(State(), None, 0)
 
 
@@ -57,6 +65,7 @@ class Controller:
         draw: Callable[[int], str],
         clock: Clock,
         log: Log,
+        proxying: Proxying,
     ) -> None:
         """Make what reporting needs; `open_desk` adds the agent.
 
@@ -68,10 +77,12 @@ class Controller:
         self._clock = clock
         self._log = log
         self._reporting = reporting
+        self._proxying = proxying
         self._identity = Identity(reporting, __version__, draw(_BOOT_ID_BYTES))
         self._credentials = Credentials(
-            Pair(reporting.api_key, reporting.gateway_token), reporting.credentials_file, log
-        )
+            Pair(reporting.api_key, reporting.gateway_token), reporting.credentials_file, log,
+            proxy_token=proxying.token, clock=clock,
+        )  # fmt: skip
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=16), cookie_jar=aiohttp.DummyCookieJar()
         )
@@ -83,13 +94,16 @@ class Controller:
         self._checkins = CheckIns(
             self._identity, self._survey, self._orders, counts=self._boots,
             credentials=self._credentials, session=self._session, on_directive=self._take,
-            clock=clock, log=log,
+            closing=lambda: lifecycle.closing, clock=clock, log=log,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
-        self._supervisor: Supervisor | None = None
-        self._version: VersionProbe | None = None
+        self._upkeep: Upkeep | None = None
+        self._nursery: Nursery | None = None
         self._agent_kind = ""
-        self._runner: web.AppRunner | None = None
+        self._doors: Doors | None = None
+        self._pairing: PairingRoom | None = None
+        self._care: Care | None = None
+        self._reports = False
         self._degraded = ""
         lifecycle.listen(self._notice_degraded)
 
@@ -99,7 +113,10 @@ class Controller:
         return self._credentials
 
     def report(self) -> None:
-        """Begin to check in and to listen for directives, where there is a plane."""
+        """Begin to check in and to listen for directives, where there is a plane; once."""
+        if self._reports:
+            return
+        self._reports = True
         self._run("orders", self._orders.run())
         self._sampler.sample()
         self._notice_degraded()
@@ -113,7 +130,9 @@ class Controller:
             )  # fmt: skip
             self._run("wake", wake.run())
 
-    async def open_desk(self, running: Running, listening: socket.socket) -> AgentProcesses:
+    async def open_desk(
+        self, running: Running, listening: socket.socket, bootstrap: Bootstrap
+    ) -> AgentProcesses:
         """Make the agent's supervisor and serve every route; raise KeyError or OSError."""
         profile = find_profile(running.agent)
         self._agent_kind = profile.name
@@ -123,40 +142,75 @@ class Controller:
             profile, self._place(running), running,
             nursery=nursery, session=self._session, log=self._log,
         )  # fmt: skip
-        policy = make_policy(profile, running, seed=self._identity.boot_id)
-        supervisor = Supervisor(policy, agent, clock=self._clock, log=self._log)
-        supervisor.listen(self._changed)
-        supervisor.listen(self._remember)
-        version = VersionProbe(profile.binary(agent.place), agent.ask_version, self._clock)
-        version.listen(self._notice)
-        self._supervisor, self._version = supervisor, version
-        self._orders.serve(supervisor)
+        self._nursery = nursery
+        config = make_config(agent, self._home / "run", clock=self._clock, log=self._log)
+        upkeep = self._upkeep = Upkeep(
+            agent, config, running, self._home, seed=self._identity.boot_id,
+            on_version=self._notice, clock=self._clock, log=self._log,
+        )  # fmt: skip
+        await upkeep.open()
+        upkeep.supervisor.listen(self._changed)
+        upkeep.supervisor.listen(lambda _, after: bootstrap.note_ready() if after.ready else None)
+        self._orders.serve(upkeep.supervisor)
+        care = self._care = await make_care(
+            agent, upkeep.supervisor, config, self._credentials, self._home / "run",
+            closing=lambda: self._lifecycle.closing,
+            draw=self._draw, clock=self._clock, log=self._log,
+        )  # fmt: skip
+        self._pairing = self._make_pairing(agent, upkeep, running)
         desk = Desk(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
-            supervisor=supervisor, agent=agent, version=version,
-            shared_cpu=running.shared_cpu, log=self._log,
+            supervisor=upkeep.supervisor, agent=agent, version=upkeep.version, care=care,
+            bootstrap=bootstrap, shared_cpu=running.shared_cpu, pairing=self._pairing,
+            log=self._log,
         )  # fmt: skip
-        await self._serve(desk, listening)
+        self._doors = await open_doors(
+            desk, listening, self._proxying, agent=("127.0.0.1", agent.place.port)
+        )
+        if self._pairing is not None:
+            self._pairing.start()
         return agent
 
-    def start_agent(self, agent: AgentProcesses) -> None:
+    async def call_doctor(self) -> None:
+        """Have the agent's doctor look when the agent is another than at the last start.
+
+        Raise PhaseError when it does not end well: an agent that its own doctor cannot bring up
+        to date must not be started on its data.
+        """
+        assert self._upkeep is not None, "open_desk comes first"
+        assert self._care is not None, "open_desk comes first"
+        path, now = self._home / "run" / INSTALLED_FILE, self._upkeep.version.identity()
+        before = await asyncio.to_thread(read_text, path)
+        if before and now and before != now:
+            self._log.emit("agent.replaced")
+            self._care.doctor.start(fix=True)
+            record = await self._care.doctor.wait()
+            if record.status != "completed":
+                raise PhaseError(f"the doctor after an upgrade: {record.error}")
+        if now and before != now:
+            await asyncio.to_thread(write_file, path, now)
+
+    async def start_agent(self) -> None:
         """Start the agent, unless the plane said meanwhile that it should not run."""
-        assert self._supervisor is not None, "open_desk comes first"
-        assert self._version is not None, "open_desk comes first"
-        agent.prepare()
-        ended = leftovers.end_leftovers(self._home / "run" / "agent.session", agent.place.home)
-        if ended:
-            self._log.emit("agent.leftovers_killed", count=ended)
-        if self._orders.wants_running:
-            self._supervisor.start()
-        self._run("version", _forget(self._version.find()))
+        assert self._upkeep is not None, "open_desk comes first"
+        assert self._care is not None, "open_desk comes first"
+        await self._care.renewal.settle()
+        await self._upkeep.start(wanted=lambda: self._orders.wants_running)
+
+    def abandon(self) -> None:
+        """Kill what was started, from any thread: the process is about to be ended by force."""
+        if self._nursery is not None:
+            self._nursery.abandon()
 
     async def stop(self, number: int) -> None:
         """Stop everything in order; raise the first failure after trying the rest."""
         first: Exception | None = None
+        self._lifecycle.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # One that does not let go must not keep the agent from being stopped.
+            await asyncio.wait(self._tasks, timeout=limits.CLOSE_TIMEOUT_S)
         for closing in self._closings(number):
             try:
                 await closing
@@ -167,24 +221,21 @@ class Controller:
             raise first
 
     def _closings(self, number: int) -> list[Coroutine[None, None, None]]:
-        closings = [] if self._supervisor is None else [self._supervisor.shutdown(number)]
-        if self._runner is not None:
-            closings.append(self._runner.cleanup())
+        closings = [] if self._pairing is None else [self._pairing.close()]
+        if self._care is not None:
+            closings.append(self._care.close())
+        if self._upkeep is not None:
+            closings.append(self._upkeep.supervisor.shutdown(number))
+        if self._doors is not None:
+            closings.append(self._doors.close())
         return [*closings, self._boots.close(), self._session.close()]
-
-    async def _serve(self, desk: Desk, listening: socket.socket) -> None:
-        self._runner = web.AppRunner(
-            make_app(desk), access_log=None, handle_signals=False,
-            shutdown_timeout=limits.CLOSE_TIMEOUT_S,
-        )  # fmt: skip
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
 
     def _place(self, running: Running) -> Place:
         return Place(
             home=running.agent_home or str(self._home / "agent"),
             port=running.agent_port or free_port(),
-            token=_agent_token(self._home / "run" / "agent.token", self._draw),
+            token=self._proxying.agent_token.reveal()
+            or _agent_token(self._home / "run" / "agent.token", self._draw),
             python=running.python,
             install=running.install,
             arguments=running.arguments,
@@ -194,9 +245,10 @@ class Controller:
         self, *, failed: int, last_error: str, interval_ms: int,
         outcomes: tuple[CommandOutcome, ...],
     ) -> Facts:  # fmt: skip
-        version: Version = UNKNOWN if self._version is None else await self._version.find()
+        upkeep = self._upkeep
+        version: Version = UNKNOWN if upkeep is None else await upkeep.version.find()
         return Facts(
-            stats=_NOTHING if self._supervisor is None else self._supervisor.stats(),
+            stats=_NOTHING if upkeep is None else upkeep.supervisor.stats(),
             sample=self._sampler.sample(),
             version=version,
             agent_kind=self._agent_kind,
@@ -207,7 +259,21 @@ class Controller:
             interval_ms=interval_ms,
             outcomes=outcomes,
             capabilities=CAPABILITIES,
+            pairing_epoch=0 if self._pairing is None else self._pairing.epoch,
+            pairing_count=0 if self._pairing is None else self._pairing.count,
         )
+
+    def _make_pairing(
+        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
+    ) -> PairingRoom | None:
+        if agent.profile.pairing is None:
+            return None
+        return PairingRoom(
+            agent.profile.pairing, agent, upkeep.supervisor, upkeep.version,
+            run_folder=self._home / "run", on_change=self._notice,
+            is_closing=lambda: self._lifecycle.closing, approve_own=running.approve_own,
+            clock=self._clock, log=self._log,
+        )  # fmt: skip
 
     def _take(self, directive: Directive) -> None:
         self._checkins.set_interval(directive.checkin_interval_ms)
@@ -225,7 +291,7 @@ class Controller:
         if after.restarts != before.restarts and self._reporting.checkin_url:
             self._keep_counts(after)
         exited = after.last_exit is not before.last_exit
-        if exited or after.ready != before.ready or after.parked != before.parked:
+        if exited or after.ready != before.ready or is_news(before, after):
             self._notice()
 
     def _keep_counts(self, state: State) -> None:
@@ -242,13 +308,6 @@ class Controller:
             )
         )
 
-    def _remember(self, before: State, after: State) -> None:
-        if self._supervisor is None or after.spawned_ms is None or before.spawned_ms is not None:
-            return
-        pid = self._supervisor.stats().pid
-        if pid is not None:
-            leftovers.remember_session(self._home / "run" / "agent.session", pid)
-
     def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
@@ -259,14 +318,12 @@ class Controller:
             self._log.emit("task.failed", task=task.get_name(), error=repr(error))
 
 
-def make_policy(profile: Profile, running: Running, *, seed: str) -> Policy:
-    """Return how this agent is supervised."""
-    return Policy(
-        stop_grace_ms=running.stop_grace_ms or profile.stop_grace_ms,
-        misconfigured=profile.misconfigured,
-        mends=profile.mend_argv is not None,
-        seed=seed,
-    )
+def read_text(path: Path) -> str:
+    """Return what a small file says, or nothing when there is none."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def free_port() -> int:
@@ -275,10 +332,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-async def _forget(work: Coroutine[None, None, Version]) -> None:
-    await work
 
 
 def _agent_token(path: Path, draw: Callable[[int], str]) -> str:

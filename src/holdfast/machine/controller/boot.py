@@ -1,8 +1,9 @@
 """The order of the start: listen, then everything else, each phase told on health.
 
 Whatever is needed before the listener is light; the libraries that cost time and memory are
-imported afterwards, beside the loop. A phase that fails leaves the
-process up, degraded and reporting, because a machine that needs repair must not be killed for it.
+imported afterwards, beside the loop, and nothing that blocks runs on it. A phase that fails leaves
+the process up, degraded and reporting, because a machine that needs repair must not be killed for
+it; the phases themselves are data, see `phases.py`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ import socket
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller import environment, limits, unseal
-from holdfast.machine.controller.environment import Listening, Reporting, SettingError
+from holdfast.machine.controller.ending import Ending
+from holdfast.machine.controller.environment import Listening, Proxying, SettingError
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.listener import FirstListener, open_socket
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.phases import PHASES, Bootstrap, PhaseError
 
 if TYPE_CHECKING:
+    from holdfast.machine.controller.agent import AgentProcesses
     from holdfast.machine.controller.assembly import Controller
 
 _HEAVY: Final = "holdfast.machine.controller.assembly"
@@ -45,120 +49,161 @@ class Boot:
         self._clock = SystemClock()
         self._log = Log(self._clock)
         self._lifecycle = Lifecycle()
-        self._told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._ending = Ending(self._lifecycle)
         self._controller: Controller | None = None
+        self._agent: AgentProcesses | None = None
         self._first = FirstListener(self._lifecycle.health, lambda: self._lifecycle.stage)
-        self._grace_s = 0.0
+        self._listening: Listening | None = None
+        self._socket: socket.socket | None = None
+        self._bootstrap = Bootstrap(
+            PHASES,
+            {
+                "decrypting": self._decrypt,
+                "directories": self._make_folders,
+                "runtime-config": self._configure,
+                "onboard": self._onboard,
+                "doctor": self._call_doctor,
+                "gateway-start": self._start_agent,
+            },
+            self._lifecycle,
+            self._log,
+        )
 
     async def run(self) -> int:
         """Run until a signal; return the exit code."""
         try:
-            listening = environment.read_listening(self._environ)
-            sock = open_socket(listening.host, listening.port)
+            self._listening = environment.read_listening(self._environ)
+            self._socket = open_socket(self._listening.host, self._listening.port)
         except (SettingError, OSError) as error:
             self._log.emit("controller.cannot_listen", error=str(error))
             return 1
-        self._first.serve(sock)
-        self._take_signals()
-        try:
-            await self._start(listening, sock)
-        except Exception as error:  # noqa: BLE001  outside the phases: end, and say why
+        self._first.serve(self._socket)
+        self._ending.take_signals()
+        started = await self._start_until_told()
+        stopped = await self._stop(await self._ending.told)
+        return stopped if started else 1
+
+    async def _start_until_told(self) -> bool:
+        """Start; a signal that comes meanwhile ends the start. Return whether it went well."""
+        starting = asyncio.create_task(self._start(), name="start")
+        first: tuple[asyncio.Future[Any], ...] = (starting, self._ending.told)
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=limits.CLOSE_TIMEOUT_S)
+        if starting.done() and not starting.cancelled() and (error := starting.exception()):
+            # Outside the phases: end, and say why.
             self._log.emit("controller.failed", error=repr(error))
-            await self._stop(int(signal.SIGTERM))
-            return 1
-        return await self._stop(await self._told)
-
-    def _take_signals(self) -> None:
-        def told(number: int) -> None:
-            if not self._told.done():
-                self._told.set_result(number)
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told, int(number))
-
-    async def _start(self, listening: Listening, sock: socket.socket) -> None:
-        """Go through the phases; each failure of one degrades, and what still works goes on."""
-        sound = self._open_environment(listening.home)
-        reporting = self._read_reporting()
-        await _import_heavy()
-        if reporting is None:
-            return
-        from holdfast.machine.controller.assembly import Controller  # noqa: PLC0415  heavy
-
-        self._controller = Controller(
-            reporting,
-            listening.home,
-            self._lifecycle,
-            draw=self._draw,
-            clock=self._clock,
-            log=self._log,
-        )
-        if sound and self._controller.credentials.current().gateway_token:
-            await self._run_agent(self._controller, listening, sock)
-        elif sound:
-            self._degrade("bootstrap", "HOLDFAST_GATEWAY_TOKEN: missing")
-        self._controller.report()
-
-    def _open_environment(self, home: Path) -> bool:
-        self._lifecycle.enter("decrypting")
-        try:
-            opened = unseal.unseal(self._environ)
-        except unseal.SealError as error:
-            self._degrade("bootstrap", str(error))
+            self._ending.tell(int(signal.SIGTERM))
             return False
+        return True
+
+    async def _start(self) -> None:
+        """Go through the phases, and report even where they ended early."""
+        await self._bootstrap.run()
+        try:
+            controller = await self._reporter()
+        except SettingError as error:
+            self._log.emit("controller.cannot_report", error=str(error))
+            return
+        controller.report()
+
+    # -- the phases
+
+    async def _decrypt(self) -> None:
+        """Open what is sealed, all or nothing, and forget the key."""
+        try:
+            opened = await asyncio.to_thread(unseal.unseal, dict(self._environ))
+        except unseal.SealError as error:
+            raise PhaseError(str(error)) from error
         finally:
             for name in [name for name in self._environ if unseal.is_sealing(name)]:
                 del self._environ[name]
         self._environ.update(opened)
-        self._lifecycle.enter("directories")
-        try:
-            for folder in (home, home / "run"):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            (home / "run" / STATE_FILE).unlink(missing_ok=True)
-        except OSError as error:
-            self._degrade("bootstrap", str(error))
-            return False
-        return True
+        missing = environment.missing_credential(self._environ)
+        if missing:
+            raise PhaseError(f"{missing}: missing")
 
-    def _read_reporting(self) -> Reporting | None:
-        try:
-            return environment.read_reporting(self._environ)
-        except SettingError as error:
-            self._degrade("runtime-config", str(error))
-            return None
+    async def _make_folders(self) -> None:
+        await asyncio.to_thread(make_folders, self._home)
 
-    async def _run_agent(
-        self, controller: Controller, listening: Listening, sock: socket.socket
-    ) -> None:
+    async def _configure(self) -> None:
+        """Read the settings, make everything, and let all routes be served."""
         try:
+            controller = await self._reporter()
+            environment.read_proxying(self._environ)  # raises what the reporter passed over
             running = environment.read_running(self._environ)
-            agent = await controller.open_desk(running, sock)
-        except (SettingError, KeyError, OSError) as error:
-            self._degrade("runtime-config", str(error))
-            return
+            if not controller.credentials.current().complete:
+                raise PhaseError("HOLDFAST_CREDENTIALS_FILE: does not hold both credentials")
+            assert self._socket is not None, "it listens"
+            if self._agent is None:
+                self._agent = await controller.open_desk(running, self._socket, self._bootstrap)
+        except (SettingError, KeyError) as error:
+            raise PhaseError(str(error)) from error
+        agent = self._agent
         self._first.close()
-        self._grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
-        write_state(listening.home / "run" / STATE_FILE, sock, agent.place.port)
-        self._lifecycle.advance("starting")
-        try:
-            controller.start_agent(agent)
-        except OSError as error:
-            self._degrade("gateway-start", str(error))
-            return
-        self._lifecycle.advance("ready")
-        self._log.emit("controller.ready", port=sock.getsockname()[1])
+        self._ending.grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
+        await asyncio.to_thread(
+            write_state, self._home / "run" / STATE_FILE, self._socket, agent.place.port
+        )
+        controller.report()
 
-    def _degrade(self, phase: str, reason: str) -> None:
-        self._lifecycle.degrade(phase)
-        self._log.emit("controller.degraded", phase=phase, reason=reason)
+    async def _onboard(self) -> None:
+        """Make the agent's folders and the files of a first start."""
+        assert self._agent is not None, "it was made in the phase before"
+        await asyncio.to_thread(self._agent.prepare)
+
+    async def _call_doctor(self) -> None:
+        assert self._controller is not None, "it was made in the phase before"
+        await self._controller.call_doctor()
+
+    async def _start_agent(self) -> None:
+        assert self._controller is not None, "it was made in a phase before"
+        self._lifecycle.advance("starting")
+        await self._controller.start_agent()
+        assert self._socket is not None, "it listens"
+        self._log.emit("controller.ready", port=self._socket.getsockname()[1])
+
+    # -- what they share
+
+    @property
+    def _home(self) -> Path:
+        assert self._listening is not None, "read before the first phase"
+        return self._listening.home
+
+    async def _reporter(self) -> Controller:
+        """Return what reports and, later, does all the rest; raise SettingError."""
+        if self._controller is None:
+            reporting = environment.read_reporting(self._environ)
+            await _import_heavy()
+            from holdfast.machine.controller.assembly import Controller  # noqa: PLC0415  heavy
+
+            self._controller = Controller(
+                reporting,
+                self._home,
+                self._lifecycle,
+                draw=self._draw,
+                clock=self._clock,
+                log=self._log,
+                proxying=self._read_proxying(),
+            )
+            self._ending.before_last_resort(self._controller.abandon)
+        return self._controller
+
+    def _read_proxying(self) -> Proxying:
+        """Return how to proxy; a wrong setting must not keep us from reporting just that."""
+        try:
+            return environment.read_proxying(self._environ)
+        except SettingError:
+            return Proxying()
 
     async def _stop(self, number: int) -> int:
         self._log.emit("controller.stopping", signal=number)
         self._first.close()
         try:
-            if self._controller is not None:
-                async with asyncio.timeout(self._grace_s + limits.SHUTDOWN_SLACK_S):
+            async with asyncio.timeout(self._ending.limit_s):
+                await self._bootstrap.close()
+                if self._controller is not None:
                     await self._controller.stop(number)
         except Exception as error:  # noqa: BLE001  told, and the exit code says the rest
             self._log.emit("controller.stop_failed", error=repr(error))
@@ -171,6 +216,13 @@ async def _import_heavy() -> None:
     """Import in a thread that then ends, so that health is answered in the meantime."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         await asyncio.get_running_loop().run_in_executor(pool, importlib.import_module, _HEAVY)
+
+
+def make_folders(home: Path) -> None:
+    """Make the machine's own folders, and forget where an earlier start listened; raise OSError."""
+    for folder in (home, home / "run"):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (home / "run" / STATE_FILE).unlink(missing_ok=True)
 
 
 def write_state(path: Path, sock: socket.socket, agent_port: int) -> None:

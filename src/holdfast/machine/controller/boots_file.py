@@ -70,7 +70,7 @@ class BootsFile:
         while self._wanted != self._written:
             content = self._wanted
             try:
-                await asyncio.to_thread(_write_durably, self._path, content.decode())
+                await asyncio.to_thread(write_durably, self._path, content.decode())
             except OSError as error:
                 self._log.emit("counters.write_failed", error=str(error))
                 return
@@ -92,7 +92,7 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
     return BootsFile(path, boots, log=log)
 
 
-def _write_durably(path: Path, content: str) -> None:
+def write_durably(path: Path, content: str) -> None:
     """Replace the file so that power may fail at any moment."""
     write_file(path, content)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,9 +1,10 @@
 """When to check in: a value that is told what happened and says when to send next.
 
 A regular report follows the interval with jitter. A change is reported at once, but not within
-`CHANGE_GAP_MS` of the send before. A change that could not be delivered stays owed and is tried
-again after a growing wait, never longer than the interval; a plain report that failed waits for
-the next one. Times are milliseconds of a clock that never goes back.
+`CHANGE_GAP_MS` of the send before; one more is free now and then, since what a person waits for
+(a pairing request) often comes right behind something else. A change that could not be delivered
+stays owed and is tried again after a growing wait, never longer than the interval; a plain report
+that failed waits for the next one. Times are milliseconds of a clock that never goes back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ _RETRY: Final = Backoff(first_ms=limits.CHANGE_GAP_MS, cap_ms=limits.CHECKIN_INT
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """`owed` says that a change has not been delivered; `failures` counts those in a row."""
+    """`owed` says that a change has not been delivered; `failures` counts those in a row.
+
+    `spent_ms` is when the free report, which may come early, was last used.
+    """
 
     interval_ms: int
     regular_ms: int
@@ -29,6 +33,7 @@ class Cadence:
     failures: int = 0
     sends: int = 0
     eager: bool = False
+    spent_ms: int | None = None
 
     @property
     def next_ms(self) -> int:
@@ -39,7 +44,12 @@ class Cadence:
         if self.failures and not self.eager:
             drawn_ms = _RETRY.delay_ms(self.failures, self.seed, self.sends)
             wait_ms = max(wait_ms, min(drawn_ms, self.interval_ms))
+        elif not self.failures and self._has_spare(self.sent_ms):
+            wait_ms = limits.CHANGE_SOON_MS
         return min(self.regular_ms, self.sent_ms + wait_ms)
+
+    def _has_spare(self, now_ms: int) -> bool:
+        return self.spent_ms is None or now_ms - self.spent_ms >= limits.CHANGE_SPARE_MS
 
 
 def begin(now_ms: int, *, first_ms: int, interval_ms: int, seed: str) -> Cadence:
@@ -58,8 +68,15 @@ def send(cadence: Cadence, now_ms: int) -> Cadence:
     regular_ms = cadence.regular_ms
     if now_ms >= regular_ms:
         regular_ms = now_ms + _jittered(cadence.interval_ms, cadence.seed, sends)
+    early = cadence.sent_ms is not None and now_ms - cadence.sent_ms < limits.CHANGE_GAP_MS
     return replace(
-        cadence, sent_ms=now_ms, owed=False, eager=False, sends=sends, regular_ms=regular_ms
+        cadence,
+        sent_ms=now_ms,
+        owed=False,
+        eager=False,
+        sends=sends,
+        regular_ms=regular_ms,
+        spent_ms=now_ms if early else cadence.spent_ms,
     )
 
 

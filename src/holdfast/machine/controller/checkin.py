@@ -84,10 +84,14 @@ class CheckIns:
         credentials: Credentials,
         session: aiohttp.ClientSession,
         on_directive: Callable[[Directive], None],
+        closing: Callable[[], bool],
         clock: Clock,
         log: Log,
     ) -> None:
-        """Report as `identity` what `survey` finds; hand each directive on."""
+        """Report as `identity` what `survey` finds; hand each directive on.
+
+        Once `closing` answers yes, no report is begun.
+        """
         self._identity = identity
         self._survey = survey
         self._outcomes = outcomes
@@ -95,6 +99,7 @@ class CheckIns:
         self._credentials = credentials
         self._session = session
         self._on_directive = on_directive
+        self._closing = closing
         self._clock = clock
         self._log = log
         self._delivered = Delivered()
@@ -129,9 +134,11 @@ class CheckIns:
         self._moved.set()
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled, or until the controller ends."""
         while True:
             await self._wait()
+            if self._closing():
+                return
             await self._send()
 
     async def _wait(self) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
-from holdfast.machine.controller.limits import DRAIN_BYTES_MAX, READ_BYTES
+from holdfast.machine.controller.limits import DRAIN_BYTES_MAX, PURGE_ROUNDS_MAX, READ_BYTES
 from holdfast.machine.controller.lines import Lines
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -168,20 +168,33 @@ class Nursery:
         self._children[child.pid] = child
         return child
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the children that live, each the leader of its session."""
+        return tuple(self._children)
+
+    def abandon(self) -> None:
+        """Kill every child with its group, from any thread, and wait for nothing."""
+        for pid in tuple(self._children):
+            _quietly(os.killpg, pid, signal.SIGKILL)
+
     def purge(self) -> int:
         """Kill what ended children left behind, with all its descendants; return how many.
 
         What an ended parent leaves becomes our child before we hear of the end, so nothing is
         missed but what is being forked at this very moment; hence once more before each start.
         """
-        left = [pid for pid in _children_of("self") if pid not in self._children]
-        found = 0
-        while left:
-            pid = left.pop()
-            left += _children_of(str(pid))
-            _quietly(os.kill, pid, signal.SIGKILL)
-            found += 1
-        return found
+        found: set[int] = set()
+        for _ in range(PURGE_ROUNDS_MAX):
+            left = [pid for pid in _children_of("self") if pid not in self._children]
+            if found.issuperset(left):
+                break
+            while left:
+                pid = left.pop()
+                left += _children_of(str(pid))
+                _quietly(os.kill, pid, signal.SIGKILL)
+                found.add(pid)
+        return len(found)
 
     def _die_with_parent(self) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

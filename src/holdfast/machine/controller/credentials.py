@@ -1,19 +1,25 @@
-"""The machine's two credentials, looked up again each time one is needed.
+"""The machine's credentials, looked up again each time one is needed.
 
 They can change while the machine runs, so whoever sends a request asks for them just before. A
 file, when there is one, wins over what the environment said at the start, and is read again when
 it changes. A file that cannot be read leaves the last good ones in force: it may be half written.
+The plane can also hand over new ones; tokens that callers show us stay good for a while then,
+because a request with the old one may be on its way.
 """
 
 from __future__ import annotations
 
+import hmac
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
+from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.log import Log
+
+NO_SECRET: Final = Secret("")
 
 
 class Pair(NamedTuple):
@@ -28,26 +34,84 @@ class Pair(NamedTuple):
         return bool(self.api_key) and bool(self.gateway_token)
 
 
+class _Tokens(NamedTuple):
+    """What callers must show: the control API's token and the proxy's."""
+
+    gateway: Secret
+    proxy: Secret
+
+
 class _File(msgspec.Struct, rename="camel", frozen=True):
     api_key: str
     gateway_token: str
+    proxy_token: str = ""
 
 
 class Credentials:
     """Where the credentials are looked up."""
 
-    def __init__(self, given: Pair, file: Path | None, log: Log) -> None:
-        """Begin with those of the environment; `file` is JSON {apiKey, gatewayToken}."""
+    def __init__(
+        self,
+        given: Pair,
+        file: Path | None,
+        log: Log,
+        *,
+        proxy_token: Secret = NO_SECRET,
+        clock: Clock | None = None,
+    ) -> None:
+        """Begin with those of the environment; `file` is JSON {apiKey, gatewayToken}.
+
+        Without a proxy token the gateway token is one, as machines of the contract have it.
+        """
         self._pair = given
+        self._proxy = proxy_token
         self._file = file
         self._log = log
+        self._clock = clock or SystemClock()
         self._seen: tuple[int, int, int] | None = None
+        self._before = _Tokens(NO_SECRET, NO_SECRET)
+        self._before_until_ms = 0.0
 
     def current(self) -> Pair:
         """Return the credentials that are in force now."""
         if self._file is not None:
             self._refresh(self._file)
         return self._pair
+
+    def knows_token(self, given: bytes) -> bool:
+        """Return whether this is the control API's token, or was it a moment ago."""
+        now = self.current().gateway_token
+        return _same(given, now) | (self._overlaps() and _same(given, self._before.gateway))
+
+    def knows_proxy_token(self, given: bytes) -> bool:
+        """Return whether this is the proxy's token, or was it a moment ago."""
+        now = self._tokens().proxy
+        return _same(given, now) | (self._overlaps() and _same(given, self._before.proxy))
+
+    def renew(self, api_key: Secret) -> None:
+        """Take a new key; the next request to the plane carries it."""
+        self._pair = self.current()._replace(api_key=api_key)
+        self._log.emit("credentials.key_renewed")
+
+    def rotate(self, gateway_token: Secret, proxy_token: Secret, *, overlap_ms: int) -> None:
+        """Take new tokens; the ones before are still known for `overlap_ms`.
+
+        Taking the present ones again changes nothing, so that it may be repeated.
+        """
+        before = self._tokens()
+        if before == _Tokens(gateway_token, proxy_token):
+            return
+        self._before, self._before_until_ms = before, self._clock.steady_ms() + overlap_ms
+        self._pair = self._pair._replace(gateway_token=gateway_token)
+        self._proxy = proxy_token
+        self._log.emit("credentials.tokens_rotated", overlap_ms=overlap_ms)
+
+    def _tokens(self) -> _Tokens:
+        gateway = self.current().gateway_token
+        return _Tokens(gateway, self._proxy or gateway)
+
+    def _overlaps(self) -> bool:
+        return self._clock.steady_ms() < self._before_until_ms
 
     def _refresh(self, file: Path) -> None:
         try:
@@ -62,4 +126,10 @@ class Credentials:
             return
         self._seen = seen
         self._pair = Pair(Secret(found.api_key), Secret(found.gateway_token))
+        self._proxy = Secret(found.proxy_token) if found.proxy_token else self._proxy
         self._log.emit("credentials.read", path=str(file))
+
+
+def _same(given: bytes, known: Secret) -> bool:
+    """Return whether two tokens are equal, in constant time; no token equals none."""
+    return bool(known) and hmac.compare_digest(given, known.reveal().encode())

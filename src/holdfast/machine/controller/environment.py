@@ -12,17 +12,21 @@ import json
 import os
 import sys
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller import limits
+from holdfast.machine.controller.supervise import Policy
 from holdfast.machine.controller.unseal import is_sealing
 
 PORT: Final = 18_789
 AGENT_PORT: Final = 3_001
 _PORT_MAX: Final = 65_535
+
+_API_KEYS: Final = ("HOLDFAST_API_KEY", "KILOCODE_API_KEY")
+_GATEWAY_TOKENS: Final = ("HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")
 
 _OURS_ALONE: Final = ("HOLDFAST_", "KILOCLAW_")
 """What the agent's environment must not begin with: it is between the plane and us."""
@@ -33,6 +37,7 @@ _TOLD: Final = frozenset(
         "HOLDFAST_INSTANCE_ID",
         "HOLDFAST_MACHINE_ID",
         "HOLDFAST_SANDBOX_ID",
+        "HOLDFAST_SECRET_PATHS",
     }
 )
 """The exceptions: names of things, by which a cloud knows a machine's processes again."""
@@ -77,7 +82,9 @@ class Running:
 
     `agent_home` is where the agent keeps its files, empty for below the machine's own folder.
     `child_env` is what the agent inherits. `shared_cpu` says that the machine's processors are
-    shared with strangers, so that a busy machine does not count as settled.
+    shared with strangers, so that a busy machine does not count as settled. `drain_ms` is how long
+    running work is waited for, None for what the agent itself allows. `supervision` replaces
+    figures of supervision by their names.
     """
 
     agent: str
@@ -87,8 +94,27 @@ class Running:
     install: str
     python: str
     stop_grace_ms: int | None
+    drain_ms: int | None
+    supervision: Mapping[str, int]
     shared_cpu: bool
+    approve_own: bool
     child_env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxying:
+    """How the proxy passes on, as the contract names it: times in ms.
+
+    `require_token` says that callers must show the proxy token; without one of its own, that is
+    the gateway token. `agent_token` guards the agent's loopback port, empty to make one up.
+    """
+
+    require_token: bool = False
+    sockets_max: int = limits.SOCKETS_MAX
+    idle_ms: int = limits.SOCKET_IDLE_MS
+    handshake_ms: int = limits.HANDSHAKE_MS
+    token: Secret = Secret("")  # noqa: RUF009  it is immutable
+    agent_token: Secret = Secret("")  # noqa: RUF009
 
 
 def process_environment() -> MutableMapping[str, str]:
@@ -106,6 +132,17 @@ def read_listening(environ: Mapping[str, str]) -> Listening:
     )
 
 
+def missing_credential(environ: Mapping[str, str]) -> str:
+    """Return the name of a credential that is neither given nor to be read from a file, or nothing.
+
+    Both must be there: the token proves who may ask us, the key who we are.
+    """
+    if environ.get("HOLDFAST_CREDENTIALS_FILE"):
+        return ""
+    pairs = (_API_KEYS, _GATEWAY_TOKENS)
+    return next((names[0] for names in pairs if not _first(environ, *names)), "")
+
+
 def read_reporting(environ: Mapping[str, str]) -> Reporting:
     """Return how to report; raise SettingError."""
     plane = environ.get("HOLDFAST_PLANE_URL", "").rstrip("/")
@@ -118,8 +155,8 @@ def read_reporting(environ: Mapping[str, str]) -> Reporting:
         epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
         checkin_url=checkin or (f"{plane}/api/controller/checkin" if plane else ""),
         wake_url=wake or (f"{plane}/api/controller/wake" if plane else ""),
-        api_key=Secret(_first(environ, "HOLDFAST_API_KEY", "KILOCODE_API_KEY")),
-        gateway_token=Secret(_first(environ, "HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")),
+        api_key=Secret(_first(environ, *_API_KEYS)),
+        gateway_token=Secret(_first(environ, *_GATEWAY_TOKENS)),
         credentials_file=Path(file) if file else None,
         first_ms=_number(environ, "HOLDFAST_CHECKIN_FIRST_MS", default=limits.CHECKIN_FIRST_MS),
         interval_ms=_number(
@@ -143,8 +180,25 @@ def read_running(environ: Mapping[str, str]) -> Running:
         install=environ.get("HOLDFAST_OPENCLAW_HOME", ""),
         python=sys.executable,
         stop_grace_ms=grace_ms or None,
+        drain_ms=_drain_ms(environ),
+        supervision=_figures(environ.get("HOLDFAST_SUPERVISION", "{}")),
         shared_cpu=_shared_cpu(environ),
+        approve_own=_first(environ, "HOLDFAST_APPROVE_OWN", "AUTO_APPROVE_DEVICES").lower()
+        == "true",
         child_env=child_environment(environ),
+    )
+
+
+def read_proxying(environ: Mapping[str, str]) -> Proxying:
+    """Return how to pass on; raise SettingError."""
+    required = _first(environ, "HOLDFAST_REQUIRE_PROXY_TOKEN", "REQUIRE_PROXY_TOKEN")
+    return Proxying(
+        require_token=required.strip().lower() == "true",
+        sockets_max=_number(environ, "MAX_WS_CONNS", default=limits.SOCKETS_MAX),
+        idle_ms=_number(environ, "WS_IDLE_TIMEOUT_MS", default=limits.SOCKET_IDLE_MS),
+        handshake_ms=_number(environ, "WS_HANDSHAKE_TIMEOUT_MS", default=limits.HANDSHAKE_MS),
+        token=Secret(environ.get("HOLDFAST_PROXY_TOKEN", "")),
+        agent_token=Secret(environ.get("HOLDFAST_AGENT_TOKEN", "")),
     )
 
 
@@ -159,10 +213,40 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _is_true(text: str) -> bool:
+    return text.strip().lower() == "true"
+
+
 def _shared_cpu(environ: Mapping[str, str]) -> bool:
     provider = environ.get("KILOCLAW_RUNTIME_PROVIDER")
     fly = provider == "fly" if provider is not None else "FLY_MACHINE_ID" in environ
     return fly and environ.get("KILOCLAW_MACHINE_CPU_KIND") == "shared"
+
+
+def _drain_ms(environ: Mapping[str, str]) -> int | None:
+    if not environ.get("HOLDFAST_DRAIN_MS"):
+        return None
+    return _number(environ, "HOLDFAST_DRAIN_MS", default=0, least=0)
+
+
+def _figures(text: str) -> dict[str, int]:
+    """Return figures of supervision, checked by name; see docs/supervision.md."""
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        message = "HOLDFAST_SUPERVISION: want a JSON object of whole numbers"
+        raise SettingError(message)
+    known = {field.name for field in fields(Policy) if field.type == "int"}
+    for name, value in given.items():
+        if name not in known:
+            message = f"HOLDFAST_SUPERVISION: {name!r} is none of {', '.join(sorted(known))}"
+            raise SettingError(message)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            message = f"HOLDFAST_SUPERVISION: {name} must be a whole number of at least 0"
+            raise SettingError(message)
+    return given
 
 
 def _arguments(text: str) -> tuple[str, ...]:

@@ -1,64 +1,71 @@
-"""What a controller that was killed left running, ended before a new one starts its agent.
+"""What an agent left running, found by the mark in its environment, and ended.
 
-The agent itself dies with its controller. Its helpers may not, and they hold ports and locks. The
-agent's session is written down when it starts; whatever still belongs to that session, in the same
-boot of the machine and with our mark in its environment, is killed. The mark is looked at because
-numbers of processes are used again.
+The agent itself dies with its controller. Its helpers may not, and they hold ports and locks; one
+may even have left its session, as daemons do. Every process of an agent inherits the mark, which
+names the agent's home, as only one machine has it; numbers of processes are used again and prove
+nothing. The controller itself never carries the mark.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
 from holdfast.machine.controller.proc import parse_session
 
-MARK: Final = "HOLDFAST_AGENT_HOME"
-"""The variable in the agent's environment that names its home, as only one machine does."""
+MARK: Final = "HOLDFAST_PROCESS_OF"
+"""The variable in the agent's environment that names its home."""
+
+_PROC: Final = Path("/proc")
 
 
-def remember_session(path: Path, session: int) -> None:
-    """Write down the session of the agent that was just started; raise OSError."""
-    path.write_text(f"{_boot()} {session}\n")
+def end_leftovers(home: str, *, spared: Callable[[], Collection[int]]) -> int:
+    """Kill whatever an agent at `home` left behind; return how many there were.
+
+    `spared` tells, each time, the sessions of what runs by our order, such as the question for
+    the version.
+    """
+    return sum(kill(pid) for pid in find_leftovers(home) if session_of(pid) not in spared())
 
 
-def end_leftovers(path: Path, home: str, proc: Path = Path("/proc")) -> int:
-    """Kill what is left of the session written down in `path`; return how many there were."""
+def find_leftovers(home: str, proc: Path = _PROC) -> list[int]:
+    """Return the processes of an agent at `home` that live; a zombie does not."""
+    return [
+        int(entry.name)
+        for entry in proc.iterdir()
+        if entry.name.isdigit() and belongs(int(entry.name), home, proc)
+    ]
+
+
+def belongs(pid: int, home: str, proc: Path = _PROC) -> bool:
+    """Return whether a process carries the mark of the agent at `home`."""
     try:
-        boot, _, session = path.read_text().strip().partition(" ")
-    except OSError:
-        return 0
-    if boot != _boot() or not session.isdigit():
-        return 0
-    found = 0
-    for entry in proc.iterdir():
-        if entry.name.isdigit() and _belongs(entry, int(session), home):
-            found += _kill(int(entry.name))
-    return found
-
-
-def _belongs(entry: Path, session: int, home: str) -> bool:
-    try:
-        if parse_session((entry / "stat").read_text()) != session:
-            return False
         mark = f"{MARK}={home}".encode()
-        return mark in (entry / "environ").read_bytes().split(b"\0")
-    except (OSError, UnicodeDecodeError):
+        return mark in (proc / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
         return False  # it ended, or belongs to somebody else
 
 
-def _kill(pid: int) -> int:
+def session_of(pid: int) -> int:
+    """Return the session of a process, 0 when it has ended."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        return parse_session((_PROC / str(pid) / "stat").read_text())
+    except OSError:
+        return 0
+
+
+def kill(pid: int) -> int:
+    """End a process at once; return 1, or 0 when it was gone or is not ours."""
+    return send(pid, signal.SIGKILL)
+
+
+def send(pid: int, number: int) -> int:
+    """Send a signal; return 1, or 0 when the process was gone or is not ours."""
+    try:
+        os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return 0
     return 1
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "unknown"

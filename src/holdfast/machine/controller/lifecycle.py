@@ -2,6 +2,9 @@
 
 The agent's condition is another matter; see the supervisor. Health shows this to anybody, so a
 reason here is a fixed text: a raw error may hold a secret, and belongs in the log.
+
+`closing` is set in the turn of the loop that hears the first signal. Whoever begins something by
+itself, such as a refresh, an approval or a check-in, looks at it first.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ class Lifecycle:
         self.stage: Stage = "bootstrapping"
         self.phase = "init"
         self.error = ""
+        self.closing = False
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -41,6 +45,12 @@ class Lifecycle:
         self.stage, self.phase = "degraded", phase
         self.error = f"Startup failed during {phase}"
         self._tell()
+
+    def close(self) -> None:
+        """Say that the controller ends: nothing new may be begun from here on."""
+        if not self.closing:
+            self.closing = True
+            self._tell()
 
     def health(self, path: str) -> dict[str, object]:
         """Return the body for a health path; the platform's own gets no detail."""

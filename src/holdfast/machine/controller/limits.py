@@ -31,6 +31,9 @@ DRAIN_BYTES_MAX: Final = 1_048_576
 LOG_BUFFER_BYTES_MAX: Final = 262_144
 """Log lines kept while nobody reads the log; later ones are dropped and counted."""
 
+PURGE_ROUNDS_MAX: Final = 8
+"""How often what an ended agent left is looked for again, in case that it forks meanwhile."""
+
 VERSION_TIMEOUT_S: Final = 5.0
 """How long `--version` may take; the contract's figure."""
 
@@ -56,17 +59,26 @@ CHECKIN_INTERVAL_MAX_MS: Final = 3_600_000
 CHECKIN_TIMEOUT_S: Final = 10.0
 """A check-in is given up after this long; the contract's figure."""
 
-CHANGE_GAP_MS: Final = 2_000
-"""Check-ins on a change come at most this often."""
+CHANGE_GAP_MS: Final = 1_000
+"""Check-ins on a change come at most this often, but for the free one."""
+
+CHANGE_SOON_MS: Final = 250
+"""How soon the free one may follow: a person sees a request within 2 s even right behind another
+change (the figure for pairing), and what comes together still shares a report."""
+
+CHANGE_SPARE_MS: Final = 30_000
+"""How often there is a free one. With it a machine sends 31 in 30 s, which the plane's allowance
+of one a second, a tenth early and three at once, never refuses."""
 
 EARLIER_BOOTS_MAX: Final = 8
 """Earlier boots whose counts are kept until they were heard, named four at a time. The plane
 remembers 16 boots: with more of them here it could forget one that is told again, and count it
 twice."""
 
-ANSWERS_ENOUGH: Final = 2
+ANSWERS_ENOUGH: Final = 4
 """Answered reports after which an earlier boot counts as heard. The plane writes what it heard
-every second, and reports on a change are two seconds apart."""
+every second, and the first and the fourth of reports on a change are two seconds apart even where
+one of them was free: one death of the plane cannot take all."""
 
 CHECKIN_JITTER: Final = 0.1
 """Share of the interval that is drawn, so that a fleet started at once spreads out."""
@@ -86,11 +98,11 @@ COMMANDS_REMEMBERED: Final = 256
 READY_POLL_MS: Final = 100
 """Between two readiness probes while the agent starts."""
 
+READY_DOUBT_MS: Final = 2_000
+"""Between two probes of an agent that was ready and is not any more."""
+
 READY_WATCH_MS: Final = 5_000
 """Between two readiness probes once it is ready."""
-
-READY_MISSES: Final = 3
-"""Probes in a row that must fail before a ready agent counts as not ready."""
 
 PROBE_TIMEOUT_S: Final = 2.0
 """How long one readiness probe may take."""
@@ -98,11 +110,36 @@ PROBE_TIMEOUT_S: Final = 2.0
 PROBE_BYTES_MAX: Final = 65_536
 """Bytes read of a probe's answer."""
 
+DRAIN_MS_MAX: Final = 3_600_000
+"""The longest wait for running work that somebody may ask for."""
+
+REASON_CHARS_MAX: Final = 512
+"""Characters of a reason that somebody gives; what a check-in carries too."""
+
 SHUTDOWN_SLACK_S: Final = 5.0
 """Beyond the stop grace, how long the whole shutdown may take before the process gives up."""
+
+LAST_RESORT_SLACK_S: Final = 3.0
+"""Beyond the shutdown's own deadline, when the process is ended by force."""
 
 CLOSE_TIMEOUT_S: Final = 2.0
 """How long open connections may delay the end."""
 
 SETTLED_LOAD: Final = 0.1
 """One-minute load below which a machine with shared CPUs counts as settled; the contract's."""
+
+SOCKETS_MAX: Final = 100
+"""WebSockets that are passed on at once; the contract's figure."""
+
+SOCKET_IDLE_MS: Final = 600_000
+"""A WebSocket on which nothing is said for this long is closed; the contract's figure."""
+
+HANDSHAKE_MS: Final = 5_000
+"""How long the agent may take to answer an upgrade; the contract's figure."""
+
+TOKEN_CHARS_MIN: Final = 32
+TOKEN_CHARS_MAX: Final = 256
+"""A token that the plane hands over; ours are 64 hexadecimal digits."""
+
+OVERLAP_MS_MAX: Final = 7 * 86_400_000
+"""How long replaced tokens may still be known."""

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from holdfast.kernel.clock import Clock
+from holdfast.machine.controller import supervise
 from holdfast.machine.controller.limits import COMMANDS_REMEMBERED
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.supervisor import Supervisor
@@ -36,6 +37,7 @@ class Orders:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._outcomes: dict[str, CommandOutcome] = {}
         self._work: asyncio.Queue[Command | None] = asyncio.Queue()
+        self._ladder: tuple[str, int] | None = None
         self.revision = 0
 
     def serve(self, supervisor: Supervisor) -> None:
@@ -62,6 +64,7 @@ class Orders:
             self._log.emit("directive.stale", epoch=directive.epoch, ours=self._epoch)
             return
         self.revision = max(self.revision, directive.revision)
+        self._follow_ladder(directive)
         if directive.desired != self._desired:
             self._log.emit("directive.desired", desired=directive.desired, was=self._desired)
             self._desired = directive.desired
@@ -73,6 +76,20 @@ class Orders:
                 self._work.put_nowait(structs.replace(command, epoch=epoch))
         while len(self._seen) > COMMANDS_REMEMBERED:
             self._seen.popitem(last=False)
+
+    def _follow_ladder(self, directive: Directive) -> None:
+        """Hold the recovery, or let it begin anew, as the plane says.
+
+        The first directive of a boot only tells where the plane's count stands.
+        """
+        known, self._ladder = self._ladder, (directive.ladder, directive.ladder_turn)
+        if self._supervisor is None:
+            self._ladder = None  # told again by the next one
+            return
+        if known is not None and directive.ladder_turn > known[1]:
+            self._supervisor.feed(supervise.RetryLadder())
+        if directive.ladder == "held" and (known is None or known[0] != "held"):
+            self._supervisor.feed(supervise.HoldLadder("stopped by way of the plane"))
 
     async def run(self) -> None:
         """Do what is asked until cancelled."""

@@ -12,6 +12,11 @@ from typing import Final, NamedTuple
 
 _COLUMNS: Final = 16
 _SENT: Final = 8
+_LOCAL: Final = 1
+_STATE: Final = 3
+_INODE: Final = 9
+_LISTENS: Final = "0A"
+"""TCP_LISTEN, as the kernel writes it."""
 _REPEATING: Final = (
     "lo",
     "veth",
@@ -74,6 +79,18 @@ def parse_session(text: str) -> int:
     """Return the session id from /proc/PID/stat; 0 when malformed."""
     fields = text.rpartition(")")[2].split()
     return _number(fields[3]) if len(fields) > 3 else 0  # noqa: PLR2004  proc(5), field 6
+
+
+def parse_listeners(text: str, port: int) -> set[int]:
+    """Return the inodes of the sockets that listen on `port`, from /proc/net/tcp or tcp6."""
+    found: set[int] = set()
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) <= _INODE or fields[_STATE] != _LISTENS:
+            continue
+        if fields[_LOCAL].rpartition(":")[2] == f"{port:04X}":
+            found.add(_number(fields[_INODE]))
+    return found
 
 
 class Meter(NamedTuple):

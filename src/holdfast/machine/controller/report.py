@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from holdfast.machine.controller.environment import Reporting
 from holdfast.machine.controller.sampler import Sample
-from holdfast.machine.controller.supervise import Exit
+from holdfast.machine.controller.supervise import Exit, State
 from holdfast.machine.controller.supervisor import Stats
 from holdfast.machine.controller.version import Version
 from holdfast.wire import checkin
@@ -42,6 +42,8 @@ class Facts:
     interval_ms: int
     outcomes: tuple[checkin.CommandOutcome, ...]
     capabilities: tuple[str, ...]
+    pairing_epoch: int = 0
+    pairing_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def build(
         agent_ready=state.ready,
         agent_kind=facts.agent_kind[:TEXT_MAX],
         phase=facts.phase[:TEXT_MAX],
-        degraded=(facts.degraded or state.parked)[:REASON_MAX],
+        degraded=(facts.degraded or state.parked or state.blocked)[:REASON_MAX],
         last_exit_at_ms=None if last is None else last.at_ms,
         last_exit_requested=last is not None and last.requested,
         cpus=sample.cpus,
@@ -105,9 +107,45 @@ def build(
         failed_checkins=facts.failed,
         last_error=facts.last_error[:REASON_MAX],
         capabilities=facts.capabilities,
+        pairing_epoch=facts.pairing_epoch,
+        pairing_count=facts.pairing_count,
         interval_ms=facts.interval_ms,
         earlier_boots=earlier,
         outcomes=facts.outcomes[:OUTCOMES_MAX],
+        recovery=recovery_of(state),
+    )
+
+
+def recovery_of(state: State) -> checkin.Recovery:
+    """Return how the agent is kept up, as the plane reads it."""
+    ladder, verdict = state.ladder, state.verdict
+    config, reason = "", ""
+    if state.trial is not None:
+        config = "trial"
+    elif verdict is not None:
+        config = "healthy" if verdict.healthy else "rolled_back"
+        reason = verdict.reason
+    return checkin.Recovery(
+        rung=ladder.rung,
+        reason=ladder.reason[:REASON_MAX],
+        held=ladder.held,
+        blocked=state.blocked[:REASON_MAX],
+        work_cuts=state.cuts,
+        config=config,
+        config_reason=reason[:REASON_MAX],
+    )
+
+
+def is_news(before: State, after: State) -> bool:
+    """Return whether the plane should hear of it at once: the recovery moved, or a trial ended."""
+    return (
+        after.parked != before.parked
+        or after.blocked != before.blocked
+        or after.ladder.rung != before.ladder.rung
+        or after.ladder.held != before.ladder.held
+        or (after.trial is None) != (before.trial is None)
+        or after.verdict is not before.verdict
+        or after.cuts != before.cuts
     )
 
 

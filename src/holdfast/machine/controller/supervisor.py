@@ -8,47 +8,20 @@ it. It must never decide anything itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Protocol
 
 from holdfast.kernel.clock import Clock
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.supervise import Event, Policy, State
-
-
-class Process(Protocol):
-    """A child as the supervisor uses it."""
-
-    @property
-    def pid(self) -> int:
-        """Return the process id."""
-        ...
-
-    def send(self, number: int) -> None:
-        """Send a signal to the process."""
-        ...
-
-    def kill(self) -> None:
-        """End it and its group."""
-        ...
-
-
-class Agent(Protocol):
-    """What is supervised: how its processes are made and asked."""
-
-    def spawn(self, on_exit: Callable[[int | None, str | None], None]) -> Process:
-        """Start it; raise OSError when it cannot be made."""
-        ...
-
-    def mend(self, on_exit: Callable[[], None]) -> Process:
-        """Start its own repair; raise OSError when it cannot be made."""
-        ...
-
-    async def watch(self, on_ready: Callable[[bool], None]) -> None:
-        """Tell each time it becomes ready or stops being so, until cancelled."""
-        ...
+from holdfast.machine.controller.supervise import Event, Policy, Repair, State
+from holdfast.machine.controller.supervise.ports import (
+    Agent,
+    Done,
+    PortTakenError,
+    Process,
+    Repairs,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +36,20 @@ class Stats:
 class Supervisor:
     """Runs the policy against real processes."""
 
-    def __init__(self, policy: Policy, agent: Agent, *, clock: Clock, log: Log) -> None:
+    def __init__(
+        self, policy: Policy, agent: Agent, repairs: Repairs, *, clock: Clock, log: Log
+    ) -> None:
         """Supervise `agent`; nothing is started yet."""
-        self._policy = policy
+        self.policy = policy
         self._agent = agent
+        self._repairs = repairs
         self._clock = clock
         self._log = log
         self._state = State()
         self._process: Process | None = None
-        self._mender: Process | None = None
+        self._repairing: asyncio.Task[Done] | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._notes: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[State, State], None]] = []
@@ -99,18 +76,26 @@ class Supervisor:
         self.feed(supervise.Start())
         return True
 
-    async def stop(self) -> bool:
-        """Stop the agent and wait for its end; return False when nothing ran."""
+    async def stop(self, reason: str = "", *, drain_ms: int | None = None) -> bool:
+        """Stop the agent and wait for its end; return False when nothing ran.
+
+        Its work may take `drain_ms`, None for the policy's.
+        """
         ran = not self._state.idle
-        self.feed(supervise.Stop())
+        self.feed(supervise.Stop(reason or "a stop was asked for", drain_ms))
         await self._until(lambda state: state.status != "stopping")
         return ran
 
-    async def restart(self) -> bool:
-        """Replace the agent and wait for the new one; return False while shutting down."""
+    async def restart(self, reason: str = "", *, drain_ms: int | None = None) -> bool:
+        """Replace the agent and wait for the new one; return False while shutting down.
+
+        Its work may take `drain_ms`, None for the policy's.
+        """
         before = self._state.children
-        self.feed(supervise.Restart())
-        await self._until(lambda state: state.children > before or state.status != "stopping")
+        self.feed(supervise.Restart(reason or "a restart was asked for", drain_ms))
+        await self._until(
+            lambda state: state.children > before or state.status not in {"stopping", "starting"}
+        )
         return self._state.status != "shutting_down"
 
     async def shutdown(self, number: int) -> None:
@@ -119,6 +104,8 @@ class Supervisor:
         await self._until(lambda state: state.idle)
         if self._timer is not None:
             self._timer.cancel()
+        for note in self._notes:
+            note.cancel()
 
     def signal(self, number: int) -> bool:
         """Send a signal to the agent; return False when there is none."""
@@ -130,7 +117,7 @@ class Supervisor:
     def feed(self, event: Event) -> None:
         """Let the policy decide on `event`, and carry its commands out."""
         before = self._state
-        self._state, commands = supervise.step(self._policy, before, event, self._now())
+        self._state, commands = supervise.step(self.policy, before, event, self._now())
         for command in commands:
             self._carry_out(command)
         self._arm()
@@ -146,6 +133,17 @@ class Supervisor:
             self._log.emit(
                 "agent.state", status=after.status, ready=after.ready, parked=after.parked,
                 restarts=after.restarts, was=before.status,
+            )  # fmt: skip
+        if after.goodbye is not before.goodbye and after.goodbye is not None:
+            said = after.goodbye
+            self._log.emit(
+                "agent.ended", reason=said.reason, work_cut=said.cut, took_ms=said.waited_ms
+            )
+        if after.ladder.history != before.ladder.history:
+            rung = after.ladder.history[-1]
+            self._log.emit(
+                "agent.rung", rung=rung.rung, reason=rung.reason, done=rung.done,
+                detail=rung.detail,
             )  # fmt: skip
         for listener in self._listeners:
             listener(before, after)
@@ -164,7 +162,10 @@ class Supervisor:
         if deadline is not None:
             delay_s = max(deadline - self._clock.steady_ms(), 0) / 1_000
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(delay_s, self.feed, supervise.Due())
+            self._timer = loop.call_later(delay_s, self._due)
+
+    def _due(self) -> None:
+        self.feed(supervise.Due(self._clock.now_ms()))
 
     def _carry_out(self, command: supervise.Command) -> None:
         loop = asyncio.get_running_loop()
@@ -172,15 +173,22 @@ class Supervisor:
             case supervise.Spawn(child):
                 # Later, so that what the spawn reports is folded after this step, not within it.
                 loop.call_soon(self._spawn, child)
+            case supervise.Drain() if self._process is not None:
+                self._log.emit("agent.draining", child=command.child)
+                self._agent.drain(self._process)
             case supervise.Terminate(_, number) if self._process is not None:
                 self._process.send(number)
             case supervise.Kill(child) if self._process is not None:
                 self._log.emit("agent.kill", child=child, because="it did not end in its grace")
                 self._process.kill()
-            case supervise.Mend():
-                loop.call_soon(self._mend)
-            case supervise.CancelMend() if self._mender is not None:
-                self._mender.kill()
+            case supervise.Mend(repair, reason):
+                loop.call_soon(self._repair, repair, reason)
+            case supervise.CancelMend() if self._repairing is not None:
+                self._repairing.cancel()
+            case supervise.BeHealthy():
+                self._note(self._repairs.proved())
+            case supervise.CancelMend():
+                pass  # it has not begun: `_repair` sees that it is not wanted any more
             case _:
                 self._log.emit("agent.nothing_to_signal", command=type(command).__name__)
 
@@ -193,8 +201,15 @@ class Supervisor:
         def on_exit(code: int | None, signal_name: str | None) -> None:
             self._ended(child, code, signal_name)
 
+        def on_work_ended(cut: bool | None) -> None:  # noqa: FBT001  a callback with one fact
+            self.feed(supervise.WorkEnded(child, cut))
+
         try:
-            process = self._agent.spawn(on_exit)
+            process = self._agent.spawn(on_exit, on_work_ended)
+        except PortTakenError as taken:
+            self._log.emit("agent.port_taken", owner=taken.owner, freed=taken.freed)
+            self.feed(supervise.PortTaken(child, taken.owner, freed=taken.freed))
+            return
         except OSError as error:
             self._log.emit("agent.spawn_failed", child=child, error=str(error))
             self.feed(supervise.SpawnFailed(child, self._clock.now_ms()))
@@ -202,14 +217,15 @@ class Supervisor:
         self._process = process
         self._log.emit("agent.spawned", child=child, pid=process.pid)
         self.feed(supervise.Spawned(child))
+        self._note(self._repairs.started())
         self._watch = asyncio.create_task(self._watch_ready(child))
 
     async def _watch_ready(self, child: int) -> None:
-        def on_ready(ready: bool) -> None:  # noqa: FBT001  a callback that carries one fact
-            self.feed(supervise.BecameReady(child) if ready else supervise.LostReady(child))
+        def on_probe(ready: bool, answered: bool) -> None:  # noqa: FBT001  what a probe found
+            self.feed(supervise.Probed(child, ready=ready, answered=answered))
 
         try:
-            await self._agent.watch(on_ready)
+            await self._agent.watch(on_probe)
         except Exception as error:  # noqa: BLE001  a broken probe must not end the supervision
             self._log.emit("agent.watch_failed", child=child, error=repr(error))
 
@@ -221,20 +237,38 @@ class Supervisor:
         self._log.emit("agent.exited", child=child, code=code, signal=signal_name)
         self.feed(supervise.Exited(child, code, signal_name, self._clock.now_ms()))
 
-    def _mend(self) -> None:
-        if self._state.mending != "running":
+    def _repair(self, repair: Repair, reason: str) -> None:
+        if self._state.repair != repair or self._state.status != "starting":
+            self._repaired(repair, Done(done=False, detail="it was not wanted any more"))
             return
-        self._log.emit("agent.mending")
-        try:
-            self._mender = self._agent.mend(self._mended)
-        except OSError as error:
-            self._log.emit("agent.mend_failed", error=str(error))
-            self._mended()
-            return
-        if self._state.status != "starting":
-            self._mender.kill()
+        trial = "" if self._state.trial is None else self._state.trial.etag
+        self._log.emit("agent.repairing", repair=repair, reason=reason)
+        doing = self._repairs.repair(repair, reason, trial=trial)
+        self._repairing = asyncio.create_task(doing, name="repair")
+        self._repairing.add_done_callback(lambda task: self._repair_ended(repair, task))
 
-    def _mended(self) -> None:
-        self._mender = None
-        self._log.emit("agent.mended")
-        self.feed(supervise.Mended())
+    def _repair_ended(self, repair: Repair, task: asyncio.Task[Done]) -> None:
+        self._repairing = None
+        if task.cancelled():
+            self._repaired(repair, Done(done=False, detail="it was ended"))
+        elif (error := task.exception()) is not None:
+            self._log.emit("agent.repair_failed", repair=repair, error=repr(error))
+            self._repaired(repair, Done(done=False, detail=type(error).__name__))
+        else:
+            self._repaired(repair, task.result())
+
+    def _repaired(self, repair: Repair, found: Done) -> None:
+        self._log.emit("agent.repaired", repair=repair, done=found.done, detail=found.detail)
+        at_ms = self._clock.now_ms()
+        self.feed(supervise.Repaired(repair, found.done, at_ms, found.detail))
+
+    def _note(self, work: Coroutine[None, None, None]) -> None:
+        """Write something down beside; a failure of it is told and changes nothing."""
+        task = asyncio.create_task(work, name="note")
+        self._notes.add(task)
+        task.add_done_callback(self._noted)
+
+    def _noted(self, task: asyncio.Task[None]) -> None:
+        self._notes.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.emit("agent.note_failed", error=repr(error))

@@ -71,14 +71,18 @@ def _open(key: bytes, name: str, value: str) -> str:
         message = f"sealed variable {name}: does not begin with {PREFIX}"
         raise SealError(message)
     blob = _decode(name, value.removeprefix(PREFIX))
-    if len(blob) <= _NONCE_BYTES + _TAG_BYTES:
-        message = f"sealed variable {name}: empty or too short"
+    if len(blob) < _NONCE_BYTES + _TAG_BYTES:  # an empty text is one that somebody sealed
+        message = f"sealed variable {name}: too short to be sealed"
         raise SealError(message)
     try:
-        return AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], None).decode()
+        text = AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], None).decode()
     except (InvalidTag, UnicodeDecodeError):
         message = f"sealed variable {name}: does not open with this key"
         raise SealError(message) from None
+    if "\0" in text:
+        message = f"sealed variable {name}: holds a NUL, which no variable can"
+        raise SealError(message)
+    return text
 
 
 def _decode(name: str, text: str) -> bytes:

@@ -67,9 +67,20 @@ class VersionProbe:
         """Return what is known without asking."""
         return self._known
 
+    def follow(self, binary: str) -> None:
+        """Watch this binary from now on; a failure of before is not held against it."""
+        self._binary = binary
+        if self._failed_ms is not None:
+            self._failed_ms = self._of = None
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after the version changed; the first answer is no change."""
         self._listeners.append(listener)
+
+    def identity(self) -> str:
+        """Return what tells this binary from the one before an upgrade; nothing without a file."""
+        found = _identify(self._binary)
+        return "" if found is None else " ".join(map(str, found))
 
     async def find(self) -> Version:
         """Return the version of the binary as it is now."""

@@ -1,0 +1,148 @@
+"""A configuration as a value: reading its text, naming its content, merging a patch into it.
+
+The text may be JSON5, which people write; what we write is JSON. The etag names a text, byte for
+byte. The content hash names what the text says, so that a verdict holds for the same settings in
+another layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from holdfast.machine.controller.config.limits import CONFIG_DEPTH_MAX, KEY_PATHS_MAX
+
+Config = dict[str, Any]
+
+UNSAFE_KEYS: Final = frozenset({"__proto__", "prototype", "constructor"})
+"""Keys that a JavaScript program may take for its own machinery; a patch cannot set them."""
+
+_MD5_DIGITS: Final = 32
+
+
+class DocumentError(ValueError):
+    """A text is no configuration; the message says why and quotes nothing of it."""
+
+
+class Document(NamedTuple):
+    """A text that was understood; `plain` when it is JSON, and not only JSON5."""
+
+    raw: bytes
+    config: Config
+    plain: bool
+
+    @property
+    def etag(self) -> str:
+        """Return the name of the text: its SHA-256 in 64 digits."""
+        return etag_of(self.raw)
+
+    @property
+    def content(self) -> str:
+        """Return the name of what it says, whatever the layout."""
+        return content_of(self.config)
+
+
+def parse(raw: bytes) -> Document:
+    """Return the configuration in a text of JSON or JSON5; raise DocumentError."""
+    plain = True
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        plain = False
+        found = _parse_json5(raw)
+    except RecursionError:
+        raise DocumentError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise DocumentError("it is not an object")
+    if _depth(found) > CONFIG_DEPTH_MAX:
+        raise DocumentError(f"it is nested more than {CONFIG_DEPTH_MAX} deep")
+    return Document(raw, found, plain)
+
+
+def compose(config: Config) -> Document:
+    """Return a configuration as the text that we write; raise DocumentError."""
+    try:
+        raw = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError):
+        raise DocumentError("it holds what JSON cannot say") from None
+    return parse(raw)
+
+
+def etag_of(raw: bytes) -> str:
+    """Return the name of a text."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def content_of(config: Config) -> str:
+    """Return the name of what a configuration says; the order of its keys does not matter."""
+    said = json.dumps(config, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def matches(given: str, raw: bytes) -> bool:
+    """Return whether an etag names this text: ours, quoted or not, or the contract's MD5."""
+    bare = given.strip().removeprefix('"').removesuffix('"').lower()
+    if len(bare) == _MD5_DIGITS:
+        return bare == hashlib.md5(raw, usedforsecurity=False).hexdigest()
+    return bare == etag_of(raw)
+
+
+def merge(config: Mapping[str, Any], patch: Mapping[str, Any]) -> Config:
+    """Return `config` with a merge patch (RFC 7396) applied: null deletes, objects are merged.
+
+    Keys that JavaScript takes for its own machinery are left out.
+    """
+    merged: Config = dict(config)
+    for key, value in patch.items():
+        if key in UNSAFE_KEYS:
+            continue
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            before = merged.get(key)
+            merged[key] = merge(before if isinstance(before, dict) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def key_paths(patch: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a patch touches, as paths of keys without a value, at most a line's worth."""
+    found: list[str] = []
+    _walk(patch, "", found)
+    return tuple(found)
+
+
+def _walk(patch: Mapping[str, Any], above: str, found: list[str]) -> None:
+    for key, value in patch.items():
+        if len(found) >= KEY_PATHS_MAX:
+            return
+        path = f"{above}.{key}" if above else key
+        if isinstance(value, dict) and value:
+            _walk(value, path, found)
+        else:
+            found.append(path)
+
+
+def _parse_json5(raw: bytes) -> Any:
+    import pyjson5  # noqa: PLC0415  most files are plain JSON, and it costs memory
+
+    try:
+        return pyjson5.decode(raw.decode(), maxdepth=CONFIG_DEPTH_MAX + 1)
+    except UnicodeDecodeError:
+        raise DocumentError("it is not UTF-8") from None
+    except pyjson5.Json5Exception as error:
+        # Its message may quote the text; its kind does not.
+        raise DocumentError(f"it is neither JSON nor JSON5 ({type(error).__name__})") from None
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0

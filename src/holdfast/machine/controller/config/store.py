@@ -1,0 +1,440 @@
+"""Every change of the agent's configuration, one after the other, with a way back.
+
+A change is compared and set in one step: it names the text it was made from, or it is made from
+the text as it is under the lock. Whoever supervises the agent tells what a configuration did
+(`mark_healthy`, `roll_back`), and hears of changes by `listen`; a change that the agent or a
+person made in the file itself is seen by `observe`. Verdicts outlive the controller, so what was
+bad once is refused with its reason until somebody insists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from holdfast.kernel.clock import Clock
+from holdfast.machine.controller import swap
+from holdfast.machine.controller.config import ledger as book
+from holdfast.machine.controller.config.document import (
+    Config,
+    Document,
+    DocumentError,
+    compose,
+    content_of,
+    etag_of,
+    key_paths,
+    matches,
+    merge,
+    parse,
+)
+from holdfast.machine.controller.config.ledger import BY_PEOPLE, Ledger, Origin, Verdict, Version
+from holdfast.machine.controller.config.limits import CONFIG_BYTES_MAX
+from holdfast.machine.controller.config.shelf import Shelf
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.refusal import RefusedError
+from holdfast.wire.times import time_text
+
+WOULD_NOT_BOOT: Final = "openclaw_config_would_not_boot"
+"""The contract's code for a configuration that is known to keep the agent from starting."""
+
+_TRIES: Final = 5
+"""How often a roll-back is tried over a file that the agent keeps writing."""
+
+_T = TypeVar("_T")
+
+
+class Change(NamedTuple):
+    """A configuration came into force; `paths` are the keys that a patch touched."""
+
+    etag: str
+    before: str
+    origin: Origin
+    paths: tuple[str, ...] = ()
+
+
+class ConfigStore:
+    """The agent's configuration file, and what is known of every text it held."""
+
+    def __init__(
+        self,
+        path: Path,
+        shelf: Path,
+        *,
+        first: Callable[[], bytes],
+        fault: Callable[[Config], str],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Change the file at `path`, and keep versions and verdicts below `shelf`.
+
+        `first` makes the text of a machine's first start. `fault` says why a configuration is
+        certain to keep the agent from starting, or nothing.
+        """
+        self._path = path
+        self._shelf = Shelf(shelf, on_damage=self._damaged)
+        self._first = first
+        self._fault = fault
+        self._clock = clock
+        self._log = log
+        self._ledger: Ledger | None = None
+        self._lock = asyncio.Lock()
+        self._listeners: list[Callable[[Change], None]] = []
+        self._damage: list[str] = []
+        self._changes: list[Change] = []
+
+    @property
+    def path(self) -> Path:
+        """Return where the file is."""
+        return self._path
+
+    def listen(self, listener: Callable[[Change], None]) -> None:
+        """Call `listener`, on the loop, after each change that was made or observed."""
+        self._listeners.append(listener)
+
+    # -- for whoever supervises the agent
+
+    async def observe(self) -> str:
+        """Take note of the text as it is now; return its etag, empty when there is none.
+
+        A text that is new was written by the agent or by hand, and is told to the listeners.
+        """
+        return await self._do(lambda: etag_of(raw) if (raw := self._look()) is not None else "")
+
+    async def last_healthy(self) -> Version | None:
+        """Return the version that was last in force of those with a healthy verdict."""
+        return await self._do(lambda: book.last_healthy(self._loaded()))
+
+    async def verdict(self, etag: str) -> Verdict | None:
+        """Return what is known of a version; None when it is not known yet."""
+
+        def look() -> Verdict | None:
+            version = book.find(self._loaded(), etag) if etag else None
+            return None if version is None else book.verdict_on(self._loaded(), version.content)
+
+        return await self._do(look)
+
+    async def versions(self) -> tuple[tuple[Version, Verdict | None], ...]:
+        """Return every version that is kept, the latest first, with its verdict."""
+
+        def look() -> tuple[tuple[Version, Verdict | None], ...]:
+            self._look()
+            known = self._loaded()
+            return tuple(
+                (version, book.verdict_on(known, version.content))
+                for version in reversed(known.versions)
+            )
+
+        return await self._do(look)
+
+    async def mark_healthy(self, etag: str) -> bool:
+        """Remember that the agent stayed healthy with a version; False when it is not kept."""
+
+        def mark() -> bool:
+            self._look()
+            version = book.find(self._loaded(), etag) if etag else None
+            if version is None:
+                return False
+            self._judge(version.content, Verdict(healthy=True, at_ms=self._clock.now_ms()))
+            return True
+
+        marked = await self._do(mark)
+        self._log.emit("config.healthy", etag=etag[:12], kept=marked)
+        return marked
+
+    async def mark_bad(self, etag: str, reason: str) -> bool:
+        """Remember that a version did the agent no good; False when it is not kept."""
+
+        def mark() -> bool:
+            version = book.find(self._loaded(), etag) if etag else None
+            if version is None:
+                return False
+            at_ms = self._clock.now_ms()
+            self._judge(version.content, Verdict(healthy=False, at_ms=at_ms, reason=reason))
+            return True
+
+        return await self._do(mark)
+
+    async def roll_back(self, reason: str, *, trial: str = "") -> Change | None:
+        """Condemn the present text for `reason` and put the last healthy one in its place.
+
+        Return None, with nothing changed or condemned, when the present one is itself known to be
+        healthy or nothing healthy is kept: then the configuration is not what can be repaired.
+        So it is when `trial` is the etag that failed and somebody has put another one since: that
+        one has not been tried yet.
+        """
+        return await self._do(lambda: self._roll_back(reason, trial))
+
+    # -- for whoever changes it
+
+    async def read(self) -> Document:
+        """Return the configuration as it is; raise RefusedError (500) when it is none."""
+        return await self._do(lambda: self._parsed(self._look()))
+
+    async def replace(
+        self, config: Config, *, etag: str | None = None, force: bool = False
+    ) -> Change:
+        """Put `config` in the place of whatever is there; raise RefusedError."""
+
+        def put() -> Change:
+            raw = self._expected(etag)
+            document = _composed(config)
+            self._admit(document, raw, force=force)
+            return self._put(document.raw, raw, "replace")
+
+        return await self._do(put)
+
+    async def patch(
+        self,
+        patch: Mapping[str, Any],
+        *,
+        etag: str | None = None,
+        force: bool = False,
+        origin: Origin = "patch",
+    ) -> Change:
+        """Merge `patch` into what is there; raise RefusedError.
+
+        A text that is JSON5 and not JSON would lose its comments; that wants `force`.
+        """
+
+        def put() -> Change:
+            raw = self._expected(etag)
+            before = self._parsed(raw)
+            if not before.plain and not force:
+                raise RefusedError(
+                    409,
+                    "config_not_plain_json",
+                    "The file holds comments or other JSON5 that a patch would lose; replace it"
+                    " as a whole, or insist",
+                )
+            document = _composed(merge(before.config, patch))
+            self._admit(document, raw, force=force)
+            return self._put(document.raw, raw, origin, key_paths(patch))
+
+        return await self._do(put)
+
+    async def write(self, raw: bytes, *, etag: str | None = None, force: bool = False) -> Change:
+        """Put a text in the place of whatever is there, as it is; raise RefusedError."""
+
+        def put() -> Change:
+            over = self._expected(etag)
+            self._admit(_readable(raw), over, force=force)
+            return self._put(raw, over, "replace")
+
+        return await self._do(put)
+
+    async def restore(self, name: str, *, force: bool = False) -> Change:
+        """Put an earlier text back; raise RefusedError.
+
+        `base` is the text of a first start, `last-healthy` what it says, anything else the etag
+        of a version or how it begins.
+        """
+
+        def put() -> Change:
+            raw = self._look()
+            text = self._text_called(name)
+            self._admit(_readable(text), raw, force=force)
+            return self._put(text, raw, "restore")
+
+        return await self._do(put)
+
+    # -- inside: everything below blocks, and runs in a thread under the lock
+
+    async def _do(self, work: Callable[[], _T]) -> _T:
+        """Do one piece of work to its end, whatever becomes of whoever asked for it."""
+        working = asyncio.create_task(self._alone(work), name="config")
+        working.add_done_callback(_heard)
+        return await asyncio.shield(working)
+
+    async def _alone(self, work: Callable[[], _T]) -> _T:
+        async with self._lock:
+            try:
+                return await asyncio.to_thread(work)
+            except OSError as error:
+                message = f"The configuration cannot be reached: {error.strerror or error}"
+                raise RefusedError(500, "config_io_failed", message) from error
+            finally:
+                self._tell()
+
+    def _tell(self) -> None:
+        while self._damage:
+            self._log.emit("config.ledger_damaged", because=self._damage.pop())
+        changes, self._changes = self._changes, []
+        for change in changes:
+            self._log.emit(
+                "config.changed", origin=change.origin, etag=change.etag[:12],
+                was=change.before[:12], keys=" ".join(change.paths),
+            )  # fmt: skip
+            for listener in self._listeners:
+                listener(change)
+
+    def _damaged(self, because: str) -> None:
+        self._damage.append(because)
+
+    def _loaded(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = self._shelf.load()
+        return self._ledger
+
+    def _look(self) -> bytes | None:
+        """Return the text as it is, None when there is no file; keep it if it is new."""
+        try:
+            with swap.open_folder(self._path.parent) as folder:
+                raw = swap.read(folder, self._path.name, CONFIG_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        known = self._loaded()
+        if not known.versions or known.versions[-1].etag != etag_of(raw):
+            self._note(raw, "found" if known.versions else "first")
+        return raw
+
+    def _note(self, raw: bytes, origin: Origin, paths: tuple[str, ...] = ()) -> Change:
+        etag, known = etag_of(raw), self._loaded()
+        before = known.versions[-1].etag if known.versions else ""
+        self._shelf.keep(etag, raw)
+        version = Version(
+            etag=etag, content=_content(raw), at_ms=self._clock.now_ms(), origin=origin
+        )
+        self._save(book.note(known, version))
+        change = Change(etag, before, origin, paths)
+        if before != etag:
+            self._changes.append(change)
+        return change
+
+    def _save(self, ledger: Ledger) -> None:
+        self._shelf.save(ledger)
+        self._ledger = ledger
+
+    def _judge(self, content: str, verdict: Verdict) -> None:
+        self._save(book.judge(self._loaded(), content, verdict))
+
+    def _expected(self, etag: str | None) -> bytes | None:
+        """Return the text as it is; refuse when it is not the one that was named."""
+        raw = self._look()
+        if etag is not None and (raw is None or not matches(etag, raw)):
+            raise RefusedError(
+                409, "config_etag_conflict", "The configuration was changed meanwhile; read it anew"
+            )
+        return raw
+
+    @staticmethod
+    def _parsed(raw: bytes | None) -> Document:
+        if raw is None:
+            raise RefusedError(500, "config_read_failed", "There is no configuration file")
+        try:
+            return parse(raw)
+        except DocumentError as error:
+            message = f"The configuration file cannot be read: {error}"
+            raise RefusedError(500, "config_read_failed", message) from error
+
+    def _admit(self, document: Document, before: bytes | None, *, force: bool) -> None:
+        """Refuse what is known to keep the agent from starting, unless somebody insists."""
+        if force:
+            return
+        verdict = book.verdict_on(self._loaded(), document.content)
+        if verdict is not None and not verdict.healthy:
+            raise RefusedError(
+                422, WOULD_NOT_BOOT, f"The agent did not stay healthy with it: {verdict.reason}",
+                reason=verdict.reason, since=time_text(verdict.at_ms),
+            )  # fmt: skip
+        fault = self._fault(document.config)
+        if fault and not (before is not None and self._had_fault(before)):
+            raise RefusedError(422, WOULD_NOT_BOOT, f"The agent cannot start with it: {fault}")
+
+    def _had_fault(self, raw: bytes) -> bool:
+        """Return whether the present text is no better, so that a change makes nothing worse."""
+        try:
+            return bool(self._fault(parse(raw).config))
+        except DocumentError:
+            return False
+
+    def _put(
+        self, raw: bytes, over: bytes | None, origin: Origin, paths: tuple[str, ...] = ()
+    ) -> Change:
+        if raw != over:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with swap.open_folder(self._path.parent) as folder:
+                if not swap.put(folder, self._path.name, raw, over=over):
+                    raise RefusedError(
+                        409, "config_etag_conflict", "The agent wrote the file meanwhile; try again"
+                    )
+        return self._note(raw, origin, paths)
+
+    def _text_called(self, name: str) -> bytes:
+        if name == "base":
+            return self._first()
+        known = self._loaded()
+        healthy = name == "last-healthy"
+        version = book.last_healthy(known) if healthy else book.find(known, name)
+        text = self._shelf.text(version.etag) if version is not None else None
+        if text is None:
+            raise RefusedError(
+                404, "config_version_not_found", f"No one version is called {name!r} here"
+            )
+        return text
+
+    def _roll_back(self, reason: str, trial: str) -> Change | None:
+        for _ in range(_TRIES):
+            raw = self._look()
+            known = self._loaded()
+            if trial and _is_superseded(known, trial):
+                return None
+            content = "" if raw is None else _content(raw)
+            verdict = book.verdict_on(known, content)
+            healthy = book.last_healthy(known)
+            text = self._shelf.text(healthy.etag) if healthy is not None else None
+            if text is None or (verdict is not None and verdict.healthy):
+                return None
+            if raw is not None:
+                at_ms = self._clock.now_ms()
+                self._judge(content, Verdict(healthy=False, at_ms=at_ms, reason=reason))
+            try:
+                return self._put(text, raw, "rollback")
+            except RefusedError:
+                continue  # written once more meanwhile: that text is no better known
+        raise RefusedError(409, "config_busy", "The agent keeps writing its configuration")
+
+
+def _composed(config: Config) -> Document:
+    try:
+        document = compose(config)
+    except DocumentError as error:
+        raise RefusedError(
+            400, "invalid_request_body", f"config: {error}", field="config"
+        ) from error
+    if len(document.raw) > CONFIG_BYTES_MAX:
+        raise RefusedError(
+            413, "config_too_large", f"config: more than {CONFIG_BYTES_MAX} bytes", field="config"
+        )
+    return document
+
+
+def _readable(raw: bytes) -> Document:
+    try:
+        return parse(raw)
+    except DocumentError as error:
+        message = f"The agent cannot start with it: {error}"
+        raise RefusedError(422, WOULD_NOT_BOOT, message) from error
+
+
+def _is_superseded(known: Ledger, trial: str) -> bool:
+    """Return whether somebody has put another text in the place of the one on trial."""
+    if not known.versions:
+        return False
+    last = known.versions[-1]
+    return last.etag != trial and last.origin in BY_PEOPLE
+
+
+def _heard(working: asyncio.Task[Any]) -> None:
+    """Take note of how it ended, in case that whoever asked has gone away."""
+    if not working.cancelled():
+        working.exception()
+
+
+def _content(raw: bytes) -> str:
+    """Return what a verdict is about: what a text says, or the text itself when it says nothing."""
+    try:
+        return content_of(parse(raw).config)
+    except DocumentError:
+        return etag_of(raw)

@@ -1,0 +1,257 @@
+"""Runs the agent's doctor: one at a time, bounded, cancelled when asked, recorded on the disk.
+
+What it prints is redacted line by line before it is kept. The record and the output are written
+at most once a second while it runs, and at the end; a record that says `running` when nobody runs
+it was cut off by a restart of the controller, and is found and closed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import structs
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.secret import redact
+from holdfast.machine.controller import swap
+from holdfast.machine.controller.child import OnLine
+from holdfast.machine.controller.doctor.record import (
+    INTERRUPTED,
+    OUTPUT_BYTES_MAX,
+    Record,
+    Status,
+    Tail,
+)
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.refusal import RefusedError
+
+ALREADY: Final = "openclaw_doctor_already_active"
+NO_RUN: Final = "openclaw_doctor_no_active_run"
+
+LIMIT_S: Final = 120.0
+"""How long a run may take; the contract's figure."""
+
+KILL_S: Final = 5.0
+"""From SIGTERM to SIGKILL; the contract's figure."""
+
+CLOSE_KILL_S: Final = 1.0
+"""The same when the controller ends, whose own shutdown has a deadline."""
+
+FLUSH_S: Final = 1.0
+"""Between two writes of a run that goes on; the contract's figure."""
+
+_RUN_ID_BYTES: Final = 8
+_RECORD_FILE: Final = "record.json"
+_OUTPUT_FILE: Final = "output.log"
+_RECORD_BYTES_MAX: Final = 65_536
+
+
+class Process(Protocol):
+    """A doctor that runs."""
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        ...
+
+    def kill(self) -> None:
+        """End it and its group."""
+        ...
+
+
+class Launch(Protocol):
+    """Starts the agent's doctor."""
+
+    def __call__(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
+        """Return the process; raise OSError when it cannot be made."""
+        ...
+
+
+class DoctorJobs:
+    """The runs of one agent's doctor, of which the last is remembered."""
+
+    def __init__(
+        self,
+        folder: Path,
+        launch: Launch,
+        *,
+        draw: Callable[[int], str],
+        clock: Clock,
+        log: Log,
+        limit_s: float = LIMIT_S,
+        kill_s: float = KILL_S,
+    ) -> None:
+        """Keep the record in `folder`; `draw` returns so many unguessable bytes as hexadecimal."""
+        self._folder = folder
+        self._launch = launch
+        self._draw = draw
+        self._clock = clock
+        self._log = log
+        self._limit_s = limit_s
+        self._kill_s = kill_s
+        self._record: Record | None = None
+        self._tail = Tail()
+        self._process: Process | None = None
+        self._ended = asyncio.Event()
+        self._wanted: Status = "completed"
+        self._because = ""
+        self._timers: list[asyncio.TimerHandle] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._dirty = False
+
+    @property
+    def record(self) -> Record | None:
+        """Return the run that goes on, or the last one, or None before the first."""
+        return self._record
+
+    @property
+    def output(self) -> Tail:
+        """Return what that run printed."""
+        return self._tail
+
+    async def recover(self) -> None:
+        """Take up the record of an earlier controller; a run that it left is closed."""
+        record, output = await asyncio.to_thread(self._load)
+        if record is None or self._record is not None:
+            return
+        for line in output.splitlines():
+            self._tail.add(line)
+        self._record = record
+        if record.status == "running":
+            self._log.emit("doctor.interrupted", run=record.run_id)
+            self._close("failed", None, INTERRUPTED)
+            self._write_soon()
+
+    def start(self, *, fix: bool) -> Record:
+        """Start a run; raise RefusedError while one goes on or when it cannot be made."""
+        if self._process is not None:
+            raise RefusedError(409, ALREADY, "A doctor run is under way")
+        self._tail = Tail()
+        self._wanted, self._because = "completed", ""
+        self._ended = asyncio.Event()
+        try:
+            self._process = self._launch(fix=fix, on_line=self._line, on_exit=self._exited)
+        except OSError as error:
+            text = f"The doctor cannot be started: {error.strerror or type(error).__name__}"
+            raise RefusedError(500, "openclaw_doctor_start_failed", text) from error
+        self._record = Record(
+            run_id=self._draw(_RUN_ID_BYTES),
+            status="running",
+            fix=fix,
+            started_at_ms=self._clock.now_ms(),
+        )
+        self._later(self._limit_s, self._end, "failed", f"not within {self._limit_s:g} s")
+        self._log.emit("doctor.started", run=self._record.run_id, fix=fix)
+        self._write_soon()
+        return self._record
+
+    def cancel(self) -> None:
+        """End the run that goes on; raise RefusedError when there is none."""
+        if self._process is None:
+            raise RefusedError(409, NO_RUN, "No doctor run is under way")
+        self._end("cancelled", "cancelled")
+
+    async def wait(self) -> Record:
+        """Return the record of the run once it has ended."""
+        await self._ended.wait()
+        assert self._record is not None, "a run was started"
+        return self._record
+
+    async def close(self) -> None:
+        """End what runs, and write what is to be written."""
+        if self._process is not None:
+            self._end("failed", INTERRUPTED)
+            self._later(CLOSE_KILL_S, self._process.kill)
+            await self._ended.wait()
+        if self._writing is not None:
+            self._dirty = False
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+            await self._write()
+
+    # -- what happens to a run
+
+    def _line(self, _stream: str, line: str) -> None:
+        self._tail.add(redact(line))
+        self._write_soon()
+
+    def _end(self, status: Status, because: str) -> None:
+        """Ask it to end, and insist after a while; the first reason is the one that counts."""
+        if self._process is None or self._because:
+            return
+        self._wanted, self._because = status, because
+        self._process.send(signal.SIGTERM)
+        self._later(self._kill_s, self._process.kill)
+
+    def _exited(self, code: int) -> None:
+        self._process = None
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        status = self._wanted if code == 0 or self._because else "failed"
+        because = self._because or ("" if code == 0 else f"exit code {code}")
+        self._close(status, code, because)
+        self._write_soon()
+
+    def _close(self, status: Status, code: int | None, because: str) -> None:
+        assert self._record is not None, "it was made when the run was started"
+        self._record = structs.replace(
+            self._record,
+            status=status,
+            finished_at_ms=self._clock.now_ms(),
+            exit_code=code,
+            error=because,
+        )
+        self._log.emit("doctor.ended", run=self._record.run_id, status=status, because=because)
+        self._ended.set()
+
+    def _later(self, delay_s: float, act: Callable[..., None], *given: str) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(delay_s, act, *given))
+
+    # -- what is written down
+
+    def _write_soon(self) -> None:
+        self._dirty = True
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._keep_writing(), name="doctor")
+
+    async def _keep_writing(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            await self._write()
+            if self._process is not None:
+                try:
+                    async with asyncio.timeout(FLUSH_S):
+                        await self._ended.wait()
+                except TimeoutError:
+                    continue
+
+    async def _write(self) -> None:
+        if self._record is None:
+            return
+        record, output = msgspec.json.encode(self._record), self._tail.since(0).text.encode()
+        try:
+            await asyncio.to_thread(self._save, record, output)
+        except OSError as error:
+            self._log.emit("doctor.write_failed", error=str(error))
+
+    def _save(self, record: bytes, output: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with swap.open_folder(self._folder) as folder:
+            swap.put_over(folder, _OUTPUT_FILE, output)
+            swap.put_over(folder, _RECORD_FILE, record)
+
+    def _load(self) -> tuple[Record | None, str]:
+        try:
+            with swap.open_folder(self._folder) as folder:
+                record = msgspec.json.decode(
+                    swap.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX), type=Record
+                )
+                output = swap.read(folder, _OUTPUT_FILE, 2 * OUTPUT_BYTES_MAX)
+        except (OSError, msgspec.MsgspecError):
+            return None, ""
+        return record, output.decode("utf-8", "replace")

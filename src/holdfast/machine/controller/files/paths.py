@@ -1,0 +1,44 @@
+"""A path within the state folder: what it may look like, as a value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.machine.controller.refusal import RefusedError
+
+PATH_CHARS_MAX: Final = 1_024
+"""Characters of a path."""
+
+PARTS_MAX: Final = 32
+"""Folders within each other."""
+
+_NAME_BYTES_MAX: Final = 255
+
+
+def split(path: str) -> tuple[str, ...]:
+    """Return the names of a path below the root, none for the root itself; raise RefusedError."""
+    if not path or path == ".":
+        return ()
+    parts = tuple(path.split("/"))
+    wrong = (
+        len(path) > PATH_CHARS_MAX
+        or len(parts) > PARTS_MAX
+        or any(part in {"", ".", ".."} or not _is_name(part) for part in parts)
+    )
+    if wrong:
+        raise RefusedError(
+            400,
+            "invalid_path",
+            "path: want names joined by slashes, below the state folder",
+            field="path",
+        )
+    return parts
+
+
+def _is_name(part: str) -> bool:
+    """Return whether a name is one that any program can print."""
+    try:
+        size = len(part.encode())
+    except UnicodeEncodeError:
+        return False
+    return size <= _NAME_BYTES_MAX and part.isprintable()

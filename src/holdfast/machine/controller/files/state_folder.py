@@ -1,0 +1,232 @@
+"""Reading, listing and writing below one folder, step by step without following links.
+
+A file is written as a new one that takes the old one's name, over exactly the text that was
+looked at, with the old text kept aside. Everything here blocks, and belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from holdfast.machine.controller import swap
+from holdfast.machine.controller.config.document import etag_of, matches
+from holdfast.machine.controller.files.paths import PARTS_MAX
+from holdfast.machine.controller.refusal import RefusedError
+
+FILE_BYTES_MAX: Final = 1_048_576
+"""Bytes of a file that is read or written; a larger one is not for this API."""
+
+ENTRIES_MAX: Final = 5_000
+"""Entries of one tree; the rest is asked for by a path further down."""
+
+BACKUPS_KEPT: Final = 5
+"""Earlier texts kept of each file."""
+
+NOT_FOUND: Final = "file_not_found"
+
+_TRIES: Final = 5
+"""How often a write without an etag is tried over a file that the agent keeps writing."""
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_FOLDER: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
+
+
+class Text(NamedTuple):
+    """A file's text, and the name of its bytes."""
+
+    content: str
+    etag: str
+
+
+class Tree(NamedTuple):
+    """Nodes of the contract's form; `truncated` when there were more than are told."""
+
+    nodes: list[dict[str, Any]]
+    truncated: bool
+
+
+class StateFolder:
+    """One folder, and where earlier texts of its files are kept."""
+
+    def __init__(self, root: Path, backups: Path, *, now_ms: Callable[[], int]) -> None:
+        """Look below `root`; keep earlier texts below `backups`, which lies elsewhere."""
+        self._root = root
+        self._backups = backups
+        self._now_ms = now_ms
+
+    def read(self, parts: Sequence[str]) -> Text:
+        """Return a text file; raise RefusedError."""
+        with self._parent(parts) as (folder, name):
+            raw = _read(folder, name)
+        try:
+            return Text(raw.decode(), etag_of(raw))
+        except UnicodeDecodeError:
+            raise _wrong("file_not_text", "It is not a text in UTF-8") from None
+
+    def write(self, parts: Sequence[str], content: str, *, etag: str | None, create: bool) -> str:
+        """Write a file that exists, or with `create` one that does not; return its etag.
+
+        Raise RefusedError.
+        """
+        raw = _encode(content)
+        with self._parent(parts) as (folder, name):
+            if create:
+                _create(folder, name, raw)
+                return etag_of(raw)
+            for _ in range(_TRIES):
+                before = _read(folder, name)
+                if etag is not None and not matches(etag, before):
+                    break
+                self._keep(parts, before)
+                mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+                if swap.put(folder, name, raw, over=before, mode=mode & 0o777):
+                    return etag_of(raw)
+        text = "The file was changed meanwhile; read it anew"
+        raise RefusedError(409, "file_etag_conflict", text)
+
+    def tree(self, parts: Sequence[str], *, depth: int) -> Tree:
+        """Return what lies below a folder, level by level, up to `depth`; raise RefusedError.
+
+        Links, sockets and names that cannot be printed are left out; a folder that cannot be
+        opened is told empty.
+        """
+        top: list[dict[str, Any]] = []
+        waiting: deque[tuple[tuple[str, ...], list[dict[str, Any]]]] = deque([(tuple(parts), top)])
+        room, truncated = ENTRIES_MAX, False
+        while waiting:
+            where, into = waiting.popleft()
+            found = self._list(where, must=where == tuple(parts))
+            truncated |= len(found) > room
+            for name, is_folder in found[:room]:
+                node: dict[str, Any] = {
+                    "name": name,
+                    "path": "/".join((*where, name)),
+                    "type": "directory" if is_folder else "file",
+                }
+                into.append(node)
+                if is_folder:
+                    node["children"] = []
+                    if len(where) + 1 - len(parts) < depth and len(where) + 1 < PARTS_MAX:
+                        waiting.append(((*where, name), node["children"]))
+                    else:
+                        node["truncated"] = True
+            room -= len(found[:room])
+        return Tree(top, truncated)
+
+    def _list(self, where: tuple[str, ...], *, must: bool) -> list[tuple[str, bool]]:
+        try:
+            with self._folder(where) as folder, os.scandir(folder) as entries:
+                found = [
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False) or entry.is_file(follow_symlinks=False)
+                    if entry.name.isprintable()
+                ]
+        except OSError as error:
+            if must:
+                raise RefusedError(
+                    500, "files_io_failed", f"It cannot be listed: {error.strerror}"
+                ) from error
+            return []
+        except RefusedError as error:
+            if must and not (error.code == NOT_FOUND and not where):
+                raise
+            return []  # not made yet; or it has gone, or has become something else meanwhile
+        return sorted(found)
+
+    @contextmanager
+    def _parent(self, parts: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Give the folder that a file lies in, opened, and the file's name."""
+        if not parts:
+            raise _wrong("invalid_path", "path: missing")
+        with self._folder(parts[:-1]) as folder:
+            try:
+                yield folder, parts[-1]
+            except OSError as error:
+                raise _io(error) from error
+
+    @contextmanager
+    def _folder(self, parts: Sequence[str]) -> Iterator[int]:
+        """Give a descriptor of a folder, reached step by step; raise RefusedError."""
+        try:
+            current = os.open(self._root, _FOLDER)
+        except OSError as error:
+            raise _io(error) from error
+        try:
+            for part in parts:
+                above = current
+                try:
+                    current = os.open(part, _FOLDER, dir_fd=above)
+                except OSError as error:
+                    raise _io(error) from error
+                os.close(above)
+            yield current
+        finally:
+            os.close(current)
+
+    def _keep(self, parts: Sequence[str], raw: bytes) -> None:
+        """Keep an earlier text aside; that it cannot be kept must not keep anybody from writing."""
+        path = "/".join(parts)
+        digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+        aside = self._backups / f"{quote(path, safe='')[:150]}-{digest}"
+        try:
+            aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with swap.open_folder(aside) as folder:
+                swap.put_over(folder, f"{self._now_ms():015d}-{etag_of(raw)[:12]}", raw)
+            for old in sorted(aside.iterdir())[:-BACKUPS_KEPT]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            return
+
+
+def _read(folder: int, name: str) -> bytes:
+    try:
+        return swap.read(folder, name, FILE_BYTES_MAX)
+    except swap.TooLargeError as error:
+        text = f"It has more than {FILE_BYTES_MAX} bytes"
+        raise RefusedError(413, "file_too_large", text) from error
+    except swap.NotAFileError as error:
+        raise _wrong("not_a_regular_file", "It is no regular file") from error
+
+
+def _encode(content: str) -> bytes:
+    try:
+        raw = content.encode()
+    except UnicodeEncodeError:
+        text = "content: want a text that UTF-8 can write"
+        raise RefusedError(400, "invalid_request_body", text, field="content") from None
+    if len(raw) > FILE_BYTES_MAX:
+        text = f"content: more than {FILE_BYTES_MAX} bytes"
+        raise RefusedError(413, "file_too_large", text, field="content")
+    return raw
+
+
+def _create(folder: int, name: str, raw: bytes) -> None:
+    if not swap.put(folder, name, raw, over=None):
+        raise RefusedError(
+            409, "file_exists", "There is a file of this name; write it with its etag"
+        )
+
+
+def _io(error: OSError) -> RefusedError:
+    """Return the refusal for what the system said about one step."""
+    if error.errno == errno.ENOENT:
+        return RefusedError(404, NOT_FOUND, "There is no such file")
+    if error.errno in _NO_FOLDER:
+        return _wrong("invalid_path", "path: goes through what is no folder, or through a link")
+    if error.errno == errno.EACCES:
+        return RefusedError(403, "file_not_permitted", "The controller may not open it")
+    return RefusedError(500, "files_io_failed", f"It cannot be reached: {error.strerror}")
+
+
+def _wrong(code: str, text: str) -> RefusedError:
+    return RefusedError(400, code, text, field="path")

@@ -1,0 +1,101 @@
+"""Every limit of pairing, by name.
+
+Each number says where it comes from: the contract that existing machines follow, what was
+observed of OpenClaw, or a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CHANNEL_TTL_MS: Final = 3_600_000
+"""How long a channel request is valid; the agent's own rule, as in the contract."""
+
+DEVICE_TTL_MS: Final = 300_000
+"""How long a device request is valid; the agent's own rule, as in the contract."""
+
+PERIOD_MS: Final = 120_000
+"""From one look to the next when nothing happens; the contract's figure."""
+
+PERIOD_ASKED_MS: Final = 2_000
+"""The same where the agent's socket is asked because its store is not understood: the kernel then
+tells of no change, and an answer costs a millisecond."""
+
+BACKOFF_FIRST_MS: Final = 30_000
+BACKOFF_MAX_MS: Final = 300_000
+"""Waits after looks that failed, doubled each time; the contract's figures."""
+
+DEBOUNCE_MS: Final = 50
+"""From what hints at a change to the look at a cheap source: one request is several writes."""
+
+DEBOUNCE_COMMAND_MS: Final = 2_000
+"""The same where a look is a command line of seconds; the contract's figure."""
+
+GRACE_MS: Final = 1_000
+"""A file that was there and is gone is looked for again after this long before it is believed."""
+
+FILE_BYTES_MAX: Final = 1_048_576
+"""Bytes of a store or configuration file; three requests of a channel take less than 2 KiB."""
+
+ROWS_MAX: Final = 256
+"""Requests kept of one channel or of the devices; more are cut, newest first."""
+
+STORE_TIMEOUT_S: Final = 3.0
+"""How long one read of files or of the database may take; it takes about a millisecond."""
+
+SQLITE_BUSY_S: Final = 0.25
+"""How long a read waits for the database; it reads in a WAL and so waits for nobody in practice."""
+
+FORCED_WAIT_S: Final = 25.0
+"""How long an answer waits for a refresh that was asked for; a control plane gives up at 30 s."""
+
+META_ITEMS_MAX: Final = 32
+META_TEXT_MAX: Final = 256
+META_DEPTH_MAX: Final = 3
+"""What is kept of the fields that an agent adds of its own."""
+
+VERDICTS_MAX: Final = 1_024
+"""Approved and dismissed requests that are remembered; an hour of a busy machine has dozens."""
+
+VERDICT_SLACK_MS: Final = 600_000
+"""How much longer than a request a verdict about it is kept, for clocks that differ."""
+
+CHANNELS_MAX: Final = 32
+"""Channels of one agent that are looked at."""
+
+COMMAND_TIMEOUT_S: Final = 180.0
+"""How long a command line of the agent may take; the contract's figure, for slow machines."""
+
+TURN_S: Final = 40.0
+"""How long a command waits until no other one runs; a control plane gives up on it at 50 s."""
+
+COMMAND_LOOK_S: Final = 0.25
+"""From one look at a running command's memory and time to the next."""
+
+COMMAND_BYTES_MAX: Final = 2_000_000_000
+"""Memory of a command and what it starts; the worst that was seen, a first call, took 1.69 GB."""
+
+COMMAND_OUTPUT_CHARS_MAX: Final = 1_048_576
+"""Characters kept of a command's output; a list of requests takes a few thousand."""
+
+COMMAND_ERROR_LINES: Final = 20
+COMMAND_ERROR_CHARS: Final = 2_000
+"""What is kept of the end of what a command complains, for the log."""
+
+POLL_S: Final = 1.0
+"""How often files are looked at where the system gives no news about them."""
+
+RPC_TIMEOUT_S: Final = 5.0
+"""How long one answer of the agent's socket may take; it takes a millisecond, 60 with a message."""
+
+SOCKETS_MAX: Final = 8
+"""Connections to the agent's socket: the standing one, and one for each device being approved."""
+
+RPC_BYTES_MAX: Final = 4_194_304
+"""Bytes of one frame; the greeting has 17 KB, and lists are short."""
+
+OWN_RETRY_S: Final = 30.0
+"""How long the agent's own client waits for another try after one that failed; the contract's."""
+
+CLOSE_S: Final = 1.0
+"""How long a connection to the agent, or all that looks, may delay the end."""

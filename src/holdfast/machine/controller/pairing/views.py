@@ -1,0 +1,85 @@
+"""What is shown of what is known, at a moment. Pure: time is an argument.
+
+Expiry and verdicts count at the moment of reading, not of the last look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from holdfast.machine.controller.pairing.apply import rows_of
+from holdfast.machine.controller.pairing.state import Failure, Part, Row, Shelf, Verdicts
+from holdfast.wire.pairing import ListState
+from holdfast.wire.times import time_text
+
+
+def visible(shelf: Shelf, verdicts: Verdicts, now_ms: int) -> tuple[Row, ...]:
+    """Return the requests that wait now."""
+    return tuple(
+        row
+        for row in rows_of(shelf)
+        if row.key not in verdicts and row.code_mark not in verdicts
+        if row.expires_ms is None or now_ms <= row.expires_ms
+    )
+
+
+def next_expiry_ms(rows: tuple[Row, ...]) -> int | None:
+    """Return the first moment at which one of these is no longer valid; None for never."""
+    return min((row.expires_ms + 1 for row in rows if row.expires_ms is not None), default=None)
+
+
+def state_of(shelf: Shelf, rows: tuple[Row, ...]) -> ListState:
+    """Return how sure a list of these rows is."""
+    if not shelf.looked:
+        return "warming"
+    failures = [part.failure for part in shelf.parts.values()] + [shelf.failure]
+    found = [failure for failure in failures if failure is not None]
+    if not found:
+        return "known"
+    return "unknown" if not rows and any(failure.strange for failure in found) else "stale"
+
+
+def describe(shelf: Shelf, rows: tuple[Row, ...], epoch: int) -> dict[str, Any]:
+    """Return the answer for a list in the words of the wire."""
+    state = state_of(shelf, rows)
+    failure = shelf.failure or next(
+        (part.failure for part in shelf.parts.values() if part.failure is not None), None
+    )
+    return {
+        "requests": [row.entry for row in rows],
+        "lastUpdated": _moment(shelf.updated_ms),
+        "epoch": epoch,
+        "state": state,
+        "stale": state in {"stale", "unknown"},
+        "error": _trouble(failure),
+        "statuses": [_status(name, part, shelf) for name, part in shelf.parts.items()],
+    }
+
+
+def signature(shelf: Shelf, rows: tuple[Row, ...]) -> str:
+    """Return a mark that changes when the list or how sure it is does, for the epoch."""
+    told = [state_of(shelf, rows), *(f"{row.key}/{row.fingerprint}" for row in rows)]
+    for name, part in shelf.parts.items():
+        told += [name, "" if part.failure is None else part.failure.code]
+    return hashlib.blake2b("\0".join(told).encode(), digest_size=16).hexdigest()
+
+
+def _status(name: str, part: Part, shelf: Shelf) -> dict[str, Any]:
+    failure = part.failure or shelf.failure
+    return {
+        "channel": name,
+        "source": part.source,
+        "lastSuccess": _moment(part.success_ms),
+        "stale": failure is not None,
+        "error": _trouble(failure),
+        "note": part.note,
+    }
+
+
+def _trouble(failure: Failure | None) -> dict[str, str] | None:
+    return None if failure is None else {"code": failure.code, "message": failure.message}
+
+
+def _moment(at_ms: int | None) -> str:
+    return "" if at_ms is None else time_text(at_ms)

@@ -1,0 +1,45 @@
+"""The proxy's own answers: short, as JSON, and complete to the byte."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Final
+
+RETRY_S: Final = 5
+"""What a caller is told to wait while the agent starts; the contract's figure."""
+
+TOKEN_HEADERS: Final = frozenset({b"x-holdfast-proxy-token", b"x-kiloclaw-proxy-token"})
+"""Where a caller puts the proxy token; neither ever reaches the agent."""
+
+
+def problem(status: int, error: str, code: str = "", *, close: bool, bare: bool = False) -> bytes:
+    """Return a whole answer `{error, code}`; a `bare` one (HEAD) without its body."""
+    body = json.dumps({"error": error, "code": code} if code else {"error": error}).encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"Cache-Control: no-store\r\n"
+    )
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head += f"Retry-After: {RETRY_S}\r\n"
+    if close:
+        head += "Connection: close\r\n"
+    return f"{head}\r\n".encode() + (b"" if bare else body)
+
+
+def unauthorised(*, close: bool, bare: bool = False) -> bytes:
+    """Return the answer to a caller without the proxy token."""
+    return problem(401, "Unauthorized", close=close, bare=bare)
+
+
+def not_ready(*, close: bool, bare: bool = False) -> bytes:
+    """Return the answer while the agent does not serve."""
+    return problem(503, "Gateway not ready", "gateway_not_ready", close=close, bare=bare)
+
+
+def bad_gateway(status: int, *, close: bool = True, bare: bool = False) -> bytes:
+    """Return the answer when the agent could not be had (502) or took too long (504)."""
+    if status == HTTPStatus.GATEWAY_TIMEOUT:
+        return problem(504, "Gateway Timeout", "agent_timeout", close=close, bare=bare)
+    return problem(502, "Bad Gateway", "agent_unreachable", close=close, bare=bare)

@@ -1,0 +1,125 @@
+"""One control request, handed to the routes as if it had a connection to itself.
+
+The routes are aiohttp's, whose protocol wants a transport. It is given this one, which writes to
+the caller's connection and, when it is closed, gives the connection back for the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from holdfast.machine.controller.proxy.front import Front
+
+
+class Handler(Protocol):
+    """What aiohttp's protocol does, as far as it is used."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        ...
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, whatever is under way."""
+        ...
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in."""
+        ...
+
+    def pause_writing(self) -> None:
+        """Write no more for now."""
+        ...
+
+    def resume_writing(self) -> None:
+        """Write again."""
+        ...
+
+    def close(self) -> None:
+        """Close the transport once what was taken in is answered."""
+        ...
+
+
+class Control(asyncio.Transport):
+    """The connection that a control request seems to have."""
+
+    def __init__(self, front: Front, make: Callable[[], Handler]) -> None:
+        """Serve one request of this caller."""
+        super().__init__()
+        self._front = front
+        self._handler = make()
+        self._over = False
+
+    def begin(self, head: bytes) -> None:
+        """Hand the head over."""
+        self._handler.connection_made(self)
+        self._handler.data_received(head)
+
+    def body(self, data: bytes) -> None:
+        """Hand on a piece of the body."""
+        if not self._over:
+            self._handler.data_received(data)
+
+    def body_ended(self) -> None:
+        """Say that nothing follows: the transport is closed after the answer."""
+        if not self._over:
+            self._handler.close()
+
+    def overdue(self) -> None:
+        """Give up a caller that does not go on with its request."""
+        self._front.abort()
+
+    def lost(self) -> None:
+        """End, because the caller has gone."""
+        if not self._over:
+            self._over = True
+            self._handler.connection_lost(None)
+
+    def pause_writing(self) -> None:
+        """Pass on that the caller reads slowly."""
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on that it has caught up."""
+        self._handler.resume_writing()
+
+    # ------------------------------------------------------- what aiohttp sees of a connection
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        """Send to the caller."""
+        if not self._over:
+            self._front.write(bytes(data))
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[int]]) -> None:
+        """Send several pieces to the caller."""
+        self.write(b"".join(list_of_data))
+
+    def close(self) -> None:
+        """End the exchange; the caller's connection goes on."""
+        if self._over:
+            return
+        self._over = True
+        asyncio.get_running_loop().call_soon(self._handler.connection_lost, None)
+        self._front.answered()
+
+    def abort(self) -> None:
+        """End the exchange and the connection."""
+        self._front.abort()
+
+    def is_closing(self) -> bool:
+        """Return whether nothing can be sent any more."""
+        return self._over or self._front.closing
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what is known of the caller's connection."""
+        return self._front.peer_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Take no more of the body for now."""
+        self._front.block()
+
+    def resume_reading(self) -> None:
+        """Take more of the body."""
+        self._front.unblock()

@@ -1,0 +1,60 @@
+"""What the policy wants done; whoever carries it out reports back by an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from holdfast.machine.controller.supervise.state import Repair
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Make the process, unless somebody else holds its port."""
+
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Ask the process to take no new work and to end what it has."""
+
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Ask the process to end, by this signal."""
+
+    child: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End the process and its group."""
+
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Do this repair, once; the reason goes into its record."""
+
+    repair: Repair
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMend:
+    """End the repair that is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeHealthy:
+    """The child's configuration has proved itself; keep it as the one to come back to."""
+
+    child: int
+
+
+Command: TypeAlias = Spawn | Drain | Terminate | Kill | Mend | CancelMend | BeHealthy

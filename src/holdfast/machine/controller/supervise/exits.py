@@ -1,0 +1,201 @@
+"""What follows the end of a child, or of a repair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from holdfast.machine.controller.supervise import ladder as ladders
+from holdfast.machine.controller.supervise.events import Exited, Repaired, SpawnFailed
+from holdfast.machine.controller.supervise.moves import Step, delay_ms, repair, rest, retry
+from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.state import (
+    Cause,
+    Ending,
+    Exit,
+    Goodbye,
+    State,
+    Verdict,
+)
+
+
+def spawn_failed(policy: Policy, state: State, event: SpawnFailed, now_ms: int) -> Step:
+    """Count a process that could not be made as one that ended with 1."""
+    return exited(policy, state, Exited(event.child, 1, None, event.at_ms), now_ms)
+
+
+def exited(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
+    """Decide what comes after the child; news of an older one is not news."""
+    if not event.child or event.child != state.child:
+        return state, ()
+    cause: Cause = "" if state.ending is None else state.ending.cause
+    requested = cause == "asked"
+    healthy = _was_healthy(policy, state, cause, now_ms)
+    goodbye = _goodbye(policy, state, event, now_ms)
+    ended = replace(
+        state, child=0, spawned_ms=None, ready=False, ready_ms=None, misses=0, silences=0,
+        silent_ms=None, kill_at_ms=None, ready_by_ms=None, settle_at_ms=None, ending=None,
+        goodbye=goodbye or state.goodbye,
+        cuts=state.cuts + (goodbye is not None and goodbye.cut is True),
+        last_exit=Exit(event.code, event.signal, event.at_ms, requested, cause),
+    )  # fmt: skip
+    if healthy:
+        ended = _forgive(ended)
+    if requested:
+        return rest(policy, ended, now_ms)
+    if state.ending is not None:
+        return _ended_by_us(policy, ended, state.ending, event.at_ms, now_ms)
+    if event.signal is None and event.code in policy.misconfigured:
+        return _misconfigured(policy, ended, event, now_ms)
+    if event.signal is None and event.code == 0:
+        return _clean(policy, ended, event, now_ms)
+    crashed = replace(ended, crashes=ended.crashes + 1)
+    return _failed(policy, crashed, _describe(event), event.at_ms, now_ms)
+
+
+def repaired(policy: Policy, state: State, event: Repaired, now_ms: int) -> Step:
+    """Go on after a repair: start again, or do the next thing when it did nothing."""
+    if state.repair is None or event.repair != state.repair:
+        return state, ()
+    after = _note(replace(state, repair=None, kill_at_ms=None), event)
+    if state.status != "starting":
+        return rest(policy, after, now_ms)
+    if event.repair == "mend" or event.done:
+        return retry(policy, after, 0, now_ms)
+    if event.repair == "roll_back":
+        if after.trial is not None:
+            return retry(policy, after, 0, now_ms)  # changed meanwhile: that one has its trial
+        if _is_misconfigured(policy, after) and policy.mends and not after.mended:
+            return repair(after, "mend", state.repair_reason)
+        reason = f"the trial failed and nothing could be rolled back: {event.detail}"
+        return _failed(policy, after, reason, event.at_ms, now_ms)
+    return _climb(policy, after, after.ladder.history[-1].reason, event.at_ms, now_ms)
+
+
+def _note(state: State, event: Repaired) -> State:
+    """Return the state with the repair in its records."""
+    if event.repair == "mend":
+        return replace(state, mended=True)
+    if event.repair == "roll_back":
+        trial = state.tried
+        if trial is None:
+            return state  # nothing has run yet with one that was changed meanwhile
+        reason = state.repair_reason
+        failed = Verdict(trial.etag, healthy=False, reason=reason, at_ms=event.at_ms)
+        return replace(state, trial=None, verdict=failed)
+    finished = ladders.finish(state.ladder, done=event.done, detail=event.detail)
+    return replace(state, ladder=finished)
+
+
+def _was_healthy(policy: Policy, state: State, cause: Cause, now_ms: int) -> bool:
+    """Return whether the run that ends was long enough to end a row of failures."""
+    if state.spawned_ms is None or cause == "slow":
+        return False
+    enough_ms = max(policy.healthy_ms, state.settle_ms)
+    if cause == "stuck":
+        enough_ms = policy.calm_ms
+    return now_ms - state.spawned_ms >= enough_ms
+
+
+def _forgive(state: State) -> State:
+    return replace(
+        state, failures=0, failing_ms=None, clean_run=0, settle_ms=0, mended=False,
+        ladder=ladders.descend(state.ladder),
+    )  # fmt: skip
+
+
+def _goodbye(policy: Policy, state: State, event: Exited, now_ms: int) -> Goodbye | None:
+    """Return what became of running work, if we ended the child."""
+    ending = state.ending
+    if ending is None:
+        return None
+    killed = event.signal == "SIGKILL" and not ending.drained
+    cut: bool | None = None
+    if ending.cut or (killed and (ending.was_ready or ending.cause == "stuck")):
+        cut = True
+    elif ending.drained or not ending.was_ready:
+        cut = False
+    elif ending.drains:
+        cut = ending.drain_until_ms is None
+    elif policy.term_drains:
+        cut = False
+    return Goodbye(ending.reason, cut, now_ms - ending.began_ms, event.at_ms)
+
+
+def _ended_by_us(policy: Policy, state: State, ending: Ending, at_ms: int, now_ms: int) -> Step:
+    """Go on after a child that we ended because it was stuck, or too slow to become ready."""
+    if ending.cause == "stuck":
+        counted = replace(state, stuck=state.stuck + 1, settle_ms=policy.calm_ms)
+    else:
+        counted = replace(state, slow=state.slow + 1)
+    return _failed(policy, counted, ending.reason, at_ms, now_ms)
+
+
+def _clean(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
+    counted = replace(state, clean_exits=state.clean_exits + 1, clean_run=state.clean_run + 1)
+    if counted.tried is not None and counted.clean_run > 1:
+        return _failed(policy, counted, "it ended by itself again", event.at_ms, now_ms)
+    calm = replace(counted, failures=0, failing_ms=None)
+    wait_ms = 0 if calm.clean_run == 1 else delay_ms(policy, calm.clean_run - 1)
+    return retry(policy, calm, wait_ms, now_ms)
+
+
+def _misconfigured(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
+    """End the trial of a wrong configuration; else have the agent mend itself once; else climb."""
+    counted = replace(state, misconfigurations=state.misconfigurations + 1)
+    reason = f"exit code {event.code}: the agent's configuration is wrong"
+    if counted.tried is not None:
+        return _failed(policy, counted, reason, event.at_ms, now_ms)
+    if policy.mends and not counted.mended:
+        return repair(counted, "mend", reason)
+    if counted.mended:
+        reason = f"exit code {event.code} after its own repair: its configuration is wrong"
+    return _climb(policy, _count(counted, now_ms), reason, event.at_ms, now_ms)
+
+
+def _count(state: State, now_ms: int) -> State:
+    since_ms = now_ms if state.failing_ms is None else state.failing_ms
+    failed = ladders.fail(state.ladder)
+    return replace(state, failures=state.failures + 1, failing_ms=since_ms, ladder=failed)
+
+
+def _failed(policy: Policy, state: State, reason: str, at_ms: int, now_ms: int) -> Step:
+    """One failure: it ends a trial at once; else it is counted, and the next try is decided."""
+    if state.tried is not None:
+        return repair(state, "roll_back", reason)
+    return _climb(policy, _count(state, now_ms), reason, at_ms, now_ms)
+
+
+def _climb(policy: Policy, state: State, reason: str, at_ms: int, now_ms: int) -> Step:
+    """Take the next rung when this one has had its tries; else, or when there is none, try again.
+
+    A wrong configuration will not get better by trying, so each of its rungs has one try.
+    """
+    ladder, hopeless = state.ladder, _is_misconfigured(policy, state)
+    wait_ms = delay_ms(policy, max(state.failures, 1))
+    due = hopeless or ladders.is_skipping(ladder) or ladders.is_used_up(policy, ladder)
+    if ladder.held or not due:
+        return retry(policy, state, wait_ms, now_ms)
+    rung = ladders.next_rung(ladder)
+    if rung is not None:
+        climbed = replace(state, ladder=ladders.take(ladder, rung, reason, at_ms))
+        return repair(climbed, rung, reason)
+    if not hopeless and not _has_failed_long(policy, state, now_ms):
+        return retry(policy, state, wait_ms, now_ms)
+    ended = ladders.park(ladder, reason, at_ms)
+    return replace(state, status="crashed", retry_at_ms=None, parked=reason, ladder=ended), ()
+
+
+def _is_misconfigured(policy: Policy, state: State) -> bool:
+    """Return whether the last child said that its configuration is wrong."""
+    last = state.last_exit
+    return last is not None and last.signal is None and last.code in policy.misconfigured
+
+
+def _has_failed_long(policy: Policy, state: State, now_ms: int) -> bool:
+    return state.failing_ms is not None and now_ms - state.failing_ms >= policy.park_ms
+
+
+def _describe(event: Exited) -> str:
+    if event.signal is not None:
+        return f"ended by {event.signal}"
+    return f"exit code {event.code}"

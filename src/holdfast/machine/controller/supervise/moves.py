@@ -1,0 +1,103 @@
+"""The moves that rules share: begin a start, wait for one, end a child, come to rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from holdfast.machine.controller.supervise import ladder
+from holdfast.machine.controller.supervise.actions import (
+    CancelMend,
+    Command,
+    Drain,
+    Mend,
+    Spawn,
+    Terminate,
+)
+from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.state import Ending, Repair, State
+
+Step: TypeAlias = tuple[State, tuple[Command, ...]]
+
+SIGTERM: Final = 15
+
+
+def fresh(state: State) -> State:
+    """Return the state as an operator's start leaves it: no grudge, no timer."""
+    return replace(
+        state, failures=0, failing_ms=None, clean_run=0, blocks=0, retry_at_ms=None, parked="",
+        blocked="", settle_ms=0, mended=False, ladder=ladder.descend(state.ladder),
+    )  # fmt: skip
+
+
+def spawn(policy: Policy, state: State, now_ms: int) -> Step:
+    """Start a child; between two starts lies the gap, whoever wants them."""
+    earliest_ms = now_ms
+    if state.started_ms is not None:
+        earliest_ms = max(now_ms, state.started_ms + policy.start_gap_ms)
+    if earliest_ms > now_ms:
+        return replace(state, status="starting", again=False, retry_at_ms=earliest_ms), ()
+    number = state.children + 1
+    started = replace(
+        state, status="starting", child=number, children=number, started_ms=now_ms,
+        spawned_ms=None, again=False, retry_at_ms=None, kill_at_ms=None, ending=None,
+    )  # fmt: skip
+    return started, (Spawn(number),)
+
+
+def retry(policy: Policy, state: State, delay_ms: int, now_ms: int) -> Step:
+    """Start again after a wait."""
+    at_ms = now_ms + delay_ms
+    if state.started_ms is not None:
+        at_ms = max(at_ms, state.started_ms + policy.start_gap_ms)
+    if at_ms <= now_ms:
+        return spawn(policy, state, now_ms)
+    return replace(state, status="crashed", retry_at_ms=at_ms), ()
+
+
+def delay_ms(policy: Policy, failures: int) -> int:
+    """Return the wait; jitter takes from it, but never below the first wait."""
+    drawn = policy.backoff.delay_ms(failures, policy.seed)
+    return max(drawn, min(policy.backoff.first_ms, policy.backoff.cap_ms))
+
+
+def repair(state: State, kind: Repair, reason: str) -> Step:
+    """Do this to the agent before its next start."""
+    busy = replace(state, status="starting", repair=kind, repair_reason=reason)
+    return busy, (Mend(kind, reason),)
+
+
+def end(policy: Policy, state: State, ending: Ending, now_ms: int, drain_ms: int = 0) -> Step:
+    """End whatever runs; a child that is ready may first finish its work for `drain_ms`."""
+    if state.repair is not None:
+        return state, (CancelMend(),)
+    if not state.child:
+        return rest(policy, state, now_ms)
+    quiet = replace(state, ready_by_ms=None, settle_at_ms=None)
+    if drain_ms > 0 and state.ready:
+        ending = replace(ending, drains=True, drain_until_ms=now_ms + drain_ms)
+        return replace(quiet, ending=ending), (Drain(state.child),)
+    return terminate(policy, replace(quiet, ending=ending), SIGTERM, now_ms)
+
+
+def terminate(
+    policy: Policy, state: State, signal: int, now_ms: int, grace_ms: int | None = None
+) -> Step:
+    """Ask the child to end now; SIGKILL follows after the grace, which is never prolonged."""
+    kill_at_ms = now_ms + (policy.stop_grace_ms if grace_ms is None else grace_ms)
+    if state.kill_at_ms is not None:
+        kill_at_ms = min(kill_at_ms, state.kill_at_ms)
+    ending = state.ending
+    if ending is not None:
+        ending = replace(ending, drain_until_ms=None)
+    ended = replace(state, ending=ending, kill_at_ms=kill_at_ms)
+    return ended, (Terminate(state.child, signal),)
+
+
+def rest(policy: Policy, state: State, now_ms: int) -> Step:
+    """Return what follows an end that was asked for."""
+    if state.status == "shutting_down":
+        return state, ()
+    if state.again:
+        return spawn(policy, fresh(state), now_ms)
+    return replace(state, status="stopped", retry_at_ms=None), ()

@@ -1,0 +1,130 @@
+"""One step: what is, what happened and the time give what is now and what to do.
+
+The rules of what people ask for are here; what is seen of a child and what follows its end have
+files of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from holdfast.machine.controller.supervise import events, exits, ladder, watching
+from holdfast.machine.controller.supervise.actions import CancelMend
+from holdfast.machine.controller.supervise.events import Event
+from holdfast.machine.controller.supervise.moves import Step, end, fresh, spawn, terminate
+from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.state import RISES, Ending, State, Trial
+
+
+def step(policy: Policy, state: State, event: Event, now_ms: int) -> Step:
+    """Return the state after `event` and the commands to carry out, in order."""
+    return _RULES[type(event)](policy, state, event, now_ms)
+
+
+def _start(policy: Policy, state: State, _event: events.Start, now_ms: int) -> Step:
+    if state.status not in {"stopped", "crashed"}:
+        return state, ()
+    return spawn(policy, fresh(state), now_ms)
+
+
+def _stop(policy: Policy, state: State, event: events.Stop, now_ms: int) -> Step:
+    if state.status == "stopping":
+        return replace(state, again=False, ending=_asked(state, event.reason)), ()
+    if state.status == "crashed":
+        return replace(state, status="stopped", retry_at_ms=None, parked="", blocked=""), ()
+    if state.status in {"starting", "running"}:
+        stopping = replace(state, status="stopping", again=False, retry_at_ms=None)
+        return _end(policy, stopping, event, now_ms)
+    return state, ()
+
+
+def _restart(
+    policy: Policy, state: State, event: events.Restart | events.ConfigChanged, now_ms: int
+) -> Step:
+    if state.status == "shutting_down":
+        return state, ()
+    if state.status in {"stopped", "crashed"}:
+        return spawn(policy, fresh(state), now_ms)
+    if state.status == "stopping":
+        return replace(state, again=True, ending=_asked(state, event.reason)), ()
+    again = replace(fresh(state), status="stopping", again=True)
+    return _end(policy, again, event, now_ms)
+
+
+def _end(
+    policy: Policy,
+    state: State,
+    event: events.Stop | events.Restart | events.ConfigChanged,
+    now_ms: int,
+) -> Step:
+    drain_ms = policy.drain_ms if event.drain_ms is None else event.drain_ms
+    ending = Ending("asked", event.reason, now_ms, was_ready=state.ready)
+    return end(policy, state, ending, now_ms, drain_ms)
+
+
+def _asked(state: State, reason: str) -> Ending | None:
+    """Return the end under way as one that somebody asked for."""
+    if state.ending is None or state.ending.cause == "asked":
+        return state.ending
+    return replace(state.ending, cause="asked", reason=reason)
+
+
+def _config_changed(policy: Policy, state: State, event: events.ConfigChanged, now_ms: int) -> Step:
+    if state.status == "shutting_down":
+        return state, ()
+    on_trial = replace(state, trial=Trial(event.etag, after=state.children), settle_at_ms=None)
+    if not event.restart or state.status == "stopped":
+        return on_trial, ()
+    return _restart(policy, on_trial, event, now_ms)
+
+
+def _shutdown(policy: Policy, state: State, event: events.Shutdown, now_ms: int) -> Step:
+    if state.status == "shutting_down":
+        return state, ()
+    ending = _asked(state, "the controller ends") or Ending(
+        "asked", "the controller ends", now_ms, was_ready=state.ready
+    )
+    leaving = replace(
+        state, status="shutting_down", again=False, retry_at_ms=None, ready_by_ms=None,
+        settle_at_ms=None,
+    )  # fmt: skip
+    if not state.child:
+        return end(policy, leaving, ending, now_ms)
+    return terminate(policy, replace(leaving, ending=ending), event.signal, now_ms)
+
+
+def _hold(_policy: Policy, state: State, event: events.HoldLadder, _now_ms: int) -> Step:
+    if state.ladder.held:
+        return state, ()
+    held = replace(state, ladder=replace(state.ladder, held=True, reason=event.reason))
+    return held, (CancelMend(),) if state.repair in RISES else ()
+
+
+def _retry(policy: Policy, state: State, _event: events.RetryLadder, now_ms: int) -> Step:
+    released = replace(state, ladder=replace(state.ladder, held=False))
+    if state.status == "crashed":
+        return spawn(policy, fresh(released), now_ms)
+    if state.repair is not None:
+        return released, ()
+    return replace(released, ladder=ladder.descend(released.ladder)), ()
+
+
+_RULES: Final[dict[type, Callable[[Policy, State, Any, int], Step]]] = {
+    events.Start: _start,
+    events.Stop: _stop,
+    events.Restart: _restart,
+    events.ConfigChanged: _config_changed,
+    events.Shutdown: _shutdown,
+    events.HoldLadder: _hold,
+    events.RetryLadder: _retry,
+    events.Spawned: watching.spawned,
+    events.SpawnFailed: exits.spawn_failed,
+    events.PortTaken: watching.port_taken,
+    events.Exited: exits.exited,
+    events.Probed: watching.probed,
+    events.WorkEnded: watching.work_ended,
+    events.Repaired: exits.repaired,
+    events.Due: watching.due,
+}

@@ -1,0 +1,157 @@
+"""Writing a file so that nobody sees half of it, and only over what the writer had in mind.
+
+The new text lies on the disk, whole, before it takes the name. Where the kernel can, the old and
+the new file change places, and what came out is compared: a write by another program in the last
+instant is put back and told, instead of being lost. Names are taken relative to an open folder,
+so that no other folder can be slipped in below a path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_NOREPLACE: Final = 1
+_EXCHANGE: Final = 2
+_UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_numbers = itertools.count(1)
+
+
+class TooLargeError(OSError):
+    """A file has more bytes than whoever reads it takes."""
+
+
+class NotAFileError(OSError):
+    """What has the name is a folder, a device or a symbolic link."""
+
+
+@contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Give a descriptor of a folder for a moment; raise OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def read(folder: int, name: str, limit: int) -> bytes:
+    """Return a regular file's bytes; raise OSError, or one of ours naming what is wrong.
+
+    It never follows a symbolic link, and never waits for what is no file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=folder)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:
+            raise NotAFileError(error.errno, "not a regular file", name) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(errno.EISDIR, "not a regular file", name)
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise TooLargeError(errno.EFBIG, f"more than {limit} bytes", name)
+    return content
+
+
+def put(folder: int, name: str, content: bytes, *, over: bytes | None, mode: int = 0o600) -> bool:
+    """Give `content` the name, when what has it now is `over`; None wants nothing to have it.
+
+    Return False, with nothing changed, when something else has it. Raise OSError.
+    """
+    fresh = _write_fresh(folder, content, mode)
+    try:
+        done = _create(folder, fresh, name) if over is None else _swap(folder, fresh, name, over)
+    finally:
+        _remove(folder, fresh)
+    os.fsync(folder)
+    return done
+
+
+def put_over(folder: int, name: str, content: bytes) -> None:
+    """Give `content` the name of a file that nobody else writes; raise OSError."""
+    fresh = _write_fresh(folder, content, 0o600)
+    try:
+        os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        _remove(folder, fresh)
+    os.fsync(folder)
+
+
+def _write_fresh(folder: int, content: bytes, mode: int) -> str:
+    # The name's own length may be all that the file system takes, so it is not part of this one.
+    fresh = f".holdfast-{os.getpid()}-{next(_numbers)}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(fresh, flags, mode, dir_fd=folder)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    return fresh
+
+
+def _create(folder: int, fresh: str, name: str) -> bool:
+    try:
+        _rename(folder, fresh, name, _NOREPLACE)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _swap(folder: int, fresh: str, name: str, over: bytes) -> bool:
+    """Change places and look at what came out; put it back when it is not `over`."""
+    ours = read(folder, fresh, len(over) + 2**30)
+    if _read_or_none(folder, name, len(over)) != over:
+        return False
+    _rename(folder, fresh, name, _EXCHANGE)
+    out = _read_or_none(folder, fresh, len(over))
+    if out is None or out == over:
+        return True
+    _rename(folder, fresh, name, _EXCHANGE)
+    if _read_or_none(folder, fresh, len(ours)) != ours:
+        # Written once more between the two: the newest text is the one to keep.
+        _rename(folder, fresh, name, _EXCHANGE)
+    return False
+
+
+def _read_or_none(folder: int, name: str, limit: int) -> bytes | None:
+    try:
+        return read(folder, name, limit)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return b""  # larger, or no file: in any case not what was expected
+
+
+def _rename(folder: int, old: str, new: str, how: int) -> None:
+    result = _libc.renameat2(folder, os.fsencode(old), folder, os.fsencode(new), how)
+    if result == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code), new)
+    # An old file system: what was compared a moment ago has to do.
+    if how == _NOREPLACE:
+        os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+    else:
+        os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _remove(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return

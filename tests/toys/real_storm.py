@@ -1,0 +1,206 @@
+"""A storm around one agent of real processes, under the real supervisor, repeatable by its seed.
+
+    python -m tests.toys.real_storm FIRST LAST SECONDS
+
+Each seed is one storm of some seconds; what each came to is a line of JSON. A worker is one
+process, because one process can be the subreaper of one agent only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import SystemClock
+from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.profiles import Profile
+from holdfast.machine.controller import leftovers, supervise
+from holdfast.machine.controller.agent import AgentProcesses
+from holdfast.machine.controller.child import Nursery
+from holdfast.machine.controller.environment import read_running
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.proc import parse_listeners
+from holdfast.machine.controller.supervise import Policy, Repair
+from holdfast.machine.controller.supervise.ports import Done
+from holdfast.machine.controller.supervisor import Supervisor
+
+STUB = Path(__file__).with_name("stormy_agent.py")
+GAP_S = 0.99
+"""A second between two starts, less what two clocks of whole milliseconds cut off."""
+
+POLICY = Policy(
+    backoff=Backoff(first_ms=100, cap_ms=400),
+    healthy_ms=1_500,
+    start_ms=2_000,
+    stuck_ms=600,
+    stuck_misses=2,
+    stop_grace_ms=200,
+    kill_again_ms=100,
+    restart_tries=2,
+    rung_tries=1,
+    park_ms=100_000,
+)
+
+
+@dataclass
+class Found:
+    """What one storm came to; `broken` are the rules that did not hold."""
+
+    seed: int
+    starts_s: list[float] = field(default_factory=list)
+    gap_s: float = 1e9
+    listeners: int = 0
+    fates: list[str] = field(default_factory=list)
+    orphans: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+class NoRepairs:
+    """Repairs that now and then work."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    async def repair(self, kind: Repair, reason: str, *, trial: str) -> Done:
+        await asyncio.sleep(self._chance.random() * 0.2)
+        return Done(done=self._chance.random() < 0.5, detail="a toy")
+
+    async def started(self) -> None:
+        """Take no note."""
+
+    async def proved(self) -> None:
+        """Take no note."""
+
+
+def profile_of(seed: int) -> Profile:
+    def argv(place: Place) -> tuple[str, ...]:
+        return (place.python, "-I", "-S", str(STUB), str(place.port), str(seed), place.home)
+
+    return Profile(
+        name="stormy", argv=argv, env=lambda _place: {}, version_argv=argv,
+        binary=lambda _place: str(STUB), doctor_argv=lambda place, _fix: argv(place),
+        folders=lambda place: (place.workspace,), state_folder=lambda place: place.home,
+        config_path=lambda place: f"{place.home}/config.json",
+    )  # fmt: skip
+
+
+async def rage(seed: int, seconds: float, nursery: Nursery) -> Found:
+    """Let one storm rage in a folder of its own, then end it."""
+    found = Found(seed)
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory(prefix="storm-") as home:
+        async with aiohttp.ClientSession() as session:
+            agent = make_agent(seed, home, nursery, session)
+            log = Log(SystemClock())
+            log.emit = lambda *_args, **_fields: None  # type: ignore[method-assign]
+            supervisor = Supervisor(POLICY, agent, NoRepairs(chance), clock=SystemClock(), log=log)
+            note_starts(agent, found)
+            watching = asyncio.create_task(watch(agent.place.port, found))
+            supervisor.start()
+            await disturb(supervisor, chance, seconds)
+            async with asyncio.timeout(10):
+                await supervisor.shutdown(15)
+            watching.cancel()
+        # What was killed may take a moment to be gone.
+        for _ in range(100):
+            if not leftovers.find_leftovers(home):
+                break
+            await asyncio.sleep(0.02)
+        judge(found, Path(home))
+    return found
+
+
+def note_starts(agent: AgentProcesses, found: Found) -> None:
+    """Have each start that makes a process noted with its time."""
+    spawn = agent.spawn
+
+    def noting(*given: Any) -> Any:
+        child = spawn(*given)
+        found.starts_s.append(time.monotonic())
+        return child
+
+    agent.spawn = noting  # type: ignore[method-assign, assignment]
+
+
+def make_agent(
+    seed: int, home: str, nursery: Nursery, session: aiohttp.ClientSession
+) -> AgentProcesses:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    place = Place(home=home, port=port, token="", python=sys.executable)
+    log = Log(SystemClock())
+    log.emit = lambda *_args, **_fields: None  # type: ignore[method-assign]
+    agent = AgentProcesses(
+        profile_of(seed), place, read_running({}), nursery=nursery, session=session, log=log
+    )
+    agent.prepare()
+    return agent
+
+
+async def disturb(supervisor: Supervisor, chance: random.Random, seconds: float) -> None:
+    """Ask for this and that while the time passes."""
+    ends = time.monotonic() + seconds
+    asks: Sequence[Callable[[], Any]] = (
+        supervisor.start,
+        lambda: supervisor.feed(supervise.Restart()),
+        lambda: supervisor.feed(supervise.Stop()),
+        lambda: supervisor.feed(supervise.RetryLadder()),
+        lambda: supervisor.feed(supervise.ConfigChanged("changed")),
+    )
+    while time.monotonic() < ends:
+        await asyncio.sleep(chance.random())
+        chance.choice(asks)()
+        supervisor.start()
+
+
+async def watch(port: int, found: Found) -> None:
+    """Count who listens on the port, again and again."""
+    while True:
+        with suppress(OSError):
+            table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+            found.listeners = max(found.listeners, len(parse_listeners(table, port)))
+        await asyncio.sleep(0.02)
+
+
+def judge(found: Found, home: Path) -> None:
+    """Say what did not hold."""
+    orphans = leftovers.find_leftovers(str(home))
+    found.orphans = len(orphans)
+    with suppress(FileNotFoundError):
+        found.fates = (home / "fates").read_text().split()
+    gaps = [after - before for before, after in pairwise(found.starts_s)]
+    found.gap_s = round(min(gaps, default=1e9), 3)
+    if found.gap_s < GAP_S:
+        found.broken.append(f"two starts within {found.gap_s} s")
+    if found.orphans:
+        found.broken.append(f"{found.orphans} orphans")
+    if found.listeners > 1:
+        found.broken.append(f"{found.listeners} listeners on one port")
+
+
+async def work(first: int, last: int, seconds: float) -> None:
+    nursery = Nursery()
+    nursery.open()
+    for seed in range(first, last):
+        found = await rage(seed, seconds, nursery)
+        sys.stdout.write(json.dumps(found.__dict__) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(work(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
