@@ -41,7 +41,11 @@ class Access:
         """Return whose session this is; its `token_id` is the session's hash."""
         if not rules.looks_right(text, rules.SESSION_PREFIX):
             return None
-        hashed, now_ms = rules.secret_hash(text), self._clock.now_ms()
+        return await self.by_session_hash(rules.secret_hash(text))
+
+    async def by_session_hash(self, hashed: str) -> Principal | None:
+        """Return whose session has this hash, for whoever was told it by a session before."""
+        now_ms = self._clock.now_ms()
         held = self._known.get(hashed)
         if held is None or held[1] <= now_ms:
             held = await self._look_up_session(hashed, now_ms)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from holdfast.actors.definition import SELF, At, Effect, Work
 from holdfast.actors.limits import LANE_RETRY_MS_MAX
 from holdfast.instances import events, ports
+from holdfast.instances.limits import MINT_MS, OVERLAP_MS_MAX
 from holdfast.instances.policy import Policy
 from holdfast.instances.state import Instance
 from holdfast.kernel.clock import SECOND_MS
@@ -106,6 +107,14 @@ class DestroyVolume(_Action, frozen=True, kw_only=True):
     """Destroy the instance's volume."""
 
 
+class MintKey(_Action, frozen=True, kw_only=True):
+    """Make a new key."""
+
+
+class HandOver(_Action, frozen=True, kw_only=True):
+    """Hand the machine its present secrets while it runs."""
+
+
 class Note(_Action, frozen=True, kw_only=True):
     """Write down something that needs no call: what settled, ended or ran out of time."""
 
@@ -124,6 +133,8 @@ Call: TypeAlias = (
     | StopMachine
     | DestroyMachine
     | DestroyVolume
+    | MintKey
+    | HandOver
 )
 Action: TypeAlias = Begin | Call | Note
 
@@ -149,7 +160,7 @@ def begun(action: Begin, epoch: int) -> events.Intent:
 def call(state: Instance, action: Call, policy: Policy, at: At) -> Work:
     """Return the intent and the effect of one call to the cloud."""
     serial = state.serial + 1
-    body, extra_ms = _body(state, action, policy, serial)
+    body, extra_ms = _body(state, action, policy, serial, at.now_ms)
     valid_until_ms = at.now_ms + policy.call_ms
     until_ms = valid_until_ms + policy.call_ms + extra_ms + LANE_RETRY_MS_MAX + ANSWER_SLACK_MS
     intent: events.Intent
@@ -169,7 +180,9 @@ def call(state: Instance, action: Call, policy: Policy, at: At) -> Work:
     return Work(intents=(intent,), effects=(effect,))
 
 
-def _body(state: Instance, action: Call, policy: Policy, serial: int) -> tuple[ports.Body, int]:
+def _body(
+    state: Instance, action: Call, policy: Policy, serial: int, now_ms: int
+) -> tuple[ports.Body, int]:
     """Return what is asked, and how much longer than any call it may take in ms."""
     match action:
         case FindMachines():
@@ -183,8 +196,26 @@ def _body(state: Instance, action: Call, policy: Policy, serial: int) -> tuple[p
             return ports.DestroyVolumeCall(serial, state.volume_id, state.sandbox_id), 0
         case DestroyMachine(machine_id=doomed):
             return ports.DestroyCall(serial, doomed), 0
+        case MintKey():
+            return ports.MintCall(serial, state.id, state.account, MINT_MS), MINT_MS
+        case HandOver():
+            return _hand_over(state, serial, now_ms), MINT_MS
         case _:
             return _to_machine(state, action, policy, serial)
+
+
+def _hand_over(state: Instance, serial: int, now_ms: int) -> ports.HandOverCall:
+    """Return the call that brings a running machine what it does not have."""
+    credentials = state.credentials
+    left_ms = credentials.previous_token_expires_ms - now_ms
+    return ports.HandOverCall(
+        serial,
+        state.machine.id,
+        launch_of(state),
+        min(max(left_ms, 0), OVERLAP_MS_MAX),
+        with_key=bool(credentials.pending_hash or credentials.live_hash),
+        with_tokens=bool(credentials.live_token_version),
+    )
 
 
 def _to_machine(
@@ -212,7 +243,7 @@ def _to_machine(
 
 def launch_of(state: Instance) -> ports.Launch:
     """Return everything that a machine of this instance is launched with now."""
-    config = state.config
+    config, credentials = state.config, state.credentials
     return ports.Launch(
         instance_id=state.id,
         sandbox_id=state.sandbox_id,
@@ -222,8 +253,10 @@ def launch_of(state: Instance) -> ports.Launch:
         region=state.volume_region or state.region,
         env=config.env,
         secrets=config.secrets,
-        sealed_key=state.credentials.sealed_key,
-        token_version=state.credentials.token_version,
+        paths=config.paths,
+        sealed_key=credentials.pending_sealed or credentials.sealed_key,
+        key_hash=credentials.pending_hash or credentials.key_hash,
+        token_version=credentials.token_version,
         cpus=config.cpus,
         memory_mb=config.memory_mb,
         cpu_kind=config.cpu_kind,

@@ -14,15 +14,15 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
-from holdfast.instances import contact, events, intents, outcomes
+from holdfast.instances import contact, events, intents, keys, outcomes
 from holdfast.instances.environment import reserved_reason
 from holdfast.instances.limits import (
     CONFIG_BYTES_MAX,
     LOST_CLAIMS_MAX,
-    SECRETS_MAX,
     START_FRESH_MS,
     VARIABLES_MAX,
 )
+from holdfast.instances.sealed.catalogue import secrets_problem
 from holdfast.instances.state import Config, Credentials, Instance, claim_lost
 
 Fold: TypeAlias = Callable[[Instance, Any, At], "Verdict[Instance]"]
@@ -59,7 +59,12 @@ def _guard(state: Instance, kind: type) -> Refused | None:
 
 def _directs_otherwise(old: Instance, new: Instance) -> bool:
     """Return whether the machine must hear something else than before."""
-    return old.desired != new.desired or old.machine.epoch != new.machine.epoch
+    return (
+        old.desired != new.desired
+        or old.machine.epoch != new.machine.epoch
+        or old.ladder_held != new.ladder_held
+        or old.ladder_turn != new.ladder_turn
+    )
 
 
 def _created(state: Instance, event: events.InstanceCreated, at: At) -> Verdict[Instance]:
@@ -97,7 +102,10 @@ def _created(state: Instance, event: events.InstanceCreated, at: At) -> Verdict[
 def _start(state: Instance, _event: events.StartRequested, at: At) -> Verdict[Instance]:
     if state.status == "destroying":
         return Refused("destroying", "the instance is being destroyed; make a new one")
-    wanted = replace(state, desired="running", failures=0, failed_ms=0, blocked="", lost_claims=())
+    wanted = replace(
+        state, desired="running", failures=0, failed_ms=0, blocked="", lost_claims=(),
+        ladder_held=False,
+    )  # fmt: skip
     if state.desired == "stopped":
         return Applied(wanted)
     match state.status:
@@ -128,9 +136,27 @@ def _restart(state: Instance, _event: events.RestartRequested, _at: At) -> Verdi
         return Refused("busy", f"the instance is {state.status}; wait, then ask again")
     if not state.machine.id:
         return Refused("no_machine", "the instance has no machine; start it instead")
-    return Applied(
-        replace(state, desired="running", restart_wanted=True, failures=0, failed_ms=0, blocked="")
-    )
+    wanted = replace(
+        state, desired="running", restart_wanted=True, failures=0, failed_ms=0, blocked="",
+        ladder_held=False,
+    )  # fmt: skip
+    return Applied(wanted)
+
+
+def _hold_ladder(state: Instance, _event: events.LadderStopRequested, _at: At) -> Verdict[Instance]:
+    if state.desired != "running":
+        return Refused("not_running", f"the instance is wanted {state.desired}; nothing recovers")
+    if state.ladder_held:
+        return Ignored("its recovery is held already")
+    return Applied(replace(state, ladder_held=True))
+
+
+def _retry_ladder(
+    state: Instance, _event: events.LadderRetryRequested, _at: At
+) -> Verdict[Instance]:
+    if state.desired != "running":
+        return Refused("not_running", f"the instance is wanted {state.desired}; start it instead")
+    return Applied(replace(state, ladder_held=False, ladder_turn=state.ladder_turn + 1))
 
 
 def _destroy(state: Instance, _event: events.DestroyRequested, _at: At) -> Verdict[Instance]:
@@ -143,11 +169,13 @@ def _configure(state: Instance, event: events.ConfigChanged, _at: At) -> Verdict
     if state.desired == "destroyed":
         return Refused("destroying", "the instance is being destroyed; nothing can be changed")
     old = state.config
+    gone = {name: None for name, value in event.secrets.items() if value is None}
     config = replace(
         old,
         version=old.version + 1,
         env=_merged(old.env, event.env),
         secrets=_merged(old.secrets, event.secrets),
+        paths=_merged(old.paths, {**event.paths, **gone}),
         cpus=old.cpus if event.cpus is None else event.cpus,
         memory_mb=old.memory_mb if event.memory_mb is None else event.memory_mb,
         agent_version=old.agent_version if event.agent_version is None else event.agent_version,
@@ -172,51 +200,16 @@ def _config_problem(config: Config) -> Refused | None:
         why = reserved_reason(name)
         if why is not None:
             return Refused("reserved_name", f"{name}: {why}")
-    if len(config.secrets) > SECRETS_MAX:
-        return Refused("too_many_secrets", f"secrets: at most {SECRETS_MAX} for one instance")
+    wrong = secrets_problem(config.secrets, config.paths)
+    if wrong is not None:
+        return Refused(*wrong)
     if len(config.env) > VARIABLES_MAX:
         return Refused("too_many_variables", f"env: at most {VARIABLES_MAX} for one instance")
-    size = len(msgspec.json.encode((config.env, config.secrets)))
+    size = len(msgspec.json.encode((config.env, config.secrets, config.paths)))
     if size > CONFIG_BYTES_MAX:
         text = f"env and secrets take {size} bytes; at most {CONFIG_BYTES_MAX}: put large values"
         return Refused("config_too_large", f"{text} in a file that the agent reads")
     return None
-
-
-def _rotate_key(state: Instance, event: events.KeyRotated, _at: At) -> Verdict[Instance]:
-    old = state.credentials
-    if event.key_hash == old.key_hash:
-        return Ignored("it is the present key")
-    return Applied(
-        replace(
-            state,
-            credentials=replace(
-                old,
-                key_hash=event.key_hash,
-                sealed_key=event.sealed_key,
-                key_expires_ms=event.key_expires_ms,
-                previous_hash=old.key_hash,
-                previous_expires_ms=event.previous_expires_ms,
-            ),
-            config=replace(state.config, version=state.config.version + 1),
-        )
-    )
-
-
-def _rotate_token(state: Instance, event: events.TokenRotated, _at: At) -> Verdict[Instance]:
-    old = state.credentials
-    return Applied(
-        replace(
-            state,
-            credentials=replace(
-                old,
-                token_version=old.token_version + 1,
-                previous_token_version=old.token_version,
-                previous_token_expires_ms=event.previous_expires_ms,
-            ),
-            config=replace(state.config, version=state.config.version + 1),
-        )
-    )
 
 
 def _claim_lost(state: Instance, event: events.ClaimLost, _at: At) -> Verdict[Instance]:
@@ -229,14 +222,15 @@ _FOLDS: Final[dict[type, Fold]] = {
     events.StartRequested: _start,
     events.StopRequested: _stop,
     events.RestartRequested: _restart,
+    events.LadderStopRequested: _hold_ladder,
+    events.LadderRetryRequested: _retry_ladder,
     events.DestroyRequested: _destroy,
     events.ConfigChanged: _configure,
-    events.KeyRotated: _rotate_key,
-    events.TokenRotated: _rotate_token,
     events.ClaimLost: _claim_lost,
     **intents.FOLDS,
     **outcomes.FOLDS,
     **contact.FOLDS,
+    **keys.FOLDS,
 }
 
 _BEFORE: Final = frozenset({events.InstanceCreated, events.ClaimLost})

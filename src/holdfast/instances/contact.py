@@ -58,6 +58,7 @@ def _reported(state: Instance, event: events.MachineReported, at: At) -> Verdict
         controller_version=event.controller_version,
         restarts=event.restarts,
         reason=event.reason,
+        recovery=event.recovery,
     )
     if new == old:
         return Ignored("nothing differs")

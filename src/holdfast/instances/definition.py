@@ -155,6 +155,7 @@ def _event(body: ports.Body, epoch: int, outcome: Outcome[Any]) -> events.Event:
                 | ports.WaitCall(machine_id=machine_id)
                 | ports.DescribeCall(machine_id=machine_id)
                 | ports.StopCall(machine_id=machine_id)
+                | ports.HandOverCall(machine_id=machine_id)
             ):
                 return events.MachineMissing(serial, epoch, machine_id)
             case _:
@@ -180,7 +181,20 @@ def _good(body: ports.Body, epoch: int, value: Any) -> events.Event:
         case ports.CreateCall(launch=launch), ports.Made(machine=seen, adopted=adopted):
             if adopted:
                 return events.MachineAdopted(serial, epoch, seen)
-            return events.MachineCreated(serial, epoch, seen, launch.config_version)
+            return events.MachineCreated(
+                serial, epoch, seen, launch.config_version,
+                key_hash=launch.key_hash, token_version=launch.token_version,
+            )  # fmt: skip
+        case ports.MintCall(), ports.Minted():
+            return events.KeyMinted(
+                serial=serial, epoch=epoch, key_hash=value.key_hash,
+                sealed_key=value.sealed_key, expires_ms=value.expires_ms,
+            )  # fmt: skip
+        case ports.HandOverCall(launch=launch), ports.HandedOver():
+            return events.SecretsHandedOver(
+                serial=serial, epoch=epoch, key_hash=launch.key_hash,
+                token_version=launch.token_version, stored=value.stored, pushed=value.pushed,
+            )  # fmt: skip
         case _, ports.Seen():
             return _moved(body, epoch, value)
         case _:
@@ -192,7 +206,10 @@ def _moved(body: ports.Body, epoch: int, seen: ports.Seen) -> events.Event:
     """Return what a call to the bound machine has shown of it."""
     match body:
         case ports.UpdateCall(serial=serial, launch=launch):
-            return events.MachineUpdated(serial, epoch, seen, launch.config_version)
+            return events.MachineUpdated(
+                serial, epoch, seen, launch.config_version,
+                key_hash=launch.key_hash, token_version=launch.token_version,
+            )  # fmt: skip
         case ports.StartCall(serial=serial):
             return events.MachineStarted(serial, epoch, seen)
         case ports.StopCall(serial=serial):

@@ -8,6 +8,7 @@ where the source of truth agrees, because listings lag.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from holdfast.actors.definition import EffectCall
@@ -18,7 +19,7 @@ from holdfast.instances.ports import Context, Destroyed, Listed, Made, Seen, Vol
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.kernel.secret import Secret
-from holdfast.wire.identity import gateway_token
+from holdfast.wire.identity import derived_token, gateway_token, key_hash
 from holdfast.world.clouds.adoption import adopt, best_candidate
 from holdfast.world.clouds.port import (
     INVALID,
@@ -53,13 +54,20 @@ class CloudCalls:
         sealer: ports.Sealer,
         platform: Platform,
         token_secret: Secret,
+        mint: ports.KeyMint,
+        holders: ports.Holders,
         create_timeout_ms: int = _CREATE_TIMEOUT_MS,
     ) -> None:
-        """Ask `cloud`; gateway tokens derive from `token_secret`."""
+        """Ask `cloud`; a machine's tokens derive from `token_secret`, its keys from `mint`.
+
+        `holders` are told new secrets while they run.
+        """
         self._cloud = cloud
         self._sealer = sealer
         self._platform = platform
         self._token_secret = token_secret
+        self._mint = mint
+        self._holders = holders
         self._create_timeout_ms = create_timeout_ms
 
     async def execute(self, call: EffectCall) -> Outcome[Any]:
@@ -69,6 +77,10 @@ class CloudCalls:
                 return await self._create(launch, call.key)
             case ports.UpdateCall(machine_id=machine_id, launch=launch):
                 return await self._update(machine_id, launch)
+            case ports.MintCall():
+                return await self._make_key(call.body)
+            case ports.HandOverCall():
+                return await self._hand_over(call.body)
             case ports.VolumeCall():
                 return await self._volume(call.body, call.key)
             case ports.DestroyVolumeCall():
@@ -165,13 +177,19 @@ class CloudCalls:
             api_key = self._sealer.open(launch.sealed_key, Context(account, instance, KEY_NAME))
         except ports.UnsealError as error:
             return Permanent(INVALID, f"a secret does not open: {error}")
+        tokens = self._tokens(launch)
         environment = compose(
             launch,
             self._platform,
             secrets=secrets,
             api_key=api_key,
-            gateway_token=gateway_token(
-                self._token_secret.reveal(), launch.sandbox_id, version=launch.token_version
+            gateway_token=tokens.gateway_token,
+            proxy_token=tokens.proxy_token,
+            agent_token=derived_token(
+                self._token_secret.reveal(),
+                "agent",
+                launch.sandbox_id,
+                version=launch.token_version,
             ),
         )
         key = self._sealer.env_key(instance)
@@ -191,6 +209,49 @@ class CloudCalls:
             },
             volume_id=launch.volume_id or None,
         )
+
+    def _tokens(self, launch: ports.Launch) -> ports.Secrets:
+        """Return the tokens of a launch."""
+        secret, sandbox, version = (
+            self._token_secret.reveal(),
+            launch.sandbox_id,
+            launch.token_version,
+        )
+        return ports.Secrets(
+            gateway_token=gateway_token(secret, sandbox, version=version),
+            proxy_token=derived_token(secret, "proxy", sandbox, version=version),
+        )
+
+    async def _make_key(self, body: ports.MintCall) -> Outcome[ports.Minted]:
+        """Make a key within its time; whoever makes it is cancelled then."""
+        try:
+            async with asyncio.timeout(body.timeout_ms / SECOND_MS):
+                api_key, expires_ms = await self._mint.mint(body.instance_id, body.account)
+        except TimeoutError:
+            return Retryable("mint_timeout", f"no key was made within {body.timeout_ms} ms")
+        except OSError as error:
+            return Retryable("mint_failed", f"no key was made: {type(error).__name__}")
+        context = Context(body.account, body.instance_id, KEY_NAME)
+        return Ok(ports.Minted(key_hash(api_key), self._sealer.seal(api_key, context), expires_ms))
+
+    async def _hand_over(self, body: ports.HandOverCall) -> Outcome[ports.HandedOver]:
+        """Write the secrets down for the next start and tell the controller that runs."""
+        launch = body.launch
+        spec = self._spec(launch)
+        if isinstance(spec, Permanent):
+            return spec
+        context = Context(launch.account, launch.instance_id, KEY_NAME)
+        api_key = self._sealer.open(launch.sealed_key, context)
+        stored = await self._cloud.store(body.machine_id, spec)
+        if isinstance(stored, Permanent) and stored.code == NOT_FOUND:
+            return stored
+        told = self._tokens(launch) if body.with_tokens else ports.Secrets()
+        if body.with_key:
+            told = told._replace(api_key=api_key)
+        refused = await self._holders.tell(launch.instance_id, told, overlap_ms=body.overlap_ms)
+        if isinstance(stored, Ok) or not refused:
+            return Ok(ports.HandedOver(stored=isinstance(stored, Ok), pushed=not refused))
+        return Retryable("undelivered", f"{stored.message}; {refused}")
 
     async def _volume(self, body: ports.VolumeCall, key: str) -> Outcome[VolumeFound]:
         """Describe the known volume; without one take that of our name, else create it."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from holdfast.instances.ports import Launch
@@ -70,6 +71,8 @@ def compose(
     secrets: Mapping[str, str],
     api_key: str,
     gateway_token: str,
+    proxy_token: str,
+    agent_token: str,
 ) -> Environment:
     """Return the environment of a launch; `secrets` are opened already.
 
@@ -81,7 +84,15 @@ def compose(
     plain.update(_reserved(launch, platform))
     sensitive["HOLDFAST_API_KEY"] = api_key
     sensitive["HOLDFAST_GATEWAY_TOKEN"] = gateway_token
+    sensitive["HOLDFAST_PROXY_TOKEN"] = proxy_token
+    sensitive["HOLDFAST_AGENT_TOKEN"] = agent_token
     return Environment(plain, sensitive)
+
+
+def _paths(launch: Launch) -> str:
+    """Return which secret stands where in the agent's configuration, as JSON; names alone."""
+    known = {n: path for n, path in launch.paths.items() if n in launch.secrets}
+    return msgspec.json.encode(known, order="deterministic").decode() if known else ""
 
 
 def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
@@ -99,10 +110,12 @@ def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:
         "HOLDFAST_CHECKIN_URL": platform.checkin_url,
         "HOLDFAST_CHECKIN_FIRST_MS": str(platform.checkin_first_ms),
         "HOLDFAST_CHECKIN_INTERVAL_MS": str(platform.checkin_interval_ms),
+        "HOLDFAST_REQUIRE_PROXY_TOKEN": "true",
     }
     optional = {
         "HOLDFAST_WAKE_URL": platform.wake_url,
         "HOLDFAST_AGENT_VERSION": launch.agent_version,
         "HOLDFAST_DEFAULT_MODEL": launch.model,
+        "HOLDFAST_SECRET_PATHS": _paths(launch),
     }
     return told | {name: value for name, value in optional.items() if value} | platform.fixed

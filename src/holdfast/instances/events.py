@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
+from holdfast.wire.checkin import Recovery
 
 EVENT_VERSION = 1
 
@@ -56,6 +57,18 @@ class RestartRequested(Struct, frozen=True, tag="RestartRequested", gc=False):
     reason: str = ""
 
 
+class LadderStopRequested(Struct, frozen=True, tag="LadderStopRequested", gc=False):
+    """Somebody stops the recovery of its agent where it is."""
+
+    reason: str = ""
+
+
+class LadderRetryRequested(Struct, frozen=True, tag="LadderRetryRequested", gc=False):
+    """Somebody lets the recovery of its agent begin anew."""
+
+    reason: str = ""
+
+
 class DestroyRequested(Struct, frozen=True, tag="DestroyRequested", gc=False):
     """Somebody wants it gone for good, from whatever status."""
 
@@ -67,6 +80,7 @@ class ConfigChanged(Struct, frozen=True, kw_only=True, tag="ConfigChanged"):
 
     env: dict[str, str | None] = {}
     secrets: dict[str, str | None] = {}
+    paths: dict[str, str | None] = {}
     cpus: int | None = None
     memory_mb: int | None = None
     agent_version: str | None = None
@@ -83,9 +97,13 @@ class KeyRotated(Struct, frozen=True, kw_only=True, tag="KeyRotated", gc=False):
 
 
 class TokenRotated(Struct, frozen=True, kw_only=True, tag="TokenRotated", gc=False):
-    """The gateway token has its next number; the one before stays valid for a while."""
+    """The machine's tokens have their next number; those before stay valid for a while.
+
+    With `renew_key` its key is to be replaced as well, and good for as long.
+    """
 
     previous_expires_ms: int
+    renew_key: bool = False
 
 
 # ------------------------------------------------------------------------------ intents
@@ -201,6 +219,8 @@ class MachineCreated(Struct, frozen=True, tag="MachineCreated", gc=False):
     machine: Seen
     config_version: int = 0
     repeated: bool = False
+    key_hash: str = ""
+    token_version: int = 0
 
 
 class MachineAdopted(Struct, frozen=True, tag="MachineAdopted", gc=False):
@@ -220,6 +240,8 @@ class MachineUpdated(Struct, frozen=True, tag="MachineUpdated", gc=False):
     machine: Seen
     config_version: int = 0
     repeated: bool = False
+    key_hash: str = ""
+    token_version: int = 0
 
 
 class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
@@ -296,6 +318,27 @@ class VolumeDestroyed(Struct, frozen=True, tag="VolumeDestroyed", gc=False):
     epoch: int
 
 
+class KeyMinted(Struct, frozen=True, kw_only=True, tag="KeyMinted", gc=False):
+    """A new key was made; it is known from now on, and in force when it has arrived."""
+
+    serial: int
+    epoch: int
+    key_hash: str
+    sealed_key: str
+    expires_ms: int
+
+
+class SecretsHandedOver(Struct, frozen=True, kw_only=True, tag="SecretsHandedOver", gc=False):
+    """The machine's secrets arrived: in its stored configuration, at its controller, or both."""
+
+    serial: int
+    epoch: int
+    key_hash: str
+    token_version: int
+    stored: bool
+    pushed: bool
+
+
 class CallFailed(Struct, frozen=True, tag="CallFailed", gc=False):
     """A call had another answer than hoped for, or none; `code` is one of the cloud port's."""
 
@@ -323,7 +366,7 @@ class ContactRegained(Struct, frozen=True, tag="ContactRegained", gc=False):
 
 
 class MachineReported(Struct, frozen=True, kw_only=True, tag="MachineReported", gc=False):
-    """A check-in showed something new: readiness, versions, a boot, restarts."""
+    """A check-in showed something new: readiness, versions, a boot, restarts, the recovery."""
 
     machine_id: str = ""
     boot_id: str = ""
@@ -332,6 +375,7 @@ class MachineReported(Struct, frozen=True, kw_only=True, tag="MachineReported", 
     controller_version: str = ""
     restarts: int = 0
     reason: str = ""
+    recovery: Recovery | None = None
 
 
 class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):
@@ -359,6 +403,8 @@ Request: TypeAlias = (
     | StartRequested
     | StopRequested
     | RestartRequested
+    | LadderStopRequested
+    | LadderRetryRequested
     | DestroyRequested
     | ConfigChanged
     | KeyRotated
@@ -396,6 +442,8 @@ CallOutcome: TypeAlias = (
     | VolumeSeen
     | VolumeMissing
     | VolumeDestroyed
+    | KeyMinted
+    | SecretsHandedOver
     | CallFailed
 )
 ContactEvent: TypeAlias = (

@@ -18,11 +18,12 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from holdfast.actors.limits import ANSWER_WAIT_MS
-from holdfast.actors.ports import Answer, Mailboxes, MailboxFullError, Reader
+from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
 from holdfast.actors.record import decode_record
 from holdfast.instances import events, reading
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
+from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Chance, Contacts, Context, Logs, Sealer
 from holdfast.instances.state import Config
@@ -33,7 +34,7 @@ from holdfast.instances.views import (
     decode_detail,
     decode_instance,
 )
-from holdfast.kernel.clock import Clock
+from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address, address
 from holdfast.wire.call import Call, Principal, Refusal, Reply
 from holdfast.wire.identity import key_hash, sandbox_of_instance
@@ -47,6 +48,7 @@ from holdfast.wire.messages.instances import (
     InstanceDetail,
     InstanceList,
     InstancePatch,
+    InstanceRotation,
     InstanceView,
     LogTail,
     Timeline,
@@ -102,6 +104,9 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
         "instance.start": calls.start,
         "instance.stop": calls.stop,
         "instance.restart": calls.restart,
+        "instance.rotate-secrets": calls.rotate_secrets,
+        "instance.ladder-stop": calls.stop_ladder,
+        "instance.ladder-retry": calls.retry_ladder,
         "instance.destroy": calls.destroy,
         "instance.patch": calls.patch,
         "instance.logs": calls.logs,
@@ -127,7 +132,7 @@ class InstanceCalls:
             counts[view.status] = counts.get(view.status, 0) + 1
         kept = [view for view in rows if _matches(view, call.query)]
         _sort(kept, call.query.get("sort", "name"))
-        start = _offset(call.query.get("after", ""))
+        start = offset(call.query.get("after", ""))
         limit = int(call.query.get("limit", PAGE_DEFAULT))
         page = kept[start : start + limit]
         following = f"o{start + limit}" if start + limit < len(kept) else ""
@@ -214,7 +219,7 @@ class InstanceCalls:
         """Tell what happened, what was decided and what came of it."""
         view = self._view(call, call.path["id"])
         limit = int(call.query.get("limit", PAGE_DEFAULT))
-        before = _offset(call.query.get("after", ""))
+        before = offset(call.query.get("after", ""))
         actor = _actor(view.id)
         log = self._deps.reader.log_tail(actor, before=before, limit=limit)
         if not log:
@@ -274,11 +279,12 @@ class InstanceCalls:
             ),
             key_hash=key_hash(api_key),
             sealed_key=seal(api_key, Context(account, instance_id, KEY_NAME)),
+            key_expires_ms=self._deps.clock.now_ms() + KEY_LIFE_MS,
         )
         answer = await self._ask(call, instance_id, event, dedupe="create")
         if answer.stamp is None:
-            return _later(answer)
-        _refuse_if_refused(answer)
+            return later(answer)
+        refuse_if_refused(answer)
         return Reply(self._view(call, instance_id), status=201)
 
     def _account_for(self, call: Call, body: InstanceCreate) -> str:
@@ -294,7 +300,7 @@ class InstanceCalls:
         """Return a new UUID; the same for a repeated Idempotency-Key of the same caller."""
         if not call.idempotency_key:
             return self._deps.chance.uuid()
-        parts = f"{account}\x1f{_caller(call.principal)}\x1f{call.idempotency_key}"
+        parts = f"{account}\x1f{caller(call.principal)}\x1f{call.idempotency_key}"
         digest = hashlib.blake2b(parts.encode(), digest_size=16, person=b"hf-instance").digest()
         return str(UUID(bytes=digest, version=4))
 
@@ -309,6 +315,21 @@ class InstanceCalls:
     async def restart(self, call: Call) -> Reply:
         """Launch it anew with its present configuration."""
         return await self._order(call, events.RestartRequested(call.body.reason))
+
+    async def rotate_secrets(self, call: Call) -> Reply:
+        """Replace its tokens and its key; its machine is told, or launched anew at the last."""
+        body: InstanceRotation = call.body
+        until_ms = self._deps.clock.now_ms() + body.overlap_s * SECOND_MS
+        event = events.TokenRotated(previous_expires_ms=until_ms, renew_key=body.key)
+        return await self._order(call, event)
+
+    async def stop_ladder(self, call: Call) -> Reply:
+        """Stop the recovery of its agent where it is."""
+        return await self._order(call, events.LadderStopRequested(call.body.reason))
+
+    async def retry_ladder(self, call: Call) -> Reply:
+        """Let the recovery of its agent begin anew."""
+        return await self._order(call, events.LadderRetryRequested(call.body.reason))
 
     async def destroy(self, call: Call) -> Reply:
         """Destroy it, when its name was typed as confirmation."""
@@ -342,8 +363,8 @@ class InstanceCalls:
         before = self._view(call, call.path["id"])
         answer = await self._ask(call, before.id, event, dedupe=call.endpoint)
         if answer.stamp is None:
-            return _later(answer)
-        _refuse_if_refused(answer)
+            return later(answer)
+        refuse_if_refused(answer)
         return Reply(self._after(call, before, answer.stamp.seq))
 
     def _after(self, call: Call, before: InstanceView, seq: int) -> InstanceView:
@@ -356,24 +377,15 @@ class InstanceCalls:
     async def _ask(
         self, call: Call, instance_id: str, event: events.Event, *, dedupe: str
     ) -> Answer:
-        key = call.idempotency_key
-        unique = f"{_caller(call.principal)}:{key}" if key else self._deps.chance.uuid()
-        try:
-            return await self._deps.mailboxes.ask(
-                _actor(instance_id),
-                arrival(
-                    event,
-                    dedupe=f"{dedupe}:{unique}",
-                    source="cli" if call.principal.kind == "local" else "api",
-                    by=call.principal.name,
-                ),
-                wait_ms=ANSWER_WAIT_MS,
-            )
-        except MailboxFullError as error:
-            text = "Too many orders wait for this instance."
-            raise Refusal(
-                429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1
-            ) from error
+        return await ask(
+            call,
+            event,
+            mailboxes=self._deps.mailboxes,
+            chance=self._deps.chance,
+            actor=_actor(instance_id),
+            arrival=arrival,
+            dedupe=dedupe,
+        )
 
     # -- many
 
@@ -394,7 +406,7 @@ class InstanceCalls:
         try:
             self._view(call, instance_id)
             answer = await self._ask(call, instance_id, event, dedupe=call.endpoint)
-            _refuse_if_refused(answer)
+            refuse_if_refused(answer)
         except Refusal as refusal:
             result = "missing" if refusal.status == 404 else "refused"  # noqa: PLR2004
             problem = refusal.problem
@@ -412,7 +424,36 @@ class InstanceCalls:
         )
 
 
-def _caller(who: Principal) -> str:
+async def ask(
+    call: Call,
+    event: Any,
+    *,
+    mailboxes: Mailboxes,
+    chance: Chance,
+    actor: Address,
+    arrival: Callable[..., Arrival],
+    dedupe: str,
+) -> Answer:
+    """Have an actor take an event, once for each Idempotency-Key of the caller.
+
+    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait.
+    """
+    key = call.idempotency_key
+    unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
+    row = arrival(
+        event,
+        dedupe=f"{dedupe}:{unique}",
+        source="cli" if call.principal.kind == "local" else "api",
+        by=call.principal.name,
+    )
+    try:
+        return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
+    except MailboxFullError as error:
+        text = "Too many orders wait for this instance."
+        raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
+
+
+def caller(who: Principal) -> str:
     """Return whose an Idempotency-Key is; a token's name is free to choose, its id is not."""
     return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
 
@@ -424,13 +465,13 @@ def _actor(instance_id: str) -> Address:
         raise Refusal(404, "no_such_instance", "There is no such instance.") from None
 
 
-def _later(answer: Answer) -> Reply:
+def later(answer: Answer) -> Reply:
     """Answer that the order is durable and where it is followed."""
     url = f"/api/operations/{answer.event}"
     return Reply(Pending(operation=answer.event, url=url), status=202, headers={"location": url})
 
 
-def _refuse_if_refused(answer: Answer) -> None:
+def refuse_if_refused(answer: Answer) -> None:
     """Raise what the fold said against it."""
     stamp = answer.stamp
     if stamp is None:
@@ -442,7 +483,7 @@ def _refuse_if_refused(answer: Answer) -> None:
         raise Refusal(500, "quarantined", text, fix="An operator can look at it and retry.")
 
 
-def _offset(cursor: str) -> int:
+def offset(cursor: str) -> int:
     """Return where a page begins; raise a refusal for a cursor that no page gave."""
     if not cursor:
         return 0

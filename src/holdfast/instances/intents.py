@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Verdict
-from holdfast.instances import events
+from holdfast.instances import events, keys
 from holdfast.instances.state import TIMES, Instance, Job, PendingCreate
 from holdfast.instances.transitions import (
     begin,
@@ -83,6 +83,10 @@ def _create_begun(state: Instance, event: events.MachineCreateBegun, at: At) -> 
 
 def _call_expired(state: Instance, event: events.CallExpired, at: At) -> Verdict[Instance]:
     message = f"{event.step}: no answer within the time"
+    if event.step in {"mint", "hand_over"}:
+        faults = fault(state, "secrets", (NO_ANSWER, message, at.now_ms))
+        held = keys.failed(state.credentials, at.now_ms)
+        return Applied(replace(state, job=None, credentials=held, faults=faults))
     return Applied(
         replace(
             given_up(state),
@@ -153,7 +157,7 @@ def _finished(state: Instance, _event: events.DestroyFinished, at: At) -> Verdic
 def _set_back(state: Instance, _event: events.ClockSetBack, at: At) -> Verdict[Instance]:
     """Move every remembered time that lies ahead to now, so that no wait is measured from it."""
     now_ms = at.now_ms
-    asked, job = state.pending_create, state.job
+    asked, job, held = state.pending_create, state.job, state.credentials
     if asked is not None:
         asked = replace(asked, requested_ms=min(asked.requested_ms, now_ms))
     if job is not None and job.began_ms > now_ms:
@@ -165,6 +169,7 @@ def _set_back(state: Instance, _event: events.ClockSetBack, at: At) -> Verdict[I
             job=job,
             machine=replace(state.machine, seen_ms=min(state.machine.seen_ms, now_ms)),
             contact=replace(state.contact, since_ms=min(state.contact.since_ms, now_ms)),
+            credentials=replace(held, tried_ms=min(held.tried_ms, now_ms)),
             **{name: min(getattr(state, name), now_ms) for name in TIMES},
         )
     )

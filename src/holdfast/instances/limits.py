@@ -14,7 +14,7 @@ CONFIG_BYTES_MAX: Final = 11_264
 """Variables and sealed secrets of one instance as JSON, so that its state fits in 16 KiB."""
 
 SECRETS_MAX: Final = 50
-"""Secrets of one instance."""
+"""Custom secrets of one instance (contract 1.3); the fields of the catalogue are beside them."""
 
 VARIABLES_MAX: Final = 200
 """Plain variables of one instance."""
@@ -48,3 +48,19 @@ this lengthens a wait by as much, and no more."""
 
 LAUNCH_MS: Final = MINUTE_MS
 """A machine seen as created comes up by itself within this time, or was not to be launched."""
+
+HAND_OVER_FIRST_MS: Final = 30 * SECOND_MS
+HAND_OVER_CAP_MS: Final = 60 * MINUTE_MS
+"""Waits between tries to make a key or to hand secrets over: what is in force is good for days."""
+
+RELAUNCH_MS: Final = 10 * MINUTE_MS
+"""So long before what a machine has expires, it is launched anew if it could not be told."""
+
+KEY_LIFE_MS: Final = 30 * 24 * 60 * MINUTE_MS
+"""How long a key is good (contract 1.14)."""
+
+MINT_MS: Final = 15 * SECOND_MS
+"""How long making a key may take before it is given up (contract 1.14)."""
+
+OVERLAP_MS_MAX: Final = 7 * 24 * 60 * MINUTE_MS
+"""The longest that replaced tokens may stay good; controllers take no more either."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
-from holdfast.instances import events
+from holdfast.instances import events, keys
 from holdfast.instances.limits import LISTING_LAG_MS
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import DOWN, Instance, Machine, PendingCreate, claim_lost, machine_key
@@ -114,6 +114,7 @@ def _made(
         return Applied(_progress(observed(state, seen, at.now_ms), at, current=current))
     launched = {"epoch": event.epoch, "config_version": event.config_version}
     bound = observed(state, seen, at.now_ms, **launched)
+    bound = _with_secrets(bound, event)
     if current:
         bound = replace(bound, sent=True)
     return Applied(_progress(bound, at, current=current))
@@ -127,11 +128,20 @@ def _updated(state: Instance, event: events.MachineUpdated, at: At) -> Verdict[I
     bound = observed(
         state, event.machine, at.now_ms, epoch=event.epoch, config_version=event.config_version
     )
+    bound = _with_secrets(bound, event)
     if old not in {"", bound.machine.incarnation}:
         bound = replace(bound, machine=replace(bound.machine, before=old))
     if current:
         bound = replace(bound, sent=True)
     return Applied(_progress(bound, at, current=current))
+
+
+def _with_secrets(
+    state: Instance, event: events.MachineCreated | events.MachineUpdated
+) -> Instance:
+    """Return the state after a launch with these secrets."""
+    held = keys.launched(state.credentials, event.key_hash, event.token_version)
+    return replace(state, credentials=held)
 
 
 def _told(
@@ -339,6 +349,10 @@ def _failed(state: Instance, event: events.CallFailed, at: At) -> Verdict[Instan
         if refused and asked is not None and asked.serial == event.serial:
             return Applied(_create_over(state, event))
         return Ignored(_STALE)
+    if event.step in {"mint", "hand_over"}:
+        faults = fault(state, "secrets", (event.code, event.message, at.now_ms))
+        held = keys.failed(state.credentials, at.now_ms)
+        return Applied(replace(state, job=None, credentials=held, faults=faults))
     sure = not event.repeated and (event.code in NOTHING_MADE or event.kind == "conflict")
     if not sure:
         state = late_launch(state, event.step, state.job.began_ms)

@@ -48,6 +48,7 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     silent_restart_ms: int = 15 * MINUTE_MS
     silent_restart_cap_ms: int = 6 * HOUR_MS
     first_contact_ms: int = 15 * MINUTE_MS
+    key_renew_ms: int = 3 * DAY_MS
     volumes: tuple[str, ...] = ()
 
 

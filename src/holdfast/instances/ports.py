@@ -7,7 +7,8 @@ call and sealed again for the machine alone.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,10 @@ from holdfast.instances.state import Step
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything a machine is launched with; `secrets` and `sealed_key` are sealed texts."""
+    """Everything a machine is launched with; `secrets` and `sealed_key` are sealed texts.
+
+    `paths` says where the agent's configuration refers to a secret, by the secret's variable.
+    """
 
     instance_id: str
     sandbox_id: str
@@ -26,7 +30,9 @@ class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
     region: str = ""
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
+    paths: dict[str, str] = {}
     sealed_key: str = ""
+    key_hash: str = ""
     token_version: int = 1
     cpus: int = 1
     memory_mb: int = 1_024
@@ -116,6 +122,30 @@ class DestroyVolumeCall(Struct, frozen=True, tag="destroy_volume", gc=False):
     sandbox_id: str
 
 
+class MintCall(Struct, frozen=True, tag="mint", gc=False):
+    """Make a new key for the instance, within `timeout_ms`."""
+
+    serial: int
+    instance_id: str
+    account: str
+    timeout_ms: int
+
+
+class HandOverCall(Struct, frozen=True, tag="hand_over"):
+    """Write the secrets of `launch` into the machine's configuration and tell its controller.
+
+    The key is told only `with_key`, the tokens only `with_tokens`; those that they replace stay
+    known there for `overlap_ms`.
+    """
+
+    serial: int
+    machine_id: str
+    launch: Launch
+    overlap_ms: int
+    with_key: bool = True
+    with_tokens: bool = True
+
+
 Body: TypeAlias = (
     FindCall
     | VolumeCall
@@ -127,6 +157,8 @@ Body: TypeAlias = (
     | StopCall
     | DestroyCall
     | DestroyVolumeCall
+    | MintCall
+    | HandOverCall
 )
 
 encode_body = msgspec.json.Encoder(order="deterministic").encode
@@ -170,6 +202,21 @@ class VolumeFound(Struct, frozen=True, gc=False):
     region: str = ""
 
 
+class Minted(Struct, frozen=True, gc=False):
+    """A key that was made: its hash, itself sealed, and its expiry in ms since the epoch."""
+
+    key_hash: str
+    sealed_key: str
+    expires_ms: int
+
+
+class HandedOver(Struct, frozen=True, gc=False):
+    """Where secrets arrived; at least one of the two."""
+
+    stored: bool
+    pushed: bool
+
+
 class Destroyed(Struct, frozen=True, gc=False):
     """It is gone: removed now, or not there before."""
 
@@ -203,6 +250,34 @@ class Sealer(Protocol):
 
     def seal_env(self, text: str, key: bytes) -> str:
         """Return `enc:v1:` and base64 of nonce, ciphertext and tag, as a controller reads it."""
+        ...
+
+
+class KeyMint(Protocol):
+    """Where keys come from: this plane itself, or an issuer that is asked."""
+
+    async def mint(self, instance_id: str, account: str) -> tuple[str, int]:
+        """Return a new key and its expiry in ms since the epoch; it may be cancelled."""
+        ...
+
+
+class Secrets(NamedTuple):
+    """What a controller is told, empty where nothing is new; texts to be written down nowhere."""
+
+    api_key: str = ""
+    gateway_token: str = ""
+    proxy_token: str = ""
+
+    def __repr__(self) -> str:
+        """Return a form without the texts."""
+        return "Secrets([hidden])"
+
+
+class Holders(Protocol):
+    """The controllers that run, as holders of secrets."""
+
+    async def tell(self, instance_id: str, secrets: Secrets, *, overlap_ms: int) -> str:
+        """Hand secrets to an instance's controller; return why it did not take them, or nothing."""
         ...
 
 
@@ -247,4 +322,32 @@ class Logs(Protocol):
 
     async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
         """Return the newest lines; the note says why there are none."""
+        ...
+
+
+T = TypeVar("T")
+
+
+class Controllers(Protocol):
+    """The controllers of instances' machines, asked over the wire.
+
+    Both calls raise `wire.controller_calls.ControllerError`, whose `trouble` says what went wrong.
+    """
+
+    async def call(
+        self,
+        instance_id: str,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_ms: int = 30_000,
+    ) -> T:
+        """Return the answer in its type; one that breaks it is an error, never an empty one."""
+        ...
+
+    async def capabilities(self, instance_id: str) -> frozenset[str]:
+        """Return what the controller announces, remembered for a while; empty for an old one."""
         ...

@@ -20,6 +20,7 @@ from holdfast.instances.policy import Policy
 from holdfast.instances.reconcile import Hold, decide
 from holdfast.instances.state import Instance, decode_state, empty
 from holdfast.instances.views import attention
+from holdfast.wire.checkin import Recovery
 from holdfast.wire.limits import LOG_LINE_MAX, REASON_MAX, TEXT_MAX
 from holdfast.wire.messages.fields import Detail
 from holdfast.wire.messages.instances import (
@@ -141,12 +142,18 @@ def _details(fields: dict[str, Any], by: str) -> tuple[Detail, ...]:
     for name, value in fields.items():
         if name in _HIDDEN_FIELDS or value is None or value == "":
             continue
-        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        shown.append((name, text))
+        if isinstance(value, dict):
+            shown += [(f"{name}.{key}", _text(item)) for key, item in value.items()]
+        else:
+            shown.append((name, _text(value)))
     return tuple(
         Detail(name=name[:TEXT_MAX], value=value[:REASON_MAX])
         for name, value in shown[:_DETAILS_MAX]
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 # --------------------------------------------------------------------------- explanation
@@ -228,6 +235,24 @@ def _contact_facts(state: Instance) -> list[Fact]:
     if state.machine.id and state.machine.config_version not in {0, state.config.version}:
         text = "its configuration was changed since it was launched; restart it to apply that"
         facts.append(Fact(code="config.pending", text=text))
+    return [*facts, *_recovery_facts(contact.recovery)]
+
+
+def _recovery_facts(told: Recovery | None) -> list[Fact]:
+    """Return what the machine does about an agent that fails."""
+    if told is None:
+        return []
+    facts = []
+    if told.rung != "restart":
+        text = f"the recovery of its agent came to {told.rung.replace('_', ' ')}: {told.reason}"
+        facts.append(Fact(code=f"recovery.{told.rung}", text=text[:REASON_MAX]))
+    if told.held:
+        facts.append(Fact(code="recovery.held", text="its recovery was stopped by somebody"))
+    if told.blocked:
+        facts.append(Fact(code="recovery.blocked", text=told.blocked))
+    if told.config == "rolled_back":
+        text = f"its last change of configuration was rolled back: {told.config_reason}"
+        facts.append(Fact(code="config.rolled_back", text=text[:REASON_MAX]))
     return facts
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.instances import actions as act
-from holdfast.instances import events
+from holdfast.instances import events, keys
 from holdfast.instances.limits import CLOCK_BACK_MS, LAUNCH_MS, LISTING_LAG_MS, VOLUME_TRIES_MAX
 from holdfast.instances.policy import Policy, silence_backoff, start_backoff, step_backoff
 from holdfast.instances.state import (
@@ -133,6 +133,8 @@ def _start(state: Instance, policy: Policy, now_ms: int) -> Answer:
     again = _retry_at(state, policy)
     if now_ms < again:
         return Hold("start.retry", "a step failed; it is tried again soon", min(again, ends))
+    if not state.sent and _key_is_due(state, policy, now_ms):
+        return _do(act.MintKey, state, "key.renew", "the key ends soon; a launch brings a new one")
     if not state.machine.id:
         return _start_without(state, policy)
     if not state.machine.state:
@@ -395,6 +397,11 @@ def _running(state: Instance, policy: Policy, now_ms: int) -> Answer:
         text = f"the machine is {state.machine.state}"
         return _note(state, "run.down", text, events.DownNoticed(state.down_count))
     holds: list[Hold] = []
+    secrets = _secrets(state, policy, now_ms)
+    if isinstance(secrets, Hold):
+        holds.append(secrets)
+    elif secrets is not None:
+        return secrets
     contact = state.contact
     if contact.heard == "unknown" and policy.first_contact_ms:
         at = max(state.started_ms, contact.since_ms) + policy.first_contact_ms
@@ -413,6 +420,34 @@ def _running(state: Instance, policy: Policy, now_ms: int) -> Answer:
     if not interval and state.down_count:
         interval = policy.destroy_retry_ms
     return _cadence(state, policy, now_ms, (interval, "run.look", holds))
+
+
+def _key_is_due(state: Instance, policy: Policy, now_ms: int) -> bool:
+    """Return whether a new key is to be made now."""
+    due = keys.due_ms(state, policy)
+    return due is not None and now_ms >= max(due, keys.retry_ms(state))
+
+
+def _secrets(state: Instance, policy: Policy, now_ms: int) -> Answer | None:
+    """Keep a running machine's key and tokens good: renew, hand over, launch anew at the last."""
+    again, last = keys.retry_ms(state), keys.relaunch_ms(state)
+    if last is not None and now_ms >= last:
+        text = "new secrets could not be handed over and the old ones end; a launch brings them"
+        return _do(act.BeginRestart, state, "secrets.relaunch", text)
+    lacks = keys.lacks(state)
+    if lacks:
+        if now_ms >= again:
+            return _do(act.HandOver, state, "secrets.hand_over", lacks)
+        text = f"{lacks}; handing over is tried again later"
+        return Hold("secrets.hand_over", text, again if last is None else min(again, last))
+    due = keys.due_ms(state, policy)
+    if due is None:
+        return None
+    if _key_is_due(state, policy, now_ms):
+        return _do(act.MintKey, state, "key.renew", "the machine's key ends soon")
+    if now_ms >= due:
+        return Hold("key.renew", "making a key came to nothing; it is tried again later", again)
+    return Hold("converged", f"it is {state.status}, as it should be", max(due, again))
 
 
 def _idle(state: Instance, policy: Policy, now_ms: int) -> Answer:

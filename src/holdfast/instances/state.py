@@ -13,6 +13,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from holdfast.wire.checkin import Recovery
+
 Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
 Status: TypeAlias = Literal[
     "absent",
@@ -36,6 +38,8 @@ Step: TypeAlias = Literal[
     "stop",
     "destroy",
     "destroy_volume",
+    "mint",
+    "hand_over",
 ]
 Verdict: TypeAlias = Literal["unknown", "here", "gone"]
 Heard: TypeAlias = Literal["unknown", "heard", "lost"]
@@ -97,11 +101,15 @@ class Machine(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Config(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the machine is launched with; a secret is a sealed text. It grows `version`."""
+    """What the machine is launched with; a secret is a sealed text. It grows `version`.
+
+    `paths` says of custom secrets where the agent's configuration refers to them.
+    """
 
     version: int = 1
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
+    paths: dict[str, str] = {}
     cpus: int = 1
     memory_mb: int = 1_024
     cpu_kind: Literal["shared", "performance"] = "shared"
@@ -110,9 +118,12 @@ class Config(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the machine proves itself with: hashes of its key, and its gateway token's number.
+    """What the machine proves itself with: hashes of its key, and the number of its tokens.
 
-    The previous of each stays valid until its own expiry, in ms since the epoch.
+    The previous of each stays valid until its own expiry, in ms since the epoch. `pending` is a
+    key that was made and has not arrived anywhere yet. `live_hash` and `live_token_version` are
+    what the running machine has where that is not the present one. `renew_until_ms` asks for a
+    new key, after which the old one is good until then. `tries` count what failed in a row.
     """
 
     key_hash: str = ""
@@ -123,6 +134,14 @@ class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
     token_version: int = 1
     previous_token_version: int = 0
     previous_token_expires_ms: int = 0
+    pending_hash: str = ""
+    pending_sealed: str = ""
+    pending_expires_ms: int = 0
+    live_hash: str = ""
+    live_token_version: int = 0
+    renew_until_ms: int = 0
+    tries: int = 0
+    tried_ms: int = 0
 
 
 class Contact(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -140,6 +159,7 @@ class Contact(Struct, frozen=True, gc=False, omit_defaults=True):
     controller_version: str = ""
     restarts: int = 0
     reason: str = ""
+    recovery: Recovery | None = None
 
 
 class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -152,8 +172,9 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     for that is over here but may yet be done by the cloud.
     `tries` count failures of the present step, `failures` those of whole starts in a row.
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
-    must go. `suspect_ms` is when somebody said that the machine may be down, `twin_ms` when two
-    spoke for it.
+    must go. `ladder_held` says that somebody stopped the recovery of its agent, `ladder_turn` how
+    often one was told to begin anew. `suspect_ms` is when somebody said that the machine may be
+    down, `twin_ms` when two spoke for it.
     """
 
     id: str
@@ -174,6 +195,8 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     stopped_ms: int = 0
     ever_started: bool = False
     restart_wanted: bool = False
+    ladder_held: bool = False
+    ladder_turn: int = 0
     machine: Machine = Machine()
     verdict: Verdict = "unknown"
     pending_create: PendingCreate | None = None
@@ -257,6 +280,7 @@ def newest_ms(state: Instance) -> int:
         state.late_launch_ms,
         state.machine.seen_ms,
         state.contact.since_ms,
+        state.credentials.tried_ms,
         0 if asked is None else asked.requested_ms,
         0 if job is None else job.began_ms,
     )

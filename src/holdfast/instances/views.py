@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from holdfast.actors.definition import ViewRow
 from holdfast.instances.state import Fault, Instance, exists
+from holdfast.wire.checkin import Recovery
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.messages.instances import InstanceView
+from holdfast.wire.messages.instances import InstanceView, RecoveryView
 from holdfast.wire.times import time_text
 
 INSTANCE_VIEW: Final = "instance"
@@ -40,8 +41,9 @@ _ATTENTION: Final = {
 class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
     """What telemetry knows of a machine that may check in; hashes are hexadecimal SHA-256.
 
-    `expected` says that silence would be news, `heard` that the instance knows its machine to
-    speak. Times are ms since the epoch.
+    `next_key_hash` is of a key that may have arrived, `live_token_version` the number of the tokens
+    that the running machine has. `expected` says that silence would be news, `heard` that the
+    instance knows its machine to speak. Times are ms since the epoch.
     """
 
     instance: str
@@ -50,7 +52,9 @@ class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
     api_key_hash: str
     previous_key_hash: str = ""
     previous_key_until_ms: int = 0
+    next_key_hash: str = ""
     token_version: int = 1
+    live_token_version: int = 1
     previous_token_until_ms: int = 0
     epoch: int = 0
     desired: Literal["running", "stopped", "destroyed"] = "running"
@@ -58,6 +62,8 @@ class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
     heard: bool = True
     machine_id: str = ""
     region: str = ""
+    ladder: Literal["auto", "held"] = "auto"
+    ladder_turn: int = 0
     revision: int = 0
 
 
@@ -68,6 +74,7 @@ class DetailRow(Struct, frozen=True, kw_only=True):
     provider: str
     env: dict[str, str] = {}
     secret_names: tuple[str, ...] = ()
+    secret_paths: dict[str, str] = {}
     started_ms: int = 0
     stopped_ms: int = 0
     failures: int = 0
@@ -124,7 +131,13 @@ def instance_view(state: Instance) -> InstanceView:
         epoch=state.epoch,
         attention=attention(state),
         error=last_error(state),
+        recovery=recovery_view(contact.recovery),
     )
+
+
+def recovery_view(told: Recovery | None) -> RecoveryView | None:
+    """Return what the machine told of its agent's recovery, as pages read it."""
+    return None if told is None else RecoveryView(**structs.asdict(told))
 
 
 def attention(state: Instance) -> str:
@@ -137,9 +150,23 @@ def attention(state: Instance) -> str:
         return f"it cannot be destroyed yet: {state.faults['destroy'].message}"[:REASON_MAX]
     if state.contact.heard == "lost" and state.desired == "running":
         return "its machine is silent"
+    trouble = _agent_trouble(state)
+    if trouble:
+        return trouble
     if state.twin_ms or (state.doomed and state.desired != "destroyed"):
         return "a second machine speaks for it"
     return ""
+
+
+def _agent_trouble(state: Instance) -> str:
+    """Return what only a person can put right about the agent itself, or nothing."""
+    told = state.contact.recovery
+    if told is None or state.desired != "running":
+        return ""
+    if told.rung == "parked":
+        text = f"its agent will not stay up and is left alone: {told.reason}; look at its log"
+        return f"{text}, then retry its recovery"[:REASON_MAX]
+    return f"its agent cannot start: {told.blocked}"[:REASON_MAX] if told.blocked else ""
 
 
 def last_error(state: Instance) -> str:
@@ -157,6 +184,7 @@ def detail_row(state: Instance) -> DetailRow:
         provider=state.provider,
         env=state.config.env,
         secret_names=tuple(sorted(state.config.secrets)),
+        secret_paths=state.config.paths,
         started_ms=state.started_ms,
         stopped_ms=state.stopped_ms,
         failures=state.failures,
@@ -177,7 +205,9 @@ def machine_row(state: Instance) -> MachineRow:
         api_key_hash=credentials.key_hash,
         previous_key_hash=credentials.previous_hash,
         previous_key_until_ms=credentials.previous_expires_ms,
+        next_key_hash=credentials.pending_hash,
         token_version=credentials.token_version,
+        live_token_version=credentials.live_token_version or credentials.token_version,
         previous_token_until_ms=credentials.previous_token_expires_ms,
         epoch=state.machine.epoch,
         desired=state.desired,
@@ -185,5 +215,7 @@ def machine_row(state: Instance) -> MachineRow:
         heard=state.contact.heard == "heard",
         machine_id=state.machine.id,
         region=state.machine.region or state.region,
+        ladder="held" if state.ladder_held else "auto",
+        ladder_turn=state.ladder_turn,
         revision=state.revision,
     )

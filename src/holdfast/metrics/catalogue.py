@@ -123,6 +123,37 @@ CATALOGUE: Final = (
         "Letters that went back because nobody could take them.",
         ("kind",),
     ),
+    Metric(
+        "counter",
+        "holdfast_intake_rows_total",
+        "Rows that brains sent: accepted, deduplicated or refused.",
+        ("outcome",),
+    ),
+    Metric(
+        "counter",
+        "holdfast_intake_throttled_total",
+        "Requests of brains that were told to wait because their minute was full.",
+    ),
+    Metric(
+        "counter",
+        "holdfast_intake_failures_total",
+        "Requests of brains that the disk did not take.",
+    ),
+    Metric(
+        "histogram",
+        "holdfast_intake_commit_seconds",
+        "How long a group of rows waited for its commit.",
+        (),
+        SLOW,
+    ),
+    Metric("gauge", "holdfast_intake_waiting_rows", "Rows of brains that wait for the disk."),
+    Metric("gauge", "holdfast_brains", "Brains."),
+    Metric(
+        "gauge",
+        "holdfast_brain_backlog_rows",
+        "Rows that wait at brains' senders, as they said last.",
+    ),
+    Metric("gauge", "holdfast_brain_alerts", "What is wrong with brains now.", ("code",)),
 )
 
 

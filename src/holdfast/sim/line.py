@@ -91,6 +91,10 @@ class Line:
         """Replace a machine's spec and launch it."""
         return await self._far("update", machine_id, self._cloud.update(machine_id, spec))
 
+    async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
+        """Replace a machine's spec for its next start."""
+        return await self._far("store", machine_id, self._cloud.store(machine_id, spec))
+
     async def destroy(self, machine_id: str) -> Outcome[None]:
         """Remove a machine."""
         return await self._far("destroy", machine_id, self._cloud.destroy(machine_id))

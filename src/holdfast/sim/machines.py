@@ -13,10 +13,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from msgspec import structs
+
 from holdfast.machine.controller.unseal import unseal
 from holdfast.sim.plane import DownError
 from holdfast.wire.call import Call, Principal, Refusal, Reply
-from holdfast.wire.checkin import PROTOCOL, CheckIn
+from holdfast.wire.checkin import PROTOCOL, CheckIn, Recovery
 from holdfast.wire.directive import Directive
 from holdfast.world.clouds.port import Machine, MachineSpec
 
@@ -24,6 +26,8 @@ ENC: Final = "HOLDFAST_ENC_"
 ENV_KEY: Final = "HOLDFAST_ENV_KEY"
 RESTART_EVERY_S: Final = 240.0
 POLL_PAUSE_S: Final = 5.0
+RUNGS: Final = ("restart", "restart", "last_healthy_config", "reinstall", "parked")
+"""What a restart may have come to; most need nothing more."""
 
 MACHINE: Final = Principal("machine", "machine", None, "machine")
 Send = Callable[[str, Call], Awaitable[Reply]]
@@ -43,15 +47,18 @@ class Controller:
         env = spec.env
         self.machine = machine
         self.sandbox = env["HOLDFAST_SANDBOX_ID"]
+        self.instance = env["HOLDFAST_INSTANCE_ID"]
         self.epoch = int(env["HOLDFAST_MACHINE_EPOCH"])
         self.boot_id = f"{machine.incarnation}-{chance.randrange(1 << 32):08x}"
         self.silent = False
         self.sequence = 0
         self.restarts = 0
+        self.recovery = Recovery()
         self.known = False
         self._first_s = int(env["HOLDFAST_CHECKIN_FIRST_MS"]) / 1_000
         self._interval_ms = int(env["HOLDFAST_CHECKIN_INTERVAL_MS"])
         self._revision = 0
+        self._ladder_turn = 0
         self._send = send
         self._chance = chance
         self.calm = False
@@ -60,6 +67,13 @@ class Controller:
             "x-holdfast-gateway-token": opened["HOLDFAST_GATEWAY_TOKEN"],
         }
 
+    def take_secrets(self, *, api_key: str, gateway_token: str) -> None:
+        """Use a new key and a new token, where they are not empty, from the next call on."""
+        if api_key:
+            self._header["authorization"] = f"Bearer {api_key}"
+        if gateway_token:
+            self._header["x-holdfast-gateway-token"] = gateway_token
+
     async def check_in(self) -> None:
         """Check in on the cadence, and soon after the agent restarted."""
         wait_s = self._first_s
@@ -67,12 +81,22 @@ class Controller:
         while True:
             await asyncio.sleep(min(wait_s, restart_s))
             if restart_s <= wait_s:
-                self.restarts += not self.calm
+                self._restart()
                 restart_s = RESTART_EVERY_S * (1 + self._chance.random())
             else:
                 restart_s -= wait_s
             await self._say()
             wait_s = self._interval_ms / 1_000 * (0.9 + 0.2 * self._chance.random())
+
+    def _restart(self) -> None:
+        """Restart the agent, which now and then takes more than that."""
+        if self.calm:
+            return
+        self.restarts += 1
+        if not self.recovery.held:
+            rung = self._chance.choice(RUNGS)
+            reason = "" if rung == "restart" else "exit code 1"
+            self.recovery = structs.replace(self.recovery, rung=rung, reason=reason)
 
     async def listen(self) -> None:
         """Hold the long poll for ever."""
@@ -112,6 +136,11 @@ class Controller:
         if directive is not None and directive.revision >= self._revision:
             self._revision = directive.revision
             self._interval_ms = directive.checkin_interval_ms or self._interval_ms
+            if directive.ladder_turn > self._ladder_turn:
+                self.recovery = Recovery()
+            self._ladder_turn = directive.ladder_turn
+            held = directive.ladder == "held"
+            self.recovery = structs.replace(self.recovery, held=held)
 
     def _report(self) -> CheckIn:
         return CheckIn(
@@ -135,6 +164,7 @@ class Controller:
             agent_ready=True,
             agent_kind="demo",
             interval_ms=self._interval_ms,
+            recovery=self.recovery,
         )
 
 

@@ -45,6 +45,8 @@ ORDERS: Final = (
     ("start", 5),
     ("stop", 4),
     ("restart", 4),
+    ("ladder-stop", 1),
+    ("ladder-retry", 1),
     ("patch", 3),
     ("destroy", 1),
     ("rotate key", 1),

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, Reader
 from holdfast.instances.environment import Platform
-from holdfast.instances.handlers import Deps, Handler, handlers
-from holdfast.instances.ports import LogChunk
+from holdfast.instances.handlers import KEY_PREFIX, Deps, Handler, handlers
+from holdfast.instances.limits import KEY_LIFE_MS
+from holdfast.instances.ports import LogChunk, Secrets
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import Address
 from holdfast.kernel.secret import Secret
@@ -41,6 +42,10 @@ T = TypeVar("T")
 
 ACCOUNT: Final = "acme"
 URL: Final = "http://plane"
+
+LOST_BEFORE: Final = 0.1
+LOST_AFTER: Final = 0.2
+"""Of all tellings of secrets, those that do not arrive, and with them those without an answer."""
 
 _WORDS: Final = 256
 """Tasks that ended last and whose errors a living plane may still ask for."""
@@ -89,6 +94,37 @@ class _NoLogs:
     async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
         del provider, machine_id, lines
         return LogChunk(())
+
+
+class _Mint:
+    """Makes keys that last, so that each instance's first key is renewed and then there is calm."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def mint(self, instance_id: str, account: str) -> tuple[str, int]:
+        del instance_id, account
+        ends_ms = self._fleet.clock.now_ms() + 2 * KEY_LIFE_MS
+        return self._fleet.names.token(KEY_PREFIX), ends_ms
+
+
+class _Holders:
+    """The controllers of the simulation; one that is silent cannot be told, others now and then."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._chance = fleet.chance_of("holders")
+
+    async def tell(self, instance_id: str, secrets: Secrets, *, overlap_ms: int) -> str:
+        del overlap_ms
+        lost = self._chance.random()
+        for controller in self._fleet.controllers():
+            if controller.instance == instance_id and not controller.silent and lost > LOST_BEFORE:
+                controller.take_secrets(
+                    api_key=secrets.api_key, gateway_token=secrets.gateway_token
+                )
+                return "" if lost > LOST_AFTER else "told, but the answer was lost"
+        return "unreachable"
 
 
 class Plane:
@@ -158,6 +194,8 @@ class Plane:
                 checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
             ),
             token_secret=Secret(fleet.secret),
+            mint=_Mint(fleet),
+            holders=_Holders(fleet),
             clock=fleet.clock,
         )
         return make_engine(

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from holdfast.instances import keys
 from holdfast.instances.events import ClockSetBack, encode_event
 from holdfast.instances.state import DOWN, Instance, exists
 from holdfast.kernel.clock import SECOND_MS
@@ -148,11 +149,18 @@ def why_not_running(fleet: Fleet, state: Instance) -> str:
         return f"{state.id} is {state.status} and to be destroyed"
     rows = [(row.id, row.state) for row in fleet.living(state.sandbox_id)]
     if state.status == "running" and rows == [(state.machine.id, "started")]:
-        settled = not state.aim and not state.doomed and not state.restart_wanted
+        settled = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
         controller = fleet.machines.running.get(state.machine.id)
         heard = state.contact.heard == "heard" and controller is not None and controller.known
         return "" if settled and heard else f"{state.id} runs, {state.aim} {state.contact}"
     return f"{state.id} is {state.status}/{state.desired}/{state.aim} with {rows}: {state.faults}"
+
+
+def _renews(fleet: Fleet, state: Instance) -> bool:
+    """Return whether its key or tokens are replaced now, or before the quiet time is over."""
+    due_ms = keys.due_ms(state, fleet.weather.policy)
+    over_ms = fleet.clock.now_ms() + 2 * QUIET_S * SECOND_MS
+    return bool(keys.lacks(state)) or (due_ms is not None and due_ms <= over_ms)
 
 
 async def quiet(fleet: Fleet) -> None:

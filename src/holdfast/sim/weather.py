@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from holdfast.instances.definition import with_volumes
+from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import CONTRACT, Policy
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 from holdfast.plane.settings import Settings
@@ -36,6 +37,7 @@ QUICK: Final = Policy(
     start_retry_cap_ms=MINUTE_MS,
     denied_retry_ms=5 * MINUTE_MS,
     wait_ms=10 * SECOND_MS,
+    key_renew_ms=KEY_LIFE_MS - MINUTE_MS,
 )
 """Short times, so that every deadline of the rules falls within a storm of minutes."""
 

@@ -180,22 +180,25 @@ def _decode(body: bytes | None) -> CheckIn | Rejected:
 def _token_fits(
     token: str, sandbox: str, *, secret: str, facts: MachineFacts | None, now_ms: int
 ) -> bool:
-    """Compare with the token of this version and, for a while, of the one before."""
+    """Compare with the token of this version and, for a while, of those before it."""
     version = 0 if facts is None else facts.token_version
     given = token.encode()
     if hmac.compare_digest(gateway_token(secret, sandbox, version=version).encode(), given):
         return True
     if facts is None or version == 0 or now_ms >= facts.previous_token_until_ms:
         return False
-    before = gateway_token(secret, sandbox, version=version - 1)
-    return hmac.compare_digest(before.encode(), given)
+    return any(
+        hmac.compare_digest(gateway_token(secret, sandbox, version=before).encode(), given)
+        for before in {version - 1, facts.live_token_version or version - 1}
+    )
 
 
 def _key_fits(api_key: str, facts: MachineFacts, now_ms: int) -> bool:
-    """Compare with the API key on record and, until it expires, with the one before."""
+    """Compare with the API key on record, the next one, and the one before until it expires."""
     given = key_hash(api_key)
-    if facts.api_key_hash and hmac.compare_digest(facts.api_key_hash, given):
-        return True
+    for known in (facts.api_key_hash, facts.next_key_hash):
+        if known and hmac.compare_digest(known, given):
+            return True
     if not facts.previous_key_hash or now_ms >= facts.previous_key_until_ms:
         return False
     return hmac.compare_digest(facts.previous_key_hash, given)

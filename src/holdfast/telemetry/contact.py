@@ -17,7 +17,7 @@ from holdfast.telemetry.limits import (
     INTERVAL_MIN_MS,
     MISSED_INTERVALS,
 )
-from holdfast.wire.checkin import CheckIn
+from holdfast.wire.checkin import CheckIn, Recovery
 
 
 class Report(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -42,6 +42,7 @@ class Report(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     crashes: int = 0
     last_exit_reason: str = ""
     last_exit_requested: bool = False
+    recovery: Recovery | None = None
     pairing_epoch: int = 0
     pairing_count: int = 0
 
@@ -128,6 +129,7 @@ def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
         crashes=ledger.crashes,
         last_exit_reason=checkin.last_exit_reason,
         last_exit_requested=checkin.last_exit_requested,
+        recovery=checkin.recovery,
         pairing_epoch=checkin.pairing_epoch,
         pairing_count=checkin.pairing_count,
     )

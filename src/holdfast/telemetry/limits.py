@@ -45,7 +45,7 @@ proposal for a rate limit."""
 CHECKIN_BURST: Final = 2
 """Check-ins on the cadence that may come at once: one that was late, then one on time."""
 
-PROMPT_GAP_MS: Final = 2_000
+PROMPT_GAP_MS: Final = 1_000
 """Between check-ins that a change caused; the controller keeps to the same figure."""
 
 PROMPT_BURST: Final = 3

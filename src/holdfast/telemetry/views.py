@@ -70,6 +70,7 @@ class ContactView(NamedTuple):
     twins: tuple[str, ...]
     cpus: int
     last_error: str
+    pairing_count: int = 0
 
 
 def contact_view(contact: Contact, *, lost: bool) -> ContactView:
@@ -100,6 +101,7 @@ def contact_view(contact: Contact, *, lost: bool) -> ContactView:
         twins=report.twins if report else (),
         cpus=contact.cpus,
         last_error=contact.last_error,
+        pairing_count=report.pairing_count if report else 0,
     )
 
 
@@ -112,6 +114,8 @@ def directive(facts: MachineFacts, commands: tuple[Command, ...] = ()) -> Direct
         epoch=facts.epoch,
         desired=facts.desired,
         checkin_interval_ms=interval if INTERVAL_MIN_MS <= interval <= INTERVAL_MAX_MS else 0,
+        ladder=facts.ladder,
+        ladder_turn=facts.ladder_turn,
         commands=commands,
     )
 

@@ -12,6 +12,7 @@ from holdfast.actors.definition import EffectCall
 from holdfast.instances import events, ports
 from holdfast.instances.effects import KEY_NAME, CloudCalls
 from holdfast.instances.environment import Platform
+from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Context
 from holdfast.instances.state import Config
@@ -20,7 +21,7 @@ from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.unseal import unseal
 from holdfast.plane.keyring import Key, KeyRing
-from holdfast.wire.identity import gateway_token
+from holdfast.wire.identity import derived_token, gateway_token
 from holdfast.world.clouds.faults import Fault, on_call, outage
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.simulated import SimulatedCloud
@@ -45,7 +46,13 @@ class Bench:
             sealer=RING,
             platform=Platform(checkin_url="http://127.0.0.1:8700/api/controller/checkin"),
             token_secret=Secret("fleet-secret"),
+            mint=self,
+            holders=self,
         )
+        self.minted: list[str] = []
+        self.told: list[tuple[ports.Secrets, int]] = []
+        self.mint_hangs = False
+        self.deaf = ""
 
     async def _sleep(self, wait_ms: float) -> None:
         # In small steps, so that calls which are done late are done when they are due.
@@ -55,6 +62,18 @@ class Bench:
             left_ms -= 5 * SECOND_MS
             self.catch_up()
         await asyncio.sleep(0)
+
+    async def mint(self, instance_id: str, account: str) -> tuple[str, int]:
+        if self.mint_hangs:
+            await asyncio.Event().wait()
+        self.minted.append(f"hfm_key-{len(self.minted) + 2}")
+        return self.minted[-1], self.driver.clock.now_ms() + KEY_LIFE_MS
+
+    async def tell(self, instance_id: str, secrets: ports.Secrets, *, overlap_ms: int) -> str:
+        assert instance_id == UUID
+        if not self.deaf:
+            self.told.append((secrets, overlap_ms))
+        return self.deaf
 
     def catch_up(self) -> None:
         """Have late calls done that are due; the cloud does them when it is looked at."""
@@ -114,6 +133,8 @@ async def test_secrets_reach_the_machine_sealed_for_it_alone() -> None:
         "TOKEN": "opened",
         "HOLDFAST_API_KEY": "hfm_key",
         "HOLDFAST_GATEWAY_TOKEN": gateway_token("fleet-secret", SANDBOX, version=1),
+        "HOLDFAST_PROXY_TOKEN": derived_token("fleet-secret", "proxy", SANDBOX, version=1),
+        "HOLDFAST_AGENT_TOKEN": derived_token("fleet-secret", "agent", SANDBOX, version=1),
     }
 
 

@@ -98,7 +98,13 @@ def test_layers_of_the_environment() -> None:
         fixed={"HOLDFAST_OPENCLAW_HOME": "/o"},
     )
     made = compose(
-        launch, platform, secrets={"B": "opened"}, api_key="hfm_x", gateway_token="t" * 64
+        launch,
+        platform,
+        secrets={"B": "opened"},
+        api_key="hfm_x",
+        gateway_token="t" * 64,
+        proxy_token="p" * 64,
+        agent_token="a" * 64,
     )
     assert made.plain["TZ"] == "CET"
     assert made.plain["LANG"] == "C"
@@ -110,7 +116,10 @@ def test_layers_of_the_environment() -> None:
         "B": "opened",
         "HOLDFAST_API_KEY": "hfm_x",
         "HOLDFAST_GATEWAY_TOKEN": "t" * 64,
+        "HOLDFAST_PROXY_TOKEN": "p" * 64,
+        "HOLDFAST_AGENT_TOKEN": "a" * 64,
     }
+    assert made.plain["HOLDFAST_REQUIRE_PROXY_TOKEN"] == "true"
     assert "opened" not in repr(made)
 
 

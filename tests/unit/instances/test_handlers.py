@@ -22,6 +22,7 @@ from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk, Reported
 from holdfast.kernel.secret import Secret
 from holdfast.plane.build.engine import make_engine
+from holdfast.plane.build.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
 from holdfast.wire.call import Call, Principal, Refusal
@@ -86,6 +87,8 @@ class Plane:
             sealer=RING,
             platform=Platform(checkin_url="http://plane/api/controller/checkin"),
             token_secret=Secret("fleet"),
+            mint=OwnMint(Dice(2), clock),
+            holders=ControllersAsHolders(),
         )
         gate = Gate(clock, rate_per_s=1e6)
         policy = Policy(first_contact_ms=0)

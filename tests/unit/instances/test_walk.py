@@ -108,6 +108,8 @@ class Walk(RuleBasedStateMachine):
                 events.MachineWatched("m1", "failed"),
                 events.ConfigChanged(env={"A": "1"}),
                 events.KeyRotated(key_hash="k", sealed_key="s", previous_expires_ms=1),
+                events.TokenRotated(previous_expires_ms=1),
+                events.TokenRotated(previous_expires_ms=2**41, renew_key=True),
             ]
         )
     )

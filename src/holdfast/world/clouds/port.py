@@ -231,6 +231,10 @@ class Cloud(Protocol):
         """Give it a new spec under a new incarnation; a running one restarts, any other starts."""
         ...
 
+    async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
+        """Give it a new spec for its next start, and leave alone what runs now."""
+        ...
+
     async def wait(
         self, machine_id: str, *, state: WaitableState, incarnation: str, timeout_ms: int
     ) -> Outcome[Machine]:

@@ -205,6 +205,13 @@ class ProcessCloud:
         # A task of its own: a caller that gives up must not leave the machine between two specs.
         return await asyncio.shield(self._spawn_task(self._finish_update(asked.value)))
 
+    async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
+        """Write the new spec down for the next start."""
+        done = await self._run(lambda: self._host.store(machine_id, spec))
+        if not isinstance(done, Ok):
+            return done
+        return await self.describe(machine_id)
+
     async def wait(
         self, machine_id: str, *, state: WaitableState, incarnation: str, timeout_ms: int
     ) -> Outcome[Machine]:

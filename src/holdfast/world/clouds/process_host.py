@@ -360,6 +360,19 @@ class Host:
         with self.shelf.held(machine_id) as record:
             return self._ended(record) if record.phase == "stopping" else record
 
+    def store(self, machine_id: str, spec: MachineSpec) -> Record:
+        """Write down a spec that the next start takes; what runs is left alone."""
+        check_spec(spec)
+        with self.shelf.held(machine_id) as record:
+            if spec.name != record.spec.name or spec.volume_id != record.spec.volume_id:
+                text = f"machine {machine_id} keeps its name and its volume"
+                _decline(Permanent(INVALID, text))
+            if record.phase in {"updating", "destroying"}:
+                _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
+            return self._phase(
+                replace(record, spec=spec), record.phase, stop_by_ms=record.stop_by_ms
+            )
+
     def begin_update(self, machine_id: str, spec: MachineSpec) -> Record:
         """Write down the new spec and ask the running program to end."""
         check_spec(spec)

@@ -137,6 +137,12 @@ class SimulatedCloud:
             "update", machine_id, lambda: self._world.update(machine_id, spec).machine()
         )
 
+    async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
+        """Keep the spec for the next start."""
+        return await self._call(
+            "store", machine_id, lambda: self._world.store(machine_id, spec).machine()
+        )
+
     async def destroy(self, machine_id: str) -> Outcome[None]:
         """Begin to remove; it is gone after a while."""
         return await self._call("destroy", machine_id, lambda: self._world.destroy(machine_id))

@@ -239,6 +239,16 @@ class World:
             self._launch(row)
         return row
 
+    def store(self, machine_id: str, spec: MachineSpec) -> Row:
+        """Replace the spec and leave alone what runs."""
+        row = self.row(machine_id)
+        if row.state in {"destroying", "destroyed"}:
+            raise RefusedError(404, '{"error":"machine not found"}')
+        if spec.name != row.spec.name or spec.volume_id != row.spec.volume_id:
+            raise RefusedError(400, '{"error":"invalid: a machine keeps its name and volume"}')
+        row.spec = spec
+        return row
+
     def destroy(self, machine_id: str) -> None:
         """Begin to remove a machine, from whatever state."""
         row = self.row(machine_id)

@@ -1,0 +1,252 @@
+"""The machine that the simulation of pairing meets, and the way to it.
+
+A store that is the truth, a controller with a cache that may be old, routes that come and go, and
+a command line. Every call waits until the seed lets it go on, and may be lost before or after it
+was carried out. It knows nothing of the plane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.instances.pairing.commands import DEVICES
+from holdfast.instances.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS
+from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.outcome import Ok, Outcome, Retryable
+from holdfast.wire.controller_calls import ControllerError
+from holdfast.wire.pairing import PairingAnswer
+from holdfast.wire.times import time_text
+from holdfast.world.clouds.port import Capabilities, Execution
+
+ROUTES: Final = frozenset({"pairing.channels", "pairing.devices", "pairing.dismiss"})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request as it truly is; `number` is its identity, which no source tells."""
+
+    number: int
+    kind: str
+    sender: str
+    code: str
+    created_ms: int
+
+    def ends_ms(self) -> int:
+        """Return the last moment at which it is good."""
+        life = CHANNEL_LIFE_MS if self.kind == "channel" else DEVICE_LIFE_MS
+        return self.created_ms + life
+
+
+class World:
+    """What lies between: every call waits until the seed lets it go on, and may be lost."""
+
+    def __init__(self, random: Random) -> None:
+        """Let nothing through yet."""
+        self.random = random
+        self.waiting: list[asyncio.Future[None]] = []
+        self.lossy = True
+
+    def chance(self, share: float) -> bool:
+        """Return whether something of this chance happens; in calm it does not."""
+        return self.lossy and self.random.random() < share
+
+    def fails(self, when: str) -> bool:
+        """Return whether the way breaks here."""
+        return self.chance(0.06 if when == "before" else 0.12)
+
+    def may_fail(self, when: str) -> None:
+        """Break the way here, perhaps."""
+        if self.fails(when):
+            trouble: Any = self.random.choice(("timeout", "unreachable", "broken"))
+            raise ControllerError(trouble, "lost on the way")
+
+    async def way(self) -> None:
+        """Wait until the seed lets this call go on."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        await future
+
+    def let_one_go(self) -> bool:
+        """Let one of the waiting calls go on, whichever; False where none waits."""
+        self.waiting = [one for one in self.waiting if not one.done()]
+        if not self.waiting:
+            return False
+        self.waiting.pop(self.random.randrange(len(self.waiting))).set_result(None)
+        return True
+
+
+class Machine:
+    """A machine with an agent, as the plane can meet it; the world decides what gets through."""
+
+    def __init__(self, clock: ManualClock, world: World) -> None:
+        """Begin with an empty store and a controller that has the routes."""
+        self.clock = clock
+        self.world = world
+        self.store: dict[int, Row] = {}
+        self.cache: dict[int, Row] = {}
+        self.snapshot: dict[int, Row] = {}
+        self.has_routes = True
+        self.announces = True
+        self.tells_code = True
+        self.approved: dict[int, int] = {}
+        self.carried: set[int] = set()
+
+    # -- as `Controllers`
+
+    async def capabilities(self, instance_id: str) -> frozenset[str]:
+        """Return what the controller announces, right or out of date."""
+        del instance_id
+        await self.world.way()
+        return ROUTES if self.announces else frozenset()
+
+    async def call(
+        self,
+        instance_id: str,
+        method: str,
+        path: str,
+        answer: type[Any],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_ms: int = 0,
+    ) -> Any:
+        """Answer as a controller does, or fail as a way to one does."""
+        del instance_id, timeout_ms
+        await self.world.way()
+        self.world.may_fail("before")
+        if not self.has_routes:
+            raise ControllerError("too_old", "no such route", status=404)
+        if method == "GET":
+            rows = self._listed(refresh=query is not None)
+            await self.world.way()
+            self.world.may_fail("after")
+            return msgspec.convert(self._list_body(rows, path), answer)
+        told = self._decide(body, verb=path.rpartition("/")[2])
+        await self.world.way()
+        self.world.may_fail("after")
+        if not told.success:
+            raise ControllerError("refused", told.message, status=404, code=told.code)
+        return told
+
+    def _listed(self, *, refresh: bool) -> dict[int, Row]:
+        """Return the controller's cache, read anew where it was told to and could."""
+        if refresh or not self.world.chance(0.4):
+            self.cache = dict(self.store)
+        return dict(self.cache)
+
+    def _list_body(self, rows: Mapping[int, Row], path: str) -> dict[str, Any]:
+        body = {"lastUpdated": time_text(self.clock.now_ms()), "epoch": 1, "state": "known"}
+        if path.endswith("channels"):
+            found = [self._channel(row) for row in rows.values() if row.kind == "channel"]
+        else:
+            found = [_device(row) for row in rows.values() if row.kind == "device"]
+        return {**body, "requests": found}
+
+    def _channel(self, row: Row) -> dict[str, Any]:
+        return {
+            "channel": "telegram",
+            "id": row.sender,
+            "code": row.code if self.tells_code else "",
+            "requestId": f"{row.number:032d}",
+            "createdAt": time_text(row.created_ms),
+        }
+
+    def _decide(self, body: Any, *, verb: str) -> PairingAnswer:
+        row = self._meant(body)
+        if row is None:
+            return PairingAnswer(success=False, message="gone", code="pairing_not_found")
+        self._carry_out(row, approve=verb == "approve")
+        return PairingAnswer(success=True, message="done")
+
+    def _meant(self, body: Any) -> Row | None:
+        for row in self.store.values():
+            if row.kind == "device":
+                if body.request_id.lower() == uuid_of(row):
+                    return row
+            elif getattr(body, "code", "") == row.code or body.request_id == f"{row.number:032d}":
+                return row
+        return None
+
+    def _carry_out(self, row: Row, *, approve: bool) -> None:
+        del self.store[row.number]
+        self.carried.add(row.number)
+        if approve:
+            self.approved[row.number] = self.approved.get(row.number, 0) + 1
+        if self.world.chance(0.7):
+            self.cache = dict(self.store)
+
+    # -- as a `Cloud` in which commands run
+
+    @property
+    def capabilities_of_cloud(self) -> Capabilities:
+        """Return what kind of cloud this is: the one with the image's commands."""
+        return Capabilities(kind="fly", isolation="none")
+
+    async def exec(self, argv: Sequence[str]) -> Outcome[Execution]:
+        """Run one of the image's commands."""
+        await self.world.way()
+        if self.world.fails("before"):
+            return Retryable("transient", "it was killed")
+        words = argv[2:]
+        code, text = 0, "ok"
+        if words[0] == "node":
+            kind = "device" if "device" in words[1] else "channel"
+            rows = [row for row in self.store.values() if row.kind == kind]
+            told = [_device(row) if kind == "device" else self._printed(row) for row in rows]
+            text = msgspec.json.encode({"requests": told}).decode()
+            if self.world.chance(0.05):
+                text = "Killed"
+        else:
+            code = self._run(words[1:])
+        await self.world.way()
+        if self.world.fails("after"):
+            return Retryable("transient", "it was killed")
+        stderr = "No pending pairing request found" if code else ""
+        return Ok(Execution(exit_code=code, stdout=text, stderr=stderr))
+
+    def _printed(self, row: Row) -> dict[str, Any]:
+        return {**self._channel(row), "code": row.code, "requestId": ""}
+
+    def _run(self, words: Sequence[str]) -> int:
+        name = words[2] if words[0] == DEVICES else words[3]
+        for row in self.store.values():
+            if name in {row.code, uuid_of(row)}:
+                self._carry_out(row, approve=words[1] == "approve")
+                return 0
+        return 1
+
+
+class ModelCloud:
+    """The machine's commands, under the cloud port's name for them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.capabilities = machine.capabilities_of_cloud
+
+    async def exec(
+        self, machine_id: str, argv: tuple[str, ...], *, timeout_ms: int
+    ) -> Outcome[Execution]:
+        """Run a command in the machine."""
+        del machine_id, timeout_ms
+        return await self._machine.exec(argv)
+
+
+def uuid_of(row: Row) -> str:
+    """Return the request id of a device's row."""
+    return f"00000000-0000-4000-8000-{row.number:012d}"
+
+
+def _device(row: Row) -> dict[str, Any]:
+    return {
+        "requestId": uuid_of(row),
+        "deviceId": row.sender,
+        "role": "operator",
+        "scopes": ["operator.read"],
+        "ts": row.created_ms,
+    }

@@ -1,0 +1,103 @@
+"""The one client with which the plane asks a controller: a request, bounded in time and size.
+
+It knows neither instances nor capabilities; whoever uses it says where the controller is and what
+proves the plane. Connections are kept, because a page asks the same machine again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+import msgspec
+
+from holdfast.kernel.secret import Secret
+from holdfast.wire.controller_calls import ControllerError
+
+TIMEOUT_MS: Final = 30_000
+"""How long one call may take unless it says otherwise; the contract's figure."""
+
+CONNECT_S: Final = 5.0
+"""How long a connection may take to be made."""
+
+ANSWER_BYTES_MAX: Final = 8 * 1_048_576
+"""Bytes of an answer: a file or a job's output of 1 MiB, escaped as JSON."""
+
+CONNECTIONS_MAX: Final = 256
+PER_MACHINE_MAX: Final = 8
+
+
+class Target(NamedTuple):
+    """Where a controller listens, `host:port`, and the token that it takes."""
+
+    address: str
+    token: Secret
+
+
+class ControllerClient:
+    """Asks controllers over HTTP."""
+
+    def __init__(self) -> None:
+        """Open nothing yet: the first call does."""
+        self._session: aiohttp.ClientSession | None = None
+
+    async def ask(
+        self,
+        target: Target,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> tuple[int, bytes]:
+        """Return status and body; raise ControllerError when there is no whole answer in time."""
+        headers = {
+            "Authorization": f"Bearer {target.token.reveal()}",
+            "Accept": "application/json",
+        }
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            data = msgspec.json.encode(body)
+        timeout = aiohttp.ClientTimeout(total=timeout_ms / 1_000, sock_connect=CONNECT_S)
+        try:
+            async with self._open().request(
+                method, f"http://{target.address}{path}", params=dict(query or {}), data=data,
+                headers=headers, timeout=timeout, allow_redirects=False,
+            ) as answer:  # fmt: skip
+                return answer.status, await _read(answer)
+        except TimeoutError as error:
+            text = f"The controller did not answer within {timeout_ms / 1_000:g} s."
+            raise ControllerError("timeout", text) from error
+        except (aiohttp.ClientError, OSError) as error:
+            text = f"The controller cannot be reached ({type(error).__name__})."
+            raise ControllerError("unreachable", text) from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX, limit_per_host=PER_MACHINE_MAX
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    room = ANSWER_BYTES_MAX
+    while part := await answer.content.read(65_536):
+        room -= len(part)
+        if room < 0:
+            text = f"The controller's answer is longer than {ANSWER_BYTES_MAX} bytes."
+            raise ControllerError("broken", text, status=answer.status)
+        parts.append(part)
+    return b"".join(parts)
