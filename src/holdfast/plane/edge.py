@@ -32,6 +32,7 @@ from holdfast.plane.edge_ports import (
     EdgeLog,
     Gate,
     Handler,
+    KeyOwner,
     Observer,
     ProblemPage,
     RateLimiter,
@@ -92,6 +93,7 @@ class Edge:
         hosts: frozenset[str] | None = None,
         https_host: str = "",
         gate: Gate | None = None,
+        key_owner: KeyOwner = lambda _: None,
         observe: Observer | None = None,
         problem_page: ProblemPage = edge_answer.problem_page,
         check_responses: bool = False,
@@ -115,6 +117,7 @@ class Edge:
         self._hosts = hosts
         self._https_host = https_host
         self._gate = gate
+        self._key_owner = key_owner
         self._observe = observe
         self._problem_page = problem_page
         self._check_responses = check_responses
@@ -192,8 +195,11 @@ class Edge:
         if row.scope == "public" and changes:
             # First, so that a page elsewhere cannot use up its reader's tries to sign in.
             edge_guard.check_origin(request.header, request.caller)
-            self._bound(peer_key(request.caller.peer), strict=True)
-        request.identity = await edge_guard.identify(row, request.header, self._authenticator)
+            if row.mutates:
+                self._bound(peer_key(request.caller.peer), strict=True)
+        request.identity = await edge_guard.identify(
+            row, request.header, self._authenticator, self._key_owner
+        )
         principal = request.identity.principal
         if row.scope in {"owner", "operator"}:
             self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
@@ -334,6 +340,8 @@ class Edge:
         """Return a refusal as JSON, as a page, or as the way to the sign-in page."""
         request.code = refusal.problem.code
         reply = edge_answer.problem_reply(refusal, request.id)
+        if request.route is not None and request.route.row.scope == "brain":
+            reply = edge_answer.with_detail(reply)
         kind = "" if request.route is None else request.route.row.kind
         wants_page = request.route is None and "text/html" in request.header.get("accept", "")
         if kind != "page" and not wants_page:
@@ -382,7 +390,9 @@ class Edge:
             return
         who = request.identity.principal
         write = self._log.info if status < _FAILED else self._log.warning
-        (self._log.error if status >= _OUR_FAULT else write)(
+        # What a row declares is an answer that it gives on purpose, a 501 among them.
+        is_fault = status >= _OUR_FAULT and (row is None or status not in row.statuses)
+        (self._log.error if is_fault else write)(
             "call",
             request_id=request.id,
             endpoint=request.endpoint,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import html
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
@@ -94,12 +95,20 @@ def problem_reply(refusal: Refusal, request_id: str) -> Reply:
     return Reply(problem, status=refusal.status, headers=headers)
 
 
+def with_detail(reply: Reply) -> Reply:
+    """Return a refusal with its message under the name that the SDKs of brains read as well."""
+    problem: Problem = reply.body
+    told = msgspec.structs.replace(problem, detail=problem.message)
+    return dataclasses.replace(reply, body=told)
+
+
 def problem_page(status: int, problem: Problem) -> bytes:
     """Return a refusal as a plain page for people."""
     lines = [problem.message, *([problem.fix] if problem.fix else [])]
     text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<link rel="icon" href="data:,">'  # as on every page: else one is asked for
         f"<title>{status}</title></head><body><main><h1>{status}</h1>{text}"
         '<p><a href="/">Back to the fleet</a></p></main></body></html>'
     ).encode()

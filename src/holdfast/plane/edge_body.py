@@ -26,6 +26,13 @@ _AT: Final = re.compile(r" - at `(?:key in )?\$\.?(?P<field>[^`]*)`$")
 _FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
 _VALUE: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
 _NAME_SHOWN_MAX: Final = 64
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""One escape in JSON: a pair of surrogates, half a pair, or any other."""
+_UNKNOWN: Final = rb"\ufffd"
 
 
 class ClientGoneError(Exception):
@@ -95,9 +102,21 @@ def decode_json(route: Route, body: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise refused_field(str(error), route) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        mended = mend_surrogates(body) if route.row.scope == "brain" else body
+        if mended != body:
+            return decode_json(route, mended)
         raise Refusal(
             400, "not_json", "the body is not valid JSON", fix=_see(route)
         ) from None  # fmt: skip
+
+
+def mend_surrogates(body: bytes) -> bytes:
+    """Return JSON in which each escape of half a character is the one of the unknown character.
+
+    Other writers of JSON, Python's own among them, let such halves through, and a brain must not
+    lose what it learned for one.
+    """
+    return _ESCAPE.sub(lambda found: _UNKNOWN if found["half"] else found[0], body)
 
 
 def read_form(body: bytes, limits: EdgeLimits) -> dict[str, Any]:

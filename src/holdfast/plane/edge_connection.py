@@ -9,7 +9,7 @@ edge. It must never touch a request that keeps within the bounds.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -34,6 +34,8 @@ class BoundedConnection(HttpToolsProtocol):
     _head_bytes = 0
     _field_bytes = 0
     _left_bytes = 0
+    _newest = b""
+    _given_away = False
     _limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -50,8 +52,11 @@ class BoundedConnection(HttpToolsProtocol):
         """Take bytes in, and count those that belong to no request that is being served."""
         if self.transport.is_closing():
             return
+        self._newest = self._newest[-3:] + data
         was_in_head = self._in_head
         super().data_received(data)
+        if self._given_away:
+            return
         if self._is_serving() or self.transport.is_closing():
             return
         if self._limit is None:
@@ -64,6 +69,14 @@ class BoundedConnection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response("The head of the request is too large.")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection away, with what was sent after the head: uvicorn would lose that."""
+        self._given_away = True
+        early = self._newest.partition(b"\r\n\r\n")[2]
+        super().handle_websocket_upgrade()
+        if early:
+            cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
 
     def on_message_begin(self) -> None:
         """Begin a head."""

@@ -20,7 +20,7 @@ from starlette.requests import cookie_parser
 
 from holdfast.accounts.handlers import SESSION_COOKIE
 from holdfast.accounts.rules import csrf_text
-from holdfast.plane.edge_ports import Authenticator
+from holdfast.plane.edge_ports import Authenticator, KeyOwner
 from holdfast.wire.call import Principal, Refusal
 from holdfast.wire.endpoints.row import Endpoint
 from holdfast.wire.limits import IDEMPOTENCY_KEY_MAX
@@ -44,8 +44,9 @@ _LOOPBACK: Final[tuple[Network, ...]] = (
 _KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
 
 _GRANTS: Final = {
-    "public": frozenset({"public", "owner", "operator", "machine"}),
+    "public": frozenset({"public", "owner", "operator", "machine", "brain"}),
     "machine": frozenset({"machine"}),
+    "brain": frozenset({"brain"}),
     "owner": frozenset({"owner", "operator"}),
     "operator": frozenset({"operator"}),
 }
@@ -119,12 +120,21 @@ def bearer(header: Mapping[str, str]) -> str:
 
 
 async def identify(
-    row: Endpoint, header: Mapping[str, str], authenticator: Authenticator
+    row: Endpoint, header: Mapping[str, str], authenticator: Authenticator, key_owner: KeyOwner
 ) -> Identity:
     """Return who is calling; refuse (401) proofs that are wrong or missing, (403) a wrong scope.
 
     A public row asks nobody; a token wins over a cookie, and a wrong one is not forgiven for it.
+    What brains call takes brain keys only: a session or API token there is a wrong proof.
     """
+    if row.scope == "brain":
+        brain = key_owner(bearer(header))
+        if brain is None:
+            raise Refusal(
+                401, "not_authenticated", "the brain key is missing, wrong or revoked",
+                fix="send `Authorization: Bearer hfb_…` (POST /api/brain-keys makes one)",
+            )  # fmt: skip
+        return Identity(_granted(row, brain))
     if row.scope == "machine":
         if not bearer(header) or not any(header.get(name) for name in GATEWAY_HEADERS):
             raise _unauthenticated("both machine credentials are needed")

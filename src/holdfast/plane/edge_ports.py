@@ -12,6 +12,8 @@ from holdfast.wire.call import Call, Principal, Problem, Reply
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 Gate: TypeAlias = Callable[[Principal, str], bool]
 """Whether a principal's account holds an entitlement."""
+KeyOwner: TypeAlias = Callable[[str], Principal | None]
+"""Whose brain key a text is; None for a key that is unknown or revoked."""
 Observer: TypeAlias = Callable[[str, int, float], None]
 """Told of every answered call: endpoint, status, milliseconds."""
 ProblemPage: TypeAlias = Callable[[int, Problem], bytes]

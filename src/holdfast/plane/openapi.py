@@ -21,11 +21,13 @@ _REF: Final = "#/components/schemas/{name}"
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "public": [],
     "machine": [{"machineKey": [], "gatewayToken": []}],
+    "brain": [{"brainKey": []}],
     "owner": [{"token": []}, {"session": []}],
     "operator": [{"token": []}, {"session": []}],
 }
 _SCHEMES: Final = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
+    "brainKey": {"type": "http", "scheme": "bearer", "description": "A brain key, `hfb_…`."},
     "session": {"type": "apiKey", "in": "cookie", "name": "hf_session"},
     "machineKey": {"type": "http", "scheme": "bearer", "description": "The instance's key."},
     "gatewayToken": {"type": "apiKey", "in": "header", "name": "x-holdfast-gateway-token"},
@@ -142,6 +144,7 @@ def page(table: Iterable[Endpoint], *, version: str) -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>Holdfast: endpoints</title>'
+        '<link rel="icon" href="data:,">'  # else a browser asks for one that is not there
         f"</head><body><main><h1>Endpoints of Holdfast {html.escape(version)}</h1>"
         '<p>The same as <a href="/api/openapi.json">OpenAPI 3.1</a>.</p>'
         f"<nav><ul>{contents}</ul></nav>{sections}</main></body></html>"

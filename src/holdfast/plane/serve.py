@@ -16,7 +16,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 
@@ -134,15 +134,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self._plane.status = "stopping"
         self._plane.app.close()
+        self._plane.agents.release()
         self._plane.telemetry.release()
 
 
 def _config(plane: Plane) -> uvicorn.Config:
     """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
     return uvicorn.Config(
-        plane.app,
+        plane.agents.before(plane.app),
         http=BoundedConnection,
-        ws="none",
+        ws=cast("Any", plane.agents.sockets),
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -49,6 +49,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: Annotated[
         str, _doc("Addresses, comma-separated, whose forwarded headers are believed.")
     ] = ""
+    agents_domain: Annotated[
+        str,
+        _doc("The domain below which each agent's own page has its host; never the dashboard's."),
+    ] = "agents.localhost"
     region: Annotated[str, _doc("The region written for machines placed here.")] = "local"
     gateway_token_secret: Annotated[
         str,
@@ -85,6 +89,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 1
     telemetry_memory_mb: Annotated[Count, _doc("Memory that the analytics store may use.")] = 256
     journal_days: Annotated[Count, _doc("Days that events and tick records are kept.")] = 90
+    correction_days: Annotated[Count, _doc("Days that corrections of brains are kept.")] = 365
+    brain_event_days: Annotated[
+        Count, _doc("Days that events of brains other than corrections are kept.")
+    ] = 30
+    corrections_per_minute: Annotated[
+        Count, _doc("Corrections that one brain may send in any minute; more are told to wait.")
+    ] = 600
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
     ] = "info"

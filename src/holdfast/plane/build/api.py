@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from holdfast.instances.handlers import Deps, handlers
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.metrics.catalogue import Metrics
-from holdfast.plane.about import HealthOf, about_handlers, installed_versions
+from holdfast.plane.about import Check, HealthOf, about_handlers, installed_versions
 from holdfast.plane.build import bridges
 from holdfast.plane.build.checks import make_checks
 from holdfast.plane.build.clouds import AGENTS_FOLDER, Clouds
@@ -121,6 +121,7 @@ def plane_handlers(
     worker: RehearsalWorker,
     metrics: Metrics,
     health: HealthOf,
+    more_checks: Sequence[Check] = (),
 ) -> dict[str, Handler]:
     """Return the handlers about people, operations, rehearsals and the plane itself."""
     return {
@@ -139,7 +140,10 @@ def plane_handlers(
             health=health,
             metrics=metrics.render,
             agents_folder=home / AGENTS_FOLDER,
-            checks=make_checks(home, stores.reader, engine, list(clouds.by_name.values())),
+            checks=[
+                *make_checks(home, stores.reader, engine, list(clouds.by_name.values())),
+                *more_checks,
+            ],
         ),
     }
 

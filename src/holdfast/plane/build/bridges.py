@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -27,6 +27,10 @@ from holdfast.telemetry.flow import Telemetry
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.checkin import CommandOutcome
 from holdfast.world.clouds.port import Cloud, Machine
+
+_PAIRING_ALONE: Final = frozenset({"pairing_epoch", "pairing_count"})
+_PAIRING_NEWS: Final = _PAIRING_ALONE | {"machine_id", "boot_id", "epoch", "agent_ready"}
+"""What of a report may mean that other requests wait than before."""
 
 Publish = Callable[[str, str, str], object]
 
@@ -46,9 +50,15 @@ class SystemChance:
 class InstanceTransitions:
     """Tells an instance's actor what telemetry has noticed about its machine."""
 
-    def __init__(self, mailboxes: Mailboxes) -> None:
-        """Tell through `mailboxes`, which return when the event is durable."""
+    def __init__(
+        self, mailboxes: Mailboxes, pairing_news: Callable[[str], None] | None = None
+    ) -> None:
+        """Tell through `mailboxes`, which return when the event is durable.
+
+        What waits for pairing is no event: whoever keeps it in memory is told to look.
+        """
         self._mailboxes = mailboxes
+        self._pairing_news = pairing_news
 
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str
@@ -67,6 +77,10 @@ class InstanceTransitions:
     ) -> None:
         """Say what is new about the machine; two machines for one instance are said first."""
         del at_ms
+        if self._pairing_news is not None and changed & _PAIRING_NEWS:
+            self._pairing_news(instance)
+        if changed <= _PAIRING_ALONE:
+            return
         if "twins" in changed and report.twins:
             await self._tell(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
         event = events.MachineReported(
@@ -77,6 +91,7 @@ class InstanceTransitions:
             controller_version=report.controller_version,
             restarts=report.restarts,
             reason=report.degraded or report.last_exit_reason,
+            recovery=report.recovery,
         )
         await self._tell(instance, event, dedupe)
 

@@ -12,6 +12,7 @@ from typing import Final
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.probing import Lookout
 from holdfast.instances.environment import Platform
+from holdfast.instances.ports import Holders, KeyMint
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.plane.build.rooms import join_cloud
@@ -44,6 +45,8 @@ async def open_clouds(
     clock: Clock,
     keyring: KeyRing,
     token_secret: Secret,
+    mint: KeyMint,
+    holders: Holders,
     url: str,
 ) -> Clouds:
     """Open the process cloud, which finds its living machines, and wire its calls."""
@@ -61,6 +64,8 @@ async def open_clouds(
         sealer=keyring,
         platform=_platform(home, settings, url),
         token_secret=token_secret,
+        mint=mint,
+        holders=holders,
         clock=clock,
     )
     return Clouds(

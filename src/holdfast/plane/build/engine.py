@@ -21,6 +21,8 @@ from holdfast.actors.ports import Journal, Log, Meter, Reader
 from holdfast.actors.probing import Lookout, Prober
 from holdfast.actors.rehearsal_worker import RehearsalWorker
 from holdfast.instances.definition import INSTANCE
+from holdfast.instances.pairing.definition import PAIRING
+from holdfast.instances.pairing.definition import Policy as PairingPolicy
 from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.plane.settings import Settings
@@ -124,7 +126,9 @@ def instance_policy(settings: Settings) -> Policy:
 
 def plane_kinds(settings: Settings) -> dict[str, Kind]:
     """Return every kind of actor of this plane, under the policies of these settings."""
-    return make_kinds(make_kind(INSTANCE, instance_policy(settings)))
+    return make_kinds(
+        make_kind(INSTANCE, instance_policy(settings)), make_kind(PAIRING, PairingPolicy())
+    )
 
 
 def open_reader(path: str) -> Reader:

@@ -22,17 +22,33 @@ from holdfast.accounts.access import Access
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.register import Register
 from holdfast.actors.owner import Landed
+from holdfast.instances.care.handlers import care_handlers
 from holdfast.kernel.clock import DAY_MS, SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.metrics.catalogue import Metrics
+from holdfast.plane.agent_door.side import AgentSide
 from holdfast.plane.build import api, bridges, rooms
+from holdfast.plane.build.agent_side import make_agent_side
 from holdfast.plane.build.clouds import Clouds, open_clouds
+from holdfast.plane.build.controllers import MachineControllers
 from holdfast.plane.build.engine import Engine, make_engine, make_worker, plane_kinds
 from holdfast.plane.build.files import Stores, open_stores
 from holdfast.plane.build.holder import prepare_home
 from holdfast.plane.build.housekeeping import keep_house
+from holdfast.plane.build.intake import IntakeRoom, make_intake
 from holdfast.plane.build.lifecycle import follow_lifecycle
+from holdfast.plane.build.pairing import (
+    PairingParts,
+    follow_pairing,
+    look_at_news,
+    make_pairing,
+    make_talk,
+    pairing_handlers,
+    pairing_provider,
+    settle_orphans,
+)
 from holdfast.plane.build.secret_files import read_or_make_secret
+from holdfast.plane.build.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.plane.edge import Edge
 from holdfast.plane.edge_guard import https_host, known_hosts, parse_networks
 from holdfast.plane.edge_ports import Handler, Observer
@@ -42,8 +58,9 @@ from holdfast.plane.settings import Settings
 from holdfast.telemetry.book import MachineBook
 from holdfast.telemetry.flow import Telemetry
 from holdfast.web.pages import Pages
-from holdfast.web.stream import OPERATION, QUARANTINE, Hub
+from holdfast.web.stream import OPERATION, PAIRING, QUARANTINE, Hub
 from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.world.controllers import ControllerClient
 
 TOKEN_KEY_FILE: Final = "gateway.key"  # noqa: S105  the name of a file
 
@@ -61,16 +78,20 @@ class Plane:
     keyring: KeyRing
     token_secret: Secret
     clouds: Clouds
+    controllers: MachineControllers
     engine: Engine
     telemetry: Telemetry
+    pairing: PairingParts
     book: MachineBook
     register: Register
     access: Access
     metrics: Metrics
-    hub: Hub = field(default_factory=Hub)
+    hub: Hub
     status: str = "starting"
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    intake: IntakeRoom = field(init=False)
     app: Edge = field(init=False)
+    agents: AgentSide = field(init=False)
 
     async def start(self) -> None:
         """Take up everything that was left, and begin."""
@@ -78,7 +99,11 @@ class Plane:
         rooms.fill_book(self.stores.reader, self.book, self.settings)
         await self.engine.start()
         await self.telemetry.start()
+        self.tasks |= await self.intake.start()
+        look_at_news(self.pairing, self.book, self.telemetry)
+        await settle_orphans(self.stores.reader, self.engine.mailbox)
         self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
+        self.agents.start()
         self.status = "ok"
 
     async def stop(self) -> None:
@@ -111,7 +136,13 @@ async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) ->
     closing = AsyncExitStack()
     try:
         plane = await _join(settings, closing, clock=clock, log=log, url=url)
+        plane.intake = _make_intake(plane)
         _listen(plane)
+        plane.agents = make_agent_side(
+            settings, reader=plane.stores.reader, controllers=plane.controllers,
+            access=plane.access, clock=clock, log=log, url=url,
+        )  # fmt: skip
+        closing.push_async_callback(plane.agents.close)
         plane.app = _make_app(plane)
     except BaseException:
         await closing.aclose()
@@ -130,13 +161,16 @@ async def _join(
         settings.gateway_token_secret or read_or_make_secret(home / TOKEN_KEY_FILE)
     )
     metrics, book = Metrics(), MachineBook()
-    clouds = await open_clouds(
-        home, settings, closing, clock=clock, keyring=keyring, token_secret=token_secret, url=url
-    )
+    clouds, controllers = await _reach_machines(
+        home, settings, closing, stores=stores, clock=clock, keyring=keyring,
+        token_secret=token_secret, url=url,
+    )  # fmt: skip
+    hub = Hub()
+    talk = make_talk(stores.reader, controllers, clouds.by_name, log=log)
     engine = make_engine(
         stores.journal,
         plane_kinds(settings),
-        providers=clouds.providers,
+        providers={**clouds.providers, **pairing_provider(talk, clock)},
         lookouts=clouds.lookouts,
         clock=clock,
         log=log,
@@ -145,6 +179,15 @@ async def _join(
         code=__version__,
     )
     closing.push_async_callback(engine.stop)
+    pairing = make_pairing(
+        talk,
+        stores.reader,
+        engine.mailbox,
+        clock=clock,
+        changed=lambda instance, account: hub.publish(PAIRING, instance, account),
+        log=log,
+    )
+    closing.push_async_callback(pairing.inbox.close)
     telemetry = rooms.make_telemetry(
         settings,
         clock=clock,
@@ -153,19 +196,10 @@ async def _join(
         contacts=stores.contacts,
         analytics=stores.analytics,
         mailboxes=engine.mailbox,
+        pairing_news=pairing.inbox.notice,
     )
     closing.push_async_callback(telemetry.close)
     access = Access(stores.accounts, clock=clock)
-    hasher = Argon2()
-    closing.callback(hasher.close)
-    register = Register(
-        stores.accounts,
-        hasher,
-        access=access,
-        clock=clock,
-        entropy=secrets.token_bytes,
-        session_life_ms=settings.session_days * DAY_MS,
-    )
     return Plane(
         settings=settings,
         home=home,
@@ -176,13 +210,87 @@ async def _join(
         keyring=keyring,
         token_secret=token_secret,
         clouds=clouds,
+        controllers=controllers,
         engine=engine,
         telemetry=telemetry,
+        pairing=pairing,
         book=book,
-        register=register,
+        register=_make_register(stores, access, settings, closing, clock),
         access=access,
         metrics=metrics,
+        hub=hub,
     )
+
+
+def _make_controllers(
+    stores: Stores, clouds: Clouds, secret: Secret, closing: AsyncExitStack, clock: Clock
+) -> MachineControllers:
+    """Return who asks machines' controllers."""
+    client = ControllerClient()
+    closing.push_async_callback(client.close)
+    return MachineControllers(
+        stores.reader, clouds.by_name, client=client, secret=secret, clock=clock
+    )
+
+
+def _make_intake(plane: Plane) -> IntakeRoom:
+    """Return the stream of brains; open pages are told through the hub."""
+    return make_intake(
+        plane.home,
+        plane.settings,
+        plane.closing,
+        stores=plane.stores,
+        book=plane.book,
+        clock=plane.clock,
+        log=plane.log,
+        meter=plane.metrics,
+        publish=plane.hub.publish,
+    )
+
+
+def _make_register(
+    stores: Stores, access: Access, settings: Settings, closing: AsyncExitStack, clock: Clock
+) -> Register:
+    """Return who keeps accounts and people."""
+    hasher = Argon2()
+    closing.callback(hasher.close)
+    return Register(
+        stores.accounts,
+        hasher,
+        access=access,
+        clock=clock,
+        entropy=secrets.token_bytes,
+        session_life_ms=settings.session_days * DAY_MS,
+    )
+
+
+async def _reach_machines(
+    home: Path,
+    settings: Settings,
+    closing: AsyncExitStack,
+    *,
+    stores: Stores,
+    clock: Clock,
+    keyring: KeyRing,
+    token_secret: Secret,
+    url: str,
+) -> tuple[Clouds, MachineControllers]:
+    """Return where machines run and how those that do are asked; each needs the other."""
+    holders = ControllersAsHolders()
+    clouds = await open_clouds(
+        home,
+        settings,
+        closing,
+        clock=clock,
+        keyring=keyring,
+        token_secret=token_secret,
+        mint=OwnMint(bridges.SystemChance(), clock),
+        holders=holders,
+        url=url,
+    )
+    controllers = _make_controllers(stores, clouds, token_secret, closing, clock)
+    holders.controllers = controllers
+    return clouds, controllers
 
 
 def _listen(plane: Plane) -> None:
@@ -201,6 +309,7 @@ def _listen(plane: Plane) -> None:
     rooms.follow_contact(owner, plane.book, plane.telemetry, plane.settings)
     owner.listen(bridges.follow_views(hub.publish))
     owner.listen(publish_events)
+    follow_pairing(owner, plane.pairing, plane.run)
     owner.listen(follow_lifecycle(plane.telemetry.points.record))
     plane.clouds.process.on_exit = bridges.watch_exits(plane.engine.mailbox, plane.run)
 
@@ -229,6 +338,14 @@ def _make_app(plane: Plane) -> Edge:
             token_secret=plane.token_secret,
             hub=plane.hub,
         ),
+        **pairing_handlers(
+            plane.pairing,
+            plane.stores.reader,
+            sealer=plane.keyring,
+            chance=bridges.SystemChance(),
+            clock=plane.clock,
+        ),
+        **care_handlers(plane.stores.reader, plane.controllers),
         **api.plane_handlers(
             plane.home,
             stores=plane.stores,
@@ -238,19 +355,21 @@ def _make_app(plane: Plane) -> Edge:
             worker=worker,
             metrics=plane.metrics,
             health=plane.health,
+            more_checks=[plane.intake.check],
         ),
     }
-    bound = api.announcing(bound, plane.hub)
+    bound = api.announcing(bound | plane.intake.handlers, plane.hub)
     pages = Pages(bound, hub=plane.hub, clock=plane.clock, version=__version__)
     return Edge(
         ENDPOINTS,
-        {**bound, **pages.by_endpoint()},
+        {**bound, **pages.by_endpoint(), "page.agent-open": plane.agents.door.open},
         authenticator=plane.access,
         audit=plane.stores.accounts,
         clock=plane.clock,
         log=plane.log,
         rates=Rates(plane.clock),
         request_prefix=secrets.token_hex(4),
+        key_owner=plane.intake.directory.owner,
         trusted_proxies=parse_networks(plane.settings.trusted_proxies),
         hosts=known_hosts(plane.settings.host, plane.settings.public_url),
         https_host=https_host(plane.settings.public_url),

@@ -6,6 +6,7 @@ once and takes its parts as arguments. Nothing here opens a file, a socket or a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from holdfast.actors.dispatch import Provider
@@ -15,7 +16,7 @@ from holdfast.actors.ports import Log, Mailboxes, Reader
 from holdfast.actors.probing import Lookout
 from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
-from holdfast.instances.ports import Sealer
+from holdfast.instances.ports import Holders, KeyMint, Sealer
 from holdfast.instances.views import MACHINE_VIEW, decode_machine
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
@@ -37,10 +38,24 @@ SETTLING: Final = frozenset({CAPACITY})
 
 
 def join_cloud(
-    cloud: Cloud, *, sealer: Sealer, platform: Platform, token_secret: Secret, clock: Clock
+    cloud: Cloud,
+    *,
+    sealer: Sealer,
+    platform: Platform,
+    token_secret: Secret,
+    mint: KeyMint,
+    holders: Holders,
+    clock: Clock,
 ) -> tuple[Provider, Lookout]:
     """Return who makes the engine's calls to a cloud, and who asks it; they share one gate."""
-    calls = CloudCalls(cloud, sealer=sealer, platform=platform, token_secret=token_secret)
+    calls = CloudCalls(
+        cloud,
+        sealer=sealer,
+        platform=platform,
+        token_secret=token_secret,
+        mint=mint,
+        holders=holders,
+    )
     gate = Gate(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
     provider = Provider(execute=calls.execute, gate=gate, settling=SETTLING)
     return provider, Lookout(look=calls.look, gate=gate)
@@ -55,15 +70,19 @@ def make_telemetry(
     contacts: ContactStore,
     analytics: Analytics,
     mailboxes: Mailboxes,
+    pairing_news: Callable[[str], None] | None = None,
 ) -> Telemetry:
-    """Return the stream of check-ins, which tells instances through their mailboxes."""
+    """Return the stream of check-ins, which tells instances through their mailboxes.
+
+    `pairing_news` is told which machine says that its pairing requests are others than before.
+    """
     return Telemetry(
         clock=clock,
         log=log,
         machines=book,
         contacts=contacts,
         analytics=analytics,
-        transitions=bridges.InstanceTransitions(mailboxes),
+        transitions=bridges.InstanceTransitions(mailboxes, pairing_news),
         checkin_gap_ms=round(settings.checkin_min_s * SECOND_MS),
         flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
     )

@@ -1,0 +1,163 @@
+"""What the agents' hosts decide without a network: names, headers, codes, pages."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from holdfast.kernel.clock import ManualClock
+from holdfast.plane.agent_door import headers, pages
+from holdfast.plane.agent_door.hosts import AgentHosts
+from holdfast.plane.agent_door.http import AgentHttp
+from holdfast.plane.agent_door.sessions import CODE_MS, KEPT_MAX, SESSION_MS, SignOvers
+from holdfast.plane.agent_door.side import AgentSide
+from holdfast.plane.edge_guard import parse_networks
+
+ID = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
+LABEL = ID.replace("-", "")
+
+
+def test_hosts_lead_to_instances_and_back() -> None:
+    hosts = AgentHosts("Agents.Example.")
+    assert hosts.host(ID, beside="plane.example:8700") == f"{LABEL}.agents.example:8700"
+    assert hosts.host(ID, beside="plane.example") == f"{LABEL}.agents.example"
+    assert hosts.instance(f"{LABEL.upper()}.AGENTS.example:8700") == ID
+    for other in (
+        "agents.example", f"{LABEL}.example", f"x.{LABEL}.agents.example",
+        f"{LABEL}x.agents.example", f"{LABEL}.agents.example.evil", "", "[",
+        f"{LABEL}.agents.example@evil",
+    ):  # fmt: skip
+        assert hosts.instance(other) == "", other
+    for ours in ("agents.example", "a.b.agents.example:1", f"{LABEL}.agents.example."):
+        assert hosts.ours(ours), ours
+    for other in ("plane.example", "notagents.example", "127.0.0.1:8700", "localhost", ""):
+        assert not hosts.ours(other), other
+    with pytest.raises(ValueError, match="no domain"):
+        AgentHosts("localhost")
+
+
+def test_what_is_the_planes_never_reaches_an_agent() -> None:
+    sent = headers.to_agent(
+        [
+            (b"host", b"a.agents.example"), (b"origin", b"https://a.agents.example"),
+            (b"cookie", b"hf_session=s; theme=dark; hf_agent=x; sid=1"), (b"x-real-ip", b"6.6.6.6"),
+            (b"authorization", b"Bearer hf_operator"), (b"x-forwarded-for", b"6.6.6.6"),
+            (b"x-holdfast-proxy-token", b"forged"), (b"x-kiloclaw-proxy-token", b"forged"),
+            (b"x-csrf-token", b"c"), (b"accept", b"*/*"), (b"te", b"trailers"),
+        ],
+        host=b"127.0.0.1:18789",
+        token=b"right",
+    )  # fmt: skip
+    assert sent == [
+        (b"host", b"127.0.0.1:18789"), (b"origin", b"http://127.0.0.1:18789"),
+        (b"cookie", b"theme=dark; sid=1"), (b"accept", b"*/*"),
+        (b"x-holdfast-proxy-token", b"right"),
+    ]  # fmt: skip
+    alone = [(b"host", b"a"), (b"cookie", b"hf_agent=x"), (b"authorization", b"Bearer agents-own")]
+    kept = dict(headers.to_agent(alone, host=b"b", token=b"t"))
+    assert b"cookie" not in kept
+    assert kept[b"authorization"] == b"Bearer agents-own", "the agent's own proofs are its own"
+
+
+def test_an_agents_cookies_are_for_its_host_alone() -> None:
+    kept = headers.from_agent(
+        [
+            (b"set-cookie", b"sid=1; Domain=agents.example; Path=/; HttpOnly"),
+            (b"set-cookie", b"b=2;domain=.example;Secure"),
+            (b"set-cookie", b"hf_session=evil; Path=/"),
+            (b"set-cookie", b" hf_agent =evil"),
+            (b"content-type", b"text/html"),
+            (b"server", b"x"),
+        ]
+    )
+    assert kept == [
+        (b"set-cookie", b"sid=1; Path=/; HttpOnly"),
+        (b"set-cookie", b"b=2;Secure"),
+        (b"content-type", b"text/html"),
+    ]
+
+
+def test_a_code_is_good_once_here_and_now() -> None:
+    clock, drawn = ManualClock(), itertools.count()
+    sign = SignOvers(clock, lambda: f"{next(drawn):043d}")
+    code = sign.offer("one", "session", "http://d")
+    assert sign.redeem(code, "two") == "", "for another agent"
+    assert sign.redeem(code, "one") == "", "a try elsewhere used it up"
+    code = sign.offer("one", "session", "http://d")
+    clock.advance(CODE_MS)
+    assert sign.redeem(code, "one") == "", "too late"
+    secret = sign.redeem(sign.offer("one", "session", "http://d"), "one")
+    signed = sign.find(secret, "one")
+    assert signed is not None
+    assert (signed.session, signed.dashboard) == ("session", "http://d")
+    assert sign.find(secret, "two") is None
+    assert sign.find(secret[:-1] + "x", "one") is None
+    clock.advance(SESSION_MS)
+    assert sign.find(secret, "one") is None
+
+
+def test_what_is_kept_is_bounded() -> None:
+    drawn = itertools.count()
+    sign = SignOvers(ManualClock(), lambda: f"{next(drawn):043d}")
+    first = sign.offer("one", "session", "")
+    for _ in range(KEPT_MAX):
+        sign.offer("one", "session", "")
+    assert sign.redeem(first, "one") == ""
+
+
+def test_a_page_says_what_is_so_and_shows_nothing_as_markup() -> None:
+    notice = pages.crashed(("http://d/instances/x", "Its page"), "<b>parked</b>")
+    status, found, body = pages.answer(notice, {"accept": "text/html,*/*"})
+    assert status == 503
+    assert dict(found)[b"retry-after"] == b"5"
+    assert b"&lt;b&gt;parked" in body
+    assert b"<b>" not in body
+    assert b"default-src 'none'" in dict(found)[b"content-security-policy"]
+    assert b"<progress" in body, "something is being done about it"
+    assert b"<progress" not in pages.render(pages.stopped(("", ""))), "nobody asked for it to run"
+    status, found, body = pages.answer(pages.missing(("", "")), {})
+    assert dict(found)[b"content-type"] == b"application/json"
+    assert b"retry-after" not in dict(found)
+    for made in (pages.starting, pages.stopped, pages.no_route, pages.destroying,
+                 pages.suspended, pages.missing, pages.signed_out):  # fmt: skip
+        assert made(("", "")).title.encode() in pages.render(made(("", "")))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "host", "forwarded", "at_agents"),
+    [
+        ("", f"{LABEL}.agents.example", "", True),
+        ("", "plane.example", f"{LABEL}.agents.example", False),
+        ("10.0.0.0/8", "plane.example", f"{LABEL}.agents.example", True),
+        ("10.0.0.0/8", f"{LABEL}.agents.example", "plane.example", False),
+        ("", "x.agents.example", "", True),
+        ("", "", "", False),
+    ],
+)
+async def test_the_host_that_a_browser_sees_decides_who_answers(
+    trusted: str,
+    host: str,
+    forwarded: str,
+    at_agents: bool,  # noqa: FBT001
+) -> None:
+    door: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
+    side = AgentSide(door, trusted=parse_networks(trusted), log=cast("Any", None))
+    answered: list[str] = []
+
+    async def edge(_scope: Any, _receive: Any, _send: Any) -> None:
+        answered.append("edge")
+
+    async def agents(_scope: Any, _receive: Any, _send: Any) -> None:
+        answered.append("agents")
+
+    side.http.__class__ = type("Deaf", (AgentHttp,), {"__call__": lambda _self, *a: agents(*a)})
+    given = [(b"host", host.encode()), (b"x-forwarded-host", forwarded.encode())]
+    scope = {
+        "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
+        "client": ("10.0.0.1", 1), "headers": [pair for pair in given if pair[1]],
+    }  # fmt: skip
+    await side.before(edge)(scope, cast("Any", None), cast("Any", None))
+    assert answered == (["agents"] if at_agents else ["edge"])
