@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.browser.harness import Served, serve
+from tests.planes import PlaneProcess, plane_at
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -34,6 +35,32 @@ def browser(chromium_path: str) -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=chromium_path, args=list(FLAGS))
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="package")
+def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProcess]:
+    """Run one real plane for the tests that can share it: they look at things of their own."""
+    with plane_at(tmp_path_factory.mktemp("real") / "home") as made:
+        yield made
+
+
+@pytest.fixture
+def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
+    """Open a page of the real plane, signed in; complaints of the console fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
+    context.set_default_timeout(WAIT_MS)
+    sign_in(context, real_plane.json("link")["link"])
+    made = context.new_page()
+    complaints: list[str] = []
+    made.on(
+        "console",
+        lambda m: complaints.append(f"{m.text} {m.location}") if m.type != "log" else None,
+    )
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    yield made
+    made.goto("about:blank")
+    context.close()
+    assert complaints == []
 
 
 def sign_in(context: BrowserContext, link: str) -> None:

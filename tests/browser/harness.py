@@ -19,7 +19,10 @@ from holdfast.accounts.handlers import AccountHandlers
 from holdfast.kernel.clock import SystemClock
 from holdfast.web.pages import Pages
 from holdfast.web.stream import Hub
+from tests.sample_brains import SampleBrains
+from tests.sample_care import SampleCare
 from tests.sample_fleet import SampleFleet
+from tests.sample_pairing import SamplePairing
 from tests.stub_plane import StubPlane
 
 T = TypeVar("T")
@@ -34,7 +37,13 @@ class Sampled:
         clock = SystemClock()
         self.hub = Hub()
         self.fleet = SampleFleet(self.hub, now_ms=clock.now_ms(), count=count)
-        api: dict[str, Any] = self.fleet.handlers()
+        self.pairing = SamplePairing(self.hub, now_ms=clock.now_ms())
+        self.care = SampleCare(now_ms=clock.now_ms())
+        self.brains = SampleBrains(self.hub, now_ms=clock.now_ms())
+        samples = (self.fleet, self.pairing, self.brains, self.care)
+        api: dict[str, Any] = {}
+        for sample in samples:
+            api |= sample.handlers()
         pages = Pages(api, hub=self.hub, clock=clock, version="0.1.0")
         self.live = pages.live
         self.stub = StubPlane(

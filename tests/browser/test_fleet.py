@@ -138,8 +138,14 @@ def test_everything_by_the_keyboard(open_page: Open) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_can_be_read(open_page: Open, served: Served, theme: str) -> None:
+    served.run(served.plane.pairing.fill)
+    served.run(served.plane.brains.fill)
     page = open_page(color_scheme=theme)
-    for path in ("/", "/instances/in-0009", "/operations", "/tokens"):
+    paths = (
+        "/", "/instances/in-0001", "/operations", "/tokens", "/pairing", "/corrections",
+        "/corrections/co-0004", "/brains", "/brains/br-2", "/lessons",
+    )  # fmt: skip
+    for path in paths:
         page.goto(served.url + path)
         found = page.evaluate(CONTRAST)
         assert len(found) > 20
@@ -148,9 +154,12 @@ def test_text_can_be_read(open_page: Open, served: Served, theme: str) -> None:
 
 
 def test_a_phone_scrolls_one_way_only(open_page: Open, served: Served) -> None:
+    served.run(served.plane.pairing.fill)
+    served.run(served.plane.brains.fill)
     page = open_page(viewport={"width": 390, "height": 844}, has_touch=True)
     paths = (
-        "/", "/instances/in-0009", "/operations", "/operations/ev-0002", "/quarantine", "/tokens",
+        "/", "/instances/in-0001", "/pairing", "/corrections", "/corrections/co-0004", "/brains",
+        "/brains/br-2", "/lessons", "/operations", "/operations/ev-0002", "/quarantine", "/tokens",
         "/audit", "/profile", "/?text=zzzz", "/sign-in",
     )  # fmt: skip
     for path in paths:

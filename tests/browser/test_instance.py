@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 from playwright.sync_api import expect
 
+from holdfast.wire.messages.instances import RecoveryView
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
 from tests.browser.test_fleet import expect_live
@@ -17,6 +18,9 @@ def test_orders_are_given_and_their_results_said(
 ) -> None:
     page = open_page("/instances/in-0001")
     expect_live(page)
+    expect(page.get_by_role("link", name="Open its page")).to_have_attribute(
+        "href", "/instances/in-0001/open"
+    )
     page.get_by_role("button", name="Restart").click()
     expect(page.locator("#toasts")).to_contain_text("still under way")
     expect(page.locator("#toasts").get_by_role("link", name="Follow it")).to_have_attribute(
@@ -27,6 +31,7 @@ def test_orders_are_given_and_their_results_said(
     expect(page.locator("#instance-header .badge")).to_have_text("Stopped")
     expect(page.locator("#why")).to_contain_text("Why is it not running?")
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    expect(page.get_by_role("link", name="Open its page")).to_have_count(0)
     # Somebody else was quicker, and this page has not heard of it yet.
     known = served.plane.fleet.instances
     known["in-0001"] = msgspec.structs.replace(known["in-0001"], status="starting")
@@ -95,9 +100,50 @@ def test_variables_are_set_and_secrets_never_shown(open_page: Open, served: Serv
     page.locator("#v-value").fill("debug")
     page.keyboard.press("Enter")
     expect(page.locator("#environment")).to_contain_text("debug")
+    expect_live(page)
     page.get_by_role("button", name="Remove MODEL").click()
     expect(page.get_by_role("button", name="Remove MODEL")).to_have_count(0)
     assert served.plane.fleet.env["in-0001"] == {"WORKSPACE": "/srv/work", "LOG_LEVEL": "debug"}
+
+
+def test_the_recovery_is_shown_stopped_and_begun_anew(open_page: Open, served: Served) -> None:
+    fleet = served.plane.fleet
+    page = open_page("/instances/in-0001")
+    expect_live(page)
+    panel = page.locator("#recovery")
+    expect(panel).to_contain_text("not needed")
+    told = RecoveryView(rung="reinstall", reason="it crashed 5 times", config="rolled_back",
+                        config_reason="the agent was not ready in 40 s")  # fmt: skip
+    served.run(lambda: fleet.change("in-0001", recovery=told))
+    expect(panel.locator("[aria-current=step]")).to_contain_text("Reinstall")
+    expect(panel).to_contain_text("it crashed 5 times")
+    expect(panel).to_contain_text("the agent was not ready in 40 s")
+    panel.get_by_role("button", name="Stop here").click()
+    expect(panel).to_contain_text("stopped by somebody")
+    panel.get_by_role("button", name="Begin anew").click()
+    expect(panel).to_contain_text("not needed")
+
+
+def test_configurations_are_put_back_and_the_doctor_looks(
+    open_page: Open, served: Served, forgive: Callable[[str], None]
+) -> None:
+    page = open_page("/instances/in-0001")
+    page.get_by_text("Ask its machine").click()
+    care = page.locator("#care")
+    expect(care).to_contain_text("the agent was not ready in 40 s")
+    expect(care.get_by_role("button", name="Put c0ffee")).to_have_count(0)  # it is in force
+    expect(care.get_by_role("button", name="Put bad0")).to_have_count(0)
+    page.once("dialog", lambda dialog: dialog.accept())
+    care.get_by_role("button", name="Put ab12").click()
+    expect(page.locator("#toasts")).to_contain_text("The configuration was put back")
+    assert served.plane.care.restored == ["ab12" * 15]
+    expect(care).to_contain_text("It has not looked yet.")
+    care.get_by_role("button", name="Have the doctor look").click()
+    expect(care).to_contain_text("channels: ok")
+    assert served.plane.care.run.fix is False
+    care.get_by_role("button", name="Go on with a failed start").click()
+    expect(page.locator("#toasts")).to_contain_text("No phase of the start has failed")
+    forgive("409")
 
 
 def test_operations_are_followed(open_page: Open) -> None:

@@ -30,7 +30,10 @@ def page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
     sign_in(context, plane.json("link")["link"])
     made = context.new_page()
     complaints: list[str] = []
-    made.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
+    made.on(
+        "console",
+        lambda m: complaints.append(f"{m.text} {m.location}") if m.type != "log" else None,
+    )
     made.on("pageerror", lambda error: complaints.append(str(error)))
     made.goto(plane.url)
     yield made

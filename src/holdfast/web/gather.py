@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.web.asking import Asking, Missing
+from holdfast.web.gather_brains import GatherBrains
+from holdfast.web.gather_pairing import GatherPairing
 from holdfast.web.limits import LOG_LINES, TIMELINE_ENTRIES
+from holdfast.web.models.care import doctor, versions
 from holdfast.web.models.fleet import Fleet, FleetQuery, Row, fleet_page, fleet_row
 from holdfast.web.models.instance import Header, header, what_next, why
 from holdfast.web.models.lists import (
@@ -17,9 +20,11 @@ from holdfast.web.models.lists import (
     token_row,
 )
 from holdfast.web.models.moments import moment
+from holdfast.web.models.recovery import recovery
 from holdfast.web.models.timeline import stories
 from holdfast.wire.call import Call
 from holdfast.wire.messages.accounts import AuditList, SessionView, TokenList
+from holdfast.wire.messages.care import ConfigVersions, DoctorRun
 from holdfast.wire.messages.instances import (
     Explanation,
     InstanceDetail,
@@ -46,17 +51,21 @@ class Gather:
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
+        self.pairing = GatherPairing(asking)
+        self.brains = GatherBrains(asking)
 
     async def fleet(self, call: Call, query: FleetQuery) -> Fleet:
         """Return the fleet page; only the list itself is indispensable."""
         listed = await self._asking.ask(call, "instance.list", InstanceList, query=query.asked())
         agents = await self._asking.attempt(call, "agent.list", AgentList)
+        waiting = await self.pairing.waiting(call)
         return fleet_page(
             query,
             listed,
             _NO_AGENTS if isinstance(agents, Missing) else agents,
             now_ms=call.now_ms,
             operator=call.principal.scope == "operator",
+            waiting=waiting.counts,
         )
 
     async def row(self, call: Call, instance_id: str) -> Row:
@@ -64,29 +73,35 @@ class Gather:
         found = await self._asking.ask(
             call, "instance.get", InstanceDetail, path={"id": instance_id}
         )
-        return fleet_row(found.instance, now_ms=call.now_ms)
+        waiting = await self.pairing.waiting(call)
+        return fleet_row(
+            found.instance, now_ms=call.now_ms, waiting=waiting.counts.get(instance_id, 0)
+        )
 
     async def header(self, call: Call, instance_id: str) -> Header:
         """Return the top of an instance's page."""
-        return header(await self._detail(call, instance_id), now_ms=call.now_ms)
+        return header(await self.detail(call, instance_id), now_ms=call.now_ms)
 
-    async def _detail(self, call: Call, instance_id: str) -> InstanceDetail:
+    async def detail(self, call: Call, instance_id: str) -> InstanceDetail:
+        """Return what the API says of an instance."""
         path = {"id": instance_id}
         return await self._asking.ask(call, "instance.get", InstanceDetail, path=path)
 
     async def instance(self, call: Call, instance_id: str) -> dict[str, Any]:
         """Return what changes on an instance's page; a part that fails says so in its place."""
-        detail = await self._detail(call, instance_id)
+        detail = await self.detail(call, instance_id)
         found = await self._asking.attempt(
             call, "instance.explain", Explanation, path={"id": instance_id}
         )
         return {
             "header": header(detail, now_ms=call.now_ms),
+            "recovery": recovery(detail.instance),
             "detail": detail,
             "why": found
             if isinstance(found, Missing)
             else why(found, detail.instance, now_ms=call.now_ms),
             "timeline": await self.timeline(call, instance_id),
+            "pairing": await self.pairing.panels(call, instance_id, detail.instance.name),
         }
 
     async def timeline(
@@ -116,6 +131,18 @@ class Gather:
             body=DryRunRequest(),
         )
         return found if isinstance(found, Missing) else what_next(found, now_ms=call.now_ms)
+
+    async def care(self, call: Call, instance_id: str) -> dict[str, Any]:
+        """Return what only an instance's machine knows, which may take it its time."""
+        path = {"id": instance_id}
+        found = await self._asking.attempt(call, "config.versions", ConfigVersions, path=path)
+        run = await self._asking.attempt(call, "doctor.run", DoctorRun, path=path)
+        return {
+            "versions": found
+            if isinstance(found, Missing)
+            else versions(found, now_ms=call.now_ms),
+            "doctor": run if isinstance(run, Missing) else doctor(run, now_ms=call.now_ms),
+        }
 
     async def logs(self, call: Call, instance_id: str) -> LogTail | Missing:
         """Return the newest lines of an instance."""

@@ -45,3 +45,30 @@ FRAGMENTS_MAX: Final = 4_096
 
 GZIP_BYTES_MIN: Final = 1_024
 """Files smaller than this are not worth packing."""
+
+INBOX_ITEMS: Final = 100
+"""Pairing requests on one page: more than anybody decides at a sitting."""
+
+HISTORY_ENTRIES: Final = 20
+"""Entries of an instance's history that are looked through for decisions to show."""
+
+RECENT_KEYS_MAX: Final = 64
+"""Instances whose pairing changed last that are remembered, of all accounts."""
+
+RECENT_SHOWN: Final = 8
+"""Instances whose latest decisions the inbox of one reader shows."""
+
+NAMES_MAX: Final = 1_024
+"""Names of instances that are remembered for the notes of decisions."""
+
+FEED_ROWS: Final = 50
+"""Corrections on one page; a live feed drops the oldest beyond it."""
+
+LESSON_ROWS: Final = 10
+"""Corrections and lessons on the page of one brain, before a link to all."""
+
+BRAINS_LISTED: Final = 200
+"""Brains on one page, and in the filter of the feed."""
+
+DIFFERENCES_MAX: Final = 1_024
+"""Differences of texts that are kept: the newest are looked at most."""

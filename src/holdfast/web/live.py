@@ -14,18 +14,13 @@ from holdfast.kernel.clock import Clock
 from holdfast.web import stream
 from holdfast.web.gather import Gather
 from holdfast.web.limits import HEARTBEAT_S, STREAM_LIFE_S
-from holdfast.web.painters import (
-    FleetPainter,
-    Fragments,
-    InstancePainter,
-    ListPainter,
-    ListTopics,
-    Painter,
-)
+from holdfast.web.list_painters import LISTS, ListPainter
+from holdfast.web.live_painters import Counted, FeedPainter, InboxPainter
+from holdfast.web.painters import FleetPainter, Fragments, InstancePainter, Painter
 from holdfast.web.render import Renderer
 from holdfast.wire.call import Call, Refusal, Reply
 
-_WITH_ID: Final = frozenset({"instance", "operation"})
+_WITH_ID: Final = frozenset({"instance", "operation", "brain"})
 _OPERATOR_ONLY: Final = frozenset({"quarantine"})
 
 
@@ -50,7 +45,7 @@ class Live:
 
     async def serve(self, call: Call) -> Reply:
         """Answer with the stream of a page."""
-        painter = self._painter(call)
+        painter = Counted(self._painter(call), call, self._gather, self._renderer, self._clock)
         return Reply(stream=self._run(call, painter), content_type="text/event-stream")
 
     def _painter(self, call: Call) -> Painter:
@@ -69,7 +64,11 @@ class Live:
             return FleetPainter(*shared, hub=self._hub, fragments=self.fragments)
         if page == "instance":
             return InstancePainter(*shared)
-        return ListPainter(*shared, topics=ListTopics[page])
+        if page == "pairing":
+            return InboxPainter(*shared, hub=self._hub)
+        if page == "corrections":
+            return FeedPainter(*shared)
+        return ListPainter(*shared, page=LISTS[page])
 
     async def _run(self, call: Call, painter: Painter) -> AsyncIterator[bytes]:
         """Yield events until the page closes, the life ends, or what it shows is gone."""

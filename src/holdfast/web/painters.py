@@ -17,9 +17,7 @@ from holdfast.web.asking import Missing
 from holdfast.web.coalesce import Batch, Change
 from holdfast.web.gather import Gather
 from holdfast.web.limits import (
-    FOLLOW_S,
     FRAGMENTS_MAX,
-    HEARTBEAT_S,
     LOG_PERIOD_S,
     LOOK_S,
     REPAINT_S,
@@ -76,7 +74,7 @@ class Fragments:
             self._kept.popitem(last=False)
 
 
-class _Base:
+class Base:
     """What painters share: the reader's call, at the present time."""
 
     def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
@@ -86,15 +84,15 @@ class _Base:
         self._clock = clock
         self._operator = call.principal.scope == "operator"
 
-    def _now(self) -> Call:
+    def now(self) -> Call:
         """Return the reader's call as if it were made now."""
         return replace(self._call, now_ms=self._clock.now_ms())
 
 
-class FleetPainter(_Base):
+class FleetPainter(Base):
     """The fleet: changed rows at once, the list itself at most every REPAINT_S."""
 
-    topics = frozenset({stream.INSTANCE, stream.CONTACT})
+    topics = frozenset({stream.INSTANCE, stream.CONTACT, stream.PAIRING})
 
     def __init__(
         self,
@@ -134,7 +132,7 @@ class FleetPainter(_Base):
         """Return the list, if it is another than the last one."""
         self._is_stale = False
         self._looked_ms = self._clock.steady_ms()
-        page = await self._gather.fleet(self._now(), self._query)
+        page = await self._gather.fleet(self.now(), self._query)
         likeness = page.likeness()
         if likeness == self._likeness:
             return ""
@@ -165,7 +163,7 @@ class FleetPainter(_Base):
             return found
         seq = self._hub.seq
         try:
-            row = await self._gather.row(self._now(), change.key)
+            row = await self._gather.row(self.now(), change.key)
         except Refusal as refusal:
             if refusal.status != _GONE:
                 raise
@@ -176,10 +174,10 @@ class FleetPainter(_Base):
         return html
 
 
-class InstancePainter(_Base):
+class InstancePainter(Base):
     """One instance: everything about it on a change, its log as time passes."""
 
-    topics = frozenset({stream.INSTANCE, stream.CONTACT})
+    topics = frozenset({stream.INSTANCE, stream.CONTACT, stream.PAIRING})
     idle_s = LOG_PERIOD_S
 
     def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
@@ -191,7 +189,7 @@ class InstancePainter(_Base):
 
     async def full(self) -> str:
         """Return header, explanation, timeline and log."""
-        names = await self._gather.instance(self._now(), self._id)
+        names = await self._gather.instance(self.now(), self._id)
         self._looked_ms = self._clock.steady_ms()
         self._likeness = names["header"].likeness()
         drawn = self._renderer.draw(
@@ -204,12 +202,19 @@ class InstancePainter(_Base):
         topics = {change.topic for change in batch.changes if change.key == self._id}
         if batch.all_stale or stream.INSTANCE in topics:
             return await self.full()
-        return await self._look() if stream.CONTACT in topics else ""
+        drawn = await self._pairing() if stream.PAIRING in topics else ""
+        return drawn + (await self._look() if stream.CONTACT in topics else "")
+
+    async def _pairing(self) -> str:
+        """Return who waits, how it is decided, and which secrets are set."""
+        detail = await self._gather.detail(self.now(), self._id)
+        panels = await self._gather.pairing.panels(self.now(), self._id, detail.instance.name)
+        return self._renderer.draw("live/instance_pairing.html", id=self._id, pairing=panels)
 
     async def _look(self) -> str:
         """Return the header, if it is another."""
         self._looked_ms = self._clock.steady_ms()
-        found = await self._gather.header(self._now(), self._id)
+        found = await self._gather.header(self.now(), self._id)
         if found.likeness() == self._likeness:
             return ""
         self._likeness = found.likeness()
@@ -223,70 +228,10 @@ class InstancePainter(_Base):
 
     async def _tail(self) -> str:
         """Return the log where it has new lines."""
-        tail = await self._gather.logs(self._now(), self._id)
+        tail = await self._gather.logs(self.now(), self._id)
         missing = tail if isinstance(tail, Missing) else None
         drawn = self._renderer.draw("live/log.html", tail=tail, missing=missing)
         if drawn == self._log:
             return ""
         self._log = drawn
         return drawn
-
-
-class ListPainter(_Base):
-    """A page that is drawn again as a whole: operations, one operation, the quarantine."""
-
-    def __init__(
-        self,
-        call: Call,
-        gather: Gather,
-        renderer: Renderer,
-        clock: Clock,
-        *,
-        topics: frozenset[str],
-    ) -> None:
-        super().__init__(call, gather, renderer, clock)
-        self.topics = topics
-        self._page = call.query["page"]
-        self._last = ""
-        self._follows = False
-
-    @property
-    def idle_s(self) -> float:
-        """Return how long nothing may be looked at: less while something is under way."""
-        return FOLLOW_S if self._follows else HEARTBEAT_S
-
-    async def full(self) -> str:
-        """Return the list."""
-        self._last = ""
-        return await self.idle()
-
-    async def changed(self, batch: Batch) -> str:  # noqa: ARG002  any change may concern the list
-        """Return the list, if it is another."""
-        return await self.idle()
-
-    async def idle(self) -> str:
-        """Return the list, if it is another."""
-        call = self._now()
-        if self._page == "operation":
-            row = await self._gather.operation(call, call.query["id"])
-            self._follows = not row.is_done
-            drawn = self._renderer.draw("live/operation.html", row=row)
-        elif self._page == "operations":
-            names = await self._gather.operations(call)
-            self._follows = any(not row.is_done for row in names["rows"])
-            drawn = self._renderer.draw("live/operations.html", **names)
-        else:
-            names = await self._gather.quarantine(call)
-            drawn = self._renderer.draw("live/quarantine.html", **names)
-        if drawn == self._last:
-            return ""
-        self._last = drawn
-        return drawn
-
-
-ListTopics: Final = {
-    "operations": frozenset({stream.INSTANCE, stream.OPERATION}),
-    "operation": frozenset({stream.INSTANCE, stream.OPERATION}),
-    "quarantine": frozenset({stream.INSTANCE, stream.QUARANTINE}),
-}
-"""Which changes concern the pages that are lists."""

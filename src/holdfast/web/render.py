@@ -44,6 +44,7 @@ class Renderer:
             "is_operator": who.scope == "operator",
             "has_session": who.kind == "session",
             "csrf": call.csrf,
+            "waiting": 0,
         }
         return self.part(template, **(shell | names))
 
@@ -54,4 +55,6 @@ class Renderer:
     def problem(self, status: int, problem: Problem) -> bytes:
         """Return the page of a refusal."""
         names = {"person": "", "is_operator": False, "has_session": False, "csrf": ""}
-        return self.draw("problem.html", status=status, problem=problem, **names).encode()
+        return self.draw(
+            "problem.html", status=status, problem=problem, waiting=0, **names
+        ).encode()

@@ -9,12 +9,14 @@ row is always the committed one. It must only be used on the serving loop.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from holdfast.web.coalesce import Batch, Change, Pending, may_know
-from holdfast.web.limits import COALESCE_S, QUEUE_KEYS_MAX
+from holdfast.web.limits import COALESCE_S, QUEUE_KEYS_MAX, RECENT_KEYS_MAX, RECENT_SHOWN
 from holdfast.wire.call import Principal
 
 INSTANCE: Final = "instance"
@@ -25,6 +27,14 @@ OPERATION: Final = "operation"
 """An order went on; the key is its event."""
 QUARANTINE: Final = "quarantine"
 """The quarantine changed; the key is the event."""
+PAIRING: Final = "pairing"
+"""What waits for a decision changed, or how it is decided; the key is the instance's id."""
+CORRECTION: Final = "correction"
+"""Corrections of a brain were received or came again; the key is the brain's id."""
+LESSON: Final = "lesson"
+"""A lesson changed or was decided about; the key is the brain's id."""
+BRAIN: Final = "brain"
+"""What is known of a brain changed: its queue, counts, gaps or alerts; the key is its id."""
 
 HEARTBEAT: Final = b": here\n\n"
 
@@ -72,6 +82,7 @@ class Hub:
     def __init__(self, *, keys_max: int = QUEUE_KEYS_MAX) -> None:
         self._keys_max = keys_max
         self._subscriptions: set[Subscription] = set()
+        self._paired: OrderedDict[str, str | None] = OrderedDict()
         self.seq = 0
         self.dropped = 0
 
@@ -84,9 +95,27 @@ class Hub:
         """Tell every page that may know: this changed and is committed. Return its number."""
         self.seq += 1
         change = Change(topic, key, account, self.seq)
+        if topic == PAIRING:
+            self._paired[key] = account
+            self._paired.move_to_end(key)
+            while len(self._paired) > RECENT_KEYS_MAX:
+                self._paired.popitem(last=False)
         for subscription in self._subscriptions:
             subscription.offer(change)
         return self.seq
+
+    def recent(self, principal: Principal) -> tuple[str, ...]:
+        """Return the instances whose pairing changed last and that a reader may know, newest first.
+
+        What was decided there is worth showing to whoever opens the inbox only now.
+        """
+        operator = principal.scope == "operator"
+        known = (
+            key
+            for key, account in reversed(self._paired.items())
+            if may_know(principal.account, Change(PAIRING, key, account, 0), operator=operator)
+        )
+        return tuple(islice(known, RECENT_SHOWN))
 
     @contextmanager
     def subscribe(self, principal: Principal, topics: Collection[str]) -> Iterator[Subscription]:

@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.models.fleet import FleetQuery, element_id, fleet_page, fleet_row
+from holdfast.web.models.fleet import FleetQuery, fleet_page, fleet_row
+from holdfast.web.models.words import element_id
 from holdfast.wire.endpoints.table import by_name
 from holdfast.wire.messages.instances import InstanceList
 from holdfast.wire.messages.plane import AgentList, AgentView
@@ -90,5 +91,5 @@ def test_a_row_offers_what_can_be_ordered() -> None:
 
 @given(st.sets(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,12}", fullmatch=True), max_size=30))
 def test_elements_of_rows_have_ids_that_selectors_take(ids: set[str]) -> None:
-    made = [element_id(each) for each in ids]
+    made = [element_id("i", each) for each in ids]
     assert all(re.fullmatch(r"i-[A-Za-z0-9_-]+", each) for each in made)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from holdfast.web.limits import ROWS_PER_PAGE
 from holdfast.web.models.moments import NOTHING, Moment, moment
-from holdfast.web.models.words import STATUSES, Badge, status_badge, wanted_words
+from holdfast.web.models.words import STATUSES, Badge, element_id, status_badge, wanted_words
 from holdfast.wire.messages.instances import InstanceList, InstanceView
 from holdfast.wire.messages.plane import AgentList
 
@@ -104,6 +105,7 @@ class Row(NamedTuple):
     attention: str
     can_start: bool
     can_stop: bool
+    waiting: int
 
 
 class Chip(NamedTuple):
@@ -155,17 +157,12 @@ class Fleet:
         return self.everything == 0 and not self.rows
 
 
-def element_id(instance_id: str) -> str:
-    """Return the id of a row's element: ids may hold characters that selectors do not like."""
-    return "i-" + re.sub(r"[^A-Za-z0-9_-]", lambda match: f"_{ord(match[0]):x}_", instance_id)
-
-
-def fleet_row(view: InstanceView, *, now_ms: int) -> Row:
-    """Return the row of an instance."""
+def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
+    """Return the row of an instance, for which `waiting` pairing requests wait."""
     lives = view.status not in _BUSY
     return Row(
         id=view.id,
-        key=element_id(view.id),
+        key=element_id("i", view.id),
         name=view.name,
         href=f"/instances/{view.id}",
         account=view.account,
@@ -181,6 +178,7 @@ def fleet_row(view: InstanceView, *, now_ms: int) -> Row:
         attention=view.attention,
         can_start=lives and view.desired == "stopped",
         can_stop=lives and view.desired == "running",
+        waiting=waiting,
     )
 
 
@@ -211,15 +209,23 @@ def _columns(query: FleetQuery) -> tuple[Column, ...]:
 
 
 def fleet_page(
-    query: FleetQuery, listed: InstanceList, agents: AgentList, *, now_ms: int, operator: bool
+    query: FleetQuery,
+    listed: InstanceList,
+    agents: AgentList,
+    *,
+    now_ms: int,
+    operator: bool,
+    waiting: Mapping[str, int] = MappingProxyType({}),
 ) -> Fleet:
-    """Return the page made of one page of instances."""
+    """Return the page made of one page of instances; `waiting` counts requests by instance."""
     counts = {str(status): count for status, count in listed.counts.items()}
     names = {agent.name for agent in agents.items if agent.installed} | {query.agent} - {""}
     stream = urlencode({"page": "fleet"} | query.fields())
     return Fleet(
         query=query,
-        rows=tuple(fleet_row(view, now_ms=now_ms) for view in listed.items),
+        rows=tuple(
+            fleet_row(view, now_ms=now_ms, waiting=waiting.get(view.id, 0)) for view in listed.items
+        ),
         chips=_chips(query, counts),
         columns=_columns(query),
         agents=tuple(sorted(names)),

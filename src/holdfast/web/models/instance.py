@@ -28,7 +28,7 @@ class Fact(NamedTuple):
 
 
 class Header(NamedTuple):
-    """The top of the page."""
+    """The top of the page; `open_href` leads to the agent's own, where it is meant to run."""
 
     id: str
     name: str
@@ -37,6 +37,7 @@ class Header(NamedTuple):
     attention: str
     error: str
     orders: tuple[Order, ...]
+    open_href: str
     facts: tuple[Fact, ...]
     details: tuple[Detail, ...]
 
@@ -117,6 +118,7 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
         attention=view.attention,
         error=view.error,
         orders=orders(view),
+        open_href=f"/instances/{view.id}/open" if view.desired == "running" else "",
         facts=facts,
         details=detail.details,
     )

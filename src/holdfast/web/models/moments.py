@@ -6,6 +6,7 @@ The page's script says the same words while time passes, so both sides use these
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from holdfast.wire.times import time_text
@@ -59,6 +60,24 @@ def moment(iso: str | None, now_ms: int) -> Moment | None:
     if not iso:
         return None
     return Moment(iso, relative_words(parse_ms(iso), now_ms), iso[:19].replace("T", " ") + " UTC")
+
+
+def left_words(until_ms: int, now_ms: int) -> str:
+    """Return how long is left by its two largest units: `58 min 12 s`, at last `expired`."""
+    left = until_ms - now_ms
+    if left <= 0:
+        return "expired"
+    for (step, unit), (finer, fine_unit) in pairwise(_STEPS):
+        if left >= step:
+            return f"{left // step} {unit} {left % step // finer} {fine_unit}"
+    return f"{left // _SECOND} s"
+
+
+def deadline(iso: str | None, now_ms: int) -> Moment | None:
+    """Return a moment that is counted down to, or None where there is none."""
+    if not iso:
+        return None
+    return Moment(iso, left_words(parse_ms(iso), now_ms), iso[:19].replace("T", " ") + " UTC")
 
 
 def bytes_words(size: float) -> str:

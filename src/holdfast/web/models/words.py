@@ -46,8 +46,20 @@ OUTCOMES: Final[dict[str, Badge]] = {
     "failed": Badge("failed", "bad"),
 }
 
+CHANNELS: Final = {
+    "telegram": "Telegram",
+    "discord": "Discord",
+    "slack": "Slack",
+    "whatsapp": "WhatsApp",
+    "signal": "Signal",
+    "imessage": "iMessage",
+    "msteams": "Teams",
+}
+"""Channels as their makers write them."""
+
 _WANTED: Final = {"running": "running", "stopped": "stopped", "destroyed": "gone"}
 _SETTLED: Final = {"running": {"running"}, "stopped": {"stopped", "provisioned"}}
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -82,3 +94,13 @@ def spoken(name: str) -> str:
     """Return a name of the code in words: `StartRequested` is `Start requested`."""
     words = _CAMEL.sub(" ", name).replace("_", " ").replace(".", " ").strip()
     return words[:1].upper() + words[1:].lower() if words else ""
+
+
+def channel_words(channel: str) -> str:
+    """Return a channel's name as its makers write it."""
+    return CHANNELS.get(channel, channel[:1].upper() + channel[1:])
+
+
+def element_id(*parts: str) -> str:
+    """Return an element's id of some names: those may hold what selectors do not like."""
+    return "-".join(_UNSAFE.sub(lambda found: f"_{ord(found[0]):x}_", part) for part in parts)

@@ -4,6 +4,7 @@ import "./orders.js";
 import "./keys.js";
 import "./live.js";
 import "./fleet.js";
+import "./inbox.js";
 import "./charts.js";
 import { turnTheme } from "./themes.js";
 
@@ -24,6 +25,13 @@ document.addEventListener("click", (event) => {
 document.addEventListener("htmx:after:swap", () => {
   const log = document.querySelector("[data-log]");
   if (log && document.querySelector("[data-log-follow]")?.checked) log.scrollTop = log.scrollHeight;
+});
+// A live feed drops its oldest, and its word of being empty.
+document.addEventListener("htmx:after:swap", () => {
+  const feed = document.querySelector("[data-feed]");
+  if (!feed) return;
+  if (feed.children.length > 1) document.getElementById("feed-none")?.remove();
+  while (Number(feed.dataset.feed) && feed.children.length > Number(feed.dataset.feed)) feed.lastElementChild.remove();
 });
 document.querySelector("[data-log]")?.addEventListener("wheel", (event) => {
   if (event.deltaY < 0) document.querySelector("[data-log-follow]").checked = false;

@@ -34,8 +34,23 @@ export function words(awayMs) {
   return awayMs > 0 ? `${text} ago` : `in ${text}`;
 }
 
+// The two largest units: "58 min 12 s".
+export function left(leftMs) {
+  if (leftMs <= 0) return "expired";
+  const seconds = Math.floor(leftMs / 1000);
+  const at = STEPS.findIndex(([size]) => seconds >= size);
+  if (at < 0 || at === STEPS.length - 1) return `${seconds} s`;
+  const [[step, unit], [finer, fineUnit]] = STEPS.slice(at);
+  return `${Math.floor(seconds / step)} ${unit} ${Math.floor((seconds % step) / finer)} ${fineUnit}`;
+}
+
 function tick() {
   if (document.hidden) return;
+  for (const element of document.querySelectorAll("time[data-until]")) {
+    const text = left(Date.parse(element.dateTime) - Date.now());
+    if (element.textContent !== text) element.textContent = text;
+    if (text === "expired") element.closest("[data-row]")?.setAttribute("data-expired", "");
+  }
   for (const element of document.querySelectorAll("time[data-relative]")) {
     const text = words(Date.now() - Date.parse(element.dateTime));
     if (text && element.textContent !== text) element.textContent = text;

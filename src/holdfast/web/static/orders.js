@@ -1,5 +1,6 @@
 // Sends orders to the API and tells the result. Buttons: data-order, data-url, data-body,
 // data-ask, data-done, data-then. Forms: data-api ("POST /path"), data-shape, data-typed.
+import { decided } from "./inbox.js";
 import { later, toast } from "./toasts.js";
 
 const csrf = () => document.querySelector('meta[name="csrf"]').content;
@@ -33,15 +34,19 @@ function settle(at, result) {
   const { body, status } = result;
   const [then = "", where = ""] = (at.dataset.then ?? "").split(/:(.*)/);
   const done = at.dataset.done ?? "Done";
+  if (then === "decided") decided(at.dataset.row ?? at.closest("[data-row]")?.id, status === 202 ? "under way…" : done);
   if (status === 202) {
     toast("busy", `${done}: accepted`, "It is safe and still under way.", { href: `/operations/${body.operation}`, text: "Follow it" });
   } else if (then === "verify") verdict(body);
-  else if (then === "token") show(body.token);
+  else if (then === "token") show(body.token ?? body.key);
   else if (then === "go") {
     location.assign(where.replace("{id}", encodeURIComponent(body.id ?? "")));
   } else if (then === "reload") {
     later("ok", done);
     location.reload();
+  } else if (then === "press") {
+    toast("ok", done);
+    document.querySelector(where)?.click();
   } else toast("ok", body.name && body.status ? `${done}: ${body.name} is ${body.status}` : done);
 }
 
@@ -67,9 +72,20 @@ function fields(form) {
   const values = {};
   for (const input of form.elements)
     if (input.name && input.value !== "") values[input.name] = "number" in input.dataset ? Number(input.value) : input.value;
-  if (form.dataset.shape !== "variable") return values;
-  return { [values.kind]: { [values.name]: values.value ?? "" } };
+  return (SHAPES[form.dataset.shape] ?? SHAPES.plain)(values, form);
 }
+
+// How the fields of a form become the body of an order.
+const SHAPES = {
+  plain: (values) => values,
+  given: (values, form) => JSON.parse(form.dataset.body),
+  variable: (values) => ({ [values.kind]: { [values.name]: values.value ?? "" } }),
+  secrets: (values) => ({ secrets: values }),
+  rule: (values, form) => {
+    const policy = JSON.parse(form.dataset.body);
+    return { ...policy, mode: "rules", rules: [...policy.rules, { kind: "channel", ...values }] };
+  },
+};
 
 async function submit(form) {
   const [method, url] = form.dataset.api.split(" ");
