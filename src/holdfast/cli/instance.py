@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 import typer
 from msgspec import structs
 
+from holdfast.cli import care
 from holdfast.cli.connection import Connection, connect
+from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import (
     EXIT_PENDING,
-    EXIT_USAGE,
     JSON_OPTION,
     ago,
     fail,
@@ -29,24 +29,38 @@ from holdfast.cli.output import (
     show_table,
 )
 from holdfast.cli.output import show as show_line
+from holdfast.cli.secrets_commands import channels, secrets
 from holdfast.cli.tables import Column
+from holdfast.wire.limits import ROTATION_OVERLAP_S
 from holdfast.wire.messages.instances import (
     InstanceCreate,
     InstanceDestroy,
     InstanceOrder,
     InstancePatch,
+    InstanceRotation,
     InstanceView,
     LogLine,
+    RecoveryView,
 )
 from holdfast.wire.messages.operations import Pending
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
+ladder = typer.Typer(no_args_is_help=True, help="The recovery of an agent that will not stay up.")
+app.add_typer(ladder, name="ladder")
+app.add_typer(care.config_app, name="config")
+app.add_typer(care.files_app, name="files")
+app.command()(care.doctor)
+app.command()(care.retry)
 
 Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 Wait = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", help="Wait until it is done, at most so long.")
 ]
+Reason = Annotated[str, typer.Option(help="Why, for the log of decisions.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for the name as confirmation.")]
+
+app.command()(channels)
+app.command()(secrets)
 
 _COLUMNS: Final = (
     Column("id"),
@@ -174,6 +188,37 @@ def restart(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
     _order("instance.restart", name, wait_s=wait, until="running", as_json=as_json)
 
 
+@app.command("rotate-secrets")
+def rotate_secrets(
+    name: Name,
+    overlap_s: Annotated[
+        int, typer.Option("--overlap", help="Seconds that those before stay good.")
+    ] = ROTATION_OVERLAP_S,
+    key: Annotated[bool, typer.Option(help="Replace its API key as well.")] = True,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Replace its tokens and its API key, while it runs."""
+    plane = connect()
+    answer = plane.call(
+        "instance.rotate-secrets",
+        path={"id": resolve(plane, name)},
+        body=InstanceRotation(overlap_s=overlap_s, key=key),
+    )
+    _report(plane, answer, wait_s=0, until="running", as_json=as_json)
+
+
+@ladder.command("stop")
+def stop_ladder(name: Name, reason: Reason = "", as_json: bool = JSON_OPTION) -> None:
+    """Stop the recovery of its agent where it is; restarts go on."""
+    _order("instance.ladder-stop", name, wait_s=0, until="", as_json=as_json, reason=reason)
+
+
+@ladder.command("retry")
+def retry_ladder(name: Name, reason: Reason = "", as_json: bool = JSON_OPTION) -> None:
+    """Let the recovery of its agent begin anew, at once."""
+    _order("instance.ladder-retry", name, wait_s=0, until="", as_json=as_json, reason=reason)
+
+
 @app.command()
 def destroy(name: Name, yes: Yes = False, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
     """Destroy it and its data, for good."""
@@ -293,50 +338,13 @@ def why(name: Name, as_json: bool = JSON_OPTION) -> None:
     )
 
 
-def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str, str]:
-    """Return NAME=VALUE texts as a mapping."""
-    values: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            fail(f"{option} {pair!r}: want NAME=VALUE", code=EXIT_USAGE)
-        values[key] = value
-    return values
-
-
-def read_secrets(pairs: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """Return secrets read from standard input (`NAME=-`) or files (`NAME=@FILE`).
-
-    A secret on the command line itself would be visible to everybody on the machine and stay in
-    the shell's history, so it is refused.
-    """
-    values: dict[str, str] = {}
-    for key, source in parse_pairs(pairs, option="--secret").items():
-        if source == "-":
-            if sys.stdin.isatty():
-                values[key] = typer.prompt(key, hide_input=True, err=True)
-            else:
-                values[key] = sys.stdin.readline().rstrip("\n")
-        elif source.startswith("@"):
-            try:
-                values[key] = Path(source[1:]).read_text(encoding="utf-8").rstrip("\n")
-            except OSError as error:
-                fail(f"--secret {key}: {error.strerror}: {source[1:]}")
-        else:
-            fail(
-                f"--secret {key}: a secret does not belong on the command line",
-                fix=f"--secret {key}=- reads it from standard input, {key}=@FILE from a file",
-                code=EXIT_USAGE,
-            )
-        if not values[key]:
-            fail(f"--secret {key}: it is empty", code=EXIT_USAGE)
-    return values
-
-
-def _order(endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool) -> None:
+def _order(
+    endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool, reason: str = ""
+) -> None:
     """Give one order and report what came of it."""
     plane = connect()
-    answer = plane.call(endpoint, path={"id": resolve(plane, name)}, body=InstanceOrder())
+    body = InstanceOrder(reason=reason)
+    answer = plane.call(endpoint, path={"id": resolve(plane, name)}, body=body)
     _report(plane, answer, wait_s=wait_s, until=until, as_json=as_json)
 
 
@@ -399,5 +407,22 @@ def _show(view: InstanceView) -> None:
             ("machine", view.machine_id),
             ("attention", view.attention),
             ("error", view.error),
+            *_recovery_facts(view.recovery),
         ]
     )
+
+
+def _recovery_facts(told: RecoveryView | None) -> list[tuple[str, str]]:
+    """Return what its machine does about an agent that fails, or about a bad configuration."""
+    if told is None:
+        return []
+    rung = told.rung.replace("_", " ")
+    held = " (stopped by somebody)" if told.held else ""
+    reason = f": {told.reason}" if told.reason else ""
+    config = told.config.replace("_", " ")
+    return [
+        ("recovery", f"{rung}{held}{reason}"),
+        ("port", told.blocked),
+        ("work cut", str(told.work_cuts) if told.work_cuts else ""),
+        ("configuration", f"{config}: {told.config_reason}" if told.config_reason else config),
+    ]

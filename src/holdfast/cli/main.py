@@ -23,12 +23,15 @@ COMMANDS: Final = {
 }
 NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",
+    "pairing": "holdfast.cli.pairing:app",
     "agents": "holdfast.cli.agents:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",
     "operation": "holdfast.cli.quarantine:operations",
     "account": "holdfast.cli.accounts:app",
     "token": "holdfast.cli.tokens:app",
+    "brain": "holdfast.cli.brain:app",
+    "brain-key": "holdfast.cli.brain_keys:app",
 }
 HELP: Final = """Run fleets of always-on agents: one machine each, supervised, explained.
 

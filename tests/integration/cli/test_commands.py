@@ -21,10 +21,14 @@ LISTS = (
     ("instance", "timeline", "demo"),
     ("instance", "logs", "demo"),
     ("instance", "why", "demo"),
+    ("instance", "channels", "demo"),
+    ("instance", "secrets", "demo"),
+    ("pairing", "policy", "demo"),
     ("operation", "list"),
     ("quarantine", "list"),
     ("token", "list"),
     ("account", "list"),
+    ("brain-key", "list"),
     ("agents", "list"),
     ("rehearse", "dry-run", "demo"),
     ("rehearse", "replay", "demo"),
@@ -77,13 +81,25 @@ def run(
 def test_each_answers_as_a_table_and_as_json(run: Run, words: tuple[str, ...]) -> None:
     shown = run(*words)
     assert shown.code == 0, shown.err
-    assert shown.out or words == ("quarantine", "list"), shown.err
+    assert shown.out or words in {("quarantine", "list"), ("brain-key", "list")}, shown.err
     if words[-1] not in {"logs", "link"} and "logs" not in words and "link" not in words:
         assert max(map(len, shown.out.splitlines() or [""])) <= 80
     printed = run(*words, "--json")
     assert printed.code == 0
     assert isinstance(json.loads(printed.out), dict | list)
     assert printed.err == ""
+
+
+def test_a_brain_key_is_shown_once_and_revoked_by_how_it_begins(run: Run) -> None:
+    made = run("brain-key", "create", "agents", "--brain", "kalle")
+    assert made.out.startswith("hfb_")
+    assert "kalle" in made.err
+    (key,) = json.loads(run("brain-key", "list", "--json").out)["items"]
+    assert (key["name"], key["brain_name"], key["revoked_at"]) == ("agents", "kalle", None)
+    assert made.out.strip() not in run("brain-key", "list").out
+    assert run("brain-key", "revoke", key["id"][:8]).code == 0
+    assert "revoked" in run("brain-key", "list").out
+    assert run("brain-key", "revoke", "bk_none").code == 4
 
 
 def test_a_script_can_rely_on_the_list(run: Run) -> None:

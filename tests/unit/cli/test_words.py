@@ -11,6 +11,7 @@ import typer
 
 from holdfast.cli import instance
 from holdfast.cli.connection import Connection
+from holdfast.cli.given import read_secrets
 from holdfast.cli.naming import pick, resolve
 from holdfast.wire.messages.instances import InstanceList, InstanceView, LogLine
 
@@ -97,11 +98,11 @@ def test_secrets_come_from_anywhere_but_the_command_line(
     file = tmp_path / "secret"
     file.write_text("from a file\n")
     monkeypatch.setattr("sys.stdin", io.StringIO("from the input\n"))
-    read = instance.read_secrets(["A=-", f"B=@{file}"])
+    read = read_secrets(["A=-", f"B=@{file}"])
     assert read == {"A": "from the input", "B": "from a file"}
     for wrong, code in (("A=hunter2", 2), ("A", 2), ("=x", 2), (f"A=@{file}.no", 1), ("A=-", 2)):
         with pytest.raises(typer.Exit) as ended:
-            instance.read_secrets([wrong])
+            read_secrets([wrong])
         assert ended.value.exit_code == code
     told = capsys.readouterr().err
     assert "does not belong on the command line" in told

@@ -1,0 +1,155 @@
+"""`holdfast brain install` and `uninstall`: recording through the hooks that agents have."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from holdfast.cli.brain_folder import BrainFolder, brain_folder
+from holdfast.cli.output import fail, say
+from holdfast.cli.wiring import agents
+from holdfast.cli.wiring import install as wiring
+from holdfast.cli.wiring import legacy as old
+from holdfast.cli.wiring.edits import WiringError
+
+CRONTAB_S: Final = 10
+_NAMES: Final = "claude-code, codex, gemini, cursor, hermes, opencode, openclaw"
+Agent = Annotated[str, typer.Option("--agent", help=f"One of {_NAMES}.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")]
+Legacy = Annotated[
+    bool | None,
+    typer.Option(
+        "--remove-legacy/--keep-legacy",
+        help="What to do with an older set-up's sync hooks; asks on a terminal, else keeps them.",
+    ),
+]
+
+
+def install(
+    agent: Agent,
+    brain: BrainFolder = None,
+    dry_run: DryRun = False,
+    legacy: Legacy = None,
+) -> None:
+    """Wire recording into an agent's own hooks; it changes one entry and nothing else.
+
+    Nothing that synchronises is written: corrections leave the machine by themselves.
+    """
+    row = _row(agent)
+    folder = brain_folder(brain)
+    command = agents.hook_command(sys.executable, row.name, folder)
+    try:
+        changes = wiring.plan_install(row, _places(), command)
+    except WiringError as error:
+        fail(str(error))
+    _carry_out(changes, dry_run=dry_run, nothing=f"{row.name} records into {folder} already.")
+    if changes and not dry_run:
+        say(f"{row.name} records into {folder}. `holdfast brain uninstall --agent {agent}` undoes.")
+        if row.hint:
+            say(f"Note: {row.hint}.")
+    if isinstance(row, agents.Edited):
+        _clean_up(row, dry_run=dry_run, legacy=legacy)
+
+
+def uninstall(agent: Agent, dry_run: DryRun = False) -> None:
+    """Take the recording hook out of an agent's settings; its corrections stay."""
+    try:
+        changes = wiring.plan_uninstall(_row(agent), _places())
+    except WiringError as error:
+        fail(str(error))
+    _carry_out(changes, dry_run=dry_run, nothing=f"{agent} has no hook of ours.")
+    if changes and not dry_run:
+        say(f"{agent} records no more.")
+
+
+def _row(name: str) -> agents.Edited | agents.Owned:
+    row = agents.find(name)
+    if row is None:
+        fail(f"--agent: no agent called {name!r} is known", fix=f"one of {_NAMES}")
+    return row
+
+
+def _places() -> dict[str, str]:
+    return {**os.environ, "HOME": str(Path.home())}
+
+
+def _carry_out(changes: list[wiring.Change], *, dry_run: bool, nothing: str) -> None:
+
+    if not changes:
+        say(nothing)
+        return
+    if dry_run:
+        for change in changes:
+            print(_difference(change), end="")
+        return
+    try:
+        wiring.carry_out(changes)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+
+
+def _difference(change: wiring.Change) -> str:
+    before = (change.before or "").splitlines(keepends=True)
+    after = (change.after or "").splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, str(change.path), str(change.path)))
+
+
+def _clean_up(row: agents.Edited, *, dry_run: bool, legacy: bool | None) -> None:
+    """Say what an older set-up left, and take it out where a person wants that."""
+    found = old.find(row, _places())
+    table = _crontab()
+    lines = old.cron_lines(table)
+    for one in found:
+        say(f"An older set-up left in {one.path}, {'.'.join(one.keys)}: {one.text}")
+        if not one.removable:
+            say("  It stands beside other work in one entry: take it out by hand.")
+    for line in lines:
+        say(f"An older set-up left in the crontab: {line}")
+    if not found and not lines:
+        return
+    if legacy is None:
+        legacy = sys.stdin.isatty() and typer.confirm("Take it out?", default=True)
+    if not legacy:
+        say(
+            "Kept. Nothing needs it: corrections leave by themselves. --remove-legacy takes it out."
+        )
+        return
+    changes = wiring.plan_legacy(row, _places())
+    if changes:
+        _carry_out(changes, dry_run=dry_run, nothing="")
+    if lines and not dry_run:
+        _write_crontab([line for line in table.splitlines() if line not in lines])
+    if not dry_run:
+        say("Taken out.")
+
+
+def _crontab() -> str:
+    """Return the person's cron lines, nothing where there are none or no cron."""
+    program = shutil.which("crontab")
+    if program is None:
+        return ""
+    try:
+        answer = subprocess.run(  # noqa: S603  the program that PATH names, fixed words
+            (program, "-l"), capture_output=True, text=True, check=False, timeout=CRONTAB_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout if answer.returncode == 0 else ""
+
+
+def _write_crontab(lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        subprocess.run(  # noqa: S603  as above
+            (shutil.which("crontab") or "crontab", "-"),
+            input=text, text=True, check=True, timeout=CRONTAB_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        fail(f"the crontab could not be written: {error}", fix="crontab -e")

@@ -1,0 +1,50 @@
+"""What is given on a command line as NAME=VALUE, and secrets that are not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import typer
+
+from holdfast.cli.output import EXIT_USAGE, fail
+
+
+def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str, str]:
+    """Return NAME=VALUE texts as a mapping."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            fail(f"{option} {pair!r}: want NAME=VALUE", code=EXIT_USAGE)
+        values[key] = value
+    return values
+
+
+def read_secrets(pairs: tuple[str, ...] | list[str], *, option: str = "--secret") -> dict[str, str]:
+    """Return secrets read from standard input (`NAME=-`) or files (`NAME=@FILE`).
+
+    A secret on the command line itself would be visible to everybody on the machine and stay in
+    the shell's history, so it is refused.
+    """
+    values: dict[str, str] = {}
+    for key, source in parse_pairs(pairs, option=option).items():
+        if source == "-":
+            if sys.stdin.isatty():
+                values[key] = typer.prompt(key, hide_input=True, err=True)
+            else:
+                values[key] = sys.stdin.readline().rstrip("\n")
+        elif source.startswith("@"):
+            try:
+                values[key] = Path(source[1:]).read_text(encoding="utf-8").rstrip("\n")
+            except OSError as error:
+                fail(f"{option} {key}: {error.strerror}: {source[1:]}")
+        else:
+            fail(
+                f"{option} {key}: a secret does not belong on the command line",
+                fix=f"{option} {key}=- reads it from standard input, {key}=@FILE from a file",
+                code=EXIT_USAGE,
+            )
+        if not values[key]:
+            fail(f"{option} {key}: it is empty", code=EXIT_USAGE)
+    return values

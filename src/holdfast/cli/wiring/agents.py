@@ -1,0 +1,236 @@
+"""Where each agent keeps its hooks, and what a recording hook looks like there.
+
+One row an agent. `edit` rows change a file that belongs to its owner; `own` rows write files that
+are ours alone, in a folder from which the agent loads plugins.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+MARK: Final = "holdfast.sdk.hook"
+"""Stands in every entry and file of ours, and in nobody else's."""
+HOOK_TIMEOUT_S: Final = 10
+"""How long an agent waits for the hook; it needs some 0.1 s, and a second while it may send."""
+
+Places = Mapping[str, str]
+"""The environment, and HOME in it."""
+Build = Callable[[str], Any]
+"""Makes the entry from the command line of the hook."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """A hook that is one entry in a list of a settings file."""
+
+    name: str
+    file: Callable[[Places], Path]
+    form: Literal["json", "yaml"]
+    keys: tuple[str, ...]
+    entry: Build
+    top: Mapping[str, Any]
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """A hook that is a folder or file of ours among the agent's plugins."""
+
+    name: str
+    files: Callable[[Places, list[str]], dict[Path, str]]
+    hint: str = ""
+
+
+def hook_command(python: str, agent: str, brain: Path) -> list[str]:
+    """Return the command line of the recording hook; `-I` keeps the project's modules out."""
+    return [python, "-I", "-m", MARK, "--agent", agent, "--brain", str(brain)]
+
+
+def is_ours(entry: Any) -> bool:
+    """Say whether an entry of a list of hooks was written by us."""
+    return MARK in json.dumps(entry, default=str)
+
+
+def _home(places: Places) -> Path:
+    return Path(places["HOME"])
+
+
+def _grouped(matcher: str) -> Build:
+    def build(command: str) -> dict[str, Any]:
+        hook = {"type": "command", "command": command, "timeout": HOOK_TIMEOUT_S}
+        return {"matcher": matcher, "hooks": [hook]}
+
+    return build
+
+
+def _gemini(command: str) -> dict[str, Any]:
+    hook = {
+        "name": "holdfast-recorder",
+        "type": "command",
+        "command": command,
+        "timeout": HOOK_TIMEOUT_S * 1000,
+    }
+    return {"matcher": "replace|write_file", "hooks": [hook]}
+
+
+def _cursor(command: str) -> dict[str, Any]:
+    return {"command": command}
+
+
+def _hermes(command: str) -> dict[str, Any]:
+    return {"matcher": "patch|write_file", "command": command, "timeout": HOOK_TIMEOUT_S}
+
+
+def _opencode(places: Places, command: list[str]) -> dict[Path, str]:
+    config = Path(places.get("XDG_CONFIG_HOME") or _home(places) / ".config")
+    code = _OPENCODE.replace("@COMMAND@", json.dumps(command))
+    return {config / "opencode" / "plugins" / "holdfast-recorder.js": code}
+
+
+def _openclaw(places: Places, command: list[str]) -> dict[Path, str]:
+    state = Path(places.get("OPENCLAW_STATE_DIR") or _home(places) / ".openclaw")
+    folder = state / "extensions" / "holdfast-recorder"
+    package = {
+        "name": "holdfast-recorder",
+        "version": "1.0.0",
+        "private": True,
+        "type": "module",
+        "openclaw": {"extensions": ["./index.js"]},
+    }
+    manifest = {
+        "id": "holdfast-recorder",
+        "name": "Holdfast recorder",
+        "description": f"Records the agent's edits with {MARK}.",
+        "activation": {"onStartup": True},
+        "configSchema": {"type": "object", "additionalProperties": False},
+    }
+    return {
+        folder / "package.json": json.dumps(package, indent=2) + "\n",
+        folder / "openclaw.plugin.json": json.dumps(manifest, indent=2) + "\n",
+        folder / "index.js": _OPENCLAW.replace("@COMMAND@", json.dumps(command)),
+    }
+
+
+_SEND: Final = """\
+// Written by `holdfast brain install`; `holdfast brain uninstall` takes it out (holdfast.sdk.hook).
+// It hands each finished edit to the recorder and waits for nothing.
+import { spawn } from "node:child_process";
+
+const [program, ...words] = @COMMAND@;
+
+function record(payload) {
+  try {
+    const child = spawn(program, words, { stdio: ["pipe", "ignore", "ignore"], detached: true });
+    child.on("error", () => {});
+    child.stdin.on("error", () => {});
+    child.stdin.end(JSON.stringify(payload));
+    child.unref();
+  } catch {
+    // the agent's work goes on whatever becomes of a record
+  }
+}
+"""
+_OPENCODE: Final = (
+    _SEND
+    + """
+export const HoldfastRecorder = async () => ({
+  "tool.execute.after": async (input, output) => {
+    if (!["edit", "write", "patch", "multiedit"].includes(input.tool)) return;
+    const args = input.args ?? output?.metadata?.args ?? {};
+    record({ tool_name: input.tool, tool_input: args, session_id: input.sessionID });
+  },
+});
+"""
+)
+_OPENCLAW: Final = (
+    _SEND
+    + """
+export default {
+  id: "holdfast-recorder",
+  register(api) {
+    api.on("after_tool_call", (event, context) => {
+      if (event.error || !["edit", "write", "apply_patch"].includes(event.toolName)) return;
+      record({
+        tool_name: event.toolName,
+        tool_input: event.params,
+        session_id: context?.sessionKey,
+      });
+    });
+  },
+};
+"""
+)
+
+AGENTS: Final[tuple[Edited | Owned, ...]] = (
+    Edited(
+        name="claude-code",
+        file=lambda places: (
+            Path(places.get("CLAUDE_CONFIG_DIR") or _home(places) / ".claude") / "settings.json"
+        ),
+        form="json",
+        keys=("hooks", "PostToolUse"),
+        entry=_grouped("Edit|MultiEdit|Write"),
+        top={},
+    ),
+    Edited(
+        name="codex",
+        file=lambda places: (
+            Path(places.get("CODEX_HOME") or _home(places) / ".codex") / "hooks.json"
+        ),
+        form="json",
+        keys=("hooks", "PostToolUse"),
+        entry=_grouped("apply_patch|Edit|Write"),
+        top={},
+        hint="where hooks are still a feature of Codex to be switched on, config.toml wants "
+        "`codex_hooks = true` under [features]",
+    ),
+    Edited(
+        name="gemini",
+        file=lambda places: _home(places) / ".gemini" / "settings.json",
+        form="json",
+        keys=("hooks", "AfterTool"),
+        entry=_gemini,
+        top={},
+    ),
+    Edited(
+        name="cursor",
+        file=lambda places: _home(places) / ".cursor" / "hooks.json",
+        form="json",
+        keys=("hooks", "afterFileEdit"),
+        entry=_cursor,
+        top={"version": 1},
+    ),
+    Edited(
+        name="hermes",
+        file=lambda places: (
+            Path(places.get("HERMES_HOME") or _home(places) / ".hermes") / "config.yaml"
+        ),
+        form="yaml",
+        keys=("hooks", "post_tool_call"),
+        entry=_hermes,
+        top={},
+        hint="Hermes asks once whether it may run a new hook",
+    ),
+    Owned(name="opencode", files=_opencode),
+    Owned(
+        name="openclaw",
+        files=_openclaw,
+        hint="OpenClaw loads it after `openclaw plugins enable holdfast-recorder` and a restart "
+        "of its gateway",
+    ),
+)
+
+
+def find(name: str) -> Edited | Owned | None:
+    """Return an agent's row, None for one that is not known."""
+    return next((agent for agent in AGENTS if agent.name == name), None)
+
+
+def command_text(command: list[str]) -> str:
+    """Return a command line as a shell reads it."""
+    return shlex.join(command)
