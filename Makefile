@@ -25,6 +25,8 @@ endef
 
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
 SUITE := --ignore=tests/bench -m "not openclaw"
+# Tests wait more than they compute; a file stays in one process, with what it shares.
+WORKERS ?= 3
 
 .PHONY: help up test check lint types imports house bench sim test-openclaw docs lock clean env env-dev
 
@@ -36,7 +38,7 @@ up: env ## start the plane with a demo agent and print the link to its dashboard
 
 test: check ## everything that must hold: check, then the suite (ARGS="-k name" narrows it)
 	@$(BIN)/python tools/real_parts.py all
-	@$(PYTEST) $(SUITE) --ignore=tests/house $(ARGS)
+	@$(PYTEST) $(SUITE) --ignore=tests/house --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types imports house ## lint, format, types, import contracts, house rules (make -k: all verdicts)
 

@@ -22,6 +22,7 @@ from holdfast.wire.messages.instances import (
     InstanceView,
     LogLine,
     LogTail,
+    RecoveryView,
 )
 from holdfast.wire.messages.operations import (
     OperationList,
@@ -85,6 +86,7 @@ def sample(at: int, *, now_ms: int) -> InstanceView:
         "seq": 40 + at,
         "attention": LOST if lost else CRASHES if fails else "",
         "error": "exit status 137 (killed)" if fails else "",
+        "recovery": {"rung": "parked", "reason": "it crashed five times"} if fails else {},
     }
     return msgspec.convert(fields, InstanceView)
 
@@ -178,6 +180,13 @@ class SampleFleet:
     async def restart(self, call: Call) -> Reply:
         self._one(call)
         return Reply(Pending(operation="ev-0001", url="/api/operations/ev-0001"), status=202)
+
+    async def ladder(self, call: Call) -> Reply:
+        view = self._one(call)
+        told = view.recovery or RecoveryView()
+        if call.endpoint == "instance.ladder-retry":
+            return Reply(self.change(view.id, recovery=RecoveryView()))
+        return Reply(self.change(view.id, recovery=msgspec.structs.replace(told, held=True)))
 
     async def destroy(self, call: Call) -> Reply:
         if call.body.confirm != self._one(call).name:
@@ -288,6 +297,8 @@ class SampleFleet:
             "instance.start": self.start,
             "instance.stop": self.stop,
             "instance.restart": self.restart,
+            "instance.ladder-stop": self.ladder,
+            "instance.ladder-retry": self.ladder,
             "instance.destroy": self.destroy,
             "instance.patch": self.patch,
             "instance.logs": self.logs,

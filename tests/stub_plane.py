@@ -22,14 +22,23 @@ from holdfast.plane.edge_ports import Handler
 from holdfast.plane.edge_rate import Rate, Rates
 from holdfast.plane.openapi import document
 from holdfast.stores.accounts_memory import AccountsMemory
-from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.call import Call, Principal, Refusal, Reply
 from holdfast.wire.endpoints.row import Endpoint
 from holdfast.wire.endpoints.table import ENDPOINTS
 from tests.samples import sample
 from tests.walk import Tokens
 
+PENDING = 202
 OWNED = "inst-of-local"
 OWNERS = {OWNED: "local"}
+BRAIN_KEY = "hfb_" + "B" * 43
+
+
+def brain_of(key: str) -> Principal | None:
+    """Return whose brain key it is; there is one."""
+    if key != BRAIN_KEY:
+        return None
+    return Principal("agents", "brain", "local", "key", token_id="bk_1")
 
 
 class PlainHasher:
@@ -71,7 +80,8 @@ class Chance:
 
 def stub(row: Endpoint) -> Handler:
     """Return a handler that answers the smallest declared reply."""
-    smallest = None if row.response is None else sample(row.response)
+    declared = row.pending if row.statuses[0] == PENDING else row.response
+    smallest = None if declared is None else sample(declared)
 
     async def handler(call: Call) -> Reply:
         owner = OWNERS.get(call.path.get("id", ""))
@@ -82,7 +92,7 @@ def stub(row: Endpoint) -> Handler:
             return Reply(stream=_events(), content_type="text/event-stream")
         if row.kind != "json":
             return Reply(b"<p>stub</p>", content_type="text/html; charset=utf-8")
-        if row.response is None or status == 204:
+        if declared is None or status == 204:
             return Reply(status=status)
         return Reply(smallest, status=status)
 
@@ -130,6 +140,7 @@ class StubPlane:
             clock=self.clock,
             log=self.log,
             request_prefix="t",
+            key_owner=brain_of,
             **settings,
         )
 
@@ -149,4 +160,4 @@ class StubPlane:
                 created_by="test",
             )
             made.append(secret)
-        return Tokens(*made)
+        return Tokens(*[*made, BRAIN_KEY])

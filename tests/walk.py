@@ -27,11 +27,16 @@ MALFORMED = (b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"a":' * 2_000, b'{
 
 @dataclass(frozen=True)
 class Tokens:
-    """API tokens of two owners with different accounts, and of an operator."""
+    """API tokens of two owners with different accounts, and of an operator; a brain's key."""
 
     owner: str
     other_owner: str
     operator: str
+    brain: str
+
+    def of(self, row: Endpoint) -> str:
+        """Return what lets a caller in at a row."""
+        return self.brain if row.scope == "brain" else self.operator
 
 
 @dataclass
@@ -108,7 +113,12 @@ async def _without_credentials(app: App, row: Endpoint, findings: Findings) -> N
 
 
 async def _with_wrong_scope(app: App, row: Endpoint, tokens: Tokens, findings: Findings) -> None:
-    if row.scope not in {"operator", "machine"}:
+    if row.scope == "owner":
+        answer = await call(
+            app, row.method, target_of(row), headers=json_headers(tokens.brain), body=body_of(row)
+        )
+        findings.expect("a brain's key", row, answer, 303 if row.kind == "page" else 401)
+    if row.scope not in {"operator", "machine", "brain"}:
         return
     expected = 403 if row.scope == "operator" else 401
     headers = json_headers(tokens.owner)
@@ -127,7 +137,7 @@ async def _with_wrong_method(app: App, row: Endpoint, findings: Findings) -> Non
 
 
 async def _malformed(app: App, row: Endpoint, tokens: Tokens, findings: Findings) -> None:
-    headers = MACHINE_HEADERS if row.scope == "machine" else json_headers(tokens.operator)
+    headers = MACHINE_HEADERS if row.scope == "machine" else json_headers(tokens.of(row))
     target = target_of(row)
 
     async def refused(what: str, *statuses: int, target: str = target, body: bytes = b"") -> None:
@@ -143,7 +153,8 @@ async def _malformed(app: App, row: Endpoint, tokens: Tokens, findings: Findings
     if row.request is None:
         return
     for body in MALFORMED:
-        if body == b'{"no_such":1}' and row.scope == "machine" and not _requires(row):
+        tolerant = row.scope in {"machine", "brain"} and not _requires(row)
+        if body == b'{"no_such":1}' and tolerant:
             continue
         await refused(f"the body {body[:12]!r}", 400, body=body)
     await refused("a huge body", 413, body=b" " * (row.body_bytes_max + 1))

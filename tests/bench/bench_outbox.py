@@ -44,7 +44,7 @@ def disk(folder: Path, calls: int) -> dict[str, float]:
 
 def taken(batch: Batch) -> Answer:
     """Take everything."""
-    return Answered(frozenset(item.event_id for item in batch.items), frozenset(), {})
+    return Answered(frozenset(item.event_id for item in batch.items), {})
 
 
 def refused(_batch: Batch) -> Answer:

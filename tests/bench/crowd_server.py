@@ -57,6 +57,8 @@ async def open_clouds(home: Path, settings: Any, closing: Any, **parts: Any) -> 
         sealer=parts["keyring"],
         platform=real._platform(home, settings, parts["url"]),
         token_secret=parts["token_secret"],
+        mint=parts["mint"],
+        holders=parts["holders"],
     )
     gate = Gate(clock, concurrency=64, rate_per_s=100_000)
     closing.callback(_keep, cloud, kept)

@@ -19,7 +19,10 @@ SUBJECT_FILES = {
     # What the engine is handed (definition), the figures rules read (policy), the bounds.
     "definition", "policy", "limits",
     # Parts of a fold that is too long for one file, and what is read from a log (decision 0007).
-    "intents", "outcomes", "contact", "transitions", "environment", "reading",
+    "intents", "outcomes", "contact", "keys", "transitions", "environment", "reading",
+    # What waits in machines is asked of them, not folded (decision 0021): what a request is, the
+    # commands that ask, what of a list may be shown, and the memory of it. Names of secrets.
+    "requests", "commands", "known", "inbox", "catalogue",
 }  # fmt: skip
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -21,9 +21,10 @@ PURE_NAMES = {
 # In cli a module is named after its command.
 OTHERWISE_NAMED = ("cli",)
 PURE_ROOMS = ("kernel", "wire", "letters")
-# In a subject everything is pure but what carries effects out and what answers calls.
+# In a subject everything is pure but what carries effects out, what answers calls, and what keeps
+# in memory what the outside last said.
 SUBJECTS = ("instances", "towns", "billing", "consent")
-SUBJECT_IO = ("effects", "handlers")
+SUBJECT_IO = ("effects", "handlers", "inbox")
 STDLIB_ROOMS = {
     "kernel": ("holdfast.kernel",),
     "outbox": ("holdfast.outbox", "holdfast.kernel"),
@@ -44,7 +45,9 @@ ALLOWED = {("holdfast.kernel.clock", "time")}
 
 def is_pure(path: Path) -> bool:
     room = path.relative_to(PACKAGE).parts[0]
-    named = path.stem in PURE_NAMES and room not in OTHERWISE_NAMED
+    # A folder of a pure name is pure as a whole.
+    names = {path.stem, *path.relative_to(PACKAGE).parts[1:-1]}
+    named = bool(names & PURE_NAMES) and room not in OTHERWISE_NAMED
     subject = room in SUBJECTS and path.stem not in SUBJECT_IO
     return named or subject or room in PURE_ROOMS
 

@@ -76,16 +76,14 @@ def gateway(plane: PlaneProcess) -> int:
     return int(child.pid)
 
 
-def secrets_of(plane: PlaneProcess, machine: Path) -> dict[str, str]:
+def secrets_of(plane: PlaneProcess) -> dict[str, str]:
     """Return every secret of the machine, by what it is called."""
     (controller,) = plane.controllers()
     text = Path(f"/proc/{controller.pid}/environ").read_text()
     environ = dict(pair.split("=", 1) for pair in text.split("\0") if pair)
-    (agent_token,) = machine.rglob("agent.token")
     return {
         **unseal(environ),
         "environment key": environ["HOLDFAST_ENV_KEY"],
-        "agent token": agent_token.read_text().strip(),
         "operator": plane.token(),
     }
 
@@ -155,7 +153,7 @@ def test_openclaw_lives_and_dies_under_the_plane(plane: PlaneProcess, openclaw: 
     until("its version", lambda: seen(plane).agent_version == VERSION)
     assert view.status == "running"
     machine = plane.home / "machines" / f"ki_{view.id.replace('-', '')}"
-    secrets = secrets_of(plane, machine)
+    secrets = secrets_of(plane)
     assert secrets["MODEL_KEY"] == MODEL_KEY
     check_it_serves(machine, secrets)
     check_it_comes_back(plane)
@@ -168,7 +166,7 @@ def test_openclaw_lives_and_dies_under_the_plane(plane: PlaneProcess, openclaw: 
         plane.cli("instance", "start", NAME, "--wait", "90")
         again = plane.ready(NAME, START_S)
     assert again.restarts == 1, "neither the stop nor the start is a restart of the agent"
-    check_it_serves(machine, secrets_of(plane, machine))
+    check_it_serves(machine, secrets_of(plane))
 
     with timed("destroy"):
         plane.cli("instance", "destroy", NAME, "--yes", "--wait", f"{STOP_S:g}")

@@ -78,6 +78,6 @@ async def test_a_broken_configuration_is_mended_or_parked(openclaw: Path, tmp_pa
             return status if status["ready"] or status["parked"] else None
 
         status = await until(settled, "mended or parked", 2 * START_S)
-        assert len(machine.events("agent.mending")) == 1
+        assert len([r for r in machine.events("agent.repairing") if r["repair"] == "mend"]) == 1
         assert status["crashes"] == 0
         assert status["misconfigurations"] in {1, 2}

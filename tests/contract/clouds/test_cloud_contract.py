@@ -156,6 +156,20 @@ async def test_update_restarts_under_a_new_incarnation(cloud: Cloud) -> None:
     assert running.labels[LABEL_EPOCH] == "9"
 
 
+async def test_what_is_stored_waits_for_the_next_start(cloud: Cloud) -> None:
+    machine = await started(cloud, spec())
+    stored = value(await cloud.store(machine.id, spec(epoch=7)))
+    assert (stored.id, stored.state) == (machine.id, "started")
+    assert stored.incarnation == machine.incarnation, "what runs was left alone"
+    await cloud.stop(machine.id, grace_ms=5_000)
+    await wait(cloud, machine, "stopped")
+    again = value(await cloud.start(machine.id))
+    assert (await wait(cloud, again, "started")).labels[LABEL_EPOCH] == "7"
+    missing = await cloud.store("no-such-machine", spec())
+    assert isinstance(missing, Permanent)
+    assert missing.code == NOT_FOUND
+
+
 async def test_update_launches_a_stopped_machine(cloud: Cloud) -> None:
     machine = await started(cloud, spec())
     await cloud.stop(machine.id, grace_ms=5_000)

@@ -48,13 +48,18 @@ async def until_running(machine: Machine) -> None:
     await until(running)
 
 
-async def start_demo(cloud: ProcessCloud, key: bytes) -> Machine:
+def seal(key: bytes, text: str) -> str:
     nonce = secrets.token_bytes(12)
-    sealed = nonce + AESGCM(key).encrypt(nonce, TOKEN.encode(), None)
+    return (
+        "enc:v1:"
+        + base64.b64encode(nonce + AESGCM(key).encrypt(nonce, text.encode(), None)).decode()
+    )
+
+
+async def start_demo(cloud: ProcessCloud, key: bytes) -> Machine:
+    credentials = {"OPENCLAW_GATEWAY_TOKEN": TOKEN, "KILOCODE_API_KEY": "key-of-the-owner"}
     wanted = spec(
-        env={},
-        agent="demo",
-        sealed={"OPENCLAW_GATEWAY_TOKEN": "enc:v1:" + base64.b64encode(sealed).decode()},
+        env={}, agent="demo", sealed={name: seal(key, text) for name, text in credentials.items()}
     )
     machine = value(await cloud.create(wanted, idempotency_key="k", timeout_ms=20_000))
     await until_running(machine)

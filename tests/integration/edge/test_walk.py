@@ -28,7 +28,7 @@ async def test_every_route_answers_whom_it_is_for() -> None:
             plane.edge,
             row.method,
             target_of(row, id=OWNED),
-            headers=json_headers(tokens.operator),
+            headers=json_headers(tokens.of(row)),
             body=body_of(row),
         )
         if answer.status >= 400 and not row.name.startswith(("token", "link", "session")):

@@ -79,12 +79,13 @@ class HttpIntake:
             said = self.answer(body)
             if said is not None:
                 return said
-            accepted: list[str] = []
-            known: list[str] = []
-            for item in body["items"]:
-                (known if item["id"] in self.stored else accepted).append(item["id"])
-                self.stored.setdefault(item["id"], item)
-        return 200, {}, json.dumps({"accepted": accepted, "deduplicated": known}).encode()
+            before = len(self.stored)
+            for row in body["rows"]:
+                self.stored.setdefault(row["event_id"], row)
+            new = len(self.stored) - before
+            known = len(body["rows"]) - new
+        answer = {"accepted": new, "deduplicated": known, "refused": [], "high_water": 0}
+        return 200, {}, json.dumps(answer).encode()
 
     def close(self) -> None:
         self.server.shutdown()

@@ -33,7 +33,7 @@ class Intake:
     def __call__(self, batch: Batch) -> Answer:
         ids = frozenset(item.event_id for item in batch.items)
         self.stored.update((item.event_id, item.payload) for item in batch.items)
-        return Answered(ids, frozenset(), {})
+        return Answered(ids, {})
 
 
 def text(n: int) -> str:

@@ -107,7 +107,7 @@ time.sleep(60)
         assert program.stdout is not None
         assert program.stdout.readline() == "done\n"
     until(lambda: len(http_intake.stored) == 180)
-    sent = [item["id"] for _, body in http_intake.requests for item in body["items"]]
+    sent = [row["event_id"] for _, body in http_intake.requests for row in body["rows"]]
     assert len(sent) == 180, "each row was sent once, by one holder"
     until(lambda: inspect(tmp_path, clock=SystemClock()).pending == 0)
     holder_pid = inspect(tmp_path, clock=SystemClock()).lease_pid
@@ -166,6 +166,106 @@ box.close()
     assert out.splitlines() == ["child 0 True", "parent 0"]
     assert set(http_intake.stored) == {"parent", "child", "parent2"}
     assert inspect(tmp_path, clock=SystemClock()).lost == 0
+
+
+FORK = """
+box = open_outbox(folder, durability="power")
+other = open_outbox(folder + "/other", durability="power")
+memory = open_outbox(folder, durability="memory")
+for one in (box, other, memory):
+    one.enqueue("event", "parent", {})
+ready, go = os.pipe(), os.pipe()
+"""
+
+
+def ids(folder: Path) -> set[str]:
+    with (
+        open_outbox(folder, durability="power") as box,
+        box.transaction() as tx,
+    ):
+        return {name for (name,) in tx.execute("SELECT event_id FROM sync_queue")}
+
+
+def test_a_child_keeps_what_it_stored_when_the_parent_closes_first(
+    tmp_path: Path, programs: Programs
+) -> None:
+    body = """
+child = os.fork()
+if child == 0:
+    states = [one.enqueue("event", "child", {}).state for one in (box, other, memory)]
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    for n in range(10):
+        states += [one.enqueue("event", f"child{n}", {}).state for one in (box, other, memory)]
+    os._exit(0 if set(states) == {"stored"} else 1)
+os.read(ready[0], 1)
+states = [one.enqueue("event", "parent2", {}).state for one in (box, other, memory)]
+say(*states, memory.stats().pending)
+for one in (box, other, memory):
+    one.close(0)
+os.write(go[1], b"x")
+say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    (tmp_path / "other").mkdir()
+    program = programs.start(FORK + body, tmp_path, "-")
+    out, errors = program.communicate(timeout=30)
+    assert (out, errors) == ("stored stored stored 2\n0\n", "")
+    wanted = {"parent", "parent2", "child", *(f"child{n}" for n in range(10))}
+    assert ids(tmp_path) == wanted
+    assert ids(tmp_path / "other") == wanted
+
+
+def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(
+    tmp_path: Path, programs: Programs
+) -> None:
+    body = """
+try:
+    with box.transaction() as tx:
+        tx.enqueue("event", "inside", {})
+        child = os.fork()
+except UnavailableError as error:
+    late = box.enqueue("event", "late", {})
+    elsewhere = other.enqueue("event", "child", {})
+    say("child", late.state, elsewhere.state, late.reason)
+    os._exit(0)
+say("parent", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+say(box.enqueue("event", "after", {}).state)
+"""
+    (tmp_path / "other").mkdir()
+    head = "from holdfast.outbox import UnavailableError\n"
+    program = programs.start(head + FORK + body, tmp_path, "-")
+    out, errors = program.communicate(timeout=30)
+    refused = "child dropped stored system.db: was in use when this process was forked"
+    assert (out.splitlines(), errors) == ([refused, "parent 0", "stored"], "")
+    assert ids(tmp_path) == {"parent", "inside", "after"}
+    assert ids(tmp_path / "other") == {"parent", "child"}
+
+
+def test_forks_while_other_threads_write_lose_nothing(tmp_path: Path, programs: Programs) -> None:
+    body = """
+import threading
+def write(one, name):
+    for n in range(40):
+        assert one.enqueue("event", f"{name}{n}", {}).state == "stored"
+threads = [threading.Thread(target=write, args=(one, "t")) for one in (box, other)]
+for thread in threads: thread.start()
+codes = []
+for n in range(8):
+    child = os.fork()
+    if child == 0:
+        states = {one.enqueue("event", f"child{n}", {}).state for one in (box, other)}
+        os._exit(0 if states == {"stored"} else 1)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for thread in threads: thread.join()
+say(*codes)
+"""
+    (tmp_path / "other").mkdir()
+    program = programs.start(FORK + body, tmp_path, "-")
+    out, errors = program.communicate(timeout=40)
+    assert (out, errors) == ("0 0 0 0 0 0 0 0\n", "")
+    wanted = {"parent", *(f"t{n}" for n in range(40)), *(f"child{n}" for n in range(8))}
+    assert ids(tmp_path) == wanted
+    assert ids(tmp_path / "other") == wanted
 
 
 @pytest.mark.parametrize("end", ["exit", "term", "exception"])
@@ -232,8 +332,8 @@ def test_no_key_is_written_into_the_folder_and_payloads_leave_as_they_were(
     headers, body = http_intake.requests[1]
     assert headers["Authorization"] == "Bearer another"
     assert body["version"] == 1
-    assert body["items"][0]["payload"] == {"text": "grüße", "n": 1}
-    assert json.dumps(body["items"][0]["seq"]) == "1"
+    assert body["rows"][0]["payload"] == {"text": "grüße", "n": 1}
+    assert json.dumps(body["rows"][0]["seq"]) == "1"
     # The 401 and what followed went over one kept connection.
     assert http_intake.connections == 1
 

@@ -58,7 +58,7 @@ class Intake:
             if item.event_id not in self.stored:
                 self.order.append(item.event_id)
             self.stored[item.event_id] = item.payload
-        return Answered(frozenset(new), frozenset(known), {})
+        return Answered(frozenset(new | known), {}, len(known))
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_refused_rows_named_by_the_server_become_dead_letters(
 ) -> None:
     def rule(batch: Batch) -> Answer:
         ids = {item.event_id for item in batch.items}
-        return Answered(frozenset(ids - {"e00001"}), frozenset(), {"e00001": Refusal(422, "bad")})
+        return Answered(frozenset(ids - {"e00001"}), {"e00001": Refusal(422, "bad")})
 
     intake.rule = rule
     with open_outbox(tmp_path, durability="process") as box:

@@ -105,7 +105,9 @@ def test_a_long_poll_hears_an_order_at_once(shared: PlaneProcess) -> None:
         target = f"/api/controller/wake?sandbox={machine.sandbox}&revision={revision}&wait_s=20"
         return ask(shared, "GET", target, machine.headers())
 
-    known = msgspec.json.decode(wake(0)[1], type=Directive)
+    status, body = wake(0)
+    assert status == 200, body
+    known = msgspec.json.decode(body, type=Directive)
     heard: list[tuple[float, Directive]] = []
 
     def listen() -> None:

@@ -53,6 +53,12 @@ class Made:
     instance: str
 
 
+async def brain_key(plane: Plane, name: str) -> str:
+    """Make a brain key of the account `local`."""
+    made = await plane.intake.directory.make_key(name, account="local", brain=0, created_by="test")
+    return made[0]
+
+
 async def make(home: Path) -> Made:
     """Start a plane with a stopped instance of the account `local`."""
     clock, log = SystemClock(), Log()
@@ -67,6 +73,7 @@ async def make(home: Path) -> Made:
         owner=(await make_token("mine", scope="owner", account="local"))[0],
         other_owner=(await make_token("theirs", scope="owner", account="other"))[0],
         operator=(await make_token("all", scope="operator", account=None))[0],
+        brain=await brain_key(plane, "agents"),
     )
     answer = await call(
         plane.app, "POST", "/api/instances", headers=json_headers(tokens.owner),
@@ -106,8 +113,10 @@ async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
             continue
         answer = await call(
             made.plane.app, row.method, target_of(row, id=made.instance, kind="instance"),
-            headers=json_headers(made.tokens.operator), body=body_of(row),
+            headers=json_headers(made.tokens.of(row)), body=body_of(row),
         )  # fmt: skip
+        if answer.status >= 500 and answer.status in row.statuses:
+            continue  # what is not offered is said so
         if answer.status >= 500 or (answer.status not in row.statuses and answer.status < 400):
             wrong.append((row.name, answer.status, answer.body))
     assert not wrong

