@@ -340,6 +340,7 @@ class Interleaving:
         """Give everything that can go on its turns, then look at the inbox."""
         await _turns(SPINS)
         self._note_done()
+        self._look_at_failures()
         self._look_at(self.plane.inbox.waiting(self.plane.place), "the inbox")
 
     def _note_done(self) -> None:
@@ -411,10 +412,16 @@ class Interleaving:
         for number, times in self.machine.approved.items():
             if times > 1 and not self._was_set_back():
                 self.trace.wrong.append(f"request {number} was approved {times} times")
-        for number in self.machine.carried:
-            decision = decided(state, self._marks_of(self.rows[number]))
-            failed = decision is not None and decision.status == "failed"
-            if failed and number not in self.over and not self._was_set_back():
+
+    def _look_at_failures(self) -> None:
+        """No decision may be called failed when its order was carried out."""
+        if self._was_set_back():
+            return
+        for number, carried_ms in self.machine.carried.items():
+            decision = decided(self.plane.folded.state, self._marks_of(self.rows[number]))
+            if decision is None or decision.status != "failed" or number in self.over:
+                continue
+            if decision.at_ms <= carried_ms:  # else an old page asked for what was long over
                 self.trace.wrong.append(f"request {number} is called failed and was carried out")
 
     def _was_set_back(self) -> bool:

@@ -95,7 +95,7 @@ class Machine:
         self.announces = True
         self.tells_code = True
         self.approved: dict[int, int] = {}
-        self.carried: set[int] = set()
+        self.carried: dict[int, int] = {}  # by number, when (ms)
 
     # -- as `Controllers`
 
@@ -175,7 +175,7 @@ class Machine:
 
     def _carry_out(self, row: Row, *, approve: bool) -> None:
         del self.store[row.number]
-        self.carried.add(row.number)
+        self.carried[row.number] = self.clock.now_ms()
         if approve:
             self.approved[row.number] = self.approved.get(row.number, 0) + 1
         if self.world.chance(0.7):
