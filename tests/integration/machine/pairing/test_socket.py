@@ -48,6 +48,9 @@ class Gateway:
     open: list[web.WebSocketResponse] = field(default_factory=list)
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    late: dict[str, asyncio.Event] = field(default_factory=dict)
+    later: list[asyncio.Task[None]] = field(default_factory=list)
+    waiting: list[dict[str, Any]] = field(default_factory=lambda: [PERSON, {"channel": "slack"}])
     refuse: tuple[str, str] | None = None
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -69,6 +72,9 @@ class Gateway:
                 self.open.append(socket)
             else:
                 self.asked.append((method, {**params, "scopes": sorted(scopes)}))
+                if method in self.late:
+                    self.later.append(asyncio.create_task(self._answer_late(socket, frame, scopes)))
+                    continue
                 answer = self._answer(method, scopes)
             await socket.send_json({"type": "res", "id": frame["id"], **answer})
         self.open = [other for other in self.open if other is not socket]
@@ -98,8 +104,15 @@ class Gateway:
         if method in self.errors:
             return self._refusal(*self.errors[method])
         lists = {"device.pair.list": {"pending": [PENDING]},
-                 "channels.pairing.list": {"requests": [PERSON, {"channel": "slack"}]}}  # fmt: skip
+                 "channels.pairing.list": {"requests": self.waiting}}  # fmt: skip
         return {"ok": True, "payload": lists.get(method, {})}
+
+    async def _answer_late(
+        self, socket: web.WebSocketResponse, frame: dict[str, Any], scopes: set[str]
+    ) -> None:
+        await self.late[frame["method"]].wait()
+        answer = self._answer(frame["method"], scopes)
+        await socket.send_json({"type": "res", "id": frame["id"], **answer})
 
     def _refusal(self, code: str, message: str) -> dict[str, Any]:
         return {"ok": False, "error": {"code": code, "message": message}}
@@ -124,9 +137,9 @@ async def serving(gateway: Gateway) -> AsyncIterator[Gateway]:
 
 
 class Rig:
-    def __init__(self, gateway: Gateway, link_: Link, news: list[int]) -> None:
+    def __init__(self, gateway: Gateway, link_: Link, news: list[int], log: Log) -> None:
         self.gateway, self.link, self.news = gateway, link_, news
-        self.source, self.arm = SocketSource(link_), SocketArm(link_)
+        self.source, self.arm = SocketSource(link_), SocketArm(link_, log)
 
 
 @asynccontextmanager
@@ -135,15 +148,15 @@ async def linked(gateway: Gateway, folder: Path) -> AsyncIterator[Rig]:
     place = Place(home=str(folder), port=gateway.port, token="agent-token", python="")
     with (folder / "log").open("wb") as log:
         async with aiohttp.ClientSession() as session:
+            told = Log(SystemClock(), log.fileno())
             made = Link(
                 place, session, key_path=folder / "key", on_news=lambda: news.append(1),
-                on_open=lambda: None,
-                log=Log(SystemClock(), log.fileno()),
+                on_open=lambda: None, log=told,
             )  # fmt: skip
             task = asyncio.create_task(made.run())
             made.want(ready=True)
             try:
-                yield Rig(gateway, made, news)
+                yield Rig(gateway, made, news, told)
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -317,6 +330,44 @@ async def test_people_are_approved_and_dismissed_by_their_ids(tmp_path: Path) ->
         unlisted = await rig.arm.decide(Order("channels", "approved", "telegram", "AB"), None)
         assert unlisted is not None
         assert unlisted.unable, "by code only the command line can"
+
+
+async def test_an_approval_in_effect_does_not_wait_for_the_notice(tmp_path: Path) -> None:
+    gateway = Gateway(late={"channels.pairing.approve": asyncio.Event()})
+    async with serving(gateway), linked(gateway, tmp_path) as rig:
+        await opened(rig)
+        (row,) = rows((await rig.source.look("channels", ["telegram"]))["telegram"])
+        order = Order("channels", "approved", "telegram")
+        deciding = asyncio.create_task(rig.arm.decide(order, row))
+        await until(lambda: listed(gateway) > 4, "it looks for the request")
+        assert not deciding.done(), "it waits still"
+        gateway.errors["channels.pairing.list"] = ("UNAVAILABLE", "not now")
+        seen = listed(gateway)
+        await until(lambda: listed(gateway) > seen + 4, "it looks again")
+        assert not deciding.done(), "a list that does not come says nothing"
+        gateway.waiting.pop(0)
+        gateway.errors.clear()
+        assert await deciding is None
+        assert not gateway.late["channels.pairing.approve"].is_set()
+        gateway.errors["channels.pairing.approve"] = ("UNAVAILABLE", "no notice")
+        gateway.late["channels.pairing.approve"].set()
+        await until(lambda: b"notice_failed" in (tmp_path / "log").read_bytes(), "a note")
+
+
+async def test_an_approval_that_is_refused_is_not_taken_for_one_in_effect(tmp_path: Path) -> None:
+    error = ("INVALID_REQUEST", "pending DM access request no longer exists")
+    gateway = Gateway(errors={"channels.pairing.approve": error})
+    async with serving(gateway), linked(gateway, tmp_path) as rig:
+        await opened(rig)
+        (row,) = rows((await rig.source.look("channels", ["telegram"]))["telegram"])
+        gateway.waiting.clear()
+        refused = await rig.arm.decide(Order("channels", "approved", "telegram"), row)
+        assert refused is not None
+        assert refused.code == "pairing_not_found"
+
+
+def listed(gateway: Gateway) -> int:
+    return [method for method, _ in gateway.asked].count("channels.pairing.list")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,19 @@
 It tells of a channel request everything but the code, so such a request is decided by its id. Who
 approves a device must hold what the device gets; so each such approval has a connection of its
 own, with exactly these scopes.
+
+An approval is answered by the agent only after the person was told of it, and OpenClaw leaves a
+second between two messages to one person, of which the first brought the code. So its list is
+asked meanwhile: a request that is gone from it, while its approval was not refused, is approved.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.decide import Refused
 from holdfast.machine.controller.pairing.entries import channel_rows, device_rows
@@ -28,6 +34,8 @@ _LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
 _ADMIN: Final = "operator.admin"
 _GONE: Final = ("no longer exists", "unknown requestid", "denied")
 """How it says that there is no such request; a stranger is told that they are denied."""
+
+_LOOKS: Final = 2
 
 
 class SocketSource:
@@ -75,9 +83,11 @@ class SocketSource:
 class SocketArm:
     """Decides over the agent's socket."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, log: Log) -> None:
         """Ask over `link`, or over connections that it opens."""
         self._link = link
+        self._log = log
+        self._telling: set[asyncio.Task[Refused | None]] = set()
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
         """Have it done; see `Arm`."""
@@ -94,12 +104,38 @@ class SocketArm:
         if row is None or (gateway.methods and method not in gateway.methods):
             message = "The agent cannot be asked for this"
             return Refused(wire.PAIRING_FAILED, message, unable=True)
-        notify = {"notify": True} if order.ruling == "approved" else {}
         params = {
             "channel": row.channel, "accountId": row.entry["accountId"], "requestId": row.key,
-            **notify,
         }  # fmt: skip
-        return await _ask(gateway, method, params)
+        if order.ruling == "dismissed":
+            return await _ask(gateway, method, params)
+        return await self._approve(gateway, method, params)
+
+    async def _approve(
+        self, gateway: Gateway, method: str, params: Mapping[str, Any]
+    ) -> Refused | None:
+        """Approve, and return when that is in effect; telling the person of it may go on."""
+        answer = asyncio.create_task(_ask(gateway, method, {**params, "notify": True}))
+        gone = asyncio.create_task(_wait_gone(gateway, params))
+        try:
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            answer.cancel()
+            raise
+        finally:
+            gone.cancel()
+        if answer.done():
+            return answer.result()
+        self._telling.add(answer)
+        answer.add_done_callback(self._told)
+        return None
+
+    def _told(self, answer: asyncio.Task[Refused | None]) -> None:
+        """Log why the person may not have been told that they were let in."""
+        self._telling.discard(answer)
+        refused = None if answer.cancelled() else answer.result()
+        if refused is not None:
+            self._log.emit("pairing.notice_failed", code=refused.code, detail=refused.detail)
 
     async def _device(self, standing: Gateway, order: Order, row: Row | None) -> Refused | None:
         params = {"requestId": order.request_id if row is None else row.key}
@@ -117,6 +153,27 @@ class SocketArm:
             return await _ask(gateway, "device.pair.approve", params)
         finally:
             await gateway.close()
+
+
+async def _wait_gone(gateway: Gateway, params: Mapping[str, Any]) -> None:
+    """Return when the request is off the agent's list.
+
+    It must be twice in a row: an approval that came too late is refused between the two.
+    """
+    method, field = _LISTS["channels"]
+    looks = 0
+    while looks < _LOOKS:
+        await asyncio.sleep(limits.EFFECT_LOOK_S)
+        try:
+            answer = await gateway.request(method, {"channel": params["channel"]})
+        except (GatewayError, OSError, TimeoutError):
+            answer = {}
+        entries = answer.get(field)
+        is_gone = isinstance(entries, list) and all(
+            isinstance(entry, Mapping) and entry.get("requestId") != params["requestId"]
+            for entry in entries
+        )
+        looks = looks + 1 if is_gone else 0
 
 
 async def _ask(gateway: Gateway, method: str, params: Mapping[str, Any]) -> Refused | None:

@@ -88,6 +88,10 @@ POLL_S: Final = 1.0
 RPC_TIMEOUT_S: Final = 5.0
 """How long one answer of the agent's socket may take; it takes a millisecond, 60 with a message."""
 
+EFFECT_LOOK_S: Final = 0.05
+"""From one look at whether an approval is in effect to the next; without a notice that waits, the
+answer itself is there before the first."""
+
 SOCKETS_MAX: Final = 8
 """Connections to the agent's socket: the standing one, and one for each device being approved."""
 

@@ -190,7 +190,7 @@ class PairingRoom:
         return sources
 
     def _arms(self) -> Mapping[Means, Arm]:
-        return {"rpc": SocketArm(self._link), "command": CommandArm(self._commands)}
+        return {"rpc": SocketArm(self._link, self._log), "command": CommandArm(self._commands)}
 
     def _watch(self) -> None:
         """Watch what is read on this version of the agent."""
