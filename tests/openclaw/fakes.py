@@ -139,11 +139,13 @@ class SlowModel:
 
     port: int = 0
     delay_s: float = 0.0
+    asked: int = 0
     busy: int = 0
     answered: int = 0
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         """Answer after a while."""
+        self.asked += 1
         self.busy += 1
         try:
             await asyncio.sleep(self.delay_s)

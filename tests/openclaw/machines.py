@@ -77,12 +77,19 @@ class Stage:
 
 
 @asynccontextmanager
-async def run_stage(home: Path, release: Path, **extra: str) -> AsyncIterator[Stage]:
-    """Start a controller with the release installed in `release`, and wait until it is ready."""
+async def run_stage(
+    home: Path, release: Path, *, model: int | None = None, is_open: bool = False, **extra: str
+) -> AsyncIterator[Stage]:
+    """Start a controller with the release installed in `release`, and wait until it is ready.
+
+    `model` is the port of a model of the caller's; who writes is let in if `is_open`.
+    """
     package = json.loads((release / "node_modules/openclaw/package.json").read_text())
     version = str(package["version"])
     async with AsyncExitStack() as stack:
         channel: dict[str, Any] = {"enabled": True, "botToken": BOT_TOKEN, "dmPolicy": "pairing"}
+        if is_open:
+            channel |= {"dmPolicy": "open", "allowFrom": ["*"]}
         if _numbers(version)[:2] < _API_ROOT_SINCE:
             # This release knows no other address: it is led to ours by a proxy.
             tls, authority = make_certificate(home / "tls", "api.telegram.org")
@@ -93,7 +100,8 @@ async def run_stage(home: Path, release: Path, **extra: str) -> AsyncIterator[St
         else:
             telegram = await stack.enter_async_context(run_telegram())
             channel["apiRoot"] = f"http://127.0.0.1:{telegram.port}"
-        model = await stack.enter_async_context(run_model())
+        if model is None:
+            model = await stack.enter_async_context(run_model())
         write_config(home, channel, model)
         machine = await stack.enter_async_context(
             run_machine(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -13,15 +12,13 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents import openclaw as profile
-from holdfast.machine.agents.openclaw import node_path, script_path
-from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.openclaw import node_path
 from holdfast.machine.controller.leftovers import find_leftovers
 from holdfast.machine.controller.port_owner import find_owner
 from tests.integration.machine.rig import Machine, alive, run_machine, until
 from tests.openclaw.conftest import find_release
 from tests.openclaw.fakes import ANSWER, SlowModel, run_slow_model
-from tests.openclaw.machines import START_S, write_config
+from tests.openclaw.machines import START_S, Stage, run_stage
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(1_200)]
 
@@ -51,23 +48,12 @@ async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
     return found
 
 
-async def start_turn(
-    machine: Machine, release: Path, model: SlowModel, name: str
-) -> asyncio.subprocess.Process:
-    """Have the agent do a turn, and return once the model was asked."""
-    place = Place(
-        home=str(machine.home / "agent"), port=machine.state_file()["agentPort"],
-        token=(machine.home / "run" / "agent.token").read_text().strip(),
-        python="python", install=str(release),
-    )  # fmt: skip
-    turn = await asyncio.create_subprocess_exec(
-        node_path(str(release)), script_path(str(release)), "agent", "--session-id", name,
-        "--message", "ping", "--json",
-        env={"PATH": os.environ["PATH"], **profile.env(place)},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    await until(lambda: model.busy, "the model was asked", START_S)
-    return turn
+async def start_turn(stage: Stage, model: SlowModel, person: int, delay_s: float) -> None:
+    """Have somebody write to the agent, and return once it asks its model for an answer."""
+    model.delay_s = delay_s
+    before = model.asked
+    await stage.telegram.write(person, "ping")
+    await until(lambda: model.asked > before, "the model was asked", START_S)
 
 
 def check_one_owner(machine: Machine) -> int:
@@ -81,35 +67,39 @@ def check_one_owner(machine: Machine) -> int:
 async def test_a_restart_waits_for_a_running_turn_or_says_that_it_was_cut(
     release: Path, tmp_path: Path
 ) -> None:
-    async with run_slow_model() as model:
-        write_config(tmp_path, {"enabled": False}, model.port)
-        async with running(tmp_path, release) as machine:
-            first = check_one_owner(machine)
-            model.delay_s = 8.0
-            if OLD in str(release):
-                # Its command line is a device like any other there, and does the turn by itself.
-                assert (await machine.ask("POST", "/_kilo/gateway/restart"))[0] == 200
-                await reached(machine, lambda s: s["ready"])
-                assert check_one_owner(machine) != first
-                return
-            turn = await start_turn(machine, release, model, "s-drained")
-            code, body = await machine.ask("POST", "/_kilo/gateway/restart")
-            assert (code, body) == (200, {"ok": True, "workCut": False})
-            said, _ = await turn.communicate()
-            assert model.answered == 1
-            assert ANSWER in said.decode() or turn.returncode != 0, "its caller may be cut off"
-            await reached(machine, lambda s: s["ready"])
-            assert check_one_owner(machine) != first
+    async with (
+        run_slow_model() as model,
+        run_stage(
+            tmp_path / "m", release, model=model.port, is_open=True, HOLDFAST_SUPERVISION=QUICK
+        ) as stage,
+    ):
+        machine = stage.machine
+        await idle_restart(machine)
 
-            model.delay_s = 60.0
-            turn = await start_turn(machine, release, model, "s-cut")
-            code, body = await machine.ask("POST", "/_kilo/gateway/restart?drain_ms=500")
-            assert (code, body) == (200, {"ok": True, "workCut": True})
-            status = await reached(machine, lambda s: s["ready"])
-            assert status["workCuts"] == 1
-            if turn.returncode is None:
-                turn.kill()
-            await turn.communicate()
+        first = check_one_owner(machine)
+        await start_turn(stage, model, 777_001, 8.0)
+        code, body = await machine.ask("POST", "/_kilo/gateway/restart")
+        assert (code, body) == (200, {"ok": True, "workCut": False})
+        assert (model.answered, model.busy) == (1, 0), "the turn ended first"
+        assert any(ANSWER in text for text in stage.telegram.said_to(777_001)), "and was told"
+        await reached(machine, lambda s: s["ready"])
+        assert check_one_owner(machine) != first
+
+        await start_turn(stage, model, 777_002, 60.0)
+        code, body = await machine.ask("POST", "/_kilo/gateway/restart?drain_ms=500")
+        assert (code, body) == (200, {"ok": True, "workCut": True})
+        await until(lambda: model.busy == 0, "nobody waits for the model", 20)
+        assert model.answered == 1
+        status = await reached(machine, lambda s: s["ready"])
+        assert (status["workCuts"], status["crashes"]) == (1, 0)
+        assert status["lastEnd"]["workCut"] is True
+
+
+async def idle_restart(machine: Machine) -> None:
+    """Restart it while nothing runs: nothing is waited for, and nothing is cut."""
+    code, body = await machine.ask("POST", "/_kilo/gateway/restart")
+    assert (code, body) == (200, {"ok": True, "workCut": False})
+    await reached(machine, lambda s: s["ready"])
 
 
 async def test_a_bad_configuration_is_rolled_back(release: Path, tmp_path: Path) -> None:
