@@ -44,6 +44,8 @@ class Directory:
         self._counts: dict[int, dict[str, Counts]] = {}
         self._refused: dict[int, dict[int, int]] = {}
         self._uses: dict[str, int] = {}
+        self._verdicts: dict[int, int] = {}
+        self._taken: dict[int, int] = {}
 
     async def load(self) -> None:
         """Take in what the file has."""
@@ -60,6 +62,8 @@ class Directory:
             self._standings.setdefault(standing.brain, {})[standing.source] = standing
         for counts in kept.counts:
             self._counts.setdefault(counts.brain, {})[counts.sdk] = counts
+        for no, newest, taken in kept.verdicts:
+            self._verdicts[no], self._taken[no] = newest, taken
         for no, at_hour, rows in kept.refused:
             self._refused.setdefault(no, {})[at_hour] = rows
 
@@ -262,6 +266,32 @@ class Directory:
         for known in self._standings.values():
             for source in [one.source for one in known.values() if one.heard_ms < before_ms]:
                 del known[source]
+
+    # -- what people decided
+
+    def revision(self, no: int) -> int:
+        """Return the number of the newest decision about a brain's lessons, 0 before the first."""
+        return self._verdicts.get(no, 0)
+
+    def taken(self, no: int) -> int:
+        """Return up to which number a brain has what was decided about its lessons."""
+        return self._taken.get(no, 0)
+
+    def note_decided(self, no: int, number: int) -> None:
+        """Take in that something was decided, once it is durable."""
+        self._verdicts[no] = max(self.revision(no), number)
+
+    async def note_taken(self, no: int, number: int) -> bool:
+        """Take in up to which number a brain has them; return whether that is news."""
+        if not self.taken(no) < number <= self.revision(no):
+            return False
+        await self._store.take_verdicts(no, number, self._clock.now_ms())
+        self._taken[no] = max(self.taken(no), number)
+        return True
+
+    def known(self, key: BrainKey, name: str) -> Brain | None:
+        """Return the brain that a key's holder means; None, and none is made, where it is new."""
+        return self._brains[key.brain] if key.brain else self.find(name[:TEXT_MAX], key.account)
 
     def standings_of(self, no: int) -> list[Standing]:
         """Return a brain's senders, those heard last first."""

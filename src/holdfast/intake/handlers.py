@@ -15,6 +15,7 @@ from holdfast.intake.ports import (
     InstanceOwner,
     IntakeStore,
     LessonQuery,
+    LessonRow,
     Publish,
 )
 from holdfast.intake.records import Brain
@@ -32,6 +33,7 @@ from holdfast.wire.messages.brains import (
     BrainView,
     CorrectionList,
     LessonList,
+    LessonView,
 )
 
 NO_LIMIT: Final = 2**62
@@ -190,9 +192,7 @@ class BrainCalls:
                 decision="" if decision == "none" else decision,
             )
         )
-        items = tuple(
-            views.lesson_view(row, self._directory.brain(row.brain)) for row in rows[:limit]
-        )
+        items = tuple(map(self._lesson, rows[:limit]))
         last = rows[limit - 1] if len(rows) > limit else None
         return Reply(
             LessonList(items=items, next="" if last is None else f"{last.updated_ms}-{last.no}")
@@ -217,8 +217,13 @@ class BrainCalls:
         if row is None:
             raise Refusal(404, "no_such_lesson", "there is no such lesson", field="id")
         brain = self._directory.brain(row.brain)
+        self._directory.note_decided(brain.no, row.verdict_no)
         self._publish(LESSON, brain.id, brain.account)
-        return Reply(views.lesson_view(row, brain))
+        return Reply(self._lesson(row))
+
+    def _lesson(self, row: LessonRow) -> LessonView:
+        brain = self._directory.brain(row.brain)
+        return views.lesson_view(row, brain, taken=self._directory.taken(brain.no))
 
     async def list_keys(self, call: Call) -> Reply:
         """List brain keys."""

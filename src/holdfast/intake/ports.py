@@ -90,7 +90,7 @@ class CorrectionWhole(NamedTuple):
 
 
 class LessonRow(NamedTuple):
-    """One lesson."""
+    """One lesson; `verdict_no` is the decision's number among those of its brain, 0 for none."""
 
     no: int
     brain: int
@@ -107,6 +107,7 @@ class LessonRow(NamedTuple):
     decision: str
     decided_by: str
     decided_ms: int | None
+    verdict_no: int = 0
 
 
 class CorrectionQuery(NamedTuple):
@@ -135,7 +136,10 @@ class LessonQuery(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Everything that is held in memory, as it is in the file."""
+    """Everything that is held in memory, as it is in the file.
+
+    `verdicts` are (brain, number of its newest decision, number up to which it has them).
+    """
 
     brains: Sequence[Brain]
     aliases: Sequence[tuple[str, str, int]]
@@ -143,6 +147,7 @@ class Kept(NamedTuple):
     standings: Sequence[Standing]
     counts: Sequence[Counts]
     refused: Sequence[tuple[int, int, int]]
+    verdicts: Sequence[tuple[int, int, int]] = ()
 
 
 class IntakeStore(Protocol):
@@ -192,6 +197,14 @@ class IntakeStore(Protocol):
         self, no: int, decision: str, *, by: str, account: str | None, now_ms: int
     ) -> LessonRow | None:
         """Keep what a person decided about a lesson that the account sees; return it."""
+        ...
+
+    async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
+        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        ...
+
+    async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
+        """Note up to which number a brain has what was decided; never a lower one."""
         ...
 
     async def hours(self, brain: int, since_hour: int) -> Sequence[tuple[int, str, int]]:

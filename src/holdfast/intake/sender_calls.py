@@ -7,21 +7,29 @@ from the key first. Long lists are read in parts, so that none holds the serving
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 from msgspec import Raw
 
 from holdfast.intake import gradata, views
-from holdfast.intake.accept import begins_with_correction, open_batch, read_rows, refuse_many, text
+from holdfast.intake.accept import (
+    begins_with_correction,
+    open_batch,
+    read_rows,
+    refuse_many,
+    refuse_version,
+    text,
+    whole,
+)
 from holdfast.intake.directory import OTHERS, Directory
 from holdfast.intake.flow import Intake
 from holdfast.intake.handlers import NO_LIMIT
-from holdfast.intake.ports import IntakeStore, LessonQuery
+from holdfast.intake.ports import LESSON, IntakeStore, LessonQuery, LessonRow, Publish
 from holdfast.intake.records import Arrival, Brain, BrainKey, Correction, Written
 from holdfast.kernel.clock import Clock
 from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.limits import PAGE_ITEMS_MAX, TEXT_MAX
+from holdfast.wire.limits import PAGE_ITEMS_MAX, TEXT_MAX, VERDICTS_MAX
 from holdfast.wire.messages.brains import LessonList, Route
 from holdfast.wire.messages.ingest import (
     BrainStanding,
@@ -39,6 +47,8 @@ from holdfast.wire.messages.ingest import (
     SyncAnswer,
     SyncRequest,
     Taken,
+    VerdictsAnswer,
+    VerdictsRequest,
     WhoAmI,
 )
 from holdfast.wire.times import time_text
@@ -53,18 +63,26 @@ class SenderCalls:
     """One method for each endpoint that brains call."""
 
     def __init__(
-        self, store: IntakeStore, directory: Directory, intake: Intake, *, clock: Clock
+        self,
+        store: IntakeStore,
+        directory: Directory,
+        intake: Intake,
+        *,
+        clock: Clock,
+        publish: Publish,
     ) -> None:
         self._store = store
         self._directory = directory
         self._intake = intake
         self._clock = clock
+        self._publish = publish
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
         return {
             "ingest.batch": self.ingest,
             "ingest.lessons": self.list_lessons,
+            "ingest.verdicts": self.tell_verdicts,
             "gradata.connect": self.connect,
             "gradata.sync": self.sync,
             "gradata.push": self.push,
@@ -120,6 +138,35 @@ class SenderCalls:
                 deduplicated=written.deduplicated,
                 refused=tuple(batch.refused),
                 high_water=written.standing.numbers.high_water,
+                verdicts=self._directory.revision(brain.no),
+            )
+        )
+
+    async def tell_verdicts(self, call: Call) -> Reply:
+        """Tell a brain what was decided since it asked last; what it names, it has taken.
+
+        A number beyond the newest is of a file that was restored since: then all are told.
+        """
+        body: VerdictsRequest = call.body
+        refuse_version(body.version)
+        brain = self._directory.known(self._key(call), text(body.brain, TEXT_MAX))
+        if brain is None:
+            return Reply(VerdictsAnswer(brain="", revision=0, upto=0))
+        revision = self._directory.revision(brain.no)
+        known = whole(body.known) if text(body.of, TEXT_MAX) == brain.id else 0
+        if known > revision:
+            known = 0
+        if known and await self._directory.note_taken(brain.no, known):
+            self._publish(LESSON, brain.id, brain.account)
+        rows: Sequence[LessonRow] = ()
+        if known < revision:
+            rows = await self._store.verdicts(brain.no, since=known, limit=VERDICTS_MAX)
+        return Reply(
+            VerdictsAnswer(
+                brain=brain.id,
+                revision=revision,
+                upto=min(rows[-1].verdict_no, revision) if len(rows) == VERDICTS_MAX else revision,
+                items=tuple(views.verdict(row, call.now_ms) for row in rows),
             )
         )
 
@@ -222,7 +269,12 @@ class SenderCalls:
         rows = await self._store.lessons(
             LessonQuery(key.account, NO_LIMIT, NO_LIMIT, PAGE_ITEMS_MAX, brain=key.brain)
         )
-        items = tuple(views.lesson_view(row, self._directory.brain(row.brain)) for row in rows)
+        items = tuple(
+            views.lesson_view(
+                row, self._directory.brain(row.brain), taken=self._directory.taken(row.brain)
+            )
+            for row in rows
+        )
         return Reply(LessonList(items=items))
 
     async def whoami(self, call: Call) -> Reply:

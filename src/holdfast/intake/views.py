@@ -23,6 +23,7 @@ from holdfast.wire.messages.brains import (
     SdkCounts,
     SourceView,
 )
+from holdfast.wire.messages.ingest import Verdict
 from holdfast.wire.messages.instances import Chart, ChartSeries, ChartSet
 from holdfast.wire.times import time_text
 
@@ -196,8 +197,8 @@ def key_view(key: BrainKey, brain: Brain | None) -> BrainKeyView:
     )
 
 
-def lesson_view(row: LessonRow, brain: Brain) -> LessonView:
-    """Return a lesson."""
+def lesson_view(row: LessonRow, brain: Brain, *, taken: int) -> LessonView:
+    """Return a lesson; `taken` is up to which number its brain has what was decided."""
     return LessonView(
         id=f"l{row.no}",
         brain=brain.id,
@@ -213,7 +214,23 @@ def lesson_view(row: LessonRow, brain: Brain) -> LessonView:
         decision=cast("Literal['', 'approved', 'rejected']", row.decision),
         decided_by=row.decided_by,
         decided_at=None if row.decided_ms is None else time_text(row.decided_ms),
+        taken=0 < row.verdict_no <= taken,
         updated_at=time_text(row.updated_ms),
+    )
+
+
+def verdict(row: LessonRow, now_ms: int) -> Verdict:
+    """Return what was decided about a lesson, as its brain is told."""
+    return Verdict(
+        number=row.verdict_no,
+        lesson_id=row.lesson_id,
+        verdict=cast("Literal['approved', 'rejected']", row.decision),
+        by=row.decided_by,
+        age_ms=max(now_ms - (row.decided_ms or now_ms), 0),
+        category=row.category,
+        text=row.text,
+        confidence=row.confidence,
+        corrections=row.corrections,
     )
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
     from holdfast.outbox.keeper import Keeper
-    from holdfast.outbox.ports import DeadLetter, Gate, Notice, Sender
+    from holdfast.outbox.ports import DeadLetter, Errand, Gate, Notice, Sender
 
 T = TypeVar("T")
 
@@ -67,6 +67,8 @@ def open_outbox(
     notice: Notice = log_notice,
     clock: Clock | None = None,
     prepare: Prepare = nothing_to_prepare,
+    errand: Callable[[], Errand] | None = None,
+    begin: bool = True,
 ) -> Outbox:
     """Open the outbox of `folder` and, where rows wait already, begin to send them.
 
@@ -77,6 +79,10 @@ def open_outbox(
     `prepare` makes the caller's own tables. It gets each connection that is opened, first of all,
     with the folder's lock held; it may run again on a database that was renewed. UnavailableError
     from it leaves the database as it is; any other error of SQLite's says that it is damaged.
+
+    `errand` makes what is fetched from the other side beside; with one, a sender and a key, the
+    thread that drains is there from the beginning. With `begin` false nothing is sent before
+    `resume` is called.
     """
     if durability not in DURABILITIES:
         raise ValueError(f"durability {durability!r}: want one of {', '.join(DURABILITIES)}")
@@ -88,8 +94,10 @@ def open_outbox(
         notice=notice,
         clock=clock or SystemClock(),
         prepare=prepare,
+        errand=errand,
     )
-    box.resume()
+    if begin:
+        box.resume()
     return box
 
 
@@ -128,8 +136,10 @@ class Outbox:
         notice: Notice,
         clock: Clock,
         prepare: Prepare,
+        errand: Callable[[], Errand] | None = None,
     ) -> None:
         """See `open_outbox`."""
+        self._errand = errand
         self.folder = folder
         self.durability = durability
         self._sender = sender
@@ -247,6 +257,16 @@ class Outbox:
             return
         if waiting:
             self._stored()
+        else:
+            self.tend()
+
+    def tend(self) -> None:
+        """See that somebody listens to the other side, where there is anything to hear."""
+        if self._errand is None or self._sender is None:
+            return
+        mark = getattr(self._sender, "mark", None)
+        if mark is None or mark():
+            self._tend()
 
     def _tend(self) -> bool:
         """Keep a drain alive; with the gate closed none is started."""
@@ -265,6 +285,7 @@ class Outbox:
     def _drainer(self) -> Drainer:
         from holdfast.outbox.courier import Courier  # noqa: PLC0415  # see above
         from holdfast.outbox.drain import Drainer  # noqa: PLC0415
+        from holdfast.outbox.errand import Errands  # noqa: PLC0415
         from holdfast.outbox.lease import Lease  # noqa: PLC0415
 
         assert self._sender is not None
@@ -283,6 +304,7 @@ class Outbox:
             carry=courier,
             give_up=courier.give_up,
             seed=token,
+            errands=Errands(self._errand(), ring=self._bell.ring_here) if self._errand else None,
         )
         courier.tick = drainer.tick
         return drainer
@@ -374,6 +396,7 @@ class Outbox:
             return Flushed(self._queue.last_account()[0], "closed")
         end_ms = self._clock.steady_ms() + deadline_s * 1_000
         flushed = self.flush(deadline_s)
+        self._hear(end_ms)
         self._closed = True
         lifetime.leave(self)
         if self._keeper is not None:
@@ -384,6 +407,16 @@ class Outbox:
         else:
             self._let_go()
         return flushed
+
+    def _hear(self, end_ms: float) -> None:
+        """Wait for a moment for what is being fetched: a program may live no longer than that."""
+        end_ms = min(end_ms, self._clock.steady_ms() + limits.ERRAND_CLOSE_S * 1_000)
+        drainer = self._keeper.drainer if self._keeper else None
+        while drainer is not None and drainer.errand_busy and not drainer.stopping:
+            left_s = (end_ms - self._clock.steady_ms()) / 1_000
+            if left_s <= 0 or self._gate():
+                return
+            self._pause.wait(min(_LOOK_S, left_s))
 
     def _let_go(self) -> None:
         close_sender = getattr(self._sender, "close", None)

@@ -14,6 +14,7 @@ from holdfast.kernel.backoff import fraction
 from holdfast.kernel.clock import Clock
 from holdfast.outbox import limits, policy, settle, statements
 from holdfast.outbox.database import UnavailableError
+from holdfast.outbox.errand import Errands
 from holdfast.outbox.lease import Lease
 from holdfast.outbox.ports import (
     Answer,
@@ -60,8 +61,10 @@ class Drainer:
         carry: Carry,
         give_up: Callable[[], None],
         seed: str,
+        errands: Errands | None = None,
     ) -> None:
         """Stand ready; `seed` spreads the waits of many senders."""
+        self._errands = errands
         self._queue = queue
         self._sender = sender
         self._gate = gate
@@ -89,8 +92,18 @@ class Drainer:
     def turn(self) -> float:
         """Do what is to be done now; return after how many milliseconds to look again."""
         wait_ms = self._turn()
+        if self._errands is not None and not self.stopping:
+            self._errands.step(self._may_ask)
         self.looked_ms = self._clock.steady_ms()
         return wait_ms
+
+    def _may_ask(self) -> bool:
+        return not self._gate() and self._mark() != ""
+
+    @property
+    def errand_busy(self) -> bool:
+        """Whether something is being fetched, or is there to be."""
+        return self._errands is not None and self._errands.busy
 
     def stop(self) -> None:
         """End after what is under way, and let that not take long."""
@@ -294,6 +307,8 @@ class Drainer:
             self._put_off(item)
         for item in delivered:
             self._deferred.pop(item.row, None)
+        if self._errands is not None and answer.verdicts is not None:
+            self._errands.told(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
         self.line = policy.succeeded(self.line, rows=0, now_ms=self._clock.steady_ms())

@@ -27,6 +27,9 @@ _FIELD: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _EMPTY: Final = (204, 304)
 _INTERIM: Final = 200
 
+_Stamp = tuple[tuple[str, int, int], tuple[str, int, int]]
+_TRUSTING: Final[dict[_Stamp, ssl.SSLContext]] = {}
+
 
 class Address(NamedTuple):
     """The parts of an http or https address; `port` is None where it names none."""
@@ -137,17 +140,34 @@ def trusting() -> ssl.SSLContext:
     """Return what checks a certificate against those that this machine trusts.
 
     Where they lie in a folder by their hashes, OpenSSL looks up the one it needs; reading them all
-    from one file takes two megabytes.
+    from one file takes two megabytes. So two connections share what was made for the first, until
+    the certificates change.
     """
     import ssl  # noqa: PLC0415  # four megabytes; a plane on this machine needs none
 
     paths = ssl.get_default_verify_paths()
+    stamp = (_changed(paths.cafile), _changed(paths.capath))
+    known = _TRUSTING.get(stamp)
+    if known is not None:
+        return known
     chosen = paths.cafile not in {None, paths.openssl_cafile}
     if chosen or not _hashed(paths.capath):
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(capath=paths.capath)
+        context = ssl.create_default_context()
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(capath=paths.capath)
+    _TRUSTING.clear()
+    _TRUSTING[stamp] = context
     return context
+
+
+def _changed(path: str | None) -> tuple[str, int, int]:
+    """Return what changes when a file or a folder does."""
+    try:
+        about = os.stat(path or "")
+    except OSError:
+        return path or "", 0, 0
+    return path or "", about.st_ino, about.st_mtime_ns
 
 
 def _hashed(folder: str | None) -> bool:

@@ -77,7 +77,9 @@ class HttpSender:
         self._agent = agent
         self._name = name
         self._timeout_s = timeout_s
-        self._kept: tuple[Origin, int, HttpConnection] | None = None
+        self._closed = False
+        # Taken out while in use. A list, whose ends move in one step: several threads may send.
+        self._kept: list[tuple[Origin, int, HttpConnection]] = []
 
     def mark(self) -> str:
         """Return a name of address and key as they are now, empty while there are none."""
@@ -97,10 +99,9 @@ class HttpSender:
             address = address_of(target.url)
         except ValueError as error:
             return Unready(str(error))
-        if address.scheme != "https" and (
-            address.scheme != "http" or address.host not in _LOOPBACK
-        ):
-            return Unready(f"address {address.scheme}://{address.host}: want https")
+        problem = _plain(address)
+        if problem:
+            return Unready(problem)
         try:
             answer = self._exchange(
                 target, address, encode(batch, agent=self._agent, name=self._name())
@@ -109,6 +110,14 @@ class HttpSender:
             detail = f"{type(error).__name__}: {error}".replace(target.key.reveal(), HIDDEN)
             return Failed(None, detail, None)
         return read_answer(batch, *answer, target=target, now_ms=self._clock.now_ms())
+
+    def ask(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Post something else than a batch; return the answer. Raise OSError or ValueError."""
+        address = address_of(url)
+        problem = _plain(address)
+        if problem:
+            raise ValueError(problem)
+        return self._exchange(Target(url, key), address, body)
 
     def _exchange(
         self, target: Target, address: Address, body: bytes
@@ -125,9 +134,11 @@ class HttpSender:
             connection.close()
             raise
         if response.reusable:
-            self._kept = (address.origin, os.getpid(), connection)
+            self._kept.append((address.origin, os.getpid(), connection))
         else:
             connection.close()
+        # One that was given up, or asked beside a batch, may have come back before.
+        self._hang_up(0 if self._closed else 1)
         return response.status, response.headers, response.body
 
     @staticmethod
@@ -149,19 +160,37 @@ class HttpSender:
         return connection.post(path, body, headers)
 
     def _connection(self, address: Address) -> tuple[HttpConnection, bool]:
-        # Taken out while in use: a send that was given up keeps its own connection.
-        kept, self._kept = self._kept, None
-        if kept is not None and kept[:2] == (address.origin, os.getpid()):
-            return kept[2], True
-        if kept is not None:
-            kept[2].close()
+        try:
+            *whose, connection = self._kept.pop()
+        except IndexError:
+            whose = []
+        else:
+            if whose == [address.origin, os.getpid()]:
+                return connection, True
+            connection.close()
         return HttpConnection(*address.origin, timeout_s=self._timeout_s), False
 
     def close(self) -> None:
-        """Close the connection that is kept."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept[2].close()
+        """Close the connection that is kept, and keep none any more."""
+        self._closed = True
+        self._hang_up(0)
+
+    def _hang_up(self, most: int) -> None:
+        """Close the connections that are kept, all but `most`."""
+        while len(self._kept) > most:
+            try:
+                connection = self._kept.pop(0)[2]
+            except IndexError:
+                # Another thread took it.
+                return
+            connection.close()
+
+
+def _plain(address: Address) -> str:
+    """Return what is wrong with an address that the key may not be sent to, empty for others."""
+    if address.scheme == "https" or (address.scheme == "http" and address.host in _LOOPBACK):
+        return ""
+    return f"address {address.scheme}://{address.host}: want https"
 
 
 def _mark(target: Target) -> str:
@@ -268,10 +297,12 @@ def _taken(batch: Batch, body: Mapping[str, Any]) -> Answered:
     refused = _refusals(body, 422)
     taken = everything - refused.keys()
     known = body.get("deduplicated")
+    told = body.get("verdicts")
+    verdicts = told if type(told) is int and told >= 0 else None
     if known is True:
-        return Answered(taken, refused, len(taken))
+        return Answered(taken, refused, len(taken), verdicts)
     count = known if isinstance(known, int) else 0
-    return Answered(taken, refused, min(max(count, 0), len(taken)))
+    return Answered(taken, refused, min(max(count, 0), len(taken)), verdicts)
 
 
 def _refusals(body: Mapping[str, Any], status: int) -> dict[str, Refusal]:

@@ -73,6 +73,8 @@ THREADS_QUEUE_S: Final = 30.0
 loop keeps the interpreter to itself."""
 SQLITE_BUSY_S: Final = 2.0
 FLUSH_DEADLINE_S: Final = 5.0
+ERRAND_CLOSE_S: Final = 0.5
+"""Closing waits this long for what is being fetched beside the rows."""
 REOPEN_MS: Final = 1_000
 STALL_MS: Final = 60_000
 NOTICE_EVERY_MS: Final = 3_600_000

@@ -43,12 +43,14 @@ class Refusal(NamedTuple):
 class Answered(NamedTuple):
     """The request was taken; an event id that is neither taken nor refused is tried again.
 
-    Of those taken the other side had `deduplicated` already.
+    Of those taken the other side had `deduplicated` already. `verdicts` is the number of the
+    newest decision that it has for us, None where it does not say.
     """
 
     taken: frozenset[str]
     refused: Mapping[str, Refusal]
     deduplicated: int = 0
+    verdicts: int | None = None
 
 
 class Unauthorized(NamedTuple):
@@ -106,6 +108,36 @@ class Sender(Protocol):
 
     def __call__(self, batch: Batch, /) -> Answer:
         """Send the batch and say what came of it."""
+        ...
+
+
+Fetched: TypeAlias = Callable[[], object]
+"""Writes down what came back."""
+
+
+class Errand(Protocol):
+    """What is fetched from the other side, beside the rows.
+
+    `due` is asked several times a second. It, `told`, `begin` and what a fetch returns run on the
+    drain's thread: they must not speak to the network. The fetch that `begin` returns runs on a
+    thread of its own and must not touch the folder; where it raises, nothing came back.
+    """
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is something to be fetched for certain."""
+        ...
+
+    def told(self, revision: int, /) -> None:
+        """Hear the number of the newest there is, as an answer to a batch said it."""
+        ...
+
+    def due(self) -> bool:
+        """Return whether to ask now."""
+        ...
+
+    def begin(self) -> Callable[[], Fetched] | None:
+        """Return what asks; None where another process does."""
         ...
 
 

@@ -28,15 +28,15 @@ from holdfast.sdk.later import Later
 
 if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats
-    from holdfast.outbox.ports import DeadLetter, Gate, Notice
+    from holdfast.outbox.ports import DeadLetter, Errand, Gate, Notice
     from holdfast.outbox.transaction import Transaction
-    from holdfast.sdk import compose, lessons, record, redactor, results
+    from holdfast.sdk import compose, following, lessons, record, redactor, results
     from holdfast.sdk.lessons import Lesson
     from holdfast.sdk.record import Event, Made
     from holdfast.sdk.results import Correction, Recorded, SessionEnd, Synced
 else:
-    compose, lessons, record, redactor, results = map(
-        Later, ("compose", "lessons", "record", "redactor", "results")
+    compose, following, lessons, record, redactor, results = map(
+        Later, ("compose", "following", "lessons", "record", "redactor", "results")
     )
 
 _ID_DIGITS: Final = 32
@@ -82,9 +82,10 @@ class Brain:
         self._kept = durability != MEMORY
         if self._kept:
             _make_folder(self.folder)
+        self._carrier = Carrier(self.destination, clock=self._clock, name=self.name)
         self._outbox = open_outbox(
             self.folder,
-            sender=Carrier(self.destination, clock=self._clock, name=self.name),
+            sender=self._carrier,
             durability=durability,
             gate=self._gate,
             notice=notice,
@@ -95,8 +96,11 @@ class Brain:
                 name=lambda: _brain_id(self.folder, kept=self._kept),
                 rescue=self._rescue,
             ),
+            errand=self._hearing,
+            begin=False,
         )
         self._log = EventLog(self.folder, self._outbox.read, may_start=self._may_start)
+        self._outbox.resume()
         self._note_durability(durability)
         waits = self.destination.find().problem
         if waits and not self._gate():
@@ -119,6 +123,25 @@ class Brain:
         from holdfast.sdk import rescue  # noqa: PLC0415  # only a new database asks
 
         rescue.refill(connection, self.folder)
+
+    def _hearing(self) -> Errand:
+        """Return what asks for the dashboard's verdicts; made when the first thread is."""
+        from holdfast.sdk.verdicts import Verdicts  # noqa: PLC0415  # the thread's business
+
+        return Verdicts(
+            self.folder if self._kept else None,
+            ask=self._carrier.ask,
+            read=self._outbox.read,
+            write=self._follow,
+            question=self._carrier.question,
+            clock=self._clock,
+        )
+
+    def _follow(self, work: Callable[[Transaction], bool]) -> bool:
+        followed = self._write(work, rows=0)
+        if followed:
+            self._logged()
+        return followed
 
     def _note_durability(self, durability: str) -> None:
         """Write down what was chosen, for a doctor; only where it changed."""
@@ -266,6 +289,7 @@ class Brain:
 
         Empty where nothing was learned yet. What is shown is counted in each lesson's `fires`.
         """
+        self._outbox.tend()
         try:
             shown = lessons.chosen(self.lessons(), task, most=most)
             if shown:
@@ -293,7 +317,7 @@ class Brain:
             if there is None:
                 raise ValueError(f"lesson_id {lesson_id[:40]!r}: there is no such lesson")
             judged = verdict(there, now_ms=self._clock.now_ms())
-            record.keep_lesson(tx, judged)
+            following.judge_here(tx, judged)
             return judged
 
         judged = self._write(work, rows=0)

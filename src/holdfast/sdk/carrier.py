@@ -5,16 +5,19 @@ Until then a program that only records pays nothing for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 import holdfast
-from holdfast.sdk.destination import Destination
+from holdfast.sdk.destination import Destination, verdicts_url
 
 if TYPE_CHECKING:
     from holdfast.kernel.clock import Clock
     from holdfast.outbox.http_sender import HttpSender, Target
     from holdfast.outbox.ports import Answer, Batch
+
+_ONE: Final = "sender"
+_PROGRAM: Final = f"holdfast/{holdfast.__version__}"
 
 
 class Carrier:
@@ -25,7 +28,8 @@ class Carrier:
         self._destination = destination
         self._clock = clock
         self._name = name
-        self._sender: HttpSender | None = None
+        # Of two threads that make one, the first one's is used by both.
+        self._sender: dict[str, HttpSender] = {}
 
     def mark(self) -> str:
         """Return a name of address and key as they are now, empty while there are none."""
@@ -35,17 +39,30 @@ class Carrier:
         """Send the batch; see the outbox's ports."""
         from holdfast.outbox.ports import Unready  # noqa: PLC0415  # see above
 
-        if self._sender is None:
-            from holdfast.outbox.http_sender import HttpSender  # noqa: PLC0415  # see above
-
-            self._sender = HttpSender(
-                self._target,
-                clock=self._clock,
-                agent=f"holdfast/{holdfast.__version__}",
-                name=self._name,
-            )
+        sender = self._opened()
         problem = self._destination.find().problem
-        return Unready(problem) if problem else self._sender(batch)
+        return Unready(problem) if problem else sender(batch)
+
+    def ask(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Ask for verdicts, on the connection of the batches; raise OSError or ValueError."""
+        found = self._destination.find()
+        if found.problem:
+            raise ValueError(found.problem)
+        from holdfast.kernel.secret import Secret  # noqa: PLC0415  # see above
+
+        return self._opened().ask(verdicts_url(found.url), Secret(found.key), body)
+
+    def question(self) -> dict[str, str]:
+        """Return who asks: what a batch says of its sender."""
+        return {"sdk": _PROGRAM, "brain": self._name()}
+
+    def _opened(self) -> HttpSender:
+        if self._sender:
+            return self._sender[_ONE]
+        from holdfast.outbox.http_sender import HttpSender  # noqa: PLC0415  # see above
+
+        made = HttpSender(self._target, clock=self._clock, agent=_PROGRAM, name=self._name)
+        return self._sender.setdefault(_ONE, made)
 
     def _target(self) -> Target | None:
         from holdfast.kernel.secret import Secret  # noqa: PLC0415  # see above
@@ -56,5 +73,5 @@ class Carrier:
 
     def close(self) -> None:
         """Close the connection that is kept."""
-        if self._sender is not None:
-            self._sender.close()
+        for sender in self._sender.values():
+            sender.close()

@@ -156,6 +156,12 @@ def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
     return {name: read[name] for name in ("url", "api_key") if isinstance(read.get(name), str)}, ""
 
 
+def verdicts_url(ingest: str) -> str:
+    """Return the address that verdicts are asked for at, beside the one for batches."""
+    base, question, query = ingest.partition("?")
+    return base.removesuffix("/ingest") + "/verdicts" + question + query
+
+
 def ingest_url(base: str) -> str:
     """Return the address that batches are posted to, from the plane's own or a longer one."""
     base, question, query = base.strip().partition("?")

@@ -127,6 +127,27 @@ def born(seen: Seen, *, category: str, now_ms: int) -> Lesson:
     )
 
 
+def told(
+    lesson_id: str, *, category: str, text: str, confidence: float, corrections: int, now_ms: int
+) -> Lesson:
+    """Return a lesson that is not in this folder, as the plane has it, without its verdict."""
+    lesson = Lesson(
+        lesson_id=lesson_id,
+        category=category,
+        text=text,
+        state=INSTINCT,
+        confidence=confidence,
+        fires=0,
+        corrections=corrections,
+        scope=EVERYWHERE,
+        verdict="",
+        revision=0,
+        created_ms=now_ms,
+        changed_ms=now_ms,
+    )
+    return lesson._replace(state=_state(lesson))
+
+
 def reinforced(lesson: Lesson, *, severity: str, now_ms: int) -> Lesson:
     """Return the lesson after one more correction that says the same."""
     grown = lesson.confidence + (1 - lesson.confidence) * _WEIGHTS[severity]

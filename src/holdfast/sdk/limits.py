@@ -49,6 +49,18 @@ PATTERN_WORDS_MAX: Final = 8
 RULES_SHOWN: Final = 10
 RULE_CHARS_MAX: Final = 300
 
+# Verdicts of the dashboard.
+VERDICTS_EVERY_MS: Final = 30_000
+"""A folder asks so often where nothing else told it of new ones."""
+VERDICTS_OPEN_MS: Final = 2_000
+"""A program that opens a folder asks, unless one has within so long."""
+VERDICTS_REFUSED_MS: Final = 300_000
+"""How long it asks no more where the plane does not take the question."""
+VERDICTS_AFTER_MAX_MS: Final = 3_600_000
+VERDICTS_MAX: Final = 1_000
+"""Taken of one answer; a plane sends 100."""
+LESSON_ID_CHARS_MAX: Final = 128
+
 # The folder.
 LOG_PAGE_ROWS: Final = 500
 LOG_TAIL_BYTES: Final = 262_144

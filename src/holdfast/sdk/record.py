@@ -17,7 +17,8 @@ from holdfast.sdk.lessons import Lesson, Seen
 CORRECTION: Final = "CORRECTION"
 LESSON_CHANGE: Final = "LESSON_CHANGE"
 _KINDS: Final = {CORRECTION: "correction", LESSON_CHANGE: "lesson"}
-RESERVED: Final = frozenset(_KINDS)
+VERDICT: Final = "VERDICT"
+RESERVED: Final = frozenset({*_KINDS, VERDICT})
 """Types of events that have a form of their own, which only we write."""
 OURS: Final = "holdfast"
 

@@ -22,6 +22,7 @@ _TABLES: Final = {
     "hf_patterns": 2,
     "hf_corrections": 7,
     "hf_lessons": 12,
+    "hf_verdicts": 6,
     "hf_events": 8,
 }
 """Our tables, and how many columns each has."""
@@ -32,6 +33,8 @@ def refill(connection: sqlite3.Connection, folder: str) -> None:
     newest = max(filter(_is_set_aside, os.listdir(folder)), default="")
     if newest:
         _from_database(connection, os.path.join(folder, newest))
+        # Some may be lost: the plane is to tell all verdicts once more.
+        connection.execute("DELETE FROM hf_brain WHERE name = 'verdicts'")
     _from_log(connection, os.path.join(folder, _LOG))
     _corrections_of_events(connection)
 

@@ -73,7 +73,28 @@ _CREATE: Final = (
     """,
 )
 
-MIGRATIONS: Final = (("the brain's tables", _CREATE),)
+_VERDICTS: Final = (
+    # The last verdict on a lesson from each place: "brain" or "dashboard"; `of` and `number` name
+    # one of the dashboard's.
+    """
+    CREATE TABLE hf_verdicts (
+      lesson_id TEXT NOT NULL,
+      place TEXT NOT NULL,
+      verdict TEXT NOT NULL,
+      at_ms INTEGER NOT NULL,
+      of TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      PRIMARY KEY (lesson_id, place)
+    ) WITHOUT ROWID
+    """,
+    # One given before there was this table was not given later than the lesson changed.
+    """
+    INSERT INTO hf_verdicts
+      SELECT lesson_id, 'brain', verdict, changed_ms, '', 0 FROM hf_lessons WHERE verdict <> ''
+    """,
+)
+
+MIGRATIONS: Final = (("the brain's tables", _CREATE), ("verdicts", _VERDICTS))
 """Number n is the entry at n - 1. One that was released is never changed; the next follows it."""
 
 _LEDGER: Final = """
@@ -84,7 +105,9 @@ CREATE TABLE IF NOT EXISTS hf_schema (
   backup TEXT NOT NULL
 )
 """
-OUR_TABLES: Final = ("hf_brain", "hf_events", "hf_corrections", "hf_patterns", "hf_lessons")
+OUR_TABLES: Final = (
+    "hf_brain", "hf_events", "hf_corrections", "hf_patterns", "hf_lessons", "hf_verdicts",
+)  # fmt: skip
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -233,4 +256,8 @@ LESSON_READ: Final = f"{_LESSON} WHERE lesson_id = ?"
 LESSONS_ALL: Final = f"{_LESSON} ORDER BY confidence DESC, lesson_id"
 LESSON_WRITE: Final = f"INSERT OR REPLACE INTO hf_lessons VALUES ({','.join('?' * 12)})"  # noqa: S608
 
+VERDICTS_READ: Final = (
+    "SELECT place, verdict, at_ms, of, number FROM hf_verdicts WHERE lesson_id = ?"
+)
+VERDICT_WRITE: Final = "INSERT OR REPLACE INTO hf_verdicts VALUES (?, ?, ?, ?, ?, ?)"
 LESSON_FIRED: Final = "UPDATE hf_lessons SET fires = fires + 1 WHERE lesson_id = ?"

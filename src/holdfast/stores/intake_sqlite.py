@@ -78,6 +78,9 @@ class IntakeSqlite(SqliteDesk):
                 (brain, hour, rows)
                 for brain, hour, rows in await self._read("refused_hours", since=refused_since_hour)
             ],
+            verdicts=[
+                (no, newest, taken) for no, newest, taken in await self._read("verdict_numbers")
+            ],
         )
 
     async def write(self, arrivals: Sequence[Arrival], *, forgotten: Forgotten) -> list[Written]:
@@ -164,6 +167,15 @@ class IntakeSqlite(SqliteDesk):
             return LessonRow(*found[0]) if found else None
 
         return await self._writer.write(run)
+
+    async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
+        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        rows = await self._read("verdicts", brain=brain, since=since, limit=limit)
+        return [LessonRow(*row) for row in rows]
+
+    async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
+        """Note up to which number a brain has what was decided; never a lower one."""
+        await self._change("take_verdicts", brain=brain, taken_no=taken_no, now_ms=now_ms)
 
     async def hours(self, brain: int, since_hour: int) -> Sequence[tuple[int, str, int]]:
         """Return (hour, severity, rows) of a brain's new corrections."""

@@ -52,6 +52,9 @@ PAGE_ITEMS_MAX: Final = 500
 BULK_ITEMS_MAX: Final = 500
 """Instances in one bulk request."""
 
+VERDICTS_MAX: Final = 100
+"""Decisions about lessons in one answer to a brain; it asks again until nothing is newer."""
+
 LOG_LINES_MAX: Final = 1_000
 """Lines of one answer of a log tail."""
 

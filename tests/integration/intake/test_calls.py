@@ -27,7 +27,9 @@ async def test_a_batch_is_answered_when_it_is_on_the_disk_and_can_be_seen(town: 
     first["at_ms"] = second["at_ms"] = now_ms
     sent = body(first, lesson(2), event(3), second)
     answer = await town.send(sent)
-    assert answer == {"accepted": 4, "deduplicated": 0, "refused": [], "high_water": 3}
+    assert answer == {
+        "accepted": 4, "deduplicated": 0, "refused": [], "high_water": 3, "verdicts": 0,
+    }  # fmt: skip
     assert (await town.send(sent))["deduplicated"] == 4
     second, first = await corrections(town)
     assert (first["draft"], first["final"], first["count"]) == ("hello", "Hello!", 1)
@@ -264,6 +266,61 @@ async def test_people_decide_about_lessons_and_brains_hear_of_it(town: Town) -> 
     }  # fmt: skip
     rules = await town.send({"brain_id": "kalle", "task": "mail"}, "/brains/rules")
     assert rules["rules_text"] == "- [TONE] Greet by name."
+
+
+async def asked(town: Town, *, key: str = "", status: int = 200, **body: Any) -> Any:
+    question = {"version": 1, "brain": "kalle", "of": "", "known": 0, **body}
+    return await town.send(question, "/verdicts", key=key, status=status)
+
+
+async def test_a_brain_asks_for_what_is_newer_and_what_it_names_it_has(
+    town: Town, tmp_path: Path
+) -> None:
+    ids = [f"l{n}" for n in range(3)]
+    await town.send(body(*(lesson(n + 1, one) for n, one in enumerate(ids))))
+    rows = {one["lesson_id"]: one["id"] for one in (await town.get("/api/lessons"))["items"]}
+    for one, what in (("l0", "approve"), ("l1", "reject"), ("l0", "reject"), ("l2", "approve")):
+        answer = await town.ask("POST", f"/api/lessons/{rows[one]}/{what}", {})
+        assert (answer.status, answer.json()["taken"]) == (200, False)
+    assert (await town.send(body(correction(9))))["verdicts"] == 4
+    told = await asked(town)
+    assert (told["revision"], told["upto"]) == (4, 4)
+    assert [(v["number"], v["lesson_id"], v["verdict"], v["by"]) for v in told["items"]] == [
+        (2, "l1", "rejected", "owner"),
+        (3, "l0", "rejected", "owner"),
+        (4, "l2", "approved", "owner"),
+    ]
+    assert all(0 <= one["age_ms"] < 60_000 for one in told["items"])
+    # Asking is not taking; naming a number is, of this brain and up to what there is.
+    for of, known in (("", 3), ("brn_0", 3), (told["brain"], 99)):
+        assert len((await asked(town, of=of, known=known))["items"]) == 3
+    assert not any(one["taken"] for one in (await town.get("/api/lessons"))["items"])
+    (rest,) = (await asked(town, of=told["brain"], known=3))["items"]
+    assert rest["lesson_id"] == "l2"
+    lessons = (await town.get("/api/lessons"))["items"]
+    assert {one["lesson_id"] for one in lessons if one["taken"]} == {"l0", "l1"}
+    assert (await asked(town, of=told["brain"], known=4))["items"] == []
+    await town.plane.stop()
+    again = await make_plane_again(tmp_path / "home", town)
+    assert all(one["taken"] for one in (await again.get("/api/lessons"))["items"])
+    assert (await again.send(body(correction(10))))["verdicts"] == 4
+    await again.plane.stop()
+
+
+async def test_a_brain_asks_only_about_its_own_and_makes_none_by_asking(town: Town) -> None:
+    await town.send(body(lesson(1)))
+    (row,) = (await town.get("/api/lessons"))["items"]
+    await town.ask("POST", f"/api/lessons/{row['id']}/approve", {})
+    theirs = (await town.make_key("theirs", by="stranger"))["key"]
+    unknown = {"brain": "", "revision": 0, "upto": 0, "items": []}
+    assert await asked(town, key=theirs) == unknown
+    assert await asked(town, brain="nobody") == unknown
+    assert [one["name"] for one in (await town.get("/api/brains"))["items"]] == ["kalle"]
+    other = (await town.make_key("own", brain="other"))["key"]
+    assert (await asked(town, key=other))["items"] == []
+    refused = await asked(town, version=2, status=400)
+    assert (refused["code"], refused["field"]) == ("unsupported_version", "version")
+    assert (await asked(town, version=None, status=400))["code"] == "unsupported_version"
 
 
 async def test_a_brain_may_belong_to_an_instance_of_its_account(town: Town) -> None:

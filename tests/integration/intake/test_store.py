@@ -16,6 +16,8 @@ from holdfast.intake.limits import EVENT_IDS_KEPT, GRADATA_CUT, GRADATA_SINGLE_C
 from holdfast.intake.ports import CorrectionQuery, CorrectionRow, LessonQuery
 from holdfast.intake.records import Arrival, Brain, Forgotten, Written
 from holdfast.stores.intake_sqlite import IntakeSqlite, open_intake
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.sqlite_open import open_writer
 from holdfast.wire.messages.ingest import IngestRequest
 from tests.toys.brains import NOW, arrival, correction, event, lesson
 
@@ -264,6 +266,43 @@ async def test_lessons_take_the_newest_telling_and_keep_what_people_decided(
     assert (row.confidence, row.state, row.decision) == (0.9, "RULE", "approved")
     assert not await store.lessons(query._replace(account="other"))
     assert not await store.lessons(query._replace(decision=""))
+
+
+async def test_decisions_are_given_in_their_order_a_page_at_a_time(store: IntakeSqlite) -> None:
+    await put(store, arrival(*(lesson(n, f"l{n}") for n in range(1, 6))))
+    for no in (3, 1, 5, 3):
+        await store.decide(no, "approved", by="ada", account=None, now_ms=NOW)
+    found = await store.verdicts(1, since=0, limit=2)
+    assert [(row.lesson_id, row.verdict_no) for row in found] == [("l1", 2), ("l5", 3)]
+    assert [row.no for row in await store.verdicts(1, since=3, limit=2)] == [3]
+    assert await store.verdicts(2, since=0, limit=2) == []
+    await store.take_verdicts(1, 3, NOW)
+    await store.take_verdicts(1, 2, NOW)
+    assert (await store.load(refused_since_hour=0)).verdicts == [(1, 4, 3)]
+
+
+async def test_what_was_decided_before_decisions_had_numbers_gets_them_in_order(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.db"
+    before = open_writer(path)
+    migrate(before, shipped("intake")[:1], now_ms=NOW)
+    for no, brain, decision, decided_ms in (
+        (1, 7, "approved", NOW + 9),
+        (2, 7, "", None),
+        (3, 7, "rejected", NOW),
+        (4, 8, "approved", 1),
+    ):
+        before.execute(
+            "INSERT INTO lessons VALUES (?, ?, 'local', 'l' || ?, 'STYLE', 't', 'RULE', 0.9, 0, 2,"
+            " 'universal', 1, 's', 1, ?, 'ada', ?)",
+            (no, brain, no, decision, decided_ms),
+        )
+    before.close()
+    after = open_intake(path, now_ms=NOW)
+    numbers = {r.no: r.verdict_no for r in await after.lessons(LessonQuery(None, FAR, FAR, 10))}
+    assert numbers == {1: 2, 2: 0, 3: 1, 4: 1}
+    await after.close()
 
 
 async def test_search_finds_all_words_in_any_text_and_narrows_by_account(

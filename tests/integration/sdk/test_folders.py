@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from holdfast.sdk import Brain, doctor, event_log
+from holdfast.sdk import Brain, doctor, event_log, schema
 from tests.integration.outbox.intake import SRC, HttpIntake, until
 
 Opened = Callable[..., Brain]
@@ -135,7 +135,10 @@ def test_a_newer_schema_is_left_alone(opened: Opened) -> None:
     brain.correct("a b", "a c")
     brain.close(0)
     with sqlite3.connect(f"{brain.folder}/system.db") as db:
-        db.execute("INSERT INTO hf_schema VALUES (2, 'from the future', 0, '')")
+        db.execute(
+            "INSERT INTO hf_schema VALUES (?, 'from the future', 0, '')",
+            (len(schema.MIGRATIONS) + 1,),
+        )
     db.close()
     later = opened()
     made = later.correct("d e", "d f")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -140,3 +142,17 @@ def test_a_lesson_can_be_decided_and_decided_again(
     assert (row.can_approve, row.can_reject) == orders
     assert [title for title, _, is_on in found.tabs if is_on] == ["To decide"]
     assert found.events_href == "/events?decision=none&page=lessons"
+
+
+def test_a_decision_says_that_the_brain_has_not_taken_it_until_it_has() -> None:
+    plain = msgspec.to_builtins(lesson(1, now_ms=NOW))
+
+    def shown(**fields: Any) -> str:
+        made = msgspec.convert(plain | fields, type(lesson(1, now_ms=NOW)))
+        return lessons(LessonList(items=(made,)), {}, now_ms=NOW).rows[0].by
+
+    assert shown() == ""
+    decided = {"decision": "approved", "decided_by": "ada"}
+    assert shown(**decided) == "by ada · not yet taken by the brain"
+    assert shown(**decided, taken=True) == "by ada"
+    assert shown(decision="rejected") == "not yet taken by the brain"

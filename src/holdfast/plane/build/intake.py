@@ -137,7 +137,7 @@ def make_intake(
         account_exists=account_exists,
         default_account=LOCAL_ACCOUNT,
     )
-    senders = SenderCalls(store, directory, flow, clock=clock)
+    senders = SenderCalls(store, directory, flow, clock=clock, publish=publish)
     return IntakeRoom(
         store=store,
         directory=directory,

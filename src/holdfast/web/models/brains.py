@@ -29,6 +29,9 @@ DECISIONS: Final = {
     "rejected": Badge("rejected", "off"),
 }
 
+NOT_TAKEN: Final = "not yet taken by the brain"
+"""What a decision says until the brain has told that it has it."""
+
 
 class AlertRow(NamedTuple):
     """What is wrong with a brain."""
@@ -242,6 +245,8 @@ def brain(found: BrainDetail, *, now_ms: int) -> Brain:
 def lesson_row(found: LessonView, *, now_ms: int) -> LessonRow:
     """Return one lesson; a decision can be taken back by its opposite."""
     decided = f"by {found.decided_by}" if found.decision and found.decided_by else ""
+    if found.decision and not found.taken:
+        decided = f"{decided} · {NOT_TAKEN}" if decided else NOT_TAKEN
     times = "once" if found.fires == 1 else f"{found.fires} times"
     made = "1 correction" if found.corrections == 1 else f"{found.corrections} corrections"
     return LessonRow(

@@ -30,6 +30,8 @@ from holdfast.wire.messages.ingest import (
     SyncAnswer,
     SyncRequest,
     Taken,
+    VerdictsAnswer,
+    VerdictsRequest,
     WhoAmI,
 )
 
@@ -94,6 +96,15 @@ GRADATA: Final = (
         IngestAnswer,
         "Take a batch of corrections, lessons and events; answered when it is on the disk.",
         body_bytes_max=INGEST_BODY_BYTES_MAX,
+        hot=True,
+    ),
+    _post(
+        "ingest.verdicts",
+        "/verdicts",
+        VerdictsRequest,
+        VerdictsAnswer,
+        "What people decided about a brain's lessons since it asked last; it names what it has.",
+        body_bytes_max=BODY_BYTES_MAX,
         hot=True,
     ),
     _get("ingest.lessons", "/lessons", LessonList, "The brain's lessons and what people decided."),

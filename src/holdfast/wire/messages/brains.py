@@ -217,7 +217,10 @@ class BrainKeyList(Struct, frozen=True, kw_only=True):
 
 
 class LessonView(Struct, frozen=True, kw_only=True):
-    """What a brain learned from its corrections; `decision` is what a person said about it."""
+    """What a brain learned from its corrections; `decision` is what a person said about it.
+
+    `taken` says that the brain has the decision; false where there is none.
+    """
 
     id: Id
     brain: Id
@@ -234,6 +237,7 @@ class LessonView(Struct, frozen=True, kw_only=True):
     decided_by: Label
     decided_at: Time | None
     updated_at: Time
+    taken: bool = False
 
 
 class LessonList(Struct, frozen=True, kw_only=True):

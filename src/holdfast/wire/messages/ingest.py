@@ -7,11 +7,17 @@ only the envelope is typed. Unknown fields are ignored everywhere.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
-from holdfast.wire.limits import CONTENT_MAX, COUNTER_MAX, EVENT_ID_MAX
+from holdfast.wire.limits import (
+    CONTENT_MAX,
+    COUNTER_MAX,
+    EVENT_ID_MAX,
+    REASON_MAX,
+    VERDICTS_MAX,
+)
 from holdfast.wire.messages.fields import Counter, Label, Reason
 
 BATCH_VERSION: Final = 1
@@ -77,12 +83,61 @@ class IngestAnswer(Struct, frozen=True, kw_only=True):
 
     `deduplicated` counts rows that were known already, and is true or false for a single
     correction; `high_water` is the number up to which nothing of the source is missing.
+    `verdicts` is the number of the newest decision about the brain's lessons: where it is not the
+    one that the brain has, it asks.
     """
 
     accepted: Counter
     deduplicated: Counter | bool
     refused: _Refusals = ()
     high_water: Counter = 0
+    verdicts: Counter = 0
+
+
+class VerdictsRequest(Struct, frozen=True, kw_only=True):
+    """A brain asks what people decided about its lessons since it asked last.
+
+    `version` and `brain` are those of a batch. `known` is the number up to which it has them, and
+    `of` the id of the brain that they were about, empty while it knows none: what was known of
+    another brain says nothing of this one.
+    """
+
+    version: _Opaque = None
+    sdk: _Opaque = None
+    brain: _Opaque = None
+    of: _Opaque = None
+    known: _Opaque = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What a person decided about a lesson: `age_ms` ago, by the plane's clock.
+
+    Category, text, confidence and corrections are those that the brain told, for one that lost
+    them.
+    """
+
+    number: Counter
+    lesson_id: Label
+    verdict: Literal["approved", "rejected"]
+    by: Label
+    age_ms: Counter
+    category: Label
+    text: Annotated[str, Meta(max_length=REASON_MAX * 8)]
+    confidence: float
+    corrections: Counter
+
+
+class VerdictsAnswer(Struct, frozen=True, kw_only=True):
+    """Decisions in their order, those first that are wanted first.
+
+    `revision` is the number of the newest there is, `upto` the one that these lead to: while the
+    two differ there is more. `brain` is the brain's id, empty for one that is not known here.
+    """
+
+    brain: Label
+    revision: Counter
+    upto: Counter
+    items: Annotated[tuple[Verdict, ...], Meta(max_length=VERDICTS_MAX)] = ()
 
 
 class ConnectRequest(Struct, frozen=True, kw_only=True):

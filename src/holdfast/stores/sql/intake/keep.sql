@@ -43,8 +43,18 @@ UPDATE keys SET last_used_at_ms = max(coalesce(last_used_at_ms, 0), :at_ms) WHER
 
 -- name: decide_lesson!
 -- Keep what a person decided about a lesson.
-UPDATE lessons SET decision = :decision, decided_by = :decided_by, decided_ms = :now_ms
+UPDATE lessons SET decision = :decision, decided_by = :decided_by, decided_ms = :now_ms,
+    verdict_no = 1 + coalesce((
+        SELECT max(o.verdict_no) FROM lessons AS o
+        WHERE o.brain = lessons.brain AND o.verdict_no > 0
+    ), 0)
 WHERE no = :no AND (:account IS NULL OR account = :account);
+
+-- name: take_verdicts!
+-- Note up to which number a brain has what was decided.
+INSERT INTO verdicts_taken (brain, taken_no, taken_ms) VALUES (:brain, :taken_no, :now_ms)
+ON CONFLICT (brain) DO UPDATE SET taken_no = excluded.taken_no, taken_ms = excluded.taken_ms
+WHERE excluded.taken_no > verdicts_taken.taken_no;
 
 -- name: oldest_corrections
 -- The oldest corrections received before a moment.

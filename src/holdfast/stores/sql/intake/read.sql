@@ -65,7 +65,7 @@ WHERE c.no = :no AND (:account IS NULL OR c.account = :account);
 -- name: lessons
 -- Lessons, those changed last first.
 SELECT no, brain, account, lesson_id, category, text, state, confidence, fires, corrections, scope,
-    updated_ms, decision, decided_by, decided_ms
+    updated_ms, decision, decided_by, decided_ms, verdict_no
 FROM lessons
 WHERE (:account IS NULL OR account = :account) AND (:brain = 0 OR brain = :brain)
     AND (:state = '' OR state = :state) AND (:decision = '*' OR decision = :decision)
@@ -75,8 +75,21 @@ ORDER BY updated_ms DESC, no DESC LIMIT :limit;
 -- name: lesson
 -- One lesson.
 SELECT no, brain, account, lesson_id, category, text, state, confidence, fires, corrections, scope,
-    updated_ms, decision, decided_by, decided_ms
+    updated_ms, decision, decided_by, decided_ms, verdict_no
 FROM lessons WHERE no = :no AND (:account IS NULL OR account = :account);
+
+-- name: verdicts
+-- What was decided about a brain's lessons since a number, in that order.
+SELECT no, brain, account, lesson_id, category, text, state, confidence, fires, corrections, scope,
+    updated_ms, decision, decided_by, decided_ms, verdict_no
+FROM lessons WHERE brain = :brain AND verdict_no > :since AND verdict_no > 0
+ORDER BY verdict_no LIMIT :limit;
+
+-- name: verdict_numbers
+-- Each brain's highest number of a decision, and the one up to which it has them.
+SELECT l.brain, max(l.verdict_no), coalesce(t.taken_no, 0)
+FROM lessons AS l LEFT JOIN verdicts_taken AS t ON t.brain = l.brain
+WHERE l.verdict_no > 0 GROUP BY l.brain;
 
 -- name: sources
 -- What is known of every sender.
