@@ -41,6 +41,7 @@ OPEN: Final = RSS + (
     "brain.correct('We utilize the tool.', 'We use the tool.')\n"
 )
 SEND: Final = OPEN + ("flushed = brain.flush(20)\nassert not flushed.pending, flushed.reason\n")
+PARTS: Final = ("footprint", "latency", "threads")
 IMPORT: Final = (
     "import sys, time; start = time.perf_counter()\n"
     "from holdfast.sdk import Brain\n"
@@ -193,7 +194,13 @@ def footprint(bench: Bench) -> None:
 def crowd(bench: Bench, seconds: float) -> None:
     """Measure what a loop keeps beside 200 threads that record a correction a second each."""
     with plane() as url:
-        found = bench.work("beside", "holdfast", threads=200, seconds=seconds, rounds=3, url=url)
+        found = bench.work(
+            "beside", "holdfast", threads=200, seconds=seconds, rounds=3, url=url, loop=True
+        )
+        idle = bench.work(
+            "beside", "holdfast", threads=200, seconds=seconds, rounds=3, url=url, loop=False
+        )
+    bench.figures["200 threads, a correction a second each, no loop"] = idle
     bench.figures["a loop beside 200 threads keeps, percent (at least 99)"] = found
     bench.judge("corrections not kept beside a loop", found["not_kept"], 0)
     bench.judge("a loop loses, percent", 100 - found["kept_percent"], 1)
@@ -205,13 +212,17 @@ def main() -> None:
     made.add_argument("--calls", type=int, default=300)
     made.add_argument("--seconds", type=float, default=5.0, help="of each round beside a crowd")
     made.add_argument("--real", default="", help="an environment with gradata, or none")
+    made.add_argument("--only", choices=PARTS, help="measure one part")
     asked = made.parse_args()
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), asked.real)
         disk(bench)
-        footprint(bench)
-        latency(bench, asked.calls)
-        crowd(bench, asked.seconds)
+        if asked.only in {None, "footprint"}:
+            footprint(bench)
+        if asked.only in {None, "latency"}:
+            latency(bench, asked.calls)
+        if asked.only in {None, "threads"}:
+            crowd(bench, asked.seconds)
     bench.figures["missed"] = bench.missed or "nothing"
     tell("sdk", bench.figures, as_json=asked.json)
     if bench.missed:

@@ -101,13 +101,23 @@ def loop_rate(seconds: float) -> float:
     return turns / seconds
 
 
-def beside(sdk: str, *, threads: int, seconds: float, rounds: int, url: str) -> dict[str, Any]:
+def rested(seconds: float) -> float:
+    """Do nothing for so long, as a program that waits for others; it keeps all of that."""
+    time.sleep(seconds)
+    return 1.0
+
+
+def beside(
+    sdk: str, *, threads: int, seconds: float, rounds: int, url: str, loop: bool
+) -> dict[str, Any]:
     """Turn a loop beside threads that record a correction a second each, and that only wait.
 
-    Rounds alternate, so that a machine that grows busy weighs on both alike.
+    Rounds alternate, so that a machine that grows busy weighs on both alike. Without the loop the
+    program has nothing else to do.
     """
     stop, recording = threading.Event(), threading.Event()
     made, failed = [0] * threads, [0] * threads
+    waits: list[float] = []
     # What waits behind the limit of a minute is still being sent when closing gives up on it.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         correct, close = opened(sdk, folder, url)
@@ -118,7 +128,10 @@ def beside(sdk: str, *, threads: int, seconds: float, rounds: int, url: str) -> 
             while not stop.is_set():
                 draft, final = prose(rng, 100, 0.1)
                 if recording.is_set():
-                    if correct(draft, final).persisted:
+                    start = time.perf_counter()
+                    done = correct(draft, final)
+                    waits.append((time.perf_counter() - start) * 1e3)
+                    if done.persisted:
                         made[who] += 1
                     else:
                         failed[who] += 1
@@ -133,18 +146,22 @@ def beside(sdk: str, *, threads: int, seconds: float, rounds: int, url: str) -> 
         for _ in range(rounds):
             recording.clear()
             time.sleep(0.5)
-            alone.append(loop_rate(seconds))
+            alone.append(loop_rate(seconds) if loop else rested(seconds))
             recording.set()
-            with_us.append(loop_rate(seconds))
+            with_us.append(loop_rate(seconds) if loop else rested(seconds))
         stop.set()
         for thread in started:
             thread.join()
         close()
     kept = sorted(b / a for a, b in zip(alone, with_us, strict=True))
+    waits.sort()
     return {
         "kept_percent": round(100 * kept[len(kept) // 2], 1),
+        "kept_percent_rounds": [round(100 * one, 1) for one in kept],
         "not_kept": sum(failed),
         "corrections_per_second": round(sum(made) / (rounds * (seconds + 0.5)), 1),
+        "call_p50_ms": round(waits[len(waits) // 2], 1),
+        "call_p99_ms": round(waits[len(waits) * 99 // 100], 1),
     }
 
 

@@ -20,12 +20,12 @@ from holdfast.outbox.database import (
     MEMORY,
     POWER,
     Prepare,
-    RenewedError,
     UnavailableError,
     nothing_to_prepare,
 )
 from holdfast.outbox.queue import Queue
 from holdfast.outbox.receipts import OPEN, Flushed, Receipt
+from holdfast.outbox.together import Together
 from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
 from holdfast.outbox.wake import Bell
 
@@ -149,6 +149,7 @@ class Outbox:
         self._queue = Queue(
             folder, durability=durability, clock=clock, chance=os.urandom, prepare=prepare
         )
+        self._together = Together(self._queue)
         self._bell = Bell(None if durability == MEMORY else folder)
         self._keeper: Keeper | None = None
         self._pause = threading.Event()
@@ -195,30 +196,32 @@ class Outbox:
             return current.enqueue(kind, event_id, text)
 
         try:
-            return self.write(work)
+            return self.write(work, together=within is None)
         except UnavailableError as error:
             return Receipt(DROPPED, 0, str(error))
 
-    def write(self, work: Callable[[Transaction], T], *, rows: int = 1) -> T:
+    def write(
+        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
+    ) -> T:
         """Do `work` in one transaction, once more where the database had to be renewed.
+
+        With `together` threads that write at the same time share a transaction: `work` may then
+        run on another thread, more than once, and must touch nothing but its transaction.
 
         Raise UnavailableError, with `rows` counted as dropped, when the folder cannot be written.
         """
+        led = True
         try:
-            try:
-                done, stored = self._within(work)
-            except RenewedError:
-                done, stored = self._within(work)
+            if together:
+                done, stored, led = self._together.write(work)
+            else:
+                done, stored = self._together.alone(work)
         except UnavailableError:
             self._queue.count_dropped(rows)
             raise
         if stored or rows:
-            self._stored()
+            self._stored(tell=led)
         return done
-
-    def _within(self, work: Callable[[Transaction], T]) -> tuple[T, int]:
-        with self._queue.transaction() as current:
-            return work(current), current.stored
 
     def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
         """Return what `look` finds in the folder's database; raise UnavailableError."""
@@ -228,9 +231,12 @@ class Outbox:
         """Count what the caller could not even begin to enqueue."""
         self._queue.count_dropped(rows)
 
-    def _stored(self) -> None:
+    def _stored(self, *, tell: bool = True) -> None:
         if self._sender is not None:
             self._tend()
+        if not tell:
+            # Whoever committed for this thread, too, rings for both.
+            return
         self._bell.ring()
         if self._queue.wal_bytes() > limits.WAL_CALLER_BYTES:
             try:
@@ -446,6 +452,7 @@ class Outbox:
     def forked(self) -> None:
         """Start afresh in a child: its own connection, lock, lease, sockets and thread."""
         self._queue.forked()
+        self._together.forked()
         self._bell.forked()
         self._pause = threading.Event()
         self._keeper = None

@@ -28,7 +28,8 @@ class FolderLock:
     """Reentrant in a thread; with no path only threads are kept apart."""
 
     __slots__ = (
-        "_clock", "_depth", "_file", "_in_vain_ms", "_inside", "_mutex", "_path", "_pause",
+        "_clock", "_depth", "_file", "_in_vain_ms", "_inside", "_mutex", "_owner", "_path",
+        "_pause",
     )  # fmt: skip
 
     def __init__(self, path: str | None, clock: Clock) -> None:
@@ -40,6 +41,7 @@ class FolderLock:
         self._file = -1
         self._depth = 0
         self._inside = 0
+        self._owner = 0
         self._in_vain_ms = float("-inf")
 
     @contextmanager
@@ -49,6 +51,7 @@ class FolderLock:
         if not mutex.acquire(timeout=max(timeout_s, 0)):
             raise LockTimeoutError("another thread holds the outbox")
         self._inside += 1
+        self._owner = threading.get_ident()
         try:
             yield
         finally:
@@ -69,6 +72,11 @@ class FolderLock:
     def inside(self) -> bool:
         """Whether the thread that holds the mutex is in the middle of something."""
         return self._inside > 0
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread is in the middle of something."""
+        return self._inside > 0 and self._owner == threading.get_ident()
 
     @contextmanager
     def held(self, timeout_s: float, *, queue_s: float | None = None) -> Iterator[None]:

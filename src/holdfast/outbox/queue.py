@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, TypeVar
 
 from holdfast.kernel.clock import Clock
@@ -119,6 +119,10 @@ class Queue:
                 raise
             finally:
                 self._current = None
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the folder's lock as a transaction does, for several; raise UnavailableError."""
+        return self._locked(limits.LOCK_TIMEOUT_S, limits.THREADS_QUEUE_S)
 
     @contextmanager
     def _locked(self, timeout_s: float, queue_s: float | None = None) -> Iterator[None]:

@@ -181,7 +181,7 @@ class Brain:
             now_ms=self._clock.now_ms(),
         )
         try:
-            kept = self._write(lambda tx: record.keep_correction(tx, made))
+            kept = self._write(lambda tx: record.keep_correction(tx, made), together=True)
         except UnavailableError as error:
             return _answer(made, record.Kept(0, queued=False, reason=str(error), lessons=()))
         self._logged()
@@ -203,7 +203,7 @@ class Brain:
         """
         event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
         try:
-            receipt = self._write(lambda tx: record.keep_event(tx, event)[1])
+            receipt = self._write(lambda tx: record.keep_event(tx, event)[1], together=True)
         except UnavailableError as error:
             return results.Recorded(
                 event.event_id, persisted=False, queued=False, reason=str(error)
@@ -293,7 +293,7 @@ class Brain:
         try:
             shown = lessons.chosen(self.lessons(), task, most=most)
             if shown:
-                self._write(lambda tx: record.fired(tx, shown), rows=0)
+                self._write(lambda tx: record.fired(tx, shown), rows=0, together=True)
         except UnavailableError:
             return ""
         return lessons.rendered(shown)
@@ -422,10 +422,12 @@ class Brain:
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return self._outbox.read(lambda connection: connection.execute(sql, values).fetchall())
 
-    def _write(self, work: Callable[[Transaction], T], *, rows: int = 1) -> T:
+    def _write(
+        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
+    ) -> T:
         """Write through the outbox; a table that was damaged unseen is told as unusable."""
         try:
-            return self._outbox.write(work, rows=rows)
+            return self._outbox.write(work, rows=rows, together=together)
         except sqlite3.Error as error:
             self._outbox.count_dropped(rows)
             raise UnavailableError(f"the record is damaged ({error}); doctor.repair") from error
