@@ -23,15 +23,16 @@ from holdfast.outbox.database import (
     UnavailableError,
     nothing_to_prepare,
 )
+from holdfast.outbox.defaults import always_open, log_notice
 from holdfast.outbox.queue import Queue
-from holdfast.outbox.receipts import OPEN, Flushed, Receipt
+from holdfast.outbox.receipts import Flushed, Receipt
 from holdfast.outbox.together import Together
 from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
 from holdfast.outbox.wake import Bell
 
 if TYPE_CHECKING:
     # Loaded when the first thread starts: a program that only enqueues never pays for them.
-    import sqlite3
+    import _sqlite3 as sqlite3
 
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
@@ -44,18 +45,6 @@ _ENDINGS: Final = ("auth", "unready", "told", "deferred", "gate")
 _FAILURES_ENOUGH: Final = 3
 _LOOK_S: Final = 0.02
 _CLOSE_S: Final = 0.5
-
-
-def always_open() -> str:
-    """Let everything pass."""
-    return OPEN
-
-
-def log_notice(text: str) -> None:
-    """Write a warning to the logger `holdfast.outbox`."""
-    import logging  # noqa: PLC0415  # seldom needed, and felt at import
-
-    logging.getLogger("holdfast.outbox").warning(text)
 
 
 def open_outbox(

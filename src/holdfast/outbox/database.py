@@ -6,8 +6,8 @@ caller holds the folder's lock around every write, checkpoint and close.
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 from collections.abc import Callable
 from typing import Final
 

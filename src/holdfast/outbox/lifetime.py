@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import os
 import select
-import signal
 import threading
 import weakref
 from types import FrameType
@@ -64,6 +63,8 @@ def enter(living: Living) -> None:
         )
     _open.add(living)
     if threading.current_thread() is threading.main_thread():
+        import signal  # noqa: PLC0415  # with its enumerations a millisecond, felt at import
+
         try:
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, _at_term)
@@ -104,6 +105,8 @@ def _in_child() -> None:
 
 def _at_term(number: int, _frame: FrameType | None) -> None:
     """Run between two instructions of the main thread, which may hold any lock: take none."""
+    import signal  # noqa: PLC0415  # it is there: `enter` set this handler with it
+
     waiting = [(living, living.hurry()) for living in list(_open)]
     for _ in range(int(EXIT_DEADLINE_S / _LOOK_S)):
         if all(living.quiet(since_ms) for living, since_ms in waiting):

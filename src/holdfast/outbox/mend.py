@@ -6,7 +6,7 @@ and is named to the other side by the gap it leaves in the sequence. It must nev
 
 from __future__ import annotations
 
-import sqlite3
+import _sqlite3 as sqlite3
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 

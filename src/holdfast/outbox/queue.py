@@ -8,8 +8,8 @@ let a damaged file, a full disk or a held lock reach the caller as anything but 
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress

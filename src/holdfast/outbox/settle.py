@@ -6,7 +6,7 @@ and the other side knows its event id) or settled. It must never remove a pendin
 
 from __future__ import annotations
 
-import sqlite3
+import _sqlite3 as sqlite3
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 

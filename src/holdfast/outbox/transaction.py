@@ -5,8 +5,7 @@ Either both the local record and its row in the queue are there afterwards, or n
 
 from __future__ import annotations
 
-import json
-import sqlite3
+import _sqlite3 as sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -87,6 +86,8 @@ class Transaction:
 
 def encode(payload: Mapping[str, Any]) -> str:
     """Return the payload as compact JSON; raise ValueError when it cannot be written as JSON."""
+    import json  # noqa: PLC0415  # a millisecond, and felt at import
+
     try:
         return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:

@@ -7,8 +7,8 @@ transaction, so asking twice takes nothing twice.
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import json
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial

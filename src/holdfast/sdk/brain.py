@@ -8,18 +8,17 @@ ValueError; a disk, a network or a plane that fails raises nothing: the results 
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox.box import always_open, log_notice, open_outbox
 from holdfast.outbox.database import MEMORY, POWER, UnavailableError
+from holdfast.outbox.defaults import always_open, log_notice
 from holdfast.outbox.limits import FLUSH_DEADLINE_S
 from holdfast.outbox.receipts import OPEN, Flushed
-from holdfast.outbox.transaction import STORED
 from holdfast.sdk import limits, schema
 from holdfast.sdk.carrier import Carrier
 from holdfast.sdk.destination import Destination, switched_off
@@ -82,6 +81,9 @@ class Brain:
         self._kept = durability != MEMORY
         if self._kept:
             _make_folder(self.folder)
+        # Loaded by the first brain that is opened: a program that only imports pays nothing for it.
+        from holdfast.outbox.box import open_outbox  # noqa: PLC0415
+
         self._carrier = Carrier(self.destination, clock=self._clock, name=self.name)
         self._outbox = open_outbox(
             self.folder,
@@ -209,6 +211,8 @@ class Brain:
                 event.event_id, persisted=False, queued=False, reason=str(error)
             )
         self._logged()
+        from holdfast.outbox.transaction import STORED  # noqa: PLC0415  # loaded by the opening
+
         queued = receipt.state == STORED
         return results.Recorded(
             event.event_id, persisted=True, queued=queued, reason=receipt.reason

@@ -7,7 +7,6 @@ file outside the folder that only its owner can read. The key is never written i
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
@@ -68,6 +67,8 @@ def key_file(environment: Mapping[str, str] | None = None) -> str:
 
 def keep(url: str, api_key: str, *, path: str | None = None) -> str:
     """Write address and key to the file, for its owner only; return its path. Raise OSError."""
+    import json  # noqa: PLC0415  # as below
+
     path = path or key_file()
     os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
     unfinished = f"{path}.{os.getpid()}.tmp"
@@ -146,6 +147,8 @@ def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
         return {}, f"{path}: others can read it; chmod 600 it"
     if about.st_uid != os.geteuid():
         return {}, f"{path}: belongs to another user"
+    import json  # noqa: PLC0415  # where a variable names the key, no file is read
+
     try:
         with open(path, "rb") as file:
             read = json.loads(file.read(_FILE_BYTES_MAX))

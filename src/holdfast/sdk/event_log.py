@@ -7,10 +7,9 @@ puts right what is behind the last good line of ours. Lines of another program a
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import fcntl
-import json
 import os
-import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +34,8 @@ Reader = Callable[[Callable[[sqlite3.Connection], "list[Event]"]], "list[Event]"
 
 def line_of(event: Event) -> str:
     """Return one line: the fields other tools know, and `n`, its number in the database."""
+    import json  # noqa: PLC0415  # the thread's business, not the import's
+
     head = json.dumps(
         {
             "n": event.id,
@@ -232,6 +233,8 @@ def _number(line: bytes) -> int:
 
 
 def _parsed(line: bytes) -> Any:
+    import json  # noqa: PLC0415  # as above
+
     try:
         return json.loads(line)
     except ValueError:

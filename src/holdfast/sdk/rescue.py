@@ -6,9 +6,9 @@ aside, row by row as far as it can be read, and what is missing there from event
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import json
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 

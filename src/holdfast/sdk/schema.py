@@ -7,8 +7,8 @@ that has content, a copy of it is put aside.
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import os
-import sqlite3
 from collections.abc import Callable
 from typing import Final
 

@@ -7,7 +7,7 @@ person asked for it.
 
 from __future__ import annotations
 
-import sqlite3
+import _sqlite3 as sqlite3
 from collections.abc import Callable, Iterator
 from typing import Final
 

@@ -8,10 +8,10 @@ send on the caller's thread, and never ask where nothing may be sent.
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import fcntl
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
