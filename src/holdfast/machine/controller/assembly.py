@@ -32,6 +32,7 @@ from holdfast.machine.controller.environment import Proxying, Reporting, Running
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.orders import Orders
+from holdfast.machine.controller.pairing.repair import DeviceRepair
 from holdfast.machine.controller.pairing.room import PairingRoom
 from holdfast.machine.controller.phases import Bootstrap, PhaseError
 from holdfast.machine.controller.report import Facts, Identity, is_news
@@ -102,6 +103,7 @@ class Controller:
         self._agent_kind = ""
         self._doors: Doors | None = None
         self._pairing: PairingRoom | None = None
+        self._device_repair: DeviceRepair | None = None
         self._care: Care | None = None
         self._reports = False
         self._degraded = ""
@@ -158,11 +160,12 @@ class Controller:
             draw=self._draw, clock=self._clock, log=self._log,
         )  # fmt: skip
         self._pairing = self._make_pairing(agent, upkeep, running)
+        self._device_repair = self._make_device_repair(agent, upkeep, running)
         desk = Desk(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
             supervisor=upkeep.supervisor, agent=agent, version=upkeep.version, care=care,
             bootstrap=bootstrap, shared_cpu=running.shared_cpu, pairing=self._pairing,
-            log=self._log,
+            device_repair=self._device_repair, log=self._log,
         )  # fmt: skip
         self._doors = await open_doors(
             desk, listening, self._proxying, agent=("127.0.0.1", agent.place.port)
@@ -170,6 +173,11 @@ class Controller:
         if self._pairing is not None:
             self._pairing.start()
         return agent
+
+    async def repair_devices(self) -> None:
+        """Repair what the agent wrote down of its own client; raise nothing."""
+        if self._device_repair is not None:
+            await self._device_repair.run()
 
     async def call_doctor(self) -> None:
         """Have the agent's doctor look when the agent is another than at the last start.
@@ -273,6 +281,17 @@ class Controller:
             run_folder=self._home / "run", on_change=self._notice,
             is_closing=lambda: self._lifecycle.closing, approve_own=running.approve_own,
             clock=self._clock, log=self._log,
+        )  # fmt: skip
+
+    def _make_device_repair(
+        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
+    ) -> DeviceRepair | None:
+        if agent.profile.pairing is None:
+            return None
+        return DeviceRepair(
+            agent.profile.pairing, agent.env, self._home / "run", trusted=running.approve_own,
+            version=upkeep.version, is_running=lambda: bool(upkeep.supervisor.state.child),
+            log=self._log,
         )  # fmt: skip
 
     def _take(self, directive: Directive) -> None:

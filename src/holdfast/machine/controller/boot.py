@@ -62,6 +62,7 @@ class Boot:
                 "directories": self._make_folders,
                 "runtime-config": self._configure,
                 "onboard": self._onboard,
+                "device-pairing": self._repair_devices,
                 "doctor": self._call_doctor,
                 "gateway-start": self._start_agent,
             },
@@ -152,6 +153,10 @@ class Boot:
         """Make the agent's folders and the files of a first start."""
         assert self._agent is not None, "it was made in the phase before"
         await asyncio.to_thread(self._agent.prepare)
+
+    async def _repair_devices(self) -> None:
+        assert self._controller is not None, "it was made in a phase before"
+        await self._controller.repair_devices()
 
     async def _call_doctor(self) -> None:
         assert self._controller is not None, "it was made in the phase before"

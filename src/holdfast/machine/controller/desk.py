@@ -13,6 +13,7 @@ from holdfast.machine.controller.care import Care
 from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing.repair import DeviceRepair
 from holdfast.machine.controller.pairing.room import PairingRoom
 from holdfast.machine.controller.phases import Bootstrap
 from holdfast.machine.controller.report import Identity
@@ -32,6 +33,7 @@ class Desk:
     version: VersionProbe
     care: Care
     pairing: PairingRoom | None
+    device_repair: DeviceRepair | None
     bootstrap: Bootstrap
     shared_cpu: bool
     log: Log

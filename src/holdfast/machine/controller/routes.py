@@ -40,6 +40,7 @@ async def _health(desk: Desk, request: web.Request) -> web.Response:
 
 async def _version(desk: Desk, _request: web.Request) -> web.Response:
     found = await desk.version.find()
+    repaired = None if desk.device_repair is None else desk.device_repair.last
     return answer(
         {
             "version": desk.identity.version,
@@ -51,6 +52,7 @@ async def _version(desk: Desk, _request: web.Request) -> web.Response:
             "agent": desk.agent.profile.name,
             "gateway": describe(desk.supervisor.stats()),
             "controllerState": desk.lifecycle.stage,
+            "devicePairingRepair": None if repaired is None else repaired.describe(),
         }
     )
 

@@ -98,6 +98,10 @@ SOCKETS_MAX: Final = 8
 RPC_BYTES_MAX: Final = 4_194_304
 """Bytes of one frame; the greeting has 17 KB, and lists are short."""
 
+REPAIR_S: Final = 10.0
+"""How long repairing the record of devices may delay the start: five for the version, the rest for
+two files, which take a millisecond where the disk is well."""
+
 OWN_RETRY_S: Final = 30.0
 """How long the agent's own client waits for another try after one that failed; the contract's."""
 
