@@ -79,6 +79,9 @@ class NoRepairs:
         await asyncio.sleep(self._chance.random() * 0.2)
         return Done(done=self._chance.random() < 0.5, detail="a toy")
 
+    async def condemn(self, etag: str, reason: str) -> None:
+        """It has no configurations."""
+
     async def started(self) -> None:
         """Take no note."""
 

@@ -348,6 +348,39 @@ async def test_a_change_that_somebody_made_before_the_roll_back_is_left(
     assert (await store.read()).config == {"good": 1}
 
 
+async def test_a_rung_outside_a_trial_leaves_a_fix_that_was_never_started(
+    store: ConfigStore,
+) -> None:
+    write(store, {"good": 1})
+    assert await store.mark_healthy(await store.observe())
+    failing = write(store, {"good": 1, "wrong": True})
+    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None))
+    await repairs.started()
+    fix = await store.replace({"fixed": 1})
+    found = await repairs.repair("last_healthy_config", "exit code 1", trial="")
+    assert not found.done
+    assert (await store.read()).config == {"fixed": 1}
+    assert await store.verdict(fix.etag) is None, "nothing is known of the fix"
+    refusal = await refused(store.write(failing))
+    assert (refusal.code, refusal.facts["reason"]) == (WOULD_NOT_BOOT, "exit code 1")
+    await repairs.started()
+    assert (await repairs.repair("last_healthy_config", "exit code 1", trial="")).done
+    assert (await store.read()).config == {"good": 1}, "it was started, and failed"
+
+
+async def test_what_the_agent_wrote_since_its_start_does_not_keep_the_rung_from_being_taken(
+    store: ConfigStore,
+) -> None:
+    write(store, {"good": 1})
+    assert await store.mark_healthy(await store.observe())
+    write(store, {"wrong": 1})
+    repairs = AgentRepairs(cast("Any", None), store, cast("Any", None))
+    await repairs.started()
+    write(store, {"wrong": 1, "meta": {}})
+    assert (await repairs.repair("last_healthy_config", "exit code 1", trial="")).done
+    assert (await store.read()).config == {"good": 1}
+
+
 async def test_what_the_agent_made_of_the_one_on_trial_is_rolled_back(
     store: ConfigStore,
 ) -> None:

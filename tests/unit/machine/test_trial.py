@@ -168,6 +168,15 @@ def test_a_change_during_the_roll_back_is_started_on_a_trial_of_its_own(
     assert (bench.state.verdict.etag, bench.state.trial) == ("fix", None)
 
 
+def test_the_roll_back_names_the_one_that_failed_whatever_is_on_trial_by_then() -> None:
+    bench = on_trial()
+    etag = bench.state.trial.etag if bench.state.trial is not None else ""
+    bench.slow = ("roll_back",)
+    bench.exit(1, after_ms=2_000)
+    assert etag
+    assert bench.issued() == (supervise.Mend("roll_back", "exit code 1", etag),)
+
+
 @pytest.mark.parametrize("code", [0, 1, 78])
 def test_what_ended_before_a_change_was_tried_is_not_held_against_it(code: int) -> None:
     bench = Bench(works=("roll_back",))

@@ -42,6 +42,10 @@ class AgentRepairs:
         """Take note of the configuration and the version that the agent was just started with."""
         self._etag = await self._config.observe()
 
+    async def condemn(self, etag: str, reason: str) -> None:
+        """Remember that the trial of a configuration failed, whatever replaces it."""
+        await self._config.mark_bad(etag, reason)
+
     async def proved(self) -> None:
         """Remember those as healthy."""
         if self._etag:
@@ -75,7 +79,9 @@ class AgentRepairs:
 
     async def _roll_back(self, reason: str, trial: str) -> Done:
         try:
-            change = await self._config.roll_back(reason, trial=trial)
+            # Without a trial it is the text of the last start that is meant: what a person has
+            # put in its place since has not been started once.
+            change = await self._config.roll_back(reason, trial=trial or self._etag)
             if trial:
                 # The agent may have written its file anew meanwhile; what was offered is meant.
                 await self._config.mark_bad(trial, reason)

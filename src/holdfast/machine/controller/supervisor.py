@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdfast.kernel.clock import Clock
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.supervise import Event, Policy, Repair, State
+from holdfast.machine.controller.supervise import Event, Mend, Policy, Repair, State
 from holdfast.machine.controller.supervise.ports import (
     Agent,
     Done,
@@ -181,8 +181,8 @@ class Supervisor:
             case supervise.Kill(child) if self._process is not None:
                 self._log.emit("agent.kill", child=child, because="it did not end in its grace")
                 self._process.kill()
-            case supervise.Mend(repair, reason):
-                loop.call_soon(self._repair, repair, reason)
+            case supervise.Mend():
+                loop.call_soon(self._repair, command)
             case supervise.CancelMend() if self._repairing is not None:
                 self._repairing.cancel()
             case supervise.BeHealthy():
@@ -237,20 +237,27 @@ class Supervisor:
         self._log.emit("agent.exited", child=child, code=code, signal=signal_name)
         self.feed(supervise.Exited(child, code, signal_name, self._clock.now_ms()))
 
-    def _repair(self, repair: Repair, reason: str) -> None:
+    def _repair(self, wanted: Mend) -> None:
+        repair, reason = wanted.repair, wanted.reason
         if self._state.repair != repair or self._state.status != "starting":
-            self._repaired(repair, Done(done=False, detail="it was not wanted any more"))
+            self._forgo(wanted, "it was not wanted any more")
             return
-        trial = "" if self._state.trial is None else self._state.trial.etag
         self._log.emit("agent.repairing", repair=repair, reason=reason)
-        doing = self._repairs.repair(repair, reason, trial=trial)
+        doing = self._repairs.repair(repair, reason, trial=wanted.failed)
         self._repairing = asyncio.create_task(doing, name="repair")
-        self._repairing.add_done_callback(lambda task: self._repair_ended(repair, task))
+        self._repairing.add_done_callback(lambda task: self._repair_ended(wanted, task))
 
-    def _repair_ended(self, repair: Repair, task: asyncio.Task[Done]) -> None:
+    def _forgo(self, wanted: Mend, because: str) -> None:
+        """Leave a repair; a configuration that failed its trial is no better known for that."""
+        if wanted.failed:
+            self._note(self._repairs.condemn(wanted.failed, wanted.reason))
+        self._repaired(wanted.repair, Done(done=False, detail=because))
+
+    def _repair_ended(self, wanted: Mend, task: asyncio.Task[Done]) -> None:
         self._repairing = None
+        repair = wanted.repair
         if task.cancelled():
-            self._repaired(repair, Done(done=False, detail="it was ended"))
+            self._forgo(wanted, "it was ended")
         elif (error := task.exception()) is not None:
             self._log.emit("agent.repair_failed", repair=repair, error=repr(error))
             self._repaired(repair, Done(done=False, detail=type(error).__name__))

@@ -162,7 +162,8 @@ class ConfigStore:
         Return None, with nothing changed or condemned, when the present one is itself known to be
         healthy or nothing healthy is kept: then the configuration is not what can be repaired.
         So it is when `trial` is the etag that failed and somebody has put another one since: that
-        one has not been tried yet.
+        one has not been tried yet. The one that failed is condemned all the same, unless it is
+        known to be healthy.
         """
         return await self._do(lambda: self._roll_back(reason, trial))
 
@@ -379,6 +380,7 @@ class ConfigStore:
             raw = self._look()
             known = self._loaded()
             if trial and _is_superseded(known, trial):
+                self._condemn_unknown(trial, reason)
                 return None
             content = "" if raw is None else _content(raw)
             verdict = book.verdict_on(known, content)
@@ -394,6 +396,16 @@ class ConfigStore:
             except RefusedError:
                 continue  # written once more meanwhile: that text is no better known
         raise RefusedError(409, "config_busy", "The agent keeps writing its configuration")
+
+    def _condemn_unknown(self, etag: str, reason: str) -> None:
+        """Condemn a version that failed, where there is a healthy one and it is not it."""
+        known = self._loaded()
+        version = book.find(known, etag)
+        if version is None or book.last_healthy(known) is None:
+            return
+        if book.verdict_on(known, version.content) is None:
+            at_ms = self._clock.now_ms()
+            self._judge(version.content, Verdict(healthy=False, at_ms=at_ms, reason=reason))
 
 
 def _composed(config: Config) -> Document:

@@ -39,10 +39,14 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """Do this repair, once; the reason goes into its record."""
+    """Do this repair, once; the reason goes into its record.
+
+    `failed` is the etag of the configuration whose trial this ends, empty for every other repair.
+    """
 
     repair: Repair
     reason: str
+    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,9 @@ def delay_ms(policy: Policy, failures: int) -> int:
 def repair(state: State, kind: Repair, reason: str) -> Step:
     """Do this to the agent before its next start."""
     busy = replace(state, status="starting", repair=kind, repair_reason=reason)
-    return busy, (Mend(kind, reason),)
+    # Named now: whoever changes the configuration before the repair begins puts that on trial.
+    failed = state.tried.etag if kind == "roll_back" and state.tried is not None else ""
+    return busy, (Mend(kind, reason, failed),)
 
 
 def end(policy: Policy, state: State, ending: Ending, now_ms: int, drain_ms: int = 0) -> Step:

@@ -72,8 +72,12 @@ class Repairs(Protocol):
     async def repair(self, kind: Repair, reason: str, *, trial: str) -> Done:
         """Do it, in bounded time; when cancelled, leave nothing of it running.
 
-        `trial` is the etag of the configuration on trial, empty for none.
+        `trial` is the etag of the configuration whose trial failed, empty for none.
         """
+        ...
+
+    async def condemn(self, etag: str, reason: str) -> None:
+        """Remember that the trial of a configuration failed, whatever replaces it."""
         ...
 
     async def started(self) -> None:

@@ -1,0 +1,102 @@
+"""A repair that a person's fix overtakes: what failed is still remembered as bad."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import SystemClock
+from holdfast.machine.controller import supervise
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.supervise import Policy, Repair
+from holdfast.machine.controller.supervise.ports import Done
+from holdfast.machine.controller.supervisor import Supervisor
+
+POLICY = Policy(backoff=Backoff(first_ms=1, cap_ms=1), start_gap_ms=0)
+
+
+class Ends:
+    """An agent whose processes end when they are told to by the test, or by a signal."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.on_exit: Callable[[int | None, str | None], None] | None = None
+        self.runs = asyncio.Event()
+
+    def spawn(self, on_exit: Any, _on_work_ended: Any) -> Ends:
+        self.on_exit = on_exit
+        self.runs.set()
+        return self
+
+    def end(self, code: int) -> None:
+        on_exit, self.on_exit = self.on_exit, None
+        self.runs.clear()
+        assert on_exit is not None
+        on_exit(code, None)
+
+    def send(self, _number: int) -> None:
+        asyncio.get_running_loop().call_soon(self.end, 0)
+
+    def kill(self) -> None:
+        """It ends by SIGTERM."""
+
+    def drain(self, _process: Any) -> None:
+        """It has no work."""
+
+    async def watch(self, _on_probe: Any) -> None:
+        await asyncio.Event().wait()
+
+
+class Waits:
+    """A repair that does not end by itself, and a record of what was condemned."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.condemned: list[tuple[str, str]] = []
+        self.has_condemned = asyncio.Event()
+
+    async def repair(self, _kind: Repair, _reason: str, *, trial: str) -> Done:
+        assert trial == "bad"
+        self.begun.set()
+        await asyncio.Event().wait()
+        return Done(done=True)
+
+    async def condemn(self, etag: str, reason: str) -> None:
+        self.condemned.append((etag, reason))
+        self.has_condemned.set()
+
+    async def started(self) -> None:
+        """It keeps nothing."""
+
+    async def proved(self) -> None:
+        """It keeps nothing."""
+
+
+@pytest.mark.parametrize("is_begun", [True, False], ids=["under way", "not begun"])
+async def test_a_fix_that_overtakes_a_roll_back_does_not_absolve_what_failed(
+    *, is_begun: bool
+) -> None:
+    agent, repairs, clock = Ends(), Waits(), SystemClock()
+    supervisor = Supervisor(
+        POLICY, agent, repairs, clock=clock, log=Log(clock, cast("Any", 2))
+    )  # fmt: skip
+    supervisor.feed(supervise.ConfigChanged("bad", restart=False))
+    supervisor.start()
+    async with asyncio.timeout(10):
+        await agent.runs.wait()
+        agent.end(1)
+        assert supervisor.state.repair == "roll_back"
+        if is_begun:
+            await repairs.begun.wait()
+        supervisor.feed(supervise.ConfigChanged("fix"))
+        await repairs.has_condemned.wait()
+        await agent.runs.wait()
+        assert repairs.condemned == [("bad", "exit code 1")]
+        assert supervisor.state.trial is not None
+        assert supervisor.state.trial.etag == "fix"
+        await supervisor.shutdown(15)
