@@ -78,11 +78,13 @@ class Stage:
 
 @asynccontextmanager
 async def run_stage(
-    home: Path, release: Path, *, model: int | None = None, is_open: bool = False, **extra: str
-) -> AsyncIterator[Stage]:
+    home: Path, release: Path, *, model: int | None = None, model_key: str = "unused",
+    is_open: bool = False, **extra: str,
+) -> AsyncIterator[Stage]:  # fmt: skip
     """Start a controller with the release installed in `release`, and wait until it is ready.
 
-    `model` is the port of a model of the caller's; who writes is let in if `is_open`.
+    `model` is the port of a model of the caller's, `model_key` what its configuration says of the
+    key for it; who writes is let in if `is_open`.
     """
     package = json.loads((release / "node_modules/openclaw/package.json").read_text())
     version = str(package["version"])
@@ -102,7 +104,7 @@ async def run_stage(
             channel["apiRoot"] = f"http://127.0.0.1:{telegram.port}"
         if model is None:
             model = await stack.enter_async_context(run_model())
-        write_config(home, channel, model)
+        write_config(home, channel, model, model_key)
         machine = await stack.enter_async_context(
             run_machine(
                 home, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(release), **extra
@@ -114,14 +116,16 @@ async def run_stage(
         yield stage
 
 
-def write_config(home: Path, channel: dict[str, Any], model_port: int) -> None:
+def write_config(
+    home: Path, channel: dict[str, Any], model_port: int, model_key: str = "unused"
+) -> None:
     """Write the configuration before the agent's first start, unless there is one."""
     state = home / "agent" / "openclaw"
     if (state / "openclaw.json").exists():
         return
     state.mkdir(parents=True)
     provider = {
-        "baseUrl": f"http://127.0.0.1:{model_port}/v1", "apiKey": "unused",
+        "baseUrl": f"http://127.0.0.1:{model_port}/v1", "apiKey": model_key,
         "api": "openai-completions", "models": [{"id": "fake-1", "name": "Fake"}],
     }  # fmt: skip
     config = {

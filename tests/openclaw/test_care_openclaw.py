@@ -1,8 +1,7 @@
-"""Looking after the real OpenClaw: a bad configuration, its doctor, a key that is renewed."""
+"""Looking after each real OpenClaw: a bad configuration, its doctor, a key that is renewed."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents.openclaw import node_path, script_path
 from tests.integration.machine.rig import Machine, run_machine, until
-from tests.integration.machine.test_boot import environment_of
-from tests.openclaw.fakes import run_model
+from tests.openclaw.fakes import ANSWER, run_model
+from tests.openclaw.machines import Stage, run_stage
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(1_500)]
 
@@ -27,11 +25,11 @@ OLD, NEW = "first-key-0123456789", "second-key-0123456789"
 
 @asynccontextmanager
 async def running(home: Path, install: Path, model: int) -> AsyncIterator[Machine]:
-    """Run a gateway whose model wants the key that its environment names."""
+    """Run a gateway with the first configuration that a person might write."""
     state = home / "agent" / "openclaw"
     state.mkdir(parents=True)
     provider = {
-        "baseUrl": f"http://127.0.0.1:{model}/v1", "apiKey": "${KILOCODE_API_KEY}",
+        "baseUrl": f"http://127.0.0.1:{model}/v1", "apiKey": "unused",
         "api": "openai-completions", "models": [{"id": "fake-1", "name": "Fake"}],
     }  # fmt: skip
     config = {
@@ -42,7 +40,7 @@ async def running(home: Path, install: Path, model: int) -> AsyncIterator[Machin
     (state / "openclaw.json").write_text(json.dumps(config))
     async with run_machine(
         home, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(install),
-        HOLDFAST_SUPERVISION=PATIENT, KILOCODE_API_KEY=OLD,
+        HOLDFAST_SUPERVISION=PATIENT,
     ) as machine:  # fmt: skip
         await machine.opened()
         await reached(machine, lambda status: bool(status["ready"]))
@@ -58,43 +56,50 @@ async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
     return found
 
 
-async def ask_model(machine: Machine, install: Path, pid: int) -> None:
-    """Have the gateway take a turn, as its own command line does; the key is not handed over."""
-    seen = environment_of(pid)
-    environ = {name: value for name, value in seen.items() if name != "KILOCODE_API_KEY"}
-    process = await asyncio.create_subprocess_exec(
-        node_path(str(install)), script_path(str(install)),
-        "agent", "--session-id", "s1", "--message", "hi",
-        env=environ, cwd=machine.home,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(START_S):
-        said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
+async def ask(stage: Stage, person: int) -> None:
+    """Have somebody write to the agent, and wait for the answer: a turn within the gateway."""
+    await stage.telegram.write(person, "hi")
+    await until(
+        lambda: any(ANSWER in text for text in stage.telegram.said_to(person)), "an answer", START_S
+    )
 
 
-async def test_a_key_is_renewed_while_it_runs(openclaw: Path, tmp_path: Path) -> None:
+async def test_a_key_is_renewed_while_it_runs(release: Path, tmp_path: Path) -> None:
+    if release.name.startswith("2026.7."):
+        pytest.skip("with this key it does not start before it has a plugin from npm")
     heard: list[str] = []
-    async with run_model(heard) as model, running(tmp_path / "m", openclaw, model) as machine:
+    async with (
+        run_model(heard) as model,
+        run_stage(
+            tmp_path / "m", release, model=model, model_key="${KILOCODE_API_KEY}", is_open=True,
+            HOLDFAST_SUPERVISION=PATIENT, KILOCODE_API_KEY=OLD,
+        ) as stage,
+    ):  # fmt: skip
+        machine = stage.machine
         pid = (await machine.status())["pid"]
-        await ask_model(machine, openclaw, pid)
+        await ask(stage, 777_001)
         assert heard[-1] == f"Bearer {OLD}"
 
         status, answer = await machine.ask(
             "POST", "/_kilo/env/patch", body={"KILOCODE_API_KEY": NEW}
         )
         assert status == 200
-        assert answer == {"ok": True, "reloaded": True, "signaled": False, "migratedProfiles": 1}
-        await ask_model(machine, openclaw, pid)
+        # The oldest takes its own command line for a stranger, so it is started again.
+        again = stage.is_old
+        assert answer == {
+            "ok": True, "reloaded": not again, "signaled": again, "migratedProfiles": 1,
+        }  # fmt: skip
+        await reached(machine, lambda now: bool(now["ready"]) and (now["pid"] != pid) is again)
+        await ask(stage, 777_002)
         assert heard[-1] == f"Bearer {NEW}"
-        assert (await machine.status())["pid"] == pid, "and no work was cut"
+        assert (await machine.status())["workCuts"] == 0
         assert NEW not in (machine.home / "machine.log").read_text()
         _, found = await machine.ask("GET", "/_kilo/config/read")
         assert NEW not in json.dumps(found)
 
 
-async def test_its_doctor_runs_as_a_job(openclaw: Path, tmp_path: Path) -> None:
-    async with run_model() as model, running(tmp_path / "m", openclaw, model) as machine:
+async def test_its_doctor_runs_as_a_job(release: Path, tmp_path: Path) -> None:
+    async with run_model() as model, running(tmp_path / "m", release, model) as machine:
         _, started = await machine.ask("POST", "/_kilo/doctor/start", body={"fix": False})
         assert started["ok"]
 
@@ -111,16 +116,16 @@ async def test_its_doctor_runs_as_a_job(openclaw: Path, tmp_path: Path) -> None:
         # It repairs nothing while a gateway runs on the same state.
         await machine.ask("POST", "/_kilo/doctor/start")
         record = await until(ended, "the end of the repair", START_S)
-        # Whether it completes depends on npm: with this key it wants a plugin from there.
-        assert "OpenClaw doctor" in record["output"], record
+        assert "Doctor complete" in record["output"], record
+        assert (record["status"], record["exitCode"]) == ("completed", 0)
         assert "owns gateway-lifecycle" not in record["output"]
         await reached(machine, lambda now: bool(now["ready"]) and now["pid"] != pid)
 
 
 async def test_a_broken_configuration_is_put_back_and_not_taken_again(
-    openclaw: Path, tmp_path: Path
+    release: Path, tmp_path: Path
 ) -> None:
-    async with run_model() as model, running(tmp_path / "m", openclaw, model) as machine:
+    async with run_model() as model, running(tmp_path / "m", release, model) as machine:
 
         async def healthy() -> bool:
             _, found = await machine.ask("GET", "/_kilo/config/versions")
