@@ -28,7 +28,8 @@ class Ends:
         self.on_exit: Callable[[int | None, str | None], None] | None = None
         self.runs = asyncio.Event()
 
-    def spawn(self, on_exit: Any, _on_work_ended: Any) -> Ends:
+    def spawn(self, on_exit: Any, on_work_ended: Any) -> Any:
+        del on_work_ended
         self.on_exit = on_exit
         self.runs.set()
         return self
@@ -45,10 +46,11 @@ class Ends:
     def kill(self) -> None:
         """It ends by SIGTERM."""
 
-    def drain(self, _process: Any) -> None:
+    def drain(self, process: Any) -> None:
         """It has no work."""
 
-    async def watch(self, _on_probe: Any) -> None:
+    async def watch(self, on_probe: Any) -> None:
+        del on_probe
         await asyncio.Event().wait()
 
 
@@ -60,7 +62,8 @@ class Waits:
         self.condemned: list[tuple[str, str]] = []
         self.has_condemned = asyncio.Event()
 
-    async def repair(self, _kind: Repair, _reason: str, *, trial: str) -> Done:
+    async def repair(self, kind: Repair, reason: str, *, trial: str) -> Done:
+        del kind, reason
         assert trial == "bad"
         self.begun.set()
         await asyncio.Event().wait()
