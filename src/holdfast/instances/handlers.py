@@ -21,6 +21,7 @@ from holdfast.actors.limits import ANSWER_WAIT_MS
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
 from holdfast.actors.record import decode_record
 from holdfast.instances import events, reading
+from holdfast.instances.care.reading import start_fact, start_fix, start_view
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.limits import KEY_LIFE_MS
@@ -202,6 +203,7 @@ class InstanceCalls:
                 stopped_at=time_text(detail.stopped_ms) if detail.stopped_ms else None,
                 next_alarm_at=time_text(alarm_ms) if alarm_ms else None,
                 sandbox_id=detail.sandbox_id,
+                start=start_view(view, self._deps.contacts.of(view.id)),
                 details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
             )
         )
@@ -213,7 +215,13 @@ class InstanceCalls:
         if loaded is None:
             raise Refusal(404, "no_such_instance", "There is no such instance.")
         state = reading.state_of(loaded, view.id)
-        return Reply(reading.explain(state, self._deps.policy, self._deps.clock.now_ms()))
+        found = reading.explain(state, self._deps.policy, self._deps.clock.now_ms())
+        start = start_view(view, self._deps.contacts.of(view.id))
+        if (fact := start_fact(start)) is not None:
+            found = replace(
+                found, facts=(*found.facts, fact), fix=found.fix or start_fix(start, view.name)
+            )
+        return Reply(found)
 
     async def timeline(self, call: Call) -> Reply:
         """Tell what happened, what was decided and what came of it."""

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
+from holdfast.wire.checkin import Start
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -294,12 +295,18 @@ class Chance(Protocol):
 
 
 class Reported(Struct, frozen=True, gc=False, kw_only=True):
-    """What the contact table knows of a machine beyond the log; times in ms."""
+    """What the contact table knows of a machine beyond the log; times in ms.
+
+    `start` is how its start was told at `start_ms`, by the incarnation `epoch` (0: not told).
+    """
 
     last_contact_ms: int = 0
     load: float | None = None
     restarts: int = 0
     cpus: int = 0
+    epoch: int = 0
+    start: Start | None = None
+    start_ms: int = 0
 
 
 class Contacts(Protocol):

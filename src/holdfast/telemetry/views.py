@@ -20,7 +20,7 @@ from holdfast.telemetry.ports import (
     MachineFacts,
     Span,
 )
-from holdfast.wire.checkin import PROTOCOL, CheckIn
+from holdfast.wire.checkin import PROTOCOL, CheckIn, Start
 from holdfast.wire.directive import Command, Directive
 from holdfast.wire.messages.instances import Chart, ChartSeries
 
@@ -71,6 +71,9 @@ class ContactView(NamedTuple):
     cpus: int
     last_error: str
     pairing_count: int = 0
+    epoch: int = 0
+    start: Start | None = None
+    start_ms: int = 0
 
 
 def contact_view(contact: Contact, *, lost: bool) -> ContactView:
@@ -102,6 +105,9 @@ def contact_view(contact: Contact, *, lost: bool) -> ContactView:
         cpus=contact.cpus,
         last_error=contact.last_error,
         pairing_count=report.pairing_count if report else 0,
+        epoch=report.epoch if report else 0,
+        start=contact.start,
+        start_ms=contact.start_ms,
     )
 
 

@@ -21,6 +21,7 @@ from holdfast.web.models.lists import (
 )
 from holdfast.web.models.moments import moment
 from holdfast.web.models.recovery import recovery
+from holdfast.web.models.start import Start, start
 from holdfast.web.models.timeline import stories
 from holdfast.wire.call import Call
 from holdfast.wire.messages.accounts import AuditList, SessionView, TokenList
@@ -78,9 +79,10 @@ class Gather:
             found.instance, now_ms=call.now_ms, waiting=waiting.counts.get(instance_id, 0)
         )
 
-    async def header(self, call: Call, instance_id: str) -> Header:
-        """Return the top of an instance's page."""
-        return header(await self.detail(call, instance_id), now_ms=call.now_ms)
+    async def header(self, call: Call, instance_id: str) -> tuple[Header, Start | None]:
+        """Return the top of an instance's page, and how its machine came up."""
+        detail = await self.detail(call, instance_id)
+        return header(detail, now_ms=call.now_ms), start(detail, now_ms=call.now_ms)
 
     async def detail(self, call: Call, instance_id: str) -> InstanceDetail:
         """Return what the API says of an instance."""
@@ -96,6 +98,7 @@ class Gather:
         return {
             "header": header(detail, now_ms=call.now_ms),
             "recovery": recovery(detail.instance),
+            "start": start(detail, now_ms=call.now_ms),
             "detail": detail,
             "why": found
             if isinstance(found, Missing)

@@ -24,6 +24,8 @@ from holdfast.web.limits import (
     SINGLE_ROWS_MAX,
 )
 from holdfast.web.models.fleet import FleetQuery
+from holdfast.web.models.instance import Header
+from holdfast.web.models.start import Start
 from holdfast.web.render import Renderer
 from holdfast.wire.call import Call, Refusal
 
@@ -174,6 +176,11 @@ class FleetPainter(Base):
         return html
 
 
+def _likeness(head: Header, start: Start | None) -> object:
+    """Return what differs when the top of an instance's page or its start does."""
+    return head.likeness(), None if start is None else start.likeness()
+
+
 class InstancePainter(Base):
     """One instance: everything about it on a change, its log as time passes."""
 
@@ -191,7 +198,7 @@ class InstancePainter(Base):
         """Return header, explanation, timeline and log."""
         names = await self._gather.instance(self.now(), self._id)
         self._looked_ms = self._clock.steady_ms()
-        self._likeness = names["header"].likeness()
+        self._likeness = _likeness(names["header"], names["start"])
         drawn = self._renderer.draw(
             "live/instance.html", id=self._id, is_operator=self._operator, **names
         )
@@ -212,13 +219,14 @@ class InstancePainter(Base):
         return self._renderer.draw("live/instance_pairing.html", id=self._id, pairing=panels)
 
     async def _look(self) -> str:
-        """Return the header, if it is another."""
+        """Return the header and the start, if one of them is another."""
         self._looked_ms = self._clock.steady_ms()
-        found = await self._gather.header(self.now(), self._id)
-        if found.likeness() == self._likeness:
+        head, start = await self._gather.header(self.now(), self._id)
+        likeness = _likeness(head, start)
+        if likeness == self._likeness:
             return ""
-        self._likeness = found.likeness()
-        return self._renderer.draw("live/header.html", header=found)
+        self._likeness = likeness
+        return self._renderer.draw("live/header.html", header=head, start=start, id=self._id)
 
     async def idle(self) -> str:
         """Return the log where it has new lines, and now and then the header."""

@@ -13,7 +13,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
-from holdfast.wire.limits import BOOTS_MAX, COUNTER_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import (
+    BOOTS_MAX,
+    COUNTER_MAX,
+    OUTCOMES_MAX,
+    PHASES_MAX,
+    REASON_MAX,
+    TEXT_MAX,
+)
 
 PROTOCOL: Final = 1
 """The version of our own half of the message; a reader takes this one and the one before."""
@@ -68,6 +75,29 @@ class Recovery(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit
     config_reason: Reason = ""
 
 
+class StartPhase(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """One phase of the controller's start; times in ms.
+
+    `state` is `ahead`, `running`, `done`, `failed`, `repaired` or `skipped`. `took_ms` is of its
+    last run, or so far. `reason` is a fixed text. Control routes are closed until those that are
+    `critical` are done.
+    """
+
+    name: Name
+    state: Label = "ahead"
+    deadline_ms: Counter = 0
+    took_ms: Counter = 0
+    critical: bool = False
+    reason: Reason = ""
+
+
+class Start(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The start by its phases; `again_in_ms` is when a failed one is tried again by itself."""
+
+    phases: Annotated[tuple[StartPhase, ...], Meta(max_length=PHASES_MAX)] = ()
+    again_in_ms: Counter = 0
+
+
 class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
     """One report of a machine; unknown keys are dropped, as the contract does.
 
@@ -111,6 +141,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     last_error: Reason = ""
     capabilities: Annotated[tuple[Label, ...], Meta(max_length=128)] = ()
     recovery: Recovery | None = None
+    start: Start | None = None
     pairing_epoch: Counter = 0
     pairing_count: Counter = 0
     interval_ms: Counter = 0

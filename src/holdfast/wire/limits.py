@@ -22,6 +22,9 @@ COUNTER_MAX: Final = 2**53 - 1
 BOOTS_MAX: Final = 4
 """Earlier boots whose last counters a check-in repeats."""
 
+PHASES_MAX: Final = 16
+"""Phases of a controller's start; it has six."""
+
 COMMANDS_MAX: Final = 16
 """Commands in one directive."""
 

@@ -106,6 +106,22 @@ async def test_a_phase_that_hangs_is_given_up(log: Log) -> None:
     assert start.health()["error"] == "Startup failed during three"
 
 
+async def test_the_steps_tell_what_went_how_without_the_reason(log: Log) -> None:
+    start = Start(log)
+    start.does["three"] = hang
+    await start.bootstrap.run()
+    told = start.lifecycle.steps.told()
+    assert [step.state for step in told] == ["done", "done", "failed"]
+    assert told[2].reason == "it was not through within 0.02 s"
+    start.bootstrap.note_ready()
+    assert [s.state for s in start.lifecycle.steps.told()] == ["done", "done", "repaired"]
+    other = Start(log)
+    other.does["two"] = fail
+    await other.bootstrap.run()
+    states = [(step.state, "hunter2" in step.reason) for step in other.lifecycle.steps.told()]
+    assert states == [("done", False), ("failed", False), ("ahead", False)]
+
+
 async def test_a_critical_one_is_tried_again_by_itself(log: Log) -> None:
     start = Start(log)
     tries = []

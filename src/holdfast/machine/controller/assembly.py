@@ -107,7 +107,9 @@ class Controller:
         self._care: Care | None = None
         self._reports = False
         self._degraded = ""
-        lifecycle.listen(self._notice_degraded)
+        self._slow: asyncio.TimerHandle | None = None
+        self._is_slow = False
+        lifecycle.listen(self._notice_stage)
 
     @property
     def credentials(self) -> Credentials:
@@ -121,7 +123,7 @@ class Controller:
         self._reports = True
         self._run("orders", self._orders.run())
         self._sampler.sample()
-        self._notice_degraded()
+        self._notice_stage()
         if self._reporting.checkin_url:
             self._run("checkins", self._checkins.run())
         if self._reporting.wake_url:
@@ -267,6 +269,7 @@ class Controller:
             interval_ms=interval_ms,
             outcomes=outcomes,
             capabilities=CAPABILITIES,
+            steps=self._lifecycle.steps,
             pairing_epoch=0 if self._pairing is None else self._pairing.epoch,
             pairing_count=0 if self._pairing is None else self._pairing.count,
         )
@@ -301,10 +304,24 @@ class Controller:
     def _notice(self) -> None:
         self._checkins.notice()
 
-    def _notice_degraded(self) -> None:
-        if self._lifecycle.error != self._degraded:
-            self._degraded = self._lifecycle.error
+    def _notice_stage(self) -> None:
+        """Report a start that fails, and one that takes long as it goes on."""
+        now = self._lifecycle
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        if now.error != self._degraded or self._is_slow:
+            self._degraded = now.error
             self._notice()
+        if now.stage in {"ready", "degraded"} or now.closing:
+            self._is_slow = False
+        else:
+            loop = asyncio.get_running_loop()
+            self._slow = loop.call_later(limits.SLOW_PHASE_S, self._notice_slow)
+
+    def _notice_slow(self) -> None:
+        self._is_slow = True
+        self._notice()
 
     def _changed(self, before: State, after: State) -> None:
         if after.restarts != before.restarts and self._reporting.checkin_url:

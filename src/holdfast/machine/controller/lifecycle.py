@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from holdfast.machine.controller.steps import Steps
+
 Stage: TypeAlias = Literal["bootstrapping", "starting", "ready", "degraded"]
 
 
@@ -24,6 +26,7 @@ class Lifecycle:
         self.phase = "init"
         self.error = ""
         self.closing = False
+        self.steps = Steps((), lambda: 0)
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:

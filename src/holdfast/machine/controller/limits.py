@@ -56,6 +56,9 @@ CHECKIN_INTERVAL_MIN_MS: Final = 1_000
 CHECKIN_INTERVAL_MAX_MS: Final = 3_600_000
 """Intervals that a directive may ask for; others are ignored."""
 
+SLOW_PHASE_S: Final = 2.0
+"""A phase of the start that takes longer is reported while it goes on: as often as news may be."""
+
 CHECKIN_TIMEOUT_S: Final = 10.0
 """A check-in is given up after this long; the contract's figure."""
 

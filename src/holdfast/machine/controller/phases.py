@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.refusal import RefusedError
+from holdfast.machine.controller.steps import Step, Steps
 
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -67,6 +68,13 @@ class Bootstrap:
         self._lifecycle = lifecycle
         self._log = log
         self._failed: int | None = None
+        self._steps = lifecycle.steps = Steps(
+            (
+                Step(name=p.name, deadline_ms=int(p.deadline_s * 1_000), critical=p.critical)
+                for p in self._phases
+            ),
+            lambda: int(asyncio.get_running_loop().time() * 1_000),
+        )
         self._again_s = 0.0
         self._running: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -109,6 +117,7 @@ class Bootstrap:
         if self._running is not None and not self._running.done():
             return
         self._log.emit("bootstrap.repaired", phase=phase.name)
+        self._steps.repair(self._phases.index(phase))
         self._failed = None
         self._lifecycle.advance("ready")
 
@@ -129,33 +138,36 @@ class Bootstrap:
     async def _go(self, first: int) -> None:
         for index in range(first, len(self._phases)):
             phase = self._phases[index]
+            self._steps.begin(index)
             self._lifecycle.enter(phase.name)
-            because = await self._try(phase)
+            because, late = await self._try(phase)
             if because:
-                self._fail(index, because)
+                self._fail(index, because, late=late)
                 return
+            self._steps.end(index)
         self._failed = None
         self._lifecycle.advance("ready")
 
-    async def _try(self, phase: Phase) -> str:
-        """Do one phase; return why it failed, or nothing."""
+    async def _try(self, phase: Phase) -> tuple[str, bool]:
+        """Do one phase; return why it failed, or nothing, and whether it was for its deadline."""
         deadline = asyncio.timeout(phase.deadline_s)
         try:
             async with deadline:
                 await self._work[phase.name]()
         except TimeoutError as error:
             late = f"not within {phase.deadline_s:g} s"
-            return late if deadline.expired() else repr(error)
+            return (late, True) if deadline.expired() else (repr(error), False)
         except PhaseError as error:
-            return str(error)
+            return str(error) or repr(error), False
         except Exception as error:  # noqa: BLE001  whatever it is, the process stays up and says so
-            return repr(error)
-        return ""
+            return repr(error), False
+        return "", False
 
-    def _fail(self, index: int, because: str) -> None:
+    def _fail(self, index: int, because: str, *, late: bool) -> None:
         phase = self._phases[index]
         self._again_s = self._next_wait_s(phase, same=self._failed == index)
         self._failed = index
+        self._steps.fail(index, late=late, again_s=self._again_s)
         self._lifecycle.degrade(phase.shown)
         self._log.emit(
             "controller.degraded", phase=phase.shown, at=phase.name, reason=because,

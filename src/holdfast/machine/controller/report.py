@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from holdfast.machine.controller.environment import Reporting
 from holdfast.machine.controller.sampler import Sample
+from holdfast.machine.controller.steps import Steps
 from holdfast.machine.controller.supervise import Exit, State
 from holdfast.machine.controller.supervisor import Stats
 from holdfast.machine.controller.version import Version
@@ -42,6 +43,7 @@ class Facts:
     interval_ms: int
     outcomes: tuple[checkin.CommandOutcome, ...]
     capabilities: tuple[str, ...]
+    steps: Steps | None = None
     pairing_epoch: int = 0
     pairing_count: int = 0
 
@@ -113,7 +115,20 @@ def build(
         earlier_boots=earlier,
         outcomes=facts.outcomes[:OUTCOMES_MAX],
         recovery=recovery_of(state),
+        start=None if facts.steps is None else start_of(facts.steps),
     )
+
+
+def start_of(steps: Steps) -> checkin.Start | None:
+    """Return how the start went, as the plane reads it; None where no phase is known."""
+    phases = tuple(
+        checkin.StartPhase(
+            name=step.name, state=step.state, deadline_ms=step.deadline_ms, took_ms=step.took_ms,
+            critical=step.critical, reason=step.reason,
+        )
+        for step in steps.told()
+    )  # fmt: skip
+    return checkin.Start(phases=phases, again_in_ms=steps.again_in_ms) if phases else None
 
 
 def recovery_of(state: State) -> checkin.Recovery:

@@ -122,6 +122,9 @@ class HeardContacts:
             load=view.load_5m,
             restarts=view.restarts,
             cpus=view.cpus,
+            epoch=view.epoch,
+            start=view.start,
+            start_ms=view.start_ms,
         )
 
 

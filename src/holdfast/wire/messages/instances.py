@@ -18,6 +18,7 @@ from holdfast.wire.limits import (
     LOG_LINE_MAX,
     LOG_LINES_MAX,
     PAGE_ITEMS_MAX,
+    PHASES_MAX,
     ROTATION_OVERLAP_S,
     ROTATION_OVERLAP_S_MAX,
     STEPS_MAX,
@@ -114,6 +115,34 @@ class InstanceList(Struct, frozen=True, kw_only=True):
     counts: dict[Status, Counter] = {}
 
 
+class StartPhase(Struct, frozen=True, kw_only=True):
+    """One phase of the controller's start; times in ms.
+
+    `state` is `ahead`, `running`, `done`, `failed`, `repaired` (its agent became ready anyway) or
+    `skipped`. `took_ms` is of its last run, or until it was told. `reason` says why it failed; the
+    exact reason is in the machine's log.
+    """
+
+    name: Label
+    state: Label = "ahead"
+    deadline_ms: Counter = 0
+    took_ms: Counter = 0
+    critical: bool = False
+    reason: Reason = ""
+
+
+class StartView(Struct, frozen=True, kw_only=True):
+    """How a machine's controller came up, as it told at `told_at`.
+
+    `again_at` is when a phase that failed is tried again by itself, or null. One that failed and
+    is not critical can be tried again by `bootstrap.retry`.
+    """
+
+    phases: Annotated[tuple[StartPhase, ...], Meta(max_length=PHASES_MAX)] = ()
+    told_at: Time | None = None
+    again_at: Time | None = None
+
+
 class InstanceDetail(Struct, frozen=True, kw_only=True):
     """One instance with what only its own page shows; secrets appear by name only."""
 
@@ -124,6 +153,7 @@ class InstanceDetail(Struct, frozen=True, kw_only=True):
     stopped_at: Time | None = None
     next_alarm_at: Time | None = None
     sandbox_id: Label = ""
+    start: StartView | None = None
     details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
 
 
