@@ -212,7 +212,7 @@ class Interleaving:
             (self._ask_in, 5), (self._decide, 9), (self._list, 6), (self._forced, 4),
             (self._notice, 2), (self._toggle_routes, 3), (self._downgrade, 2),
             (self._change_machine, 2), (self._restart, 3), (self._go_on, 22), (self._time, 2),
-            (self._policy, 1), (self._set_back, 1), (self._forms, 1),
+            (self._policy, 1), (self._set_back, 1), (self._forms, 1), (self._late, 3),
         )  # fmt: skip
         names = [act for act, weight in acts for _ in range(weight)]
         for _ in range(STEPS):
@@ -317,8 +317,17 @@ class Interleaving:
             self.world.let_one_go()
             await _turns(3)
 
+    def _late(self) -> None:
+        """Let orders whose answers were lost be carried out."""
+        self.machine.go_on_late(self.clock.now_ms())
+
+    def _advance(self, ms: int) -> None:
+        """Let time pass, and with it what may run no longer."""
+        self.machine.go_on_late(self.clock.now_ms() + ms)
+        self.clock.advance(ms)
+
     def _time(self) -> None:
-        self.clock.advance(self.random.choice((50, 5_000, 130_000, 700_000, 4_000_000)))
+        self._advance(self.random.choice((50, 5_000, 130_000, 700_000, 4_000_000)))
         now_ms = self.clock.now_ms()
         store = self.machine.store
         self.machine.store = {n: row for n, row in store.items() if row.ends_ms() >= now_ms}
@@ -391,7 +400,7 @@ class Interleaving:
             open_ = [d for d in self.plane.folded.state.decisions if d.status in OPEN]
             if not open_ or due is None:
                 break
-            self.clock.advance(max(0, due - self.clock.now_ms()))
+            self._advance(max(0, due - self.clock.now_ms()))
             self.plane.run()
         self._begin_list(refresh=True)
         while not self.asks[-1].done():

@@ -8,7 +8,7 @@ was carried out. It knows nothing of the plane.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.instances.pairing.commands import DEVICES
-from holdfast.instances.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS
+from holdfast.instances.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS, ORDER_RUNS_MS
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.outcome import Ok, Outcome, Retryable
 from holdfast.wire.controller_calls import ControllerError
@@ -25,6 +25,15 @@ from holdfast.wire.times import time_text
 from holdfast.world.clouds.port import Capabilities, Execution
 
 ROUTES: Final = frozenset({"pairing.channels", "pairing.devices", "pairing.dismiss"})
+
+_LOST: Final = (
+    ControllerError("unreachable", "reset"),
+    ControllerError("broken", "cut short", status=200),
+    ControllerError("refused", "It answered 500", status=500),
+)
+"""What whoever asked is told of an order that runs on; a timeout would have come after its end."""
+
+_LATE_DONE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ class Machine:
         self.tells_code = True
         self.approved: dict[int, int] = {}
         self.carried: dict[int, int] = {}  # by number, when (ms)
+        self.late: list[tuple[int, Callable[[], object]]] = []  # until when (ms) it may run
 
     # -- as `Controllers`
 
@@ -118,10 +128,18 @@ class Machine:
     ) -> Any:
         """Answer as a controller does, or fail as a way to one does."""
         del instance_id, timeout_ms
-        await self.world.way()
+        try:
+            await self.world.way()
+        except asyncio.CancelledError:  # who asked died, and the order is on its way
+            if method == "POST" and self.has_routes:
+                self._run_late(lambda: self._decide(body, verb=path.rpartition("/")[2]))
+            raise
         self.world.may_fail("before")
         if not self.has_routes:
             raise ControllerError("too_old", "no such route", status=404)
+        if method == "POST" and self.world.chance(0.1):
+            self._run_late(lambda: self._decide(body, verb=path.rpartition("/")[2]))
+            raise self.world.random.choice(_LOST)
         if method == "GET":
             rows = self._listed(refresh=query is not None)
             await self.world.way()
@@ -133,6 +151,20 @@ class Machine:
         if not told.success:
             raise ControllerError("refused", told.message, status=404, code=told.code)
         return told
+
+    def _run_late(self, order: Callable[[], object]) -> None:
+        """Keep an order whose answer nobody will hear; it may be carried out yet."""
+        self.late.append((self.clock.now_ms() + ORDER_RUNS_MS - 1, order))
+
+    def go_on_late(self, until_ms: int) -> None:
+        """Carry out, or lose, some late orders; what could run until then at most is over."""
+        kept: list[tuple[int, Callable[[], object]]] = []
+        for end_ms, order in self.late:
+            if self.world.random.random() < _LATE_DONE:
+                order()
+            elif end_ms > until_ms:
+                kept.append((end_ms, order))
+        self.late = kept
 
     def _listed(self, *, refresh: bool) -> dict[int, Row]:
         """Return the controller's cache, read anew where it was told to and could."""
@@ -203,6 +235,9 @@ class Machine:
             if self.world.chance(0.05):
                 text = "Killed"
         else:
+            if self.world.chance(0.1):
+                self._run_late(lambda: self._run(words[1:]))
+                return Retryable("transient", "the way to it broke")
             code = self._run(words[1:])
         await self.world.way()
         if self.world.fails("after"):

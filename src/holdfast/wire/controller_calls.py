@@ -36,7 +36,8 @@ class ControllerError(Exception):
     """A controller could not be asked, or did not do what it was asked.
 
     `status` is its answer's, 0 when there was none; `code` is stable; `message` is for people and
-    holds no secret. `facts` is whatever else the answer's body held.
+    holds no secret. `facts` is whatever else the answer's body held. `arrived` is False only when
+    the request was certainly not sent, so that nothing can have come of it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class ControllerError(Exception):
         status: int = 0,
         code: str = "",
         facts: Mapping[str, Any] | None = None,
+        arrived: bool = True,
     ) -> None:
         """Fail for this reason."""
         super().__init__(f"{trouble}: {message}")
@@ -55,6 +57,7 @@ class ControllerError(Exception):
         self.status = status
         self.code = code
         self.facts: Mapping[str, Any] = facts or {}
+        self.arrived = arrived
 
 
 class ControllerVersion(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -27,6 +27,9 @@ ANSWER_BYTES_MAX: Final = 8 * 1_048_576
 CONNECTIONS_MAX: Final = 256
 PER_MACHINE_MAX: Final = 8
 
+_NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors before there was a connection: not a byte of the request was sent."""
+
 
 class Target(NamedTuple):
     """Where a controller listens, `host:port`, and the token that it takes."""
@@ -70,10 +73,12 @@ class ControllerClient:
                 return answer.status, await _read(answer)
         except TimeoutError as error:
             text = f"The controller did not answer within {timeout_ms / 1_000:g} s."
-            raise ControllerError("timeout", text) from error
+            arrived = not isinstance(error, _NOT_CONNECTED)
+            raise ControllerError("timeout", text, arrived=arrived) from error
         except (aiohttp.ClientError, OSError) as error:
             text = f"The controller cannot be reached ({type(error).__name__})."
-            raise ControllerError("unreachable", text) from error
+            arrived = not isinstance(error, _NOT_CONNECTED)
+            raise ControllerError("unreachable", text, arrived=arrived) from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -207,3 +207,25 @@ async def test_what_is_remembered_has_an_end(bench: Bench, monkeypatch: pytest.M
             rows.machine_id = f"m-{number}"
             await bench.controllers.call("in-1", "GET", "/x", ControllerVersion)
     assert len(bench.controllers._addresses) == 1
+
+
+async def test_what_was_never_sent_is_told_from_what_may_have_arrived(bench: Bench) -> None:
+    read: list[bytes] = []
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(drop, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    bench.place.at(f"127.0.0.1:{port}")
+    try:
+        with pytest.raises(ControllerError) as dropped:
+            await bench.controllers.call("in-1", "POST", "/x", ControllerVersion, body={})
+    finally:
+        server.close()
+        await server.wait_closed()
+    assert (dropped.value.trouble, dropped.value.arrived) == ("unreachable", True)
+    assert [one[:7] for one in read] == [b"POST /x"]
+    refused = await bench.trouble()
+    assert (refused.trouble, refused.arrived) == ("unreachable", False)

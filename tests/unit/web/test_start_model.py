@@ -56,9 +56,7 @@ def test_one_that_failed_can_be_gone_on_with() -> None:
 
 
 @pytest.mark.parametrize(("again_ms", "has_fix"), [(30_000, False), (0, True)])
-def test_a_critical_one_has_no_button(
-    again_ms: int, *, has_fix: bool
-) -> None:
+def test_a_critical_one_has_no_button(again_ms: int, *, has_fix: bool) -> None:
     found = panel("failed", "ahead", "ahead", critical=True, again_in_ms=again_ms)
     assert (found.can_retry, bool(found.fix), found.again is None) == (False, has_fix, has_fix)
 

@@ -83,7 +83,8 @@ def act(state: Pairing, action: Action, _policy: Any, at: At) -> Work:
         body = ports.DecideCall(serial, known.verb, known.asked)
     else:
         intent = events.LookSent(serial)
-        body = ports.LookCall(serial, known.verb, known.asked)
+        early = at.now_ms < known.runs_until_ms
+        body = ports.LookCall(serial, known.verb, known.asked, early=early)
     effect = Effect(
         lane=LANE, provider=PROVIDER, body=body, epoch=0, valid_until_ms=at.now_ms + SEND_MS
     )

@@ -20,6 +20,7 @@ from holdfast.instances.pairing.limits import (
     DECISIONS_MAX,
     FAILURE_SHOWN_MS,
     OPEN_MAX,
+    ORDER_RUNS_MS,
     RESOLVE_CAP_MS,
     RESOLVE_FIRST_MS,
     RULES_BYTES_MAX,
@@ -237,14 +238,18 @@ def _doubted(state: Pairing, event: events.DecisionDoubted, at: At) -> Verdict[P
     known = by_serial(state, event.serial)
     if known is None or known.status not in {"sent", "doubted"}:
         return Ignored("the decision is over")
-    wait_ms = _RESOLVE.delay_ms(known.tries + 1, state.instance, event.serial)
+    runs_until_ms = at.now_ms + ORDER_RUNS_MS if event.runs else known.runs_until_ms
+    look_ms = at.now_ms + _RESOLVE.delay_ms(known.tries + 1, state.instance, event.serial)
+    if at.now_ms < runs_until_ms:
+        look_ms = min(look_ms, runs_until_ms)  # the look from which on it is certain
     return _change(
         state,
         event.serial,
         status="doubted",
         code=event.code,
         message=event.message,
-        until_ms=at.now_ms + wait_ms,
+        until_ms=look_ms,
+        runs_until_ms=runs_until_ms,
     )
 
 

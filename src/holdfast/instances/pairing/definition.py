@@ -30,7 +30,7 @@ from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
 
 KIND: Final = "pairing"
 
-_UNCERTAIN: Final = frozenset({ports.DOUBT, "bug", "undecodable"})
+_UNCERTAIN: Final = frozenset({ports.DOUBT, ports.MAY_RUN, "bug", "undecodable"})
 """Permanent failures after which a decision may have been carried out all the same."""
 
 
@@ -52,6 +52,9 @@ def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
     match outcome:
         case Ok(ports.Carried(message=message, via=via)):
             return events.DecisionDone(**about, message=message, via=via)
+        case Ok(ports.StillWaits()) if isinstance(body, ports.LookCall) and body.early:
+            text = "the request still waits, and the order may still run"
+            return events.DecisionDoubted(**about, code="still_waits", message=text)
         case Ok(ports.StillWaits()):
             text = "the machine did not answer, and the request still waits"
             return events.DecisionFailed(**about, code="not_done", message=text)
@@ -61,7 +64,10 @@ def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
         case failure if _is_certain(call, failure):
             return events.DecisionFailed(**about, code=failure.code, message=failure.message)
         case failure:
-            return events.DecisionDoubted(**about, code=failure.code, message=failure.message)
+            runs = isinstance(body, ports.DecideCall) and failure.code != ports.DOUBT
+            return events.DecisionDoubted(
+                **about, code=failure.code, message=failure.message, runs=runs
+            )
 
 
 def _is_certain(call: EffectCall, failure: Failure) -> bool:

@@ -30,7 +30,7 @@ from holdfast.instances.pairing.outcomes import (
     join,
     of_channels,
     of_devices,
-    was_gone,
+    was_decided,
 )
 from holdfast.instances.pairing.ports import (
     NO_MEANS,
@@ -52,7 +52,6 @@ from holdfast.wire.controller_calls import ControllerError
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.pairing import (
     PAIRING_NOT_FOUND,
-    PAIRING_TIMEOUT,
     ChannelList,
     ChannelOrder,
     ChannelRequest,
@@ -216,7 +215,7 @@ class MachineTalk:
         place = self._places.of(call.actor.id)
         if place is None or not place.running:
             stopped = Permanent(NOT_RUNNING, "the instance is not running")
-            return stopped if call.attempt <= 1 else doubt(stopped)
+            return stopped if call.attempt <= 1 else doubt(stopped, runs=True)
         match call.body:
             case DecideCall(verb=verb, asked=asked):
                 return await self._decide(place, verb, asked, again=call.attempt > 1)
@@ -227,23 +226,30 @@ class MachineTalk:
                 raise TypeError(message)
 
     async def _decide(self, place: Place, verb: Verb, asked: Asked, *, again: bool) -> Outcome[Any]:
-        """Tell a machine; when that was done before or it is not known, look for the request."""
+        """Tell a machine; when that was done before or it is not known, look for the request.
+
+        A request that still waits right after its answer was lost proves nothing: the order may
+        be running. An order that is given again may be refused because the first one was obeyed.
+        """
         if again:
             looked = await self._look(place, verb, asked)
             if not isinstance(looked, Ok):
-                return doubt(_as_permanent(looked))
+                return doubt(_as_permanent(looked), runs=True)
             if not isinstance(looked.value, StillWaits):
                 return looked
         told = await self._tell(place, verb, asked)
-        if isinstance(told, Ok) or not told.code.startswith(_DOUBTFUL):
+        if isinstance(told, Ok):
             return told
-        first = Permanent(told.code.removeprefix(_DOUBTFUL), told.message)
+        doubtful = told.code.startswith(_DOUBTFUL)
+        if not doubtful and not again:
+            return told
+        first = _as_permanent(told)
         self._log.warning("pairing.outcome_unknown", instance=place.instance, code=first.code)
-        looked = await self._look(place, verb, asked)
-        if isinstance(looked, Ok) and not isinstance(looked.value, StillWaits):
-            return looked
-        certain = isinstance(looked, Ok) and first.code not in _SLOW
-        return first if certain else doubt(first)
+        if doubtful or was_decided(first.code):
+            looked = await self._look(place, verb, asked)
+            if isinstance(looked, Ok) and not isinstance(looked.value, StillWaits):
+                return looked
+        return doubt(first, runs=True if again else None)
 
     async def _look(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Any]:
         """Return whether the request still waits, or that it is gone and so was decided."""
@@ -329,14 +335,11 @@ class MachineTalk:
 _DOUBTFUL: Final = "doubtful:"
 """Put before the code of a failure after which a decision may have been carried out."""
 
-_SLOW: Final = frozenset({"controller_timeout", PAIRING_TIMEOUT})
-"""Failures after which a request that still waits may be decided yet: the order may still run."""
-
 
 def _told_off(error: ControllerError) -> Permanent:
     """Return a controller's failure, marked when it leaves a doubt."""
     plain = failure(error)
-    if was_gone(error) or not is_doubtful(error):
+    if not is_doubtful(error):
         return plain
     return Permanent(_DOUBTFUL + plain.code, plain.message)
 

@@ -98,13 +98,14 @@ class DecisionFailed(Struct, frozen=True, kw_only=True, tag="PairingDecisionFail
 
 
 class DecisionDoubted(Struct, frozen=True, kw_only=True, tag="PairingDecisionDoubted", gc=False):
-    """Whether a decision was carried out is not known."""
+    """Whether a decision was carried out is not known; `runs` says that it may be yet."""
 
     serial: int
     verb: Verb
     request: str
     code: str
     message: str
+    runs: bool = False
 
 
 Request: TypeAlias = PairingDecided | PairingSeen | PolicySet | InstanceGone

@@ -39,7 +39,12 @@ ANSWER_MS: Final = 10 * MINUTE_MS
 
 RESOLVE_FIRST_MS: Final = 5 * SECOND_MS
 RESOLVE_CAP_MS: Final = 5 * MINUTE_MS
-"""Waits between looks whether a decision of unknown outcome was carried out."""
+"""Waits between looks whether a decision of unknown outcome was carried out; a running gateway
+answers an order within 5 s."""
+
+ORDER_RUNS_MS: Final = 3 * MINUTE_MS
+"""How long an order whose answer was lost may still be carried out: a controller lets the agent's
+command line run for so long. Until then a request that still waits proves nothing."""
 
 LIST_TIMEOUT_MS: Final = 30 * SECOND_MS
 """A controller answers a list at once, or with `refresh` once its agent told it."""

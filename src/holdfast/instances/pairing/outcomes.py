@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from holdfast.instances.pairing.limits import OUTPUT_ITEMS_MAX
-from holdfast.instances.pairing.ports import DOUBT, NOT_RUNNING, Source
+from holdfast.instances.pairing.ports import DOUBT, MAY_RUN, NOT_RUNNING, Source
 from holdfast.instances.pairing.requests import (
     Waiting,
     newest_first,
@@ -20,10 +20,13 @@ from holdfast.kernel.outcome import Permanent
 from holdfast.wire.controller_calls import ControllerError
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.pairing import (
+    AGENT_NOT_RUNNING,
+    PAIRING_ALREADY,
     PAIRING_FAILED,
     PAIRING_INVALID,
     PAIRING_NOT_FOUND,
     PAIRING_TIMEOUT,
+    PAIRING_UNKNOWN,
     PAIRING_UNSUPPORTED,
     SHUTTING_DOWN,
     ChannelList,
@@ -33,8 +36,11 @@ from holdfast.wire.pairing import (
 NOT_FOUND_TEXT: Final = "no pending pairing request"
 """How OpenClaw's command line says that a request is not there, in lower case."""
 
-_CERTAIN: Final = frozenset({PAIRING_FAILED, SHUTTING_DOWN})
+_CERTAIN: Final = frozenset({PAIRING_FAILED, SHUTTING_DOWN, AGENT_NOT_RUNNING, PAIRING_UNKNOWN})
 """Codes of 5xx with which a controller says that it did not do what was asked."""
+
+_OVER: Final = frozenset({"controller_timeout", PAIRING_TIMEOUT})
+"""Failures after which no order runs any more: each was waited for longer than it may run."""
 _FAULT: Final = 500
 _BAD_REQUEST: Final = 400
 
@@ -105,19 +111,13 @@ def does_not_pair(error: ControllerError) -> bool:
     return error.code == PAIRING_UNSUPPORTED
 
 
-def was_gone(error: ControllerError) -> bool:
-    """Return whether a controller says that there is no such request."""
-    return error.code == PAIRING_NOT_FOUND
-
-
 def is_doubtful(error: ControllerError) -> bool:
     """Return whether what was asked may have been done although it failed."""
     match error.trouble:
         case "timeout" | "broken" | "unreachable":
-            return True
+            return error.arrived
         case "refused":
-            uncertain = error.status >= _FAULT and error.code not in _CERTAIN
-            return error.code == PAIRING_TIMEOUT or (uncertain and not error.code)
+            return error.status >= _FAULT and error.code not in _CERTAIN
         case _:
             return False
 
@@ -137,6 +137,15 @@ def failure(error: ControllerError) -> Permanent:
     return Permanent(code, error.message[:REASON_MAX])
 
 
-def doubt(error: Permanent) -> Permanent:
-    """Return that the outcome is not known, with what went wrong first."""
-    return Permanent(DOUBT, f"{error.code}: {error.message}"[:REASON_MAX])
+def was_decided(code: str) -> bool:
+    """Return whether a request that was refused so is over, so that an earlier order may be why."""
+    return code in {PAIRING_NOT_FOUND, PAIRING_ALREADY}
+
+
+def doubt(error: Permanent, *, runs: bool | None = None) -> Permanent:
+    """Return that the outcome is not known, with what went wrong first.
+
+    `runs` says whether the order may run on; None leaves it to the kind of the failure.
+    """
+    may_run = error.code not in _OVER if runs is None else runs
+    return Permanent(MAY_RUN if may_run else DOUBT, f"{error.code}: {error.message}"[:REASON_MAX])

@@ -23,7 +23,9 @@ NOT_RUNNING = "not_running"
 NO_MEANS = "redeploy"
 """Permanent: neither a route nor a command can do it; a newer machine could."""
 DOUBT = "doubt"
-"""Permanent: whether it was done could not be found out."""
+"""Permanent: whether it was done could not be found out; nothing of it runs any more."""
+MAY_RUN = "may_run"
+"""Permanent: it was sent and its answer lost; it may be carried out still."""
 
 
 class DecideCall(Struct, frozen=True, tag="decide", gc=False):
@@ -34,12 +36,16 @@ class DecideCall(Struct, frozen=True, tag="decide", gc=False):
     asked: Asked
 
 
-class LookCall(Struct, frozen=True, tag="look", gc=False):
-    """Ask the machine whether a request still waits, afresh."""
+class LookCall(Struct, frozen=True, tag="look", omit_defaults=True, gc=False):
+    """Ask the machine whether a request still waits, afresh.
+
+    `early` says that the order may still run, so that a request which waits proves nothing.
+    """
 
     serial: int
     verb: Verb
     asked: Asked
+    early: bool = False
 
 
 Body: TypeAlias = DecideCall | LookCall

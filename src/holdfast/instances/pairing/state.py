@@ -28,6 +28,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One decision about one request. Times are ms since the epoch.
 
     `until_ms` is when its present status ends by itself, `forget_ms` when it stops to matter.
+    Before `runs_until_ms` an order whose answer was lost may still be carried out.
     `asked` is kept only while there is something to tell the machine. `rule` names the rule that
     decided, `remember` is one to be added when it is done.
     """
@@ -47,6 +48,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     via: str = ""
     asked: Asked | None = None
     remember: Rule | None = None
+    runs_until_ms: int = 0
 
 
 class Pairing(Struct, frozen=True, kw_only=True, omit_defaults=True):

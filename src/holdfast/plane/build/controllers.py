@@ -133,15 +133,17 @@ class MachineControllers:
         cloud = self._clouds.get(provider)
         if cloud is None:
             text = f"No cloud called {provider!r} is configured here."
-            raise ControllerError("unreachable", text)
+            raise ControllerError("unreachable", text, arrived=False)
         outcome = await cloud.describe(key.machine_id)
         if not isinstance(outcome, Ok):
-            raise ControllerError("unreachable", f"Its cloud says {outcome.code}.")
+            text = f"Its cloud says {outcome.code}."
+            raise ControllerError("unreachable", text, arrived=False)
         machine = outcome.value
         if machine.state != "started":
             raise ControllerError("not_running", f"The instance's machine is {machine.state}.")
         if not machine.address:
-            raise ControllerError("unreachable", "Its cloud does not say where it listens.")
+            text = "Its cloud does not say where it listens."
+            raise ControllerError("unreachable", text, arrived=False)
         _remember(self._addresses, key, machine.address, self._clock)
         return machine.address
 

@@ -10,6 +10,8 @@ from holdfast.instances.pairing.limits import (
     DECISIONS_MAX,
     FAILURE_SHOWN_MS,
     OPEN_MAX,
+    ORDER_RUNS_MS,
+    RESOLVE_FIRST_MS,
 )
 from holdfast.instances.pairing.policy import Rule
 from holdfast.instances.pairing.state import decided
@@ -73,6 +75,7 @@ def test_what_certainly_failed_can_be_decided_again() -> None:
     "outcome",
     [
         Permanent(ports.DOUBT, "lost"),
+        Permanent(ports.MAY_RUN, "reset"),
         Permanent("bug", "raised"),
         Retryable("timeout", "slow"),
         Retryable("expired", "late"),
@@ -84,14 +87,31 @@ def test_what_may_have_been_done_is_looked_for(outcome: Permanent | Retryable) -
     driver.settle(outcome, attempt=2)
     assert status(driver) == "doubted"
     assert driver.send(approve(telegram())).outcome == "ignored"
-    driver.wait(60_000)
+    driver.wait(RESOLVE_FIRST_MS)
     (call,) = driver.calls
-    assert call.body == ports.LookCall(1, "approve", telegram().asked)
+    early = outcome.code != ports.DOUBT
+    assert call.body == ports.LookCall(1, "approve", telegram().asked, early=early)
     driver.settle(Permanent("controller_unreachable", "still not"))
     assert status(driver) == "doubted"
     driver.wait(600_000)
     driver.settle(Ok(ports.StillWaits()))
     assert status(driver) == "failed"
+
+
+def test_one_that_may_run_is_called_failed_only_when_it_runs_no_more() -> None:
+    driver = Driver()
+    driver.send(approve(telegram()))
+    driver.settle(Permanent(ports.MAY_RUN, "controller_unreachable: reset"))
+    began_ms, looks = driver.clock.now_ms(), 0
+    while status(driver) == "doubted":
+        due = driver.folded.alarm_ms
+        assert due is not None
+        driver.wait(due - driver.clock.now_ms())
+        driver.settle(Ok(ports.StillWaits()))
+        looks += 1
+    assert status(driver) == "failed"
+    assert driver.clock.now_ms() - began_ms == ORDER_RUNS_MS
+    assert looks == 6
 
 
 def test_one_that_expired_before_it_was_sent_is_certain() -> None:

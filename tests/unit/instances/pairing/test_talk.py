@@ -177,11 +177,12 @@ async def test_what_a_controller_says_against_it_is_passed_on(
 @pytest.mark.parametrize(
     ("answer", "may_still_run"),
     [
-        ((500, {"error": "boom"}), False),
-        ((504, {"success": False, "message": "slow", "code": "pairing_timeout"}), True),
-        ((200, b"cut sho"), False),
-        (ControllerError("timeout", "slow"), True),
-        (ControllerError("unreachable", "reset"), False),
+        ((500, {"error": "boom"}), True),
+        ((500, {"error": "boom", "code": "internal"}), True),
+        ((504, {"success": False, "message": "slow", "code": "pairing_timeout"}), False),
+        ((200, b"cut sho"), True),
+        (ControllerError("timeout", "slow"), False),
+        (ControllerError("unreachable", "reset"), True),
     ],
 )
 async def test_an_unknown_outcome_is_found_out(answer: Any, may_still_run: bool) -> None:  # noqa: FBT001
@@ -189,7 +190,7 @@ async def test_an_unknown_outcome_is_found_out(answer: Any, may_still_run: bool)
     room.controllers.answers["channels/approve"] = answer
     waits = await room.decide("approve", telegram())
     assert isinstance(waits, Permanent)
-    assert (waits.code == ports.DOUBT) is may_still_run
+    assert waits.code == (ports.MAY_RUN if may_still_run else ports.DOUBT)
     assert room.shell.ran == []
     room.controllers.answers["channels"] = told()
     gone = await room.decide("approve", telegram())
@@ -198,11 +199,33 @@ async def test_an_unknown_outcome_is_found_out(answer: Any, may_still_run: bool)
     room.controllers.answers["channels"] = (500, {"error": "still down"})
     unknown = await room.decide("approve", telegram())
     assert isinstance(unknown, Permanent)
-    assert unknown.code == ports.DOUBT
+    assert unknown == waits
+
+
+@pytest.mark.parametrize("trouble", ["unreachable", "timeout"])
+async def test_what_was_never_sent_is_certain(trouble: Any) -> None:
+    room = by_controller()
+    refused = ControllerError(trouble, "no connection", arrived=False)
+    room.controllers.answers["channels/approve"] = refused
+    failed = await room.decide("approve", telegram())
+    assert failed == Permanent(f"controller_{trouble}", "no connection")
+
+
+@pytest.mark.parametrize("code", ["pairing_not_found", "pairing_already"])
+async def test_an_order_given_again_may_be_refused_because_the_first_was_obeyed(code: str) -> None:
+    room = by_controller()
+    room.controllers.answers["channels/approve"] = (
+        409, {"success": False, "message": "Gone", "code": code},
+    )  # fmt: skip
+    first = await room.decide("approve", telegram())
+    assert first == Permanent(code, "Gone")
+    unsure = await room.decide("approve", telegram(), attempt=2)
+    assert unsure == Permanent(ports.MAY_RUN, f"{code}: Gone")
 
 
 def test_the_plane_waits_longer_than_a_controller_lets_its_command_run() -> None:
     assert limits.APPROVE_TIMEOUT_MS > COMMAND_TIMEOUT_S * 1_000
+    assert limits.ORDER_RUNS_MS >= COMMAND_TIMEOUT_S * 1_000
     assert limits.EFFECT_MS > limits.APPROVE_TIMEOUT_MS + 2 * limits.LIST_TIMEOUT_MS
 
 
@@ -281,7 +304,8 @@ async def test_a_command_that_timed_out_is_found_out() -> None:
     room.shell.prints.insert(0, ("approve telegram", Retryable("transient", "killed")))
     failed = await room.decide("approve", telegram())
     assert isinstance(failed, Permanent)
-    assert failed.code == "command_timeout"
+    assert failed.code == ports.MAY_RUN
+    assert failed.message.startswith("command_timeout")
     room.shell.prints[1] = ("openclaw-pairing-list.js", Ok(_printed('{"requests": []}')))
     assert isinstance(await room.decide("approve", telegram()), Ok)
 
