@@ -63,7 +63,7 @@ class Rig:
     async def hang_up(self) -> None:
         """Close what callers have open."""
         for writer in self.writers:
-            writer.transport.abort()
+            _abort(writer.transport)
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
@@ -153,3 +153,9 @@ async def run_proxy(proxying: Proxying | None = None) -> AsyncIterator[Rig]:
         agent.close()
         stats = rig.proxy.stats()
         assert (stats["callers"], stats["webSockets"]) == (0, 0), "what was open is closed"
+
+
+def _abort(transport: asyncio.WriteTransport) -> None:
+    """End a connection now; one that has ended already cannot be ended again."""
+    if not transport.is_closing() or transport.get_write_buffer_size():
+        transport.abort()

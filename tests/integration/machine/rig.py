@@ -146,7 +146,11 @@ class Machine:
 
     def state_file(self) -> dict[str, Any]:
         path = self.home / "run" / "controller.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:  # a controller that starts removes what an earlier one left
+            found: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        return found
 
     async def ask(
         self, method: str, path: str, token: str | None = TOKEN, body: Any = None, **extra: str

@@ -27,6 +27,10 @@ HEALTHY_KEPT: Final = 4
 """Installations that are remembered as healthy; each is some 800 MB, so few exist."""
 
 
+ROOMS: Final = ("a", "b")
+"""Two folders for installations, so that one can be made anew beside one of the same version."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What is kept: the installation that was `given`, the one used instead, the healthy ones."""
 
@@ -82,10 +86,10 @@ class Installs:
         version = await asyncio.to_thread(version_at, install)
         if argv is None or not install or not version:
             return Done(done=False, detail="this agent was not installed by us")
-        await asyncio.to_thread(_clear, self._folder, keep=self._record.healthy)
         try:
+            room = await asyncio.to_thread(_room, self._folder, beside=install, version=version)
             ran = await self._agent.run(
-                argv(self._agent.place, str(self._folder), version), timeout_s=INSTALL_TIMEOUT_S
+                argv(self._agent.place, str(room), version), timeout_s=INSTALL_TIMEOUT_S
             )
         except (OSError, TimeoutError) as error:
             return Done(done=False, detail=f"{type(error).__name__}: {error}")
@@ -93,6 +97,7 @@ class Installs:
         if ran.code != 0 or not await asyncio.to_thread(os.path.isdir, said):
             return Done(done=False, detail=f"the installation ended with {ran.code}: {said}")
         await self._use(said)
+        await asyncio.to_thread(_clear, self._folder, keep=(*self._record.healthy, said))
         return Done(done=True, detail=f"{version} anew")
 
     async def go_back(self) -> Done:
@@ -127,10 +132,31 @@ def version_at(install: str) -> str:
     return version if isinstance(version, str) else ""
 
 
+def _room(folder: Path, *, beside: str, version: str) -> Path:
+    """Return a folder to install a version in anew: the present installation is never in it.
+
+    One that stands there of the same version is removed, for the installer would take it as it is;
+    what was begun there is gone on with. Raise OSError.
+    """
+    first, second = (folder / name for name in ROOMS)
+    room = second if Path(beside).is_relative_to(first) else first
+    room.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for entry in _installed(room):
+        if version_at(str(entry)) == version:
+            shutil.rmtree(entry)
+    return room
+
+
 def _clear(folder: Path, *, keep: tuple[str, ...]) -> None:
-    """Remove installations of ours that never proved themselves, so that one is made anew."""
-    if not folder.is_dir():
-        return
-    for entry in folder.iterdir():
-        if entry.is_dir() and str(entry) not in keep:
-            shutil.rmtree(entry, ignore_errors=True)
+    """Remove installations of ours that are not used and never proved themselves."""
+    for name in ROOMS:
+        for entry in _installed(folder / name):
+            if str(entry) not in keep:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _installed(room: Path) -> list[Path]:
+    """Return what is installed in a room; names of what was only begun have a dot before them."""
+    if not room.is_dir():
+        return []
+    return [one for one in room.iterdir() if one.is_dir() and not one.name.startswith(".")]
