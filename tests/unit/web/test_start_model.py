@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.instances.care.reading import start_fact, start_fix, start_view
 from holdfast.instances.ports import Reported
-from holdfast.web.models.start import start, took_words
+from holdfast.machine.controller.phases import PHASES
+from holdfast.web.models.start import _PHASES, start, took_words
 from holdfast.wire import checkin
 from holdfast.wire.messages.instances import InstanceDetail
 from tests.unit.web.shapes import view
@@ -82,3 +83,7 @@ def test_the_command_line_is_told_the_phase_and_what_to_do() -> None:
 @pytest.mark.parametrize(("ms", "words"), [(3, "under 0.1 s"), (1_240, "1.2 s"), (75_400, "75 s")])
 def test_durations_are_read_by_people(ms: int, words: str) -> None:
     assert took_words(ms) == words
+
+
+def test_every_phase_of_a_controller_has_words_for_people() -> None:
+    assert set(_PHASES) == {phase.name for phase in PHASES}

@@ -13,6 +13,7 @@ _PHASES: Final = {
     "directories": "Makes its folders",
     "runtime-config": "Reads its settings",
     "onboard": "Makes the agent's first files",
+    "device-pairing": "Mends the pairing of the agent's own client",
     "doctor": "Has the agent's doctor look",
     "gateway-start": "Starts the agent",
 }
