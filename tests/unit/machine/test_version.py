@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.clock import ManualClock
+from holdfast.machine.controller import limits
 from holdfast.machine.controller.version import UNKNOWN, Version, VersionProbe, parse_version
 
 
@@ -74,3 +75,29 @@ async def test_a_failure_is_tried_again_but_not_at_once(tmp_path: Path) -> None:
     clock.advance(60_000)
     assert (await probe.find()).version == "2026.1.1"
     assert asked.times == 3
+
+
+async def test_who_is_not_patient_gets_what_was_known_while_others_have_the_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "VERSION_WAIT_S", 0.01)
+    binary = tmp_path / "agent"
+    binary.write_text("1")
+    answers = [asyncio.Event(), asyncio.Event()]
+    told: list[str] = []
+
+    async def ask() -> str:
+        told.append("X 2026.1.1" if not told else "X 2026.1.2")
+        await answers[len(told) - 1].wait()
+        return told[-1]
+
+    probe = VersionProbe(str(binary), ask, ManualClock())
+    assert await probe.find() == UNKNOWN
+    answers[0].set()
+    assert (await probe.find(patient=True)).version == "2026.1.1"
+    binary.write_text("a longer one")
+    assert (await probe.find()).version == "2026.1.1"
+    patient = asyncio.create_task(probe.find(patient=True))
+    answers[1].set()
+    assert (await patient).version == "2026.1.2"
+    assert len(told) == 2, "one question each, however many gave up waiting for it"

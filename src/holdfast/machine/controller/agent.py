@@ -27,7 +27,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.port_owner import find_owner
 from holdfast.machine.controller.references import put_references
 from holdfast.machine.controller.supervise.ports import PortTakenError, Process
-from holdfast.machine.controller.turn import Turn
+from holdfast.machine.controller.turn import Rank, Turn
 
 LineHook = Callable[[Stream, str], None]
 
@@ -140,29 +140,44 @@ class AgentProcesses:
         return None if self.profile.drain is None else self.profile.drain(self.version)
 
     async def run(self, argv: Sequence[str], *, timeout_s: float) -> Ran:
-        """Run a command of the agent's to its end; raise OSError or TimeoutError.
+        """Run a command that a start waits for to its end; raise OSError or TimeoutError.
 
-        It takes no turn: it is part of a start, which must not wait for who runs a command line.
-        Nothing of it is left running, however this ends.
+        It waits for its turn as long as an order takes that is under way; `timeout_s` begins then.
         """
         said: list[str] = []
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def keep(stream: Stream, line: str) -> None:
             self._line(stream, line)
             if stream == "stdout":
                 said[:] = [*said[-_LINES_KEPT:], line]
 
+        await self.turn.take(Rank.START)
+        return Ran(await self._run_in_turn(argv, keep, timeout_s=timeout_s), tuple(said))
+
+    async def _run_in_turn(
+        self, argv: Sequence[str], on_line: OnLine, *, timeout_s: float, cwd: str = ""
+    ) -> int:
+        """Run a program in the turn that was taken, and give that back; return the exit code.
+
+        Raise OSError or TimeoutError. Nothing of it is left running, however this ends.
+        """
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
         def ended(code: int) -> None:
             if not done.done():
                 done.set_result(code)
 
-        child = self.launch(argv, keep, ended)
+        try:
+            child = self.launch(argv, on_line, ended, cwd=cwd)
+        except BaseException:
+            self.turn.give_back()
+            raise
         try:
             async with asyncio.timeout(timeout_s):
-                return Ran(await asyncio.shield(done), tuple(said))
+                return await asyncio.shield(done)
         finally:
             child.kill()
+            self.turn.give_back_after(done, within_s=limits.CLOSE_TIMEOUT_S)
             if not done.done():
                 await asyncio.wait({done}, timeout=limits.CLOSE_TIMEOUT_S)
 
@@ -215,28 +230,19 @@ class AgentProcesses:
         return leftovers.end_leftovers(self.place.home, spared=lambda: self._nursery.pids)
 
     async def ask_version(self) -> str:
-        """Return what `--version` prints; raise OSError or TimeoutError.
-
-        It takes no turn: a start waits for it, and must not wait for who runs a command line.
-        """
+        """Return what `--version` prints; raise OSError or TimeoutError."""
         printed: list[str] = []
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def keep(stream: Stream, line: str) -> None:
             if stream == "stdout" and sum(map(len, printed)) < limits.VERSION_TEXT_MAX:
                 printed.append(line)
 
-        def ended(code: int) -> None:
-            if not done.done():
-                done.set_result(code)
-
+        await self.turn.take(Rank.BRIEF)
         # It is asked before the agent's own folders are made, and needs none of them.
-        child = self.launch(self.profile.version_argv(self.place), keep, ended, cwd="/")
-        try:
-            async with asyncio.timeout(limits.VERSION_TIMEOUT_S):
-                code = await done
-        finally:
-            child.kill()
+        code = await self._run_in_turn(
+            self.profile.version_argv(self.place), keep,
+            timeout_s=limits.VERSION_TIMEOUT_S, cwd="/",
+        )  # fmt: skip
         if code != 0:
             message = f"--version ended with {code}"
             raise OSError(message)

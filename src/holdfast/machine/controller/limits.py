@@ -37,6 +37,10 @@ PURGE_ROUNDS_MAX: Final = 8
 VERSION_TIMEOUT_S: Final = 5.0
 """How long `--version` may take; the contract's figure."""
 
+VERSION_WAIT_S: Final = 6.0
+"""How long a report or a reader waits for the version: `--version` itself, and a little for its
+turn. After that the version known before is told."""
+
 VERSION_TEXT_MAX: Final = 4_096
 """Bytes kept of what `--version` prints."""
 

@@ -22,6 +22,7 @@ from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.refusal import RefusedError
 from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.turn import Rank
 
 OURS: Final = "HOLDFAST_API_KEY"
 AGENTS: Final = "KILOCODE_API_KEY"
@@ -128,7 +129,7 @@ class Renewal:
         """Return whether the agent has read its secrets again."""
         try:
             async with asyncio.timeout(TURN_S):
-                await self._agent.turn.take()
+                await self._agent.turn.take(Rank.ORDER)
         except TimeoutError:
             self._log.emit("renewal.reload_failed", because="another command line runs")
             return False

@@ -1,4 +1,8 @@
-"""Whose turn it is to run a command line of the agent's: one at a time, first come first served.
+"""Whose turn it is to run a command line of the agent's: one at a time, the urgent ones first.
+
+Each command line loads the agent's whole program, so two at once would take the machine. What the
+agent's start waits for comes before what a person ordered, and that before a mere look; within a
+rank it is first come, first served. A look that is under way makes room for both, and is run again.
 
 Unlike a lock of the standard library it can be taken at once, without waiting, by who must not wait
 to say whether a program could be started.
@@ -7,7 +11,21 @@ to say whether a program could be started.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import TypeAlias
+
+GiveWay: TypeAlias = Callable[[], None]
+"""Called when somebody urgent waits; whoever has the turn is to give it back soon."""
+
+
+class Rank(IntEnum):
+    """Who comes first. The question for the version is brief, and worth nobody's work."""
+
+    START = 0
+    ORDER = 1
+    BRIEF = 2
+    LOOK = 3
 
 
 class Turn:
@@ -16,7 +34,8 @@ class Turn:
     def __init__(self) -> None:
         """Begin with nobody having it."""
         self._taken = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._give_way: GiveWay | None = None
+        self._waiting: list[tuple[Rank, asyncio.Future[None]]] = []
 
     def take_now(self) -> bool:
         """Take it if nobody has it; return whether that was so."""
@@ -25,26 +44,65 @@ class Turn:
         self._taken = True
         return True
 
-    async def take(self) -> None:
-        """Wait for it and take it."""
-        if self.take_now():
-            return
+    async def take(self, rank: Rank, give_way: GiveWay | None = None) -> None:
+        """Wait for it and take it; `give_way` is called at most once while it is held."""
+        if not self.take_now():
+            await self._wait(rank)
+        self._give_way = give_way
+        if any(_is_urgent(other) for other, _ in self._waiting):
+            self._ask_for_room()  # who came between the handing over and now
+
+    async def _wait(self, rank: Rank) -> None:
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
+        entry = (rank, mine)
+        later = (index for index, (other, _) in enumerate(self._waiting) if other > rank)
+        self._waiting.insert(next(later, len(self._waiting)), entry)
+        if _is_urgent(rank):
+            self._ask_for_room()
         try:
             await mine
         except asyncio.CancelledError:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
+            if entry in self._waiting:
+                self._waiting.remove(entry)
             elif not mine.cancelled():
                 self.give_back()  # it was handed to us in the same moment
             raise
 
+    def _ask_for_room(self) -> None:
+        give_way, self._give_way = self._give_way, None
+        if give_way is not None:
+            give_way()
+
     def give_back(self) -> None:
         """Hand it to the next who waits, if there is one."""
+        self._give_way = None
         while self._waiting:
-            following = self._waiting.popleft()
+            _, following = self._waiting.pop(0)
             if not following.done():
                 following.set_result(None)
                 return
         self._taken = False
+
+    def give_back_after(self, ended: asyncio.Future[int], *, within_s: float) -> None:
+        """Hand it on once a killed program has `ended`, and at the latest after `within_s`.
+
+        One that the kernel does not let go of must not keep the agent from ever being repaired.
+        """
+        if ended.done():
+            self.give_back()
+            return
+        loop, handed = asyncio.get_running_loop(), False
+
+        def hand_on(_ended: object = None) -> None:
+            nonlocal handed
+            timer.cancel()
+            if not handed:
+                handed = True
+                self.give_back()
+
+        timer = loop.call_later(within_s, hand_on)
+        ended.add_done_callback(hand_on)
+
+
+def _is_urgent(rank: Rank) -> bool:
+    return rank <= Rank.ORDER

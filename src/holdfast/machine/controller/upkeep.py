@@ -94,7 +94,7 @@ class Upkeep:
 
     async def _find(self) -> None:
         before = self.version.known
-        found = await self.version.find()
+        found = await self.version.find(patient=True)
         self._learn()
         if found != before:
             self._on_version()  # a report may have been sent without it

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from holdfast.kernel.clock import Clock
-from holdfast.machine.controller.limits import VERSION_RETRY_MS
+from holdfast.machine.controller import limits
 
 _VERSION: Final = re.compile(r"\b(\d{4}\.\d{1,2}\.\d{1,2})\b")
 _COMMIT: Final = re.compile(r"\(([0-9a-f]+)\)")
@@ -82,18 +82,26 @@ class VersionProbe:
         found = _identify(self._binary)
         return "" if found is None else " ".join(map(str, found))
 
-    async def find(self) -> Version:
-        """Return the version of the binary as it is now."""
+    async def find(self, *, patient: bool = False) -> Version:
+        """Return the version of the binary as it is now.
+
+        Another command line may have the turn for minutes: only who is `patient` waits for that,
+        everybody else gets what was known before.
+        """
         if self._asking is None:
             binary = _identify(self._binary)
             if self._fresh(binary):
                 return self._known
             self._asking = asyncio.create_task(self._find(binary))
-        return await asyncio.shield(self._asking)
+        try:
+            async with asyncio.timeout(None if patient else limits.VERSION_WAIT_S):
+                return await asyncio.shield(self._asking)
+        except TimeoutError:
+            return self._known
 
     def _fresh(self, binary: tuple[str, int, int] | None) -> bool:
         if self._failed_ms is not None:
-            return self._clock.steady_ms() - self._failed_ms < VERSION_RETRY_MS
+            return self._clock.steady_ms() - self._failed_ms < limits.VERSION_RETRY_MS
         return binary is not None and binary == self._of
 
     async def _find(self, binary: tuple[str, int, int] | None) -> Version:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from holdfast.machine.controller.pairing.by_command import CommandArm, CommandSo
 from holdfast.machine.controller.pairing.commands import Commands
 from holdfast.machine.controller.pairing.orders import Order
 from holdfast.machine.controller.pairing.state import DEVICES, Failure
-from holdfast.machine.controller.turn import Turn
+from holdfast.machine.controller.turn import Rank, Turn
 from tests.integration.machine.rig import alive, until
 
 AT = "2026-11-21T01:37:21.888Z"
@@ -172,6 +173,50 @@ async def test_who_gives_up_ends_the_command_and_the_next_may_run(rig: Rig) -> N
     assert not alive(rig.started[0].pid)
     rig.program("pass")
     assert (await rig.commands.run()).code == 0
+
+
+async def test_a_look_makes_room_for_who_is_urgent_and_is_run_again(
+    rig: Rig, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    rig.program(f"if os.path.exists({str(again)!r}): sys.exit(0)\n"
+                f"open({str(again)!r}, 'w').close()\ntime.sleep(60)")  # fmt: skip
+    look = asyncio.create_task(rig.commands.look())
+    await until(again.exists, "the first look")
+    async with asyncio.timeout(5):
+        await rig.turn.take(Rank.START)
+    assert not alive(rig.started[0].pid), "one at a time: it has ended"
+    await asyncio.sleep(0.02)
+    assert len(rig.started) == 1
+    rig.turn.give_back()
+    assert ((await look).code, len(rig.started)) == (0, 2)
+    assert rig.turn.take_now()
+
+
+def begun(rig: Rig, number: int) -> bool:
+    return len(rig.started) == number
+
+
+async def test_a_look_that_is_always_overtaken_says_so(rig: Rig) -> None:
+    rig.program("time.sleep(60)")
+    look = asyncio.create_task(listed(rig))
+    for number in range(1, limits.OVERTAKEN_MAX + 2):
+        await until(partial(begun, rig, number), "its start")
+        async with asyncio.timeout(5):
+            await rig.turn.take(Rank.ORDER)
+        rig.turn.give_back()
+    assert (await look).code == "command_busy"
+    assert rig.turn.take_now()
+
+
+async def test_an_order_makes_room_for_nobody(rig: Rig) -> None:
+    rig.program("time.sleep(0.3)")
+    order = asyncio.create_task(rig.commands.run())
+    await until(lambda: rig.started, "its start")
+    await rig.turn.take(Rank.START)
+    assert order.done() or not alive(rig.started[0].pid)
+    rig.turn.give_back()
+    assert (await order).code == 0
 
 
 async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig) -> None:

@@ -16,6 +16,7 @@ from holdfast.machine.controller.agent import AgentProcesses
 from holdfast.machine.controller.child import Child, OnLine
 from holdfast.machine.controller.doctor.jobs import Launch, Process
 from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.turn import Rank
 
 _REASON: Final = "its doctor repairs"
 
@@ -64,7 +65,7 @@ class PatientRun:
         turn = self._agent.turn
         if not turn.take_now():
             self._on_line("stdout", "[waiting for another command of the agent's to end]")
-            await turn.take()
+            await turn.take(Rank.ORDER)
         try:
             if _wants_alone(self._agent, self._supervisor, fix=self._fix):
                 await self._run_alone()

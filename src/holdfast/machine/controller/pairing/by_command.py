@@ -54,11 +54,13 @@ class CommandSource:
         self, field: str, rows: Callable[[Sequence[object]], tuple[Row, ...]], *arguments: str
     ) -> tuple[Row, ...] | Failure:
         try:
-            ended = await self._commands.run(*arguments)
+            ended = await self._commands.look(*arguments)
         except TimeoutError:
             return Failure("command_busy", "Another command of the agent's took too long")
         except OSError as error:
             return Failure("command_failed", "The agent's command cannot be run", detail=str(error))
+        if ended.because == "overtaken":
+            return Failure("command_busy", "Other commands of the agent's come first")
         if ended.because or ended.code != 0:
             code = f"command_{ended.because or 'failed'}"
             message = {

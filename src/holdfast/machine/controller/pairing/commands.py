@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -19,7 +20,7 @@ from holdfast.kernel.secret import HIDDEN, redact
 from holdfast.machine.controller.child import OnLine, Stream
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.turn import Turn
+from holdfast.machine.controller.turn import Rank, Turn
 
 _PAGE: Final = 4_096
 
@@ -51,7 +52,8 @@ class Launch(Protocol):
 class Ended:
     """How a command ended.
 
-    `code` is negative for a signal. `because` is timeout or memory when we ended it. `output` is
+    `code` is negative for a signal. `because` is timeout, memory or overtaken when we ended it, the
+    last for a look that made room for something urgent as often as it may. `output` is
     its standard output, `errors` the redacted tail of its standard error, for the log.
     """
 
@@ -87,24 +89,41 @@ class Commands:
         self._turn = turn
 
     async def run(self, *arguments: str) -> Ended:
-        """Run one and return how it ended.
+        """Run one that was ordered and return how it ended.
 
         Raise OSError when it cannot be made, TimeoutError when its turn does not come. Cancelled,
         it ends the command.
         """
-        async with asyncio.timeout(limits.TURN_S):
-            await self._turn.take()
-        try:
-            ended = await self._run((*self._program(), *arguments))
-            self._log.emit(
-                "pairing.command", what=" ".join(arguments[:2]), code=ended.code,
-                because=ended.because, took_ms=ended.took_ms,
-            )  # fmt: skip
-            return ended
-        finally:
-            self._turn.give_back()
+        return await self._take_turn(Rank.ORDER, arguments, overtaken=None)
 
-    async def _run(self, argv: Sequence[str]) -> Ended:
+    async def look(self, *arguments: str) -> Ended:
+        """Run one that changes nothing, and again where it made room; else as `run`."""
+        ended = await self._look(arguments)
+        for _ in range(limits.OVERTAKEN_MAX):
+            if ended.because != "overtaken":
+                break
+            ended = await self._look(arguments)
+        return ended
+
+    async def _look(self, arguments: Sequence[str]) -> Ended:
+        overtaken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await self._take_turn(Rank.LOOK, arguments, overtaken=overtaken)
+
+    async def _take_turn(
+        self, rank: Rank, arguments: Sequence[str], *, overtaken: asyncio.Future[int] | None
+    ) -> Ended:
+        give_way = None if overtaken is None else partial(overtaken.set_result, 0)
+        async with asyncio.timeout(limits.TURN_S):
+            await self._turn.take(rank, give_way)
+        ended = await self._run((*self._program(), *arguments), overtaken)
+        self._log.emit(
+            "pairing.command", what=" ".join(arguments[:2]), code=ended.code,
+            because=ended.because, took_ms=ended.took_ms,
+        )  # fmt: skip
+        return ended
+
+    async def _run(self, argv: Sequence[str], overtaken: asyncio.Future[int] | None) -> Ended:
+        """Run it in the turn that was taken, and give that back."""
         began_ms = self._clock.steady_ms()
         kept = _Kept()
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -113,25 +132,39 @@ class Commands:
             if not done.done():
                 done.set_result(code)
 
-        child = self._launch(argv, kept.take, ended)
-        _offer_to_the_kernel(child.pid)
         try:
-            because = await self._watch(child, done, began_ms)
+            child = self._launch(argv, kept.take, ended)
+        except BaseException:
+            self._turn.give_back()
+            raise
+        try:
+            _offer_to_the_kernel(child.pid)
+            because = await self._watch(child, done, overtaken, began_ms)
+            code = await asyncio.shield(done)
         except BaseException:
             child.kill()
             raise
-        code = await done
+        finally:
+            self._turn.give_back_after(done, within_s=limits.KILLED_S)
         took_ms = round(self._clock.steady_ms() - began_ms)
         return Ended(code, kept.output, self._clean(kept.errors), took_ms, because)
 
-    async def _watch(self, child: Running, done: asyncio.Future[int], began_ms: float) -> str:
+    async def _watch(
+        self, child: Running, done: asyncio.Future[int],
+        overtaken: asyncio.Future[int] | None, began_ms: float,
+    ) -> str:  # fmt: skip
         """Return why the command was ended, empty when it ended by itself."""
+        awaited = {done} if overtaken is None else {done, overtaken}
         while True:
-            ended, _ = await asyncio.wait({done}, timeout=limits.COMMAND_LOOK_S)
-            if ended:
+            await asyncio.wait(
+                awaited, timeout=limits.COMMAND_LOOK_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if done.done():
                 return ""
             because = ""
-            if self._clock.steady_ms() - began_ms > limits.COMMAND_TIMEOUT_S * 1_000:
+            if overtaken is not None and overtaken.done():
+                because = "overtaken"
+            elif self._clock.steady_ms() - began_ms > limits.COMMAND_TIMEOUT_S * 1_000:
                 because = "timeout"
             elif _resident(child.pid) > limits.COMMAND_BYTES_MAX:
                 because = "memory"

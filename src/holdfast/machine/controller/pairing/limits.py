@@ -69,6 +69,12 @@ COMMAND_TIMEOUT_S: Final = 180.0
 TURN_S: Final = 40.0
 """How long a command waits until no other one runs; a control plane gives up on it at 50 s."""
 
+OVERTAKEN_MAX: Final = 3
+"""How often a look that made room for something urgent is run again before it has failed."""
+
+KILLED_S: Final = 10.0
+"""How long the turn waits for the end of a command that was killed."""
+
 COMMAND_LOOK_S: Final = 0.25
 """From one look at a running command's memory and time to the next."""
 

@@ -1,0 +1,105 @@
+"""All of the agent's command lines in one turn: mend, version, lists and orders never meet."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.profiles import DEMO
+from holdfast.machine.controller.agent import AgentProcesses
+from holdfast.machine.controller.child import Nursery
+from holdfast.machine.controller.environment import read_running
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing.commands import Commands
+from tests.integration.machine.rig import until
+
+ALONE = """
+import os, sys, time
+lock, log = sys.argv[1:3]
+os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+open(log, "a").write(sys.argv[3] + "\\n")
+time.sleep(float(sys.argv[4]))
+os.unlink(lock)
+print("X 2026.1.1")
+"""
+
+
+class Bench:
+    """An agent whose command lines fail when one of them runs already."""
+
+    def __init__(self, agent: AgentProcesses, folder: Path) -> None:
+        self.agent = agent
+        self.lock, self.ran = folder / "lock", folder / "ran"
+        self.commands = Commands(
+            lambda: self.argv("list", 0.05), agent.launch, turn=agent.turn, hidden=(),
+            clock=SystemClock(), log=agent._log,
+        )  # fmt: skip
+
+    def argv(self, name: str, takes_s: float) -> tuple[str, ...]:
+        return (
+            sys.executable,
+            "-S",
+            "-c",
+            ALONE,
+            str(self.lock),
+            str(self.ran),
+            name,
+            str(takes_s),
+        )
+
+    def names(self) -> list[str]:
+        return self.ran.read_text().split() if self.ran.exists() else []
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    nursery = Nursery()
+    nursery.open()
+    place = Place(home=str(tmp_path / "agent"), port=1, token="", python=sys.executable)
+    async with aiohttp.ClientSession() as session:
+        agent = AgentProcesses(
+            replace(DEMO, version_argv=lambda _place: made.argv("version", 0.05)), place,
+            read_running({}), nursery=nursery, session=session, log=Log(SystemClock(), 2),
+        )  # fmt: skip
+        made = Bench(agent, tmp_path)
+        agent.prepare()
+        yield made
+
+
+async def test_none_meets_another_whoever_runs_it(bench: Bench) -> None:
+    agent, mend = bench.agent, bench.argv("mend", 0.1)
+    ended = await asyncio.gather(
+        bench.commands.run("order"), agent.ask_version(), agent.run(mend, timeout_s=20),
+        bench.commands.run("order"), agent.run(mend, timeout_s=20), agent.ask_version(),
+    )  # fmt: skip
+    assert [one if isinstance(one, str) else one.code for one in ended] == [
+        0, "X 2026.1.1", 0, 0, 0, "X 2026.1.1",
+    ]  # fmt: skip
+    assert bench.names() == ["list", "mend", "mend", "list", "version", "version"]
+
+
+async def test_a_repair_that_is_ended_early_gives_its_turn_back_once_it_is_gone(
+    bench: Bench,
+) -> None:
+    mending = asyncio.create_task(bench.agent.run(bench.argv("mend", 60), timeout_s=60))
+    await until(bench.names, "the mending")
+    mending.cancel()
+    await asyncio.gather(mending, return_exceptions=True)
+    bench.lock.unlink()
+    assert (await bench.commands.run("order")).code == 0
+
+
+async def test_what_cannot_be_made_keeps_no_turn(bench: Bench) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        await bench.agent.run(("/nowhere/at/all",), timeout_s=1)
+    with pytest.raises(TimeoutError):
+        await bench.agent.run(bench.argv("mend", 60), timeout_s=0.5)
+    assert bench.agent.turn.take_now()
