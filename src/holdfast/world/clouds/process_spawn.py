@@ -26,8 +26,18 @@ from holdfast.world.clouds.process_table import MARKER
 EnvKeys: TypeAlias = Callable[[MachineSpec], Secret | None]
 """Gives the key that opens a machine's sealed values; None when there is none."""
 
-INHERITED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What of the plane's own environment a machine gets to see; nothing of it is a secret."""
+_NPM: Final = ("REGISTRY", "USERCONFIG", "CAFILE")
+_NPM_USERCONFIG: Final = "NPM_CONFIG_USERCONFIG"
+
+INHERITED: Final = (
+    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
+    *(f"NPM_CONFIG_{name}" for name in _NPM), *(f"npm_config_{name.lower()}" for name in _NPM),
+)  # fmt: skip
+"""What of the plane's own environment a machine gets to see; nothing of it is a secret.
+
+npm's settings are part of it, because a machine installs its agent anew with npm.
+"""
 
 SEALED_PREFIX: Final = "HOLDFAST_ENC_"
 KEY_NAME: Final = "HOLDFAST_ENV_KEY"
@@ -88,8 +98,16 @@ def environment(
 
 
 def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dict[str, str]:
-    """Return what a machine may inherit of the plane's environment; `extra` names more of it."""
-    return {name: environ[name] for name in (*INHERITED, *extra) if name in environ}
+    """Return what a machine may inherit of the plane's environment; `extra` names more of it.
+
+    A machine has a home of its own, in which npm would miss the `.npmrc` that the first
+    installation went by; so the path of that one is handed on too.
+    """
+    found = {name: environ[name] for name in (*INHERITED, *extra) if name in environ}
+    if _NPM_USERCONFIG in found or _NPM_USERCONFIG.lower() in found or not environ.get("HOME"):
+        return found
+    npmrc = Path(environ["HOME"], ".npmrc")
+    return {**found, _NPM_USERCONFIG: str(npmrc)} if npmrc.is_file() else found
 
 
 class Gated:
