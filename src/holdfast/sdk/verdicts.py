@@ -97,6 +97,7 @@ class Verdicts:
         if left_ms > 0:
             self._next_ms = now_ms + left_ms
             return None
+        self.wanted = False  # what is told while this question is on its way is asked for after it
         brain, number = self._known()
         asked = {**self._question(), "version": VERSION, "of": brain, "known": number}
         body = json.dumps(asked, separators=(",", ":")).encode()
@@ -149,8 +150,8 @@ class Verdicts:
             return
         moved = self._write(lambda tx: self._take(tx, answer, before))
         # Asking once more tells the plane that they were taken, and whether there are others.
-        self.wanted = moved
         if moved:
+            self.wanted = True
             self._next_ms = self._clock.steady_ms()
 
     def _take(self, tx: Transaction, page: Page, before: tuple[str, int]) -> bool:
