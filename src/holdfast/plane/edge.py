@@ -205,7 +205,7 @@ class Edge:
             self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
             self._pass_gate(row, principal)
         by_browser = principal.kind == "session" or row.scope == "public"
-        if (changes or row.audited) and principal.kind == "session":
+        if (changes or (row.audited and not row.linked)) and principal.kind == "session":
             edge_guard.check_origin(request.header, request.caller)
         key = edge_guard.idempotency_key(request.header) if row.mutates else ""
         query = edge_body.read_query(found.route, request.query, self._limits)

@@ -108,6 +108,7 @@ class ClientEnd(_End):
         super().__init__(tunnel)
         self._transport = transport
         self._early = b""
+        self.slow = False
 
     def begin(self, early: bytes) -> None:
         """Listen from now on; `early` was read already."""
@@ -127,10 +128,12 @@ class ClientEnd(_End):
 
     def pause_writing(self) -> None:
         """Have the server read no further, also where it did not switch."""
+        self.slow = True
         self._tunnel.server.pause()
 
     def resume_writing(self) -> None:
         """Let the server read on."""
+        self.slow = False
         self._tunnel.server.resume()
 
     def _keep(self, data: bytes) -> None:
@@ -161,6 +164,12 @@ class ServerEnd(_End):
         self._head = b""
         self._in_head = True
         self._body: http1.Body | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and wait with reading for a client that is behind."""
+        super().connection_made(transport)
+        if self._tunnel.client.slow:
+            self.pause()
 
     @property
     def begun(self) -> bool:

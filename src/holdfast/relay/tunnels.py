@@ -78,14 +78,17 @@ class Tunnels:
         refusal: Callable[[int], bytes],
         answer: Callable[[http1.Response], http1.Headers] | None = None,
         on_end: Callable[[], None] | None = None,
+        slow: bool = False,
     ) -> Tunnel:
         """Take over a client's connection and dial; the caller has looked at `full`.
 
         `head` is the upgrade as it is to be sent, `early` what the client sent after it.
         `refusal` makes the whole answer for 502. `answer` may change the headers of the other
-        side's response; without it they are passed on as they are.
+        side's response; without it they are passed on as they are. `slow` says that the client was
+        told to be behind with reading before this: only then will it be told to have caught up.
         """
         tunnel = Tunnel(self, client, refusal, answer, on_end)
+        tunnel.client.slow = slow
         self._open.add(tunnel)
         self._empty.clear()
         self.totals.opened += 1

@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -228,6 +229,69 @@ async def test_an_answer_that_does_not_switch_waits_for_a_slow_caller(rig: Rig) 
         whole += len(piece)
     assert whole > size
     await freed(rig)
+
+
+class Behind(asyncio.Transport):
+    """A caller's connection whose other side reads slowly, as asyncio says once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = 0
+        self.protocol: asyncio.BaseProtocol | None = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        self.written += len(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = close = abort = pause_reading
+
+
+async def test_a_caller_that_was_behind_before_its_upgrade_is_not_flooded(rig: Rig) -> None:
+    async def flood(rig: Rig, reader: Reader, writer: Writer) -> None:
+        await rig.head(reader)
+        writer.write(SWITCHED)
+        while True:
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    rig.agent.script = flood
+    front, caller = rig.proxy(), Behind()
+    front.connection_made(caller)
+    front.pause_writing()
+    front.data_received(ASK)
+    await until(lambda: rig.agent.heads, "the upgrade")
+    assert await settled(lambda: caller.written) == 0, "nothing is read for it, not even the switch"
+    tunnel = caller.protocol
+    assert isinstance(tunnel, asyncio.Protocol)
+    tunnel.resume_writing()
+    await until(lambda: caller.written > 2**20, "it is read for again")
+    tunnel.connection_lost(None)
+    await freed(rig)
+
+
+async def test_control_requests_of_a_caller_that_is_behind_wait_too(rig: Rig) -> None:
+    front, caller = rig.proxy(), Behind()
+    front.connection_made(caller)
+    front.pause_writing()
+    front.data_received(b"GET /_kilo/health HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert front._job is not None
+    handler = cast("Any", front._job)._handler
+    assert handler._paused
+    front.resume_writing()
+    assert not handler._paused
+    await until(lambda: caller.written, "the answer")
+    front.connection_lost(None)
 
 
 async def test_a_caller_that_resets_before_the_answer_harms_nobody(rig: Rig) -> None:

@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from holdfast.plane.agent_door import http, live, sockets
+from holdfast.plane.agent_door import live
 from holdfast.plane.agent_door.door import Passage, Place
 from holdfast.plane.agent_door.hosts import AgentHosts
+from holdfast.plane.agent_door.live import Shares, Tally
 from holdfast.plane.agent_door.sessions import Signed
 from holdfast.plane.agent_door.side import AgentSide
 from tests.integration.machine.rig import until
@@ -31,7 +32,7 @@ class _Door:
 
     async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage:
         signed = Signed(instance_id, header.get("cookie", ""), 0, "")
-        return Passage(signed, Place(self.address, "token"))
+        return Passage(signed, Place(self.address, "token"), account=f"of-{instance_id[0]}")
 
     async def still(self, signed: Signed) -> bool:
         return self.stay(signed)
@@ -158,8 +159,7 @@ async def rig() -> AsyncIterator[_Rig]:
 async def test_requests_are_counted_by_agent_and_in_all(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "OPEN_EACH_MAX", 2)
-    monkeypatch.setattr(http, "OPEN_MAX", 3)
+    monkeypatch.setattr(rig.side.http, "_tally", Tally(Shares(each=2, account=9, total=3)))
     first = [rig.ask(ONE, "a"), rig.ask(ONE, "b")]
     await _until(lambda: rig.connections == 2)
     assert await rig.ask(ONE, "c").done() == 503, "another browser does not make it another agent"
@@ -179,9 +179,8 @@ async def test_requests_are_counted_by_agent_and_in_all(
 async def test_sockets_are_counted_by_agent_and_take_nothing_from_requests(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "OPEN_EACH_MAX", 1)
-    monkeypatch.setattr(http, "OPEN_MAX", 1)
-    monkeypatch.setattr(sockets, "EACH_MAX", 2)
+    monkeypatch.setattr(rig.side.http, "_tally", Tally(Shares(each=1, account=1, total=1)))
+    monkeypatch.setattr(rig.side.sockets, "tally", Tally(Shares(each=2, account=9, total=9)))
     asked = rig.ask(ONE, "a")
     await _until(lambda: rig.connections == 1)
     rig.script = _switch
@@ -198,6 +197,47 @@ async def test_sockets_are_counted_by_agent_and_take_nothing_from_requests(
     await _until(lambda: len(rig.side.sockets.tunnels) == 2)
     rig.script = _switch
     assert await rig.upgrade(ONE, "c") == 101, "a place that is left is free"
+
+
+async def test_no_account_takes_it_all(rig: _Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = Shares(each=9, account=2, total=9)
+    monkeypatch.setattr(rig.side.http, "_tally", Tally(shares))
+    monkeypatch.setattr(rig.side.sockets, "tally", Tally(shares))
+    sibling = ONE[0] + "3" * 31  # another agent of the same account
+    open_ones = [rig.ask(ONE, "a"), rig.ask(sibling, "a")]
+    await _until(lambda: rig.connections == 2)
+    full = rig.ask(sibling, "b", accept="text/html")
+    assert await full.done() == 503
+    assert b"of this account" in full.body
+    open_ones.append(rig.ask(OTHER, "a"))
+    await _until(lambda: rig.connections == 3)
+    rig.script = _switch
+    assert [await rig.upgrade(ONE, "a"), await rig.upgrade(sibling, "a")] == [101, 101]
+    assert await rig.upgrade(ONE, "b") == 503
+    assert await rig.upgrade(OTHER, "a") == 101
+    for asked in open_ones:
+        asked.task.cancel()
+    await asyncio.gather(*(asked.task for asked in open_ones), return_exceptions=True)
+
+
+async def test_who_cannot_be_told_in_time_goes_and_keeps_nobody_waiting(
+    rig: _Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_S", 0.01)
+    monkeypatch.setattr(live, "STAY_S", 0.2)
+    ended: list[str] = []
+
+    async def still(signed: Signed) -> bool:
+        if signed.session == "hangs":
+            await asyncio.Event().wait()
+        return False
+
+    monkeypatch.setattr(rig.door, "still", still)
+    rig.side.live.add(Signed(ONE, "hangs", 0, ""), lambda: ended.append("hangs"))
+    rig.side.live.add(Signed(ONE, "leaves", 0, ""), lambda: ended.append("leaves"))
+    rig.side.start()
+    await _until(lambda: "hangs" in ended)
+    assert ended[0] == "leaves"
 
 
 async def test_who_cannot_be_looked_up_may_not_stay(

@@ -113,6 +113,21 @@ async def test_a_person_is_signed_over_and_sees_the_agents_page(browser: Browser
     assert f"{browser.plane.url}{path}" in body, "and where to sign over"
 
 
+async def test_opening_an_agent_is_audited_and_may_be_followed_from_its_own_pages(
+    browser: Browser,
+) -> None:
+    view = demo(browser)
+    path = f"/instances/{view.id}/open"
+    for site in ("none", "same-origin", "same-site", "cross-site"):
+        status, _, _ = await browser.ask(browser.home, path, Sec_Fetch_Site=site)
+        assert status == 303, f"a link on a page of {site} leads there"
+    with browser.plane.client() as client:
+        rows = client.call("audit.list", query={"limit": "50"}).items
+    found = [row for row in rows if row.endpoint == "page.agent-open" and row.target == path]
+    assert len(found) >= 4
+    assert {row.status for row in found[:4]} == {303}
+
+
 async def test_an_agents_host_never_shows_the_dashboard_nor_the_controller(
     browser: Browser,
 ) -> None:

@@ -42,10 +42,11 @@ class Machines(Protocol):
 
 
 class Passage(NamedTuple):
-    """Leave to pass: who, to which instance, and where it is."""
+    """Leave to pass: who, to which instance, where it is, and whose it is."""
 
     signed: Signed
     place: Place
+    account: str
 
 
 class Door:
@@ -142,7 +143,7 @@ class Door:
         if refusal is not None:
             return refusal
         try:
-            return Passage(signed, await self._machines.place(instance_id))
+            return Passage(signed, await self._machines.place(instance_id), view.account)
         except ControllerError:
             up = view.status in {"starting", "restarting"} or view.desired == "running"
             settled = view.status == "running"

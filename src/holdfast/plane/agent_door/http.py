@@ -15,7 +15,7 @@ from yarl import URL
 
 from holdfast.plane.agent_door import headers, pages
 from holdfast.plane.agent_door.door import AGAIN, ENTER, RESERVED, Door, Passage
-from holdfast.plane.agent_door.live import Live, Tally
+from holdfast.plane.agent_door.live import Live, Shares, Tally
 from holdfast.plane.agent_door.pages import Notice
 from holdfast.plane.edge_guard import Caller, Network, find_caller
 from holdfast.plane.edge_ports import EdgeLog
@@ -27,9 +27,8 @@ CONNECT_S: Final = 5.0
 SILENCE_S: Final = 330.0
 """How long it may be silent: a little longer than it waits for its agent."""
 
-OPEN_MAX: Final = 512
-OPEN_EACH_MAX: Final = 64
-"""Requests that are passed on at once, in all and to one agent."""
+SHARES: Final = Shares(each=64, account=256, total=512)
+"""Requests that are passed on at once."""
 
 NOT_READY_BYTES_MAX: Final = 4_096
 _NOT_READY: Final = 503
@@ -64,7 +63,7 @@ class AgentHttp:
         self._live = live
         self._trusted = tuple(trusted)
         self._log = log
-        self._tally = Tally()
+        self._tally = Tally(SHARES)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -132,16 +131,16 @@ class AgentHttp:
         self, passage: Passage, request: _Request, receive: Receive, send: Send
     ) -> None:
         """Pass a request on until it is answered, its caller gone, or its leave withdrawn."""
-        tally, instance_id = self._tally, passage.signed.instance
-        if tally.total >= OPEN_MAX or tally.of(instance_id) >= OPEN_EACH_MAX:
-            text = "Too many requests to this agent are under way."
+        tally = self._tally
+        if of := tally.full(passage):
+            text = f"Too many requests {of} are under way."
             await _show(send, request, Notice(503, "busy", "Too busy", text, again_s=1))
             return
-        tally.enter(instance_id)
+        tally.enter(passage)
         try:
             await self._work(passage, request, receive, send)
         finally:
-            tally.leave(instance_id)
+            tally.leave(passage)
 
     async def _work(
         self, passage: Passage, request: _Request, receive: Receive, send: Send
@@ -226,7 +225,7 @@ class AgentHttp:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=OPEN_MAX),
+                connector=aiohttp.TCPConnector(limit=SHARES.total),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 timeout=aiohttp.ClientTimeout(

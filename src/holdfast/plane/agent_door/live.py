@@ -5,39 +5,69 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from holdfast.plane.agent_door.door import Door
+from holdfast.plane.agent_door.door import Door, Passage
 from holdfast.plane.agent_door.sessions import Signed
 from holdfast.plane.edge_ports import EdgeLog
 
 LOOK_S: Final = 1.0
 """Between two looks at who may stay, in seconds."""
 
+STAY_S: Final = 5.0
+"""How long one look may take; after that nobody knows, so nobody stays."""
+
+
+class Shares(NamedTuple):
+    """How much may be open at once: to one agent, to all of an account, and in all."""
+
+    each: int
+    account: int
+    total: int
+
 
 class Tally:
-    """How much of one kind is open: in all, and to each instance, however many browsers ask."""
+    """How much of one kind is open, however many browsers ask.
 
-    def __init__(self) -> None:
+    No account can take it all: where many share a plane, the others keep half.
+    """
+
+    def __init__(self, shares: Shares) -> None:
         """Begin with nothing."""
+        self._shares = shares
         self._each: Counter[str] = Counter()
-        self.total = 0
+        self._accounts: Counter[str] = Counter()
+
+    def full(self, passage: Passage) -> str:
+        """Return of what there would be one too many, or nothing."""
+        if self._each[passage.signed.instance] >= self._shares.each:
+            return "to this agent"
+        if self._accounts[passage.account] >= self._shares.account:
+            return "to the agents of this account"
+        return "to agents" if self._accounts.total() >= self._shares.total else ""
 
     def of(self, instance_id: str) -> int:
         """Return how many are open to one instance."""
         return self._each[instance_id]
 
-    def enter(self, instance_id: str) -> None:
-        """Count one more."""
-        self._each[instance_id] += 1
-        self.total += 1
+    @property
+    def total(self) -> int:
+        """Return how many are open."""
+        return self._accounts.total()
 
-    def leave(self, instance_id: str) -> None:
+    def enter(self, passage: Passage) -> None:
+        """Count one more."""
+        self._each[passage.signed.instance] += 1
+        self._accounts[passage.account] += 1
+
+    def leave(self, passage: Passage) -> None:
         """Count one less."""
-        self.total -= 1
-        self._each[instance_id] -= 1
-        if not self._each[instance_id]:
-            del self._each[instance_id]
+        for counter, key in (
+            (self._each, passage.signed.instance), (self._accounts, passage.account),
+        ):  # fmt: skip
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
 
 
 class Live:
@@ -72,15 +102,19 @@ class Live:
         """End what may not stay, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            for signed in list(self._open):
-                if not await self._stays(signed):
-                    for end in list(self._open.get(signed, ())):
-                        self._end(end)
+            # Side by side: one that cannot be told must not keep the others' ends waiting.
+            await asyncio.gather(*(self._look(signed) for signed in list(self._open)))
+
+    async def _look(self, signed: Signed) -> None:
+        if not await self._stays(signed):
+            for end in list(self._open.get(signed, ())):
+                self._end(end)
 
     async def _stays(self, signed: Signed) -> bool:
-        """Return whether somebody may stay; where that cannot be told, not."""
+        """Return whether somebody may stay; where that cannot be told, or not in time, not."""
         try:
-            return await self._door.still(signed)
+            async with asyncio.timeout(STAY_S):
+                return await self._door.still(signed)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody stays for it
             self._log.error("agent_door.watch_failed", exc_info=error)
             return False

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from holdfast.plane.agent_door import headers, pages
 from holdfast.plane.agent_door.door import RESERVED, Door, Passage
-from holdfast.plane.agent_door.live import Live, Tally
+from holdfast.plane.agent_door.live import Live, Shares, Tally
 from holdfast.plane.agent_door.pages import Notice
 from holdfast.plane.edge_guard import Network, find_caller
 from holdfast.plane.edge_ports import EdgeLog
@@ -21,8 +21,8 @@ from holdfast.relay.tunnels import Bounds, Tunnels
 from holdfast.wire import http1
 
 BOUNDS: Final = Bounds(most=2_000, handshake_s=10.0)
-EACH_MAX: Final = 100
-"""WebSockets to one agent; its controller takes no more either."""
+SHARES: Final = Shares(each=100, account=1_000, total=BOUNDS.most)
+"""WebSockets at once; an agent's controller takes no more than its hundred either."""
 
 EARLY_BYTES_MAX: Final = 65_536
 HEAD_BYTES_MAX: Final = 65_536
@@ -39,7 +39,7 @@ class AgentSockets:
         self.log = log
         self.trusted = tuple(trusted)
         self.tunnels = Tunnels(BOUNDS)
-        self.tally = Tally()
+        self.tally = Tally(SHARES)
         self.asking: set[asyncio.Task[None]] = set()
 
     def __call__(self, config: Any, server_state: Any, app_state: Any) -> Upgrade:
@@ -123,7 +123,7 @@ class Upgrade(asyncio.Protocol):
             passage = await owner.door.admit(instance_id, header)
             if isinstance(passage, Notice):
                 self._refuse(passage)
-            elif owner.tunnels.full or owner.tally.of(passage.signed.instance) >= EACH_MAX:
+            elif owner.tunnels.full or owner.tally.full(passage):
                 self._refuse(_BUSY)
             else:
                 self._pass(passage, request)
@@ -139,10 +139,10 @@ class Upgrade(asyncio.Protocol):
         )
         sent += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
         forgets: list[Callable[[], None]] = []
-        owner, instance_id = self._owner, passage.signed.instance
+        owner = self._owner
 
         def ended() -> None:
-            owner.tally.leave(instance_id)
+            owner.tally.leave(passage)
             for forget in forgets:
                 forget()
 
@@ -155,7 +155,7 @@ class Upgrade(asyncio.Protocol):
             answer=lambda response: headers.from_agent(response.headers),
             on_end=ended,
         )
-        owner.tally.enter(instance_id)
+        owner.tally.enter(passage)
         forgets.append(owner.live.add(passage.signed, tunnel.close))
         if len(self._received) > EARLY_BYTES_MAX:
             self._transport.resume_reading()

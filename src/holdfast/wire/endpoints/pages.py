@@ -23,6 +23,7 @@ def _page(
     *,
     scope: Scope = "owner",
     audited: bool = False,
+    linked: bool = False,
 ) -> Endpoint:
     """Return the row of a page for people who are signed in."""
     return Endpoint(
@@ -34,6 +35,7 @@ def _page(
         kind="page",
         params=params,
         audited=audited,
+        linked=linked,
     )
 
 
@@ -87,7 +89,14 @@ _LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED
 PAGES: Final = (
     _page("fleet", "/", "The fleet.", _FLEET),
     _page("instance", "/instances/{id}", "One instance.", (ID,)),
-    _page("agent-open", "/instances/{id}/open", "Opens the agent's own page.", (ID,)),
+    _page(
+        "agent-open",
+        "/instances/{id}/open",
+        "Opens the agent's own page.",
+        (ID,),
+        audited=True,
+        linked=True,
+    ),
     _page(
         "instance-timeline",
         "/instances/{id}/timeline",

@@ -35,8 +35,9 @@ class Endpoint:
     version that first had the route. `statuses` are the codes it may answer besides the refusals
     that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
     request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
-    audited. `audited` rows leave an audit row even though they change nothing. `pending` is the
-    type of a 202 answer. A `page` row takes its request as a form.
+    audited. `audited` rows leave an audit row even though they change nothing. A `linked` row may
+    be followed from pages elsewhere. `pending` is the type of a 202 answer. A `page` row takes its
+    request as a form.
     """
 
     name: str
@@ -55,4 +56,5 @@ class Endpoint:
     body_bytes_max: int = BODY_BYTES_MAX
     mutates: bool = False
     audited: bool = False
+    linked: bool = False
     hot: bool = False

@@ -55,6 +55,8 @@ class Control(asyncio.Transport):
     def begin(self, head: bytes) -> None:
         """Hand the head over."""
         self._handler.connection_made(self)
+        if self._front.slow:
+            self._handler.pause_writing()
         self._handler.data_received(head)
 
     def body(self, data: bytes) -> None:

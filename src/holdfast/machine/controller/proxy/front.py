@@ -318,7 +318,7 @@ class Front(asyncio.Protocol):
         self._buffer, self.closing = b"", True
         self._proxy.leave(self)
         self._proxy.totals.requests += 1
-        self._proxy.open_tunnel(transport, request, early)
+        self._proxy.open_tunnel(transport, request, early, slow=self.slow)
 
     def _malformed(self, why: str) -> None:
         """Refuse what two readers may read differently; nothing behind it can be believed."""

@@ -74,8 +74,10 @@ class Proxy:
             return True
         return any(self._knows(value) for name, value in headers if name in answers.TOKEN_HEADERS)
 
-    def open_tunnel(self, client: asyncio.Transport, request: http1.Request, early: bytes) -> None:
-        """Pass a WebSocket on to the agent."""
+    def open_tunnel(
+        self, client: asyncio.Transport, request: http1.Request, early: bytes, *, slow: bool
+    ) -> None:
+        """Pass a WebSocket on to the agent; `slow` says that the client is behind with reading."""
         headers = http1.move_host(
             http1.end_to_end(request.headers, without=http1.FORWARDED | answers.TOKEN_HEADERS),
             self.host,
@@ -88,6 +90,7 @@ class Proxy:
             head=http1.write_head(line, headers),
             early=early,
             refusal=answers.bad_gateway,
+            slow=slow,
         )
 
     def enter(self, front: Front) -> bool:
