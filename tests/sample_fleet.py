@@ -11,12 +11,14 @@ from typing import Any
 
 import msgspec
 
+from holdfast.kernel.clock import SystemClock
 from holdfast.web.stream import CONTACT, INSTANCE, Hub
 from holdfast.wire.call import Call, Refusal, Reply
 from holdfast.wire.messages.fields import Detail
 from holdfast.wire.messages.instances import (
     BulkAnswer,
     BulkItem,
+    Climb,
     InstanceDetail,
     InstanceList,
     InstanceView,
@@ -91,6 +93,23 @@ def sample(at: int, *, now_ms: int) -> InstanceView:
     return msgspec.convert(fields, InstanceView)
 
 
+def climbs_of(view: InstanceView) -> tuple[Climb, ...]:
+    """Return what the machine of a parked agent tried."""
+    if view.recovery is None or view.recovery.rung != "parked":
+        return ()
+    now_ms, why = SystemClock().now_ms(), "it crashed six times in a row"
+    tried = (
+        ("last_healthy_config", 34, False, "it runs on that one"),
+        ("reinstall", 33, True, "2026.3.11 anew"),
+        ("previous_version", 31, False, "no other version has been healthy in this machine"),
+        ("parked", 2, True, ""),
+    )
+    return tuple(
+        Climb(rung=rung, at=time_text(now_ms - ago * 60_000), reason=why, done=done, detail=detail)
+        for rung, ago, done, detail in tried
+    )
+
+
 class SampleFleet:
     """Some instances and what can be asked about them."""
 
@@ -161,6 +180,7 @@ class SampleFleet:
                 Detail(name="Disk", value="1.2 of 20.0 GiB"),
                 Detail(name="Ports", value="21008 to 21015"),
             ),
+            climbs=climbs_of(view),
         )
         return Reply(detail)
 

@@ -33,6 +33,7 @@ from holdfast.cli.secrets_commands import channels, secrets
 from holdfast.cli.tables import Column
 from holdfast.wire.limits import ROTATION_OVERLAP_S
 from holdfast.wire.messages.instances import (
+    Climb,
     InstanceCreate,
     InstanceDestroy,
     InstanceOrder,
@@ -163,6 +164,7 @@ def show(name: Name, as_json: bool = JSON_OPTION) -> None:
         show_json(detail)
         return
     _show(detail.instance)
+    show_facts(("tried", _tried(climb)) for climb in detail.climbs)
     show_facts(
         [(key, value) for key, value in sorted(detail.env.items())]
         + [(key, "(secret)") for key in detail.secret_names]
@@ -410,6 +412,13 @@ def _show(view: InstanceView) -> None:
             *_recovery_facts(view.recovery),
         ]
     )
+
+
+def _tried(climb: Climb) -> str:
+    """Return one rung of the recovery in a line: what, when, why, and what came of it."""
+    came = {None: "under way", True: "done", False: "skipped"}[climb.done]
+    detail = f" ({climb.detail})" if climb.detail else ""
+    return f"{climb.rung.replace('_', ' ')} {ago(climb.at)}, {climb.reason}: {came}{detail}"
 
 
 def _recovery_facts(told: RecoveryView | None) -> list[tuple[str, str]]:

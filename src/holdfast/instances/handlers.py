@@ -21,7 +21,7 @@ from holdfast.actors.limits import ANSWER_WAIT_MS
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
 from holdfast.actors.record import decode_record
 from holdfast.instances import events, reading
-from holdfast.instances.care.reading import start_fact, start_fix, start_view
+from holdfast.instances.care.reading import climbs_view, start_fact, start_fix, start_view
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.limits import KEY_LIFE_MS
@@ -188,6 +188,7 @@ class InstanceCalls:
         loaded = self._deps.reader.load(_actor(view.id))
         alarm_ms = None if loaded is None else loaded.alarm_ms
         pending = detail.launched_version not in {0, detail.config_version}
+        told = self._deps.contacts.of(view.id)
         facts = {
             "provider": detail.provider,
             "volume": detail.volume_id,
@@ -203,7 +204,8 @@ class InstanceCalls:
                 stopped_at=time_text(detail.stopped_ms) if detail.stopped_ms else None,
                 next_alarm_at=time_text(alarm_ms) if alarm_ms else None,
                 sandbox_id=detail.sandbox_id,
-                start=start_view(view, self._deps.contacts.of(view.id)),
+                start=start_view(view, told),
+                climbs=climbs_view(view, told),
                 details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
             )
         )

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
-from holdfast.wire.checkin import Start
+from holdfast.wire.checkin import Climb, Start
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -298,6 +298,7 @@ class Reported(Struct, frozen=True, gc=False, kw_only=True):
     """What the contact table knows of a machine beyond the log; times in ms.
 
     `start` is how its start was told at `start_ms`, by the incarnation `epoch` (0: not told).
+    `climbs` are the rungs of its recovery that were tried last.
     """
 
     last_contact_ms: int = 0
@@ -307,6 +308,7 @@ class Reported(Struct, frozen=True, gc=False, kw_only=True):
     epoch: int = 0
     start: Start | None = None
     start_ms: int = 0
+    climbs: tuple[Climb, ...] = ()
 
 
 class Contacts(Protocol):

@@ -83,6 +83,14 @@ CATALOGUE: Final = (
         ("endpoint",),
         SLOW,
     ),
+    Metric("gauge", "holdfast_instances", "Instances, by status.", ("status",)),
+    Metric(
+        "gauge",
+        "holdfast_instance_alerts",
+        "Instances with which something is wrong now: that need attention for whatever reason, "
+        "are silent, whose agent is parked, kept from its port, or held in its recovery.",
+        ("code",),
+    ),
     Metric("gauge", "holdfast_resident_actors", "Actors in memory."),
     Metric("gauge", "holdfast_ready_actors", "Actors that wait for their tick."),
     Metric(

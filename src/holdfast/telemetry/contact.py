@@ -17,7 +17,7 @@ from holdfast.telemetry.limits import (
     INTERVAL_MIN_MS,
     MISSED_INTERVALS,
 )
-from holdfast.wire.checkin import CheckIn, Recovery, Start
+from holdfast.wire.checkin import CheckIn, Climb, Recovery, Start
 
 
 class Report(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -52,7 +52,8 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
 
     `heard_ms` is 0 until the first check-in. `told_level` is the level of silence that the
     instance's owner has accepted (0: here) for the incarnation `told_epoch`, `told` the report.
-    `start` is how the controller's start was told at `start_ms`.
+    `start` is how the controller's start was told at `start_ms`, `climbs` the rungs of its recovery
+    that were tried last.
     `lost_ms` is when the machine was last heard before the loss that was told. `report_key` names
     the moment at which the report became what it is.
     """
@@ -81,6 +82,7 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     last_error: str = ""
     start: Start | None = None
     start_ms: int = 0
+    climbs: tuple[Climb, ...] = ()
 
 
 def new_contact(instance: str, interval_ms: int = 0) -> Contact:
@@ -152,6 +154,7 @@ def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
     contact.failed_checkins = checkin.failed_checkins
     contact.last_error = checkin.last_error
     contact.start, contact.start_ms = checkin.start, contact.heard_ms
+    contact.climbs = checkin.climbs
 
 
 def clamp_bytes(value: int | None) -> int:

@@ -20,7 +20,7 @@ from holdfast.telemetry.ports import (
     MachineFacts,
     Span,
 )
-from holdfast.wire.checkin import PROTOCOL, CheckIn, Start
+from holdfast.wire.checkin import PROTOCOL, CheckIn, Climb, Start
 from holdfast.wire.directive import Command, Directive
 from holdfast.wire.messages.instances import Chart, ChartSeries
 
@@ -74,6 +74,7 @@ class ContactView(NamedTuple):
     epoch: int = 0
     start: Start | None = None
     start_ms: int = 0
+    climbs: tuple[Climb, ...] = ()
 
 
 def contact_view(contact: Contact, *, lost: bool) -> ContactView:
@@ -108,6 +109,7 @@ def contact_view(contact: Contact, *, lost: bool) -> ContactView:
         epoch=report.epoch if report else 0,
         start=contact.start,
         start_ms=contact.start_ms,
+        climbs=contact.climbs,
     )
 
 

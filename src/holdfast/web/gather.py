@@ -97,7 +97,7 @@ class Gather:
         )
         return {
             "header": header(detail, now_ms=call.now_ms),
-            "recovery": recovery(detail.instance),
+            "recovery": recovery(detail, now_ms=call.now_ms),
             "start": start(detail, now_ms=call.now_ms),
             "detail": detail,
             "why": found

@@ -15,6 +15,8 @@ from msgspec import Meta, Struct, field
 
 from holdfast.wire.limits import (
     BOOTS_MAX,
+    CLIMB_TEXT_MAX,
+    CLIMBS_MAX,
     COUNTER_MAX,
     OUTCOMES_MAX,
     PHASES_MAX,
@@ -73,6 +75,20 @@ class Recovery(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit
     work_cuts: Counter = 0
     config: Label = ""
     config_reason: Reason = ""
+
+
+class Climb(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
+    """One rung of the recovery that was taken at `at_ms`, because of `reason`.
+
+    `done` is null while it is under way and false for one that could not be taken, as `detail`
+    says.
+    """
+
+    rung: Label
+    at_ms: Counter
+    reason: Annotated[str, Meta(max_length=CLIMB_TEXT_MAX)] = ""
+    done: bool | None = None
+    detail: Annotated[str, Meta(max_length=CLIMB_TEXT_MAX)] = ""
 
 
 class StartPhase(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
@@ -142,6 +158,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     capabilities: Annotated[tuple[Label, ...], Meta(max_length=128)] = ()
     recovery: Recovery | None = None
     start: Start | None = None
+    climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
     pairing_epoch: Counter = 0
     pairing_count: Counter = 0
     interval_ms: Counter = 0

@@ -22,6 +22,12 @@ COUNTER_MAX: Final = 2**53 - 1
 BOOTS_MAX: Final = 4
 """Earlier boots whose last counters a check-in repeats."""
 
+CLIMBS_MAX: Final = 5
+"""The last rungs of the recovery that a check-in names: one for each there is."""
+
+CLIMB_TEXT_MAX: Final = 240
+"""Characters of why a rung was taken, and of what came of it, in a check-in."""
+
 PHASES_MAX: Final = 16
 """Phases of a controller's start; it has six."""
 

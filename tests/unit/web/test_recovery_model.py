@@ -7,16 +7,39 @@ from typing import Any
 import pytest
 
 from holdfast.web.models.recovery import LADDER, recovery
-from holdfast.wire.messages.instances import RecoveryView
+from holdfast.wire.messages.instances import Climb, InstanceDetail, InstanceView, RecoveryView
+from holdfast.wire.times import time_text
 from tests.unit.web.shapes import view
+
+NOW_MS = 1_800_000_000_000
+
+
+def shown(instance: InstanceView, *climbs: Climb) -> Any:
+    return recovery(InstanceDetail(instance=instance, climbs=climbs), now_ms=NOW_MS)
 
 
 def panel(desired: str = "running", **told: Any) -> Any:
-    return recovery(view(desired=desired, recovery=RecoveryView(**told)))
+    return shown(view(desired=desired, recovery=RecoveryView(**told)))
 
 
 def test_a_machine_that_has_not_told_is_not_taken_for_well() -> None:
-    assert recovery(view()) is None
+    assert shown(view()) is None
+
+
+def test_what_was_tried_is_told_the_latest_first_with_what_came_of_it() -> None:
+    at = time_text(NOW_MS - 90_000)
+    found = shown(
+        view(recovery=RecoveryView(rung="parked")),
+        Climb(rung="reinstall", at=at, reason="exit code 1", done=False, detail="npm ended with 1"),
+        Climb(rung="previous_version", at=at, reason="exit code 1", done=None),
+        Climb(rung="parked", at=at, reason="exit code 1", done=True),
+    )
+    assert [(one.title, one.came.text) for one in found.tries] == [
+        ("Parked", "your turn"), ("Previous version", "under way"),
+        ("Reinstall", "skipped"),
+    ]  # fmt: skip
+    assert (found.tries[2].reason, found.tries[2].detail) == ("exit code 1", "npm ended with 1")
+    assert found.tries[0].at.words == "1 min ago"
 
 
 def test_nothing_to_do_is_quiet_and_offers_nothing() -> None:

@@ -1,4 +1,4 @@
-"""How a machine's controller comes up, as its check-ins tell it. Pure.
+"""How a machine's controller comes up and recovers its agent, as its check-ins tell it. Pure.
 
 It is telemetry, and in no event: it is read beside the state, and only where it is of the
 incarnation that the state knows.
@@ -12,7 +12,7 @@ from msgspec import structs
 
 from holdfast.instances.ports import Reported
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.messages.instances import Fact, InstanceView, StartPhase, StartView
+from holdfast.wire.messages.instances import Climb, Fact, InstanceView, StartPhase, StartView
 from holdfast.wire.times import time_text
 
 _SHOWN: Final = frozenset({"starting", "running", "restarting", "recovering"})
@@ -22,7 +22,7 @@ def start_view(view: InstanceView, told: Reported | None) -> StartView | None:
     """Return the start of the machine that the instance has now, or None where it is not told."""
     if told is None or told.start is None or view.status not in _SHOWN:
         return None
-    if told.epoch and view.epoch and told.epoch != view.epoch:
+    if not _is_of(view, told):
         return None
     start, again_ms = told.start, told.start.again_in_ms
     return StartView(
@@ -30,6 +30,24 @@ def start_view(view: InstanceView, told: Reported | None) -> StartView | None:
         told_at=time_text(told.start_ms),
         again_at=time_text(told.start_ms + again_ms) if again_ms else None,
     )
+
+
+def climbs_view(view: InstanceView, told: Reported | None) -> tuple[Climb, ...]:
+    """Return the rungs that the machine of now tried last, the latest last."""
+    if told is None or view.status not in _SHOWN or not _is_of(view, told):
+        return ()
+    return tuple(
+        Climb(
+            rung=climb.rung, at=time_text(climb.at_ms), reason=climb.reason, done=climb.done,
+            detail=climb.detail,
+        )
+        for climb in told.climbs
+    )  # fmt: skip
+
+
+def _is_of(view: InstanceView, told: Reported) -> bool:
+    """Return whether the incarnation that is known has told this."""
+    return not (told.epoch and view.epoch and told.epoch != view.epoch)
 
 
 def start_fact(start: StartView | None) -> Fact | None:

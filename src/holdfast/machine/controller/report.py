@@ -16,7 +16,7 @@ from holdfast.machine.controller.supervise import Exit, State
 from holdfast.machine.controller.supervisor import Stats
 from holdfast.machine.controller.version import Version
 from holdfast.wire import checkin
-from holdfast.wire.limits import OUTCOMES_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import CLIMB_TEXT_MAX, CLIMBS_MAX, OUTCOMES_MAX, REASON_MAX, TEXT_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,7 @@ def build(
         outcomes=facts.outcomes[:OUTCOMES_MAX],
         recovery=recovery_of(state),
         start=None if facts.steps is None else start_of(facts.steps),
+        climbs=climbs_of(state),
     )
 
 
@@ -151,6 +152,17 @@ def recovery_of(state: State) -> checkin.Recovery:
     )
 
 
+def climbs_of(state: State) -> tuple[checkin.Climb, ...]:
+    """Return the last rungs that were tried, the latest last."""
+    return tuple(
+        checkin.Climb(
+            rung=climb.rung, at_ms=climb.at_ms, reason=climb.reason[:CLIMB_TEXT_MAX],
+            done=climb.done, detail=climb.detail[:CLIMB_TEXT_MAX],
+        )
+        for climb in state.ladder.history[-CLIMBS_MAX:]
+    )  # fmt: skip
+
+
 def is_news(before: State, after: State) -> bool:
     """Return whether the plane should hear of it at once: the recovery moved, or a trial ended."""
     return (
@@ -158,6 +170,7 @@ def is_news(before: State, after: State) -> bool:
         or after.blocked != before.blocked
         or after.ladder.rung != before.ladder.rung
         or after.ladder.held != before.ladder.held
+        or after.ladder.history != before.ladder.history
         or (after.trial is None) != (before.trial is None)
         or after.verdict is not before.verdict
         or after.cuts != before.cuts

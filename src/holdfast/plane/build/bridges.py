@@ -125,6 +125,7 @@ class HeardContacts:
             epoch=view.epoch,
             start=view.start,
             start_ms=view.start_ms,
+            climbs=view.climbs,
         )
 
 

@@ -33,6 +33,7 @@ from holdfast.plane.build.clouds import Clouds, open_clouds
 from holdfast.plane.build.controllers import MachineControllers
 from holdfast.plane.build.engine import Engine, make_engine, make_worker, plane_kinds
 from holdfast.plane.build.files import Stores, open_stores
+from holdfast.plane.build.fleet_watch import Watch
 from holdfast.plane.build.holder import prepare_home
 from holdfast.plane.build.housekeeping import keep_house
 from holdfast.plane.build.intake import IntakeRoom, make_intake
@@ -103,6 +104,7 @@ class Plane:
         look_at_news(self.pairing, self.book, self.telemetry)
         await settle_orphans(self.stores.reader, self.engine.mailbox)
         self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
+        self.run(Watch(self.stores.reader, meter=self.metrics, log=self.log).run())
         self.agents.start()
         self.status = "ok"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.instances import InstanceView, RecoveryView
+from holdfast.wire.messages.instances import Climb, InstanceDetail, RecoveryView
 
 LADDER: Final = {
     "restart": ("Restart", "It is started again, each time a little later."),
@@ -22,6 +23,12 @@ _CONFIG: Final = {
     "rolled_back": Badge("rolled back", "bad", "The agent did not stay up with it."),
 }
 
+_CAME: Final = {
+    None: Badge("under way", "busy"),
+    True: Badge("done", "ok"),
+    False: Badge("skipped", "off", "It could not be done."),
+}
+
 Place = Literal["done", "here", "ahead"]
 
 
@@ -31,6 +38,16 @@ class Rung(NamedTuple):
     title: str
     what: str
     place: Place
+
+
+class Try(NamedTuple):
+    """One rung that was tried: what, when, why, and what came of it."""
+
+    title: str
+    came: Badge
+    at: Moment | None
+    reason: str
+    detail: str
 
 
 class Recovery(NamedTuple):
@@ -46,10 +63,12 @@ class Recovery(NamedTuple):
     is_quiet: bool
     can_hold: bool
     can_retry: bool
+    tries: tuple[Try, ...]
 
 
-def recovery(view: InstanceView) -> Recovery | None:
+def recovery(detail: InstanceDetail, *, now_ms: int) -> Recovery | None:
     """Return the panel, or None for a machine that has not told."""
+    view = detail.instance
     told = view.recovery
     if told is None:
         return None
@@ -70,7 +89,15 @@ def recovery(view: InstanceView) -> Recovery | None:
         is_quiet=not (climbs or told.held or told.blocked or told.config == "rolled_back"),
         can_hold=climbs and not told.held and told.rung != "parked",
         can_retry=view.desired == "running" and (climbs or told.held),
+        tries=tuple(_try(climb, now_ms) for climb in reversed(detail.climbs)),
     )
+
+
+def _try(climb: Climb, now_ms: int) -> Try:
+    title, _ = LADDER.get(climb.rung, (climb.rung, ""))
+    # Parking is the end of all tries, and not something that could go well.
+    came = Badge("your turn", "bad") if climb.rung == "parked" else _CAME[climb.done]
+    return Try(title, came, moment(climb.at, now_ms), climb.reason, climb.detail)
 
 
 def _badge(told: RecoveryView) -> Badge:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from holdfast.wire.limits import (
     BULK_ITEMS_MAX,
     CHART_POINTS_MAX,
+    CLIMBS_MAX,
     COUNTER_MAX,
     ENV_VARIABLES_MAX,
     LOG_LINE_MAX,
@@ -115,6 +116,20 @@ class InstanceList(Struct, frozen=True, kw_only=True):
     counts: dict[Status, Counter] = {}
 
 
+class Climb(Struct, frozen=True, kw_only=True):
+    """One rung of the recovery that its machine tried; see `RecoveryView` for their names.
+
+    `done` is null while it is under way, and false for one that could not be taken; `detail` says
+    why, or what was done.
+    """
+
+    rung: Label
+    at: Time
+    reason: Reason = ""
+    done: bool | None = None
+    detail: Reason = ""
+
+
 class StartPhase(Struct, frozen=True, kw_only=True):
     """One phase of the controller's start; times in ms.
 
@@ -154,6 +169,7 @@ class InstanceDetail(Struct, frozen=True, kw_only=True):
     next_alarm_at: Time | None = None
     sandbox_id: Label = ""
     start: StartView | None = None
+    climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
     details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
 
 

@@ -1,0 +1,79 @@
+"""The watch over the fleet: what is counted as wrong, and when it is said to begin and to end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.instances.views import INSTANCE_VIEW
+from holdfast.plane.build.fleet_watch import _CHUNK, Watch, find_wrong
+from holdfast.wire.messages.instances import InstanceView, RecoveryView
+from tests.unit.web.shapes import view
+
+
+class Fleet:
+    """Views, a meter and a log in one."""
+
+    def __init__(self, *views: InstanceView) -> None:
+        self.shown = {one.id: one for one in views}
+        self.gauges: dict[tuple[str, ...], float] = {}
+        self.lines: list[tuple[str, str, str]] = []
+        self.watch = Watch(self, meter=self, log=self)
+
+    def views(
+        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, bytes, int]]:
+        assert (view, account) == (INSTANCE_VIEW, None)
+        keys = sorted(key for key in self.shown if key > after)[:limit]
+        return [(key, msgspec.json.encode(self.shown[key]), 1) for key in keys]
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        self.gauges[name, *labels.values()] = value
+
+    def warning(self, event: str, **about: str) -> None:
+        self.lines.append((event, about["instance"], about["code"]))
+
+    info = warning
+
+
+PARKED = RecoveryView(rung="parked", reason="exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "codes"),
+    [
+        ({}, []),
+        ({"attention": "look", "recovery": PARKED}, ["attention", "parked"]),
+        ({"contact": "lost"}, ["silent"]),
+        ({"recovery": RecoveryView(held=True, blocked="nginx")}, ["port_taken", "held"]),
+        ({"desired": "stopped", "contact": "lost", "recovery": PARKED}, []),
+    ],
+)
+def test_what_is_wrong_with_one(fields: dict[str, Any], codes: list[str]) -> None:
+    assert list(find_wrong(view(**fields))) == codes
+
+
+async def test_a_parked_agent_is_counted_and_told_once_until_it_is_well() -> None:
+    fleet = Fleet(view(id="a", recovery=PARKED, attention="look"), view(id="b"))
+    await fleet.watch.look()
+    await fleet.watch.look()
+    assert fleet.lines == [
+        ("instance.alert_began", "a", "attention"), ("instance.alert_began", "a", "parked"),
+    ]  # fmt: skip
+    assert fleet.gauges["holdfast_instance_alerts", "parked"] == 1
+    assert fleet.gauges["holdfast_instance_alerts", "silent"] == 0
+    assert fleet.gauges["holdfast_instances", "running"] == 2
+    fleet.shown["a"] = view(id="a")
+    await fleet.watch.look()
+    assert fleet.lines[2:] == [
+        ("instance.alert_ended", "a", "attention"), ("instance.alert_ended", "a", "parked"),
+    ]  # fmt: skip
+    assert fleet.gauges["holdfast_instance_alerts", "parked"] == 0
+
+
+async def test_a_large_fleet_is_read_to_its_end() -> None:
+    fleet = Fleet(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * _CHUNK + 1)))
+    await fleet.watch.look()
+    assert fleet.gauges["holdfast_instance_alerts", "silent"] == 2 * _CHUNK + 1
