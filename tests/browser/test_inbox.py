@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.clock import DAY_MS, HOUR_MS, SystemClock
+from holdfast.web.models.moments import parse_ms
 from holdfast.wire.call import Refusal
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
@@ -163,9 +164,16 @@ def test_an_instances_page_decides_sets_tokens_and_rules(open_page: Open, served
 
     page.get_by_role("button", name="New rule").click()
     page.keyboard.type("84120000")
-    page.keyboard.press("Enter")
+    page.get_by_label("Ends").select_option("7")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Add it").click()
     expect(page.locator("#policy")).to_contain_text("Let in 84120000, on Telegram")
     expect(page.locator("#policy")).to_contain_text("Rules decide first")
+    expect(page.locator("#policy .rules")).to_contain_text("until 20")
+    (rule,) = pairing.policies["in-0001"].rules
+    assert rule.expires_at is not None
+    left_ms = parse_ms(rule.expires_at) - SystemClock().now_ms()
+    assert abs(left_ms - 7 * DAY_MS) < HOUR_MS
     page.get_by_role("button", name="Remove the rule").click()
     expect(page.locator("#policy .rules")).to_have_count(0)
     page.get_by_role("button", name="Let people decide everything").click()

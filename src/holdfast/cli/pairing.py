@@ -49,13 +49,14 @@ Fingerprint = Annotated[
 
 _COLUMNS: Final = (
     Column("request"),
-    Column("instance", drop=5),
-    Column("kind", drop=4),
+    Column("instance", drop=6),
+    Column("kind", drop=5),
     Column("sender"),
-    Column("name", drop=3),
-    Column("asked", drop=2),
-    Column("ends", drop=1),
-    Column("state", drop=6),
+    Column("name", drop=4),
+    Column("asks for", drop=1, least=16),
+    Column("asked", drop=3),
+    Column("ends", drop=2),
+    Column("state", drop=7),
 )
 _RULES: Final = (
     Column("rule"),
@@ -122,6 +123,7 @@ def _show_requests(items: tuple[PairingRequest, ...], *, empty: str) -> None:
             one.channel or f"device {one.role}".strip(),
             one.sender,
             one.sender_name,
+            ", ".join(one.scopes),
             ago(one.created_at),
             ago(one.expires_at) if one.expires_at else "never",
             f"deciding: {one.deciding}" if one.deciding else one.error,

@@ -81,9 +81,10 @@ const SHAPES = {
   given: (values, form) => JSON.parse(form.dataset.body),
   variable: (values) => ({ [values.kind]: { [values.name]: values.value ?? "" } }),
   secrets: (values) => ({ secrets: values }),
-  rule: (values, form) => {
+  rule: ({ days, ...values }, form) => {
     const policy = JSON.parse(form.dataset.body);
-    return { ...policy, mode: "rules", rules: [...policy.rules, { kind: "channel", ...values }] };
+    const ends = days ? { expires_at: new Date(Date.now() + days * 86_400_000).toISOString() } : {};
+    return { ...policy, mode: "rules", rules: [...policy.rules, { kind: "channel", ...values, ...ends }] };
   },
 };
 
