@@ -293,6 +293,20 @@ class Device:
         self._public = self._key.public_key().public_bytes_raw()
         self.id = hashlib.sha256(self._public).hexdigest()
 
+    def identity(self) -> dict[str, Any]:
+        """Return what OpenClaw keeps of a key of its own, in `identity/device.json`."""
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        private = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )  # fmt: skip
+        return {
+            "version": 1, "deviceId": self.id, "publicKeyPem": public.decode(),
+            "privateKeyPem": private.decode(), "createdAtMs": int(time.time() * 1_000),
+        }  # fmt: skip
+
     async def knock(
         self,
         session: aiohttp.ClientSession,
@@ -302,9 +316,10 @@ class Device:
         role: str = "operator",
         scopes: tuple[str, ...] = ("operator.read", "operator.write"),
         protocol: int = 4,
+        client: tuple[str, str] = ("cli", "cli"),
     ) -> dict[str, Any]:
         """Connect and return the answer; a gateway that does not know it makes a request."""
-        name, mode = ("node-host", "node") if role == "node" else ("cli", "cli")
+        name, mode = ("node-host", "node") if role == "node" else client
         headers = {"X-Forwarded-For": "203.0.113.9"}
         async with session.ws_connect(f"ws://127.0.0.1:{port}/", headers=headers) as socket:
             asked = (await socket.receive_json())["payload"]

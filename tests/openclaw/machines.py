@@ -123,7 +123,7 @@ def write_config(
     state = home / "agent" / "openclaw"
     if (state / "openclaw.json").exists():
         return
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)
     provider = {
         "baseUrl": f"http://127.0.0.1:{model_port}/v1", "apiKey": model_key,
         "api": "openai-completions", "models": [{"id": "fake-1", "name": "Fake"}],
