@@ -25,6 +25,7 @@ from holdfast.wire.messages.instances import (
     LogLine,
     LogTail,
     RecoveryView,
+    StartView,
 )
 from holdfast.wire.messages.operations import (
     OperationList,
@@ -121,6 +122,8 @@ class SampleFleet:
         self.env = {view.id: dict(plain) for view in views}
         self.secrets = {view.id: ["ANTHROPIC_API_KEY", "SLACK_TOKEN"] for view in views}
         self.quarantined = {"ev-q1": "KeyError: 'machine_id'", "ev-q2": "ValueError: bad region"}
+        self.climbs = {view.id: climbs_of(view) for view in views}
+        self.starts: dict[str, StartView] = {}
         self.lines: list[str] = []
         self.say("agent", 24)
 
@@ -180,7 +183,8 @@ class SampleFleet:
                 Detail(name="Disk", value="1.2 of 20.0 GiB"),
                 Detail(name="Ports", value="21008 to 21015"),
             ),
-            climbs=climbs_of(view),
+            climbs=self.climbs.get(view.id, ()),
+            start=self.starts.get(view.id),
         )
         return Reply(detail)
 

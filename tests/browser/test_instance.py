@@ -7,7 +7,9 @@ from collections.abc import Callable
 import msgspec
 from playwright.sync_api import expect
 
-from holdfast.wire.messages.instances import RecoveryView
+from holdfast.kernel.clock import SystemClock
+from holdfast.wire.messages.instances import Climb, RecoveryView, StartPhase, StartView
+from holdfast.wire.times import time_text
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
 from tests.browser.test_fleet import expect_live
@@ -122,6 +124,54 @@ def test_the_recovery_is_shown_stopped_and_begun_anew(open_page: Open, served: S
     expect(panel).to_contain_text("stopped by somebody")
     panel.get_by_role("button", name="Begin anew").click()
     expect(panel).to_contain_text("not needed")
+
+
+def test_what_is_tried_shows_without_anything_else_having_changed(
+    open_page: Open, served: Served
+) -> None:
+    fleet = served.plane.fleet
+    page = open_page("/instances/in-0001")
+    expect_live(page)
+    expect(page.locator("#recovery")).not_to_contain_text("What was tried")
+    fleet.climbs["in-0001"] = (
+        Climb(rung="reinstall", at=time_text(0), reason="exit code 1", done=False,
+              detail="npm ended with 1"),
+    )  # fmt: skip
+    served.run(lambda: fleet.change("in-0001", load=0.5))
+    page.get_by_text("What was tried, the latest first").click()
+    expect(page.locator("#recovery .phases")).to_contain_text("npm ended with 1")
+
+
+def test_a_start_that_is_slow_and_fails_is_seen_and_gone_on_with(
+    open_page: Open, served: Served
+) -> None:
+    fleet = served.plane.fleet
+    page = open_page("/instances/in-0009")
+    expect_live(page)
+    panel = page.locator("#start")
+    expect(panel).to_contain_text("has not told how it came up")
+
+    def tell(onboard: str, reason: str = "") -> None:
+        fleet.starts["in-0009"] = StartView(
+            told_at=time_text(SystemClock().now_ms()),
+            phases=(
+                StartPhase(name="decrypting", state="done", took_ms=12, critical=True),
+                StartPhase(name="onboard", state=onboard, deadline_ms=30_000, took_ms=4_000,
+                           reason=reason),
+                StartPhase(name="gateway-start"),
+            ),
+        )  # fmt: skip
+        served.run(lambda: fleet.change("in-0009", load=0.5))
+
+    tell("running")
+    expect(panel.locator("li").nth(1)).to_contain_text("under way")
+    expect(panel.get_by_role("button")).to_have_count(0)
+    tell("failed", "its folder could not be made")
+    expect(panel.locator("li").nth(1)).to_contain_text("its folder could not be made")
+    panel.get_by_role("button", name="Go on from the failed phase").click()
+    expect(page.locator("#toasts")).to_contain_text("The start goes on")
+    tell("done")
+    expect(panel.get_by_role("button")).to_have_count(0)
 
 
 def test_configurations_are_put_back_and_the_doctor_looks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from holdfast.web.asking import Asking, Missing
 from holdfast.web.gather_brains import GatherBrains
@@ -20,7 +20,7 @@ from holdfast.web.models.lists import (
     token_row,
 )
 from holdfast.web.models.moments import moment
-from holdfast.web.models.recovery import recovery
+from holdfast.web.models.recovery import Recovery, recovery
 from holdfast.web.models.start import Start, start
 from holdfast.web.models.timeline import stories
 from holdfast.wire.call import Call
@@ -45,6 +45,14 @@ def _paging(query: Mapping[str, str], *, limit: int = LIST_ITEMS) -> dict[str, s
     """Return the page that an address asks for."""
     after = query.get("after", "")
     return {"limit": query.get("limit", "") or str(limit)} | ({"after": after} if after else {})
+
+
+class Told(NamedTuple):
+    """What an instance's page shows of its machine's check-ins."""
+
+    header: Header
+    start: Start | None
+    recovery: Recovery | None
 
 
 class Gather:
@@ -79,10 +87,13 @@ class Gather:
             found.instance, now_ms=call.now_ms, waiting=waiting.counts.get(instance_id, 0)
         )
 
-    async def header(self, call: Call, instance_id: str) -> tuple[Header, Start | None]:
-        """Return the top of an instance's page, and how its machine came up."""
-        detail = await self.detail(call, instance_id)
-        return header(detail, now_ms=call.now_ms), start(detail, now_ms=call.now_ms)
+    async def told(self, call: Call, instance_id: str) -> Told:
+        """Return what an instance's page shows of a check-in."""
+        detail, now_ms = await self.detail(call, instance_id), call.now_ms
+        return Told(
+            header(detail, now_ms=now_ms), start(detail, now_ms=now_ms),
+            recovery(detail, now_ms=now_ms),
+        )  # fmt: skip
 
     async def detail(self, call: Call, instance_id: str) -> InstanceDetail:
         """Return what the API says of an instance."""

@@ -15,7 +15,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.web import stream
 from holdfast.web.asking import Missing
 from holdfast.web.coalesce import Batch, Change
-from holdfast.web.gather import Gather
+from holdfast.web.gather import Gather, Told
 from holdfast.web.limits import (
     FRAGMENTS_MAX,
     LOG_PERIOD_S,
@@ -24,8 +24,6 @@ from holdfast.web.limits import (
     SINGLE_ROWS_MAX,
 )
 from holdfast.web.models.fleet import FleetQuery
-from holdfast.web.models.instance import Header
-from holdfast.web.models.start import Start
 from holdfast.web.render import Renderer
 from holdfast.wire.call import Call, Refusal
 
@@ -176,9 +174,14 @@ class FleetPainter(Base):
         return html
 
 
-def _likeness(head: Header, start: Start | None) -> object:
-    """Return what differs when the top of an instance's page or its start does."""
-    return head.likeness(), None if start is None else start.likeness()
+def _likeness(told: Told) -> object:
+    """Return what differs when what a check-in told does, apart from the time that passes."""
+    start, recovery = told.start, told.recovery
+    return (
+        told.header.likeness(),
+        None if start is None else start.likeness(),
+        None if recovery is None else recovery.likeness(),
+    )
 
 
 class InstancePainter(Base):
@@ -198,7 +201,7 @@ class InstancePainter(Base):
         """Return header, explanation, timeline and log."""
         names = await self._gather.instance(self.now(), self._id)
         self._looked_ms = self._clock.steady_ms()
-        self._likeness = _likeness(names["header"], names["start"])
+        self._likeness = _likeness(Told(names["header"], names["start"], names["recovery"]))
         drawn = self._renderer.draw(
             "live/instance.html", id=self._id, is_operator=self._operator, **names
         )
@@ -219,14 +222,14 @@ class InstancePainter(Base):
         return self._renderer.draw("live/instance_pairing.html", id=self._id, pairing=panels)
 
     async def _look(self) -> str:
-        """Return the header and the start, if one of them is another."""
+        """Return the header, the start and the recovery, if one of them is another."""
         self._looked_ms = self._clock.steady_ms()
-        head, start = await self._gather.header(self.now(), self._id)
-        likeness = _likeness(head, start)
+        told = await self._gather.told(self.now(), self._id)
+        likeness = _likeness(told)
         if likeness == self._likeness:
             return ""
         self._likeness = likeness
-        return self._renderer.draw("live/header.html", header=head, start=start, id=self._id)
+        return self._renderer.draw("live/header.html", id=self._id, **told._asdict())
 
     async def idle(self) -> str:
         """Return the log where it has new lines, and now and then the header."""

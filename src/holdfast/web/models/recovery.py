@@ -65,6 +65,11 @@ class Recovery(NamedTuple):
     can_retry: bool
     tries: tuple[Try, ...]
 
+    def likeness(self) -> tuple[object, ...]:
+        """Return what differs when the panel does, apart from the time that passes."""
+        tries = tuple(one._replace(at=None) for one in self.tries)
+        return (self._replace(tries=tries), tuple(one.at and one.at.iso for one in self.tries))
+
 
 def recovery(detail: InstanceDetail, *, now_ms: int) -> Recovery | None:
     """Return the panel, or None for a machine that has not told."""

@@ -76,9 +76,9 @@ def start(detail: InstanceDetail, *, now_ms: int) -> Start | None:
 
 
 def _line(phase: StartPhase) -> PhaseLine:
-    limit = f"{phase.deadline_ms / 1_000:g} s"
+    limit = f"at most {phase.deadline_ms / 1_000:g} s" if phase.deadline_ms else ""
     took = took_words(phase.took_ms)
-    times = {"ahead": f"at most {limit}", "skipped": "", "running": f"{took} of at most {limit}"}
+    times = {"ahead": limit, "skipped": "", "running": f"{took} of {limit}" if limit else took}
     return PhaseLine(
         key=phase.name,
         title=_PHASES.get(phase.name, phase.name),
