@@ -91,6 +91,12 @@ CATALOGUE: Final = (
         "are silent, whose agent is parked, kept from its port, or held in its recovery.",
         ("code",),
     ),
+    Metric(
+        "gauge",
+        "holdfast_agents_not_ready",
+        "Agents that cannot work now although their machines run; each is one for a while when it "
+        "starts.",
+    ),
     Metric("gauge", "holdfast_resident_actors", "Actors in memory."),
     Metric("gauge", "holdfast_ready_actors", "Actors that wait for their tick."),
     Metric(

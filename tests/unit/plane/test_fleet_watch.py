@@ -73,6 +73,15 @@ async def test_a_parked_agent_is_counted_and_told_once_until_it_is_well() -> Non
     assert fleet.gauges["holdfast_instance_alerts", "parked"] == 0
 
 
+async def test_agents_that_cannot_work_are_counted_where_their_machine_runs() -> None:
+    fleet = Fleet(
+        view(id="a", agent_ready=False), view(id="b", agent_ready=True), view(id="c"),
+        view(id="d", agent_ready=False, status="starting"),
+    )  # fmt: skip
+    await fleet.watch.look()
+    assert fleet.gauges["holdfast_agents_not_ready",] == 1
+
+
 async def test_a_large_fleet_is_read_to_its_end() -> None:
     fleet = Fleet(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * _CHUNK + 1)))
     await fleet.watch.look()

@@ -63,9 +63,11 @@ class Watch:
     async def look(self) -> None:
         """Look at every instance once."""
         statuses: Counter[str] = Counter()
+        not_ready = 0
         wrong: dict[tuple[str, AlertCode], InstanceView] = {}
         async for view in self._all():
             statuses[view.status] += 1
+            not_ready += view.status == "running" and view.agent_ready is False
             wrong |= {(view.id, code): view for code in find_wrong(view)}
         for (instance, code), view in wrong.items():
             if (instance, code) not in self._wrong:
@@ -76,6 +78,7 @@ class Watch:
         self._wrong = wrong
         for status in get_args(Status):
             self._meter.gauge("holdfast_instances", statuses[status], status=status)
+        self._meter.gauge("holdfast_agents_not_ready", not_ready)
         counted = Counter(code for _, code in wrong)
         for code in get_args(AlertCode):
             self._meter.gauge("holdfast_instance_alerts", counted[code], code=code)
