@@ -43,6 +43,7 @@ class Telegram:
     _updates: list[dict[str, Any]] = field(default_factory=list)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _number: int = 1000
+    polls: int = 0
 
     async def write(self, user: int, text: str) -> None:
         """Let a person write to the bot."""
@@ -93,6 +94,7 @@ class Telegram:
         def fresh() -> list[dict[str, Any]]:
             return [row for row in self._updates if row["update_id"] >= offset]
 
+        self.polls += 1
         async with self._news:
             try:
                 async with asyncio.timeout(min(float(given.get("timeout") or 0), POLL_S)):

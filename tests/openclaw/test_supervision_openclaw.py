@@ -74,6 +74,8 @@ async def test_a_restart_waits_for_a_running_turn_or_says_that_it_was_cut(
         ) as stage,
     ):
         machine = stage.machine
+        # 2026.3.13 may hang for its whole budget when it is restarted while its channel starts.
+        await until(lambda: stage.telegram.polls, "its channel looks for messages", START_S)
         await idle_restart(machine)
 
         first = check_one_owner(machine)
@@ -81,8 +83,13 @@ async def test_a_restart_waits_for_a_running_turn_or_says_that_it_was_cut(
         code, body = await machine.ask("POST", "/_kilo/gateway/restart")
         assert (code, body) == (200, {"ok": True, "workCut": False})
         assert (model.answered, model.busy) == (1, 0), "the turn ended first"
-        assert any(ANSWER in text for text in stage.telegram.said_to(777_001)), "and was told"
+        told = [ANSWER in text for text in stage.telegram.said_to(777_001)]
         await reached(machine, lambda s: s["ready"])
+        if not any(told):
+            await until(
+                lambda: any(ANSWER in text for text in stage.telegram.said_to(777_001)),
+                "the answer that was not sent before the restart is sent after it", 30,
+            )  # fmt: skip
         assert check_one_owner(machine) != first
 
         await start_turn(stage, model, 777_002, 60.0)

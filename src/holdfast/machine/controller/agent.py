@@ -252,6 +252,10 @@ class AgentProcesses:
         """Return status and body of the agent's own readiness; raise OSError or TimeoutError."""
         return await self._get(self.profile.status_path)
 
+    async def is_ready(self) -> bool:
+        """Return whether the agent says, asked now, that it can work."""
+        return (await self._probe())[0]
+
     async def _probe(self) -> tuple[bool, bool]:
         """Return whether it is ready, and whether it answered at all."""
         try:

@@ -19,6 +19,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller.child import OnLine, Stream
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.aftermath import Aftermath
 from holdfast.machine.controller.pairing.by_command import CommandArm, CommandSource, find_object
 from holdfast.machine.controller.pairing.commands import Commands
 from holdfast.machine.controller.pairing.orders import Order
@@ -230,7 +231,7 @@ async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig
     found = (await CommandSource(commands).look("devices", [DEVICES]))[DEVICES]
     assert isinstance(found, Failure)
     assert found.code == "command_failed"
-    refused = await CommandArm(commands).decide(approve(), None)
+    refused = await CommandArm(commands, alone()).decide(approve(), None)
     assert refused is not None
     assert refused.unable
 
@@ -240,7 +241,7 @@ async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
 ) -> None:
     monkeypatch.setattr(limits, "TURN_S", 0.05)
     assert rig.turn.take_now(), "the doctor runs"
-    refused = await CommandArm(rig.commands).decide(approve(), None)
+    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == ("pairing_failed", True), "there is no doubt"
     assert "nothing was done" in refused.message
@@ -248,8 +249,17 @@ async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
     assert rig.started == []
     rig.turn.give_back()
     rig.program("pass")
-    assert await CommandArm(rig.commands).decide(approve(), None) is None
+    assert await CommandArm(rig.commands, alone()).decide(approve(), None) is None
     assert rig.turn.take_now(), "it was given back"
+
+
+def alone() -> Aftermath:
+    """Return what follows where nothing is linked to the agent: nothing is waited for."""
+
+    async def never() -> bool:
+        raise AssertionError("nobody asks")
+
+    return Aftermath("/nowhere", link_end=lambda: None, is_ready=never, log=Log(SystemClock(), 1))
 
 
 def approve(**changed: str) -> Order:
@@ -268,7 +278,7 @@ async def test_what_an_approval_says_is_told_apart_and_not_passed_on(
     rig: Rig, said: str, code: str
 ) -> None:
     rig.program(f"print({said!r}, file=sys.stderr)\nsys.exit(1)")
-    refused = await CommandArm(rig.commands).decide(approve(), None)
+    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == (code, False)
     assert said not in refused.message
@@ -277,14 +287,14 @@ async def test_what_an_approval_says_is_told_apart_and_not_passed_on(
 
 async def test_a_command_that_was_killed_may_have_done_it(rig: Rig) -> None:
     rig.program("os.kill(os.getpid(), 9)")
-    refused = await CommandArm(rig.commands).decide(approve(), None)
+    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == ("pairing_timeout", False)
 
 
 async def test_an_approval_is_the_contracts_command(rig: Rig) -> None:
     rig.program("print(*sys.argv[1:], file=open(sys.argv[0] + '.said', 'a'))")
-    arm = CommandArm(rig.commands)
+    arm = CommandArm(rig.commands, alone())
     assert await arm.decide(approve(), None) is None
     device = Order("devices", "approved", request_id="8D08D697-1111-4222-8333-444455556666")
     assert await arm.decide(device, None) is None

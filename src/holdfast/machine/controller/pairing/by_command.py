@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.aftermath import Aftermath
 from holdfast.machine.controller.pairing.commands import Commands, Ended
 from holdfast.machine.controller.pairing.decide import Refused
 from holdfast.machine.controller.pairing.entries import channel_rows, device_rows
@@ -81,9 +82,10 @@ class CommandSource:
 class CommandArm:
     """Decides by command line; it can only approve."""
 
-    def __init__(self, commands: Commands) -> None:
-        """Run them through `commands`."""
+    def __init__(self, commands: Commands, aftermath: Aftermath) -> None:
+        """Run them through `commands`, and wait for what follows."""
         self._commands = commands
+        self._aftermath = aftermath
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
         """Approve it; see `Arm`."""
@@ -96,6 +98,7 @@ class CommandArm:
                 message = "The agent approves by code, and tells none for this request"
                 return Refused(wire.PAIRING_FAILED, message, unable=True)
             arguments = ("pairing", "approve", order.channel, code, "--notify")
+        before = self._aftermath.before()
         try:
             ended = await self._commands.run(*arguments)
         except TimeoutError:
@@ -104,7 +107,10 @@ class CommandArm:
         except OSError as error:
             message = "The agent's command cannot be run"
             return Refused(wire.PAIRING_FAILED, message, detail=str(error), unable=True)
-        return None if ended.code == 0 and not ended.because else _explain(ended)
+        if ended.code != 0 or ended.because:
+            return _explain(ended)
+        await self._aftermath.over(before)
+        return None
 
 
 def _explain(ended: Ended) -> Refused:

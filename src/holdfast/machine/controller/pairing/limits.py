@@ -75,6 +75,17 @@ OVERTAKEN_MAX: Final = 3
 KILLED_S: Final = 10.0
 """How long the turn waits for the end of a command that was killed."""
 
+RESTART_SEEN_S: Final = 1.0
+"""How soon after a command changed the configuration a restart for it begins; OpenClaw 2026.7.35
+began 0.1 s later."""
+
+RESTARTED_S: Final = 8.0
+"""How long that restart is waited for; it took 3 s."""
+
+RESTARTED_LOOKS: Final = 3
+RESTART_LOOK_S: Final = 0.1
+"""An agent is back when it says so this often in a row, asked at this pace."""
+
 COMMAND_LOOK_S: Final = 0.25
 """From one look at a running command's memory and time to the next."""
 

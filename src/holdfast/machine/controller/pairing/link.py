@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -67,6 +67,11 @@ class Link:
     def gateway(self) -> Gateway | None:
         """Return the open connection, None while there is none."""
         return self._open
+
+    @property
+    def end(self) -> asyncio.Future[Any] | None:
+        """Return what is done when the open connection ends, None while there is none."""
+        return None if self._open is None else self._open.closed
 
     @property
     def version(self) -> str | None:

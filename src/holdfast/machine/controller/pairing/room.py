@@ -20,6 +20,7 @@ from holdfast.machine.controller.child import Stream
 from holdfast.machine.controller.config.document import parse
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.aftermath import Aftermath
 from holdfast.machine.controller.pairing.by_command import CommandArm, CommandSource
 from holdfast.machine.controller.pairing.by_socket import SocketArm, SocketSource
 from holdfast.machine.controller.pairing.cache import Cache, Listing
@@ -98,7 +99,7 @@ class PairingRoom:
             for kind in _KINDS
         }
         self._ruler = Ruler(
-            self._cache, self._arms(),
+            self._cache, self._arms(agent),
             plan=self._reader.plan,
             refresh=lambda kind: self._keepers[kind].refresh(),
             hint=lambda kind: self._keepers[kind].hint(),
@@ -189,8 +190,15 @@ class PairingRoom:
             )
         return sources
 
-    def _arms(self) -> Mapping[Means, Arm]:
-        return {"rpc": SocketArm(self._link, self._log), "command": CommandArm(self._commands)}
+    def _arms(self, agent: AgentProcesses) -> Mapping[Means, Arm]:
+        aftermath = Aftermath(
+            self._config_path, link_end=lambda: self._link.end, is_ready=agent.is_ready,
+            log=self._log,
+        )  # fmt: skip
+        return {
+            "rpc": SocketArm(self._link, self._log),
+            "command": CommandArm(self._commands, aftermath),
+        }
 
     def _watch(self) -> None:
         """Watch what is read on this version of the agent."""
