@@ -107,13 +107,6 @@ class Supervisor:
         for note in self._notes:
             note.cancel()
 
-    def signal(self, number: int) -> bool:
-        """Send a signal to the agent; return False when there is none."""
-        if self._process is None:
-            return False
-        self._process.send(number)
-        return True
-
     def feed(self, event: Event) -> None:
         """Let the policy decide on `event`, and carry its commands out."""
         before = self._state
