@@ -23,7 +23,7 @@ import msgspec
 import psutil
 
 from holdfast.cli.client import ApiError, Client
-from holdfast.wire.messages.instances import InstanceDestroy, InstanceView
+from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 
 DEADLINE_S = 15.0
 STEP_S = 0.02

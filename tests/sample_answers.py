@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from holdfast.wire.messages.instances import (
+from holdfast.wire.api.instances import (
     Chart,
     ChartSeries,
     ChartSet,
@@ -16,13 +16,8 @@ from holdfast.wire.messages.instances import (
     Timeline,
     TimelineEntry,
 )
-from holdfast.wire.messages.operations import Operation, OperationStep
-from holdfast.wire.messages.rehearsal import (
-    Rehearsal,
-    RehearsedAction,
-    RehearsedTick,
-    Suppressed,
-)
+from holdfast.wire.api.operations import Operation, OperationStep
+from holdfast.wire.api.rehearsals import Rehearsal, RehearsedAction, RehearsedTick, Suppressed
 from holdfast.wire.times import time_text
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000

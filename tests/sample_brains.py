@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.web.stream import BRAIN, CORRECTION, LESSON, Hub
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.messages.brains import (
+from holdfast.web.hub import BRAIN, CORRECTION, LESSON, Hub
+from holdfast.wire.api.brains import (
     BrainAlert,
     BrainAlertList,
     BrainDetail,
@@ -27,7 +26,8 @@ from holdfast.wire.messages.brains import (
     SdkCounts,
     SourceView,
 )
-from holdfast.wire.messages.instances import Chart, ChartSeries, ChartSet
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.instances import Chart, ChartSeries, ChartSet
 from holdfast.wire.times import time_text
 
 MINUTE, HOUR = 60_000, 3_600_000

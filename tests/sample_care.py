@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.messages.care import (
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.maintenance import (
     ConfigChanged,
     ConfigVersion,
     ConfigVersions,

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.web.stream import CONTACT, INSTANCE, Hub
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.messages.fields import Detail
-from holdfast.wire.messages.instances import (
+from holdfast.web.hub import CONTACT, INSTANCE, Hub
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import (
     BulkAnswer,
     BulkItem,
     Climb,
@@ -27,14 +27,14 @@ from holdfast.wire.messages.instances import (
     RecoveryView,
     StartView,
 )
-from holdfast.wire.messages.operations import (
+from holdfast.wire.api.operations import (
     OperationList,
     Pending,
     QuarantineAnswer,
     QuarantinedEvent,
     QuarantineList,
 )
-from holdfast.wire.messages.plane import AgentList, AgentView
+from holdfast.wire.api.plane import AgentList, AgentView
 from holdfast.wire.times import time_text
 from tests.sample_answers import (
     DAY,

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.web.stream import PAIRING, Hub
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.messages.pairing import (
+from holdfast.web.hub import PAIRING, Hub
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.pairing import (
     PairingEntry,
     PairingHistory,
     PairingInbox,
@@ -20,7 +20,7 @@ from holdfast.wire.messages.pairing import (
     PairingSource,
     PairingTrouble,
 )
-from holdfast.wire.messages.secrets import SecretField, SecretGroup, SecretList
+from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 from holdfast.wire.times import time_text
 
 MINUTE = 60_000

@@ -17,14 +17,14 @@ from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.ports import AccountsStore
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge import Edge
-from holdfast.plane.edge_ports import Handler
-from holdfast.plane.edge_rate import Rate, Rates
+from holdfast.plane.edge.app import Edge
+from holdfast.plane.edge.ports import Handler
+from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.openapi import document
-from holdfast.stores.accounts_memory import AccountsMemory
-from holdfast.wire.call import Call, Principal, Refusal, Reply
-from holdfast.wire.endpoints.row import Endpoint
-from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.stores.memory.accounts import AccountsMemory
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.api.table import ENDPOINTS
 from tests.samples import sample
 from tests.walk import Tokens
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from holdfast.wire.call import Problem
-from holdfast.wire.endpoints.row import Endpoint
-from holdfast.wire.endpoints.table import path_names
+from holdfast.wire.api.call import Problem
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.api.table import path_names
 from tests.asgi import Answer, App, call, json_headers
 from tests.samples import sample, sample_param
 

@@ -83,7 +83,7 @@ def settings_page() -> Page | None:
 
 def endpoints_page() -> Page | None:
     """Return every route of the plane."""
-    module = load("holdfast.wire.endpoints.table")
+    module = load("holdfast.wire.api.table")
     if module is None:
         return None
     entries = tuple(

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.telemetry_duckdb import DuckdbAnalytics
+from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.telemetry.handlers import ChartCalls
 from holdfast.telemetry.ports import CheckinPoint, Span
-from holdfast.wire.call import Call, Principal
+from holdfast.wire.api.call import Call, Principal
 
 MACHINES = 5_000
 BEATS = 2_016

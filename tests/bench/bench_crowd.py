@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from holdfast.cli.client import Client
-from holdfast.wire.messages.instances import InstanceCreate
+from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import PlaneProcess, until
 

@@ -20,7 +20,7 @@ import msgspec
 import uvicorn
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.wire.call import Call, Reply
+from holdfast.wire.api.call import Call, Reply
 from tests.asgi import json_headers, scope_of
 from tests.stub_plane import StubPlane
 

@@ -21,11 +21,11 @@ from typing import Any
 
 import uvloop
 
+from holdfast.actors.commit import compose, fold_rows
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kind, make_kind
-from holdfast.actors.ledger import compose, fold_rows
+from holdfast.actors.limiter import Gate
 from holdfast.actors.ports import Arrival, Logged, Pending
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.actors.record import decode_record
@@ -39,8 +39,8 @@ from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.metrics.catalogue import Metrics
 from holdfast.metrics.logs import set_up
-from holdfast.plane.build.engine import make_engine
-from holdfast.stores.journal_sqlite import SqliteJournal
+from holdfast.plane.wiring.engine import make_engine
+from holdfast.stores.sqlite.journal import SqliteJournal
 
 NOW = 1_760_000_000_000
 KIND = make_kind(INSTANCE, Policy())

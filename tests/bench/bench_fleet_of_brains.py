@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.sdk import Brain
-from holdfast.wire.messages.brains import BrainKeyCreate, CorrectionView
+from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import PlaneProcess
 

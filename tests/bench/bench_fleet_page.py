@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.kernel.clock import ManualClock, SystemClock
-from holdfast.wire.messages.accounts import TokenCreate
+from holdfast.wire.api.accounts import TokenCreate
 from tests.bench import bench_charts, figures
 from tests.bench.bench_crowd import LONG_S, counts, crowd_plane
 from tests.planes import PlaneProcess, until

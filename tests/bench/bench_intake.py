@@ -26,7 +26,7 @@ import msgspec
 import psutil
 import uvloop
 
-from holdfast.wire.messages.brains import BrainKeyCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import PlaneProcess
 

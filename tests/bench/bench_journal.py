@@ -21,7 +21,7 @@ from holdfast.actors.definition import ViewRow
 from holdfast.actors.ports import Arrival, Commit, Stamp
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import Address, address
-from holdfast.stores.journal_sqlite import SqliteJournal
+from holdfast.stores.sqlite.journal import SqliteJournal
 
 BODY = b"\x83" + b"b" * 200
 STATE = b"s" * 700

@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from holdfast.wire.messages.brains import BrainKeyCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import PlaneProcess
 

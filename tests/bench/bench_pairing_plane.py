@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.cli.client import Client
-from holdfast.wire.messages.pairing import PairingApprove
+from holdfast.wire.api.pairing import PairingApprove
 from tests.bench.figures import parser, percentiles, tell
 from tests.integration.plane.test_pairing import Agent
 from tests.planes import plane_at, until

@@ -18,7 +18,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from holdfast.wire.messages.instances import InstanceOrder
+from holdfast.wire.api.instances import InstanceOrder
 from tests.bench.figures import parser, percentiles, tell
 from tests.integration.plane.test_machine_calls import ask, machine_of
 from tests.integration.plane.test_orders import machine_of as processes_of_instance

@@ -23,10 +23,10 @@ from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import address
-from holdfast.plane.build.engine import JOURNAL_FILE, make_worker
 from holdfast.plane.settings import load_settings
-from holdfast.stores.journal_sqlite import SqliteJournal
-from holdfast.wire.messages.instances import InstanceCreate
+from holdfast.plane.wiring.engine import JOURNAL_FILE, make_worker
+from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import plane_at
 

@@ -19,8 +19,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from holdfast.cli.client import ApiError, Client
-from holdfast.wire.messages.instances import InstanceCreate, InstancePatch
-from holdfast.wire.messages.rehearsal import ReplayRequest
+from holdfast.wire.api.instances import InstanceCreate, InstancePatch
+from holdfast.wire.api.rehearsals import ReplayRequest
 from tests.bench.bench_crowd import crowd_plane
 from tests.bench.figures import parser, percentiles, tell
 from tests.planes import PlaneProcess

@@ -24,7 +24,7 @@ from typing import Final
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from holdfast.sdk import Brain
-from holdfast.wire.messages.brains import BrainKeyCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 from tests.bench.figures import parser, percentiles, tell
 from tests.browser.conftest import FLAGS, sign_in
 from tests.browser.people import DemoAgent

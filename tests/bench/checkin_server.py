@@ -19,15 +19,15 @@ import uvicorn
 
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.edge import Edge
-from holdfast.plane.edge_rate import Rates
-from holdfast.stores.contact_sqlite import SqliteContacts
-from holdfast.stores.telemetry_duckdb import DuckdbAnalytics
-from holdfast.telemetry.book import MachineBook
-from holdfast.telemetry.flow import Telemetry
+from holdfast.plane.edge.app import Edge
+from holdfast.plane.edge.rate import Rates
+from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
+from holdfast.stores.sqlite.contact import SqliteContacts
+from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ControllerCalls
-from holdfast.wire.call import Principal
-from holdfast.wire.endpoints.controller import CONTROLLER
+from holdfast.telemetry.machines import MachineBook
+from holdfast.wire.api.call import Principal
+from holdfast.wire.api.controller import CONTROLLER
 from tests.toys.machines import SECRET, Ear, Quiet, facts
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
+from holdfast.actors.limiter import Gate
 from holdfast.actors.probing import Lookout
 from holdfast.cli.main import main
 from holdfast.instances import events
@@ -25,10 +25,10 @@ from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME, CloudCalls
 from holdfast.instances.ports import Context
 from holdfast.kernel.ids import address
-from holdfast.plane.build import clouds as real
-from holdfast.plane.build import plane as plane_module
-from holdfast.plane.edge_rate import Rate, Rates
-from holdfast.wire.identity import key_hash, sandbox_of_instance
+from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.plane.wiring import clouds as real
+from holdfast.plane.wiring import plane as plane_module
+from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
 from holdfast.world.clouds.simulated import SimulatedCloud
 from holdfast.world.clouds.simulated_world import Timing
 

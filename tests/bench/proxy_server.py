@@ -12,8 +12,8 @@ import sys
 
 from aiohttp import web
 
-from holdfast.machine.controller.environment import Proxying
 from holdfast.machine.controller.proxy.proxy import Proxy
+from holdfast.machine.controller.settings import Proxying
 
 
 async def serve(agent_port: int) -> None:

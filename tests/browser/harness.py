@@ -17,8 +17,8 @@ import uvicorn
 
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.kernel.clock import SystemClock
-from holdfast.web.pages import Pages
-from holdfast.web.stream import Hub
+from holdfast.web.hub import Hub
+from holdfast.web.site import Pages
 from tests.sample_brains import SampleBrains
 from tests.sample_care import SampleCare
 from tests.sample_fleet import SampleFleet

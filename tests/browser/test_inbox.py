@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, SystemClock
 from holdfast.web.models.moments import parse_ms
-from holdfast.wire.call import Refusal
+from holdfast.wire.api.call import Refusal
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
 from tests.browser.test_fleet import expect_live

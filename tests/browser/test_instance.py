@@ -8,7 +8,7 @@ import msgspec
 from playwright.sync_api import expect
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.wire.messages.instances import Climb, RecoveryView, StartPhase, StartView
+from holdfast.wire.api.instances import Climb, RecoveryView, StartPhase, StartView
 from holdfast.wire.times import time_text
 from tests.browser.conftest import Open
 from tests.browser.harness import Served

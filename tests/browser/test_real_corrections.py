@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from holdfast.sdk import Brain
-from holdfast.wire.messages.brains import BrainKeyCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 from tests.browser.test_fleet import expect_live
 from tests.planes import PlaneProcess
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.agents.install import INSTALL_TIMEOUT_S, find_installed
-from holdfast.machine.agents.openclaw import VERSION
+from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S, find_installed
+from holdfast.machine.agents.openclaw.run import VERSION
 
 RELEASES = ("2026.3.13", "2026.7.35", VERSION)
 """One of each way to keep requests: files without an interface, files, database."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.agents.openclaw import node_path, script_path
+from holdfast.machine.agents.openclaw.run import node_path, script_path
 from tests.integration.machine.rig import until
 from tests.openclaw.machines import CHANNELS, DEVICES, Stage, run_stage
 

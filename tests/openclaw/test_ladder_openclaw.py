@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents.install import INSTALL_TIMEOUT_S, find_installed
-from holdfast.machine.agents.openclaw import VERSION
+from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S, find_installed
+from holdfast.machine.agents.openclaw.run import VERSION
 from holdfast.world.clouds.process_spawn import inherited_from
 from tests.integration.machine.rig import Machine, run_machine, until
 

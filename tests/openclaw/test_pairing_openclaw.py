@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing.by_socket import SocketSource
-from holdfast.machine.controller.pairing.link import Link
+from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketSource
+from holdfast.machine.controller.pairing.openclaw.connection import Link
 from holdfast.machine.controller.pairing.state import DEVICES as DEVICES_PART
 from holdfast.machine.controller.pairing.state import Failure
 from tests.integration.machine.rig import until

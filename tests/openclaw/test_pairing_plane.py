@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents.install import find_installed
-from holdfast.wire.messages.pairing import PairingApprove, PairingRequest
+from holdfast.machine.agents.openclaw.install import find_installed
+from holdfast.wire.api.pairing import PairingApprove, PairingRequest
 from tests.bench.figures import percentiles
 from tests.openclaw.fakes import (
     ANSWER,

@@ -17,10 +17,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from holdfast.machine.agents.install import find_installed
-from holdfast.machine.agents.openclaw import VERSION
-from holdfast.machine.controller.unseal import unseal
-from holdfast.wire.messages.instances import InstanceView
+from holdfast.machine.agents.openclaw.install import find_installed
+from holdfast.machine.agents.openclaw.run import VERSION
+from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.wire.api.instances import InstanceView
 from tests.planes import PlaneProcess, plane_at, processes_of, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.agents.openclaw import VERSION
+from holdfast.machine.agents.openclaw.run import VERSION
 from tests.integration.machine.rig import alive, run_machine, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]

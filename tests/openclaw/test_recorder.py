@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from holdfast.machine.controller.assembly import free_port
+from holdfast.machine.controller.wiring import free_port
 from holdfast.sdk import Brain, Event
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(600)]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents.openclaw import node_path
-from holdfast.machine.controller.leftovers import find_leftovers
-from holdfast.machine.controller.port_owner import find_owner
+from holdfast.machine.agents.openclaw.run import node_path
+from holdfast.machine.controller.process.orphans import find_leftovers
+from holdfast.machine.controller.process.port_owner import find_owner
 from tests.integration.machine.rig import Machine, alive, run_machine, until
 from tests.openclaw.conftest import find_release
 from tests.openclaw.fakes import ANSWER, SlowModel, run_slow_model

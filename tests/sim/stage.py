@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from holdfast.instances.policy import Policy
 from holdfast.instances.state import Instance
 from holdfast.plane.settings import Settings
+from holdfast.sim.fault_plan import Weather
 from holdfast.sim.fleet import Fleet
 from holdfast.sim.loop import SimClock, SimLoop, run
-from holdfast.sim.weather import Weather
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import holdfast.instances.reconcile
-from holdfast.sim import campaign
-from holdfast.sim.story import Outcome
+from holdfast.sim import runner
+from holdfast.sim.scenario import Outcome
 
 NAME = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 
@@ -32,7 +32,7 @@ def named_rules() -> set[str]:
 def test_every_rule_of_the_source_is_looked_for() -> None:
     named = named_rules()
     assert len(named) > 30
-    assert named - campaign.RULES == set()
+    assert named - runner.RULES == set()
 
 
 def test_a_failure_is_told_with_its_seed_and_how_to_run_it_again() -> None:
@@ -41,11 +41,11 @@ def test_a_failure_is_told_with_its_seed_and_how_to_run_it_again() -> None:
         Outcome(seed=4, steps=10, rules={"start": 2}, planes=3),
         Outcome(seed=5, steps=20, failure="two machines", planes=1),
     ]
-    summary = campaign.Summary()
+    summary = runner.Summary()
     for outcome in outcomes:
         summary.add(outcome)
         told.append(summary.seeds)
-    text = campaign.report(summary, 2.0)
+    text = runner.report(summary, 2.0)
     assert told == [1, 2]
     assert "2 seeds, 30 steps" in text
     assert "seed 5: two machines" in text
@@ -56,7 +56,7 @@ def test_a_failure_is_told_with_its_seed_and_how_to_run_it_again() -> None:
 
 def test_a_campaign_runs_its_seeds() -> None:
     seen: list[int] = []
-    summary = campaign.run_campaign(
+    summary = runner.run_campaign(
         range(12, 14), jobs=1, folder="", tell=lambda _summary, outcome: seen.append(outcome.seed)
     )
     assert seen == [12, 13]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.instances.pairing import known
+from holdfast.pairing import visibility
 from holdfast.sim.pairing import run
 
 SEEDS = range(250)
@@ -25,5 +25,5 @@ def test_a_seed_does_the_same_each_time() -> None:
 
 
 def test_it_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "HIDING", frozenset[str]())
+    monkeypatch.setattr(visibility, "HIDING", frozenset[str]())
     assert any(one.wrong for one in run(range(20)))

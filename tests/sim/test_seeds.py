@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sim.campaign import again
-from holdfast.sim.story import play
+from holdfast.sim.runner import again
+from holdfast.sim.scenario import play
 
 SEEDS = range(40)
 KEPT = [

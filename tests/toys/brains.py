@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from holdfast.intake.accept import Batch, open_batch, read_rows
-from holdfast.intake.records import Arrival
-from holdfast.wire.messages.brains import Route
-from holdfast.wire.messages.ingest import IngestRequest
+from holdfast.corrections.accept import Batch, open_batch, read_rows
+from holdfast.corrections.records import Arrival
+from holdfast.wire.api.brains import Route
+from holdfast.wire.api.ingest import IngestRequest
 
 NOW = 1_780_000_000_000
 

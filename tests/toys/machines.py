@@ -8,8 +8,8 @@ import msgspec
 
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.ports import MachineFacts
-from holdfast.wire.checkin import CheckIn, CommandOutcome
-from holdfast.wire.identity import gateway_token, key_hash
+from holdfast.wire.controller.checkin import CheckIn, CommandOutcome
+from holdfast.wire.controller.identity import gateway_token, key_hash
 
 SECRET = "the plane's own secret"
 KEY = "hfm_the-key-of-the-machine"

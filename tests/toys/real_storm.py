@@ -26,17 +26,18 @@ import aiohttp
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.agents.place import Place
-from holdfast.machine.agents.profiles import Profile
-from holdfast.machine.controller import leftovers, supervise
-from holdfast.machine.controller.agent import AgentProcesses
-from holdfast.machine.controller.child import Nursery
-from holdfast.machine.controller.environment import read_running
+from holdfast.machine.agents.catalogue import Profile
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller import supervise
+from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.proc import parse_listeners
+from holdfast.machine.controller.process import orphans as leftovers
+from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.procfs import parse_listeners
+from holdfast.machine.controller.settings import read_running
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
-from holdfast.machine.controller.supervisor import Supervisor
 
 STUB = Path(__file__).with_name("stormy_agent.py")
 GAP_S = 0.99

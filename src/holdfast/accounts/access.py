@@ -11,7 +11,7 @@ from holdfast.accounts import rules
 from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, TOKEN_USE_GRAIN_MS
 from holdfast.accounts.ports import AccountsStore
 from holdfast.kernel.clock import Clock
-from holdfast.wire.call import Principal
+from holdfast.wire.api.call import Principal
 
 
 class Access:

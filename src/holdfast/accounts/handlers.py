@@ -17,8 +17,7 @@ from holdfast.accounts.views import (
     token_view,
 )
 from holdfast.kernel.clock import SECOND_MS
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.messages.accounts import (
+from holdfast.wire.api.accounts import (
     AccountCreate,
     AccountList,
     AuditList,
@@ -34,6 +33,7 @@ from holdfast.wire.messages.accounts import (
     TokenCreated,
     TokenList,
 )
+from holdfast.wire.api.call import Call, Refusal, Reply
 
 SESSION_COOKIE: Final = "hf_session"
 PAGE_DEFAULT: Final = 100

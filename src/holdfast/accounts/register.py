@@ -23,7 +23,7 @@ from holdfast.accounts.limits import (
 from holdfast.accounts.ports import AccountsStore, Hasher
 from holdfast.accounts.records import Account, Link, Person, Scope, Session, Token
 from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.wire.call import Refusal
+from holdfast.wire.api.call import Refusal
 
 LOCAL_ACCOUNT: Final = "local"
 """The account of whatever is made without naming one."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from holdfast.accounts.records import Account, Audited, Link, Person, Token
-from holdfast.wire.messages.accounts import (
-    AccountView,
-    AuditView,
-    LinkView,
-    PersonView,
-    TokenView,
-)
+from holdfast.wire.api.accounts import AccountView, AuditView, LinkView, PersonView, TokenView
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

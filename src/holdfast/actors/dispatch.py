@@ -30,8 +30,8 @@ from msgspec.structs import replace
 
 from holdfast.actors import measures
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kinds
+from holdfast.actors.limiter import Gate
 from holdfast.actors.limits import (
     EFFECT_PAGE,
     EFFECT_TIMEOUT_MS,

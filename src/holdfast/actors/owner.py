@@ -15,10 +15,8 @@ from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from holdfast.actors import measures
-from holdfast.actors.announce import announce, announce_note
-from holdfast.actors.kinds import Kind, Kinds
-from holdfast.actors.lease import Lease
-from holdfast.actors.ledger import (
+from holdfast.actors.cache import Resident, Residents
+from holdfast.actors.commit import (
     Restored,
     check_all,
     compose,
@@ -26,6 +24,9 @@ from holdfast.actors.ledger import (
     hex_digest,
     snapshot_due,
 )
+from holdfast.actors.kinds import Kind, Kinds
+from holdfast.actors.lease import Lease
+from holdfast.actors.letters import Post, sort_letters
 from holdfast.actors.limits import (
     CLAIM_TRIES_MAX,
     COMMITS_MAX,
@@ -49,9 +50,8 @@ from holdfast.actors.ports import (
     StaleError,
     UnwritableError,
 )
-from holdfast.actors.post import Post, sort_letters
-from holdfast.actors.residents import Resident, Residents
 from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
+from holdfast.actors.tick_log import announce, announce_note
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address

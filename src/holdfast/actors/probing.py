@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from holdfast.actors import measures
+from holdfast.actors.commit import fold_loaded
 from holdfast.actors.definition import ProbeAnswer
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kinds
-from holdfast.actors.ledger import fold_loaded
+from holdfast.actors.limiter import Gate
 from holdfast.actors.limits import (
     CLOCK_STEP_MS,
     EFFECT_TIMEOUT_MS,

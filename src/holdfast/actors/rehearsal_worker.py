@@ -21,8 +21,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from holdfast.actors.commit import fold_loaded
 from holdfast.actors.kinds import Kind, Kinds, hash_policy
-from holdfast.actors.ledger import fold_loaded
 from holdfast.actors.limits import (
     MAILBOX_PENDING_MAX,
     REHEARSAL_IDLE_S,

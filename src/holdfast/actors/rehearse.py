@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from holdfast.actors.commit import check_all, fold_rows, hex_digest
 from holdfast.actors.definition import Suppressed
 from holdfast.actors.kinds import Kind
-from holdfast.actors.ledger import check_all, fold_rows, hex_digest
 from holdfast.actors.limits import (
     DIVERGENCES_MAX,
     REASON_CHARS_MAX,

@@ -9,7 +9,7 @@ import typer
 from holdfast.cli.connection import connect
 from holdfast.cli.output import JSON_OPTION, ago, say, show_json, show_table
 from holdfast.cli.tables import Column
-from holdfast.wire.messages.accounts import AccountCreate
+from holdfast.wire.api.accounts import AccountCreate
 
 app = typer.Typer(no_args_is_help=True, help="Accounts, which own instances: make and list.")
 

@@ -44,7 +44,7 @@ def install(
     version: Annotated[str, typer.Option(help="Another version than the pinned one.")] = "",
 ) -> None:
     """Install an agent from its registry into the data folder (about 830 MB for OpenClaw)."""
-    from holdfast.machine.agents.install import (  # noqa: PLC0415  heavy, and for this only
+    from holdfast.machine.agents.openclaw.install import (  # noqa: PLC0415  heavy, and for this only
         InstallError,
         Progress,
         install_openclaw,

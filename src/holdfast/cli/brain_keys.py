@@ -10,7 +10,7 @@ from holdfast.cli.connection import connect
 from holdfast.cli.naming import pick
 from holdfast.cli.output import JSON_OPTION, ago, say, show, show_json, show_table
 from holdfast.cli.tables import Column
-from holdfast.wire.messages.brains import BrainKeyCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 
 _COLUMNS: Final = (
     Column("id"),

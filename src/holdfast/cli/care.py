@@ -26,7 +26,8 @@ from holdfast.cli.output import (
     show_table,
 )
 from holdfast.cli.tables import Column
-from holdfast.wire.messages.care import (
+from holdfast.wire.api.endpoint import Empty
+from holdfast.wire.api.maintenance import (
     ConfigChanged,
     ConfigPatch,
     ConfigReplace,
@@ -35,7 +36,6 @@ from holdfast.wire.messages.care import (
     DoctorStart,
     FileWrite,
 )
-from holdfast.wire.messages.fields import Empty
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at and change its configuration.")
 files_app = typer.Typer(no_args_is_help=True, help="Look at and write files in its state folder.")

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from holdfast.wire.call import Problem
-from holdfast.wire.client import ApiError, parse, prepare
-from holdfast.wire.endpoints.table import by_name
+from holdfast.wire.api.call import Problem
+from holdfast.wire.api.client import ApiError, parse, prepare
+from holdfast.wire.api.table import by_name
 
 __all__ = ["ApiError", "Client", "UnreachableError"]
 

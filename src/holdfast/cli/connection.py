@@ -21,8 +21,8 @@ from msgspec import Struct
 from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.cli.local import local_token
 from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXIT_USAGE, fail
-from holdfast.plane.build.holder import lock_holder
 from holdfast.plane.settings import SettingError, Settings, load_settings, url_of
+from holdfast.plane.wiring.holder import lock_holder
 
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401

@@ -21,10 +21,10 @@ from holdfast.cli.connection import connect, plane_url, settings_or_fail
 from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show_json, show_table
 from holdfast.cli.tables import Column
 from holdfast.plane import log_file
-from holdfast.plane.build.holder import lock_holder
 from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.holder import lock_holder
+from holdfast.wire.api.plane import DoctorCheck, DoctorReport
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.messages.plane import DoctorCheck, DoctorReport
 
 ANSWER_S: Final = 3.0
 DISK_FAIL_BYTES: Final = 200 * 1024 * 1024

@@ -31,8 +31,7 @@ from holdfast.cli.output import (
 from holdfast.cli.output import show as show_line
 from holdfast.cli.secrets_commands import channels, secrets
 from holdfast.cli.tables import Column
-from holdfast.wire.limits import ROTATION_OVERLAP_S
-from holdfast.wire.messages.instances import (
+from holdfast.wire.api.instances import (
     Climb,
     InstanceCreate,
     InstanceDestroy,
@@ -43,7 +42,8 @@ from holdfast.wire.messages.instances import (
     LogLine,
     RecoveryView,
 )
-from holdfast.wire.messages.operations import Pending
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.limits import ROTATION_OVERLAP_S
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
 ladder = typer.Typer(no_args_is_help=True, help="The recovery of an agent that will not stay up.")

@@ -41,7 +41,7 @@ def local_token(home: Path) -> str:
 
 async def _make(home: Path) -> str:
     """Make an operator's token named after this person."""
-    from holdfast.plane.build.desk import make_token, with_register  # noqa: PLC0415  as above
+    from holdfast.plane.wiring.desk import make_token, with_register  # noqa: PLC0415  as above
 
     async with with_register(load_settings(home=str(home))) as register:
         secret, _token = await make_token(

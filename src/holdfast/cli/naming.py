@@ -12,7 +12,7 @@ from uuid import UUID
 
 from holdfast.cli.connection import Connection
 from holdfast.cli.output import EXIT_MISSING, fail
-from holdfast.wire.messages.instances import InstanceList
+from holdfast.wire.api.instances import InstanceList
 
 SHORTEST: Final = 4
 """Characters that a short form must have."""

@@ -22,8 +22,8 @@ from holdfast.cli.output import (
 )
 from holdfast.cli.tables import Column
 from holdfast.kernel.clock import DAY_MS, SystemClock
-from holdfast.wire.messages.operations import Pending
-from holdfast.wire.messages.pairing import (
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.api.pairing import (
     ANYBODY,
     PairingApprove,
     PairingDismiss,

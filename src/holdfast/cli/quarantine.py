@@ -19,7 +19,7 @@ from holdfast.cli.output import (
     show_table,
 )
 from holdfast.cli.tables import Column
-from holdfast.wire.messages.operations import QuarantineOrder
+from holdfast.wire.api.operations import QuarantineOrder
 
 _EVENT_CHARS: Final = 24
 """How long an event's id is; what is shorter is how one begins."""

@@ -12,7 +12,7 @@ from holdfast.cli.connection import connect
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import JSON_OPTION, fail, show, show_facts, show_json, show_table
 from holdfast.cli.tables import Column
-from holdfast.wire.messages.rehearsal import (
+from holdfast.wire.api.rehearsals import (
     DryRunRequest,
     ExplainRequest,
     Rehearsal,

@@ -10,8 +10,8 @@ from holdfast.cli.connection import connect
 from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import EXIT_PENDING, JSON_OPTION, say, show, show_facts, show_json
-from holdfast.wire.messages.operations import Pending
-from holdfast.wire.messages.secrets import SecretList, SecretsPatch
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.api.secrets import SecretList, SecretsPatch
 
 Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 

@@ -10,8 +10,8 @@ from holdfast.cli.connection import connect, settings_or_fail
 from holdfast.cli.naming import pick
 from holdfast.cli.output import JSON_OPTION, ago, fail, say, show, show_json, show_table
 from holdfast.cli.tables import Column
-from holdfast.wire.call import Refusal
-from holdfast.wire.messages.accounts import TokenCreated
+from holdfast.wire.api.accounts import TokenCreated
+from holdfast.wire.api.call import Refusal
 
 _COLUMNS: Final = (
     Column("id"),
@@ -94,7 +94,7 @@ def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
 
     from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
     from holdfast.accounts.views import token_view  # noqa: PLC0415
-    from holdfast.plane.build.desk import make_token, with_register  # noqa: PLC0415
+    from holdfast.plane.wiring.desk import make_token, with_register  # noqa: PLC0415
 
     async def make() -> TokenCreated:
         async with with_register(settings_or_fail()) as register:

@@ -33,16 +33,11 @@ from holdfast.cli.output import (
     show_json,
 )
 from holdfast.plane import log_file
-from holdfast.plane.build.holder import lock_holder
 from holdfast.plane.settings import Settings
-from holdfast.wire.messages.accounts import LinkCreate
-from holdfast.wire.messages.instances import (
-    InstanceCreate,
-    InstanceList,
-    InstanceOrder,
-    InstanceView,
-)
-from holdfast.wire.messages.operations import Pending
+from holdfast.plane.wiring.holder import lock_holder
+from holdfast.wire.api.accounts import LinkCreate
+from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceOrder, InstanceView
+from holdfast.wire.api.operations import Pending
 
 START_S: Final = 30.0
 STOP_S: Final = 20.0

@@ -22,7 +22,7 @@ from holdfast.instances.limits import (
     START_FRESH_MS,
     VARIABLES_MAX,
 )
-from holdfast.instances.sealed.catalogue import secrets_problem
+from holdfast.instances.secret_catalogue import secrets_problem
 from holdfast.instances.state import Config, Credentials, Instance, claim_lost
 
 Fold: TypeAlias = Callable[[Instance, Any, At], "Verdict[Instance]"]

@@ -19,7 +19,7 @@ from holdfast.instances.ports import Context, Destroyed, Listed, Made, Seen, Vol
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.kernel.secret import Secret
-from holdfast.wire.identity import derived_token, gateway_token, key_hash
+from holdfast.wire.controller.identity import derived_token, gateway_token, key_hash
 from holdfast.world.clouds.adoption import adopt, best_candidate
 from holdfast.world.clouds.port import (
     INVALID,

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
-from holdfast.wire.checkin import Recovery
+from holdfast.wire.controller.checkin import Recovery
 
 EVENT_VERSION = 1
 

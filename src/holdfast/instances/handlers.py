@@ -20,13 +20,13 @@ from msgspec.structs import replace
 from holdfast.actors.limits import ANSWER_WAIT_MS
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
 from holdfast.actors.record import decode_record
-from holdfast.instances import events, reading
-from holdfast.instances.care.reading import climbs_view, start_fact, start_fix, start_view
+from holdfast.instances import events, presenters
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Chance, Contacts, Context, Logs, Sealer
+from holdfast.instances.start_report import climbs_view, start_fact, start_fix, start_view
 from holdfast.instances.state import Config
 from holdfast.instances.views import (
     DETAIL_VIEW,
@@ -37,10 +37,9 @@ from holdfast.instances.views import (
 )
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address, address
-from holdfast.wire.call import Call, Principal, Refusal, Reply
-from holdfast.wire.identity import key_hash, sandbox_of_instance
-from holdfast.wire.messages.fields import Detail
-from holdfast.wire.messages.instances import (
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import (
     BulkAnswer,
     BulkItem,
     BulkOrder,
@@ -54,7 +53,8 @@ from holdfast.wire.messages.instances import (
     LogTail,
     Timeline,
 )
-from holdfast.wire.messages.operations import Pending
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
 from holdfast.wire.times import time_text
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
@@ -216,8 +216,8 @@ class InstanceCalls:
         loaded = self._deps.reader.load(_actor(view.id))
         if loaded is None:
             raise Refusal(404, "no_such_instance", "There is no such instance.")
-        state = reading.state_of(loaded, view.id)
-        found = reading.explain(state, self._deps.policy, self._deps.clock.now_ms())
+        state = presenters.state_of(loaded, view.id)
+        found = presenters.explain(state, self._deps.policy, self._deps.clock.now_ms())
         start = start_view(view, self._deps.contacts.of(view.id))
         if (fact := start_fact(start)) is not None:
             found = replace(
@@ -240,7 +240,7 @@ class InstanceCalls:
         )
         records = [decode_record(body) for body in bodies]
         within = [record for record in records if oldest <= record.number <= newest]
-        entries = reading.timeline(log, within, cause=call.query.get("cause", ""))
+        entries = presenters.timeline(log, within, cause=call.query.get("cause", ""))
         following = f"o{log[-1].seq}" if len(log) == limit and log[-1].seq > 1 else ""
         return Reply(Timeline(entries=tuple(entries[: 5 * PAGE_DEFAULT]), next=following))
 
@@ -253,7 +253,7 @@ class InstanceCalls:
         provider = decode_detail(row[0]).provider if row is not None else self._deps.provider
         wanted = int(call.query.get("lines", LOG_LINES_DEFAULT))
         chunk = await self._deps.logs.tail(provider, view.machine_id, lines=wanted)
-        lines = [reading.log_line(text) for text in chunk.lines]
+        lines = [presenters.log_line(text) for text in chunk.lines]
         stream = call.query.get("stream")
         kept = tuple(line for line in lines if stream is None or line.stream == stream)
         return Reply(LogTail(lines=kept[-wanted:], note=chunk.note))

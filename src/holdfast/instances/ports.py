@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
-from holdfast.wire.checkin import Climb, Start
+from holdfast.wire.controller.checkin import Climb, Start
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):

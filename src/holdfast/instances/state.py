@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.wire.checkin import Recovery
+from holdfast.wire.controller.checkin import Recovery
 
 Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
 Status: TypeAlias = Literal[

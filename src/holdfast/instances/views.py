@@ -17,9 +17,9 @@ from msgspec import Struct, structs
 
 from holdfast.actors.definition import ViewRow
 from holdfast.instances.state import Fault, Instance, exists
-from holdfast.wire.checkin import Recovery
+from holdfast.wire.api.instances import InstanceView, RecoveryView
+from holdfast.wire.controller.checkin import Recovery
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.messages.instances import InstanceView, RecoveryView
 from holdfast.wire.times import time_text
 
 INSTANCE_VIEW: Final = "instance"

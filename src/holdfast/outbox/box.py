@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox import lifetime, limits, statements
+from holdfast.outbox import limits, process_hooks, statements
 from holdfast.outbox.database import (
     DURABILITIES,
     MEMORY,
@@ -24,11 +24,11 @@ from holdfast.outbox.database import (
     nothing_to_prepare,
 )
 from holdfast.outbox.defaults import always_open, log_notice
+from holdfast.outbox.group_commit import Together
 from holdfast.outbox.queue import Queue
 from holdfast.outbox.receipts import Flushed, Receipt
-from holdfast.outbox.together import Together
+from holdfast.outbox.signal import Bell
 from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
-from holdfast.outbox.wake import Bell
 
 if TYPE_CHECKING:
     # Loaded when the first thread starts: a program that only enqueues never pays for them.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
-    from holdfast.outbox.keeper import Keeper
+    from holdfast.outbox.drain_worker import Keeper
     from holdfast.outbox.ports import DeadLetter, Errand, Gate, Notice, Sender
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Outbox:
         self._keeper: Keeper | None = None
         self._pause = threading.Event()
         self._closed = False
-        lifetime.enter(self)
+        process_hooks.enter(self)
 
     # ------------------------------------------------------------------ enqueueing
 
@@ -271,17 +271,17 @@ class Outbox:
         if self._closed or self._gate():
             return False
         if keeper is None:
-            from holdfast.outbox.keeper import Keeper  # noqa: PLC0415  # see above
+            from holdfast.outbox.drain_worker import Keeper  # noqa: PLC0415  # see above
 
             keeper = Keeper(self._drainer, bell=self._bell, clock=self._clock, notice=self._notice)
             self._keeper = keeper
         return keeper.ensure()
 
     def _drainer(self) -> Drainer:
-        from holdfast.outbox.courier import Courier  # noqa: PLC0415  # see above
         from holdfast.outbox.drain import Drainer  # noqa: PLC0415
-        from holdfast.outbox.errand import Errands  # noqa: PLC0415
+        from holdfast.outbox.fetch import Errands  # noqa: PLC0415
         from holdfast.outbox.lease import Lease  # noqa: PLC0415
+        from holdfast.outbox.send_thread import Courier  # noqa: PLC0415  # see above
 
         assert self._sender is not None
         token = os.urandom(8).hex()
@@ -393,7 +393,7 @@ class Outbox:
         flushed = self.flush(deadline_s)
         self._hear(end_ms)
         self._closed = True
-        lifetime.leave(self)
+        process_hooks.leave(self)
         if self._keeper is not None:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
             self._keeper.stop(max(left_s, 0.5))
@@ -487,20 +487,20 @@ class Outbox:
 
     def dead_letters(self, *, after_row: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Return what was refused for good, by row number; raise UnavailableError."""
-        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+        from holdfast.outbox import delivery  # noqa: PLC0415  # see above
 
-        return settle.dead_letters(self._queue, after_row=after_row, limit=limit)
+        return delivery.dead_letters(self._queue, after_row=after_row, limit=limit)
 
     def redrive(self, rows: Iterable[int] | None = None) -> int:
         """Make dead letters pending again, all by default; return how many."""
-        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+        from holdfast.outbox import delivery  # noqa: PLC0415  # see above
 
-        count = settle.redrive(self._queue, rows)
+        count = delivery.redrive(self._queue, rows)
         self._stored()
         return count
 
     def discard(self, rows: Iterable[int] | None = None) -> int:
         """Delete dead letters, all by default; return how many. They stay counted."""
-        from holdfast.outbox import settle  # noqa: PLC0415  # see above
+        from holdfast.outbox import delivery  # noqa: PLC0415  # see above
 
-        return settle.discard(self._queue, rows)
+        return delivery.discard(self._queue, rows)

@@ -12,9 +12,10 @@ from typing import Final
 
 from holdfast.kernel.backoff import fraction
 from holdfast.kernel.clock import Clock
-from holdfast.outbox import limits, policy, settle, statements
+from holdfast.outbox import delivery, limits, policy, statements
 from holdfast.outbox.database import UnavailableError
-from holdfast.outbox.errand import Errands
+from holdfast.outbox.delivery import Verdict
+from holdfast.outbox.fetch import Errands
 from holdfast.outbox.lease import Lease
 from holdfast.outbox.ports import (
     Answer,
@@ -33,8 +34,7 @@ from holdfast.outbox.ports import (
     Unready,
 )
 from holdfast.outbox.queue import Queue
-from holdfast.outbox.settle import Verdict
-from holdfast.outbox.wake import Bell
+from holdfast.outbox.signal import Bell
 
 Carry = Callable[[Sender, Batch], Answer]
 _SERVER_ERROR: Final = 500
@@ -115,7 +115,7 @@ class Drainer:
         if not self._write_unwritten():
             self.blocked = "answers cannot be written down: the folder is not writable"
             return limits.STANDBY_MS
-        backlog = settle.backlog(self._queue)
+        backlog = delivery.backlog(self._queue)
         self.pending = backlog.pending
         if backlog.pending <= len(self._unwritten_rows()):
             self.blocked = ""
@@ -145,9 +145,9 @@ class Drainer:
 
     def _send_some(self, decision: policy.Send) -> float:
         skip = self._skipped()
-        picked = settle.pick(self._queue, rows=decision.rows, max_bytes=decision.bytes, skip=skip)
+        picked = delivery.pick(self._queue, rows=decision.rows, max_bytes=decision.bytes, skip=skip)
         if picked.broken:
-            lost = settle.remove_broken(self._queue, picked.broken)
+            lost = delivery.remove_broken(self._queue, picked.broken)
             self._tell("broken", f"{lost} queued rows were damaged on disk and are lost")
         if not picked.items:
             self.blocked = "deferred" if self._deferred else ""
@@ -193,7 +193,7 @@ class Drainer:
             ).fetchone()[0]
         )
         now_ms = self._clock.steady_ms()
-        learned = settle.notes(self._queue).get("bytes_max", "")
+        learned = delivery.notes(self._queue).get("bytes_max", "")
         self.line = self.line._replace(sent=((now_ms, recent),) if recent else ())
         if learned.isdigit() and int(learned) < limits.BATCH_BYTES_MAX:
             bytes_max = max(int(learned), limits.BATCH_BYTES_MIN)
@@ -272,7 +272,7 @@ class Drainer:
 
         Where it fails as well the other side is down, and the answer is None.
         """
-        alone = settle.pick_newest(self._queue) if self.line.failures % 2 else None
+        alone = delivery.pick_newest(self._queue) if self.line.failures % 2 else None
         if alone is None or alone.row in self._deferred:
             alone = part[int(fraction(self.line.seed, self.line.failures) * len(part))]
         match self._send((alone,)):
@@ -362,7 +362,7 @@ class Drainer:
 
     def _write(self, verdict: Verdict) -> None:
         try:
-            unburied = settle.settle(self._queue, verdict)
+            unburied = delivery.settle(self._queue, verdict)
         except UnavailableError as error:
             self._unwritten.append(verdict)
             self._tell("unwritten", f"an answer could not be written down yet: {error}")
@@ -381,7 +381,7 @@ class Drainer:
         """Write down what a full disk kept back; return whether there is room for more."""
         while self._unwritten:
             try:
-                settle.settle(self._queue, self._unwritten[0])
+                delivery.settle(self._queue, self._unwritten[0])
             except UnavailableError:
                 break
             self._unwritten.pop(0)
@@ -402,9 +402,9 @@ class Drainer:
             return
         now = str(self._clock.now_ms())
         since = () if self._noted or not kind else (("failing_since_ms", now),)
-        error_notes = (("last_error", settle.short(error)), ("last_error_ms", now))
+        error_notes = (("last_error", delivery.short(error)), ("last_error_ms", now))
         try:
-            settle.note(self._queue, *error_notes, *since, *more)
+            delivery.note(self._queue, *error_notes, *since, *more)
         except UnavailableError:
             # A doctor in this process still sees it in `blocked`; the next change tries again.
             return

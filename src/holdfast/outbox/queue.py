@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Final, TypeVar
 
 from holdfast.kernel.clock import Clock
-from holdfast.outbox import limits, mend, statements
+from holdfast.outbox import limits, recount, statements
 from holdfast.outbox.counters import Counters
 from holdfast.outbox.database import (
     BROKEN,
@@ -151,7 +151,7 @@ class Queue:
     def _begun(self, connection: sqlite3.Connection) -> Transaction:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            counters = mend.stored_counters(connection)
+            counters = recount.stored_counters(connection)
             if counters is None:
                 raise DamagedError("the counts are gone")  # noqa: TRY301  # rolled back below
         except BaseException:
@@ -273,7 +273,7 @@ class Queue:
 
     def counters(self) -> Counters:
         """Return the counts as they are, drops not yet written among them."""
-        counters = self.read(mend.stored_counters) or Counters("")
+        counters = self.read(recount.stored_counters) or Counters("")
         account = self._ledger.account
         counters.dropped = max(counters.dropped, account.dropped) + self._drops
         counters.lost = max(counters.lost, account.lost)
@@ -334,7 +334,7 @@ class Queue:
         account = self._ledger.account if self._ledger.exact else None
         connection.execute("BEGIN IMMEDIATE")
         try:
-            counters = mend.reconcile(
+            counters = recount.reconcile(
                 connection, account, inode=self._inode, new_source=self._new_source
             )
             self._finish(connection, counters, account.last_row if account else 0)
@@ -389,7 +389,7 @@ class Queue:
             connection = connect(self._path, self.durability, self._prepare)
             self._inode = self._inode_now()
             connection.execute("BEGIN IMMEDIATE")
-            counters = mend.refill(
+            counters = recount.refill(
                 connection,
                 found.rows,
                 before=found.counters,

@@ -9,7 +9,7 @@ import _sqlite3 as sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from holdfast.outbox import limits, mend, statements
+from holdfast.outbox import limits, recount, statements
 from holdfast.outbox.counters import Counters, row_checksum
 from holdfast.outbox.receipts import Receipt
 
@@ -55,7 +55,7 @@ class Transaction:
         if again:
             self.connection.execute(statements.FORGET, (event_id,))
         counters = self.counters
-        why = mend.full(counters, size)
+        why = recount.full(counters, size)
         known = self._known(event_id) if why else None
         if known is not None:
             return Receipt(DUPLICATE, known, "")

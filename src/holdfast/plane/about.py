@@ -14,12 +14,12 @@ from typing import Final
 import msgspec
 
 from holdfast.plane import openapi
-from holdfast.plane.edge_ports import Handler
+from holdfast.plane.edge.ports import Handler
 from holdfast.wire.agents import AGENTS
-from holdfast.wire.call import Call, Reply
-from holdfast.wire.endpoints.row import Endpoint
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.api.plane import AgentList, AgentView, DoctorCheck, DoctorReport, Health
 from holdfast.wire.limits import REASON_MAX
-from holdfast.wire.messages.plane import AgentList, AgentView, DoctorCheck, DoctorReport, Health
 
 Check = Callable[[], Awaitable[DoctorCheck]]
 HealthOf = Callable[[], str]

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.wire.call import Problem
-from holdfast.wire.endpoints.row import Endpoint, Param
-from holdfast.wire.endpoints.table import path_names
+from holdfast.wire.api.call import Problem
+from holdfast.wire.api.endpoint import Endpoint, Param
+from holdfast.wire.api.table import path_names
 
 REFUSALS: Final = (400, 401, 403, 404, 408, 413, 415, 429, 500)
 """What any route may answer besides what its row declares."""

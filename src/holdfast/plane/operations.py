@@ -24,10 +24,9 @@ from holdfast.actors.ports import (
 from holdfast.actors.ports import Operation as Followed
 from holdfast.actors.record import decode_record
 from holdfast.kernel.ids import ActorKind, Address, EventId, parse_address
-from holdfast.plane.edge_ports import Handler
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.limits import REASON_MAX, STEPS_MAX
-from holdfast.wire.messages.operations import (
+from holdfast.plane.edge.ports import Handler
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.operations import (
     Operation,
     OperationList,
     OperationStep,
@@ -35,6 +34,7 @@ from holdfast.wire.messages.operations import (
     QuarantinedEvent,
     QuarantineList,
 )
+from holdfast.wire.limits import REASON_MAX, STEPS_MAX
 from holdfast.wire.times import time_text
 
 PAGE: Final = 100

@@ -22,16 +22,16 @@ from holdfast.actors.rehearsal_worker import (
 )
 from holdfast.actors.rehearse import DryRun, Explanation, Replay, Step
 from holdfast.actors.tick import NewerEventError
-from holdfast.plane.edge_ports import Handler
-from holdfast.wire.call import Call, Refusal, Reply
-from holdfast.wire.limits import REASON_MAX, STEPS_MAX
-from holdfast.wire.messages.rehearsal import (
+from holdfast.plane.edge.ports import Handler
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.rehearsals import (
     Rehearsal,
     RehearsedAction,
     RehearsedEvent,
     RehearsedTick,
     Suppressed,
 )
+from holdfast.wire.limits import REASON_MAX, STEPS_MAX
 from holdfast.wire.times import time_text
 
 T = TypeVar("T")

@@ -23,11 +23,11 @@ import uvicorn
 from holdfast import __version__
 from holdfast.kernel.clock import SystemClock
 from holdfast.metrics.logs import set_up
-from holdfast.plane.build.desk import hold_folder
-from holdfast.plane.build.holder import lock_holder, prepare_home
-from holdfast.plane.build.plane import Plane, make_plane
-from holdfast.plane.edge_connection import BoundedConnection
+from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.plane.settings import Settings, url_of
+from holdfast.plane.wiring.desk import hold_folder
+from holdfast.plane.wiring.holder import lock_holder, prepare_home
+from holdfast.plane.wiring.plane import Plane, make_plane
 
 BACKLOG: Final = 2_048
 STOP_S: Final = 10

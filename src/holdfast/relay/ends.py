@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
-from holdfast.wire import http1
+from holdfast.relay import http1
 
 if TYPE_CHECKING:
-    from holdfast.relay.tunnels import Tunnel
+    from holdfast.relay.tunnel import Tunnel
 
 HEAD_BYTES_MAX: Final = 65_536
 """Bytes of the head of a server's answer."""

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Final
 
-from holdfast.sim.campaign import Summary, again, report, run_campaign
-from holdfast.sim.story import Outcome
+from holdfast.sim.runner import Summary, again, report, run_campaign
+from holdfast.sim.scenario import Outcome
 
 FOLDER: Final = ".sim"
 """Where the traces of failing seeds are left."""

@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.actors.ledger import fold_loaded
+from holdfast.actors.commit import fold_loaded
 from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Accepted, Answer, Commit, Stamp
 from holdfast.actors.record import decode_record
@@ -26,7 +26,7 @@ from holdfast.instances.definition import INSTANCE
 from holdfast.instances.state import TRANSIENT_STATUSES, Instance, decode_state, exists
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 from holdfast.kernel.ids import Address
-from holdfast.wire.identity import decode_sandbox
+from holdfast.wire.controller.identity import decode_sandbox
 from holdfast.world.clouds.port import LABEL_SANDBOX, Machine
 
 if TYPE_CHECKING:

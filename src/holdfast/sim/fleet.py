@@ -22,17 +22,17 @@ from holdfast.kernel.clock import MINUTE_MS
 from holdfast.kernel.ids import Address, address
 from holdfast.plane.keyring import Key, KeyRing
 from holdfast.sim.check import Checker
+from holdfast.sim.fault_plan import Weather
 from holdfast.sim.loop import SimClock, SimLoop
 from holdfast.sim.machines import Controller, Machines
-from holdfast.sim.people import People
+from holdfast.sim.operators import People
 from holdfast.sim.plane import DownError, Plane, make_task
 from holdfast.sim.trace import Trace
-from holdfast.sim.weather import Weather
-from holdfast.stores.contact_memory import MemoryContacts
-from holdfast.stores.journal_memory import MemoryReader, MemoryStore
-from holdfast.stores.telemetry_memory import MemoryAnalytics
-from holdfast.wire.call import Call, Reply
-from holdfast.wire.identity import decode_sandbox
+from holdfast.stores.memory.contact import MemoryContacts
+from holdfast.stores.memory.journal import MemoryReader, MemoryStore
+from holdfast.stores.memory.telemetry import MemoryAnalytics
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.controller.identity import decode_sandbox
 from holdfast.world.clouds.port import LABEL_SANDBOX, Machine
 from holdfast.world.clouds.simulated import SimulatedCloud
 from holdfast.world.clouds.simulated_world import Row

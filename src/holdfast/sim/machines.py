@@ -15,11 +15,11 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.machine.controller.unseal import unseal
+from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.sim.plane import DownError
-from holdfast.wire.call import Call, Principal, Refusal, Reply
-from holdfast.wire.checkin import PROTOCOL, CheckIn, Recovery
-from holdfast.wire.directive import Directive
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Recovery
+from holdfast.wire.controller.directive import Directive
 from holdfast.world.clouds.port import Machine, MachineSpec
 
 ENC: Final = "HOLDFAST_ENC_"

@@ -20,18 +20,18 @@ import msgspec
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.ports import Accepted, Answer, Arrival, Pending
 from holdfast.actors.tick import Folded, begin, tick
-from holdfast.instances.pairing import events
-from holdfast.instances.pairing.definition import PAIRING, Policy
-from holdfast.instances.pairing.effects import MachineTalk
-from holdfast.instances.pairing.inbox import Inbox
-from holdfast.instances.pairing.known import Shown, forget_at, shown
-from holdfast.instances.pairing.policy import Rule
-from holdfast.instances.pairing.ports import Place
-from holdfast.instances.pairing.requests import Asked, Waiting, marks
-from holdfast.instances.pairing.state import OPEN, Pairing, Verb, decided
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import Address, EventId, address
 from holdfast.kernel.outcome import Ok
+from holdfast.pairing import events
+from holdfast.pairing.definition import PAIRING, Policy
+from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.inbox import Inbox
+from holdfast.pairing.policy import Rule
+from holdfast.pairing.ports import Place
+from holdfast.pairing.requests import Asked, Waiting, marks
+from holdfast.pairing.state import OPEN, Pairing, Verb, decided
+from holdfast.pairing.visibility import Shown, forget_at, shown
 from holdfast.sim.pairing_machine import Machine, ModelCloud, Row, World, uuid_of
 
 INSTANCE: Final = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"

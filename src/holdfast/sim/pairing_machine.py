@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.instances.pairing.commands import DEVICES
-from holdfast.instances.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS, ORDER_RUNS_MS
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.outcome import Ok, Outcome, Retryable
-from holdfast.wire.controller_calls import ControllerError
-from holdfast.wire.pairing import PairingAnswer
+from holdfast.pairing.commands import DEVICES
+from holdfast.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS, ORDER_RUNS_MS
+from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.pairing import PairingAnswer
 from holdfast.wire.times import time_text
 from holdfast.world.clouds.port import Capabilities, Execution
 

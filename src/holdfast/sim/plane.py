@@ -22,17 +22,17 @@ from holdfast.instances.ports import LogChunk, Secrets
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import Address
 from holdfast.kernel.secret import Secret
-from holdfast.plane.build import bridges
-from holdfast.plane.build.engine import Engine, make_engine
-from holdfast.plane.build.rooms import fill_book, follow_contact, join_cloud, make_telemetry
-from holdfast.sim.disk import Disk
-from holdfast.sim.line import Line
-from holdfast.sim.voice import Deaf, Voice
-from holdfast.sim.weather import PROVIDER
-from holdfast.telemetry.book import MachineBook
-from holdfast.telemetry.flow import Telemetry
+from holdfast.plane.wiring import bridges
+from holdfast.plane.wiring.engine import Engine, make_engine
+from holdfast.plane.wiring.rooms import fill_book, follow_contact, join_cloud, make_telemetry
+from holdfast.sim.fault_plan import PROVIDER
+from holdfast.sim.flaky_cloud import Line
+from holdfast.sim.flaky_disk import Disk
+from holdfast.sim.recording_log import Deaf, Voice
+from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ControllerCalls
-from holdfast.wire.call import Call, Reply
+from holdfast.telemetry.machines import MachineBook
+from holdfast.wire.api.call import Call, Reply
 from holdfast.world.clouds.port import Machine
 
 if TYPE_CHECKING:

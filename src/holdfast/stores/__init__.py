@@ -1,5 +1,5 @@
 """Adapters for the ports the rooms below declare: memory, SQLite, DuckDB.
 
-SQL lives in named queries under sql/, migrations under migrations/. Only
-plane.build (and tests) may import this room.
+One folder an engine, each with its SQL in named queries and its migrations. Only
+plane.wiring (and tests) may import this room.
 """

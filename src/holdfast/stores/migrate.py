@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
-
 _NAME: Final = re.compile(r"(\d{4})_(pre|post)_[a-z0-9_]+\.sql")
 
 
@@ -45,16 +43,16 @@ class MigrationError(Exception):
     """The database and the files disagree; the message says on what, and what to do."""
 
 
-def shipped(database: str, folder: Path = MIGRATIONS) -> list[Migration]:
+def shipped(folder: Path) -> list[Migration]:
     """Return a database's migrations in order; raise MigrationError where a number is missing."""
     found = []
-    for path in sorted((folder / database).glob("*.sql")):
+    for path in sorted(folder.glob("*.sql")):
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise MigrationError(f"{path}: name it NNNN_pre_what.sql or NNNN_post_what.sql")
         found.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
     if [migration.number for migration in found] != list(range(1, len(found) + 1)):
-        raise MigrationError(f"{database}: migrations must count 1, 2, 3 … without a gap")
+        raise MigrationError(f"{folder.name}: migrations must count 1, 2, 3 … without a gap")
     return found
 
 

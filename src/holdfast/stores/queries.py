@@ -8,11 +8,8 @@ The marker `:rows` stands for as many parenthesised rows of parameters as one ca
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import aiosql
-
-SQL: Final = Path(__file__).parent / "sql"
 
 
 def load_queries(folder: Path) -> dict[str, str]:

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from holdfast.telemetry.ports import MachineFacts
-from holdfast.wire.checkin import PROTOCOL, CheckIn
-from holdfast.wire.identity import decode_sandbox, gateway_token, key_hash
+from holdfast.wire.controller.checkin import PROTOCOL, CheckIn
+from holdfast.wire.controller.identity import decode_sandbox, gateway_token, key_hash
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX, TEXT_MAX
 
 GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from holdfast.telemetry.ledger import Ledger, is_doubled
+from holdfast.telemetry.counters import Ledger, is_doubled
 from holdfast.telemetry.limits import (
     GRACE_MS,
     INTERVAL_DEFAULT_MS,
@@ -17,7 +17,7 @@ from holdfast.telemetry.limits import (
     INTERVAL_MIN_MS,
     MISSED_INTERVALS,
 )
-from holdfast.wire.checkin import CheckIn, Climb, Recovery, Start
+from holdfast.wire.controller.checkin import CheckIn, Climb, Recovery, Start
 
 
 class Report(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

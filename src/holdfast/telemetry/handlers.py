@@ -15,13 +15,13 @@ from typing import Final
 from holdfast.kernel.clock import Clock
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import NO_CREDENTIALS, Rejected, admit, credentials, prove
-from holdfast.telemetry.flow import Telemetry
+from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.limits import INTERVAL_DEFAULT_MS, PANEL_TIMEOUT_S, WAKE_WAIT_S
+from holdfast.telemetry.long_poll import FullError
 from holdfast.telemetry.ports import Analytics, Machines, Span
-from holdfast.telemetry.wake import FullError
-from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.instances import Chart, ChartSet
 from holdfast.wire.limits import WAKE_WAIT_S_MAX
-from holdfast.wire.messages.instances import Chart, ChartSet
 from holdfast.wire.times import time_text
 
 _NOTHING: Final = Reply(status=204)

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from holdfast.telemetry.contact import Contact, Report
-from holdfast.wire.checkin import CommandOutcome
-from holdfast.wire.directive import Command
+from holdfast.wire.controller.checkin import CommandOutcome
+from holdfast.wire.controller.directive import Command
 
 
 class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from holdfast.telemetry.contact import Contact, clamp_bytes
-from holdfast.telemetry.ledger import Delta
+from holdfast.telemetry.counters import Delta
 from holdfast.telemetry.limits import INTERVAL_MAX_MS, INTERVAL_MIN_MS
 from holdfast.telemetry.ports import (
     CheckinPoint,
@@ -20,9 +20,9 @@ from holdfast.telemetry.ports import (
     MachineFacts,
     Span,
 )
-from holdfast.wire.checkin import PROTOCOL, CheckIn, Climb, Start
-from holdfast.wire.directive import Command, Directive
-from holdfast.wire.messages.instances import Chart, ChartSeries
+from holdfast.wire.api.instances import Chart, ChartSeries
+from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Climb, Start
+from holdfast.wire.controller.directive import Command, Directive
 
 STEPS_S: Final = (60, 300, 3_600)
 """Seconds of a step of the roll-up: a minute, the contract's interval, an hour."""

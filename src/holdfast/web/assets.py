@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.web.limits import GZIP_BYTES_MIN
-from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Refusal, Reply
 
 FOLDER: Final = Path(__file__).parent / "static"
 NEEDED: Final = (

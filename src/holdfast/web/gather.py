@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from holdfast.web.asking import Asking, Missing
+from holdfast.web.api import Asking, Missing
 from holdfast.web.gather_brains import GatherBrains
 from holdfast.web.gather_pairing import GatherPairing
 from holdfast.web.limits import LOG_LINES, TIMELINE_ENTRIES
@@ -23,19 +23,13 @@ from holdfast.web.models.moments import moment
 from holdfast.web.models.recovery import Recovery, recovery
 from holdfast.web.models.start import Start, start
 from holdfast.web.models.timeline import stories
-from holdfast.wire.call import Call
-from holdfast.wire.messages.accounts import AuditList, SessionView, TokenList
-from holdfast.wire.messages.care import ConfigVersions, DoctorRun
-from holdfast.wire.messages.instances import (
-    Explanation,
-    InstanceDetail,
-    InstanceList,
-    LogTail,
-    Timeline,
-)
-from holdfast.wire.messages.operations import Operation, OperationList, QuarantineList
-from holdfast.wire.messages.plane import AgentList
-from holdfast.wire.messages.rehearsal import DryRunRequest, Rehearsal
+from holdfast.wire.api.accounts import AuditList, SessionView, TokenList
+from holdfast.wire.api.call import Call
+from holdfast.wire.api.instances import Explanation, InstanceDetail, InstanceList, LogTail, Timeline
+from holdfast.wire.api.maintenance import ConfigVersions, DoctorRun
+from holdfast.wire.api.operations import Operation, OperationList, QuarantineList
+from holdfast.wire.api.plane import AgentList
+from holdfast.wire.api.rehearsals import DryRunRequest, Rehearsal
 
 LIST_ITEMS: Final = 50
 _NO_AGENTS: Final = AgentList(items=())

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Any, Final
 
-from holdfast.web.asking import Asking, Missing
+from holdfast.web.api import Asking, Missing
 from holdfast.web.limits import BRAINS_LISTED, DIFFERENCES_MAX, FEED_ROWS, LESSON_ROWS
 from holdfast.web.models import brains as shown
 from holdfast.web.models.corrections import (
@@ -19,8 +19,7 @@ from holdfast.web.models.corrections import (
     feed,
 )
 from holdfast.web.models.difference import Piece, difference
-from holdfast.wire.call import Call
-from holdfast.wire.messages.brains import (
+from holdfast.wire.api.brains import (
     BrainAlertList,
     BrainDetail,
     BrainKeyList,
@@ -30,6 +29,7 @@ from holdfast.wire.messages.brains import (
     CorrectionView,
     LessonList,
 )
+from holdfast.wire.api.call import Call
 
 _NO_BRAINS: Final = BrainList(items=())
 

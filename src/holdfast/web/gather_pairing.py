@@ -6,20 +6,15 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from holdfast.web.asking import Asking, Missing
+from holdfast.web.api import Asking, Missing
 from holdfast.web.limits import HISTORY_ENTRIES, INBOX_ITEMS, NAMES_MAX, RECENT_SHOWN
 from holdfast.web.models import pairing
 from holdfast.web.models.policies import Policy, policy
 from holdfast.web.models.secrets import SecretsPanel, secrets_panel
-from holdfast.wire.call import Call
-from holdfast.wire.messages.instances import InstanceDetail
-from holdfast.wire.messages.pairing import (
-    PairingHistory,
-    PairingInbox,
-    PairingList,
-    PairingPolicy,
-)
-from holdfast.wire.messages.secrets import SecretList
+from holdfast.wire.api.call import Call
+from holdfast.wire.api.instances import InstanceDetail
+from holdfast.wire.api.pairing import PairingHistory, PairingInbox, PairingList, PairingPolicy
+from holdfast.wire.api.secrets import SecretList
 
 _NOTHING: Final = PairingInbox(items=(), total=0)
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast.kernel.clock import Clock
-from holdfast.web import stream
+from holdfast.web import hub
 from holdfast.web.coalesce import Batch
 from holdfast.web.gather import Gather
 from holdfast.web.limits import FOLLOW_S, HEARTBEAT_S, LOOK_S, REPAINT_S
-from holdfast.web.painters import Base
+from holdfast.web.live_page import Base
 from holdfast.web.render import Renderer
-from holdfast.wire.call import Call
+from holdfast.wire.api.call import Call
 
 Names = dict[str, Any]
 
@@ -121,30 +121,28 @@ async def _lessons(gather: Gather, call: Call) -> Names:
     return {"lessons": await gather.brains.lessons(call)}
 
 
-_BRAINS: Final = frozenset({stream.CORRECTION, stream.LESSON, stream.BRAIN})
+_BRAINS: Final = frozenset({hub.CORRECTION, hub.LESSON, hub.BRAIN})
 
 LISTS: Final = {
     "operations": ListPage(
-        frozenset({stream.INSTANCE, stream.OPERATION}),
+        frozenset({hub.INSTANCE, hub.OPERATION}),
         "live/operations.html",
         _operations,
         follows=lambda names: any(not row.is_done for row in names["rows"]),
     ),
     "operation": ListPage(
-        frozenset({stream.INSTANCE, stream.OPERATION}),
+        frozenset({hub.INSTANCE, hub.OPERATION}),
         "live/operation.html",
         _operation,
         follows=lambda names: not names["row"].is_done,
     ),
     "quarantine": ListPage(
-        frozenset({stream.INSTANCE, stream.QUARANTINE}), "live/quarantine.html", _quarantine
+        frozenset({hub.INSTANCE, hub.QUARANTINE}), "live/quarantine.html", _quarantine
     ),
     "brains": ListPage(_BRAINS, "live/brains.html", _brains, idle_s=LOOK_S, rest_s=REPAINT_S),
     "brain": ListPage(
         _BRAINS, "live/brain.html", _brain, idle_s=LOOK_S, rest_s=REPAINT_S, own=True
     ),
-    "lessons": ListPage(
-        frozenset({stream.LESSON}), "live/lessons.html", _lessons, rest_s=REPAINT_S
-    ),
+    "lessons": ListPage(frozenset({hub.LESSON}), "live/lessons.html", _lessons, rest_s=REPAINT_S),
 }
 """The pages that are lists, by the names that their streams are asked for with."""

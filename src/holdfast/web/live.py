@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from holdfast.kernel.clock import Clock
-from holdfast.web import stream
+from holdfast.web import hub as stream
 from holdfast.web.gather import Gather
 from holdfast.web.limits import HEARTBEAT_S, STREAM_LIFE_S
 from holdfast.web.list_painters import LISTS, ListPainter
+from holdfast.web.live_page import FleetPainter, Fragments, InstancePainter, Painter
 from holdfast.web.live_painters import Counted, FeedPainter, InboxPainter
-from holdfast.web.painters import FleetPainter, Fragments, InstancePainter, Painter
 from holdfast.web.render import Renderer
-from holdfast.wire.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Refusal, Reply
 
 _WITH_ID: Final = frozenset({"instance", "operation", "brain"})
 _OPERATOR_ONLY: Final = frozenset({"quarantine"})

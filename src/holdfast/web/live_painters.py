@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from holdfast.kernel.clock import Clock
-from holdfast.web import stream
+from holdfast.web import hub as stream
 from holdfast.web.coalesce import Batch
 from holdfast.web.gather import Gather
 from holdfast.web.limits import LOOK_S, REPAINT_S, SINGLE_ROWS_MAX
+from holdfast.web.live_page import Base, Painter
 from holdfast.web.models.corrections import FeedQuery
-from holdfast.web.painters import Base, Painter
 from holdfast.web.render import Renderer
-from holdfast.wire.call import Call
+from holdfast.wire.api.call import Call
 
 
 class InboxPainter(Base):

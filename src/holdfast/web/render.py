@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from holdfast.web.assets import Assets
 from holdfast.web.models.moments import bytes_words
-from holdfast.wire.call import Call, Problem, Reply
+from holdfast.wire.api.call import Call, Problem, Reply
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _HTML: Final = "text/html; charset=utf-8"

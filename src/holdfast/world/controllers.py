@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from holdfast.kernel.secret import Secret
-from holdfast.wire.controller_calls import ControllerError
+from holdfast.wire.controller.calls import ControllerError
 
 TIMEOUT_MS: Final = 30_000
 """How long one call may take unless it says otherwise; the contract's figure."""

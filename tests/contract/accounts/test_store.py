@@ -19,8 +19,8 @@ from holdfast.accounts.limits import (
 )
 from holdfast.accounts.ports import AccountsStore
 from holdfast.accounts.records import Account, AuditEntry, Link, Person, Session, Token
-from holdfast.stores.accounts_memory import AccountsMemory
-from holdfast.stores.accounts_sqlite import AccountsSqlite, open_accounts
+from holdfast.stores.memory.accounts import AccountsMemory
+from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 
 NOW = 1_700_000_000_000
 PERSON = Person(name="ada", scope="owner", account="local", created_at_ms=NOW)

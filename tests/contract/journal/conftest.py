@@ -9,11 +9,11 @@ import pytest
 
 from holdfast.actors.ports import Journal, Reader
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.journal_memory import MemoryJournal
-from holdfast.stores.journal_sqlite import SqliteJournal
-from holdfast.stores.memory_reader import MemoryReader
-from holdfast.stores.memory_store import MemoryStore
-from holdfast.stores.sqlite_reader import SqliteReader
+from holdfast.stores.memory.journal import MemoryJournal
+from holdfast.stores.memory.journal_reader import MemoryReader
+from holdfast.stores.memory.journal_state import MemoryStore
+from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.stores.sqlite.journal_reader import SqliteReader
 
 KINDS = ("memory", "sqlite")
 

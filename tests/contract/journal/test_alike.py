@@ -22,11 +22,11 @@ from holdfast.actors.ports import (
 )
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import EventId, address
-from holdfast.stores.journal_memory import MemoryJournal
-from holdfast.stores.journal_sqlite import SqliteJournal
-from holdfast.stores.memory_reader import MemoryReader
-from holdfast.stores.memory_store import MemoryStore
-from holdfast.stores.sqlite_reader import SqliteReader
+from holdfast.stores.memory.journal import MemoryJournal
+from holdfast.stores.memory.journal_reader import MemoryReader
+from holdfast.stores.memory.journal_state import MemoryStore
+from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.stores.sqlite.journal_reader import SqliteReader
 from tests.contract.journal.rows import NOW, arrival, effect, intent, letter, probe
 
 ACTORS = [address("instance", name) for name in ("a", "b-b", "b")] + [address("in", "z")]

@@ -8,8 +8,9 @@ import apsw
 import pytest
 
 from holdfast.stores.migrate import Migration, MigrationError, migrate, shipped
+from holdfast.stores.sqlite import MIGRATIONS
 
-ALL = shipped("journal")
+ALL = shipped(MIGRATIONS / "journal")
 VALUES = {"INTEGER": 7, "BIGINT": 7, "TEXT": "text", "BLOB": b"blob"}
 
 
@@ -102,4 +103,4 @@ def test_files_are_numbered_without_a_gap(
     for name in names:
         (tmp_path / "x" / name).write_text("SELECT 1")
     with pytest.raises(MigrationError, match=message):
-        shipped("x", tmp_path)
+        shipped(tmp_path / "x")

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, ManualClock
-from holdfast.stores.telemetry_duckdb import BYTES_MAX_FLOOR, DuckdbAnalytics
-from holdfast.stores.telemetry_memory import MemoryAnalytics
+from holdfast.stores.duckdb.telemetry import BYTES_MAX_FLOOR, DuckdbAnalytics
+from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.ports import Analytics, CheckinPoint, LifecyclePoint, Span
 from holdfast.telemetry.views import STEPS_S
 

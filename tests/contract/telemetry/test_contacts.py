@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.contact_memory import MemoryContacts
-from holdfast.stores.contact_sqlite import SqliteContacts
+from holdfast.stores.memory.contact import MemoryContacts
+from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.contact import Contact, Report, new_contact
-from holdfast.telemetry.ledger import Boot
+from holdfast.telemetry.counters import Boot
 from holdfast.telemetry.ports import ContactStore
 
 

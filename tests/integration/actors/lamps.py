@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
-from holdfast.stores.sqlite_reader import SqliteReader
+from holdfast.stores.sqlite.journal_reader import SqliteReader
 from tests.toys.lamp import LAMP, Policy
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import make_kind
+from holdfast.actors.limiter import Gate
 from holdfast.actors.rehearsal_worker import (
     Ahead,
     Back,
@@ -23,8 +23,8 @@ from holdfast.actors.rehearsal_worker import (
 )
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
-from holdfast.plane.build.engine import make_engine
-from holdfast.stores.journal_sqlite import SqliteJournal
+from holdfast.plane.wiring.engine import make_engine
+from holdfast.stores.sqlite.journal import SqliteJournal
 from tests.toys.lamp import LAMP, BulbAdded, Made, Policy, SwitchedOff, SwitchedOn
 from tests.unit.actors.rig import Figures, Lines, arrive, lamp
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from holdfast.plane.edge_connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
+from holdfast.plane.edge.connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
 from tests.stub_plane import StubPlane
 
 DEADLINE_S = 10.0

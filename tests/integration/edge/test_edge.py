@@ -13,15 +13,15 @@ import pytest
 from holdfast.accounts import audit
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge import Edge
-from holdfast.plane.edge_guard import parse_networks
-from holdfast.plane.edge_ports import EdgeLimits
-from holdfast.plane.edge_rate import Rate, Rates
-from holdfast.wire.call import Call, Principal, Refusal, Reply
-from holdfast.wire.endpoints.row import Endpoint
-from holdfast.wire.endpoints.table import ENDPOINTS, by_name
+from holdfast.plane.edge.app import Edge
+from holdfast.plane.edge.auth import parse_networks
+from holdfast.plane.edge.ports import EdgeLimits
+from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.api.instances import InstanceCreate
+from holdfast.wire.api.table import ENDPOINTS, by_name
 from holdfast.wire.limits import BODY_BYTES_MAX
-from holdfast.wire.messages.instances import InstanceCreate
 from tests.asgi import Answer, call, json_headers, scope_of
 from tests.stub_plane import StubPlane
 from tests.walk import MACHINE_HEADERS, Tokens, target_of

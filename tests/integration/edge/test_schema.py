@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 
 from holdfast.plane.openapi import document
-from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.wire.api.table import ENDPOINTS
 from tests.stub_plane import StubPlane
 
 PLANE = StubPlane()

@@ -19,9 +19,9 @@ import uvicorn
 from holdfast.accounts import audit
 from holdfast.accounts.records import Account, AuditEntry, AuditRow
 from holdfast.cli.client import ApiError, Client, UnreachableError
-from holdfast.stores.accounts_sqlite import open_accounts
 from holdfast.stores.migrate import MigrationError
-from holdfast.wire.messages.instances import InstanceCreate, InstanceList, InstanceView
+from holdfast.stores.sqlite.accounts import open_accounts
+from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceView
 from tests.stub_plane import StubPlane
 from tests.walk import Tokens
 
@@ -156,7 +156,7 @@ def test_what_was_answered_is_there_after_the_power_fails(tmp_path: Path) -> Non
     code = (
         "import asyncio, os, sys; from pathlib import Path\n"
         "from holdfast.accounts.records import Account\n"
-        "from holdfast.stores.accounts_sqlite import open_accounts\n"
+        "from holdfast.stores.sqlite.accounts import open_accounts\n"
         "async def main():\n"
         "    store = open_accounts(Path(sys.argv[1]), now_ms=1)\n"
         "    await asyncio.gather(*(store.add_account(Account(name=f'a{n:02}', created_at_ms=1))"

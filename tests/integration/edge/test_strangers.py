@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge_guard import https_host
-from holdfast.plane.edge_rate import Rate, Rates
-from holdfast.wire.endpoints.table import by_name
+from holdfast.plane.edge.auth import https_host
+from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.wire.api.table import by_name
 from tests.asgi import Answer, call, json_headers
 from tests.integration.edge.test_edge import EVENTS, prepared, sign_in
 from tests.walk import target_of

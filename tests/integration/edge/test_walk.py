@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.wire.api.table import ENDPOINTS
 from tests.asgi import call, json_headers
 from tests.stub_plane import OWNED, StubPlane
 from tests.walk import body_of, target_of, walk

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.build.plane import Plane, make_plane
 from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.plane import Plane, make_plane
 from tests.asgi import Answer, call, json_headers
 from tests.stub_plane import Lines
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.intake import limits
-from holdfast.web.stream import BRAIN, CORRECTION, LESSON
-from holdfast.wire.call import Principal
+from holdfast.corrections import limits
+from holdfast.web.hub import BRAIN, CORRECTION, LESSON
+from holdfast.wire.api.call import Principal
 from holdfast.wire.limits import INGEST_BODY_BYTES_MAX
 from tests.integration.intake.conftest import Town, make_town
 from tests.toys.brains import body, correction, event, lesson
@@ -69,8 +69,8 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
 async def make_plane_again(home: Path, town: Town) -> Town:
     """Return the plane of a folder started anew, with the tokens and the key from before."""
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
-    from holdfast.plane.build.plane import make_plane  # noqa: PLC0415
     from holdfast.plane.settings import load_settings  # noqa: PLC0415
+    from holdfast.plane.wiring.plane import make_plane  # noqa: PLC0415
 
     chosen = load_settings({}, home=str(home), public_url="http://plane.test")
     plane = await make_plane(chosen, clock=SystemClock(), log=town.log, url="http://plane.test")

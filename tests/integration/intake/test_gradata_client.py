@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.wire.messages.brains import BrainKeyCreate, CorrectionView
+from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
 from tests.planes import PlaneProcess, plane_at
 
 PROGRAM = """

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.sdk import Brain
-from holdfast.wire.messages.brains import BrainKeyCreate, CorrectionView
+from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
 from tests.planes import PlaneProcess, plane_at, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))

@@ -11,14 +11,15 @@ import apsw
 import msgspec
 import pytest
 
-from holdfast.intake.gradata import empty, read_events, read_single
-from holdfast.intake.limits import EVENT_IDS_KEPT, GRADATA_CUT, GRADATA_SINGLE_CUT
-from holdfast.intake.ports import CorrectionQuery, CorrectionRow, LessonQuery
-from holdfast.intake.records import Arrival, Brain, Forgotten, Written
-from holdfast.stores.intake_sqlite import IntakeSqlite, open_intake
+from holdfast.corrections.gradata import empty, read_events, read_single
+from holdfast.corrections.limits import EVENT_IDS_KEPT, GRADATA_CUT, GRADATA_SINGLE_CUT
+from holdfast.corrections.ports import CorrectionQuery, CorrectionRow, LessonQuery
+from holdfast.corrections.records import Arrival, Brain, Forgotten, Written
 from holdfast.stores.migrate import migrate, shipped
-from holdfast.stores.sqlite_open import open_writer
-from holdfast.wire.messages.ingest import IngestRequest
+from holdfast.stores.sqlite import MIGRATIONS
+from holdfast.stores.sqlite.corrections import IntakeSqlite, open_intake
+from holdfast.stores.sqlite.database import open_writer
+from holdfast.wire.api.ingest import IngestRequest
 from tests.toys.brains import NOW, arrival, correction, event, lesson
 
 FAR = 2**62
@@ -286,7 +287,7 @@ async def test_what_was_decided_before_decisions_had_numbers_gets_them_in_order(
 ) -> None:
     path = tmp_path / "old.db"
     before = open_writer(path)
-    migrate(before, shipped("intake")[:1], now_ms=NOW)
+    migrate(before, shipped(MIGRATIONS / "corrections")[:1], now_ms=NOW)
     for no, brain, decision, decided_ms in (
         (1, 7, "approved", NOW + 9),
         (2, 7, "", None),

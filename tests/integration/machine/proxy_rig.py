@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from holdfast.machine.controller.environment import Proxying
 from holdfast.machine.controller.proxy.proxy import Proxy
+from holdfast.machine.controller.settings import Proxying
 from tests.integration.machine.rig import DEADLINE_S, until
 
 Reader: TypeAlias = asyncio.StreamReader

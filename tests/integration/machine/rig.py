@@ -18,8 +18,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from holdfast.wire.checkin import CheckIn
-from holdfast.wire.directive import Directive
+from holdfast.wire.controller.checkin import CheckIn
+from holdfast.wire.controller.directive import Directive
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "token-of-the-machine"

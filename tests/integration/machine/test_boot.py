@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from holdfast.machine.controller import leftovers
+from holdfast.machine.controller.process import orphans
 from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
 
 KEY = os.urandom(32)
@@ -217,16 +217,16 @@ async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path
     # A helper of the agent with its mark, in a session of its own, as daemons leave theirs.
     async with run_machine(tmp_path) as machine:
         await machine.opened()
-        home = environment_of((await machine.ready())["pid"])[leftovers.MARK]
+        home = environment_of((await machine.ready())["pid"])[orphans.MARK]
         assert home == str(tmp_path / "agent")
         machine.process.kill()
         await machine.process.wait()
     nap = (sys.executable, "-c", "import time; time.sleep(60)")
     helper = await asyncio.create_subprocess_exec(
-        *nap, env={leftovers.MARK: home}, start_new_session=True
+        *nap, env={orphans.MARK: home}, start_new_session=True
     )
     stranger = await asyncio.create_subprocess_exec(
-        *nap, env={leftovers.MARK: f"{home}-2"}, start_new_session=True
+        *nap, env={orphans.MARK: f"{home}-2"}, start_new_session=True
     )
     try:
         async with run_machine(tmp_path) as machine:

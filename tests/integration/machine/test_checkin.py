@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.wire.checkin import CommandOutcome
-from holdfast.wire.directive import Command, Directive
+from holdfast.wire.controller.checkin import CommandOutcome
+from holdfast.wire.controller.directive import Command, Directive
 from tests.integration.machine.rig import (
     API_KEY,
     TOKEN,

@@ -12,13 +12,13 @@ import aiohttp
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.agents.place import Place
-from holdfast.machine.agents.profiles import DEMO
-from holdfast.machine.controller.agent import AgentProcesses
-from holdfast.machine.controller.child import Nursery
-from holdfast.machine.controller.environment import read_running
+from holdfast.machine.agents.catalogue import DEMO
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing.commands import Commands
+from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.commands import Commands
+from holdfast.machine.controller.settings import read_running
 from tests.integration.machine.rig import until
 
 ALONE = """

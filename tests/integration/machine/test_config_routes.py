@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.absent import NOT_OFFERED
-from holdfast.machine.controller.config.limits import CONFIG_BYTES_MAX
+from holdfast.machine.controller.api.app import NOT_OFFERED
+from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
 from tests.integration.machine.rig import Machine, run_machine
 
 

@@ -16,15 +16,14 @@ import pytest
 from aiohttp import web
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.controller.boots import Saved
-from holdfast.machine.controller.boots_file import COUNTERS_FILE
-from holdfast.stores.contact_memory import MemoryContacts
-from holdfast.stores.telemetry_memory import MemoryAnalytics
+from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, Saved
+from holdfast.stores.memory.contact import MemoryContacts
+from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
-from holdfast.telemetry.book import MachineBook
-from holdfast.telemetry.flow import Telemetry
+from holdfast.telemetry.checkins import Telemetry
+from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.views import ContactView
-from holdfast.wire.checkin import BootCounters, CheckIn
+from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from tests.integration.machine.rig import Machine, Plane, run_machine, run_plane, until
 from tests.toys.machines import Ear, Quiet, facts
 

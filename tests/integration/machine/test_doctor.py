@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.controller.doctor.alone import launch_with
-from holdfast.machine.controller.doctor.jobs import DoctorJobs
-from holdfast.machine.controller.doctor.record import CUT, Tail
+from holdfast.machine.controller.doctor.jobs import CUT, DoctorJobs, Tail
+from holdfast.machine.controller.doctor.run import launch_with
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.turn import Turn
+from holdfast.machine.controller.process.priority_lock import Turn
 from tests.integration.machine.rig import Machine, run_machine, until
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.leftovers import find_leftovers
+from holdfast.machine.controller.process.orphans import find_leftovers
 from tests.integration.machine.rig import ROOT, alive, run_machine, run_plane, until
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 from aiohttp import web
 
-from holdfast.machine.controller.listener import FirstListener, open_socket
+from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from tests.integration.machine.rig import until
 
 HANDOVERS = 200

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.agents import install
-from holdfast.machine.agents.install import InstallError, Progress, find_npm, install_openclaw
+from holdfast.machine.agents.openclaw import install
+from holdfast.machine.agents.openclaw.install import (
+    InstallError,
+    Progress,
+    find_npm,
+    install_openclaw,
+)
 
 NPM = """#!/bin/sh
 # As npm does with: install --prefix DIR ...

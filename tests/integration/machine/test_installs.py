@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.controller.installs import Installs, version_at
+from holdfast.machine.controller.agent.installs import Installs, version_at
 from holdfast.machine.controller.log import Log
 
 NPM = """#!/bin/sh
@@ -35,7 +35,7 @@ class Agent:
         self.place = SimpleNamespace(install=str(install))
         self.profile = SimpleNamespace(
             install_argv=lambda _place, folder, version: (
-                sys.executable, "-m", "holdfast.machine.agents.reinstall", folder, version
+                sys.executable, "-m", "holdfast.machine.agents.openclaw.reinstall", folder, version
             )
         )  # fmt: skip
         self.fails = path / "fails"

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast.machine.controller.environment import Proxying
 from holdfast.machine.controller.proxy import limits
+from holdfast.machine.controller.settings import Proxying
 from tests.integration.machine.proxy_rig import (
     Reader,
     Rig,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.machine.controller.environment import Proxying
+from holdfast.machine.controller.settings import Proxying
 from tests.integration.machine.proxy_rig import (
     SWITCHED,
     TOKEN_LINE,

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.controller import leftovers
-from holdfast.wire.directive import Directive
+from holdfast.machine.controller.process import orphans
+from holdfast.wire.controller.directive import Directive
 from tests.integration.machine.rig import Machine, alive, run_machine, run_plane, until
 
 QUICK = json.dumps(
@@ -189,7 +189,7 @@ async def test_a_helper_of_the_agents_own_on_its_port_is_ended(tmp_path: Path) -
         # As if it had escaped: no descendant of ours, but with the mark.
         squatter = await asyncio.create_subprocess_exec(
             sys.executable, "-c", SQUATTER, port,
-            env={leftovers.MARK: str(tmp_path / "agent")}, start_new_session=True,
+            env={orphans.MARK: str(tmp_path / "agent")}, start_new_session=True,
         )  # fmt: skip
         try:
             await until(lambda: listens(int(port)), "the squatter")

@@ -11,10 +11,10 @@ import pytest
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.secret import Secret
-from holdfast.machine.agents.profiles import Keys
-from holdfast.machine.controller import renewal
+from holdfast.machine.agents.catalogue import Keys
+from holdfast.machine.controller.agent import key_renewal
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.turn import Turn
+from holdfast.machine.controller.process.priority_lock import Turn
 from tests.integration.machine.rig import API_KEY, Plane, run_machine, run_plane, until
 from tests.integration.machine.test_boot import environment_of
 
@@ -119,10 +119,10 @@ class Beside:
 async def test_the_reload_waits_for_other_commands_but_not_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renewal, "TURN_S", 0.05)
+    monkeypatch.setattr(key_renewal, "TURN_S", 0.05)
     beside: Any = Beside(tmp_path)
-    renewing = renewal.Renewal(beside, beside, beside, beside, Log(ManualClock(5)))
-    values = {renewal.AGENTS: Secret("new-key")}
+    renewing = key_renewal.Renewal(beside, beside, beside, beside, Log(ManualClock(5)))
+    values = {key_renewal.AGENTS: Secret("new-key")}
     assert (await renewing.apply(values)).reloaded
     assert beside.turn.take_now(), "it was given back, and somebody pairs now"
     after = await renewing.apply(values)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.routes import PREFIXES, TABLE
-from holdfast.wire.controller_calls import CAPABILITY
+from holdfast.machine.controller.api.app import PREFIXES, TABLE
+from holdfast.wire.controller.calls import CAPABILITY
 from tests.integration.machine.rig import TOKEN, Machine, run_machine
 
 CONTRACT = {

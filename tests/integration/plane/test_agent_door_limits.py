@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from holdfast.plane.agent_door import live
-from holdfast.plane.agent_door.door import Passage, Place
-from holdfast.plane.agent_door.hosts import AgentHosts
-from holdfast.plane.agent_door.live import Shares, Tally
-from holdfast.plane.agent_door.sessions import Signed
-from holdfast.plane.agent_door.side import AgentSide
+from holdfast.plane.agent_proxy import open_sockets
+from holdfast.plane.agent_proxy.access import Passage, Place
+from holdfast.plane.agent_proxy.app import AgentSide
+from holdfast.plane.agent_proxy.hosts import AgentHosts
+from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
+from holdfast.plane.agent_proxy.sessions import Signed
 from tests.integration.machine.rig import until
 
 ONE, OTHER = "1" * 32, "2" * 32
@@ -223,8 +223,8 @@ async def test_no_account_takes_it_all(rig: _Rig, monkeypatch: pytest.MonkeyPatc
 async def test_who_cannot_be_told_in_time_goes_and_keeps_nobody_waiting(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_S", 0.01)
-    monkeypatch.setattr(live, "STAY_S", 0.2)
+    monkeypatch.setattr(open_sockets, "LOOK_S", 0.01)
+    monkeypatch.setattr(open_sockets, "STAY_S", 0.2)
     ended: list[str] = []
 
     async def still(signed: Signed) -> bool:
@@ -243,7 +243,7 @@ async def test_who_cannot_be_told_in_time_goes_and_keeps_nobody_waiting(
 async def test_who_cannot_be_looked_up_may_not_stay(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "LOOK_S", 0.01)
+    monkeypatch.setattr(open_sockets, "LOOK_S", 0.01)
     ended: list[str] = []
 
     def stay(signed: Signed) -> bool:

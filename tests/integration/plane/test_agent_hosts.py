@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from multidict import CIMultiDictProxy
 
-from holdfast.wire.messages.instances import InstanceView
+from holdfast.wire.api.instances import InstanceView
 from tests.planes import DEADLINE_S, PlaneProcess, processes_of, until
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}

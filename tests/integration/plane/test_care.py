@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from holdfast.cli.client import ApiError
-from holdfast.wire.messages.care import (
+from holdfast.wire.api.endpoint import Empty
+from holdfast.wire.api.maintenance import (
     ConfigChanged,
     ConfigPatch,
     ConfigReplace,
@@ -20,7 +21,6 @@ from holdfast.wire.messages.care import (
     FileText,
     FileWrite,
 )
-from holdfast.wire.messages.fields import Empty
 from tests.planes import PlaneProcess, until
 
 

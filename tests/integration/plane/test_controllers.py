@@ -16,10 +16,10 @@ from holdfast.instances.views import DETAIL_VIEW, DetailRow, MachineRow
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.outcome import Ok, Outcome, Permanent
 from holdfast.kernel.secret import Secret
-from holdfast.plane.build import controllers as module
-from holdfast.plane.build.controllers import ADDRESS_MS, CAPABILITIES_MS, MachineControllers
-from holdfast.wire.controller_calls import ControllerError, ControllerVersion
-from holdfast.wire.identity import gateway_token
+from holdfast.plane.wiring import controllers as module
+from holdfast.plane.wiring.controllers import ADDRESS_MS, CAPABILITIES_MS, MachineControllers
+from holdfast.wire.controller.calls import ControllerError, ControllerVersion
+from holdfast.wire.controller.identity import gateway_token
 from holdfast.world.clouds.port import Cloud, Machine
 from holdfast.world.controllers import ControllerClient
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.client import ApiError
-from holdfast.wire.messages.instances import InstanceCreate, InstanceOrder, InstancePatch
+from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstancePatch
 from tests.planes import PlaneProcess, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.accounts import audit
-from holdfast.plane.build.desk import make_token, with_register
 from holdfast.plane.settings import Settings
-from holdfast.wire.call import Refusal
+from holdfast.plane.wiring.desk import make_token, with_register
+from holdfast.wire.api.call import Refusal
 
 
 async def test_a_token_that_is_made_locally_is_audited(tmp_path: Path) -> None:

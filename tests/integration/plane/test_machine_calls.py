@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.machine.controller.unseal import unseal
-from holdfast.wire.directive import Directive
-from holdfast.wire.messages.instances import InstanceOrder
+from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.wire.api.instances import InstanceOrder
+from holdfast.wire.controller.directive import Directive
 from tests.planes import PlaneProcess, until
 
 THEIRS: dict[str, Any] = {

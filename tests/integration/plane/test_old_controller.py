@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 import pytest
 
 from holdfast.cli.client import ApiError
-from holdfast.wire.messages.pairing import PairingApprove, PairingDismiss
+from holdfast.wire.api.pairing import PairingApprove, PairingDismiss
 from tests.integration.plane.old_controller import install_old_controller
 from tests.planes import PlaneProcess, until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.client import ApiError
-from holdfast.wire.messages.instances import InstanceCreate, InstanceOrder, InstanceView
-from holdfast.wire.messages.operations import Operation
+from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstanceView
+from holdfast.wire.api.operations import Operation
 from tests.planes import PlaneProcess, cmdline, until
 
 PLAIN = "plain-value-of-a-variable"

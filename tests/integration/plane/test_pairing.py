@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast.cli.client import ApiError
-from holdfast.wire.messages.pairing import (
+from holdfast.wire.api.pairing import (
     PairingApprove,
     PairingDismiss,
     PairingPolicySet,

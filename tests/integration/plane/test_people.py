@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.client import ApiError, Client
-from holdfast.wire.messages.accounts import TokenCreate
-from holdfast.wire.messages.instances import InstanceCreate
+from holdfast.wire.api.accounts import TokenCreate
+from holdfast.wire.api.instances import InstanceCreate
 from tests.planes import PlaneProcess, plane_at, until
 
 

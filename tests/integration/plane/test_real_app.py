@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.build.plane import Plane, make_plane
-from holdfast.plane.edge_rate import Rate, Rates
+from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.openapi import document
 from holdfast.plane.settings import load_settings
-from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.wire.api.table import ENDPOINTS
 from tests.asgi import call, json_headers
 from tests.planes import processes_of
 from tests.stub_plane import Lines

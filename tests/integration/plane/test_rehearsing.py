@@ -14,8 +14,8 @@ from holdfast.cli.client import ApiError, Client
 from holdfast.instances.definition import INSTANCE
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import address
-from holdfast.stores.journal_sqlite import SqliteJournal
-from holdfast.wire.messages.rehearsal import (
+from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.wire.api.rehearsals import (
     DryRunRequest,
     ExplainRequest,
     Rehearsal,

@@ -14,8 +14,8 @@ import pytest
 
 from holdfast.outbox.box import Outbox
 from holdfast.sdk import Brain, limits
-from holdfast.wire.messages.brains import BrainKeyCreate, LessonView
-from holdfast.wire.messages.fields import Empty
+from holdfast.wire.api.brains import BrainKeyCreate, LessonView
+from holdfast.wire.api.endpoint import Empty
 from tests.integration.outbox.intake import HttpIntake, Programs, until
 from tests.integration.sdk.programs import start
 from tests.planes import PlaneProcess, plane_at

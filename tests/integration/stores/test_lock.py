@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.stores.lock import NAME, Holder, LockedError, read_holder, take_lock
+from holdfast.stores.sqlite.folder_lock import NAME, Holder, LockedError, read_holder, take_lock
 
 ME = Holder(pid=1, since_ms=2, host="here", url="http://127.0.0.1:8700")
 

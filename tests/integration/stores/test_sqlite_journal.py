@@ -20,13 +20,14 @@ import pytest
 from holdfast.actors.ports import Accepted, StaleError, UnwritableError
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import derive
-from holdfast.stores import journal_sqlite
-from holdfast.stores.journal_sqlite import SqliteJournal
-from holdfast.stores.queries import SQL, load_queries
-from holdfast.stores.sqlite_batch import _WIDTHS
-from holdfast.stores.sqlite_open import open_reader
-from holdfast.stores.sqlite_reader import SqliteReader
-from holdfast.stores.sqlite_writer import ClosedError
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite import SQL
+from holdfast.stores.sqlite import journal as journal_sqlite
+from holdfast.stores.sqlite.database import open_reader
+from holdfast.stores.sqlite.journal import SqliteJournal
+from holdfast.stores.sqlite.journal_batch import _WIDTHS
+from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.writer import ClosedError
 from tests.contract.journal.rows import A, B, accept, arrival, commit, stamps
 
 BY_ROWS = {"caused_events": 1, "caused_effects": 1, "pending_by_arrival": 1} | _WIDTHS
@@ -294,7 +295,7 @@ async def test_nothing_acknowledged_is_lost_to_kill_9(tmp_path: Path) -> None:
 async def test_a_long_log_is_forgotten_in_parts_that_others_can_write_between(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.stores.journal_sqlite.PRUNE_EVENTS", 128)
+    monkeypatch.setattr("holdfast.stores.sqlite.journal.PRUNE_EVENTS", 128)
     epoch = await journal.lease("one")
     ids = await accept(journal, *(f"k{n}" for n in range(1_000)))
     for number, start in enumerate(range(0, 1_000, 50), start=1):

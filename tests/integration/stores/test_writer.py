@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from holdfast.stores.sqlite_writer import GroupWriter, Job
+from holdfast.stores.sqlite.writer import GroupWriter, Job
 
 
 async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:

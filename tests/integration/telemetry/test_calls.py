@@ -14,18 +14,18 @@ import pytest
 
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge import Edge
-from holdfast.plane.edge_rate import Rates
-from holdfast.stores.contact_sqlite import SqliteContacts
-from holdfast.stores.telemetry_duckdb import DuckdbAnalytics
-from holdfast.telemetry.book import MachineBook
-from holdfast.telemetry.flow import Telemetry
+from holdfast.plane.edge.app import Edge
+from holdfast.plane.edge.rate import Rates
+from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
+from holdfast.stores.sqlite.contact import SqliteContacts
+from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
-from holdfast.wire.call import Principal
-from holdfast.wire.directive import Directive
-from holdfast.wire.endpoints.controller import CONTROLLER
-from holdfast.wire.endpoints.instances import INSTANCES
-from holdfast.wire.identity import key_hash
+from holdfast.telemetry.machines import MachineBook
+from holdfast.wire.api.call import Principal
+from holdfast.wire.api.controller import CONTROLLER
+from holdfast.wire.api.instances import INSTANCES
+from holdfast.wire.controller.directive import Directive
+from holdfast.wire.controller.identity import key_hash
 from tests.asgi import Answer, call
 from tests.toys.machines import CONTRACT, KEY, SECRET, Ear, Quiet, body, facts, headers
 

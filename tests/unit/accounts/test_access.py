@@ -9,7 +9,7 @@ from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, SESSION_LIF
 from holdfast.accounts.records import Token
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.accounts_memory import AccountsMemory
+from holdfast.stores.memory.accounts import AccountsMemory
 from tests.stub_plane import Chance, PlainHasher
 
 

@@ -9,8 +9,8 @@ from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.accounts_memory import AccountsMemory
-from holdfast.wire.call import Refusal
+from holdfast.stores.memory.accounts import AccountsMemory
+from holdfast.wire.api.call import Refusal
 from tests.stub_plane import Chance, PlainHasher
 
 PASSWORD = "correct horse battery"

@@ -7,10 +7,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from holdfast.actors.commit import compose
 from holdfast.actors.kinds import Kind
-from holdfast.actors.ledger import compose
+from holdfast.actors.letters import sort_letters
 from holdfast.actors.ports import Commit, Pending
-from holdfast.actors.post import sort_letters
 from holdfast.actors.tick import Folded, Tick, begin, tick
 from holdfast.kernel.ids import EventId
 from tests.toys.lamp import (

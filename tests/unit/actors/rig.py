@@ -9,17 +9,17 @@ from typing import Any, Self, TypeVar
 
 from holdfast.actors.definition import Definition, EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
+from holdfast.actors.limiter import Gate
 from holdfast.actors.limits import RESIDENT_MAX
 from holdfast.actors.ports import Answer, Arrival, Journal
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Ok, Outcome
-from holdfast.plane.build.engine import make_engine
+from holdfast.plane.wiring.engine import make_engine
 from holdfast.sim.loop import SimClock, run
-from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
 from tests.toys.lamp import LAMP, Event, Lamp, Policy, encode_event
 
 T = TypeVar("T")

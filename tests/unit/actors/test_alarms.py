@@ -12,7 +12,7 @@ from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryStore
+from holdfast.stores.memory.journal import MemoryStore
 from tests.toys.lamp import BulbAdded, Made, Policy, SwitchedOn
 from tests.unit.actors.rig import Rig, lamp, play, until
 from tests.unit.actors.test_owner import wrap, wrapped

@@ -14,7 +14,7 @@ from holdfast.actors.tick import full_digest
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryStore
+from holdfast.stores.memory.journal import MemoryStore
 from tests.toys.lamp import (
     LAMP,
     BulbAdded,

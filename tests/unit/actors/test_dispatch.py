@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.gates import Gate
+from holdfast.actors.limiter import Gate
 from holdfast.kernel.clock import Clock, ManualClock
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryStore
+from holdfast.stores.memory.journal import MemoryStore
 from tests.toys.lamp import (
     LAMP,
     BulbAdded,

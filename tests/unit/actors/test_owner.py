@@ -21,7 +21,7 @@ from holdfast.actors.ports import (
 from holdfast.actors.record import decode_record
 from holdfast.kernel.ids import Address
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryStore
+from holdfast.stores.memory.journal import MemoryStore
 from tests.toys.lamp import (
     LAMP,
     BulbAdded,

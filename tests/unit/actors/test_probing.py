@@ -16,7 +16,7 @@ from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok, Permanent, Retryable
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryStore
+from holdfast.stores.memory.journal import MemoryStore
 from tests.toys.lamp import LAMP, BulbAdded, Lamp, Made, Policy, Smashed
 from tests.unit.actors.rig import Rig, lamp, play
 

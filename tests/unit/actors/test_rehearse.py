@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.actors.commit import fold_loaded, hex_digest
 from holdfast.actors.kinds import make_kind
-from holdfast.actors.ledger import fold_loaded, hex_digest
 from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import (
     Ahead,
@@ -25,7 +25,7 @@ from holdfast.actors.rehearse import differences, dry_run, explain, show
 from holdfast.actors.tick import begin, tick
 from holdfast.kernel.clock import ManualClock
 from holdfast.sim.loop import SimClock
-from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
 from tests.toys.lamp import (
     LAMP,
     BulbAdded,

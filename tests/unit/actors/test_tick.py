@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.actors.commit import fold_rows
 from holdfast.actors.definition import Applied, At, Definition, Work
 from holdfast.actors.kinds import make_kind
-from holdfast.actors.ledger import fold_rows
 from holdfast.actors.limits import TICK_ACTIONS_MAX
 from holdfast.actors.ports import Logged
 from holdfast.actors.record import decode_record

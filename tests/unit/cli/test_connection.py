@@ -9,7 +9,7 @@ import pytest
 from holdfast.cli import connection
 from holdfast.cli.client import Client
 from holdfast.cli.local import FILE_NAME
-from holdfast.stores.lock import Holder, take_lock
+from holdfast.stores.sqlite.folder_lock import Holder, take_lock
 
 LOCAL = "hf_local"
 

@@ -13,7 +13,7 @@ from holdfast.cli import instance
 from holdfast.cli.connection import Connection
 from holdfast.cli.given import read_secrets
 from holdfast.cli.naming import pick, resolve
-from holdfast.wire.messages.instances import InstanceList, InstanceView, LogLine
+from holdfast.wire.api.instances import InstanceList, InstanceView, LogLine
 
 IDS = ("233c33bb-0fe8-40e4-b87a-31f347013511", "233c9999-0fe8-40e4-b87a-31f347013512")
 

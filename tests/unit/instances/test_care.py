@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from holdfast.actors.ports import Reader
-from holdfast.instances.care.handlers import care_handlers
-from holdfast.wire.call import Call, Principal, Refusal
-from holdfast.wire.controller_calls import ControllerError, Trouble, understand
-from holdfast.wire.endpoints.care import CARE
-from holdfast.wire.messages.care import (
+from holdfast.instances.maintenance import care_handlers
+from holdfast.wire.api.call import Call, Principal, Refusal
+from holdfast.wire.api.endpoint import Empty
+from holdfast.wire.api.maintenance import (
+    CARE,
     ConfigPatch,
     ConfigReplace,
     ConfigRestore,
     DoctorStart,
     FileWrite,
 )
-from holdfast.wire.messages.fields import Empty
+from holdfast.wire.controller.calls import ControllerError, Trouble, understand
 from tests.samples import sample
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from holdfast.instances.state import Config
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.kernel.secret import Secret
-from holdfast.machine.controller.unseal import unseal
+from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.plane.keyring import Key, KeyRing
-from holdfast.wire.identity import derived_token, gateway_token
+from holdfast.wire.controller.identity import derived_token, gateway_token
 from holdfast.world.clouds.faults import Fault, on_call, outage
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.simulated import SimulatedCloud

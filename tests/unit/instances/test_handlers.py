@@ -11,8 +11,8 @@ from uuid import UUID
 import pytest
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.gates import Gate
 from holdfast.actors.kinds import make_kind, make_kinds
+from holdfast.actors.limiter import Gate
 from holdfast.actors.probing import Lookout
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.effects import CloudCalls
@@ -21,12 +21,12 @@ from holdfast.instances.handlers import Deps, handlers
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk, Reported
 from holdfast.kernel.secret import Secret
-from holdfast.plane.build.engine import make_engine
-from holdfast.plane.build.secrets_of_machines import ControllersAsHolders, OwnMint
+from holdfast.plane.wiring.engine import make_engine
+from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.sim.loop import SimClock, run
-from holdfast.stores.journal_memory import MemoryJournal, MemoryReader, MemoryStore
-from holdfast.wire.call import Call, Principal, Refusal
-from holdfast.wire.messages.instances import (
+from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.wire.api.call import Call, Principal, Refusal
+from holdfast.wire.api.instances import (
     BulkOrder,
     InstanceCreate,
     InstanceDestroy,

@@ -11,8 +11,8 @@ from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Secrets
 from holdfast.instances.state import Credentials
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from holdfast.machine.controller.unseal import unseal
-from holdfast.wire.identity import derived_token, gateway_token, key_hash
+from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.wire.controller.identity import derived_token, gateway_token, key_hash
 from holdfast.world.clouds.faults import Fault, on_call
 from tests.unit.instances.driver import SANDBOX, UUID
 from tests.unit.instances.test_clouds import RING, Bench, sent

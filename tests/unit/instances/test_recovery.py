@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from holdfast.instances import events
 from holdfast.instances.policy import Policy
-from holdfast.instances.reading import explain
+from holdfast.instances.presenters import explain
 from holdfast.instances.views import instance_view, machine_row
-from holdfast.wire.checkin import Recovery
-from holdfast.wire.messages.instances import RecoveryView
+from holdfast.wire.api.instances import RecoveryView
+from holdfast.wire.controller.checkin import Recovery
 from tests.unit.instances.driver import Driver
 
 

@@ -10,7 +10,7 @@ from holdfast.instances import events
 from holdfast.instances.actions import launch_of
 from holdfast.instances.environment import Platform, compose
 from holdfast.instances.limits import SECRETS_MAX
-from holdfast.instances.sealed.catalogue import CATALOGUE, KEYS, VARIABLES
+from holdfast.instances.secret_catalogue import CATALOGUE, KEYS, VARIABLES
 from tests.unit.instances.driver import Driver, created
 
 TELEGRAM, SLACK_BOT, SLACK_APP = "TELEGRAM_BOT_TOKEN", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.intake.accept import OLDEST_VERSION
-from holdfast.wire.call import Refusal
+from holdfast.corrections.accept import OLDEST_VERSION
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.api.ingest import BATCH_VERSION
 from holdfast.wire.limits import CONTENT_MAX, INGEST_ROWS_MAX
-from holdfast.wire.messages.ingest import BATCH_VERSION
 from tests.toys.brains import NOW, correction, event, lesson, read, read_body
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from holdfast.intake import limits
-from holdfast.intake.alerts import find_wrong
-from holdfast.intake.gaps import Numbers
-from holdfast.intake.records import Standing
+from holdfast.corrections import limits
+from holdfast.corrections.alerts import find_wrong
+from holdfast.corrections.gaps import Numbers
+from holdfast.corrections.records import Standing
 from tests.toys.brains import NOW
 
 HOUR = NOW // limits.REFUSALS_SPAN_MS

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.intake.gaps import Numbers, add
+from holdfast.corrections.gaps import Numbers, add
 
 
 @given(st.lists(st.lists(st.integers(1, 40), max_size=12), max_size=8))

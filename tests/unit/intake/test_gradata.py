@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.intake import gradata
-from holdfast.intake.gradata import Rows, empty, read_events, read_old_corrections, read_single
-from holdfast.intake.limits import GRADATA_CUT
-from holdfast.intake.records import Correction
-from holdfast.intake.same import identity
-from holdfast.wire.messages.ingest import IngestRequest
+from holdfast.corrections import gradata
+from holdfast.corrections.gradata import Rows, empty, read_events, read_old_corrections, read_single
+from holdfast.corrections.limits import GRADATA_CUT
+from holdfast.corrections.records import Correction
+from holdfast.corrections.same import identity
+from holdfast.wire.api.ingest import IngestRequest
 from tests.toys.brains import NOW, correction, read
 
 STAMP = "2026-05-28T10:00:00.123456+00:00"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.intake import views
-from holdfast.intake.ports import LessonRow
+from holdfast.corrections import views
+from holdfast.corrections.ports import LessonRow
 from holdfast.kernel.clock import DAY_MS, HOUR_MS
 from tests.toys.brains import NOW
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.intake.limits import WINDOW_MS
-from holdfast.intake.window import WINDOWS_SWEPT, Window, Windows
+from holdfast.corrections.limits import WINDOW_MS
+from holdfast.corrections.window import WINDOWS_SWEPT, Window, Windows
 
 MOST = 10
 

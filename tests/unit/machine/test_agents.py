@@ -10,12 +10,13 @@ from typing import Any, cast
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.agents import demo, openclaw
-from holdfast.machine.agents.place import Place
-from holdfast.machine.agents.profiles import DEMO, OPENCLAW, PROFILES, Profile, find_profile
-from holdfast.machine.controller.agent import AgentProcesses
-from holdfast.machine.controller.environment import read_running
+from holdfast.machine.agents import demo
+from holdfast.machine.agents.catalogue import DEMO, OPENCLAW, PROFILES, Profile, find_profile
+from holdfast.machine.agents.openclaw import run
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.settings import read_running
 
 PLACE = Place(home="/h", port=4711, token="secret-token", python="/py", install="/o")
 
@@ -136,6 +137,6 @@ def test_the_demo_reads_its_configuration_and_refuses_another(tmp_path: Path) ->
 def test_a_part_of_another_kind_keeps_the_gateway_from_starting() -> None:
     # Tried: with --allow-unconfigured it starts whatever the mode is.
     for fine in ({}, {"gateway": {"mode": "remote"}}, {"of its own": 3}):
-        assert openclaw.config_fault(PLACE, fine) == ""
-    assert "gateway" in openclaw.config_fault(PLACE, {"gateway": 3})
-    assert "models" in openclaw.config_fault(PLACE, {"models": [], "agents": {}})
+        assert run.config_fault(PLACE, fine) == ""
+    assert "gateway" in run.config_fault(PLACE, {"gateway": 3})
+    assert "models" in run.config_fault(PLACE, {"models": [], "agents": {}})

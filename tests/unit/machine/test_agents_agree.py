@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.machine.agents.install import find_installed
-from holdfast.machine.agents.profiles import PROFILES
+from holdfast.machine.agents.catalogue import PROFILES
+from holdfast.machine.agents.openclaw.install import find_installed
 from holdfast.wire.agents import AGENT_NAMES, AGENTS
 
 

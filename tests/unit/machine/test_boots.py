@@ -7,12 +7,18 @@ import random
 import msgspec
 import pytest
 
-from holdfast.machine.controller.boots import Boots, counters_of, recall, save, settle
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
-from holdfast.telemetry import ledger as ledgers
-from holdfast.telemetry.ledger import Ledger
+from holdfast.machine.controller.report.boot_counters import (
+    Boots,
+    counters_of,
+    recall,
+    save,
+    settle,
+)
+from holdfast.telemetry import counters as ledgers
+from holdfast.telemetry.counters import Ledger
 from holdfast.telemetry.limits import BOOTS_KEPT
-from holdfast.wire.checkin import BootCounters, CheckIn
+from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
 from tests.toys.machines import checkin
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.controller import cadence
-from holdfast.machine.controller.cadence import Cadence
+from holdfast.machine.controller.report import cadence
+from holdfast.machine.controller.report.cadence import Cadence
 from holdfast.telemetry.rate import Allowance, take
 
 MINUTE = 60_000

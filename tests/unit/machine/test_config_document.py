@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.controller.config import ledger as book
+from holdfast.machine.controller.config import history as book
 from holdfast.machine.controller.config.document import (
+    VERDICTS_KEPT,
+    VERSIONS_KEPT,
     DocumentError,
     compose,
     content_of,
@@ -20,8 +22,7 @@ from holdfast.machine.controller.config.document import (
     merge,
     parse,
 )
-from holdfast.machine.controller.config.ledger import Ledger, Verdict, Version
-from holdfast.machine.controller.config.limits import VERDICTS_KEPT, VERSIONS_KEPT
+from holdfast.machine.controller.config.history import Ledger, Verdict, Version
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),

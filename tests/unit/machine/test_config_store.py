@@ -14,12 +14,12 @@ from typing import Any, cast
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.controller import swap
+from holdfast.machine.controller.agent.recovery import AgentRepairs
 from holdfast.machine.controller.config.document import Config
 from holdfast.machine.controller.config.store import WOULD_NOT_BOOT, Change, ConfigStore
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.refusal import RefusedError
-from holdfast.machine.controller.repairs import AgentRepairs
+from holdfast.machine.controller.process import atomic_file
 
 FIRST = b'{"first": true}\n'
 
@@ -124,12 +124,12 @@ def test_another_program_that_writes_in_between_loses_nothing(tmp_path: Path) ->
     other.start()
     lost = []
     try:
-        with swap.open_folder(tmp_path) as folder:
+        with atomic_file.open_folder(tmp_path) as folder:
             for number in range(400):
-                over = swap.read(folder, "f", 100)
-                if swap.put(folder, "f", f"us-{number}".encode(), over=over):
+                over = atomic_file.read(folder, "f", 100)
+                if atomic_file.put(folder, "f", f"us-{number}".encode(), over=over):
                     continue
-                seen = swap.read(folder, "f", 100)
+                seen = atomic_file.read(folder, "f", 100)
                 if seen == f"us-{number}".encode():
                     lost.append(number)  # refused, and yet in force
     finally:
@@ -145,16 +145,16 @@ def test_a_write_in_the_last_instant_is_put_back(
 ) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"old")
-    rename = swap._rename
+    rename = atomic_file._rename
 
     def late(folder: int, old: str, new: str, how: int) -> None:
         if path.read_bytes() == b"old":
             path.write_bytes(b"agent's")
         rename(folder, old, new, how)
 
-    monkeypatch.setattr(swap, "_rename", late)
-    with swap.open_folder(tmp_path) as folder:
-        assert not swap.put(folder, "f", b"ours", over=b"old")
+    monkeypatch.setattr(atomic_file, "_rename", late)
+    with atomic_file.open_folder(tmp_path) as folder:
+        assert not atomic_file.put(folder, "f", b"ours", over=b"old")
     assert path.read_bytes() == b"agent's"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.environment import (
+from holdfast.machine.controller.settings import (
     SettingError,
     read_listening,
     read_proxying,

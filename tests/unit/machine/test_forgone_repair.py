@@ -11,10 +11,10 @@ import pytest
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller import supervise
+from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
-from holdfast.machine.controller.supervisor import Supervisor
 
 POLICY = Policy(backoff=Backoff(first_ms=1, cap_ms=1), start_gap_ms=0)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.controller.lines import CUT, Lines
+from holdfast.machine.controller.process.children import CUT, Lines
 
 
 def test_several_lines_in_one_piece_and_one_line_in_several() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.agents import openclaw_keys as keys
-from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.openclaw import keys
+from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.config.document import merge
 
 PLACE = Place(home="/h", port=4711, token="secret-token", python="/py", install="/o")

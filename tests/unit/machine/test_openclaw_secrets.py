@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from holdfast.machine.agents.openclaw_secrets import PATHS_VARIABLE, refer
+from holdfast.machine.agents.openclaw.secrets import PATHS_VARIABLE, refer
 
 BASE: dict[str, Any] = {"gateway": {"port": 1}, "channels": {"telegram": {"dmPolicy": "pairing"}}}
 TELEGRAM = {"TELEGRAM_BOT_TOKEN": "1:secret"}

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from holdfast.kernel.clock import ManualClock
+from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, Phase, PhaseError
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.phases import PHASES, Bootstrap, Phase, PhaseError
-from holdfast.machine.controller.refusal import RefusedError
 
 STEPS = (
     Phase(name="one", shown="bootstrap", critical=True, deadline_s=5, again_s=0.01),

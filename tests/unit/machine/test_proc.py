@@ -5,14 +5,14 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.controller.proc import (
+from holdfast.machine.controller.process.procfs import (
     Meter,
     Traffic,
     parse_memory,
     parse_session,
     parse_traffic,
 )
-from holdfast.machine.controller.sampler import Sampler
+from holdfast.machine.controller.process.sampler import Sampler
 
 HEAD = """Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs

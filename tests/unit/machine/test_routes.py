@@ -4,9 +4,9 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.secret import Secret
+from holdfast.machine.controller.api.app import authorised
 from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.routes import authorised
 
 
 def credentials(token: str) -> Credentials:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.files import state_folder
 from holdfast.machine.controller.files.paths import split
 from holdfast.machine.controller.files.state_folder import (
@@ -23,7 +24,6 @@ from holdfast.machine.controller.files.state_folder import (
     FILE_BYTES_MAX,
     StateFolder,
 )
-from holdfast.machine.controller.refusal import RefusedError
 
 
 @pytest.fixture

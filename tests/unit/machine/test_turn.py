@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from holdfast.machine.controller.turn import Rank, Turn
+from holdfast.machine.controller.process.priority_lock import Rank, Turn
 
 
 async def queue(turn: Turn, *ranks: Rank) -> list[Rank]:

@@ -5,8 +5,8 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from holdfast.machine.controller.environment import child_environment
-from holdfast.machine.controller.unseal import SealError, unseal
+from holdfast.machine.controller.sealed_settings import SealError, unseal
+from holdfast.machine.controller.settings import child_environment
 
 KEY = bytes(range(32))
 KEY_TEXT = base64.b64encode(KEY).decode()

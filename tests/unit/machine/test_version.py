@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.version import UNKNOWN, Version, VersionProbe, parse_version
+from holdfast.machine.controller.agent.version import UNKNOWN, Version, VersionProbe, parse_version
 
 
 @pytest.mark.parametrize(

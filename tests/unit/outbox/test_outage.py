@@ -8,12 +8,12 @@ from pathlib import Path
 
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, ManualClock
 from holdfast.outbox import limits
-from holdfast.outbox.courier import carry_here
 from holdfast.outbox.drain import Drainer
 from holdfast.outbox.lease import Lease
 from holdfast.outbox.ports import Answer, Answered, Batch, Failed
 from holdfast.outbox.queue import Queue
-from holdfast.outbox.wake import Bell
+from holdfast.outbox.send_thread import carry_here
+from holdfast.outbox.signal import Bell
 
 WEEK_ROWS = 672  # one every fifteen minutes
 

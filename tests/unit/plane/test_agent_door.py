@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.agent_door import headers, pages
-from holdfast.plane.agent_door.hosts import AgentHosts
-from holdfast.plane.agent_door.http import AgentHttp
-from holdfast.plane.agent_door.sessions import CODE_MS, KEPT_MAX, SESSION_MS, SignOvers
-from holdfast.plane.agent_door.side import AgentSide
-from holdfast.plane.edge_guard import parse_networks
+from holdfast.plane.agent_proxy import headers, pages
+from holdfast.plane.agent_proxy.app import AgentSide
+from holdfast.plane.agent_proxy.hosts import AgentHosts
+from holdfast.plane.agent_proxy.sessions import CODE_MS, KEPT_MAX, SESSION_MS, SignOvers
+from holdfast.plane.agent_proxy.upstream import AgentHttp
+from holdfast.plane.edge.auth import parse_networks
 
 ID = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
 LABEL = ID.replace("-", "")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.plane.edge_body import mend_surrogates
+from holdfast.plane.edge.body import mend_surrogates
 
 
 @pytest.mark.parametrize(

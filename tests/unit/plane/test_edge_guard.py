@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.plane.edge_guard import (
+from holdfast.plane.edge.auth import (
     HOPS_MAX,
     bearer,
     check_host,
@@ -10,7 +10,7 @@ from holdfast.plane.edge_guard import (
     known_hosts,
     parse_networks,
 )
-from holdfast.wire.call import Refusal
+from holdfast.wire.api.call import Refusal
 
 TRUSTED = parse_networks("10.0.0.0/8, 192.0.2.7,2001:db8::/32")
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from holdfast.instances.views import INSTANCE_VIEW
-from holdfast.plane.build.fleet_watch import _CHUNK, Watch, find_wrong
-from holdfast.wire.messages.instances import InstanceView, RecoveryView
+from holdfast.plane.wiring.fleet_watch import _CHUNK, Watch, find_wrong
+from holdfast.wire.api.instances import InstanceView, RecoveryView
 from tests.unit.web.shapes import view
 
 

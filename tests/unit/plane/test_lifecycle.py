@@ -7,7 +7,7 @@ from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Commit
 from holdfast.instances import events
 from holdfast.instances.definition import INSTANCE
-from holdfast.plane.build.lifecycle import follow_lifecycle
+from holdfast.plane.wiring.lifecycle import follow_lifecycle
 from holdfast.telemetry.ports import LifecyclePoint
 from tests.unit.instances.driver import SANDBOX, Driver
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 
 from holdfast.plane.openapi import document, page
-from holdfast.wire.endpoints.table import ENDPOINTS
+from holdfast.wire.api.table import ENDPOINTS
 
 DOCUMENT = document(ENDPOINTS, version="0.1.0")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.plane.build.secret_files import read_or_make_secret
 from holdfast.plane.keyring import KeyRingError
+from holdfast.plane.wiring.secret_files import read_or_make_secret
 
 
 def test_a_secret_is_made_once_and_for_its_owner(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Secrets
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.build.secrets_of_machines import ControllersAsHolders, OwnMint
-from holdfast.wire.controller_calls import ControllerError
+from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
+from holdfast.wire.controller.calls import ControllerError
 
 ALL = Secrets(api_key="hfm_new", gateway_token="g" * 64, proxy_token="p" * 64)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.journal_memory import MemoryJournal
-from holdfast.stores.memory_reader import MemoryReader
-from holdfast.stores.memory_store import MemoryStore
+from holdfast.stores.memory.journal import MemoryJournal
+from holdfast.stores.memory.journal_reader import MemoryReader
+from holdfast.stores.memory.journal_state import MemoryStore
 from tests.contract.journal.rows import A, B, accept, arrival, commit, effect, letter, stamps
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.telemetry.accept import Admitted, Rejected, admit
 from holdfast.telemetry.ports import MachineFacts
-from holdfast.wire.identity import gateway_token, key_hash, sandbox_of_user
+from holdfast.wire.controller.identity import gateway_token, key_hash, sandbox_of_user
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX
 from tests.toys.machines import CONTRACT, KEY, NOW_MS, OURS, SECRET, body, facts, headers
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import HOUR_MS, ManualClock
-from holdfast.stores.contact_memory import MemoryContacts
-from holdfast.stores.telemetry_memory import MemoryAnalytics
+from holdfast.stores.memory.contact import MemoryContacts
+from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
-from holdfast.telemetry.book import MachineBook
-from holdfast.telemetry.flow import Telemetry
+from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.limits import OUTCOMES_KEPT
+from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.ports import MachineFacts
-from holdfast.wire.directive import Command
+from holdfast.wire.controller.directive import Command
 from tests.toys.machines import CONTRACT, OURS, Ear, Quiet, checkin, facts
 
 ONE = facts()
@@ -271,7 +271,7 @@ async def test_a_new_incarnation_that_stays_silent_is_told_again(bench: Bench) -
 async def test_news_is_told_until_it_is_accepted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.telemetry.tell.RETRY_FIRST_MS", 1)
+    monkeypatch.setattr("holdfast.telemetry.notifier.RETRY_FIRST_MS", 1)
     bench.ear.deaf = True
     async with bench.running() as telemetry:
         bench.hear(telemetry)
@@ -294,7 +294,7 @@ async def test_news_not_accepted_before_a_restart_is_told_after_it(bench: Bench)
 async def test_a_loss_that_may_have_been_accepted_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.telemetry.tell.RETRY_FIRST_MS", 1)
+    monkeypatch.setattr("holdfast.telemetry.notifier.RETRY_FIRST_MS", 1)
     async with bench.running() as telemetry:
         for round_ in (1, 2):
             bench.hear(telemetry)
@@ -312,7 +312,7 @@ async def test_a_loss_that_may_have_been_accepted_is_taken_back(
 async def test_a_report_that_may_have_been_accepted_is_taken_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.telemetry.tell.RETRY_FIRST_MS", 1)
+    monkeypatch.setattr("holdfast.telemetry.notifier.RETRY_FIRST_MS", 1)
     async with bench.running() as telemetry:
         bench.hear(telemetry, agentReady=True)
         await until(lambda: bench.ear.told("reported"))
@@ -399,7 +399,7 @@ async def test_too_many_checkins_are_refused_and_still_heard(bench: Bench) -> No
 async def test_failing_stores_change_no_answer_and_lose_nothing_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.telemetry.sink.RETRY_FIRST_MS", 1)
+    monkeypatch.setattr("holdfast.telemetry.writers.RETRY_FIRST_MS", 1)
     async with bench.running() as telemetry:
         bench.analytics.failing = bench.contacts.failing = True
         assert bench.hear(telemetry) == 0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.wire.identity import (
+from holdfast.wire.controller.identity import (
     Sandbox,
     decode_sandbox,
     sandbox_of_instance,

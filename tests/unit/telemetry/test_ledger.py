@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.telemetry import ledger as ledgers
-from holdfast.telemetry.ledger import STALE, Delta, Ledger, count, count_deltas, is_doubled
+from holdfast.telemetry import counters as ledgers
+from holdfast.telemetry.counters import STALE, Delta, Ledger, count, count_deltas, is_doubled
 from holdfast.telemetry.limits import BOOTS_KEPT
-from holdfast.wire.checkin import BootCounters, CheckIn
+from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
 from tests.toys.machines import CONTRACT, checkin
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.stores.telemetry_memory import MemoryAnalytics
+from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.limits import BATCH_ROWS_MAX
 from holdfast.telemetry.ports import CheckinPoint, LifecyclePoint
-from holdfast.telemetry.sink import PointSink
+from holdfast.telemetry.writers import PointSink
 from tests.toys.machines import Quiet
 
 

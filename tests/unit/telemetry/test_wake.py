@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from holdfast.telemetry.limits import WAITERS_PER_MACHINE
-from holdfast.telemetry.wake import FullError, WakeHub
+from holdfast.telemetry.long_poll import FullError, WakeHub
 
 
 async def started(hub: WakeHub, count: int) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.web.pages import Pages
-from holdfast.web.stream import Hub
-from holdfast.wire.call import Call, Principal
+from holdfast.web.hub import Hub
+from holdfast.web.site import Pages
+from holdfast.wire.api.call import Call, Principal
 from tests.sample_brains import SampleBrains
 from tests.sample_care import SampleCare
 from tests.sample_fleet import SampleFleet

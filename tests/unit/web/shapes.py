@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.wire.messages.instances import InstanceView
+from holdfast.wire.api.instances import InstanceView
 
 NOW = 1_795_000_000_000
 

@@ -7,9 +7,9 @@ import pytest
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.web.assets import NEEDED, Assets, MissingAssetError
-from holdfast.web.pages import Pages
-from holdfast.web.stream import Hub
-from holdfast.wire.call import Call, Principal, Refusal
+from holdfast.web.hub import Hub
+from holdfast.web.site import Pages
+from holdfast.wire.api.call import Call, Principal, Refusal
 
 ANYBODY = Principal("anonymous", "public", None, "anonymous")
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.web.hub import Hub
 from holdfast.web.models.brains import brain, brain_badge, lessons
 from holdfast.web.models.corrections import (
     FeedQuery,
@@ -16,8 +17,7 @@ from holdfast.web.models.corrections import (
 )
 from holdfast.web.models.corrections import correction as correction_page
 from holdfast.web.models.difference import difference
-from holdfast.web.stream import Hub
-from holdfast.wire.messages.brains import (
+from holdfast.wire.api.brains import (
     BrainDetail,
     BrainList,
     BrainView,

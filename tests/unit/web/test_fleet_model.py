@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from holdfast.web.models.fleet import FleetQuery, fleet_page, fleet_row
 from holdfast.web.models.words import element_id
-from holdfast.wire.endpoints.table import by_name
-from holdfast.wire.messages.instances import InstanceList
-from holdfast.wire.messages.plane import AgentList, AgentView
+from holdfast.wire.api.instances import InstanceList
+from holdfast.wire.api.plane import AgentList, AgentView
+from holdfast.wire.api.table import by_name
 from tests.unit.web.shapes import NOW, view
 
 AGENTS = AgentList(

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.web.pages import Pages
-from holdfast.web.stream import BRAIN, PAIRING
-from holdfast.wire.call import Call, Principal, Refusal
+from holdfast.web.hub import BRAIN, PAIRING
+from holdfast.web.site import Pages
+from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.times import time_text
 from tests.sample_brains import correction
 from tests.sample_pairing import channel

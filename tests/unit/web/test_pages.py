@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from holdfast.web.asking import Asking
-from holdfast.web.pages import Pages
-from holdfast.web.stream import CONTACT, INSTANCE
-from holdfast.wire.call import Call, Principal, Problem, Refusal
-from holdfast.wire.endpoints.table import by_name
-from holdfast.wire.messages.operations import QuarantineList
+from holdfast.web.api import Asking
+from holdfast.web.hub import CONTACT, INSTANCE
+from holdfast.web.site import Pages
+from holdfast.wire.api.call import Call, Principal, Problem, Refusal
+from holdfast.wire.api.operations import QuarantineList
+from holdfast.wire.api.table import by_name
 from tests.unit.web.desk import HOSTILE, OPERATOR, OWNER, Desk
 
 

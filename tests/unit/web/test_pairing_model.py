@@ -12,7 +12,7 @@ from holdfast.web.models.moments import left_words
 from holdfast.web.models.pairing import inbox, sources
 from holdfast.web.models.policies import policy, rule_words
 from holdfast.web.models.secrets import secrets_panel
-from holdfast.wire.messages.pairing import (
+from holdfast.wire.api.pairing import (
     PairingEntry,
     PairingHistory,
     PairingInbox,
@@ -22,7 +22,7 @@ from holdfast.wire.messages.pairing import (
     PairingSource,
     PairingTrouble,
 )
-from holdfast.wire.messages.secrets import SecretField, SecretGroup, SecretList
+from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 from holdfast.wire.times import time_text
 from tests.sample_pairing import channel, device
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from holdfast.instances.care.reading import start_fact, start_fix, start_view
 from holdfast.instances.ports import Reported
-from holdfast.machine.controller.phases import PHASES
+from holdfast.instances.start_report import start_fact, start_fix, start_view
+from holdfast.machine.controller.bootstrap import PHASES
 from holdfast.web.models.start import _PHASES, start, took_words
-from holdfast.wire import checkin
-from holdfast.wire.messages.instances import InstanceDetail
+from holdfast.wire.api.instances import InstanceDetail
+from holdfast.wire.controller import checkin
 from tests.unit.web.shapes import view
 
 NOW = 1_800_000_000_000

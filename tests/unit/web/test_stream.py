@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.web.coalesce import Change, Pending, may_know
-from holdfast.web.stream import CONTACT, INSTANCE, Hub, message, signal
-from holdfast.wire.call import Principal
+from holdfast.web.hub import CONTACT, INSTANCE, Hub, message, signal
+from holdfast.wire.api.call import Principal
 
 OPERATOR = Principal("operator", "operator", None, "session")
 OWNER = Principal("olga", "owner", "local", "session")

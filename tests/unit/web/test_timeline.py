@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.web.models.timeline import stories
-from holdfast.wire.messages.instances import TimelineEntry
+from holdfast.wire.api.instances import TimelineEntry
 from holdfast.wire.times import time_text
 
 NOW = 1_795_000_000_000

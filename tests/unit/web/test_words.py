@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from holdfast.web.models.moments import bytes_words, moment, parse_ms, relative_words
 from holdfast.web.models.words import STATUSES, spoken, status_badge, wanted_words
-from holdfast.wire.messages.instances import Status
+from holdfast.wire.api.instances import Status
 from holdfast.wire.times import time_text
 from tests.unit.web.shapes import NOW, view
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.wire.client import ApiError, parse, prepare
-from holdfast.wire.endpoints.table import by_name
-from holdfast.wire.messages.instances import InstanceCreate, InstanceOrder, InstanceView
-from holdfast.wire.messages.operations import Pending
+from holdfast.wire.api.client import ApiError, parse, prepare
+from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstanceView
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.api.table import by_name
 from tests.samples import sample
 
 

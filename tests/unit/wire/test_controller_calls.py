@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from holdfast.wire.controller_calls import (
+from holdfast.wire.controller.calls import (
     ControllerError,
     ControllerVersion,
     Trouble,

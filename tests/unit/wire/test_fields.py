@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.wire.messages.fields import EnvName, Given, Id
+from holdfast.wire.api.endpoint import EnvName, Given, Id
 
 
 @pytest.mark.parametrize("kind", [Id, Given, EnvName], ids=["id", "name", "variable"])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.wire import http1
-from holdfast.wire.http1 import Body, MalformedError, parse_request, parse_response
+from holdfast.relay import http1
+from holdfast.relay.http1 import Body, MalformedError, parse_request, parse_response
 
 
 def head(*lines: str, first: str = "POST /a?b=1 HTTP/1.1") -> bytes:

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from holdfast.wire.endpoints.row import Endpoint, Param
-from holdfast.wire.endpoints.table import ENDPOINTS, by_name, check, path_names
+from holdfast.wire.api.endpoint import Endpoint, Param
+from holdfast.wire.api.table import ENDPOINTS, by_name, check, path_names
 from tests.samples import sample
 
 ROW = Endpoint(name="a.get", method="GET", path="/a/{id}", summary="A.", scope="owner",

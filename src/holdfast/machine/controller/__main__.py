@@ -7,7 +7,7 @@ import os
 import sys
 
 from holdfast.machine.controller.boot import start
-from holdfast.machine.controller.environment import process_environment
+from holdfast.machine.controller.settings import process_environment
 
 
 def draw(size: int) -> str:

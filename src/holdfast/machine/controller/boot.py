@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.controller import environment, limits, unseal
-from holdfast.machine.controller.ending import Ending
-from holdfast.machine.controller.environment import Listening, Proxying, SettingError
+from holdfast.machine.controller import limits, sealed_settings, settings
+from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
+from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from holdfast.machine.controller.lifecycle import Lifecycle
-from holdfast.machine.controller.listener import FirstListener, open_socket
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.phases import PHASES, Bootstrap, PhaseError
+from holdfast.machine.controller.settings import Listening, Proxying, SettingError
+from holdfast.machine.controller.shutdown import Ending
 
 if TYPE_CHECKING:
-    from holdfast.machine.controller.agent import AgentProcesses
-    from holdfast.machine.controller.assembly import Controller
+    from holdfast.machine.controller.agent.processes import AgentProcesses
+    from holdfast.machine.controller.wiring import Controller
 
-_HEAVY: Final = "holdfast.machine.controller.assembly"
+_HEAVY: Final = "holdfast.machine.controller.wiring"
 """What brings in the libraries that cost time; imported after the first listener is up."""
 
 STATE_FILE: Final = "controller.json"
@@ -73,7 +73,7 @@ class Boot:
     async def run(self) -> int:
         """Run until a signal; return the exit code."""
         try:
-            self._listening = environment.read_listening(self._environ)
+            self._listening = settings.read_listening(self._environ)
             self._socket = open_socket(self._listening.host, self._listening.port)
         except (SettingError, OSError) as error:
             self._log.emit("controller.cannot_listen", error=str(error))
@@ -114,14 +114,14 @@ class Boot:
     async def _decrypt(self) -> None:
         """Open what is sealed, all or nothing, and forget the key."""
         try:
-            opened = await asyncio.to_thread(unseal.unseal, dict(self._environ))
-        except unseal.SealError as error:
+            opened = await asyncio.to_thread(sealed_settings.unseal, dict(self._environ))
+        except sealed_settings.SealError as error:
             raise PhaseError(str(error)) from error
         finally:
-            for name in [name for name in self._environ if unseal.is_sealing(name)]:
+            for name in [name for name in self._environ if sealed_settings.is_sealing(name)]:
                 del self._environ[name]
         self._environ.update(opened)
-        missing = environment.missing_credential(self._environ)
+        missing = settings.missing_credential(self._environ)
         if missing:
             raise PhaseError(f"{missing}: missing")
 
@@ -132,8 +132,8 @@ class Boot:
         """Read the settings, make everything, and let all routes be served."""
         try:
             controller = await self._reporter()
-            environment.read_proxying(self._environ)  # raises what the reporter passed over
-            running = environment.read_running(self._environ)
+            settings.read_proxying(self._environ)  # raises what the reporter passed over
+            running = settings.read_running(self._environ)
             if not controller.credentials.current().complete:
                 raise PhaseError("HOLDFAST_CREDENTIALS_FILE: does not hold both credentials")
             assert self._socket is not None, "it listens"
@@ -179,9 +179,9 @@ class Boot:
     async def _reporter(self) -> Controller:
         """Return what reports and, later, does all the rest; raise SettingError."""
         if self._controller is None:
-            reporting = environment.read_reporting(self._environ)
+            reporting = settings.read_reporting(self._environ)
             await _import_heavy()
-            from holdfast.machine.controller.assembly import Controller  # noqa: PLC0415  heavy
+            from holdfast.machine.controller.wiring import Controller  # noqa: PLC0415  heavy
 
             self._controller = Controller(
                 reporting,
@@ -198,7 +198,7 @@ class Boot:
     def _read_proxying(self) -> Proxying:
         """Return how to proxy; a wrong setting must not keep us from reporting just that."""
         try:
-            return environment.read_proxying(self._environ)
+            return settings.read_proxying(self._environ)
         except SettingError:
             return Proxying()
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from holdfast.web.models.moments import NOTHING, Moment, moment, span_words
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.brains import (
+from holdfast.wire.api.brains import (
     BrainAlert,
     BrainDetail,
     BrainKeyList,

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.care import ConfigVersion, ConfigVersions, DoctorRun
+from holdfast.wire.api.maintenance import ConfigVersion, ConfigVersions, DoctorRun
 
 VERSIONS_SHOWN: Final = 12
 OUTPUT_SHOWN: Final = 20_000

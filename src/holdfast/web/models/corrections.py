@@ -12,12 +12,7 @@ from holdfast.web.limits import FEED_ROWS
 from holdfast.web.models.difference import Piece, excerpt
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.brains import (
-    BrainList,
-    CorrectionDetail,
-    CorrectionList,
-    CorrectionView,
-)
+from holdfast.wire.api.brains import BrainList, CorrectionDetail, CorrectionList, CorrectionView
 
 _AROUND: Final = 80
 """Characters beside a change that are shown of what is the same."""

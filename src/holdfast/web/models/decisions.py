@@ -9,7 +9,7 @@ from msgspec import structs
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge, channel_words, element_id
-from holdfast.wire.messages.pairing import PairingEntry
+from holdfast.wire.api.pairing import PairingEntry
 
 DECISIONS_SHOWN: Final = 8
 DECIDED: Final[dict[str, Badge]] = {

@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from holdfast.web.limits import ROWS_PER_PAGE
 from holdfast.web.models.moments import NOTHING, Moment, moment
 from holdfast.web.models.words import STATUSES, Badge, element_id, status_badge, wanted_words
-from holdfast.wire.messages.instances import InstanceList, InstanceView
-from holdfast.wire.messages.plane import AgentList
+from holdfast.wire.api.instances import InstanceList, InstanceView
+from holdfast.wire.api.plane import AgentList
 
 _COLUMNS: Final = (
     ("name", "Name", ""),

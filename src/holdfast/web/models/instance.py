@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from holdfast.web.models.moments import NOTHING, Moment, moment
 from holdfast.web.models.words import Badge, outcome_badge, spoken, status_badge, wanted_words
-from holdfast.wire.messages.fields import Detail
-from holdfast.wire.messages.instances import Explanation, InstanceDetail, InstanceView
-from holdfast.wire.messages.rehearsal import Rehearsal, RehearsedTick
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import Explanation, InstanceDetail, InstanceView
+from holdfast.wire.api.rehearsals import Rehearsal, RehearsedTick
 
 
 class Order(NamedTuple):

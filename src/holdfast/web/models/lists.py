@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge, outcome_badge, spoken
-from holdfast.wire.messages.accounts import AuditView, TokenView
-from holdfast.wire.messages.operations import Operation, QuarantinedEvent
+from holdfast.wire.api.accounts import AuditView, TokenView
+from holdfast.wire.api.operations import Operation, QuarantinedEvent
 
 _FAILED = 400
 _UNKNOWN = 0

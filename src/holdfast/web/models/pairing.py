@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from holdfast.web.models.decisions import DECIDED, DecisionRow, decision_row, newest, settled
 from holdfast.web.models.moments import Moment, deadline, moment, parse_ms
 from holdfast.web.models.words import Badge, channel_words, element_id
-from holdfast.wire.messages.pairing import (
+from holdfast.wire.api.pairing import (
     PairingHistory,
     PairingInbox,
     PairingList,

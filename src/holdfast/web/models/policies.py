@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import channel_words
-from holdfast.wire.messages.pairing import PairingPolicy, PairingRule
+from holdfast.wire.api.pairing import PairingPolicy, PairingRule
 
 _ANYBODY: Final = "*"
 

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.instances import Climb, InstanceDetail, RecoveryView
+from holdfast.wire.api.instances import Climb, InstanceDetail, RecoveryView
 
 LADDER: Final = {
     "restart": ("Restart", "It is started again, each time a little later."),

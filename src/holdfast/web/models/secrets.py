@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.secrets import SecretField, SecretGroup, SecretList
+from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 
 
 class FieldRow(NamedTuple):

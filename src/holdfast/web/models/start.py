@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge
-from holdfast.wire.messages.instances import InstanceDetail, StartPhase, StartView
+from holdfast.wire.api.instances import InstanceDetail, StartPhase, StartView
 
 _PHASES: Final = {
     "decrypting": "Opens its keys",

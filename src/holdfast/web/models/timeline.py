@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from holdfast.web.models.moments import Moment, moment
 from holdfast.web.models.words import Badge, outcome_badge, spoken
-from holdfast.wire.messages.fields import Detail
-from holdfast.wire.messages.instances import TimelineEntry
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import TimelineEntry
 
 _DEPTH_MAX: Final = 4
 

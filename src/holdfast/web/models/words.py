@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-from holdfast.wire.messages.instances import InstanceView, Status
+from holdfast.wire.api.instances import InstanceView, Status
 
 Tone = Literal["ok", "busy", "off", "warn", "bad"]
 

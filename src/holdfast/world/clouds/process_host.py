@@ -35,11 +35,11 @@ from holdfast.world.clouds.port import (
     labels_of,
 )
 from holdfast.world.clouds.process_disk import DiskMeter
+from holdfast.world.clouds.process_folders import Shelf
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
 from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT, LOOPBACK, Ports, is_free
 from holdfast.world.clouds.process_record import Phase, Record, sync_folder
 from holdfast.world.clouds.process_refusal import DeclinedError
-from holdfast.world.clouds.process_shelf import Shelf
 from holdfast.world.clouds.process_spawn import (
     EnvKeys,
     Gated,

@@ -16,15 +16,19 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.controller.child import OnLine, Stream
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.pairing.aftermath import Aftermath
-from holdfast.machine.controller.pairing.by_command import CommandArm, CommandSource, find_object
-from holdfast.machine.controller.pairing.commands import Commands
-from holdfast.machine.controller.pairing.orders import Order
+from holdfast.machine.controller.pairing.decisions import Order
+from holdfast.machine.controller.pairing.openclaw.by_command import (
+    CommandArm,
+    CommandSource,
+    find_object,
+)
+from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from holdfast.machine.controller.pairing.state import DEVICES, Failure
-from holdfast.machine.controller.turn import Rank, Turn
+from holdfast.machine.controller.process.children import OnLine, Stream
+from holdfast.machine.controller.process.commands import Commands
+from holdfast.machine.controller.process.priority_lock import Rank, Turn
 from tests.integration.machine.rig import alive, until
 
 AT = "2026-11-21T01:37:21.888Z"

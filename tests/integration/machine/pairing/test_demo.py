@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.wire.pairing import ChannelList, DeviceList
+from holdfast.wire.controller.pairing import ChannelList, DeviceList
 from tests.integration.machine.rig import Machine, run_machine, run_plane, until
 
 LIST = "/_kilo/pairing/channels"

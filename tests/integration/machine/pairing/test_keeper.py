@@ -14,10 +14,10 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.cache import Cache
-from holdfast.machine.controller.pairing.entries import channel_rows
-from holdfast.machine.controller.pairing.keeper import Keeper
+from holdfast.machine.controller.pairing.openclaw.entries import channel_rows
+from holdfast.machine.controller.pairing.poller import Keeper
 from holdfast.machine.controller.pairing.state import Failure, Found, Look, Row
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 from holdfast.wire.times import time_text
 from tests.integration.machine.rig import until
 

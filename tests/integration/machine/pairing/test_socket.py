@@ -18,13 +18,14 @@ from aiohttp import web
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.agents.place import Place
+from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing import limits, link
-from holdfast.machine.controller.pairing.by_socket import SocketArm, SocketSource
-from holdfast.machine.controller.pairing.entries import device_rows
-from holdfast.machine.controller.pairing.link import Link
-from holdfast.machine.controller.pairing.orders import Order
+from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.decisions import Order
+from holdfast.machine.controller.pairing.openclaw import connection
+from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketArm, SocketSource
+from holdfast.machine.controller.pairing.openclaw.connection import Link
+from holdfast.machine.controller.pairing.openclaw.entries import device_rows
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
 from tests.integration.machine.rig import until
 
@@ -164,7 +165,7 @@ async def linked(gateway: Gateway, folder: Path) -> AsyncIterator[Rig]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "_RETRY", Backoff(first_ms=10, cap_ms=20))
+    monkeypatch.setattr(connection, "_RETRY", Backoff(first_ms=10, cap_ms=20))
 
 
 async def opened(rig: Rig) -> None:
@@ -228,7 +229,7 @@ async def test_without_a_cipher_there_is_no_device(
     def refuse(_path: Path) -> Any:
         raise ImportError
 
-    monkeypatch.setattr(link, "open_identity", refuse)
+    monkeypatch.setattr(connection, "open_identity", refuse)
     async with serving(Gateway("old")) as gateway, linked(gateway, tmp_path) as rig:
         await until(lambda: b"link_failed" in (tmp_path / "log").read_bytes(), "a note")
         assert rig.link.gateway is None

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.pairing.source_json import JsonFiles, JsonSource
-from holdfast.machine.controller.pairing.source_sqlite import SqliteSource
+from holdfast.machine.controller.pairing.openclaw.json_store import JsonFiles, JsonSource
+from holdfast.machine.controller.pairing.openclaw.sqlite_store import SqliteSource
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
 
 AT = "2026-11-21T01:37:21.888Z"

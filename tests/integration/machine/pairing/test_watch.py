@@ -11,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.agents.openclaw import PAIRING, plan
+from holdfast.machine.agents.openclaw.run import PAIRING, plan
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing import inotify, limits
-from holdfast.machine.controller.pairing.watch import REPLACED, WRITTEN, Target, Watcher, targets_of
-from holdfast.wire.pairing import Kind
+from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing import watcher as inotify
+from holdfast.machine.controller.pairing.watcher import (
+    REPLACED,
+    WRITTEN,
+    Target,
+    Watcher,
+    targets_of,
+)
+from holdfast.wire.controller.pairing import Kind
 from tests.integration.machine.rig import until
 
 

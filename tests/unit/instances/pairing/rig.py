@@ -10,16 +10,16 @@ import msgspec
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.ports import Pending, Stamp
 from holdfast.actors.tick import Folded, Tick, begin, full_digest, tick
-from holdfast.instances.pairing import events
-from holdfast.instances.pairing.definition import PAIRING, Policy
-from holdfast.instances.pairing.policy import Rule
-from holdfast.instances.pairing.ports import Place
-from holdfast.instances.pairing.requests import Asked, Waiting, marks
-from holdfast.instances.pairing.state import Pairing
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Outcome, Permanent
-from holdfast.wire.controller_calls import ControllerError, understand
+from holdfast.pairing import events
+from holdfast.pairing.definition import PAIRING, Policy
+from holdfast.pairing.policy import Rule
+from holdfast.pairing.ports import Place
+from holdfast.pairing.requests import Asked, Waiting, marks
+from holdfast.pairing.state import Pairing
+from holdfast.wire.controller.calls import ControllerError, understand
 from holdfast.world.clouds.port import Capabilities, Execution
 
 INSTANCE = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"

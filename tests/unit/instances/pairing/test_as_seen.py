@@ -9,16 +9,16 @@ import msgspec
 import pytest
 
 from holdfast.actors.ports import Accepted, Answer, Arrival
-from holdfast.instances.pairing import events
-from holdfast.instances.pairing.handlers import Deps, PairingCalls
-from holdfast.instances.pairing.inbox import Inbox
-from holdfast.instances.pairing.ports import Listing, Place
-from holdfast.instances.pairing.requests import Waiting
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import Address, EventId
 from holdfast.kernel.outcome import Ok, Outcome
-from holdfast.wire.call import Call, Principal, Refusal
-from holdfast.wire.messages.pairing import PairingApprove, PairingDismiss
+from holdfast.pairing import events
+from holdfast.pairing.handlers import Deps, PairingCalls
+from holdfast.pairing.inbox import Inbox
+from holdfast.pairing.ports import Listing, Place
+from holdfast.pairing.requests import Waiting
+from holdfast.wire.api.call import Call, Principal, Refusal
+from holdfast.wire.api.pairing import PairingApprove, PairingDismiss
 from tests.stub_plane import Lines
 from tests.unit.instances.pairing.rig import INSTANCE, UUID, Fixed, device
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.instances.pairing import events, ports
-from holdfast.instances.pairing.limits import (
+from holdfast.kernel.outcome import Ok, Permanent, Retryable
+from holdfast.pairing import events, ports
+from holdfast.pairing.limits import (
     ANSWER_MS,
     DECISIONS_MAX,
     FAILURE_SHOWN_MS,
@@ -13,9 +14,8 @@ from holdfast.instances.pairing.limits import (
     ORDER_RUNS_MS,
     RESOLVE_FIRST_MS,
 )
-from holdfast.instances.pairing.policy import Rule
-from holdfast.instances.pairing.state import decided
-from holdfast.kernel.outcome import Ok, Permanent, Retryable
+from holdfast.pairing.policy import Rule
+from holdfast.pairing.state import decided
 from tests.unit.instances.pairing.rig import FAR_MS, Driver, approve, device, rules, telegram
 
 DONE = Ok(ports.Carried("Pairing approved", "controller"))

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from holdfast.actors.ports import Accepted, Answer, Arrival
-from holdfast.instances.pairing import ports
-from holdfast.instances.pairing.inbox import Inbox
-from holdfast.instances.pairing.limits import CACHE_MS
-from holdfast.instances.pairing.policy import Rule
-from holdfast.instances.pairing.ports import Listing, Place
-from holdfast.instances.pairing.requests import Waiting, request_id
-from holdfast.instances.pairing.state import Decision, Pairing
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok, Outcome, Permanent
+from holdfast.pairing import ports
+from holdfast.pairing.inbox import Inbox
+from holdfast.pairing.limits import CACHE_MS
+from holdfast.pairing.policy import Rule
+from holdfast.pairing.ports import Listing, Place
+from holdfast.pairing.requests import Waiting, request_id
+from holdfast.pairing.state import Decision, Pairing
 from tests.stub_plane import Lines
 from tests.unit.instances.pairing.rig import INSTANCE, Fixed, device, place, telegram
 

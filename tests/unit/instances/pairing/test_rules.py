@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.instances.pairing.commands import approve, detect_channels, dismiss
-from holdfast.instances.pairing.known import Shown, forget_at, shown
-from holdfast.instances.pairing.limits import FORGET_SLACK_MS, FORGET_UNTIMED_MS
-from holdfast.instances.pairing.policy import Rule, lets_in, remembered
-from holdfast.instances.pairing.requests import (
+from holdfast.pairing.commands import approve, detect_channels, dismiss
+from holdfast.pairing.limits import FORGET_SLACK_MS, FORGET_UNTIMED_MS
+from holdfast.pairing.policy import Rule, lets_in, remembered
+from holdfast.pairing.requests import (
     Asked,
     Waiting,
     find,
@@ -22,8 +21,9 @@ from holdfast.instances.pairing.requests import (
     read_list,
     request_id,
 )
-from holdfast.instances.pairing.state import Decision, Pairing
-from holdfast.wire.pairing import ChannelRequest, DeviceRequest
+from holdfast.pairing.state import Decision, Pairing
+from holdfast.pairing.visibility import Shown, forget_at, shown
+from holdfast.wire.controller.pairing import ChannelRequest, DeviceRequest
 from tests.unit.instances.pairing.rig import INSTANCE, UUID, device, telegram
 
 OPERATOR = Rule(id="r", kind="device", sender="*", role="operator", scopes=("operator.read",))

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from holdfast.actors.definition import EffectCall
-from holdfast.instances.pairing import limits, ports
-from holdfast.instances.pairing.effects import MachineTalk
-from holdfast.instances.pairing.requests import request_id
 from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.machine.controller.pairing.limits import COMMAND_TIMEOUT_S
-from holdfast.wire.controller_calls import ControllerError
+from holdfast.pairing import limits, ports
+from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.requests import request_id
+from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Execution
 from tests.stub_plane import Lines
 from tests.unit.instances.pairing.rig import (

@@ -11,7 +11,7 @@ import pytest
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.pairing.aftermath import Aftermath
+from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from tests.integration.machine.rig import until
 
 

@@ -12,7 +12,7 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.pairing import limits, views
 from holdfast.machine.controller.pairing.apply import make_verdict
 from holdfast.machine.controller.pairing.cache import Cache
-from holdfast.machine.controller.pairing.entries import channel_rows, device_rows
+from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.state import (
     DEVICES,
     Failure,
@@ -21,7 +21,7 @@ from holdfast.machine.controller.pairing.state import (
     Row,
     Ruling,
 )
-from holdfast.wire.pairing import ChannelList, DeviceList, Kind
+from holdfast.wire.controller.pairing import ChannelList, DeviceList, Kind
 from holdfast.wire.times import time_text
 
 MISSING = Failure("store_missing", "There is no pairing file", missing=True)

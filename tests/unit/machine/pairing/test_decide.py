@@ -14,11 +14,11 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.machine.agents.pairing import Means, Plan
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.cache import Cache
-from holdfast.machine.controller.pairing.decide import Arm, Refused, Ruler
-from holdfast.machine.controller.pairing.entries import channel_rows, device_rows
-from holdfast.machine.controller.pairing.orders import Order
+from holdfast.machine.controller.pairing.decider import Arm, Refused, Ruler
+from holdfast.machine.controller.pairing.decisions import Order
+from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Found, Look, Row
-from holdfast.wire.pairing import STATUS_OF, Kind, PairingAnswer
+from holdfast.wire.controller.pairing import STATUS_OF, Kind, PairingAnswer
 from holdfast.wire.times import time_text
 from tests.integration.machine.rig import until
 

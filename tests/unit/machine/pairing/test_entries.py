@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.controller.pairing.entries import (
+from holdfast.machine.controller.pairing.openclaw.entries import (
     channel_request_id,
     channel_rows,
     device_rows,
     parse_time,
 )
-from holdfast.wire.pairing import CHANNEL_REQUEST_PATTERN
+from holdfast.wire.controller.pairing import CHANNEL_REQUEST_PATTERN
 
 AT = "2026-11-21T01:37:21.888Z"
 AT_MS = 1_795_225_041_888

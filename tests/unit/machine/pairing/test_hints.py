@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.machine.controller.pairing.hints import is_hint
+from holdfast.machine.controller.pairing.openclaw.by_command import is_hint
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import msgspec
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.pairing.apply import make_verdict
 from holdfast.machine.controller.pairing.cache import Cache
-from holdfast.machine.controller.pairing.entries import channel_rows
+from holdfast.machine.controller.pairing.openclaw.entries import channel_rows
 from holdfast.machine.controller.pairing.state import Failure, Found, Look, Row, Verdict, Verdicts
 from holdfast.wire.times import time_text
 

@@ -13,11 +13,11 @@ import pytest
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.pairing.entries import device_rows
-from holdfast.machine.controller.pairing.orders import Order, refuse
-from holdfast.machine.controller.pairing.own import OwnClient, device_id, is_own
+from holdfast.machine.controller.pairing.decisions import Order, refuse
+from holdfast.machine.controller.pairing.openclaw.entries import device_rows
+from holdfast.machine.controller.pairing.openclaw.own_client import OwnClient, device_id, is_own
 from holdfast.machine.controller.pairing.state import Row
-from holdfast.wire.pairing import PairingAnswer
+from holdfast.wire.controller.pairing import PairingAnswer
 from tests.integration.machine.rig import until
 
 KEY = bytes(range(32))

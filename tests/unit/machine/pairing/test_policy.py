@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.controller.pairing import policy
+from holdfast.machine.controller.pairing import schedule as policy
 from holdfast.machine.controller.pairing.apply import Outcome
-from holdfast.machine.controller.pairing.policy import Schedule
+from holdfast.machine.controller.pairing.schedule import Schedule
 
 SECOND = 1_000
 OUTCOMES: dict[str, Outcome] = {"read": "read", "failed": "failed", "again": "again"}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.machine.agents.openclaw import PAIRING, plan
+from holdfast.machine.agents.openclaw.run import PAIRING, plan
 from holdfast.machine.agents.pairing import Means
+from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.pairing.ports import Parts, Source
 from holdfast.machine.controller.pairing.reader import Reader
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Found, Look
-from holdfast.machine.controller.version import VersionProbe
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 STRANGE = Failure("store_unknown", "not known", strange=True)
 BROKEN = Failure("store_unreadable", "cannot be read")

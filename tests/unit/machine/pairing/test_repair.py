@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import ManualClock, SystemClock
-from holdfast.machine.agents.openclaw import PAIRING
+from holdfast.machine.agents.openclaw.run import PAIRING
+from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing import limits, repair
-from holdfast.machine.controller.pairing.repair import DeviceRepair, Repaired
-from holdfast.machine.controller.version import VersionProbe
+from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.openclaw import device_repair
+from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair, Repaired
 from tests.unit.machine.pairing.test_own import IDENTITY, OWN
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
@@ -357,6 +358,6 @@ async def test_whatever_fails_is_a_warning(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(repair, "mend", fail)
+    monkeypatch.setattr(device_repair, "mend", fail)
     machine.put("paired.json", {OWN: device()})
     assert (await machine.repair()).warnings == ("ZeroDivisionError",)

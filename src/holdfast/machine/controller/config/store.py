@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.kernel.clock import Clock
-from holdfast.machine.controller import swap
-from holdfast.machine.controller.config import ledger as book
+from holdfast.machine.controller.config import history as book
 from holdfast.machine.controller.config.document import (
+    CONFIG_BYTES_MAX,
     Config,
     Document,
     DocumentError,
@@ -29,11 +29,11 @@ from holdfast.machine.controller.config.document import (
     merge,
     parse,
 )
-from holdfast.machine.controller.config.ledger import BY_PEOPLE, Ledger, Origin, Verdict, Version
-from holdfast.machine.controller.config.limits import CONFIG_BYTES_MAX
-from holdfast.machine.controller.config.shelf import Shelf
+from holdfast.machine.controller.config.files import Shelf
+from holdfast.machine.controller.config.history import BY_PEOPLE, Ledger, Origin, Verdict, Version
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.refusal import RefusedError
+from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.times import time_text
 
 WOULD_NOT_BOOT: Final = "openclaw_config_would_not_boot"
@@ -281,8 +281,8 @@ class ConfigStore:
     def _look(self) -> bytes | None:
         """Return the text as it is, None when there is no file; keep it if it is new."""
         try:
-            with swap.open_folder(self._path.parent) as folder:
-                raw = swap.read(folder, self._path.name, CONFIG_BYTES_MAX)
+            with atomic_file.open_folder(self._path.parent) as folder:
+                raw = atomic_file.read(folder, self._path.name, CONFIG_BYTES_MAX)
         except FileNotFoundError:
             return None
         known = self._loaded()
@@ -355,8 +355,8 @@ class ConfigStore:
     ) -> Change:
         if raw != over:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with swap.open_folder(self._path.parent) as folder:
-                if not swap.put(folder, self._path.name, raw, over=over):
+            with atomic_file.open_folder(self._path.parent) as folder:
+                if not atomic_file.put(folder, self._path.name, raw, over=over):
                     raise RefusedError(
                         409, "config_etag_conflict", "The agent wrote the file meanwhile; try again"
                     )

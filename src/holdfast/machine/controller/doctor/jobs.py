@@ -9,26 +9,87 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.secret import redact
-from holdfast.machine.controller import swap
-from holdfast.machine.controller.child import OnLine
-from holdfast.machine.controller.doctor.record import (
-    INTERRUPTED,
-    OUTPUT_BYTES_MAX,
-    Record,
-    Status,
-    Tail,
-)
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.refusal import RefusedError
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.controller.process.children import OnLine
+
+Status: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
+
+OUTPUT_BYTES_MAX: Final = 1_048_576
+"""Bytes kept of the output, its end; the contract's figure."""
+
+CUT: Final = "[… the beginning was cut …]\n"
+
+INTERRUPTED: Final = "interrupted by controller restart"
+
+
+class Record(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One run; times are milliseconds since the epoch.
+
+    `error` says why it failed in words: its exit code says the rest.
+    """
+
+    run_id: str
+    status: Status
+    fix: bool
+    started_at_ms: int
+    finished_at_ms: int | None = None
+    exit_code: int | None = None
+    error: str = ""
+
+
+class Chunk(NamedTuple):
+    """Output from a position on; `next` is where the following one begins."""
+
+    text: str
+    next: int
+    cut: bool
+
+
+class Tail:
+    """The last `limit` bytes of a text that grows, by whole lines."""
+
+    def __init__(self, limit: int = OUTPUT_BYTES_MAX) -> None:
+        """Begin empty."""
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._kept = 0
+        self._dropped = 0
+
+    @property
+    def end(self) -> int:
+        """Return how many bytes there were in all."""
+        return self._dropped + self._kept
+
+    def add(self, line: str) -> None:
+        """Add a line."""
+        piece = line.encode("utf-8", "replace") + b"\n"
+        self._lines.append(piece)
+        self._kept += len(piece)
+        while self._kept > self._limit:
+            gone = self._lines.popleft()
+            self._kept -= len(gone)
+            self._dropped += len(gone)
+
+    def since(self, position: int) -> Chunk:
+        """Return what came from `position` on; `cut` when some of it is not kept any more."""
+        skip = max(position - self._dropped, 0)
+        content = b"".join(self._lines)[skip:]
+        cut = position < self._dropped
+        text = content.decode("utf-8", "replace")
+        return Chunk(CUT + text if cut else text, self.end, cut)
+
 
 ALREADY: Final = "openclaw_doctor_already_active"
 NO_RUN: Final = "openclaw_doctor_no_active_run"
@@ -241,17 +302,17 @@ class DoctorJobs:
 
     def _save(self, record: bytes, output: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with swap.open_folder(self._folder) as folder:
-            swap.put_over(folder, _OUTPUT_FILE, output)
-            swap.put_over(folder, _RECORD_FILE, record)
+        with atomic_file.open_folder(self._folder) as folder:
+            atomic_file.put_over(folder, _OUTPUT_FILE, output)
+            atomic_file.put_over(folder, _RECORD_FILE, record)
 
     def _load(self) -> tuple[Record | None, str]:
         try:
-            with swap.open_folder(self._folder) as folder:
+            with atomic_file.open_folder(self._folder) as folder:
                 record = msgspec.json.decode(
-                    swap.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX), type=Record
+                    atomic_file.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX), type=Record
                 )
-                output = swap.read(folder, _OUTPUT_FILE, 2 * OUTPUT_BYTES_MAX)
+                output = atomic_file.read(folder, _OUTPUT_FILE, 2 * OUTPUT_BYTES_MAX)
         except (OSError, msgspec.MsgspecError):
             return None, ""
         return record, output.decode("utf-8", "replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.machine.controller.refusal import RefusedError
+from holdfast.machine.controller.errors import RefusedError
 
 PATH_CHARS_MAX: Final = 1_024
 """Characters of a path."""

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from holdfast.machine.controller import swap
 from holdfast.machine.controller.config.document import etag_of, matches
+from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.files.paths import PARTS_MAX
-from holdfast.machine.controller.refusal import RefusedError
+from holdfast.machine.controller.process import atomic_file
 
 FILE_BYTES_MAX: Final = 1_048_576
 """Bytes of a file that is read or written; a larger one is not for this API."""
@@ -88,7 +88,7 @@ class StateFolder:
                     break
                 self._keep(parts, before)
                 mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-                if swap.put(folder, name, raw, over=before, mode=mode & 0o777):
+                if atomic_file.put(folder, name, raw, over=before, mode=mode & 0o777):
                     return etag_of(raw)
         text = "The file was changed meanwhile; read it anew"
         raise RefusedError(409, "file_etag_conflict", text)
@@ -180,8 +180,8 @@ class StateFolder:
         aside = self._backups / f"{quote(path, safe='')[:150]}-{digest}"
         try:
             aside.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with swap.open_folder(aside) as folder:
-                swap.put_over(folder, f"{self._now_ms():015d}-{etag_of(raw)[:12]}", raw)
+            with atomic_file.open_folder(aside) as folder:
+                atomic_file.put_over(folder, f"{self._now_ms():015d}-{etag_of(raw)[:12]}", raw)
             for old in sorted(aside.iterdir())[:-BACKUPS_KEPT]:
                 old.unlink(missing_ok=True)
         except OSError:
@@ -190,11 +190,11 @@ class StateFolder:
 
 def _read(folder: int, name: str) -> bytes:
     try:
-        return swap.read(folder, name, FILE_BYTES_MAX)
-    except swap.TooLargeError as error:
+        return atomic_file.read(folder, name, FILE_BYTES_MAX)
+    except atomic_file.TooLargeError as error:
         text = f"It has more than {FILE_BYTES_MAX} bytes"
         raise RefusedError(413, "file_too_large", text) from error
-    except swap.NotAFileError as error:
+    except atomic_file.NotAFileError as error:
         raise _wrong("not_a_regular_file", "It is no regular file") from error
 
 
@@ -211,7 +211,7 @@ def _encode(content: str) -> bytes:
 
 
 def _create(folder: int, name: str, raw: bytes) -> None:
-    if not swap.put(folder, name, raw, over=None):
+    if not atomic_file.put(folder, name, raw, over=None):
         raise RefusedError(
             409, "file_exists", "There is a file of this name; write it with its etag"
         )

@@ -25,7 +25,7 @@ from holdfast.machine.controller.pairing.state import (
     Verdicts,
     code_mark,
 )
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 Outcome: TypeAlias = Literal["read", "again", "failed"]
 """What a look came to: `again` says that a file was gone that will be looked for once more."""

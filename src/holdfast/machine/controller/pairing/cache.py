@@ -17,7 +17,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.machine.controller.pairing import apply, views
 from holdfast.machine.controller.pairing.apply import Outcome
 from holdfast.machine.controller.pairing.state import Look, Row, Shelf, Verdict, Verdicts
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,19 @@ The agent may put anything in its own folders; a pipe in place of a file must no
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn
 
+import msgspec
+
+from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
+from holdfast.machine.controller.pairing.state import Verdict, Verdicts
+from holdfast.machine.controller.report.boot_counters import write_durably
 
 
 def read_plain(path: str) -> bytes:
@@ -38,3 +45,43 @@ def read_json(path: str) -> Any:
 def _refuse(name: str) -> NoReturn:
     message = f"{name} is no JSON"
     raise ValueError(message)
+
+
+VERDICTS_FILE: Final = "pairing.json"
+"""Below the machine's `run`."""
+
+
+class VerdictsFile:
+    """Writes verdicts, one write at a time; of several that wait only the latest is written."""
+
+    def __init__(self, path: Path, log: Log) -> None:
+        """Keep them in `path`."""
+        self._path = path
+        self._log = log
+        self._lock = asyncio.Lock()
+        self._written: Verdicts | None = None
+
+    def read(self) -> Verdicts:
+        """Return what was written; what cannot be read is told and counts as nothing."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Verdict, ...])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.MsgspecError) as error:
+            self._log.emit("pairing.verdicts_unreadable", error=str(error))
+            return {}
+        self._written = {verdict.key: verdict for verdict in found}
+        return self._written
+
+    async def write(self, verdicts: Verdicts) -> None:
+        """Return when these are on the disk, or when it refused them."""
+        async with self._lock:
+            if verdicts is self._written:
+                return
+            content = msgspec.json.encode(tuple(verdicts.values())).decode()
+            try:
+                await asyncio.to_thread(write_durably, self._path, content)
+            except OSError as error:
+                self._log.emit("pairing.verdicts_not_written", error=str(error))
+                return
+            self._written = verdicts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from holdfast.machine.controller.pairing.state import Failure, Row
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 Parts: TypeAlias = Mapping[str, tuple[Row, ...] | Failure]
 """What a source says of each part it was asked for."""

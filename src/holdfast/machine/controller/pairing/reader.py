@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from holdfast.machine.agents.pairing import Means, Pairing, Plan
+from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.channels import detect
 from holdfast.machine.controller.pairing.ports import Source
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Found, Look, Row
-from holdfast.machine.controller.version import VersionProbe
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 _NO_VERSION = "The agent's version is not known, so neither is where it keeps requests"
 

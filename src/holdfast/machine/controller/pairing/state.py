@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from holdfast.wire.pairing import Kind
+from holdfast.wire.controller.pairing import Kind
 
 DEVICES: Final = ""
 """The name of the devices' only part."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.machine.controller.pairing.apply import rows_of
 from holdfast.machine.controller.pairing.state import Failure, Part, Row, Shelf, Verdicts
-from holdfast.wire.pairing import ListState
+from holdfast.wire.controller.pairing import ListState
 from holdfast.wire.times import time_text
 
 

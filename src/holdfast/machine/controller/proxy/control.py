@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.front import Front
+    from holdfast.machine.controller.proxy.downstream import Front
 
 
 class Handler(Protocol):

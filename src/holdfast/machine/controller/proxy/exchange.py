@@ -10,12 +10,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from holdfast.machine.controller.proxy import answers, limits
-from holdfast.wire import http1
+from holdfast.relay import http1
 
 if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.agent_side import AgentSide
-    from holdfast.machine.controller.proxy.front import Front
+    from holdfast.machine.controller.proxy.downstream import Front
     from holdfast.machine.controller.proxy.proxy import Proxy
+    from holdfast.machine.controller.proxy.upstream import AgentSide
 
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _WITHOUT: Final = http1.FORWARDED | answers.TOKEN_HEADERS

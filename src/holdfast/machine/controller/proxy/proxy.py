@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from holdfast.machine.controller.environment import Proxying
 from holdfast.machine.controller.proxy import answers, limits
-from holdfast.machine.controller.proxy.agent_side import AgentSides
 from holdfast.machine.controller.proxy.control import Handler
-from holdfast.machine.controller.proxy.front import Front
-from holdfast.relay.tunnels import Bounds, Tunnels
-from holdfast.wire import http1
+from holdfast.machine.controller.proxy.downstream import Front
+from holdfast.machine.controller.proxy.upstream import AgentSides
+from holdfast.machine.controller.settings import Proxying
+from holdfast.relay import http1
+from holdfast.relay.tunnel import Bounds, Tunnels
 
 
 @dataclass(slots=True)

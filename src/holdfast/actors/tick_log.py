@@ -1,0 +1,89 @@
+"""One structured line for each decision, conflict, refusal, quarantine and broken invariant.
+
+A line carries ids, the rule and the reason, so that a log alone answers why something was done.
+It carries no body of an event: what an action's arguments are is in the tick record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.actors import measures
+from holdfast.actors.letters import Post
+from holdfast.actors.ports import Log, Meter, Stamp
+from holdfast.actors.record import Decision, Note
+from holdfast.actors.tick import Tick
+
+
+def announce(log: Log, meter: Meter, tick: Tick[Any], post: Post) -> None:
+    """Write the lines of a committed tick and count them."""
+    actor, number = str(tick.after.address), tick.after.number
+    kind = tick.after.address.kind
+    meter.count(measures.TICKS, kind=kind)
+    for stamp in tick.stamps:
+        meter.count(measures.EVENTS, kind=kind, outcome=stamp.outcome)
+        _stamp(log, actor, stamp)
+    for decision in tick.decisions:
+        meter.count(measures.DECISIONS, kind=kind, rule=decision.rule, result=decision.result)
+        _decision(log, actor, number, decision)
+    for note in tick.notes:
+        announce_note(log, meter, actor, number, note)
+    for text in post.undeliverable:
+        meter.count(measures.LETTERS_RETURNED, kind=kind)
+        log.warning("letter.undeliverable", actor=actor, tick=number, reason=text)
+    for lost in post.lost:
+        log.error("letter.lost", actor=actor, sender=lost.sender, to=lost.to, reason=lost.why)
+
+
+def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -> None:
+    """Write that an invariant is broken (by its number) or that the rules are at fault (0)."""
+    name = "invariant.broken" if note.number else "rules.fault"
+    meter.count(measures.FAULTS, where=name)
+    log.error(
+        name,
+        actor=actor,
+        tick=number,
+        invariant=note.number,
+        entity=note.entity,
+        reason=note.text,
+    )
+
+
+def _stamp(log: Log, actor: str, stamp: Stamp) -> None:
+    """Write what became of one event, when it is not simply that it was applied."""
+    fields: dict[str, Any] = {
+        "actor": actor,
+        "event_id": stamp.id,
+        "seq": stamp.seq,
+        "tick": stamp.tick,
+        "code": stamp.code,
+        "reason": stamp.message,
+    }
+    match stamp.outcome:
+        case "applied":
+            log.debug("event.applied", **fields)
+        case "ignored":
+            log.debug("event.ignored", **fields)
+        case "refused":
+            log.info("event.refused", **fields)
+        case "quarantined" | "dropped":
+            log.error("event.quarantined", **fields)
+
+
+def _decision(log: Log, actor: str, number: int, decision: Decision) -> None:
+    """Write one action and how it went."""
+    fields: dict[str, Any] = {
+        "actor": actor,
+        "tick": number,
+        "rule": decision.rule,
+        "action": decision.name,
+        "entity": decision.entity,
+        "reason": decision.reason,
+    }
+    match decision.result:
+        case "done":
+            log.info("action.done", **fields, effects=decision.effects)
+        case "conflict":
+            log.warning("action.conflict", **fields, found=decision.found)
+        case "fault":
+            log.error("action.fault", **fields, found=decision.found)

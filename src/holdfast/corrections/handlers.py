@@ -1,0 +1,313 @@
+"""Answers what people and pages ask about brains; a brain that they may not see does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from holdfast.corrections import limits, views
+from holdfast.corrections.directory import Directory
+from holdfast.corrections.ports import (
+    BRAIN,
+    LESSON,
+    AccountExists,
+    CorrectionQuery,
+    InstanceOwner,
+    IntakeStore,
+    LessonQuery,
+    LessonRow,
+    Publish,
+)
+from holdfast.corrections.records import Brain
+from holdfast.corrections.watch import Watch
+from holdfast.kernel.clock import HOUR_MS
+from holdfast.wire.api.brains import (
+    BrainAlertList,
+    BrainCreate,
+    BrainKeyCreate,
+    BrainKeyCreated,
+    BrainKeyList,
+    BrainList,
+    BrainView,
+    CorrectionList,
+    LessonList,
+    LessonView,
+)
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.limits import PAGE_ITEMS_MAX
+
+NO_LIMIT: Final = 2**62
+
+
+class BrainCalls:
+    """One method for each endpoint that people call."""
+
+    def __init__(
+        self,
+        store: IntakeStore,
+        directory: Directory,
+        watch: Watch,
+        *,
+        publish: Publish,
+        instance_owner: InstanceOwner,
+        account_exists: AccountExists,
+        default_account: str,
+    ) -> None:
+        """Join the parts; an operator who names no account means `default_account`."""
+        self._store = store
+        self._directory = directory
+        self._watch = watch
+        self._publish = publish
+        self._instance_owner = instance_owner
+        self._account_exists = account_exists
+        self._default_account = default_account
+
+    def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
+        """Return the handlers by the names of their endpoints."""
+        return {
+            "correction.list": self.list_corrections,
+            "correction.get": self.show_correction,
+            "brain.list": self.list_brains,
+            "brain.create": self.make_brain,
+            "brain.get": self.show_brain,
+            "brain.trend": self.show_trend,
+            "brain.alerts": self.list_alerts,
+            "lesson.list": self.list_lessons,
+            "lesson.approve": self.approve,
+            "lesson.reject": self.reject,
+            "brain-key.list": self.list_keys,
+            "brain-key.create": self.make_key,
+            "brain-key.revoke": self.revoke_key,
+        }
+
+    async def list_corrections(self, call: Call) -> Reply:
+        """List corrections, newest first."""
+        account, limit = _account(call), _limit(call)
+        brain = self._asked_brain(call)
+        words = views.search_words(call.query.get("text", ""))
+        if (call.query.get("text") and not words) or (call.query.get("brain") and brain is None):
+            return Reply(CorrectionList(items=()))
+        rows = await self._store.corrections(
+            CorrectionQuery(
+                account=account,
+                below=_cursor(call, 1)[0],
+                limit=limit + 1,
+                brain=0 if brain is None else brain.no,
+                category=call.query.get("category", "").upper(),
+                severity=call.query.get("severity", "").lower(),
+                session=call.query.get("session", ""),
+                words=words,
+            )
+        )
+        items = tuple(
+            views.correction_view(row, self._directory.brain(row.brain)) for row in rows[:limit]
+        )
+        return Reply(
+            CorrectionList(items=items, next=str(rows[limit - 1].no) if len(rows) > limit else "")
+        )
+
+    async def show_correction(self, call: Call) -> Reply:
+        """Show one correction."""
+        no = views.correction_no(call.path["id"])
+        found = await self._store.correction(no, call.principal.account) if no else None
+        if found is None:
+            raise Refusal(404, "no_such_correction", "there is no such correction", field="id")
+        brain = self._directory.brain(found.row.brain)
+        return Reply(views.correction_detail(found, brain))
+
+    async def list_brains(self, call: Call) -> Reply:
+        """List brains by name."""
+        limit = _limit(call)
+        brains = self._directory.brains_of(_account(call))
+        after = call.query.get("after", "")
+        if after:
+            last = self._directory.find(after, call.principal.account)
+            if last is None:
+                raise _bad_cursor()
+            brains = [one for one in brains if (one.name, one.id) > (last.name, last.id)]
+        shown = brains[:limit]
+        items = tuple(self._view(brain) for brain in shown)
+        return Reply(BrainList(items=items, next=shown[-1].id if len(brains) > limit else ""))
+
+    async def make_brain(self, call: Call) -> Reply:
+        """Make a brain; refuse (409) a name that is taken."""
+        body: BrainCreate = call.body
+        account = await self._own_account(call, body.account)
+        if body.instance and self._instance_owner(body.instance) != account:
+            raise Refusal(
+                404, "no_such_instance", "there is no such instance", field="instance",
+                fix="name an instance of the same account, or none",
+            )  # fmt: skip
+        if self._directory.find(body.name, account) is not None:
+            raise Refusal(
+                409, "name_taken", "a brain has this name", field="name", fix="choose another"
+            )
+        brain = await self._directory.make_brain(body.name, account=account, instance=body.instance)
+        self._publish(BRAIN, brain.id, brain.account)
+        return Reply(self._view(brain), status=201)
+
+    async def show_brain(self, call: Call) -> Reply:
+        """Show one brain with its senders."""
+        brain = self._visible(call)
+        detail = views.brain_detail(
+            self._view(brain),
+            self._directory.standings_of(brain.no),
+            self._directory.counts_of(brain.no),
+            self._directory.aliases_of(brain.no),
+        )
+        return Reply(detail)
+
+    async def show_trend(self, call: Call) -> Reply:
+        """Show how many corrections a brain made, and how severe."""
+        brain = self._visible(call)
+        trend = views.TRENDS[call.query.get("window") or views.TREND_DEFAULT]
+        since = views.trend_since(trend, call.now_ms) // HOUR_MS
+        rows = await self._store.hours(brain.no, since)
+        return Reply(views.trend_charts(rows, trend, call.now_ms))
+
+    async def list_alerts(self, call: Call) -> Reply:
+        """List what is wrong now, what began first at the top."""
+        one = self._asked_brain(call)
+        brains = [one] if one is not None else self._directory.brains_of(_account(call))
+        if call.query.get("brain") and one is None:
+            brains = []
+        found = await self._watch.alerts(brains)
+        return Reply(BrainAlertList(items=tuple(found[:PAGE_ITEMS_MAX])))
+
+    async def list_lessons(self, call: Call) -> Reply:
+        """List lessons, those changed last first."""
+        limit, brain = _limit(call), self._asked_brain(call)
+        if call.query.get("brain") and brain is None:
+            return Reply(LessonList(items=()))
+        decision = call.query.get("decision", "*")
+        below_ms, below = _cursor(call, 2)
+        rows = await self._store.lessons(
+            LessonQuery(
+                account=_account(call),
+                below_ms=below_ms,
+                below=below,
+                limit=limit + 1,
+                brain=0 if brain is None else brain.no,
+                state=call.query.get("state", "").upper(),
+                decision="" if decision == "none" else decision,
+            )
+        )
+        items = tuple(map(self._lesson, rows[:limit]))
+        last = rows[limit - 1] if len(rows) > limit else None
+        return Reply(
+            LessonList(items=items, next="" if last is None else f"{last.updated_ms}-{last.no}")
+        )
+
+    async def approve(self, call: Call) -> Reply:
+        """Approve a lesson."""
+        return await self._decide(call, "approved")
+
+    async def reject(self, call: Call) -> Reply:
+        """Reject a lesson."""
+        return await self._decide(call, "rejected")
+
+    async def _decide(self, call: Call, decision: str) -> Reply:
+        no = views.lesson_no(call.path["id"])
+        who = call.principal
+        row = None
+        if no:
+            row = await self._store.decide(
+                no, decision, by=who.name, account=who.account, now_ms=call.now_ms
+            )
+        if row is None:
+            raise Refusal(404, "no_such_lesson", "there is no such lesson", field="id")
+        brain = self._directory.brain(row.brain)
+        self._directory.note_decided(brain.no, row.verdict_no)
+        self._publish(LESSON, brain.id, brain.account)
+        return Reply(self._lesson(row))
+
+    def _lesson(self, row: LessonRow) -> LessonView:
+        brain = self._directory.brain(row.brain)
+        return views.lesson_view(row, brain, taken=self._directory.taken(brain.no))
+
+    async def list_keys(self, call: Call) -> Reply:
+        """List brain keys."""
+        found = self._directory.keys_of(_account(call))[:PAGE_ITEMS_MAX]
+        return Reply(BrainKeyList(items=tuple(self._key_view(key) for key in found)))
+
+    async def make_key(self, call: Call) -> Reply:
+        """Make a key; a brain that it names and that is not there is made too."""
+        body: BrainKeyCreate = call.body
+        account = await self._own_account(call, body.account)
+        no = 0
+        if body.brain:
+            brain = self._directory.find(body.brain, account)
+            if brain is None:
+                brain = await self._directory.make_brain(body.brain, account=account)
+                self._publish(BRAIN, brain.id, brain.account)
+            no = brain.no
+        secret, key = await self._directory.make_key(
+            body.name, account=account, brain=no, created_by=call.principal.name
+        )
+        return Reply(BrainKeyCreated(key=secret, view=self._key_view(key)), status=201)
+
+    async def revoke_key(self, call: Call) -> Reply:
+        """Revoke a key."""
+        key = await self._directory.revoke_key(call.path["id"], account=call.principal.account)
+        return Reply(self._key_view(key))
+
+    def _key_view(self, key: Any) -> Any:
+        return views.key_view(key, self._directory.brain(key.brain) if key.brain else None)
+
+    def _view(self, brain: Brain) -> BrainView:
+        return views.brain_view(
+            brain,
+            self._directory.standings_of(brain.no),
+            self._directory.counts_of(brain.no),
+            self._watch.alerts_of(brain),
+        )
+
+    def _visible(self, call: Call) -> Brain:
+        """Return the brain of a path; refuse (404) one that the caller does not see."""
+        brain = self._directory.find(call.path["id"], call.principal.account)
+        if brain is None:
+            raise Refusal(404, "no_such_brain", "there is no such brain", field="id")
+        return brain
+
+    def _asked_brain(self, call: Call) -> Brain | None:
+        """Return the brain that a list is narrowed to; None where it is none that is seen."""
+        named = call.query.get("brain", "")
+        return self._directory.find(named, call.principal.account) if named else None
+
+    async def _own_account(self, call: Call, asked: str) -> str:
+        """Return for which account something is made; refuse (404) another's, or one not there."""
+        own = call.principal.account
+        account = asked or own or self._default_account
+        if own not in {None, account} or not await self._account_exists(account):
+            raise Refusal(404, "no_such_account", "there is no such account", field="account")
+        return account
+
+
+def _account(call: Call) -> str | None:
+    """Return whose rows are listed: the caller's, or for an operator all or those asked for."""
+    own = call.principal.account
+    return call.query.get("account") if own is None else own
+
+
+def _limit(call: Call) -> int:
+    return min(int(call.query.get("limit", limits.LIST_DEFAULT)), PAGE_ITEMS_MAX)
+
+
+def _bad_cursor() -> Refusal:
+    return Refusal(
+        400, "bad_parameter", "`after` is not a cursor of this list", field="after",
+        fix="send `next` of the page before",
+    )  # fmt: skip
+
+
+def _cursor(call: Call, parts: int) -> tuple[int, ...]:
+    """Return the numbers of a cursor, all beyond every row where there is none."""
+    text = call.query.get("after", "")
+    if not text:
+        return (NO_LIMIT,) * parts
+    numbers = text.split("-")
+    if len(numbers) != parts or not all(
+        one.isascii() and one.isdecimal() and len(one) < len(str(NO_LIMIT)) for one in numbers
+    ):
+        raise _bad_cursor()
+    return tuple(map(int, numbers))

@@ -1,0 +1,104 @@
+"""Looks again and again at what is wrong with brains; says once when that begins or ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, get_args
+
+from holdfast.corrections.alerts import Wrong, find_wrong
+from holdfast.corrections.directory import Directory
+from holdfast.corrections.limits import WATCH_S
+from holdfast.corrections.ports import BRAIN, Log, Meter, Publish
+from holdfast.corrections.records import Brain
+from holdfast.kernel.clock import Clock
+from holdfast.wire.api.brains import AlertCode, BrainAlert
+from holdfast.wire.times import time_text
+
+_TURN: Final = 100
+"""Brains that are looked at before others get a turn: about a millisecond of them."""
+
+
+async def _in_turns(brains: Sequence[Brain]) -> AsyncIterator[Brain]:
+    """Yield brains, letting others run now and then."""
+    for at, brain in enumerate(brains, 1):
+        yield brain
+        if at % _TURN == 0:
+            await asyncio.sleep(0)
+
+
+class Watch:
+    """What is wrong, and since when this plane knows."""
+
+    def __init__(
+        self, directory: Directory, *, clock: Clock, log: Log, meter: Meter, publish: Publish
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._log = log
+        self._meter = meter
+        self._publish = publish
+        self._since: dict[tuple[int, AlertCode], int] = {}
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(WATCH_S)
+
+    async def look(self) -> None:
+        """Look at every brain once, giving others a turn in between."""
+        now_ms = self._clock.now_ms()
+        found: dict[tuple[int, AlertCode], Wrong] = {}
+        brains = self._directory.brains_of(None)
+        backlog = 0
+        async for brain in _in_turns(brains):
+            backlog += sum(one.depth for one in self._directory.standings_of(brain.no))
+            for wrong in self._wrong(brain, now_ms):
+                found[brain.no, wrong.code] = wrong
+        for (no, code), wrong in found.items():
+            if (no, code) not in self._since:
+                self._since[no, code] = now_ms
+                self._say("intake.alert_began", no, code, wrong.value)
+        for no, code in [key for key in self._since if key not in found]:
+            del self._since[no, code]
+            self._say("intake.alert_ended", no, code, 0)
+        counted = Counter(code for _, code in found)
+        for code in get_args(AlertCode):
+            self._meter.gauge("holdfast_brain_alerts", counted[code], code=code)
+        self._meter.gauge("holdfast_brains", len(brains))
+        self._meter.gauge("holdfast_brain_backlog_rows", backlog)
+
+    def _say(self, event: str, no: int, code: str, value: int) -> None:
+        """Write a line and tell open pages."""
+        brain = self._directory.brain(no)
+        write = self._log.warning if event.endswith("began") else self._log.info
+        write(event, brain=brain.id, account=brain.account, code=code, value=value)
+        self._publish(BRAIN, brain.id, brain.account)
+
+    def _wrong(self, brain: Brain, now_ms: int) -> list[Wrong]:
+        return find_wrong(
+            self._directory.standings_of(brain.no), self._directory.refused_of(brain.no), now_ms
+        )
+
+    async def alerts(self, brains: Sequence[Brain]) -> list[BrainAlert]:
+        """Return what is wrong with these brains now, what began first at the top."""
+        found = [alert async for brain in _in_turns(brains) for alert in self.alerts_of(brain)]
+        return sorted(found, key=lambda alert: (alert.since, alert.brain, alert.code))
+
+    def alerts_of(self, brain: Brain) -> tuple[BrainAlert, ...]:
+        """Return what is wrong with a brain now."""
+        now_ms = self._clock.now_ms()
+        return tuple(
+            BrainAlert(
+                brain=brain.id,
+                brain_name=brain.name,
+                code=wrong.code,
+                message=wrong.message,
+                fix=wrong.fix,
+                value=wrong.value,
+                since=time_text(self._since.get((brain.no, wrong.code), now_ms)),
+            )
+            for wrong in self._wrong(brain, now_ms)
+        )

@@ -1,0 +1,268 @@
+"""What people ask about one instance, told from its log and its state.
+
+The timeline is the log and the tick records side by side; the explanation asks the very rules
+that decide. Nothing is kept for either, so neither can disagree with what happened. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from holdfast.actors.definition import Applied, At
+from holdfast.actors.ports import Loaded, Logged
+from holdfast.actors.record import TickRecord
+from holdfast.instances.apply import apply
+from holdfast.instances.events import decode_event
+from holdfast.instances.policy import Policy
+from holdfast.instances.reconcile import Hold, decide
+from holdfast.instances.state import Instance, decode_state, empty
+from holdfast.instances.views import attention
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import Explanation, Fact, LogLine, TimelineEntry
+from holdfast.wire.controller.checkin import Recovery
+from holdfast.wire.limits import LOG_LINE_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.times import time_text
+
+_AGENT_LINE: Final = "agent.line"
+_HIDDEN_FIELDS: Final = frozenset({"type", "config", "env", "secrets", "sealed_key", "key_hash"})
+_DETAILS_MAX: Final = 16
+
+
+def state_of(loaded: Loaded, instance_id: str) -> Instance:
+    """Return the state that a stored actor is in: its newest snapshot and the log since."""
+    state = empty(instance_id)
+    if loaded.state is not None:
+        state = decode_state(loaded.state, loaded.state_version)
+    for row in loaded.since:
+        if row.outcome == "applied":
+            verdict = apply(state, decode_event(row.body, row.version), _at(row))
+            state = verdict.state if isinstance(verdict, Applied) else state
+    return state
+
+
+def _at(row: Logged) -> At:
+    return At(row.at_ms, row.tick, row.id)
+
+
+# ------------------------------------------------------------------------------ timeline
+
+
+def timeline(
+    log: Sequence[Logged], ticks: Iterable[TickRecord], *, cause: str = ""
+) -> list[TimelineEntry]:
+    """Return what happened and what was decided, newest first; `cause` keeps what it led to."""
+    entries: list[tuple[tuple[int, int, int], TimelineEntry]] = [
+        ((row.tick, 1 if row.source == "intent" else 0, row.seq), _event_entry(row)) for row in log
+    ]
+    for record in ticks:
+        for index, decision in enumerate(record.decisions):
+            entry = TimelineEntry(
+                id=f"tick:{record.number}:{index}",
+                at=time_text(record.now_ms),
+                kind="action" if decision.result == "done" else "conflict",
+                name=decision.name[:TEXT_MAX],
+                tick=record.number,
+                rule=decision.rule[:TEXT_MAX],
+                reason=decision.reason[:REASON_MAX],
+                cause=record.inputs[-1].event if record.inputs else "",
+                details=tuple(Detail(name="effect", value=one) for one in decision.effects),
+            )
+            entries.append(((record.number, 2, index), entry))
+        for index, note in enumerate(record.notes):
+            entry = TimelineEntry(
+                id=f"note:{record.number}:{index}",
+                at=time_text(record.now_ms),
+                kind="note",
+                name=f"invariant {note.number}" if note.number else "fault",
+                tick=record.number,
+                reason=note.text[:REASON_MAX],
+            )
+            entries.append(((record.number, 3, index), entry))
+    entries.sort(key=lambda one: one[0])
+    kept = [entry for _, entry in entries]
+    if cause:
+        kept = _led_to(kept, cause)
+    return kept[::-1]
+
+
+def _led_to(entries: Sequence[TimelineEntry], cause: str) -> list[TimelineEntry]:
+    """Return, of entries oldest first, those that this one led to, itself among them."""
+    known = {cause}
+    kept = []
+    for entry in entries:
+        if entry.id in known or entry.cause in known:
+            known.add(entry.id)
+            known.update(detail.value for detail in entry.details if detail.name == "effect")
+            kept.append(entry)
+    return kept
+
+
+def _event_entry(row: Logged) -> TimelineEntry:
+    fields = _fields(row.body)
+    kind: Literal["event", "outcome", "refusal"] = "event"
+    if row.outcome == "refused":
+        kind = "refusal"
+    elif row.source in {"effect", "probe"}:
+        kind = "outcome"
+    outcome = "quarantined" if row.outcome == "dropped" else row.outcome
+    said = f"{row.code}: {row.message}" if row.code else row.message
+    return TimelineEntry(
+        id=row.id,
+        at=time_text(row.at_ms),
+        kind=kind,
+        name=str(fields.get("type", "?"))[:TEXT_MAX],
+        seq=row.seq,
+        tick=row.tick,
+        outcome=outcome,
+        reason=said[:REASON_MAX],
+        cause=row.cause[:TEXT_MAX],
+        details=_details(fields, row.by),
+    )
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _details(fields: dict[str, Any], by: str) -> tuple[Detail, ...]:
+    """Return an event's small facts; configuration and credentials stay out of sight."""
+    shown = [("by", by)] if by else []
+    for name, value in fields.items():
+        if name in _HIDDEN_FIELDS or value is None or value == "":
+            continue
+        if isinstance(value, dict):
+            shown += [(f"{name}.{key}", _text(item)) for key, item in value.items()]
+        else:
+            shown.append((name, _text(value)))
+    return tuple(
+        Detail(name=name[:TEXT_MAX], value=value[:REASON_MAX])
+        for name, value in shown[:_DETAILS_MAX]
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# --------------------------------------------------------------------------- explanation
+
+
+def explain(state: Instance, policy: Policy, now_ms: int) -> Explanation:
+    """Return why it is as it is, from the rules themselves, and what they wait for."""
+    answer = decide(state, policy, now_ms)
+    facts = [*_fault_facts(state), *_contact_facts(state)]
+    if state.job is not None:
+        text = f"the call {state.job.step!r} to {state.provider} is under way"
+        facts.append(Fact(code="call", text=text, at=time_text(state.job.began_ms)))
+    next_at: str | None = None
+    if isinstance(answer, Hold):
+        facts.append(Fact(code=f"rule.{answer.rule}"[:TEXT_MAX], text=answer.because))
+        waiting_for = answer.because
+        next_at = time_text(answer.until_ms) if answer.until_ms is not None else None
+    else:
+        text = f"next: {type(answer).__name__} by rule {answer.rule}, because {answer.reason}"
+        facts.append(Fact(code=f"rule.{answer.rule}"[:TEXT_MAX], text=text[:REASON_MAX]))
+        waiting_for, next_at = "the next tick", time_text(now_ms)
+    settled = isinstance(answer, Hold) and answer.rule == "converged"
+    return Explanation(
+        id=state.id,
+        desired=state.desired,
+        status="destroyed" if state.status == "absent" else state.status,
+        summary=_summary(state)[:REASON_MAX],
+        facts=tuple(facts),
+        waiting_for="" if settled else waiting_for,
+        next_at=next_at,
+        fix=attention(state)[:REASON_MAX] if state.blocked else "",
+    )
+
+
+def _summary(state: Instance) -> str:
+    """Return one sentence."""
+    if state.blocked:
+        return f"It is not running: {attention(state)}."
+    match state.status:
+        case "running" if state.aim == "stop" or state.desired == "stopped":
+            return "It is running and about to be stopped, as was asked for."
+        case "running" if state.contact.heard == "lost":
+            return "Its machine is there but has not been heard for a while."
+        case "running" if state.contact.agent_ready is False:
+            return "Its machine is running; the agent in it is not ready."
+        case "running":
+            return "It is running."
+        case "stopped" | "provisioned" if state.desired == "stopped":
+            return "It is stopped because that is what was asked for."
+        case "stopped" | "provisioned":
+            return "It is to run and is not: the last start failed; another is to come."
+        case "destroying":
+            return "It is being destroyed."
+        case status:
+            return f"It is {status}."
+
+
+def _fault_facts(state: Instance) -> list[Fact]:
+    return [
+        Fact(
+            code=f"error.{name}",
+            text=f"{fault.code}: {fault.message}"[:REASON_MAX],
+            at=time_text(fault.at_ms),
+        )
+        for name, fault in sorted(state.faults.items())
+    ]
+
+
+def _contact_facts(state: Instance) -> list[Fact]:
+    contact = state.contact
+    facts = []
+    if contact.heard != "unknown":
+        word = "was heard" if contact.heard == "heard" else "fell silent"
+        since = time_text(contact.since_ms)
+        facts.append(Fact(code=f"contact.{contact.heard}", text=f"the machine {word}", at=since))
+    if state.failures:
+        text = f"{state.failures} start(s) in a row failed"
+        facts.append(Fact(code="failures", text=text, at=time_text(state.failed_ms)))
+    if state.machine.id and state.machine.config_version not in {0, state.config.version}:
+        text = "its configuration was changed since it was launched; restart it to apply that"
+        facts.append(Fact(code="config.pending", text=text))
+    return [*facts, *_recovery_facts(contact.recovery)]
+
+
+def _recovery_facts(told: Recovery | None) -> list[Fact]:
+    """Return what the machine does about an agent that fails."""
+    if told is None:
+        return []
+    facts = []
+    if told.rung != "restart":
+        text = f"the recovery of its agent came to {told.rung.replace('_', ' ')}: {told.reason}"
+        facts.append(Fact(code=f"recovery.{told.rung}", text=text[:REASON_MAX]))
+    if told.held:
+        facts.append(Fact(code="recovery.held", text="its recovery was stopped by somebody"))
+    if told.blocked:
+        facts.append(Fact(code="recovery.blocked", text=told.blocked))
+    if told.config == "rolled_back":
+        text = f"its last change of configuration was rolled back: {told.config_reason}"
+        facts.append(Fact(code="config.rolled_back", text=text[:REASON_MAX]))
+    return facts
+
+
+# --------------------------------------------------------------------------------- logs
+
+
+def log_line(text: str) -> LogLine:
+    """Return a line of a machine's log: the agent's own where the controller passed it on."""
+    if text.startswith("{"):
+        fields = _fields(text.encode())
+        at = fields.get("at_ms")
+        when = time_text(at) if isinstance(at, int) and 0 < at < 2**45 else None
+        line, stream = fields.get("line"), fields.get("stream")
+        if fields.get("event") == _AGENT_LINE and isinstance(line, str):
+            out: Literal["stdout", "stderr"] = "stderr" if stream == "stderr" else "stdout"
+            return LogLine(text=line[:LOG_LINE_MAX], stream=out, at=when)
+        return LogLine(text=text[:LOG_LINE_MAX], stream="controller", at=when)
+    return LogLine(text=text[:LOG_LINE_MAX], stream="controller")

@@ -1,0 +1,180 @@
+"""What can be run in a machine, as data: how to start it, probe it, read its ends and stop it.
+
+A profile is the only place that knows an agent program. The controller supervises any of them
+alike. Profiles compute; they never start anything or touch a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from holdfast.machine.agents import drain
+from holdfast.machine.agents.drain import DrainWay
+from holdfast.machine.agents.openclaw import keys as openclaw_keys
+from holdfast.machine.agents.openclaw import run, secrets
+from holdfast.machine.agents.pairing import Pairing, Place, Plan
+
+_DEMO_MODULE: Final = "holdfast.machine.agents.demo"
+_DEMO_PROGRAM: Final = str(PurePath(__file__).with_name(_DEMO_MODULE.rpartition(".")[2] + ".py"))
+
+
+class Keys(NamedTuple):
+    """How an agent is given a renewed key while it runs.
+
+    `path` is the file it reads, `reload_argv` tells it to read it again, `referring` is the patch
+    of its configuration after which it uses the file, and `moved_count` counts what that moves.
+    """
+
+    path: Callable[[Place], str]
+    reload_argv: Callable[[Place], tuple[str, ...]]
+    referring: Callable[[Place, Mapping[str, Any], str, str], dict[str, Any]]
+    moved_count: Callable[[Mapping[str, Any]], int]
+
+
+Config: TypeAlias = Mapping[str, Any]
+Refer: TypeAlias = Callable[
+    [Config, Mapping[str, str], Mapping[str, str]], tuple[dict[str, Any], dict[str, str]]
+]
+"""From a configuration, an environment and the references made before, to the new of both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One kind of agent.
+
+    `argv`, `env`, `version_argv` and `mend_argv` are computed for a place; `binary` is the file
+    whose change means another version. `folders` are made below the machine's home with mode
+    0700, `files` are written with mode 0600 when they are not there yet. `ready_path` answers 200
+    with JSON once the agent can work; anything else, an HTML page above all, means not yet.
+    `config_path` is its configuration file, JSON or JSON5; `config_fault` says why a configuration
+    is certain to keep it from starting, or nothing. `state_folder` holds what people may look at.
+    `stop_grace_ms` is how long it may take to end after SIGTERM. `drain` says how a release (None:
+    not known) ends its work before it ends, or is None where it cannot. `misconfigured` lists the
+    exit codes that mean a wrong configuration; `mend_argv`, if any, is the agent's own repair.
+    `install_argv` is the command that installs a version below a folder and prints where.
+    `pairing` says how it lets people and devices in, None for an agent that does not ask.
+    `keys` is None for an agent that must be restarted to see another key.
+    `doctor_argv` looks for what is wrong, and repairs it when told to. `refer` puts references to
+    the secrets of its environment into its configuration, None for an agent that needs none.
+    """
+
+    name: str
+    argv: Callable[[Place], tuple[str, ...]]
+    env: Callable[[Place], Mapping[str, str]]
+    version_argv: Callable[[Place], tuple[str, ...]]
+    binary: Callable[[Place], str]
+    mend_argv: Callable[[Place], tuple[str, ...]] | None = None
+    doctor_argv: Callable[[Place, bool], tuple[str, ...]]
+    doctor_alone: bool = True
+    keys: Keys | None = None
+    folders: Callable[[Place], tuple[str, ...]]
+    state_folder: Callable[[Place], str]
+    config_path: Callable[[Place], str]
+    config_fault: Callable[[Place, Mapping[str, Any]], str] = field(
+        default=lambda _place, _config: ""
+    )
+    files: Callable[[Place], Mapping[str, str]] = field(default=lambda _place: {})
+    ready_path: str = "/readyz"
+    status_path: str = "/ready"
+    stop_grace_ms: int = 10_000
+    misconfigured: tuple[int, ...] = (78,)
+    pairing: Pairing | None = None
+    drain: Callable[[str | None], DrainWay | None] | None = None
+    install_argv: Callable[[Place, str, str], tuple[str, ...]] | None = None
+    refer: Refer | None = None
+
+
+def _demo_argv(place: Place) -> tuple[str, ...]:
+    return (*_demo(place), "--port", str(place.port), *place.arguments)
+
+
+def _demo(place: Place) -> tuple[str, ...]:
+    # By its path, isolated and without site packages: a start of hundredths of a second that no
+    # variable or file in the agent's folders can change.
+    return place.python, "-I", "-S", _DEMO_PROGRAM
+
+
+def _demo_env(place: Place) -> Mapping[str, str]:
+    return {
+        "DEMO_STATE_DIR": f"{place.home}/state",
+        "DEMO_TOKEN": place.token,
+        "TMPDIR": place.temp,
+    }
+
+
+def _demo_config(place: Place) -> str:
+    return f"{place.home}/state/demo.json"
+
+
+_DEMO_CONFIG: Final = '{"channels": {"chat": {"enabled": true}}}\n'
+_DEMO_PLAN: Final = Plan(
+    channels=("json", "command"),
+    devices=("json", "command"),
+    decide_channels=("command",),
+    decide_devices=("command",),
+)
+
+
+DEMO: Final = Profile(
+    name="demo",
+    argv=_demo_argv,
+    env=_demo_env,
+    version_argv=lambda place: (*_demo(place), "--version"),
+    binary=lambda _place: _DEMO_PROGRAM,
+    mend_argv=lambda place: (*_demo(place), "doctor", "--fix"),
+    doctor_argv=lambda place, fix: (*_demo(place), "doctor", *(("--fix",) if fix else ())),
+    folders=lambda place: (
+        f"{place.home}/state",
+        place.temp,
+        place.workspace,
+    ),
+    state_folder=lambda place: f"{place.home}/state",
+    config_path=_demo_config,
+    files=lambda place: {_demo_config(place): _DEMO_CONFIG},
+    pairing=Pairing(
+        plan=lambda _version: _DEMO_PLAN,
+        credentials=lambda env: f"{env['DEMO_STATE_DIR']}/credentials",
+        devices=lambda env: f"{env['DEMO_STATE_DIR']}/devices/pending.json",
+        program=_demo,
+    ),
+    drain=lambda _version: drain.DEMO,
+)
+
+OPENCLAW: Final = Profile(
+    name="openclaw",
+    argv=run.argv,
+    env=run.env,
+    version_argv=run.version_argv,
+    binary=run.binary,
+    mend_argv=run.mend_argv,
+    doctor_argv=run.doctor_argv,
+    keys=Keys(
+        openclaw_keys.keys_path,
+        openclaw_keys.reload_argv,
+        openclaw_keys.referring,
+        openclaw_keys.moved_count,
+    ),
+    folders=run.folders,
+    state_folder=run.state_folder,
+    config_path=run.config_path,
+    config_fault=run.config_fault,
+    files=run.files,
+    pairing=run.PAIRING,
+    drain=drain.openclaw_drain,
+    install_argv=run.install_argv,
+    refer=secrets.refer,
+)
+
+PROFILES: Final[Mapping[str, Profile]] = {profile.name: profile for profile in (DEMO, OPENCLAW)}
+
+
+def find_profile(name: str) -> Profile:
+    """Return the profile called `name`; raise KeyError with the known names."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        message = f"agent {name!r}: unknown; there are {', '.join(sorted(PROFILES))}"
+        raise KeyError(message) from None

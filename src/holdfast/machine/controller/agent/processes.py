@@ -1,0 +1,335 @@
+"""The agent in this machine: its processes, its files, its probes, by its profile.
+
+It must never be reached but over loopback, and its environment must not hold the machine's own
+credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import aiohttp
+
+from holdfast.machine.agents.catalogue import Profile
+from holdfast.machine.agents.drain import DrainWay
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.agent.secret_references import put_references
+from holdfast.machine.controller.http_body import read_answer
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import orphans
+from holdfast.machine.controller.process.children import Child, Nursery, OnLine, Stream, signal_name
+from holdfast.machine.controller.process.port_owner import find_owner
+from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from holdfast.machine.controller.settings import Running
+from holdfast.machine.controller.supervise.ports import PortTakenError, Process
+
+LineHook = Callable[[Stream, str], None]
+
+_LINES_KEPT: Final = 20
+"""Lines that are kept of what a command printed."""
+
+
+class Ran(NamedTuple):
+    """How a command ended: its code, negative for a signal, and the last lines it printed."""
+
+    code: int
+    lines: tuple[str, ...]
+
+
+class AgentProcesses:
+    """Makes the agent's processes and asks whether it is ready."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        place: Place,
+        running: Running,
+        *,
+        nursery: Nursery,
+        session: aiohttp.ClientSession,
+        log: Log,
+    ) -> None:
+        """Run `profile` at `place`."""
+        self.profile = profile
+        self.place = place
+        self.env = {**running.child_env, **profile.env(place), orphans.MARK: place.home}
+        self._nursery = nursery
+        self._session = session
+        self._log = log
+        self._session_id = 0
+        self._way: DrainWay | None = None
+        self._on_work_ended: Callable[[bool | None], None] = lambda _cut: None
+        self.version: str | None = None
+        self.watch_ms = limits.READY_WATCH_MS
+        self.hooks: list[LineHook] = []
+        self.turn = Turn()
+        """Taken by whoever runs a command line beside the agent: each loads its whole program."""
+
+    def prepare(self) -> None:
+        """Make the agent's folders and first files; raise OSError when that fails."""
+        for folder in self.profile.folders(self.place):
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, content in self.profile.files(self.place).items():
+            if not Path(name).exists():
+                write_file(Path(name), content)
+        if self.profile.refer is not None:
+            put_references(self.profile, self.place, self.env, write=write_file, log=self._log)
+
+    def spawn(
+        self,
+        on_exit: Callable[[int | None, str | None], None],
+        on_work_ended: Callable[[bool | None], None],
+    ) -> Child:
+        """Start the agent; raise OSError when it cannot be made, PortTakenError when it must not.
+
+        `on_work_ended` hears whether work was cut, once it was told to drain.
+        """
+        loop = asyncio.get_running_loop()
+        self._nursery.purge()
+        self._free_port()
+        self._way, self._on_work_ended = None, on_work_ended
+
+        def ended(code: int) -> None:
+            strays = self._nursery.purge()
+            if strays:
+                self._log.emit("agent.strays_killed", count=strays)
+            on_exit(*_split(code))
+
+        def line(stream: Stream, text: str) -> None:
+            self._line(stream, text)
+            way = self._way
+            if way is not None and (said := way.hear(text)) is not None:
+                loop.call_later(way.settle_s, on_work_ended, said[0])
+
+        child = self.launch(self.profile.argv(self.place), line, ended)
+        self._session_id = child.pid
+        return child
+
+    def call_doctor(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Child:
+        """Start the agent's doctor; raise OSError when it cannot be made."""
+        argv = self.profile.doctor_argv(self.place, fix)
+        return self.launch(argv, on_line, on_exit, on_rest=on_line)
+
+    def drain(self, process: Process) -> None:
+        """Tell the agent to end its work, in the way of its release.
+
+        A signal that does not end it is for the process that listens: a wrapper around that, which
+        some releases have, would not hand it on, and SIGUSR1 would open its debugger.
+        """
+        self._way = way = self.drain_way
+        if way is None:
+            return
+        if way.ends_too:
+            process.send(way.signal)
+            return
+        owner = find_owner(self.place.port)
+        if owner is not None and owner.pid and self._is_ours(owner.pid):
+            orphans.send(owner.pid, way.signal)
+        else:
+            asyncio.get_running_loop().call_soon(self._on_work_ended, None)
+
+    @property
+    def drain_way(self) -> DrainWay | None:
+        """Return how the agent drains, None when it cannot."""
+        return None if self.profile.drain is None else self.profile.drain(self.version)
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Ran:
+        """Run a command that a start waits for to its end; raise OSError or TimeoutError.
+
+        It waits for its turn as long as an order takes that is under way; `timeout_s` begins then.
+        """
+        said: list[str] = []
+
+        def keep(stream: Stream, line: str) -> None:
+            self._line(stream, line)
+            if stream == "stdout":
+                said[:] = [*said[-_LINES_KEPT:], line]
+
+        await self.turn.take(Rank.START)
+        return Ran(await self._run_in_turn(argv, keep, timeout_s=timeout_s), tuple(said))
+
+    async def _run_in_turn(
+        self, argv: Sequence[str], on_line: OnLine, *, timeout_s: float, cwd: str = ""
+    ) -> int:
+        """Run a program in the turn that was taken, and give that back; return the exit code.
+
+        Raise OSError or TimeoutError. Nothing of it is left running, however this ends.
+        """
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def ended(code: int) -> None:
+            if not done.done():
+                done.set_result(code)
+
+        try:
+            child = self.launch(argv, on_line, ended, cwd=cwd)
+        except BaseException:
+            self.turn.give_back()
+            raise
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(done)
+        finally:
+            child.kill()
+            self.turn.give_back_after(done, within_s=limits.CLOSE_TIMEOUT_S)
+            if not done.done():
+                await asyncio.wait({done}, timeout=limits.CLOSE_TIMEOUT_S)
+
+    async def watch(self, on_probe: Callable[[bool, bool], None]) -> None:
+        """Probe until cancelled; tell (ready, answered) each time."""
+        was_ready = False
+        while True:
+            ready, answered = await self._probe()
+            if ready and not was_ready and not await self._holds_port():
+                self._log.emit("agent.foreign_answer", port=self.place.port)
+                ready = answered = False
+            on_probe(ready, answered)
+            pause_ms = limits.READY_POLL_MS
+            if was_ready or ready:
+                pause_ms = self.watch_ms if ready else min(self.watch_ms, limits.READY_DOUBT_MS)
+            was_ready = was_ready or ready
+            await asyncio.sleep(pause_ms / 1_000)
+
+    def use(self, install: str) -> None:
+        """Run the agent that is installed at `install` from the next start on."""
+        self.place = replace(self.place, install=install)
+        self.env = {**self.env, **self.profile.env(self.place)}
+
+    def _free_port(self) -> None:
+        """Raise PortTakenError when somebody listens on the agent's port; end what is ours."""
+        owner = find_owner(self.place.port)
+        if owner is None:
+            return
+        text = f"port {self.place.port} is held by {owner}"
+        ours = owner.pid != 0 and orphans.belongs(owner.pid, self.place.home)
+        if ours:
+            orphans.kill(owner.pid)
+        raise PortTakenError(text, freed=ours)
+
+    async def _holds_port(self) -> bool:
+        """Return whether who listens on the port is the agent; what cannot be seen is believed."""
+        owner = await asyncio.to_thread(find_owner, self.place.port)
+        if owner is None or not owner.pid:
+            return True
+        return self._is_ours(owner.pid)
+
+    def _is_ours(self, pid: int) -> bool:
+        """Return whether a process carries the agent's mark, or is in its session."""
+        if orphans.belongs(pid, self.place.home):
+            return True
+        return orphans.session_of(pid) == self._session_id
+
+    def end_leftovers(self) -> int:
+        """Kill what an earlier controller's agent left; return how many there were."""
+        return orphans.end_leftovers(self.place.home, spared=lambda: self._nursery.pids)
+
+    async def ask_version(self) -> str:
+        """Return what `--version` prints; raise OSError or TimeoutError."""
+        printed: list[str] = []
+
+        def keep(stream: Stream, line: str) -> None:
+            if stream == "stdout" and sum(map(len, printed)) < limits.VERSION_TEXT_MAX:
+                printed.append(line)
+
+        await self.turn.take(Rank.BRIEF)
+        # It is asked before the agent's own folders are made, and needs none of them.
+        code = await self._run_in_turn(
+            self.profile.version_argv(self.place), keep,
+            timeout_s=limits.VERSION_TIMEOUT_S, cwd="/",
+        )  # fmt: skip
+        if code != 0:
+            message = f"--version ended with {code}"
+            raise OSError(message)
+        return "\n".join(printed)
+
+    async def ask_status(self) -> tuple[int, bytes]:
+        """Return status and body of the agent's own readiness; raise OSError or TimeoutError."""
+        return await self._get(self.profile.status_path)
+
+    async def is_ready(self) -> bool:
+        """Return whether the agent says, asked now, that it can work."""
+        return (await self._probe())[0]
+
+    async def _probe(self) -> tuple[bool, bool]:
+        """Return whether it is ready, and whether it answered at all."""
+        try:
+            status, body = await self._get(self.profile.ready_path)
+        except (OSError, TimeoutError):
+            return False, False
+        return status == 200 and _is_object(body), True  # noqa: PLR2004
+
+    async def _get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body; a body that is not JSON by its header comes back empty."""
+        url = f"http://127.0.0.1:{self.place.port}{path}"
+        timeout = aiohttp.ClientTimeout(total=limits.PROBE_TIMEOUT_S)
+        try:
+            async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:
+                json_said = answer.content_type == "application/json"
+                body = await read_answer(answer, limits.PROBE_BYTES_MAX) if json_said else b""
+                return answer.status, body
+        except aiohttp.ClientError as error:
+            raise OSError(str(error)) from error
+
+    def launch(
+        self,
+        argv: Sequence[str],
+        on_line: OnLine,
+        on_exit: Callable[[int], None],
+        *,
+        on_rest: OnLine | None = None,
+        cwd: str = "",
+    ) -> Child:
+        """Start a program in the agent's environment and folder, or in `cwd`; raise OSError.
+
+        What it leaves without an end of line goes to `on_rest`, or into the log.
+        """
+        return self._nursery.launch(
+            argv,
+            env=self.env,
+            cwd=cwd or self.place.workspace,
+            on_line=on_line,
+            on_exit=on_exit,
+            on_rest=on_rest or self._rest,
+        )
+
+    def _rest(self, stream: Stream, text: str) -> None:
+        """Log what a process left unfinished; it is no line, so the hooks do not get it."""
+        self._log.emit("agent.line", stream=stream, line=text, unfinished=True)
+
+    def _line(self, stream: Stream, line: str) -> None:
+        self._log.emit("agent.line", stream=stream, line=line)
+        for hook in self.hooks:
+            try:
+                hook(stream, line)
+            except Exception as error:  # noqa: BLE001  one bad hook must not cost the next line
+                self._log.emit("agent.hook_failed", error=repr(error))
+
+
+def write_file(path: Path, content: str) -> None:
+    """Write a file of mode 0600 so that no reader ever sees half of it."""
+    fresh = path.with_name(f"{path.name}.new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    fresh.replace(path)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except ValueError:
+        return False
+
+
+def _split(code: int) -> tuple[int | None, str | None]:
+    """Return the exit code or the signal's name, the other one being None."""
+    return (code, None) if code >= 0 else (None, signal_name(-code))

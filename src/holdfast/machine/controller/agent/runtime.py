@@ -1,0 +1,133 @@
+"""Everything that keeps the agent going, put together: supervisor, repairs, versions, trials."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from holdfast.kernel.clock import Clock
+from holdfast.machine.agents.catalogue import Profile
+from holdfast.machine.controller import supervise
+from holdfast.machine.controller.agent.installs import Installs
+from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.agent.recovery import AgentRepairs
+from holdfast.machine.controller.agent.supervisor import Supervisor
+from holdfast.machine.controller.agent.version import VersionProbe
+from holdfast.machine.controller.config.history import BY_PEOPLE
+from holdfast.machine.controller.config.store import Change, ConfigStore
+from holdfast.machine.controller.errors import RefusedError
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.settings import Running
+from holdfast.machine.controller.supervise import Policy
+
+
+class Upkeep:
+    """Keeps one agent; made once a boot, `open` before anything is started."""
+
+    def __init__(
+        self,
+        agent: AgentProcesses,
+        config: ConfigStore,
+        running: Running,
+        home: Path,
+        *,
+        seed: str,
+        on_version: Callable[[], None],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Keep `agent` as `running` says; `seed` spreads the jitter of its restarts."""
+        self._agent = agent
+        self._running = running
+        self._config = config
+        self._seed = seed
+        self._log = log
+        self._on_version = on_version
+        self._learning: set[asyncio.Task[None]] = set()
+        self._installs = Installs(agent, home, on_change=self._moved, log=log)
+        self._repairs = AgentRepairs(agent, config, self._installs)
+        self.supervisor = Supervisor(self._policy(), agent, self._repairs, clock=clock, log=log)
+        self.version = VersionProbe(agent.profile.binary(agent.place), agent.ask_version, clock)
+        self.version.listen(self._changed_version)
+        agent.watch_ms = self.supervisor.policy.watch_ms
+
+    async def open(self) -> None:
+        """End what an earlier controller left, and go on where it had come to; raise OSError.
+
+        Later something of ours might run that carries the agent's mark too, such as the question
+        for its version. A configuration that cannot be reached is no reason to have no routes.
+        """
+        ended = await asyncio.to_thread(self._agent.end_leftovers)
+        if ended:
+            self._log.emit("agent.leftovers_killed", count=ended)
+        self._installs.resume()
+        self.version.follow(self._agent.profile.binary(self._agent.place))
+        try:
+            unproven = await self._repairs.unproven()
+        except RefusedError as error:
+            self._log.emit("config.unreachable", because=error.error)
+            unproven = ""
+        if unproven:
+            self._log.emit("config.unproven", etag=unproven[:12])
+            self.supervisor.feed(supervise.ConfigChanged(unproven, restart=False))
+        self._config.listen(self._changed)
+
+    async def start(self, *, wanted: Callable[[], bool]) -> None:
+        """Start the agent if it is `wanted`."""
+        if wanted():
+            self.supervisor.start()
+        self._moved()
+
+    def _changed(self, change: Change) -> None:
+        if change.origin in BY_PEOPLE:
+            self.supervisor.feed(supervise.ConfigChanged(change.etag))
+
+    def _moved(self) -> None:
+        """Ask the version anew, because it may be another installation."""
+        self.version.follow(self._agent.profile.binary(self._agent.place))
+        task = asyncio.create_task(self._find(), name="version")
+        self._learning.add(task)
+        task.add_done_callback(self._learning.discard)
+
+    async def _find(self) -> None:
+        before = self.version.known
+        found = await self.version.find(patient=True)
+        self._learn()
+        if found != before:
+            self._on_version()  # a report may have been sent without it
+
+    def _learn(self) -> None:
+        """Take note of the version: releases drain in different ways."""
+        if self._agent.version != self.version.known.version:
+            self._agent.version = self.version.known.version
+            self.supervisor.policy = self._policy()
+
+    def _changed_version(self) -> None:
+        self._learn()
+        self._on_version()
+
+    def _policy(self) -> Policy:
+        way = self._agent.drain_way
+        drain_ms = 0 if way is None else way.budget_ms
+        if self._running.drain_ms is not None:
+            drain_ms = self._running.drain_ms
+        return replace(
+            make_policy(self._agent.profile, self._running, seed=self._seed),
+            drain_ms=0 if way is None else drain_ms,
+            term_drains=way is not None and way.ends_too,
+        )
+
+
+def make_policy(profile: Profile, running: Running, *, seed: str) -> Policy:
+    """Return how an agent is supervised, before it is known how its release drains."""
+    policy = Policy(
+        stop_grace_ms=running.stop_grace_ms or profile.stop_grace_ms,
+        misconfigured=profile.misconfigured,
+        mends=profile.mend_argv is not None,
+        seed=seed,
+    )
+    figures: dict[str, Any] = dict(running.supervision)
+    return replace(policy, **figures)

@@ -1,0 +1,63 @@
+"""Puts references to secrets into the agent's configuration before it starts.
+
+What the references are is the profile's business; this reads and writes the two files. A
+configuration that cannot be understood is left alone and said so: the agent will say what is
+wrong with it. Neither file holds a value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from holdfast.machine.agents.catalogue import Profile
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller.config.document import DocumentError, compose, parse
+from holdfast.machine.controller.log import Log
+
+RECORD_FILE: Final = "holdfast-secrets.json"
+"""Beside the configuration: where our references are, so that none but ours are taken out."""
+
+
+def put_references(
+    profile: Profile,
+    place: Place,
+    env: Mapping[str, str],
+    *,
+    write: Callable[[Path, str], None],
+    log: Log,
+) -> None:
+    """Write the configuration anew where its references are not right; raise OSError."""
+    assert profile.refer is not None, "a profile without references has no business here"
+    path = Path(profile.config_path(place))
+    record = path.with_name(RECORD_FILE)
+    try:
+        found = parse(path.read_bytes()).config
+    except FileNotFoundError:
+        found = {}
+    except DocumentError as error:
+        log.emit("secrets.config_unreadable", error=str(error))
+        return
+    before = _recorded(record)
+    config, now = profile.refer(found, env, before)
+    if now != before:
+        # First what we are about to own: a crash in between leaves nothing that nobody owns.
+        write(record, json.dumps({**before, **now}, indent=2) + "\n")
+    if config != found:
+        write(path, compose(config).raw.decode())
+        log.emit("secrets.referred", places=len(now))
+    if now != before:
+        write(record, json.dumps(now, indent=2) + "\n")
+
+
+def _recorded(record: Path) -> dict[str, str]:
+    """Return the references that were put in before; none where that cannot be read."""
+    try:
+        found = json.loads(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {place: name for place, name in found.items() if isinstance(name, str)}

@@ -1,0 +1,52 @@
+"""What the handlers of the control API have at hand, and the form of a row of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aiohttp import web
+
+from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.agent.supervisor import Supervisor
+from holdfast.machine.controller.agent.version import VersionProbe
+from holdfast.machine.controller.bootstrap import Bootstrap
+from holdfast.machine.controller.credentials import Credentials
+from holdfast.machine.controller.lifecycle import Lifecycle
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.maintenance import Care
+from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
+from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.report.facts import Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the handlers have at hand."""
+
+    identity: Identity
+    lifecycle: Lifecycle
+    credentials: Credentials
+    supervisor: Supervisor
+    agent: AgentProcesses
+    version: VersionProbe
+    care: Care
+    pairing: PairingRoom | None
+    device_repair: DeviceRepair | None
+    bootstrap: Bootstrap
+    shared_cpu: bool
+    log: Log
+    proxy_stats: Callable[[], dict[str, int]] = dict
+
+
+Handler = Callable[[Desk, web.Request], Awaitable[web.Response]]
+
+
+class Route(NamedTuple):
+    """One row: `capability` is the name that announces it, if it is one of those announced."""
+
+    method: str
+    path: str
+    handler: Handler
+    capability: str = ""

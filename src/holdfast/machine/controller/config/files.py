@@ -1,0 +1,72 @@
+"""The versions and the ledger on the disk, below the controller's own folder.
+
+A version's text lies under its etag. What cannot be read of the ledger is set aside and told, and
+the next one begins empty: losing verdicts must not keep anybody from changing a configuration.
+Everything here blocks, and belongs into a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
+from holdfast.machine.controller.config.history import Ledger
+from holdfast.machine.controller.process import atomic_file
+
+LEDGER_FILE: Final = "ledger.json"
+_LEDGER_BYTES_MAX: Final = 1_048_576
+
+
+class Shelf:
+    """Keeps texts and the ledger in one folder of mode 0700."""
+
+    def __init__(self, folder: Path, *, on_damage: Callable[[str], None]) -> None:
+        """Keep them in `folder`; `on_damage` is told why a ledger was set aside."""
+        self._folder = folder
+        self._on_damage = on_damage
+
+    def load(self) -> Ledger:
+        """Return what was kept; raise OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._folder / LEDGER_FILE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Ledger)
+        except FileNotFoundError:
+            return Ledger()
+        except msgspec.MsgspecError as error:
+            path.replace(path.with_suffix(".damaged"))
+            self._on_damage(type(error).__name__)
+            return Ledger()
+
+    def save(self, ledger: Ledger) -> None:
+        """Keep the ledger, and no text that it does not name; raise OSError."""
+        content = msgspec.json.encode(ledger)
+        with atomic_file.open_folder(self._folder) as folder:
+            over = self._read(folder, LEDGER_FILE, _LEDGER_BYTES_MAX)
+            if not atomic_file.put(folder, LEDGER_FILE, content, over=over):
+                raise OSError(f"{LEDGER_FILE}: somebody else writes it too")
+        named = {version.etag for version in ledger.versions}
+        for path in self._folder.iterdir():
+            if not path.suffix and path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def keep(self, etag: str, raw: bytes) -> None:
+        """Keep a text under its etag; raise OSError."""
+        with atomic_file.open_folder(self._folder) as folder:
+            atomic_file.put(folder, etag, raw, over=None)
+
+    def text(self, etag: str) -> bytes | None:
+        """Return a kept text, or None when it is not there any more."""
+        with atomic_file.open_folder(self._folder) as folder:
+            return self._read(folder, etag, CONFIG_BYTES_MAX)
+
+    @staticmethod
+    def _read(folder: int, name: str, limit: int) -> bytes | None:
+        try:
+            return atomic_file.read(folder, name, limit)
+        except FileNotFoundError:
+            return None

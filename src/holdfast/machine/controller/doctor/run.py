@@ -1,0 +1,128 @@
+"""A doctor that waits: for its turn among the agent's command lines, and for the agent to be down.
+
+OpenClaw's doctor repairs nothing while a gateway runs on the same state. The agent is stopped as
+always, with its work drained; waiting counts as part of the run, so it has an end too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from holdfast.machine.controller import supervise
+from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.agent.supervisor import Supervisor
+from holdfast.machine.controller.doctor.jobs import Launch, Process
+from holdfast.machine.controller.process.children import Child, OnLine
+from holdfast.machine.controller.process.priority_lock import Rank
+
+_REASON: Final = "its doctor repairs"
+
+
+class PatientRun:
+    """One run that waits: for its turn, and in a repair for the agent to be down."""
+
+    def __init__(
+        self,
+        agent: AgentProcesses,
+        supervisor: Supervisor,
+        *,
+        fix: bool,
+        closing: Callable[[], bool],
+        on_line: OnLine,
+        on_exit: Callable[[int], None],
+    ) -> None:
+        """Begin; `on_exit` is called once, whatever happens."""
+        self._agent = agent
+        self._closing = closing
+        self._supervisor = supervisor
+        self._fix = fix
+        self._on_line = on_line
+        self._code = -int(signal.SIGTERM)
+        self._child: Child | None = None
+        self._working = asyncio.create_task(self._work(), name="doctor waits")
+        # Not at the end of the work, which a cancelled task may never have begun.
+        self._working.add_done_callback(lambda _: on_exit(self._code))
+
+    def send(self, number: int) -> None:
+        """Send the doctor a signal; before there is one, give up waiting."""
+        if self._child is None:
+            self._working.cancel()
+        else:
+            self._child.send(number)
+
+    def kill(self) -> None:
+        """End it."""
+        if self._child is None:
+            self._working.cancel()
+        else:
+            self._child.kill()
+
+    async def _work(self) -> None:
+        # The turn comes first, so that the agent is not down while others have it.
+        turn = self._agent.turn
+        if not turn.take_now():
+            self._on_line("stdout", "[waiting for another command of the agent's to end]")
+            await turn.take(Rank.ORDER)
+        try:
+            if _wants_alone(self._agent, self._supervisor, fix=self._fix):
+                await self._run_alone()
+            else:
+                await self._run()
+        except OSError as error:
+            self._on_line("stderr", f"[the doctor cannot be started: {error.strerror}]")
+            self._code = 1
+        finally:
+            turn.give_back()
+
+    async def _run_alone(self) -> None:
+        self._on_line("stdout", "[the agent is stopped for the repair]")
+        try:
+            await self._supervisor.stop(_REASON)
+            await self._run()
+        finally:
+            self._start_again()
+
+    async def _run(self) -> None:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._child = self._agent.call_doctor(
+            fix=self._fix, on_line=self._on_line, on_exit=done.set_result
+        )
+        self._code = await done
+
+    def _start_again(self) -> None:
+        """Start the agent, also one that has not ended yet; not while the controller ends."""
+        if self._closing() or self._supervisor.start():
+            return
+        if self._supervisor.state.status == "stopping":
+            self._supervisor.feed(supervise.Restart(_REASON, None))
+
+
+def launch_with(
+    agent: AgentProcesses, supervisor: Supervisor, *, closing: Callable[[], bool]
+) -> Launch:
+    """Return what starts the doctor of this agent, alone where it must be, in its turn."""
+
+    def launch(*, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
+        if _wants_alone(agent, supervisor, fix=fix) or not agent.turn.take_now():
+            return PatientRun(
+                agent, supervisor, fix=fix, closing=closing, on_line=on_line, on_exit=on_exit
+            )
+
+        def ended(code: int) -> None:
+            agent.turn.give_back()
+            on_exit(code)
+
+        try:
+            return agent.call_doctor(fix=fix, on_line=on_line, on_exit=ended)
+        except BaseException:
+            agent.turn.give_back()
+            raise
+
+    return launch
+
+
+def _wants_alone(agent: AgentProcesses, supervisor: Supervisor, *, fix: bool) -> bool:
+    return fix and agent.profile.doctor_alone and bool(supervisor.state.child)

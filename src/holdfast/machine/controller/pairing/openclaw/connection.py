@@ -1,0 +1,176 @@
+"""The standing connection to the agent's gateway: its events, and cheap questions.
+
+It is allowed to read and to pair, nothing more. What a single approval needs beyond that is asked
+for on a connection of its own, which ends with it. It must never keep the agent's start waiting,
+nor try more often than the backoff says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from holdfast.kernel.backoff import Backoff
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller.agent.version import parse_version
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing.openclaw.device_key import open_identity
+from holdfast.machine.controller.pairing.openclaw.websocket import (
+    Gateway,
+    GatewayError,
+    Sign,
+    connect,
+)
+
+PAIRING: Final = "operator.pairing"
+_SCOPES: Final = ("operator.read", PAIRING)
+_RETRY: Final = Backoff(first_ms=500, cap_ms=60_000)
+_FROM_HERE: Final = {"X-Forwarded-For": "::1"}
+"""What tells an old release that a client is local although it is told to trust proxies here: it
+then takes loopback itself for a proxy, and whoever names nobody behind it for a stranger. It must
+not be sent to newer ones, which refuse a proxy that they do not trust."""
+
+_NEWS: Final = frozenset(
+    {"device.pair.requested", "device.pair.resolved", "device.pair.changed", "node.pair.requested"}
+)
+
+
+class Link:
+    """Keeps one connection open while the agent is ready."""
+
+    def __init__(
+        self,
+        place: Place,
+        session: aiohttp.ClientSession,
+        *,
+        key_path: Path,
+        on_open: Callable[[], None],
+        on_news: Callable[[], None],
+        log: Log,
+    ) -> None:
+        """Speak to the agent at `place`.
+
+        `on_open` hears of each new connection, `on_news` that something about devices changed.
+        """
+        self._place = place
+        self._session = session
+        self._key_path = key_path
+        self._on_open = on_open
+        self._on_news = on_news
+        self._log = log
+        self._sign: Sign | None = None
+        self._open: Gateway | None = None
+        self._wanted = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._failed = ""
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """Return the open connection, None while there is none."""
+        return self._open
+
+    @property
+    def end(self) -> asyncio.Future[Any] | None:
+        """Return what is done when the open connection ends, None while there is none."""
+        return None if self._open is None else self._open.closed
+
+    @property
+    def version(self) -> str | None:
+        """Return what the agent says of its own version, None while it says nothing."""
+        return None if self._open is None else parse_version(self._open.version).version
+
+    def want(self, *, ready: bool) -> None:
+        """Say whether the agent is ready to be spoken to."""
+        if ready:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    async def run(self) -> None:
+        """Keep the connection open, while it is wanted, until cancelled."""
+        failures = 0
+        while True:
+            await self._wanted.wait()
+            try:
+                self._open = await self.connect(_SCOPES, on_event=self._heard)
+            except (OSError, TimeoutError, GatewayError) as error:
+                failures += 1
+                self._tell(type(error).__name__, str(error))
+            else:
+                failures = 0
+                self._tell("", "")
+                await self._stay(self._open)
+            await asyncio.sleep(_RETRY.delay_ms(max(failures, 1), self._place.home) / 1_000)
+
+    async def connect(
+        self, scopes: Sequence[str], *, on_event: Callable[[str], None] = lambda _name: None
+    ) -> Gateway:
+        """Return another connection with these scopes, proved by a device where it must be.
+
+        Raise GatewayError, OSError or TimeoutError.
+        """
+        if self._sign is None:
+            gateway = await self._connect(scopes, on_event, {})
+            try:
+                if await _may_pair(gateway):
+                    return gateway
+            except BaseException:
+                await gateway.close()
+                raise
+            await gateway.close()
+            try:
+                self._sign = open_identity(self._key_path)
+            except (ImportError, OSError, ValueError) as error:
+                raise OSError(f"no device identity: {type(error).__name__}") from error
+        try:
+            return await self._connect(scopes, on_event, _FROM_HERE)
+        except GatewayError as error:
+            if not error.is_about_us:
+                raise
+        return await self._connect(scopes, on_event, {})
+
+    async def _connect(
+        self, scopes: Sequence[str], on_event: Callable[[str], None], headers: Mapping[str, str]
+    ) -> Gateway:
+        return await connect(
+            self._session, self._place.port, self._place.token, scopes,
+            sign=self._sign, on_event=on_event, headers=headers,
+        )  # fmt: skip
+
+    async def _stay(self, gateway: Gateway) -> None:
+        """Return when the connection has ended."""
+        try:
+            self._on_open()
+            if gateway.closed is not None:
+                await asyncio.wait({gateway.closed})
+        finally:
+            self._open = None
+            await gateway.close()
+
+    def _heard(self, event: str) -> None:
+        if event in _NEWS:
+            self._on_news()
+
+    def _tell(self, code: str, detail: str) -> None:
+        """Log a failure once, and that it is over."""
+        if code != self._failed:
+            self._failed = code
+            name = "pairing.link_failed" if code else "pairing.link_open"
+            self._log.emit(name, error=code, detail=detail)
+
+
+async def _may_pair(gateway: Gateway) -> bool:
+    """Return whether we got what we asked for: old releases take it from who has no device."""
+    if PAIRING in gateway.scopes:
+        return True
+    try:
+        await gateway.request("device.pair.list", {})
+    except GatewayError as error:
+        if error.is_about_rights:
+            return False
+        raise
+    return True

@@ -1,0 +1,201 @@
+"""Repairing what the agent wrote down of its own client, in the files, before it starts.
+
+A step of the start that never fails it: whatever goes wrong is a warning. Nothing is written
+unless both files are understood, each is written whole and only over what was read, and what was
+there before is kept in the machine's own folder. A database is the agent's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn, TypeAlias
+
+from holdfast.machine.agents.pairing import Env, Pairing
+from holdfast.machine.controller.agent.version import VersionProbe
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.files import read_json
+from holdfast.machine.controller.pairing.openclaw.device_repair_plan import Mended, mend
+from holdfast.machine.controller.pairing.openclaw.own_client import device_id
+from holdfast.machine.controller.process import atomic_file
+
+PAIRED, PENDING = "paired.json", "pending.json"
+KEPT: Final = "device-repair"
+"""The folder below the machine's `run` that has both files as they were before the last repair."""
+
+Status: TypeAlias = Literal["noop", "repaired", "warning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What a repair came to; `because` says why there was nothing to do."""
+
+    status: Status = "noop"
+    because: str = ""
+    repaired: int = 0
+    removed: int = 0
+    token_updated: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as the version route shows it."""
+        return {
+            "status": self.status,
+            "because": self.because,
+            "repairedCount": self.repaired,
+            "removedCount": self.removed,
+            "tokenUpdated": self.token_updated,
+            "warnings": list(self.warnings),
+        }
+
+
+class DeviceRepair:
+    """Repairs one agent's record of its own client."""
+
+    def __init__(
+        self,
+        pairing: Pairing,
+        env: Env,
+        run_folder: Path,
+        *,
+        trusted: bool,
+        version: VersionProbe,
+        is_running: Callable[[], bool],
+        log: Log,
+    ) -> None:
+        """`trusted` says that the owner wants the agent's own client approved without a person."""
+        self._pairing = pairing
+        self._env = env
+        self._kept = run_folder / KEPT
+        self._trusted = trusted
+        self._version = version
+        self._is_running = is_running
+        self._log = log
+        self.last: Repaired | None = None
+        """What the repair of this start came to, None before it."""
+
+    async def run(self) -> None:
+        """Do it, within bounded time, and say in the log what it came to; raise nothing."""
+        self.last = await self._run()
+        self._log.emit("pairing.repair", **self.last.describe())
+
+    async def _run(self) -> Repaired:
+        given_up = threading.Event()
+        try:
+            async with asyncio.timeout(limits.REPAIR_S):
+                if self._pairing.identity is None:
+                    return Repaired(because="this agent has no client of its own")
+                version = (await self._version.find()).version
+                if "json" not in self._pairing.plan(version).devices:
+                    where = "in no file" if version else "nobody knows where"
+                    return Repaired(because=f"{version or 'this release'} keeps devices {where}")
+                if self._is_running():
+                    return Repaired(because="the agent runs")
+                return await asyncio.to_thread(self._repair, given_up)
+        except TimeoutError:
+            given_up.set()
+            return _warn(f"not within {limits.REPAIR_S:g} s")
+        except Exception as error:  # noqa: BLE001  the start must not end here, whatever it is
+            return _warn(f"{type(error).__name__}")
+
+    def _repair(self, given_up: threading.Event) -> Repaired:
+        folder = Path(self._pairing.devices(self._env)).parent
+        assert self._pairing.identity is not None, "looked at before"
+        try:
+            own = device_id(read_json(self._pairing.identity(self._env)))
+        except FileNotFoundError:
+            return Repaired(because="the agent has no key of its own")
+        except (OSError, ValueError, RecursionError) as error:
+            return _warn(f"the agent's own key cannot be read: {type(error).__name__}")
+        try:
+            with atomic_file.open_folder(folder) as devices:
+                return self._repair_in(devices, own, given_up)
+        except FileNotFoundError:
+            return Repaired(because="there are no files")
+        except OSError as error:
+            return _warn(f"the devices' folder: {error.strerror}")
+
+    def _repair_in(self, folder: int, own: str, given_up: threading.Event) -> Repaired:
+        try:
+            paired, pending = _read(folder, PAIRED), _read(folder, PENDING)
+            if paired is None:
+                return Repaired(because="there are no files")
+            found = mend(
+                _parse(paired, PAIRED), {} if pending is None else _parse(pending, PENDING),
+                own, trusted=self._trusted,
+            )  # fmt: skip
+        except (OSError, ValueError, RecursionError) as error:
+            return _warn(_explain(error))
+        if found.paired is None and found.pending is None:
+            return Repaired(because="nothing is wrong")
+        return self._write(folder, found, paired, pending, given_up)
+
+    def _write(
+        self, folder: int, found: Mended, paired: bytes, pending: bytes | None,
+        given_up: threading.Event,
+    ) -> Repaired:  # fmt: skip
+        """Write the devices first: a request is taken away only once what it asks for is there."""
+        done = Repaired()
+        plan = ((PAIRED, found.paired, paired), (PENDING, found.pending, pending))
+        for name, content, before in plan:
+            if content is None:
+                continue
+            assert before is not None, "what changed was read"
+            try:
+                self._keep(name, before)
+                if given_up.is_set():
+                    return _warn("given up before it was written", done)
+                if not atomic_file.put(folder, name, _text(content), over=before):
+                    return _warn(f"{name} changed meanwhile", done)
+            except OSError as error:
+                return _warn(f"{name} cannot be written: {error.strerror}", done)
+            if name == PAIRED:
+                done = replace(done, repaired=found.repaired, token_updated=found.token_updated)
+            else:
+                done = replace(done, removed=found.removed)
+        return replace(done, status="repaired")
+
+    def _keep(self, name: str, content: bytes) -> None:
+        self._kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with atomic_file.open_folder(self._kept) as kept:
+            atomic_file.put_over(kept, name, content)
+
+
+def _read(folder: int, name: str) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return atomic_file.read(folder, name, limits.FILE_BYTES_MAX)
+    return None
+
+
+def _parse(content: bytes, name: str) -> object:
+    try:
+        return json.loads(content, parse_constant=_refuse)
+    except ValueError as error:
+        message = f"{name}: not JSON"
+        raise ValueError(message) from error
+
+
+def _refuse(name: str) -> NoReturn:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
+
+
+def _text(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode()
+
+
+def _explain(error: Exception) -> str:
+    """Return what is wrong with a file, without anything that it says."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _warn(text: str, done: Repaired | None = None) -> Repaired:
+    return replace(done or Repaired(), status="warning", warnings=(text,))

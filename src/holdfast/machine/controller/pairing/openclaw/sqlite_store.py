@@ -1,0 +1,167 @@
+"""Pairing requests in OpenClaw's database, as it keeps them since 2026.8.1.
+
+The database belongs to the agent, whose main thread stops while somebody else holds its lock. So
+it is opened for one short read and closed again, read-only, never in a transaction that outlives
+the rows. Its layout is private and changes with releases: what differs from the one that is known
+by as little as a column is not understood, and not an empty list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from typing import Any, Final
+from urllib.parse import quote
+
+from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
+from holdfast.machine.controller.pairing.ports import Parts
+from holdfast.machine.controller.pairing.state import DEVICES, Failure
+from holdfast.wire.controller.pairing import Kind
+
+KNOWN_VERSIONS: Final = frozenset({18})
+"""Values of `user_version` whose tables are known; 18 is that of 2026.9.6."""
+
+_CHANNEL_COLUMNS: Final[Mapping[str, str]] = {
+    "channel_key": "channel", "account_id": "accountId", "request_id": "id", "code": "code",
+    "created_at": "createdAt", "last_seen_at": "lastSeenAt", "meta_json": "meta",
+}  # fmt: skip
+_DEVICE_COLUMNS: Final[Mapping[str, str]] = {
+    "request_id": "requestId", "device_id": "deviceId", "display_name": "displayName",
+    "platform": "platform", "device_family": "deviceFamily", "client_id": "clientId",
+    "client_mode": "clientMode", "role": "role", "roles_json": "roles", "scopes_json": "scopes",
+    "remote_ip": "remoteIp", "is_repair": "isRepair", "ts": "ts",
+    "refreshed_at_ms": "refreshedAtMs",
+}  # fmt: skip
+_TABLES: Final[Mapping[Kind, tuple[str, Mapping[str, str], str]]] = {
+    "channels": ("channel_pairing_requests", _CHANNEL_COLUMNS, "created_at"),
+    "devices": ("device_pairing_pending", _DEVICE_COLUMNS, "ts"),
+}
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+"""What SQLite opens besides the database, when it is there."""
+
+_ROWS_READ_MAX: Final = 4 * limits.ROWS_MAX
+"""Rows read at a time, newest first: expired ones stay until the agent prunes them."""
+
+
+class SqliteSource:
+    """Reads the database."""
+
+    def __init__(self, path: str, *, is_serving: Callable[[], bool] = lambda: False) -> None:
+        """Read the database at `path`, which is there once the agent serves."""
+        self.name, self.debounce_ms = "sqlite", limits.DEBOUNCE_MS
+        self._path = path
+        self._is_serving = is_serving
+
+    async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
+        """Return what the tables say; see `Source`."""
+        try:
+            async with asyncio.timeout(limits.STORE_TIMEOUT_S):
+                found = await asyncio.to_thread(self._read, kind)
+        except TimeoutError:
+            found = Failure("store_timeout", "Reading the pairing database took too long")
+        if isinstance(found, Failure):
+            if found.missing and self._is_serving():
+                found = _unknown("the agent serves, and there is no database")
+            return dict.fromkeys(names, found)
+        if kind == "devices":
+            return {DEVICES: device_rows(found)}
+        return {
+            name: channel_rows(name, [row for row in found if row["channel"] == name])
+            for name in names
+        }
+
+    def _read(self, kind: Kind) -> list[dict[str, Any]] | Failure:
+        wrong = _look_at(self._path)
+        if wrong is not None:
+            return wrong
+        uri = f"file:{quote(self._path)}?mode=ro"
+        try:
+            with closing(
+                sqlite3.connect(uri, uri=True, timeout=limits.SQLITE_BUSY_S, isolation_level=None)
+            ) as database:
+                return _select(database, kind)
+        except sqlite3.OperationalError as error:
+            return _explain(error)
+        except (sqlite3.Error, ValueError) as error:
+            return _unreadable(error)
+
+
+def _look_at(path: str) -> Failure | None:
+    """Return why it must not be opened: a thread that opens a pipe never comes back."""
+    try:
+        modes = [os.stat(path).st_mode]  # noqa: PTH116  as SQLite is given it
+    except FileNotFoundError:
+        return _missing(path)
+    except OSError as error:
+        return _unreadable(error)
+    for suffix in _BESIDE:
+        try:
+            modes.append(os.stat(path + suffix).st_mode)  # noqa: PTH116  as above
+        except OSError:
+            continue
+    return None if all(map(stat.S_ISREG, modes)) else _unknown("it is no plain file")
+
+
+def _select(database: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]] | Failure:
+    table, columns, order = _TABLES[kind]
+    database.execute("BEGIN")  # so that version, columns and rows are of one moment
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        return _missing("the database is being made")
+    if version not in KNOWN_VERSIONS:
+        return _unknown(f"user_version {version} is not known")
+    there = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+    missing = sorted(columns.keys() - there)
+    if missing:
+        return _unknown(f"{table} has no {', '.join(missing)}")
+    names = ", ".join(columns)
+    rows = database.execute(
+        f"SELECT {names} FROM {table} ORDER BY {order} DESC LIMIT {_ROWS_READ_MAX}"  # noqa: S608  names of ours
+    ).fetchall()
+    return [_entry(dict(zip(columns.values(), row, strict=True))) for row in rows]
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as the agent's own lists show it."""
+    for name in ("meta", "roles", "scopes"):
+        if name in row:
+            row[name] = _decode(row[name])
+    if "isRepair" in row:
+        row["isRepair"] = bool(row["isRepair"])
+    return row
+
+
+def _decode(text: object) -> Any:
+    if not isinstance(text, str):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _missing(detail: str) -> Failure:
+    return Failure("store_missing", "There is no pairing database", missing=True, detail=detail)
+
+
+def _unknown(detail: str) -> Failure:
+    message = "The pairing database has a layout that is not known"
+    return Failure("store_unknown", message, strange=True, detail=detail)
+
+
+def _unreadable(error: Exception) -> Failure:
+    message = "The pairing database cannot be read"
+    return Failure("store_unreadable", message, strange=True, detail=str(error))
+
+
+def _explain(error: sqlite3.OperationalError) -> Failure:
+    """Return what an error of opening or reading means."""
+    if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return Failure("store_busy", "The pairing database is locked", detail=str(error))
+    return _unreadable(error)

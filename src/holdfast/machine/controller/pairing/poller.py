@@ -1,0 +1,151 @@
+"""Keeps one kind of request up to date: looks when the schedule says so, one look at a time.
+
+A refresh that somebody waits for is a look that begins after they asked; those who ask during a
+look share the next one. It must never decide when to look, nor what a look means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from holdfast.kernel.clock import Clock
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing import limits, schedule
+from holdfast.machine.controller.pairing.apply import Outcome
+from holdfast.machine.controller.pairing.cache import Cache
+from holdfast.machine.controller.pairing.state import Failure, Look, Part
+from holdfast.wire.controller.pairing import Kind
+
+
+class Reads(Protocol):
+    """What a keeper looks through."""
+
+    async def look(self, kind: Kind, /) -> Look:
+        """Return what is there now; it does not raise for what the agent keeps."""
+        ...
+
+    def debounce_ms(self, kind: Kind, /) -> int:
+        """Return how long to wait after a hint."""
+        ...
+
+
+Settled = Callable[[Kind], Awaitable[None]]
+
+
+class Keeper:
+    """Looks at one kind until it is cancelled."""
+
+    def __init__(
+        self, kind: Kind, cache: Cache, reads: Reads, *, settled: Settled, clock: Clock, log: Log
+    ) -> None:
+        """Put what `reads` brings into `cache`; `settled` is awaited after each look."""
+        self._kind: Kind = kind
+        self._cache = cache
+        self._reads = reads
+        self._settled = settled
+        self._clock = clock
+        self._log = log
+        self._schedule = schedule.begin(clock.steady_ms())
+        self._moved = asyncio.Event()
+        self._waiting: list[asyncio.Future[bool]] = []
+        self._number = 0
+
+    def hint(self) -> None:
+        """Look soon: something may have changed."""
+        debounce_ms = self._reads.debounce_ms(self._kind)
+        self._schedule = schedule.hint(self._schedule, self._clock.steady_ms(), debounce_ms)
+        self._moved.set()
+
+    def allow(self) -> None:
+        """Look at once, whatever failed before: the agent has become another one."""
+        self._schedule = schedule.allow(self._schedule, self._clock.steady_ms())
+        self._moved.set()
+
+    async def refresh(self) -> bool:
+        """Return whether a look that began after this call succeeded everywhere."""
+        asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(asked)
+        self._moved.set()
+        return await asked
+
+    async def run(self) -> None:
+        """Look until cancelled; whoever still waits then is told that it did not work."""
+        try:
+            while True:
+                await self._wait()
+                await self._look()
+        finally:
+            self._tell(self._waiting, worked=False)
+
+    async def _wait(self) -> None:
+        while not self._waiting:
+            self._moved.clear()
+            due_ms = self._schedule.next_ms
+            assert due_ms is not None, "only this loop looks"
+            left_ms = due_ms - self._clock.steady_ms()
+            if left_ms <= 0:
+                return
+            try:
+                async with asyncio.timeout(left_ms / 1_000):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self) -> None:
+        asked, self._waiting = self._waiting, []
+        # What was due anyway counts as such, whoever asked for it besides.
+        forced = bool(asked) and not self._is_due()
+        self._schedule = schedule.start(self._schedule)
+        self._number += 1
+        before = dict(self._cache.shelf(self._kind).parts)
+        outcome: Outcome = "failed"
+        try:
+            try:
+                look = await self._reads.look(self._kind)
+            except Exception as error:  # noqa: BLE001  a fault of ours must not end the looking
+                self._log.emit("pairing.fault", kind=self._kind, error=repr(error))
+                look = Failure("internal", "The controller could not look")
+            outcome = self._cache.commit(self._kind, look, self._number)
+        finally:
+            now_ms = self._clock.steady_ms()
+            self._schedule = schedule.finish(
+                self._schedule, now_ms, outcome, forced=forced, period_ms=self._period_ms()
+            )
+            known = self._cache.listing(self._kind).body["state"] == "known"
+            self._tell(asked, worked=outcome == "read" and known)
+        self._report(before)
+        await self._settled(self._kind)
+
+    def _period_ms(self) -> int:
+        parts = self._cache.shelf(self._kind).parts.values()
+        asked = any(part.source == "rpc" for part in parts)
+        return limits.PERIOD_ASKED_MS if asked else limits.PERIOD_MS
+
+    def _is_due(self) -> bool:
+        due_ms = self._schedule.next_ms
+        return due_ms is not None and due_ms <= self._clock.steady_ms()
+
+    def _tell(self, asked: list[asyncio.Future[bool]], *, worked: bool) -> None:
+        for future in asked:
+            if not future.done():
+                future.set_result(worked)
+
+    def _report(self, before: dict[str, Part]) -> None:
+        """Log each part whose source began to fail, failed in another way, or works again."""
+        shelf = self._cache.shelf(self._kind)
+        for name in sorted({*before, *shelf.parts}):
+            was, now = before.get(name, Part()), shelf.parts.get(name, Part())
+            failure = now.failure
+            if (was.failure and was.failure.code) == (failure and failure.code):
+                continue
+            if failure is None:
+                self._log.emit("pairing.source_recovered", kind=self._kind, channel=name)
+                continue
+            self._log.emit(
+                "pairing.source_failed", kind=self._kind, channel=name, source=now.source,
+                code=failure.code, exit_code=failure.exit_code, took_ms=failure.took_ms,
+                detail=failure.detail,
+                kept=f"keeping stale data for {name or self._kind}" if now.rows else None,
+            )  # fmt: skip

@@ -1,0 +1,293 @@
+"""Processes: started in a group of their own, read, killed as a group, and reaped at once.
+
+Every child of the controller goes through here, so one place reaps them all. A child's group is
+killed while its ended leader still holds the group's number, so no stranger can be hit. The
+controller is a subreaper: what the agent lets go of becomes our child, is reaped, and is killed
+once the agent has ended. A child is told to die with the controller, so a controller that is
+killed leaves no agent behind.
+
+It must only be used from the main thread: a child's death signal follows the thread that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Final, Literal, TypeAlias
+
+from holdfast.machine.controller.limits import (
+    DRAIN_BYTES_MAX,
+    LINE_CHARS_MAX,
+    PURGE_ROUNDS_MAX,
+    READ_BYTES,
+)
+
+CUT = " [cut]"
+
+
+class Lines:
+    """An incremental splitter; invalid UTF-8 becomes the replacement character."""
+
+    __slots__ = ("_cut", "_decoder", "_limit", "_rest")
+
+    def __init__(self, limit: int = LINE_CHARS_MAX) -> None:
+        """Keep at most `limit` characters of a line; the rest of it is dropped and marked."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._limit = limit
+        self._rest = ""
+        self._cut = False
+
+    def feed(self, data: bytes) -> list[str]:
+        """Return the lines that `data` completes, without their ends."""
+        *whole, last = self._decoder.decode(data).split("\n")
+        lines = []
+        for piece in whole:
+            self._take(piece)
+            lines.append(self._finish())
+        self._take(last)
+        return lines
+
+    def rest(self) -> str:
+        """Return what was left unfinished, and forget it; the child has ended."""
+        self._take(self._decoder.decode(b"", final=True))
+        return self._finish()
+
+    def _take(self, piece: str) -> None:
+        room = self._limit - len(self._rest)
+        self._cut = self._cut or len(piece) > room
+        self._rest += piece[:room]
+
+    def _finish(self) -> str:
+        line, cut = self._rest.removesuffix("\r"), self._cut
+        self._rest, self._cut = "", False
+        return line + CUT if cut else line
+
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+OnLine: TypeAlias = Callable[[Stream, str], None]
+OnExit: TypeAlias = Callable[[int], None]
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Child:
+    """One process that we started."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        on_line: OnLine,
+        on_rest: OnLine,
+        on_exit: OnExit,
+    ) -> None:
+        """Take over a process that was just made."""
+        self._process = process
+        self._on_exit = on_exit
+        streams: tuple[tuple[Stream, IO[bytes] | None], ...] = (
+            ("stdout", process.stdout),
+            ("stderr", process.stderr),
+        )
+        self._pipes = [
+            _Pipe(pipe, name, on_line, on_rest) for name, pipe in streams if pipe is not None
+        ]
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, which is its group's too."""
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process itself; nothing happens when it has ended."""
+        if self._process.returncode is None:
+            _quietly(os.kill, self.pid, number)
+
+    def kill(self) -> None:
+        """End the whole group at once; nothing happens when it has ended."""
+        if self._process.returncode is None:
+            _quietly(os.killpg, self.pid, signal.SIGKILL)
+
+    def finish(self, code: int) -> None:
+        """Take note of the end: read what is left, close the pipes, tell the owner."""
+        self._process.returncode = code
+        for pipe in self._pipes:
+            pipe.finish()
+        self._on_exit(code)
+
+
+class _Pipe:
+    """The reading end of a child's output."""
+
+    def __init__(self, pipe: IO[bytes], stream: Stream, on_line: OnLine, on_rest: OnLine) -> None:
+        self._pipe = pipe
+        self._stream: Stream = stream
+        self._on_line = on_line
+        self._on_rest = on_rest
+        self._lines = Lines()
+        os.set_blocking(pipe.fileno(), False)
+        asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
+
+    def finish(self) -> None:
+        """Read what the pipe still holds, hand on what is no whole line, close it."""
+        drained = 0
+        while not self._pipe.closed and drained < DRAIN_BYTES_MAX:
+            taken = self._read()
+            drained += taken
+            if not taken:
+                break
+        rest = self._lines.rest()
+        if rest:
+            self._on_rest(self._stream, rest)
+        self._close()
+
+    def _read(self) -> int:
+        """Read once and hand the lines on; return how many bytes there were."""
+        try:
+            data = os.read(self._pipe.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._close()
+            return 0
+        for line in self._lines.feed(data):
+            self._on_line(self._stream, line)
+        return len(data)
+
+    def _close(self) -> None:
+        if not self._pipe.closed:
+            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+            self._pipe.close()
+
+
+class Nursery:
+    """Makes children and hears of their ends."""
+
+    def __init__(self) -> None:
+        """Know no children yet."""
+        self._children: dict[int, Child] = {}
+        self._parent = os.getpid()
+        self.strays_reaped = 0
+
+    def open(self) -> None:
+        """Begin to adopt and reap; call it once, in the main thread, with a running loop."""
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+
+    def launch(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        on_line: OnLine,
+        on_exit: OnExit,
+        on_rest: OnLine = lambda _stream, _line: None,
+    ) -> Child:
+        """Start a process; raise OSError when it cannot be made.
+
+        `on_exit` gets the code, negative for a signal, after the last line. `on_rest` gets what
+        it left without an end of line.
+        """
+        process = subprocess.Popen(
+            argv,
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+            preexec_fn=self._die_with_parent,  # noqa: PLW1509  the one way to set it for a child
+        )
+        child = Child(process, on_line=on_line, on_rest=on_rest, on_exit=on_exit)
+        self._children[child.pid] = child
+        return child
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the children that live, each the leader of its session."""
+        return tuple(self._children)
+
+    def abandon(self) -> None:
+        """Kill every child with its group, from any thread, and wait for nothing."""
+        for pid in tuple(self._children):
+            _quietly(os.killpg, pid, signal.SIGKILL)
+
+    def purge(self) -> int:
+        """Kill what ended children left behind, with all its descendants; return how many.
+
+        What an ended parent leaves becomes our child before we hear of the end, so nothing is
+        missed but what is being forked at this very moment; hence once more before each start.
+        """
+        found: set[int] = set()
+        for _ in range(PURGE_ROUNDS_MAX):
+            left = [pid for pid in _children_of("self") if pid not in self._children]
+            if found.issuperset(left):
+                break
+            while left:
+                pid = left.pop()
+                left += _children_of(str(pid))
+                _quietly(os.kill, pid, signal.SIGKILL)
+                found.add(pid)
+        return len(found)
+
+    def _die_with_parent(self) -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != self._parent:
+            os._exit(1)
+
+    def _reap(self) -> None:
+        while (pid := _ended_child()) is not None:
+            child = self._children.pop(pid, None)
+            if child is not None:
+                child.kill()
+            _, status = os.waitpid(pid, 0)
+            if child is None:
+                self.strays_reaped += 1
+            else:
+                child.finish(os.waitstatus_to_exitcode(status))
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal, such as SIGTERM."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def _ended_child() -> int | None:
+    """Return the id of a child that has ended and is not reaped yet."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
+
+
+def _children_of(process: str) -> list[int]:
+    pids: list[int] = []
+    try:
+        for task in Path("/proc", process, "task").iterdir():
+            pids += map(int, (task / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return pids  # it has ended meanwhile, or the kernel does not offer the list
+    return pids
+
+
+def _quietly(send: Callable[[int, int], None], pid: int, number: int) -> None:
+    try:
+        send(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return  # it ended in between, or changed its user: either way it is not ours to signal

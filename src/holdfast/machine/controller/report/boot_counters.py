@@ -1,0 +1,178 @@
+"""The file in which a boot's counts outlive it.
+
+Written before each report and whenever a count moves, durably: a new file, on the disk, under the
+old name. Writing waits for the disk in a thread, one at a time; of several counts that wait only
+the latest is written. A disk that refuses is told and must not keep a report from being sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from holdfast.machine.controller.agent.processes import write_file
+from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
+from holdfast.machine.controller.log import Log
+from holdfast.wire.controller.checkin import BootCounters, CheckIn
+from holdfast.wire.limits import BOOTS_MAX
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is on the disk: the boots of one machine, oldest first, the last written one last."""
+
+    sandbox_id: str
+    boots: tuple[BootCounters, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Boots:
+    """`earlier` are the boots still to be told, oldest first; `answers` counts by boot."""
+
+    sandbox_id: str
+    earlier: tuple[BootCounters, ...] = ()
+    answers: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def told(self) -> tuple[BootCounters, ...]:
+        """Return what the next report names: the oldest, because they were owed first."""
+        return self.earlier[:BOOTS_MAX]
+
+    @property
+    def waits(self) -> bool:
+        """Return whether there are boots for which the next report has no room."""
+        return len(self.earlier) > BOOTS_MAX
+
+
+def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounters, ...]]:
+    """Return the boots of a saved file, and those that are too many to be kept.
+
+    What another machine's identity counted is not ours to tell. Raise ValueError when the content
+    is none of ours.
+    """
+    saved = msgspec.json.decode(content, type=Saved)
+    if saved.sandbox_id != sandbox_id:
+        return Boots(sandbox_id), ()
+    surplus = max(len(saved.boots) - EARLIER_BOOTS_MAX, 0)
+    return Boots(sandbox_id, saved.boots[surplus:]), saved.boots[:surplus]
+
+
+def settle(boots: Boots, told: tuple[BootCounters, ...]) -> Boots:
+    """Return the boots after a report that named `told` was answered."""
+    answers = dict(boots.answers)
+    for row in told:
+        answers[row.boot_id] = answers.get(row.boot_id, 0) + 1
+    done = {boot_id for boot_id, count in answers.items() if count >= ANSWERS_ENOUGH}
+    return replace(
+        boots,
+        earlier=tuple(row for row in boots.earlier if row.boot_id not in done),
+        answers={boot_id: count for boot_id, count in answers.items() if boot_id not in done},
+    )
+
+
+def save(boots: Boots, current: BootCounters) -> bytes:
+    """Return what to write, with the current boot as the latest."""
+    saved = Saved(sandbox_id=boots.sandbox_id, boots=(*boots.earlier, current))
+    return msgspec.json.encode(saved) + b"\n"
+
+
+def counters_of(report: CheckIn) -> BootCounters:
+    """Return what a report says of its own boot."""
+    return BootCounters(
+        boot_id=report.boot_id,
+        sequence=report.sequence,
+        restarts=report.total_restarts,
+        crashes=report.crashes_total,
+        bytes_in=report.bytes_in_total,
+        bytes_out=report.bytes_out_total,
+    )
+
+
+COUNTERS_FILE = "counters.json"
+"""Below the machine's `run`."""
+
+
+class BootsFile:
+    """Keeps the counts of this boot, and hands out those of earlier ones until they are heard."""
+
+    def __init__(self, path: Path, boots: Boots, *, log: Log) -> None:
+        """Write to `path`; `boots` is what it held."""
+        self._path = path
+        self._boots = boots
+        self._log = log
+        self._current: BootCounters | None = None
+        self._wanted = b""
+        self._written = b""
+        self._writing: asyncio.Task[None] | None = None
+
+    @property
+    def told(self) -> tuple[BootCounters, ...]:
+        """Return the earlier boots that the next report names."""
+        return self._boots.told
+
+    @property
+    def waits(self) -> bool:
+        """Return whether more of them wait for the report after it."""
+        return self._boots.waits
+
+    def delivered(self, told: tuple[BootCounters, ...]) -> None:
+        """Count the answer to a report that named these; who was heard leaves the file."""
+        before, self._boots = self._boots, settle(self._boots, told)
+        if self._current is not None and self._boots.earlier != before.earlier:
+            self.keep(self._current)
+
+    def keep(self, current: BootCounters) -> None:
+        """Write these counts of the current boot soon."""
+        self._current = current
+        self._wanted = save(self._boots, current)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="counters")
+
+    async def save(self, current: BootCounters) -> None:
+        """Write these counts, or later ones, and return when they are on the disk."""
+        self.keep(current)
+        await self.close()
+
+    async def close(self) -> None:
+        """Return when nothing waits to be written."""
+        if self._writing is not None:
+            await asyncio.shield(self._writing)
+
+    async def _write(self) -> None:
+        while self._wanted != self._written:
+            content = self._wanted
+            try:
+                await asyncio.to_thread(write_durably, self._path, content.decode())
+            except OSError as error:
+                self._log.emit("counters.write_failed", error=str(error))
+                return
+            self._written = content
+
+
+def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
+    """Return the file's counts as those of earlier boots; what cannot be read is told."""
+    boots = Boots(sandbox_id)
+    try:
+        boots, surplus = recall(path.read_bytes(), sandbox_id=sandbox_id)
+    except FileNotFoundError:
+        surplus = ()
+    except (OSError, ValueError) as error:
+        surplus = ()
+        log.emit("counters.unreadable", error=str(error))
+    for row in surplus:
+        log.emit("counters.dropped", boot=row.boot_id, restarts=row.restarts, crashes=row.crashes)
+    return BootsFile(path, boots, log=log)
+
+
+def write_durably(path: Path, content: str) -> None:
+    """Replace the file so that power may fail at any moment."""
+    write_file(path, content)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,249 @@
+"""The check-in: reports to the plane on a cadence, and at once when something changed.
+
+One request is in flight at most. A failure advances nothing: the next success carries it all. It
+reports while the controller is degraded, which is when it matters. What is counted is on the disk
+before it is sent, and earlier boots' counts go along until they were heard. What it reports of its
+own failures is their kind, never an answer's text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+import msgspec
+
+from holdfast.kernel.clock import Clock
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.credentials import Credentials, Pair
+from holdfast.machine.controller.http_body import read_answer
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.report import cadence
+from holdfast.machine.controller.report.boot_counters import counters_of
+from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, settle
+from holdfast.wire.controller.checkin import BootCounters, CheckIn, CommandOutcome
+from holdfast.wire.controller.directive import Directive
+
+
+class Survey(Protocol):
+    """Gathers the facts of a report."""
+
+    async def __call__(
+        self, *, failed: int, last_error: str, interval_ms: int,
+        outcomes: tuple[CommandOutcome, ...],
+    ) -> Facts:  # fmt: skip
+        """Return the facts of now, with these of the check-in itself."""
+        ...
+
+
+class Outcomes(Protocol):
+    """Where finished commands wait until the plane has heard of them."""
+
+    def pending(self) -> tuple[CommandOutcome, ...]:
+        """Return what has not been delivered."""
+        ...
+
+    def delivered(self, outcomes: tuple[CommandOutcome, ...]) -> None:
+        """Forget what was delivered."""
+        ...
+
+
+class Counts(Protocol):
+    """Where counts outlive the boot that counted them."""
+
+    @property
+    def told(self) -> tuple[BootCounters, ...]:
+        """Return the earlier boots that the next report names."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Return whether more of them wait for the report after it."""
+        ...
+
+    async def save(self, current: BootCounters) -> None:
+        """Return when these counts of the current boot are on the disk."""
+        ...
+
+    def delivered(self, told: tuple[BootCounters, ...]) -> None:
+        """Count the answer to a report that named these."""
+        ...
+
+
+class CheckIns:
+    """Sends reports until it is cancelled."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        survey: Survey,
+        outcomes: Outcomes,
+        *,
+        counts: Counts,
+        credentials: Credentials,
+        session: aiohttp.ClientSession,
+        on_directive: Callable[[Directive], None],
+        closing: Callable[[], bool],
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Report as `identity` what `survey` finds; hand each directive on.
+
+        Once `closing` answers yes, no report is begun.
+        """
+        self._identity = identity
+        self._survey = survey
+        self._outcomes = outcomes
+        self._counts = counts
+        self._credentials = credentials
+        self._session = session
+        self._on_directive = on_directive
+        self._closing = closing
+        self._clock = clock
+        self._log = log
+        self._delivered = Delivered()
+        self._sequence = 0
+        self._last_error = ""
+        self._moved = asyncio.Event()
+        self._cadence = cadence.begin(
+            self._now(),
+            first_ms=identity.reporting.first_ms,
+            interval_ms=identity.reporting.interval_ms,
+            seed=identity.boot_id,
+        )
+
+    @property
+    def interval_ms(self) -> int:
+        """Return the interval in force."""
+        return self._cadence.interval_ms
+
+    @property
+    def sequence(self) -> int:
+        """Return the number of the latest report that was begun."""
+        return self._sequence
+
+    def notice(self) -> None:
+        """Report soon: something changed."""
+        self._cadence = cadence.change(self._cadence)
+        self._moved.set()
+
+    def set_interval(self, interval_ms: int) -> None:
+        """Follow another interval, if it is an allowed one."""
+        self._cadence = cadence.set_interval(self._cadence, interval_ms, self._now())
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Send until cancelled, or until the controller ends."""
+        while True:
+            await self._wait()
+            if self._closing():
+                return
+            await self._send()
+
+    async def _wait(self) -> None:
+        while (left_ms := self._cadence.next_ms - self._now()) > 0:
+            self._moved.clear()
+            try:
+                async with asyncio.timeout(left_ms / 1_000):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    async def _send(self) -> None:
+        owed = self._cadence.owed
+        self._cadence = cadence.send(self._cadence, self._now())
+        pair = self._credentials.current()
+        if not (pair.complete and self._identity.reporting.sandbox_id):
+            self._fail("credentials_missing", owed=owed)
+            return
+        try:
+            facts = await self._gather()
+            report = self._number(facts)
+            await self._counts.save(counters_of(report))
+            status, body = await self._post(report, pair)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._fail(type(error).__name__, owed=owed)
+            return
+        except Exception as error:  # noqa: BLE001  a fault of ours must not silence the machine
+            self._log.emit("checkin.fault", error=repr(error))
+            self._fail("internal", owed=owed)
+            return
+        if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
+            self._settle(facts, report)
+            self._take(body)
+            return
+        # New credentials since we looked: they, not the machine, were refused. Try again soon.
+        rotated = status in {401, 403} and self._credentials.current() != pair
+        self._fail(f"http_{status}", owed=owed or rotated)
+        if rotated:
+            self.notice()
+
+    async def _gather(self) -> Facts:
+        return await self._survey(
+            failed=self._cadence.failures,
+            last_error=self._last_error,
+            interval_ms=self._cadence.interval_ms,
+            outcomes=self._outcomes.pending(),
+        )
+
+    def _number(self, facts: Facts) -> CheckIn:
+        """Return the next report; its facts must be of this turn of the loop.
+
+        Counts that move later are kept under the number after it.
+        """
+        self._sequence += 1
+        return build(
+            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.told
+        )
+
+    async def _post(self, report: CheckIn, pair: Pair) -> tuple[int, bytes]:
+        timeout = aiohttp.ClientTimeout(total=limits.CHECKIN_TIMEOUT_S)
+        async with self._session.post(
+            self._identity.reporting.checkin_url,
+            data=msgspec.json.encode(report),
+            headers={"Content-Type": "application/json", **machine_headers(pair)},
+            timeout=timeout,
+            allow_redirects=False,
+        ) as answer:
+            return answer.status, await read_answer(answer, limits.ANSWER_BYTES_MAX)
+
+    def _settle(self, facts: Facts, report: CheckIn) -> None:
+        self._delivered = settle(facts)
+        self._counts.delivered(report.earlier_boots)
+        self._outcomes.delivered(facts.outcomes)
+        self._cadence = cadence.succeed(self._cadence)
+        self._last_error = ""
+        self._log.emit("checkin.delivered", sequence=self._sequence)
+        if self._counts.waits:
+            self.notice()
+
+    def _take(self, body: bytes) -> None:
+        if not body:
+            return
+        try:
+            directive = msgspec.json.decode(body, type=Directive)
+        except msgspec.DecodeError as error:
+            self._last_error = "directive_unreadable"
+            self._log.emit("checkin.directive_unreadable", error=str(error))
+            return
+        self._on_directive(directive)
+
+    def _fail(self, code: str, *, owed: bool) -> None:
+        self._cadence = cadence.fail(self._cadence, owed=owed)
+        self._last_error = code
+        self._log.emit("checkin.failed", code=code, failures=self._cadence.failures)
+
+    def _now(self) -> int:
+        return int(self._clock.steady_ms())
+
+
+def machine_headers(pair: Pair) -> dict[str, str]:
+    """Return the headers that prove owner and machine, in the contract's spelling and ours."""
+    token = pair.gateway_token.reveal()
+    return {
+        "Authorization": f"Bearer {pair.api_key.reveal()}",
+        "x-kiloclaw-gateway-token": token,
+        "x-holdfast-gateway-token": token,
+    }

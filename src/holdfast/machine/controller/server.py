@@ -1,0 +1,65 @@
+"""The one port of the machine: the proxy in front, the control routes behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+
+from aiohttp import web
+
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.api.app import make_app
+from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.proxy.proxy import Proxy
+from holdfast.machine.controller.settings import Proxying
+
+
+class Doors:
+    """What listens, until it is closed."""
+
+    def __init__(self, server: asyncio.Server, proxy: Proxy, runner: web.AppRunner) -> None:
+        """Hold what must be closed together."""
+        self._server = server
+        self._proxy = proxy
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Accept nothing more and end what is open, within the time for it."""
+        self._server.close()
+        try:
+            await self._proxy.close(limits.CLOSE_TIMEOUT_S)
+        finally:
+            await self._runner.cleanup()
+
+
+async def open_doors(
+    desk: Desk, listening: socket.socket, proxying: Proxying, *, agent: tuple[str, int]
+) -> Doors:
+    """Serve every route and pass on everything else to `agent`, from now on; raise OSError."""
+    proxies: list[Proxy] = []  # made last, because it is given the routes that tell of it
+
+    def stats() -> dict[str, int]:
+        return proxies[0].stats()
+
+    told = replace(desk, proxy_stats=stats)
+    runner = web.AppRunner(
+        make_app(told),
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=limits.CLOSE_TIMEOUT_S,
+    )
+    await runner.setup()
+    assert runner.server is not None, "it was set up"
+    proxy = Proxy(
+        proxying,
+        agent=agent,
+        ready=lambda: desk.supervisor.state.ready,
+        knows=desk.credentials.knows_proxy_token,
+        control=runner.server,
+    )
+    proxies.append(proxy)
+    server = await asyncio.get_running_loop().create_server(
+        proxy, sock=listening, backlog=limits.BACKLOG
+    )
+    return Doors(server, proxy, runner)

@@ -1,0 +1,284 @@
+"""Every environment variable that the controller reads, and nothing else reads any.
+
+Ours are named HOLDFAST_*; where the contract of existing machines has a name for the same thing,
+it is read beside ours, and ours wins. Three groups are read apart, because each may fail without
+the others: where to listen (else nothing works), how to report (so that a machine whose start
+failed can still say so), and what to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from holdfast.kernel.secret import Secret
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.sealed_settings import is_sealing
+from holdfast.machine.controller.supervise import Policy
+
+PORT: Final = 18_789
+AGENT_PORT: Final = 3_001
+_PORT_MAX: Final = 65_535
+
+_API_KEYS: Final = ("HOLDFAST_API_KEY", "KILOCODE_API_KEY")
+_GATEWAY_TOKENS: Final = ("HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")
+
+_OURS_ALONE: Final = ("HOLDFAST_", "KILOCLAW_")
+"""What the agent's environment must not begin with: it is between the plane and us."""
+
+_TOLD: Final = frozenset(
+    {
+        "HOLDFAST_INCARNATION",
+        "HOLDFAST_INSTANCE_ID",
+        "HOLDFAST_MACHINE_ID",
+        "HOLDFAST_SANDBOX_ID",
+        "HOLDFAST_SECRET_PATHS",
+    }
+)
+"""The exceptions: names of things, by which a cloud knows a machine's processes again."""
+
+_MACHINE_SECRETS: Final = frozenset({"OPENCLAW_GATEWAY_TOKEN"})
+"""The machine's credentials, which the agent does not need: it has its own loopback token."""
+
+
+class SettingError(ValueError):
+    """A variable is missing or malformed; the message names it and what it must be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listening:
+    """Where to listen and where the machine keeps its files."""
+
+    host: str
+    port: int
+    home: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """How to speak to the plane; no URL means not to."""
+
+    sandbox_id: str
+    machine_id: str
+    epoch: int
+    checkin_url: str
+    wake_url: str
+    api_key: Secret
+    gateway_token: Secret
+    credentials_file: Path | None
+    first_ms: int
+    interval_ms: int
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What to run and how.
+
+    `agent_home` is where the agent keeps its files, empty for below the machine's own folder.
+    `child_env` is what the agent inherits. `shared_cpu` says that the machine's processors are
+    shared with strangers, so that a busy machine does not count as settled. `drain_ms` is how long
+    running work is waited for, None for what the agent itself allows. `supervision` replaces
+    figures of supervision by their names.
+    """
+
+    agent: str
+    agent_home: str
+    agent_port: int
+    arguments: tuple[str, ...]
+    install: str
+    python: str
+    stop_grace_ms: int | None
+    drain_ms: int | None
+    supervision: Mapping[str, int]
+    shared_cpu: bool
+    approve_own: bool
+    child_env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxying:
+    """How the proxy passes on, as the contract names it: times in ms.
+
+    `require_token` says that callers must show the proxy token; without one of its own, that is
+    the gateway token. `agent_token` guards the agent's loopback port, empty to make one up.
+    """
+
+    require_token: bool = False
+    sockets_max: int = limits.SOCKETS_MAX
+    idle_ms: int = limits.SOCKET_IDLE_MS
+    handshake_ms: int = limits.HANDSHAKE_MS
+    token: Secret = Secret("")  # noqa: RUF009  it is immutable
+    agent_token: Secret = Secret("")  # noqa: RUF009
+
+
+def process_environment() -> MutableMapping[str, str]:
+    """Return this process's environment, the only place that touches it."""
+    return os.environ
+
+
+def read_listening(environ: Mapping[str, str]) -> Listening:
+    """Return where to listen; raise SettingError."""
+    home = _first(environ, "HOLDFAST_MACHINE_HOME", "HOLDFAST_STATE_DIR") or "~/.holdfast/machine"
+    return Listening(
+        host=environ.get("HOLDFAST_CONTROLLER_HOST") or "127.0.0.1",
+        port=_port(environ, "HOLDFAST_CONTROLLER_PORT", "PORT", default=PORT),
+        home=Path(home).expanduser().absolute(),
+    )
+
+
+def missing_credential(environ: Mapping[str, str]) -> str:
+    """Return the name of a credential that is neither given nor to be read from a file, or nothing.
+
+    Both must be there: the token proves who may ask us, the key who we are.
+    """
+    if environ.get("HOLDFAST_CREDENTIALS_FILE"):
+        return ""
+    pairs = (_API_KEYS, _GATEWAY_TOKENS)
+    return next((names[0] for names in pairs if not _first(environ, *names)), "")
+
+
+def read_reporting(environ: Mapping[str, str]) -> Reporting:
+    """Return how to report; raise SettingError."""
+    plane = environ.get("HOLDFAST_PLANE_URL", "").rstrip("/")
+    checkin = _first(environ, "HOLDFAST_CHECKIN_URL", "KILOCLAW_CHECKIN_URL")
+    wake = environ.get("HOLDFAST_WAKE_URL", "")
+    file = environ.get("HOLDFAST_CREDENTIALS_FILE", "")
+    return Reporting(
+        sandbox_id=_first(environ, "HOLDFAST_SANDBOX_ID", "KILOCLAW_SANDBOX_ID"),
+        machine_id=_first(environ, "HOLDFAST_MACHINE_ID", "FLY_MACHINE_ID"),
+        epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
+        checkin_url=checkin or (f"{plane}/api/controller/checkin" if plane else ""),
+        wake_url=wake or (f"{plane}/api/controller/wake" if plane else ""),
+        api_key=Secret(_first(environ, *_API_KEYS)),
+        gateway_token=Secret(_first(environ, *_GATEWAY_TOKENS)),
+        credentials_file=Path(file) if file else None,
+        first_ms=_number(environ, "HOLDFAST_CHECKIN_FIRST_MS", default=limits.CHECKIN_FIRST_MS),
+        interval_ms=_number(
+            environ, "HOLDFAST_CHECKIN_INTERVAL_MS", default=limits.CHECKIN_INTERVAL_MS
+        ),
+        commit=environ.get("HOLDFAST_COMMIT") or "unknown",
+    )
+
+
+def read_running(environ: Mapping[str, str]) -> Running:
+    """Return what to run; raise SettingError."""
+    grace_ms = _number(environ, "HOLDFAST_STOP_GRACE_MS", default=0, least=0)
+    if "HOLDFAST_STOP_GRACE_MS" in environ and not grace_ms:
+        message = "HOLDFAST_STOP_GRACE_MS: must be a whole number of at least 1"
+        raise SettingError(message)
+    return Running(
+        agent=environ.get("HOLDFAST_AGENT") or "demo",
+        agent_home=environ.get("HOLDFAST_AGENT_HOME", ""),
+        agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),
+        arguments=_arguments(environ.get("HOLDFAST_AGENT_ARGS", "[]")),
+        install=environ.get("HOLDFAST_OPENCLAW_HOME", ""),
+        python=sys.executable,
+        stop_grace_ms=grace_ms or None,
+        drain_ms=_drain_ms(environ),
+        supervision=_figures(environ.get("HOLDFAST_SUPERVISION", "{}")),
+        shared_cpu=_shared_cpu(environ),
+        approve_own=_first(environ, "HOLDFAST_APPROVE_OWN", "AUTO_APPROVE_DEVICES").lower()
+        == "true",
+        child_env=child_environment(environ),
+    )
+
+
+def read_proxying(environ: Mapping[str, str]) -> Proxying:
+    """Return how to pass on; raise SettingError."""
+    required = _first(environ, "HOLDFAST_REQUIRE_PROXY_TOKEN", "REQUIRE_PROXY_TOKEN")
+    return Proxying(
+        require_token=required.strip().lower() == "true",
+        sockets_max=_number(environ, "MAX_WS_CONNS", default=limits.SOCKETS_MAX),
+        idle_ms=_number(environ, "WS_IDLE_TIMEOUT_MS", default=limits.SOCKET_IDLE_MS),
+        handshake_ms=_number(environ, "WS_HANDSHAKE_TIMEOUT_MS", default=limits.HANDSHAKE_MS),
+        token=Secret(environ.get("HOLDFAST_PROXY_TOKEN", "")),
+        agent_token=Secret(environ.get("HOLDFAST_AGENT_TOKEN", "")),
+    )
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what of our environment the agent inherits: all but what is between plane and us."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not is_sealing(name)
+        and (name in _TOLD or not name.startswith(_OURS_ALONE))
+        and name not in _MACHINE_SECRETS
+    }
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() == "true"
+
+
+def _shared_cpu(environ: Mapping[str, str]) -> bool:
+    provider = environ.get("KILOCLAW_RUNTIME_PROVIDER")
+    fly = provider == "fly" if provider is not None else "FLY_MACHINE_ID" in environ
+    return fly and environ.get("KILOCLAW_MACHINE_CPU_KIND") == "shared"
+
+
+def _drain_ms(environ: Mapping[str, str]) -> int | None:
+    if not environ.get("HOLDFAST_DRAIN_MS"):
+        return None
+    return _number(environ, "HOLDFAST_DRAIN_MS", default=0, least=0)
+
+
+def _figures(text: str) -> dict[str, int]:
+    """Return figures of supervision, checked by name; see docs/supervision.md."""
+    try:
+        given = json.loads(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        message = "HOLDFAST_SUPERVISION: want a JSON object of whole numbers"
+        raise SettingError(message)
+    known = {field.name for field in fields(Policy) if field.type == "int"}
+    for name, value in given.items():
+        if name not in known:
+            message = f"HOLDFAST_SUPERVISION: {name!r} is none of {', '.join(sorted(known))}"
+            raise SettingError(message)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            message = f"HOLDFAST_SUPERVISION: {name} must be a whole number of at least 0"
+            raise SettingError(message)
+    return given
+
+
+def _arguments(text: str) -> tuple[str, ...]:
+    try:
+        given = json.loads(text)
+    except ValueError:
+        message = "HOLDFAST_AGENT_ARGS: not JSON; want an array of strings"
+        raise SettingError(message) from None
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        message = "HOLDFAST_AGENT_ARGS: want a JSON array of strings"
+        raise SettingError(message)
+    return tuple(given)
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _port(environ: Mapping[str, str], *names: str, default: int) -> int:
+    name = next((name for name in names if environ.get(name)), names[0])
+    port = _number(environ, name, default=default, least=0)
+    if port > _PORT_MAX:
+        message = f"{name}: {port} is not a port; want 0 (any free one) to {_PORT_MAX}"
+        raise SettingError(message)
+    return port
+
+
+def _number(environ: Mapping[str, str], name: str, *, default: int, least: int = 1) -> int:
+    text = environ.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text) < least:
+        message = f"{name}: {text!r} must be a whole number of at least {least}"
+        raise SettingError(message)
+    return int(text)

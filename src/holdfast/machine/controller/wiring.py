@@ -1,0 +1,380 @@
+"""Puts the controller together once the heavy libraries are there, and takes it apart again.
+
+The one module that makes things; the rest is given what it needs. Stopping has an order: first
+what speaks to the plane, then the agent, then the listener; a failure on the way is told and does
+not keep the rest from stopping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from holdfast import __version__
+from holdfast.kernel.clock import Clock
+from holdfast.machine.agents.catalogue import find_profile
+from holdfast.machine.agents.pairing import Place
+from holdfast.machine.controller import limits
+from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
+from holdfast.machine.controller.agent.runtime import Upkeep
+from holdfast.machine.controller.agent.supervisor import Stats
+from holdfast.machine.controller.agent.version import UNKNOWN, Version
+from holdfast.machine.controller.api.app import CAPABILITIES
+from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.bootstrap import Bootstrap, PhaseError
+from holdfast.machine.controller.credentials import Credentials, Pair
+from holdfast.machine.controller.lifecycle import Lifecycle
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.maintenance import Care, make_care, make_config
+from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
+from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.sampler import Sampler
+from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, open_boots
+from holdfast.machine.controller.report.checkin import CheckIns
+from holdfast.machine.controller.report.directives import Orders
+from holdfast.machine.controller.report.facts import Facts, Identity, is_news
+from holdfast.machine.controller.report.long_poll import Wake
+from holdfast.machine.controller.server import Doors, open_doors
+from holdfast.machine.controller.settings import Proxying, Reporting, Running
+from holdfast.machine.controller.supervise import State
+from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
+from holdfast.wire.controller.directive import Directive
+
+_BOOT_ID_BYTES: Final = 8
+_TOKEN_BYTES: Final = 32
+INSTALLED_FILE: Final = "agent.installed"
+"""Says which program of the agent was started last, below the machine's `run`."""
+
+_NOTHING: Final = Stats(State(), None, 0)
+
+
+class Controller:
+    """Everything that runs after the first listener."""
+
+    def __init__(
+        self,
+        reporting: Reporting,
+        home: Path,
+        lifecycle: Lifecycle,
+        *,
+        draw: Callable[[int], str],
+        clock: Clock,
+        log: Log,
+        proxying: Proxying,
+    ) -> None:
+        """Make what reporting needs; `open_desk` adds the agent.
+
+        `draw` returns that many unguessable bytes as hexadecimal digits.
+        """
+        self._draw = draw
+        self._home = home
+        self._lifecycle = lifecycle
+        self._clock = clock
+        self._log = log
+        self._reporting = reporting
+        self._proxying = proxying
+        self._identity = Identity(reporting, __version__, draw(_BOOT_ID_BYTES))
+        self._credentials = Credentials(
+            Pair(reporting.api_key, reporting.gateway_token), reporting.credentials_file, log,
+            proxy_token=proxying.token, clock=clock,
+        )  # fmt: skip
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=16), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._sampler = Sampler(home)
+        self._orders = Orders(reporting.epoch, notify=self._notice, clock=clock, log=log)
+        self._boots = open_boots(
+            home / "run" / COUNTERS_FILE, sandbox_id=reporting.sandbox_id, log=log
+        )
+        self._checkins = CheckIns(
+            self._identity, self._survey, self._orders, counts=self._boots,
+            credentials=self._credentials, session=self._session, on_directive=self._take,
+            closing=lambda: lifecycle.closing, clock=clock, log=log,
+        )  # fmt: skip
+        self._tasks: list[asyncio.Task[None]] = []
+        self._upkeep: Upkeep | None = None
+        self._nursery: Nursery | None = None
+        self._agent_kind = ""
+        self._doors: Doors | None = None
+        self._pairing: PairingRoom | None = None
+        self._device_repair: DeviceRepair | None = None
+        self._care: Care | None = None
+        self._reports = False
+        self._degraded = ""
+        self._slow: asyncio.TimerHandle | None = None
+        self._is_slow = False
+        lifecycle.listen(self._notice_stage)
+
+    @property
+    def credentials(self) -> Credentials:
+        """Return where the credentials are looked up."""
+        return self._credentials
+
+    def report(self) -> None:
+        """Begin to check in and to listen for directives, where there is a plane; once."""
+        if self._reports:
+            return
+        self._reports = True
+        self._run("orders", self._orders.run())
+        self._sampler.sample()
+        self._notice_stage()
+        if self._reporting.checkin_url:
+            self._run("checkins", self._checkins.run())
+        if self._reporting.wake_url:
+            wake = Wake(
+                self._reporting, self._credentials, self._session,
+                revision=lambda: self._orders.revision, on_directive=self._take,
+                seed=self._identity.boot_id, clock=self._clock, log=self._log,
+            )  # fmt: skip
+            self._run("wake", wake.run())
+
+    async def open_desk(
+        self, running: Running, listening: socket.socket, bootstrap: Bootstrap
+    ) -> AgentProcesses:
+        """Make the agent's supervisor and serve every route; raise KeyError or OSError."""
+        profile = find_profile(running.agent)
+        self._agent_kind = profile.name
+        nursery = Nursery()
+        nursery.open()
+        agent = AgentProcesses(
+            profile, self._place(running), running,
+            nursery=nursery, session=self._session, log=self._log,
+        )  # fmt: skip
+        self._nursery = nursery
+        config = make_config(agent, self._home / "run", clock=self._clock, log=self._log)
+        upkeep = self._upkeep = Upkeep(
+            agent, config, running, self._home, seed=self._identity.boot_id,
+            on_version=self._notice, clock=self._clock, log=self._log,
+        )  # fmt: skip
+        await upkeep.open()
+        upkeep.supervisor.listen(self._changed)
+        upkeep.supervisor.listen(lambda _, after: bootstrap.note_ready() if after.ready else None)
+        self._orders.serve(upkeep.supervisor)
+        care = self._care = await make_care(
+            agent, upkeep.supervisor, config, self._credentials, self._home / "run",
+            closing=lambda: self._lifecycle.closing,
+            draw=self._draw, clock=self._clock, log=self._log,
+        )  # fmt: skip
+        self._pairing = self._make_pairing(agent, upkeep, running)
+        self._device_repair = self._make_device_repair(agent, upkeep, running)
+        desk = Desk(
+            identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
+            supervisor=upkeep.supervisor, agent=agent, version=upkeep.version, care=care,
+            bootstrap=bootstrap, shared_cpu=running.shared_cpu, pairing=self._pairing,
+            device_repair=self._device_repair, log=self._log,
+        )  # fmt: skip
+        self._doors = await open_doors(
+            desk, listening, self._proxying, agent=("127.0.0.1", agent.place.port)
+        )
+        if self._pairing is not None:
+            self._pairing.start()
+        return agent
+
+    async def repair_devices(self) -> None:
+        """Repair what the agent wrote down of its own client; raise nothing."""
+        if self._device_repair is not None:
+            await self._device_repair.run()
+
+    async def call_doctor(self) -> None:
+        """Have the agent's doctor look when the agent is another than at the last start.
+
+        Raise PhaseError when it does not end well: an agent that its own doctor cannot bring up
+        to date must not be started on its data.
+        """
+        assert self._upkeep is not None, "open_desk comes first"
+        assert self._care is not None, "open_desk comes first"
+        path, now = self._home / "run" / INSTALLED_FILE, self._upkeep.version.identity()
+        before = await asyncio.to_thread(read_text, path)
+        if before and now and before != now:
+            self._log.emit("agent.replaced")
+            self._care.doctor.start(fix=True)
+            record = await self._care.doctor.wait()
+            if record.status != "completed":
+                raise PhaseError(f"the doctor after an upgrade: {record.error}")
+        if now and before != now:
+            await asyncio.to_thread(write_file, path, now)
+
+    async def start_agent(self) -> None:
+        """Start the agent, unless the plane said meanwhile that it should not run."""
+        assert self._upkeep is not None, "open_desk comes first"
+        assert self._care is not None, "open_desk comes first"
+        await self._care.renewal.settle()
+        await self._upkeep.start(wanted=lambda: self._orders.wants_running)
+
+    def abandon(self) -> None:
+        """Kill what was started, from any thread: the process is about to be ended by force."""
+        if self._nursery is not None:
+            self._nursery.abandon()
+
+    async def stop(self, number: int) -> None:
+        """Stop everything in order; raise the first failure after trying the rest."""
+        first: Exception | None = None
+        self._lifecycle.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            # One that does not let go must not keep the agent from being stopped.
+            await asyncio.wait(self._tasks, timeout=limits.CLOSE_TIMEOUT_S)
+        for closing in self._closings(number):
+            try:
+                await closing
+            except Exception as error:  # noqa: BLE001  the rest must still be stopped
+                self._log.emit("controller.stop_failed", error=repr(error))
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _closings(self, number: int) -> list[Coroutine[None, None, None]]:
+        closings = [] if self._pairing is None else [self._pairing.close()]
+        if self._care is not None:
+            closings.append(self._care.close())
+        if self._upkeep is not None:
+            closings.append(self._upkeep.supervisor.shutdown(number))
+        if self._doors is not None:
+            closings.append(self._doors.close())
+        return [*closings, self._boots.close(), self._session.close()]
+
+    def _place(self, running: Running) -> Place:
+        return Place(
+            home=running.agent_home or str(self._home / "agent"),
+            port=running.agent_port or free_port(),
+            token=self._proxying.agent_token.reveal()
+            or _agent_token(self._home / "run" / "agent.token", self._draw),
+            python=running.python,
+            install=running.install,
+            arguments=running.arguments,
+        )
+
+    async def _survey(
+        self, *, failed: int, last_error: str, interval_ms: int,
+        outcomes: tuple[CommandOutcome, ...],
+    ) -> Facts:  # fmt: skip
+        upkeep = self._upkeep
+        version: Version = UNKNOWN if upkeep is None else await upkeep.version.find()
+        return Facts(
+            stats=_NOTHING if upkeep is None else upkeep.supervisor.stats(),
+            sample=self._sampler.sample(),
+            version=version,
+            agent_kind=self._agent_kind,
+            phase=self._lifecycle.phase or self._lifecycle.stage,
+            degraded=self._lifecycle.error,
+            failed=failed,
+            last_error=last_error,
+            interval_ms=interval_ms,
+            outcomes=outcomes,
+            capabilities=CAPABILITIES,
+            steps=self._lifecycle.steps,
+            pairing_epoch=0 if self._pairing is None else self._pairing.epoch,
+            pairing_count=0 if self._pairing is None else self._pairing.count,
+        )
+
+    def _make_pairing(
+        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
+    ) -> PairingRoom | None:
+        if agent.profile.pairing is None:
+            return None
+        return PairingRoom(
+            agent.profile.pairing, agent, upkeep.supervisor, upkeep.version,
+            run_folder=self._home / "run", on_change=self._notice,
+            is_closing=lambda: self._lifecycle.closing, approve_own=running.approve_own,
+            clock=self._clock, log=self._log,
+        )  # fmt: skip
+
+    def _make_device_repair(
+        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
+    ) -> DeviceRepair | None:
+        if agent.profile.pairing is None:
+            return None
+        return DeviceRepair(
+            agent.profile.pairing, agent.env, self._home / "run", trusted=running.approve_own,
+            version=upkeep.version, is_running=lambda: bool(upkeep.supervisor.state.child),
+            log=self._log,
+        )  # fmt: skip
+
+    def _take(self, directive: Directive) -> None:
+        self._checkins.set_interval(directive.checkin_interval_ms)
+        self._orders.take(directive)
+
+    def _notice(self) -> None:
+        self._checkins.notice()
+
+    def _notice_stage(self) -> None:
+        """Report a start that fails, and one that takes long as it goes on."""
+        now = self._lifecycle
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+        if now.error != self._degraded or self._is_slow:
+            self._degraded = now.error
+            self._notice()
+        if now.stage in {"ready", "degraded"} or now.closing:
+            self._is_slow = False
+        else:
+            loop = asyncio.get_running_loop()
+            self._slow = loop.call_later(limits.SLOW_PHASE_S, self._notice_slow)
+
+    def _notice_slow(self) -> None:
+        self._is_slow = True
+        self._notice()
+
+    def _changed(self, before: State, after: State) -> None:
+        if after.restarts != before.restarts and self._reporting.checkin_url:
+            self._keep_counts(after)
+        exited = after.last_exit is not before.last_exit
+        if exited or after.ready != before.ready or is_news(before, after):
+            self._notice()
+
+    def _keep_counts(self, state: State) -> None:
+        """Write what the next report would tell, in case there is none."""
+        sample = self._sampler.sample()
+        self._boots.keep(
+            BootCounters(
+                boot_id=self._identity.boot_id,
+                sequence=self._checkins.sequence + 1,
+                restarts=state.restarts,
+                crashes=state.crashes,
+                bytes_in=sample.received,
+                bytes_out=sample.sent,
+            )
+        )
+
+    def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.emit("task.failed", task=task.get_name(), error=repr(error))
+
+
+def read_text(path: Path) -> str:
+    """Return what a small file says, or nothing when there is none."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _agent_token(path: Path, draw: Callable[[int], str]) -> str:
+    """Return the token of the agent's loopback port, made on the first start and kept."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        token = draw(_TOKEN_BYTES)
+        write_file(path, token)
+        return token

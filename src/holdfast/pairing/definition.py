@@ -1,0 +1,119 @@
+"""Pairing as a kind of actor: everything of this subject, bundled for the engine.
+
+This module joins; it decides nothing itself but what an outcome of a call is in this subject's
+words: a failure is certain only where the executor says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.actors.definition import SELF, Definition, EffectCall
+from holdfast.actors.ports import Arrival, Source
+from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
+from holdfast.pairing import actions, events, ports
+from holdfast.pairing.apply import apply
+from holdfast.pairing.invariants import INVARIANTS
+from holdfast.pairing.reconcile import deadline, reconcile
+from holdfast.pairing.requests import request_id
+from holdfast.pairing.state import Pairing, by_serial, decode_state, empty, encode_state
+from holdfast.pairing.views import views
+
+KIND: Final = "pairing"
+
+_UNCERTAIN: Final = frozenset({ports.DOUBT, ports.MAY_RUN, "bug", "undecodable"})
+"""Permanent failures after which a decision may have been carried out all the same."""
+
+
+class Policy(Struct, frozen=True):
+    """Pairing has no interval that an operator could set; its rules are the instance's own."""
+
+
+def wanted(state: Pairing, call: EffectCall, _now_ms: int) -> bool:
+    """Return whether a call is still the one that its decision waits for."""
+    known = by_serial(state, call.body.serial)
+    expected = "sent" if isinstance(call.body, ports.DecideCall) else "doubted"
+    return known is not None and known.status == expected
+
+
+def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
+    """Return the event that the outcome of a call is."""
+    body = call.body
+    about = {"serial": body.serial, "verb": body.verb, "request": request_id(body.asked)}
+    match outcome:
+        case Ok(ports.Carried(message=message, via=via)):
+            return events.DecisionDone(**about, message=message, via=via)
+        case Ok(ports.StillWaits()) if isinstance(body, ports.LookCall) and body.early:
+            text = "the request still waits, and the order may still run"
+            return events.DecisionDoubted(**about, code="still_waits", message=text)
+        case Ok(ports.StillWaits()):
+            text = "the machine did not answer, and the request still waits"
+            return events.DecisionFailed(**about, code="not_done", message=text)
+        case Ok(value):
+            message = f"{type(body).__name__} was answered with {type(value).__name__}"
+            raise TypeError(message)
+        case failure if _is_certain(call, failure):
+            return events.DecisionFailed(**about, code=failure.code, message=failure.message)
+        case failure:
+            runs = isinstance(body, ports.DecideCall) and failure.code != ports.DOUBT
+            return events.DecisionDoubted(
+                **about, code=failure.code, message=failure.message, runs=runs
+            )
+
+
+def _is_certain(call: EffectCall, failure: Failure) -> bool:
+    """Return whether a decision that failed so was certainly not carried out."""
+    if isinstance(call.body, ports.LookCall):
+        return False
+    if failure.code == "expired":
+        return call.attempt <= 1
+    return isinstance(failure, Permanent) and failure.code not in _UNCERTAIN
+
+
+def arrival(
+    event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
+) -> Arrival:
+    """Return an event ready to be accepted; `dedupe` makes it idempotent for this instance."""
+    return Arrival(
+        body=events.encode_event(event),
+        dedupe=dedupe,
+        version=events.EVENT_VERSION,
+        source=source,
+        by=by,
+        cause=cause,
+    )
+
+
+def _entity(state: Pairing, _key: str) -> bytes | None:
+    return None if state == empty(state.instance) else encode_state(state)
+
+
+PAIRING: Final[Definition[Pairing, events.Event, actions.Action, Policy]] = Definition(
+    kind=KIND,
+    version=events.EVENT_VERSION,
+    empty=empty,
+    encode_state=encode_state,
+    decode_state=decode_state,
+    encode_event=events.encode_event,
+    decode_event=events.decode_event,
+    apply=apply,
+    reconcile=reconcile,
+    found=actions.found,
+    act=actions.act,
+    deadline=deadline,
+    exists=lambda state: bool(state.decisions),
+    account=lambda state: state.account,
+    views=views,
+    entity=_entity,
+    entities=lambda _state: (SELF,),
+    invariants=INVARIANTS,
+    encode_effect=ports.encode_body,
+    decode_effect=ports.decode_body,
+    wanted=wanted,
+    settle=settle,
+    encode_policy=msgspec.json.Encoder().encode,
+    decode_policy=msgspec.json.Decoder(Policy).decode,
+)

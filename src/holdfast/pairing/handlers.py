@@ -1,0 +1,464 @@
+"""The calls about pairing: inbox, lists, decisions, policies, history.
+
+A handler checks who may see what, accepts an event and answers with what came of it; whether
+something may be decided is the fold's business alone. What is not visible is not there (404).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from holdfast.actors.ports import Answer, Mailboxes, Reader
+from holdfast.instances.handlers import ask, later, offset, refuse_if_refused
+from holdfast.instances.ports import Chance
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address, address
+from holdfast.kernel.outcome import Ok
+from holdfast.pairing import events, presenters
+from holdfast.pairing.definition import KIND, arrival
+from holdfast.pairing.inbox import Inbox
+from holdfast.pairing.limits import ANSWER_WAIT_MS, LIST_WAIT_MS
+from holdfast.pairing.policy import Rule, remembered
+from holdfast.pairing.ports import NO_MEANS, NOT_RUNNING, Place, Places
+from holdfast.pairing.requests import Asked, Waiting, by_name, find, marks, named, request_id
+from holdfast.pairing.state import Decision, Verb, decided
+from holdfast.pairing.visibility import forget_at, shown
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.pairing import (
+    PairingApprove,
+    PairingDismiss,
+    PairingEntry,
+    PairingHistory,
+    PairingInbox,
+    PairingOutcome,
+    PairingPolicySet,
+    PairingRequest,
+    PairingTrouble,
+    Via,
+)
+from holdfast.wire.controller.pairing import PAIRING_CHANGED, STATUS_OF
+from holdfast.wire.limits import PAGE_ITEMS_MAX
+from holdfast.wire.times import time_text
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
+
+PAGE_DEFAULT: Final = 100
+_LOG_PAGE: Final = 200
+_LOG_PAGES_MAX: Final = 25
+"""Pages of the log that one page of the history looks through."""
+
+_STATUSES: Final = {
+    **STATUS_OF,
+    NOT_RUNNING: 409,
+    NO_MEANS: 409,
+    "controller_unreachable": 503,
+    "controller_timeout": 504,
+    "command_timeout": 504,
+    "not_done": 504,
+    "expired": 504,
+}
+_FAULT: Final = 502
+_BAD_POLICY: Final = frozenset({"bad_rule", "too_many_rules"})
+
+
+class Awaited:
+    """Wakes whoever waits for a change of an instance's committed pairing."""
+
+    def __init__(self) -> None:
+        """Nobody waits."""
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def hear(self, instance: str) -> None:
+        """Wake everybody who waits for this instance."""
+        for event in self._waiting.get(instance, ()):
+            event.set()
+
+    @contextmanager
+    def changes(self, instance: str) -> Any:
+        """Give an event that is set with each change, for as long as the block lasts."""
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(instance, set())
+        waiting.add(event)
+        try:
+            yield event
+        finally:
+            waiting.discard(event)
+            if not waiting:
+                self._waiting.pop(instance, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deps:
+    """What the handlers need."""
+
+    mailboxes: Mailboxes
+    reader: Reader
+    places: Places
+    inbox: Inbox
+    chance: Chance
+    clock: Clock
+    awaited: Awaited = field(default_factory=Awaited)
+    answer_wait_ms: int = ANSWER_WAIT_MS
+    list_wait_ms: int = LIST_WAIT_MS
+
+
+def handlers(deps: Deps) -> Mapping[str, Handler]:
+    """Return a handler for each row about pairing, by the row's name."""
+    calls = PairingCalls(deps)
+    return {
+        "pairing.inbox": calls.whole_inbox,
+        "pairing.list": calls.list_one,
+        "pairing.approve": calls.approve,
+        "pairing.dismiss": calls.dismiss,
+        "pairing.policy": calls.policy,
+        "pairing.set-policy": calls.set_policy,
+        "pairing.history": calls.history,
+    }
+
+
+class PairingCalls:
+    """The handlers over their parts."""
+
+    def __init__(self, deps: Deps) -> None:
+        """Answer from `deps`."""
+        self._deps = deps
+
+    def _visible(self, call: Call) -> Place:
+        """Return where an instance is; refuse with 404 what is not there or not the caller's."""
+        place = self._deps.places.of(call.path["id"])
+        account = call.principal.account
+        if place is None or (account is not None and place.account != account):
+            raise Refusal(404, "no_such_instance", "There is no such instance.")
+        return place
+
+    # -- looks
+
+    async def whole_inbox(self, call: Call) -> Reply:
+        """Show what waits over all visible instances, from what is known already."""
+        account, asked = call.principal.account, call.query.get("account")
+        if asked and account is not None and asked != account:
+            raise Refusal(404, "no_such_account", "There is no such account.", field="account")
+        items: list[PairingRequest] = []
+        counts: dict[str, int] = {}
+        troubles: list[PairingTrouble] = []
+        for instance in self._deps.inbox.instances():
+            place = self._deps.places.of(instance)
+            if place is None or (asked or account) not in {None, place.account}:
+                continue
+            waiting = self._deps.inbox.waiting(place)
+            if waiting:
+                counts[instance] = len(waiting)
+            items += [presenters.request(place, one) for one in waiting]
+            trouble = self._deps.inbox.trouble(instance) if place.running else None
+            if trouble is not None:
+                troubles.append(
+                    PairingTrouble(
+                        instance=instance,
+                        instance_name=place.name,
+                        error=trouble[0],
+                        at=time_text(trouble[1]),
+                    )
+                )
+        return Reply(_inbox(call, items, counts, troubles))
+
+    async def list_one(self, call: Call) -> Reply:
+        """Show what waits for one instance, asked of its machine."""
+        place = self._visible(call)
+        state = self._deps.places.pairing(place.instance)
+        if not place.running:
+            note = "the instance is not running"
+            return Reply(presenters.nothing(place, epoch=state.epoch, note=note))
+        refresh = call.query.get("refresh") == "true"
+        began_ms = self._deps.clock.now_ms()
+        try:
+            async with asyncio.timeout(self._deps.list_wait_ms / 1_000):
+                outcome = await self._deps.inbox.fetch(place, refresh=refresh)
+        except TimeoutError:
+            text = "Its machine has not answered yet; the look goes on."
+            raise Refusal(504, "pairing_timeout", text, fix="Ask again in a moment.") from None
+        state = self._deps.places.pairing(place.instance)
+        if not isinstance(outcome, Ok):
+            if outcome.code == NOT_RUNNING:
+                return Reply(presenters.nothing(place, epoch=state.epoch, note=outcome.message))
+            if outcome.code == NO_MEANS:
+                empty = presenters.nothing(
+                    place, epoch=state.epoch, note=outcome.message, complete=False
+                )
+                return Reply(empty)
+            raise _refusal(outcome.code, outcome.message)
+        known = outcome.value
+        via: Via = "cache" if known.fetched_ms < began_ms else known.listing.via
+        items = shown(known.listing.requests, state, self._deps.clock.now_ms())
+        return Reply(presenters.listing(place, known, items, epoch=state.epoch, via=via))
+
+    async def policy(self, call: Call) -> Reply:
+        """Show how requests of an instance are decided."""
+        place = self._visible(call)
+        state = self._deps.places.pairing(place.instance)
+        return Reply(presenters.policy(place.instance, state))
+
+    async def history(self, call: Call) -> Reply:
+        """Show what was decided for an instance, newest first."""
+        place = self._visible(call)
+        limit = int(call.query.get("limit", PAGE_DEFAULT))
+        before = offset(call.query.get("after", ""))
+        entries: list[PairingEntry] = []
+        following = ""
+        for _ in range(_LOG_PAGES_MAX):
+            log = self._deps.reader.log_tail(_actor(place.instance), before=before, limit=_LOG_PAGE)
+            for row in log:
+                entries += presenters.history((row,))
+                before = row.seq
+                if len(entries) >= limit:
+                    following = f"o{row.seq}" if row.seq > 1 else ""
+                    return Reply(PairingHistory(entries=tuple(entries), next=following))
+            if len(log) < _LOG_PAGE:
+                break
+            following = f"o{before}"
+        else:
+            return Reply(PairingHistory(entries=tuple(entries), next=following))
+        return Reply(PairingHistory(entries=tuple(entries)))
+
+    # -- decisions
+
+    async def approve(self, call: Call) -> Reply:
+        """Let a request in."""
+        body: PairingApprove = call.body
+        return await self._decide(call, "approve", body, remember=body.remember)
+
+    async def dismiss(self, call: Call) -> Reply:
+        """Put a request aside."""
+        return await self._decide(call, "dismiss", call.body, remember=False)
+
+    async def _decide(
+        self, call: Call, verb: Verb, body: PairingApprove | PairingDismiss, *, remember: bool
+    ) -> Reply:
+        place = self._visible(call)
+        asked = _named(body)
+        if not place.running:
+            text = "The instance is not running."
+            raise Refusal(409, "instance_not_running", text, fix="Start it, then decide.")
+        waiting = await self._known(place, asked)
+        meant = _as_seen(body, asked, waiting)
+        now_ms = self._deps.clock.now_ms()
+        rule = self._remember(call, waiting, now_ms) if remember else None
+        event = events.PairingDecided(
+            account=place.account,
+            verb=verb,
+            asked=meant,
+            marks=marks(asked) if waiting is None else waiting.marks,
+            by=call.principal.name,
+            forget_ms=forget_at(waiting, now_ms),
+            remember=rule,
+        )
+        with self._deps.awaited.changes(place.instance) as changed:
+            answer = await self._ask(call, place.instance, event)
+            if answer.stamp is None:
+                return later(answer)
+            _refuse(answer)
+            decision = await self._settled(place.instance, event.marks, changed)
+        if decision is None or decision.status not in {"done", "failed"}:
+            return later(answer)
+        if decision.status == "failed":
+            raise _refusal(decision.code, decision.message)
+        return Reply(self._outcome(place, event.asked, decision, rule))
+
+    async def _known(self, place: Place, asked: Asked) -> Waiting | None:
+        """Return the request that is meant as its machine tells it, or None.
+
+        One that is not known is looked for once; a machine that cannot be asked decides itself.
+        """
+        known = find((one.request for one in self._deps.inbox.waiting(place)), asked)
+        if known is not None:
+            return known
+        try:
+            async with asyncio.timeout(self._deps.list_wait_ms / 1_000):
+                listed = await self._deps.inbox.fetch(place, refresh=False)
+        except TimeoutError:
+            return None
+        if not isinstance(listed, Ok):
+            return None
+        return find(listed.value.listing.requests, asked)
+
+    def _remember(self, call: Call, waiting: Waiting | None, now_ms: int) -> Rule:
+        """Return the rule that remembers the sender; refuse (409) where it would say too much."""
+        rule = None
+        if waiting is not None:
+            rule = remembered(
+                waiting, rule_id=self._rule_id(), by=call.principal.name, now_ms=now_ms
+            )
+        if rule is None:
+            text = "What is known of the request is too little to remember its sender by."
+            fix = "Approve it without remembering, or add a rule to the policy."
+            raise Refusal(409, "pairing_not_memorable", text, field="remember", fix=fix)
+        return rule
+
+    async def _settled(
+        self, instance: str, wanted: tuple[str, ...], changed: asyncio.Event
+    ) -> Decision | None:
+        """Return the decision once it is over or in doubt, or as it is when the time is."""
+        decision: Decision | None = None
+        try:
+            async with asyncio.timeout(self._deps.answer_wait_ms / 1_000):
+                while True:
+                    changed.clear()
+                    decision = decided(self._deps.places.pairing(instance), wanted)
+                    if decision is None or decision.status not in {"asked", "sent"}:
+                        return decision
+                    await changed.wait()
+        except TimeoutError:
+            return decision
+
+    def _outcome(
+        self, place: Place, asked: Asked, decision: Decision, rule: Rule | None
+    ) -> PairingOutcome:
+        kept = self._deps.places.pairing(place.instance).rules
+        added = rule is not None and any(one.id == rule.id for one in kept)
+        via: Via = "exec" if decision.via == "exec" else "controller"
+        return PairingOutcome(
+            instance=place.instance,
+            request_id=request_id(asked),
+            decision=decision.verb,
+            message=decision.message,
+            by=decision.by,
+            via="none" if decision.via == "plane" else via,
+            remembered=rule.id if rule is not None and added else "",
+        )
+
+    # -- the policy
+
+    async def set_policy(self, call: Call) -> Reply:
+        """Set how requests of an instance are decided."""
+        body: PairingPolicySet = call.body
+        place = self._visible(call)
+        state = self._deps.places.pairing(place.instance)
+        now_ms = self._deps.clock.now_ms()
+        rules: list[Rule] = []
+        for number, told in enumerate(body.rules):
+            fresh = Rule(
+                id=self._rule_id(),
+                kind=told.kind,
+                sender=told.sender,
+                by=call.principal.name,
+                created_ms=now_ms,
+            )
+            try:
+                rules.append(presenters.rule_of(told, known=state.rules, fresh=fresh))
+            except ValueError as error:
+                field_name = f"rules.{number}.expires_at"
+                raise Refusal(400, "bad_field", str(error), field=field_name) from None
+        event = events.PolicySet(
+            account=place.account,
+            mode=body.mode,
+            by=call.principal.name,
+            rules=tuple(rules),
+            version=body.version,
+        )
+        answer = await self._ask(call, place.instance, event)
+        if answer.stamp is None:
+            return later(answer)
+        _refuse(answer)
+        self._deps.inbox.notice(place.instance)
+        return Reply(presenters.policy(place.instance, self._deps.places.pairing(place.instance)))
+
+    def _rule_id(self) -> str:
+        return "r" + self._deps.chance.uuid()[:8]
+
+    async def _ask(self, call: Call, instance: str, event: events.Event) -> Answer:
+        return await ask(
+            call,
+            event,
+            mailboxes=self._deps.mailboxes,
+            chance=self._deps.chance,
+            actor=_actor(instance),
+            arrival=arrival,
+            dedupe=call.endpoint,
+        )
+
+
+def _inbox(
+    call: Call,
+    items: list[PairingRequest],
+    counts: dict[str, int],
+    troubles: list[PairingTrouble],
+) -> PairingInbox:
+    """Return one page of the inbox, newest first."""
+    kind, text = call.query.get("kind"), call.query.get("text", "").lower()
+    kept = [
+        one
+        for one in items
+        if (not kind or one.kind == kind)
+        and (
+            not text
+            or any(
+                text in told.lower()
+                for told in (one.instance_name, one.channel, one.sender, one.sender_name)
+            )
+        )
+    ]
+    kept.sort(key=lambda one: (one.instance_name, one.instance, one.request_id))
+    kept.sort(key=lambda one: one.created_at or "", reverse=True)
+    start = offset(call.query.get("after", ""))
+    limit = int(call.query.get("limit", PAGE_DEFAULT))
+    return PairingInbox(
+        items=tuple(kept[start : start + limit]),
+        total=sum(counts.values()),
+        counts=counts,
+        next=f"o{start + limit}" if start + limit < len(kept) else "",
+        troubles=tuple(troubles[:PAGE_ITEMS_MAX]),
+    )
+
+
+def _named(body: PairingApprove | PairingDismiss) -> Asked:
+    """Return which request is meant; refuse (400) none, half of one, and two."""
+    if body.request_id is not None:
+        if body.channel is not None or body.code is not None:
+            text = "Name the request by its id, or by channel and code; not by both."
+            raise Refusal(400, "bad_field", text, field="request_id", fix="Leave one out.")
+        return named(body.request_id)
+    if body.channel is None or body.code is None:
+        missing = "channel" if body.channel is None and body.code is not None else "code"
+        if body.channel is None and body.code is None:
+            missing = "request_id"
+        text = "Name the request: by request_id, or by channel and code."
+        raise Refusal(400, "bad_field", text, field=missing, fix=f"Send {missing}.")
+    return by_name(body.channel, body.code)
+
+
+def _as_seen(body: PairingApprove | PairingDismiss, asked: Asked, waiting: Waiting | None) -> Asked:
+    """Return what the machine is told; refuse (409) a request that is not what somebody saw."""
+    if waiting is None:
+        return msgspec.structs.replace(asked, fingerprint=body.fingerprint)
+    if body.fingerprint and waiting.asked.fingerprint != body.fingerprint:
+        text = "The request is not what it was; look again."
+        raise Refusal(409, PAIRING_CHANGED, text, field="fingerprint", fix="List who waits.")
+    return waiting.asked
+
+
+def _refusal(code: str, message: str) -> Refusal:
+    """Return how a failure of a machine is answered."""
+    status = _STATUSES.get(code, _FAULT)
+    name = "instance_not_running" if code == NOT_RUNNING else code
+    retry_after_s = 5 if status == 503 else None  # noqa: PLR2004  HTTP
+    return Refusal(status, name, message or code, retry_after_s=retry_after_s)
+
+
+def _refuse(answer: Answer) -> None:
+    """Raise what the fold said against it; a rule that means nothing is a bad request."""
+    stamp = answer.stamp
+    if stamp is not None and stamp.code in _BAD_POLICY:
+        raise Refusal(400, stamp.code, stamp.message, field=stamp.message.partition(":")[0])
+    refuse_if_refused(answer)
+
+
+def _actor(instance: str) -> Address:
+    try:
+        return address(KIND, instance)
+    except ValueError:
+        raise Refusal(404, "no_such_instance", "There is no such instance.") from None

@@ -1,0 +1,289 @@
+"""What waits over the whole fleet, in memory: kept by asking machines that said they have news.
+
+Nothing here is durable and nothing here decides: a new plane asks again. One look at a machine is
+under way at a time; whoever wants what it brings waits for it, and news that arrives meanwhile
+makes one more. A list is kept under the basis that was so before it was asked for. A rule's match
+is told to the pairing's owner, whose fold alone decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from holdfast.actors.ports import Log, Mailboxes
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import address
+from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
+from holdfast.pairing import events
+from holdfast.pairing.definition import KIND, arrival
+from holdfast.pairing.limits import CACHE_MS, LOOKS_MAX, RETRY_CAP_MS, RETRY_FIRST_MS
+from holdfast.pairing.policy import judge
+from holdfast.pairing.ports import NOT_RUNNING, Changed, Listing, Machines, Place, Places, basis
+from holdfast.pairing.requests import Waiting
+from holdfast.pairing.state import Pairing
+from holdfast.pairing.visibility import Known, Shown, forget_at, is_usable, shown
+
+_BACKOFF: Final = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
+_MOVED: Final = Permanent("moved", "the machine was changed while it was asked; ask again")
+_TURNS_MAX: Final = 3
+"""Looks in a row at a machine that changes during each."""
+
+
+class Entry:
+    """What is known of one instance's machine."""
+
+    __slots__ = ("again", "failures", "known", "look", "timer", "trouble", "trouble_ms")
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.known: Known | None = None
+        self.trouble: Failure | None = None
+        self.trouble_ms = 0
+        self.look: asyncio.Task[Outcome[Known]] | None = None
+        self.again = False
+        self.failures = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Inbox:
+    """The lists of all machines that this process has heard of."""
+
+    def __init__(
+        self,
+        machines: Machines,
+        places: Places,
+        mailboxes: Mailboxes,
+        *,
+        clock: Clock,
+        changed: Changed,
+        log: Log,
+    ) -> None:
+        """Ask `machines`; tell `changed` of what is different."""
+        self._machines = machines
+        self._places = places
+        self._mailboxes = mailboxes
+        self._clock = clock
+        self._changed = changed
+        self._log = log
+        self._entries: dict[str, Entry] = {}
+        self._turns = asyncio.Semaphore(LOOKS_MAX)
+        self._halted = False
+
+    def __len__(self) -> int:
+        """Return of how many instances something is known."""
+        return len(self._entries)
+
+    # -- reading
+
+    def waiting(self, place: Place) -> tuple[Shown, ...]:
+        """Return what is known to wait for an instance; nothing where it does not run.
+
+        What belongs to an older basis is shown until a newer list is there, but for what was
+        decided and for another machine's.
+        """
+        entry = self._entries.get(place.instance)
+        if entry is None or entry.known is None or not place.running:
+            return ()
+        if entry.known.basis.machine_id != place.machine_id:
+            return ()
+        state = self._places.pairing(place.instance)
+        return shown(entry.known.listing.requests, state, self._clock.now_ms())
+
+    def instances(self) -> Iterable[str]:
+        """Return the instances of which anything is known, in the order it became so."""
+        return tuple(self._entries)
+
+    def trouble(self, instance: str) -> tuple[str, int] | None:
+        """Return why an instance's list is not whole and since when (ms), or None."""
+        entry = self._entries.get(instance)
+        if entry is None:
+            return None
+        if entry.trouble is not None:
+            return entry.trouble.message, entry.trouble_ms
+        if entry.known is not None and not entry.known.listing.complete:
+            return entry.known.listing.error or "the list is not complete", entry.known.fetched_ms
+        return None
+
+    # -- asking
+
+    async def fetch(self, place: Place, *, refresh: bool) -> Outcome[Known]:
+        """Return the list of a running instance's machine.
+
+        Without `refresh` a list that a command told a moment ago is good enough, and so is the
+        one that is being asked for now.
+        """
+        if self._halted:
+            return _MOVED
+        entry = self._entries.setdefault(place.instance, Entry())
+        present = basis(place, self._places.pairing(place.instance))
+        known = entry.known
+        by_command = known is not None and known.listing.via == "exec"
+        if not refresh and by_command and is_usable(known, present, self._clock.now_ms(), CACHE_MS):
+            assert known is not None
+            return Ok(known)
+        running = entry.look
+        if running is not None and not refresh:
+            return await asyncio.shield(running)
+        if running is not None:
+            await asyncio.wait([running])
+            if self._entries.get(place.instance) is not entry:
+                return _MOVED
+        return await asyncio.shield(self._begin(place.instance, entry, refresh=refresh))
+
+    def notice(self, instance: str) -> None:
+        """Look at a machine soon: it has something new, or something was decided about it."""
+        if self._halted:
+            return
+        entry = self._entries.setdefault(instance, Entry())
+        if entry.look is not None:
+            entry.again = True
+            return
+        self._begin(instance, entry, refresh=False)
+
+    def hear(self, instance: str) -> None:
+        """Take note that an instance's committed rows changed."""
+        entry = self._entries.get(instance)
+        if entry is None:
+            return
+        place = self._places.of(instance)
+        if place is None:
+            self._drop(instance, entry)
+        elif not place.running:
+            entry.known, entry.trouble = None, None
+        elif (
+            # A command costs seconds: a list from one is dropped by its basis, not asked for anew.
+            entry.known is not None
+            and entry.known.listing.via == "controller"
+            and entry.known.basis != basis(place, self._places.pairing(instance))
+        ):
+            self.notice(instance)
+
+    def _drop(self, instance: str, entry: Entry) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        del self._entries[instance]
+
+    def halt(self) -> list[asyncio.Task[Outcome[Known]]]:
+        """Begin no further look and forget everything; return the looks that were broken off."""
+        self._halted = True
+        looks = []
+        for entry in self._entries.values():
+            if entry.timer is not None:
+                entry.timer.cancel()
+            if entry.look is not None:
+                entry.look.cancel()
+                looks.append(entry.look)
+        self._entries.clear()
+        return looks
+
+    async def close(self) -> None:
+        """Halt, and wait until every look has ended."""
+        await asyncio.gather(*self.halt(), return_exceptions=True)
+
+    # -- a look
+
+    def _begin(self, instance: str, entry: Entry, *, refresh: bool) -> asyncio.Task[Outcome[Known]]:
+        if entry.look is not None and not entry.look.done():
+            return entry.look
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        look = asyncio.get_running_loop().create_task(
+            self._look(instance, entry, refresh=refresh), name=f"pairing look {instance}"
+        )
+        entry.look = look
+        look.add_done_callback(lambda done: self._over(instance, entry, done))
+        return look
+
+    def _over(self, instance: str, entry: Entry, look: asyncio.Task[Outcome[Known]]) -> None:
+        """Look again at once where there was news meanwhile, and later after a failure."""
+        if entry.look is not look:
+            return  # another was begun before this was heard of
+        entry.look = None
+        if look.cancelled() or self._entries.get(instance) is not entry:
+            return
+        error = look.exception()
+        failed = error is not None or not isinstance(look.result(), Ok)
+        gone = (
+            error is None
+            and isinstance(entry.trouble, Permanent)
+            and (entry.trouble.code == NOT_RUNNING)
+        )
+        if error is not None:
+            self._log.error("pairing.look_failed", instance=instance, exc_info=error)
+        if entry.again:
+            entry.again = False
+            self._begin(instance, entry, refresh=False)
+        elif failed and not gone:
+            entry.failures += 1
+            delay_ms = _BACKOFF.delay_ms(entry.failures, instance)
+            entry.timer = asyncio.get_running_loop().call_later(
+                delay_ms / 1_000, self.notice, instance
+            )
+        else:
+            entry.failures = 0
+
+    async def _look(self, instance: str, entry: Entry, *, refresh: bool) -> Outcome[Known]:
+        """Ask the machine, keep what it told, say what is new, and ask the rules."""
+        outcome: Outcome[Known] = _MOVED
+        place = self._places.of(instance)
+        for _ in range(_TURNS_MAX):
+            if place is None or not place.running:
+                outcome = Permanent(NOT_RUNNING, "the instance is not running")
+                break
+            before = basis(place, self._places.pairing(instance))
+            async with self._turns:
+                listed = await self._machines.listing(place, refresh=refresh)
+            now_ms = self._clock.now_ms()
+            place = self._places.of(instance)
+            if place is None or (place.machine_id, place.epoch) != (
+                before.machine_id, before.machine_epoch
+            ):  # fmt: skip
+                continue
+            outcome = (
+                Ok(Known(basis=before, listing=listed.value, fetched_ms=now_ms))
+                if isinstance(listed, Ok)
+                else listed
+            )
+            break
+        self._keep(instance, entry, outcome)
+        if place is not None:
+            self._changed(instance, place.account)
+            if isinstance(outcome, Ok):
+                await self._ask_rules(place, outcome.value.listing)
+        return outcome
+
+    def _keep(self, instance: str, entry: Entry, outcome: Outcome[Known]) -> None:
+        if self._entries.get(instance) is not entry:
+            return
+        if isinstance(outcome, Ok):
+            entry.known, entry.trouble = outcome.value, None
+            return
+        entry.trouble, entry.trouble_ms = outcome, self._clock.now_ms()
+        if outcome.code == NOT_RUNNING:
+            entry.known = None
+
+    async def _ask_rules(self, place: Place, listing: Listing) -> None:
+        """Tell the owner of each waiting request that a rule would let in.
+
+        The key holds the policy's version: a request that was told once is told again only under
+        another policy.
+        """
+        state = self._places.pairing(place.instance)
+        if state.mode != "rules":
+            return
+        now_ms = self._clock.now_ms()
+        for one in shown(listing.requests, state, now_ms):
+            if one.decision is None and judge(state.rules, one.request, now_ms) is not None:
+                await self._tell(place, state, one.request, now_ms)
+
+    async def _tell(self, place: Place, state: Pairing, request: Waiting, now_ms: int) -> None:
+        event = events.PairingSeen(
+            account=place.account, request=request, forget_ms=forget_at(request, now_ms)
+        )
+        dedupe = f"rule:{state.policy_version}:{'.'.join(request.marks)}"
+        row = arrival(event, dedupe=dedupe, source="contact", by="rules")
+        await self._mailboxes.tell([(address(KIND, place.instance), row)])

@@ -1,0 +1,207 @@
+"""Decides who may speak to which agent, and where it is; the same for requests and sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import quote
+
+from holdfast.actors.ports import Reader
+from holdfast.instances.views import INSTANCE_VIEW, decode_instance
+from holdfast.plane.agent_proxy import headers, pages
+from holdfast.plane.agent_proxy.hosts import AgentHosts
+from holdfast.plane.agent_proxy.pages import Notice
+from holdfast.plane.agent_proxy.sessions import Signed, SignOvers
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.controller.calls import ControllerError
+
+ENTER: Final = "/_holdfast/enter"
+AGAIN: Final = "/_holdfast/again"
+RESERVED: Final = (b"/_holdfast/", b"/_kilo/")
+"""What is the plane's here and the controller's there; the agent has neither."""
+
+
+class Place(NamedTuple):
+    """Where an instance's controller listens, and the token that its proxy wants."""
+
+    address: str
+    token: str
+
+
+class Machines(Protocol):
+    """The controllers of instances, as far as the door needs them."""
+
+    async def place(self, instance_id: str) -> Place:
+        """Return where to go; raise ControllerError."""
+        ...
+
+    async def call(self, instance_id: str, method: str, path: str, answer: type[Any]) -> Any:
+        """Return a controller's answer; raise ControllerError."""
+        ...
+
+
+class Passage(NamedTuple):
+    """Leave to pass: who, to which instance, where it is, and whose it is."""
+
+    signed: Signed
+    place: Place
+    account: str
+
+
+class Door:
+    """The decisions."""
+
+    def __init__(
+        self,
+        hosts: AgentHosts,
+        signovers: SignOvers,
+        *,
+        reader: Reader,
+        machines: Machines,
+        sessions: Callable[[str], Awaitable[Principal | None]],
+        dashboard: str,
+        entitled: Callable[[InstanceView], bool] = lambda _view: True,
+    ) -> None:
+        """Look instances up by `reader` and sessions by their hash.
+
+        `dashboard` is where people sign in; `entitled` says whether an instance may be used now.
+        """
+        self.hosts = hosts
+        self.signovers = signovers
+        self._reader = reader
+        self._machines = machines
+        self._sessions = sessions
+        self._dashboard = dashboard.rstrip("/")
+        self._entitled = entitled
+
+    # ------------------------------------------------------------------ at the dashboard
+
+    async def open(self, call: Call) -> Reply:
+        """Sign a person over to an agent: the handler of the dashboard's link."""
+        if call.principal.kind != "session":
+            raise Refusal(
+                403, "needs_a_browser", "Only a browser that is signed in can open an agent.",
+                fix="Open this address in one.",
+            )  # fmt: skip
+        instance_id = call.path["id"]
+        if self._visible(instance_id, call.principal) is None:
+            raise Refusal(404, "no_such_instance", "There is no such instance.", field="id")
+        host = call.header.get("host", "")
+        if call.trusted_proxy:
+            host = call.header.get("x-forwarded-host", host).split(",")[0].strip()
+        scheme = "https" if call.secure else "http"
+        code = self.signovers.offer(instance_id, call.principal.token_id, f"{scheme}://{host}")
+        there = self.hosts.host(instance_id, beside=host)
+        return Reply(
+            b"",
+            status=303,
+            headers={"location": f"{scheme}://{there}{ENTER}?code={quote(code)}"},
+            content_type="text/html; charset=utf-8",
+        )
+
+    # ------------------------------------------------------------------ at an agent's host
+
+    async def enter(self, instance_id: str, code: str) -> tuple[str, str]:
+        """Return the secret of a new session and where it begins; ("", "") for a bad code.
+
+        An agent whose page asks for its token gets it in the fragment, which no server sees.
+        """
+        secret = self.signovers.redeem(code, instance_id)
+        if not secret:
+            return "", ""
+        view = self._view(instance_id)
+        if view is None or view.agent != "openclaw":
+            return secret, "/"
+        try:
+            told = await self._machines.call(
+                instance_id, "GET", "/_holdfast/agent/token", dict[str, str]
+            )
+        except ControllerError:
+            return secret, "/"  # it is not up yet: the page that says so comes back here
+        return secret, f"/#token={quote(told.get('token', ''))}"
+
+    def way_back(self, instance_id: str, signed: Signed | None = None) -> str:
+        """Return where the dashboard signs a person over to this agent."""
+        origin = self._dashboard if signed is None else signed.dashboard
+        return f"{origin}/instances/{instance_id}/open"
+
+    async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage | Notice:
+        """Return leave to pass, or the page that says why not."""
+        signed = self._signed(instance_id, header)
+        link = (self.way_back(instance_id, signed), "Open it from the dashboard")
+        if signed is None:
+            return pages.signed_out(link)
+        principal = await self._sessions(signed.session)
+        if principal is None:
+            return pages.signed_out(link)
+        view = self._visible(instance_id, principal)
+        page = (f"{signed.dashboard}/instances/{instance_id}", "Its page in the dashboard")
+        if view is None:
+            return pages.missing((f"{signed.dashboard}/", "All agents"))
+        refusal = self._refusal(view, page)
+        if refusal is not None:
+            return refusal
+        try:
+            return Passage(signed, await self._machines.place(instance_id), view.account)
+        except ControllerError:
+            up = view.status in {"starting", "restarting"} or view.desired == "running"
+            settled = view.status == "running"
+            return pages.no_route(page) if settled else _waiting(page, up=up)
+
+    def _refusal(self, view: InstanceView, page: tuple[str, str]) -> Notice | None:
+        """Return why an instance may not be spoken to, or None."""
+        if view.status in {"destroying", "destroyed"} or view.desired == "destroyed":
+            return pages.destroying(page)
+        if not self._entitled(view):
+            return pages.suspended(page)
+        if view.desired == "stopped":
+            return pages.stopped(page)
+        return None if view.status == "running" else _waiting(page, up=True)
+
+    async def still(self, signed: Signed) -> bool:
+        """Return whether what was let in may stay: signed in, visible, meant to run."""
+        principal = await self._sessions(signed.session)
+        if principal is None:
+            return False
+        view = self._visible(signed.instance, principal)
+        return view is not None and self._refusal(view, ("", "")) is None
+
+    async def why(self, passage: Passage) -> Notice:
+        """Return the page for an agent whose controller says that it is not ready."""
+        instance_id = passage.signed.instance
+        page = (f"{passage.signed.dashboard}/instances/{instance_id}", "Its page in the dashboard")
+        try:
+            health = await self._machines.call(instance_id, "GET", "/_kilo/health", dict)
+            gateway = await self._machines.call(instance_id, "GET", "/_kilo/gateway/status", dict)
+        except ControllerError:
+            return pages.no_route(page)
+        if health.get("state") == "degraded":
+            return pages.degraded(page, str(health.get("error", "")))
+        if gateway.get("parked") or gateway.get("state") == "crashed":
+            return pages.crashed(page, str(gateway.get("parked") or ""))
+        if gateway.get("state") == "stopped":  # or its order to start is on the way
+            return pages.stopped(page)
+        return pages.starting((AGAIN, "Try now"))
+
+    def _signed(self, instance_id: str, header: Mapping[str, str]) -> Signed | None:
+        for secret in headers.sent_cookies(header.get("cookie", "")):
+            signed = self.signovers.find(secret, instance_id)
+            if signed is not None:
+                return signed
+        return None
+
+    def _visible(self, instance_id: str, principal: Principal) -> InstanceView | None:
+        """Return an instance that this person may see."""
+        view = self._view(instance_id)
+        if view is None or principal.scope not in {"owner", "operator"}:
+            return None
+        return view if principal.account in {None, view.account} else None
+
+    def _view(self, instance_id: str) -> InstanceView | None:
+        found = self._reader.view(INSTANCE_VIEW, instance_id)
+        return None if found is None else decode_instance(found[0])
+
+
+def _waiting(page: tuple[str, str], *, up: bool) -> Notice:
+    return pages.starting((AGAIN, "Try now")) if up else pages.stopped(page)

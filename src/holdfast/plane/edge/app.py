@@ -1,0 +1,451 @@
+"""The edge: from the endpoint table to an ASGI application.
+
+One path for every request: find the row, bound how often, identify, check scope and origin, read
+and decode within limits, write the audit's first row, call the handler, write its second, answer.
+It is written on Starlette's types rather than its router, whose linear scan costs more than the
+rest together. It must never know what an endpoint does, nor hold the loop: handlers await.
+
+Serve it with uvicorn's proxy headers and access log off: which proxies to believe is decided
+here, and an access log would keep the secrets of one-time links.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from holdfast.accounts.records import AuditEntry
+from holdfast.accounts.rules import peer_key
+from holdfast.kernel.clock import Clock
+from holdfast.plane.edge import answer, auth
+from holdfast.plane.edge import body as edge_body
+from holdfast.plane.edge.auth import ANONYMOUS, Caller, Identity, Network
+from holdfast.plane.edge.ports import (
+    AuditTrail,
+    Authenticator,
+    EdgeLimits,
+    EdgeLog,
+    Gate,
+    Handler,
+    KeyOwner,
+    Observer,
+    ProblemPage,
+    RateLimiter,
+)
+from holdfast.plane.edge.routes import Found, Route, Routes
+from holdfast.wire.api.accounts import SessionView
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.limits import REASON_MAX
+
+_FAILED: Final = 400
+_OUR_FAULT: Final = 500
+_UNAUTHENTICATED: Final = 401
+_ACCEPTED: Final = 202
+_INTERNAL: Final = Refusal(
+    500, "internal", "something went wrong here", fix="the request's id leads to the log"
+)
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request on its way through; filled in as more is known."""
+
+    method: str
+    path: str
+    query: str
+    header: dict[str, str]
+    caller: Caller
+    id: str
+    started_ms: float
+    route: Route | None = None
+    identity: Identity = field(default_factory=lambda: Identity(ANONYMOUS))
+    code: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """Return the name of the endpoint, or nothing where there is none."""
+        return "" if self.route is None else self.route.row.name
+
+
+class Edge:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        table: Iterable[Endpoint],
+        handlers: Mapping[str, Handler],
+        *,
+        authenticator: Authenticator,
+        audit: AuditTrail,
+        clock: Clock,
+        log: EdgeLog,
+        rates: RateLimiter,
+        request_prefix: str,
+        limits: EdgeLimits | None = None,
+        trusted_proxies: Sequence[Network] = (),
+        hosts: frozenset[str] | None = None,
+        https_host: str = "",
+        gate: Gate | None = None,
+        key_owner: KeyOwner = lambda _: None,
+        observe: Observer | None = None,
+        problem_page: ProblemPage = answer.problem_page,
+        check_responses: bool = False,
+    ) -> None:
+        """Bind the table; raise ValueError unless each row has exactly one handler.
+
+        `request_prefix` tells this process's request ids from others'. `hosts` are the names that
+        requests may ask for, or None for any; `https_host` is reached by https, whether or not the
+        proxy in front is believed, so its cookies say so. `check_responses` holds every answer
+        against its declared type, for tests.
+        """
+        self._routes = Routes(table, handlers)
+        self._authenticator = authenticator
+        self._audit = audit
+        self._clock = clock
+        self._log = log
+        self._rates = rates
+        self._prefix = request_prefix
+        self._limits = limits or EdgeLimits()
+        self._trusted = tuple(trusted_proxies)
+        self._hosts = hosts
+        self._https_host = https_host
+        self._gate = gate
+        self._key_owner = key_owner
+        self._observe = observe
+        self._problem_page = problem_page
+        self._check_responses = check_responses
+        self._count = 0
+        self._streams: Counter[str] = Counter()
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End every stream, so that the server can stop without waiting for readers."""
+        self._closing.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            await self._serve(self._begin(scope), receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+
+    def _begin(self, scope: Scope) -> _Request:
+        """Return the request as it arrived."""
+        header: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            header[name] = f"{header[name]}, {value}" if name in header else value
+        client = scope.get("client")
+        self._count += 1
+        return _Request(
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            header=header,
+            caller=auth.find_caller(
+                client[0] if client else "", scope.get("scheme", "http"), header, self._trusted
+            ),
+            id=f"{self._prefix}-{self._count:x}",
+            started_ms=self._clock.steady_ms(),
+        )
+
+    async def _serve(self, request: _Request, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens."""
+        try:
+            reply = await self._handle(request, receive)
+            body = answer.encode_body(reply)
+            if self._check_responses:
+                _check_response(request.route, reply, body)
+        except edge_body.ClientGoneError:
+            return
+        except Refusal as refusal:
+            reply = self._refused(request, refusal)
+            body = answer.encode_body(reply)
+        except Exception as error:  # noqa: BLE001  the last net: the caller gets an id to ask with
+            self._log.error("call_failed", request_id=request.id, exc_info=error)
+            reply = self._refused(request, _INTERNAL)
+            body = answer.encode_body(reply)
+        self._write_line(request, reply.status)
+        if reply.stream is not None:
+            await self._send_stream(request, reply, receive, send)
+        else:
+            bare = request.method == "HEAD"
+            await answer.send_reply(send, reply, body, request.id, bare=bare)
+
+    async def _handle(self, request: _Request, receive: Receive) -> Reply:
+        """Return the handler's reply; every check that fails raises a Refusal."""
+        auth.check_host(request.header, self._hosts)
+        found = self._routes.find(
+            "GET" if request.method == "HEAD" else request.method, request.path
+        )
+        if found is None:
+            return self._no_route(request)
+        request.route = found.route
+        row = found.route.row
+        changes = request.method not in _READS
+        if row.scope == "public" and changes:
+            # First, so that a page elsewhere cannot use up its reader's tries to sign in.
+            auth.check_origin(request.header, request.caller)
+            if row.mutates:
+                self._bound(peer_key(request.caller.peer), strict=True)
+        request.identity = await auth.identify(
+            row, request.header, self._authenticator, self._key_owner
+        )
+        principal = request.identity.principal
+        if row.scope in {"owner", "operator"}:
+            self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
+            self._pass_gate(row, principal)
+        by_browser = principal.kind == "session" or row.scope == "public"
+        if (changes or (row.audited and not row.linked)) and principal.kind == "session":
+            auth.check_origin(request.header, request.caller)
+        key = auth.idempotency_key(request.header) if row.mutates else ""
+        query = edge_body.read_query(found.route, request.query, self._limits)
+        body = await self._read(request, found.route, receive, guarded=changes and by_browser)
+        call = self._call(request, found, query=query, body=body, key=key)
+        if row.mutates or row.audited:
+            return await self._audited(request, found.route, call)
+        return await found.route.handler(call)
+
+    def _no_route(self, request: _Request) -> Reply:
+        """Answer OPTIONS; refuse (405) a wrong method, (404) an unknown path."""
+        methods = self._routes.methods(request.path)
+        if not methods:
+            raise Refusal(404, "no_such_path", "there is nothing here", fix="see /api/openapi.json")
+        allow = {"allow": ", ".join(methods)}
+        if request.method == "OPTIONS":
+            return Reply(status=204, headers=allow)
+        refusal = Refusal(
+            405, "wrong_method", f"this path takes {allow['allow']}",
+            fix=f"use one of {allow['allow']}",
+        )  # fmt: skip
+        request.code = refusal.problem.code
+        return Reply(refusal.problem, status=405, headers=allow)
+
+    def _bound(self, key: str, *, strict: bool) -> None:
+        """Refuse (429) who calls too often."""
+        wait_s = self._rates.wait_s(key, strict=strict)
+        if wait_s:
+            raise Refusal(
+                429, "too_many_calls", f"too many calls; wait {wait_s} s",
+                fix="wait as long as retry-after says", retry_after_s=wait_s,
+            )  # fmt: skip
+
+    def _pass_gate(self, row: Endpoint, principal: Principal) -> None:
+        """Refuse (402) an account without the entitlement that the row names."""
+        if row.gate and self._gate is not None and not self._gate(principal, row.gate):
+            raise Refusal(
+                402, "not_entitled", f"this needs the entitlement {row.gate}",
+                fix="see the account's plan",
+            )  # fmt: skip
+
+    async def _read(
+        self, request: _Request, route: Route, receive: Receive, *, guarded: bool
+    ) -> Any:
+        """Return the decoded body; a session's change must repeat its token first."""
+        header, row = request.header, route.row
+        needs_token = guarded and request.identity.csrf != ""
+        given = header.get(auth.CSRF_HEADER, "")
+        has_body = "content-length" in header or "transfer-encoding" in header
+        if route.decoder is None and not has_body:
+            if needs_token:
+                auth.check_csrf(given, request.identity)
+            return None
+        is_form = has_body and edge_body.body_kind(header, route) == edge_body.FORM
+        # Decoding a form of a megabyte would hold the loop for 90 ms; of 64 KiB, for 3.
+        bytes_max = min(row.body_bytes_max, self._limits.form_bytes if is_form else 2**63)
+        raw = await edge_body.read_body(receive, header, bytes_max=bytes_max, limits=self._limits)
+        fields = edge_body.read_form(raw, self._limits) if is_form else {}
+        given = given or str(fields.pop(auth.CSRF_FIELD, ""))
+        if needs_token:
+            auth.check_csrf(given, request.identity)
+        if is_form:
+            return edge_body.decode_form(route, fields)
+        return edge_body.decode_json(route, raw)
+
+    def _call(
+        self, request: _Request, found: Found, *, query: dict[str, str], body: Any, key: str
+    ) -> Call:
+        """Return the call as the handler sees it, without the proofs unless they are its own."""
+        header = request.header
+        if found.route.row.scope != "machine":
+            header.pop("authorization", None)
+            header.pop("cookie", None)
+        return Call(
+            endpoint=found.route.row.name,
+            principal=request.identity.principal,
+            path=found.path,
+            query=query,
+            header=header,
+            body=body,
+            peer=request.caller.peer,
+            trusted_proxy=request.caller.trusted_proxy,
+            idempotency_key=key,
+            request_id=request.id,
+            csrf=request.identity.csrf,
+            secure=request.caller.secure or self._by_public_name(request),
+            now_ms=self._clock.now_ms(),
+        )
+
+    def _by_public_name(self, request: _Request) -> bool:
+        """Return whether a browser asked for the name that is reached by https."""
+        return self._https_host != "" and request.caller.host == self._https_host
+
+    async def _audited(self, request: _Request, route: Route, call: Call) -> Reply:
+        """Call the handler between two rows of the audit.
+
+        Nothing happens without the first row (503). A missing second row leaves the status
+        unknown, which the audit shows; the effect cannot be taken back for it.
+        """
+        entry = _audit_entry(call, target=request.path)
+        try:
+            begun = await self._audit.append_audit(entry)
+        except Exception as error:
+            self._log.error("audit_failed", request_id=request.id, exc_info=error)
+            raise Refusal(
+                503, "audit_unavailable", "the audit cannot be written, so nothing was done",
+                fix="look at the disk and the log of the plane; then try again", retry_after_s=5,
+            ) from error  # fmt: skip
+        status, who = _OUR_FAULT, entry.who
+        try:
+            reply = await route.handler(call)
+            status = reply.status
+            who = reply.body.person if isinstance(reply.body, SessionView) else who
+        except Refusal as refusal:
+            status = refusal.status
+            raise
+        finally:
+            ended = AuditEntry(
+                at_ms=self._clock.now_ms(), phase="end", begins=begun.seq, who=who, status=status
+            )
+            await self._end_audit(request, ended)
+        return reply
+
+    async def _end_audit(self, request: _Request, entry: AuditEntry) -> None:
+        """Write the second row; a failure is told to the log, because the answer stands."""
+        try:
+            await self._audit.append_audit(entry)
+        except Exception as error:  # noqa: BLE001  the first error, if any, must come through
+            self._log.error("audit_end_failed", request_id=request.id, exc_info=error)
+
+    def _refused(self, request: _Request, refusal: Refusal) -> Reply:
+        """Return a refusal as JSON, as a page, or as the way to the sign-in page."""
+        request.code = refusal.problem.code
+        reply = answer.problem_reply(refusal, request.id)
+        if request.route is not None and request.route.row.scope == "brain":
+            reply = answer.with_detail(reply)
+        kind = "" if request.route is None else request.route.row.kind
+        wants_page = request.route is None and "text/html" in request.header.get("accept", "")
+        if kind != "page" and not wants_page:
+            return reply
+        if refusal.status == _UNAUTHENTICATED and request.method in _READS:
+            where = "/sign-in" if request.path == "/" else f"/sign-in?next={request.path}"
+            return Reply(b"", status=303, headers={"location": where}, content_type="text/html")
+        body = self._problem_page(refusal.status, refusal.problem)
+        return answer.page_reply(body, refusal.status, reply.headers)
+
+    async def _send_stream(
+        self, request: _Request, reply: Reply, receive: Receive, send: Send
+    ) -> None:
+        """Send a stream, unless there are too many."""
+        principal = request.identity.principal
+        who = f"{principal.kind}:{principal.name}"
+        full = self._streams.total() >= self._limits.streams
+        try:
+            if full or self._streams[who] >= self._limits.streams_each:
+                refusal = Refusal(
+                    429, "too_many_streams", "too many live streams are open",
+                    fix="close other tabs", retry_after_s=10,
+                )  # fmt: skip
+                refused = answer.problem_reply(refusal, request.id)
+                body = answer.encode_body(refused)
+                await answer.send_reply(send, refused, body, request.id, bare=False)
+                return
+            self._streams[who] += 1
+            try:
+                await answer.send_stream(
+                    send, receive, reply, request.id, self._closing, bare=request.method == "HEAD"
+                )
+            finally:
+                self._streams[who] -= 1
+                self._streams += Counter()  # drops those at zero
+        except OSError:
+            return  # the reader hung up in the middle of a chunk
+
+    def _write_line(self, request: _Request, status: int) -> None:
+        """Log a call that changed something or failed; tell the observer of every one."""
+        spent_ms = self._clock.steady_ms() - request.started_ms
+        if self._observe is not None:
+            self._observe(request.endpoint or "none", status, spent_ms)
+        row = None if request.route is None else request.route.row
+        if status < _FAILED and not (row is not None and (row.mutates or row.audited)):
+            return
+        who = request.identity.principal
+        write = self._log.info if status < _FAILED else self._log.warning
+        # What a row declares is an answer that it gives on purpose, a 501 among them.
+        is_fault = status >= _OUR_FAULT and (row is None or status not in row.statuses)
+        (self._log.error if is_fault else write)(
+            "call",
+            request_id=request.id,
+            endpoint=request.endpoint,
+            method=request.method,
+            path=request.path[:REASON_MAX],
+            status=status,
+            code=request.code,
+            who=who.name,
+            how=who.kind,
+            peer=request.caller.peer,
+            ms=round(spent_ms, 2),
+        )
+
+
+def _audit_entry(call: Call, *, target: str) -> AuditEntry:
+    """Return the first row of a call."""
+    who = call.principal
+    return AuditEntry(
+        at_ms=call.now_ms,
+        phase="begin",
+        who=who.name,
+        how=f"token:{who.token_id}" if who.kind == "token" else who.kind,
+        account=who.account,
+        endpoint=call.endpoint,
+        target=target[:REASON_MAX],
+        peer=call.peer,
+        request_id=call.request_id,
+        key=call.idempotency_key,
+    )
+
+
+def _check_response(route: Route | None, reply: Reply, body: bytes) -> None:
+    """Raise AssertionError where a reply is not what its row declares."""
+    if route is None or route.row.kind != "json" or reply.status >= _FAILED:
+        return
+    row = route.row
+    assert reply.status in row.statuses, f"{row.name} answered {reply.status}: not declared"
+    declared = row.pending if reply.status == _ACCEPTED else row.response
+    if declared is None or not body:
+        assert not body, f"{row.name} answered a body: none is declared"
+        assert reply.status in {204, 304} or declared is None, f"{row.name} answered no body"
+        return
+    try:
+        msgspec.json.decode(body, type=declared)
+    except msgspec.ValidationError as error:
+        raise AssertionError(f"{row.name} answered what it does not declare: {error}") from error
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Agree to everything a server says of its own life; ours is kept by `plane.serve`."""
+    while True:
+        message: Message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,248 @@
+"""Who may pass: identity, scope, the browser's own protections, and what proxies may say.
+
+A bearer token needs no protection against forged requests, because no browser sends one by
+itself. A session cookie does: the request must come from our own origin and repeat the session's
+token. Machines are looked at by their handler; here only the presence of both credentials counts,
+because 401 comes before anything is read.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
+
+from holdfast.accounts.handlers import SESSION_COOKIE
+from holdfast.accounts.rules import csrf_text
+from holdfast.plane.edge.ports import Authenticator, KeyOwner
+from holdfast.wire.api.call import Principal, Refusal
+from holdfast.wire.api.endpoint import Endpoint
+from holdfast.wire.limits import IDEMPOTENCY_KEY_MAX
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ANONYMOUS: Final = Principal("anonymous", "public", None, "anonymous")
+MACHINE: Final = Principal("machine", "machine", None, "machine")
+GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")
+HOPS_MAX: Final = 16
+"""Addresses of `x-forwarded-for` that are looked at, from the end."""
+
+CSRF_HEADER: Final = "x-csrf-token"
+CSRF_FIELD: Final = "csrf"
+
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]+)?")
+_LOOPBACK: Final[tuple[Network, ...]] = (
+    ipaddress.ip_network("127.0.0.0/8"),
+    ipaddress.ip_network("::1/128"),
+)
+_KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
+
+_GRANTS: Final = {
+    "public": frozenset({"public", "owner", "operator", "machine", "brain"}),
+    "machine": frozenset({"machine"}),
+    "brain": frozenset({"brain"}),
+    "owner": frozenset({"owner", "operator"}),
+    "operator": frozenset({"operator"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a request came from, after proxies were believed or not."""
+
+    peer: str
+    host: str
+    secure: bool
+    trusted_proxy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is calling; `csrf` is empty for anything but a session."""
+
+    principal: Principal
+    csrf: str = ""
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Return comma-separated addresses or networks; raise ValueError naming a malformed one."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    """Return whether an address is in one of the networks; what is no address is in none."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)
+
+
+def _bare(hop: str) -> str:
+    """Return an address without its port, which some proxies add: it differs with every call."""
+    found = _WITH_PORT.fullmatch(hop)
+    return hop if found is None else found["v6"] or found["v4"]
+
+
+def find_caller(
+    peer: str, scheme: str, header: Mapping[str, str], trusted: Sequence[Network]
+) -> Caller:
+    """Return where a request came from; forwarded headers count from trusted proxies only.
+
+    The client is the last address in `x-forwarded-for` that is not itself a trusted proxy:
+    whatever stands before it was written by the client.
+    """
+    host = header.get("host", "")
+    if not trusted or not _within(peer, trusted):
+        return Caller(peer=peer, host=host, secure=scheme == "https", trusted_proxy=False)
+    hops = header.get("x-forwarded-for", "").rsplit(",", HOPS_MAX)[-HOPS_MAX:]
+    hops = [_bare(hop.strip()) for hop in hops if hop.strip()]
+    client = next((hop for hop in reversed(hops) if not _within(hop, trusted)), peer)
+    return Caller(
+        peer=client[:64],
+        host=header.get("x-forwarded-host", host).split(",")[0].strip(),
+        secure=header.get("x-forwarded-proto", scheme).split(",")[-1].strip() == "https",
+        trusted_proxy=True,
+    )
+
+
+def bearer(header: Mapping[str, str]) -> str:
+    """Return the bearer token of a request, or nothing; the scheme's case does not matter."""
+    scheme, _, token = header.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def identify(
+    row: Endpoint, header: Mapping[str, str], authenticator: Authenticator, key_owner: KeyOwner
+) -> Identity:
+    """Return who is calling; refuse (401) proofs that are wrong or missing, (403) a wrong scope.
+
+    A public row asks nobody; a token wins over a cookie, and a wrong one is not forgiven for it.
+    What brains call takes brain keys only: a session or API token there is a wrong proof.
+    """
+    if row.scope == "brain":
+        brain = key_owner(bearer(header))
+        if brain is None:
+            raise Refusal(
+                401, "not_authenticated", "the brain key is missing, wrong or revoked",
+                fix="send `Authorization: Bearer hfb_…` (POST /api/brain-keys makes one)",
+            )  # fmt: skip
+        return Identity(_granted(row, brain))
+    if row.scope == "machine":
+        if not bearer(header) or not any(header.get(name) for name in GATEWAY_HEADERS):
+            raise _unauthenticated("both machine credentials are needed")
+        return Identity(MACHINE)
+    if row.scope == "public":
+        return Identity(ANONYMOUS)
+    if "authorization" in header:
+        principal = await authenticator.by_token(bearer(header))
+        return Identity(_granted(row, principal))
+    session = cookie_parser(header.get("cookie", "")).get(SESSION_COOKIE, "")
+    principal = await authenticator.by_session(session) if session else None
+    return Identity(_granted(row, principal), csrf_text(session))
+
+
+def _granted(row: Endpoint, principal: Principal | None) -> Principal:
+    """Return the principal where its scope is enough."""
+    if principal is None:
+        raise _unauthenticated("sign in, or send an API token")
+    if principal.scope not in _GRANTS[row.scope]:
+        raise Refusal(
+            403, "scope_too_narrow", f"this needs the scope {row.scope}",
+            fix=f"ask for a token or person with the scope {row.scope}",
+        )  # fmt: skip
+    return principal
+
+
+def _unauthenticated(message: str) -> Refusal:
+    return Refusal(
+        401, "not_authenticated", message,
+        fix="send `Authorization: Bearer hf_…` (holdfast token create), or sign in at /sign-in",
+    )  # fmt: skip
+
+
+def known_hosts(listens_on: str, public_url: str) -> frozenset[str] | None:
+    """Return the names that a plane on this machine alone goes by; None for one that others reach.
+
+    Whoever listens on the network may be called anything there, and says so by listening.
+    """
+    if listens_on != "localhost" and not _within(listens_on, _LOOPBACK):
+        return None
+    return frozenset({"localhost", urlsplit(public_url).hostname or "localhost"})
+
+
+def https_host(public_url: str) -> str:
+    """Return the host of the public address as browsers send it, where that is https."""
+    parts = urlsplit(public_url)
+    return parts.netloc if parts.scheme == "https" else ""
+
+
+def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
+    """Refuse (421) a request that asks for a name which is not ours.
+
+    A page on the web can have its own name lead to this machine's loopback and then counts as
+    our own page to the browser. An address cannot be made to lead elsewhere. What proxies forward
+    is not looked at: such a page can send that as well.
+    """
+    host = header.get("host", "")
+    if known is None or not host:
+        return
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        name = ""
+    if name in known or name.endswith(".localhost") or _is_address(name):
+        return
+    raise Refusal(
+        421, "unknown_host", "this plane does not go by the name that was asked for", field="host",
+        fix="use its address, or set HOLDFAST_PUBLIC_URL to the name it is reached by",
+    )  # fmt: skip
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def check_origin(header: Mapping[str, str], caller: Caller) -> None:
+    """Refuse (403) a change that a browser says comes from another site."""
+    site = header.get("sec-fetch-site", "same-origin")
+    origin = header.get("origin")
+    same = origin is None or (origin != "null" and urlsplit(origin).netloc == caller.host)
+    if site not in {"same-origin", "none"} or not same:
+        raise Refusal(
+            403, "cross_site", "this change comes from another site", field="origin",
+            fix="use the dashboard's own pages, or an API token",
+        )  # fmt: skip
+
+
+def check_csrf(given: str, identity: Identity) -> None:
+    """Refuse (403) a change by a session that does not repeat its token."""
+    if not hmac.compare_digest(given.encode(), identity.csrf.encode()):
+        raise Refusal(
+            403, "csrf", "the form is from another session", field=CSRF_HEADER,
+            fix=f"load the page again; programs send `{CSRF_HEADER}` from GET /api/session",
+        )  # fmt: skip
+
+
+def idempotency_key(header: Mapping[str, str]) -> str:
+    """Return the caller's idempotency key, or nothing; refuse (400) one that does not fit."""
+    key = header.get("idempotency-key")
+    if key is None:
+        return ""
+    if not _KEY.fullmatch(key):
+        raise Refusal(
+            400, "bad_idempotency_key", "the idempotency key does not fit", field="idempotency-key",
+            fix=f"send 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters",
+        )  # fmt: skip
+    return key

@@ -1,0 +1,212 @@
+"""Read and decode what a caller sent, within bounds.
+
+The size is counted while reading, never trusted from a header; so is the time. An error names the
+field and what to do, and never repeats a value: it might be somebody's password in the wrong box.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Receive
+
+from holdfast.plane.edge.ports import EdgeLimits
+from holdfast.plane.edge.routes import Route
+from holdfast.wire.api.call import Refusal
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+
+_AT: Final = re.compile(r" - at `(?:key in )?\$\.?(?P<field>[^`]*)`$")
+_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
+_VALUE: Final = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NAME_SHOWN_MAX: Final = 64
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""One escape in JSON: a pair of surrogates, half a pair, or any other."""
+_UNKNOWN: Final = rb"\ufffd"
+
+
+class ClientGoneError(Exception):
+    """The caller hung up before its body was complete: there is nobody to answer."""
+
+
+async def read_body(
+    receive: Receive, header: Mapping[str, str], *, bytes_max: int, limits: EdgeLimits
+) -> bytes:
+    """Return the body; refuse (413) a larger one, (408) a slow one."""
+    declared = header.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > bytes_max:
+        _refuse_size(bytes_max)
+    try:
+        async with asyncio.timeout(limits.body_read_s):
+            return await _read(receive, bytes_max)
+    except TimeoutError as error:
+        raise Refusal(
+            408, "body_too_slow", f"the body did not arrive within {limits.body_read_s:g} s",
+            fix="send it again over a better connection",
+        ) from error  # fmt: skip
+
+
+async def _read(receive: Receive, bytes_max: int) -> bytes:
+    """Return the body, counting its bytes as they come."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > bytes_max:
+            _refuse_size(bytes_max)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks) if len(chunks) > 1 else chunk
+
+
+def _refuse_size(bytes_max: int) -> None:
+    raise Refusal(
+        413, "body_too_large", f"the body has more than {bytes_max} bytes",
+        fix=f"send at most {bytes_max} bytes",
+    )  # fmt: skip
+
+
+def body_kind(header: Mapping[str, str], route: Route) -> str:
+    """Return JSON or FORM; refuse (415) anything else. Controllers may leave the type out."""
+    given = header.get("content-type", "").partition(";")[0].strip().lower()
+    if route.row.scope == "machine":
+        return JSON
+    if given not in {JSON, FORM}:
+        raise Refusal(
+            415, "wrong_content_type", "the body must be JSON or a form", field="content-type",
+            fix=f"send the header `content-type: {JSON}`",
+        )  # fmt: skip
+    return given
+
+
+def decode_json(route: Route, body: bytes) -> Any:
+    """Return the decoded request; refuse (400) one that does not fit, naming the field."""
+    if route.decoder is None:
+        return None
+    try:
+        return route.decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise refused_field(str(error), route) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        mended = mend_surrogates(body) if route.row.scope == "brain" else body
+        if mended != body:
+            return decode_json(route, mended)
+        raise Refusal(
+            400, "not_json", "the body is not valid JSON", fix=_see(route)
+        ) from None  # fmt: skip
+
+
+def mend_surrogates(body: bytes) -> bytes:
+    """Return JSON in which each escape of half a character is the one of the unknown character.
+
+    Other writers of JSON, Python's own among them, let such halves through, and a brain must not
+    lose what it learned for one.
+    """
+    return _ESCAPE.sub(lambda found: _UNKNOWN if found["half"] else found[0], body)
+
+
+def read_form(body: bytes, limits: EdgeLimits) -> dict[str, Any]:
+    """Return the fields of a form; `name[]` collects its values. Refuse (400) a malformed one."""
+    fields: dict[str, Any] = {}
+    for name, value in split_query(body.decode("latin-1"), limits):
+        if name.endswith("[]"):
+            fields.setdefault(name[:-2], []).append(value)
+        elif name in fields:
+            raise Refusal(
+                400, "bad_field", "a field is given twice", field=name[:_NAME_SHOWN_MAX],
+                fix="give it once, or name it with [] where it takes many",
+            )  # fmt: skip
+        else:
+            fields[name] = value
+    return fields
+
+
+def decode_form(route: Route, fields: dict[str, Any]) -> Any:
+    """Return the request made of a form's fields; refuse (400) one that does not fit."""
+    if route.row.request is None:
+        return None
+    try:
+        return msgspec.convert(fields, route.row.request, strict=False)
+    except msgspec.ValidationError as error:
+        raise refused_field(str(error), route) from None
+
+
+def split_query(text: str, limits: EdgeLimits) -> list[tuple[str, str]]:
+    """Return the pairs of a query string or form; refuse (400) one that is malformed or huge."""
+    try:
+        return parse_qsl(
+            text,
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=limits.query_fields,
+        )
+    except ValueError:
+        raise Refusal(
+            400, "bad_encoding", "the query or form is not valid URL encoding in UTF-8",
+            fix=f"send at most {limits.query_fields} fields, percent-encoded",
+        ) from None  # fmt: skip
+
+
+def read_query(route: Route, text: str, limits: EdgeLimits) -> dict[str, str]:
+    """Return the checked query parameters; refuse (400) what the row does not declare.
+
+    Browsers add parameters of their own to pages, which therefore ignore unknown ones.
+    """
+    if len(text) > limits.query_chars:
+        raise Refusal(
+            400, "query_too_long", f"the query has more than {limits.query_chars} characters",
+            fix="shorten it",
+        )  # fmt: skip
+    values: dict[str, str] = {}
+    for name, value in split_query(text, limits) if text else ():
+        pattern = route.query.get(name)
+        if pattern is None:
+            if route.row.kind == "json":
+                _refuse_parameter(route, name, "there is no such parameter")
+            continue
+        if name in values or pattern.fullmatch(value) is None:
+            _refuse_parameter(route, name, f"it must be given once and match {pattern.pattern}")
+        values[name] = value
+    missing = sorted(route.required - values.keys())
+    if missing:
+        _refuse_parameter(route, missing[0], "it is required")
+    return values
+
+
+def _refuse_parameter(route: Route, name: str, why: str) -> None:
+    known = ", ".join(sorted(route.query)) or "none"
+    raise Refusal(
+        400, "bad_parameter", f"query parameter: {why}", field=name[:_NAME_SHOWN_MAX],
+        fix=f"parameters of {route.row.name}: {known}",
+    )  # fmt: skip
+
+
+def refused_field(text: str, route: Route) -> Refusal:
+    """Return the refusal that belongs to msgspec's complaint, without any value in it."""
+    at = _AT.search(text)
+    what = _VALUE.sub("…", _AT.sub("", text))
+    named = _FIELD.search(what)
+    places = [at["field"] if at else "", named["field"] if named else ""]
+    where = ".".join(place for place in places if place)[:128]
+    return Refusal(400, "bad_field", what[:512], field=where, fix=_see(route))
+
+
+def _see(route: Route) -> str:
+    """Return where the form of a request is written down."""
+    name = getattr(route.row.request, "__name__", "nothing")
+    return f"send {name} as described in /api/openapi.json"

@@ -1,0 +1,159 @@
+"""Finds an instance's controller and asks it: the adapter of the port `Controllers`.
+
+Where a machine listens is asked of its cloud and believed for a moment; a call that cannot be
+made forgets it, because the machine may have moved. What a controller can do is asked of itself,
+once for each incarnation, and again after a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+
+from holdfast.actors.ports import Reader
+from holdfast.instances.views import (
+    DETAIL_VIEW,
+    MACHINE_VIEW,
+    DetailRow,
+    MachineRow,
+    decode_detail,
+    decode_machine,
+)
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.outcome import Ok
+from holdfast.kernel.secret import Secret
+from holdfast.plane.agent_proxy.access import Place
+from holdfast.wire.controller.calls import ControllerError, ControllerVersion, understand
+from holdfast.wire.controller.identity import derived_token, gateway_token
+from holdfast.world.clouds.port import Cloud
+from holdfast.world.controllers import TIMEOUT_MS, ControllerClient, Target
+
+ADDRESS_MS: Final = 5_000
+"""How long an address is believed."""
+
+CAPABILITIES_MS: Final = 60_000
+"""How long what a controller can do is believed: an upgrade without a new incarnation is rare."""
+
+KNOWN_MAX: Final = 10_000
+"""Machines of which something is remembered."""
+
+_T = TypeVar("_T")
+
+
+class _Key(NamedTuple):
+    machine_id: str
+    epoch: int
+
+
+class MachineControllers:
+    """Asks the controllers of instances' machines."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        clouds: Mapping[str, Cloud],
+        *,
+        client: ControllerClient,
+        secret: Secret,
+        clock: Clock,
+    ) -> None:
+        """Find machines by `reader` and `clouds`; `secret` is what gateway tokens derive from."""
+        self._reader = reader
+        self._clouds = clouds
+        self._client = client
+        self._secret = secret
+        self._clock = clock
+        self._addresses: dict[_Key, tuple[str, float]] = {}
+        self._capabilities: dict[_Key, tuple[frozenset[str], float]] = {}
+
+    async def call(
+        self,
+        instance_id: str,
+        method: str,
+        path: str,
+        answer: type[_T],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> _T:
+        """Return the controller's answer in its type; raise ControllerError."""
+        row, detail = self._rows(instance_id)
+        key = _Key(row.machine_id, row.epoch)
+        target = Target(await self._address(key, detail.provider), self._token(row))
+        try:
+            status, content = await self._client.ask(
+                target, method, path, query=query, body=body, timeout_ms=timeout_ms
+            )
+        except ControllerError as error:
+            if error.trouble == "unreachable":
+                self._addresses.pop(key, None)
+                self._capabilities.pop(key, None)
+            raise
+        return understand(status, content, answer)
+
+    async def place(self, instance_id: str) -> Place:
+        """Return where an instance's proxy is and the token it wants; raise ControllerError."""
+        row, detail = self._rows(instance_id)
+        address = await self._address(_Key(row.machine_id, row.epoch), detail.provider)
+        token = derived_token(
+            self._secret.reveal(), "proxy", row.sandbox, version=row.live_token_version
+        )
+        return Place(address, token)
+
+    async def capabilities(self, instance_id: str) -> frozenset[str]:
+        """Return what the controller announces; nothing for one that is too old to say."""
+        row, _ = self._rows(instance_id)
+        key = _Key(row.machine_id, row.epoch)
+        known = self._capabilities.get(key)
+        if known is not None and self._clock.steady_ms() - known[1] < CAPABILITIES_MS:
+            return known[0]
+        try:
+            told = await self.call(instance_id, "GET", "/_kilo/version", ControllerVersion)
+        except ControllerError as error:
+            if error.trouble != "too_old":
+                raise
+            told = ControllerVersion()
+        _remember(self._capabilities, key, frozenset(told.capabilities), self._clock)
+        return frozenset(told.capabilities)
+
+    def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
+        found = self._reader.view(DETAIL_VIEW, instance_id)
+        detail = decode_detail(found[0]) if found is not None else None
+        machine = self._reader.view(MACHINE_VIEW, detail.sandbox_id) if detail else None
+        row = decode_machine(machine[0]) if machine is not None else None
+        if detail is None or row is None or not row.machine_id:
+            raise ControllerError("not_running", "The instance has no machine.")
+        return row, detail
+
+    async def _address(self, key: _Key, provider: str) -> str:
+        known = self._addresses.get(key)
+        if known is not None and self._clock.steady_ms() - known[1] < ADDRESS_MS:
+            return known[0]
+        cloud = self._clouds.get(provider)
+        if cloud is None:
+            text = f"No cloud called {provider!r} is configured here."
+            raise ControllerError("unreachable", text, arrived=False)
+        outcome = await cloud.describe(key.machine_id)
+        if not isinstance(outcome, Ok):
+            text = f"Its cloud says {outcome.code}."
+            raise ControllerError("unreachable", text, arrived=False)
+        machine = outcome.value
+        if machine.state != "started":
+            raise ControllerError("not_running", f"The instance's machine is {machine.state}.")
+        if not machine.address:
+            text = "Its cloud does not say where it listens."
+            raise ControllerError("unreachable", text, arrived=False)
+        _remember(self._addresses, key, machine.address, self._clock)
+        return machine.address
+
+    def _token(self, row: MachineRow) -> Secret:
+        version = row.live_token_version
+        return Secret(gateway_token(self._secret.reveal(), row.sandbox, version=version))
+
+
+def _remember(memory: dict[_Key, tuple[_T, float]], key: _Key, value: _T, clock: Clock) -> None:
+    memory.pop(key, None)
+    memory[key] = (value, clock.steady_ms())
+    while len(memory) > KNOWN_MAX:
+        memory.pop(next(iter(memory)))

@@ -1,0 +1,98 @@
+"""What the command line does on the plane's own machine, whether a plane runs or not.
+
+Making a token or finding the running plane must not load the engine, so this opens the accounts
+and the lock file and nothing else.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.records import AuditEntry, Scope, Token
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import SystemClock
+from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.holder import prepare_home
+from holdfast.stores.sqlite import folder_lock
+from holdfast.stores.sqlite.accounts import open_accounts
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.limits import REASON_MAX
+
+ACCOUNTS_FILE: Final = "accounts.db"
+_MADE: Final = 201
+_FAILED: Final = 500
+
+
+@asynccontextmanager
+async def with_register(settings: Settings) -> AsyncIterator[Register]:
+    """Open the people and tokens of this machine for a moment."""
+    clock = SystemClock()
+    store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
+    hasher = Argon2()
+    try:
+        register = Register(
+            store,
+            hasher,
+            access=Access(store, clock=clock),
+            clock=clock,
+            entropy=secrets.token_bytes,
+        )
+        await register.prepare()
+        yield register
+    finally:
+        hasher.close()
+        await store.close()
+
+
+async def make_token(
+    register: Register, name: str, *, scope: Scope, account: str | None, life_s: int | None = None
+) -> tuple[str, Token]:
+    """Return a new token's secret and row, made on this machine and audited like any other.
+
+    Raise Refusal as the register does.
+    """
+    who = f"{getpass.getuser()} on this machine"
+    store, now_ms = register.store, SystemClock().now_ms
+    begun = await store.append_audit(
+        AuditEntry(
+            at_ms=now_ms(), phase="begin", who=who, how="local", endpoint="token.create",
+            target=f"{scope} token {name!r}"[:REASON_MAX], peer="local",
+        )
+    )  # fmt: skip
+    status = _FAILED
+    try:
+        made = await register.make_token(
+            name, scope=scope, account=account, created_by=who, life_s=life_s
+        )
+        status = _MADE
+    except Refusal as refusal:
+        status = refusal.status
+        raise
+    finally:
+        ended = AuditEntry(at_ms=now_ms(), phase="end", begins=begun.seq, who=who, status=status)
+        await store.append_audit(ended)
+    return made
+
+
+@contextmanager
+def hold_folder(
+    settings: Settings, *, url: str, now_ms: int, refuse: Callable[[str], Exception]
+) -> Iterator[None]:
+    """Hold the data folder's lock; raise what `refuse` makes when another plane has it."""
+    holder = folder_lock.Holder(os.getpid(), now_ms, socket.gethostname(), url)
+    try:
+        held = folder_lock.take_lock(prepare_home(settings), holder)
+    except folder_lock.LockedError as error:
+        raise refuse(str(error)) from error
+    try:
+        yield
+    finally:
+        held.release()

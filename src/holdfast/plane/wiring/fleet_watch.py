@@ -1,0 +1,120 @@
+"""Counts what is wrong in the fleet, and says in the log when it began and when it ended.
+
+Pages show what is wrong with an instance; this is for alerting on the whole. It reads the
+committed views, so it knows what pages know, and a plane that is started anew says it all again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+
+from holdfast.instances.views import INSTANCE_VIEW, decode_instance
+from holdfast.wire.api.instances import InstanceView, Status
+
+WATCH_S: Final = 15.0
+"""Between two looks: a scrape interval of Prometheus."""
+
+_CHUNK: Final = 200
+"""Views that are read before others get a turn: some 2 ms."""
+
+AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "held"]
+
+
+class Views(Protocol):
+    """The committed views."""
+
+    def views(
+        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, bytes, int]]:
+        """Return rows after a key, in the order of their keys."""
+        ...
+
+
+class Meter(Protocol):
+    """Where figures go."""
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+
+class Watch:
+    """What is wrong with instances, as of the last look."""
+
+    def __init__(self, views: Views, *, meter: Meter, log: Any) -> None:
+        """Look at `views`."""
+        self._views = views
+        self._meter = meter
+        self._log = log
+        self._wrong: dict[tuple[str, AlertCode], InstanceView] = {}
+
+    async def run(self) -> None:
+        """Look for ever; a failure is a line in the log, and the next look comes."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001  told, and the next look may go well
+                self._log.exception("instances.watch_failed", reason=str(error))
+            await asyncio.sleep(WATCH_S)
+
+    async def look(self) -> None:
+        """Look at every instance once."""
+        statuses: Counter[str] = Counter()
+        not_ready = 0
+        wrong: dict[tuple[str, AlertCode], InstanceView] = {}
+        async for view in self._all():
+            statuses[view.status] += 1
+            not_ready += view.status == "running" and view.agent_ready is False
+            wrong |= {(view.id, code): view for code in find_wrong(view)}
+        for (instance, code), view in wrong.items():
+            if (instance, code) not in self._wrong:
+                self._log.warning("instance.alert_began", **_about(view, code))
+        for (instance, code), view in self._wrong.items():
+            if (instance, code) not in wrong:
+                self._log.info("instance.alert_ended", **_about(view, code))
+        self._wrong = wrong
+        for status in get_args(Status):
+            self._meter.gauge("holdfast_instances", statuses[status], status=status)
+        self._meter.gauge("holdfast_agents_not_ready", not_ready)
+        counted = Counter(code for _, code in wrong)
+        for code in get_args(AlertCode):
+            self._meter.gauge("holdfast_instance_alerts", counted[code], code=code)
+
+    async def _all(self) -> AsyncIterator[InstanceView]:
+        after = ""
+        while True:
+            chunk = self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
+            for _, body, _ in chunk:
+                yield decode_instance(body)
+            if len(chunk) < _CHUNK:
+                return
+            after = chunk[-1][0]
+            await asyncio.sleep(0)
+
+
+def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
+    """Return what is wrong with an instance; what is not to run cannot be silent or parked."""
+    if view.attention:
+        yield "attention"
+    if view.desired != "running":
+        return
+    if view.contact == "lost":
+        yield "silent"
+    told = view.recovery
+    if told is None:
+        return
+    if told.rung == "parked":
+        yield "parked"
+    if told.blocked:
+        yield "port_taken"
+    if told.held:
+        yield "held"
+
+
+def _about(view: InstanceView, code: AlertCode) -> dict[str, str]:
+    """Return a line of the log: which instance, and why as far as it is told."""
+    why = view.attention or (view.recovery.reason if view.recovery else "")
+    return {"instance": view.id, "account": view.account, "code": code, "because": why}

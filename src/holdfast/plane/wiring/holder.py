@@ -1,0 +1,36 @@
+"""The data folder and who holds it: what every command looks at, so it loads nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from holdfast.plane.settings import Settings
+from holdfast.stores.sqlite import folder_lock
+
+FOLDER_MODE: Final = 0o700
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Return the data folder, made if need be, for its owner only."""
+    home = Path(settings.home)
+    home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    return home
+
+
+def lock_holder(settings: Settings) -> folder_lock.Holder | None:
+    """Return who holds the data folder now, or None when nobody does."""
+    folder = Path(settings.home)
+    try:
+        descriptor = os.open(folder / folder_lock.NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return folder_lock.read_holder(folder)
+    finally:
+        os.close(descriptor)
+    return None

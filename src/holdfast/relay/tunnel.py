@@ -1,0 +1,258 @@
+"""WebSockets passed on as raw bytes: the upgrade, its answer, then whatever comes, both ways.
+
+A tunnel holds its slot from before it dials until both of its connections are gone, because it
+*is* its slot: a member of the set that is counted. Nothing can leak that is not also an open
+socket, and every open socket has a deadline. Frames are not looked at, so a message costs one
+read and one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.relay import http1
+from holdfast.relay.ends import ClientEnd, ServerEnd
+
+SWITCHING: Final = 101
+
+SWEEP_S: Final = 1.0
+"""Between two looks for tunnels that are idle or will not close, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one set of tunnels allows; times in seconds.
+
+    `close_s` is how long one half may stay open after the other said it was done, and how long
+    what is left to send may take after that.
+    """
+
+    most: int = 100
+    handshake_s: float = 5.0
+    idle_s: float = 600.0
+    close_s: float = 10.0
+
+
+@dataclass(slots=True)
+class Totals:
+    """What went through since the start: upgrades tried and refused, bytes each way."""
+
+    opened: int = 0
+    refused: int = 0
+    failed: int = 0
+    up: int = 0
+    down: int = 0
+
+
+class Tunnels:
+    """The open tunnels of one proxy."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        """Begin with none."""
+        self.bounds = bounds
+        self.totals = Totals()
+        self._open: set[Tunnel] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def full(self) -> bool:
+        """Return whether another one would be one too many; also while closing."""
+        return self._closing or len(self._open) >= self.bounds.most
+
+    def start(
+        self,
+        client: asyncio.Transport,
+        *,
+        address: tuple[str, int],
+        head: bytes,
+        early: bytes,
+        refusal: Callable[[int], bytes],
+        answer: Callable[[http1.Response], http1.Headers] | None = None,
+        on_end: Callable[[], None] | None = None,
+        slow: bool = False,
+    ) -> Tunnel:
+        """Take over a client's connection and dial; the caller has looked at `full`.
+
+        `head` is the upgrade as it is to be sent, `early` what the client sent after it.
+        `refusal` makes the whole answer for 502. `answer` may change the headers of the other
+        side's response; without it they are passed on as they are. `slow` says that the client was
+        told to be behind with reading before this: only then will it be told to have caught up.
+        """
+        tunnel = Tunnel(self, client, refusal, answer, on_end)
+        tunnel.client.slow = slow
+        self._open.add(tunnel)
+        self._empty.clear()
+        self.totals.opened += 1
+        if self._sweep is None:
+            self._arm()
+        tunnel.start(address, head, early)
+        return tunnel
+
+    async def close(self, grace_s: float) -> None:
+        """Close all, take no more, and cut off after `grace_s` what will not close."""
+        self._closing = True
+        for tunnel in list(self._open):
+            tunnel.close()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._empty.wait()
+        except TimeoutError:
+            for tunnel in list(self._open):
+                tunnel.abort()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    def forget(self, tunnel: Tunnel) -> None:
+        """Free the slot of a tunnel that has no connection left."""
+        self._open.discard(tunnel)
+        if not self._open:
+            self._empty.set()
+
+    def _arm(self) -> None:
+        pause_s = min(SWEEP_S, self.bounds.idle_s / 4, self.bounds.close_s / 4)
+        self._sweep = asyncio.get_running_loop().call_later(pause_s, self._look)
+
+    def _look(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for tunnel in list(self._open):
+            tunnel.look(now_s)
+        self._sweep = None
+        if self._open:
+            self._arm()
+
+
+class Tunnel:
+    """One client, one server, and what they have to say to each other."""
+
+    def __init__(
+        self,
+        owner: Tunnels,
+        client: asyncio.Transport,
+        refusal: Callable[[int], bytes],
+        answer: Callable[[http1.Response], http1.Headers] | None,
+        on_end: Callable[[], None] | None,
+    ) -> None:
+        """Belong to `owner`, which counts it."""
+        loop = asyncio.get_running_loop()
+        self.owner = owner
+        self.time = loop.time
+        self.touched_s = loop.time()
+        self.client = ClientEnd(self, client)
+        self.server = ServerEnd(self)
+        self._refusal = refusal
+        self._answer = answer
+        self._on_end = on_end
+        self._answered = False
+        self._cut_s = 0.0
+        self._dialling: asyncio.Task[None] | None = None
+        self._limit: asyncio.TimerHandle | None = None
+
+    def start(self, address: tuple[str, int], head: bytes, early: bytes) -> None:
+        """Dial; what the client sends meanwhile waits."""
+        loop = asyncio.get_running_loop()
+        self.client.begin(early)
+        self._limit = loop.call_later(self.owner.bounds.handshake_s, self.refuse)
+        self._dialling = loop.create_task(self._dial(address, head))
+
+    async def _dial(self, address: tuple[str, int], head: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_connection(lambda: self.server, *address)
+        except OSError:
+            self.refuse()
+            return
+        if self._answered or self.client.lost:
+            self.server.abort()
+        else:
+            self.server.write(head)
+
+    def answered(self, response: http1.Response, rest: bytes) -> None:
+        """Pass on the server's answer, and join the two if it switched."""
+        if self._answered:
+            return
+        self._answered = True
+        self._cancel_limit()
+        switched = response.status == SWITCHING
+        headers = response.headers if self._answer is None else self._answer(response)
+        if not switched:
+            headers = [*http1.end_to_end(headers), (b"connection", b"close")]
+        line = b"HTTP/1.1 %d %b" % (response.status, response.reason)
+        self.client.write(http1.write_head(line, headers))
+        self.touched_s = self.time()
+        if switched:
+            self.client.join(self.server)
+            self.server.join(self.client, rest)
+        else:
+            self.owner.totals.failed += 1
+            self.server.pass_on(self.client, response, rest)
+
+    def refuse(self) -> None:
+        """Answer 502, once, and end: the server cannot be had, or not in time."""
+        if self._answered:
+            return
+        self._answered = True
+        self.owner.totals.failed += 1
+        self.client.write(self._refusal(502))
+        self.server.abort()
+        self.close()
+
+    def ended(self) -> None:
+        """Note that one end is gone: the other follows, and with the last one goes the slot."""
+        if self.client.lost:
+            self._answered = True
+            self.server.close()
+        if self.server.lost and self.server.begun:
+            if not self._answered:
+                self.refuse()
+            self.client.close()
+        if self.client.lost and (self.server.lost or not self.server.begun):
+            self._cancel_limit()
+            if self._dialling is not None and not self._dialling.done():
+                self._dialling.cancel()
+            self.owner.forget(self)
+            told, self._on_end = self._on_end, None
+            if told is not None:
+                told()
+        else:
+            self.cut_soon()
+
+    def cut_soon(self) -> None:
+        """Give what is left a deadline."""
+        if not self._cut_s:
+            self._cut_s = self.time() + self.owner.bounds.close_s
+
+    def close(self) -> None:
+        """Close both ends when what was written is sent."""
+        self._answered = True
+        self.client.close()
+        self.server.close()
+        self.cut_soon()
+
+    def abort(self) -> None:
+        """Close both ends now."""
+        self.client.abort()
+        self.server.abort()
+
+    def look(self, now_s: float) -> None:
+        """End it if nothing was said for long, or cut it off if it will not end."""
+        if self._cut_s and now_s >= self._cut_s:
+            self.abort()
+            return
+        idle = now_s - self.touched_s >= self.owner.bounds.idle_s
+        if self._answered and idle and not self._cut_s:
+            self.close()
+
+    def _cancel_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None

@@ -1,0 +1,243 @@
+"""The life of one simulated fleet: a storm, then calm, in which everything must come right.
+
+After the storm every instance that is wanted must reach running, and stay so without a row
+written or a call made; then every one must reach destroyed, and leave nothing behind. That is the
+model check of "there is a way on from every state": the storm has reached the states, the calm
+walks the ways.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from msgspec import Struct
+
+from holdfast.instances import keys
+from holdfast.instances.events import ClockSetBack, encode_event
+from holdfast.instances.state import DOWN, Instance, exists
+from holdfast.kernel.clock import SECOND_MS
+from holdfast.sim.check import ViolationError
+from holdfast.sim.fault_plan import Weather, draw
+from holdfast.sim.faults import Storm
+from holdfast.sim.fleet import Fleet
+from holdfast.sim.loop import SimClock, SimLoop, run
+from holdfast.sim.trace import Trace
+
+RUNNING_WITHIN_S: Final = 3_000
+STOPPED_WITHIN_S: Final = 1_800
+DESTROYED_WITHIN_S: Final = 1_800
+QUIET_S: Final = 600
+ORDER_AGAIN_S: Final = 60
+SET_BACK: Final = encode_event(ClockSetBack())
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of one seed; `failure` is empty when all held."""
+
+    seed: int
+    failure: str = ""
+    steps: int = 0
+    virtual_s: float = 0
+    digest: str = ""
+    planes: int = 0
+    previews: int = 0
+    rules: dict[str, int] = {}
+    statuses: dict[str, int] = {}
+    faults: dict[str, int] = {}
+    refusals: dict[str, int] = {}
+
+
+def play(seed: int, weather: Weather | None = None) -> tuple[Outcome, Trace]:
+    """Simulate a seed to its end; a failure is in the outcome, never raised."""
+    drawn = weather or draw(seed)
+
+    fleets: list[Fleet] = []
+
+    async def main(loop: SimLoop, clock: SimClock) -> None:
+        fleets.append(Fleet(loop, clock, drawn, seed=seed))
+        await live(fleets[0])
+
+    failure = ""
+    try:
+        run(seed, main)
+    except Exception as error:  # noqa: BLE001  whatever it is, the seed has found something
+        failure = "".join(traceback.format_exception(error)).strip()
+        failure = failure if not isinstance(error, ViolationError) else str(error)
+    return _outcome(fleets[0], failure), fleets[0].trace
+
+
+def _outcome(fleet: Fleet, failure: str) -> Outcome:
+    trace = fleet.trace
+    return Outcome(
+        seed=fleet.seed,
+        failure=failure,
+        steps=trace.steps,
+        virtual_s=fleet.virtual_ms() / SECOND_MS,
+        digest=trace.digest(),
+        planes=fleet.made,
+        previews=fleet.check.previews,
+        rules=dict(trace.rules),
+        statuses=dict(trace.statuses),
+        faults=dict(trace.faults),
+        refusals=fleet.people.refusals,
+    )
+
+
+async def live(fleet: Fleet) -> None:
+    """Live through the whole story."""
+    storm = Storm(fleet)
+    await fleet.begin()
+    storm.begin()
+    await fleet.pass_time(fleet.weather.storm_s)
+    storm.heal()
+    await all_agree(fleet)
+    await all_running(fleet)
+    await quiet(fleet)
+    await all_destroyed(fleet)
+    fleet.look()
+    fleet.check.finish()
+
+
+async def all_agree(fleet: Fleet) -> None:
+    """Wait, without an order, until all is folded and nothing runs that is to be stopped.
+
+    Who was made while no plane was up is nobody's to order about before that.
+    """
+
+    def wrong() -> list[str]:
+        unfolded = [f"{where} has events that wait" for where in fleet.store.waiting]
+        return unfolded + [
+            f"{state.id} is {state.status} and to be stopped, with {row.state} {row.id}"
+            for state in fleet.states()
+            if exists(state) and state.desired == "stopped"
+            for row in fleet.living(state.sandbox_id)
+            if row.state not in DOWN
+        ]
+
+    try:
+        await fleet.until(lambda: not wrong(), within_s=STOPPED_WITHIN_S, step_s=5)
+    except TimeoutError:
+        raise ViolationError(f"they do not come to agree: {wrong()}") from None
+
+
+async def all_running(fleet: Fleet) -> None:
+    """Have people start everything that is not on its way out, until all of it runs."""
+
+    def wrong() -> list[str]:
+        return [text for state in fleet.states() if (text := why_not_running(fleet, state))]
+
+    try:
+        await _order_until(fleet, wrong, _to_running, within_s=RUNNING_WITHIN_S)
+    except TimeoutError:
+        raise ViolationError(f"they do not come to run: {wrong()}") from None
+
+
+async def _to_running(fleet: Fleet, state: Instance) -> None:
+    if state.status == "running" and state.contact.heard == "lost":
+        await fleet.people.order(state.id, "restart")
+    elif state.status != "running" or state.desired != "running":
+        await fleet.people.order(state.id, "start")
+
+
+def why_not_running(fleet: Fleet, state: Instance) -> str:
+    """Return what keeps an instance from being as it should, or nothing."""
+    if not exists(state):
+        return ""
+    if state.desired == "destroyed":
+        return f"{state.id} is {state.status} and to be destroyed"
+    rows = [(row.id, row.state) for row in fleet.living(state.sandbox_id)]
+    if state.status == "running" and rows == [(state.machine.id, "started")]:
+        settled = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
+        controller = fleet.machines.running.get(state.machine.id)
+        heard = state.contact.heard == "heard" and controller is not None and controller.known
+        return "" if settled and heard else f"{state.id} runs, {state.aim} {state.contact}"
+    return f"{state.id} is {state.status}/{state.desired}/{state.aim} with {rows}: {state.faults}"
+
+
+def _renews(fleet: Fleet, state: Instance) -> bool:
+    """Return whether its key or tokens are replaced now, or before the quiet time is over."""
+    due_ms = keys.due_ms(state, fleet.weather.policy)
+    over_ms = fleet.clock.now_ms() + 2 * QUIET_S * SECOND_MS
+    return bool(keys.lacks(state)) or (due_ms is not None and due_ms <= over_ms)
+
+
+async def quiet(fleet: Fleet) -> None:
+    """Let a converged fleet be: no row, no tick, and no call, beyond the regular looks.
+
+    The first look of an incarnation is news and makes one row; those are counted as looks. So is
+    the note, in a look's own tick, that a storm set the clock back: who measured no wait had no
+    reason to be woken for it before.
+    """
+    interval_s = fleet.weather.settings.checkin_interval_s
+    await fleet.pass_time(3 * interval_s)
+    policy = fleet.weather.policy
+    if policy.running_look_ms:  # the policy asks for polling, which is the opposite of silence
+        return
+    before = {where: actor.seq for where, actor in fleet.store.actors.items()}
+    calls = fleet.cloud.calls.total()
+    await fleet.pass_time(QUIET_S)
+    for where, seq in before.items():
+        written = fleet.reader.log(where, after=seq)
+        looks = [row for row in written if row.source == "probe" and row.outcome == "ignored"]
+        ticks = {row.tick for row in looks} if fleet.weather.jumps_every_s else set()
+        notes = [row for row in written if row.tick in ticks and row.body == SET_BACK]
+        if len(written) > len(looks) + len(notes) or len(looks) > 1 or len(notes) > 1:
+            raise ViolationError(f"{where} is as it should be, and wrote {written}")
+    asked = fleet.cloud.calls.total() - calls
+    each = 1 + QUIET_S * SECOND_MS // policy.daily_look_ms
+    most = each * len([state for state in fleet.states() if exists(state)])
+    if asked > most:
+        raise ViolationError(f"a converged fleet asked the cloud {asked} times, want {most}")
+
+
+async def all_destroyed(fleet: Fleet) -> None:
+    """Have people destroy everything, until nothing of it is left in the cloud."""
+
+    def wrong() -> list[str]:
+        alive = [f"{state.id} is {state.status}" for state in fleet.states() if exists(state)]
+        left = [
+            f"machine {one.id} {one.state}"
+            for one in fleet.cloud.all_machines()
+            if not fleet.leapt_near(one.created_at_ms)
+        ]
+        volumes = [
+            f"volume {one.id} {one.name}"
+            for one in fleet.cloud.all_volumes()
+            if not fleet.leapt_near(one.created_at_ms)
+        ]
+        return [*alive, *left, *volumes]
+
+    try:
+        await _order_until(fleet, wrong, _to_destroyed, within_s=DESTROYED_WITHIN_S)
+    except TimeoutError:
+        raise ViolationError(f"they are not destroyed: {wrong()}") from None
+
+
+async def _to_destroyed(fleet: Fleet, state: Instance) -> None:
+    if state.desired != "destroyed":
+        fleet.people.known.setdefault(state.id, state.name)
+        await fleet.people.destroy(state.id)
+
+
+async def _order_until(
+    fleet: Fleet,
+    wrong: Callable[[], list[str]],
+    order: Callable[[Fleet, Instance], Coroutine[Any, Any, None]],
+    *,
+    within_s: float,
+) -> None:
+    """Order again each minute until nothing is wrong."""
+    until = fleet.loop.time() + within_s
+    while True:
+        for state in fleet.states():
+            if exists(state) and state.desired != "destroyed":
+                fleet.spawn(order(fleet, state))
+        try:
+            await fleet.until(lambda: not wrong(), within_s=ORDER_AGAIN_S, step_s=2)
+        except TimeoutError:
+            if fleet.loop.time() >= until:
+                raise
+        else:
+            return

@@ -1,0 +1,10 @@
+"""DuckDB: the analytics store of check-ins, with its SQL and migrations."""
+
+from pathlib import Path
+from typing import Final
+
+SQL: Final = Path(__file__).parent / "sql"
+"""Named queries, a folder a database."""
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+"""Numbered files, a folder a database."""

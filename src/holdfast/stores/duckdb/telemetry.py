@@ -1,0 +1,245 @@
+"""Check-ins and lifecycle events in DuckDB, `telemetry.duckdb`: one writer thread, one reader.
+
+A batch goes in as one JSON text and one statement, so that the interpreter's lock is free while
+the engine works. Fleet panels come from a roll-up by the minute, the five minutes and the hour,
+which `settle` computes again from the earliest point that was written since; so late points and
+steps of the clock come out right. Memory and threads are bounded. It must never be opened by two
+processes, and nothing here may hold the serving loop.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import msgspec
+
+from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
+from holdfast.stores.duckdb import MIGRATIONS, SQL
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite.thread import BACKGROUND, OwnThread
+from holdfast.telemetry.ports import (
+    CheckinPoint,
+    FleetBucket,
+    LifecyclePoint,
+    MachineBucket,
+    Restarts,
+    Span,
+    dirty_from,
+)
+from holdfast.telemetry.views import STEPS_S
+
+MEMORY_MB: Final = 192
+"""What the engine may use for its work, before it spills into a folder beside the file."""
+
+MINUTES_KEPT_MS: Final = 2 * DAY_MS
+"""How long the roll-up keeps its minutes; longer windows are drawn in longer steps."""
+
+SETTLE_CHUNK_MS: Final = 6 * HOUR_MS
+"""How much time one statement of the roll-up covers, so that memory stays bounded."""
+
+BYTES_MAX_FLOOR: Final = 16_777_216
+"""The least size that may be asked for: space comes free by groups of 122,880 rows, about 7 MB."""
+
+PRUNE_GAP_MS: Final = 10 * 60_000
+"""Between two looks for what is too old or too much."""
+
+PRUNE_TRIES_MAX: Final = 64
+"""Days dropped in one look when the file is too large."""
+
+
+_PARAMETER: Final = re.compile(r"\$([a-z_]+)")
+
+
+class DuckdbAnalytics:
+    """Datapoints in a file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        keep_days: int = 30,
+        bytes_max: int | None = None,
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
+        """Open the file; raise MigrationError when it is newer, duckdb.IOException when it is held.
+
+        Points are kept for `keep_days`, and fewer when they take more than `bytes_max` bytes;
+        raise ValueError when that is less than the store can keep to.
+        """
+        if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
+            raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = duckdb.connect(
+            str(path),
+            config={
+                "memory_limit": f"{memory_mb}MB",
+                "threads": 1,
+                "temp_directory": str(path) + ".spill",
+                "preserve_insertion_order": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "enable_external_access": "true",
+            },
+        )
+        migrate(
+            _Statements(self._connection), shipped(MIGRATIONS / "telemetry"), now_ms=clock.now_ms()
+        )
+        self._queries = load_queries(SQL / "telemetry")
+        self._reader = self._connection.cursor()
+        self._writing = OwnThread("telemetry writer", nice=BACKGROUND)
+        self._reading = OwnThread("telemetry reader")
+        self._keep_ms = keep_days * DAY_MS
+        self._bytes_max = bytes_max
+        self._prune_at_ms = 0
+        self._closing = threading.Event()
+
+    async def write(
+        self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]
+    ) -> None:
+        """Keep the points; all or none. Raise ValueError for a point that does not fit."""
+        await self._writing.run(lambda: self._write(checkins, events))
+
+    async def settle(self, now_ms: int) -> None:
+        """Bring the roll-up up to date and drop what is older than the retention."""
+        await self._writing.run(lambda: self._settle(now_ms))
+
+    async def fleet(self, span: Span, account: str = "") -> Sequence[FleetBucket]:
+        """Return the steps that have check-ins, oldest first, as the roll-up has them."""
+        rows = await self._read("fleet", {**_values(span), "account": account})
+        return [FleetBucket(*row) for row in rows]
+
+    async def machine(self, span: Span, instance: str) -> Sequence[MachineBucket]:
+        """Return the steps in which this instance checked in, oldest first."""
+        rows = await self._read("machine", {**_values(span), "instance": instance})
+        return [MachineBucket(*row) for row in rows]
+
+    async def restarts(self, span: Span, *, limit: int, account: str = "") -> Sequence[Restarts]:
+        """Return the most restarted instances, most first."""
+        rows = await self._read("restarts", {**_values(span), "account": account, "limit": limit})
+        return [Restarts(*row) for row in rows]
+
+    async def count(self) -> tuple[int, int]:
+        """Return how many check-ins and lifecycle events are kept."""
+        checkins = await self._read("checkins_count", {})
+        events = await self._read("lifecycle_count", {})
+        return checkins[0][0], events[0][0]
+
+    async def close(self) -> None:
+        """Write what is pending and give the file back."""
+        self._closing.set()
+        await self._reading.end(self._reader.close)
+        await self._writing.end(self._connection.close)
+
+    async def _read(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        query = self._queries[name]
+        used = {key: values[key] for key in _PARAMETER.findall(query)}
+        return await self._reading.run(lambda: self._reader.execute(query, used).fetchall())
+
+    def _run(self, name: str, **values: Any) -> list[tuple[Any, ...]]:
+        return self._connection.execute(self._queries[name], values).fetchall()
+
+    def _write(self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]) -> None:
+        from_ms = dirty_from(checkins)
+        self._connection.execute("BEGIN TRANSACTION")
+        try:
+            if from_ms is not None:
+                self._run("checkins_insert", rows=msgspec.json.encode(checkins).decode())
+                self._run("dirty_mark", from_ms=from_ms)
+            if events:
+                self._run("lifecycle_insert", rows=msgspec.json.encode(events).decode())
+            self._connection.execute("COMMIT")
+        except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
+            self._connection.execute("ROLLBACK")
+            raise ValueError(f"a point does not fit its dataset: {error}") from error
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def _settle(self, now_ms: int) -> None:
+        """Compute the roll-up from the earliest new point on, a stretch at a time."""
+        dirty_ms = self._run("dirty_get")[0][0]
+        while dirty_ms is not None and not self._closing.is_set():
+            from_ms, newest_ms = self._run("extent", from_ms=dirty_ms)[0]
+            dirty_ms = None
+            if from_ms is not None:
+                until_ms = (from_ms // SETTLE_CHUNK_MS + 1) * SETTLE_CHUNK_MS
+                self._roll_up(from_ms, min(until_ms, newest_ms + 1))
+                dirty_ms = until_ms if newest_ms >= until_ms else None
+            self._run("dirty_clear", from_ms=dirty_ms)
+        if now_ms >= self._prune_at_ms:
+            self._prune(now_ms)
+            self._prune_at_ms = now_ms + PRUNE_GAP_MS
+
+    def _roll_up(self, from_ms: int, until_ms: int) -> None:
+        """Compute every step that has a part between the two times again, all or none."""
+        self._connection.execute("BEGIN TRANSACTION")
+        try:
+            for step_s in STEPS_S:
+                step_ms = step_s * 1_000
+                within = {
+                    "step_s": step_s,
+                    "from_ms": from_ms // step_ms * step_ms,
+                    "until_ms": -(-until_ms // step_ms) * step_ms,
+                }
+                self._run("rollup_delete", **within)
+                self._run("rollup_insert", **within)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+
+    def _prune(self, now_ms: int) -> None:
+        """Drop what is too old, then whole days while the file is too large."""
+        self._drop_before(now_ms, now_ms - self._keep_ms)
+        if self._bytes_max is None:
+            return
+        for _ in range(PRUNE_TRIES_MAX):
+            self._connection.execute("CHECKPOINT")
+            if self._used_bytes() <= self._bytes_max:
+                return
+            oldest_ms = self._run("oldest")[0][0]
+            if oldest_ms is None:
+                return
+            self._drop_before(now_ms, (oldest_ms // DAY_MS + 1) * DAY_MS)
+
+    def _drop_before(self, now_ms: int, before_ms: int) -> None:
+        self._run("checkins_prune", before_ms=before_ms)
+        self._run("lifecycle_prune", before_ms=before_ms)
+        minutes_ms = max(before_ms, now_ms - MINUTES_KEPT_MS)
+        self._run("rollup_prune", before_s=before_ms // 1_000, minutes_before_s=minutes_ms // 1_000)
+
+    def _used_bytes(self) -> int:
+        """Return the bytes of the file that are in use; what is freed is used again first."""
+        row = self._connection.execute(
+            "SELECT block_size * used_blocks FROM pragma_database_size()"
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _values(span: Span) -> dict[str, int]:
+    return {
+        **span._asdict(),
+        "since_ms": span.since_s * 1_000,
+        "until_ms": span.until_s * 1_000,
+    }
+
+
+class _Statements:
+    """The connection as the migrator wants it: SQLite's words, and rows given back."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
+        """Run statements and return the rows of the last."""
+        if sql == "BEGIN IMMEDIATE":
+            sql = "BEGIN TRANSACTION"
+        cursor = self._connection.execute(sql, list(parameters) or None)
+        return cursor.fetchall() if cursor.description else []

@@ -1,0 +1,1 @@
+"""In-memory stores: the same ports under the same contract suites, for tests and the simulator."""

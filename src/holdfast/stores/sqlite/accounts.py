@@ -1,0 +1,290 @@
+"""Accounts in a SQLite file of their own, `accounts.db`.
+
+Writes go through one thread with group commit; reads through one read-only connection on
+another thread, so neither holds the serving loop. Another process (the command line) may write at
+the same time: each transaction takes the write lock first and waits for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+from msgspec.structs import asdict
+
+from holdfast.accounts import audit, rules
+from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
+from holdfast.accounts.records import (
+    Account,
+    Attempts,
+    Audited,
+    AuditEntry,
+    AuditRow,
+    Link,
+    Person,
+    Session,
+    Token,
+)
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite import MIGRATIONS, SQL
+from holdfast.stores.sqlite.accounts_writer import Writer
+from holdfast.stores.sqlite.desk import SqliteDesk
+
+T = TypeVar("T")
+
+BUSY_MS: Final = 5_000
+"""How long a transaction waits for another process's, in milliseconds."""
+
+_SEQ_MAX: Final = 2**62
+_SESSION_FIELDS: Final = 4
+
+
+def _open(path: Path, flags: int) -> apsw.Connection:
+    """Return a connection that waits for locks."""
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.set_busy_timeout(BUSY_MS)
+    return connection
+
+
+def _open_writer(path: Path, now_ms: int) -> apsw.Connection:
+    """Make the file where there is none, for its owner's eyes only, and bring it up to date."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = _open(path, apsw.SQLITE_OPEN_READWRITE)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrations = shipped(MIGRATIONS / "accounts")
+    try:
+        migrate(connection, migrations, now_ms=now_ms)
+    except apsw.Error:
+        # The command line may be making the same file at the same moment; the second look finds
+        # its work done, or raises what is really wrong.
+        migrate(connection, migrations, now_ms=now_ms)
+    return connection
+
+
+def _open_reader(path: Path) -> apsw.Connection:
+    """Return a connection that can only read and never checkpoints."""
+    connection = _open(path, apsw.SQLITE_OPEN_READONLY)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+class AccountsSqlite(SqliteDesk):
+    """The accounts store, in a file."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection, statements: dict[str, str]) -> None:
+        """Use `open_accounts` instead."""
+        super().__init__(writer, reader, statements, name="accounts")
+
+    async def _write(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Return what a job of several statements returned, once durable."""
+        return await self._writer.write(job)
+
+    async def add_account(self, account: Account) -> bool:
+        """Add an account; False where the name is taken."""
+        return await self._change("add_account", **asdict(account)) == 1
+
+    async def accounts(self) -> Sequence[Account]:
+        """Return every account by name."""
+        rows = await self._read("accounts", limit=LIST_ITEMS_MAX)
+        return [Account(name=name, created_at_ms=at_ms) for name, at_ms in rows]
+
+    async def add_person(self, person: Person) -> bool:
+        """Add a person; False where the name is taken."""
+        return await self._change("add_person", **asdict(person)) == 1
+
+    async def people(self) -> Sequence[Person]:
+        """Return everybody by name."""
+        return [_person(row) for row in await self._read("people", limit=LIST_ITEMS_MAX)]
+
+    async def person(self, name: str) -> Person | None:
+        """Return one person."""
+        return next(map(_person, await self._read("person", name=name)), None)
+
+    async def set_password(self, name: str, password_hash: str, *, keep: str) -> bool:
+        """Set a person's password and end their other sessions."""
+
+        def run(connection: apsw.Connection) -> bool:
+            values = {"name": name, "password_hash": password_hash, "keep": keep}
+            connection.execute(self._sql["set_password"], values)
+            found = connection.changes() == 1
+            connection.execute(self._sql["end_other_sessions"], values)
+            return found
+
+        return await self._write(run)
+
+    async def add_session(self, session: Session) -> None:
+        """Add a session."""
+        await self._change("add_session", **asdict(session))
+
+    async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
+        """Return a session that has not expired, and whose it is."""
+        for row in await self._read("session", hash=hashed, now_ms=now_ms):
+            own, person = row[:_SESSION_FIELDS], row[_SESSION_FIELDS:]
+            names = Session.__struct_fields__
+            return Session(**dict(zip(names, own, strict=True))), _person(person)
+        return None
+
+    async def end_session(self, hashed: str) -> None:
+        """End a session."""
+        await self._change("end_session", hash=hashed)
+
+    async def add_link(self, link: Link) -> None:
+        """Add a one-time link."""
+        await self._change("add_link", **asdict(link))
+
+    async def use_link(self, hashed: str, now_ms: int) -> Person | None:
+        """Use a link up and return whose it was."""
+
+        def run(connection: apsw.Connection) -> Person | None:
+            values = {"hash": hashed, "now_ms": now_ms}
+            for (name,) in list(connection.execute(self._sql["use_link"], values)):
+                found = list(connection.execute(self._sql["person"], {"name": name}))
+                return next(map(_person, found), None)
+            return None
+
+        return await self._write(run)
+
+    async def try_attempt(self, keys: Sequence[str], now_ms: int) -> int:
+        """Count an attempt under every key as failed, or return how many ms it has to wait."""
+
+        def run(connection: apsw.Connection) -> int:
+            known = {key: self._attempts(connection, key) for key in keys}
+            wait = max((rules.wait_ms(each, now_ms) for each in known.values()), default=0)
+            if wait == 0:
+                for key, attempts in known.items():
+                    self._put_attempts(connection, key, rules.after_attempt(attempts, now_ms))
+            return wait
+
+        return await self._write(run)
+
+    async def forgive_attempt(self, person: str, peer: str) -> None:
+        """Take back an attempt that succeeded."""
+
+        def run(connection: apsw.Connection) -> None:
+            connection.execute(self._sql["drop_attempts"], {"key": person})
+            known = self._attempts(connection, peer)
+            if known.failures:
+                self._put_attempts(connection, peer, rules.after_success(known))
+
+        await self._write(run)
+
+    def _attempts(self, connection: apsw.Connection, key: str) -> Attempts:
+        """Return what is counted under a key."""
+        for failures, last_at_ms in connection.execute(self._sql["attempts"], {"key": key}):
+            return Attempts(failures=failures, last_at_ms=last_at_ms)
+        return Attempts()
+
+    def _put_attempts(self, connection: apsw.Connection, key: str, attempts: Attempts) -> None:
+        """Keep what is counted under a key."""
+        connection.execute(self._sql["put_attempts"], {"key": key, **asdict(attempts)})
+
+    async def purge(self, now_ms: int) -> int:
+        """Delete sessions, links and attempts that are over for long."""
+
+        def run(connection: apsw.Connection) -> int:
+            gone = 0
+            for name in ("purge_sessions", "purge_links", "purge_attempts"):
+                connection.execute(self._sql[name], {"before_ms": now_ms - PURGE_KEPT_MS})
+                gone += connection.changes()
+            return gone
+
+        return await self._write(run)
+
+    async def add_token(self, token: Token) -> bool:
+        """Add a token; False where its account has enough already."""
+
+        def run(connection: apsw.Connection) -> bool:
+            counted = connection.execute(self._sql["live_tokens"], {"account": token.account})
+            live: tuple[Any, ...] = counted.fetchall()[0]
+            if live[0] >= TOKENS_MAX:
+                return False
+            connection.execute(self._sql["add_token"], asdict(token))
+            return True
+
+        return await self._write(run)
+
+    async def token(self, hashed: str) -> Token | None:
+        """Return the token with this hash."""
+        return next(map(_token, await self._read("token", hash=hashed)), None)
+
+    async def tokens(self, account: str | None) -> Sequence[Token]:
+        """Return an account's tokens, or all, newest first."""
+        if account is None:
+            rows = await self._read("all_tokens", limit=LIST_ITEMS_MAX)
+        else:
+            rows = await self._read("account_tokens", account=account, limit=LIST_ITEMS_MAX)
+        return [_token(row) for row in rows]
+
+    async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
+        """Revoke a token that the account sees."""
+        values = {"id": token_id, "account": account, "now_ms": now_ms}
+
+        def run(connection: apsw.Connection) -> Token | None:
+            rows = list(connection.execute(self._sql["revoke_token"], values))
+            return next(map(_token, rows), None)
+
+        return await self._write(run)
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when tokens were last used."""
+        rows = [{"id": token_id, "at_ms": at_ms} for token_id, at_ms in uses.items()]
+
+        def run(connection: apsw.Connection) -> None:
+            connection.executemany(self._sql["note_use"], rows)
+
+        await self._write(run)
+
+    async def append_audit(self, entry: AuditEntry) -> AuditRow:
+        """Append an entry to the chain."""
+
+        def run(connection: apsw.Connection) -> AuditRow:
+            seq, before = 0, audit.GENESIS
+            for seq, before in connection.execute(self._sql["audit_head"]):  # noqa: B007
+                pass
+            row = audit.link(before, seq + 1, entry)
+            values = {"seq": row.seq, "before": row.before, "hash": row.hash, **asdict(entry)}
+            connection.execute(self._sql["append_audit"], values)
+            return row
+
+        return await self._write(run)
+
+    async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
+        """Return begin rows with what their end rows added, newest first."""
+        below = _SEQ_MAX if before is None else before
+        rows = await self._read("audit", account=account, below=below, limit=limit)
+        return [Audited(_audit_row(fields), status, who) for *fields, status, who in rows]
+
+    async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
+        """Return rows in the order of the chain."""
+        return [
+            _audit_row(row) for row in await self._read("audit_chain", after=after, limit=limit)
+        ]
+
+
+def _person(row: tuple[Any, ...]) -> Person:
+    return Person(**dict(zip(Person.__struct_fields__, row, strict=True)))
+
+
+def _token(row: tuple[Any, ...]) -> Token:
+    return Token(**dict(zip(Token.__struct_fields__, row, strict=True)))
+
+
+def _audit_row(row: Sequence[Any]) -> AuditRow:
+    seq, before, hashed, *fields = row
+    entry = AuditEntry(**dict(zip(AuditEntry.__struct_fields__, fields, strict=True)))
+    return AuditRow(seq=seq, before=before, hash=hashed, entry=entry)
+
+
+def open_accounts(path: Path, *, now_ms: int) -> AccountsSqlite:
+    """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
+    writer = _open_writer(path, now_ms)
+    return AccountsSqlite(
+        Writer(writer, name="accounts-write"), _open_reader(path), load_queries(SQL / "accounts")
+    )

@@ -1,0 +1,74 @@
+"""Last contact in a SQLite file of its own, `contact.db`, with one writer thread.
+
+Its rows change with every check-in, and none of them is worth an entry in the journal. The flow
+writes once a second, so a crash loses at most the last second; then a machine seems heard a
+second earlier than it was, and its next message puts the counters right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+import msgspec
+
+from holdfast.kernel.clock import Clock
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite import MIGRATIONS, SQL
+from holdfast.stores.sqlite.bulk import Bulk
+from holdfast.stores.sqlite.database import open_writer
+from holdfast.stores.sqlite.thread import BACKGROUND, OwnThread
+from holdfast.telemetry.contact import Contact
+
+CHECKPOINT_BYTES: Final = 8_388_608
+"""Written to the WAL before it is folded into the file."""
+
+_DECODER: Final = msgspec.json.Decoder(Contact)
+
+
+class SqliteContacts:
+    """Rows of contact in a file."""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        """Open the file and bring it to the present form; raise MigrationError when it is newer."""
+        queries = load_queries(SQL / "contact")
+        self._connection = open_writer(path)
+        migrate(self._connection, shipped(MIGRATIONS / "contact"), now_ms=clock.now_ms())
+        self._load = queries["contact_load"]
+        self._save = Bulk(queries["contact_save"], 3)
+        self._forget = Bulk(queries["contact_forget"], 1)
+        self._thread = OwnThread("contact writer", nice=BACKGROUND)
+        self._unchecked_bytes = 0
+
+    async def load(self) -> Sequence[Contact]:
+        """Return every row."""
+        return await self._thread.run(
+            lambda: [_DECODER.decode(body) for (body,) in self._connection.execute(self._load)]
+        )
+
+    async def save(self, rows: Sequence[Contact]) -> None:
+        """Write the rows, each in place of the one before; all or none."""
+        await self._thread.run(lambda: self._write(rows))
+
+    async def forget(self, instances: Sequence[str]) -> None:
+        """Remove the rows of these instances."""
+        await self._thread.run(
+            lambda: self._forget.write(self._connection, [(one,) for one in instances])
+        )
+
+    async def close(self) -> None:
+        """Give the file back."""
+        await self._thread.end(self._connection.close)
+
+    def _write(self, rows: Sequence[Contact]) -> None:
+        encode = msgspec.json.encode
+        values = [(row.instance, row.heard_ms, encode(row).decode()) for row in rows]
+        with self._connection:
+            self._save.write(self._connection, values)
+        self._unchecked_bytes += sum(len(body) for _, _, body in values)
+        if self._unchecked_bytes > CHECKPOINT_BYTES:
+            self._unchecked_bytes = 0
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)

@@ -1,0 +1,241 @@
+"""Brains and what they send in a SQLite file of their own, `intake.db`.
+
+One thread writes with group commit, so that what it answers is on the disk; another reads on a
+connection of its own, so that a search holds up neither a sender nor the serving loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+from msgspec.structs import asdict
+
+from holdfast.corrections.gaps import Numbers
+from holdfast.corrections.limits import PURGE_ROWS
+from holdfast.corrections.ports import (
+    CorrectionQuery,
+    CorrectionRow,
+    CorrectionWhole,
+    Kept,
+    LessonQuery,
+    LessonRow,
+)
+from holdfast.corrections.records import (
+    ROUTES,
+    Arrival,
+    Brain,
+    BrainKey,
+    Counts,
+    Forgotten,
+    Standing,
+    Written,
+)
+from holdfast.kernel.clock import HOUR_MS
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite import MIGRATIONS, SQL
+from holdfast.stores.sqlite.accounts_writer import Writer
+from holdfast.stores.sqlite.corrections_projection import Projection
+from holdfast.stores.sqlite.database import open_reader, open_writer
+from holdfast.stores.sqlite.desk import SqliteDesk
+from holdfast.wire.limits import PREVIEW_MAX
+
+CHECKPOINT_PAGES: Final = 8_192
+"""Pages of 4 KiB in the write-ahead log before a commit moves them into the file."""
+CACHE_KIB: Final = 65_536
+"""The writer looks for each correction in two indexes; those of a busy hour fit."""
+
+_ROW_FIELDS: Final = 20
+_VIA_FROM: Final = 14
+_NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
+_GAPS: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+
+
+class IntakeSqlite(SqliteDesk):
+    """The store of intake, in a file."""
+
+    def __init__(self, writer: Writer, reader: apsw.Connection, queries: dict[str, str]) -> None:
+        """Use `open_intake` instead."""
+        super().__init__(writer, reader, queries, name="intake")
+        self._projection = Projection(queries)
+
+    async def load(self, *, refused_since_hour: int) -> Kept:
+        """Return what is held in memory."""
+        standings = [
+            Standing(brain, source, sdk, Numbers(newest, _GAPS.decode(gaps), forgotten), *rest)
+            for brain, source, sdk, newest, gaps, forgotten, *rest in await self._read("sources")
+        ]
+        return Kept(
+            brains=[_brain(row) for row in await self._read("brains")],
+            aliases=[(a, alias, brain) for a, alias, brain in await self._read("aliases")],
+            keys=[_key(row) for row in await self._read("keys")],
+            standings=standings,
+            counts=[Counts(*row) for row in await self._read("counts")],
+            refused=[
+                (brain, hour, rows)
+                for brain, hour, rows in await self._read("refused_hours", since=refused_since_hour)
+            ],
+            verdicts=[
+                (no, newest, taken) for no, newest, taken in await self._read("verdict_numbers")
+            ],
+        )
+
+    async def write(self, arrivals: Sequence[Arrival], *, forgotten: Forgotten) -> list[Written]:
+        """Write arrivals in one commit: all or none."""
+
+        def run(connection: apsw.Connection) -> list[Written]:
+            return self._projection.write(connection, arrivals, forgotten=forgotten)
+
+        return await self._writer.write(run)
+
+    async def add_brain(self, brain: Brain) -> Brain:
+        """Add a brain and return it with its number, or the one that has its name."""
+
+        def run(connection: apsw.Connection) -> Brain:
+            connection.execute(self._sql["add_brain"], asdict(brain))
+            named = {"account": brain.account, "name": brain.name}
+            return _brain(connection.execute(self._sql["brain_named"], named).fetchall()[0])
+
+        return await self._writer.write(run)
+
+    async def add_alias(self, account: str, alias: str, brain: int) -> None:
+        """Add a name; the first brain of a name keeps it."""
+        await self._change("add_alias", account=account, alias=alias, brain=brain)
+
+    async def add_key(self, key: BrainKey) -> None:
+        """Add a key."""
+        await self._change("add_key", **asdict(key))
+
+    async def revoke_key(self, key_id: str, now_ms: int) -> None:
+        """Revoke a key."""
+        await self._change("revoke_key", id=key_id, now_ms=now_ms)
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when keys were used last."""
+        rows = [{"id": key_id, "at_ms": at_ms} for key_id, at_ms in uses.items()]
+
+        def run(connection: apsw.Connection) -> None:
+            connection.executemany(self._sql["note_key_use"], rows)
+
+        await self._writer.write(run)
+
+    async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
+        """Return corrections, those received last first."""
+        name = "corrections_all"
+        if query.words:
+            name = "corrections_search"
+        elif query.brain:
+            name = "corrections_brain"
+        elif query.account is not None:
+            name = "corrections_account"
+        try:
+            rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
+        except apsw.SQLError as error:
+            if not query.words or "fts5" not in str(error):
+                raise
+            return []  # a letter newer than the index's alphabet: nothing has such a word
+        return [_correction(row) for row in rows]
+
+    async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
+        """Return one correction that the account sees."""
+        for row in await self._read("correction", no=no, account=account, preview=PREVIEW_MAX):
+            draft, final, context, classes, ids, *rest = row[_ROW_FIELDS:]
+            names = _NAMES.decode(classes) if classes else ()
+            shown = _correction(row[:_ROW_FIELDS])
+            return CorrectionWhole(shown, draft, final, context, names, _NAMES.decode(ids), *rest)
+        return None
+
+    async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
+        """Return lessons, those changed last first."""
+        return [LessonRow(*row) for row in await self._read("lessons", **query._asdict())]
+
+    async def decide(
+        self, no: int, decision: str, *, by: str, account: str | None, now_ms: int
+    ) -> LessonRow | None:
+        """Keep what a person decided about a lesson that the account sees; return it."""
+        values = {"no": no, "account": account}
+        told = {**values, "decision": decision, "decided_by": by, "now_ms": now_ms}
+
+        def run(connection: apsw.Connection) -> LessonRow | None:
+            connection.execute(self._sql["decide_lesson"], told)
+            found: list[tuple[Any, ...]] = connection.execute(
+                self._sql["lesson"], values
+            ).fetchall()
+            return LessonRow(*found[0]) if found else None
+
+        return await self._writer.write(run)
+
+    async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
+        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        rows = await self._read("verdicts", brain=brain, since=since, limit=limit)
+        return [LessonRow(*row) for row in rows]
+
+    async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
+        """Note up to which number a brain has what was decided; never a lower one."""
+        await self._change("take_verdicts", brain=brain, taken_no=taken_no, now_ms=now_ms)
+
+    async def hours(self, brain: int, since_hour: int) -> Sequence[tuple[int, str, int]]:
+        """Return (hour, severity, rows) of a brain's new corrections."""
+        rows = await self._read("hours", brain=brain, since=since_hour)
+        return [(hour, severity, many) for hour, severity, many in rows]
+
+    async def extent(self, brain: int) -> tuple[int, int]:
+        """Return how many sessions and corrections a brain has."""
+        found = await self._read("sessions", brain=brain)
+        return found[0][0], found[0][1]
+
+    async def purge(self, forgotten: Forgotten) -> int:
+        """Forget some of what was received before; return how many rows, 0 at the end."""
+
+        def run(connection: apsw.Connection) -> int:
+            sql, values = self._sql, {"limit": PURGE_ROWS, "before_ms": forgotten.corrections_ms}
+            gone: list[tuple[Any, ...]] = connection.execute(
+                sql["oldest_corrections"], values
+            ).fetchall()
+            for no, brain, event_ids in gone:
+                connection.execute(sql["drop_words"], {"no": no})
+                connection.executemany(
+                    sql["drop_id"],
+                    [{"brain": brain, "event_id": one} for one in _NAMES.decode(event_ids)],
+                )
+                connection.execute(sql["drop_correction"], {"no": no})
+            if gone:
+                connection.execute(sql["drop_cut_hashes"], {"no": gone[-1][0]})
+            connection.execute(
+                sql["drop_events"], {"limit": PURGE_ROWS, "before_ms": forgotten.events_ms}
+            )
+            events = connection.changes()
+            connection.execute(sql["drop_hours"], {"hour": forgotten.corrections_ms // HOUR_MS})
+            connection.execute(sql["drop_lessons"], {"before_ms": forgotten.corrections_ms})
+            connection.execute(sql["drop_sources"], {"before_ms": forgotten.events_ms})
+            return len(gone) + events
+
+        return await self._writer.write(run)
+
+
+def _brain(row: tuple[Any, ...]) -> Brain:
+    return Brain(**dict(zip(Brain.__struct_fields__, row, strict=True)))
+
+
+def _key(row: tuple[Any, ...]) -> BrainKey:
+    return BrainKey(**dict(zip(BrainKey.__struct_fields__, row, strict=True)))
+
+
+def _correction(row: tuple[Any, ...]) -> CorrectionRow:
+    """Return a row of the lists; the routes' counts stand one after the other."""
+    via_to = _VIA_FROM + len(ROUTES)
+    return CorrectionRow._make((*row[:_VIA_FROM], row[_VIA_FROM:via_to], *row[via_to:]))
+
+
+def open_intake(path: Path, *, now_ms: int) -> IntakeSqlite:
+    """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
+    writer = open_writer(path)
+    writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    writer.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    migrate(writer, shipped(MIGRATIONS / "corrections"), now_ms=now_ms)
+    queries = load_queries(SQL / "corrections")
+    return IntakeSqlite(Writer(writer, name="intake-write"), open_reader(path), queries)

@@ -1,0 +1,281 @@
+"""The journal in SQLite: one writing thread with group commit, and reads beside it.
+
+Every write goes through `sqlite_writer`; a write is answered after the commit that holds it, and
+synchronous=FULL makes that durable. Reads run on the caller's thread over a connection that
+cannot write, since each takes some tens of microseconds; only a large actor is loaded elsewhere.
+The file must not be on a network file system: WAL needs memory that all its users share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from holdfast.actors.ports import (
+    Accepted,
+    Alarm,
+    Arrival,
+    Commit,
+    EffectRow,
+    EffectStatus,
+    Loaded,
+    Pending,
+    ProbeRow,
+    Stamp,
+)
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.ids import Address, EventId, derive
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.sqlite import MIGRATIONS
+from holdfast.stores.sqlite.bulk import Row
+from holdfast.stores.sqlite.database import open_writer
+from holdfast.stores.sqlite.journal_batch import Batch
+from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Call, Finish, Write
+from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.writer import GroupWriter
+
+CHECKPOINT_PAGES: Final = 8_192
+"""Pages in the WAL (32 MiB) at which it is moved into the database whatever waits."""
+
+CHECKPOINT_IDLE_PAGES: Final = 256
+"""Pages in the WAL (1 MiB) at which that is done as soon as nothing waits."""
+
+CHECKPOINT_MS: Final = 60_000
+"""After how long without work even a small WAL is moved, in milliseconds."""
+
+PRUNE_EVENTS: Final = 4_096
+"""Events that are forgotten in one transaction, about 10 ms, while others wait to be written."""
+
+CHECKPOINT_RETRY_MS: Final = 5_000.0
+"""How long after a failure it is tried again, in milliseconds."""
+
+
+class SqliteJournal:
+    """The Journal over one file. Use it from one loop; close it before the loop ends."""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        """Open the file at `path`, made and migrated where needed.
+
+        Raise MigrationError when newer code wrote it, and apsw.Error when it cannot be opened.
+        """
+        self._clock = clock
+        self._path = path
+        connection = open_writer(path)
+        try:
+            migrate(connection, shipped(MIGRATIONS / "journal"), now_ms=clock.now_ms())
+            self._batch = Batch(connection)
+            self._reader = SqliteReader(path)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._pages = self._moved_pages = 0
+        self._hold_ms = 0.0
+        self._moved_ms = clock.steady_ms()
+        connection.set_wal_hook(self._count_pages)
+        self._writer: GroupWriter[AnyJob] = GroupWriter(
+            name="journal-write",
+            apply=self._batch.apply,
+            tidy=self._checkpoint,
+            finish=self._finish,
+        )
+
+    # ----------------------------------------------------------------------------- the file
+
+    def _count_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self, idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
+        """Move the WAL into the database when it is large, or when there is nothing else to do.
+
+        What a reader still needs stays in the WAL; only what came since the last time counts, so
+        that a slow reader does not make this run after every commit.
+        """
+        pages, now_ms = self._pages, self._clock.steady_ms()
+        if pages < self._moved_pages:
+            self._moved_pages = 0  # the WAL has begun again
+        new, waited_ms = pages - self._moved_pages, now_ms - self._moved_ms
+        due = new >= CHECKPOINT_PAGES or (
+            idle and new > 0 and (new >= CHECKPOINT_IDLE_PAGES or waited_ms > CHECKPOINT_MS)
+        )
+        if not due or waited_ms < self._hold_ms:
+            return
+        self._moved_ms, self._hold_ms = now_ms, 0.0
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._moved_pages = pages
+        except apsw.Error:
+            # Nothing is lost: the WAL holds it all, and it is tried again.
+            self._hold_ms = CHECKPOINT_RETRY_MS
+            logging.getLogger(__name__).exception("journal checkpoint failed")
+
+    def _finish(self) -> None:
+        """Leave one plain file behind."""
+        try:
+            self._reader.close()
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        finally:
+            self._connection.close()
+
+    async def close(self) -> None:
+        """Finish what was promised and release the file."""
+        await self._writer.close()
+
+    async def _call(self, call: Callable[[apsw.Connection], Any]) -> Any:
+        return await self._writer.submit(Call(call))
+
+    # ------------------------------------------------------------------------------- events
+
+    def _row(self, actor: Address, arrival: Arrival) -> Row:
+        to = str(actor)
+        return (
+            derive(to, arrival.dedupe),
+            to,
+            arrival.body,
+            arrival.version,
+            arrival.source,
+            arrival.cause,
+            arrival.by,
+            self._clock.now_ms(),
+        )
+
+    async def accept(self, arrivals: Sequence[tuple[Address, Arrival]]) -> list[Accepted]:
+        """Insert events; all of them or, with MailboxFullError, none."""
+        if not arrivals:
+            return []
+        rows = [self._row(actor, arrival) for actor, arrival in arrivals]
+        accepted: list[Accepted] = await self._writer.submit(Accept(rows))
+        return accepted
+
+    async def pending(self, actor: Address, limit: int) -> list[Pending]:
+        """Return the actor's oldest events that no tick has taken."""
+        arrivals = self._batch.arrivals(str(actor), limit)
+        if arrivals is None:
+            return self._reader.pending(actor, limit)
+        return self._reader.pending_at(arrivals) if arrivals else []
+
+    async def stamp(self, event: EventId) -> Stamp | None:
+        """Return what became of an event, or None while no tick has taken it."""
+        return self._reader.stamp(event)
+
+    async def drop_quarantined(self, event: EventId, by: str) -> bool:
+        """Mark a quarantined event dropped; return whether it was quarantined."""
+
+        def drop(connection: apsw.Connection) -> bool:
+            sql = self._batch.queries["drop_quarantined"]
+            connection.execute(sql, (f"dropped by {by}; ", event))
+            return connection.changes() > 0
+
+        dropped: bool = await self._call(drop)
+        return dropped
+
+    # ------------------------------------------------------------------------------- actors
+
+    async def load(self, actor: Address) -> Loaded | None:
+        """Return what is known of an actor, or None when nothing is."""
+        if self._reader.is_small(actor):
+            return self._reader.load(actor)
+        return await asyncio.to_thread(self._reader.load, actor)
+
+    async def commit(self, commit: Commit) -> None:
+        """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
+        await self._writer.submit(Write(commit))
+
+    async def lease(self, holder: str) -> int:
+        """Take the lease of everything and return its epoch, greater than any before."""
+        row = (holder, self._clock.now_ms())
+        sql = self._batch.queries["take_lease"]
+        taken: tuple[int] = await self._call(
+            lambda connection: connection.execute(sql, row).fetchone()
+        )
+        return taken[0]
+
+    async def waiting_actors(self, limit: int) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first."""
+        actors = self._reader.waiting_actors(limit)
+        self._batch.compare(map(str, actors))
+        return actors
+
+    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first."""
+        return self._reader.alarms(until_ms, limit)
+
+    async def keep_policy(self, policy_hash: str, body: bytes) -> None:
+        """Keep a policy's contents under its hash, for replays."""
+        sql = self._batch.queries["put_policy"]
+        await self._call(lambda connection: connection.execute(sql, (policy_hash, body)).fetchall())
+
+    # ------------------------------------------------------------------- effects and probes
+
+    async def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
+        """Return effects that are not finished, in the order of their lanes, paged by id."""
+        return self._reader.waiting_effects(limit, after)
+
+    async def finish_effect(
+        self, effect_id: str, status: EffectStatus, arrival: tuple[Address, Arrival] | None
+    ) -> Accepted | None:
+        """Mark an effect finished and accept its outcome, in one transaction; idempotent."""
+        row = None if arrival is None else self._row(*arrival)
+        accepted: Accepted | None = await self._writer.submit(Finish(effect_id, status, row))
+        return accepted
+
+    async def probes(self, limit: int, after: tuple[str, str] = ("", "")) -> list[ProbeRow]:
+        """Return the standing probes, paged by (address, key)."""
+        return self._reader.probes(limit, after)
+
+    async def answer_probe(
+        self, actor: Address, key: str, answer: str, arrival: Arrival
+    ) -> Accepted | None:
+        """Remember a probe's new answer and accept its event; None when the probe is gone."""
+        job = Answer(str(actor), key, answer, self._row(actor, arrival))
+        accepted: Accepted | None = await self._writer.submit(job)
+        return accepted
+
+    # ---------------------------------------------------------------------------- retention
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget what no replay from `before_ms` on needs; return how many rows that was.
+
+        Each actor keeps its newest snapshot before that time and everything since. The dedupe
+        keys of what is forgotten are forgotten with it. A long log goes in parts, each up to a
+        snapshot, so that others write in between and what is left can always be replayed.
+        """
+        sql = self._batch.queries["prune_steps"]
+        steps = await self._call(
+            lambda connection: connection.execute(sql, (before_ms,)).fetchall()
+        )
+        count = 0
+        for actor, rows in groupby(steps, itemgetter(0)):
+            for seq in _parts([seq for _, seq in rows]):
+                count += await self._call(partial(self._prune, actor, seq, before_ms))
+        return count
+
+    def _prune(self, actor: str, seq: int, before_ms: int, connection: apsw.Connection) -> int:
+        count = 0
+        for name, bound in (
+            ("prune_events", seq),
+            ("prune_ticks", seq),
+            ("prune_snapshots", seq),
+            ("prune_effects", before_ms),
+        ):
+            connection.execute(self._batch.queries[name], (actor, bound))
+            count += connection.changes()
+        return count
+
+
+def _parts(seqs: Sequence[int]) -> Iterator[int]:
+    """Yield those of an actor's snapshots, in order, that end parts of about PRUNE_EVENTS."""
+    done = 0
+    for seq, following in zip(seqs, [*seqs[1:], None], strict=True):
+        if following is None or following - done > PRUNE_EVENTS:
+            yield seq
+            done = seq

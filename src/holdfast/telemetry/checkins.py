@@ -1,0 +1,295 @@
+"""The stream of check-ins: counted and answered in memory, written by the second, told if news.
+
+A check-in changes three things here: its row of contact, the datapoints that wait for the
+analytics store, and, where what it says differs from what its instance's owner was told, a debt
+of news that is paid until it is accepted. Nothing a machine hears depends on a disk. A crash
+loses at most the last second of contact and of datapoints; the counters of our own protocol lose
+nothing by it, because the next message repeats their sums.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from holdfast.kernel.clock import Clock
+from holdfast.telemetry import counters as ledgers
+from holdfast.telemetry import views
+from holdfast.telemetry.accept import Admitted
+from holdfast.telemetry.contact import (
+    Contact,
+    new_contact,
+    note,
+    report_of,
+    silence_levels,
+)
+from holdfast.telemetry.limits import CHECKIN_GAP_MS, FLUSH_MS, WHEEL_STEP_MS
+from holdfast.telemetry.long_poll import WakeHub
+from holdfast.telemetry.notifier import Debt, Teller
+from holdfast.telemetry.ports import (
+    Analytics,
+    Commands,
+    ContactStore,
+    Log,
+    MachineFacts,
+    Machines,
+    NoCommands,
+    Transitions,
+)
+from holdfast.telemetry.rate import Allowance, take
+from holdfast.telemetry.wheel import Silent, Watch, Wheel
+from holdfast.telemetry.writers import ContactSink, PointSink
+from holdfast.wire.controller.directive import Directive
+
+ACCEPTED: Final = 0
+
+
+class _Entry:
+    """What is held in memory of one instance beside its row."""
+
+    __slots__ = ("allowance", "contact", "debt", "epoch", "watch")
+
+    def __init__(self, contact: Contact) -> None:
+        self.contact = contact
+        self.allowance = Allowance()
+        self.epoch = contact.told_epoch
+        self.watch: Watch | None = None
+        self.debt = Debt(contact)
+
+
+class Telemetry:
+    """Check-ins in, contact and datapoints out; made once, by plane/build."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        log: Log,
+        machines: Machines,
+        contacts: ContactStore,
+        analytics: Analytics,
+        transitions: Transitions,
+        commands: Commands | None = None,
+        checkin_gap_ms: int = CHECKIN_GAP_MS,
+        flush_ms: int = FLUSH_MS,
+    ) -> None:
+        """Join the parts; nothing runs before `start`. Durations are in milliseconds."""
+        self.hub = WakeHub()
+        self.points = PointSink(analytics, clock=clock, log=log, flush_ms=flush_ms)
+        self._clock = clock
+        self._log = log
+        self._machines = machines
+        self._contacts = contacts
+        self._sink = ContactSink(contacts, clock=clock, log=log, flush_ms=flush_ms)
+        self._teller = Teller(transitions, clock=clock, log=log, settled=self._sink.mark)
+        self._commands = commands or NoCommands()
+        self._gap_ms = checkin_gap_ms
+        self._entries: dict[str, _Entry] = {}
+        self._wheel = Wheel(clock.steady_ms())
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.Task[None]] = []
+        self._loaded = False
+        self._closing = False
+
+    async def start(self) -> None:
+        """Load what was known, begin to listen; nothing is silent until one full level later."""
+        for contact in await self._contacts.load():
+            self._entries[contact.instance] = _Entry(contact)
+        self._loaded = True
+        for facts in self._machines.everyone():
+            self.machine_changed(facts)
+        for entry in self._entries.values():
+            self._teller.owe(entry.debt)
+        self._writers = [
+            asyncio.create_task(self._sink.run(), name="contact writer"),
+            asyncio.create_task(self.points.run(), name="datapoint writer"),
+        ]
+        self._tasks = [
+            asyncio.create_task(self._turn_wheel(), name="contact wheel"),
+            *self._teller.start(),
+        ]
+
+    def release(self) -> None:
+        """Send every long poll home and hold none any more: the plane is about to stop."""
+        self._closing = True
+        self.hub.wake_all()
+
+    async def close(self) -> None:
+        """Stop listening and write what is pending; the stores stay open, they are the caller's."""
+        self.release()
+        for task in self._tasks:
+            task.cancel()
+        self._sink.stop()
+        self.points.stop()
+        ended = await asyncio.gather(*self._tasks, *self._writers, return_exceptions=True)
+        self._tasks, self._writers = [], []
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+        await self._sink.flush()
+        await self.points.flush()
+
+    def receive(self, admitted: Admitted) -> int:
+        """Take a proven check-in; return 0, or the milliseconds to wait when it came too soon.
+
+        Even a refused one was heard: a machine that talks too much is not a silent one.
+        """
+        facts, checkin = admitted.facts, admitted.checkin
+        entry = self._entry(facts)
+        contact = entry.contact
+        now_ms = self._clock.now_ms()
+        self._hear(entry, now_ms)
+        wait_ms = take(
+            entry.allowance,
+            self._clock.steady_ms(),
+            interval_ms=contact.interval_ms,
+            prompt=admitted.ours,
+            gap_ms=self._gap_ms,
+        )
+        if wait_ms:
+            contact.refused += 1
+            return wait_ms
+        if checkin.outcomes:
+            self._teller.owe(entry.debt, checkin.outcomes)
+        if admitted.ours:
+            delta = ledgers.count(contact.ledger, checkin)
+        else:
+            delta = ledgers.count_deltas(contact.ledger, checkin)
+        if not delta.fresh:
+            return ACCEPTED
+        contact.received += 1
+        note(contact, checkin, region=admitted.region)
+        report = report_of(checkin, contact.ledger, placed=facts.machine_id)
+        if report != contact.report:
+            contact.report = report
+            contact.report_key = f"{now_ms}:{contact.received}"
+            self._teller.owe(entry.debt)
+        self.points.offer(views.checkin_point(facts, checkin, contact, delta=delta, seen_ms=now_ms))
+        return ACCEPTED
+
+    def directive(self, facts: MachineFacts) -> Directive:
+        """Return what a machine is to be told now."""
+        commands = self._commands.due(facts.instance, now_ms=self._clock.now_ms())
+        return views.directive(facts, commands)
+
+    async def directive_after(
+        self, sandbox: str, revision: int, *, wait_s: float
+    ) -> Directive | None:
+        """Return a directive newer than `revision`, waiting for it; None when none came in time.
+
+        Commands that are due count as news. Raise wake.FullError when too many wait.
+        """
+        deadline = self._clock.steady_ms() + wait_s * 1_000
+        while True:
+            facts = self._machines.lookup(sandbox)
+            if facts is None:
+                return None
+            directive = self.directive(facts)
+            if directive.revision > revision or directive.commands:
+                return directive
+            left_ms = deadline - self._clock.steady_ms()
+            if left_ms <= 0 or self._closing:
+                return None
+            await self.hub.wait(sandbox, left_ms / 1_000)
+
+    def contact(self, instance: str) -> views.ContactView | None:
+        """Return what is known of an instance's machine by hearing it, or None."""
+        entry = self._entries.get(instance)
+        if entry is None:
+            return None
+        return views.contact_view(entry.contact, lost=entry.debt.level > 0)
+
+    def machine_changed(self, facts: MachineFacts) -> None:
+        """Take in new facts: wakes long polls, and watches for silence where it is expected."""
+        self.hub.wake(facts.sandbox)
+        if not self._loaded:
+            return  # `start` looks at everyone, once what was known of them is loaded
+        if facts.expected:
+            entry = self._entry(facts)
+            if entry.watch is not None and facts.epoch != entry.epoch:
+                self._unwatch(entry)  # a new incarnation has its own time to be heard
+            entry.epoch = facts.epoch
+            if not facts.heard:
+                self._tell_again(entry.contact)
+            if entry.watch is None:
+                self._watch(entry)
+            return
+        known = self._entries.get(facts.instance)
+        if known is not None and known.watch is not None and not known.debt.level:
+            self._unwatch(known)
+
+    def _tell_again(self, contact: Contact) -> None:
+        """Have the next check-in told even if it says nothing new: its owner forgot the last.
+
+        An instance that stopped and runs again with the same boot of the same machine would
+        otherwise wait for ever for news that were told before.
+        """
+        if contact.report is not None and contact.report == contact.told:
+            contact.report = contact.told = None
+
+    def machine_gone(self, facts: MachineFacts) -> None:
+        """Forget a machine whose instance was destroyed."""
+        self.hub.wake(facts.sandbox)
+        entry = self._entries.pop(facts.instance, None)
+        if entry is not None:
+            self._unwatch(entry)
+            self._teller.forget(entry.debt)
+        self._sink.forget(facts.instance)
+
+    def _entry(self, facts: MachineFacts) -> _Entry:
+        entry = self._entries.get(facts.instance)
+        if entry is None:
+            entry = _Entry(new_contact(facts.instance, facts.interval_ms))
+            self._entries[facts.instance] = entry
+        return entry
+
+    def _hear(self, entry: _Entry, now_ms: int) -> None:
+        """Note that a machine was heard just now."""
+        contact = entry.contact
+        contact.heard_ms = now_ms
+        self._sink.mark(contact)
+        watch = entry.watch or self._watch(entry)
+        self._wheel.hear(watch, silence_levels(contact.interval_ms))
+        if entry.debt.level:
+            entry.debt.level = 0
+            self._teller.owe(entry.debt)
+
+    def _watch(self, entry: _Entry) -> Watch:
+        """Watch from now on; a loss that was told of this incarnation is not told again."""
+        contact = entry.contact
+        levels = silence_levels(contact.interval_ms)
+        level = contact.told_level if contact.told_epoch == entry.epoch else 0
+        entry.watch = self._wheel.watch(contact.instance, levels, level=level)
+        return entry.watch
+
+    def _unwatch(self, entry: _Entry) -> None:
+        self._wheel.forget(entry.contact.instance)
+        entry.watch = None
+
+    async def _turn_wheel(self) -> None:
+        while True:
+            await asyncio.sleep(WHEEL_STEP_MS / 1_000)
+            self.advance()
+
+    def advance(self) -> None:
+        """Look who has become silent; called by the loop, and by tests that own the clock."""
+        for silent in self._wheel.advance(self._clock.steady_ms()):
+            try:
+                self._silent(silent)
+            except Exception as error:  # noqa: BLE001  the other machines are still looked after
+                reason = f"{type(error).__name__}: {error}"
+                self._log.warning("silence not noted", instance=silent.key, error=reason)
+
+    def _silent(self, silent: Silent) -> None:
+        """Owe the news that a machine is silent, unless it is expected to be."""
+        entry = self._entries.get(silent.key)
+        if entry is None:
+            return
+        facts = self._machines.of_instance(silent.key)
+        if facts is None or not facts.expected:
+            self._unwatch(entry)
+            return
+        entry.debt.level = silent.level
+        entry.debt.epoch = facts.epoch
+        entry.debt.since_ms = entry.contact.heard_ms
+        self._teller.owe(entry.debt)

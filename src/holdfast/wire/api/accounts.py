@@ -1,0 +1,353 @@
+"""Endpoints about people: sign-in, sessions, tokens, accounts and the audit.
+
+Signing in is public and therefore limited per person and per peer. A GET never signs anybody in:
+what opens links ahead of their reader must not use one up.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.api.endpoint import (
+    ACCOUNT,
+    ID,
+    PAGING,
+    Counter,
+    Cursor,
+    Empty,
+    Endpoint,
+    Given,
+    Id,
+    Label,
+    Reason,
+    Time,
+)
+from holdfast.wire.limits import (
+    PAGE_ITEMS_MAX,
+    PASSWORD_MAX,
+    PASSWORD_MIN,
+    SECRET_TEXT_MAX,
+)
+
+GrantedScope = Literal["owner", "operator"]
+SecretText = Annotated[str, Meta(min_length=1, max_length=SECRET_TEXT_MAX)]
+Password = Annotated[str, Meta(min_length=1, max_length=PASSWORD_MAX)]
+NewPassword = Annotated[str, Meta(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
+Lifetime = Annotated[int, Meta(ge=60, le=10 * 366 * 86_400)]
+
+
+class _Quiet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request with a secret: it prints as its type only."""
+
+    def __repr__(self) -> str:
+        """Return the name of the type."""
+        return f"{type(self).__name__}([hidden])"
+
+
+class LinkSignIn(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sign in with a one-time link; `link` is its secret part."""
+
+    link: SecretText
+
+
+class PasswordSignIn(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sign in by name and password."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)]
+    password: Password
+
+
+class PasswordChange(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Set one's own password; `current` is asked for where there is one."""
+
+    new: NewPassword
+    current: Annotated[str, Meta(max_length=PASSWORD_MAX)] = ""
+
+
+class SessionView(Struct, frozen=True, kw_only=True):
+    """Who is signed in; `csrf` goes into the `x-csrf-token` header of a browser's changes."""
+
+    person: Label
+    scope: GrantedScope
+    account: Label | None
+    expires_at: Time | None
+    has_password: bool
+    csrf: Label = ""
+
+
+class PersonView(Struct, frozen=True, kw_only=True):
+    """One person; `account` is null for an operator, who sees every account."""
+
+    name: Label
+    scope: GrantedScope
+    account: Label | None
+    has_password: bool
+    created_at: Time
+
+
+class PersonList(Struct, frozen=True, kw_only=True):
+    """Everybody who may sign in, by name."""
+
+    items: Annotated[tuple[PersonView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class PersonCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add a person, who signs in by a link until they set a password."""
+
+    name: Given
+    scope: GrantedScope
+    account: Annotated[str, Meta(max_length=63)] = ""
+
+
+class LinkCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make a one-time sign-in link for a person."""
+
+    person: Given
+
+
+class LinkView(Struct, frozen=True, kw_only=True):
+    """A one-time link, shown once; it works one time and for 15 minutes."""
+
+    person: Label
+    link: SecretText
+    path: Annotated[str, Meta(max_length=256)]
+    expires_at: Time
+
+
+class TokenCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make an API token; `expires_in_s` seconds of life, for ever when absent.
+
+    An owner's token sees the owner's account. An operator may make either kind, an owner's for
+    the `account` named.
+    """
+
+    name: Given
+    scope: GrantedScope = "owner"
+    account: Annotated[str, Meta(max_length=63)] = ""
+    expires_in_s: Lifetime | None = None
+
+
+class TokenView(Struct, frozen=True, kw_only=True):
+    """One token without its secret; `last_used_at` is accurate to about a minute."""
+
+    id: Id
+    name: Label
+    scope: GrantedScope
+    account: Label | None
+    created_at: Time
+    created_by: Label
+    expires_at: Time | None = None
+    last_used_at: Time | None = None
+    revoked_at: Time | None = None
+
+
+class TokenCreated(Struct, frozen=True, kw_only=True):
+    """A new token and its secret, which is shown here and never again."""
+
+    token: SecretText
+    view: TokenView
+
+
+class TokenList(Struct, frozen=True, kw_only=True):
+    """Tokens, newest first, revoked ones too."""
+
+    items: Annotated[tuple[TokenView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class AccountView(Struct, frozen=True, kw_only=True):
+    """One account: what owns instances."""
+
+    name: Label
+    created_at: Time
+
+
+class AccountList(Struct, frozen=True, kw_only=True):
+    """Every account, by name."""
+
+    items: Annotated[tuple[AccountView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+
+
+class AccountCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add an account."""
+
+    name: Given
+
+
+class AuditView(Struct, frozen=True, kw_only=True):
+    """One audited call; `status` is the answer, 0 while it is not known."""
+
+    seq: Counter
+    at: Time
+    who: Label
+    how: Label
+    account: Label | None
+    endpoint: Label
+    target: Reason
+    peer: Label
+    request_id: Label
+    status: Counter
+
+
+class AuditList(Struct, frozen=True, kw_only=True):
+    """Audited calls, newest first."""
+
+    items: Annotated[tuple[AuditView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class AuditVerdict(Struct, frozen=True, kw_only=True):
+    """Whether the chain of the audit holds; `broken_at` is the first row that does not fit."""
+
+    ok: bool
+    rows: Counter
+    broken_at: Counter | None = None
+    head: Label = ""
+
+
+ACCOUNTS: Final = (
+    Endpoint(
+        name="session.link",
+        method="POST",
+        path="/api/session/link",
+        summary="Sign in with a one-time link; sets the session cookie.",
+        scope="public",
+        request=LinkSignIn,
+        response=SessionView,
+        mutates=True,
+    ),
+    Endpoint(
+        name="session.password",
+        method="POST",
+        path="/api/session/password",
+        summary="Sign in by name and password; sets the session cookie.",
+        scope="public",
+        request=PasswordSignIn,
+        response=SessionView,
+        mutates=True,
+    ),
+    Endpoint(
+        name="session.get",
+        method="GET",
+        path="/api/session",
+        summary="Who is signed in.",
+        scope="owner",
+        response=SessionView,
+    ),
+    Endpoint(
+        name="session.sign-out",
+        method="POST",
+        path="/api/session/sign-out",
+        summary="End this session.",
+        scope="owner",
+        request=Empty,
+        statuses=(204,),
+        mutates=True,
+    ),
+    Endpoint(
+        name="session.set-password",
+        method="PUT",
+        path="/api/session/own-password",
+        summary="Set one's own password; ends one's other sessions.",
+        scope="owner",
+        request=PasswordChange,
+        statuses=(204, 409),
+        mutates=True,
+    ),
+    Endpoint(
+        name="token.list",
+        method="GET",
+        path="/api/tokens",
+        summary="API tokens, without their secrets.",
+        scope="owner",
+        response=TokenList,
+    ),
+    Endpoint(
+        name="token.create",
+        method="POST",
+        path="/api/tokens",
+        summary="Make an API token; its secret is in this answer and nowhere else.",
+        scope="owner",
+        request=TokenCreate,
+        response=TokenCreated,
+        statuses=(201, 409),
+        mutates=True,
+    ),
+    Endpoint(
+        name="token.revoke",
+        method="DELETE",
+        path="/api/tokens/{id}",
+        summary="Revoke an API token; it stops working within 5 s everywhere.",
+        scope="owner",
+        response=TokenView,
+        params=(ID,),
+        mutates=True,
+    ),
+    Endpoint(
+        name="account.list",
+        method="GET",
+        path="/api/accounts",
+        summary="Every account.",
+        scope="operator",
+        response=AccountList,
+    ),
+    Endpoint(
+        name="account.create",
+        method="POST",
+        path="/api/accounts",
+        summary="Add an account.",
+        scope="operator",
+        request=AccountCreate,
+        response=AccountView,
+        statuses=(201, 409),
+        mutates=True,
+    ),
+    Endpoint(
+        name="person.list",
+        method="GET",
+        path="/api/people",
+        summary="Everybody who may sign in.",
+        scope="operator",
+        response=PersonList,
+    ),
+    Endpoint(
+        name="person.create",
+        method="POST",
+        path="/api/people",
+        summary="Add a person.",
+        scope="operator",
+        request=PersonCreate,
+        response=PersonView,
+        statuses=(201, 409),
+        mutates=True,
+    ),
+    Endpoint(
+        name="link.create",
+        method="POST",
+        path="/api/links",
+        summary="Make a one-time sign-in link for a person.",
+        scope="operator",
+        request=LinkCreate,
+        response=LinkView,
+        statuses=(201,),
+        mutates=True,
+    ),
+    Endpoint(
+        name="audit.list",
+        method="GET",
+        path="/api/audit",
+        summary="Who did what, newest first; an owner sees their account's.",
+        scope="owner",
+        response=AuditList,
+        params=(*PAGING, ACCOUNT),
+    ),
+    Endpoint(
+        name="audit.verify",
+        method="GET",
+        path="/api/audit/verify",
+        summary="Check the chain of the audit from its first row.",
+        scope="operator",
+        response=AuditVerdict,
+    ),
+)

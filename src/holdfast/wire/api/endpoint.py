@@ -1,0 +1,123 @@
+"""One row of the endpoint table.
+
+The table is the one place where a route exists: dispatch, checks, OpenAPI, the typed client, the
+documentation and the tests that walk every route all come from it. A row holds no handler;
+`plane/build` binds exactly one to each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.api.call import Scope
+from holdfast.wire.limits import (
+    BODY_BYTES_MAX,
+    COUNTER_MAX,
+    ENV_NAME_MAX,
+    ENV_VALUE_MAX,
+    ENV_VARIABLES_MAX,
+    REASON_MAX,
+    TEXT_MAX,
+    TIME_TEXT_MAX,
+)
+
+ID_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}"
+"""An id in a path or query, whole."""
+
+NAME_PATTERN: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+"""A name people give: a DNS label, so that any cloud can carry it."""
+
+_END: Final = r"$(?!\n)"
+"""The end of a text, for a pattern that is searched for: to Python, `$` is before a last newline
+too, and a name with one looks like another's."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX, pattern=rf"^{ID_PATTERN}{_END}")]
+Given = Annotated[str, Meta(min_length=1, max_length=63, pattern=rf"^{NAME_PATTERN}{_END}")]
+Label = Annotated[str, Meta(max_length=TEXT_MAX)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+Time = Annotated[str, Meta(max_length=TIME_TEXT_MAX)]
+"""ISO 8601 in UTC with milliseconds, `2026-11-21T09:30:00.000Z`."""
+Counter = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Cursor = Annotated[str, Meta(max_length=256)]
+"""Where the next page begins; opaque, empty on the last page."""
+
+EnvName = Annotated[
+    str, Meta(min_length=1, max_length=ENV_NAME_MAX, pattern=rf"^[A-Za-z_][A-Za-z0-9_]*{_END}")
+]
+EnvValue = Annotated[str, Meta(max_length=ENV_VALUE_MAX)]
+Env = Annotated[dict[EnvName, EnvValue], Meta(max_length=ENV_VARIABLES_MAX)]
+EnvPatch = Annotated[dict[EnvName, EnvValue | None], Meta(max_length=ENV_VARIABLES_MAX)]
+"""Changes of variables: a value sets, null removes, a name not given stays."""
+
+Outcome = Literal["applied", "ignored", "refused", "quarantined", "pending"]
+"""What became of an event."""
+
+
+class Detail(Struct, frozen=True, kw_only=True):
+    """One named fact beside an entry, for people to read; never a secret, never content."""
+
+    name: Label
+    value: Reason
+
+
+class Empty(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request that says nothing beyond its path: `{}`."""
+
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Kind = Literal["json", "page", "stream", "asset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter in the path or query: `pattern` must match the whole text."""
+
+    name: str
+    pattern: str
+    summary: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One route.
+
+    `gate` names an entitlement that the caller's account must hold, or is empty. `since` is the
+    version that first had the route. `statuses` are the codes it may answer besides the refusals
+    that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
+    request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
+    audited. `audited` rows leave an audit row even though they change nothing. A `linked` row may
+    be followed from pages elsewhere. `pending` is the type of a 202 answer. A `page` row takes its
+    request as a form.
+    """
+
+    name: str
+    method: Method
+    path: str
+    summary: str
+    scope: Scope
+    request: Any = None
+    response: Any = None
+    pending: Any = None
+    params: tuple[Param, ...] = ()
+    gate: str = ""
+    since: str = "0.1"
+    kind: Kind = "json"
+    statuses: tuple[int, ...] = (200,)
+    body_bytes_max: int = BODY_BYTES_MAX
+    mutates: bool = False
+    audited: bool = False
+    linked: bool = False
+    hot: bool = False
+
+
+ID: Final = Param("id", ID_PATTERN, "The id of the object.", required=True)
+EVENT: Final = Param("event", ID_PATTERN, "The id of the event.", required=True)
+KIND: Final = Param("kind", r"[a-z][a-z0-9-]{0,31}", "The kind of actor.", required=True)
+ACCOUNT: Final = Param("account", NAME_PATTERN, "Only this account's; operators only.")
+LIMIT: Final = Param("limit", r"[1-9][0-9]{0,2}", "Items in a page, 1 to 500 (default 100).")
+AFTER: Final = Param("after", r"[A-Za-z0-9_.:@=/+-]{1,256}", "`next` of the page before.")
+PAGING: Final = (LIMIT, AFTER)

@@ -1,0 +1,525 @@
+"""Endpoints about instances: list, make, order, change, look into.
+
+An order answers 200 with the instance as it stands after the event was taken, 409 with the
+refusal, or 202 with the operation to follow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from holdfast.wire.api.endpoint import (
+    ACCOUNT,
+    AFTER,
+    ID,
+    ID_PATTERN,
+    LIMIT,
+    PAGING,
+    Counter,
+    Cursor,
+    Detail,
+    Endpoint,
+    Env,
+    EnvName,
+    EnvPatch,
+    Given,
+    Id,
+    Label,
+    Method,
+    Outcome,
+    Param,
+    Reason,
+    Time,
+)
+from holdfast.wire.api.operations import Pending
+from holdfast.wire.limits import (
+    BODY_BYTES_MAX,
+    BULK_ITEMS_MAX,
+    CHART_POINTS_MAX,
+    CLIMBS_MAX,
+    COUNTER_MAX,
+    ENV_VARIABLES_MAX,
+    INSTANCE_BODY_BYTES_MAX,
+    LOG_LINE_MAX,
+    LOG_LINES_MAX,
+    PAGE_ITEMS_MAX,
+    PHASES_MAX,
+    ROTATION_OVERLAP_S,
+    ROTATION_OVERLAP_S_MAX,
+    STEPS_MAX,
+)
+
+Desired = Literal["running", "stopped", "destroyed"]
+Status = Literal[
+    "provisioned",
+    "starting",
+    "running",
+    "restarting",
+    "recovering",
+    "restoring",
+    "stopped",
+    "destroying",
+    "destroyed",
+]
+Contact = Literal["never", "here", "lost"]
+Stream = Literal["stdout", "stderr", "controller"]
+
+
+class RecoveryView(Struct, frozen=True, kw_only=True):
+    """How the agent is kept up, as its machine tells it.
+
+    `rung` is the last thing that was done about failures in a row: `restart`,
+    `last_healthy_config`, `reinstall`, `previous_version` or `parked`; `reason` says why. `held`
+    says that somebody stopped the recovery. `blocked` names who holds the agent's port.
+    `work_cuts` counts the ends that cut running work. `config` is what is known of the last change
+    of its configuration: `trial`, `healthy`, or `rolled_back` because of `config_reason`.
+    """
+
+    rung: Label = "restart"
+    reason: Reason = ""
+    held: bool = False
+    blocked: Reason = ""
+    work_cuts: Counter = 0
+    config: Label = ""
+    config_reason: Reason = ""
+
+
+class InstanceView(Struct, frozen=True, kw_only=True):
+    """One instance as lists and pages show it.
+
+    `restarts` counts the agent's restarts that nobody asked for. `last_contact_at` is when the
+    machine was last heard. `load` is the five-minute load average of the machine. `epoch` is the
+    machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
+    says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
+    after three missed check-ins. `recovery` is null until its machine has told of it.
+    """
+
+    id: Id
+    name: Label
+    account: Label
+    agent: Label
+    desired: Desired
+    status: Status
+    restarts: Counter
+    last_contact_at: Time | None
+    created_at: Time | None
+    region: Label = ""
+    machine_id: Label = ""
+    agent_version: Label = ""
+    controller_version: Label = ""
+    agent_ready: bool | None = None
+    contact: Contact = "never"
+    load: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    epoch: Counter = 0
+    seq: Counter = 0
+    attention: Reason = ""
+    error: Reason = ""
+    recovery: RecoveryView | None = None
+
+
+class InstanceList(Struct, frozen=True, kw_only=True):
+    """One page of instances; `total` counts all that match, `counts` all visible by status."""
+
+    items: Annotated[tuple[InstanceView, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+    total: Counter = 0
+    counts: dict[Status, Counter] = {}
+
+
+class Climb(Struct, frozen=True, kw_only=True):
+    """One rung of the recovery that its machine tried; see `RecoveryView` for their names.
+
+    `done` is null while it is under way, and false for one that could not be taken; `detail` says
+    why, or what was done.
+    """
+
+    rung: Label
+    at: Time
+    reason: Reason = ""
+    done: bool | None = None
+    detail: Reason = ""
+
+
+class StartPhase(Struct, frozen=True, kw_only=True):
+    """One phase of the controller's start; times in ms.
+
+    `state` is `ahead`, `running`, `done`, `failed`, `repaired` (its agent became ready anyway) or
+    `skipped`. `took_ms` is of its last run, or until it was told. `reason` says why it failed; the
+    exact reason is in the machine's log.
+    """
+
+    name: Label
+    state: Label = "ahead"
+    deadline_ms: Counter = 0
+    took_ms: Counter = 0
+    critical: bool = False
+    reason: Reason = ""
+
+
+class StartView(Struct, frozen=True, kw_only=True):
+    """How a machine's controller came up, as it told at `told_at`.
+
+    `again_at` is when a phase that failed is tried again by itself, or null. One that failed and
+    is not critical can be tried again by `bootstrap.retry`.
+    """
+
+    phases: Annotated[tuple[StartPhase, ...], Meta(max_length=PHASES_MAX)] = ()
+    told_at: Time | None = None
+    again_at: Time | None = None
+
+
+class InstanceDetail(Struct, frozen=True, kw_only=True):
+    """One instance with what only its own page shows; secrets appear by name only."""
+
+    instance: InstanceView
+    env: Env = {}
+    secret_names: Annotated[tuple[EnvName, ...], Meta(max_length=ENV_VARIABLES_MAX)] = ()
+    started_at: Time | None = None
+    stopped_at: Time | None = None
+    next_alarm_at: Time | None = None
+    sandbox_id: Label = ""
+    start: StartView | None = None
+    climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
+    details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+
+
+class InstanceCreate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Make an instance. An operator may name the `account`; an owner's is their own."""
+
+    name: Given
+    agent: Given = "demo"
+    desired: Literal["running", "stopped"] = "running"
+    region: Label = ""
+    account: Label = ""
+    env: Env = {}
+    secrets: Env = {}
+
+    def __repr__(self) -> str:
+        """Return a form without the secrets."""
+        return f"InstanceCreate(name={self.name!r}, agent={self.agent!r})"
+
+
+class InstancePatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change variables; they reach the agent with its next start."""
+
+    env: EnvPatch = {}
+    secrets: EnvPatch = {}
+
+    def __repr__(self) -> str:
+        """Return a form without the values."""
+        return f"InstancePatch(env={sorted(self.env)}, secrets={sorted(self.secrets)})"
+
+
+class InstanceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Start, stop or restart; `reason` goes into the log of decisions."""
+
+    reason: Reason = ""
+
+
+class InstanceRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replace an instance's secrets; those before stay good for `overlap_s` seconds.
+
+    Its tokens always, and its API key unless `key` is false; `reason` goes into the log.
+    """
+
+    overlap_s: Annotated[int, Meta(ge=0, le=ROTATION_OVERLAP_S_MAX)] = ROTATION_OVERLAP_S
+    key: bool = True
+    reason: Reason = ""
+
+
+class InstanceDestroy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Destroy for good; `confirm` must be the instance's name, typed by whoever asks."""
+
+    confirm: Label
+    reason: Reason = ""
+
+
+class BulkOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same order for many instances; each is answered for itself."""
+
+    ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=BULK_ITEMS_MAX)]
+    reason: Reason = ""
+
+
+class BulkItem(Struct, frozen=True, kw_only=True):
+    """What came of the order for one instance; `operation` is where a pending one is followed."""
+
+    id: Id
+    result: Literal["done", "pending", "refused", "missing"]
+    code: Label = ""
+    message: Reason = ""
+    operation: Label = ""
+
+
+class BulkAnswer(Struct, frozen=True, kw_only=True):
+    """One item for each id asked, in the same order."""
+
+    items: Annotated[tuple[BulkItem, ...], Meta(max_length=BULK_ITEMS_MAX)]
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One line of an agent or its controller."""
+
+    text: Annotated[str, Meta(max_length=LOG_LINE_MAX)]
+    stream: Stream = "stdout"
+    at: Time | None = None
+
+
+class LogTail(Struct, frozen=True, kw_only=True):
+    """The last lines, oldest first; `next` continues from here, `note` says why there are none."""
+
+    lines: Annotated[tuple[LogLine, ...], Meta(max_length=LOG_LINES_MAX)]
+    next: Cursor = ""
+    note: Reason = ""
+
+
+class TimelineEntry(Struct, frozen=True, kw_only=True):
+    """One thing that happened: an event taken, an action decided, an effect and its outcome.
+
+    `cause` is the id of the entry that led to this one.
+    """
+
+    id: Label
+    at: Time
+    kind: Literal["event", "action", "effect", "outcome", "conflict", "refusal", "note"]
+    name: Label
+    seq: Counter = 0
+    tick: Counter = 0
+    outcome: Outcome | Literal[""] = ""
+    rule: Label = ""
+    reason: Reason = ""
+    cause: Label = ""
+    details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
+
+
+class Timeline(Struct, frozen=True, kw_only=True):
+    """Entries, newest first."""
+
+    entries: Annotated[tuple[TimelineEntry, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    next: Cursor = ""
+
+
+class ChartSeries(Struct, frozen=True, kw_only=True):
+    """One line of a chart; null where nothing was measured."""
+
+    name: Label
+    unit: Label
+    values: Annotated[tuple[float | None, ...], Meta(max_length=CHART_POINTS_MAX)]
+
+
+class Chart(Struct, frozen=True, kw_only=True):
+    """One chart: `at_s` are the seconds since the epoch that belong to every series."""
+
+    name: Label
+    title: Label
+    at_s: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=COUNTER_MAX)], ...], Meta(max_length=CHART_POINTS_MAX)
+    ]
+    series: Annotated[tuple[ChartSeries, ...], Meta(max_length=32)]
+
+
+class ChartSet(Struct, frozen=True, kw_only=True):
+    """The charts of one page over one window, `step_s` seconds a point."""
+
+    since: Time
+    until: Time
+    step_s: Counter
+    charts: Annotated[tuple[Chart, ...], Meta(max_length=16)]
+
+
+class Fact(Struct, frozen=True, kw_only=True):
+    """One fact of an explanation; `code` is stable and for programs."""
+
+    code: Label
+    text: Reason
+    at: Time | None = None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Why an instance is not running (or that it is), and what comes next.
+
+    `summary` is one sentence; `waiting_for` names what must happen, `next_at` when the plane
+    will look again by itself.
+    """
+
+    id: Id
+    desired: Desired
+    status: Status
+    summary: Reason
+    facts: Annotated[tuple[Fact, ...], Meta(max_length=STEPS_MAX)] = ()
+    waiting_for: Reason = ""
+    next_at: Time | None = None
+    fix: Reason = ""
+
+
+_ONE: Final = "/api/instances/{id}"
+_WINDOW: Final = Param("window", r"15m|1h|6h|24h|7d", "How far back (default 1h).")
+
+
+def _order(
+    name: str,
+    path: str,
+    request: Any,
+    summary: str,
+    *,
+    method: Method = "POST",
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> Endpoint:
+    """Return the row of an order to one instance."""
+    return Endpoint(
+        name=name,
+        method=method,
+        path=path,
+        summary=summary,
+        scope="owner",
+        request=request,
+        response=InstanceView,
+        pending=Pending,
+        params=(ID,),
+        statuses=(200, 202, 409),
+        body_bytes_max=body_bytes_max,
+        mutates=True,
+    )
+
+
+def _look(
+    name: str, path: str, response: Any, summary: str, params: tuple[Param, ...] = ()
+) -> Endpoint:
+    """Return the row of a question about instances."""
+    return Endpoint(
+        name=name,
+        method="GET",
+        path=path,
+        summary=summary,
+        scope="owner",
+        response=response,
+        params=params,
+    )
+
+
+INSTANCES: Final = (
+    _look(
+        "instance.list",
+        "/api/instances",
+        InstanceList,
+        "List instances: filter, sort and page.",
+        (
+            *PAGING,
+            ACCOUNT,
+            Param("status", r"[a-z]{1,32}(,[a-z]{1,32}){0,15}", "Only these statuses."),
+            Param("agent", r"[a-z0-9-]{1,63}", "Only this agent."),
+            Param("attention", r"true|false", "Only those that need a person, or only others."),
+            Param("text", r"[ -~]{1,64}", "Only where the name or id contains this."),
+            Param(
+                "sort",
+                r"-?(name|status|agent|created|restarts|contact|load)",
+                "Order by this; a hyphen in front turns it round (default name).",
+            ),
+        ),
+    ),
+    Endpoint(
+        name="instance.create",
+        method="POST",
+        path="/api/instances",
+        summary="Make an instance, and start it unless told otherwise.",
+        scope="owner",
+        request=InstanceCreate,
+        response=InstanceView,
+        pending=Pending,
+        statuses=(201, 202, 409),
+        body_bytes_max=INSTANCE_BODY_BYTES_MAX,
+        mutates=True,
+    ),
+    Endpoint(
+        name="instance.bulk-start",
+        method="POST",
+        path="/api/instances/bulk/start",
+        summary="Start many instances; each is answered for itself.",
+        scope="owner",
+        request=BulkOrder,
+        response=BulkAnswer,
+        mutates=True,
+    ),
+    Endpoint(
+        name="instance.bulk-stop",
+        method="POST",
+        path="/api/instances/bulk/stop",
+        summary="Stop many instances; each is answered for itself.",
+        scope="owner",
+        request=BulkOrder,
+        response=BulkAnswer,
+        mutates=True,
+    ),
+    _look(
+        "instance.fleet-charts",
+        "/api/charts",
+        ChartSet,
+        "The charts of the whole visible fleet.",
+        (_WINDOW, ACCOUNT),
+    ),
+    _look("instance.get", _ONE, InstanceDetail, "Show one instance.", (ID,)),
+    _order("instance.start", f"{_ONE}/start", InstanceOrder, "Want it running."),
+    _order("instance.stop", f"{_ONE}/stop", InstanceOrder, "Want it stopped."),
+    _order("instance.restart", f"{_ONE}/restart", InstanceOrder, "Restart its agent."),
+    _order(
+        "instance.rotate-secrets",
+        f"{_ONE}/rotate-secrets",
+        InstanceRotation,
+        "Replace its tokens and its API key; those before stay good for a while.",
+    ),
+    _order(
+        "instance.ladder-stop",
+        f"{_ONE}/ladder/stop",
+        InstanceOrder,
+        "Stop the recovery of its agent where it is; restarts go on.",
+    ),
+    _order(
+        "instance.ladder-retry",
+        f"{_ONE}/ladder/retry",
+        InstanceOrder,
+        "Let the recovery of its agent begin anew, at once.",
+    ),
+    _order(
+        "instance.destroy",
+        f"{_ONE}/destroy",
+        InstanceDestroy,
+        "Destroy it and its data, for good; the name must be typed as confirmation.",
+    ),
+    _order(
+        "instance.patch",
+        _ONE,
+        InstancePatch,
+        "Change its environment and secrets.",
+        method="PATCH",
+        body_bytes_max=INSTANCE_BODY_BYTES_MAX,
+    ),
+    _look(
+        "instance.logs",
+        f"{_ONE}/logs",
+        LogTail,
+        "The last lines its agent and controller printed.",
+        (
+            ID,
+            Param("lines", r"[1-9][0-9]{0,2}|1000", "How many, 1 to 1000 (default 200)."),
+            Param("stream", r"stdout|stderr|controller", "Only this stream."),
+            AFTER,
+        ),
+    ),
+    _look(
+        "instance.timeline",
+        f"{_ONE}/timeline",
+        Timeline,
+        "What happened, what was decided and what came of it, newest first.",
+        (ID, LIMIT, AFTER, Param("cause", ID_PATTERN, "Only what this event led to.")),
+    ),
+    _look("instance.charts", f"{_ONE}/charts", ChartSet, "Its charts.", (ID, _WINDOW)),
+    _look(
+        "instance.explain",
+        f"{_ONE}/explain",
+        Explanation,
+        "Why it is not running, or that it is, and what comes next.",
+        (ID,),
+    ),
+)

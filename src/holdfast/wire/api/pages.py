@@ -1,0 +1,188 @@
+"""Endpoints of the dashboard: pages, their live stream and their static files.
+
+A page row answers HTML; without a session it leads to the sign-in page. Orders from pages go to
+the same JSON endpoints as the command line's, so that there is one way to do a thing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.wire.api.call import Scope
+from holdfast.wire.api.endpoint import (
+    AFTER,
+    EVENT,
+    ID,
+    ID_PATTERN,
+    NAME_PATTERN,
+    PAGING,
+    Endpoint,
+    Param,
+)
+from holdfast.wire.limits import SEARCH_TEXT_MAX, SECRET_TEXT_MAX
+
+
+def _page(
+    name: str,
+    path: str,
+    summary: str,
+    params: tuple[Param, ...] = (),
+    *,
+    scope: Scope = "owner",
+    audited: bool = False,
+    linked: bool = False,
+) -> Endpoint:
+    """Return the row of a page for people who are signed in."""
+    return Endpoint(
+        name=f"page.{name}",
+        method="GET",
+        path=path,
+        summary=summary,
+        scope=scope,
+        kind="page",
+        params=params,
+        audited=audited,
+        linked=linked,
+    )
+
+
+def _field(name: str, pattern: str, summary: str) -> Param:
+    """Return a parameter that may be empty: browsers send empty fields of forms too."""
+    return Param(name, f"(?:{pattern})?", summary)
+
+
+_LINK: Final = Param(
+    "link", rf"[A-Za-z0-9_-]{{1,{SECRET_TEXT_MAX}}}", "The secret of a one-time link."
+)
+_NEXT: Final = Param("next", r"/(?!/)[A-Za-z0-9_.:@/?=&-]{0,255}", "Where to go after signing in.")
+_FILE: Final = Param(
+    "path", r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}){0,3}",
+    "The file.", required=True,
+)  # fmt: skip
+
+_FLEET: Final = (
+    *PAGING,
+    _field("account", NAME_PATTERN, "Only this account's; operators only."),
+    _field("status", r"[a-z]{1,32}(,[a-z]{1,32}){0,15}", "Only these statuses."),
+    _field("agent", r"[a-z0-9-]{1,63}", "Only this agent."),
+    _field("attention", r"true|false", "Only those that need a person, or only others."),
+    _field("text", r"[^\x00-\x1f]{1,64}", "Only where the name or id contains this."),
+    _field(
+        "sort",
+        r"-?(name|status|agent|created|restarts|contact|load)",
+        "Order by this; a hyphen in front turns it round.",
+    ),
+)
+"""How the fleet page is filtered, sorted and paged; its live stream repeats it."""
+
+_FEED: Final = (
+    *PAGING,
+    _field("brain", ID_PATTERN, "Only this brain's, by its id."),
+    _field("category", r"[^\x00-\x1f]{1,128}", "Only this category."),
+    _field("severity", r"[^\x00-\x1f]{1,128}", "Only this severity."),
+    _field("text", rf"[^\x00-\x1f]{{1,{SEARCH_TEXT_MAX}}}", "Only those with these words."),
+)
+"""How the feed of corrections is filtered and paged; its live stream repeats it."""
+
+_LESSONS: Final = (
+    *PAGING,
+    _field("brain", ID_PATTERN, "Only this brain's, by its id."),
+    _field("decision", r"none|approved|rejected", "Only lessons so decided."),
+)
+
+_LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED)}.values())
+"""What the live stream of any page repeats of its address, each once, the widest form last."""
+
+PAGES: Final = (
+    _page("fleet", "/", "The fleet.", _FLEET),
+    _page("instance", "/instances/{id}", "One instance.", (ID,)),
+    _page(
+        "agent-open",
+        "/instances/{id}/open",
+        "Opens the agent's own page.",
+        (ID,),
+        audited=True,
+        linked=True,
+    ),
+    _page(
+        "instance-timeline",
+        "/instances/{id}/timeline",
+        "More of an instance's timeline, as a part of its page.",
+        (ID, AFTER, _field("cause", ID_PATTERN, "Only what this event led to.")),
+    ),
+    _page(
+        "instance-next",
+        "/instances/{id}/next",
+        "What the next tick would do, as a part of the instance's page.",
+        (ID,),
+        scope="operator",
+        audited=True,
+    ),
+    _page(
+        "instance-sources",
+        "/instances/{id}/sources",
+        "How each source of an instance's pairing requests stands, as a part of its page.",
+        (ID, _field("refresh", r"true|false", "Have the machine look afresh first.")),
+    ),
+    _page(
+        "instance-care",
+        "/instances/{id}/care",
+        "Its configurations with their verdicts, and its doctor, as a part of its page.",
+        (ID,),
+    ),
+    _page("pairing", "/pairing", "Who waits to be let in to an agent."),
+    _page("corrections", "/corrections", "What agents wrote and what it became.", _FEED),
+    _page("correction", "/corrections/{id}", "One correction, whole.", (ID,)),
+    _page("brains", "/brains", "Brains, what they sent and their keys.", PAGING),
+    _page("brain", "/brains/{id}", "One brain.", (ID,)),
+    _page("lessons", "/lessons", "What brains learned.", _LESSONS),
+    _page(
+        "operations",
+        "/operations",
+        "Orders and what became of them.",
+        (*PAGING, _field("instance", ID_PATTERN, "Only this instance's.")),
+    ),
+    _page("operation", "/operations/{event}", "One order.", (EVENT,)),
+    _page("quarantine", "/quarantine", "Events in quarantine.", PAGING, scope="operator"),
+    _page("tokens", "/tokens", "API tokens."),
+    _page("audit", "/audit", "Who did what.", PAGING),
+    _page("profile", "/profile", "Who is signed in, and their password."),
+    Endpoint(
+        name="page.sign-in",
+        method="GET",
+        path="/sign-in",
+        summary="The sign-in page; with a link it shows the button that uses it.",
+        scope="public",
+        kind="page",
+        params=(_LINK, _NEXT),
+    ),
+    Endpoint(
+        name="page.static",
+        method="GET",
+        path="/static/{path}",
+        summary="A script, style or picture of the dashboard.",
+        scope="public",
+        kind="asset",
+        params=(_FILE, Param("v", r"[0-9a-f]{1,64}", "The hash of its content.")),
+        statuses=(200, 304),
+    ),
+    Endpoint(
+        name="page.events",
+        method="GET",
+        path="/events",
+        summary="Live updates of one page, as server-sent events.",
+        scope="owner",
+        kind="stream",
+        params=(
+            Param(
+                "page",
+                r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
+                r"|lessons",
+                "Which page is looking.",
+                required=True,
+            ),
+            Param("id", ID_PATTERN, "The instance, operation or brain it looks at."),
+            *_LIVE,
+        ),
+    ),
+)

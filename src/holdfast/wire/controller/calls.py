@@ -1,0 +1,240 @@
+"""What a controller's answer to the plane means: read with its schema, or an error with a class.
+
+A controller that is too old says so by the code `controller_route_unavailable`, or by a 404 that
+carries no code: the agent behind an old one answers that. A bare 401 is no sign of age but of a
+token that went wrong, and an answer that breaks its schema is never taken for an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.api.endpoint import Counter, Label, Reason, Time
+from holdfast.wire.api.maintenance import (
+    FILE_CHARS_MAX,
+    OUTPUT_CHARS_MAX,
+    VERSIONS_MAX,
+    Config,
+    Etag,
+)
+from holdfast.wire.limits import REASON_MAX, TEXT_MAX
+
+ROUTE_UNAVAILABLE: Final = "controller_route_unavailable"
+CAPABILITY: Final = r"^[a-z][a-z0-9]*(?:[.-][a-z][a-z0-9]*)*$(?!\n)"
+"""The form of a capability's name: lower-case segments joined by dot or hyphen."""
+
+Trouble: TypeAlias = Literal[
+    "not_running", "unreachable", "timeout", "too_old", "refused", "unauthorised", "broken"
+]
+T = TypeVar("T")
+
+_OK: Final = range(200, 300)
+_UNAUTHORISED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
+_FAILED: Final = 500
+_NOT_READY: Final = 503
+
+
+class ControllerError(Exception):
+    """A controller could not be asked, or did not do what it was asked.
+
+    `status` is its answer's, 0 when there was none; `code` is stable; `message` is for people and
+    holds no secret. `facts` is whatever else the answer's body held. `arrived` is False only when
+    the request was certainly not sent, so that nothing can have come of it.
+    """
+
+    def __init__(
+        self,
+        trouble: Trouble,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        facts: Mapping[str, Any] | None = None,
+        arrived: bool = True,
+    ) -> None:
+        """Fail for this reason."""
+        super().__init__(f"{trouble}: {message}")
+        self.trouble: Trouble = trouble
+        self.message = message
+        self.status = status
+        self.code = code
+        self.facts: Mapping[str, Any] = facts or {}
+        self.arrived = arrived
+
+
+class ControllerVersion(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer of the version route; older controllers have neither number nor list."""
+
+    version: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
+    commit: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
+    api_version: int = 0
+    capabilities: Annotated[
+        tuple[Annotated[str, Meta(max_length=TEXT_MAX, pattern=CAPABILITY)], ...],
+        Meta(max_length=256),
+    ] = ()
+    openclaw_version: Annotated[str, Meta(max_length=TEXT_MAX)] | None = None
+    controller_state: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
+
+
+def understand(status: int, body: bytes, answer: type[T]) -> T:
+    """Return a controller's answer in its declared type; raise ControllerError."""
+    if status not in _OK:
+        raise _error(status, body)
+    try:
+        return msgspec.json.decode(body or b"{}", type=answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # The text of the error names a path and a type, never a value.
+        message = f"The controller's answer cannot be understood: {error}"
+        raise ControllerError("broken", message[:REASON_MAX], status=status) from error
+
+
+def _error(status: int, body: bytes) -> ControllerError:
+    said = _object(body)
+    code = str(said.pop("code", ""))[:TEXT_MAX]
+    text = said.pop("error", "") or said.pop("message", "") or f"It answered {status}"
+    message = str(text)[:REASON_MAX]
+    if code == ROUTE_UNAVAILABLE or (status == _NOT_FOUND and not code):
+        return ControllerError("too_old", message, status=status, code=code)
+    if status in _UNAUTHORISED:
+        return ControllerError("unauthorised", message, status=status, code=code)
+    return ControllerError("refused", message, status=status, code=code, facts=said)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def refusal_of(error: ControllerError) -> Refusal:
+    """Return how the plane answers when a controller could not do what was asked."""
+    match error.trouble:
+        case "not_running":
+            fix = "Start the instance."
+            return Refusal(503, "instance_not_running", error.message, fix=fix)
+        case "unreachable":
+            fix = "Look whether its machine is running; try again."
+            return Refusal(503, "controller_unreachable", error.message, fix=fix, retry_after_s=5)
+        case "timeout":
+            return Refusal(504, "controller_timeout", error.message, fix="Try again.")
+        case "too_old":
+            text = "The controller in this machine is too old for this."
+            fix = "Restart the instance, which gives it this plane's controller."
+            return Refusal(409, "controller_too_old", text, fix=fix)
+        case "unauthorised":
+            text = "The controller does not take this plane's token."
+            fix = "Restart the instance, which gives it the present token."
+            return Refusal(502, "controller_unauthorised", text, fix=fix)
+        case "broken":
+            return Refusal(502, "controller_answer_broken", error.message)
+        case "refused":
+            return _passed_on(error)
+
+
+def _passed_on(error: ControllerError) -> Refusal:
+    """Return a controller's own refusal; what failed inside it is not the caller's fault."""
+    code = error.code or "controller_refused"
+    if error.status == _NOT_READY:
+        return Refusal(503, code, error.message, retry_after_s=5)
+    if error.status >= _FAILED:
+        return Refusal(502, code, error.message)
+    return Refusal(error.status, code, error.message, field=str(error.facts.get("field", "")))
+
+
+class ConfigAnswer(Struct, frozen=True, kw_only=True):
+    """The configuration; older controllers do not say whether it is plain JSON."""
+
+    config: Config
+    etag: Etag
+    plain: bool = True
+
+
+class VersionAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One version of a configuration."""
+
+    etag: Etag
+    at: Time
+    origin: Label
+    verdict: Literal["healthy", "bad", "unknown"] = "unknown"
+    verdict_at: Time | None = None
+    reason: Reason = ""
+
+
+class VersionsAnswer(Struct, frozen=True, kw_only=True):
+    """The versions, the latest first."""
+
+    versions: Annotated[tuple[VersionAnswer, ...], Meta(max_length=VERSIONS_MAX)]
+
+
+class ChangeAnswer(Struct, frozen=True, kw_only=True):
+    """What came of a change."""
+
+    ok: bool
+    etag: Etag = ""
+    changed: bool = True
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """A file, or a folder with what is in it."""
+
+    path: Annotated[str, Meta(max_length=8_192)]
+    type: Literal["file", "directory"]
+    children: tuple[Node, ...] = ()
+    truncated: bool = False
+
+
+class TreeAnswer(Struct, frozen=True, kw_only=True):
+    """What lies below a folder."""
+
+    tree: tuple[Node, ...]
+    truncated: bool = False
+
+
+class TextAnswer(Struct, frozen=True, kw_only=True):
+    """A text file."""
+
+    content: Annotated[str, Meta(max_length=FILE_CHARS_MAX)]
+    etag: Etag
+
+
+class EtagAnswer(Struct, frozen=True, kw_only=True):
+    """The name of what was written."""
+
+    etag: Etag
+
+
+class DoctorAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The record of a doctor run with its output."""
+
+    has_run: bool
+    status: Literal["running", "completed", "failed", "cancelled"] | None = None
+    run_id: Label = ""
+    fix: bool = True
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    exit_code: int | None = None
+    error: Reason | None = None
+    output: Annotated[str, Meta(max_length=OUTPUT_CHARS_MAX)] = ""
+    output_truncated: bool = False
+    next_offset: Counter = 0
+
+
+class OkAnswer(Struct, frozen=True, kw_only=True):
+    """It was done."""
+
+    ok: bool
+
+
+class RetryAnswer(Struct, frozen=True, kw_only=True):
+    """The phase that is tried again."""
+
+    ok: bool
+    phase: Label
