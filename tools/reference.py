@@ -163,26 +163,19 @@ def letters_page() -> Page | None:
     return Page("Letters", lead, ("speaker", "fields"), struct_entries(modules))
 
 
-def metrics_page() -> Page | None:
-    """Return every metric. The catalogue is `CATALOGUE`: rows, or a mapping of them by name."""
-    if not has_code("metrics"):
-        return None
-    catalogue = importlib.import_module("holdfast.metrics.catalogue").CATALOGUE
-    rows = catalogue.values() if hasattr(catalogue, "values") else catalogue
+def metrics_page() -> Page:
+    """Return every metric."""
+    rows = importlib.import_module("holdfast.kernel.metrics").CATALOGUE
     entries = tuple(
         Entry(
             metric.name,
-            str(getattr(metric, "summary", None) or getattr(metric, "help", "")),
-            (
-                str(getattr(metric, "kind", "")),
-                str(getattr(metric, "unit", "")),
-                ", ".join(f"`{label}`" for label in getattr(metric, "labels", ())),
-            ),
+            metric.help,
+            (type(metric).__name__.lower(), ", ".join(f"`{label}`" for label in metric.labels)),
         )
         for metric in sorted(rows, key=lambda metric: metric.name)
     )
     lead = "Served at `/metrics`. A label never holds an id of unbounded number."
-    return Page("Metrics", lead, ("kind", "unit", "labels"), entries)
+    return Page("Metrics", lead, ("kind", "labels"), entries)
 
 
 def commands_page() -> Page | None:

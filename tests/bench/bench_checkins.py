@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tests.toys.machines import KEY, OURS, facts, headers
+from tests.support.toys.machines import KEY, OURS, facts, headers
 
 RATE = 2_000
 SECONDS = 40

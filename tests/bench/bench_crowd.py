@@ -21,7 +21,7 @@ import psutil
 from holdfast.cli.client import Client
 from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 SERVE = (sys.executable, "-m", "tests.bench.crowd_server")
 LONG_S = 1_200.0

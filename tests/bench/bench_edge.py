@@ -21,8 +21,8 @@ import uvicorn
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.wire.api.call import Call, Reply
-from tests.asgi import json_headers, scope_of
-from tests.stub_plane import StubPlane
+from tests.support.asgi import json_headers, scope_of
+from tests.support.stub_plane import StubPlane
 
 ROUNDS = 7
 CALLS = 3_000

@@ -25,7 +25,7 @@ from typing import Any
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 BRAINS = 27
 LEGACY = 10

@@ -21,7 +21,7 @@ from holdfast.kernel.clock import ManualClock, SystemClock
 from holdfast.wire.api.accounts import TokenCreate
 from tests.bench import bench_charts, figures
 from tests.bench.bench_crowd import LONG_S, counts, crowd_plane
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 FIGURE_MS = 300.0
 ROUNDS = 30

@@ -28,7 +28,7 @@ import uvloop
 
 from holdfast.wire.api.brains import BrainKeyCreate
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 CONNECTIONS = 64
 BRAINS = 4_000

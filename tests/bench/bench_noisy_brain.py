@@ -20,7 +20,7 @@ from typing import Any
 
 from holdfast.wire.api.brains import BrainKeyCreate
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 NOISY = 8
 BATCH = 200

@@ -22,7 +22,7 @@ from holdfast.cli.client import Client
 from holdfast.wire.api.pairing import PairingApprove
 from tests.bench.figures import parser, percentiles, tell
 from tests.integration.plane.test_pairing import Agent
-from tests.planes import plane_at, until
+from tests.support.planes import plane_at, until
 
 FIGURE_MS = 5.0
 APPROVE_FIGURE_MS = 500.0

@@ -22,7 +22,7 @@ from holdfast.wire.api.instances import InstanceOrder
 from tests.bench.figures import parser, percentiles, tell
 from tests.integration.plane.test_machine_calls import ask, machine_of
 from tests.integration.plane.test_orders import machine_of as processes_of_instance
-from tests.planes import PlaneProcess, plane_at, until
+from tests.support.planes import PlaneProcess, plane_at, until
 
 SETTLED_S = 3.0
 """A machine reports changes at most every 2 s, so one that has just reported is left alone."""

@@ -28,7 +28,7 @@ from holdfast.plane.wiring.engine import JOURNAL_FILE, make_worker
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import plane_at
+from tests.support.planes import plane_at
 
 PENDING = 1_000
 TAKEN = 64

@@ -23,7 +23,7 @@ from holdfast.wire.api.instances import InstanceCreate, InstancePatch
 from holdfast.wire.api.rehearsals import ReplayRequest
 from tests.bench.bench_crowd import crowd_plane
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 FLOODERS = 4
 NICENESS = 10

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench.bench_crowd import LONG_S, counts, crowd_plane, resident
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import until
+from tests.support.planes import until
 
 LIMIT_S = 2.0
 

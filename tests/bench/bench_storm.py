@@ -21,12 +21,19 @@ from itertools import pairwise
 from typing import Any
 
 from tests.bench.figures import parser, tell
-from tests.toys.real_storm import GAP_S
+from tests.support.toys.real_storm import GAP_S
 
 
 async def run_worker(first: int, last: int, seconds: float) -> list[dict[str, Any]]:
     """Run the storms of these seeds, one after another, in a process of their own."""
-    command = (sys.executable, "-m", "tests.toys.real_storm", str(first), str(last), str(seconds))
+    command = (
+        sys.executable,
+        "-m",
+        "tests.support.toys.real_storm",
+        str(first),
+        str(last),
+        str(seconds),
+    )
     worker = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await worker.communicate()
     found = [json.loads(line) for line in out.decode().splitlines()]

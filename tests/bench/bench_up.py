@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.bench.figures import parser, percentiles, tell
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 
 def one_round(home: Path) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from tests.browser.conftest import FLAGS, sign_in
 from tests.browser.people import DemoAgent
 from tests.browser.watching import Watch
 from tests.conftest import CHROMIUM_NAMES
-from tests.planes import PlaneProcess, plane_at
+from tests.support.planes import PlaneProcess, plane_at
 
 EVERY_S: Final = 2.0
 QUIET_S: Final = 4.5

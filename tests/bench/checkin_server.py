@@ -19,6 +19,7 @@ import uvicorn
 
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.log import NoLog
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.rate import Rates
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
@@ -28,7 +29,7 @@ from holdfast.telemetry.handlers import ControllerCalls
 from holdfast.telemetry.machines import MachineBook
 from holdfast.wire.api.call import Principal
 from holdfast.wire.api.controller import CONTROLLER
-from tests.toys.machines import SECRET, Ear, Quiet, facts
+from tests.support.toys.machines import SECRET, Ear, facts
 
 
 class Nobody:
@@ -52,14 +53,12 @@ class Nowhere(Ear):
         """Forget it."""
 
 
-class Loud(Quiet):
+class Loud(NoLog):
     """A log on standard error."""
 
-    def warning(self, event: str, **fields: object) -> None:
-        sys.stderr.write(f"{event} {fields}\n")
-
-    def error(self, event: str, **fields: Any) -> None:
-        sys.stderr.write(f"{event} {fields}\n")
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if level != "info":
+            sys.stderr.write(f"{event} {fields}\n")
 
 
 def memory_mib() -> float:

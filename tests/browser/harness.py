@@ -19,11 +19,11 @@ from holdfast.accounts.handlers import AccountHandlers
 from holdfast.kernel.clock import SystemClock
 from holdfast.web.hub import Hub
 from holdfast.web.site import Pages
-from tests.sample_brains import SampleBrains
-from tests.sample_care import SampleCare
-from tests.sample_fleet import SampleFleet
-from tests.sample_pairing import SamplePairing
-from tests.stub_plane import StubPlane
+from tests.support.sample_brains import SampleBrains
+from tests.support.sample_care import SampleCare
+from tests.support.sample_fleet import SampleFleet
+from tests.support.sample_pairing import SamplePairing
+from tests.support.stub_plane import StubPlane
 
 T = TypeVar("T")
 STARTED_S = 10.0

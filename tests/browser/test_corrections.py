@@ -9,7 +9,7 @@ from holdfast.kernel.clock import SystemClock
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
 from tests.browser.test_fleet import expect_live
-from tests.sample_brains import correction
+from tests.support.sample_brains import correction
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from holdfast.wire.api.call import Refusal
 from tests.browser.conftest import Open
 from tests.browser.harness import Served
 from tests.browser.test_fleet import expect_live
-from tests.sample_pairing import channel, device
+from tests.support.sample_pairing import channel, device
 
 
 @pytest.fixture

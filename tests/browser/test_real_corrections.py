@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate
 from tests.browser.test_fleet import expect_live
-from tests.planes import PlaneProcess
+from tests.support.planes import PlaneProcess
 
 
 def test_what_a_brain_records_is_seen_searched_and_followed_to_its_sender(

@@ -37,8 +37,7 @@ class Allowance(NamedTuple):
 ALLOWANCES = (
     Allowance("kernel/clock.py", ("clock",), "the one real clock"),
     Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
-    Allowance("plane/build.py", ("chance",), "makes what is passed in, keys and seeds too"),
-    Allowance("plane/build/", ("chance",), "as plane/build.py"),
+    Allowance("plane/wiring/", ("chance",), "makes what is passed in, keys and seeds too"),
     Allowance("plane/keyring.py", ("chance",), "makes keys and nonces; tests pass their own"),
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),

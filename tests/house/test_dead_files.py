@@ -13,7 +13,7 @@ from tests.house.sources import ROOT, SRC, imports, module_name, python_files, s
 OFFERED = ("holdfast.compat", "holdfast.outbox", "holdfast.sdk", "holdfast.sim")
 
 # The twin in memory of a port: its use is to be held to the same suite as the real adapter.
-TWIN = re.compile(r"holdfast\.stores\.\w+_memory")
+TWIN = re.compile(r"holdfast\.stores\.memory\.\w+")
 
 
 def imported_names(paths: list[Path]) -> set[str]:

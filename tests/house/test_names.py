@@ -12,17 +12,19 @@ EMPTY_WORDS = {
     "manager", "managers", "service", "services",
 }  # fmt: skip
 
-SUBJECTS = ("instances", "towns", "billing", "consent")
+SUBJECTS = ("instances", "pairing", "towns", "billing", "consent")
 SUBJECT_FILES = {
     "__init__", "state", "events", "apply", "reconcile", "actions", "invariants", "views",
-    "ports", "effects", "handlers",
+    "ports", "effects", "handlers", "presenters",
     # What the engine is handed (definition), the figures rules read (policy), the bounds.
     "definition", "policy", "limits",
     # Parts of a fold that is too long for one file, and what is read from a log (decision 0007).
-    "intents", "outcomes", "contact", "keys", "transitions", "environment", "reading",
+    "intents", "outcomes", "contact", "keys", "transitions", "environment",
+    # More handlers of an instance: its upkeep, its start, its secrets and their names.
+    "maintenance", "start_report", "secrets", "secret_catalogue",
     # What waits in machines is asked of them, not folded (decision 0021): what a request is, the
-    # commands that ask, what of a list may be shown, and the memory of it. Names of secrets.
-    "requests", "commands", "known", "inbox", "catalogue",
+    # commands that ask, what of a list may be shown, and the memory of it.
+    "requests", "commands", "visibility", "inbox",
 }  # fmt: skip
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, WebSocket, sync_playwright
 
 from tests.browser.conftest import sign_in
 from tests.openclaw.test_plane_openclaw import NAME, START_S, install
-from tests.planes import plane_at, until
+from tests.support.planes import plane_at, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(600)]
 

@@ -31,7 +31,7 @@ from tests.openclaw.fakes import (
     run_proxy,
     run_telegram,
 )
-from tests.planes import PlaneProcess, plane_at
+from tests.support.planes import PlaneProcess, plane_at
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]
 

@@ -21,7 +21,7 @@ from holdfast.machine.agents.openclaw.install import find_installed
 from holdfast.machine.agents.openclaw.run import VERSION
 from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.wire.api.instances import InstanceView
-from tests.planes import PlaneProcess, plane_at, processes_of, until
+from tests.support.planes import PlaneProcess, plane_at, processes_of, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]
 

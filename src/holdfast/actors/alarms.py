@@ -15,7 +15,6 @@ import asyncio
 import heapq
 from collections.abc import Callable
 
-from holdfast.actors import measures
 from holdfast.actors.limits import (
     ALARM_GLANCE_MS,
     ALARM_HORIZON_MS,
@@ -24,10 +23,13 @@ from holdfast.actors.limits import (
     CLOCK_STEP_MS,
 )
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Journal, Log, Meter
+from holdfast.actors.ports import Journal
+from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock, StepWatch
 from holdfast.kernel.ids import Address
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 
 _LATE_BACKOFF = Backoff(first_ms=1_000, cap_ms=300_000)
 _REFILL_BACKOFF = Backoff(first_ms=200, cap_ms=10_000)
@@ -117,7 +119,7 @@ class Alarms:
         idle += 1
         self._late[actor] = (busy, idle)
         delay_ms = _LATE_BACKOFF.delay_ms(idle, str(actor))
-        self._meter.count(measures.ALARMS_LATE, kind=actor.kind)
+        self._meter.count(metrics.ALARMS_LATE, kind=actor.kind)
         self._log.warning(
             "alarm.unanswered",
             actor=str(actor),
@@ -187,7 +189,7 @@ class Alarms:
             try:
                 await self._watch()
             except Exception as error:  # noqa: BLE001  every actor relies on this one loop
-                self._meter.count(measures.FAULTS, where="alarms")
+                self._meter.count(metrics.FAULTS, where="alarms")
                 self._log.error("alarms.fault", exc_info=error)
                 await asyncio.sleep(1)
 

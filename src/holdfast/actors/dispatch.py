@@ -28,7 +28,6 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
-from holdfast.actors import measures
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Gate
@@ -39,11 +38,14 @@ from holdfast.actors.limits import (
     REASON_CHARS_MAX,
 )
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Accepted, Arrival, EffectRow, EffectStatus, Journal, Log, Meter
+from holdfast.actors.ports import Accepted, Arrival, EffectRow, EffectStatus, Journal
 from holdfast.actors.tick import Folded
+from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS, Clock
 from holdfast.kernel.ids import Address
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 
 Executor: TypeAlias = Callable[[EffectCall], Awaitable[Outcome[Any]]]
@@ -262,7 +264,7 @@ class Dispatch:
         def over(done: asyncio.Task[None]) -> None:
             self._tasks.discard(done)
             if not done.cancelled() and (error := done.exception()) is not None:
-                self._meter.count(measures.FAULTS, where="dispatch")
+                self._meter.count(metrics.FAULTS, where="dispatch")
                 self._log.error("dispatch.fault", exc_info=error)
 
         task.add_done_callback(over)
@@ -274,7 +276,7 @@ class Dispatch:
         try:
             call, status, outcome = await self._carry_out(row, provider, lane.attempt)
         except Exception as error:  # noqa: BLE001  nothing was asked yet; it is looked at again
-            self._meter.count(measures.FAULTS, where="dispatch")
+            self._meter.count(metrics.FAULTS, where="dispatch")
             self._log.error("effect.stuck", actor=str(row.actor), effect=row.id, exc_info=error)
             call, status, outcome = self._call(row), "waiting", None
         except BaseException:
@@ -306,7 +308,7 @@ class Dispatch:
         spent_ms = self._clock.steady_ms() - lane.began_ms
         if lane.superseded or spent_ms + delay_ms > LANE_RETRY_MS_MAX:
             return False
-        self._meter.count(measures.EFFECT_RETRIES, provider=row.provider)
+        self._meter.count(metrics.EFFECT_RETRIES, provider=row.provider)
         self._log.info(
             "effect.retried",
             actor=str(row.actor),
@@ -341,7 +343,7 @@ class Dispatch:
         began_ms = self._clock.steady_ms()
         outcome = await self._execute(call, provider)
         took_s = (self._clock.steady_ms() - began_ms) / SECOND_MS
-        self._meter.observe(measures.EFFECT_SECONDS, took_s, provider=row.provider)
+        self._meter.observe(metrics.EFFECT_SECONDS, took_s, provider=row.provider)
         return call, "done", outcome
 
     async def _execute(self, call: EffectCall, provider: Provider) -> Outcome[Any]:
@@ -359,7 +361,7 @@ class Dispatch:
 
     def _bug(self, call: EffectCall, error: Exception) -> Permanent:
         """Write down that an executor raised."""
-        self._meter.count(measures.FAULTS, where="executor")
+        self._meter.count(metrics.FAULTS, where="executor")
         self._log.error(
             "effect.bug",
             actor=str(call.actor),
@@ -423,7 +425,7 @@ class Dispatch:
             kind = self._kinds[row.actor.kind]
             body = kind.definition.encode_event(kind.definition.settle(call, outcome))
         except Exception as error:  # noqa: BLE001  the effect is over all the same; people hear of it
-            self._meter.count(measures.FAULTS, where="settle")
+            self._meter.count(metrics.FAULTS, where="settle")
             self._log.critical("effect.unsettled", effect=row.id, exc_info=error)
             return None
         arrival = Arrival(
@@ -458,7 +460,7 @@ class Dispatch:
 
     def _say(self, row: EffectRow, result: str, reason: str) -> None:
         """Write what became of an effect."""
-        self._meter.count(measures.EFFECTS, provider=row.provider, result=result)
+        self._meter.count(metrics.EFFECTS, provider=row.provider, result=result)
         self._log.info(
             "effect.over",
             actor=str(row.actor),
@@ -471,4 +473,4 @@ class Dispatch:
 
     def _count(self, change: int) -> None:
         self._waiting += change
-        self._meter.gauge(measures.EFFECTS_WAITING, self._waiting)
+        self._meter.gauge(metrics.EFFECTS_WAITING, self._waiting)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast.actors.ports import Journal, Log
+from holdfast.actors.ports import Journal
+from holdfast.kernel.log import Log
 
 
 class Lease:

@@ -12,17 +12,10 @@ from collections.abc import Sequence
 
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, POLL_MS, WAITING_PAGE
 from holdfast.actors.owner import Landed, Owner, pending_row
-from holdfast.actors.ports import (
-    Accepted,
-    Answer,
-    Arrival,
-    Journal,
-    Log,
-    MailboxFullError,
-    Stamp,
-)
+from holdfast.actors.ports import Accepted, Answer, Arrival, Journal, MailboxFullError, Stamp
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
+from holdfast.kernel.log import Log
 
 _FULL_PAGE_POLL_S = 0.05
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from holdfast.actors import measures
 from holdfast.actors.cache import Resident, Residents
 from holdfast.actors.commit import (
     Restored,
@@ -44,17 +43,18 @@ from holdfast.actors.ports import (
     Journal,
     LeaseLostError,
     Loaded,
-    Log,
-    Meter,
     Pending,
     StaleError,
     UnwritableError,
 )
 from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
 from holdfast.actors.tick_log import announce, announce_note
+from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.ids import Address
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 
 _COMMIT_BACKOFF = Backoff(first_ms=50, cap_ms=10_000)
 _STOP_WAIT_S = 10.0
@@ -232,8 +232,8 @@ class Owner:
                 resident = self._ready.popleft()
                 self._guard(resident, partial(self._turn, resident))
             else:
-                self._meter.gauge(measures.READY, len(self._ready))
-                self._meter.gauge(measures.RESIDENTS, len(self._residents))
+                self._meter.gauge(metrics.READY, len(self._ready))
+                self._meter.gauge(metrics.RESIDENTS, len(self._residents))
                 self._work.clear()
                 await self._work.wait()
                 slice_end = self._clock.steady_ms() + SLICE_MS
@@ -372,7 +372,7 @@ class Owner:
         except Exception as error:  # noqa: BLE001  one actor's rules must not stop the others
             self._rest(resident, "tick", error, at_least_ms=FAULT_RETRY_MS)
             return
-        self._meter.observe(measures.TICK_SECONDS, took_ms / 1_000, kind=kind.definition.kind)
+        self._meter.observe(metrics.TICK_SECONDS, took_ms / 1_000, kind=kind.definition.kind)
         self._begin(self._journal.commit(flight[0]), flight[1])
 
     def _compose(
@@ -428,7 +428,7 @@ class Owner:
             case LeaseLostError():
                 self._lease.lose(str(error))
             case StaleError():
-                self._meter.count(measures.RETRIES, reason="stale")
+                self._meter.count(metrics.RETRIES, reason="stale")
                 self._log.warning("commit.stale", actor=str(resident.address), reason=str(error))
                 resident.forget()
                 self._retry(resident)
@@ -443,7 +443,7 @@ class Owner:
     def _committed(self, flight: _Flight) -> None:
         resident, landed = flight.resident, flight.landed
         took_s = (self._clock.steady_ms() - flight.started_ms) / 1_000
-        self._meter.observe(measures.COMMIT_SECONDS, took_s)
+        self._meter.observe(metrics.COMMIT_SECONDS, took_s)
         resident.folded = landed.tick.after
         resident.took(landed.tick.stamps)
         if flight.state_bytes is None:
@@ -484,7 +484,7 @@ class Owner:
             tell()
         except Exception as error:  # noqa: BLE001  a page must not stop an actor
             where = getattr(tell.func, "__qualname__", repr(tell.func))
-            self._meter.count(measures.FAULTS, where="listener")
+            self._meter.count(metrics.FAULTS, where="listener")
             self._log.error("listener.fault", listener=where, exc_info=error)
 
     # -- what goes wrong ---------------------------------------------------------------------
@@ -509,7 +509,7 @@ class Owner:
         resident.failures += 1
         actor = str(resident.address)
         delay_ms = max(at_least_ms, _COMMIT_BACKOFF.delay_ms(resident.failures, actor))
-        self._meter.count(measures.FAULTS, where=where)
+        self._meter.count(metrics.FAULTS, where=where)
         self._log.error(
             f"actor.{where}_failed",
             actor=actor,
@@ -533,7 +533,7 @@ class Owner:
         """Own an actor no more that newer code has written; other code must take it."""
         resident.given_up = True
         resident.forget()
-        self._meter.count(measures.FAULTS, where="newer")
+        self._meter.count(metrics.FAULTS, where="newer")
         self._log.critical("actor.given_up", actor=str(resident.address), reason=str(error))
 
     def _lose_claim(self, flight: _Flight, error: ClaimTakenError) -> None:
@@ -542,7 +542,7 @@ class Owner:
             return
         resident, kind = flight.resident, flight.landed.kind
         resident.claims_lost += 1
-        self._meter.count(measures.RETRIES, reason="claim")
+        self._meter.count(metrics.RETRIES, reason="claim")
         self._log.warning(
             "claim.lost",
             actor=str(resident.address),

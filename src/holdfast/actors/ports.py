@@ -8,7 +8,7 @@ otherwise. A store never interprets a body.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -254,46 +254,6 @@ class ClaimTakenError(Exception):
         super().__init__(f"{claim.scope} {claim.key!r} is held by {holder}")
         self.claim = claim
         self.holder = holder
-
-
-class Log(Protocol):
-    """Where structured lines go; whoever wires it redacts them."""
-
-    def debug(self, event: str, **fields: Any) -> Any:
-        """Write what only a search for a fault wants."""
-        ...
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Write what happened as it should."""
-        ...
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Write what should not happen, and was dealt with."""
-        ...
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """Write what somebody should look at; `exc_info` takes an exception."""
-        ...
-
-    def critical(self, event: str, **fields: Any) -> Any:
-        """Write what stops work until somebody acts."""
-        ...
-
-
-class Meter(Protocol):
-    """Where figures go; the names are in the catalogue of metrics, with their labels."""
-
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
-        """Add to a counter."""
-        ...
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one measurement to a histogram."""
-        ...
 
 
 class Journal(Protocol):

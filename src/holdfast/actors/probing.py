@@ -24,7 +24,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import structs
 
-from holdfast.actors import measures
 from holdfast.actors.commit import fold_loaded
 from holdfast.actors.definition import ProbeAnswer
 from holdfast.actors.kinds import Kinds
@@ -37,10 +36,13 @@ from holdfast.actors.limits import (
     REASON_CHARS_MAX,
 )
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Accepted, Arrival, Journal, Log, Meter, ProbeRow, asks_alike
+from holdfast.actors.ports import Accepted, Arrival, Journal, ProbeRow, asks_alike
+from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff, spread_ms
 from holdfast.kernel.clock import SECOND_MS, Clock, StepWatch
 from holdfast.kernel.ids import Address
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 from holdfast.kernel.outcome import Outcome, Retryable
 
 _BACKOFF = Backoff(first_ms=5_000, cap_ms=3_600_000)
@@ -207,7 +209,7 @@ class Prober:
             try:
                 await self._watch()
             except Exception as error:  # noqa: BLE001  every actor relies on this one loop
-                self._meter.count(measures.FAULTS, where="prober")
+                self._meter.count(metrics.FAULTS, where="prober")
                 self._log.error("prober.fault", exc_info=error)
                 await asyncio.sleep(1)
 
@@ -337,7 +339,7 @@ class Prober:
         digest = hashlib.blake2b(body, digest_size=16).hexdigest()
         now_ms = self._clock.now_ms()
         self._meter.count(
-            measures.PROBES,
+            metrics.PROBES,
             provider=row.provider,
             result="same" if digest == standing.answer else "changed",
         )
@@ -372,7 +374,7 @@ class Prober:
         now_ms = self._clock.now_ms()
         regular_ms = next_look_ms(row.actor, row.key, row.period_ms, now_ms)
         delay_ms = _BACKOFF.delay_ms(standing.failures, str(row.actor), row.key)
-        self._meter.count(measures.PROBES, provider=row.provider, result="failed")
+        self._meter.count(metrics.PROBES, provider=row.provider, result="failed")
         write = self._log.info if error is None else self._log.error
         write(
             "probe.failed",

@@ -30,7 +30,7 @@ from holdfast.actors.limits import (
     REPLAY_PAGE,
     TICK_EVENTS_MAX,
 )
-from holdfast.actors.ports import Loaded, Log, Logged, Pending, Reader
+from holdfast.actors.ports import Loaded, Logged, Pending, Reader
 from holdfast.actors.record import TickRecord, decode_record
 from holdfast.actors.rehearse import (
     DryRun,
@@ -43,6 +43,7 @@ from holdfast.actors.rehearse import (
     replay,
 )
 from holdfast.kernel.ids import Address, derive, parse_address
+from holdfast.kernel.log import Log
 
 _NICENESS: Final = 10
 _PENDING_MAX: Final = 65_536

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.actors import measures
 from holdfast.actors.letters import Post
-from holdfast.actors.ports import Log, Meter, Stamp
+from holdfast.actors.ports import Stamp
 from holdfast.actors.record import Decision, Note
 from holdfast.actors.tick import Tick
+from holdfast.kernel import metrics
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 
 
 def announce(log: Log, meter: Meter, tick: Tick[Any], post: Post) -> None:
     """Write the lines of a committed tick and count them."""
     actor, number = str(tick.after.address), tick.after.number
     kind = tick.after.address.kind
-    meter.count(measures.TICKS, kind=kind)
+    meter.count(metrics.TICKS, kind=kind)
     for stamp in tick.stamps:
-        meter.count(measures.EVENTS, kind=kind, outcome=stamp.outcome)
+        meter.count(metrics.EVENTS, kind=kind, outcome=stamp.outcome)
         _stamp(log, actor, stamp)
     for decision in tick.decisions:
-        meter.count(measures.DECISIONS, kind=kind, rule=decision.rule, result=decision.result)
+        meter.count(metrics.DECISIONS, kind=kind, rule=decision.rule, result=decision.result)
         _decision(log, actor, number, decision)
     for note in tick.notes:
         announce_note(log, meter, actor, number, note)
     for text in post.undeliverable:
-        meter.count(measures.LETTERS_RETURNED, kind=kind)
+        meter.count(metrics.LETTERS_RETURNED, kind=kind)
         log.warning("letter.undeliverable", actor=actor, tick=number, reason=text)
     for lost in post.lost:
         log.error("letter.lost", actor=actor, sender=lost.sender, to=lost.to, reason=lost.why)
@@ -38,7 +40,7 @@ def announce(log: Log, meter: Meter, tick: Tick[Any], post: Post) -> None:
 def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -> None:
     """Write that an invariant is broken (by its number) or that the rules are at fault (0)."""
     name = "invariant.broken" if note.number else "rules.fault"
-    meter.count(measures.FAULTS, where=name)
+    meter.count(metrics.FAULTS, where=name)
     log.error(
         name,
         actor=actor,

@@ -14,10 +14,13 @@ from typing import NoReturn
 
 from holdfast.corrections import limits
 from holdfast.corrections.directory import Directory
-from holdfast.corrections.ports import BRAIN, CORRECTION, LESSON, IntakeStore, Log, Meter, Publish
+from holdfast.corrections.ports import BRAIN, CORRECTION, LESSON, IntakeStore, Publish
 from holdfast.corrections.records import Arrival, Forgotten, Written
 from holdfast.corrections.window import Windows
+from holdfast.kernel import metrics
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.call import Refusal
 
 _Waiting = tuple[Arrival, "asyncio.Future[Written]"]
@@ -85,7 +88,7 @@ class Intake:
             self._refuse(wait_ms)
 
     def _refuse(self, wait_ms: int) -> NoReturn:
-        self._meter.count("holdfast_intake_throttled_total")
+        self._meter.count(metrics.INTAKE_THROTTLED)
         wait_s = -(-wait_ms // SECOND_MS)
         raise Refusal(
             429, "too_many_corrections",
@@ -159,8 +162,8 @@ class Intake:
         finally:
             self._waiting_rows -= sum(arrival.rows for arrival, _ in group)
             spent_s = (self._clock.steady_ms() - started_ms) / SECOND_MS
-            self._meter.observe("holdfast_intake_commit_seconds", spent_s)
-            self._meter.gauge("holdfast_intake_waiting_rows", self._waiting_rows)
+            self._meter.observe(metrics.INTAKE_COMMIT_SECONDS, spent_s)
+            self._meter.gauge(metrics.INTAKE_WAITING_ROWS, self._waiting_rows)
 
     async def _write_one(self, one: _Waiting) -> None:
         """Write one request of a group that failed."""
@@ -175,7 +178,7 @@ class Intake:
         self._log.error(
             "intake.not_stored", brain=arrival.brain, rows=arrival.rows, reason=str(error)
         )
-        self._meter.count("holdfast_intake_failures_total")
+        self._meter.count(metrics.INTAKE_FAILURES)
         if not future.done():
             future.set_exception(error)
 
@@ -210,4 +213,4 @@ class Intake:
         outcomes = (("accepted", accepted), ("deduplicated", deduplicated), ("refused", refused))
         for outcome, rows in outcomes:
             if rows:
-                self._meter.count("holdfast_intake_rows_total", rows, outcome=outcome)
+                self._meter.count(metrics.INTAKE_ROWS, rows, outcome=outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from holdfast.actors import calls
 from holdfast.corrections import limits, views
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.ports import (
@@ -134,8 +135,8 @@ class BrainCalls:
         body: BrainCreate = call.body
         account = await self._own_account(call, body.account)
         if body.instance and self._instance_owner(body.instance) != account:
-            raise Refusal(
-                404, "no_such_instance", "there is no such instance", field="instance",
+            raise calls.missing(
+                "instance", field="instance",
                 fix="name an instance of the same account, or none",
             )  # fmt: skip
         if self._directory.find(body.name, account) is not None:

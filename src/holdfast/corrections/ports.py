@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from holdfast.corrections.records import (
     Arrival,
@@ -28,38 +28,6 @@ CORRECTION: Final = "correction"
 LESSON: Final = "lesson"
 BRAIN: Final = "brain"
 """The topics that are published; the key of each is the brain's id."""
-
-
-class Log(Protocol):
-    """A structured log."""
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Write a line."""
-        ...
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Write a line about something wrong."""
-        ...
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """Write a line about something wrong with us."""
-        ...
-
-
-class Meter(Protocol):
-    """The catalogue of metrics."""
-
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
-        """Add to a counter."""
-        ...
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
-        ...
-
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one measurement to a histogram."""
-        ...
 
 
 class CorrectionRow(NamedTuple):

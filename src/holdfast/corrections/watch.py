@@ -10,9 +10,12 @@ from typing import Final, get_args
 from holdfast.corrections.alerts import Wrong, find_wrong
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.limits import WATCH_S
-from holdfast.corrections.ports import BRAIN, Log, Meter, Publish
+from holdfast.corrections.ports import BRAIN, Publish
 from holdfast.corrections.records import Brain
+from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.brains import AlertCode, BrainAlert
 from holdfast.wire.times import time_text
 
@@ -66,9 +69,9 @@ class Watch:
             self._say("intake.alert_ended", no, code, 0)
         counted = Counter(code for _, code in found)
         for code in get_args(AlertCode):
-            self._meter.gauge("holdfast_brain_alerts", counted[code], code=code)
-        self._meter.gauge("holdfast_brains", len(brains))
-        self._meter.gauge("holdfast_brain_backlog_rows", backlog)
+            self._meter.gauge(metrics.BRAIN_ALERTS, counted[code], code=code)
+        self._meter.gauge(metrics.BRAINS, len(brains))
+        self._meter.gauge(metrics.BRAIN_BACKLOG_ROWS, backlog)
 
     def _say(self, event: str, no: int, code: str, value: int) -> None:
         """Write a line and tell open pages."""

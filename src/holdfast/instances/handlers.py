@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from holdfast.actors.limits import ANSWER_WAIT_MS
-from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
+from holdfast.actors import calls
+from holdfast.actors.ports import Answer, Mailboxes, Reader
 from holdfast.actors.record import decode_record
 from holdfast.instances import events, presenters
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import Policy
-from holdfast.instances.ports import Chance, Contacts, Context, Logs, Sealer
+from holdfast.instances.ports import Contacts, Context, Logs, Sealer
 from holdfast.instances.start_report import climbs_view, start_fact, start_fix, start_view
 from holdfast.instances.state import Config
 from holdfast.instances.views import (
@@ -35,9 +35,10 @@ from holdfast.instances.views import (
     decode_detail,
     decode_instance,
 )
+from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.kernel.ids import Address, address
-from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.kernel.ids import Address
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import (
     BulkAnswer,
@@ -53,16 +54,12 @@ from holdfast.wire.api.instances import (
     LogTail,
     Timeline,
 )
-from holdfast.wire.api.operations import Pending
 from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
 from holdfast.wire.times import time_text
-
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
 KEY_PREFIX: Final = "hfm_"
 """What a machine's API key begins with."""
 
-PAGE_DEFAULT: Final = 100
 LOG_LINES_DEFAULT: Final = 200
 _CHUNK: Final = 250
 """Rows read before the loop gets a turn: about 2 ms of decoding."""
@@ -95,24 +92,24 @@ class Deps:
 
 def handlers(deps: Deps) -> Mapping[str, Handler]:
     """Return a handler for each row about instances, by the row's name, but for the charts."""
-    calls = InstanceCalls(deps)
+    made = InstanceCalls(deps)
     return {
-        "instance.list": calls.list_page,
-        "instance.create": calls.create,
-        "instance.bulk-start": calls.bulk_start,
-        "instance.bulk-stop": calls.bulk_stop,
-        "instance.get": calls.get,
-        "instance.start": calls.start,
-        "instance.stop": calls.stop,
-        "instance.restart": calls.restart,
-        "instance.rotate-secrets": calls.rotate_secrets,
-        "instance.ladder-stop": calls.stop_ladder,
-        "instance.ladder-retry": calls.retry_ladder,
-        "instance.destroy": calls.destroy,
-        "instance.patch": calls.patch,
-        "instance.logs": calls.logs,
-        "instance.timeline": calls.timeline,
-        "instance.explain": calls.explain,
+        "instance.list": made.list_page,
+        "instance.create": made.create,
+        "instance.bulk-start": made.bulk_start,
+        "instance.bulk-stop": made.bulk_stop,
+        "instance.get": made.get,
+        "instance.start": made.start,
+        "instance.stop": made.stop,
+        "instance.restart": made.restart,
+        "instance.rotate-secrets": made.rotate_secrets,
+        "instance.ladder-stop": made.stop_ladder,
+        "instance.ladder-retry": made.retry_ladder,
+        "instance.destroy": made.destroy,
+        "instance.patch": made.patch,
+        "instance.logs": made.logs,
+        "instance.timeline": made.timeline,
+        "instance.explain": made.explain,
     }
 
 
@@ -133,10 +130,10 @@ class InstanceCalls:
             counts[view.status] = counts.get(view.status, 0) + 1
         kept = [view for view in rows if _matches(view, call.query)]
         _sort(kept, call.query.get("sort", "name"))
-        start = offset(call.query.get("after", ""))
-        limit = int(call.query.get("limit", PAGE_DEFAULT))
+        start = calls.page_offset(call.query.get("after", ""))
+        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
         page = kept[start : start + limit]
-        following = f"o{start + limit}" if start + limit < len(kept) else ""
+        following = calls.page_cursor(start + limit) if start + limit < len(kept) else ""
         return Reply(
             InstanceList(items=tuple(page), next=following, total=len(kept), counts=counts)
         )
@@ -174,10 +171,7 @@ class InstanceCalls:
 
     def _view(self, call: Call, instance_id: str) -> InstanceView:
         """Return one instance; refuse with 404 what is not there or not the caller's."""
-        row = self._deps.reader.view(INSTANCE_VIEW, instance_id)
-        account = call.principal.account
-        if row is None or (account is not None and row[1] != account):
-            raise Refusal(404, "no_such_instance", "There is no such instance.")
+        row = calls.visible(call, self._deps.reader, INSTANCE_VIEW, instance_id, noun="instance")
         return self._merged(decode_instance(row[0]), row[2])
 
     async def get(self, call: Call) -> Reply:
@@ -215,7 +209,7 @@ class InstanceCalls:
         view = self._view(call, call.path["id"])
         loaded = self._deps.reader.load(_actor(view.id))
         if loaded is None:
-            raise Refusal(404, "no_such_instance", "There is no such instance.")
+            raise calls.missing("instance")
         state = presenters.state_of(loaded, view.id)
         found = presenters.explain(state, self._deps.policy, self._deps.clock.now_ms())
         start = start_view(view, self._deps.contacts.of(view.id))
@@ -228,8 +222,8 @@ class InstanceCalls:
     async def timeline(self, call: Call) -> Reply:
         """Tell what happened, what was decided and what came of it."""
         view = self._view(call, call.path["id"])
-        limit = int(call.query.get("limit", PAGE_DEFAULT))
-        before = offset(call.query.get("after", ""))
+        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+        before = calls.page_offset(call.query.get("after", ""))
         actor = _actor(view.id)
         log = self._deps.reader.log_tail(actor, before=before, limit=limit)
         if not log:
@@ -241,8 +235,8 @@ class InstanceCalls:
         records = [decode_record(body) for body in bodies]
         within = [record for record in records if oldest <= record.number <= newest]
         entries = presenters.timeline(log, within, cause=call.query.get("cause", ""))
-        following = f"o{log[-1].seq}" if len(log) == limit and log[-1].seq > 1 else ""
-        return Reply(Timeline(entries=tuple(entries[: 5 * PAGE_DEFAULT]), next=following))
+        following = calls.page_cursor(log[-1].seq) if len(log) == limit and log[-1].seq > 1 else ""
+        return Reply(Timeline(entries=tuple(entries[: 5 * calls.PAGE_DEFAULT]), next=following))
 
     async def logs(self, call: Call) -> Reply:
         """Show the newest lines of its agent and controller."""
@@ -293,8 +287,8 @@ class InstanceCalls:
         )
         answer = await self._ask(call, instance_id, event, dedupe="create")
         if answer.stamp is None:
-            return later(answer)
-        refuse_if_refused(answer)
+            return calls.pending(answer)
+        calls.refuse_if_refused(answer)
         return Reply(self._view(call, instance_id), status=201)
 
     def _account_for(self, call: Call, body: InstanceCreate) -> str:
@@ -310,7 +304,7 @@ class InstanceCalls:
         """Return a new UUID; the same for a repeated Idempotency-Key of the same caller."""
         if not call.idempotency_key:
             return self._deps.chance.uuid()
-        parts = f"{account}\x1f{caller(call.principal)}\x1f{call.idempotency_key}"
+        parts = f"{account}\x1f{calls.caller(call.principal)}\x1f{call.idempotency_key}"
         digest = hashlib.blake2b(parts.encode(), digest_size=16, person=b"hf-instance").digest()
         return str(UUID(bytes=digest, version=4))
 
@@ -373,8 +367,8 @@ class InstanceCalls:
         before = self._view(call, call.path["id"])
         answer = await self._ask(call, before.id, event, dedupe=call.endpoint)
         if answer.stamp is None:
-            return later(answer)
-        refuse_if_refused(answer)
+            return calls.pending(answer)
+        calls.refuse_if_refused(answer)
         return Reply(self._after(call, before, answer.stamp.seq))
 
     def _after(self, call: Call, before: InstanceView, seq: int) -> InstanceView:
@@ -387,7 +381,7 @@ class InstanceCalls:
     async def _ask(
         self, call: Call, instance_id: str, event: events.Event, *, dedupe: str
     ) -> Answer:
-        return await ask(
+        return await calls.ask(
             call,
             event,
             mailboxes=self._deps.mailboxes,
@@ -416,7 +410,7 @@ class InstanceCalls:
         try:
             self._view(call, instance_id)
             answer = await self._ask(call, instance_id, event, dedupe=call.endpoint)
-            refuse_if_refused(answer)
+            calls.refuse_if_refused(answer)
         except Refusal as refusal:
             result = "missing" if refusal.status == 404 else "refused"  # noqa: PLR2004
             problem = refusal.problem
@@ -434,72 +428,8 @@ class InstanceCalls:
         )
 
 
-async def ask(
-    call: Call,
-    event: Any,
-    *,
-    mailboxes: Mailboxes,
-    chance: Chance,
-    actor: Address,
-    arrival: Callable[..., Arrival],
-    dedupe: str,
-) -> Answer:
-    """Have an actor take an event, once for each Idempotency-Key of the caller.
-
-    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait.
-    """
-    key = call.idempotency_key
-    unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
-    row = arrival(
-        event,
-        dedupe=f"{dedupe}:{unique}",
-        source="cli" if call.principal.kind == "local" else "api",
-        by=call.principal.name,
-    )
-    try:
-        return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
-    except MailboxFullError as error:
-        text = "Too many orders wait for this instance."
-        raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
-
-
-def caller(who: Principal) -> str:
-    """Return whose an Idempotency-Key is; a token's name is free to choose, its id is not."""
-    return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
-
-
 def _actor(instance_id: str) -> Address:
-    try:
-        return address(KIND, instance_id)
-    except ValueError:
-        raise Refusal(404, "no_such_instance", "There is no such instance.") from None
-
-
-def later(answer: Answer) -> Reply:
-    """Answer that the order is durable and where it is followed."""
-    url = f"/api/operations/{answer.event}"
-    return Reply(Pending(operation=answer.event, url=url), status=202, headers={"location": url})
-
-
-def refuse_if_refused(answer: Answer) -> None:
-    """Raise what the fold said against it."""
-    stamp = answer.stamp
-    if stamp is None:
-        return
-    if stamp.outcome == "refused":
-        raise Refusal(409, stamp.code, stamp.message)
-    if stamp.outcome in {"quarantined", "dropped"}:
-        text = f"The order raised {stamp.code} and is in quarantine."
-        raise Refusal(500, "quarantined", text, fix="An operator can look at it and retry.")
-
-
-def offset(cursor: str) -> int:
-    """Return where a page begins; raise a refusal for a cursor that no page gave."""
-    if not cursor:
-        return 0
-    if cursor[0] != "o" or not cursor[1:].isdecimal() or len(cursor) > 16:  # noqa: PLR2004
-        raise Refusal(400, "bad_cursor", "This is not the `next` of a page.", field="after")
-    return int(cursor[1:])
+    return calls.actor_of(KIND, instance_id, noun="instance")
 
 
 def _matches(view: InstanceView, query: Mapping[str, str]) -> bool:

@@ -6,15 +6,15 @@ in the plane's words. What the controller refuses is refused with its own code.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from msgspec import structs
 
+from holdfast.actors import calls
 from holdfast.actors.ports import Reader
-from holdfast.instances.ports import Controllers
 from holdfast.instances.views import INSTANCE_VIEW
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.api.maintenance import (
     ENTRIES_MAX,
     ConfigChanged,
@@ -36,39 +36,38 @@ from holdfast.wire.controller.calls import (
     ChangeAnswer,
     ConfigAnswer,
     ControllerError,
+    Controllers,
     DoctorAnswer,
     EtagAnswer,
     Node,
     OkAnswer,
     RetryAnswer,
+    T,
     TextAnswer,
     TreeAnswer,
     VersionsAnswer,
     refusal_of,
 )
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
-T = TypeVar("T")
-
 _PREFIX: Final = "/_kilo/"
 
 
 def care_handlers(reader: Reader, controllers: Controllers) -> Mapping[str, Handler]:
     """Return a handler for each row about looking after an agent."""
-    calls = CareCalls(reader, controllers)
+    made = CareCalls(reader, controllers)
     return {
-        "config.get": calls.config,
-        "config.versions": calls.versions,
-        "config.replace": calls.replace,
-        "config.patch": calls.patch,
-        "config.restore": calls.restore,
-        "files.list": calls.list_files,
-        "files.read": calls.read_file,
-        "files.write": calls.write_file,
-        "doctor.run": calls.doctor,
-        "doctor.start": calls.start_doctor,
-        "doctor.cancel": calls.cancel_doctor,
-        "bootstrap.retry": calls.retry,
+        "config.get": made.config,
+        "config.versions": made.versions,
+        "config.replace": made.replace,
+        "config.patch": made.patch,
+        "config.restore": made.restore,
+        "files.list": made.list_files,
+        "files.read": made.read_file,
+        "files.write": made.write_file,
+        "doctor.run": made.doctor,
+        "doctor.start": made.start_doctor,
+        "doctor.cancel": made.cancel_doctor,
+        "bootstrap.retry": made.retry,
     }
 
 
@@ -221,10 +220,8 @@ class CareCalls:
             raise refusal_of(error) from error
 
     def _visible(self, call: Call) -> str:
-        instance, account = call.path["id"], call.principal.account
-        row = self._reader.view(INSTANCE_VIEW, instance)
-        if row is None or (account is not None and row[1] != account):
-            raise Refusal(404, "no_such_instance", "There is no such instance.")
+        instance = call.path["id"]
+        calls.visible(call, self._reader, INSTANCE_VIEW, instance, noun="instance")
         return instance
 
 

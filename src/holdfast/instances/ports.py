@@ -7,8 +7,7 @@ call and sealed again for the machine alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -282,18 +281,6 @@ class Holders(Protocol):
         ...
 
 
-class Chance(Protocol):
-    """Where new ids and keys come from."""
-
-    def token(self, prefix: str) -> str:
-        """Return the prefix and 256 random bits as URL-safe text."""
-        ...
-
-    def uuid(self) -> str:
-        """Return a random UUID, canonical and in lower case."""
-        ...
-
-
 class Reported(Struct, frozen=True, gc=False, kw_only=True):
     """What the contact table knows of a machine beyond the log; times in ms.
 
@@ -331,32 +318,4 @@ class Logs(Protocol):
 
     async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
         """Return the newest lines; the note says why there are none."""
-        ...
-
-
-T = TypeVar("T")
-
-
-class Controllers(Protocol):
-    """The controllers of instances' machines, asked over the wire.
-
-    Both calls raise `wire.controller_calls.ControllerError`, whose `trouble` says what went wrong.
-    """
-
-    async def call(
-        self,
-        instance_id: str,
-        method: str,
-        path: str,
-        answer: type[T],
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
-        timeout_ms: int = 30_000,
-    ) -> T:
-        """Return the answer in its type; one that breaks it is an error, never an empty one."""
-        ...
-
-    async def capabilities(self, instance_id: str) -> frozenset[str]:
-        """Return what the controller announces, remembered for a while; empty for an old one."""
         ...

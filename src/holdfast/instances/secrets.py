@@ -6,19 +6,20 @@ is decided in the fold; here keys of the catalogue become variables, and back.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
+from holdfast.actors import calls
 from holdfast.actors.ports import Mailboxes, Reader
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
-from holdfast.instances.handlers import ask, later, refuse_if_refused
-from holdfast.instances.ports import Chance, Context, Sealer
+from holdfast.instances.ports import Context, Sealer
 from holdfast.instances.secret_catalogue import CATALOGUE, KEYS, VARIABLES
 from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail
+from holdfast.kernel.chance import Chance
 from holdfast.kernel.ids import address
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.secrets import (
     CustomSecret,
     SecretField,
@@ -26,8 +27,6 @@ from holdfast.wire.api.secrets import (
     SecretList,
     SecretsPatch,
 )
-
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
 _BAD: Final = frozenset(
     {
@@ -72,10 +71,7 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
 def _visible(reader: Reader, call: Call) -> tuple[str, str]:
     """Return (instance, account); refuse with 404 what is not there or not the caller's."""
     instance = call.path["id"]
-    row = reader.view(INSTANCE_VIEW, instance)
-    account = call.principal.account
-    if row is None or (account is not None and row[1] != account):
-        raise Refusal(404, "no_such_instance", "There is no such instance.")
+    row = calls.visible(call, reader, INSTANCE_VIEW, instance, noun="instance")
     return instance, row[1]
 
 
@@ -83,7 +79,7 @@ def _listed(reader: Reader, instance: str) -> SecretList:
     """Return which secrets are set, by the committed row."""
     row = reader.view(DETAIL_VIEW, instance)
     if row is None:
-        raise Refusal(404, "no_such_instance", "There is no such instance.")
+        raise calls.missing("instance")
     detail = decode_detail(row[0])
     names = set(detail.secret_names)
     custom = sorted(names - KEYS.keys())
@@ -128,7 +124,7 @@ async def _change(deps: Deps, call: Call) -> Reply:
             sealed = deps.sealer.seal(value, Context(account, instance, variable))
         secrets[variable] = sealed
     event = events.ConfigChanged(secrets=secrets, paths=dict(sorted(body.config_paths.items())))
-    answer = await ask(
+    answer = await calls.ask(
         call,
         event,
         mailboxes=deps.mailboxes,
@@ -138,10 +134,10 @@ async def _change(deps: Deps, call: Call) -> Reply:
         dedupe=call.endpoint,
     )
     if answer.stamp is None:
-        return later(answer)
+        return calls.pending(answer)
     if answer.stamp.code in _BAD:
         raise _refused(answer.stamp.code, answer.stamp.message)
-    refuse_if_refused(answer)
+    calls.refuse_if_refused(answer)
     return Reply(_listed(deps.reader, instance))
 
 

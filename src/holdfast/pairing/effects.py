@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.ports import Log
-from holdfast.instances.ports import Controllers
+from holdfast.kernel.log import Log
 from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
 from holdfast.pairing import commands
 from holdfast.pairing.limits import APPROVE_TIMEOUT_MS, EXEC_TIMEOUT_MS, LIST_TIMEOUT_MS
@@ -44,7 +43,7 @@ from holdfast.pairing.ports import (
 )
 from holdfast.pairing.requests import Asked, find, of_channel, of_device, read_list
 from holdfast.pairing.state import Verb
-from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.calls import ControllerError, Controllers
 from holdfast.wire.controller.pairing import (
     PAIRING_NOT_FOUND,
     ChannelList,

@@ -7,18 +7,18 @@ something may be decided is the fold's business alone. What is not visible is no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
+from holdfast.actors import calls
 from holdfast.actors.ports import Answer, Mailboxes, Reader
-from holdfast.instances.handlers import ask, later, offset, refuse_if_refused
-from holdfast.instances.ports import Chance
+from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.ids import Address, address
+from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok
 from holdfast.pairing import events, presenters
 from holdfast.pairing.definition import KIND, arrival
@@ -29,7 +29,7 @@ from holdfast.pairing.ports import NO_MEANS, NOT_RUNNING, Place, Places
 from holdfast.pairing.requests import Asked, Waiting, by_name, find, marks, named, request_id
 from holdfast.pairing.state import Decision, Verb, decided
 from holdfast.pairing.visibility import forget_at, shown
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.pairing import (
     PairingApprove,
     PairingDismiss,
@@ -46,9 +46,6 @@ from holdfast.wire.controller.pairing import PAIRING_CHANGED, STATUS_OF
 from holdfast.wire.limits import PAGE_ITEMS_MAX
 from holdfast.wire.times import time_text
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
-
-PAGE_DEFAULT: Final = 100
 _LOG_PAGE: Final = 200
 _LOG_PAGES_MAX: Final = 25
 """Pages of the log that one page of the history looks through."""
@@ -110,15 +107,15 @@ class Deps:
 
 def handlers(deps: Deps) -> Mapping[str, Handler]:
     """Return a handler for each row about pairing, by the row's name."""
-    calls = PairingCalls(deps)
+    made = PairingCalls(deps)
     return {
-        "pairing.inbox": calls.whole_inbox,
-        "pairing.list": calls.list_one,
-        "pairing.approve": calls.approve,
-        "pairing.dismiss": calls.dismiss,
-        "pairing.policy": calls.policy,
-        "pairing.set-policy": calls.set_policy,
-        "pairing.history": calls.history,
+        "pairing.inbox": made.whole_inbox,
+        "pairing.list": made.list_one,
+        "pairing.approve": made.approve,
+        "pairing.dismiss": made.dismiss,
+        "pairing.policy": made.policy,
+        "pairing.set-policy": made.set_policy,
+        "pairing.history": made.history,
     }
 
 
@@ -134,7 +131,7 @@ class PairingCalls:
         place = self._deps.places.of(call.path["id"])
         account = call.principal.account
         if place is None or (account is not None and place.account != account):
-            raise Refusal(404, "no_such_instance", "There is no such instance.")
+            raise calls.missing("instance")
         return place
 
     # -- looks
@@ -206,8 +203,8 @@ class PairingCalls:
     async def history(self, call: Call) -> Reply:
         """Show what was decided for an instance, newest first."""
         place = self._visible(call)
-        limit = int(call.query.get("limit", PAGE_DEFAULT))
-        before = offset(call.query.get("after", ""))
+        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+        before = calls.page_offset(call.query.get("after", ""))
         entries: list[PairingEntry] = []
         following = ""
         for _ in range(_LOG_PAGES_MAX):
@@ -216,11 +213,11 @@ class PairingCalls:
                 entries += presenters.history((row,))
                 before = row.seq
                 if len(entries) >= limit:
-                    following = f"o{row.seq}" if row.seq > 1 else ""
+                    following = calls.page_cursor(row.seq) if row.seq > 1 else ""
                     return Reply(PairingHistory(entries=tuple(entries), next=following))
             if len(log) < _LOG_PAGE:
                 break
-            following = f"o{before}"
+            following = calls.page_cursor(before)
         else:
             return Reply(PairingHistory(entries=tuple(entries), next=following))
         return Reply(PairingHistory(entries=tuple(entries)))
@@ -260,11 +257,11 @@ class PairingCalls:
         with self._deps.awaited.changes(place.instance) as changed:
             answer = await self._ask(call, place.instance, event)
             if answer.stamp is None:
-                return later(answer)
+                return calls.pending(answer)
             _refuse(answer)
             decision = await self._settled(place.instance, event.marks, changed)
         if decision is None or decision.status not in {"done", "failed"}:
-            return later(answer)
+            return calls.pending(answer)
         if decision.status == "failed":
             raise _refusal(decision.code, decision.message)
         return Reply(self._outcome(place, event.asked, decision, rule))
@@ -362,7 +359,7 @@ class PairingCalls:
         )
         answer = await self._ask(call, place.instance, event)
         if answer.stamp is None:
-            return later(answer)
+            return calls.pending(answer)
         _refuse(answer)
         self._deps.inbox.notice(place.instance)
         return Reply(presenters.policy(place.instance, self._deps.places.pairing(place.instance)))
@@ -371,7 +368,7 @@ class PairingCalls:
         return "r" + self._deps.chance.uuid()[:8]
 
     async def _ask(self, call: Call, instance: str, event: events.Event) -> Answer:
-        return await ask(
+        return await calls.ask(
             call,
             event,
             mailboxes=self._deps.mailboxes,
@@ -404,13 +401,13 @@ def _inbox(
     ]
     kept.sort(key=lambda one: (one.instance_name, one.instance, one.request_id))
     kept.sort(key=lambda one: one.created_at or "", reverse=True)
-    start = offset(call.query.get("after", ""))
-    limit = int(call.query.get("limit", PAGE_DEFAULT))
+    start = calls.page_offset(call.query.get("after", ""))
+    limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
     return PairingInbox(
         items=tuple(kept[start : start + limit]),
         total=sum(counts.values()),
         counts=counts,
-        next=f"o{start + limit}" if start + limit < len(kept) else "",
+        next=calls.page_cursor(start + limit) if start + limit < len(kept) else "",
         troubles=tuple(troubles[:PAGE_ITEMS_MAX]),
     )
 
@@ -454,11 +451,8 @@ def _refuse(answer: Answer) -> None:
     stamp = answer.stamp
     if stamp is not None and stamp.code in _BAD_POLICY:
         raise Refusal(400, stamp.code, stamp.message, field=stamp.message.partition(":")[0])
-    refuse_if_refused(answer)
+    calls.refuse_if_refused(answer)
 
 
 def _actor(instance: str) -> Address:
-    try:
-        return address(KIND, instance)
-    except ValueError:
-        raise Refusal(404, "no_such_instance", "There is no such instance.") from None
+    return calls.actor_of(KIND, instance, noun="instance")

@@ -12,10 +12,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from holdfast.actors.ports import Log, Mailboxes
+from holdfast.actors.ports import Mailboxes
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import address
+from holdfast.kernel.log import Log
 from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
 from holdfast.pairing import events
 from holdfast.pairing.definition import KIND, arrival

@@ -14,9 +14,8 @@ from typing import Final
 import msgspec
 
 from holdfast.plane import openapi
-from holdfast.plane.edge.ports import Handler
 from holdfast.wire.agents import AGENTS
-from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.plane import AgentList, AgentView, DoctorCheck, DoctorReport, Health
 from holdfast.wire.limits import REASON_MAX

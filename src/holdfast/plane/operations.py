@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.actors import calls
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.ports import (
     Arrival,
@@ -23,9 +24,8 @@ from holdfast.actors.ports import (
 )
 from holdfast.actors.ports import Operation as Followed
 from holdfast.actors.record import decode_record
-from holdfast.kernel.ids import ActorKind, Address, EventId, parse_address
-from holdfast.plane.edge.ports import Handler
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.kernel.ids import ActorKind, Address, EventId
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.operations import (
     Operation,
     OperationList,
@@ -131,10 +131,7 @@ def operation_handlers(
 
 def instance_address(instance_id: str) -> Address:
     """Return the address of an instance's actor; refuse (404) what cannot be one."""
-    try:
-        return parse_address(f"instance/{instance_id}")
-    except ValueError as error:
-        raise Refusal(404, "no_such_instance", f"no instance {instance_id!r}") from error
+    return calls.actor_of("instance", instance_id, noun="instance")
 
 
 def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged]:

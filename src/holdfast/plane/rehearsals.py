@@ -22,8 +22,7 @@ from holdfast.actors.rehearsal_worker import (
 )
 from holdfast.actors.rehearse import DryRun, Explanation, Replay, Step
 from holdfast.actors.tick import NewerEventError
-from holdfast.plane.edge.ports import Handler
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.rehearsals import (
     Rehearsal,
     RehearsedAction,

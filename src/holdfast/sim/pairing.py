@@ -22,6 +22,7 @@ from holdfast.actors.ports import Accepted, Answer, Arrival, Pending
 from holdfast.actors.tick import Folded, begin, tick
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import Address, EventId, address
+from holdfast.kernel.log import NoLog
 from holdfast.kernel.outcome import Ok
 from holdfast.pairing import events
 from holdfast.pairing.definition import PAIRING, Policy
@@ -79,10 +80,10 @@ class Plane:
             self,
             self.machine,
             {"there": ModelCloud(self.machine)},  # type: ignore[dict-item]
-            log=_Silent(),
+            log=NoLog(),
         )
         self.inbox = Inbox(
-            self.talk, self, self, clock=self.clock, changed=lambda *_: None, log=_Silent()
+            self.talk, self, self, clock=self.clock, changed=lambda *_: None, log=NoLog()
         )
         for call in list(self.effects):
             self._carry_out(call._replace(attempt=call.attempt + 1))
@@ -169,25 +170,6 @@ class Plane:
         outcome = await self.talk.execute(call)
         self.effects = [one for one in self.effects if one.id != call.id]
         self.accept(PAIRING.encode_event(PAIRING.settle(call, outcome)))
-
-
-class _Silent:
-    """A log that keeps nothing."""
-
-    def debug(self, event: str, **fields: Any) -> None:
-        """Keep nothing."""
-
-    def info(self, event: str, **fields: Any) -> None:
-        """Keep nothing."""
-
-    def warning(self, event: str, **fields: Any) -> None:
-        """Keep nothing."""
-
-    def error(self, event: str, **fields: Any) -> None:
-        """Keep nothing."""
-
-    def critical(self, event: str, **fields: Any) -> None:
-        """Keep nothing."""
 
 
 class Interleaving:

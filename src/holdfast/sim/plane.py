@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from holdfast.actors.owner import Landed
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, Reader
 from holdfast.instances.environment import Platform
-from holdfast.instances.handlers import KEY_PREFIX, Deps, Handler, handlers
+from holdfast.instances.handlers import KEY_PREFIX, Deps, handlers
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import LogChunk, Secrets
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import Address
+from holdfast.kernel.metrics import NoMeter
 from holdfast.kernel.secret import Secret
 from holdfast.plane.wiring import bridges
 from holdfast.plane.wiring.engine import Engine, make_engine
@@ -28,11 +29,11 @@ from holdfast.plane.wiring.rooms import fill_book, follow_contact, join_cloud, m
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import Line
 from holdfast.sim.flaky_disk import Disk
-from holdfast.sim.recording_log import Deaf, Voice
+from holdfast.sim.recording_log import Voice
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ControllerCalls
 from holdfast.telemetry.machines import MachineBook
-from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.world.clouds.port import Machine
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Plane:
             lookouts={PROVIDER: lookout},
             clock=fleet.clock,
             log=self.voice,
-            meter=Deaf(),
+            meter=NoMeter(),
             holder=self.name,
             code="simulated",
         )

@@ -74,16 +74,3 @@ class Voice:
             if isinstance(error, BaseException):
                 raised = "".join(traceback.format_exception(error))
             self._accuse(f"the plane logged {event}: {dict(said)}\n{raised}")
-
-
-class Deaf:
-    """A `Meter` that keeps nothing."""
-
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
-        """Keep nothing."""
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Keep nothing."""
-
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Keep nothing."""

@@ -13,6 +13,7 @@ import asyncio
 from typing import Final
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
 from holdfast.telemetry import counters as ledgers
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import Admitted
@@ -30,7 +31,6 @@ from holdfast.telemetry.ports import (
     Analytics,
     Commands,
     ContactStore,
-    Log,
     MachineFacts,
     Machines,
     NoCommands,

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from holdfast.actors import calls
 from holdfast.kernel.clock import Clock
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import NO_CREDENTIALS, Rejected, admit, credentials, prove
@@ -126,7 +127,7 @@ class ChartCalls:
         instance = call.path["id"]
         owner = self._account_of(instance)
         if owner is None or call.principal.account not in {None, owner}:
-            raise Refusal(404, "instance_unknown", f"There is no instance {instance}.")
+            raise calls.missing("instance")
         span = self._span(call)
         async with asyncio.timeout(PANEL_TIMEOUT_S):
             buckets = await self._analytics.machine(span, instance)

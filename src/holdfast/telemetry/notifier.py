@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact, changed_fields
 from holdfast.telemetry.limits import (
     OUTCOMES_KEPT,
@@ -23,7 +24,7 @@ from holdfast.telemetry.limits import (
     TELL_TIMEOUT_S,
     TELLERS,
 )
-from holdfast.telemetry.ports import Log, Transitions
+from holdfast.telemetry.ports import Transitions
 from holdfast.wire.controller.checkin import CommandOutcome
 
 

@@ -309,18 +309,6 @@ class Watched(Protocol):
         ...
 
 
-class Log(Protocol):
-    """A structured log, as `metrics.logs` makes them."""
-
-    def info(self, event: str, **fields: object) -> object:
-        """Write one line."""
-        ...
-
-    def warning(self, event: str, **fields: object) -> object:
-        """Write one line that a person should read."""
-        ...
-
-
 class NoCommands:
     """No effect is leased through directives."""
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact
 from holdfast.telemetry.limits import (
     BATCH_ROWS_MAX,
@@ -25,7 +26,7 @@ from holdfast.telemetry.limits import (
     SETTLE_MIN_MS,
     SETTLE_SHARE,
 )
-from holdfast.telemetry.ports import Analytics, CheckinPoint, ContactStore, LifecyclePoint, Log
+from holdfast.telemetry.ports import Analytics, CheckinPoint, ContactStore, LifecyclePoint
 
 
 class Loss(Struct, frozen=True, kw_only=True):

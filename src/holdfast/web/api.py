@@ -7,14 +7,13 @@ orders go to the API from the browser, with its protections.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from holdfast.wire.api.call import Call, Problem, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Problem, Refusal
 from holdfast.wire.api.table import by_name
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 T = TypeVar("T")
 
 

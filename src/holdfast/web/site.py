@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.kernel.clock import Clock
-from holdfast.web.api import Asking, Handler
+from holdfast.web.api import Asking
 from holdfast.web.assets import Assets
 from holdfast.web.gather import Gather
 from holdfast.web.hub import Hub
@@ -18,7 +18,7 @@ from holdfast.web.live import Live
 from holdfast.web.models.corrections import FeedQuery
 from holdfast.web.models.fleet import FleetQuery
 from holdfast.web.render import Renderer
-from holdfast.wire.api.call import Call, Problem, Reply
+from holdfast.wire.api.call import Call, Handler, Problem, Reply
 
 _FLEET: Final = "/"
 

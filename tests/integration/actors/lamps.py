@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
 from holdfast.stores.sqlite.journal_reader import SqliteReader
-from tests.toys.lamp import LAMP, Policy
+from tests.support.toys.lamp import LAMP, Policy
 
 
 def refuse_sockets(event: str, _args: tuple[Any, ...]) -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from holdfast.cli.main import COMMANDS, NOUNS, main
-from tests.planes import PlaneProcess, free_port, plane_at
+from tests.support.planes import PlaneProcess, free_port, plane_at
 
 LISTS = (
     ("instance", "list"),

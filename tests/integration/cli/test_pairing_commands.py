@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.plane.test_pairing import Agent
-from tests.planes import PlaneProcess, plane_at
+from tests.support.planes import PlaneProcess, plane_at
 
 
 @pytest.fixture(scope="module")

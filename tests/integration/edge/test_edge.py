@@ -22,9 +22,9 @@ from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.instances import InstanceCreate
 from holdfast.wire.api.table import ENDPOINTS, by_name
 from holdfast.wire.limits import BODY_BYTES_MAX
-from tests.asgi import Answer, call, json_headers, scope_of
-from tests.stub_plane import StubPlane
-from tests.walk import MACHINE_HEADERS, Tokens, target_of
+from tests.support.asgi import Answer, call, json_headers, scope_of
+from tests.support.stub_plane import StubPlane
+from tests.support.walk import MACHINE_HEADERS, Tokens, target_of
 
 EVENTS = target_of(by_name["page.events"])
 CREATE = b'{"name":"a1"}'

@@ -11,7 +11,7 @@ from schemathesis import checks
 
 from holdfast.plane.openapi import document
 from holdfast.wire.api.table import ENDPOINTS
-from tests.stub_plane import StubPlane
+from tests.support.stub_plane import StubPlane
 
 PLANE = StubPlane()
 TOKENS = asyncio.run(PLANE.prepare())

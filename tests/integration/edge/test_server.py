@@ -22,8 +22,8 @@ from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceView
-from tests.stub_plane import StubPlane
-from tests.walk import Tokens
+from tests.support.stub_plane import StubPlane
+from tests.support.walk import Tokens
 
 DEADLINE_S = 10.0
 

@@ -8,9 +8,9 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.auth import https_host
 from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.wire.api.table import by_name
-from tests.asgi import Answer, call, json_headers
 from tests.integration.edge.test_edge import EVENTS, prepared, sign_in
-from tests.walk import target_of
+from tests.support.asgi import Answer, call, json_headers
+from tests.support.walk import target_of
 
 
 async def test_by_its_public_https_name_the_cookie_is_secure_without_any_proxy() -> None:

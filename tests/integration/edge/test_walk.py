@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from holdfast.wire.api.table import ENDPOINTS
-from tests.asgi import call, json_headers
-from tests.stub_plane import OWNED, StubPlane
-from tests.walk import body_of, target_of, walk
+from tests.support.asgi import call, json_headers
+from tests.support.stub_plane import OWNED, StubPlane
+from tests.support.walk import body_of, target_of, walk
 
 
 async def test_every_route_refuses_what_it_must() -> None:

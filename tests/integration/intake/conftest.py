@@ -13,8 +13,8 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
-from tests.asgi import Answer, call, json_headers
-from tests.stub_plane import Lines
+from tests.support.asgi import Answer, call, json_headers
+from tests.support.logs import Lines
 
 
 class Log(Lines):

@@ -13,7 +13,7 @@ from holdfast.web.hub import BRAIN, CORRECTION, LESSON
 from holdfast.wire.api.call import Principal
 from holdfast.wire.limits import INGEST_BODY_BYTES_MAX
 from tests.integration.intake.conftest import Town, make_town
-from tests.toys.brains import body, correction, event, lesson
+from tests.support.toys.brains import body, correction, event, lesson
 
 
 async def corrections(town: Town, query: str = "", *, by: str = "owner") -> list[dict[str, Any]]:

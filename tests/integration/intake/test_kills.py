@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
-from tests.planes import PlaneProcess, plane_at, until
+from tests.support.planes import PlaneProcess, plane_at, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))
 SEED = int(os.environ.get("HOLDFAST_TEST_SEED", "1"))

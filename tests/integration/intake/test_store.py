@@ -20,7 +20,7 @@ from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.corrections import IntakeSqlite, open_intake
 from holdfast.stores.sqlite.database import open_writer
 from holdfast.wire.api.ingest import IngestRequest
-from tests.toys.brains import NOW, arrival, correction, event, lesson
+from tests.support.toys.brains import NOW, arrival, correction, event, lesson
 
 FAR = 2**62
 

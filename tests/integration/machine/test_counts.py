@@ -25,7 +25,7 @@ from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.views import ContactView
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from tests.integration.machine.rig import Machine, Plane, run_machine, run_plane, until
-from tests.toys.machines import Ear, Quiet, facts
+from tests.support.toys.machines import Ear, Quiet, facts
 
 ONE = facts()
 PACE = {

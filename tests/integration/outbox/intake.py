@@ -17,6 +17,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 PATIENCE_S = 20.0
 PREFACE = """
 import os, signal, sys, time
+from holdfast.wire.api.call import Handler
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.secret import Secret
 from holdfast.outbox import HttpSender, Target, open_outbox

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planes import PlaneProcess, plane_at
+from tests.support.planes import PlaneProcess, plane_at
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from holdfast.kernel.log import NoLog
 from holdfast.plane.agent_proxy import open_sockets
 from holdfast.plane.agent_proxy.access import Passage, Place
 from holdfast.plane.agent_proxy.app import AgentSide
@@ -38,14 +39,12 @@ class _Door:
         return self.stay(signed)
 
 
-class _Log:
+class _Log(NoLog):
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def info(self, event: str, **_fields: Any) -> None:
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         self.events.append(event)
-
-    warning = error = info
 
 
 class _Rig:

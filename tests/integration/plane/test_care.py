@@ -21,7 +21,7 @@ from holdfast.wire.api.maintenance import (
     FileText,
     FileWrite,
 )
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 
 def ask(plane: PlaneProcess, name: str, body: Any = None, **query: str) -> Any:

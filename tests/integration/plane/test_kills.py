@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.cli.client import ApiError
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstancePatch
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))
 SEED = int(os.environ.get("HOLDFAST_TEST_SEED", "1"))

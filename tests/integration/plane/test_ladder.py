@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 TRIED = [
     ("last_healthy_config", False), ("reinstall", False), ("previous_version", False),

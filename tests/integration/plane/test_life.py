@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planes import PlaneProcess, processes_of, until
+from tests.support.planes import PlaneProcess, processes_of, until
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from holdfast.cli.client import ApiError
 from holdfast.wire.api.pairing import PairingApprove, PairingDismiss
 from tests.integration.plane.old_controller import install_old_controller
-from tests.planes import PlaneProcess, until
+from tests.support.planes import PlaneProcess, until
 
 SERVE = """
 import sys

@@ -11,7 +11,7 @@ import pytest
 from holdfast.cli.client import ApiError
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstanceView
 from holdfast.wire.api.operations import Operation
-from tests.planes import PlaneProcess, cmdline, until
+from tests.support.planes import PlaneProcess, cmdline, until
 
 PLAIN = "plain-value-of-a-variable"
 SECRETS = {

@@ -19,7 +19,7 @@ from holdfast.wire.api.pairing import (
     PairingRequest,
     PairingRule,
 )
-from tests.planes import PlaneProcess, plane_at, until
+from tests.support.planes import PlaneProcess, plane_at, until
 
 
 @pytest.fixture(scope="module")

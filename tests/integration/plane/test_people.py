@@ -9,7 +9,7 @@ import pytest
 from holdfast.cli.client import ApiError, Client
 from holdfast.wire.api.accounts import TokenCreate
 from holdfast.wire.api.instances import InstanceCreate
-from tests.planes import PlaneProcess, plane_at, until
+from tests.support.planes import PlaneProcess, plane_at, until
 
 
 def status(url: str, token: str, endpoint: str = "instance.list") -> int:

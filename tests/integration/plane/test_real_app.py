@@ -22,10 +22,10 @@ from holdfast.plane.openapi import document
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.wire.api.table import ENDPOINTS
-from tests.asgi import call, json_headers
-from tests.planes import processes_of
-from tests.stub_plane import Lines
-from tests.walk import Tokens, body_of, target_of, walk
+from tests.support.asgi import call, json_headers
+from tests.support.logs import Lines
+from tests.support.planes import processes_of
+from tests.support.walk import Tokens, body_of, target_of, walk
 
 PLENTY = Rate(burst=1e9, per_s=1e9)
 

@@ -22,7 +22,7 @@ from holdfast.wire.api.rehearsals import (
     ReplayRequest,
     WhatIfRequest,
 )
-from tests.planes import PlaneProcess, cmdline, until
+from tests.support.planes import PlaneProcess, cmdline, until
 
 POISON = (b'{"type":"NoSuchEvent"}', b"not even JSON")
 

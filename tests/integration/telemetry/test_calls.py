@@ -26,8 +26,8 @@ from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.instances import INSTANCES
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.controller.identity import key_hash
-from tests.asgi import Answer, call
-from tests.toys.machines import CONTRACT, KEY, SECRET, Ear, Quiet, body, facts, headers
+from tests.support.asgi import Answer, call
+from tests.support.toys.machines import CONTRACT, KEY, SECRET, Ear, Quiet, body, facts, headers
 
 ONE = facts()
 CHECKIN = "/api/controller/checkin"
@@ -51,13 +51,6 @@ class Door:
         raise NotImplementedError(entry)
 
 
-class Noted(Quiet):
-    """A log that keeps errors too."""
-
-    def error(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, fields))
-
-
 @dataclass
 class Plane:
     """The parts of a plane that a test looks into."""
@@ -78,7 +71,7 @@ class Plane:
 
 
 def make_plane(folder: Path, *, secret: str = SECRET) -> tuple[Plane, SqliteContacts]:
-    clock, log, book = ManualClock(), Noted(), MachineBook()
+    clock, log, book = ManualClock(), Quiet(), MachineBook()
     contacts = SqliteContacts(folder / "contact.db", clock=clock)
     analytics = DuckdbAnalytics(folder / "telemetry.duckdb", clock=clock)
     telemetry = Telemetry(

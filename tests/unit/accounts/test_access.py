@@ -10,7 +10,7 @@ from holdfast.accounts.records import Token
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
 from holdfast.stores.memory.accounts import AccountsMemory
-from tests.stub_plane import Chance, PlainHasher
+from tests.support.stub_plane import Chance, PlainHasher
 
 
 class Counted(AccountsMemory):

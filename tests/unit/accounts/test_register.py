@@ -11,7 +11,7 @@ from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.wire.api.call import Refusal
-from tests.stub_plane import Chance, PlainHasher
+from tests.support.stub_plane import Chance, PlainHasher
 
 PASSWORD = "correct horse battery"
 

@@ -13,7 +13,7 @@ from holdfast.actors.letters import sort_letters
 from holdfast.actors.ports import Commit, Pending
 from holdfast.actors.tick import Folded, Tick, begin, tick
 from holdfast.kernel.ids import EventId
-from tests.toys.lamp import (
+from tests.support.toys.lamp import (
     LAMP,
     BulbAdded,
     Cursed,

@@ -14,46 +14,17 @@ from holdfast.actors.limiter import Gate
 from holdfast.actors.limits import RESIDENT_MAX
 from holdfast.actors.ports import Answer, Arrival, Journal
 from holdfast.actors.probing import Lookout, ProbeCall
+from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
-from tests.toys.lamp import LAMP, Event, Lamp, Policy, encode_event
+from tests.support.logs import Lines
+from tests.support.toys.lamp import LAMP, Event, Lamp, Policy, encode_event
 
 T = TypeVar("T")
-
-
-class Lines:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, dict[str, Any]]] = []
-
-    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        self.lines.append((level, event, fields))
-
-    def debug(self, event: str, **fields: Any) -> None:
-        self._write("debug", event, fields)
-
-    def info(self, event: str, **fields: Any) -> None:
-        self._write("info", event, fields)
-
-    def warning(self, event: str, **fields: Any) -> None:
-        self._write("warning", event, fields)
-
-    def error(self, event: str, **fields: Any) -> None:
-        self._write("error", event, fields)
-
-    def critical(self, event: str, **fields: Any) -> None:
-        self._write("critical", event, fields)
-
-    def named(self, event: str) -> list[dict[str, Any]]:
-        return [fields for _, name, fields in self.lines if name == event]
-
-    def at_least(self, *levels: str) -> list[str]:
-        return [name for level, name, _ in self.lines if level in levels]
 
 
 class Figures:
@@ -63,15 +34,15 @@ class Figures:
         self.counts: Counter[str] = Counter()
         self.names: dict[str, set[tuple[str, ...]]] = defaultdict(set)
 
-    def count(self, name: str, by: float = 1, **labels: str) -> None:
-        self.counts[name] += int(by)
-        self.names[name].add(tuple(sorted(labels)))
+    def count(self, metric: metrics.Counter, by: float = 1, **labels: str) -> None:
+        self.counts[metric.name] += int(by)
+        self.names[metric.name].add(tuple(sorted(labels)))
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        self.names[name].add(tuple(sorted(labels)))
+    def gauge(self, metric: metrics.Gauge, value: float, **labels: str) -> None:
+        self.names[metric.name].add(tuple(sorted(labels)))
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        self.names[name].add(tuple(sorted(labels)))
+    def observe(self, metric: metrics.Histogram, value: float, **labels: str) -> None:
+        self.names[metric.name].add(tuple(sorted(labels)))
 
 
 Answerer = Callable[[EffectCall], Awaitable[Outcome[Any]]]

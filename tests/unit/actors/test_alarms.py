@@ -13,7 +13,7 @@ from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Outcome
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import BulbAdded, Made, Policy, SwitchedOn
+from tests.support.toys.lamp import BulbAdded, Made, Policy, SwitchedOn
 from tests.unit.actors.rig import Rig, lamp, play, until
 from tests.unit.actors.test_owner import wrap, wrapped
 

@@ -15,7 +15,7 @@ from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import (
+from tests.support.toys.lamp import (
     LAMP,
     BulbAdded,
     Cursed,

@@ -14,7 +14,7 @@ from holdfast.kernel.clock import Clock, ManualClock
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import (
+from tests.support.toys.lamp import (
     LAMP,
     BulbAdded,
     Lamp,

@@ -7,7 +7,7 @@ import asyncio
 from holdfast.actors.limits import LETTER_HOPS_MAX
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import Made, NoteWritten, Smashed
+from tests.support.toys.lamp import Made, NoteWritten, Smashed
 from tests.unit.actors.rig import Rig, arrive, lamp, play, until
 
 

@@ -20,9 +20,10 @@ from holdfast.actors.ports import (
 )
 from holdfast.actors.record import decode_record
 from holdfast.kernel.ids import Address
+from holdfast.kernel.metrics import TICKS, Counter
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import (
+from tests.support.toys.lamp import (
     LAMP,
     BulbAdded,
     Cursed,
@@ -513,10 +514,10 @@ def test_a_figure_that_cannot_be_counted_stops_nothing() -> None:
         async with Rig(clock) as rig:
             count = rig.meter.count
 
-            def broken(name: str, by: float = 1, **labels: str) -> None:
-                if name == "holdfast_ticks_total":
-                    raise KeyError(name)
-                count(name, by, **labels)
+            def broken(metric: Counter, by: float = 1, **labels: str) -> None:
+                if metric is TICKS:
+                    raise KeyError(metric.name)
+                count(metric, by, **labels)
 
             rig.meter.count = broken  # type: ignore[method-assign]
             assert await rig.say("hall", Made("hall"), BulbAdded("a")) == ["applied"] * 2

@@ -17,7 +17,7 @@ from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Ok, Permanent, Retryable
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryStore
-from tests.toys.lamp import LAMP, BulbAdded, Lamp, Made, Policy, Smashed
+from tests.support.toys.lamp import LAMP, BulbAdded, Lamp, Made, Policy, Smashed
 from tests.unit.actors.rig import Rig, lamp, play
 
 HOURLY = Policy(period_ms=3_600_000)

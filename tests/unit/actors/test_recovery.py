@@ -8,7 +8,7 @@ from dataclasses import replace as replace_fields
 from holdfast.actors.definition import Claim
 from holdfast.actors.ports import Commit, StaleError
 from holdfast.sim.loop import SimClock
-from tests.toys.lamp import LAMP, BulbAdded, Lamp, Made, NoteWritten, SwitchedOn
+from tests.support.toys.lamp import LAMP, BulbAdded, Lamp, Made, NoteWritten, SwitchedOn
 from tests.unit.actors.rig import Rig, arrive, lamp, play, until
 from tests.unit.actors.test_owner import wrap, wrapped
 

@@ -26,7 +26,7 @@ from holdfast.actors.tick import begin, tick
 from holdfast.kernel.clock import ManualClock
 from holdfast.sim.loop import SimClock
 from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
-from tests.toys.lamp import (
+from tests.support.toys.lamp import (
     LAMP,
     BulbAdded,
     Cursed,

@@ -20,7 +20,7 @@ from holdfast.actors.limits import TICK_ACTIONS_MAX
 from holdfast.actors.ports import Logged
 from holdfast.actors.record import decode_record
 from holdfast.actors.tick import begin, full_digest, tick
-from tests.toys.lamp import LAMP, BulbAdded, Event, Made, Policy, SwitchedOn
+from tests.support.toys.lamp import LAMP, BulbAdded, Event, Made, Policy, SwitchedOn
 from tests.unit.actors.histories import HALL, LIVES, NOW, live, rows, split
 
 KIND = make_kind(LAMP, Policy())
@@ -96,7 +96,8 @@ def test_a_tick_made_twice_is_the_same_to_the_last_byte(
 STORY = """
 import hashlib, msgspec
 from holdfast.actors.kinds import make_kind
-from tests.toys.lamp import LAMP, Policy, Made, BulbAdded, SwitchedOn, SwitchedOff, NoteWritten
+from tests.support.toys.lamp import LAMP, Policy, Made, BulbAdded
+from tests.support.toys.lamp import SwitchedOn, SwitchedOff, NoteWritten
 from tests.unit.actors.histories import live, rows, split
 events = [Made("sun"), *(BulbAdded(k) for k in "qwertyuiop"), SwitchedOn(),
           NoteWritten("lamp/attic", "echo"), SwitchedOff(), SwitchedOn()]

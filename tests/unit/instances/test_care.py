@@ -21,7 +21,7 @@ from holdfast.wire.api.maintenance import (
     FileWrite,
 )
 from holdfast.wire.controller.calls import ControllerError, Trouble, understand
-from tests.samples import sample
+from tests.support.samples import sample
 
 T = TypeVar("T")
 OWNER = Principal(name="o", scope="owner", account="mine", kind="session")

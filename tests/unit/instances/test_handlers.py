@@ -34,7 +34,8 @@ from holdfast.wire.api.instances import (
     InstancePatch,
 )
 from holdfast.world.clouds.simulated import SimulatedCloud
-from tests.unit.actors.rig import Figures, Lines
+from tests.support.logs import Lines
+from tests.unit.actors.rig import Figures
 from tests.unit.instances.test_clouds import RING
 
 T = TypeVar("T")

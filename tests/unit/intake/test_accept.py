@@ -14,7 +14,7 @@ from holdfast.corrections.accept import OLDEST_VERSION
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.ingest import BATCH_VERSION
 from holdfast.wire.limits import CONTENT_MAX, INGEST_ROWS_MAX
-from tests.toys.brains import NOW, correction, event, lesson, read, read_body
+from tests.support.toys.brains import NOW, correction, event, lesson, read, read_body
 
 
 def test_a_batch_is_read_as_documented() -> None:

@@ -6,7 +6,7 @@ from holdfast.corrections import limits
 from holdfast.corrections.alerts import find_wrong
 from holdfast.corrections.gaps import Numbers
 from holdfast.corrections.records import Standing
-from tests.toys.brains import NOW
+from tests.support.toys.brains import NOW
 
 HOUR = NOW // limits.REFUSALS_SPAN_MS
 

@@ -13,7 +13,7 @@ from holdfast.corrections.limits import GRADATA_CUT
 from holdfast.corrections.records import Correction
 from holdfast.corrections.same import identity
 from holdfast.wire.api.ingest import IngestRequest
-from tests.toys.brains import NOW, correction, read
+from tests.support.toys.brains import NOW, correction, read
 
 STAMP = "2026-05-28T10:00:00.123456+00:00"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.corrections import views
 from holdfast.corrections.ports import LessonRow
 from holdfast.kernel.clock import DAY_MS, HOUR_MS
-from tests.toys.brains import NOW
+from tests.support.toys.brains import NOW
 
 
 def test_what_is_typed_is_words_and_never_an_operator() -> None:

@@ -20,7 +20,7 @@ from holdfast.telemetry.counters import Ledger
 from holdfast.telemetry.limits import BOOTS_KEPT
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
-from tests.toys.machines import checkin
+from tests.support.toys.machines import checkin
 
 NAMES = ("restarts", "crashes", "bytes_in", "bytes_out")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.toys.storm import FATES, Storm
+from tests.support.toys.storm import FATES, Storm
 
 
 def test_a_thousand_storms() -> None:

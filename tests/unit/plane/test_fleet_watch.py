@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from holdfast.instances.views import INSTANCE_VIEW
+from holdfast.kernel import metrics
 from holdfast.plane.wiring.fleet_watch import _CHUNK, Watch, find_wrong
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from tests.unit.web.shapes import view
 
 
-class Fleet:
+class Fleet(metrics.NoMeter):
     """Views, a meter and a log in one."""
 
     def __init__(self, *views: InstanceView) -> None:
@@ -29,8 +30,8 @@ class Fleet:
         keys = sorted(key for key in self.shown if key > after)[:limit]
         return [(key, msgspec.json.encode(self.shown[key]), 1) for key in keys]
 
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        self.gauges[name, *labels.values()] = value
+    def gauge(self, metric: metrics.Gauge, value: float, **labels: str) -> None:
+        self.gauges[metric.name, *labels.values()] = value
 
     def warning(self, event: str, **about: str) -> None:
         self.lines.append((event, about["instance"], about["code"]))

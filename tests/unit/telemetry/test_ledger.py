@@ -15,7 +15,7 @@ from holdfast.telemetry.counters import STALE, Delta, Ledger, count, count_delta
 from holdfast.telemetry.limits import BOOTS_KEPT
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
-from tests.toys.machines import CONTRACT, checkin
+from tests.support.toys.machines import CONTRACT, checkin
 
 OVERTAKEN_MAX = BOOTS_KEPT - BOOTS_MAX - 1
 NAMES = ("restarts", "crashes", "bytes_in", "bytes_out")

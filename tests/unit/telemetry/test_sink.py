@@ -12,7 +12,7 @@ from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.limits import BATCH_ROWS_MAX
 from holdfast.telemetry.ports import CheckinPoint, LifecyclePoint
 from holdfast.telemetry.writers import PointSink
-from tests.toys.machines import Quiet
+from tests.support.toys.machines import Quiet
 
 
 def event(number: int) -> LifecyclePoint:

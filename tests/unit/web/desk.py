@@ -8,10 +8,10 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.web.hub import Hub
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal
-from tests.sample_brains import SampleBrains
-from tests.sample_care import SampleCare
-from tests.sample_fleet import SampleFleet
-from tests.sample_pairing import SamplePairing
+from tests.support.sample_brains import SampleBrains
+from tests.support.sample_care import SampleCare
+from tests.support.sample_fleet import SampleFleet
+from tests.support.sample_pairing import SamplePairing
 
 NOW = 1_795_000_000_000
 OPERATOR = Principal("operator", "operator", None, "session", "s1")

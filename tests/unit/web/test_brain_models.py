@@ -28,7 +28,7 @@ from holdfast.wire.api.brains import (
     SourceView,
 )
 from holdfast.wire.times import time_text
-from tests.sample_brains import SampleBrains, correction, lesson
+from tests.support.sample_brains import SampleBrains, correction, lesson
 from tests.unit.web.shapes import NOW
 
 

@@ -12,8 +12,8 @@ from holdfast.web.hub import BRAIN, PAIRING
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.times import time_text
-from tests.sample_brains import correction
-from tests.sample_pairing import channel
+from tests.support.sample_brains import correction
+from tests.support.sample_pairing import channel
 from tests.unit.web.desk import HOSTILE, NOW, OPERATOR, OWNER, Desk
 
 OTHER = Principal("otto", "owner", "studio", "session", "s3")

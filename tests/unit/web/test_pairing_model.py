@@ -24,7 +24,7 @@ from holdfast.wire.api.pairing import (
 )
 from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 from holdfast.wire.times import time_text
-from tests.sample_pairing import channel, device
+from tests.support.sample_pairing import channel, device
 
 NOW = 1_795_000_000_000
 

@@ -7,7 +7,7 @@ from holdfast.wire.api.client import ApiError, parse, prepare
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstanceView
 from holdfast.wire.api.operations import Pending
 from holdfast.wire.api.table import by_name
-from tests.samples import sample
+from tests.support.samples import sample
 
 
 def test_a_request_is_built_from_its_row() -> None:

@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from holdfast.wire.api.endpoint import Endpoint, Param
 from holdfast.wire.api.table import ENDPOINTS, by_name, check, path_names
-from tests.samples import sample
+from tests.support.samples import sample
 
 ROW = Endpoint(name="a.get", method="GET", path="/a/{id}", summary="A.", scope="owner",
                params=(Param("id", r"[a-z]+", "Id."),))  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
+from holdfast.actors import calls
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
 from holdfast.plane.agent_proxy import headers, pages
@@ -86,7 +87,7 @@ class Door:
             )  # fmt: skip
         instance_id = call.path["id"]
         if self._visible(instance_id, call.principal) is None:
-            raise Refusal(404, "no_such_instance", "There is no such instance.", field="id")
+            raise calls.missing("instance", field="id")
         host = call.header.get("host", "")
         if call.trusted_proxy:
             host = call.header.get("x-forwarded-host", host).split(",")[0].strip()

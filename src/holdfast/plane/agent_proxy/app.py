@@ -8,12 +8,12 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy.access import Door
 from holdfast.plane.agent_proxy.open_sockets import Live
 from holdfast.plane.agent_proxy.sockets import AgentSockets
 from holdfast.plane.agent_proxy.upstream import AgentHttp
 from holdfast.plane.edge.auth import Network
-from holdfast.plane.edge.ports import EdgeLog
 
 CLOSE_S: Final = 1.0
 """How long WebSockets may take to end when the plane stops."""
@@ -22,7 +22,7 @@ CLOSE_S: Final = 1.0
 class AgentSide:
     """Agents' hosts: requests, sockets, and who may stay."""
 
-    def __init__(self, door: Door, *, trusted: Sequence[Network], log: EdgeLog) -> None:
+    def __init__(self, door: Door, *, trusted: Sequence[Network], log: Log) -> None:
         """Put the parts together."""
         self.door = door
         self.live = Live(door, log=log)

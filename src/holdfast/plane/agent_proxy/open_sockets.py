@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy.access import Door, Passage
 from holdfast.plane.agent_proxy.sessions import Signed
-from holdfast.plane.edge.ports import EdgeLog
 
 LOOK_S: Final = 1.0
 """Between two looks at who may stay, in seconds."""
@@ -73,7 +73,7 @@ class Tally:
 class Live:
     """Everything open, by whose it is."""
 
-    def __init__(self, door: Door, *, log: EdgeLog) -> None:
+    def __init__(self, door: Door, *, log: Log) -> None:
         """Begin with nothing."""
         self._door = door
         self._log = log

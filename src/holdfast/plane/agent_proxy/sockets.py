@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy import headers, pages
 from holdfast.plane.agent_proxy.access import RESERVED, Door, Passage
 from holdfast.plane.agent_proxy.open_sockets import Live, Shares, Tally
 from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.edge.auth import Network, find_caller
-from holdfast.plane.edge.ports import EdgeLog
 from holdfast.relay import http1
 from holdfast.relay.tunnel import Bounds, Tunnels
 
@@ -32,7 +32,7 @@ _BUSY: Final = Notice(503, "busy", "Too many connections", "Try again later.", a
 class AgentSockets:
     """Makes a protocol for each upgrade, and ends them all."""
 
-    def __init__(self, door: Door, live: Live, *, trusted: Sequence[Network], log: EdgeLog) -> None:
+    def __init__(self, door: Door, live: Live, *, trusted: Sequence[Network], log: Log) -> None:
         """Decide by `door`, and have `live` end what may not stay."""
         self.door = door
         self.live = live

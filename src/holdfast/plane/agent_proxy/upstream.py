@@ -13,12 +13,12 @@ import aiohttp
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
+from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy import headers, pages
 from holdfast.plane.agent_proxy.access import AGAIN, ENTER, RESERVED, Door, Passage
 from holdfast.plane.agent_proxy.open_sockets import Live, Shares, Tally
 from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.edge.auth import Caller, Network, find_caller
-from holdfast.plane.edge.ports import EdgeLog
 from holdfast.relay import http1
 
 CONNECT_S: Final = 5.0
@@ -57,7 +57,7 @@ class _Request:
 class AgentHttp:
     """The ASGI application; it answers on agents' hosts and never on the dashboard's."""
 
-    def __init__(self, door: Door, live: Live, *, trusted: Sequence[Network], log: EdgeLog) -> None:
+    def __init__(self, door: Door, live: Live, *, trusted: Sequence[Network], log: Log) -> None:
         """Decide by `door`, and have `live` end what may not stay."""
         self._door = door
         self._live = live

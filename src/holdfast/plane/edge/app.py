@@ -23,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from holdfast.accounts.records import AuditEntry
 from holdfast.accounts.rules import peer_key
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
 from holdfast.plane.edge import answer, auth
 from holdfast.plane.edge import body as edge_body
 from holdfast.plane.edge.auth import ANONYMOUS, Caller, Identity, Network
@@ -30,9 +31,7 @@ from holdfast.plane.edge.ports import (
     AuditTrail,
     Authenticator,
     EdgeLimits,
-    EdgeLog,
     Gate,
-    Handler,
     KeyOwner,
     Observer,
     ProblemPage,
@@ -40,7 +39,7 @@ from holdfast.plane.edge.ports import (
 )
 from holdfast.plane.edge.routes import Found, Route, Routes
 from holdfast.wire.api.accounts import SessionView
-from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.limits import REASON_MAX
 
@@ -86,7 +85,7 @@ class Edge:
         authenticator: Authenticator,
         audit: AuditTrail,
         clock: Clock,
-        log: EdgeLog,
+        log: Log,
         rates: RateLimiter,
         request_prefix: str,
         limits: EdgeLimits | None = None,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from holdfast.accounts.records import AuditEntry, AuditRow
-from holdfast.wire.api.call import Call, Principal, Problem, Reply
+from holdfast.wire.api.call import Principal, Problem
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
 Gate: TypeAlias = Callable[[Principal, str], bool]
 """Whether a principal's account holds an entitlement."""
 KeyOwner: TypeAlias = Callable[[str], Principal | None]
@@ -40,22 +39,6 @@ class AuditTrail(Protocol):
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Return the row, once it is durable."""
-        ...
-
-
-class EdgeLog(Protocol):
-    """A structured log; structlog's loggers fit."""
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Write a line."""
-        ...
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Write a line about something wrong with a call."""
-        ...
-
-    def error(self, event: str, **fields: Any) -> Any:
-        """Write a line about something wrong with us."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from holdfast.plane.edge.ports import Handler
+from holdfast.wire.api.call import Handler
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import path_names
 

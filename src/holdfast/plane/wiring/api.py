@@ -13,9 +13,8 @@ from holdfast.actors.rehearsal_worker import RehearsalWorker
 from holdfast.instances.handlers import Deps, handlers
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
-from holdfast.metrics.catalogue import Metrics
+from holdfast.metrics.registry import Metrics
 from holdfast.plane.about import Check, HealthOf, about_handlers, installed_versions
-from holdfast.plane.edge.ports import Handler
 from holdfast.plane.keyring import KeyRing
 from holdfast.plane.operations import instance_address, operation_handlers
 from holdfast.plane.rehearsals import rehearsal_handlers
@@ -30,7 +29,7 @@ from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
 from holdfast.telemetry.machines import MachineBook
 from holdfast.web.hub import CONTACT, QUARANTINE, Hub
 from holdfast.wire.agents import AGENTS
-from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.api.table import ENDPOINTS
 
 

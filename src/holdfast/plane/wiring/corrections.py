@@ -14,16 +14,17 @@ from holdfast.accounts.register import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.flow import Intake
 from holdfast.corrections.handlers import BrainCalls
-from holdfast.corrections.ports import IntakeStore, Meter, Publish
+from holdfast.corrections.ports import IntakeStore, Publish
 from holdfast.corrections.records import Forgotten
 from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
-from holdfast.plane.edge.ports import Handler
+from holdfast.kernel.metrics import Meter
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.files import Stores
 from holdfast.stores.sqlite.corrections import open_intake
 from holdfast.telemetry.machines import MachineBook
+from holdfast.wire.api.call import Handler
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
 

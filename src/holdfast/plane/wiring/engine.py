@@ -17,12 +17,14 @@ from holdfast.actors.kinds import Kind, Kinds, make_kind, make_kinds
 from holdfast.actors.lease import Lease
 from holdfast.actors.mailbox import Mailbox
 from holdfast.actors.owner import Owner
-from holdfast.actors.ports import Journal, Log, Meter, Reader
+from holdfast.actors.ports import Journal, Reader
 from holdfast.actors.probing import Lookout, Prober
 from holdfast.actors.rehearsal_worker import RehearsalWorker
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
 from holdfast.pairing.definition import PAIRING
 from holdfast.pairing.definition import Policy as PairingPolicy
 from holdfast.plane.settings import Settings

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
+from holdfast.kernel import metrics
+from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
 
 WATCH_S: Final = 15.0
@@ -30,14 +32,6 @@ class Views(Protocol):
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return rows after a key, in the order of their keys."""
-        ...
-
-
-class Meter(Protocol):
-    """Where figures go."""
-
-    def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Set a gauge."""
         ...
 
 
@@ -77,11 +71,11 @@ class Watch:
                 self._log.info("instance.alert_ended", **_about(view, code))
         self._wrong = wrong
         for status in get_args(Status):
-            self._meter.gauge("holdfast_instances", statuses[status], status=status)
-        self._meter.gauge("holdfast_agents_not_ready", not_ready)
+            self._meter.gauge(metrics.INSTANCES, statuses[status], status=status)
+        self._meter.gauge(metrics.AGENTS_NOT_READY, not_ready)
         counted = Counter(code for _, code in wrong)
         for code in get_args(AlertCode):
-            self._meter.gauge("holdfast_instance_alerts", counted[code], code=code)
+            self._meter.gauge(metrics.INSTANCE_ALERTS, counted[code], code=code)
 
     async def _all(self) -> AsyncIterator[InstanceView]:
         after = ""

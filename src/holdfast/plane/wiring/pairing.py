@@ -9,8 +9,8 @@ from typing import Any, Final
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.limiter import Gate
 from holdfast.actors.owner import Landed, Owner
-from holdfast.actors.ports import Log, Mailboxes, Reader
-from holdfast.instances.ports import Chance, Controllers, Sealer
+from holdfast.actors.ports import Mailboxes, Reader
+from holdfast.instances.ports import Sealer
 from holdfast.instances.secrets import Deps as SealedDeps
 from holdfast.instances.secrets import handlers as sealed_calls
 from holdfast.instances.views import (
@@ -19,8 +19,10 @@ from holdfast.instances.views import (
     decode_detail,
     decode_instance,
 )
+from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import address
+from holdfast.kernel.log import Log
 from holdfast.pairing import events
 from holdfast.pairing.actions import PROVIDER
 from holdfast.pairing.definition import KIND, arrival
@@ -33,9 +35,10 @@ from holdfast.pairing.limits import EFFECT_MS
 from holdfast.pairing.ports import Changed, Place
 from holdfast.pairing.state import STATE_VERSION, Pairing, decode_state, empty
 from holdfast.pairing.views import PAIRING_VIEW
-from holdfast.plane.edge.ports import Handler
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.machines import MachineBook
+from holdfast.wire.api.call import Handler
+from holdfast.wire.controller.calls import Controllers
 from holdfast.world.clouds.port import Cloud
 
 CALLS_MAX: Final = 32

@@ -23,13 +23,14 @@ from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.register import Register
 from holdfast.actors.owner import Landed
 from holdfast.instances.maintenance import care_handlers
+from holdfast.kernel import metrics
 from holdfast.kernel.clock import DAY_MS, SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
-from holdfast.metrics.catalogue import Metrics
+from holdfast.metrics.registry import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.auth import https_host, known_hosts, parse_networks
-from holdfast.plane.edge.ports import Handler, Observer
+from holdfast.plane.edge.ports import Observer
 from holdfast.plane.edge.rate import Rates
 from holdfast.plane.keyring import KeyRing, open_keyring
 from holdfast.plane.settings import Settings
@@ -60,6 +61,7 @@ from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.machines import MachineBook
 from holdfast.web.hub import OPERATION, PAIRING, QUARANTINE, Hub
 from holdfast.web.site import Pages
+from holdfast.wire.api.call import Handler
 from holdfast.wire.api.table import ENDPOINTS
 from holdfast.world.controllers import ControllerClient
 
@@ -380,11 +382,11 @@ def _make_app(plane: Plane) -> Edge:
     )
 
 
-def _measure_calls(metrics: Metrics) -> Observer:
+def _measure_calls(meter: Metrics) -> Observer:
     """Return what the edge tells of every answered call."""
 
     def measure(endpoint: str, status: int, spent_ms: float) -> None:
-        metrics.count("holdfast_calls_total", endpoint=endpoint, status=str(status))
-        metrics.observe("holdfast_call_seconds", spent_ms / SECOND_MS, endpoint=endpoint)
+        meter.count(metrics.CALLS, endpoint=endpoint, status=str(status))
+        meter.observe(metrics.CALL_SECONDS, spent_ms / SECOND_MS, endpoint=endpoint)
 
     return measure

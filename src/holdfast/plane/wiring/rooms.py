@@ -12,13 +12,14 @@ from typing import Final
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.limiter import Gate
 from holdfast.actors.owner import Owner
-from holdfast.actors.ports import Log, Mailboxes, Reader
+from holdfast.actors.ports import Mailboxes, Reader
 from holdfast.actors.probing import Lookout
 from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.instances.ports import Holders, KeyMint, Sealer
 from holdfast.instances.views import MACHINE_VIEW, decode_machine
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.log import Log
 from holdfast.kernel.secret import Secret
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring import bridges

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS
-from holdfast.instances.ports import Chance, Controllers, Secrets
+from holdfast.instances.ports import Secrets
+from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
-from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.calls import ControllerError, Controllers
 
 ROTATE: Final = "/_holdfast/credentials/rotate"
 ENV_PATCH: Final = "/_kilo/env/patch"

@@ -7,9 +7,9 @@ simulator.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -108,3 +108,7 @@ class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
         self.status = status
         self.problem = Problem(code=code, message=message, field=field, fix=fix)
         self.retry_after_s = retry_after_s
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Reply]]
+"""What answers one endpoint."""

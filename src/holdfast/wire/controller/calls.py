@@ -8,7 +8,7 @@ token that went wrong, and an answer that breaks its schema is never taken for a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -238,3 +238,28 @@ class RetryAnswer(Struct, frozen=True, kw_only=True):
 
     ok: bool
     phase: Label
+
+
+class Controllers(Protocol):
+    """The controllers of instances' machines, asked over the wire.
+
+    Both calls raise ControllerError, whose `trouble` says what went wrong.
+    """
+
+    async def call(
+        self,
+        instance_id: str,
+        method: str,
+        path: str,
+        answer: type[T],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout_ms: int = 30_000,
+    ) -> T:
+        """Return the answer in its type; one that breaks it is an error, never an empty one."""
+        ...
+
+    async def capabilities(self, instance_id: str) -> frozenset[str]:
+        """Return what the controller announces, remembered for a while; empty for an old one."""
+        ...

@@ -21,7 +21,7 @@ FAULT_KINDS: Final[tuple[FaultKind, ...]] = ("delay", "refuse", "lose_reply", "r
 _LIES: Final = ((500, "internal error"), (503, "unavailable"), (404, "not found"), (502, ""))
 
 
-class Chance(Protocol):
+class Draws(Protocol):
     """The two draws that the cloud and its faults need; `random.Random` has them."""
 
     def random(self) -> float:
@@ -81,7 +81,7 @@ def outage(*, from_ms: int, until_ms: int, status: int = 503) -> Faults:
 
 
 def seeded(
-    chance: Chance, *, per_mille: Mapping[FaultKind, int], delay_ms_max: int = 30_000
+    chance: Draws, *, per_mille: Mapping[FaultKind, int], delay_ms_max: int = 30_000
 ) -> Faults:
     """Return a plan that draws: of a thousand calls so many of each kind."""
     kinds: list[tuple[FaultKind, int]] = [(kind, per_mille.get(kind, 0)) for kind in FAULT_KINDS]

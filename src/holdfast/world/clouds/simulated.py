@@ -16,7 +16,7 @@ from typing import Final, TypeAlias, TypeVar
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.outcome import Ok, Outcome, Retryable
 from holdfast.world.clouds.errors import Subject, classify
-from holdfast.world.clouds.faults import Call, Chance, Fault, Faults, no_faults
+from holdfast.world.clouds.faults import Call, Draws, Fault, Faults, no_faults
 from holdfast.world.clouds.port import (
     LABEL_SANDBOX,
     LOG_LINES_MAX,
@@ -68,7 +68,7 @@ class SimulatedCloud:
         self,
         *,
         clock: Clock,
-        chance: Chance,
+        chance: Draws,
         sleep: Sleep,
         faults: Faults = no_faults,
         timing: Timing | None = None,

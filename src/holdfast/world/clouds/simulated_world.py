@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 
 from holdfast.kernel.ids import derive
-from holdfast.world.clouds.faults import Chance
+from holdfast.world.clouds.faults import Draws
 from holdfast.world.clouds.port import (
     LABEL_SANDBOX,
     Machine,
@@ -103,7 +103,7 @@ class Row:
 class World:
     """Machines by id, name and sandbox, and volumes; `now_ms` tells the time it lives in."""
 
-    def __init__(self, *, now_ms: Callable[[], int], chance: Chance, timing: Timing) -> None:
+    def __init__(self, *, now_ms: Callable[[], int], chance: Draws, timing: Timing) -> None:
         """Begin empty."""
         self.now_ms = now_ms
         self.timing = timing

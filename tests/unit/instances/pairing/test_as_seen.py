@@ -19,7 +19,7 @@ from holdfast.pairing.ports import Listing, Place
 from holdfast.pairing.requests import Waiting
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.api.pairing import PairingApprove, PairingDismiss
-from tests.stub_plane import Lines
+from tests.support.logs import Lines
 from tests.unit.instances.pairing.rig import INSTANCE, UUID, Fixed, device
 
 SEEN, WIDER = "00000000000000aa", "00000000000000bb"
@@ -64,7 +64,7 @@ class Desk:
         self.machine, self.mail, clock, places = Machine(), Mail(), ManualClock(), Fixed()
         self.inbox = Inbox(
             self.machine, places, self.mail, clock=clock, changed=lambda *_: None,
-            log=Lines(),  # type: ignore[arg-type]
+            log=Lines(),
         )  # fmt: skip
         self.calls = PairingCalls(
             Deps(

@@ -19,7 +19,7 @@ from holdfast.pairing.policy import Rule
 from holdfast.pairing.ports import Listing, Place
 from holdfast.pairing.requests import Waiting, request_id
 from holdfast.pairing.state import Decision, Pairing
-from tests.stub_plane import Lines
+from tests.support.logs import Lines
 from tests.unit.instances.pairing.rig import INSTANCE, Fixed, device, place, telegram
 
 
@@ -64,7 +64,7 @@ class Room:
         self.inbox = Inbox(
             self.machines, self.places, self.mail, clock=self.clock,
             changed=lambda *told: self.changes.append(told),
-            log=Lines(),  # type: ignore[arg-type]
+            log=Lines(),
         )  # fmt: skip
 
     def ask(self, *, refresh: bool = False) -> asyncio.Task[Any]:

@@ -15,7 +15,7 @@ from holdfast.pairing.effects import MachineTalk
 from holdfast.pairing.requests import request_id
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Execution
-from tests.stub_plane import Lines
+from tests.support.logs import Lines
 from tests.unit.instances.pairing.rig import (
     INSTANCE,
     UUID,
@@ -48,7 +48,7 @@ class Room:
             self.places,
             self.controllers,
             {"there": self.shell},  # type: ignore[dict-item]
-            log=self.log,  # type: ignore[arg-type]
+            log=self.log,
         )
 
     async def list_(self, *, refresh: bool = False) -> Outcome[ports.Listing]:

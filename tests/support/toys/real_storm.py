@@ -1,6 +1,6 @@
 """A storm around one agent of real processes, under the real supervisor, repeatable by its seed.
 
-    python -m tests.toys.real_storm FIRST LAST SECONDS
+    python -m tests.support.toys.real_storm FIRST LAST SECONDS
 
 Each seed is one storm of some seconds; what each came to is a line of JSON. A worker is one
 process, because one process can be the subreaper of one agent only.

@@ -36,7 +36,7 @@ from holdfast.wire.api.operations import (
 )
 from holdfast.wire.api.plane import AgentList, AgentView
 from holdfast.wire.times import time_text
-from tests.sample_answers import (
+from tests.support.sample_answers import (
     DAY,
     HOUR,
     MINUTE,

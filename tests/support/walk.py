@@ -14,8 +14,8 @@ import msgspec
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import path_names
-from tests.asgi import Answer, App, call, json_headers
-from tests.samples import sample, sample_param
+from tests.support.asgi import Answer, App, call, json_headers
+from tests.support.samples import sample, sample_param
 
 MACHINE_HEADERS = {
     "authorization": "Bearer hfm_wrong",

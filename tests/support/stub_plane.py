@@ -18,15 +18,15 @@ from holdfast.accounts.ports import AccountsStore
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
-from holdfast.plane.edge.ports import Handler
 from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.openapi import document
 from holdfast.stores.memory.accounts import AccountsMemory
-from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import ENDPOINTS
-from tests.samples import sample
-from tests.walk import Tokens
+from tests.support.logs import Lines
+from tests.support.samples import sample
+from tests.support.walk import Tokens
 
 PENDING = 202
 OWNED = "inst-of-local"
@@ -49,22 +49,6 @@ class PlainHasher:
 
     async def matches(self, password_hash: str, password: str) -> bool:
         return password_hash == "plain:" + password
-
-
-class Lines:
-    """A log that keeps its lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, dict[str, Any]]] = []
-
-    def info(self, event: str, **fields: Any) -> None:
-        self.lines.append(("info", event, fields))
-
-    def warning(self, event: str, **fields: Any) -> None:
-        self.lines.append(("warning", event, fields))
-
-    def error(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
 
 
 class Chance:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.kernel.log import NoLog
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.checkin import CheckIn, CommandOutcome
@@ -114,14 +115,11 @@ class Ear:
         return [news for news in self.heard if news[0] == kind]
 
 
-class Quiet:
+class Quiet(NoLog):
     """A log that keeps its lines."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, dict[str, object]]] = []
+        self.lines: list[tuple[str, dict[str, Any]]] = []
 
-    def info(self, event: str, **fields: object) -> None:
-        self.lines.append((event, fields))
-
-    def warning(self, event: str, **fields: object) -> None:
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         self.lines.append((event, fields))

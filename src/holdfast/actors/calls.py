@@ -1,0 +1,112 @@
+"""What handlers of every subject share: ask an actor, answer with what came of it, page, refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from holdfast.actors.limits import ANSWER_WAIT_MS
+from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
+from holdfast.kernel.chance import Chance
+from holdfast.kernel.ids import Address, address
+from holdfast.wire.api.call import Call, Principal, Refusal, Reply
+from holdfast.wire.api.operations import Pending
+
+PAGE_DEFAULT: Final = 100
+"""Rows of a page when the caller names no `limit`."""
+
+_CURSOR_CHARS_MAX: Final = 16
+
+
+async def ask(
+    call: Call,
+    event: Any,
+    *,
+    mailboxes: Mailboxes,
+    chance: Chance,
+    actor: Address,
+    arrival: Callable[..., Arrival],
+    dedupe: str,
+) -> Answer:
+    """Have an actor take an event, once for each Idempotency-Key of the caller.
+
+    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait.
+    """
+    key = call.idempotency_key
+    unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
+    row = arrival(
+        event,
+        dedupe=f"{dedupe}:{unique}",
+        source="cli" if call.principal.kind == "local" else "api",
+        by=call.principal.name,
+    )
+    try:
+        return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
+    except MailboxFullError as error:
+        text = "Too many orders wait for this instance."
+        raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
+
+
+def caller(who: Principal) -> str:
+    """Return whose an Idempotency-Key is; a token's name is free to choose, its id is not."""
+    return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
+
+
+def pending(answer: Answer) -> Reply:
+    """Answer 202: the order is durable, and where it is followed."""
+    url = f"/api/operations/{answer.event}"
+    return Reply(Pending(operation=answer.event, url=url), status=202, headers={"location": url})
+
+
+def refuse_if_refused(answer: Answer) -> None:
+    """Raise what the fold said against it."""
+    stamp = answer.stamp
+    if stamp is None:
+        return
+    if stamp.outcome == "refused":
+        raise Refusal(409, stamp.code, stamp.message)
+    if stamp.outcome in {"quarantined", "dropped"}:
+        text = f"The order raised {stamp.code} and is in quarantine."
+        raise Refusal(500, "quarantined", text, fix="An operator can look at it and retry.")
+
+
+def page_offset(cursor: str) -> int:
+    """Return where a page begins; refuse (400) a cursor that no page gave."""
+    if not cursor:
+        return 0
+    digits = cursor[1:]
+    if (
+        cursor[0] != "o"
+        or not (digits.isascii() and digits.isdecimal())
+        or len(cursor) > _CURSOR_CHARS_MAX
+    ):
+        raise Refusal(400, "bad_cursor", "This is not the `next` of a page.", field="after")
+    return int(digits)
+
+
+def page_cursor(offset: int) -> str:
+    """Return the `next` of a page after which `offset` follows."""
+    return f"o{offset}"
+
+
+def missing(noun: str, *, field: str = "", fix: str = "") -> Refusal:
+    """Return the refusal (404) of what is not there, or not the caller's to see."""
+    return Refusal(404, f"no_such_{noun}", f"There is no such {noun}.", field=field, fix=fix)
+
+
+def visible(
+    call: Call, reader: Reader, view: str, key: str, *, noun: str
+) -> tuple[bytes, str, int]:
+    """Return a view's row as (body, account, seq); refuse (404) what the caller may not see."""
+    row = reader.view(view, key)
+    if row is None or call.principal.account not in {None, row[1]}:
+        raise missing(noun)
+    return row
+
+
+def actor_of(kind: str, name: str, *, noun: str) -> Address:
+    """Return the address of the actor that a caller named; refuse (404) what cannot be one."""
+    try:
+        return address(kind, name)
+    except ValueError:
+        raise missing(noun) from None

@@ -1,0 +1,17 @@
+"""Where new ids and keys come from, as a port; the one real source is made in plane.wiring."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Chance(Protocol):
+    """Where new ids and keys come from."""
+
+    def token(self, prefix: str) -> str:
+        """Return the prefix and 256 random bits as URL-safe text."""
+        ...
+
+    def uuid(self) -> str:
+        """Return a random UUID, canonical and in lower case."""
+        ...

@@ -1,0 +1,181 @@
+"""Every metric, declared once: its kind, name, labels and a sentence; and where figures go.
+
+What is counted is one of these objects, so a name that is not declared cannot be used. A label
+never holds an id: its values are few, and known when the code is written.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+FAST: Final = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0)
+"""Bucket bounds in seconds, for what should take less than the 5 ms that the loop may be held."""
+
+SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bucket bounds in seconds, for what waits for the outside."""
+
+
+class Counter(NamedTuple):
+    """A figure that only grows."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+class Gauge(NamedTuple):
+    """A figure that goes up and down."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+class Histogram(NamedTuple):
+    """A distribution of seconds over `buckets`."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = SLOW
+
+
+Metric: TypeAlias = Counter | Gauge | Histogram
+
+
+class Meter(Protocol):
+    """Where figures go."""
+
+    def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, metric: Gauge, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        """Add one measurement to a histogram."""
+        ...
+
+
+class NoMeter:
+    """A meter that keeps nothing."""
+
+    def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
+        """Keep nothing."""
+
+    def gauge(self, metric: Gauge, value: float, **labels: str) -> None:
+        """Keep nothing."""
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        """Keep nothing."""
+
+
+EVENTS: Final = Counter(
+    "holdfast_events_total", "Events that ticks took, by what became of them.", ("kind", "outcome")
+)
+TICKS: Final = Counter("holdfast_ticks_total", "Ticks that were committed.", ("kind",))
+TICK_SECONDS: Final = Histogram(
+    "holdfast_tick_seconds", "How long a tick took, without its commit.", ("kind",), buckets=FAST
+)
+COMMIT_SECONDS: Final = Histogram(
+    "holdfast_commit_seconds",
+    "How long a tick's commit took, with its wait for the group.",
+    buckets=SLOW,
+)
+DECISIONS: Final = Counter(
+    "holdfast_decisions_total",
+    "Actions that ticks decided, by rule and by how they went.",
+    ("kind", "rule", "result"),
+)
+FAULTS: Final = Counter(
+    "holdfast_engine_faults_total",
+    "What should never happen: rules that raise, invariants that break, stores that fail.",
+    ("where",),
+)
+RETRIES: Final = Counter(
+    "holdfast_commit_retries_total", "Commits that were refused and made again.", ("reason",)
+)
+CALLS: Final = Counter(
+    "holdfast_calls_total",
+    "Calls that were answered, by endpoint and by the answer's status.",
+    ("endpoint", "status"),
+)
+CALL_SECONDS: Final = Histogram(
+    "holdfast_call_seconds",
+    "How long an answer took, held streams and long polls among them.",
+    ("endpoint",),
+    buckets=SLOW,
+)
+INSTANCES: Final = Gauge("holdfast_instances", "Instances, by status.", ("status",))
+INSTANCE_ALERTS: Final = Gauge(
+    "holdfast_instance_alerts",
+    "Instances with which something is wrong now: that need attention for whatever "
+    "reason, are silent, whose agent is parked, kept from its port, or held in its recovery.",
+    ("code",),
+)
+AGENTS_NOT_READY: Final = Gauge(
+    "holdfast_agents_not_ready",
+    "Agents that cannot work now although their machines run; each is one for a "
+    "while when it starts.",
+)
+RESIDENTS: Final = Gauge("holdfast_resident_actors", "Actors in memory.")
+READY: Final = Gauge("holdfast_ready_actors", "Actors that wait for their tick.")
+ALARMS_LATE: Final = Counter(
+    "holdfast_alarms_late_total",
+    "Deadlines that a tick left in the past without doing anything.",
+    ("kind",),
+)
+EFFECTS: Final = Counter(
+    "holdfast_effects_total",
+    "Effects that are over, by provider and by what came of them.",
+    ("provider", "result"),
+)
+EFFECT_SECONDS: Final = Histogram(
+    "holdfast_effect_seconds", "How long one call to the outside took.", ("provider",), buckets=SLOW
+)
+EFFECT_RETRIES: Final = Counter(
+    "holdfast_effect_retries_total", "Calls that were made again within their lane.", ("provider",)
+)
+EFFECTS_WAITING: Final = Gauge("holdfast_effects_waiting", "Effects that are not over.")
+PROBES: Final = Counter(
+    "holdfast_probes_total",
+    "Standing questions that were asked, by whether the answer was new.",
+    ("provider", "result"),
+)
+LETTERS_RETURNED: Final = Counter(
+    "holdfast_letters_returned_total",
+    "Letters that went back because nobody could take them.",
+    ("kind",),
+)
+INTAKE_ROWS: Final = Counter(
+    "holdfast_intake_rows_total",
+    "Rows that brains sent: accepted, deduplicated or refused.",
+    ("outcome",),
+)
+INTAKE_THROTTLED: Final = Counter(
+    "holdfast_intake_throttled_total",
+    "Requests of brains that were told to wait because their minute was full.",
+)
+INTAKE_FAILURES: Final = Counter(
+    "holdfast_intake_failures_total", "Requests of brains that the disk did not take."
+)
+INTAKE_COMMIT_SECONDS: Final = Histogram(
+    "holdfast_intake_commit_seconds",
+    "How long a group of rows waited for its commit.",
+    buckets=SLOW,
+)
+INTAKE_WAITING_ROWS: Final = Gauge(
+    "holdfast_intake_waiting_rows", "Rows of brains that wait for the disk."
+)
+BRAINS: Final = Gauge("holdfast_brains", "Brains.")
+BRAIN_BACKLOG_ROWS: Final = Gauge(
+    "holdfast_brain_backlog_rows", "Rows that wait at brains' senders, as they said last."
+)
+BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains now.", ("code",))
+
+CATALOGUE: Final[tuple[Metric, ...]] = tuple(
+    value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)
+)
+"""All of them, in the order of their declaration."""
