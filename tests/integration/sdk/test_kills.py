@@ -22,7 +22,7 @@ NURSERY = """
 import random
 kills, told = int(sys.argv[3]), sys.argv[4]
 rng = random.Random(5)
-import holdfast.outbox.http_sender, holdfast.outbox.keeper, holdfast.outbox.drain
+import holdfast.outbox.http_sender, holdfast.outbox.drain_worker, holdfast.outbox.drain
 for life in range(kills):
     child = os.fork()
     if not child:

@@ -16,7 +16,7 @@ ME = Holder(pid=1, since_ms=2, host="here", url="http://127.0.0.1:8700")
 HOLD = """
 import sys
 from pathlib import Path
-from holdfast.stores.lock import Holder, take_lock
+from holdfast.stores.sqlite.folder_lock import Holder, take_lock
 lock = take_lock(Path(sys.argv[1]), Holder(pid=42, since_ms=7, host="there", url="http://first"))
 print("held", flush=True)
 sys.stdin.read()
