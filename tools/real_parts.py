@@ -1,4 +1,4 @@
-"""Make sure the real parts are here: the dashboard's third-party files, and Chromium.
+"""Make sure the real parts are here: the dashboard's third-party files, Chromium, bubblewrap.
 
 `make up` asks for `assets`, `make test` for `all`. Tests run against the real things, so one
 that is missing is said loudly; where CI=true it is an error, because there nobody would read it.
@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -128,22 +129,44 @@ def fetch_chromium() -> str:
 
     Raises MissingPartError when there is none and it cannot be installed.
     """
-    if (found := find_chromium()) is not None:
-        return f"Chromium: {found}"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise MissingPartError("no Chromium; install one (Debian: apt-get install chromium)")
-    print("  no Chromium on this machine: asking apt-get")
-    run(["apt-get", "update", "-qq"], deadline_s=APT_DEADLINE_S)
-    options = ["install", "-y", "-qq", "--no-install-recommends", "chromium"]
-    run(["apt-get", *options], deadline_s=APT_DEADLINE_S)
     if (found := find_chromium()) is None:
-        raise MissingPartError("apt-get installed Chromium, and it is still not on PATH")
+        found = install_debian("Chromium", "chromium", find_chromium)
     return f"Chromium: {found}"
+
+
+def fetch_bubblewrap() -> str:
+    """Find bubblewrap, installing Debian's where we may. Say where it is.
+
+    Raises MissingPartError when there is none and it cannot be installed.
+    """
+    if (found := shutil.which("bwrap")) is None:
+        found = install_debian("bubblewrap", "bubblewrap", lambda: shutil.which("bwrap"))
+    return f"bubblewrap: {found}"
+
+
+def install_debian(name: str, package: str, find: Callable[[], str | None]) -> str:
+    """Install a package of Debian's and return what it brought.
+
+    Raises MissingPartError when we may not, or when it brought nothing.
+    """
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise MissingPartError(f"no {name}; install one (Debian: apt-get install {package})")
+    print(f"  no {name} on this machine: asking apt-get")
+    run(["apt-get", "update", "-qq"], deadline_s=APT_DEADLINE_S)
+    options = ["install", "-y", "-qq", "--no-install-recommends", package]
+    run(["apt-get", *options], deadline_s=APT_DEADLINE_S)
+    if (found := find()) is None:
+        raise MissingPartError(f"apt-get installed {name}, and it is still not on PATH")
+    return found
 
 
 PARTS: Final = {
     "assets": (("front-end files", fetch_assets),),
-    "all": (("front-end files", fetch_assets), ("Chromium", fetch_chromium)),
+    "all": (
+        ("front-end files", fetch_assets),
+        ("Chromium", fetch_chromium),
+        ("bubblewrap", fetch_bubblewrap),
+    ),
 }
 
 

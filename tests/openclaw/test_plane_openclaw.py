@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 
 from holdfast.machine.agents.openclaw.install import find_installed
@@ -70,10 +71,16 @@ def wait_for_nothing(plane: PlaneProcess) -> None:
 
 
 def gateway(plane: PlaneProcess) -> int:
-    """Return the process of the gateway: the controller's own child."""
+    """Return the process of the gateway: the program in the controller's child, a sandbox."""
     (controller,) = plane.controllers()
-    (child,) = controller.children()
-    return int(child.pid)
+    (sandbox,) = controller.children()
+    found = [one for one in (sandbox, *sandbox.children(recursive=True)) if is_gateway(one)]
+    return int(found[0].pid)
+
+
+def is_gateway(process: psutil.Process) -> bool:
+    """Return whether a process runs OpenClaw, rather than what it is confined in."""
+    return any("openclaw" in word for word in process.cmdline()[:2])
 
 
 def secrets_of(plane: PlaneProcess) -> dict[str, str]:

@@ -63,6 +63,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Count, _doc("Machines that the process cloud keeps at most; more are refused.")
     ] = 1_000
     port_first: Annotated[Port, _doc("The first port given to machines; each takes four.")] = 20_000
+    confine: Annotated[
+        Literal["auto", "bubblewrap+landlock", "bubblewrap", "landlock", "none"],
+        _doc(
+            "What confines agents on the process cloud; auto is all that the host offers, and one"
+            " that is named and not to be had keeps machines from starting."
+        ),
+    ] = "auto"
+    confine_read: Annotated[
+        str, _doc("Paths besides the system's that agents may read, separated by colons.")
+    ] = ""
+    confine_write: Annotated[
+        str, _doc("Paths besides their own that all agents may write to, separated by colons.")
+    ] = ""
     checkin_first_s: Annotated[Seconds, _doc("A machine's first check-in after its start.")] = 120
     checkin_interval_s: Annotated[Seconds, _doc("Between a machine's check-ins.")] = 300
     checkin_min_s: Annotated[
@@ -136,6 +149,11 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
+def paths_in(text: str) -> list[str]:
+    """Return the paths of a text that separates them by colons."""
+    return [path for path in text.split(":") if path]
+
+
 def describe_settings() -> list[tuple[str, str, str, str]]:
     """Return (name, environment variable, default, meaning) for the reference page."""
     rows = []
@@ -188,6 +206,9 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         source = sources.get(name, "")
         named = source + name if source.endswith(": ") else source or name
         raise SettingError(f"{named}: {what}") from error
+    for name in ("confine_read", "confine_write"):
+        for path in paths_in(getattr(settings, name)):
+            _check_granted(PREFIX + name.upper(), path, settings.home)
     end = settings.port_first + settings.machines_max * PORTS_PER_MACHINE
     if end > PORTS_END:
         raise SettingError(
@@ -196,3 +217,15 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
             f" {end - 1}; the last is {PORTS_END - 1}"
         )
     return settings
+
+
+def _check_granted(name: str, path: str, home: str) -> None:
+    """Raise SettingError for a path that agents must not be granted: it would show them ours."""
+    if not path.startswith("/"):
+        raise SettingError(f"{name}: {path!r}: want an absolute path")
+    granted, ours = Path(path).resolve(), Path(home).resolve()
+    if granted == ours or granted in ours.parents or ours in granted.parents:
+        raise SettingError(
+            f"{name}: {path} is, holds or lies in the data folder {home}, which agents must not"
+            " see; grant another folder"
+        )

@@ -6,10 +6,11 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -197,6 +198,20 @@ class Machine:
             return await self.process.wait()
 
 
+_CERTIFICATES = "NODE_EXTRA_CA_CERTS"
+
+
+def confine_order(home: Path, kind: str = "auto", *, certificates: str = "") -> str:
+    """What a cloud tells a machine: the controller's own files are not for the agent to see."""
+    order = {
+        "kind": kind,
+        "hidden": [str(home / "run")],
+        "path": os.environ["PATH"],
+        "files": [certificates] if certificates else [],
+    }
+    return json.dumps(order)
+
+
 @asynccontextmanager
 async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
     """Start a controller with the demo agent in `home`; nothing of it is left afterwards."""
@@ -210,6 +225,7 @@ async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
         "HOLDFAST_SANDBOX_ID": "sandbox-1",
         "HOLDFAST_API_KEY": API_KEY,
         "HOLDFAST_GATEWAY_TOKEN": TOKEN,
+        "HOLDFAST_CONFINE_ORDER": confine_order(home, certificates=extra.get(_CERTIFICATES, "")),
         **extra,
     }
     command = (sys.executable, "-m", "holdfast.machine.controller")
@@ -233,3 +249,17 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def seen_from_here(pid: int, beside: int) -> int:
+    """Return our number of a process that has this one in the PID namespace of another."""
+    namespace = Path(f"/proc/{beside}/ns/pid").readlink()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with suppress(OSError):
+            numbers = re.search(r"^NSpid:(.*)$", (folder / "status").read_text(), re.MULTILINE)
+            same = (folder / "ns" / "pid").readlink() == namespace
+            if same and numbers is not None and int(numbers[1].split()[-1]) == pid:
+                return int(folder.name)
+    raise AssertionError(f"no process {pid} beside {beside}")

@@ -14,6 +14,7 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.agents.catalogue import DEMO
 from holdfast.machine.agents.pairing import Place
+from holdfast.machine.confine.confinement import unconfined
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.children import Nursery
@@ -61,7 +62,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    nursery = Nursery()
+    nursery = Nursery(unconfined())
     nursery.open()
     place = Place(home=str(tmp_path / "agent"), port=1, token="", python=sys.executable)
     async with aiohttp.ClientSession() as session:

@@ -45,7 +45,8 @@ class Agent:
             **os.environ, "PATH": f"{path}:{os.environ['PATH']}", "FAKE_NPM_FAILS": str(self.fails),
         }  # fmt: skip
 
-    async def run(self, argv: tuple[str, ...], *, timeout_s: float) -> Any:
+    async def run(self, argv: tuple[str, ...], *, timeout_s: float, write: tuple[str, ...]) -> Any:
+        assert write, "the folder that is installed to"
         child = await asyncio.create_subprocess_exec(
             *argv, stdout=asyncio.subprocess.PIPE, env=self.env
         )

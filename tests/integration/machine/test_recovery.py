@@ -275,7 +275,7 @@ def install_busy(folder: Path, work: Path) -> Path:
 async def test_a_restart_waits_for_running_work_and_says_whether_it_was_cut(
     tmp_path: Path,
 ) -> None:
-    work = tmp_path / "work"
+    work = tmp_path / "m" / "agent" / "work"
     release = tmp_path / "openclaw"
     release.mkdir()
     install_busy(release, work)

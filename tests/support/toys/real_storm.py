@@ -28,6 +28,7 @@ from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.pairing import Place
+from holdfast.machine.confine.confinement import unconfined
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor
@@ -198,7 +199,7 @@ def judge(found: Found, home: Path) -> None:
 
 
 async def work(first: int, last: int, seconds: float) -> None:
-    nursery = Nursery()
+    nursery = Nursery(unconfined())
     nursery.open()
     for seed in range(first, last):
         found = await rage(seed, seconds, nursery)

@@ -79,3 +79,21 @@ def test_the_log_is_kept_below_its_bound(tmp_path: Path) -> None:
     other.touch()
     with other.open() as file:
         assert not log_file.is_ours(tmp_path, file.fileno())
+
+
+@pytest.mark.parametrize("name", ["confine_read", "confine_write"])
+@pytest.mark.parametrize("path", ["{home}", "{home}/keys", "{home}/..", "/", "relative"])
+def test_nothing_of_the_data_folder_can_be_granted_to_agents(
+    tmp_path: Path, name: str, path: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    given = {"HOLDFAST_HOME": str(home), f"HOLDFAST_{name.upper()}": path.format(home=home)}
+    with pytest.raises(SettingError, match=f"HOLDFAST_{name.upper()}"):
+        load_settings(given)
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    with pytest.raises(SettingError, match="grant another folder"):
+        load_settings({**given, f"HOLDFAST_{name.upper()}": f"/opt/tool:{link}"})
+    fine = load_settings({**given, f"HOLDFAST_{name.upper()}": f"/opt/tool:{tmp_path}/other"})
+    assert getattr(fine, name).startswith("/opt/tool")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.world.clouds.process_spawn import INHERITED, inherited_from
+from holdfast.machine.controller.settings import child_environment
+from holdfast.world.clouds.process_spawn import INHERITED, carried, inherited_from
 
 
 def test_only_what_is_named_is_handed_on(tmp_path: Path) -> None:
@@ -27,3 +28,10 @@ def test_a_named_user_configuration_is_the_one(tmp_path: Path, name: str) -> Non
     (tmp_path / ".npmrc").write_text("")
     given = {"HOME": str(tmp_path), name: "/etc/own.npmrc", "npm_config_registry": "https://r"}
     assert inherited_from(given) == {name: "/etc/own.npmrc", "npm_config_registry": "https://r"}
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "OPENSSL_CONF", "GCONV_PATH"])
+def test_a_variable_that_loads_code_works_on_the_agent_alone(name: str) -> None:
+    assert carried(name) != name
+    assert child_environment({carried(name): "x", "PATH": "/bin"}) == {name: "x", "PATH": "/bin"}
+    assert carried("MODEL") == "MODEL"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.kernel.clock import SystemClock
+from holdfast.machine.confine.confinement import ConfineError
 from holdfast.machine.controller import limits, sealed_settings, settings
 from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket
@@ -139,7 +140,7 @@ class Boot:
             assert self._socket is not None, "it listens"
             if self._agent is None:
                 self._agent = await controller.open_desk(running, self._socket, self._bootstrap)
-        except (SettingError, KeyError) as error:
+        except (SettingError, ConfineError, KeyError) as error:
             raise PhaseError(str(error)) from error
         agent = self._agent
         self._first.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.secret import Secret
+from holdfast.machine.confine import confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.sealed_settings import is_sealing
 from holdfast.machine.controller.supervise import Policy
@@ -41,6 +42,9 @@ _TOLD: Final = frozenset(
     }
 )
 """The exceptions: names of things, by which a cloud knows a machine's processes again."""
+
+_CARRIED: Final = "HOLDFAST_AGENT_ENV_"
+"""Before a variable that is for the agent alone, because it would change what code we load."""
 
 _MACHINE_SECRETS: Final = frozenset({"OPENCLAW_GATEWAY_TOKEN"})
 """The machine's credentials, which the agent does not need: it has its own loopback token."""
@@ -81,8 +85,9 @@ class Running:
     """What to run and how.
 
     `agent_home` is where the agent keeps its files, empty for below the machine's own folder.
-    `child_env` is what the agent inherits. `shared_cpu` says that the machine's processors are
-    shared with strangers, so that a busy machine does not count as settled. `drain_ms` is how long
+    `child_env` is what the agent inherits. `confine` is how a cloud wants it confined, empty for
+    not at all. `shared_cpu` says that the machine's processors are shared with strangers, so that a
+    busy machine does not count as settled. `drain_ms` is how long
     running work is waited for, None for what the agent itself allows. `supervision` replaces
     figures of supervision by their names.
     """
@@ -98,6 +103,7 @@ class Running:
     supervision: Mapping[str, int]
     shared_cpu: bool
     approve_own: bool
+    confine: str
     child_env: Mapping[str, str]
 
 
@@ -173,6 +179,7 @@ def read_running(environ: Mapping[str, str]) -> Running:
         message = "HOLDFAST_STOP_GRACE_MS: must be a whole number of at least 1"
         raise SettingError(message)
     return Running(
+        confine=environ.get(confinement.VARIABLE, ""),
         agent=environ.get("HOLDFAST_AGENT") or "demo",
         agent_home=environ.get("HOLDFAST_AGENT_HOME", ""),
         agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),
@@ -204,13 +211,17 @@ def read_proxying(environ: Mapping[str, str]) -> Proxying:
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what of our environment the agent inherits: all but what is between plane and us."""
-    return {
+    inherited = {
         name: value
         for name, value in environ.items()
         if not is_sealing(name)
         and (name in _TOLD or not name.startswith(_OURS_ALONE))
         and name not in _MACHINE_SECRETS
     }
+    for name, value in environ.items():
+        if name.startswith(_CARRIED):
+            inherited.setdefault(name.removeprefix(_CARRIED), value)
+    return inherited
 
 
 def _is_true(text: str) -> bool:

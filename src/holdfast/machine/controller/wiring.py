@@ -19,6 +19,7 @@ from holdfast import __version__
 from holdfast.kernel.clock import Clock
 from holdfast.machine.agents.catalogue import find_profile
 from holdfast.machine.agents.pairing import Place
+from holdfast.machine.confine.confinement import Confinement, open_confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
 from holdfast.machine.controller.agent.runtime import Upkeep
@@ -140,12 +141,12 @@ class Controller:
         """Make the agent's supervisor and serve every route; raise KeyError or OSError."""
         profile = find_profile(running.agent)
         self._agent_kind = profile.name
-        nursery = Nursery()
+        place = self._place(running)
+        nursery = Nursery(await self._confine(running.confine, place.port))
         nursery.open()
         agent = AgentProcesses(
-            profile, self._place(running), running,
-            nursery=nursery, session=self._session, log=self._log,
-        )  # fmt: skip
+            profile, place, running, nursery=nursery, session=self._session, log=self._log
+        )
         self._nursery = nursery
         config = make_config(agent, self._home / "run", clock=self._clock, log=self._log)
         upkeep = self._upkeep = Upkeep(
@@ -175,6 +176,18 @@ class Controller:
         if self._pairing is not None:
             self._pairing.start()
         return agent
+
+    async def _confine(self, asked: str, agent_port: int) -> Confinement:
+        """Return what everything of the agent's will be confined in; raise ConfineError.
+
+        Found out once: what is not to be had at a later start of the agent fails that.
+        """
+        confinement = await asyncio.to_thread(open_confinement, asked, agent_port=agent_port)
+        self._log.emit(
+            "agent.confined", kind=confinement.kind, bubblewrap=confinement.found.bubblewrap,
+            landlock_abi=confinement.found.landlock_abi, reason=confinement.found.reason,
+        )  # fmt: skip
+        return confinement
 
     async def repair_devices(self) -> None:
         """Repair what the agent wrote down of its own client; raise nothing."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.probing import Lookout
@@ -16,11 +17,12 @@ from holdfast.instances.ports import Holders, KeyMint
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.secret import Secret
 from holdfast.plane.keyring import KeyRing
-from holdfast.plane.settings import PORTS_PER_MACHINE, Settings
+from holdfast.plane.settings import PORTS_PER_MACHINE, Settings, paths_in
 from holdfast.plane.wiring.rooms import join_cloud
 from holdfast.plane.wiring.secret_files import env_key_text
 from holdfast.world.clouds.port import Cloud
 from holdfast.world.clouds.process import ProcessCloud
+from holdfast.world.clouds.process_confine import Confine
 
 AGENTS_FOLDER: Final = "agents"
 OPENCLAW_LINK: Final = "openclaw"
@@ -56,6 +58,7 @@ async def open_clouds(
         clock=clock,
         keys=partial(env_key_text, keyring),
         ports=(settings.port_first, last_port),
+        confine=_confine(home, settings, url),
     )
     await process.open()
     closing.push_async_callback(process.close)
@@ -73,6 +76,17 @@ async def open_clouds(
         process=process,
         providers={PROCESS: provider},
         lookouts={PROCESS: lookout},
+    )
+
+
+def _confine(home: Path, settings: Settings, url: str) -> Confine:
+    """Return how machines are confined: nothing of the plane's own is for agents to see."""
+    return Confine(
+        kind=settings.confine,
+        hidden=(str(home),),
+        read=tuple(paths_in(settings.confine_read)),
+        write=tuple(paths_in(settings.confine_write)),
+        plane=urlsplit(url).port or 0,
     )
 
 

@@ -37,6 +37,7 @@ from holdfast.world.clouds.port import (
     WaitableState,
     judge_wait,
 )
+from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.clouds.process_exec import run
 from holdfast.world.clouds.process_host import PROGRAM, Adoption, Host
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX
@@ -60,8 +61,8 @@ ROTATE_EVERY_S: Final = 5.0
 CAPABILITIES: Final = Capabilities(
     kind="process",
     isolation=(
-        "none between machines: they run as the same user and share files, network and memory; "
-        "apart are folders, ports, process groups, environments and logs"
+        "agents are confined with bubblewrap and Landlock as far as the host has them, which hides "
+        "files, processes and ports of others; user, kernel, network and memory are shared"
     ),
     forks=True,
     regions=("local",),
@@ -94,13 +95,15 @@ class ProcessCloud:
         environ: Mapping[str, str] | None = None,
         program: Sequence[str] = PROGRAM,
         inherit: Sequence[str] = (),
+        confine: Confine | None = None,
         log_bytes_max: int = LOG_BYTES_MAX,
         rotate_every_s: float = ROTATE_EVERY_S,
         ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
     ) -> None:
         """Keep everything below `home`; `inherit` names more variables machines may see.
 
-        `ports` are the first and the last port that machines may be given.
+        `ports` are the first and the last port that machines may be given, `confine` says how what
+        they run is confined, None for not at all.
         """
         self.adoption = Adoption()
         self.on_exit: Callable[[Machine], None] | None = None
@@ -114,6 +117,7 @@ class ProcessCloud:
             environ=environ if environ is not None else dict(os.environ),
             program=program,
             inherit=inherit,
+            confine=confine,
             log_bytes_max=log_bytes_max,
             ports=ports,
         )
@@ -250,7 +254,9 @@ class ProcessCloud:
         if not isinstance(found, Ok):
             return found
         env, home = found.value
-        return await run(argv, env=env, home=home, timeout_ms=timeout_ms)
+        return await run(
+            argv, env=env, home=home, timeout_ms=timeout_ms, wrapper=self._host.wrapper
+        )
 
     async def log_tail(self, machine_id: str, *, lines: int) -> Outcome[tuple[str, ...]]:
         """Return the newest lines of the machine's log."""

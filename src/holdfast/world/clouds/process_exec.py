@@ -1,13 +1,15 @@
 """Running one command inside a machine of the process cloud, bounded in time and output.
 
 The command runs in a session of its own with the machine's environment, so it carries the
-machine's marker and goes with it. It must never outlive its time, nor fill our memory.
+machine's marker and goes with it. It is code that the machine's agent can influence, so it is
+confined as that is. It must never outlive its time, nor fill our memory.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,13 +27,20 @@ _CHUNK_BYTES = 65_536
 
 
 async def run(
-    argv: tuple[str, ...], *, env: Mapping[str, str], home: Path, timeout_ms: int
-) -> Outcome[Execution]:
-    """Run the command and return its exit code and output; -n means killed by signal n."""
+    argv: tuple[str, ...], *, env: Mapping[str, str], home: Path, timeout_ms: int,
+    wrapper: tuple[str, ...] = (),
+) -> Outcome[Execution]:  # fmt: skip
+    """Run the command and return its exit code and output; -n means killed by signal n.
+
+    `wrapper` is the program that confines the command, which follows it.
+    """
     if not argv:
         return Permanent(INVALID, "argv: want at least the program")
+    if wrapper and shutil.which(argv[0], path=env.get("PATH")) is None:
+        return Permanent(INVALID, f"argv: cannot run {argv[0]!r}: no such program")
     try:
         process = await asyncio.create_subprocess_exec(
+            *wrapper,
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -34,6 +34,7 @@ from holdfast.world.clouds.port import (
     Usage,
     labels_of,
 )
+from holdfast.world.clouds.process_confine import VARIABLE, WRAPPER, Confine, order
 from holdfast.world.clouds.process_disk import DiskMeter
 from holdfast.world.clouds.process_folders import Shelf
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
@@ -110,10 +111,14 @@ class Host:
         environ: Mapping[str, str],
         program: Sequence[str] = PROGRAM,
         inherit: Sequence[str] = (),
+        confine: Confine | None = None,
         log_bytes_max: int = LOG_BYTES_MAX,
         ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
     ) -> None:
-        """Keep machines under `home/machines` and volumes under `home/volumes`."""
+        """Keep machines under `home/machines` and volumes under `home/volumes`.
+
+        `confine` says how, None for not at all.
+        """
         self.shelf = Shelf(home / "machines")
         self.ports = Ports(self.shelf.root / ".ports", first=ports[0], last=ports[1])
         self.volumes = Volumes(home / "volumes", holds=self._holds)
@@ -122,6 +127,8 @@ class Host:
         self._keys = keys
         self._program = tuple(program)
         self._inherited = inherited_from(environ, inherit)
+        self._confine = confine
+        self._port_range = ports
         self._log_bytes_max = log_bytes_max
         self._disk = DiskMeter(clock)
 
@@ -211,6 +218,11 @@ class Host:
             rotate(self.shelf.folder(name).log, bytes_max=self._log_bytes_max)
             for name in self.shelf.names()
         )
+
+    @property
+    def wrapper(self) -> tuple[str, ...]:
+        """Return what confines a command that follows it, nothing where nothing is confined."""
+        return () if self._confine is None else WRAPPER
 
     def surroundings(self, machine_id: str) -> tuple[dict[str, str], Path]:
         """Return the environment and home to run a command in; decline unless it is started."""
@@ -325,7 +337,11 @@ class Host:
 
     def _environment(self, record: Record, home: Path) -> dict[str, str]:
         folder = self.shelf.folder(record.spec.name)
-        return environment(record, folder, home, inherited=self._inherited, keys=self._keys)
+        env = environment(record, folder, home, inherited=self._inherited, keys=self._keys)
+        if self._confine is not None:
+            own = (home, folder.tmp)
+            env[VARIABLE] = order(self._confine, self._inherited, self._port_range, own)
+        return env
 
     def _home(self, record: Record) -> Path:
         if record.spec.volume_id is None:

@@ -43,11 +43,20 @@ SEALED_PREFIX: Final = "HOLDFAST_ENC_"
 KEY_NAME: Final = "HOLDFAST_ENV_KEY"
 SEAL: Final = "enc:v1:"
 
+CARRIED_PREFIX: Final = "HOLDFAST_AGENT_ENV_"
+"""Before a variable that is for the agent alone; the controller sets it there without this."""
+
+_LOADS_CODE: Final = re.compile(r"LD_.*|OPENSSL_.*|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|MALLOC_.*")
+"""Variables that change which code a program loads, or how its libraries work. An owner may set
+them for an agent, which is confined; the controller, which is not, must not be started with them.
+What Python itself goes by is ignored by it: it is run isolated."""
+
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TAKEN_PREFIXES: Final = (
     "HOLDFAST_ENC_",
     "HOLDFAST_ENV_",
+    CARRIED_PREFIX,
     "KILOCLAW_ENC_",
     "KILOCLAW_ENV_",
 )
@@ -76,7 +85,7 @@ def environment(
     spec = record.spec
     composed = {
         **inherited,
-        **spec.env,
+        **{carried(name): value for name, value in spec.env.items()},
         **{f"{SEALED_PREFIX}{name}": value for name, value in spec.sealed.items()},
         "HOME": str(home),
         "TMPDIR": str(folder.tmp),
@@ -95,6 +104,11 @@ def environment(
     if key is not None:
         composed[KEY_NAME] = key.reveal()
     return composed
+
+
+def carried(name: str) -> str:
+    """Return the name under which an owner's variable is handed to the controller."""
+    return f"{CARRIED_PREFIX}{name}" if _LOADS_CODE.fullmatch(name) else name
 
 
 def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dict[str, str]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,45 +24,20 @@ from holdfast.machine.controller.pairing.openclaw.by_command import (
 )
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from holdfast.machine.controller.pairing.state import DEVICES, Failure
-from holdfast.machine.controller.process.children import OnLine, Stream
+from holdfast.machine.controller.process.children import Child, Nursery, OnLine
 from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from tests.confinement import confinement
 from tests.integration.machine.rig import alive, until
 
 AT = "2026-11-21T01:37:21.888Z"
 
 
-class Process:
-    """A process in a group of its own, heard of from a thread."""
-
-    def __init__(
-        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]
-    ) -> None:
-        self._process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        self.pid = self._process.pid
-        loop = asyncio.get_running_loop()
-
-        def follow() -> None:
-            out, err = self._process.communicate()
-            streams: tuple[tuple[Stream, str], ...] = (("stdout", out), ("stderr", err))
-            for stream, text in streams:
-                for line in text.splitlines():
-                    loop.call_soon_threadsafe(on_line, stream, line)
-            loop.call_soon_threadsafe(on_exit, self._process.returncode)
-
-        self.following = loop.run_in_executor(None, follow)
-
-    def kill(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-
-
 class Rig:
-    def __init__(self, folder: Path, descriptor: int) -> None:
+    def __init__(self, folder: Path, descriptor: int, nursery: Nursery) -> None:
         self.folder = folder
-        self.started: list[Process] = []
+        self.nursery = nursery
+        self.started: list[Child] = []
         self.turn = Turn()
         self.commands = Commands(
             lambda: (sys.executable, str(folder / "agent.py")), self.launch,
@@ -73,22 +46,31 @@ class Rig:
         )  # fmt: skip
 
     def launch(
-        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]
-    ) -> Process:
-        self.started.append(Process(argv, on_line, on_exit))
-        return self.started[-1]
+        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *,
+        expendable: bool,
+    ) -> Child:  # fmt: skip
+        child = self.nursery.launch(
+            argv, env={"PATH": os.environ["PATH"]}, cwd=str(self.folder), on_line=on_line,
+            on_rest=on_line, on_exit=on_exit, write=(str(self.folder),), expendable=expendable,
+        )  # fmt: skip
+        self.started.append(child)
+        return child
 
     def program(self, body: str) -> None:
         (self.folder / "agent.py").write_text(f"import os, sys, time\n{body}\n")
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Any:
+@pytest.fixture(params=("none", "auto"))
+async def rig(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     with (tmp_path / "log").open("wb") as log:
-        made = Rig(tmp_path, log.fileno())
+        nursery = Nursery(confinement(request.param))
+        nursery.open()
+        made = Rig(tmp_path, log.fileno(), nursery)
         yield made
         for process in made.started:
             process.kill()
+        await until(lambda: not nursery.sessions, "the end of all")
+        nursery.confinement.close()
 
 
 async def listed(rig: Rig) -> Any:
@@ -174,7 +156,7 @@ async def test_who_gives_up_ends_the_command_and_the_next_may_run(rig: Rig) -> N
     await until(lambda: rig.started, "its start")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await rig.started[0].following
+    await until(lambda: not rig.nursery.sessions, "its end")
     assert not alive(rig.started[0].pid)
     rig.program("pass")
     assert (await rig.commands.run()).code == 0
@@ -225,7 +207,9 @@ async def test_an_order_makes_room_for_nobody(rig: Rig) -> None:
 
 
 async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig) -> None:
-    def launch(argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
+    def launch(
+        argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *, expendable: bool
+    ) -> Child:
         raise FileNotFoundError(2, "No such file", "openclaw")
 
     commands = Commands(

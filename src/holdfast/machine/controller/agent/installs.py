@@ -89,8 +89,9 @@ class Installs:
         try:
             room = await asyncio.to_thread(_room, self._folder, beside=install, version=version)
             ran = await self._agent.run(
-                argv(self._agent.place, str(room), version), timeout_s=INSTALL_TIMEOUT_S
-            )
+                argv(self._agent.place, str(room), version), timeout_s=INSTALL_TIMEOUT_S,
+                write=(str(room),),
+            )  # fmt: skip
         except (OSError, TimeoutError) as error:
             return Done(done=False, detail=f"{type(error).__name__}: {error}")
         said = ran.lines[-1] if ran.lines else ""

@@ -109,7 +109,7 @@ class AgentProcesses:
                 loop.call_later(way.settle_s, on_work_ended, said[0])
 
         child = self.launch(self.profile.argv(self.place), line, ended)
-        self._session_id = child.pid
+        self._session_id = child.session
         return child
 
     def call_doctor(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Child:
@@ -140,10 +140,11 @@ class AgentProcesses:
         """Return how the agent drains, None when it cannot."""
         return None if self.profile.drain is None else self.profile.drain(self.version)
 
-    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Ran:
+    async def run(self, argv: Sequence[str], *, timeout_s: float, write: Sequence[str] = ()) -> Ran:
         """Run a command that a start waits for to its end; raise OSError or TimeoutError.
 
         It waits for its turn as long as an order takes that is under way; `timeout_s` begins then.
+        `write` are folders it may write to beside the agent's.
         """
         said: list[str] = []
 
@@ -153,11 +154,13 @@ class AgentProcesses:
                 said[:] = [*said[-_LINES_KEPT:], line]
 
         await self.turn.take(Rank.START)
-        return Ran(await self._run_in_turn(argv, keep, timeout_s=timeout_s), tuple(said))
+        code = await self._run_in_turn(argv, keep, timeout_s=timeout_s, write=write)
+        return Ran(code, tuple(said))
 
     async def _run_in_turn(
-        self, argv: Sequence[str], on_line: OnLine, *, timeout_s: float, cwd: str = ""
-    ) -> int:
+        self, argv: Sequence[str], on_line: OnLine, *, timeout_s: float, cwd: str = "",
+        write: Sequence[str] = (),
+    ) -> int:  # fmt: skip
         """Run a program in the turn that was taken, and give that back; return the exit code.
 
         Raise OSError or TimeoutError. Nothing of it is left running, however this ends.
@@ -169,7 +172,7 @@ class AgentProcesses:
                 done.set_result(code)
 
         try:
-            child = self.launch(argv, on_line, ended, cwd=cwd)
+            child = self.launch(argv, on_line, ended, cwd=cwd, write=write)
         except BaseException:
             self.turn.give_back()
             raise
@@ -228,7 +231,7 @@ class AgentProcesses:
 
     def end_leftovers(self) -> int:
         """Kill what an earlier controller's agent left; return how many there were."""
-        return orphans.end_leftovers(self.place.home, spared=lambda: self._nursery.pids)
+        return orphans.end_leftovers(self.place.home, spared=lambda: self._nursery.sessions)
 
     async def ask_version(self) -> str:
         """Return what `--version` prints; raise OSError or TimeoutError."""
@@ -285,10 +288,14 @@ class AgentProcesses:
         *,
         on_rest: OnLine | None = None,
         cwd: str = "",
+        write: Sequence[str] = (),
+        expendable: bool = False,
     ) -> Child:
         """Start a program in the agent's environment and folder, or in `cwd`; raise OSError.
 
-        What it leaves without an end of line goes to `on_rest`, or into the log.
+        What it leaves without an end of line goes to `on_rest`, or into the log. It may write to
+        the agent's home and to `write`. One that is `expendable` is
+        ended before the agent when the machine runs out of memory.
         """
         return self._nursery.launch(
             argv,
@@ -297,6 +304,9 @@ class AgentProcesses:
             on_line=on_line,
             on_exit=on_exit,
             on_rest=on_rest or self._rest,
+            read=(self.place.install,) if self.place.install else (),
+            write=(self.place.home, *write),
+            expendable=expendable,
         )
 
     def _rest(self, stream: Stream, text: str) -> None:

@@ -6,6 +6,10 @@ controller is a subreaper: what the agent lets go of becomes our child, is reape
 once the agent has ended. A child is told to die with the controller, so a controller that is
 killed leaves no agent behind.
 
+All that is started runs code that an agent can influence, so all of it is confined, and here is
+the one place where that is done. A confined program has a process around it: its sandbox, which
+leads the group and the session. Signals go to the program itself, and its end is the one told.
+
 It must only be used from the main thread: a child's death signal follows the thread that made it.
 """
 
@@ -14,13 +18,18 @@ from __future__ import annotations
 import asyncio
 import codecs
 import ctypes
+import errno
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
+from holdfast.machine.confine.confinement import Confinement
+from holdfast.machine.confine.report import Report
 from holdfast.machine.controller.limits import (
     DRAIN_BYTES_MAX,
     LINE_CHARS_MAX,
@@ -85,14 +94,20 @@ class Child:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
+        report: Report | None,
         *,
         on_line: OnLine,
         on_rest: OnLine,
         on_exit: OnExit,
     ) -> None:
-        """Take over a process that was just made."""
+        """Take over a process that was just made; `report` is what its sandbox tells."""
         self._process = process
+        self._report = report
+        self._on_line = on_line
         self._on_exit = on_exit
+        self._killed = False
+        if report is not None:
+            asyncio.get_running_loop().add_reader(report.fileno(), self._hear)
         streams: tuple[tuple[Stream, IO[bytes] | None], ...] = (
             ("stdout", process.stdout),
             ("stderr", process.stderr),
@@ -102,26 +117,73 @@ class Child:
         ]
 
     @property
-    def pid(self) -> int:
-        """Return the process id, which is its group's too."""
+    def session(self) -> int:
+        """Return the id of its session, which is its group's and its sandbox's process's too."""
         return self._process.pid
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the program's process; its sandbox's until that is there."""
+        if self._report is None or self._report.pid is None:
+            return self._process.pid
+        return self._report.pid
+
     def send(self, number: int) -> None:
-        """Send a signal to the process itself; nothing happens when it has ended."""
-        if self._process.returncode is None:
-            _quietly(os.kill, self.pid, number)
+        """Send a signal to the program itself; nothing happens when it has ended."""
+        if self._process.returncode is not None:
+            return
+        if self._report is None:
+            _quietly(os.kill, self._process.pid, number)
+        else:
+            self._report.send(number)
 
     def kill(self) -> None:
         """End the whole group at once; nothing happens when it has ended."""
         if self._process.returncode is None:
-            _quietly(os.killpg, self.pid, signal.SIGKILL)
+            self._killed = True
+            self.end_group()
+
+    def end_group(self) -> None:
+        """End what is left of its group, whose number its first process still holds."""
+        _quietly(os.killpg, self._process.pid, signal.SIGKILL)
 
     def finish(self, code: int) -> None:
         """Take note of the end: read what is left, close the pipes, tell the owner."""
         self._process.returncode = code
+        if self._report is not None:
+            self._report.take()
+            lingering = self._report.lingering
+            if lingering is not None:
+                # Its sandbox was killed before what is in it: that ends too, in a moment.
+                loop = asyncio.get_running_loop()
+                loop.add_reader(lingering, self._finish_late, lingering, code)
+                return
+        self._finish(code)
+
+    def _finish_late(self, lingering: int, code: int) -> None:
+        asyncio.get_running_loop().remove_reader(lingering)
+        self._finish(code)
+
+    def _finish(self, code: int) -> None:
         for pipe in self._pipes:
             pipe.finish()
+        if self._report is not None:
+            code = self._finish_report(self._report, code)
         self._on_exit(code)
+
+    def _hear(self) -> None:
+        assert self._report is not None, "it is read"
+        if not self._report.take():
+            asyncio.get_running_loop().remove_reader(self._report.fileno())
+
+    def _finish_report(self, report: Report, sandbox: int) -> int:
+        """Return how the program ended, by its report; where there is none, say so."""
+        asyncio.get_running_loop().remove_reader(report.fileno())
+        report.close()
+        if not report.ended and not self._killed:
+            what = "ended with the program in it" if report.began else "could not be made"
+            self._on_line("stderr", f"[holdfast: the sandbox {what}: {sandbox}]")
+        return report.code(sandbox)
 
 
 class _Pipe:
@@ -173,8 +235,9 @@ class _Pipe:
 class Nursery:
     """Makes children and hears of their ends."""
 
-    def __init__(self) -> None:
-        """Know no children yet."""
+    def __init__(self, confinement: Confinement) -> None:
+        """Know no children yet; each will be confined so."""
+        self.confinement = confinement
         self._children: dict[int, Child] = {}
         self._parent = os.getpid()
         self.strays_reaped = 0
@@ -193,30 +256,49 @@ class Nursery:
         on_line: OnLine,
         on_exit: OnExit,
         on_rest: OnLine = lambda _stream, _line: None,
+        read: Sequence[str] = (),
+        write: Sequence[str] = (),
+        expendable: bool = False,
     ) -> Child:
-        """Start a process; raise OSError when it cannot be made.
+        """Start a program, confined to these files and the system's; raise OSError if it cannot be.
 
         `on_exit` gets the code, negative for a signal, after the last line. `on_rest` gets what
-        it left without an end of line.
+        it left without an end of line. One that is `expendable` is ended before the agent when
+        the machine runs out of memory.
         """
-        process = subprocess.Popen(
-            argv,
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            preexec_fn=self._die_with_parent,  # noqa: PLW1509  the one way to set it for a child
-        )
-        child = Child(process, on_line=on_line, on_rest=on_rest, on_exit=on_exit)
-        self._children[child.pid] = child
+        if self.confinement.kind != "none" and shutil.which(argv[0], path=env.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+        launch = self.confinement.wrap(argv, env=env, cwd=cwd, read=read, write=write)
+
+        def prepare() -> None:
+            self._die_with_parent()
+            if expendable:
+                _offer_to_the_kernel()
+
+        try:
+            process = subprocess.Popen(
+                launch.argv,
+                env=launch.env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+                pass_fds=launch.inherited,
+                preexec_fn=prepare,  # noqa: PLW1509  the one way to set it for a child
+            )
+        except BaseException:
+            launch.failed()
+            raise
+        launch.started()
+        child = Child(process, launch.report, on_line=on_line, on_rest=on_rest, on_exit=on_exit)
+        self._children[child.session] = child
         return child
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        """Return the children that live, each the leader of its session."""
+    def sessions(self) -> tuple[int, ...]:
+        """Return the sessions of the children that live; each is its leader's id too."""
         return tuple(self._children)
 
     def abandon(self) -> None:
@@ -251,7 +333,7 @@ class Nursery:
         while (pid := _ended_child()) is not None:
             child = self._children.pop(pid, None)
             if child is not None:
-                child.kill()
+                child.end_group()
             _, status = os.waitpid(pid, 0)
             if child is None:
                 self.strays_reaped += 1
@@ -284,6 +366,12 @@ def _children_of(process: str) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return pids  # it has ended meanwhile, or the kernel does not offer the list
     return pids
+
+
+def _offer_to_the_kernel() -> None:
+    """Have this process, and what it starts, ended first when the machine runs out of memory."""
+    with suppress(OSError):  # this kernel does not offer it
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _quietly(send: Callable[[int, int], None], pid: int, number: int) -> None:

@@ -29,8 +29,8 @@ class Running(Protocol):
     """A process that was started."""
 
     @property
-    def pid(self) -> int:
-        """Return its id, which is its group's too."""
+    def session(self) -> int:
+        """Return the id of its first process, of which all others descend."""
         ...
 
     def kill(self) -> None:
@@ -42,9 +42,13 @@ class Launch(Protocol):
     """Starts a program in the agent's environment."""
 
     def __call__(
-        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None]
-    ) -> Running:
-        """Start it; raise OSError when it cannot be made."""
+        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *,
+        expendable: bool,
+    ) -> Running:  # fmt: skip
+        """Start it; raise OSError when it cannot be made.
+
+        One that is `expendable` is ended before the agent when the machine runs out of memory.
+        """
         ...
 
 
@@ -133,12 +137,11 @@ class Commands:
                 done.set_result(code)
 
         try:
-            child = self._launch(argv, kept.take, ended)
+            child = self._launch(argv, kept.take, ended, expendable=True)
         except BaseException:
             self._turn.give_back()
             raise
         try:
-            _offer_to_the_kernel(child.pid)
             because = await self._watch(child, done, overtaken, began_ms)
             code = await asyncio.shield(done)
         except BaseException:
@@ -166,7 +169,7 @@ class Commands:
                 because = "overtaken"
             elif self._clock.steady_ms() - began_ms > limits.COMMAND_TIMEOUT_S * 1_000:
                 because = "timeout"
-            elif _resident(child.pid) > limits.COMMAND_BYTES_MAX:
+            elif _resident(child.session) > limits.COMMAND_BYTES_MAX:
                 because = "memory"
             if because:
                 child.kill()
@@ -200,14 +203,6 @@ class _Kept:
     @property
     def errors(self) -> str:
         return "\n".join(self._errors)[-limits.COMMAND_ERROR_CHARS :]
-
-
-def _offer_to_the_kernel(pid: int) -> None:
-    """Let it be ended before the agent when the machine runs out of memory."""
-    try:
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
-    except OSError:
-        return  # it has ended already, or this kernel does not offer it
 
 
 def _resident(pid: int) -> int:

@@ -1,0 +1,233 @@
+"""One confinement for all that one machine runs: decided once, applied to each program.
+
+It must never run a program with less than it decided on: what cannot be done fails the launch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from holdfast.machine.confine.inside import ABI_PORTS, PORTS_END, Kernel, Plan
+from holdfast.machine.confine.probing import PYTHON, Kind, Probe, probe
+from holdfast.machine.confine.report import Report
+from holdfast.machine.confine.scope import Scope, ScopeError, Wishes, find_scope, programs_on
+
+Wanted: TypeAlias = Literal["auto"] | Kind
+
+VARIABLE: Final = "HOLDFAST_CONFINE_ORDER"
+"""The variable in which a cloud says how to confine; without it nothing is."""
+
+PORTS_OF_AGENT: Final = 3
+"""What the process cloud gives to an agent: its own port, and two for what it runs beside."""
+
+_LOADER: Final = (
+    "-c", "import sys; sys.path.insert(0, sys.argv[1]); import inside; inside.main(sys.argv[2])",
+    str(Path(__file__).parent),
+)  # fmt: skip
+"""Imported rather than run by its path, so that it need not be compiled at each start."""
+
+_MARKS: Final = "HOLDFAST_"
+"""What the variables begin with by which a machine's processes are found."""
+
+
+class ConfineError(ValueError):
+    """What was asked for is malformed or not to be had here; the message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How a cloud wants its machines confined.
+
+    `hidden` is what no agent may see, `write` what is the machine's own. `path` is the PATH of the
+    plane's own user, `files` what other variables of theirs name; an owner's could name anything.
+    `asked_read` and `asked_write` are an operator's. `ports` are the first and the last port that
+    machines have, `plane` is the plane's own; 0 for not known.
+    """
+
+    kind: Wanted = "auto"
+    hidden: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    path: str = ""
+    files: tuple[str, ...] = ()
+    asked_read: tuple[str, ...] = ()
+    asked_write: tuple[str, ...] = ()
+    ports: tuple[int, int] = (0, 0)
+    plane: int = 0
+
+
+def read_order(text: str) -> Order:
+    """Return the order that a variable holds, none at all for an empty one."""
+    if not text:
+        return Order(kind="none")
+    try:
+        given = json.loads(text)
+        order = Order(**{name: _frozen(value) for name, value in given.items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        message = f"{VARIABLE}: want a JSON object as the process cloud writes it: {error}"
+        raise ConfineError(message) from error
+    if order.kind not in ("auto", *get_args(Kind)):
+        message = f"{VARIABLE}: kind {order.kind!r}: want auto, {', '.join(get_args(Kind))}"
+        raise ConfineError(message)
+    return order
+
+
+@dataclass(slots=True)
+class Launch:
+    """How to start one confined program: close it once started, or once that failed."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    report: Report | None = None
+    descriptors: list[int] = field(default_factory=list)
+    kept: tuple[int, ...] = ()
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """Return the descriptors that the process must inherit."""
+        theirs = () if self.report is None else (self.report.theirs.fileno(),)
+        return (*self.descriptors, *self.kept, *theirs)
+
+    def hold(self, data: bytes) -> int:
+        """Return the descriptor of a file in memory with this content, read from its beginning."""
+        descriptor = os.memfd_create("holdfast")
+        self.descriptors.append(descriptor)
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def started(self) -> None:
+        """Close what the process has now."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+        if self.report is not None:
+            self.report.theirs.close()
+
+    def failed(self) -> None:
+        """Close everything."""
+        self.started()
+        if self.report is not None:
+            self.report.close()
+
+
+class Confinement:
+    """Wraps programs; `kind` says in what."""
+
+    def __init__(self, order: Order, found: Probe, *, agent_port: int) -> None:
+        """Confine as ordered with what was found; raise ConfineError when that is too little.
+
+        It blocks for a tenth of a second where ports are to be denied.
+        """
+        self.kind: Kind = _choose(order.kind, found)
+        self.found = found
+        self._order = order
+        self._ports = -1
+        self._abi = found.landlock_abi if "landlock" in self.kind else 0
+        if self._abi >= ABI_PORTS and order.ports[1]:
+            self._ports = _allow_ports(order, agent_port)
+
+    def wrap(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str,
+        read: Sequence[str] = (), write: Sequence[str] = (),
+    ) -> Launch:  # fmt: skip
+        """Return how to start this program with these files granted too; raise OSError."""
+        if self.kind == "none":
+            return Launch(tuple(argv), dict(env))
+        scope = self._scope(read, write)
+        boxed = "bubblewrap" in self.kind
+        launch = Launch((), {name: env[name] for name in env if name.startswith(_MARKS)})
+        try:
+            launch.report = Report() if boxed else None
+            launch.kept = () if self._ports < 0 else (self._ports,)
+            plan = Plan(
+                report=-1 if launch.report is None else launch.report.theirs.fileno(),
+                ports=self._ports,
+                abi=self._abi,
+                rules=scope.rules(alone=not boxed) if self._abi else (),
+                argv=list(argv),
+                env=env,
+            )
+            launch.argv = (*PYTHON, *_LOADER, str(launch.hold(plan.encode())))
+            if boxed:
+                options = (*self._flags, *scope.mounts(), "--chdir", cwd)
+                held = launch.hold(b"".join(os.fsencode(word) + b"\0" for word in options))
+                launch.argv = (self.found.program, "--args", str(held), "--", *launch.argv)
+        except BaseException:
+            launch.failed()
+            raise
+        return launch
+
+    def _scope(self, read: Sequence[str], write: Sequence[str]) -> Scope:
+        order = self._order
+        wishes = Wishes(
+            read=read,
+            write=(*order.write, *write),
+            programs=(*programs_on(order.path), *order.files),
+            asked_read=order.asked_read,
+            asked_write=order.asked_write,
+            hidden=order.hidden,
+        )
+        try:
+            return find_scope(wishes)
+        except ScopeError as error:
+            raise OSError(str(error)) from error
+
+    @property
+    def _flags(self) -> tuple[str, ...]:
+        return (*self.found.flags, "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL")
+
+    def close(self) -> None:
+        """Let go of what launches share."""
+        if self._ports >= 0:
+            os.close(self._ports)
+            self._ports = -1
+
+
+NOTHING: Final = Probe("none", "not asked for", 0, "not asked for")
+
+
+def open_confinement(asked: str, *, agent_port: int) -> Confinement:
+    """Return the confinement that a text asks for, with the ports beside the agent's open to it.
+
+    Raise ConfineError. It blocks for some tenths of a second, while it tries what the host offers.
+    """
+    order = read_order(asked)
+    found = NOTHING if order.kind == "none" else probe()
+    return Confinement(order, found, agent_port=agent_port)
+
+
+def unconfined() -> Confinement:
+    """Return what confines nothing."""
+    return Confinement(Order(kind="none"), NOTHING, agent_port=0)
+
+
+def _choose(wanted: Wanted, found: Probe) -> Kind:
+    if wanted == "auto":
+        return found.kind
+    missing = set(wanted.split("+")) - set(found.kind.split("+")) - {"none"}
+    if missing:
+        message = f"{VARIABLE}: {wanted} is asked for and not to be had: {found.reason}"
+        raise ConfineError(message)
+    return wanted
+
+
+def _allow_ports(order: Order, agent_port: int) -> int:
+    """Return the ruleset of all ports but other machines', our controller's and the plane's.
+
+    A machine's range is the controller's port, the agent's and what follows. The plane's may be
+    connected to: brains send there.
+    """
+    first, last = order.ports
+    own = range(agent_port, agent_port + PORTS_OF_AGENT)
+    open_ports = {port for port in range(PORTS_END) if not first <= port <= last} | set(own)
+    return Kernel().allow_ports(connect=open_ports, bind=open_ports - {order.plane})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

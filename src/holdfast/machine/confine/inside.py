@@ -1,0 +1,422 @@
+"""The last step before a confined program: Landlock, the filter of system calls, then exec.
+
+Run by its path with `python -I -S -E`: it uses the standard library alone and imports little,
+because as the first process of a PID namespace it stays resident beside the program. Its command
+line names a descriptor that holds a `Plan`.
+
+Bubblewrap comes before it, because Landlock forbids mounts. What is granted is a list; whatever is
+not on it is refused. It must never start the program with less than the plan says: whatever fails
+ends it with `FAILED` and a line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Final, NoReturn
+
+FAILED: Final = 126
+"""Exit code when the program could not be started confined; a shell's for "cannot execute"."""
+
+NOT_FOUND: Final = 127
+"""Exit code when there is no such program; a shell's."""
+
+FIRST: Final = b"first"
+"""What the first process of the sandbox says, as `HERE`: with it all others end."""
+
+HERE: Final = b"here"
+"""What the program-to-be says, so that the kernel tells the reader which process it is."""
+
+GO: Final = b"go"
+"""The answer that it waits for before it becomes the program."""
+
+# Rights on files, from <linux/landlock.h>.
+EXECUTE: Final = 1 << 0
+WRITE_FILE: Final = 1 << 1
+READ_FILE: Final = 1 << 2
+READ_DIR: Final = 1 << 3
+REFER: Final = 1 << 13
+TRUNCATE: Final = 1 << 14
+IOCTL_DEV: Final = 1 << 15
+READ: Final = EXECUTE | READ_FILE | READ_DIR
+WRITE: Final = (1 << 16) - 1
+_FIRST_RIGHTS: Final = REFER - 1
+_OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
+
+ABI_REFER: Final = 2
+ABI_TRUNCATE: Final = 3
+ABI_PORTS: Final = 4
+ABI_IOCTL_DEV: Final = 5
+ABI_SCOPES: Final = 6
+
+BIND_TCP: Final = 1
+CONNECT_TCP: Final = 2
+SCOPES: Final = 3
+"""Abstract Unix sockets and signals: neither reaches what is not confined with us."""
+
+_CREATE_RULESET: Final = 444
+_ADD_RULE: Final = 445
+_RESTRICT_SELF: Final = 446
+_RULESET_VERSION: Final = 1
+_PATH_BENEATH: Final = 1
+_NET_PORT: Final = 2
+_O_PATH: Final = 0o10000000
+_FOLDER: Final = 0o040000
+_KIND_OF_FILE: Final = 0o170000
+
+_PR_SET_SECCOMP: Final = 22
+_PR_CAPBSET_DROP: Final = 24
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_SECCOMP_MODE_FILTER: Final = 2
+_CAPABILITY_VERSION_3: Final = 0x20080522
+_CAPABILITIES: Final = 64
+_CHANGED_SIGNALS: Final = (2, 13, 25)  # SIGINT, SIGPIPE, SIGXFSZ
+
+_CHUNK_BYTES: Final = 1 << 16
+PORTS_END: Final = 1 << 16
+
+
+class Plan:
+    """What to do, encoded as texts that end with NUL.
+
+    `report` is the descriptor of the socket through which the start and the end are told, -1 to
+    become the program with no process beside it. `ports` is the descriptor of a ruleset of ports,
+    -1 for none. `abi` is the version of Landlock to use, 0 for none. `rules` are rights on paths.
+    The environment is part of it, so that none of its variables works on what comes before.
+    """
+
+    def __init__(
+        self, *, report: int, ports: int, abi: int, rules: Sequence[tuple[int, str]],
+        argv: list[str], env: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Keep what to do."""
+        self.report = report
+        self.ports = ports
+        self.abi = abi
+        self.rules = rules
+        self.argv = argv
+        self.env = env
+
+    def encode(self) -> bytes:
+        """Return it as bytes."""
+        numbers = (self.report, self.ports, self.abi, len(self.rules), len(self.argv))
+        texts = [str(number) for number in numbers]
+        for access, path in self.rules:
+            texts += [str(access), path]
+        texts += self.argv
+        for name, value in self.env.items():
+            texts += [name, value]
+        return b"".join(os.fsencode(text) + b"\0" for text in texts)
+
+    @staticmethod
+    def decode(data: bytes) -> Plan:
+        """Return the plan that bytes hold."""
+        texts = [os.fsdecode(text) for text in data.split(b"\0")[:-1]]
+        report, ports, abi, rules, words = map(int, texts[:5])
+        paths, rest = texts[5 : 5 + 2 * rules], texts[5 + 2 * rules :]
+        return Plan(
+            report=report, ports=ports, abi=abi,
+            rules=list(zip(map(int, paths[::2]), paths[1::2], strict=True)),
+            argv=rest[:words], env=dict(zip(rest[words::2], rest[words + 1 :: 2], strict=True)),
+        )  # fmt: skip
+
+
+class Kernel:
+    """The system calls that the standard library has no names for; each raises OSError."""
+
+    def __init__(self) -> None:
+        """Load what calls them; only who needs one pays for it."""
+        import ctypes  # noqa: PLC0415  a megabyte, which the resident process does without
+
+        self._ctypes = ctypes
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def find_abi(self) -> int:
+        """Return which version of Landlock the kernel offers, 0 for none."""
+        return max(0, int(self._libc.syscall(_CREATE_RULESET, None, 0, _RULESET_VERSION)))
+
+    def restrict_files(self, abi: int, rules: Iterable[tuple[int, str]]) -> None:
+        """Allow this process and its descendants the files of `rules` alone.
+
+        A path that is not there grants nothing. From ABI 6 on, signals and abstract Unix sockets
+        reach only what is confined with it.
+        """
+        handled = files_handled(abi)
+        attributes = (handled, 0, SCOPES) if abi >= ABI_SCOPES else (handled,)
+        ruleset = self._create_ruleset(*attributes)
+        for access, path in rules:
+            try:
+                parent = os.open(path, _O_PATH | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            is_folder = os.fstat(parent).st_mode & _KIND_OF_FILE == _FOLDER
+            allowed = access & handled & (WRITE if is_folder else _OF_A_FILE)
+            rule = allowed.to_bytes(8, sys.byteorder) + parent.to_bytes(4, sys.byteorder)
+            self._check(self._libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
+            os.close(parent)
+        self.enforce(ruleset)
+        os.close(ruleset)
+
+    def allow_ports(self, connect: Iterable[int], bind: Iterable[int]) -> int:
+        """Return the descriptor of a ruleset that allows TCP on these ports alone.
+
+        It may be handed to other processes, which are then spared tens of thousands of calls.
+        """
+        ruleset = self._create_ruleset(0, BIND_TCP | CONNECT_TCP)
+        connects, binds = set(connect), set(bind)
+        for port in sorted(connects | binds):
+            access = CONNECT_TCP * (port in connects) | BIND_TCP * (port in binds)
+            rule = access.to_bytes(8, sys.byteorder) + port.to_bytes(8, sys.byteorder)
+            self._check(self._libc.syscall(_ADD_RULE, ruleset, _NET_PORT, rule, 0))
+        return ruleset
+
+    def enforce(self, ruleset: int) -> None:
+        """Put a ruleset into force for this process and its descendants."""
+        self._check(self._libc.syscall(_RESTRICT_SELF, ruleset, 0))
+
+    def reset_signals(self) -> None:
+        """Undo what Python does to signals at its start, which a program would inherit."""
+        for number in _CHANGED_SIGNALS:
+            self._libc.signal(number, None)
+
+    def give_up_privileges(self) -> None:
+        """Give up capabilities, and let no program that is run ever gain any."""
+        for capability in range(_CAPABILITIES):
+            self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused without privileges
+        head = (self._ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        self._check(self._libc.capset(head, (self._ctypes.c_uint32 * 6)()))
+        self._check(self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+    def filter_calls(self, program: bytes) -> None:
+        """Have this program of the kernel's packet filter judge each system call from now on."""
+        ctypes = self._ctypes
+        code = ctypes.create_string_buffer(program, len(program))
+        # struct sock_fprog: the number of instructions, and where they are.
+        fields = (ctypes.c_size_t * 2)(len(program) // 8, ctypes.addressof(code))
+        self._check(self._libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, fields, 0, 0))
+
+    def _create_ruleset(self, *attributes: int) -> int:
+        packed = b"".join(number.to_bytes(8, sys.byteorder) for number in attributes)
+        made: int = self._libc.syscall(_CREATE_RULESET, packed, len(packed), 0)
+        self._check(made)
+        return made
+
+    def _check(self, answer: int) -> None:
+        if answer < 0:
+            number = self._ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+
+def files_handled(abi: int) -> int:
+    """Return every right on files that this version of Landlock knows."""
+    rights = _FIRST_RIGHTS
+    rights |= REFER if abi >= ABI_REFER else 0
+    rights |= TRUNCATE if abi >= ABI_TRUNCATE else 0
+    return rights | (IOCTL_DEV if abi >= ABI_IOCTL_DEV else 0)
+
+
+class _Filter:
+    """A program of the kernel's packet filter, made of instructions that jump to labels."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, str, str]] = []
+        self._labels: dict[str, int] = {}
+
+    def label(self, name: str) -> None:
+        self._labels[name] = len(self._rows)
+
+    def load(self, offset: int) -> None:
+        self._rows.append((0x20, offset, "", ""))  # BPF_LD | BPF_W | BPF_ABS
+
+    def if_equal(self, value: int, then: str) -> None:
+        self._rows.append((0x15, value, then, ""))  # BPF_JMP | BPF_JEQ | BPF_K
+
+    def unless_equal(self, value: int, then: str) -> None:
+        self._rows.append((0x15, value, "", then))
+
+    def if_at_least(self, value: int, then: str) -> None:
+        self._rows.append((0x35, value, then, ""))  # BPF_JMP | BPF_JGE | BPF_K
+
+    def if_any_bit(self, value: int, then: str) -> None:
+        self._rows.append((0x45, value, then, ""))  # BPF_JMP | BPF_JSET | BPF_K
+
+    def answer(self, value: int) -> None:
+        self._rows.append((0x06, value, "", ""))  # BPF_RET | BPF_K
+
+    def encode(self) -> bytes:
+        code = bytearray()
+        for place, (kind, value, then, otherwise) in enumerate(self._rows):
+            code += kind.to_bytes(2, "little")
+            for label in (then, otherwise):
+                code.append(self._labels[label] - place - 1 if label else 0)
+            code += value.to_bytes(4, "little")
+        return bytes(code)
+
+
+class _Calls:
+    """The numbers of the system calls that open or use a socket, and of their architecture."""
+
+    def __init__(
+        self, architecture: int, socket: int, sendto: int, sendmsg: int, many: int
+    ) -> None:
+        self.architecture = architecture
+        self.socket = socket
+        self.sendto = sendto
+        self.sendmsg = sendmsg
+        self.sendmmsg = many
+
+
+_CALLS: Final = {
+    "x86_64": _Calls(0xC000003E, 41, 44, 46, 307),
+    "aarch64": _Calls(0xC00000B7, 198, 206, 211, 269),
+}
+_IO_URING_SETUP: Final = 425
+_OTHER_ABI: Final = 0x40000000
+"""Numbers from here on are those of x32, which would pass by the others."""
+
+_INTERNET: Final = (2, 10)  # AF_INET, AF_INET6
+_AF_SMC: Final = 43
+_PROTOCOLS: Final = (0, 1, 6, 17, 58)  # default, ICMP, TCP, UDP, ICMPv6
+_MSG_FASTOPEN: Final = 0x20000000
+_NR, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_ALLOW: Final = 0x7FFF0000
+_REFUSE: Final = 0x00050000
+_ENOSYS, _EPROTONOSUPPORT, _EOPNOTSUPP = 38, 93, 95
+
+
+def port_filter(machine: str) -> bytes | None:
+    """Return the filter that closes the ways around Landlock's rules of ports.
+
+    Landlock looks at bind and connect of plain TCP sockets. Multipath TCP, SMC and SCTP reach the
+    same listeners, data in the first packet connects without connect, and what io_uring does no
+    filter sees; each is refused as if the kernel could not do it. Calls of another architecture
+    have other numbers and are refused too. None for machines whose numbers are not known here.
+    """
+    calls = _CALLS.get(machine)
+    if calls is None:
+        return None
+    code = _Filter()
+    code.load(_ARCHITECTURE)
+    code.unless_equal(calls.architecture, "unknown")
+    code.load(_NR)
+    code.if_at_least(_OTHER_ABI, "unknown")
+    code.if_equal(_IO_URING_SETUP, "unknown")
+    code.if_equal(calls.socket, "socket")
+    code.if_equal(calls.sendto, "flags fourth")
+    code.if_equal(calls.sendmmsg, "flags fourth")
+    code.if_equal(calls.sendmsg, "flags third")
+    code.answer(_ALLOW)
+    code.label("socket")
+    code.load(_ARGUMENTS)
+    code.if_equal(_AF_SMC, "no protocol")
+    for family in _INTERNET:
+        code.if_equal(family, "internet")
+    code.answer(_ALLOW)
+    code.label("internet")
+    code.load(_ARGUMENTS + 2 * 8)
+    for protocol in _PROTOCOLS:
+        code.if_equal(protocol, "allow")
+    code.label("no protocol")
+    code.answer(_REFUSE | _EPROTONOSUPPORT)
+    code.label("flags fourth")
+    code.load(_ARGUMENTS + 3 * 8)
+    code.if_any_bit(_MSG_FASTOPEN, "no option")
+    code.answer(_ALLOW)
+    code.label("flags third")
+    code.load(_ARGUMENTS + 2 * 8)
+    code.if_any_bit(_MSG_FASTOPEN, "no option")
+    code.label("allow")
+    code.answer(_ALLOW)
+    code.label("no option")
+    code.answer(_REFUSE | _EOPNOTSUPP)
+    code.label("unknown")
+    code.answer(_REFUSE | _ENOSYS)
+    return code.encode()
+
+
+def become(plan: Plan) -> NoReturn:
+    """Confine this process, then run the program in it."""
+    try:
+        kernel = Kernel()
+        kernel.reset_signals()
+        kernel.give_up_privileges()
+        if plan.abi:
+            kernel.restrict_files(plan.abi, plan.rules)
+        if plan.ports >= 0:
+            kernel.enforce(plan.ports)
+            program = port_filter(os.uname().machine)
+            if program is not None:
+                kernel.filter_calls(program)
+    except OSError as error:
+        _give_up(FAILED, f"cannot be confined: {error}")
+    try:
+        os.execvpe(plan.argv[0], plan.argv, plan.env)  # noqa: S606  that is the point
+    except FileNotFoundError as error:
+        _give_up(NOT_FOUND, f"{plan.argv[0]}: {error.strerror}")
+    except OSError as error:
+        _give_up(FAILED, f"{plan.argv[0]}: {error.strerror}")
+
+
+def watch(plan: Plan, program: int) -> NoReturn:
+    """Collect whatever ends, and tell how the program did: then all that is left ends with us."""
+    if plan.ports >= 0:
+        os.close(plan.ports)
+    while True:
+        pid, status = os.wait()
+        if pid == program:
+            os.write(plan.report, b"%d" % status)
+            os._exit(0)
+
+
+def try_landlock() -> NoReturn:
+    """Print which version of Landlock there is; end with 0 if it could be put into force."""
+    kernel = Kernel()
+    abi = kernel.find_abi()
+    os.write(1, b"%d\n" % abi)
+    if abi:
+        kernel.give_up_privileges()
+        kernel.restrict_files(abi, ())
+        try:
+            os.listdir("/")  # noqa: PTH208  pathlib is a megabyte
+        except PermissionError:
+            os._exit(0)
+        _give_up(FAILED, "Landlock is there and refuses nothing")
+    os._exit(0)
+
+
+def main(argument: str) -> NoReturn:
+    """Do what the plan says."""
+    if argument == "--try":
+        try_landlock()
+    descriptor = int(argument)
+    data = b""
+    while part := os.read(descriptor, _CHUNK_BYTES):
+        data += part
+    os.close(descriptor)
+    plan = Plan.decode(data)
+    for inherited in (plan.report, plan.ports):
+        if inherited >= 0:
+            os.set_inheritable(inherited, False)  # noqa: FBT003  its only argument
+    if plan.report < 0:
+        become(plan)
+    os.write(plan.report, FIRST)
+    program = os.fork()
+    if program == 0:
+        os.write(plan.report, HERE)
+        if os.read(plan.report, len(GO)) != GO:
+            os._exit(FAILED)  # who would supervise it is gone
+        become(plan)
+    watch(plan, program)
+
+
+def _give_up(code: int, text: str) -> NoReturn:
+    os.write(2, f"holdfast: {text}\n".encode(errors="backslashreplace"))
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,64 @@
+"""What the process cloud tells a machine about how to confine what it runs.
+
+The machine's side does it (`holdfast.machine.confine`) and is told by one variable; what it grants
+comes from the plane's own environment and settings, never from an owner's variables, which could
+name anything. It must never name a folder that holds what an agent may not see.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+VARIABLE: Final = "HOLDFAST_CONFINE_ORDER"
+"""The variable that a controller, and whoever runs a command in a machine, goes by."""
+
+WRAPPER: Final = (sys.executable, "-I", "-m", "holdfast.machine.confine", "--")
+"""Runs a command confined, in the surroundings of a machine."""
+
+Kind: TypeAlias = Literal["auto", "bubblewrap+landlock", "bubblewrap", "landlock", "none"]
+
+_NAMING_FILES: Final = (
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
+    "NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "NPM_CONFIG_CAFILE", "npm_config_cafile",
+)  # fmt: skip
+
+
+class Confine(Struct, frozen=True, kw_only=True):
+    """How machines are confined: `auto` is with all that the host offers.
+
+    `hidden` are folders that no agent may see but for its own in them. `read` and `write` are what
+    an operator grants besides. `plane` is the plane's port, 0 for none.
+    """
+
+    kind: Kind = "auto"
+    hidden: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    plane: int = 0
+
+
+def order(
+    confine: Confine, inherited: Mapping[str, str], ports: tuple[int, int], own: tuple[Path, ...]
+) -> str:
+    """Return the variable's value; `inherited` is of the plane's environment, `own` the machine's.
+
+    `ports` are the first and the last that machines have.
+    """
+    said = {
+        "kind": confine.kind,
+        "hidden": confine.hidden,
+        "write": [str(path) for path in own],
+        "path": inherited.get("PATH", ""),
+        "files": [inherited[name] for name in _NAMING_FILES if inherited.get(name)],
+        "asked_read": confine.read,
+        "asked_write": confine.write,
+        "ports": ports,
+        "plane": confine.plane,
+    }
+    return msgspec.json.encode(said).decode()
