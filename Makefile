@@ -1,6 +1,6 @@
 # Everything a person types. `make help` lists it; each target says what it is for.
 #
-# Targets create .venv themselves from the hashed files in requirements/; a stamp in it makes
+# Targets create $(VENV) themselves from the hashed files in requirements/; a stamp in it makes
 # the second run free. Which index packages come from is the machine's business, not ours.
 
 SHELL := /bin/sh
@@ -8,7 +8,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 PYTEST ?= $(BIN)/python -m pytest
@@ -23,12 +23,17 @@ $(BIN)/uv --quiet --system-certs pip install --python $(BIN)/python $(1) || { \
   $(BIN)/python -m pip install --quiet --disable-pip-version-check $(1); }
 endef
 
+# With ARGS only what they select runs, at once and in one process; without, everything.
+NARROWED := $(strip $(ARGS))
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
-SUITE := --ignore=tests/bench -m "not openclaw"
+SUITE := --ignore=tests/bench -m "not openclaw" $(if $(NARROWED),,--ignore=tests/house)
 # Tests wait more than they compute; a file stays in one process, with what it shares.
-WORKERS ?= 3
+WORKERS ?= $(if $(NARROWED),0,3)
+# Percent of the branches of pure files that tests/unit alone must reach (make coverage).
+PURE_COVERAGE ?= 90
 
-.PHONY: help up test check lint types imports house bench sim test-openclaw docs lock clean env env-dev
+.PHONY: help up test suite unit check lint types imports house dead coverage matrix bench sim \
+  test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +41,16 @@ help: ## this list
 up: env ## start the plane with a demo agent and print the link to its dashboard
 	@$(BIN)/holdfast up $(ARGS)
 
-test: check ## everything that must hold: check, then the suite (ARGS="-k name" narrows it)
-	@$(BIN)/python tools/real_parts.py all
-	@$(PYTEST) $(SUITE) --ignore=tests/house --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+test: $(if $(NARROWED),,check) suite ## everything that must hold: check, then the suite (ARGS="-k name": only those tests)
 
-check: lint types imports house ## lint, format, types, import contracts, house rules (make -k: all verdicts)
+suite: env-dev ## the suite without check
+	@$(BIN)/python tools/real_parts.py all
+	@$(PYTEST) $(SUITE) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+unit: env-dev ## only tests/unit: pure and quick
+	@$(PYTEST) tests/unit --numprocesses 2 --dist loadfile $(ARGS)
+
+check: lint types imports dead house ## lint, types, import contracts, dead code, house rules (make -k: all verdicts)
 
 lint: env-dev
 	$(BIN)/ruff check
@@ -53,8 +63,19 @@ types: env-dev
 imports: env-dev
 	$(BIN)/lint-imports --no-logo
 
+dead: env-dev
+	$(BIN)/python tools/dead_code.py
+
 house: env-dev
 	$(PYTEST) -q tests/house
+
+coverage: env-dev ## branch coverage of pure files from tests/unit alone; fails below PURE_COVERAGE
+	@$(PYTEST) -q tests/unit --numprocesses 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/coverage report --include="$$($(BIN)/python tools/pure_files.py)" \
+	  --fail-under=$(PURE_COVERAGE)
+
+matrix: env-dev ## the suite on each supported Python on PATH, each in an environment of its own
+	@$(BIN)/python tools/matrix.py
 
 bench: env-dev ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -70,10 +91,13 @@ docs: env-dev ## write docs/reference/ again from the code
 	$(BIN)/python tools/reference.py
 
 lock: env-dev ## resolve the requirement files and the front-end lock again
-	$(BIN)/python tools/lock.py
+	$(BIN)/python -m tools.lock
 
-clean: ## remove the environment, caches and build folders
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* src/holdfast/web/static/vendor
+hooks: env-dev ## have git run ruff and mypy before each commit (.pre-commit-config.yaml)
+	$(BIN)/pre-commit install
+
+clean: ## remove the environments, caches and build folders
+	rm -rf .venv .venv-3.* build dist htmlcov .coverage .coverage.* src/holdfast/web/static/vendor
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import pytest_timeout
+
+from tests.patience import patience
 
 UNIT = Path(__file__).parent / "unit"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
@@ -17,6 +21,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(UNIT):
             item.add_marker(pytest.mark.disable_socket)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(
+    item: pytest.Item, settings: pytest_timeout.Settings
+) -> Literal[True] | None:
+    """Give a test longer where the machine is busy, as its own deadlines do."""
+    seconds = patience(settings.timeout)
+    pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=seconds))
+    return True
 
 
 @pytest.fixture(scope="session")

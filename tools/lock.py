@@ -15,9 +15,14 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from tools import matrix
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / "requirements"
 UV: Final = Path(sys.executable).parent / "uv"
+
+# Where README.md says that no compiler is needed.
+WHEELS_FOR: Final = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28")
 
 # An address, an index option, or an absolute path: none may reach a locked file.
 UNWANTED: Final = re.compile(r"https?://|file://|--(extra-)?index-url|--find-links|(?<![\w.])/\w+/")
@@ -39,6 +44,22 @@ def compile_requirements(name: str, *sources: str) -> None:
     ]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     refuse_addresses(target)
+
+
+def refuse_builds() -> None:
+    """Hold that each locked package is a wheel wherever README.md says that no compiler is needed.
+
+    Raises subprocess.CalledProcessError; uv names the package that has none.
+    """
+    for version in matrix.supported():
+        for machine in WHEELS_FOR:
+            command = [
+                str(UV), "pip", "install", "--dry-run", "--quiet", "--only-binary", ":all:",
+                "--python-version", version, "--python-platform", machine, "--require-hashes",
+                "--target", str(ROOT / "build" / "wheels"),
+                "--requirement", "requirements/plane.txt",
+            ]  # fmt: skip
+            subprocess.run(command, cwd=ROOT, check=True)
 
 
 def lock_web_assets() -> None:
@@ -72,6 +93,7 @@ def main() -> None:
     compile_requirements("plane", "pyproject.toml", "--extra", "plane")
     compile_requirements("build", "requirements/build.in")
     compile_requirements("node", "requirements/node.in")
+    refuse_builds()
     lock_web_assets()
     print("locked: requirements/{dev,plane,build,node}.txt, web-assets/package-lock.json")
 

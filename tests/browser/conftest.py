@@ -6,16 +6,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.harness import Served, serve
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 )  # fmt: skip
-WAIT_MS = 8_000
+WAIT_MS = 1_000 * patience(8)
+expect.set_options(timeout=1_000 * patience(5))
 Open = Callable[..., Page]
 
 

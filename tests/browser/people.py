@@ -7,6 +7,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from tests.patience import patience
 from tests.support.planes import PlaneProcess
 
 ANSWERED_S = 10.0
@@ -30,7 +31,7 @@ class DemoAgent:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}{path}", data=data, headers=headers
         )
-        with urllib.request.urlopen(request, timeout=ANSWERED_S) as answer:
+        with urllib.request.urlopen(request, timeout=patience(ANSWERED_S)) as answer:
             return str(answer.read().decode())
 
     def _token(self) -> str:

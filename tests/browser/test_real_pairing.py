@@ -7,11 +7,11 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.people import DemoAgent
 from tests.browser.test_fleet import expect_live
+from tests.patience import patience
 from tests.support.planes import PlaneProcess
 
-LONG_MS = (
-    20_000  # the demo agent decides by a command line, which takes a second on a quiet computer
-)
+# The demo agent decides by a command line, which takes a second on a quiet computer.
+LONG_MS = 1_000 * patience(20)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import WAIT_MS, sign_in
 from tests.browser.test_fleet import expect_live
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
-LONG_MS = 20_000  # a machine starts or ends: seconds on a quiet computer, more on a busy one
+LONG_MS = 1_000 * patience(20)  # a machine starts or ends: seconds on a quiet computer
 
 
 @pytest.fixture

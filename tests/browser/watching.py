@@ -16,7 +16,9 @@ from typing import Final
 
 from playwright.sync_api import Page
 
-SEEN_MS: Final = 15_000
+from tests.patience import patience
+
+SEEN_MS: Final = 1_000 * patience(15)
 
 _SCRIPT: Final = """() => {
   if (window.watched) return;
@@ -50,7 +52,7 @@ class Watch:
         want = {"selector": selector, "text": text, "present": present}
         self._page.evaluate("([name, want]) => window.watched.want(name, want)", [name, want])
 
-    def seen_at(self, name: str, *, within_ms: int = SEEN_MS) -> float:
+    def seen_at(self, name: str, *, within_ms: float = SEEN_MS) -> float:
         """Return when it could be seen, in seconds since the epoch, to a millisecond.
 
         Raise playwright's TimeoutError when it is not within `within_ms`.

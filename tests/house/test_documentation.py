@@ -50,6 +50,16 @@ def test_every_room_has_its_readme() -> None:
     )
 
 
+def test_every_decision_is_listed_and_every_listed_one_is_there() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\d{4})\]\((\d{4})(-\S+\.md)\) \| \S", index, re.MULTILINE)
+    records = sorted(path.name for path in folder.glob("[0-9][0-9][0-9][0-9]-*.md"))
+    assert records
+    assert [number + rest for _, number, rest in listed] == records
+    assert all(told == number for told, number, _ in listed)
+
+
 def test_links_lead_somewhere() -> None:
     broken = [
         f"{shown(path)}: {link}"

@@ -12,19 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.sources import PACKAGE, ROOT, imports, module_name, python_files, shown, uses
+from tests.house.sources import ROOT, imports, module_name, python_files, shown, uses
+from tools import pure_files
 
-PURE_NAMES = {
-    "state", "events", "apply", "reconcile", "actions", "invariants", "views", "ports",
-    "definition", "tick", "rehearse", "supervise", "policy", "gate", "accept",
-}  # fmt: skip
-# In cli a module is named after its command.
-OTHERWISE_NAMED = ("cli",)
-PURE_ROOMS = ("kernel", "wire", "letters")
-# In a subject everything is pure but what carries effects out, what answers calls, and what keeps
-# in memory what the outside last said.
-SUBJECTS = ("instances", "towns", "billing", "consent")
-SUBJECT_IO = ("effects", "handlers", "inbox")
 STDLIB_ROOMS = {
     "kernel": ("holdfast.kernel",),
     "outbox": ("holdfast.outbox", "holdfast.kernel"),
@@ -39,20 +29,10 @@ IMPURE = {
     "tempfile", "threading", "time", "urllib.request", "uvicorn", "uvloop",
 }  # fmt: skip
 
+PURE_FILES = pure_files.pure_files()
+
 # The one real clock lies beside its port; that nothing pure makes one is tested below.
 ALLOWED = {("holdfast.kernel.clock", "time")}
-
-
-def is_pure(path: Path) -> bool:
-    room = path.relative_to(PACKAGE).parts[0]
-    # A folder of a pure name is pure as a whole.
-    names = {path.stem, *path.relative_to(PACKAGE).parts[1:-1]}
-    named = bool(names & PURE_NAMES) and room not in OTHERWISE_NAMED
-    subject = room in SUBJECTS and path.stem not in SUBJECT_IO
-    return named or subject or room in PURE_ROOMS
-
-
-PURE_FILES = [path for path in python_files("src/holdfast") if is_pure(path)]
 
 
 def impure_imports(path: Path) -> list[str]:
@@ -66,10 +46,12 @@ def impure_imports(path: Path) -> list[str]:
     ]
 
 
-def test_the_import_contract_has_the_same_names() -> None:
-    contracts = (ROOT / ".importlinter").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^    holdfast\.\*\*\.(\w+)$", contracts, re.MULTILINE))
-    assert listed == PURE_NAMES
+def test_contributors_are_told_the_names_of_the_import_contract() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = re.search(r"A file called ([^.]*?) is pure", text)
+    assert told
+    assert set(re.findall(r"`(\w+)`", told[1])) == pure_files.NAMES
+    assert len(pure_files.NAMES) >= 15
 
 
 def test_there_are_pure_files() -> None:

@@ -6,6 +6,7 @@ import re
 import tomllib
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.house.sources import ROOT
 
@@ -65,3 +66,30 @@ def test_requirement_files_agree() -> None:
     dev = pins("dev")
     plane = pins("plane")
     assert plane.items() <= dev.items(), "make lock: dev must contain plane's very versions"
+
+
+def test_hooks_fetch_nothing_and_run_the_locked_tools() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    config = YAML(typ="safe").load(text)
+    assert [repository["repo"] for repository in config["repos"]] == ["local"]
+    hooks = config["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    programs = {hook["entry"].split()[0] for hook in hooks}
+    assert programs == {".venv/bin/ruff", ".venv/bin/mypy"}
+
+
+@pytest.mark.parametrize("wanted", [("ruff check", ""), ("ruff format", "--check")])
+def test_hooks_judge_as_check_does(wanted: tuple[str, str]) -> None:
+    command, option = wanted
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert f"$(BIN)/{command} {option}".strip() in makefile
+    assert f".venv/bin/{command} {option}".strip() in hooks
+
+
+def test_unseen_uses_have_their_reason() -> None:
+    start = PYPROJECT.index("ignore_names = [")
+    lines = PYPROJECT[start : PYPROJECT.index("]", start)].splitlines()[1:]
+    assert len(lines) == len(CONFIG["tool"]["vulture"]["ignore_names"]), "one name a line"
+    bare = [line for line in lines if not re.search(r"#\s*\S+", line)]
+    assert not bare, f"say who uses it: {bare}"

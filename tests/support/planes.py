@@ -24,6 +24,7 @@ import psutil
 
 from holdfast.cli.client import ApiError, Client
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
+from tests.patience import patience
 
 DEADLINE_S = 15.0
 STEP_S = 0.02
@@ -42,12 +43,13 @@ _SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
 
 def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_S) -> Any:
     """Return the first true value of a condition; fail, naming it, when there is none in time."""
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < ends, f"not within {seconds:g} s: {what}"
+        waited = time.monotonic() - began
+        assert waited < patience(seconds), f"not within {waited:.0f} s: {what}"
         time.sleep(STEP_S)
 
 
@@ -112,7 +114,7 @@ class PlaneProcess:
             message = f"the plane ended with {self.process.returncode}:\n{self.log()[-4000:]}"
             raise AssertionError(message)
         try:
-            with Client(self.url, timeout_s=5) as client:
+            with Client(self.url, timeout_s=patience(5)) as client:
                 return bool(client.call("plane.health").status == "ok")
         except ApiError:
             return False
@@ -127,7 +129,7 @@ class PlaneProcess:
         """Ask it to stop; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self.process.wait(patience(seconds))
 
     def close(self) -> list[str]:
         """Destroy what it runs and end it; return the processes that had to be killed."""
@@ -139,7 +141,7 @@ class PlaneProcess:
                 os.kill(pid, signal.SIGTERM)
         if self.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(DEADLINE_S if pid is not None else 0.1)
+                self.process.wait(patience(DEADLINE_S) if pid is not None else 0.1)
         with contextlib.suppress(AssertionError):
             until("the plane's processes ended", lambda: not processes_of(self.home), seconds=5)
         left = processes_of(self.home)
@@ -147,7 +149,7 @@ class PlaneProcess:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         if self.process is not None:
-            self.process.wait(DEADLINE_S)
+            self.process.wait(patience(DEADLINE_S))
         return [describe(process) for process in left]
 
     def destroy_all(self) -> None:
@@ -205,7 +207,7 @@ class PlaneProcess:
             input=given,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=patience(90),
             check=False,
         )
         if code is not None:

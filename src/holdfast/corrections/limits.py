@@ -34,8 +34,6 @@ LESSON_TEXT_MAX: Final = 4_096
 EVENT_TEXT_MAX: Final = 65_536
 """Characters of an event's data, as JSON; a longer one is kept without its data."""
 COUNT_MAX: Final = 1_000_000_000
-AT_MS_MAX: Final = 253_402_300_799_000
-"""The end of the year 9999, after which no time can be written."""
 AHEAD_MS_MAX: Final = DAY_MS
 """A row made later than this after now was made under a wrong clock: when it came counts."""
 

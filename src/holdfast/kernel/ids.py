@@ -1,6 +1,6 @@
 """Typed identifiers and the derivation of new ones.
 
-Every noun has its own type, so that a checker catches an instance's id used as an account's.
+Ids that meet have types of their own, so that a checker catches an actor's used as an event's.
 Ids never come from chance inside the core: `derive` makes the same id from the same parts, which
 is what lets a dry run, a replay and the live loop name the same thing alike. It never looks at a
 clock and never draws a random number.
@@ -12,15 +12,9 @@ import hashlib
 import re
 from typing import Final, NamedTuple, NewType
 
-AccountId = NewType("AccountId", str)
 ActorKind = NewType("ActorKind", str)
 ActorId = NewType("ActorId", str)
 EventId = NewType("EventId", str)
-EffectId = NewType("EffectId", str)
-InstanceId = NewType("InstanceId", str)
-MachineId = NewType("MachineId", str)
-SandboxId = NewType("SandboxId", str)
-TokenId = NewType("TokenId", str)
 
 ID_BYTES: Final = 12
 """Bytes of a derived id: 96 bits, so that 10^9 ids collide with a chance below 10^-11."""

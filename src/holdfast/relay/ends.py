@@ -165,12 +165,6 @@ class ServerEnd(_End):
         self._in_head = True
         self._body: http1.Body | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, and wait with reading for a client that is behind."""
-        super().connection_made(transport)
-        if self._tunnel.client.slow:
-            self.pause()
-
     @property
     def begun(self) -> bool:
         """Return whether there was ever a connection."""

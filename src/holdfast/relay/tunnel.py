@@ -173,8 +173,11 @@ class Tunnel:
             return
         if self._answered or self.client.lost:
             self.server.abort()
-        else:
-            self.server.write(head)
+            return
+        # Lost in connection_made: uvloop, and asyncio before 3.11.4, begin to read after it.
+        if self.client.slow:
+            self.server.pause()
+        self.server.write(head)
 
     def answered(self, response: http1.Response, rest: bytes) -> None:
         """Pass on the server's answer, and join the two if it switched."""

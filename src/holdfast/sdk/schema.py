@@ -105,9 +105,6 @@ CREATE TABLE IF NOT EXISTS hf_schema (
   backup TEXT NOT NULL
 )
 """
-OUR_TABLES: Final = (
-    "hf_brain", "hf_events", "hf_corrections", "hf_patterns", "hf_lessons", "hf_verdicts",
-)  # fmt: skip
 
 
 def version(connection: sqlite3.Connection) -> int:

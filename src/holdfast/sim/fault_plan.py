@@ -86,9 +86,6 @@ class Weather:
     packets_lost: float = 0
 
 
-CALM: Final = Weather()
-
-
 def settings_of(chance: random.Random) -> Settings:
     """Return settings with one of a few cadences of check-ins."""
     first_s, interval_s, min_s = chance.choice([(2, 10, 2), (10, 60, 10), (20, 60, 30)])

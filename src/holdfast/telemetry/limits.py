@@ -95,8 +95,5 @@ SETTLE_SHARE: Final = 50
 PANEL_TIMEOUT_S: Final = 10.0
 """How long a chart may take before its page is told that there is none."""
 
-TOP_MAX: Final = 100
-"""Machines in a list of the most restarted."""
-
 POINTS_MAX: Final = 2_000
 """Points of one series; what a chart message may carry."""

@@ -25,9 +25,9 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.stores.sqlite.journal import SqliteJournal
-from tests.support.logs import Lines
+from tests.patience import patience
 from tests.support.toys.lamp import LAMP, BulbAdded, Made, Policy, SwitchedOff, SwitchedOn
-from tests.unit.actors.rig import Figures, arrive, lamp
+from tests.unit.actors.rig import Figures, Lines, arrive, lamp
 
 HERE = "tests.integration.actors.lamps"
 
@@ -68,7 +68,7 @@ async def lived(tmp_path: Path) -> AsyncIterator[Path]:
     for n, event in enumerate(story):
         answer = await engine.mailbox.ask(lamp("hall"), arrive(event, f"{n}"), wait_ms=10_000)
         assert answer.stamp is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience(20)):
         while len(engine.dispatch) or await journal.pending(lamp("hall"), 1):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await engine.stop()

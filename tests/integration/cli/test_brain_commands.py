@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake
+from tests.patience import patience
 
 
 def quiet(_text: str) -> None:
@@ -30,7 +31,7 @@ def run(
     return subprocess.run(
         (sys.executable, "-m", module, *noun, *words),
         env={"HOME": str(home), "PATH": os.environ["PATH"], **env},
-        capture_output=True, text=True, check=False, timeout=40,
+        capture_output=True, text=True, check=False, timeout=patience(40),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.cli.wiring import yaml_text
 from holdfast.cli.wiring.agents import MARK
+from tests.patience import patience
 
 CLAUDE = """{
   // how I like it
@@ -40,7 +41,7 @@ def brain(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProce
     return subprocess.run(
         (sys.executable, "-m", "holdfast.cli.main", "brain", *words),
         env={"HOME": str(home), "PATH": str(home / "bin")},
-        input=stdin, capture_output=True, text=True, check=False, timeout=30,
+        input=stdin, capture_output=True, text=True, check=False, timeout=patience(30),
     )  # fmt: skip
 
 

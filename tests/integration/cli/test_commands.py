@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from holdfast.cli.main import COMMANDS, NOUNS, main
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, free_port, plane_at
 
 LISTS = (
@@ -197,7 +198,7 @@ def test_shell_completion_can_be_installed(tmp_path: Path, shell: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=patience(30),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -211,6 +212,7 @@ def test_a_command_loads_only_what_it_needs() -> None:
         f"print([m for m in {heavy!r} if m in sys.modules])"
     )
     done = subprocess.run(
-        (sys.executable, "-c", code), capture_output=True, text=True, timeout=30, check=True
-    )
+        (sys.executable, "-c", code),
+        capture_output=True, text=True, timeout=patience(30), check=True,
+    )  # fmt: skip
     assert done.stdout.strip() == "[]"

@@ -16,6 +16,7 @@ from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.world.clouds.port import Machine, MachineSpec
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_table import Identity, members
+from tests.patience import patience
 
 STUB_PATH = Path(__file__).parents[2] / "contract" / "clouds" / "stub_machine.py"
 STUB = (sys.executable, "-S", "-E", str(STUB_PATH))
@@ -54,7 +55,7 @@ async def said(cloud: ProcessCloud, machine_id: str, words: str) -> None:
 
 
 async def until(true: Callable[[], Awaitable[bool]], *, within_s: float = 15.0) -> None:
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(patience(within_s)):
         while not await true():  # noqa: ASYNC110 - what is awaited happens outside this loop
             await asyncio.sleep(0.02)
 

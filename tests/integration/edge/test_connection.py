@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from holdfast.plane.edge.connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
+from tests.patience import patience
 from tests.support.stub_plane import StubPlane
 
 DEADLINE_S = 10.0
@@ -35,7 +36,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     config = uvicorn.Config(plane.edge, port=0, log_level="critical", lifespan="off", http=protocol)
     server = Server(config)
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(patience(DEADLINE_S)):
         while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
             await asyncio.sleep(0.005)
     yield server.servers[0].sockets[0].getsockname()[1]
@@ -58,7 +59,7 @@ async def flood(streams: Streams, piece: bytes, most: int) -> bytes:
             await writer.drain()
             await asyncio.sleep(0)
     said = b""
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(patience(DEADLINE_S)):
         with suppress(ConnectionError):
             said = await reader.read()
     writer.close()
@@ -94,7 +95,7 @@ async def test_a_body_that_goes_on_after_the_answer_is_cut_off(port: int) -> Non
 async def test_whoever_does_not_finish_a_head_is_hung_up_on(port: int, said: bytes) -> None:
     reader, writer = await connect(port)
     writer.write(said)
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(patience(DEADLINE_S)):
         await reader.read()
     writer.close()
 
@@ -106,7 +107,7 @@ async def test_a_connection_may_rest_between_requests_and_during_one(port: int) 
         writer.write(GET + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n")
         await asyncio.sleep(1.5 * Hasty.head_s)
         writer.write(b"{}")
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(patience(DEADLINE_S)):
             head = await reader.readuntil(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 200")
             length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -120,6 +121,6 @@ async def test_a_large_head_within_the_bound_is_served(port: int) -> None:
     writer.write(
         GET + b"x-large: " + b"a" * (HEAD_BYTES_MAX - 200) + b"\r\nconnection: close\r\n\r\n"
     )
-    async with asyncio.timeout(DEADLINE_S):
+    async with asyncio.timeout(patience(DEADLINE_S)):
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
     writer.close()

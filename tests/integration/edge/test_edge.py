@@ -22,6 +22,7 @@ from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.instances import InstanceCreate
 from holdfast.wire.api.table import ENDPOINTS, by_name
 from holdfast.wire.limits import BODY_BYTES_MAX
+from tests.patience import patience
 from tests.support.asgi import Answer, call, json_headers, scope_of
 from tests.support.stub_plane import StubPlane
 from tests.support.walk import MACHINE_HEADERS, Tokens, target_of
@@ -568,7 +569,7 @@ async def stream(plane: StubPlane, token: str, ticker: Ticker, end: Any) -> list
     serving = asyncio.create_task(plane.edge(scope, receive, send))
     await first.wait()
     end(plane, gone)
-    await asyncio.wait_for(serving, 5)
+    await asyncio.wait_for(serving, patience(5))
     return sent
 
 

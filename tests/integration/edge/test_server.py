@@ -22,6 +22,7 @@ from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceView
+from tests.patience import patience
 from tests.support.stub_plane import StubPlane
 from tests.support.walk import Tokens
 
@@ -43,12 +44,12 @@ def served() -> Iterator[tuple[str, Tokens]]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    until = time.monotonic() + DEADLINE_S
-    while not server.started and time.monotonic() < until:
+    began = time.monotonic()
+    while not server.started and time.monotonic() - began < patience(DEADLINE_S):
         time.sleep(0.005)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}", tokens[0]
     server.should_exit = True
-    thread.join(DEADLINE_S)
+    thread.join(patience(DEADLINE_S))
     listener.close()
     assert not thread.is_alive()
 
@@ -84,7 +85,7 @@ def test_a_body_larger_than_declared_never_reaches_a_handler(served: tuple[str, 
         f"POST /api/instances HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {tokens.owner}\r\n"
         "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     )
-    with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as raw:
+    with socket.create_connection((host, int(port)), timeout=patience(DEADLINE_S)) as raw:
         raw.sendall(head.encode())
         answered = b""
         chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -121,7 +122,7 @@ def test_two_processes_write_one_chain(tmp_path: Path) -> None:
     path = tmp_path / "home" / "accounts.db"
     command = [sys.executable, "-c", WRITER, str(path)]
     both = [subprocess.Popen([*command, who]) for who in ("one", "two")]  # also races the making
-    assert [process.wait(30) for process in both] == [0, 0]
+    assert [process.wait(patience(30)) for process in both] == [0, 0]
 
     async def read() -> Sequence[AuditRow]:
         store = open_accounts(path, now_ms=3)
@@ -165,7 +166,8 @@ def test_what_was_answered_is_there_after_the_power_fails(tmp_path: Path) -> Non
         "asyncio.run(main())\n"
     )
     path = tmp_path / "accounts.db"
-    killed = subprocess.run([sys.executable, "-c", code, str(path)], timeout=30, check=False)
+    command = [sys.executable, "-c", code, str(path)]
+    killed = subprocess.run(command, timeout=patience(30), check=False)
     assert killed.returncode == -9
 
     async def read() -> list[str]:

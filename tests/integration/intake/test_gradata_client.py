@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 PROGRAM = """
@@ -77,7 +78,7 @@ class Kalle:
         }
         done = subprocess.run(
             (sys.executable, "-c", PROGRAM, str(self.folder / "brain")),
-            env=environment, capture_output=True, text=True, timeout=50, check=False,
+            env=environment, capture_output=True, text=True, timeout=patience(50), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -96,7 +97,7 @@ class Kalle:
             f"{self.plane.url}/api/v1{path}", json.dumps(body).encode(),
             {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"},
         )  # fmt: skip
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=patience(20)) as answer:
             return json.loads(answer.read())
 
     def shown(self) -> list[CorrectionView]:
@@ -179,7 +180,7 @@ def test_what_it_asks_and_what_is_not_offered(plane: PlaneProcess, tmp_path: Pat
             f"{plane.url}/api/v1{path}", headers={"Authorization": f"Bearer {key}"}
         )
         try:
-            with urllib.request.urlopen(asked, timeout=20) as answer:
+            with urllib.request.urlopen(asked, timeout=patience(20)) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -15,6 +15,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))
@@ -57,7 +58,7 @@ def agents(tmp_path: Path) -> Iterator[tuple[PlaneProcess, list[Agent]]]:
         yield plane, made
         for agent in made:
             agent.ends.set()
-            agent.join(5)
+            agent.join(patience(5))
             agent.brain.close(0)
 
 
@@ -75,7 +76,7 @@ def test_killed_at_random_every_correction_is_there_once(
         plane.start()
     for agent in brains:
         agent.ends.set()
-        agent.join(10)
+        agent.join(patience(10))
         until("everything is sent", lambda a=agent: a.brain.flush(2.0).pending == 0, seconds=90)  # type: ignore[misc]
     for agent in brains:
         rows = shown(plane, agent.view.brain)

@@ -13,6 +13,7 @@ from aiohttp import web
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from tests.integration.machine.rig import DEADLINE_S, until
+from tests.patience import patience
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
@@ -72,7 +73,7 @@ class Rig:
         reader, writer = await self.connect()
         writer.writelines(pieces)
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(patience(DEADLINE_S)):
                 return await reader.read()
         finally:
             writer.close()

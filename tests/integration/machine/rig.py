@@ -21,6 +21,7 @@ from aiohttp import web
 
 from holdfast.wire.controller.checkin import CheckIn
 from holdfast.wire.controller.directive import Directive
+from tests.patience import patience
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "token-of-the-machine"
@@ -30,8 +31,9 @@ DEADLINE_S = 15.0
 
 async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
     """Return the first true answer of `check`, plain or awaited; fail after the deadline."""
+    waits_s = patience(deadline_s)
     try:
-        async with asyncio.timeout(deadline_s):
+        async with asyncio.timeout(waits_s):
             while True:
                 found = check()
                 if isinstance(found, Awaitable):
@@ -40,7 +42,7 @@ async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLIN
                     return found
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"not within {deadline_s} s: {what}") from None
+        raise AssertionError(f"not within {waits_s:.0f} s: {what}") from None
 
 
 @dataclass
@@ -194,7 +196,7 @@ class Machine:
     async def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.returncode is None:
             self.process.send_signal(number)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(patience(DEADLINE_S)):
             return await self.process.wait()
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.machine.controller.process import orphans
 from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
+from tests.patience import patience
 
 KEY = os.urandom(32)
 
@@ -162,7 +163,7 @@ async def test_a_port_that_is_taken_ends_it_with_1(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         async with run_machine(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patience(10)):
                 assert await machine.process.wait() == 1
             assert machine.events("controller.cannot_listen")
 
@@ -231,7 +232,7 @@ async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path
     try:
         async with run_machine(tmp_path) as machine:
             await machine.opened()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patience(10)):
                 assert await helper.wait() == -signal.SIGKILL
             await machine.ready()
             assert stranger.returncode is None

@@ -16,6 +16,7 @@ from holdfast.machine.controller.doctor.run import launch_with
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.priority_lock import Turn
 from tests.integration.machine.rig import Machine, run_machine, until
+from tests.patience import patience
 
 
 def configure(home: Path, text: str) -> None:
@@ -247,7 +248,7 @@ async def test_a_run_that_is_cancelled_before_its_turn_touches_nothing(
     if pause_s is not None:
         await asyncio.sleep(pause_s)
     jobs.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         assert (await jobs.wait()).status == "cancelled"
     beside.turn.give_back()
     assert beside.events == []
@@ -322,6 +323,6 @@ async def test_whoever_waits_is_not_held_up_by_the_disk(tmp_path: Path) -> None:
     jobs = make(tmp_path, process)
     jobs.start(fix=True)
     process.exit(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         assert (await jobs.wait()).status == "completed"
         await jobs.close()

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.machine.controller.process.orphans import find_leftovers
 from tests.integration.machine.rig import ROOT, alive, run_machine, run_plane, until
+from tests.patience import patience
 
 
 async def test_the_first_signal_wins_and_repeats_are_ignored(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ async def test_an_end_that_fails_exits_1_and_never_hangs(tmp_path: Path, sabotag
     try:
         await until(lambda: find_leftovers(str(tmp_path / "agent")), "the agent")
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(patience(15)):
             assert await process.wait() == 1
         await until(lambda: not find_leftovers(str(tmp_path / "agent")), "nothing is left")
     finally:

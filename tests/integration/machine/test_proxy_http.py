@@ -20,6 +20,7 @@ from tests.integration.machine.proxy_rig import (
     silent,
 )
 from tests.integration.machine.rig import until
+from tests.patience import patience
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: agent.example\r\n"
@@ -126,7 +127,7 @@ async def test_bodies_stream_both_ways(rig: Rig) -> None:
     for _ in range(3):
         told.clear()
         writer.write(b"3\r\nabc\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patience(5)):
             await told.wait()
             await reader.readuntil(b"abc\r\n")
     writer.write(b"0\r\n\r\n")
@@ -269,7 +270,7 @@ async def test_a_caller_that_leaves_stops_the_agents_work(rig: Rig) -> None:
     writer.write(GET + b"\r\n")
     await until(lambda: rig.agent.heads, "the request at the agent")
     writer.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await ended.wait()
 
 
@@ -400,7 +401,7 @@ async def test_a_bad_chunk_ends_both_connections(rig: Rig) -> None:
     writer.write(b"zz\r\n" + SMUGGLED)
     with pytest.raises(ConnectionResetError):
         await reader.read()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await lost.wait()
 
 
@@ -425,7 +426,7 @@ async def test_the_end_is_bounded_and_lets_an_answer_finish(rig: Rig) -> None:
     status, lines, body = split(await reader.read())
     assert (status, body) == (200, b"ok")
     assert b"connection: close" in lines
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await closing
     for each in (rest_writer, writer, stuck[1]):
         each.close()

@@ -26,6 +26,7 @@ from tests.integration.machine.proxy_rig import (
     silent,
 )
 from tests.integration.machine.rig import until
+from tests.patience import patience
 
 SETTINGS = Proxying(require_token=True, sockets_max=3, handshake_ms=400, idle_ms=60_000)
 ASK = UPGRADE + TOKEN_LINE + b"\r\n"
@@ -51,7 +52,7 @@ async def rig() -> AsyncIterator[Rig]:
 async def opened(rig: Rig, early: bytes = b"") -> tuple[Reader, Writer]:
     reader, writer = await rig.connect()
     writer.write(ASK + early)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101 "), head
     return reader, writer
@@ -324,7 +325,7 @@ async def test_a_reset_in_the_middle_ends_the_other_side(rig: Rig) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await lost.wait()
     await freed(rig)
 
@@ -398,7 +399,7 @@ async def test_the_end_is_bounded(rig: Rig) -> None:
     await opened(rig)
     rig.agent.script = deaf
     await opened(rig)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await rig.proxy.close(0.2)
     await freed(rig)
     assert rig.proxy.tunnels.full, "no new one is taken"

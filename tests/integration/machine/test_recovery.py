@@ -19,6 +19,7 @@ import pytest
 from holdfast.machine.controller.process import orphans
 from holdfast.wire.controller.directive import Directive
 from tests.integration.machine.rig import Machine, alive, run_machine, run_plane, until
+from tests.patience import patience
 
 QUICK = json.dumps(
     {"healthy_ms": 1_500, "trial_ms": 1_000, "trial_ready_ms": 2_000, "restart_tries": 2,
@@ -194,7 +195,7 @@ async def test_a_helper_of_the_agents_own_on_its_port_is_ended(tmp_path: Path) -
         try:
             await until(lambda: listens(int(port)), "the squatter")
             assert (await machine.ask("POST", "/_kilo/gateway/start"))[0] == 200
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patience(10)):
                 assert await squatter.wait() == -signal.SIGKILL
             assert (await machine.ready())["blocked"] is None
         finally:

@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.patience import patience
+
 SRC = Path(__file__).resolve().parents[3] / "src"
 PATIENCE_S = 20.0
 PREFACE = """
@@ -131,7 +133,7 @@ class Programs:
 
 
 def until(condition: Callable[[], object], what: str = "it") -> None:
-    end = time.monotonic() + PATIENCE_S
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < end, f"{what} did not happen"
+        assert time.monotonic() - began < patience(PATIENCE_S), f"{what} did not happen"
         time.sleep(0.01)

@@ -16,6 +16,7 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.outbox import Answer, Answered, Batch, inspect, open_outbox
+from tests.patience import patience
 
 SEEDS = int(os.environ.get("HOLDFAST_OUTBOX_SEEDS", "40"))
 FIRST_SEED = int(os.environ.get("HOLDFAST_OUTBOX_FIRST_SEED", "0"))
@@ -190,7 +191,7 @@ def test_damage_while_it_runs_is_mended_while_it_runs(tmp_path: Path) -> None:
         box._queue._discard()
         assert box.enqueue("correction", "after", "{}").state == "stored"
         box.attach(intake)
-        end = time.monotonic() + 10
+        end = time.monotonic() + patience(10)
         while box.flush(1).pending and time.monotonic() < end:
             continue
         stats = inspect(tmp_path, clock=SystemClock())

@@ -20,6 +20,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.secret import Secret
 from holdfast.outbox import HttpSender, Target, inspect, open_outbox
 from tests.integration.outbox.intake import HttpIntake, Programs
+from tests.patience import patience
 
 KILLS = int(os.environ.get("HOLDFAST_OUTBOX_KILLS", "8"))
 Until = Callable[..., None]
@@ -119,7 +120,7 @@ time.sleep(60)
     with open_outbox(tmp_path, durability="process") as box:
         assert box.enqueue("event", "late", {}).state == "stored"
     until(lambda: "late" in http_intake.stored, "another process took over")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < patience(10)
     assert inspect(tmp_path, clock=SystemClock()).lease_pid != holder_pid
     holder.send_signal(signal.SIGCONT)
 
@@ -139,7 +140,7 @@ time.sleep(60)
     started = time.monotonic()
     programs.start(body, tmp_path, http_intake.url, "b")
     until(lambda: "b" in http_intake.stored)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < patience(10)
 
 
 def test_a_forked_child_delivers_by_itself(
@@ -161,7 +162,7 @@ say("parent", box.flush(10).pending)
 box.close()
 """
     program = programs.start(body, tmp_path, http_intake.url)
-    out, errors = program.communicate(timeout=30)
+    out, errors = program.communicate(timeout=patience(30))
     assert (program.returncode, errors) == (0, "")
     assert out.splitlines() == ["child 0 True", "parent 0"]
     assert set(http_intake.stored) == {"parent", "child", "parent2"}
@@ -208,7 +209,7 @@ say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     (tmp_path / "other").mkdir()
     program = programs.start(FORK + body, tmp_path, "-")
-    out, errors = program.communicate(timeout=30)
+    out, errors = program.communicate(timeout=patience(30))
     assert (out, errors) == ("stored stored stored 2\n0\n", "")
     wanted = {"parent", "parent2", "child", *(f"child{n}" for n in range(10))}
     assert ids(tmp_path) == wanted
@@ -234,7 +235,7 @@ say(box.enqueue("event", "after", {}).state)
     (tmp_path / "other").mkdir()
     head = "from holdfast.outbox import UnavailableError\n"
     program = programs.start(head + FORK + body, tmp_path, "-")
-    out, errors = program.communicate(timeout=30)
+    out, errors = program.communicate(timeout=patience(30))
     refused = "child dropped stored system.db: was in use when this process was forked"
     assert (out.splitlines(), errors) == ([refused, "parent 0", "stored"], "")
     assert ids(tmp_path) == {"parent", "inside", "after"}
@@ -261,7 +262,7 @@ say(*codes)
 """
     (tmp_path / "other").mkdir()
     program = programs.start(FORK + body, tmp_path, "-")
-    out, errors = program.communicate(timeout=40)
+    out, errors = program.communicate(timeout=patience(40))
     assert (out, errors) == ("0 0 0 0 0 0 0 0\n", "")
     wanted = {"parent", *(f"t{n}" for n in range(40)), *(f"child{n}" for n in range(8))}
     assert ids(tmp_path) == wanted
@@ -288,7 +289,7 @@ if sys.argv[3] == "exception":
     assert program.stdout.readline() == "ready\n"
     if end == "term":
         program.terminate()
-    program.wait(30)
+    program.wait(patience(30))
     assert program.returncode == {"exit": 0, "term": -signal.SIGTERM, "exception": 3}[end]
     assert len(http_intake.stored) == 301
     assert inspect(tmp_path, clock=SystemClock()).pending == 0
@@ -300,7 +301,7 @@ box = open_outbox(folder, sender=sender(), durability="process", notice=lambda t
 box.enqueue("event", "a", {})
 """
     program = programs.start(body, tmp_path, "http://127.0.0.1:1/api")
-    assert program.wait(30) == 0
+    assert program.wait(patience(30)) == 0
     stats = inspect(tmp_path, clock=SystemClock())
     assert stats.pending == 1
     assert stats.last_error.startswith("network: ConnectionRefusedError")
@@ -351,7 +352,7 @@ def test_the_log_stays_short_and_is_emptied_by_the_holder(
             most = max(most, box._queue.wal_bytes())
         assert most
         assert box.flush(10).pending == 0
-        end = time.monotonic() + 10
+        end = time.monotonic() + patience(10)
         while box._queue.wal_bytes() and time.monotonic() < end:
             time.sleep(0.02)
         assert box._queue.wal_bytes() == 0

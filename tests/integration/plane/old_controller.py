@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 from pathlib import Path
 
 import pytest
+
+from tests.patience import patience
 
 COMMIT = "b193728"
 """The last commit whose controller has no pairing routes."""
@@ -28,10 +29,9 @@ def install_old_controller(folder: Path) -> Path:
     _find_commit()
     source = folder / "source"
     source.mkdir(parents=True)
-    archive = folder / "source.tar"
+    archive = folder / "source.zip"
     _run("git", "-C", str(ROOT), "archive", "-o", str(archive), COMMIT)
-    with tarfile.open(archive) as tar:
-        tar.extractall(source, filter="data")
+    shutil.unpack_archive(archive, source)
     wheels = folder / "wheels"
     _run(
         sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels), cwd=source
@@ -65,6 +65,8 @@ def _find_commit() -> None:
 
 
 def _run(*argv: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, cwd=cwd, timeout=patience(120)
+    )
     assert done.returncode == 0, (argv, done.stdout[-2000:], done.stderr[-2000:])
     return done.stdout.strip()

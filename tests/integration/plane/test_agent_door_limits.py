@@ -17,6 +17,7 @@ from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
 from holdfast.plane.agent_proxy.sessions import Signed
 from tests.integration.machine.rig import until
+from tests.patience import patience
 
 ONE, OTHER = "1" * 32, "2" * 32
 WAIT_S = 10.0
@@ -79,7 +80,7 @@ class _Rig:
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
         )  # fmt: skip
         writer.write("\r\n".join(lines).encode())
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(patience(WAIT_S)):
             status = int((await reader.readuntil(b"\r\n\r\n")).split()[1])
         self.kept.append(writer)
         return status
@@ -109,7 +110,7 @@ class _Asked:
         self.said.put_nowait({"type": "http.request", "body": body, "more_body": more})
 
     async def done(self) -> int:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(patience(WAIT_S)):
             await self.task
         return self.status
 

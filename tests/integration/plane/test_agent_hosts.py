@@ -12,6 +12,7 @@ import pytest
 from multidict import CIMultiDictProxy
 
 from holdfast.wire.api.instances import InstanceView
+from tests.patience import patience
 from tests.support.planes import DEADLINE_S, PlaneProcess, processes_of, until
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}
@@ -176,7 +177,7 @@ async def test_a_websocket_goes_through_and_wants_its_own_origin(browser: Browse
     connected = await socket(browser, host)
     for word in ("hello", "again", "x" * 120):
         await connected.send_str(word)
-        assert await connected.receive_str(timeout=DEADLINE_S) == word
+        assert await connected.receive_str(timeout=patience(DEADLINE_S)) == word
     await connected.close()
     assert connected.close_code == 1000, "the agent's own goodbye came back"
     for wrong in (
@@ -203,7 +204,7 @@ async def test_signing_out_ends_what_is_open(browser: Browser) -> None:
         },
     ) as answer:  # fmt: skip
         assert answer.status in {200, 204}, await answer.text()
-    message = await connected.receive(timeout=DEADLINE_S)
+    message = await connected.receive(timeout=patience(DEADLINE_S))
     assert message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE}
     assert (await browser.ask(host, "/"))[0] == 401
     await connected.close()
@@ -218,7 +219,7 @@ async def test_what_people_see_while_it_does_not_run(browser: Browser) -> None:
         host = await browser.open(view)
         connected = await socket(browser, host)
         await run(plane.cli, "instance", "stop", "guest", "--wait", "30")
-        assert (await connected.receive(timeout=DEADLINE_S)).type in {
+        assert (await connected.receive(timeout=patience(DEADLINE_S))).type in {
             aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE,
         }  # fmt: skip
         await connected.close()
@@ -228,7 +229,7 @@ async def test_what_people_see_while_it_does_not_run(browser: Browser) -> None:
         assert (status, '"code":"agent_stopped"' in body) == (503, True)
         await run(plane.cli, "instance", "start", "guest")
         seen = set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patience(60)):
             while True:
                 status, headers, body = await browser.ask(host, "/")
                 if status == 200:
@@ -261,7 +262,7 @@ async def test_secrets_are_rotated_under_a_browser_that_stays(browser: Browser) 
 
         await run(until, "key and tokens are handed over", told)
         await connected.send_str("still here")
-        assert await connected.receive_str(timeout=DEADLINE_S) == "still here"
+        assert await connected.receive_str(timeout=patience(DEADLINE_S)) == "still here"
         assert (await browser.ask(host, "/"))[0] == 200, "and new requests carry the new token"
         await connected.close()
         controllers = [c for c in plane.controllers() if view.id in c.environ().values()]

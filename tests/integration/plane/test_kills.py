@@ -16,6 +16,7 @@ import pytest
 
 from holdfast.cli.client import ApiError
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstancePatch
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))
@@ -95,7 +96,7 @@ def test_killed_at_random_nothing_accepted_is_lost(own: PlaneProcess) -> None:
     for thread in (*writers, *orderers):
         thread.ends.set()
     for thread in (*writers, *orderers):
-        thread.join(10)
+        thread.join(patience(10))
     assert sum(writer.answered for writer in writers) > KILLS
     with own.client() as client:
         for view in moving:

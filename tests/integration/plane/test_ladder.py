@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 TRIED = [
@@ -33,7 +34,7 @@ def recovery(plane: PlaneProcess) -> dict[str, Any]:
 def alerts(plane: PlaneProcess) -> dict[str, float]:
     """Return the gauge of what is wrong, by its codes."""
     asked = Request(f"{plane.url}/metrics", headers={"Authorization": f"Bearer {plane.token()}"})
-    with urlopen(asked, timeout=10) as answer:
+    with urlopen(asked, timeout=patience(10)) as answer:
         rows = answer.read().decode().splitlines()
     found = [row for row in rows if row.startswith("holdfast_instance_alerts{")]
     return {row.split('"')[1]: float(row.split()[-1]) for row in found}

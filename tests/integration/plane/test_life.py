@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, processes_of, until
 
 
@@ -92,7 +93,7 @@ def test_two_signals_end_it_at_once_and_orderly(own: PlaneProcess) -> None:
     assert own.process is not None
     own.process.send_signal(signal.SIGTERM)
     own.process.send_signal(signal.SIGINT)
-    assert own.process.wait(10) in {0, -signal.SIGINT}
+    assert own.process.wait(patience(10)) in {0, -signal.SIGINT}
     own.start()
     assert own.terminate() == 0
     assert "plane.stopped" in own.log()

@@ -15,6 +15,7 @@ import msgspec
 from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.wire.api.instances import InstanceOrder
 from holdfast.wire.controller.directive import Directive
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 THEIRS: dict[str, Any] = {
@@ -119,7 +120,7 @@ def test_a_long_poll_hears_an_order_at_once(shared: PlaneProcess) -> None:
     listener.start()
     with shared.client() as client:
         client.call("instance.stop", path={"id": machine.id}, body=InstanceOrder())
-        listener.join(10)
+        listener.join(patience(10))
         assert heard[0][1].desired == "stopped"
         assert heard[0][1].revision > known.revision
         until("it has stopped", lambda: (shared.view("demo")).status == "stopped")  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.sdk import Brain, doctor, event_log, schema
 from tests.integration.outbox.intake import SRC, HttpIntake, until
+from tests.patience import patience
 
 Opened = Callable[..., Brain]
 
@@ -217,7 +218,7 @@ def test_eight_processes_lose_no_lesson(opened: Opened, tmp_path: Path) -> None:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
     for program in started:
-        program.communicate("\n", timeout=50)
+        program.communicate("\n", timeout=patience(50))
         assert program.returncode == 0
     brain = opened(gate=lambda: "shut")
     [lesson] = [lesson for lesson in brain.lessons() if "utilize" in lesson.text]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.sdk import Brain
+from tests.patience import patience
 
 EDIT = {
     "session_id": "s-1",
@@ -27,7 +28,7 @@ def run_hook(folder: Path, payload: Any) -> subprocess.CompletedProcess[str]:
          "--brain", str(folder)),
         input=payload if isinstance(payload, str) else json.dumps(payload),
         env={"HOME": str(folder.parent)},
-        capture_output=True, text=True, check=False, timeout=30,
+        capture_output=True, text=True, check=False, timeout=patience(30),
     )  # fmt: skip
 
 

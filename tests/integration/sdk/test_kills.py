@@ -14,6 +14,7 @@ import pytest
 from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake, Programs
 from tests.integration.sdk.programs import start
+from tests.patience import patience
 
 KILLS = int(os.environ.get("HOLDFAST_SDK_KILLS", "15"))
 
@@ -52,7 +53,7 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     promised = told.read_text().split()
     with Brain(folder, url=plane.url, api_key="k", notice=lambda _text: None) as brain:
         # No more than 600 rows leave in a minute, so a long campaign takes its time to drain.
-        ends = time.monotonic() + 30 + KILLS
+        ends = time.monotonic() + patience(30 + KILLS)
         while brain.flush(10).pending:
             assert time.monotonic() < ends, brain.stats()
         stats = brain.stats()

@@ -23,6 +23,7 @@ from holdfast.outbox import limits as queue_limits
 from holdfast.sdk import Brain, doctor, event_log
 from tests.integration.outbox.intake import HttpIntake, Programs, until
 from tests.integration.sdk.programs import black_hole, delivered, start
+from tests.patience import patience
 
 Opened = Callable[..., Brain]
 
@@ -163,7 +164,7 @@ def test_a05_a_kill_leaves_both_or_neither(round_: int, programs: Programs, tmp_
     after_s = 0.03 + (round_ * 0.0137) % 0.2
     for life in range(2):
         program = start(programs, KILLED, folder, "http://127.0.0.1:9", after_s, life)
-        assert program.wait(30) == -signal.SIGKILL
+        assert program.wait(patience(30)) == -signal.SIGKILL
     assert both_or_neither(folder) > 0
     with Brain(folder, gate=lambda: "shut", notice=lambda _text: None) as brain:
         assert (brain.stats().lost, brain.stats().dropped) == (0, 0)
@@ -235,7 +236,7 @@ def test_a08_a_refused_key_keeps_everything_and_another_one_frees_it(
     monkeypatch.setenv("HOLDFAST_API_KEY", "good")
     started = time.monotonic()
     until(lambda: len(plane.stored) == 8, "they flow with the new key")
-    assert time.monotonic() - started < 5 + queue_limits.HOLD_LOOK_MS / 1_000
+    assert time.monotonic() - started < patience(5 + queue_limits.HOLD_LOOK_MS / 1_000)
 
 
 def test_a09_a_batch_names_its_version_and_unknown_answers_are_ignored(

@@ -18,6 +18,7 @@ from holdfast.wire.api.brains import BrainKeyCreate, LessonView
 from holdfast.wire.api.endpoint import Empty
 from tests.integration.outbox.intake import HttpIntake, Programs, until
 from tests.integration.sdk.programs import start
+from tests.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 Opened = Callable[..., Brain]
@@ -145,7 +146,7 @@ def test_eight_programs_on_one_folder_follow_and_lose_none(
             assert program.stdout.readline() == "open\n"
         decide(real, lesson, what)
         for program in started:
-            out, err = program.communicate(timeout=50)
+            out, err = program.communicate(timeout=patience(50))
             assert out == f"follows {shown == 'yes'} 0 0\n", err
     with opened("shared") as brain:
         events = brain.tail(after=0, most=5_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from holdfast.stores.sqlite.writer import GroupWriter, Job
+from tests.patience import patience
 
 
 async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:
@@ -21,7 +22,7 @@ async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:
     writer: GroupWriter[Job] = GroupWriter(
         name="test-write", apply=apply, tidy=tidy, finish=lambda: None
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         assert [await writer.submit(Job()) for _ in range(3)] == ["written"] * 3
         await writer.close()
     assert faults == []

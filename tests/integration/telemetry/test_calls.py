@@ -26,6 +26,7 @@ from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.instances import INSTANCES
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.controller.identity import key_hash
+from tests.patience import patience
 from tests.support.asgi import Answer, call
 from tests.support.toys.machines import CONTRACT, KEY, SECRET, Ear, Quiet, body, facts, headers
 
@@ -208,7 +209,7 @@ async def test_disk_values_that_mean_nothing_are_zero(plane: Plane) -> None:
 async def test_a_change_of_mind_is_heard_by_a_waiting_machine(plane: Plane) -> None:
     path = f"/api/controller/wake?sandbox={ONE.sandbox}&revision=1&wait_s=20"
     poll = asyncio.create_task(call(plane.edge, "GET", path, headers=headers(ONE)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         while not len(plane.telemetry.hub):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.002)
         plane.book.put(facts(desired="stopped", revision=2))

@@ -39,6 +39,7 @@ from holdfast.machine.controller.process.procfs import parse_listeners
 from holdfast.machine.controller.settings import read_running
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
+from tests.patience import patience
 
 STUB = Path(__file__).with_name("stormy_agent.py")
 GAP_S = 0.99
@@ -117,7 +118,7 @@ async def rage(seed: int, seconds: float, nursery: Nursery) -> Found:
             watching = asyncio.create_task(watch(agent.place.port, found))
             supervisor.start()
             await disturb(supervisor, chance, seconds)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patience(10)):
                 await supervisor.shutdown(15)
             watching.cancel()
         # What was killed may take a moment to be gone.

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace as replace_fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +21,6 @@ from tests.unit.actors.histories import HALL, LIVES, NOW, live, rows, split
 
 KIND = make_kind(LAMP, Policy())
 SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=5)
-ROOT = Path(__file__).parents[3]
 
 
 @settings(deadline=None)
@@ -91,33 +86,6 @@ def test_a_tick_made_twice_is_the_same_to_the_last_byte(
     assert [commit for _, commit in live(KIND, parts)] == [
         commit for _, commit in live(KIND, parts)
     ]
-
-
-STORY = """
-import hashlib, msgspec
-from holdfast.actors.kinds import make_kind
-from tests.support.toys.lamp import LAMP, Policy, Made, BulbAdded
-from tests.support.toys.lamp import SwitchedOn, SwitchedOff, NoteWritten
-from tests.unit.actors.histories import live, rows, split
-events = [Made("sun"), *(BulbAdded(k) for k in "qwertyuiop"), SwitchedOn(),
-          NoteWritten("lamp/attic", "echo"), SwitchedOff(), SwitchedOn()]
-done = live(make_kind(LAMP, Policy()), split(rows(events), [3, 1]), step_ms=70_000)
-print(hashlib.sha256(msgspec.json.encode([commit for _, commit in done])).hexdigest())
-"""
-
-
-def test_hash_seeds_change_nothing() -> None:
-    answers = {
-        subprocess.run(
-            [sys.executable, "-c", STORY],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        for seed in ("0", "1")
-    }
-    assert len(answers) == 1
 
 
 def test_actions_beyond_the_most_wait_for_the_next_tick() -> None:

@@ -15,6 +15,7 @@ from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
+from tests.patience import patience
 
 POLICY = Policy(backoff=Backoff(first_ms=1, cap_ms=1), start_gap_ms=0)
 
@@ -90,7 +91,7 @@ async def test_a_fix_that_overtakes_a_roll_back_does_not_absolve_what_failed(
     )  # fmt: skip
     supervisor.feed(supervise.ConfigChanged("bad", restart=False))
     supervisor.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         await agent.runs.wait()
         agent.end(1)
         assert supervisor.state.repair == "roll_back"

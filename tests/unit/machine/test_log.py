@@ -10,6 +10,7 @@ import pytest
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 from holdfast.machine.controller.log import Log
+from tests.patience import patience
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ async def test_a_reader_that_does_not_read_holds_nobody_up_and_gets_it_later(
         log.emit("line", number=number, text="x" * 1_000)
     received = read_all(pipe[0])
     log.emit("after")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         while b'"after"' not in received:
             await asyncio.sleep(0.01)
             received += read_all(pipe[0])

@@ -13,6 +13,7 @@ from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, Phase, Phas
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
+from tests.patience import patience
 
 STEPS = (
     Phase(name="one", shown="bootstrap", critical=True, deadline_s=5, again_s=0.01),
@@ -55,7 +56,7 @@ async def state(start: Start, wanted: str) -> None:
     """Wait until the lifecycle has come to a phase or a stage."""
     moved = asyncio.Event()
     start.lifecycle.listen(moved.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         while wanted not in {start.lifecycle.phase, start.lifecycle.stage}:
             await moved.wait()
             moved.clear()

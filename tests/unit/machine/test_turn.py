@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from tests.patience import patience
 
 
 async def queue(turn: Turn, *ranks: Rank) -> list[Rank]:
@@ -107,7 +108,7 @@ async def test_it_is_handed_on_when_what_was_killed_has_ended_or_will_not(*, end
     assert not turn.take_now(), "it may still run"
     if ends:
         ended.set_result(-9)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await turn.take(Rank.LOOK)
     if not ends:
         ended.set_result(-9)

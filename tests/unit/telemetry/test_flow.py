@@ -18,6 +18,7 @@ from holdfast.telemetry.limits import OUTCOMES_KEPT
 from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.directive import Command
+from tests.patience import patience
 from tests.support.toys.machines import CONTRACT, OURS, Ear, Quiet, checkin, facts
 
 ONE = facts()
@@ -83,7 +84,7 @@ def bench() -> Bench:
 
 
 async def until(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         while not is_so():  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.002)
 
@@ -426,7 +427,7 @@ async def test_a_long_poll_hears_a_change_at_once(bench: Bench) -> None:
         poll = asyncio.create_task(telemetry.directive_after(ONE.sandbox, 1, wait_s=5))
         await until(lambda: len(telemetry.hub) == 1)
         bench.book.put(facts(desired="stopped", revision=2))
-        directive = await asyncio.wait_for(poll, 1)
+        directive = await asyncio.wait_for(poll, patience(1))
         assert directive is not None
         assert (directive.desired, directive.revision) == ("stopped", 2)
         assert len(telemetry.hub) == 0

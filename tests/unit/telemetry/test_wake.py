@@ -8,10 +8,11 @@ import pytest
 
 from holdfast.telemetry.limits import WAITERS_PER_MACHINE
 from holdfast.telemetry.long_poll import FullError, WakeHub
+from tests.patience import patience
 
 
 async def started(hub: WakeHub, count: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         while len(hub) < count:  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0)
 
@@ -60,7 +61,7 @@ async def test_more_polls_than_allowed_are_refused() -> None:
 async def test_a_machine_that_polls_again_and_again_holds_only_its_last_polls() -> None:
     hub = WakeHub()
     polls = [asyncio.create_task(hub.wait("m", 30)) for _ in range(50)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         while sum(poll.done() for poll in polls) < 50 - WAITERS_PER_MACHINE:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert len(hub) == WAITERS_PER_MACHINE

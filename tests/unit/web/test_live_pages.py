@@ -12,6 +12,7 @@ from holdfast.web.hub import BRAIN, PAIRING
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.times import time_text
+from tests.patience import patience
 from tests.support.sample_brains import correction
 from tests.support.sample_pairing import channel
 from tests.unit.web.desk import HOSTILE, NOW, OPERATOR, OWNER, Desk
@@ -28,7 +29,7 @@ def desk() -> Desk:
 
 
 async def drawn(stream: Any) -> str:
-    return str((await asyncio.wait_for(anext(stream), 5)).decode())
+    return str((await asyncio.wait_for(anext(stream), patience(5))).decode())
 
 
 async def test_the_inbox_shows_who_waits_and_what_is_not_known(desk: Desk) -> None:
@@ -225,7 +226,7 @@ async def test_a_feed_that_runs_over_rests_and_then_shows_the_newest(desk: Desk)
         await asyncio.wait_for(asyncio.shield(waits), 0.2)
     desk.clock.advance(1_000)
     desk.brains.receive(correction(121, now_ms=NOW))
-    html = (await asyncio.wait_for(waits, 5)).decode()
+    html = (await asyncio.wait_for(waits, patience(5))).decode()
     assert "c-co-0120" in html
     assert "c-co-0121" in html
     await stream.aclose()

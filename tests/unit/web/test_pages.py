@@ -16,6 +16,7 @@ from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Problem, Refusal
 from holdfast.wire.api.operations import QuarantineList
 from holdfast.wire.api.table import by_name
+from tests.patience import patience
 from tests.unit.web.desk import HOSTILE, OPERATOR, OWNER, Desk
 
 
@@ -170,7 +171,7 @@ async def test_what_nobody_announces_is_looked_for_and_shown_only_where_it_is_ne
     desk.hub.publish(CONTACT, "in-0001" if page == "instance" else "another", "local")
     if page == "fleet":
         desk.hub.publish(INSTANCE, "another", "local")
-    assert "6.66" in (await asyncio.wait_for(anext(stream), 5)).decode()
+    assert "6.66" in (await asyncio.wait_for(anext(stream), patience(5))).decode()
     desk.clock.advance(5_000)
     desk.hub.publish(INSTANCE, "another", "local")
     with pytest.raises(TimeoutError):

@@ -224,10 +224,6 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return inherited
 
 
-def _is_true(text: str) -> bool:
-    return text.strip().lower() == "true"
-
-
 def _shared_cpu(environ: Mapping[str, str]) -> bool:
     provider = environ.get("KILOCLAW_RUNTIME_PROVIDER")
     fly = provider == "fly" if provider is not None else "FLY_MACHINE_ID" in environ

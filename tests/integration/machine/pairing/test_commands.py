@@ -29,6 +29,7 @@ from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
 from tests.confinement import confinement
 from tests.integration.machine.rig import alive, until
+from tests.patience import patience
 
 AT = "2026-11-21T01:37:21.888Z"
 
@@ -170,7 +171,7 @@ async def test_a_look_makes_room_for_who_is_urgent_and_is_run_again(
                 f"open({str(again)!r}, 'w').close()\ntime.sleep(60)")  # fmt: skip
     look = asyncio.create_task(rig.commands.look())
     await until(again.exists, "the first look")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await rig.turn.take(Rank.START)
     assert not alive(rig.started[0].pid), "one at a time: it has ended"
     await asyncio.sleep(0.02)
@@ -189,7 +190,7 @@ async def test_a_look_that_is_always_overtaken_says_so(rig: Rig) -> None:
     look = asyncio.create_task(listed(rig))
     for number in range(1, limits.OVERTAKEN_MAX + 2):
         await until(partial(begun, rig, number), "its start")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patience(5)):
             await rig.turn.take(Rank.ORDER)
         rig.turn.give_back()
     assert (await look).code == "command_busy"

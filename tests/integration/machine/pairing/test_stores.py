@@ -17,6 +17,7 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.json_store import JsonFiles, JsonSource
 from holdfast.machine.controller.pairing.openclaw.sqlite_store import SqliteSource
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
+from tests.patience import patience
 
 AT = "2026-11-21T01:37:21.888Z"
 PERSON = {"id": "1", "code": "N9EMCT7A", "createdAt": AT}
@@ -108,7 +109,7 @@ async def test_the_devices_file_is_an_object_of_requests(files: JsonFiles) -> No
 async def test_what_is_no_plain_file_holds_nobody_up(files: JsonFiles) -> None:
     path = Path(files.credentials) / "telegram-pairing.json"
     os.mkfifo(path)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         assert failure(await channel(files)).code == "store_unreadable"
     path.unlink()
     path.mkdir()

@@ -13,6 +13,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from tests.integration.machine.rig import until
+from tests.patience import patience
 
 
 class Gateway:
@@ -106,5 +107,5 @@ async def test_one_that_does_not_come_back_is_not_waited_for_without_end(
     gateway.config.unlink()
     gateway.drop()
     gateway.ready = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patience(5)):
         await gateway.aftermath.over(before)

@@ -69,12 +69,6 @@ def parse_memory(text: str) -> int:
     return 0
 
 
-def parse_start(text: str) -> int:
-    """Return the start time from /proc/PID/stat, in clock ticks since boot; 0 when malformed."""
-    fields = text.rpartition(")")[2].split()
-    return _number(fields[19]) if len(fields) > 19 else 0  # noqa: PLR2004  proc(5), field 22
-
-
 def parse_session(text: str) -> int:
     """Return the session id from /proc/PID/stat; 0 when malformed."""
     fields = text.rpartition(")")[2].split()

@@ -1,0 +1,23 @@
+"""How long tests wait before they call something failed: longer on a machine that is busy.
+
+A deadline in a test bounds how long a failure takes to show; it says nothing about speed. So every
+one of real time goes through `patience`, and its figure is what an idle machine is given.
+"""
+
+from __future__ import annotations
+
+import os
+
+CORES = os.cpu_count() or 1
+MOST = 8.0
+"""A machine busier than this many times its cores is not waited for longer."""
+
+
+def slowness() -> float:
+    """Return how many times longer than on an idle machine things take: load over cores."""
+    return min(MOST, max(1.0, os.getloadavg()[0] / CORES))
+
+
+def patience(seconds: float) -> float:
+    """Return the deadline, in seconds from now, that an idle machine would keep in `seconds`."""
+    return seconds * slowness()
