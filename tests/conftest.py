@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import pytest_timeout
 
-from tests.patience import patience
+from tests.support.patience import patience
 
 UNIT = Path(__file__).parent / "unit"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

@@ -24,7 +24,8 @@ from holdfast.instances.definition import KIND, arrival
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import address
 from holdfast.plane.settings import load_settings
-from holdfast.plane.wiring.engine import JOURNAL_FILE, make_worker
+from holdfast.plane.wiring.engine import make_worker
+from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell

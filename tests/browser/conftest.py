@@ -16,7 +16,7 @@ from playwright.sync_api import (
 )
 
 from tests.browser.harness import Served, serve
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 FLAGS = (

@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 
 ANSWERED_S = 10.0

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.people import DemoAgent
 from tests.browser.test_fleet import expect_live
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 
 # The demo agent decides by a command line, which takes a second on a quiet computer.

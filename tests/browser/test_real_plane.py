@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import WAIT_MS, sign_in
 from tests.browser.test_fleet import expect_live
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 LONG_MS = 1_000 * patience(20)  # a machine starts or ends: seconds on a quiet computer

@@ -16,7 +16,7 @@ from typing import Final
 
 from playwright.sync_api import Page
 
-from tests.patience import patience
+from tests.support.patience import patience
 
 SEEN_MS: Final = 1_000 * patience(15)
 

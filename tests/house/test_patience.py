@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from tests import patience
+from tests.support import patience
 
 pytest_plugins = ["pytester"]
 

@@ -24,7 +24,7 @@ import psutil
 
 from holdfast.cli.client import ApiError, Client
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
-from tests.patience import patience
+from tests.support.patience import patience
 
 DEADLINE_S = 15.0
 STEP_S = 0.02
@@ -78,6 +78,7 @@ class PlaneProcess:
             **QUICK,
             "HOLDFAST_PORT_FIRST": str(port_first()),
             "HOLDFAST_MACHINES_MAX": "50",
+            "HOLDFAST_ACCEPT_UNCONFINED": "true",  # a suite runs on any host
             **settings,
             "HOLDFAST_HOME": str(home),
             "HOLDFAST_PORT": str(self.port),
@@ -167,6 +168,11 @@ class PlaneProcess:
     # -- speaking to it
 
     @property
+    def keys(self) -> Path:
+        """Return where its keys are."""
+        return self.home.with_name(f"{self.home.name}.keys")
+
+    @property
     def url(self) -> str:
         """Return its address."""
         return f"http://127.0.0.1:{self.port}"
@@ -190,7 +196,7 @@ class PlaneProcess:
         """Return an operator's token: the one that the command line keeps."""
         if not self._token:
             self.cli("instance", "list", "--json")
-            self._token = (self.home / "cli.token").read_text().strip()
+            self._token = (self.keys / "cli.token").read_text().strip()
         return self._token
 
     def client(self, token: str | None = None) -> Client:
@@ -260,9 +266,11 @@ class PlaneProcess:
 
 
 @contextlib.contextmanager
-def plane_at(home: Path, **settings: str) -> Iterator[PlaneProcess]:
+def plane_at(
+    home: Path, serve: tuple[str, ...] = _SERVE, /, **settings: str
+) -> Iterator[PlaneProcess]:
     """Run a plane for a moment; fail when its end leaves a process behind."""
-    plane = PlaneProcess(home, **settings)
+    plane = PlaneProcess(home, serve, **settings)
     try:
         yield plane.start()
     finally:

@@ -88,6 +88,10 @@ async def _events() -> AsyncIterator[bytes]:
     yield b"data: two\n\n"
 
 
+async def admit_all() -> None:
+    """Let any account be made."""
+
+
 @dataclass
 class StubPlane:
     """The edge and everything a test may want to look at."""
@@ -102,8 +106,9 @@ class StubPlane:
     def __post_init__(self) -> None:
         self.access = Access(self.store, clock=self.clock)
         self.register = Register(
-            self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance()
-        )
+            self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance(),
+            admit=admit_all,
+        )  # fmt: skip
         plenty = Rate(burst=1e9, per_s=1e9)
         handlers = {row.name: stub(row) for row in self.table}
         real: dict[str, Handler] = {

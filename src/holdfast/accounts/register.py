@@ -8,7 +8,7 @@ once, in the return value of the call that made it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, NoReturn
 
 from holdfast.accounts import audit, rules
@@ -60,8 +60,14 @@ class Register:
         clock: Clock,
         entropy: Callable[[int], bytes],
         session_life_ms: int = SESSION_LIFE_MS,
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Take `entropy` for random bytes: `secrets.token_bytes` in earnest."""
+        """Take `entropy` for random bytes: `secrets.token_bytes` in earnest.
+
+        `admit` raises Refusal when there may be no account besides those that there are; without
+        it none is added to them.
+        """
+        self._admit = admit
         self._store = store
         self._hasher = hasher
         self._access = access
@@ -204,7 +210,15 @@ class Register:
         return found
 
     async def make_account(self, name: str) -> Account:
-        """Add an account; refuse (409) a name that is taken."""
+        """Add an account; refuse (409) a name that is taken, or accounts that must not mix."""
+        if any(known.name == name for known in await self._store.accounts()):
+            self._refuse_name(name)
+        if self._admit is None:
+            raise Refusal(
+                409, "not_here", "accounts are made by the plane, which knows what confines agents",
+                fix="holdfast account create NAME, while the plane runs",
+            )  # fmt: skip
+        await self._admit()
         account = Account(name=name, created_at_ms=self._clock.now_ms())
         if not await self._store.add_account(account):
             self._refuse_name(name)

@@ -1,7 +1,7 @@
 """Where the plane is and as whom to speak to it.
 
 The address comes from `HOLDFAST_URL`, else from the plane that runs on this machine, else from the
-settings. The token comes from `HOLDFAST_TOKEN`, else from a file beside the data, which is made
+settings. The token comes from `HOLDFAST_TOKEN`, else from a file of the keys folder, made
 on first use by whoever may write there: on the plane's own machine nobody has to sign in. That
 file's token is an operator's, so it is never sent to another machine.
 """
@@ -12,7 +12,6 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from msgspec import Struct
 from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.cli.local import local_token
 from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXIT_USAGE, fail
+from holdfast.plane.key_folder import KeysError
 from holdfast.plane.settings import SettingError, Settings, load_settings, url_of
 from holdfast.plane.wiring.holder import lock_holder
 
@@ -105,6 +105,14 @@ def _is_here(url: str, settings: Settings) -> bool:
     return holder is not None and url == holder.url.rstrip("/")
 
 
+def local_token_or_fail(settings: Settings) -> str:
+    """Return the local token, or end with why it cannot be had."""
+    try:
+        return local_token(settings)
+    except (OSError, KeysError) as error:
+        fail(f"the local token cannot be had: {error}")
+
+
 def connect() -> Connection:
     """Return a connection to the plane as whoever runs the command."""
     settings = settings_or_fail()
@@ -112,8 +120,8 @@ def connect() -> Connection:
     url = plane_url(settings)
     if not token and _is_here(url, settings):
         try:
-            token = local_token(Path(settings.home))
-        except OSError as error:
+            token = local_token(settings)
+        except (OSError, KeysError) as error:
             sys.stderr.write(f"note: no local token: {error}\n")
     try:
         return Connection(Client(url, token))

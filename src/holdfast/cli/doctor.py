@@ -21,8 +21,9 @@ from holdfast.cli.connection import connect, plane_url, settings_or_fail
 from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show_json, show_table
 from holdfast.cli.tables import Column
 from holdfast.plane import log_file
+from holdfast.plane.key_folder import KEYRING_FILE, find_keyring
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.holder import lock_holder
+from holdfast.plane.wiring.holder import JOURNAL_FILE, lock_holder
 from holdfast.wire.api.plane import DoctorCheck, DoctorReport
 from holdfast.wire.limits import REASON_MAX
 
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> DoctorReport:
     checks = (
         _plane(settings),
         _folder(Path(settings.home)),
+        _keys(settings),
         _disk(Path(settings.home)),
         _port(settings),
         _log(Path(settings.home)),
@@ -108,6 +110,20 @@ def _folder(home: Path) -> DoctorCheck:
     if home.stat().st_mode & _OTHERS:
         return _failed("folder", f"others may read {home}", f"chmod go-rwx {home}")
     return DoctorCheck(name="folder", result="ok", message=f"{home} is for its owner only")
+
+
+def _keys(settings: Settings) -> DoctorCheck:
+    """Return whether a plane would find the keys that its data folder needs."""
+    home, keys, found = Path(settings.home), settings.keys_folder, find_keyring(settings)
+    if found is not None:
+        return DoctorCheck(name="keys", result="ok", message=f"the keys are in {found.parent}")
+    if not (home / JOURNAL_FILE).exists():
+        return DoctorCheck(name="keys", result="ok", message=f"{keys} will be made")
+    return _failed(
+        "keys",
+        f"{home} has a journal, and {keys / KEYRING_FILE} is not there",
+        "restore it from the backup, or set HOLDFAST_KEYS to where it is",
+    )
 
 
 def _disk(home: Path) -> DoctorCheck:

@@ -43,6 +43,7 @@ from holdfast.wire.api.instances import (
     RecoveryView,
 )
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.confinement import CONFINEMENT_WORDS
 from holdfast.wire.limits import ROTATION_OVERLAP_S
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
@@ -407,11 +408,17 @@ def _show(view: InstanceView) -> None:
             ("restarts", str(view.restarts)),
             ("last contact", ago(view.last_contact_at)),
             ("machine", view.machine_id),
+            ("confinement", _confinement(view)),
             ("attention", view.attention),
             ("error", view.error),
             *_recovery_facts(view.recovery),
         ]
     )
+
+
+def _confinement(view: InstanceView) -> str:
+    """Return what keeps the running agent from what is not its own."""
+    return CONFINEMENT_WORDS[view.confinement] if view.status == "running" else ""
 
 
 def _tried(climb: Climb) -> str:

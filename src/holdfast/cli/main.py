@@ -30,6 +30,7 @@ NOUNS: Final = {
     "operation": "holdfast.cli.quarantine:operations",
     "account": "holdfast.cli.accounts:app",
     "token": "holdfast.cli.tokens:app",
+    "keys": "holdfast.cli.keys:app",
     "brain": "holdfast.cli.brain:app",
     "brain-key": "holdfast.cli.brain_keys:app",
 }

@@ -20,8 +20,13 @@ from typing import Annotated, Final
 import typer
 
 from holdfast.cli.client import ApiError, Client
-from holdfast.cli.connection import connect, fail_as, plane_url, settings_or_fail
-from holdfast.cli.local import local_token
+from holdfast.cli.connection import (
+    connect,
+    fail_as,
+    local_token_or_fail,
+    plane_url,
+    settings_or_fail,
+)
 from holdfast.cli.output import (
     JSON_OPTION,
     Progress,
@@ -69,12 +74,13 @@ def up(
     began = time.monotonic()
     with progress("looking for a plane") as line:
         fresh = _find_plane(settings) is None
+        started: subprocess.Popen[bytes] | None = None
         if fresh:
             line.update("starting the plane")
-            _start_plane(settings)
-        url = _wait_until_it_serves(settings)
+            started = _start_plane(settings)
+        url = _wait_until_it_serves(settings, started)
         try:
-            client = Client(url, local_token(Path(settings.home)))
+            client = Client(url, local_token_or_fail(settings))
             view = _demo_agent(client, line) if demo else None
             link = client.call("link.create", body=LinkCreate(person="operator"))
         except ApiError as error:
@@ -83,6 +89,7 @@ def up(
     facts = {
         "plane": url,
         "data": settings.home,
+        "keys": str(settings.keys_folder),
         "agent": f"{view.name}: {view.status}" if view else "",
         "log": str(Path(settings.home) / log_file.NAME),
     }
@@ -115,7 +122,7 @@ def down(
         return
     if machines:
         try:
-            _stop_machines(Client(plane_url(settings), local_token(Path(settings.home))))
+            _stop_machines(Client(plane_url(settings), local_token_or_fail(settings)))
         except ApiError as error:
             fail_as(error)
     with suppress(ProcessLookupError):
@@ -169,8 +176,8 @@ def _find_plane(settings: Settings) -> int | None:
     return holder.pid if holder else None
 
 
-def _start_plane(settings: Settings) -> None:
-    """Start a plane in the background and wait until it has the folder."""
+def _start_plane(settings: Settings) -> subprocess.Popen[bytes]:
+    """Start a plane in the background, wait until it has the folder, and return its process."""
     home = Path(settings.home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,14 +197,27 @@ def _start_plane(settings: Settings) -> None:
             start_new_session=True,
         )
     _poll(lambda: process.poll() is not None or _find_plane(settings) == process.pid, START_S)
+    _fail_if_ended(settings, process)
+    return process
+
+
+def _fail_if_ended(settings: Settings, process: subprocess.Popen[bytes]) -> None:
+    """End with the end of the log when the plane that was started has ended, and no other runs."""
     if process.poll() is not None and _find_plane(settings) is None:
+        home = Path(settings.home)
         tail = "\n".join(log_file.tail(home, LOG_TAIL_LINES))
         fail(f"the plane did not start; the end of {home / log_file.NAME}:\n{tail}")
 
 
-def _wait_until_it_serves(settings: Settings) -> str:
+def _wait_until_it_serves(settings: Settings, started: subprocess.Popen[bytes] | None) -> str:
     """Return the address of the plane of this data folder, once it answers."""
-    if not _poll(lambda: _serves(settings), START_S):
+
+    def serves() -> bool:
+        if started is not None:
+            _fail_if_ended(settings, started)  # it may have taken the folder, and found no keys
+        return _serves(settings)
+
+    if not _poll(serves, START_S):
         log = Path(settings.home) / log_file.NAME
         fail(f"the plane does not answer after {START_S:g} s", fix=f"look at the end of {log}")
     return plane_url(settings)

@@ -27,7 +27,7 @@ _Waiting = tuple[Arrival, "asyncio.Future[Written]"]
 
 
 class Intake:
-    """Rows in, durable rows out; made once, by plane/build."""
+    """Rows in, durable rows out; made once, by plane/wiring."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -26,7 +26,13 @@ from holdfast.instances.effects import KEY_NAME
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Contacts, Context, Logs, Sealer
-from holdfast.instances.start_report import climbs_view, start_fact, start_fix, start_view
+from holdfast.instances.start_report import (
+    climbs_view,
+    confinement_of,
+    start_fact,
+    start_fix,
+    start_view,
+)
 from holdfast.instances.state import Config
 from holdfast.instances.views import (
     DETAIL_VIEW,
@@ -73,7 +79,8 @@ class Deps:
 
     New instances are placed with `provider` in `region`; `account` owns what an operator makes
     without naming one. `policy` is the one that the engine decides by, for explanations.
-    `agents` names those that can be run; without it any name is taken.
+    `agents` names those that can be run, `accounts` those that there are; without them any name is
+    taken.
     """
 
     mailboxes: Mailboxes
@@ -88,6 +95,7 @@ class Deps:
     region: str
     account: str
     agents: Callable[[], frozenset[str]] | None = None
+    accounts: Callable[[], Awaitable[frozenset[str]]] | None = None
 
 
 def handlers(deps: Deps) -> Mapping[str, Handler]:
@@ -167,6 +175,7 @@ class InstanceCalls:
             last_contact_at=time_text(told.last_contact_ms) if told.last_contact_ms else None,
             load=told.load if view.status == "running" else None,
             restarts=max(view.restarts, told.restarts),
+            confinement=confinement_of(view, told),
         )
 
     def _view(self, call: Call, instance_id: str) -> InstanceView:
@@ -257,7 +266,7 @@ class InstanceCalls:
     async def create(self, call: Call) -> Reply:
         """Make an instance; its key is made here, sealed, and never shown."""
         body: InstanceCreate = call.body
-        account = self._account_for(call, body)
+        account = await self._account_for(call, body)
         known = self._deps.agents
         if known is not None and body.agent not in known():
             fix = f"Choose one of: {', '.join(sorted(known()))}."
@@ -291,10 +300,15 @@ class InstanceCalls:
         calls.refuse_if_refused(answer)
         return Reply(self._view(call, instance_id), status=201)
 
-    def _account_for(self, call: Call, body: InstanceCreate) -> str:
+    async def _account_for(self, call: Call, body: InstanceCreate) -> str:
         own = call.principal.account
         if own is None:
-            return body.account or self._deps.account
+            account, known = body.account or self._deps.account, self._deps.accounts
+            if body.account and known is not None and account not in await known():
+                text = f"There is no account {account!r}."
+                fix = "Make it first: holdfast account create NAME"
+                raise Refusal(404, "no_such_account", text, field="account", fix=fix)
+            return account
         if body.account not in {"", own}:
             text = "An owner makes instances in their own account only."
             raise Refusal(400, "not_your_account", text, field="account", fix="Leave it out.")

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
+from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import Climb, Start
 
 
@@ -285,7 +286,7 @@ class Reported(Struct, frozen=True, gc=False, kw_only=True):
     """What the contact table knows of a machine beyond the log; times in ms.
 
     `start` is how its start was told at `start_ms`, by the incarnation `epoch` (0: not told).
-    `climbs` are the rungs of its recovery that were tried last.
+    `climbs` are the rungs of its recovery that were tried last. `confinement` is its agent's.
     """
 
     last_contact_ms: int = 0
@@ -296,6 +297,7 @@ class Reported(Struct, frozen=True, gc=False, kw_only=True):
     start: Start | None = None
     start_ms: int = 0
     climbs: tuple[Climb, ...] = ()
+    confinement: Confinement = "unknown"
 
 
 class Contacts(Protocol):

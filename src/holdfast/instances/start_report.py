@@ -12,6 +12,7 @@ from msgspec import structs
 
 from holdfast.instances.ports import Reported
 from holdfast.wire.api.instances import Climb, Fact, InstanceView, StartPhase, StartView
+from holdfast.wire.confinement import Confinement
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.times import time_text
 
@@ -43,6 +44,11 @@ def climbs_view(view: InstanceView, told: Reported | None) -> tuple[Climb, ...]:
         )
         for climb in told.climbs
     )  # fmt: skip
+
+
+def confinement_of(view: InstanceView, told: Reported) -> Confinement:
+    """Return what confines the agent of the machine of now, as far as it has told."""
+    return told.confinement if view.status in _SHOWN and _is_of(view, told) else "unknown"
 
 
 def _is_of(view: InstanceView, told: Reported) -> bool:

@@ -1,6 +1,6 @@
 """The key ring: seals what must not be read from the stores, with keys that can be replaced.
 
-A file in the data folder holds 32-byte keys, each with an id; the newest seals, all open. A sealed
+A file in the keys folder holds 32-byte keys, each with an id; the newest seals, all open. A sealed
 text is `hf1.<key id>.<base64 of nonce, ciphertext, tag>`, AES-256-GCM with the account, the
 instance and the name as associated data, so that it opens only where it was put. Machines get a
 key of their own, derived from the oldest key of the ring, so that it stays the same when the ring
@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import secrets
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -26,19 +24,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
 from holdfast.instances.ports import Context, UnsealError
+from holdfast.plane.key_folder import KEYRING_FILE, KeysError, refuse_loose, write_key
 
-FILE_NAME: Final = "keyring.json"
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 ENV_PREFIX: Final = "enc:v1:"
 _FORM: Final = "hf1"
-_FILE_MODE: Final = 0o600
-_OTHERS: Final = 0o077
-
-
-class KeyRingError(Exception):
-    """The key ring's file cannot be used; the text says what to do."""
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,9 +54,9 @@ class KeyRing:
     """An open key ring; sealing is safe from any thread."""
 
     def __init__(self, keys: tuple[Key, ...], *, entropy: Callable[[int], bytes]) -> None:
-        """Use these keys, the last of which seals; raise KeyRingError when one is malformed."""
+        """Use these keys, the last of which seals; raise KeysError when one is malformed."""
         if not keys:
-            raise KeyRingError("the key ring is empty; restore it from the backup")
+            raise KeysError("the key ring is empty; restore it from the backup")
         self._raw = {key.id: _raw(key) for key in keys}
         self._newest = keys[-1].id
         self._root = self._raw[keys[0].id]
@@ -124,28 +116,34 @@ class KeyRing:
         return ENV_PREFIX + base64.b64encode(nonce + sealed).decode()
 
 
-def open_keyring(
-    home: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
-) -> KeyRing:
-    """Return the key ring of a data folder, made when there is none.
+def open_keyring(folder: Path, *, entropy: Callable[[int], bytes] = secrets.token_bytes) -> KeyRing:
+    """Return the key ring of a keys folder.
 
-    Raise KeyRingError when the file is malformed or others may read it. A plane that finds no
-    file makes one: whoever restores stores without it gets UnsealError by name, not nonsense.
+    Raise KeysError when the file is malformed or others may read it, FileNotFoundError without one.
     """
-    path = home / FILE_NAME
-    if not path.exists():
-        _write(path, _File(1, (_new_key(now_ms, entropy),)))
-    return KeyRing(_read(path).keys, entropy=entropy)
+    return KeyRing(_read(folder / KEYRING_FILE).keys, entropy=entropy)
+
+
+def make_keyring(
+    folder: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
+) -> KeyRing:
+    """Make a key ring where there is none; what another one sealed does not open with it."""
+    path = folder / KEYRING_FILE
+    if path.exists():
+        raise KeysError(f"{path}: there is a key ring; rename it first, and keep it")
+    ring = _File(1, (_new_key(now_ms, entropy),))
+    write_key(path, _encode(ring))
+    return KeyRing(ring.keys, entropy=entropy)
 
 
 def rotate(
-    home: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
+    folder: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
 ) -> KeyRing:
     """Add a key that seals from now on; what was sealed before still opens."""
-    path = home / FILE_NAME
+    path = folder / KEYRING_FILE
     old = _read(path)
     new = _File(old.version, (*old.keys, _new_key(now_ms, entropy)))
-    _write(path, new)
+    write_key(path, _encode(new))
     return KeyRing(new.keys, entropy=entropy)
 
 
@@ -157,9 +155,9 @@ def _raw(key: Key) -> bytes:
     try:
         raw = base64.b64decode(key.key, validate=True)
     except binascii.Error:
-        raise KeyRingError(f"key {key.id}: not base64") from None
+        raise KeysError(f"key {key.id}: not base64") from None
     if len(raw) != KEY_BYTES:
-        raise KeyRingError(f"key {key.id}: {len(raw)} bytes, want {KEY_BYTES}")
+        raise KeysError(f"key {key.id}: {len(raw)} bytes, want {KEY_BYTES}")
     return raw
 
 
@@ -169,26 +167,12 @@ def _bound(context: Context) -> bytes:
 
 
 def _read(path: Path) -> _File:
-    mode = path.stat().st_mode
-    if mode & _OTHERS:
-        raise KeyRingError(f"{path}: others may read it (mode {mode & 0o777:o}); chmod 600 it")
+    refuse_loose(path)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File)
     except msgspec.MsgspecError as error:
-        raise KeyRingError(f"{path}: {error}; restore it from the backup") from None
+        raise KeysError(f"{path}: {error}; restore it from the backup") from None
 
 
-def _write(path: Path, contents: _File) -> None:
-    """Replace the file whole, durably, readable by its owner only."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(contents)))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _encode(contents: _File) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(contents))

@@ -24,7 +24,8 @@ from holdfast import __version__
 from holdfast.kernel.clock import SystemClock
 from holdfast.metrics.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
-from holdfast.plane.settings import Settings, url_of
+from holdfast.plane.key_folder import KeysError
+from holdfast.plane.settings import SettingError, Settings, url_of
 from holdfast.plane.wiring.desk import hold_folder
 from holdfast.plane.wiring.holder import lock_holder, prepare_home
 from holdfast.plane.wiring.plane import Plane, make_plane
@@ -69,7 +70,7 @@ class PlaneRunsError(CannotServeError):
 def run(settings: Settings) -> int:
     """Serve until told to stop; return the exit code.
 
-    Raise CannotServeError when the folder or the port cannot be had, and PlaneRunsError when that
+    Raise CannotServeError when folder, keys or port cannot be had, and PlaneRunsError when that
     is because a plane runs.
     """
     os.umask(OWNER_ONLY)
@@ -85,7 +86,10 @@ def run(settings: Settings) -> int:
             hold_folder(settings, url=url, now_ms=now_ms, refuse=PlaneRunsError),
             asyncio.Runner(loop_factory=_loop_factory()) as runner,
         ):
-            return runner.run(_serve(settings, listener, url, log))
+            try:
+                return runner.run(_serve(settings, listener, url, log))
+            except (KeysError, SettingError) as error:
+                raise CannotServeError(str(error), fix="docs/guide/operating.md") from error
 
 
 def _bound_arenas() -> None:

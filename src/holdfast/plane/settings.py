@@ -38,7 +38,11 @@ def _doc(text: str, **limits: Any) -> Meta:
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an operator may set. Durations end in `_s` and are seconds."""
 
-    home: Annotated[str, _doc("The data folder: stores, keys, machines, logs.")] = "~/.holdfast"
+    home: Annotated[str, _doc("The data folder: stores, machines, logs.")] = "~/.holdfast"
+    keys: Annotated[
+        str,
+        _doc("The folder of the plane's keys, outside of the data folder; `HOME.keys` if empty."),
+    ] = ""
     host: Annotated[str, _doc("The address to listen on; loopback unless you mean it.")] = (
         "127.0.0.1"
     )
@@ -59,6 +63,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _doc("The secret that machines' gateway tokens derive from; made and kept if empty."),
     ] = ""
     cloud: Annotated[Literal["process"], _doc("Where new machines run: process.")] = "process"
+    accept_unconfined: Annotated[
+        bool,
+        _doc("Allow more than one account where the host offers no confinement of agents."),
+    ] = False
     machines_max: Annotated[
         Count, _doc("Machines that the process cloud keeps at most; more are refused.")
     ] = 1_000
@@ -118,6 +126,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return a form without the secret."""
         return f"Settings(home={self.home!r}, host={self.host!r}, port={self.port})"
 
+    @property
+    def keys_folder(self) -> Path:
+        """Return where the plane's keys are: the folder that was set, else one beside the data."""
+        home = Path(self.home)
+        return Path(self.keys).expanduser() if self.keys else home.parent / f"{home.name}.keys"
+
 
 class SettingError(ValueError):
     """A setting does not fit; the text names it, its source and what would."""
@@ -141,6 +155,19 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     sources.update({name: f"--{name.replace('_', '-')}" for name in given})
     values["home"] = str(home)
     return _checked(values, sources)
+
+
+def refuse_overlap(settings: Settings) -> None:
+    """Raise SettingError when keys and data folder are the same, or one lies in the other.
+
+    Links count as what they lead to.
+    """
+    home, keys = Path(settings.home).resolve(), settings.keys_folder.resolve()
+    if keys.is_relative_to(home) or home.is_relative_to(keys):
+        raise SettingError(
+            f"{PREFIX}KEYS: {settings.keys_folder} and the data folder {settings.home} overlap, and"
+            f" machines live in the data folder; set {PREFIX}KEYS to a folder outside of it"
+        )
 
 
 def url_of(host: str, port: int) -> str:
@@ -208,7 +235,8 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         raise SettingError(f"{named}: {what}") from error
     for name in ("confine_read", "confine_write"):
         for path in paths_in(getattr(settings, name)):
-            _check_granted(PREFIX + name.upper(), path, settings.home)
+            _check_granted(PREFIX + name.upper(), path, Path(settings.home))
+            _check_granted(PREFIX + name.upper(), path, settings.keys_folder)
     end = settings.port_first + settings.machines_max * PORTS_PER_MACHINE
     if end > PORTS_END:
         raise SettingError(
@@ -216,16 +244,17 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
             f" {PORTS_PER_MACHINE} ports each from {settings.port_first} on would need port"
             f" {end - 1}; the last is {PORTS_END - 1}"
         )
+    refuse_overlap(settings)
     return settings
 
 
-def _check_granted(name: str, path: str, home: str) -> None:
+def _check_granted(name: str, path: str, hidden: Path) -> None:
     """Raise SettingError for a path that agents must not be granted: it would show them ours."""
     if not path.startswith("/"):
         raise SettingError(f"{name}: {path!r}: want an absolute path")
-    granted, ours = Path(path).resolve(), Path(home).resolve()
+    granted, ours = Path(path).resolve(), hidden.resolve()
     if granted == ours or granted in ours.parents or ours in granted.parents:
         raise SettingError(
-            f"{name}: {path} is, holds or lies in the data folder {home}, which agents must not"
-            " see; grant another folder"
+            f"{name}: {path} is, holds or lies in {hidden}, a folder of the plane's, which agents"
+            " must not see; grant another folder"
         )

@@ -76,6 +76,7 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     disk_used: int = 0
     disk_total: int = 0
     agent_kind: str = ""
+    confinement: str = ""
     cpus: int = 0
     memory_bytes: int = 0
     failed_checkins: int = 0
@@ -149,6 +150,7 @@ def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
     contact.disk_used = clamp_bytes(checkin.disk_used_bytes)
     contact.disk_total = clamp_bytes(checkin.disk_total_bytes)
     contact.agent_kind = checkin.agent_kind
+    contact.confinement = checkin.confinement
     contact.cpus = checkin.cpus
     contact.memory_bytes = checkin.memory_bytes
     contact.failed_checkins = checkin.failed_checkins

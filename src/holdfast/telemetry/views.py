@@ -21,6 +21,7 @@ from holdfast.telemetry.ports import (
     Span,
 )
 from holdfast.wire.api.instances import Chart, ChartSeries
+from holdfast.wire.confinement import Confinement, read_confinement
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Climb, Start
 from holdfast.wire.controller.directive import Command, Directive
 
@@ -75,6 +76,7 @@ class ContactView(NamedTuple):
     start: Start | None = None
     start_ms: int = 0
     climbs: tuple[Climb, ...] = ()
+    confinement: Confinement = "unknown"
 
 
 def contact_view(contact: Contact, *, lost: bool) -> ContactView:
@@ -110,6 +112,7 @@ def contact_view(contact: Contact, *, lost: bool) -> ContactView:
         start=contact.start,
         start_ms=contact.start_ms,
         climbs=contact.climbs,
+        confinement=read_confinement(contact.confinement),
     )
 
 

@@ -25,9 +25,10 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.stores.sqlite.journal import SqliteJournal
-from tests.patience import patience
+from tests.support.logs import Lines
+from tests.support.patience import patience
 from tests.support.toys.lamp import LAMP, BulbAdded, Made, Policy, SwitchedOff, SwitchedOn
-from tests.unit.actors.rig import Figures, Lines, arrive, lamp
+from tests.unit.actors.rig import Figures, arrive, lamp
 
 HERE = "tests.integration.actors.lamps"
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 STORY = """
 import hashlib, msgspec
 from holdfast.actors.kinds import make_kind
-from tests.support.toys.lamp import LAMP, Policy, Made, BulbAdded, SwitchedOn, SwitchedOff, NoteWritten
+from tests.support.toys.lamp import LAMP, Policy, Made, BulbAdded
+from tests.support.toys.lamp import SwitchedOn, SwitchedOff, NoteWritten
 from tests.unit.actors.histories import live, rows, split
 events = [Made("sun"), *(BulbAdded(k) for k in "qwertyuiop"), SwitchedOn(),
           NoteWritten("lamp/attic", "echo"), SwitchedOff(), SwitchedOn()]

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 def quiet(_text: str) -> None:

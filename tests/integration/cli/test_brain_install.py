@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.cli.wiring import yaml_text
 from holdfast.cli.wiring.agents import MARK
-from tests.patience import patience
+from tests.support.patience import patience
 
 CLAUDE = """{
   // how I like it

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from holdfast.cli.main import COMMANDS, NOUNS, main
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, free_port, plane_at
 
 LISTS = (

@@ -16,7 +16,7 @@ from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.world.clouds.port import Machine, MachineSpec
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_table import Identity, members
-from tests.patience import patience
+from tests.support.patience import patience
 
 STUB_PATH = Path(__file__).parents[2] / "contract" / "clouds" / "stub_machine.py"
 STUB = (sys.executable, "-S", "-E", str(STUB_PATH))

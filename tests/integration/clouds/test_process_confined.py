@@ -22,9 +22,9 @@ from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.clouds.process_host import PROGRAM
 from holdfast.world.clouds.process_record import load
 from holdfast.world.clouds.process_table import members, usage_of
-from tests.confinement import KINDS, need
 from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
 from tests.integration.clouds.test_process_controller import TOKEN, get, seal
+from tests.support.confinement import KINDS, need
 
 SECRET = "the-plane's-secret"
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from holdfast.machine.confine.probing import Kind
-from tests.confinement import need
+from tests.support.confinement import need
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"

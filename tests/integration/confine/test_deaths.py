@@ -16,8 +16,8 @@ import pytest
 from holdfast.machine.confine.confinement import ConfineError, Confinement, Order
 from holdfast.machine.confine.probing import Kind, Probe
 from holdfast.machine.controller.process.children import Child, Nursery
-from tests.confinement import KINDS, confinement, found
 from tests.integration.machine.rig import alive, until
+from tests.support.confinement import KINDS, confinement, found
 
 IN_BUBBLEWRAP = [kind for kind in KINDS if "bubblewrap" in kind]
 

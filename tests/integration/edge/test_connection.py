@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from holdfast.plane.edge.connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
 
 DEADLINE_S = 10.0

@@ -22,8 +22,8 @@ from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.instances import InstanceCreate
 from holdfast.wire.api.table import ENDPOINTS, by_name
 from holdfast.wire.limits import BODY_BYTES_MAX
-from tests.patience import patience
 from tests.support.asgi import Answer, call, json_headers, scope_of
+from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
 from tests.support.walk import MACHINE_HEADERS, Tokens, target_of
 

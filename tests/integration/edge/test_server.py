@@ -22,7 +22,7 @@ from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceView
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
 from tests.support.walk import Tokens
 

@@ -71,7 +71,9 @@ class Town:
 async def make_town(home: Path, **settings: Any) -> Town:
     """Start a plane with two accounts."""
     log = Log()
-    chosen = load_settings({}, home=str(home), public_url="http://plane.test", **settings)
+    chosen = load_settings(
+        {}, home=str(home), public_url="http://plane.test", accept_unconfined=True, **settings
+    )
     plane = await make_plane(chosen, clock=SystemClock(), log=log, url="http://plane.test")
     plane.app._check_responses = True
     await plane.start()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 PROGRAM = """

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))

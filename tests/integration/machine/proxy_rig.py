@@ -13,7 +13,7 @@ from aiohttp import web
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from tests.integration.machine.rig import DEADLINE_S, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from holdfast.wire.controller.checkin import CheckIn
 from holdfast.wire.controller.directive import Directive
-from tests.patience import patience
+from tests.support.patience import patience
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "token-of-the-machine"

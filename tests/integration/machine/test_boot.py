@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.machine.controller.process import orphans
 from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 KEY = os.urandom(32)
 

@@ -16,7 +16,7 @@ from holdfast.machine.controller.doctor.run import launch_with
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.priority_lock import Turn
 from tests.integration.machine.rig import Machine, run_machine, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 def configure(home: Path, text: str) -> None:

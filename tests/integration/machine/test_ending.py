@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.machine.controller.process.orphans import find_leftovers
 from tests.integration.machine.rig import ROOT, alive, run_machine, run_plane, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 async def test_the_first_signal_wins_and_repeats_are_ignored(tmp_path: Path) -> None:

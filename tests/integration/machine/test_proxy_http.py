@@ -20,7 +20,7 @@ from tests.integration.machine.proxy_rig import (
     silent,
 )
 from tests.integration.machine.rig import until
-from tests.patience import patience
+from tests.support.patience import patience
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 GET = b"GET /a?b=%20c HTTP/1.1\r\nHost: agent.example\r\n"

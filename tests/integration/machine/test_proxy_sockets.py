@@ -26,7 +26,7 @@ from tests.integration.machine.proxy_rig import (
     silent,
 )
 from tests.integration.machine.rig import until
-from tests.patience import patience
+from tests.support.patience import patience
 
 SETTINGS = Proxying(require_token=True, sockets_max=3, handshake_ms=400, idle_ms=60_000)
 ASK = UPGRADE + TOKEN_LINE + b"\r\n"

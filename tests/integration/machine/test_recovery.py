@@ -19,7 +19,7 @@ import pytest
 from holdfast.machine.controller.process import orphans
 from holdfast.wire.controller.directive import Directive
 from tests.integration.machine.rig import Machine, alive, run_machine, run_plane, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 QUICK = json.dumps(
     {"healthy_ms": 1_500, "trial_ms": 1_000, "trial_ready_ms": 2_000, "restart_tries": 2,

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from holdfast.machine.confine.probing import Kind
-from tests.confinement import KINDS, need
 from tests.integration.machine.rig import (
     alive,
     confine_order,
@@ -18,6 +17,7 @@ from tests.integration.machine.rig import (
     seen_from_here,
     until,
 )
+from tests.support.confinement import KINDS, need
 
 
 async def test_a_killed_agent_comes_back(tmp_path: Path) -> None:

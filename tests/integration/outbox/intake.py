@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.patience import patience
+from tests.support.patience import patience
 
 SRC = Path(__file__).resolve().parents[3] / "src"
 PATIENCE_S = 20.0

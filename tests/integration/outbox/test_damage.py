@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.outbox import Answer, Answered, Batch, inspect, open_outbox
-from tests.patience import patience
+from tests.support.patience import patience
 
 SEEDS = int(os.environ.get("HOLDFAST_OUTBOX_SEEDS", "40"))
 FIRST_SEED = int(os.environ.get("HOLDFAST_OUTBOX_FIRST_SEED", "0"))

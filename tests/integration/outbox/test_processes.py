@@ -20,7 +20,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.secret import Secret
 from holdfast.outbox import HttpSender, Target, inspect, open_outbox
 from tests.integration.outbox.intake import HttpIntake, Programs
-from tests.patience import patience
+from tests.support.patience import patience
 
 KILLS = int(os.environ.get("HOLDFAST_OUTBOX_KILLS", "8"))
 Until = Callable[..., None]

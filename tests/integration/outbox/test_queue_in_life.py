@@ -26,7 +26,7 @@ from holdfast.outbox import (
     inspect,
     open_outbox,
 )
-from tests.patience import patience
+from tests.support.patience import patience
 
 PATIENCE_S = 15.0
 

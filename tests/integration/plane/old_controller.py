@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import patience
+from tests.support.patience import patience
 
 COMMIT = "b193728"
 """The last commit whose controller has no pairing routes."""

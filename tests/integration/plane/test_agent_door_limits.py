@@ -17,7 +17,7 @@ from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
 from holdfast.plane.agent_proxy.sessions import Signed
 from tests.integration.machine.rig import until
-from tests.patience import patience
+from tests.support.patience import patience
 
 ONE, OTHER = "1" * 32, "2" * 32
 WAIT_S = 10.0

@@ -12,7 +12,7 @@ import pytest
 from multidict import CIMultiDictProxy
 
 from holdfast.wire.api.instances import InstanceView
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import DEADLINE_S, PlaneProcess, processes_of, until
 
 PAGE = {"Accept": "text/html", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}

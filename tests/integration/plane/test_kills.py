@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.cli.client import ApiError
 from holdfast.wire.api.instances import InstanceCreate, InstanceOrder, InstancePatch
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 KILLS = int(os.environ.get("HOLDFAST_TEST_KILLS", "2"))

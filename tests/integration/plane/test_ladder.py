@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 TRIED = [

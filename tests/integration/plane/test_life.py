@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, processes_of, until
 
 

@@ -15,7 +15,7 @@ import msgspec
 from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.wire.api.instances import InstanceOrder
 from holdfast.wire.controller.directive import Directive
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
 
 THEIRS: dict[str, Any] = {

@@ -62,7 +62,9 @@ async def brain_key(plane: Plane, name: str) -> str:
 async def make(home: Path) -> Made:
     """Start a plane with a stopped instance of the account `local`."""
     clock, log = SystemClock(), Log()
-    chosen = load_settings({}, home=str(home), public_url="http://plane.test")
+    chosen = load_settings(
+        {}, home=str(home), public_url="http://plane.test", accept_unconfined=True
+    )
     plane = await make_plane(chosen, clock=clock, log=log, url="http://plane.test")
     plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
     plane.app._check_responses = True

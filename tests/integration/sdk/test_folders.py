@@ -12,7 +12,7 @@ from typing import Any
 
 from holdfast.sdk import Brain, doctor, event_log, schema
 from tests.integration.outbox.intake import SRC, HttpIntake, until
-from tests.patience import patience
+from tests.support.patience import patience
 
 Opened = Callable[..., Brain]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.sdk import Brain
-from tests.patience import patience
+from tests.support.patience import patience
 
 EDIT = {
     "session_id": "s-1",

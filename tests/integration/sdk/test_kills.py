@@ -14,7 +14,7 @@ import pytest
 from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake, Programs
 from tests.integration.sdk.programs import start
-from tests.patience import patience
+from tests.support.patience import patience
 
 KILLS = int(os.environ.get("HOLDFAST_SDK_KILLS", "15"))
 

@@ -23,7 +23,7 @@ from holdfast.outbox import limits as queue_limits
 from holdfast.sdk import Brain, doctor, event_log
 from tests.integration.outbox.intake import HttpIntake, Programs, until
 from tests.integration.sdk.programs import black_hole, delivered, start
-from tests.patience import patience
+from tests.support.patience import patience
 
 Opened = Callable[..., Brain]
 

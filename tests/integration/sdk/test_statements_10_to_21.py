@@ -26,7 +26,7 @@ from holdfast.outbox import limits as queue_limits
 from holdfast.sdk import Brain, doctor
 from tests.integration.outbox.intake import SRC, HttpIntake, Programs, until
 from tests.integration.sdk.programs import PROGRAM, black_hole, delivered, start, texts
-from tests.patience import patience
+from tests.support.patience import patience
 
 Opened = Callable[..., Brain]
 

@@ -18,7 +18,7 @@ from holdfast.wire.api.brains import BrainKeyCreate, LessonView
 from holdfast.wire.api.endpoint import Empty
 from tests.integration.outbox.intake import HttpIntake, Programs, until
 from tests.integration.sdk.programs import start
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
 
 Opened = Callable[..., Brain]

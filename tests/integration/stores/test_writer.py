@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from holdfast.stores.sqlite.writer import GroupWriter, Job
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:

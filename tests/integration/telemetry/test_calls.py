@@ -26,8 +26,8 @@ from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.instances import INSTANCES
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.controller.identity import key_hash
-from tests.patience import patience
 from tests.support.asgi import Answer, call
+from tests.support.patience import patience
 from tests.support.toys.machines import CONTRACT, KEY, SECRET, Ear, Quiet, body, facts, headers
 
 ONE = facts()

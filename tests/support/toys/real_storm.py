@@ -39,7 +39,7 @@ from holdfast.machine.controller.process.procfs import parse_listeners
 from holdfast.machine.controller.settings import read_running
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
-from tests.patience import patience
+from tests.support.patience import patience
 
 STUB = Path(__file__).with_name("stormy_agent.py")
 GAP_S = 0.99

@@ -20,13 +20,20 @@ class Desk:
     def __init__(self) -> None:
         self.store = AccountsMemory()
         self.clock = ManualClock()
+        self.refusal: Refusal | None = None
         self.register = Register(
             self.store,
             PlainHasher(),
             access=Access(self.store, clock=self.clock),
             clock=self.clock,
             entropy=Chance(),
+            admit=self.admit,
         )
+
+    async def admit(self) -> None:
+        """Admit another account unless told otherwise."""
+        if self.refusal is not None:
+            raise self.refusal
 
 
 @pytest.fixture
@@ -133,6 +140,23 @@ async def test_nothing_is_made_for_an_account_that_is_not_there(desk: Desk) -> N
         await desk.register.make_account("local")
     with pytest.raises(Refusal, match="409 name_taken"):
         await desk.register.make_person("operator", scope="owner", account=None)
+
+
+async def test_who_is_not_admitted_makes_no_account(desk: Desk) -> None:
+    desk.refusal = Refusal(409, "unconfined", "nothing confines agents here")
+    with pytest.raises(Refusal, match="409 unconfined"):
+        await desk.register.make_account("other")
+    with pytest.raises(Refusal, match="409 name_taken"):
+        await desk.register.make_account("local")
+    desk.refusal = None
+    await desk.register.make_account("other")
+    alone = Register(
+        desk.store, PlainHasher(), access=Access(desk.store, clock=desk.clock),
+        clock=desk.clock, entropy=Chance(),
+    )  # fmt: skip
+    with pytest.raises(Refusal, match="409 not_here"):
+        await alone.make_account("third")
+    assert [account.name for account in await desk.store.accounts()] == ["local", "other"]
 
 
 async def test_checking_the_audit_names_the_first_row_that_does_not_fit(desk: Desk) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.cli import connection
 from holdfast.cli.client import Client
-from holdfast.cli.local import FILE_NAME
+from holdfast.plane.key_folder import TOKEN_FILE
 from holdfast.stores.sqlite.folder_lock import Holder, take_lock
 
 LOCAL = "hf_local"
@@ -16,11 +16,14 @@ LOCAL = "hf_local"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / FILE_NAME).write_text(LOCAL + "\n")
-    monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
+    home, keys = tmp_path / "home", tmp_path / "home.keys"
+    for folder in (home, keys):
+        folder.mkdir(mode=0o700)
+    (keys / TOKEN_FILE).write_text(LOCAL + "\n")
+    monkeypatch.setenv("HOLDFAST_HOME", str(home))
     for name in ("HOLDFAST_TOKEN", "HOLDFAST_URL", "HOLDFAST_PORT", "HOLDFAST_HOST"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
+    return home
 
 
 @pytest.fixture

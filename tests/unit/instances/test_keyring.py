@@ -9,17 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.instances.ports import Context, UnsealError
-from holdfast.plane.keyring import FILE_NAME, Key, KeyRing, KeyRingError, open_keyring, rotate
+from holdfast.plane.key_folder import KEYRING_FILE, KeysError
+from holdfast.plane.keyring import Key, KeyRing, make_keyring, open_keyring, rotate
 
 HERE = Context("acme", "i1", "TOKEN")
 
 
 def test_a_ring_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
-    first = open_keyring(tmp_path, now_ms=1)
-    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    first = make_keyring(tmp_path, now_ms=1)
+    assert (tmp_path / KEYRING_FILE).stat().st_mode & 0o777 == 0o600
     sealed = first.seal("value", HERE)
     assert "value" not in sealed
-    assert open_keyring(tmp_path, now_ms=2).open(sealed, HERE) == "value"
+    assert open_keyring(tmp_path).open(sealed, HERE) == "value"
+
+
+def test_a_ring_is_never_made_over_another_nor_by_opening(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        open_keyring(tmp_path)
+    sealed = make_keyring(tmp_path, now_ms=1).seal("value", HERE)
+    with pytest.raises(KeysError, match="there is a key ring"):
+        make_keyring(tmp_path, now_ms=2)
+    assert open_keyring(tmp_path).open(sealed, HERE) == "value"
 
 
 @pytest.mark.parametrize(
@@ -32,14 +42,14 @@ def test_a_ring_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     ],
 )
 def test_a_sealed_text_cannot_be_moved(tmp_path: Path, other: Context) -> None:
-    ring = open_keyring(tmp_path, now_ms=1)
+    ring = make_keyring(tmp_path, now_ms=1)
     sealed = ring.seal("value", HERE)
     with pytest.raises(UnsealError, match=other.name):
         ring.open(sealed, other)
 
 
 def test_what_was_sealed_before_a_rotation_still_opens(tmp_path: Path) -> None:
-    old = open_keyring(tmp_path, now_ms=1)
+    old = make_keyring(tmp_path, now_ms=1)
     sealed, env_key = old.seal("value", HERE), old.env_key("i1")
     new = rotate(tmp_path, now_ms=2)
     assert new.newest != old.newest
@@ -52,7 +62,7 @@ def test_what_was_sealed_before_a_rotation_still_opens(tmp_path: Path) -> None:
 
 
 def test_machines_have_keys_of_their_own(tmp_path: Path) -> None:
-    ring = open_keyring(tmp_path, now_ms=1)
+    ring = make_keyring(tmp_path, now_ms=1)
     assert ring.env_key("i1") != ring.env_key("i2")
     assert len(ring.env_key("i1")) == 32
 
@@ -60,30 +70,30 @@ def test_machines_have_keys_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sealed", ["", "hf1", "hf1.x.y", "nonsense", "hf1..", "hf2.a.b"])
 def test_nonsense_is_refused_without_showing_it(tmp_path: Path, sealed: str) -> None:
     with pytest.raises(UnsealError):
-        open_keyring(tmp_path, now_ms=1).open(sealed, HERE)
+        make_keyring(tmp_path, now_ms=1).open(sealed, HERE)
 
 
 @pytest.mark.parametrize("tail", ["!!", "AAAA", "A" * 80])
 def test_a_damaged_text_is_refused(tmp_path: Path, tail: str) -> None:
-    ring = open_keyring(tmp_path, now_ms=1)
+    ring = make_keyring(tmp_path, now_ms=1)
     with pytest.raises(UnsealError):
         ring.open(f"hf1.{ring.newest}.{tail}", HERE)
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    open_keyring(tmp_path, now_ms=1)
-    (tmp_path / FILE_NAME).chmod(0o644)
-    with pytest.raises(KeyRingError, match="chmod 600"):
-        open_keyring(tmp_path, now_ms=1)
+    make_keyring(tmp_path, now_ms=1)
+    (tmp_path / KEYRING_FILE).chmod(0o644)
+    with pytest.raises(KeysError, match="chmod 600"):
+        open_keyring(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"version":1,"keys":[]}'])
 def test_a_damaged_file_is_refused_and_never_replaced(tmp_path: Path, text: str) -> None:
-    open_keyring(tmp_path, now_ms=1)
-    path = tmp_path / FILE_NAME
+    make_keyring(tmp_path, now_ms=1)
+    path = tmp_path / KEYRING_FILE
     path.write_text(text)
-    with pytest.raises(KeyRingError):
-        open_keyring(tmp_path, now_ms=1)
+    with pytest.raises(KeysError):
+        open_keyring(tmp_path)
     assert path.read_text() == text
 
 
@@ -91,7 +101,7 @@ def test_keys_never_print() -> None:
     key = Key("k1", "A" * 43 + "=", 0)
     ring = KeyRing((key,), entropy=lambda count: b"\0" * count)
     assert "AAAA" not in repr(key) + repr(ring) + str(key)
-    with pytest.raises(KeyRingError, match="want 32"):
+    with pytest.raises(KeysError, match="want 32"):
         KeyRing((Key("k1", "AAAA", 0),), entropy=lambda count: b"\0" * count)
 
 

@@ -15,7 +15,7 @@ from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
-from tests.patience import patience
+from tests.support.patience import patience
 
 POLICY = Policy(backoff=Backoff(first_ms=1, cap_ms=1), start_gap_ms=0)
 

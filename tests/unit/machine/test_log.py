@@ -10,7 +10,7 @@ import pytest
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 from holdfast.machine.controller.log import Log
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, Phase, Phas
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
-from tests.patience import patience
+from tests.support.patience import patience
 
 STEPS = (
     Phase(name="one", shown="bootstrap", critical=True, deadline_s=5, again_s=0.01),

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 async def queue(turn: Turn, *ranks: Rank) -> list[Rank]:

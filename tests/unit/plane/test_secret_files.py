@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.plane.keyring import KeyRingError
+from holdfast.plane.key_folder import KeysError
 from holdfast.plane.wiring.secret_files import read_or_make_secret
 
 
@@ -22,7 +22,7 @@ def test_a_file_without_a_secret_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "gateway.key"
     path.write_text(text)
     path.chmod(0o600)
-    with pytest.raises(KeyRingError, match="not a secret"):
+    with pytest.raises(KeysError, match="not a secret"):
         read_or_make_secret(path)
 
 
@@ -30,5 +30,5 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "gateway.key"
     read_or_make_secret(path)
     path.chmod(0o640)
-    with pytest.raises(KeyRingError, match="others may read it"):
+    with pytest.raises(KeysError, match="others may read it"):
         read_or_make_secret(path)

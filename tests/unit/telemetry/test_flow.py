@@ -18,7 +18,7 @@ from holdfast.telemetry.limits import OUTCOMES_KEPT
 from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.directive import Command
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.toys.machines import CONTRACT, OURS, Ear, Quiet, checkin, facts
 
 ONE = facts()

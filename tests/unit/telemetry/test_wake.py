@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.telemetry.limits import WAITERS_PER_MACHINE
 from holdfast.telemetry.long_poll import FullError, WakeHub
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 async def started(hub: WakeHub, count: int) -> None:

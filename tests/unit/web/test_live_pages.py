@@ -12,7 +12,7 @@ from holdfast.web.hub import BRAIN, PAIRING
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.times import time_text
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.support.sample_brains import correction
 from tests.support.sample_pairing import channel
 from tests.unit.web.desk import HOSTILE, NOW, OPERATOR, OWNER, Desk

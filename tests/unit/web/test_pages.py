@@ -16,7 +16,7 @@ from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Problem, Refusal
 from holdfast.wire.api.operations import QuarantineList
 from holdfast.wire.api.table import by_name
-from tests.patience import patience
+from tests.support.patience import patience
 from tests.unit.web.desk import HOSTILE, OPERATOR, OWNER, Desk
 
 

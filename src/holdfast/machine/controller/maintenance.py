@@ -40,6 +40,7 @@ def make_config(agent: AgentProcesses, folder: Path, *, clock: Clock, log: Log) 
     return ConfigStore(
         Path(path),
         folder / "config",
+        below=Path(place.home),
         first=profile.files(place)[path].encode,
         fault=lambda config: profile.config_fault(place, config),
         clock=clock,
@@ -67,6 +68,8 @@ async def make_care(
     return Care(
         config=config,
         doctor=doctor,
-        files=StateFolder(root, folder / "backups", now_ms=clock.now_ms),
+        files=StateFolder(
+            root, folder / "backups", below=Path(agent.place.home), now_ms=clock.now_ms
+        ),
         renewal=Renewal(agent, config, credentials, supervisor, log),
     )

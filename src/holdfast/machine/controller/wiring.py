@@ -21,7 +21,7 @@ from holdfast.machine.agents.catalogue import find_profile
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.confinement import Confinement, open_confinement
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.runtime import Upkeep
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
@@ -34,6 +34,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Care, make_care, make_config
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.process.atomic_file import read_file, write_file
 from holdfast.machine.controller.process.children import Nursery
 from holdfast.machine.controller.process.sampler import Sampler
 from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, open_boots
@@ -49,6 +50,7 @@ from holdfast.wire.controller.directive import Directive
 
 _BOOT_ID_BYTES: Final = 8
 _TOKEN_BYTES: Final = 32
+_SMALL_BYTES_MAX: Final = 65_536
 INSTALLED_FILE: Final = "agent.installed"
 """Says which program of the agent was started last, below the machine's `run`."""
 
@@ -275,6 +277,7 @@ class Controller:
             sample=self._sampler.sample(),
             version=version,
             agent_kind=self._agent_kind,
+            confinement="" if self._nursery is None else self._nursery.confinement.kind,
             phase=self._lifecycle.phase or self._lifecycle.stage,
             degraded=self._lifecycle.error,
             failed=failed,
@@ -305,7 +308,8 @@ class Controller:
         if agent.profile.pairing is None:
             return None
         return DeviceRepair(
-            agent.profile.pairing, agent.env, self._home / "run", trusted=running.approve_own,
+            agent.profile.pairing, agent.env, self._home / "run", below=Path(agent.place.home),
+            trusted=running.approve_own,
             version=upkeep.version, is_running=lambda: bool(upkeep.supervisor.state.child),
             log=self._log,
         )  # fmt: skip
@@ -370,7 +374,7 @@ class Controller:
 def read_text(path: Path) -> str:
     """Return what a small file says, or nothing when there is none."""
     try:
-        return path.read_text()
+        return read_file(path, _SMALL_BYTES_MAX).decode()
     except FileNotFoundError:
         return ""
 
@@ -386,7 +390,7 @@ def free_port() -> int:
 def _agent_token(path: Path, draw: Callable[[int], str]) -> str:
     """Return the token of the agent's loopback port, made on the first start and kept."""
     try:
-        return path.read_text().strip()
+        return read_file(path, _SMALL_BYTES_MAX).decode().strip()
     except FileNotFoundError:
         token = draw(_TOKEN_BYTES)
         write_file(path, token)

@@ -54,6 +54,9 @@ def instance_handlers(
             if not agent.folder or installed_versions(folder, agent.folder)
         )
 
+    async def accounts() -> frozenset[str]:
+        return frozenset(account.name for account in await stores.accounts.accounts())
+
     return handlers(
         Deps(
             mailboxes=engine.mailbox,
@@ -68,6 +71,7 @@ def instance_handlers(
             region=settings.region,
             account=LOCAL_ACCOUNT,
             agents=runnable,
+            accounts=accounts,
         )
     )
 
@@ -112,6 +116,7 @@ def telemetry_handlers(
 
 def plane_handlers(
     home: Path,
+    settings: Settings,
     *,
     stores: Stores,
     engine: Engine,
@@ -140,7 +145,13 @@ def plane_handlers(
             metrics=metrics.render,
             agents_folder=home / AGENTS_FOLDER,
             checks=[
-                *make_checks(home, stores.reader, engine, list(clouds.by_name.values())),
+                *make_checks(
+                    home,
+                    settings.keys_folder,
+                    stores.reader,
+                    engine,
+                    list(clouds.by_name.values()),
+                ),
                 *more_checks,
             ],
         ),

@@ -25,6 +25,7 @@ from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.ports import MachineFacts
+from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import CommandOutcome
 from holdfast.world.clouds.port import Cloud, Machine
 
@@ -126,7 +127,13 @@ class HeardContacts:
             start=view.start,
             start_ms=view.start_ms,
             climbs=view.climbs,
+            confinement=view.confinement,
         )
+
+    def confinement(self, instance_id: str) -> Confinement:
+        """Return what the machine told last of what confines its agent."""
+        view = self._telemetry.contact(instance_id)
+        return "unknown" if view is None else view.confinement
 
 
 class CloudLogs:

@@ -10,8 +10,9 @@ from typing import Final
 
 from holdfast.actors.ports import Reader
 from holdfast.plane.about import Check
-from holdfast.plane.keyring import FILE_NAME as KEYS_FILE
-from holdfast.plane.wiring.engine import JOURNAL_FILE, Engine
+from holdfast.plane.key_folder import KEY_FILES
+from holdfast.plane.wiring.engine import Engine
+from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.world.clouds.port import Cloud
 
@@ -23,11 +24,13 @@ _OTHERS: Final = 0o077
 _MIB: Final = 1024 * 1024
 
 
-def make_checks(home: Path, reader: Reader, engine: Engine, clouds: Sequence[Cloud]) -> list[Check]:
+def make_checks(
+    home: Path, keys: Path, reader: Reader, engine: Engine, clouds: Sequence[Cloud]
+) -> list[Check]:
     """Return the checks over the parts of one plane."""
 
     async def check_folder() -> DoctorCheck:
-        return await asyncio.to_thread(_folder, home)
+        return await asyncio.to_thread(_folder, home, keys)
 
     async def check_disk() -> DoctorCheck:
         return await asyncio.to_thread(_disk, home)
@@ -68,9 +71,10 @@ def make_checks(home: Path, reader: Reader, engine: Engine, clouds: Sequence[Clo
     return [check_folder, check_disk, check_journal, check_engine, check_quarantine, check_clouds]
 
 
-def _folder(home: Path) -> DoctorCheck:
+def _folder(home: Path, keys: Path) -> DoctorCheck:
     """Return whether the data folder and the keys are for their owner only."""
-    loose = [path for path in (home, home / KEYS_FILE) if path.stat().st_mode & _OTHERS]
+    files = (path for path in (keys / name for name in KEY_FILES) if path.exists())
+    loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
     if loose:
         return DoctorCheck(
             name="folder",
@@ -78,7 +82,9 @@ def _folder(home: Path) -> DoctorCheck:
             message=f"others may read {loose[0]}",
             fix=f"chmod go-rwx {loose[0]}",
         )
-    return DoctorCheck(name="folder", result="ok", message=f"{home} is for its owner only")
+    return DoctorCheck(
+        name="folder", result="ok", message=f"{home} and {keys} are for their owner only"
+    )
 
 
 def _disk(home: Path) -> DoctorCheck:

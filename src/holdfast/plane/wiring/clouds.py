@@ -83,7 +83,7 @@ def _confine(home: Path, settings: Settings, url: str) -> Confine:
     """Return how machines are confined: nothing of the plane's own is for agents to see."""
     return Confine(
         kind=settings.confine,
-        hidden=(str(home),),
+        hidden=(str(home), str(settings.keys_folder)),
         read=tuple(paths_in(settings.confine_read)),
         write=tuple(paths_in(settings.confine_write)),
         plane=urlsplit(url).port or 0,

@@ -20,13 +20,12 @@ from holdfast.accounts.records import AuditEntry, Scope, Token
 from holdfast.accounts.register import Register
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.holder import prepare_home
+from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
 from holdfast.stores.sqlite import folder_lock
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.limits import REASON_MAX
 
-ACCOUNTS_FILE: Final = "accounts.db"
 _MADE: Final = 201
 _FAILED: Final = 500
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from holdfast.actors.alarms import Alarms
 from holdfast.actors.dispatch import Dispatch, Provider
@@ -28,9 +28,8 @@ from holdfast.kernel.metrics import Meter
 from holdfast.pairing.definition import PAIRING
 from holdfast.pairing.definition import Policy as PairingPolicy
 from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.stores.sqlite.journal_reader import SqliteReader
-
-JOURNAL_FILE: Final = "journal.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ from typing import Final
 
 from holdfast.kernel.clock import Clock
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.desk import ACCOUNTS_FILE
-from holdfast.plane.wiring.engine import JOURNAL_FILE
+from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 from holdfast.stores.sqlite.contact import SqliteContacts

@@ -11,6 +11,8 @@ from holdfast.plane.settings import Settings
 from holdfast.stores.sqlite import folder_lock
 
 FOLDER_MODE: Final = 0o700
+JOURNAL_FILE: Final = "journal.db"
+ACCOUNTS_FILE: Final = "accounts.db"
 
 
 def prepare_home(settings: Settings) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from holdfast import __version__
 from holdfast.accounts.access import Access
@@ -32,11 +32,12 @@ from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.auth import https_host, known_hosts, parse_networks
 from holdfast.plane.edge.ports import Observer
 from holdfast.plane.edge.rate import Rates
-from holdfast.plane.keyring import KeyRing, open_keyring
+from holdfast.plane.keyring import KeyRing
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring import api, bridges, rooms
 from holdfast.plane.wiring.agent_side import make_agent_side
 from holdfast.plane.wiring.clouds import Clouds, open_clouds
+from holdfast.plane.wiring.confinement import HostWatch, make_admission, make_ask
 from holdfast.plane.wiring.controllers import MachineControllers
 from holdfast.plane.wiring.corrections import IntakeRoom, make_intake
 from holdfast.plane.wiring.engine import Engine, make_engine, make_worker, plane_kinds
@@ -55,7 +56,7 @@ from holdfast.plane.wiring.pairing import (
     pairing_provider,
     settle_orphans,
 )
-from holdfast.plane.wiring.secret_files import read_or_make_secret
+from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.machines import MachineBook
@@ -64,8 +65,6 @@ from holdfast.web.site import Pages
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.table import ENDPOINTS
 from holdfast.world.controllers import ControllerClient
-
-TOKEN_KEY_FILE: Final = "gateway.key"  # noqa: S105  the name of a file
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +94,7 @@ class Plane:
     intake: IntakeRoom = field(init=False)
     app: Edge = field(init=False)
     agents: AgentSide = field(init=False)
+    host_watch: HostWatch = field(init=False)
 
     async def start(self) -> None:
         """Take up everything that was left, and begin."""
@@ -107,6 +107,7 @@ class Plane:
         await settle_orphans(self.stores.reader, self.engine.mailbox)
         self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
         self.run(Watch(self.stores.reader, meter=self.metrics, log=self.log).run())
+        self.run(self.host_watch.tell())
         self.agents.start()
         self.status = "ok"
 
@@ -141,6 +142,7 @@ async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) ->
     try:
         plane = await _join(settings, closing, clock=clock, log=log, url=url)
         plane.intake = _make_intake(plane)
+        plane.host_watch = _make_host_watch(plane)
         _listen(plane)
         plane.agents = make_agent_side(
             settings, reader=plane.stores.reader, controllers=plane.controllers,
@@ -159,11 +161,8 @@ async def _join(
 ) -> Plane:
     """Make every part."""
     home = prepare_home(settings)
+    keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing)
-    keyring = open_keyring(home, now_ms=clock.now_ms())
-    token_secret = Secret(
-        settings.gateway_token_secret or read_or_make_secret(home / TOKEN_KEY_FILE)
-    )
     metrics, book = Metrics(), MachineBook()
     clouds, controllers = await _reach_machines(
         home, settings, closing, stores=stores, clock=clock, keyring=keyring,
@@ -252,6 +251,15 @@ def _make_intake(plane: Plane) -> IntakeRoom:
     )
 
 
+def _make_host_watch(plane: Plane) -> HostWatch:
+    """Return who says what agents are confined with here."""
+    contacts = bridges.HeardContacts(plane.telemetry)
+    return HostWatch(
+        plane.stores.reader, plane.stores.accounts, contacts.confinement,
+        settings=plane.settings, log=plane.log, ask=make_ask(plane.settings),
+    )  # fmt: skip
+
+
 def _make_register(
     stores: Stores, access: Access, settings: Settings, closing: AsyncExitStack, clock: Clock
 ) -> Register:
@@ -265,6 +273,7 @@ def _make_register(
         clock=clock,
         entropy=secrets.token_bytes,
         session_life_ms=settings.session_days * DAY_MS,
+        admit=make_admission(settings, make_ask(settings)),
     )
 
 
@@ -352,6 +361,7 @@ def _make_app(plane: Plane) -> Edge:
         **care_handlers(plane.stores.reader, plane.controllers),
         **api.plane_handlers(
             plane.home,
+            plane.settings,
             stores=plane.stores,
             engine=plane.engine,
             clouds=plane.clouds,
@@ -359,7 +369,7 @@ def _make_app(plane: Plane) -> Edge:
             worker=worker,
             metrics=plane.metrics,
             health=plane.health,
-            more_checks=[plane.intake.check],
+            more_checks=[plane.intake.check, plane.host_watch.check],
         ),
     }
     bound = api.announcing(bound | plane.intake.handlers, plane.hub)

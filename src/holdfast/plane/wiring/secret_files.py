@@ -1,48 +1,71 @@
-"""Secrets that a plane makes for itself and keeps in its data folder, for its owner only."""
+"""Secrets that a plane makes for itself and keeps in its keys folder, for its owner only."""
 
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.secret import Secret
-from holdfast.plane.keyring import KeyRing, KeyRingError
+from holdfast.plane.key_folder import (
+    GATEWAY_FILE,
+    KEYRING_FILE,
+    TOKEN_FILE,
+    KeysError,
+    leave_note,
+    prepare_keys,
+    refuse_loose,
+    write_key,
+)
+from holdfast.plane.keyring import KeyRing, make_keyring, open_keyring
+from holdfast.plane.settings import PREFIX, Settings
+from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
 from holdfast.world.clouds.port import MachineSpec
 
 SECRET_BYTES: Final = 32
-_OTHERS: Final = 0o077
+
+
+def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
+    """Return the key ring and the secret of machines' gateway tokens, made for a new data folder.
+
+    To be called before the stores are opened. Raise KeysError, also where the data folder has a
+    journal and there is no key ring: a new one would open nothing of what is sealed there.
+    """
+    home, keys = Path(settings.home), prepare_keys(settings)
+    if not (home / ACCOUNTS_FILE).exists():
+        (keys / TOKEN_FILE).unlink(missing_ok=True)  # of people that are forgotten
+    try:
+        ring = open_keyring(keys)
+    except FileNotFoundError:
+        if (home / JOURNAL_FILE).exists():
+            raise KeysError(
+                f"{home} has a journal, and the key ring that opens its secrets is not where it is"
+                f" expected: {keys / KEYRING_FILE}; restore that folder from the backup, or set"
+                f" {PREFIX}KEYS to where it is. Only if it is lost for good: `holdfast keys new"
+                " --lose-secrets` makes another, and every secret has to be set again"
+            ) from None
+        ring = make_keyring(keys, now_ms=now_ms)
+        leave_note(home, keys)
+    secret = settings.gateway_token_secret or read_or_make_secret(keys / GATEWAY_FILE)
+    return ring, Secret(secret)
 
 
 def read_or_make_secret(path: Path) -> str:
     """Return the secret in a file, made with mode 0600 where there is none.
 
-    Raise KeyRingError for a file without a secret, which would make every machine's token one
+    Raise KeysError for a file without a secret, which would make every machine's token one
     that anybody can compute, and for one that others may read.
     """
     try:
         text = path.read_text().strip()
-        mode = path.stat().st_mode
+        refuse_loose(path)
     except FileNotFoundError:
-        return _make_secret(path)
+        text = secrets.token_hex(SECRET_BYTES)
+        write_key(path, f"{text}\n".encode())
+        return text
     if len(text) < SECRET_BYTES:
-        raise KeyRingError(f"{path}: not a secret; restore it from the backup, or remove it")
-    if mode & _OTHERS:
-        raise KeyRingError(f"{path}: others may read it (mode {mode & 0o777:o}); chmod 600 it")
-    return text
-
-
-def _make_secret(path: Path) -> str:
-    text = secrets.token_hex(SECRET_BYTES)
-    partial = path.with_suffix(f".{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
+        raise KeysError(f"{path}: not a secret; restore it from the backup, or remove it")
     return text
 
 

@@ -9,6 +9,7 @@ from holdfast.web.models.words import Badge, outcome_badge, spoken, status_badge
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import Explanation, InstanceDetail, InstanceView
 from holdfast.wire.api.rehearsals import Rehearsal, RehearsedTick
+from holdfast.wire.confinement import CONFINEMENT_WORDS
 
 
 class Order(NamedTuple):
@@ -20,11 +21,12 @@ class Order(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A named value under the header."""
+    """A named value under the header; one that `is_long` is shown whole, in lines."""
 
     name: str
     value: str
     at: Moment | None = None
+    is_long: bool = False
 
 
 class Header(NamedTuple):
@@ -106,6 +108,7 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
         Fact("Next look", NOTHING, moment(detail.next_alarm_at, now_ms)),
         Fact("Region", view.region or NOTHING),
         Fact("Machine", view.machine_id or NOTHING),
+        Fact("Confinement", _confinement(view), is_long=True),
         Fact("Controller", view.controller_version or NOTHING),
         Fact("Account", view.account or NOTHING),
         Fact("Epoch", str(view.epoch)),
@@ -122,6 +125,11 @@ def header(detail: InstanceDetail, *, now_ms: int) -> Header:
         facts=facts,
         details=detail.details,
     )
+
+
+def _confinement(view: InstanceView) -> str:
+    """Return what keeps the agent from what is not its own; nothing where none runs."""
+    return CONFINEMENT_WORDS[view.confinement] if view.status == "running" else NOTHING
 
 
 def why(found: Explanation, view: InstanceView, *, now_ms: int) -> Why:

@@ -34,6 +34,7 @@ from holdfast.wire.api.endpoint import (
     Time,
 )
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.confinement import Confinement
 from holdfast.wire.limits import (
     BODY_BYTES_MAX,
     BULK_ITEMS_MAX,
@@ -94,6 +95,8 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
     says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
     after three missed check-ins. `recovery` is null until its machine has told of it.
+    `confinement` is what keeps the running agent from what is not its own; `none` lets it read all
+    that the plane's user can.
     """
 
     id: Id
@@ -117,6 +120,7 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     attention: Reason = ""
     error: Reason = ""
     recovery: RecoveryView | None = None
+    confinement: Confinement = "unknown"
 
 
 class InstanceList(Struct, frozen=True, kw_only=True):
@@ -428,7 +432,7 @@ INSTANCES: Final = (
         request=InstanceCreate,
         response=InstanceView,
         pending=Pending,
-        statuses=(201, 202, 409),
+        statuses=(201, 202, 404, 409),
         body_bytes_max=INSTANCE_BODY_BYTES_MAX,
         mutates=True,
     ),

@@ -119,6 +119,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
 
     `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
+    `confinement` names what confines its agent, see `wire.confinement`; empty for not told.
     """
 
     sandbox_id: Name
@@ -147,6 +148,7 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     crashes_total: Counter = 0
     agent_ready: bool | None = None
     agent_kind: Label = ""
+    confinement: Label = ""
     phase: Label = ""
     degraded: Reason = ""
     last_exit_at_ms: Counter | None = None

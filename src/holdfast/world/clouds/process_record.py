@@ -80,7 +80,7 @@ def load(path: Path) -> Record:
 def save(path: Path, value: Struct) -> None:
     """Write the value whole or not at all, mode 0600, and wait until it is on the disk."""
     draft = path.with_name(f".{path.name}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(msgspec.json.format(msgspec.json.encode(value)))
         file.flush()
@@ -104,7 +104,7 @@ def locked(path: Path) -> Iterator[None]:
 
     The lock goes with its holder, so a killed plane holds none. Children do not inherit it.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

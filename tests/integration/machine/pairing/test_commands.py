@@ -27,9 +27,9 @@ from holdfast.machine.controller.pairing.state import DEVICES, Failure
 from holdfast.machine.controller.process.children import Child, Nursery, OnLine
 from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
-from tests.confinement import confinement
 from tests.integration.machine.rig import alive, until
-from tests.patience import patience
+from tests.support.confinement import confinement
+from tests.support.patience import patience
 
 AT = "2026-11-21T01:37:21.888Z"
 

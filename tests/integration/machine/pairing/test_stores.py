@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.json_store import JsonFiles, JsonSource
 from holdfast.machine.controller.pairing.openclaw.sqlite_store import SqliteSource
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
-from tests.patience import patience
+from tests.support.patience import patience
 
 AT = "2026-11-21T01:37:21.888Z"
 PERSON = {"id": "1", "code": "N9EMCT7A", "createdAt": AT}
@@ -294,3 +294,45 @@ async def test_names_with_odd_letters_are_paths_like_others(tmp_path: Path) -> N
         add(database, "1")
         source = SqliteSource(str(folder / "openclaw.sqlite"))
         assert len(rows((await source.look("channels", ["telegram"]))["telegram"])) == 1
+
+
+def _swap_in_a_link(path: Path, other: Path) -> None:
+    path.symlink_to(other)
+
+
+def _link_the_folder(path: Path, other: Path) -> None:
+    path.parent.rmdir()
+    path.parent.symlink_to(other.parent)
+
+
+@pytest.mark.parametrize("attack", [_swap_in_a_link, _link_the_folder, lambda a, b: os.link(b, a)])
+async def test_a_link_to_the_database_of_another_machine_shows_nothing(
+    tmp_path: Path, database: sqlite3.Connection, attack: Callable[[Path, Path], None]
+) -> None:
+    add(database, "1")
+    path = tmp_path / "home" / "state" / "openclaw.sqlite"
+    path.parent.mkdir(parents=True)
+    attack(path, tmp_path / "openclaw.sqlite")
+    source = SqliteSource(str(path), below=str(tmp_path / "home"))
+    assert failure((await source.look("channels", ["telegram"]))["telegram"]).strange
+
+
+async def test_a_database_that_is_exchanged_while_it_is_opened_shows_nothing(
+    tmp_path: Path, database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, "1")
+    path = tmp_path / "home" / "openclaw.sqlite"
+    path.parent.mkdir()
+    path.touch()
+    connect = sqlite3.connect
+
+    def late(*given: Any, **more: Any) -> sqlite3.Connection:
+        path.unlink()
+        path.symlink_to(tmp_path / "openclaw.sqlite")
+        made: sqlite3.Connection = connect(*given, **more)
+        return made
+
+    source = SqliteSource(str(path), below=str(tmp_path / "home"))
+    monkeypatch.setattr(sqlite3, "connect", late)
+    found = failure((await source.look("channels", ["telegram"]))["telegram"])
+    assert (found.code, found.detail) == ("store_unknown", "it was exchanged meanwhile")

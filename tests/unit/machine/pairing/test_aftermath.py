@@ -13,7 +13,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from tests.integration.machine.rig import until
-from tests.patience import patience
+from tests.support.patience import patience
 
 
 class Gateway:

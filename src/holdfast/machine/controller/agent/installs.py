@@ -18,11 +18,13 @@ from typing import Final
 import msgspec
 
 from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S
-from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process.atomic_file import read_file, write_file
 from holdfast.machine.controller.supervise.ports import Done
 
 RECORD_FILE: Final = "installs.json"
+_RECORD_BYTES_MAX: Final = 65_536
 HEALTHY_KEPT: Final = 4
 """Installations that are remembered as healthy; each is some 800 MB, so few exist."""
 
@@ -59,7 +61,7 @@ class Installs:
         if not given:
             return
         try:
-            kept = msgspec.json.decode(self._file.read_bytes(), type=Record)
+            kept = msgspec.json.decode(read_file(self._file, _RECORD_BYTES_MAX), type=Record)
         except FileNotFoundError:
             kept = Record()
         except (OSError, msgspec.DecodeError) as error:

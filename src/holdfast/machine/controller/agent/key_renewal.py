@@ -88,7 +88,7 @@ class Renewal:
             return
         path = Path(keys.path(self._agent.place))
         if await asyncio.to_thread(path.exists):
-            await asyncio.to_thread(_write, path, value)
+            await asyncio.to_thread(self._write, path, value)
 
     async def close(self) -> None:
         """Wait for nothing: a restart under way is ended with the agent."""
@@ -101,7 +101,7 @@ class Renewal:
         self._agent.env[AGENTS] = value.reveal()
         moved = -1
         if keys is not None:
-            await asyncio.to_thread(_write, Path(keys.path(self._agent.place)), value.reveal())
+            await asyncio.to_thread(self._write, Path(keys.path(self._agent.place)), value.reveal())
             moved = await self._move(keys, old)
         if not self._supervisor.state.child:
             return Renewed(moved=max(moved, 0))
@@ -166,9 +166,9 @@ class Renewal:
             self._log.emit("renewal.reload_failed", code=code, said=" ".join(said[-1:])[:200])
         return code == 0
 
-
-def _write(path: Path, value: str) -> None:
-    """Write the file of secrets; raise OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with atomic_file.open_folder(path.parent) as folder:
-        atomic_file.put_over(folder, path.name, json.dumps({AGENTS: value}).encode())
+    def _write(self, path: Path, value: str) -> None:
+        """Write the file of secrets; raise OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.write_file(
+            path, json.dumps({AGENTS: value}), below=Path(self._agent.place.home)
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from holdfast.machine.controller.agent.secret_references import put_references
 from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import orphans
+from holdfast.machine.controller.process.atomic_file import write_file
 from holdfast.machine.controller.process.children import Child, Nursery, OnLine, Stream, signal_name
 from holdfast.machine.controller.process.port_owner import find_owner
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
@@ -78,9 +78,9 @@ class AgentProcesses:
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, content in self.profile.files(self.place).items():
             if not Path(name).exists():
-                write_file(Path(name), content)
+                write_file(Path(name), content, below=Path(self.place.home))
         if self.profile.refer is not None:
-            put_references(self.profile, self.place, self.env, write=write_file, log=self._log)
+            put_references(self.profile, self.place, self.env, log=self._log)
 
     def spawn(
         self,
@@ -320,17 +320,6 @@ class AgentProcesses:
                 hook(stream, line)
             except Exception as error:  # noqa: BLE001  one bad hook must not cost the next line
                 self._log.emit("agent.hook_failed", error=repr(error))
-
-
-def write_file(path: Path, content: str) -> None:
-    """Write a file of mode 0600 so that no reader ever sees half of it."""
-    fresh = path.with_name(f"{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.replace(path)
 
 
 def _is_object(body: bytes) -> bool:

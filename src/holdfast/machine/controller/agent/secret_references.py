@@ -8,14 +8,20 @@ wrong with it. Neither file holds a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.pairing import Place
-from holdfast.machine.controller.config.document import DocumentError, compose, parse
+from holdfast.machine.controller.config.document import (
+    CONFIG_BYTES_MAX,
+    DocumentError,
+    compose,
+    parse,
+)
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import atomic_file
 
 RECORD_FILE: Final = "holdfast-secrets.json"
 """Beside the configuration: where our references are, so that none but ours are taken out."""
@@ -26,37 +32,36 @@ def put_references(
     place: Place,
     env: Mapping[str, str],
     *,
-    write: Callable[[Path, str], None],
     log: Log,
 ) -> None:
     """Write the configuration anew where its references are not right; raise OSError."""
     assert profile.refer is not None, "a profile without references has no business here"
-    path = Path(profile.config_path(place))
+    path, below = Path(profile.config_path(place)), Path(place.home)
     record = path.with_name(RECORD_FILE)
     try:
-        found = parse(path.read_bytes()).config
+        found = parse(atomic_file.read_file(path, CONFIG_BYTES_MAX, below=below)).config
     except FileNotFoundError:
         found = {}
     except DocumentError as error:
         log.emit("secrets.config_unreadable", error=str(error))
         return
-    before = _recorded(record)
+    before = _recorded(record, below)
     config, now = profile.refer(found, env, before)
     if now != before:
         # First what we are about to own: a crash in between leaves nothing that nobody owns.
-        write(record, json.dumps({**before, **now}, indent=2) + "\n")
+        atomic_file.write_file(record, json.dumps({**before, **now}, indent=2) + "\n", below=below)
     if config != found:
-        write(path, compose(config).raw.decode())
+        atomic_file.write_file(path, compose(config).raw.decode(), below=below)
         log.emit("secrets.referred", places=len(now))
     if now != before:
-        write(record, json.dumps(now, indent=2) + "\n")
+        atomic_file.write_file(record, json.dumps(now, indent=2) + "\n", below=below)
 
 
-def _recorded(record: Path) -> dict[str, str]:
+def _recorded(record: Path, below: Path) -> dict[str, str]:
     """Return the references that were put in before; none where that cannot be read."""
     try:
-        found = json.loads(record.read_bytes())
-    except (FileNotFoundError, ValueError):
+        found = json.loads(atomic_file.read_file(record, CONFIG_BYTES_MAX, below=below))
+    except (FileNotFoundError, atomic_file.NotAFileError, atomic_file.TooLargeError, ValueError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -34,7 +34,7 @@ class Shelf:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / LEDGER_FILE
         try:
-            return msgspec.json.decode(path.read_bytes(), type=Ledger)
+            return msgspec.json.decode(atomic_file.read_file(path, _LEDGER_BYTES_MAX), type=Ledger)
         except FileNotFoundError:
             return Ledger()
         except msgspec.MsgspecError as error:

@@ -62,6 +62,7 @@ class ConfigStore:
         path: Path,
         shelf: Path,
         *,
+        below: Path | None = None,
         first: Callable[[], bytes],
         fault: Callable[[Config], str],
         clock: Clock,
@@ -69,10 +70,12 @@ class ConfigStore:
     ) -> None:
         """Change the file at `path`, and keep versions and verdicts below `shelf`.
 
+        `below` is a folder above `path` that the agent cannot replace, its own by default.
         `first` makes the text of a machine's first start. `fault` says why a configuration is
         certain to keep the agent from starting, or nothing.
         """
         self._path = path
+        self._below = below
         self._shelf = Shelf(shelf, on_damage=self._damaged)
         self._first = first
         self._fault = fault
@@ -281,8 +284,7 @@ class ConfigStore:
     def _look(self) -> bytes | None:
         """Return the text as it is, None when there is no file; keep it if it is new."""
         try:
-            with atomic_file.open_folder(self._path.parent) as folder:
-                raw = atomic_file.read(folder, self._path.name, CONFIG_BYTES_MAX)
+            raw = atomic_file.read_file(self._path, CONFIG_BYTES_MAX, below=self._below)
         except FileNotFoundError:
             return None
         known = self._loaded()
@@ -355,7 +357,7 @@ class ConfigStore:
     ) -> Change:
         if raw != over:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with atomic_file.open_folder(self._path.parent) as folder:
+            with atomic_file.open_folder(self._path.parent, below=self._below) as folder:
                 if not atomic_file.put(folder, self._path.name, raw, over=over):
                     raise RefusedError(
                         409, "config_etag_conflict", "The agent wrote the file meanwhile; try again"

@@ -12,7 +12,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -36,7 +36,6 @@ NOT_FOUND: Final = "file_not_found"
 _TRIES: Final = 5
 """How often a write without an etag is tried over a file that the agent keeps writing."""
 
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_FOLDER: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
@@ -57,9 +56,15 @@ class Tree(NamedTuple):
 class StateFolder:
     """One folder, and where earlier texts of its files are kept."""
 
-    def __init__(self, root: Path, backups: Path, *, now_ms: Callable[[], int]) -> None:
-        """Look below `root`; keep earlier texts below `backups`, which lies elsewhere."""
+    def __init__(
+        self, root: Path, backups: Path, *, below: Path | None = None, now_ms: Callable[[], int]
+    ) -> None:
+        """Look below `root`; keep earlier texts below `backups`, which lies elsewhere.
+
+        `below` is a folder above `root` that the agent cannot replace, itself by default.
+        """
         self._root = root
+        self._below = below or root
         self._backups = backups
         self._now_ms = now_ms
 
@@ -157,21 +162,13 @@ class StateFolder:
     @contextmanager
     def _folder(self, parts: Sequence[str]) -> Iterator[int]:
         """Give a descriptor of a folder, reached step by step; raise RefusedError."""
-        try:
-            current = os.open(self._root, _FOLDER)
-        except OSError as error:
-            raise _io(error) from error
-        try:
-            for part in parts:
-                above = current
-                try:
-                    current = os.open(part, _FOLDER, dir_fd=above)
-                except OSError as error:
-                    raise _io(error) from error
-                os.close(above)
-            yield current
-        finally:
-            os.close(current)
+        with ExitStack() as opened:
+            path = self._root.joinpath(*parts)
+            try:
+                folder = opened.enter_context(atomic_file.open_folder(path, below=self._below))
+            except OSError as error:
+                raise _io(error) from error
+            yield folder
 
     def _keep(self, parts: Sequence[str], raw: bytes) -> None:
         """Keep an earlier text aside; that it cannot be kept must not keep anybody from writing."""
@@ -194,6 +191,12 @@ def _read(folder: int, name: str) -> bytes:
     except atomic_file.TooLargeError as error:
         text = f"It has more than {FILE_BYTES_MAX} bytes"
         raise RefusedError(413, "file_too_large", text) from error
+    except atomic_file.LinkedError as error:
+        text = "It has a second name (a hard link), so it may be a file from elsewhere; copy it"
+        raise RefusedError(403, "file_has_other_names", text, field="path") from error
+    except atomic_file.NotOursError as error:
+        text = "It belongs to another user than the machine's"
+        raise RefusedError(403, "file_of_another_user", text, field="path") from error
     except atomic_file.NotAFileError as error:
         raise _wrong("not_a_regular_file", "It is no regular file") from error
 

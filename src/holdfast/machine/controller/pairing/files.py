@@ -1,45 +1,34 @@
 """Reading the agent's files without trusting them: what is no plain file, or too large, is refused.
 
-The agent may put anything in its own folders; a pipe in place of a file must not hold a thread.
+The agent may put anything in its own folders; a pipe in place of a file must not hold a thread, and
+a link must not lead out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
 from holdfast.machine.controller.pairing.state import Verdict, Verdicts
-from holdfast.machine.controller.report.boot_counters import write_durably
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.controller.process.atomic_file import read_file, write_file
 
 
-def read_plain(path: str) -> bytes:
-    """Return a plain file's content; raise OSError, and ValueError for what is none or too large.
-
-    Where a link leads is read: what is shown of it is chosen field by field.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            message = "not a plain file"
-            raise ValueError(message)
-        content = file.read(FILE_BYTES_MAX + 1)
-    if len(content) > FILE_BYTES_MAX:
-        message = f"longer than {FILE_BYTES_MAX} bytes"
-        raise ValueError(message)
-    return content
+def read_plain(path: str, *, below: str = "") -> bytes:
+    """Return a plain file's content; raise OSError. See `swap.open_folder` for `below`."""
+    return atomic_file.read_file(Path(path), FILE_BYTES_MAX, below=Path(below) if below else None)
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str, *, below: str = "") -> Any:
     """Return what a file says as JSON; raise OSError and ValueError."""
-    return json.loads(read_plain(path), parse_constant=_refuse)
+    return json.loads(read_plain(path, below=below), parse_constant=_refuse)
 
 
 def _refuse(name: str) -> NoReturn:
@@ -64,7 +53,8 @@ class VerdictsFile:
     def read(self) -> Verdicts:
         """Return what was written; what cannot be read is told and counts as nothing."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=tuple[Verdict, ...])
+            content = read_file(self._path, limits.FILE_BYTES_MAX)
+            found = msgspec.json.decode(content, type=tuple[Verdict, ...])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError) as error:
@@ -80,7 +70,7 @@ class VerdictsFile:
                 return
             content = msgspec.json.encode(tuple(verdicts.values())).decode()
             try:
-                await asyncio.to_thread(write_durably, self._path, content)
+                await asyncio.to_thread(write_file, self._path, content)
             except OSError as error:
                 self._log.emit("pairing.verdicts_not_written", error=str(error))
                 return

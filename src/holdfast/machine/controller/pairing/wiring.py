@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -24,7 +25,12 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.cache import Cache, Listing
 from holdfast.machine.controller.pairing.decider import Arm, Ruler
 from holdfast.machine.controller.pairing.decisions import Order
-from holdfast.machine.controller.pairing.files import VERDICTS_FILE, VerdictsFile, read_plain
+from holdfast.machine.controller.pairing.files import (
+    VERDICTS_FILE,
+    VerdictsFile,
+    read_json,
+    read_plain,
+)
 from holdfast.machine.controller.pairing.openclaw.by_command import (
     CommandArm,
     CommandSource,
@@ -90,9 +96,9 @@ class PairingRoom:
             on_open=self._opened, on_news=lambda: self._changed("devices"), log=log,
         )  # fmt: skip
         self._reader = Reader(
-            pairing, self._sources(pairing, agent.env), env=agent.env, version=version,
-            told=lambda: self._link.version,
-            read_config=lambda: parse(read_plain(self._config_path)).config,
+            pairing, self._sources(pairing, agent.env, agent.place.home),
+            env=agent.env, version=version, told=lambda: self._link.version,
+            read_config=lambda: parse(read_plain(self._config_path, below=agent.place.home)).config,
         )  # fmt: skip
         self._keepers = {
             kind: Keeper(
@@ -113,7 +119,7 @@ class PairingRoom:
         self._own: OwnClient | None = None
         if approve_own and pairing.identity is not None:
             self._own = OwnClient(
-                pairing.identity(agent.env), decide=self._ruler.decide,
+                pairing.identity(agent.env), agent.place.home, decide=self._ruler.decide,
                 hint=lambda: self._changed("devices"), clock=clock, log=log,
             )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
@@ -179,17 +185,20 @@ class PairingRoom:
         """Return what came of an order."""
         return await self._ruler.decide(order)
 
-    def _sources(self, pairing: Pairing, env: Mapping[str, str]) -> Mapping[Means, Source]:
+    def _sources(
+        self, pairing: Pairing, env: Mapping[str, str], home: str
+    ) -> Mapping[Means, Source]:
         files = JsonFiles(pairing.credentials(env), pairing.devices(env))
         sources: dict[Means, Source] = {
-            "json": JsonSource(files),
+            "json": JsonSource(files, partial(read_json, below=home)),
             "rpc": SocketSource(self._link),
             "command": CommandSource(self._commands),
         }
         if pairing.database is not None:
             sources["sqlite"] = SqliteSource(
-                pairing.database(env), is_serving=lambda: self._link.gateway is not None
-            )
+                pairing.database(env), below=home,
+                is_serving=lambda: self._link.gateway is not None,
+            )  # fmt: skip
         return sources
 
     def _arms(self, agent: AgentProcesses) -> Mapping[Means, Arm]:

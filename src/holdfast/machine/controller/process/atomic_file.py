@@ -1,6 +1,12 @@
-"""Writing a file so that nobody sees half of it, and only over what the writer had in mind.
+"""The one way to files in folders that the agent writes to: plain ones of ours, read and written.
 
-The new text lies on the disk, whole, before it takes the name. Where the kernel can, the old and
+The agent runs as our user and may put anything there, links to what it must not see above all. So
+every step of a path is opened below the folder opened before it, and none that is a link; what is
+read is a regular file of our user with one name only. A file with a second name (a hard link) may
+be a file from elsewhere, and nothing tells which.
+
+Nobody sees half of what is written, and it is written only over what the writer had in mind. The
+new text lies on the disk, whole, before it takes the name. Where the kernel can, the old and
 the new file change places, and what came out is compared: a write by another program in the last
 instant is put back and told, instead of being lost. Names are taken relative to an open folder,
 so that no other folder can be slipped in below a path.
@@ -14,12 +20,14 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 _NOREPLACE: Final = 1
 _EXCHANGE: Final = 2
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMES_TRIED: Final = 100
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,18 +42,69 @@ class NotAFileError(OSError):
     """What has the name is a folder, a device or a symbolic link."""
 
 
+class LinkedError(NotAFileError):
+    """The file has another name besides: it may be a file from elsewhere."""
+
+
+class NotOursError(NotAFileError):
+    """The file belongs to another user than the machine's."""
+
+
 @contextmanager
-def open_folder(path: Path) -> Iterator[int]:
-    """Give a descriptor of a folder for a moment; raise OSError."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_folder(path: Path, *, below: Path | None = None) -> Iterator[int]:
+    """Give a descriptor of a folder for a moment; raise OSError.
+
+    `below` is a folder above it that the agent cannot replace: from there on no step may be a
+    link, itself included. Without one, or for a folder that lies elsewhere, that goes for the last
+    step alone.
+    """
+    steps: tuple[str, ...] = ()
+    if below is not None and path.is_relative_to(below):
+        steps, path = path.relative_to(below).parts, below
+    if ".." in steps:
+        raise OSError(errno.EINVAL, "goes up", str(path.joinpath(*steps)))
+    current = os.open(path, _FOLDER)
     try:
-        yield folder
+        for step in steps:
+            above = current
+            current = os.open(step, _FOLDER, dir_fd=above)
+            os.close(above)
+        yield current
     finally:
-        os.close(folder)
+        os.close(current)
+
+
+def read_file(path: Path, limit: int, *, below: Path | None = None) -> bytes:
+    """Return the bytes of the file at a path; see `open_folder` and `read`."""
+    with open_folder(path.parent, below=below) as folder:
+        return read(folder, path.name, limit)
+
+
+def write_file(path: Path, content: str, *, below: Path | None = None) -> None:
+    """Write a file of mode 0600 that nobody else writes; see `open_folder`."""
+    with open_folder(path.parent, below=below) as folder:
+        put_over(folder, path.name, content.encode())
+
+
+def stat_plain(folder: int, name: str) -> os.stat_result:
+    """Return the facts of a plain file without opening it; raise OSError as `read` does."""
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    check_plain(found, name)
+    return found
+
+
+def check_plain(found: os.stat_result, name: str) -> None:
+    """Raise NotAFileError unless this is a regular file of ours with no other name."""
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFileError(errno.EISDIR, "not a regular file", name)
+    if found.st_nlink > 1:
+        raise LinkedError(errno.EMLINK, "has another name (a hard link)", name)
+    if found.st_uid != os.geteuid():
+        raise NotOursError(errno.EPERM, "belongs to another user", name)
 
 
 def read(folder: int, name: str, limit: int) -> bytes:
-    """Return a regular file's bytes; raise OSError, or one of ours naming what is wrong.
+    """Return a plain file's bytes; raise OSError, or one of ours naming what is wrong.
 
     It never follows a symbolic link, and never waits for what is no file.
     """
@@ -56,9 +115,11 @@ def read(folder: int, name: str, limit: int) -> bytes:
         if error.errno in {errno.ELOOP, errno.ENXIO}:
             raise NotAFileError(error.errno, "not a regular file", name) from error
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        check_plain(os.fstat(descriptor), name)
+    except OSError:
         os.close(descriptor)
-        raise NotAFileError(errno.EISDIR, "not a regular file", name)
+        raise
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
@@ -92,15 +153,23 @@ def put_over(folder: int, name: str, content: bytes) -> None:
 
 def _write_fresh(folder: int, content: bytes, mode: int) -> str:
     # The name's own length may be all that the file system takes, so it is not part of this one.
-    fresh = f".holdfast-{os.getpid()}-{next(_numbers)}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(fresh, flags, mode, dir_fd=folder)
+    fresh, descriptor = _open_fresh(folder)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
         os.fsync(descriptor)
     return fresh
+
+
+def _open_fresh(folder: int) -> tuple[str, int]:
+    """Open a file that was not there before: what has a name already may be a link to anything."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    for _ in range(_NAMES_TRIED):
+        fresh = f".holdfast-{os.getpid()}-{next(_numbers)}.new"
+        with suppress(FileExistsError):
+            return fresh, os.open(fresh, flags, 0o600, dir_fd=folder)
+    raise FileExistsError(errno.EEXIST, "somebody takes every new name")
 
 
 def _create(folder: int, fresh: str, name: str) -> bool:

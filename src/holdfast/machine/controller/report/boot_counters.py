@@ -8,16 +8,15 @@ the latest is written. A disk that refuses is told and must not keep a report fr
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from holdfast.machine.controller.agent.processes import write_file
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process.atomic_file import read_file, write_file
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
 
@@ -95,6 +94,9 @@ def counters_of(report: CheckIn) -> BootCounters:
 COUNTERS_FILE = "counters.json"
 """Below the machine's `run`."""
 
+COUNTERS_BYTES_MAX = 1_048_576
+"""Bytes of the file; it holds a few hundred for each boot."""
+
 
 class BootsFile:
     """Keeps the counts of this boot, and hands out those of earlier ones until they are heard."""
@@ -146,7 +148,7 @@ class BootsFile:
         while self._wanted != self._written:
             content = self._wanted
             try:
-                await asyncio.to_thread(write_durably, self._path, content.decode())
+                await asyncio.to_thread(write_file, self._path, content.decode())
             except OSError as error:
                 self._log.emit("counters.write_failed", error=str(error))
                 return
@@ -157,7 +159,7 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
     """Return the file's counts as those of earlier boots; what cannot be read is told."""
     boots = Boots(sandbox_id)
     try:
-        boots, surplus = recall(path.read_bytes(), sandbox_id=sandbox_id)
+        boots, surplus = recall(read_file(path, COUNTERS_BYTES_MAX), sandbox_id=sandbox_id)
     except FileNotFoundError:
         surplus = ()
     except (OSError, ValueError) as error:
@@ -166,13 +168,3 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
     for row in surplus:
         log.emit("counters.dropped", boot=row.boot_id, restarts=row.restarts, crashes=row.crashes)
     return BootsFile(path, boots, log=log)
-
-
-def write_durably(path: Path, content: str) -> None:
-    """Replace the file so that power may fail at any moment."""
-    write_file(path, content)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -36,6 +36,7 @@ class Facts:
     sample: Sample
     version: Version
     agent_kind: str
+    confinement: str
     phase: str
     degraded: str
     failed: int
@@ -100,6 +101,7 @@ def build(
         crashes_total=state.crashes,
         agent_ready=state.ready,
         agent_kind=facts.agent_kind[:TEXT_MAX],
+        confinement=facts.confinement,
         phase=facts.phase[:TEXT_MAX],
         degraded=(facts.degraded or state.parked or state.blocked)[:REASON_MAX],
         last_exit_at_ms=None if last is None else last.at_ms,

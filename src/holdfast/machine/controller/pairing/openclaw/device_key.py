@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.machine.controller.agent.processes import write_file
 from holdfast.machine.controller.pairing.openclaw.websocket import CLIENT, Sign
+from holdfast.machine.controller.process.atomic_file import read_file, write_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_FILE: Final = "pairing-device.key"
 """Below the machine's `run`."""
+
+_KEY_FILE_BYTES_MAX: Final = 1_024
 
 
 def open_identity(path: Path) -> Sign:
@@ -33,7 +35,9 @@ def open_identity(path: Path) -> Sign:
     )
 
     try:
-        key = Ed25519PrivateKey.from_private_bytes(_decode(path.read_text().strip()))
+        key = Ed25519PrivateKey.from_private_bytes(
+            _decode(read_file(path, _KEY_FILE_BYTES_MAX).decode().strip())
+        )
     except FileNotFoundError:
         key = Ed25519PrivateKey.generate()
         write_file(path, _encode(key.private_bytes_raw()))

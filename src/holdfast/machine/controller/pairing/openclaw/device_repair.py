@@ -64,15 +64,20 @@ class DeviceRepair:
         env: Env,
         run_folder: Path,
         *,
+        below: Path | None = None,
         trusted: bool,
         version: VersionProbe,
         is_running: Callable[[], bool],
         log: Log,
     ) -> None:
-        """`trusted` says that the owner wants the agent's own client approved without a person."""
+        """`trusted` says that the owner wants the agent's own client approved without a person.
+
+        `below` is a folder above the agent's files that the agent cannot replace.
+        """
         self._pairing = pairing
         self._env = env
         self._kept = run_folder / KEPT
+        self._below = below
         self._trusted = trusted
         self._version = version
         self._is_running = is_running
@@ -106,15 +111,16 @@ class DeviceRepair:
 
     def _repair(self, given_up: threading.Event) -> Repaired:
         folder = Path(self._pairing.devices(self._env)).parent
+        below = str(self._below or "")
         assert self._pairing.identity is not None, "looked at before"
         try:
-            own = device_id(read_json(self._pairing.identity(self._env)))
+            own = device_id(read_json(self._pairing.identity(self._env), below=below))
         except FileNotFoundError:
             return Repaired(because="the agent has no key of its own")
         except (OSError, ValueError, RecursionError) as error:
             return _warn(f"the agent's own key cannot be read: {type(error).__name__}")
         try:
-            with atomic_file.open_folder(folder) as devices:
+            with atomic_file.open_folder(folder, below=self._below) as devices:
                 return self._repair_in(devices, own, given_up)
         except FileNotFoundError:
             return Repaired(because="there are no files")

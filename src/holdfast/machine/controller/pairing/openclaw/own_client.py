@@ -67,14 +67,16 @@ class OwnClient:
     def __init__(
         self,
         path: str,
+        below: str = "",
         *,
         decide: Callable[[Order], Awaitable[PairingAnswer]],
         hint: Callable[[], None],
         clock: Clock,
         log: Log,
     ) -> None:
-        """Know it by the identity file at `path`."""
+        """Know it by the identity file at `path`, in a folder at or below `below`."""
         self._path = path
+        self._below = below
         self._decide = decide
         self._hint = hint
         self._clock = clock
@@ -103,7 +105,7 @@ class OwnClient:
 
     async def _approve(self, rows: Sequence[Row]) -> None:
         try:
-            own = device_id(await asyncio.to_thread(read_json, self._path))
+            own = device_id(await asyncio.to_thread(read_json, self._path, below=self._below))
         except (OSError, ValueError, RecursionError):
             return  # this agent has no identity of its own, so nobody is it
         for row in rows:

@@ -12,9 +12,9 @@ import asyncio
 import json
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.ports import Parts
 from holdfast.machine.controller.pairing.state import DEVICES, Failure
+from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.pairing import Kind
 
 KNOWN_VERSIONS: Final = frozenset({18})
@@ -52,10 +53,16 @@ _ROWS_READ_MAX: Final = 4 * limits.ROWS_MAX
 class SqliteSource:
     """Reads the database."""
 
-    def __init__(self, path: str, *, is_serving: Callable[[], bool] = lambda: False) -> None:
-        """Read the database at `path`, which is there once the agent serves."""
+    def __init__(
+        self, path: str, *, below: str = "", is_serving: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Read the database at `path`, which is there once the agent serves.
+
+        `below` is a folder above it that the agent cannot replace; no step from there is a link.
+        """
         self.name, self.debounce_ms = "sqlite", limits.DEBOUNCE_MS
-        self._path = path
+        self._path = Path(path)
+        self._below = Path(below) if below else None
         self._is_serving = is_serving
 
     async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
@@ -77,35 +84,55 @@ class SqliteSource:
         }
 
     def _read(self, kind: Kind) -> list[dict[str, Any]] | Failure:
-        wrong = _look_at(self._path)
-        if wrong is not None:
-            return wrong
-        uri = f"file:{quote(self._path)}?mode=ro"
         try:
-            with closing(
-                sqlite3.connect(uri, uri=True, timeout=limits.SQLITE_BUSY_S, isolation_level=None)
-            ) as database:
-                return _select(database, kind)
+            with atomic_file.open_folder(self._path.parent, below=self._below) as folder:
+                return self._read_in(folder, kind)
+        except FileNotFoundError:
+            return _missing(str(self._path))
+        except atomic_file.NotAFileError:
+            return _unknown("it is no plain file")
         except sqlite3.OperationalError as error:
             return _explain(error)
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             return _unreadable(error)
 
+    def _read_in(self, folder: int, kind: Kind) -> list[dict[str, Any]] | Failure:
+        """Read the database in an open folder; raise OSError and sqlite3.Error.
 
-def _look_at(path: str) -> Failure | None:
-    """Return why it must not be opened: a thread that opens a pipe never comes back."""
-    try:
-        modes = [os.stat(path).st_mode]  # noqa: PTH116  as SQLite is given it
-    except FileNotFoundError:
-        return _missing(path)
-    except OSError as error:
-        return _unreadable(error)
+        SQLite opens a path and follows links, so what it has opened is compared with what was
+        looked at: who exchanges the file in between is not shown what it got.
+        """
+        name = self._path.name
+        looked_at = _look_at(folder, name)
+        uri = f"file:/proc/self/fd/{folder}/{quote(name)}?mode=ro"
+        with closing(
+            sqlite3.connect(uri, uri=True, timeout=limits.SQLITE_BUSY_S, isolation_level=None)
+        ) as database:
+            found = _select(database, kind)
+            return found if _has_open(looked_at) else _unknown("it was exchanged meanwhile")
+
+
+def _look_at(folder: int, name: str) -> tuple[int, int]:
+    """Return which file the database is; raise OSError when it must not be opened.
+
+    A thread that opens a pipe never comes back, and SQLite writes to what lies beside a database.
+    Nothing is opened here: closing any descriptor of a database drops the locks on it.
+    """
+    found = atomic_file.stat_plain(folder, name)
     for suffix in _BESIDE:
-        try:
-            modes.append(os.stat(path + suffix).st_mode)  # noqa: PTH116  as above
-        except OSError:
-            continue
-    return None if all(map(stat.S_ISREG, modes)) else _unknown("it is no plain file")
+        with suppress(FileNotFoundError):
+            atomic_file.stat_plain(folder, name + suffix)
+    return found.st_dev, found.st_ino
+
+
+def _has_open(file: tuple[int, int]) -> bool:
+    """Return whether this process has a file open, by device and inode."""
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found = os.fstat(int(descriptor.name))
+            if (found.st_dev, found.st_ino) == file:
+                return True
+    return False
 
 
 def _select(database: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]] | Failure:
