@@ -20,7 +20,7 @@ KEPT = [
 ]
 DIGESTS = """
 import sys
-from holdfast.sim.story import play
+from holdfast.sim.scenario import play
 for seed in map(int, sys.argv[1:]):
     outcome, _ = play(seed)
     print(seed, outcome.digest, outcome.steps, outcome.failure[:100])

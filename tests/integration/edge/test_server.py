@@ -105,7 +105,7 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from holdfast.accounts.records import AuditEntry
-from holdfast.stores.accounts_sqlite import open_accounts
+from holdfast.stores.sqlite.accounts import open_accounts
 
 async def main():
     store = open_accounts(Path(sys.argv[1]), now_ms=2)

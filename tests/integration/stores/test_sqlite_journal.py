@@ -210,7 +210,7 @@ PRODUCER = textwrap.dedent("""
     from holdfast.actors.ports import Arrival
     from holdfast.kernel.clock import SystemClock
     from holdfast.kernel.ids import address
-    from holdfast.stores.journal_sqlite import SqliteJournal
+    from holdfast.stores.sqlite.journal import SqliteJournal
     from tests.contract.journal.rows import commit, letter, stamps
 
     async def main():
