@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import structlog
 
+from holdfast.actors.kinds import make_kinds
 from holdfast.actors.ports import Arrival
 from holdfast.actors.rehearsal_worker import Ahead
 from holdfast.instances import events
@@ -26,6 +27,7 @@ from holdfast.kernel.ids import address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.engine import make_worker
 from holdfast.plane.wiring.holder import JOURNAL_FILE
+from holdfast.plane.wiring.instances import instance_kind, instance_policy
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.wire.api.instances import InstanceCreate
 from tests.bench.figures import parser, percentiles, tell
@@ -76,7 +78,9 @@ async def measure(home: Path, instance: str, rounds: int) -> dict[str, object]:
     """Return the figures."""
     clock = SystemClock()
     journal = SqliteJournal(home / JOURNAL_FILE, clock=clock)
-    worker = make_worker(load_settings({}, home=str(home)), structlog.get_logger())
+    policy = instance_policy(load_settings({}, home=str(home)))
+    kinds = make_kinds(instance_kind(policy))
+    worker = make_worker(home / JOURNAL_FILE, kinds, structlog.get_logger())
     try:
         await journal.accept([(address(KIND, instance), row) for row in arrivals()])
         asked = Ahead(actor=f"{KIND}/{instance}", now_ms=clock.now_ms())

@@ -23,11 +23,12 @@ from holdfast.cli.main import main
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME, CloudCalls
-from holdfast.instances.ports import Context
+from holdfast.instances.ports import Context, Holders, KeyMint
 from holdfast.kernel.ids import address
 from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.wiring import clouds as real
 from holdfast.plane.wiring import plane as plane_module
+from holdfast.plane.wiring.core import Core
 from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
 from holdfast.world.clouds.simulated import SimulatedCloud
 from holdfast.world.clouds.simulated_world import Timing
@@ -36,32 +37,34 @@ CROWD: Final = int(os.environ.get("CROWD", "10000"))
 WORLD: Final = "world.pickle"
 SIMULATED: Final = "simulated"
 GROUP: Final = 250
+SIMULATED_CLOUDS: Final[list[SimulatedCloud]] = []
 
 open_real_clouds = real.open_clouds
 start_really = plane_module.Plane.start
 
 
-async def open_clouds(home: Path, settings: Any, closing: Any, **parts: Any) -> real.Clouds:
+async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> real.Clouds:
     """Open the real clouds and the simulated one."""
-    opened = await open_real_clouds(home, settings, closing, **parts)
-    clock = parts["clock"]
+    opened = await open_real_clouds(core, mint=mint, holders=holders)
+    clock = core.clock
     cloud = SimulatedCloud(
         clock=clock, chance=random.Random(7), sleep=_sleep, timing=Timing(call_ms=1, create_ms=5)
     )
     cloud.rate_limited = False
-    kept = home / WORLD
+    SIMULATED_CLOUDS.append(cloud)
+    kept = core.home / WORLD
     if kept.exists():
         cloud._world = pickle.loads(kept.read_bytes())
     calls = CloudCalls(
         cloud,
-        sealer=parts["keyring"],
-        platform=real._platform(home, settings, parts["url"]),
-        token_secret=parts["token_secret"],
-        mint=parts["mint"],
-        holders=parts["holders"],
+        sealer=core.keyring,
+        platform=real.platform_of(core.home, core.settings, core.url),
+        token_secret=core.token_secret,
+        mint=mint,
+        holders=holders,
     )
     gate = Gate(clock, concurrency=64, rate_per_s=100_000)
-    closing.callback(_keep, cloud, kept)
+    core.closing.callback(_keep, cloud, kept)
     return replace(
         opened,
         by_name={**opened.by_name, SIMULATED: cloud},
@@ -73,24 +76,23 @@ async def open_clouds(home: Path, settings: Any, closing: Any, **parts: Any) -> 
 async def start(plane: plane_module.Plane) -> None:
     """Start, without the limit on calls, and make the crowd when there is nobody."""
     plenty = Rate(burst=1e9, per_s=1e9)
-    plane.app._rates = Rates(plane.clock, calls=plenty, sign_ins=plenty)
+    plane.app._rates = Rates(plane.core.clock, calls=plenty, sign_ins=plenty)
     await start_really(plane)
-    if not plane.stores.reader.views("instance", account=None, after="", limit=1):
-        plane.run(populate(plane))
+    if not plane.core.stores.reader.views("instance", account=None, after="", limit=1):
+        plane.core.run(populate(plane))
 
 
 async def populate(plane: plane_module.Plane) -> None:
     """Make the crowd, and keep the world once all of it runs."""
     for first in range(0, CROWD, GROUP):
-        await plane.engine.mailbox.tell(
+        await plane.core.engine.mailbox.tell(
             [newcomer(plane, n) for n in range(first, min(first + GROUP, CROWD))]
         )
         await asyncio.sleep(0)
-    cloud = plane.clouds.by_name[SIMULATED]
-    assert isinstance(cloud, SimulatedCloud)
-    while cloud.answers["create", "ok"] < CROWD or len(plane.engine.dispatch):  # noqa: ASYNC110
+    (cloud,) = SIMULATED_CLOUDS
+    while cloud.answers["create", "ok"] < CROWD or len(plane.core.engine.dispatch):  # noqa: ASYNC110
         await asyncio.sleep(0.2)
-    _keep(cloud, plane.home / WORLD)
+    _keep(cloud, plane.core.home / WORLD)
 
 
 def newcomer(plane: plane_module.Plane, number: int) -> tuple[Any, Any]:
@@ -105,7 +107,7 @@ def newcomer(plane: plane_module.Plane, number: int) -> tuple[Any, Any]:
         provider=SIMULATED,
         region="fra",
         key_hash=key_hash(key),
-        sealed_key=plane.keyring.seal(key, Context("local", instance, KEY_NAME)),
+        sealed_key=plane.core.keyring.seal(key, Context("local", instance, KEY_NAME)),
     )
     return address(KIND, instance), arrival(created, dedupe="create", source="api")
 
@@ -121,6 +123,6 @@ async def _sleep(ms: int) -> None:
 
 
 if __name__ == "__main__":
-    setattr(plane_module, "open_clouds", open_clouds)  # noqa: B010  it is not exported
+    setattr(real, "open_clouds", open_clouds)  # noqa: B010  it is not exported
     setattr(plane_module.Plane, "start", start)  # noqa: B010  as above
     main(["serve"])

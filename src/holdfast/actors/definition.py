@@ -213,7 +213,7 @@ class Definition(Generic[S, E, A, P]):
     or a probe. `wanted` is asked immediately before an effect is carried out. `settle`, `probed`,
     `claim_lost`, `received` and `returned` turn what the engine has to say into the subject's own
     events; `carried` returns the letter that an event was made from by `received`, so that one to
-    nobody can go back to its sender.
+    nobody can go back to its sender. `found_at` is where another process finds it: `module:NAME`.
     """
 
     kind: str
@@ -247,3 +247,4 @@ class Definition(Generic[S, E, A, P]):
     returned: Callable[[Letter], E] | None = None
     encode_policy: Callable[[P], bytes]
     decode_policy: Callable[[bytes], P]
+    found_at: str = ""

@@ -8,9 +8,10 @@ its time. Nothing here reads a setting: whoever wires the plane makes the polici
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from holdfast.actors.definition import Definition
 
@@ -46,3 +47,38 @@ def make_kinds(*kinds: Kind) -> dict[str, Kind]:
         message = f"kinds {[kind.definition.kind for kind in kinds]}: a name is used twice"
         raise ValueError(message)
     return table
+
+
+class Recipe(NamedTuple):
+    """How another process makes the same kind: where its definition is, and its policy's body."""
+
+    found_at: str
+    policy_body: bytes
+
+
+def recipes(kinds: Kinds) -> tuple[Recipe, ...]:
+    """Return the recipes of kinds; raise ValueError for one that could not be made from its own."""
+    for kind in kinds.values():
+        definition = kind.definition
+        try:
+            found = _find(definition.found_at)
+        except (ImportError, AttributeError, ValueError) as error:
+            text = f"definition {definition.kind!r}: found_at {definition.found_at!r}: {error}"
+            raise ValueError(text) from error
+        if found is not definition:
+            text = f"definition {definition.kind!r}: found_at {definition.found_at!r} is another"
+            raise ValueError(text)
+    return tuple(Recipe(kind.definition.found_at, kind.policy_body) for kind in kinds.values())
+
+
+def load_kinds(made_by: Sequence[Recipe]) -> dict[str, Kind]:
+    """Return the kinds of these recipes."""
+    found = [(_find(where), body) for where, body in made_by]
+    return make_kinds(*(make_kind(one, one.decode_policy(body)) for one, body in found))
+
+
+def _find(where: str) -> Definition[Any, Any, Any, Any]:
+    """Return the definition at `module:NAME`."""
+    module, _, name = where.partition(":")
+    definition: Definition[Any, Any, Any, Any] = getattr(importlib.import_module(module), name)
+    return definition

@@ -14,13 +14,14 @@ from typing import NoReturn
 
 from holdfast.corrections import limits
 from holdfast.corrections.directory import Directory
-from holdfast.corrections.ports import BRAIN, CORRECTION, LESSON, IntakeStore, Publish
+from holdfast.corrections.ports import IntakeStore
 from holdfast.corrections.records import Arrival, Forgotten, Written
 from holdfast.corrections.window import Windows
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
+from holdfast.letters.topics import BRAIN, CORRECTION, LESSON, Publish, Topic
 from holdfast.wire.api.call import Refusal
 
 _Waiting = tuple[Arrival, "asyncio.Future[Written]"]
@@ -196,7 +197,7 @@ class Intake:
 
     def _tell(self, arrivals: Sequence[Arrival], written: Sequence[Written]) -> None:
         """Say what is new of each brain, once, and count."""
-        topics: dict[tuple[str, int], None] = {}
+        topics: dict[tuple[Topic, int], None] = {}
         accepted = deduplicated = refused = 0
         for arrival, one in zip(arrivals, written, strict=True):
             accepted += one.accepted

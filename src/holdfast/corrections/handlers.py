@@ -9,19 +9,17 @@ from holdfast.actors import calls
 from holdfast.corrections import limits, views
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.ports import (
-    BRAIN,
-    LESSON,
     AccountExists,
     CorrectionQuery,
     InstanceOwner,
     IntakeStore,
     LessonQuery,
     LessonRow,
-    Publish,
 )
 from holdfast.corrections.records import Brain
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import HOUR_MS
+from holdfast.letters.topics import BRAIN, LESSON, Publish
 from holdfast.wire.api.brains import (
     BrainAlertList,
     BrainCreate,

@@ -1,9 +1,9 @@
-"""What intake asks of others: its store, a log, a meter, and who may be told. Pure."""
+"""What intake asks of others: its store, and what it must know of others. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from holdfast.corrections.records import (
     Arrival,
@@ -15,19 +15,12 @@ from holdfast.corrections.records import (
     Written,
 )
 
-Publish: TypeAlias = Callable[[str, str, str | None], object]
-"""Told of what changed: a topic, the brain's id, the account that may know."""
 Entropy: TypeAlias = Callable[[int], bytes]
 """Gives so many random bytes."""
 InstanceOwner: TypeAlias = Callable[[str], str | None]
 """Whose an instance is; None for one that does not exist."""
 AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
 """Whether there is such an account."""
-
-CORRECTION: Final = "correction"
-LESSON: Final = "lesson"
-BRAIN: Final = "brain"
-"""The topics that are published; the key of each is the brain's id."""
 
 
 class CorrectionRow(NamedTuple):

@@ -25,9 +25,10 @@ from holdfast.corrections.accept import (
 from holdfast.corrections.directory import OTHERS, Directory
 from holdfast.corrections.flow import Intake
 from holdfast.corrections.handlers import NO_LIMIT
-from holdfast.corrections.ports import LESSON, IntakeStore, LessonQuery, LessonRow, Publish
+from holdfast.corrections.ports import IntakeStore, LessonQuery, LessonRow
 from holdfast.corrections.records import Arrival, Brain, BrainKey, Correction, Written
 from holdfast.kernel.clock import Clock
+from holdfast.letters.topics import LESSON, Publish
 from holdfast.wire.api.brains import LessonList, Route
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.ingest import (

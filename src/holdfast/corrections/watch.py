@@ -10,12 +10,12 @@ from typing import Final, get_args
 from holdfast.corrections.alerts import Wrong, find_wrong
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.limits import WATCH_S
-from holdfast.corrections.ports import BRAIN, Publish
 from holdfast.corrections.records import Brain
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
+from holdfast.letters.topics import BRAIN, Publish
 from holdfast.wire.api.brains import AlertCode, BrainAlert
 from holdfast.wire.times import time_text
 

@@ -17,6 +17,7 @@ from holdfast.actors.definition import (
     Claim,
     Definition,
     EffectCall,
+    Letter,
     Probe,
     ProbeAnswer,
     Work,
@@ -37,7 +38,9 @@ from holdfast.instances.state import (
     machine_key,
 )
 from holdfast.instances.views import views
+from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
+from holdfast.letters.instances import PAIRING, InstanceDestroyed
 
 KIND: Final = "instance"
 NOT_FOUND: Final = "not_found"
@@ -55,7 +58,7 @@ _MAY_BE_LATE: Final = (
 def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
     """Return what an action comes to; a beginning takes its first step at once."""
     if isinstance(action, actions.Note):
-        return Work(intents=(action.event,))
+        return Work(intents=(action.event,), letters=_letters(state, action.event))
     if not isinstance(action, actions.Begin):
         return actions.call(state, action, policy, at)
     intent = actions.begun(action, state.epoch + 1)
@@ -68,6 +71,14 @@ def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work
         intents += work.intents
         effects = work.effects
     return Work(intents=tuple(intents), effects=effects)
+
+
+def _letters(state: Instance, event: events.Intent) -> tuple[Letter, ...]:
+    """Return whom an intent is told: the pairing of an instance ends with it."""
+    if not isinstance(event, events.DestroyFinished):
+        return ()
+    told = InstanceDestroyed(account=state.account)
+    return (Letter(to=address(PAIRING, state.id), body=told),)
 
 
 def _folded(state: Instance, intent: events.Intent, at: At) -> Instance:
@@ -249,6 +260,7 @@ def with_volumes(policy: Policy, *providers: str) -> Policy:
 
 INSTANCE: Final[Definition[Instance, events.Event, actions.Action, Policy]] = Definition(
     kind=KIND,
+    found_at="holdfast.instances.definition:INSTANCE",
     version=events.EVENT_VERSION,
     empty=empty,
     encode_state=encode_state,

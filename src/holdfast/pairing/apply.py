@@ -38,6 +38,8 @@ _DONE_WORDS: Final = {"approve": "approved", "dismiss": "dismissed"}
 def apply(state: Pairing, event: events.Event, at: At) -> Verdict[Pairing]:
     """Return what the event makes of the pairing."""
     if state.gone:
+        if isinstance(event, events.InstanceGone):
+            return Ignored("it is known already")  # a letter must not come back to who is gone
         return Refused("destroyed", "the instance was destroyed; make a new one")
     return _FOLDS[type(event)](state, event, at)
 
@@ -269,11 +271,11 @@ def _forgotten(state: Pairing, event: events.DecisionsForgotten, _at: At) -> Ver
     return Applied(replace(state, decisions=kept))
 
 
-def _gone(state: Pairing, _event: events.InstanceGone, _at: At) -> Verdict[Pairing]:
-    if not state.account:
-        return Ignored("nothing was ever decided")
+def _gone(state: Pairing, event: events.InstanceGone, _at: At) -> Verdict[Pairing]:
+    """End, whether or not anything was ever decided: a decision that arrives late is refused."""
+    account = state.account or event.account
     return Applied(
-        Pairing(instance=state.instance, account=state.account, epoch=state.epoch + 1, gone=True)
+        Pairing(instance=state.instance, account=account, epoch=state.epoch + 1, gone=True)
     )
 
 

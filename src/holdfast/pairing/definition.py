@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from holdfast.actors.definition import SELF, Definition, EffectCall
+from holdfast.actors.definition import SELF, Definition, EffectCall, Letter
 from holdfast.actors.ports import Arrival, Source
+from holdfast.kernel.ids import Address
 from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
+from holdfast.letters.instances import InstanceDestroyed
 from holdfast.pairing import actions, events, ports
 from holdfast.pairing.apply import apply
 from holdfast.pairing.invariants import INVARIANTS
@@ -23,6 +25,7 @@ from holdfast.pairing.state import Pairing, by_serial, decode_state, empty, enco
 from holdfast.pairing.views import views
 
 KIND: Final = "pairing"
+INSTANCE_KIND: Final = "instance"
 
 _UNCERTAIN: Final = frozenset({ports.DOUBT, ports.MAY_RUN, "bug", "undecodable"})
 """Permanent failures after which a decision may have been carried out all the same."""
@@ -73,6 +76,16 @@ def _is_certain(call: EffectCall, failure: Failure) -> bool:
     return isinstance(failure, Permanent) and failure.code not in _UNCERTAIN
 
 
+def received(sender: Address, letter: Letter) -> events.Event:
+    """Return the event that a letter is; raise ValueError for one that a pairing does not take."""
+    match letter.body:
+        case InstanceDestroyed(account=account) if sender == (INSTANCE_KIND, letter.to.id):
+            return events.InstanceGone(account)
+        case other:
+            message = f"{sender} may not write {type(other).__name__} to {letter.to}"
+            raise ValueError(message)
+
+
 def arrival(
     event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
 ) -> Arrival:
@@ -93,6 +106,7 @@ def _entity(state: Pairing, _key: str) -> bytes | None:
 
 PAIRING: Final[Definition[Pairing, events.Event, actions.Action, Policy]] = Definition(
     kind=KIND,
+    found_at="holdfast.pairing.definition:PAIRING",
     version=events.EVENT_VERSION,
     empty=empty,
     encode_state=encode_state,
@@ -114,6 +128,7 @@ PAIRING: Final[Definition[Pairing, events.Event, actions.Action, Policy]] = Defi
     decode_effect=ports.decode_body,
     wanted=wanted,
     settle=settle,
+    received=received,
     encode_policy=msgspec.json.Encoder().encode,
     decode_policy=msgspec.json.Decoder(Policy).decode,
 )

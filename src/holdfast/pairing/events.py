@@ -50,7 +50,12 @@ class PolicySet(Struct, frozen=True, kw_only=True, tag="PairingPolicySet"):
 
 
 class InstanceGone(Struct, frozen=True, tag="PairingInstanceGone", gc=False):
-    """The instance was destroyed; nothing about its pairing matters any more."""
+    """The instance was destroyed; nothing about its pairing matters any more.
+
+    `account` is whose it was; empty in events of before it was told.
+    """
+
+    account: str = ""
 
 
 class DecisionSent(Struct, frozen=True, tag="PairingDecisionSent", gc=False):

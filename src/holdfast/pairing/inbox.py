@@ -18,11 +18,12 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import address
 from holdfast.kernel.log import Log
 from holdfast.kernel.outcome import Failure, Ok, Outcome, Permanent
+from holdfast.letters.topics import PAIRING, Publish
 from holdfast.pairing import events
 from holdfast.pairing.definition import KIND, arrival
 from holdfast.pairing.limits import CACHE_MS, LOOKS_MAX, RETRY_CAP_MS, RETRY_FIRST_MS
 from holdfast.pairing.policy import judge
-from holdfast.pairing.ports import NOT_RUNNING, Changed, Listing, Machines, Place, Places, basis
+from holdfast.pairing.ports import NOT_RUNNING, Listing, Machines, Place, Places, basis
 from holdfast.pairing.requests import Waiting
 from holdfast.pairing.state import Pairing
 from holdfast.pairing.visibility import Known, Shown, forget_at, is_usable, shown
@@ -59,15 +60,15 @@ class Inbox:
         mailboxes: Mailboxes,
         *,
         clock: Clock,
-        changed: Changed,
+        publish: Publish,
         log: Log,
     ) -> None:
-        """Ask `machines`; tell `changed` of what is different."""
+        """Ask `machines`; `publish` whenever what waits at an instance is another than before."""
         self._machines = machines
         self._places = places
         self._mailboxes = mailboxes
         self._clock = clock
-        self._changed = changed
+        self._publish = publish
         self._log = log
         self._entries: dict[str, Entry] = {}
         self._turns = asyncio.Semaphore(LOOKS_MAX)
@@ -252,7 +253,7 @@ class Inbox:
             break
         self._keep(instance, entry, outcome)
         if place is not None:
-            self._changed(instance, place.account)
+            self._publish(PAIRING, instance, place.account)
             if isinstance(outcome, Ok):
                 await self._ask_rules(place, outcome.value.listing)
         return outcome

@@ -6,7 +6,6 @@ state that may have moved on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, Protocol, TypeAlias
 
 import msgspec
@@ -127,10 +126,6 @@ class Machines(Protocol):
     async def listing(self, place: Place, *, refresh: bool) -> Outcome[Listing]:
         """Return what waits; with `refresh` as the agent says now, not as it said before."""
         ...
-
-
-Changed: TypeAlias = Callable[[str, str], object]
-"""Told (instance, account) whenever what waits there is another than before."""
 
 
 def basis(place: Place, state: Pairing) -> Basis:

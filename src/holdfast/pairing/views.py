@@ -17,7 +17,7 @@ PAIRING_VIEW: Final = "pairing"
 def views(before: Pairing | None, after: Pairing, _touched: Iterable[str]) -> Iterable[ViewRow]:
     """Return the row that shows `after`; none for what is gone."""
     if after.gone:
-        if before is not None and not before.gone:
+        if before is not None and before.account and not before.gone:
             yield ViewRow(PAIRING_VIEW, after.instance, after.account, None)
         return
     if after.account:

@@ -25,6 +25,7 @@ from holdfast.actors.ports import (
 from holdfast.actors.ports import Operation as Followed
 from holdfast.actors.record import decode_record
 from holdfast.kernel.ids import ActorKind, Address, EventId
+from holdfast.letters.topics import QUARANTINE, Publish
 from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.operations import (
     Operation,
@@ -72,6 +73,7 @@ def operation_handlers(
     mailboxes: Mailboxes,
     kinds: Kinds,
     actor_of_instance: Callable[[str], Address],
+    publish: Publish,
 ) -> dict[str, Handler]:
     """Return the handlers of operations and of quarantine, by endpoint."""
 
@@ -112,12 +114,14 @@ def operation_handlers(
         # The arrival first: a crash in between leaves the event waiting, never lost.
         await mailboxes.tell([(actor, arrival)])
         await journal.drop_quarantined(row.id, call.principal.name)
+        publish(QUARANTINE, row.id, None)
         return Reply(QuarantineAnswer(event=row.id, result="retrying"))
 
     async def drop(call: Call) -> Reply:
         _actor, row = _find_quarantined(reader, call.path["event"])
         if not await journal.drop_quarantined(row.id, call.principal.name):
             raise _DECIDED
+        publish(QUARANTINE, row.id, None)
         return Reply(QuarantineAnswer(event=row.id, result="dropped"))
 
     return {

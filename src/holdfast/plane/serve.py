@@ -136,18 +136,15 @@ class _Server(uvicorn.Server):
         """Take no new calls and end what is held open; a second signal does not wait."""
         self.force_exit = self.should_exit
         self.should_exit = True
-        self._plane.status = "stopping"
-        self._plane.app.close()
-        self._plane.agents.release()
-        self._plane.telemetry.release()
+        self._plane.begin_to_stop()
 
 
 def _config(plane: Plane) -> uvicorn.Config:
     """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
     return uvicorn.Config(
-        plane.agents.before(plane.app),
+        plane.subjects.agents.before(plane.app),
         http=BoundedConnection,
-        ws=cast("Any", plane.agents.sockets),
+        ws=cast("Any", plane.subjects.agents.sockets),
         lifespan="off",
         access_log=False,
         log_config=None,

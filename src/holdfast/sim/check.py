@@ -5,6 +5,7 @@
     a way on       what exists has an alarm or a probe, and no transient status outlives its limit
     whole rules    no note, no fault, no quarantine; a dry run of what follows equals it
     nothing lost   what was acknowledged is in the log, once, and answers stay as they were given
+    letters        who was destroyed has told its pairing, once, whatever crashed in between
     replay         every actor's log, made again, is bit-equal and decides the same
 
 It only looks. The first thing that is wrong is kept with everything else, and ends the story.
@@ -22,10 +23,14 @@ from holdfast.actors.ports import Accepted, Answer, Commit, Stamp
 from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import Back, look_back
 from holdfast.actors.rehearse import dry_run
-from holdfast.instances.definition import INSTANCE
+from holdfast.actors.tick import Tick
+from holdfast.instances.definition import INSTANCE, KIND
 from holdfast.instances.state import TRANSIENT_STATUSES, Instance, decode_state, exists
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
-from holdfast.kernel.ids import Address
+from holdfast.kernel.ids import Address, address
+from holdfast.letters.instances import PAIRING
+from holdfast.pairing.state import STATE_VERSION
+from holdfast.pairing.state import decode_state as decode_pairing
 from holdfast.wire.controller.identity import decode_sandbox
 from holdfast.world.clouds.port import LABEL_SANDBOX, Machine
 
@@ -94,7 +99,6 @@ class Checker:
         """Look at a tick that is over."""
         result, trace = landed.tick, self._fleet.trace
         trace.steps += 1
-        state: Instance = result.after.state
         where = result.after.address.id
         for note in result.notes:
             self.accuse(f"{where} tick {result.after.number}: note {note}")
@@ -107,7 +111,13 @@ class Checker:
         for stamp in result.stamps:
             if stamp.outcome == "quarantined":
                 self.accuse(f"{where}: event {stamp.id} was quarantined: {stamp.message}")
-        trace.statuses[state.status] += 1
+        if result.after.address.kind == KIND:
+            self._look_at_instance(result)
+
+    def _look_at_instance(self, result: Tick[Instance]) -> None:
+        """Look at a tick of an instance: what exists has an alarm or a probe."""
+        state, where = result.after.state, result.after.address.id
+        self._fleet.trace.statuses[state.status] += 1
         if exists(state):
             probed = INSTANCE.probes(state, self._fleet.weather.policy)
             transient = state.status in TRANSIENT_STATUSES
@@ -119,10 +129,10 @@ class Checker:
         if self._chance.random() >= PREVIEWED or commit.record is None:
             return
         fleet = self._fleet
-        folded = fold_loaded(INSTANCE, commit.actor, fleet.reader.load(commit.actor)).folded
+        kind = fleet.kinds[commit.actor.kind]
+        folded = fold_loaded(kind.definition, commit.actor, fleet.reader.load(commit.actor)).folded
         waiting = fleet.store.waiting.get(commit.actor, {})
         pending = [waiting[stamp.id] for stamp in commit.stamps]
-        kind = fleet.kinds["instance"]
         ahead = dry_run(kind, folded, pending, now_ms=commit.now_ms).steps[0]
         record = decode_record(commit.record)
         self.previews += 1
@@ -170,11 +180,11 @@ class Checker:
     # ------------------------------------------------------------------------------- sweeps
 
     def sweep(self) -> None:
-        """Look at every actor: a way on, a status within its limit, an alarm that is answered."""
+        """Look at every instance: a way on, a status within its limit, an alarm answered."""
         fleet = self._fleet
         probed = {actor for actor, _key in fleet.store.probes}
         for where, actor in fleet.store.actors.items():
-            if actor.state is None:
+            if where.kind != KIND or actor.state is None:
                 continue
             state = decode_state(actor.state, actor.state_version)
             if not exists(state):
@@ -231,7 +241,18 @@ class Checker:
                 self.accuse(f"event {event} was answered {stamp} and the log has {logged}")
         for where in store.actors:
             self._look_back(where)
+        self._look_at_letters()
         self.raise_any()
+
+    def _look_at_letters(self) -> None:
+        """Look whether the pairing of every instance that was destroyed has ended with it."""
+        fleet = self._fleet
+        for state in fleet.states():
+            actor = fleet.store.actors.get(address(PAIRING, state.id))
+            body = None if actor is None else actor.state
+            ended = body is not None and decode_pairing(body, STATE_VERSION).gone
+            if ended != (state.status == "destroyed"):
+                self.accuse(f"{state.id} is {state.status}; its pairing has ended: {ended}")
 
     def _look_back(self, where: Address) -> None:
         fleet = self._fleet

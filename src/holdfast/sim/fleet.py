@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from holdfast.actors.kinds import make_kind, make_kinds
-from holdfast.instances.definition import INSTANCE, KIND
+from holdfast.actors.kinds import make_kinds
+from holdfast.instances.definition import KIND
 from holdfast.instances.state import Instance, decode_state
 from holdfast.kernel.clock import MINUTE_MS
 from holdfast.kernel.ids import Address, address
 from holdfast.plane.keyring import Key, KeyRing
+from holdfast.plane.wiring.instances import instance_kind
+from holdfast.plane.wiring.pairing import pairing_kind
 from holdfast.sim.check import Checker
 from holdfast.sim.fault_plan import Weather
 from holdfast.sim.loop import SimClock, SimLoop
@@ -28,6 +30,7 @@ from holdfast.sim.machines import Controller, Machines
 from holdfast.sim.operators import People
 from holdfast.sim.plane import DownError, Plane, make_task
 from holdfast.sim.trace import Trace
+from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.journal import MemoryReader, MemoryStore
 from holdfast.stores.memory.telemetry import MemoryAnalytics
@@ -83,9 +86,10 @@ class Fleet:
         self.trace = Trace(clock.steady_ms)
         self.store = MemoryStore()
         self.reader = MemoryReader(self.store)
+        self.accounts = AccountsMemory()
         self.contacts = MemoryContacts()
         self.analytics = MemoryAnalytics()
-        self.kinds = make_kinds(make_kind(INSTANCE, weather.policy))
+        self.kinds = make_kinds(instance_kind(weather.policy), pairing_kind())
         self.secret = weather.settings.gateway_token_secret or "simulated"
         self._chances: dict[str, random.Random] = {}
         self.keyring = KeyRing(
@@ -315,7 +319,7 @@ class Fleet:
 
     def actors(self) -> Iterator[Address]:
         """Yield every instance that ever was."""
-        yield from self.store.actors
+        yield from (where for where in self.store.actors if where.kind == KIND)
 
     def state_of(self, instance: str) -> Instance | None:
         """Return the committed state of an instance."""

@@ -83,7 +83,7 @@ class Plane:
             log=NoLog(),
         )
         self.inbox = Inbox(
-            self.talk, self, self, clock=self.clock, changed=lambda *_: None, log=NoLog()
+            self.talk, self, self, clock=self.clock, publish=lambda *_: None, log=NoLog()
         )
         for call in list(self.effects):
             self._carry_out(call._replace(attempt=call.attempt + 1))

@@ -10,30 +10,46 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from holdfast.accounts.ports import AccountsStore
+from holdfast.actors.definition import EffectCall
 from holdfast.actors.owner import Landed
-from holdfast.actors.ports import Answer, Arrival, Mailboxes, Reader
-from holdfast.instances.environment import Platform
-from holdfast.instances.handlers import KEY_PREFIX, Deps, handlers
+from holdfast.actors.ports import Answer, Arrival, Journal, Mailboxes, Reader
+from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS
-from holdfast.instances.ports import LogChunk, Secrets
-from holdfast.kernel.clock import SECOND_MS
+from holdfast.instances.ports import Secrets
 from holdfast.kernel.ids import Address
 from holdfast.kernel.metrics import NoMeter
+from holdfast.kernel.outcome import Outcome, Permanent
 from holdfast.kernel.secret import Secret
-from holdfast.plane.wiring import bridges
+from holdfast.pairing.ports import NOT_RUNNING, Listing, Place
+from holdfast.plane.wiring.clouds import (
+    Clouds,
+    Reach,
+    clouds_part,
+    join_cloud,
+    platform_of,
+    watch_exits,
+)
+from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import Engine, make_engine
-from holdfast.plane.wiring.rooms import fill_book, follow_contact, join_cloud, make_telemetry
+from holdfast.plane.wiring.engine_part import engine_part
+from holdfast.plane.wiring.instances import Placing, instances_part
+from holdfast.plane.wiring.pairing import make_pairing
+from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
+from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import Line
 from holdfast.sim.flaky_disk import Disk
 from holdfast.sim.recording_log import Voice
-from holdfast.telemetry.checkins import Telemetry
-from holdfast.telemetry.handlers import ControllerCalls
 from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.ports import Analytics, ContactStore
 from holdfast.wire.api.call import Call, Handler, Reply
+from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Machine
 
 if TYPE_CHECKING:
@@ -89,12 +105,36 @@ class _Told:
         return await self._inner.tell(arrivals)
 
 
-class _NoLogs:
-    """Machines of a simulation print nothing."""
+class _NobodyWaits:
+    """Machines of a simulation have no pairing request, and nobody decides about one."""
 
-    async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
-        del provider, machine_id, lines
-        return LogChunk(())
+    async def listing(self, place: Place, *, refresh: bool) -> Outcome[Listing]:
+        del place, refresh
+        return Permanent(NOT_RUNNING, "machines of a simulation are not asked")
+
+    async def execute(self, call: EffectCall) -> Outcome[object]:
+        raise NotImplementedError(f"nobody decides about pairing here: {call}")
+
+
+class _NoControllers:
+    """Controllers of a simulation are not asked for their agents' files and settings."""
+
+    async def call(self, instance_id: str, *_: Any, **__: Any) -> Any:
+        raise ControllerError("not_running", f"{instance_id}: not asked in a simulation")
+
+    async def capabilities(self, instance_id: str) -> frozenset[str]:
+        raise ControllerError("not_running", f"{instance_id}: not asked in a simulation")
+
+
+class _Stores:
+    """The fleet's stores, with the journal through this plane's disk."""
+
+    def __init__(self, disk: Disk, fleet: Fleet) -> None:
+        self.journal: Journal = disk
+        self.reader: Reader = fleet.reader
+        self.accounts: AccountsStore = fleet.accounts
+        self.contacts: ContactStore = fleet.contacts
+        self.analytics: Analytics = fleet.analytics
 
 
 class _Mint:
@@ -143,7 +183,6 @@ class Plane:
         self._context = contextvars.copy_context()
         self._context.run(_RUNNING_FOR.set, self)
         self.died = asyncio.Event()
-        weather = fleet.weather
         self.voice = Voice(name, fleet.trace, fleet.check.accuse)
         self.disk = Disk(
             fleet.store,
@@ -162,70 +201,77 @@ class Plane:
             spawn=fleet.spawn,
             crash=self.crash,
         )
-        self.book = MachineBook()
-        self.engine: Engine = self._make_engine()
-        self.telemetry: Telemetry = make_telemetry(
-            weather.settings,
-            clock=fleet.clock,
-            log=self.voice,
-            book=self.book,
-            contacts=fleet.contacts,
-            analytics=fleet.analytics,
-            mailboxes=self.engine.mailbox,
-        )
-        owner = self.engine.owner
-        owner.listen(self._watch)
-        follow_contact(owner, self.book, self.telemetry, weather.settings)
-        self.controllers = ControllerCalls(
-            self.telemetry, self.book, clock=fleet.clock, secret=fleet.secret
-        )
-        self.calls: Mapping[str, Handler] = handlers(self._deps())
-        self.machine_ended = bridges.watch_exits(self.engine.mailbox, self._run)
+        self.core = self._open_core()
+        self.engine: Engine = self.core.engine
+        self.engine.owner.listen(self._watch)
+        self.parts = self._make_parts()
+        join(self.parts, self.core.tables, self.engine.owner, self.core.publish)
+        self.calls = handlers_of(self.parts)
+        self.machine_ended = watch_exits(self.core.mailbox, self._run)
 
-    def _make_engine(self) -> Engine:
+    def _open_core(self) -> Core:
         fleet = self._fleet
-        settings = fleet.weather.settings
-        provider, lookout = join_cloud(
-            self.line,
-            sealer=fleet.keyring,
-            platform=Platform(
-                checkin_url=f"{URL}/api/controller/checkin",
-                wake_url=f"{URL}/api/controller/wake",
-                checkin_first_ms=round(settings.checkin_first_s * SECOND_MS),
-                checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
-            ),
-            token_secret=Secret(fleet.secret),
-            mint=_Mint(fleet),
-            holders=_Holders(fleet),
-            clock=fleet.clock,
-        )
-        return make_engine(
+        tables = Tables()
+        engine = make_engine(
             self.disk,
-            fleet.kinds,
-            providers={PROVIDER: provider},
-            lookouts={PROVIDER: lookout},
+            tables.kinds,
+            providers=tables.providers,
+            lookouts=tables.lookouts,
             clock=fleet.clock,
             log=self.voice,
             meter=NoMeter(),
             holder=self.name,
             code="simulated",
         )
-
-    def _deps(self) -> Deps:
-        fleet = self._fleet
-        reader: Reader = fleet.reader
-        return Deps(
-            mailboxes=_Told(self.engine.mailbox, fleet.check.answered),
-            reader=reader,
-            contacts=bridges.HeardContacts(self.telemetry),
-            logs=_NoLogs(),
-            sealer=fleet.keyring,
-            chance=fleet.names,
+        return Core(
+            settings=fleet.weather.settings,
+            home=Path("/simulated"),
+            url=URL,
             clock=fleet.clock,
-            policy=fleet.weather.policy,
-            provider=PROVIDER,
-            region="",
-            account=ACCOUNT,
+            chance=fleet.names,
+            log=self.voice,
+            meter=NoMeter(),
+            publish=lambda *_: None,
+            run=self._run,
+            stores=_Stores(self.disk, fleet),
+            keyring=fleet.keyring,
+            token_secret=Secret(fleet.secret),
+            tables=tables,
+            engine=engine,
+            mailbox=_Told(engine.mailbox, fleet.check.answered),
+            closing=AsyncExitStack(),
+        )
+
+    def _make_parts(self) -> tuple[Part, ...]:
+        """Make the subjects that a simulation has, in the order of the real plane's."""
+        core, fleet = self.core, self._fleet
+        platform = platform_of(core.home, core.settings, core.url)
+        provider, lookout = join_cloud(
+            core, self.line, platform=platform, mint=_Mint(fleet), holders=_Holders(fleet)
+        )
+        clouds = Clouds(
+            by_name={PROVIDER: self.line},
+            providers={PROVIDER: provider},
+            lookouts={PROVIDER: lookout},
+        )
+        reach = Reach(
+            by_name=clouds.by_name, controllers=_NoControllers(), part=clouds_part(clouds)
+        )
+        deciding = engine_part(core)
+        book = MachineBook()
+        pairing = make_pairing(core, _NobodyWaits())
+        heard = make_telemetry(core, book)
+        placing = Placing(
+            policy=fleet.weather.policy, provider=PROVIDER, region="", account=ACCOUNT
+        )
+        contacts = HeardContacts(heard.telemetry)
+        return (
+            book_part(core, book),
+            deciding,
+            reach.part,
+            pairing.part,
+            heard.part,
+            instances_part(core, reach, contacts, placing),
         )
 
     # --------------------------------------------------------------------------------- life
@@ -235,10 +281,9 @@ class Plane:
         await self.request(self._start())
 
     async def _start(self) -> None:
-        fleet = self._fleet
-        fill_book(fleet.reader, self.book, fleet.weather.settings)
-        await self.engine.start()
-        await self.telemetry.start()
+        for part in self.parts:
+            if part.start is not None:
+                await part.start()
         self.up = True
 
     async def stop(self) -> None:
@@ -250,8 +295,7 @@ class Plane:
             self.crash("stopped in order")
 
     async def _stop(self) -> None:
-        await self.telemetry.close()
-        await self.engine.stop()
+        await self.core.closing.aclose()
 
     def crash(self, why: str) -> None:
         """End everything of this plane at the points it has reached."""
@@ -323,11 +367,11 @@ class Plane:
 
     async def checkin(self, call: Call) -> Reply:
         """Answer a check-in."""
-        return await self.request(self.controllers.checkin(call))
+        return await self.call("controller.checkin", call)
 
     async def wake(self, call: Call) -> Reply:
         """Hold a long poll."""
-        return await self.request(self.controllers.wake(call))
+        return await self.call("controller.wake", call)
 
     def ended(self, machine: Machine) -> None:
         """Hear from the cloud that a machine ended by itself."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from holdfast.actors import calls
 from holdfast.kernel.clock import Clock
+from holdfast.letters.topics import CONTACT, Publish
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import NO_CREDENTIALS, Rejected, admit, credentials, prove
 from holdfast.telemetry.checkins import Telemetry
@@ -32,13 +33,23 @@ class ControllerCalls:
     """What controllers call."""
 
     def __init__(
-        self, telemetry: Telemetry, machines: Machines, *, clock: Clock, secret: str
+        self,
+        telemetry: Telemetry,
+        machines: Machines,
+        *,
+        clock: Clock,
+        secret: str,
+        publish: Publish,
     ) -> None:
-        """Answer from `telemetry`; `secret` is what gateway tokens derive from, empty for none."""
+        """Answer from `telemetry`; `secret` is what gateway tokens derive from, empty for none.
+
+        Each check-in that is taken is published, so that open pages show when it was heard.
+        """
         self._telemetry = telemetry
         self._machines = machines
         self._clock = clock
         self._secret = secret
+        self._publish = publish
 
     async def checkin(self, call: Call) -> Reply:
         """Take a check-in: 204, or 200 with a directive where the sender can read one."""
@@ -61,6 +72,7 @@ class ControllerCalls:
                 fix=f"Wait {wait_ms} ms.",
                 retry_after_s=-(-wait_ms // 1_000),
             )
+        self._publish(CONTACT, admitted.facts.instance, admitted.facts.account)
         if not admitted.ours:
             return _NOTHING
         return Reply(body=self._telemetry.directive(admitted.facts))

@@ -15,26 +15,24 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
+from holdfast.letters.topics import (
+    BRAIN,
+    CONTACT,
+    CORRECTION,
+    INSTANCE,
+    LESSON,
+    OPERATION,
+    PAIRING,
+    QUARANTINE,
+)
 from holdfast.web.coalesce import Batch, Change, Pending, may_know
 from holdfast.web.limits import COALESCE_S, QUEUE_KEYS_MAX, RECENT_KEYS_MAX, RECENT_SHOWN
 from holdfast.wire.api.call import Principal
 
-INSTANCE: Final = "instance"
-"""A committed view row of an instance; the key is its id."""
-CONTACT: Final = "contact"
-"""A machine was heard, or its figures changed; the key is the instance's id."""
-OPERATION: Final = "operation"
-"""An order went on; the key is its event."""
-QUARANTINE: Final = "quarantine"
-"""The quarantine changed; the key is the event."""
-PAIRING: Final = "pairing"
-"""What waits for a decision changed, or how it is decided; the key is the instance's id."""
-CORRECTION: Final = "correction"
-"""Corrections of a brain were received or came again; the key is the brain's id."""
-LESSON: Final = "lesson"
-"""A lesson changed or was decided about; the key is the brain's id."""
-BRAIN: Final = "brain"
-"""What is known of a brain changed: its queue, counts, gaps or alerts; the key is its id."""
+__all__ = [
+    "BRAIN", "CONTACT", "CORRECTION", "HEARTBEAT", "INSTANCE", "LESSON", "OPERATION", "PAIRING",
+    "QUARANTINE", "Hub", "Subscription", "message", "signal",
+]  # fmt: skip
 
 HEARTBEAT: Final = b": here\n\n"
 

@@ -22,7 +22,7 @@ async def corrections(town: Town, query: str = "", *, by: str = "owner") -> list
 
 
 async def test_a_batch_is_answered_when_it_is_on_the_disk_and_can_be_seen(town: Town) -> None:
-    now_ms = town.plane.clock.now_ms()
+    now_ms = town.plane.core.clock.now_ms()
     first, second = correction(1, context="why"), correction(5, "a", "b")
     first["at_ms"] = second["at_ms"] = now_ms
     sent = body(first, lesson(2), event(3), second)
@@ -154,7 +154,7 @@ async def test_a_key_whose_revoking_was_not_stored_is_revoked_when_it_is_asked_a
     town = await make_town(tmp_path / "home")
     made = await town.make_key("gone")
     target = f"/api/brain-keys/{made['view']['id']}"
-    store = town.plane.intake.store
+    store = town.plane.subjects.brains.store
     real = store.revoke_key
 
     async def fails(key_id: str, now_ms: int) -> None:
@@ -185,7 +185,7 @@ async def test_a_revoked_key_stops_at_once_and_no_other_proof_lets_a_brain_in(to
         assert refused["detail"] == refused["message"]
     await town.get("/api/corrections", by=made["key"], status=401)
     await town.get("/api/corrections", by=town.key, status=401)
-    home = town.plane.home
+    home = town.plane.core.home
     kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert town.key.encode() not in kept
     assert made["key"].encode() not in kept
@@ -363,7 +363,7 @@ async def test_alerts_begin_and_end_and_are_counted(town: Town) -> None:
     found = (await town.get("/api/brain-alerts"))["items"]
     assert {one["code"]: one["value"] for one in found} == {"backlog": 1_387, "refusals": 13}
     assert all(one["fix"] for one in found)
-    await town.plane.intake.watch.look()
+    await town.plane.subjects.brains.watch.look()
     began = [fields["code"] for _, name, fields in town.log.lines if name == "intake.alert_began"]
     assert sorted(began) == ["backlog", "refusals"]
     metrics = town.plane.metrics.render().decode()
@@ -373,7 +373,7 @@ async def test_alerts_begin_and_end_and_are_counted(town: Town) -> None:
     checks = (await town.get("/api/doctor", by="operator"))["checks"]
     assert [one["result"] for one in checks if one["name"] == "brains"] == ["warning"]
     await town.send(body(correction(20, "x"), queue={"depth": 1, "oldest_ms": 0}))
-    await town.plane.intake.watch.look()
+    await town.plane.subjects.brains.watch.look()
     assert [one["code"] for one in (await town.get("/api/brain-alerts"))["items"]] == ["refusals"]
     ended = [fields["code"] for _, name, fields in town.log.lines if name == "intake.alert_ended"]
     assert ended == ["backlog"]
@@ -390,7 +390,7 @@ async def test_senders_and_versions_without_end_are_counted_together(town: Town)
     assert len(detail["sources"]) == limits.SOURCES_PER_BRAIN + 1
     assert len(detail["versions"]) == limits.VERSIONS_PER_BRAIN + 1
     assert detail["view"]["accepted"] == limits.SOURCES_PER_BRAIN + 3
-    town.plane.intake.directory.forget_senders(2**60)
+    town.plane.subjects.brains.directory.forget_senders(2**60)
     assert (await town.get("/api/brains/kalle"))["sources"] == []
 
 
@@ -409,7 +409,7 @@ async def test_many_at_once_share_commits_and_each_has_its_own_answer(town: Town
 
 
 async def test_a_request_that_breaks_the_store_fails_alone_and_may_come_again(town: Town) -> None:
-    store = town.plane.intake.store
+    store = town.plane.subjects.brains.store
     real = store.write
 
     async def fails_for_one(arrivals: Any, **rest: Any) -> Any:

@@ -55,7 +55,9 @@ class Made:
 
 async def brain_key(plane: Plane, name: str) -> str:
     """Make a brain key of the account `local`."""
-    made = await plane.intake.directory.make_key(name, account="local", brain=0, created_by="test")
+    made = await plane.subjects.brains.directory.make_key(
+        name, account="local", brain=0, created_by="test"
+    )
     return made[0]
 
 
@@ -69,8 +71,8 @@ async def make(home: Path) -> Made:
     plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
     plane.app._check_responses = True
     await plane.start()
-    await plane.register.make_account("other")
-    make_token = partial(plane.register.make_token, created_by="test")
+    await plane.subjects.people.register.make_account("other")
+    make_token = partial(plane.subjects.people.register.make_token, created_by="test")
     tokens = Tokens(
         owner=(await make_token("mine", scope="owner", account="local"))[0],
         other_owner=(await make_token("theirs", scope="owner", account="other"))[0],
@@ -88,7 +90,7 @@ async def make(home: Path) -> Made:
 async def end(made: Made) -> None:
     """Stop the plane, and kill the machines that the routes have started."""
     await made.plane.stop()
-    while left := processes_of(made.plane.home):
+    while left := processes_of(made.plane.core.home):
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -132,7 +134,7 @@ async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     async def broken() -> None:
         raise RuntimeError("no alarms today")
 
-    plane.engine.alarms.start = broken  # type: ignore[method-assign]
+    plane.core.engine.alarms.start = broken  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="no alarms today"):
         await plane.start()
     await plane.stop()
@@ -146,7 +148,7 @@ async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
 
 async def test_a_lost_lease_is_said_and_ends_all_deciding(made: Made) -> None:
     plane = made.plane
-    assert await plane.stores.journal.lease("another") > plane.engine.lease.epoch
+    assert await plane.core.stores.journal.lease("another") > plane.core.engine.lease.epoch
     headers = json_headers(made.tokens.operator)
     target = f"/api/instances/{made.instance}/start"
     answer = await call(plane.app, "POST", target, headers=headers, body=b"{}")

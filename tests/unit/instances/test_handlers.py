@@ -11,10 +11,9 @@ from uuid import UUID
 import pytest
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.kinds import make_kind, make_kinds
+from holdfast.actors.kinds import make_kinds
 from holdfast.actors.limiter import Gate
 from holdfast.actors.probing import Lookout
-from holdfast.instances.definition import INSTANCE
 from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.instances.handlers import Deps, handlers
@@ -22,6 +21,8 @@ from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk, Reported
 from holdfast.kernel.secret import Secret
 from holdfast.plane.wiring.engine import make_engine
+from holdfast.plane.wiring.instances import instance_kind
+from holdfast.plane.wiring.pairing import pairing_kind
 from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
@@ -96,7 +97,7 @@ class Plane:
         self.log = Lines()
         self.engine = make_engine(
             MemoryJournal(store, clock=clock),
-            make_kinds(make_kind(INSTANCE, policy)),
+            make_kinds(instance_kind(policy), pairing_kind()),
             providers={"sim": Provider(execute=calls.execute, gate=gate)},
             lookouts={"sim": Lookout(look=calls.look, gate=gate)},
             clock=clock,

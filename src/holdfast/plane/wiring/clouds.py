@@ -1,32 +1,55 @@
-"""Makes the clouds that machines are placed in, and who calls them for the engine."""
+"""Makes the clouds that machines are placed in, and who calls them and asks their machines.
+
+Clouds and controllers need each other: a cloud's calls hand secrets to running machines, which is
+asked of their controllers, and where a controller listens is asked of its cloud.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from holdfast.actors.dispatch import Provider
+from holdfast.actors.limiter import Gate
+from holdfast.actors.ports import Mailboxes
 from holdfast.actors.probing import Lookout
+from holdfast.instances import events
+from holdfast.instances.definition import KIND, arrival
+from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
-from holdfast.instances.ports import Holders, KeyMint
-from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.kernel.secret import Secret
-from holdfast.plane.keyring import KeyRing
+from holdfast.instances.ports import Holders, KeyMint, LogChunk
+from holdfast.kernel.clock import SECOND_MS
+from holdfast.kernel.ids import address
+from holdfast.kernel.outcome import Ok
 from holdfast.plane.settings import PORTS_PER_MACHINE, Settings, paths_in
-from holdfast.plane.wiring.rooms import join_cloud
+from holdfast.plane.wiring.controllers import MachineControllers
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.part import Part
 from holdfast.plane.wiring.secret_files import env_key_text
-from holdfast.world.clouds.port import Cloud
+from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
+from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.controller.calls import Controllers
+from holdfast.world.clouds.port import CAPACITY, Cloud, Machine
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_confine import Confine
+from holdfast.world.controllers import ControllerClient
 
 AGENTS_FOLDER: Final = "agents"
 OPENCLAW_LINK: Final = "openclaw"
 PROCESS: Final = "process"
+
+CALLS_MAX: Final = 16
+"""Calls to one cloud at a time."""
+CALLS_PER_S: Final = 200.0
+"""Calls to one cloud that begin in a second; a cloud with limits of its own answers with them."""
+SETTLING: Final = frozenset({CAPACITY})
+"""Room is not made within seconds: the instance's own backoff between starts waits for it."""
+
+C_co = TypeVar("C_co", bound=Controllers, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,46 +57,67 @@ class Clouds:
     """Clouds by name, with the calls that the engine makes to them."""
 
     by_name: Mapping[str, Cloud]
-    process: ProcessCloud
     providers: Mapping[str, Provider]
     lookouts: Mapping[str, Lookout]
 
 
-async def open_clouds(
-    home: Path,
-    settings: Settings,
-    closing: AsyncExitStack,
-    *,
-    clock: Clock,
-    keyring: KeyRing,
-    token_secret: Secret,
-    mint: KeyMint,
-    holders: Holders,
-    url: str,
-) -> Clouds:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach(Generic[C_co]):
+    """Where machines run and how those that do are asked."""
+
+    by_name: Mapping[str, Cloud]
+    controllers: C_co
+    part: Part
+
+
+async def make_reach(core: Core) -> Reach[MachineControllers]:
+    """Open the clouds, and return them with who asks their machines."""
+    holders = ControllersAsHolders()
+    clouds = await open_clouds(core, mint=OwnMint(core.chance, core.clock), holders=holders)
+    client = ControllerClient()
+    core.closing.push_async_callback(client.close)
+    controllers = MachineControllers(
+        core.stores.reader, clouds.by_name, client=client, secret=core.token_secret,
+        clock=core.clock,
+    )  # fmt: skip
+    holders.controllers = controllers
+    return Reach(by_name=clouds.by_name, controllers=controllers, part=clouds_part(clouds))
+
+
+def clouds_part(clouds: Clouds) -> Part:
+    """Return clouds as a part."""
+
+    async def check_clouds() -> DoctorCheck:
+        told = [cloud.capabilities for cloud in clouds.by_name.values()]
+        kinds = ", ".join(f"{one.kind}: {one.isolation}" for one in told)
+        return DoctorCheck(name="clouds", result="ok", message=kinds[:512])
+
+    return Part(
+        name="clouds",
+        providers=clouds.providers,
+        lookouts=clouds.lookouts,
+        checks=(check_clouds,),
+    )
+
+
+async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
     """Open the process cloud, which finds its living machines, and wire its calls."""
+    settings = core.settings
     last_port = settings.port_first + settings.machines_max * PORTS_PER_MACHINE - 1
     process = ProcessCloud(
-        home,
-        clock=clock,
-        keys=partial(env_key_text, keyring),
+        core.home,
+        clock=core.clock,
+        keys=partial(env_key_text, core.keyring),
         ports=(settings.port_first, last_port),
-        confine=_confine(home, settings, url),
+        confine=_confine(core.home, settings, core.url),
     )
     await process.open()
-    closing.push_async_callback(process.close)
-    provider, lookout = join_cloud(
-        process,
-        sealer=keyring,
-        platform=_platform(home, settings, url),
-        token_secret=token_secret,
-        mint=mint,
-        holders=holders,
-        clock=clock,
-    )
+    core.closing.push_async_callback(process.close)
+    process.on_exit = watch_exits(core.mailbox, core.run)
+    platform = platform_of(core.home, settings, core.url)
+    provider, lookout = join_cloud(core, process, platform=platform, mint=mint, holders=holders)
     return Clouds(
         by_name={PROCESS: process},
-        process=process,
         providers={PROCESS: provider},
         lookouts={PROCESS: lookout},
     )
@@ -90,7 +134,24 @@ def _confine(home: Path, settings: Settings, url: str) -> Confine:
     )
 
 
-def _platform(home: Path, settings: Settings, url: str) -> Platform:
+def join_cloud(
+    core: Core, cloud: Cloud, *, platform: Platform, mint: KeyMint, holders: Holders
+) -> tuple[Provider, Lookout]:
+    """Return who makes the engine's calls to a cloud, and who asks it; they share one gate."""
+    calls = CloudCalls(
+        cloud,
+        sealer=core.keyring,
+        platform=platform,
+        token_secret=core.token_secret,
+        mint=mint,
+        holders=holders,
+    )
+    gate = Gate(core.clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
+    provider = Provider(execute=calls.execute, gate=gate, settling=SETTLING)
+    return provider, Lookout(look=calls.look, gate=gate)
+
+
+def platform_of(home: Path, settings: Settings, url: str) -> Platform:
     """Return what every machine is told about this plane."""
     return Platform(
         checkin_url=f"{url}/api/controller/checkin",
@@ -99,3 +160,38 @@ def _platform(home: Path, settings: Settings, url: str) -> Platform:
         checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
         fixed={"HOLDFAST_OPENCLAW_HOME": str(home / AGENTS_FOLDER / OPENCLAW_LINK)},
     )
+
+
+class CloudLogs:
+    """The output of machines, from the cloud that runs them."""
+
+    def __init__(self, clouds: Mapping[str, Cloud]) -> None:
+        """Ask the cloud of the provider's name."""
+        self._clouds = clouds
+
+    async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
+        """Return the newest lines; the note says why there are none."""
+        cloud = self._clouds.get(provider)
+        if cloud is None:
+            return LogChunk((), f"no cloud called {provider!r} is configured here")
+        outcome = await cloud.log_tail(machine_id, lines=lines)
+        if isinstance(outcome, Ok):
+            return LogChunk(outcome.value, "" if outcome.value else "it has printed nothing yet")
+        return LogChunk((), f"{outcome.code}: {outcome.message}")
+
+
+def watch_exits(
+    mailboxes: Mailboxes, run: Callable[[Coroutine[Any, Any, Any]], None]
+) -> Callable[[Machine], None]:
+    """Return what a cloud calls when a machine ended by itself: its instance is told at once."""
+
+    def ended(machine: Machine) -> None:
+        instance = machine.labels.get("holdfast_instance", "")
+        if not instance:
+            return
+        event = events.MachineWatched(machine.id, machine.state)
+        dedupe = f"watched:{machine.id}:{machine.incarnation}:{machine.state}"
+        row = arrival(event, dedupe=dedupe, source="probe")
+        run(mailboxes.tell([(address(KIND, instance), row)]))
+
+    return ended

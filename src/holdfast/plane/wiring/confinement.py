@@ -19,6 +19,8 @@ from msgspec import Struct, structs
 
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
 from holdfast.plane.settings import PREFIX, Settings
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.part import Job, Part
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.confinement import CONFINEMENT_WORDS, Confinement
@@ -221,3 +223,14 @@ def _fix(bare: list[str], first: str) -> str:
     restart = f"holdfast instance restart {bare[0]}" if bare else "restart the instances"
     first = f"{first}, then " if first else ""
     return f"{first}{restart}" + (" and the others" if len(bare) > 1 else "")
+
+
+def confinement_part(core: Core, of: ConfinementOf) -> Part:
+    """Return what says how agents are confined, in the log at the start and to the doctor."""
+    watch = HostWatch(
+        core.stores.reader, core.stores.accounts, of,
+        settings=core.settings, log=core.log, ask=make_ask(core.settings),
+    )  # fmt: skip
+    return Part(
+        name="confinement", jobs=(Job("confinement.tell", watch.tell),), checks=(watch.check,)
+    )

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from holdfast.accounts.register import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.flow import Intake
 from holdfast.corrections.handlers import BrainCalls
-from holdfast.corrections.ports import IntakeStore, Publish
+from holdfast.corrections.ports import IntakeStore
 from holdfast.corrections.records import Forgotten
 from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
-from holdfast.kernel.metrics import Meter
-from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.files import Stores
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job, Part, every
 from holdfast.stores.sqlite.corrections import open_intake
 from holdfast.telemetry.machines import MachineBook
 from holdfast.wire.api.call import Handler
@@ -29,39 +24,36 @@ from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
 
 INTAKE_FILE: Final = "intake.db"
-_FLUSH_S: Final = 60.0
-_PURGE_S: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeRoom:
-    """The parts, made and not yet started."""
+class Brains:
+    """The stream of brains, made and not yet started."""
 
     store: IntakeStore
     directory: Directory
-    flow: Intake
     watch: Watch
-    handlers: dict[str, Handler]
-    keep: Forgotten
-    clock: Clock
-    log: Any
+    part: Part
 
-    async def start(self) -> set[asyncio.Task[None]]:
-        """Take in what is known; return what runs beside it, for whoever stops the plane."""
-        await self.directory.load()
-        jobs = {
-            "watch": self.watch.run(),
-            "key uses": self._repeat("intake.note_uses", self.directory.flush, _FLUSH_S),
-            "purge": self._repeat("intake.purge", self._purge, _PURGE_S),
-        }
-        return {
-            asyncio.create_task(job, name=f"holdfast-intake {name}") for name, job in jobs.items()
-        }
+
+class Keeping:
+    """What is done now and then: the check of the doctor, and forgetting what is old."""
+
+    def __init__(
+        self, store: IntakeStore, directory: Directory, watch: Watch, keep: Forgotten, core: Core
+    ) -> None:
+        """Forget by `keep`, which is how long corrections and events are kept, in ms."""
+        self._store = store
+        self._directory = directory
+        self._watch = watch
+        self._keep = keep
+        self._clock: Clock = core.clock
+        self._log: Any = core.log
 
     async def check(self) -> DoctorCheck:
         """Look at what is wrong with brains."""
-        brains = self.directory.brains_of(None)
-        alerts = await self.watch.alerts(brains)
+        brains = self._directory.brains_of(None)
+        alerts = await self._watch.alerts(brains)
         if not alerts:
             return DoctorCheck(
                 name="brains", result="ok", message=f"nothing is wrong with {len(brains)} brains"
@@ -72,41 +64,22 @@ class IntakeRoom:
             name="brains", result="warning", message=named[:REASON_MAX], fix=first.fix
         )
 
-    async def _purge(self) -> None:
+    async def purge(self) -> None:
         """Forget what is older than it is kept, a part at a time."""
-        now_ms, gone = self.clock.now_ms(), 0
-        forgotten = Forgotten(now_ms - self.keep.corrections_ms, now_ms - self.keep.events_ms)
-        while part := await self.store.purge(forgotten):
+        now_ms, gone = self._clock.now_ms(), 0
+        forgotten = Forgotten(now_ms - self._keep.corrections_ms, now_ms - self._keep.events_ms)
+        while part := await self._store.purge(forgotten):
             gone += part
-        self.directory.forget_senders(forgotten.events_ms)
+        self._directory.forget_senders(forgotten.events_ms)
         if gone:
-            self.log.info("intake.purged", rows=gone, before_ms=forgotten.corrections_ms)
-
-    async def _repeat(self, name: str, job: Callable[[], Awaitable[None]], every_s: float) -> None:
-        """Do a job again and again; a failure is a log line and tried next time."""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                await job()
-            except Exception as error:
-                self.log.exception("housekeeping.failed", job=name, reason=str(error))
+            self._log.info("intake.purged", rows=gone, before_ms=forgotten.corrections_ms)
 
 
-def make_intake(
-    home: Path,
-    settings: Settings,
-    closing: AsyncExitStack,
-    *,
-    stores: Stores,
-    book: MachineBook,
-    clock: Clock,
-    log: Any,
-    meter: Meter,
-    publish: Publish,
-) -> IntakeRoom:
-    """Open the file and join the parts; what is opened is given to `closing`."""
-    store = open_intake(home / INTAKE_FILE, now_ms=clock.now_ms())
-    closing.push_async_callback(store.close)
+def make_brains(core: Core, book: MachineBook) -> Brains:
+    """Open the file and join the stream; what is opened is given to `core.closing`."""
+    settings, clock, log = core.settings, core.clock, core.log
+    store = open_intake(core.home / INTAKE_FILE, now_ms=clock.now_ms())
+    core.closing.push_async_callback(store.close)
     keep = Forgotten(settings.correction_days * DAY_MS, settings.brain_event_days * DAY_MS)
     directory = Directory(store, clock=clock, entropy=secrets.token_bytes)
     flow = Intake(
@@ -114,38 +87,50 @@ def make_intake(
         directory,
         clock=clock,
         log=log,
-        meter=meter,
-        publish=publish,
+        meter=core.meter,
+        publish=core.publish,
         keep=keep,
         corrections_per_minute=settings.corrections_per_minute,
     )
-    closing.push_async_callback(flow.close)
-    watch = Watch(directory, clock=clock, log=log, meter=meter, publish=publish)
+    core.closing.push_async_callback(flow.close)
+    watch = Watch(directory, clock=clock, log=log, meter=core.meter, publish=core.publish)
+    keeping = Keeping(store, directory, watch, keep, core)
+    senders = SenderCalls(store, directory, flow, clock=clock, publish=core.publish)
+    part = Part(
+        name="corrections",
+        handlers={
+            **_people(core, store, directory, watch, book),
+            **senders.by_endpoint(),
+        },
+        start=directory.load,
+        jobs=(
+            Job("intake watch", watch.run),
+            every("intake.note_uses", directory.flush, MINUTE_S, log),
+            every("intake.purge", keeping.purge, HOUR_S, log),
+        ),
+        checks=(keeping.check,),
+    )
+    return Brains(store=store, directory=directory, watch=watch, part=part)
+
+
+def _people(
+    core: Core, store: IntakeStore, directory: Directory, watch: Watch, book: MachineBook
+) -> dict[str, Handler]:
+    """Return the handlers of what people call about brains."""
 
     def instance_owner(instance: str) -> str | None:
         facts = book.of_instance(instance)
         return None if facts is None else facts.account
 
     async def account_exists(name: str) -> bool:
-        return name in {account.name for account in await stores.accounts.accounts()}
+        return name in {account.name for account in await core.stores.accounts.accounts()}
 
-    people = BrainCalls(
+    return BrainCalls(
         store,
         directory,
         watch,
-        publish=publish,
+        publish=core.publish,
         instance_owner=instance_owner,
         account_exists=account_exists,
         default_account=LOCAL_ACCOUNT,
-    )
-    senders = SenderCalls(store, directory, flow, clock=clock, publish=publish)
-    return IntakeRoom(
-        store=store,
-        directory=directory,
-        flow=flow,
-        watch=watch,
-        handlers={**people.by_endpoint(), **senders.by_endpoint()},
-        keep=keep,
-        clock=clock,
-        log=log,
-    )
+    ).by_endpoint()

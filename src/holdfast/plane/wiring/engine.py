@@ -6,29 +6,22 @@ probes, alarms and mailboxes last, so that nothing is decided before it can be c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from holdfast.actors.alarms import Alarms
 from holdfast.actors.dispatch import Dispatch, Provider
-from holdfast.actors.kinds import Kind, Kinds, make_kind, make_kinds
+from holdfast.actors.kinds import Kinds, recipes
 from holdfast.actors.lease import Lease
 from holdfast.actors.mailbox import Mailbox
 from holdfast.actors.owner import Owner
 from holdfast.actors.ports import Journal, Reader
 from holdfast.actors.probing import Lookout, Prober
 from holdfast.actors.rehearsal_worker import RehearsalWorker
-from holdfast.instances.definition import INSTANCE
-from holdfast.instances.policy import Policy
-from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
-from holdfast.pairing.definition import PAIRING
-from holdfast.pairing.definition import Policy as PairingPolicy
-from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.stores.sqlite.journal_reader import SqliteReader
 
 
@@ -80,7 +73,10 @@ def make_engine(
     holder: str,
     code: str,
 ) -> Engine:
-    """Join the parts; whoever calls adds listeners and starts it."""
+    """Join the parts; whoever calls adds listeners and starts it.
+
+    The three tables are read when something runs, so they may be filled until it is started.
+    """
     lease = Lease(journal, holder=holder, log=log)
     owner = Owner(journal, kinds, lease=lease, clock=clock, log=log, meter=meter, code=code)
     mailbox = Mailbox(journal, owner, clock=clock, log=log)
@@ -112,43 +108,17 @@ def make_engine(
     )
 
 
-def instance_policy(settings: Settings) -> Policy:
-    """Return the policy of instances that these settings ask for."""
-    return Policy(
-        start_timeout_ms=_ms(settings.start_timeout_s),
-        restart_soft_ms=_ms(settings.restart_soft_s),
-        restart_hard_ms=_ms(settings.restart_hard_s),
-        destroy_retry_ms=_ms(settings.destroy_retry_s),
-        stale_provision_ms=_ms(settings.stale_provision_s),
-        daily_look_ms=_ms(settings.daily_look_s),
-        stop_grace_ms=_ms(settings.stop_grace_s),
-    )
-
-
-def plane_kinds(settings: Settings) -> dict[str, Kind]:
-    """Return every kind of actor of this plane, under the policies of these settings."""
-    return make_kinds(
-        make_kind(INSTANCE, instance_policy(settings)), make_kind(PAIRING, PairingPolicy())
-    )
-
-
 def open_reader(path: str) -> Reader:
     """Open the journal for reading only; the rehearsal process finds this by its name."""
     return SqliteReader(Path(path))
 
 
-def make_worker(settings: Settings, log: Log) -> RehearsalWorker:
-    """Return the process in which rehearsals run, not yet started."""
-    here: Sequence[Any] = (str(Path(settings.home) / JOURNAL_FILE),)
+def make_worker(journal: Path, kinds: Kinds, log: Log) -> RehearsalWorker:
+    """Return the process in which rehearsals of these kinds run, not yet started."""
     return RehearsalWorker(
         reader="holdfast.plane.wiring.engine:open_reader",
-        reader_args=tuple(here),
-        kinds="holdfast.plane.wiring.engine:plane_kinds",
-        kinds_args=(settings,),
+        reader_args=(str(journal),),
+        kinds="holdfast.actors.kinds:load_kinds",
+        kinds_args=(recipes(kinds),),
         log=log,
     )
-
-
-def _ms(seconds: float) -> int:
-    """Return seconds as whole milliseconds."""
-    return round(seconds * SECOND_MS)

@@ -1,402 +1,221 @@
 """Makes a whole plane out of settings, starts it, and stops it.
 
-Everything that a part needs is handed to it here, once; no part finds another by itself. What was
-opened is closed in the reverse order even when a start fails half way, and the first error is the
-one that is raised.
+Which subjects there are stands in `make_subjects`, a line for each; everything else here is the
+same for all of them. What was opened is closed in the reverse order even when a start fails half
+way, and the first error is the one that is raised.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import secrets
 import socket
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from holdfast import __version__
-from holdfast.accounts.access import Access
-from holdfast.accounts.passwords import Argon2
-from holdfast.accounts.register import Register
-from holdfast.actors.owner import Landed
-from holdfast.instances.maintenance import care_handlers
-from holdfast.kernel import metrics
-from holdfast.kernel.clock import DAY_MS, SECOND_MS, Clock
-from holdfast.kernel.secret import Secret
+from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.kernel.clock import Clock
 from holdfast.metrics.registry import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.edge.app import Edge
-from holdfast.plane.edge.auth import https_host, known_hosts, parse_networks
-from holdfast.plane.edge.ports import Observer
-from holdfast.plane.edge.rate import Rates
-from holdfast.plane.keyring import KeyRing
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring import api, bridges, rooms
-from holdfast.plane.wiring.agent_side import make_agent_side
-from holdfast.plane.wiring.clouds import Clouds, open_clouds
-from holdfast.plane.wiring.confinement import HostWatch, make_admission, make_ask
-from holdfast.plane.wiring.controllers import MachineControllers
-from holdfast.plane.wiring.corrections import IntakeRoom, make_intake
-from holdfast.plane.wiring.engine import Engine, make_engine, make_worker, plane_kinds
-from holdfast.plane.wiring.files import Stores, open_stores
-from holdfast.plane.wiring.fleet_watch import Watch
+from holdfast.plane.wiring import clouds as where
+from holdfast.plane.wiring.about import about_part, home_part
+from holdfast.plane.wiring.accounts import People, account_names, make_people
+from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
+from holdfast.plane.wiring.clouds import AGENTS_FOLDER
+from holdfast.plane.wiring.confinement import confinement_part
+from holdfast.plane.wiring.core import Core, SystemChance
+from holdfast.plane.wiring.corrections import Brains, make_brains
+from holdfast.plane.wiring.engine import make_engine
+from holdfast.plane.wiring.engine_part import engine_part
+from holdfast.plane.wiring.files import open_stores
 from holdfast.plane.wiring.holder import prepare_home
-from holdfast.plane.wiring.housekeeping import keep_house
-from holdfast.plane.wiring.lifecycle import follow_lifecycle
-from holdfast.plane.wiring.pairing import (
-    PairingParts,
-    follow_pairing,
-    look_at_news,
-    make_pairing,
-    make_talk,
-    pairing_handlers,
-    pairing_provider,
-    settle_orphans,
+from holdfast.plane.wiring.instances import (
+    Placing,
+    instance_policy,
+    instances_part,
+    runnable_agents,
 )
+from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
+from holdfast.plane.wiring.pairing import make_pairing, make_talk
+from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
 from holdfast.plane.wiring.secret_files import open_keys
-from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
-from holdfast.telemetry.checkins import Telemetry
+from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.telemetry.machines import MachineBook
-from holdfast.web.hub import OPERATION, PAIRING, QUARANTINE, Hub
-from holdfast.web.site import Pages
-from holdfast.wire.api.call import Handler
+from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
-from holdfast.world.controllers import ControllerClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """Every part in the order of its start, and what the edge asks of three of them."""
+
+    parts: tuple[Part, ...]
+    people: People
+    brains: Brains
+    agents: AgentSide
+
+
+async def make_subjects(core: Core) -> Subjects:
+    """Make every subject: the order of the lines is that of opening, and closing is the reverse.
+
+    The order of the tuple is that of starting, and of what the doctor says.
+    """
+    reach = await where.make_reach(core)
+    deciding = engine_part(core)
+    book = MachineBook()
+    pairing = make_pairing(core, make_talk(core, reach))
+    heard = make_telemetry(core, book, pairing.inbox.notice)
+    people = make_people(core)
+    brains = make_brains(core, book)
+    agents = make_agent_side(core, reach.controllers, people.access)
+    placing = Placing(
+        policy=instance_policy(core.settings),
+        provider=core.settings.cloud,
+        region=core.settings.region,
+        account=LOCAL_ACCOUNT,
+        agents=runnable_agents(core.home / AGENTS_FOLDER),
+        accounts=account_names(core),
+    )
+    contacts = HeardContacts(heard.telemetry)
+    parts = (
+        home_part(core),
+        people.part,
+        book_part(core, book),
+        deciding,
+        reach.part,
+        pairing.part,
+        heard.part,
+        brains.part,
+        instances_part(core, reach, contacts, placing),
+        confinement_part(core, contacts.confinement),
+        agents_part(agents),
+    )
+    return Subjects(parts=parts, people=people, brains=brains, agents=agents)
 
 
 @dataclass(slots=True, kw_only=True)
 class Plane:
     """A plane that is made. `app` is its ASGI application, `status` what `/health` says."""
 
-    settings: Settings
-    home: Path
-    clock: Clock
-    log: Any
-    closing: AsyncExitStack
-    stores: Stores
-    keyring: KeyRing
-    token_secret: Secret
-    clouds: Clouds
-    controllers: MachineControllers
-    engine: Engine
-    telemetry: Telemetry
-    pairing: PairingParts
-    book: MachineBook
-    register: Register
-    access: Access
-    metrics: Metrics
+    core: Core
     hub: Hub
+    metrics: Metrics
+    tasks: Tasks
+    subjects: Subjects
+    app: Edge
     status: str = "starting"
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
-    intake: IntakeRoom = field(init=False)
-    app: Edge = field(init=False)
-    agents: AgentSide = field(init=False)
-    host_watch: HostWatch = field(init=False)
 
     async def start(self) -> None:
         """Take up everything that was left, and begin."""
-        await self.register.prepare()
-        rooms.fill_book(self.stores.reader, self.book, self.settings)
-        await self.engine.start()
-        await self.telemetry.start()
-        self.tasks |= await self.intake.start()
-        look_at_news(self.pairing, self.book, self.telemetry)
-        await settle_orphans(self.stores.reader, self.engine.mailbox)
-        self.tasks |= set(keep_house(self.stores, self.access, self.settings, self.clock, self.log))
-        self.run(Watch(self.stores.reader, meter=self.metrics, log=self.log).run())
-        self.run(self.host_watch.tell())
-        self.agents.start()
+        for part in self.subjects.parts:
+            if part.start is not None:
+                await part.start()
+            for job in part.jobs:
+                self.tasks.run(job.work(), job.name)
         self.status = "ok"
+
+    def begin_to_stop(self) -> None:
+        """Take no new calls and end what is held open."""
+        self.status = "stopping"
+        self.app.close()
+        for part in self.subjects.parts:
+            if part.release is not None:
+                part.release()
 
     async def stop(self) -> None:
         """Stop deciding, write what is pending, close what is open."""
         self.status = "stopping"
         self.app.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.closing.aclose()
+        await self.tasks.cancel()
+        await self.core.closing.aclose()
 
     def health(self) -> str:
         """Return the word of `/health`."""
-        return "degraded" if self.engine.lease.lost else self.status
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something beside the rest; what it raises is logged."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.log.error("task.failed", task=task.get_name(), exc_info=task.exception())
+        return "degraded" if self.core.engine.lease.lost else self.status
 
 
 async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) -> Plane:
     """Return a plane that is ready to be started; `url` is how machines and people reach it."""
-    closing = AsyncExitStack()
+    closing, hub, metrics, tasks = AsyncExitStack(), Hub(), Metrics(), Tasks(log)
     try:
-        plane = await _join(settings, closing, clock=clock, log=log, url=url)
-        plane.intake = _make_intake(plane)
-        plane.host_watch = _make_host_watch(plane)
-        _listen(plane)
-        plane.agents = make_agent_side(
-            settings, reader=plane.stores.reader, controllers=plane.controllers,
-            access=plane.access, clock=clock, log=log, url=url,
-        )  # fmt: skip
-        closing.push_async_callback(plane.agents.close)
-        plane.app = _make_app(plane)
+        core = _open_core(
+            settings, closing, clock=clock, log=log, url=url, hub=hub, metrics=metrics, tasks=tasks
+        )
+        subjects = await make_subjects(core)
+        join(subjects.parts, core.tables, core.engine.owner, core.publish)
+        return _serve(core, subjects, hub, metrics, tasks)
     except BaseException:
+        await tasks.cancel()
         await closing.aclose()
         raise
-    return plane
 
 
-async def _join(
-    settings: Settings, closing: AsyncExitStack, *, clock: Clock, log: Any, url: str
-) -> Plane:
-    """Make every part."""
+def _open_core(
+    settings: Settings,
+    closing: AsyncExitStack,
+    *,
+    clock: Clock,
+    log: Any,
+    url: str,
+    hub: Hub,
+    metrics: Metrics,
+    tasks: Tasks,
+) -> Core:
+    """Open the data folder and return what every part is handed."""
     home = prepare_home(settings)
     keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing)
-    metrics, book = Metrics(), MachineBook()
-    clouds, controllers = await _reach_machines(
-        home, settings, closing, stores=stores, clock=clock, keyring=keyring,
-        token_secret=token_secret, url=url,
-    )  # fmt: skip
-    hub = Hub()
-    talk = make_talk(stores.reader, controllers, clouds.by_name, log=log)
+    tables = Tables()
     engine = make_engine(
         stores.journal,
-        plane_kinds(settings),
-        providers={**clouds.providers, **pairing_provider(talk, clock)},
-        lookouts=clouds.lookouts,
+        tables.kinds,
+        providers=tables.providers,
+        lookouts=tables.lookouts,
         clock=clock,
         log=log,
         meter=metrics,
         holder=f"{socket.gethostname()}:{os.getpid()}",
         code=__version__,
     )
-    closing.push_async_callback(engine.stop)
-    pairing = make_pairing(
-        talk,
-        stores.reader,
-        engine.mailbox,
-        clock=clock,
-        changed=lambda instance, account: hub.publish(PAIRING, instance, account),
-        log=log,
-    )
-    closing.push_async_callback(pairing.inbox.close)
-    telemetry = rooms.make_telemetry(
-        settings,
-        clock=clock,
-        log=log,
-        book=book,
-        contacts=stores.contacts,
-        analytics=stores.analytics,
-        mailboxes=engine.mailbox,
-        pairing_news=pairing.inbox.notice,
-    )
-    closing.push_async_callback(telemetry.close)
-    access = Access(stores.accounts, clock=clock)
-    return Plane(
+    return Core(
         settings=settings,
         home=home,
+        url=url,
         clock=clock,
+        chance=SystemChance(),
         log=log,
-        closing=closing,
+        meter=metrics,
+        publish=hub.publish,
+        run=tasks.run,
         stores=stores,
         keyring=keyring,
         token_secret=token_secret,
-        clouds=clouds,
-        controllers=controllers,
+        tables=tables,
         engine=engine,
-        telemetry=telemetry,
-        pairing=pairing,
-        book=book,
-        register=_make_register(stores, access, settings, closing, clock),
-        access=access,
-        metrics=metrics,
-        hub=hub,
+        mailbox=engine.mailbox,
+        closing=closing,
     )
 
 
-def _make_controllers(
-    stores: Stores, clouds: Clouds, secret: Secret, closing: AsyncExitStack, clock: Clock
-) -> MachineControllers:
-    """Return who asks machines' controllers."""
-    client = ControllerClient()
-    closing.push_async_callback(client.close)
-    return MachineControllers(
-        stores.reader, clouds.by_name, client=client, secret=secret, clock=clock
-    )
-
-
-def _make_intake(plane: Plane) -> IntakeRoom:
-    """Return the stream of brains; open pages are told through the hub."""
-    return make_intake(
-        plane.home,
-        plane.settings,
-        plane.closing,
-        stores=plane.stores,
-        book=plane.book,
-        clock=plane.clock,
-        log=plane.log,
-        meter=plane.metrics,
-        publish=plane.hub.publish,
-    )
-
-
-def _make_host_watch(plane: Plane) -> HostWatch:
-    """Return who says what agents are confined with here."""
-    contacts = bridges.HeardContacts(plane.telemetry)
-    return HostWatch(
-        plane.stores.reader, plane.stores.accounts, contacts.confinement,
-        settings=plane.settings, log=plane.log, ask=make_ask(plane.settings),
-    )  # fmt: skip
-
-
-def _make_register(
-    stores: Stores, access: Access, settings: Settings, closing: AsyncExitStack, clock: Clock
-) -> Register:
-    """Return who keeps accounts and people."""
-    hasher = Argon2()
-    closing.callback(hasher.close)
-    return Register(
-        stores.accounts,
-        hasher,
-        access=access,
-        clock=clock,
-        entropy=secrets.token_bytes,
-        session_life_ms=settings.session_days * DAY_MS,
-        admit=make_admission(settings, make_ask(settings)),
-    )
-
-
-async def _reach_machines(
-    home: Path,
-    settings: Settings,
-    closing: AsyncExitStack,
-    *,
-    stores: Stores,
-    clock: Clock,
-    keyring: KeyRing,
-    token_secret: Secret,
-    url: str,
-) -> tuple[Clouds, MachineControllers]:
-    """Return where machines run and how those that do are asked; each needs the other."""
-    holders = ControllersAsHolders()
-    clouds = await open_clouds(
-        home,
-        settings,
-        closing,
-        clock=clock,
-        keyring=keyring,
-        token_secret=token_secret,
-        mint=OwnMint(bridges.SystemChance(), clock),
-        holders=holders,
-        url=url,
-    )
-    controllers = _make_controllers(stores, clouds, token_secret, closing, clock)
-    holders.controllers = controllers
-    return clouds, controllers
-
-
-def _listen(plane: Plane) -> None:
-    """Have each part hear what it must of commits, machines and exits."""
-    hub = plane.hub
-
-    def publish_events(landed: Landed) -> None:
-        if landed.commit is None:
-            return
-        where, account = landed.tick.after.address, landed.commit.account
-        hub.publish(OPERATION, where.id, account)
-        if any(stamp.outcome == "quarantined" for stamp in landed.tick.stamps):
-            hub.publish(QUARANTINE, where.id, account)
-
-    owner = plane.engine.owner
-    rooms.follow_contact(owner, plane.book, plane.telemetry, plane.settings)
-    owner.listen(bridges.follow_views(hub.publish))
-    owner.listen(publish_events)
-    follow_pairing(owner, plane.pairing, plane.run)
-    owner.listen(follow_lifecycle(plane.telemetry.points.record))
-    plane.clouds.process.on_exit = bridges.watch_exits(plane.engine.mailbox, plane.run)
-
-
-def _make_app(plane: Plane) -> Edge:
+def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Tasks) -> Plane:
     """Bind a handler to each row of the table, pages over the same handlers as programs use."""
-    worker = make_worker(plane.settings, plane.log)
-    plane.closing.push_async_callback(worker.stop)
-    bound: dict[str, Handler] = {
-        **api.instance_handlers(
-            plane.home,
-            plane.settings,
-            stores=plane.stores,
-            engine=plane.engine,
-            telemetry=plane.telemetry,
-            clouds=plane.clouds,
-            keyring=plane.keyring,
-            clock=plane.clock,
-        ),
-        **api.telemetry_handlers(
-            plane.settings,
-            stores=plane.stores,
-            telemetry=plane.telemetry,
-            book=plane.book,
-            clock=plane.clock,
-            token_secret=plane.token_secret,
-            hub=plane.hub,
-        ),
-        **pairing_handlers(
-            plane.pairing,
-            plane.stores.reader,
-            sealer=plane.keyring,
-            chance=bridges.SystemChance(),
-            clock=plane.clock,
-        ),
-        **care_handlers(plane.stores.reader, plane.controllers),
-        **api.plane_handlers(
-            plane.home,
-            plane.settings,
-            stores=plane.stores,
-            engine=plane.engine,
-            clouds=plane.clouds,
-            register=plane.register,
-            worker=worker,
-            metrics=plane.metrics,
-            health=plane.health,
-            more_checks=[plane.intake.check, plane.host_watch.check],
-        ),
-    }
-    bound = api.announcing(bound | plane.intake.handlers, plane.hub)
-    pages = Pages(bound, hub=plane.hub, clock=plane.clock, version=__version__)
-    return Edge(
-        ENDPOINTS,
-        {**bound, **pages.by_endpoint(), "page.agent-open": plane.agents.door.open},
-        authenticator=plane.access,
-        audit=plane.stores.accounts,
-        clock=plane.clock,
-        log=plane.log,
-        rates=Rates(plane.clock),
-        request_prefix=secrets.token_hex(4),
-        key_owner=plane.intake.directory.owner,
-        trusted_proxies=parse_networks(plane.settings.trusted_proxies),
-        hosts=known_hosts(plane.settings.host, plane.settings.public_url),
-        https_host=https_host(plane.settings.public_url),
-        problem_page=pages.problem_page,
-        observe=_measure_calls(plane.metrics),
+    plane: Plane
+
+    def health() -> str:
+        return plane.health()
+
+    about = about_part(core, subjects.parts, health=health, metrics=metrics.render)
+    api = (*subjects.parts, about)
+    pages = make_pages(core, handlers_of(api), hub)
+    app = make_edge(
+        core,
+        bind((*api, pages_part(pages)), ENDPOINTS),
+        access=subjects.people.access,
+        key_owner=subjects.brains.directory.owner,
+        pages=pages,
     )
-
-
-def _measure_calls(meter: Metrics) -> Observer:
-    """Return what the edge tells of every answered call."""
-
-    def measure(endpoint: str, status: int, spent_ms: float) -> None:
-        meter.count(metrics.CALLS, endpoint=endpoint, status=str(status))
-        meter.observe(metrics.CALL_SECONDS, spent_ms / SECOND_MS, endpoint=endpoint)
-
-    return measure
+    plane = Plane(core=core, hub=hub, metrics=metrics, tasks=tasks, subjects=subjects, app=app)
+    return plane

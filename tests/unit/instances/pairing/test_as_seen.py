@@ -63,7 +63,7 @@ class Desk:
     def __init__(self) -> None:
         self.machine, self.mail, clock, places = Machine(), Mail(), ManualClock(), Fixed()
         self.inbox = Inbox(
-            self.machine, places, self.mail, clock=clock, changed=lambda *_: None,
+            self.machine, places, self.mail, clock=clock, publish=lambda *_: None,
             log=Lines(),
         )  # fmt: skip
         self.calls = PairingCalls(

@@ -263,3 +263,21 @@ def test_a_destroyed_instance_decides_nothing() -> None:
     assert driver.send(events.InstanceGone()).outcome == "applied"
     assert driver.send(approve(device())).code == "destroyed"
     assert driver.state.decisions == ()
+
+
+def test_a_decision_that_arrives_after_the_end_is_refused_even_where_it_is_the_first() -> None:
+    driver = Driver()
+    assert driver.send(events.InstanceGone(account="acme")).outcome == "applied"
+    assert (driver.state.gone, driver.state.account) == (True, "acme")
+    assert driver.send(approve(device())).code == "destroyed"
+
+
+def test_the_end_that_is_told_again_is_not_refused_so_that_no_letter_comes_back() -> None:
+    driver = Driver()
+    driver.send(events.InstanceGone(account="acme"))
+    assert driver.send(events.InstanceGone(account="acme")).outcome == "ignored"
+
+
+def test_the_end_as_it_was_told_before_is_read() -> None:
+    body = b'{"type":"PairingInstanceGone"}'
+    assert events.decode_event(body, 1) == events.InstanceGone()

@@ -60,10 +60,10 @@ class Room:
         self.places = Fixed()
         self.machines = Machines()
         self.mail = Mail()
-        self.changes: list[tuple[str, str]] = []
+        self.changes: list[tuple[str, str, str | None]] = []
         self.inbox = Inbox(
             self.machines, self.places, self.mail, clock=self.clock,
-            changed=lambda *told: self.changes.append(told),
+            publish=lambda *told: self.changes.append(told),
             log=Lines(),
         )  # fmt: skip
 
@@ -110,7 +110,7 @@ async def test_news_is_fetched_once_and_pages_are_told(room: Room) -> None:
     assert room.machines.asked == [False]
     await room.machines.answer(told(telegram()))
     assert room.ids() == ["telegram:AB12"]
-    assert room.changes == [(INSTANCE, "acme")]
+    assert room.changes == [("pairing", INSTANCE, "acme")]
     # What came while the look was under way makes one more.
     assert room.machines.asked == [False, False]
 

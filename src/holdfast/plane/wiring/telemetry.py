@@ -1,59 +1,129 @@
-"""Bridges between rooms that do not know each other: telemetry, instances, clouds and pages.
+"""Makes the stream of check-ins: the index of machines, last contact, charts, lifecycle points.
 
-Each is a few lines that turn one room's words into another's. None of them decides anything; a
-bridge that needs an `if` about a domain is in the wrong place.
+What it notices about a machine becomes an event of the machine's instance; committed rows of
+instances tell it which machines there are.
 """
 
 from __future__ import annotations
 
-import secrets
-import uuid
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from msgspec import structs
 
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import Landed, Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
-from holdfast.instances.ports import LogChunk, Reported
+from holdfast.instances.ports import Reported
 from holdfast.instances.views import MACHINE_VIEW, MachineRow, decode_machine
+from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import address
-from holdfast.kernel.outcome import Ok
+from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.lifecycle import follow_lifecycle
+from holdfast.plane.wiring.part import Part
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.contact import Report
+from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
 from holdfast.telemetry.machines import MachineBook
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import CommandOutcome
-from holdfast.world.clouds.port import Cloud, Machine
+
+PAGE: Final = 1_000
 
 _PAIRING_ALONE: Final = frozenset({"pairing_epoch", "pairing_count"})
 _PAIRING_NEWS: Final = _PAIRING_ALONE | {"machine_id", "boot_id", "epoch", "agent_ready"}
 """What of a report may mean that other requests wait than before."""
 
-Publish = Callable[[str, str, str], object]
+PairingNews = Callable[[str], None]
+"""Told the instance whose machine may have other pairing requests than before."""
 
 
-class SystemChance:
-    """Ids and keys from the system's generator."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """The stream of check-ins; `part` starts after the engine."""
 
-    def token(self, prefix: str) -> str:
-        """Return the prefix and 256 random bits as URL-safe text."""
-        return prefix + secrets.token_urlsafe(32)
+    telemetry: Telemetry
+    part: Part
 
-    def uuid(self) -> str:
-        """Return a random UUID, canonical and in lower case."""
-        return str(uuid.uuid4())
+
+def book_part(core: Core, book: MachineBook) -> Part:
+    """Return the index of machines as a part; it is filled before anything is decided."""
+    interval_ms = _interval_ms(core.settings)
+
+    async def fill() -> None:
+        reader, after = core.stores.reader, ""
+        while page := reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
+            for _key, body, _seq in page:
+                book.put(facts_of(decode_machine(body), interval_ms=interval_ms))
+            after = page[-1][0]
+
+    return Part(
+        name="machines", start=fill, on_commit=(follow_machines(book, interval_ms=interval_ms),)
+    )
+
+
+def make_telemetry(core: Core, book: MachineBook, pairing_news: PairingNews | None = None) -> Heard:
+    """Return the stream of check-ins, which tells instances through their mailboxes.
+
+    A new process knows no pairing request: `pairing_news` is told at the start of every machine
+    that last said it has some, and then whenever a machine says that they are others.
+    """
+    settings, stores, clock = core.settings, core.stores, core.clock
+    telemetry = Telemetry(
+        clock=clock,
+        log=core.log,
+        machines=book,
+        contacts=stores.contacts,
+        analytics=stores.analytics,
+        transitions=InstanceTransitions(core.mailbox, pairing_news),
+        checkin_gap_ms=round(settings.checkin_min_s * SECOND_MS),
+        flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
+    )
+    core.closing.push_async_callback(telemetry.close)
+    book.listen(telemetry)
+
+    def account_of(instance: str) -> str | None:
+        facts = book.of_instance(instance)
+        return facts.account if facts else None
+
+    async def start() -> None:
+        await telemetry.start()
+        if pairing_news is None:
+            return
+        for facts in book.everyone():
+            heard = telemetry.contact(facts.instance)
+            if heard is not None and heard.pairing_count:
+                pairing_news(facts.instance)
+
+    machines = ControllerCalls(
+        telemetry, book, clock=clock, secret=core.token_secret.reveal(), publish=core.publish
+    )
+    charts = ChartCalls(
+        stores.analytics, clock=clock, account_of=account_of, interval_ms=_interval_ms(settings)
+    )
+    part = Part(
+        name="telemetry",
+        handlers={
+            "controller.checkin": machines.checkin,
+            "controller.wake": machines.wake,
+            "instance.fleet-charts": charts.fleet,
+            "instance.charts": charts.instance,
+        },
+        on_commit=(follow_lifecycle(telemetry.points.record),),
+        start=start,
+        release=telemetry.release,
+    )
+    return Heard(telemetry=telemetry, part=part)
 
 
 class InstanceTransitions:
     """Tells an instance's actor what telemetry has noticed about its machine."""
 
-    def __init__(
-        self, mailboxes: Mailboxes, pairing_news: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, mailboxes: Mailboxes, pairing_news: PairingNews | None = None) -> None:
         """Tell through `mailboxes`, which return when the event is durable.
 
         What waits for pairing is no event: whoever keeps it in memory is told to look.
@@ -107,7 +177,7 @@ class InstanceTransitions:
 
 
 class HeardContacts:
-    """What telemetry knows, as the instance room reads it."""
+    """What telemetry knows, as instances read it."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         """Read from `telemetry`."""
@@ -136,31 +206,13 @@ class HeardContacts:
         return "unknown" if view is None else view.confinement
 
 
-class CloudLogs:
-    """The output of machines, from the cloud that runs them."""
-
-    def __init__(self, clouds: Mapping[str, Cloud]) -> None:
-        """Ask the cloud of the provider's name."""
-        self._clouds = clouds
-
-    async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
-        """Return the newest lines; the note says why there are none."""
-        cloud = self._clouds.get(provider)
-        if cloud is None:
-            return LogChunk((), f"no cloud called {provider!r} is configured here")
-        outcome = await cloud.log_tail(machine_id, lines=lines)
-        if isinstance(outcome, Ok):
-            return LogChunk(outcome.value, "" if outcome.value else "it has printed nothing yet")
-        return LogChunk((), f"{outcome.code}: {outcome.message}")
-
-
 def facts_of(row: MachineRow, *, interval_ms: int) -> MachineFacts:
     """Return an instance's machine row in telemetry's words."""
     return MachineFacts(interval_ms=interval_ms, **structs.asdict(row))
 
 
-def follow_machines(book: MachineBook, *, interval_ms: int) -> Callable[[Landed], None]:
-    """Return a listener that keeps the book of machines as it is committed."""
+def follow_machines(book: MachineBook, *, interval_ms: int) -> Listener:
+    """Return a listener that keeps the index of machines as it is committed."""
 
     def hear(landed: Landed) -> None:
         for view in landed.tick.views if landed.commit is not None else ():
@@ -176,28 +228,5 @@ def follow_machines(book: MachineBook, *, interval_ms: int) -> Callable[[Landed]
     return hear
 
 
-def follow_views(publish: Publish) -> Callable[[Landed], None]:
-    """Return a listener that publishes (view, key, account) of each committed row."""
-
-    def hear(landed: Landed) -> None:
-        for view in landed.tick.views if landed.commit is not None else ():
-            publish(view.view, view.key, view.account)
-
-    return hear
-
-
-def watch_exits(
-    mailboxes: Mailboxes, run: Callable[[Coroutine[Any, Any, Any]], None]
-) -> Callable[[Machine], None]:
-    """Return what a cloud calls when a machine ended by itself: its instance is told at once."""
-
-    def ended(machine: Machine) -> None:
-        instance = machine.labels.get("holdfast_instance", "")
-        if not instance:
-            return
-        event = events.MachineWatched(machine.id, machine.state)
-        dedupe = f"watched:{machine.id}:{machine.incarnation}:{machine.state}"
-        row = arrival(event, dedupe=dedupe, source="probe")
-        run(mailboxes.tell([(address(KIND, instance), row)]))
-
-    return ended
+def _interval_ms(settings: Settings) -> int:
+    return round(settings.checkin_interval_s * SECOND_MS)

@@ -1,0 +1,16 @@
+"""What an instance writes to others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+PAIRING: Final = "pairing"
+"""The kind of actor that an instance writes to, at the instance's own id."""
+
+
+class InstanceDestroyed(Struct, frozen=True, kw_only=True, tag="InstanceDestroyed", gc=False):
+    """The instance is destroyed and nothing of it is left; `account` is whose it was."""
+
+    account: str

@@ -1,0 +1,113 @@
+"""Makes what is about the plane itself: its documents, operations, rehearsals, and the doctor."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from holdfast import __version__
+from holdfast.plane import log_file
+from holdfast.plane.about import Check, about_handlers
+from holdfast.plane.key_folder import KEY_FILES
+from holdfast.plane.operations import instance_address, operation_handlers
+from holdfast.plane.rehearsals import rehearsal_handlers
+from holdfast.plane.wiring.clouds import AGENTS_FOLDER
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.engine import make_worker
+from holdfast.plane.wiring.holder import JOURNAL_FILE
+from holdfast.plane.wiring.part import MINUTE_S, Part, every, kinds_of
+from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.api.table import ENDPOINTS
+
+DISK_WARN_SHARE: Final = 0.10
+DISK_FAIL_BYTES: Final = 200 * 1024 * 1024
+_OTHERS: Final = 0o077
+_MIB: Final = 1024 * 1024
+
+
+def home_part(core: Core) -> Part:
+    """Return what looks after the data folder: its rights, its disk, its log file."""
+    home = core.home
+
+    async def check_folder() -> DoctorCheck:
+        return await asyncio.to_thread(_folder, home, core.settings.keys_folder)
+
+    async def check_disk() -> DoctorCheck:
+        return await asyncio.to_thread(_disk, home)
+
+    async def shrink_log() -> None:
+        if log_file.is_ours(home):
+            await asyncio.to_thread(log_file.shrink, home)
+
+    return Part(
+        name="home",
+        jobs=(every("log.shrink", shrink_log, MINUTE_S, core.log),),
+        checks=(check_folder, check_disk),
+    )
+
+
+def about_part(
+    core: Core, parts: Sequence[Part], *, health: Callable[[], str], metrics: Callable[[], bytes]
+) -> Part:
+    """Return what answers about the plane; `parts` are all others, whose checks the doctor runs."""
+    worker = make_worker(core.home / JOURNAL_FILE, kinds_of(parts), core.log)
+    core.closing.push_async_callback(worker.stop)
+    checks: list[Check] = [check for part in parts for check in part.checks]
+    return Part(
+        name="about",
+        handlers={
+            **rehearsal_handlers(worker),
+            **operation_handlers(
+                journal=core.stores.journal,
+                reader=core.stores.reader,
+                mailboxes=core.mailbox,
+                kinds=core.tables.kinds,
+                actor_of_instance=instance_address,
+                publish=core.publish,
+            ),
+            **about_handlers(
+                ENDPOINTS,
+                version=__version__,
+                health=health,
+                metrics=metrics,
+                agents_folder=core.home / AGENTS_FOLDER,
+                checks=checks,
+            ),
+        },
+    )
+
+
+def _folder(home: Path, keys: Path) -> DoctorCheck:
+    """Return whether the data folder and the keys are for their owner only."""
+    files = (path for path in (keys / name for name in KEY_FILES) if path.exists())
+    loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
+    if loose:
+        return DoctorCheck(
+            name="folder",
+            result="failed",
+            message=f"others may read {loose[0]}",
+            fix=f"chmod go-rwx {loose[0]}",
+        )
+    return DoctorCheck(
+        name="folder", result="ok", message=f"{home} and {keys} are for their owner only"
+    )
+
+
+def _disk(home: Path) -> DoctorCheck:
+    """Return whether there is room to write."""
+    usage = shutil.disk_usage(home)
+    share = usage.free / usage.total
+    result = "ok"
+    if share < DISK_WARN_SHARE:
+        result = "warning"
+    if usage.free < DISK_FAIL_BYTES:
+        result = "failed"
+    return DoctorCheck(
+        name="disk",
+        result=result,  # type: ignore[arg-type]
+        message=f"{usage.free // _MIB} MiB free, {share:.0%} of the disk",
+        fix="" if result == "ok" else "free some space, or set HOLDFAST_HOME to a larger disk",
+    )

@@ -1,0 +1,65 @@
+"""Makes what knows people: accounts, sign-in, tokens, and who is calling."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from holdfast.accounts.access import Access
+from holdfast.accounts.handlers import AccountHandlers
+from holdfast.accounts.passwords import Argon2
+from holdfast.accounts.register import Register
+from holdfast.kernel.clock import DAY_MS
+from holdfast.plane.wiring.confinement import make_admission, make_ask
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """Who keeps accounts and people, and who tells who is calling."""
+
+    register: Register
+    access: Access
+    part: Part
+
+
+def make_people(core: Core) -> People:
+    """Return accounts and people over their store."""
+    store, clock = core.stores.accounts, core.clock
+    access = Access(store, clock=clock)
+    hasher = Argon2()
+    core.closing.callback(hasher.close)
+    register = Register(
+        store,
+        hasher,
+        access=access,
+        clock=clock,
+        entropy=secrets.token_bytes,
+        session_life_ms=core.settings.session_days * DAY_MS,
+        admit=make_admission(core.settings, make_ask(core.settings)),
+    )
+
+    async def purge() -> None:
+        await store.purge(clock.now_ms())
+
+    part = Part(
+        name="accounts",
+        handlers=AccountHandlers(register).by_endpoint(),
+        start=register.prepare,
+        jobs=(
+            every("tokens.note_uses", access.flush, MINUTE_S, core.log),
+            every("accounts.purge", purge, HOUR_S, core.log),
+        ),
+    )
+    return People(register=register, access=access, part=part)
+
+
+def account_names(core: Core) -> Callable[[], Awaitable[frozenset[str]]]:
+    """Return who tells which accounts there are."""
+
+    async def names() -> frozenset[str]:
+        return frozenset(account.name for account in await core.stores.accounts.accounts())
+
+    return names

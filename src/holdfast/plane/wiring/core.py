@@ -1,0 +1,95 @@
+"""What every part is handed: settings, clock, chance, stores, keys, the engine, and where to close.
+
+The simulator makes one too, with its own clock and stores in memory; nothing here opens anything.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast.accounts.ports import AccountsStore
+from holdfast.actors.ports import Journal, Mailboxes, Reader
+from holdfast.kernel.chance import Chance
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.metrics import Meter
+from holdfast.kernel.secret import Secret
+from holdfast.letters.topics import Publish
+from holdfast.plane.keyring import KeyRing
+from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.engine import Engine
+from holdfast.plane.wiring.part import Tables
+from holdfast.telemetry.ports import Analytics, ContactStore
+
+
+class Stores(Protocol):
+    """The open stores that more than one part reads."""
+
+    @property
+    def journal(self) -> Journal:
+        """Return where actors' events are kept."""
+        ...
+
+    @property
+    def reader(self) -> Reader:
+        """Return who reads committed rows."""
+        ...
+
+    @property
+    def accounts(self) -> AccountsStore:
+        """Return where people and tokens are kept."""
+        ...
+
+    @property
+    def contacts(self) -> ContactStore:
+        """Return where last contacts are kept."""
+        ...
+
+    @property
+    def analytics(self) -> Analytics:
+        """Return where datapoints are kept."""
+        ...
+
+
+class SystemChance:
+    """Ids and keys from the system's generator."""
+
+    def token(self, prefix: str) -> str:
+        """Return the prefix and 256 random bits as URL-safe text."""
+        return prefix + secrets.token_urlsafe(32)
+
+    def uuid(self) -> str:
+        """Return a random UUID, canonical and in lower case."""
+        return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every part is handed.
+
+    `publish` tells open pages, `run` runs something beside the rest and logs what it raises.
+    `mailbox` is how events reach actors. `url` is how machines and people reach this plane. On
+    `closing` goes what a part opens, at once; it is closed in the reverse order.
+    """
+
+    settings: Settings
+    home: Path
+    url: str
+    clock: Clock
+    chance: Chance
+    log: Any
+    meter: Meter
+    publish: Publish
+    run: Callable[[Coroutine[Any, Any, Any]], None]
+    stores: Stores
+    keyring: KeyRing
+    token_secret: Secret
+    tables: Tables
+    engine: Engine
+    mailbox: Mailboxes
+    closing: AsyncExitStack

@@ -1,0 +1,111 @@
+"""Makes instances: their kind of actor, what answers about them and their secrets, their alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.actors.kinds import Kind, make_kind
+from holdfast.instances import secrets
+from holdfast.instances.definition import INSTANCE
+from holdfast.instances.handlers import Deps, handlers
+from holdfast.instances.maintenance import care_handlers
+from holdfast.instances.policy import Policy
+from holdfast.instances.ports import Contacts
+from holdfast.instances.views import INSTANCE_VIEW
+from holdfast.kernel.clock import SECOND_MS
+from holdfast.letters import topics
+from holdfast.plane.about import installed_versions
+from holdfast.plane.settings import Settings
+from holdfast.plane.wiring.clouds import CloudLogs, Reach
+from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.fleet_watch import Watch
+from holdfast.plane.wiring.part import Job, Part
+from holdfast.wire.agents import AGENTS
+from holdfast.wire.controller.calls import Controllers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """Where new instances are placed and whose they are, by which policy, with which agents."""
+
+    policy: Policy
+    provider: str
+    region: str
+    account: str
+    agents: Callable[[], frozenset[str]] | None = None
+    accounts: Callable[[], Awaitable[frozenset[str]]] | None = None
+
+
+def instance_kind(policy: Policy) -> Kind:
+    """Return the kind of actor."""
+    return make_kind(INSTANCE, policy)
+
+
+def instances_part(
+    core: Core, reach: Reach[Controllers], contacts: Contacts, placing: Placing
+) -> Part:
+    """Return instances as a part; `contacts` tells what was last heard of their machines."""
+    reader = core.stores.reader
+    deps = Deps(
+        mailboxes=core.mailbox,
+        reader=reader,
+        contacts=contacts,
+        logs=CloudLogs(reach.by_name),
+        sealer=core.keyring,
+        chance=core.chance,
+        clock=core.clock,
+        policy=placing.policy,
+        provider=placing.provider,
+        region=placing.region,
+        account=placing.account,
+        agents=placing.agents,
+        accounts=placing.accounts,
+    )
+    sealed = secrets.Deps(
+        mailboxes=core.mailbox, reader=reader, sealer=core.keyring, chance=core.chance
+    )
+    watch = Watch(reader, meter=core.meter, log=core.log)
+    return Part(
+        name="instances",
+        kinds=(instance_kind(placing.policy),),
+        handlers={
+            **handlers(deps),
+            **secrets.handlers(sealed),
+            **care_handlers(reader, reach.controllers),
+        },
+        topics={INSTANCE_VIEW: topics.INSTANCE},
+        jobs=(Job("instances.watch", watch.run),),
+    )
+
+
+def instance_policy(settings: Settings) -> Policy:
+    """Return the policy of instances that these settings ask for."""
+    return Policy(
+        start_timeout_ms=_ms(settings.start_timeout_s),
+        restart_soft_ms=_ms(settings.restart_soft_s),
+        restart_hard_ms=_ms(settings.restart_hard_s),
+        destroy_retry_ms=_ms(settings.destroy_retry_s),
+        stale_provision_ms=_ms(settings.stale_provision_s),
+        daily_look_ms=_ms(settings.daily_look_s),
+        stop_grace_ms=_ms(settings.stop_grace_s),
+    )
+
+
+def runnable_agents(folder: Path) -> Callable[[], frozenset[str]]:
+    """Return who tells which agents can be run now: those of ours, and those in the folder."""
+
+    def runnable() -> frozenset[str]:
+        return frozenset(
+            agent.name
+            for agent in AGENTS
+            if not agent.folder or installed_versions(folder, agent.folder)
+        )
+
+    return runnable
+
+
+def _ms(seconds: float) -> int:
+    """Return seconds as whole milliseconds."""
+    return round(seconds * SECOND_MS)

@@ -1,0 +1,35 @@
+"""Who may write to whom: the one table of letters between actors.
+
+Each receiver's definition takes exactly what stands here and raises for anything else, which then
+goes back to its sender; a test compares the two, and docs/architecture.md prints the table.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from holdfast.letters.instances import InstanceDestroyed
+
+
+class Route(NamedTuple):
+    """A letter with the kinds of actor that write and receive it, and what comes of it."""
+
+    sender: str
+    letter: type[Struct]
+    receiver: str
+    effect: str
+
+
+ROUTES: Final = (
+    Route("instance", InstanceDestroyed, "pairing", "the pairing of that instance ends for good"),
+)
+
+
+def table() -> str:
+    """Return the routes as a Markdown table."""
+    rows = [f"| `{s}` | `{letter.__name__}` | `{r}` | {why} |" for s, letter, r, why in ROUTES]
+    return "\n".join(
+        ("| who writes | letter | to whom | what comes of it |", "|---|---|---|---|", *rows)
+    )

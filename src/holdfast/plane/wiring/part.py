@@ -1,0 +1,198 @@
+"""What a subject gives to the process, as one value, and the fold over all of them.
+
+A subject's wiring file makes its `Part`; `plane.py` and the simulator each hold a tuple of parts
+and do with it what is here, so that neither knows what a part is about. Two parts that give the
+same thing are an error that names both, and so is an endpoint that no part answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+from holdfast.actors.dispatch import Provider
+from holdfast.actors.kinds import Kind, Kinds
+from holdfast.actors.owner import Landed, Listener, Owner
+from holdfast.actors.probing import Lookout
+from holdfast.kernel.log import Log
+from holdfast.letters.topics import OPERATION, QUARANTINE, Publish, Topic
+from holdfast.plane.about import Check
+from holdfast.plane.wiring.letters import ROUTES, Route
+from holdfast.wire.api.call import Handler
+from holdfast.wire.api.endpoint import Endpoint
+
+T = TypeVar("T")
+
+TASK_PREFIX: Final = "holdfast-"
+MINUTE_S: Final = 60.0
+HOUR_S: Final = 3_600.0
+DAY_S: Final = 86_400.0
+
+
+class WiringError(ValueError):
+    """The parts do not fit together; the message names the parts and what they give."""
+
+
+class Job(NamedTuple):
+    """Work that runs beside the rest until the plane stops; its task bears the name."""
+
+    name: str
+    work: Callable[[], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one subject gives; `name` is for messages.
+
+    `kinds`, `providers` and `lookouts` go to the engine, `handlers` are bound to endpoint rows of
+    their names, `on_commit` hears every tick that is over. `topics` names the views whose committed
+    rows open pages are told of, each with its topic. `checks` are the doctor's. `start` is awaited
+    once, in the order of the parts, then `jobs` run. `release` ends what is held open when the stop
+    begins. What must be closed is pushed on `Core.closing` by whoever opens it.
+    """
+
+    name: str
+    kinds: tuple[Kind, ...] = ()
+    providers: Mapping[str, Provider] = field(default_factory=dict[str, Provider])
+    lookouts: Mapping[str, Lookout] = field(default_factory=dict[str, Lookout])
+    handlers: Mapping[str, Handler] = field(default_factory=dict[str, Handler])
+    on_commit: tuple[Listener, ...] = ()
+    topics: Mapping[str, Topic] = field(default_factory=dict[str, Topic])
+    jobs: tuple[Job, ...] = ()
+    checks: tuple[Check, ...] = ()
+    start: Callable[[], Awaitable[object]] | None = None
+    release: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What the engine looks up by name: made empty, filled by `join` before it starts.
+
+    The engine is made first and reads these when it runs, so that a part may be made in one step
+    although the engine needs the part's providers and the part needs the engine's mailbox.
+    """
+
+    kinds: dict[str, Kind] = field(default_factory=dict[str, Kind])
+    providers: dict[str, Provider] = field(default_factory=dict[str, Provider])
+    lookouts: dict[str, Lookout] = field(default_factory=dict[str, Lookout])
+
+
+def merge(what: str, given: Iterable[tuple[str, Mapping[str, T]]]) -> dict[str, T]:
+    """Return all mappings as one; raise WiringError when two parts give the same name."""
+    merged: dict[str, T] = {}
+    giver: dict[str, str] = {}
+    for part, mapping in given:
+        for name, value in mapping.items():
+            if name in merged:
+                text = f"{what} {name!r}: given by part {giver[name]!r} and by part {part!r}"
+                raise WiringError(text)
+            merged[name], giver[name] = value, part
+    return merged
+
+
+def kinds_of(parts: Iterable[Part]) -> dict[str, Kind]:
+    """Return the kinds of actors of all parts, by name."""
+    return merge(
+        "kind", ((p.name, {kind.definition.kind: kind for kind in p.kinds}) for p in parts)
+    )
+
+
+def handlers_of(parts: Iterable[Part]) -> dict[str, Handler]:
+    """Return the handlers of all parts, by endpoint."""
+    return merge("endpoint", ((part.name, part.handlers) for part in parts))
+
+
+def bind(parts: Iterable[Part], rows: Sequence[Endpoint]) -> dict[str, Handler]:
+    """Return exactly one handler for each row; raise WiringError naming rows where it is not so."""
+    handlers, names = handlers_of(parts), {row.name for row in rows}
+    missing, extra = sorted(names - handlers.keys()), sorted(handlers.keys() - names)
+    if missing or extra:
+        raise WiringError(f"endpoints that no part answers: {missing}; that have no row: {extra}")
+    return handlers
+
+
+def join(parts: Sequence[Part], tables: Tables, owner: Owner, publish: Publish) -> None:
+    """Give the engine what the parts have for it, before it starts; raise WiringError."""
+    tables.kinds.update(kinds_of(parts))
+    check_routes(tables.kinds)
+    tables.providers.update(merge("provider", ((p.name, p.providers) for p in parts)))
+    tables.lookouts.update(merge("lookout", ((p.name, p.lookouts) for p in parts)))
+    topics = merge("view", ((p.name, p.topics) for p in parts))
+    for part in parts:
+        for listener in part.on_commit:
+            owner.listen(listener)
+    owner.listen(tell_pages(publish, topics))
+
+
+def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
+    """Raise WiringError where a kind that is here writes to one that could not take its letter."""
+    for route in routes:
+        if route.sender not in kinds:
+            continue
+        receiver = kinds.get(route.receiver)
+        if receiver is None or receiver.definition.received is None:
+            text = f"{route.sender!r} writes {route.letter.__name__} to {route.receiver!r}"
+            raise WiringError(f"{text}, and no part gives that kind, or it takes no letters")
+
+
+def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
+    """Return the listener that publishes what each commit changed, once all others heard of it."""
+
+    def hear(landed: Landed) -> None:
+        if landed.commit is None:
+            return
+        where, account = landed.tick.after.address.id, landed.commit.account
+        for view in landed.tick.views:
+            topic = topics.get(view.view)
+            if topic is not None:
+                publish(topic, view.key, view.account)
+        publish(OPERATION, where, account)
+        if any(stamp.outcome == "quarantined" for stamp in landed.tick.stamps):
+            publish(QUARANTINE, where, account)
+
+    return hear
+
+
+def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:
+    """Return a job that is done again and again; a failure is a log line and tried next time."""
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                await job()
+            except Exception as error:
+                why = str(error)
+                log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
+
+    return Job(name, repeat)
+
+
+class Tasks:
+    """Everything that runs beside the rest; a task that ends with an error is logged."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def run(self, work: Coroutine[Any, Any, Any], name: str = "") -> None:
+        """Run something beside the rest; what it raises is logged."""
+        task = asyncio.get_running_loop().create_task(work)
+        if name:
+            task.set_name(f"{TASK_PREFIX}{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error("task.failed", task=task.get_name(), exc_info=task.exception())
+
+    async def cancel(self) -> None:
+        """End all of them, and wait until they have ended."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

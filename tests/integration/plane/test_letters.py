@@ -1,0 +1,125 @@
+"""An instance that is destroyed ends its pairing, and so did those of before they wrote letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.ids import address
+from holdfast.pairing.definition import PAIRING, arrival
+from holdfast.pairing.events import InstanceGone, PolicySet, decode_event
+from holdfast.pairing.state import Pairing
+from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.plane import Plane, make_plane
+from tests.support.asgi import call, json_headers
+from tests.support.logs import Lines
+
+ORPHAN = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
+
+
+class Log(Lines):
+    def exception(self, event: str, **fields: Any) -> None:
+        self.error(event, **fields)
+
+
+@asynccontextmanager
+async def running(home: Path) -> AsyncIterator[Plane]:
+    chosen, log = load_settings({}, home=str(home), public_url="http://plane.test"), Log()
+    plane = await make_plane(chosen, clock=SystemClock(), log=log, url="http://plane.test")
+    try:
+        await plane.start()
+        yield plane
+    finally:
+        await plane.stop()
+    assert log.at_least("error", "critical") == []
+
+
+async def until(what: str, holds: Callable[[], bool]) -> None:
+    try:
+        async with asyncio.timeout(60):
+            while not holds():  # noqa: ASYNC110  there is nothing else to wait for
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within a minute: {what}") from None
+
+
+async def set_policy(plane: Plane, instance: str) -> None:
+    """Have an instance's pairing know something."""
+    event = PolicySet(account="local", mode="rules", by="test")
+    row = arrival(event, dedupe="policy", source="api")
+    answer = await plane.core.mailbox.ask(address("pairing", instance), row, wait_ms=60_000)
+    assert answer.stamp is not None
+    assert answer.stamp.outcome == "applied"
+
+
+def pairing_of(plane: Plane, instance: str) -> Pairing:
+    loaded = plane.core.stores.reader.load(address("pairing", instance))
+    assert loaded is not None
+    assert loaded.state is not None
+    return PAIRING.decode_state(loaded.state, loaded.state_version)
+
+
+def is_shown(plane: Plane, instance: str) -> bool:
+    return plane.core.stores.reader.view("pairing", instance) is not None
+
+
+async def test_a_destroyed_instance_ends_its_pairing_by_a_letter(tmp_path: Path) -> None:
+    async with running(tmp_path / "home") as plane:
+        register = plane.subjects.people.register
+        token, _ = await register.make_token(
+            "mine", scope="owner", account="local", created_by="test"
+        )
+        headers = json_headers(token)
+        made = await call(
+            plane.app, "POST", "/api/instances", headers=headers,
+            body=b'{"name":"alpha","desired":"stopped"}',
+        )  # fmt: skip
+        instance = made.json()["id"]
+        await set_policy(plane, instance)
+        assert is_shown(plane, instance)
+        with plane.hub.subscribe(await principal(plane, token), {"pairing"}) as page:
+            gone = await call(
+                plane.app, "POST", f"/api/instances/{instance}/destroy", headers=headers,
+                body=b'{"confirm":"alpha"}',
+            )  # fmt: skip
+            assert gone.status in {200, 202}, gone.body
+            await until("the pairing ends", lambda: not is_shown(plane, instance))
+            batch = await page.next(60.0)
+        assert batch is not None
+        assert {(one.topic, one.key) for one in batch.changes} == {("pairing", instance)}
+        assert pairing_of(plane, instance).gone
+        log = plane.core.stores.reader.log(address("pairing", instance))
+        assert [(row.source, row.by) for row in log[1:]] == [("letter", f"instance/{instance}")]
+        assert decode_event(log[1].body, log[1].version) == InstanceGone("local")
+
+
+async def principal(plane: Plane, token: str) -> Any:
+    found = await plane.subjects.people.access.by_token(token)
+    assert found is not None
+    return found
+
+
+async def test_a_pairing_that_an_older_plane_left_behind_ends_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with running(home) as plane:
+        await set_policy(plane, ORPHAN)
+    # Nothing sweeps: what this version leaves like that (it does not) stays as it is.
+    async with running(home) as plane:
+        assert is_shown(plane, ORPHAN)
+    journal = apsw.Connection(str(home / "journal.db"))
+    journal.execute("DELETE FROM migrations WHERE number = 2")  # as the version before left it
+    journal.close()
+    async with running(home) as plane:
+        await until("the pairing ends", lambda: not is_shown(plane, ORPHAN))
+        assert pairing_of(plane, ORPHAN) == Pairing(
+            instance=ORPHAN, account="local", epoch=1, policy_version=0, gone=True
+        )
+        seq = len(plane.core.stores.reader.log(address("pairing", ORPHAN)))
+    async with running(home) as plane:
+        assert len(plane.core.stores.reader.log(address("pairing", ORPHAN))) == seq == 2

@@ -1,0 +1,92 @@
+"""The table of who writes to whom is what the receivers take, no more and no less."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+from msgspec import Struct
+
+from holdfast import letters
+from holdfast.actors.definition import At, Letter
+from holdfast.actors.kinds import make_kinds
+from holdfast.instances import actions, events
+from holdfast.instances.definition import INSTANCE
+from holdfast.instances.policy import Policy
+from holdfast.kernel.ids import EventId, address
+from holdfast.letters.instances import InstanceDestroyed
+from holdfast.pairing.definition import PAIRING
+from holdfast.pairing.events import InstanceGone
+from holdfast.plane.wiring.instances import instance_kind
+from holdfast.plane.wiring.letters import ROUTES, table
+from holdfast.plane.wiring.pairing import pairing_kind
+from tests.house.sources import ROOT
+from tests.unit.instances.driver import UUID, Driver
+
+KINDS = make_kinds(instance_kind(Policy()), pairing_kind())
+SAMPLES: dict[type[Struct], Struct] = {InstanceDestroyed: InstanceDestroyed(account="acme")}
+
+
+def every_letter() -> set[type[Struct]]:
+    """Return every struct of the package `letters`."""
+    found: set[type[Struct]] = set()
+    for module in pkgutil.iter_modules(letters.__path__, "holdfast.letters."):
+        for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(one, Struct) and one.__module__ == module.name:
+                found.add(one)
+    return found
+
+
+def takes(receiver: str, sender: str, letter: Struct) -> bool:
+    """Return whether a kind takes a letter of another at its own id."""
+    received = KINDS[receiver].definition.received
+    if received is None:
+        return False
+    try:
+        received(address(sender, "x"), Letter(to=address(receiver, "x"), body=letter))
+    except ValueError:
+        return False
+    return True
+
+
+def test_every_letter_has_a_route_and_a_sample() -> None:
+    assert every_letter() == {route.letter for route in ROUTES} == SAMPLES.keys()
+
+
+def test_each_kind_takes_what_the_table_says_and_nothing_else() -> None:
+    taken = {
+        (sender, type(letter), receiver)
+        for sender in (*KINDS, "stranger")
+        for receiver in KINDS
+        for letter in SAMPLES.values()
+        if takes(receiver, sender, letter)
+    }
+    assert taken == {(route.sender, route.letter, route.receiver) for route in ROUTES}
+
+
+def test_the_documentation_prints_the_table() -> None:
+    assert table() in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def test_an_instance_ends_its_own_pairing_alone() -> None:
+    letter = Letter(to=address("pairing", "x"), body=InstanceDestroyed(account="acme"))
+    assert PAIRING.received is not None
+    assert PAIRING.received(address("instance", "x"), letter) == InstanceGone("acme")
+    with pytest.raises(ValueError, match="instance/y may not write InstanceDestroyed to pairing/x"):
+        PAIRING.received(address("instance", "y"), letter)
+
+
+def test_only_the_end_of_a_destruction_is_written() -> None:
+    driver = Driver().running()
+    at = At(1, 1, EventId("e"))
+
+    def written(event: events.Intent) -> tuple[Letter, ...]:
+        expect = actions.expect_of(driver.state)
+        note = actions.Note(rule="r", reason="why", expect=expect, event=event)
+        return INSTANCE.act(driver.state, note, driver.policy, at).letters
+
+    body = InstanceDestroyed(account="acme")
+    assert written(events.DestroyFinished()) == (Letter(to=address("pairing", UUID), body=body),)
+    assert written(events.StopSettled()) == ()
