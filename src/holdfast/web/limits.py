@@ -72,3 +72,9 @@ BRAINS_LISTED: Final = 200
 
 DIFFERENCES_MAX: Final = 1_024
 """Differences of texts that are kept: the newest are looked at most."""
+
+LIST_ITEMS: Final = 50
+"""Orders and events on one page."""
+
+AUDIT_ITEMS: Final = 100
+"""Audited calls on one page."""

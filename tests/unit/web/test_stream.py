@@ -7,8 +7,16 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.coalesce import Change, Pending, may_know
-from holdfast.web.hub import CONTACT, INSTANCE, Hub, message, signal
+from holdfast.web.hub import (
+    CONTACT,
+    INSTANCE,
+    Change,
+    Hub,
+    Pending,
+    may_know,
+    message,
+    signal,
+)
 from holdfast.wire.api.call import Principal
 
 OPERATOR = Principal("operator", "operator", None, "session")
