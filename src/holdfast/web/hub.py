@@ -124,17 +124,17 @@ class Subscription:
             self._pending.offer(change)
             self._arrived.set()
 
-    async def next(self, wait_s: float, *, gather_s: float = COALESCE_S) -> Batch | None:
+    async def next(self, wait_s: float, *, coalesce_s: float = COALESCE_S) -> Batch | None:
         """Return what changed, or None after `wait_s` seconds without a change.
 
-        After the first change it waits `gather_s` for more, so that a burst is drawn once.
+        After the first change it waits `coalesce_s` for more, so that a burst is drawn once.
         """
         try:
             async with asyncio.timeout(wait_s):
                 await self._arrived.wait()
         except TimeoutError:
             return None
-        await asyncio.sleep(gather_s)
+        await asyncio.sleep(coalesce_s)
         self._arrived.clear()
         batch = self._pending.take()
         if batch is not None:

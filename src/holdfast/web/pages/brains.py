@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from holdfast.web import hub
 from holdfast.web.api import unless_missing
-from holdfast.web.limits import BRAINS_LISTED, LESSON_ROWS, LOOK_S, REPAINT_S
+from holdfast.web.limits import BRAINS_LISTED, LESSON_ROWS, LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.correction_rows import load_rows
@@ -274,7 +274,7 @@ PAGE: Final = Page(
     "brains.html",
     load,
     section="corrections",
-    live=Redrawn(_TOPICS, ("brain-alerts", "brains"), look_s=LOOK_S, rest_s=REPAINT_S),
+    live=Redrawn(_TOPICS, ("brain-alerts", "brains"), look_s=LOOK_S, rest_s=REDRAW_S),
 )
 ONE: Final = Page(
     "brain",
@@ -285,7 +285,7 @@ ONE: Final = Page(
         _TOPICS,
         ("brain", "brain-feed", "brain-senders", "brain-lessons"),
         look_s=LOOK_S,
-        rest_s=REPAINT_S,
+        rest_s=REDRAW_S,
         own=True,
     ),
 )

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from holdfast.web import hub
 from holdfast.web.hub import Batch
-from holdfast.web.limits import BRAINS_LISTED, FEED_ROWS, LOOK_S, REPAINT_S, SINGLE_ROWS_MAX
+from holdfast.web.limits import BRAINS_LISTED, FEED_ROWS, LOOK_S, REDRAW_S, SINGLE_ROWS_MAX
 from holdfast.web.live_page import OpenPage
 from holdfast.web.page import Context, Names, Page, update
 from holdfast.web.parts.correction_rows import (
@@ -203,7 +203,7 @@ async def load_correction(context: Context, call: Call) -> Names:
 class LiveFeed(OpenPage):
     """Corrections as they come: new ones on top, and those that came again in their place.
 
-    A few are drawn at once; after many at a time it rests for REPAINT_S, since nobody reads faster.
+    A few are drawn at once; after many at a time it rests for REDRAW_S, since nobody reads faster.
     """
 
     topics = frozenset({hub.CORRECTION})
@@ -242,7 +242,7 @@ class LiveFeed(OpenPage):
         _, rows = await _load_rows(self.context, self.now(), self._query)
         fresh = [row for row in rows if row.key not in self._shown]
         if len(fresh) > SINGLE_ROWS_MAX:
-            self._rests_s = self.steady_s() + REPAINT_S
+            self._rests_s = self.steady_s() + REDRAW_S
         if fresh and (len(fresh) == len(rows) or rows[: len(fresh)] != fresh):
             return await self.full()
         again = [

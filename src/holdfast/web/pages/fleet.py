@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from holdfast.web import hub
 from holdfast.web.hub import Batch, Change
-from holdfast.web.limits import FRAGMENTS_MAX, LOOK_S, REPAINT_S, ROWS_PER_PAGE, SINGLE_ROWS_MAX
+from holdfast.web.limits import FRAGMENTS_MAX, LOOK_S, REDRAW_S, ROWS_PER_PAGE, SINGLE_ROWS_MAX
 from holdfast.web.live_page import OpenPage
 from holdfast.web.page import Cache, Context, Names, Page, update
 from holdfast.web.parts.inbox import waiting
@@ -279,7 +279,7 @@ class DrawnRows(Cache[tuple[str, bool], tuple[int, str]]):
 
 
 class LiveFleet(OpenPage):
-    """The fleet of one reader: changed rows at once, the list itself at most every REPAINT_S."""
+    """The fleet of one reader: changed rows at once, the list itself at most every REDRAW_S."""
 
     topics = frozenset({hub.INSTANCE, hub.CONTACT, hub.PAIRING})
 
@@ -292,7 +292,7 @@ class LiveFleet(OpenPage):
 
     def _left_s(self) -> float:
         """Return the seconds to the next look at the list: soon where it may have changed."""
-        return (REPAINT_S if self._is_stale else LOOK_S) - (self.steady_s() - self._looked_s)
+        return (REDRAW_S if self._is_stale else LOOK_S) - (self.steady_s() - self._looked_s)
 
     @property
     def idle_s(self) -> float:

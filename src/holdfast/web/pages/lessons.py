@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from holdfast.web import hub
-from holdfast.web.limits import FEED_ROWS, REPAINT_S
+from holdfast.web.limits import FEED_ROWS, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.lesson_row import LessonRow, lesson_row
@@ -57,5 +57,5 @@ PAGE: Final = Page(
     "lessons.html",
     load,
     section="corrections",
-    live=Redrawn(frozenset({hub.LESSON}), elements=("lessons",), rest_s=REPAINT_S),
+    live=Redrawn(frozenset({hub.LESSON}), elements=("lessons",), rest_s=REDRAW_S),
 )
