@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, SystemClock
-from holdfast.web.models.moments import parse_ms
+from holdfast.web.parts.moments import parse_ms
 from holdfast.wire.api.call import Refusal
 from tests.browser.conftest import Open
 from tests.browser.harness import Served

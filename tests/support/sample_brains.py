@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.web.hub import BRAIN, CORRECTION, LESSON, Hub
+from holdfast.letters.topics import BRAIN, CORRECTION, LESSON
+from holdfast.web.hub import Hub
 from holdfast.wire.api.brains import (
     BrainAlert,
     BrainAlertList,

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.web.hub import CONTACT, INSTANCE, Hub
+from holdfast.letters.topics import CONTACT, INSTANCE
+from holdfast.web.hub import Hub
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.endpoint import Detail
 from holdfast.wire.api.instances import (

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.web.hub import PAIRING, Hub
+from holdfast.letters.topics import PAIRING
+from holdfast.web.hub import Hub
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.api.pairing import (
     PairingEntry,

@@ -1,20 +1,21 @@
-"""How pages get their data: from the API's own handlers, with their reader's rights.
+"""The API as pages call it: its own handlers, in this process, with the rights of the reader.
 
-The edge checks scopes before a handler runs; here the same rows of the table are looked at, so a
+The edge checks scopes before a handler runs; here the same rows of the table are checked, so a
 page can show nothing that its reader could not have asked for. Pages never change anything:
 orders go to the API from the browser, with its protections.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from holdfast.wire.api.call import Call, Handler, Problem, Refusal
 from holdfast.wire.api.table import by_name
 
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +25,39 @@ class Missing:
     problem: Problem
 
 
-class Asking:
-    """The API as pages see it."""
+class Request(TypedDict, total=False):
+    """What is sent to an endpoint; nothing where a field is left out."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+
+
+class Api:
+    """The handlers by the names of their endpoints."""
 
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = handlers
 
     async def ask(
-        self,
-        call: Call,
-        endpoint: str,
-        expected: type[T],
-        *,
-        path: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
+        self, call: Call, endpoint: str, expected: type[T], **request: Unpack[Request]
     ) -> T:
         """Return the answer of an endpoint to the caller of a page.
 
-        Raise Refusal where the endpoint refuses. ValueError tells of a page that would change
-        something, or leave out an audit row that the endpoint's own route would have written.
+        Raise Refusal where the endpoint refuses, and ValueError for a page that would change
+        something or leave out an audit row that the endpoint's own route would have written.
         """
         row = by_name[endpoint]
         if row.mutates or (row.audited and not by_name[call.endpoint].audited):
             raise ValueError(f"{call.endpoint} must not call {endpoint}: it is not its to call")
-        if row.scope == "operator" and call.principal.scope != "operator":
-            raise Refusal(
-                403, "scope_too_narrow", "this needs the scope operator", fix="ask an operator"
-            )
+        if row.scope == "operator":
+            operators_only(call)
         asked = replace(
             call,
             endpoint=endpoint,
-            path=path or {},
-            query=query or {},
-            body=body,
+            path=request.get("path", {}),
+            query=request.get("query", {}),
+            body=request.get("body"),
             idempotency_key="",
         )
         reply = await self._handlers[endpoint](asked)
@@ -66,17 +66,30 @@ class Asking:
         return reply.body
 
     async def attempt(
-        self,
-        call: Call,
-        endpoint: str,
-        expected: type[T],
-        *,
-        path: Mapping[str, str] | None = None,
-        query: Mapping[str, str] | None = None,
-        body: Any = None,
+        self, call: Call, endpoint: str, expected: type[T], **request: Unpack[Request]
     ) -> T | Missing:
         """Return the answer, or why a part of the page has to be left out."""
         try:
-            return await self.ask(call, endpoint, expected, path=path, query=query, body=body)
+            return await self.ask(call, endpoint, expected, **request)
         except Refusal as refusal:
             return Missing(refusal.problem)
+
+    async def ask_or(
+        self, call: Call, endpoint: str, otherwise: T, **request: Unpack[Request]
+    ) -> T:
+        """Return the answer, or `otherwise` where the endpoint refuses."""
+        found = await self.attempt(call, endpoint, type(otherwise), **request)
+        return otherwise if isinstance(found, Missing) else found
+
+
+def operators_only(call: Call) -> None:
+    """Raise Refusal (403) unless an operator calls."""
+    if call.principal.scope != "operator":
+        raise Refusal(
+            403, "scope_too_narrow", "this needs the scope operator", fix="ask an operator"
+        )
+
+
+def unless_missing(found: T | Missing, make: Callable[[T], M]) -> M | Missing:
+    """Return what `make` makes of an answer; what is missing stays missing."""
+    return found if isinstance(found, Missing) else make(found)

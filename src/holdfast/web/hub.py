@@ -1,9 +1,13 @@
 """The hub between what is committed and the pages that are open.
 
 Whoever commits says `publish(topic, key, account)`; each open page has a subscription that
-gathers the newest change of each key. A change carries no content: the page asks the API, with
+keeps the newest change of each key. A change carries no content: the page asks the API, with
 its reader's own rights, what there is to see now. So a publisher can never show too much, and a
 row is always the committed one. It must only be used on the serving loop.
+
+A page shows states, not histories, so a reader who is slow may miss what has passed and must
+never miss what is. Memory is bounded twice: by one entry a key, and by a number of keys, beyond
+which the reader is told to look at everything afresh.
 """
 
 from __future__ import annotations
@@ -13,28 +17,76 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
-from holdfast.letters.topics import (
-    BRAIN,
-    CONTACT,
-    CORRECTION,
-    INSTANCE,
-    LESSON,
-    OPERATION,
-    PAIRING,
-    QUARANTINE,
-)
-from holdfast.web.coalesce import Batch, Change, Pending, may_know
+from holdfast.letters.topics import PAIRING
 from holdfast.web.limits import COALESCE_S, QUEUE_KEYS_MAX, RECENT_KEYS_MAX, RECENT_SHOWN
 from holdfast.wire.api.call import Principal
 
-__all__ = [
-    "BRAIN", "CONTACT", "CORRECTION", "HEARTBEAT", "INSTANCE", "LESSON", "OPERATION", "PAIRING",
-    "QUARANTINE", "Hub", "Subscription", "message", "signal",
-]  # fmt: skip
-
 HEARTBEAT: Final = b": here\n\n"
+
+
+class Change(NamedTuple):
+    """Something visible changed: `topic` and `key` say what, `account` who may know it.
+
+    `account` is None for what only operators see. `seq` grows with each change in this process.
+    """
+
+    topic: str
+    key: str
+    account: str | None
+    seq: int
+
+
+class Batch(NamedTuple):
+    """What a reader takes at once; `all_stale` when keys were too many to name.
+
+    `dropped` counts the earlier states that were overtaken since the reader last took.
+    """
+
+    changes: tuple[Change, ...]
+    all_stale: bool
+    dropped: int
+
+
+class Pending:
+    """The changes that one reader has not taken yet."""
+
+    __slots__ = ("_all_stale", "_changes", "_dropped", "_keys_max")
+
+    def __init__(self, *, keys_max: int) -> None:
+        self._keys_max = keys_max
+        self._changes: dict[tuple[str, str], Change] = {}
+        self._all_stale = False
+        self._dropped = 0
+
+    def offer(self, change: Change) -> None:
+        """Keep a change, in the place of an older one of the same key."""
+        if self._all_stale:
+            self._dropped += 1
+            return
+        key = (change.topic, change.key)
+        if self._changes.pop(key, None) is not None:
+            self._dropped += 1
+        elif len(self._changes) >= self._keys_max:
+            self._dropped += len(self._changes) + 1
+            self._changes.clear()
+            self._all_stale = True
+            return
+        self._changes[key] = change
+
+    def take(self) -> Batch | None:
+        """Return what waits and begin anew; None when nothing does."""
+        if not self._changes and not self._all_stale:
+            return None
+        batch = Batch(tuple(self._changes.values()), self._all_stale, self._dropped)
+        self._changes, self._all_stale, self._dropped = {}, False, 0
+        return batch
+
+
+def may_know(account: str | None, change: Change, *, operator: bool) -> bool:
+    """Return whether a reader may be told of a change: operators all, others their own."""
+    return operator or (account is not None and change.account == account)
 
 
 class Subscription:
@@ -56,17 +108,17 @@ class Subscription:
             self._pending.offer(change)
             self._arrived.set()
 
-    async def next(self, wait_s: float, *, gather_s: float = COALESCE_S) -> Batch | None:
+    async def next(self, wait_s: float, *, coalesce_s: float = COALESCE_S) -> Batch | None:
         """Return what changed, or None after `wait_s` seconds without a change.
 
-        After the first change more are gathered for `gather_s`, so that a burst is drawn once.
+        After the first change it waits `coalesce_s` for more, so that a burst is drawn once.
         """
         try:
             async with asyncio.timeout(wait_s):
                 await self._arrived.wait()
         except TimeoutError:
             return None
-        await asyncio.sleep(gather_s)
+        await asyncio.sleep(coalesce_s)
         self._arrived.clear()
         batch = self._pending.take()
         if batch is not None:

@@ -17,9 +17,9 @@ LOG_PERIOD_S: Final = 1.0
 """How often an open instance page looks for new log lines."""
 
 COALESCE_S: Final = 0.05
-"""How long a stream gathers changes before it draws them; a person sees 50 ms as at once."""
+"""How long a stream waits for more changes before it draws them; a person sees 50 ms as at once."""
 
-REPAINT_S: Final = 1.0
+REDRAW_S: Final = 1.0
 """A list is asked for again at most this often while its members change."""
 
 LOOK_S: Final = 5.0
@@ -72,3 +72,9 @@ BRAINS_LISTED: Final = 200
 
 DIFFERENCES_MAX: Final = 1_024
 """Differences of texts that are kept: the newest are looked at most."""
+
+LIST_ITEMS: Final = 50
+"""Orders and events on one page."""
+
+AUDIT_ITEMS: Final = 100
+"""Audited calls on one page."""

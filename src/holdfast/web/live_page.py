@@ -1,248 +1,228 @@
-"""What the live stream of each page draws: everything at first, then what changed.
+"""The live stream of an open page, as server-sent events that carry pieces of HTML.
 
-A painter draws for one reader, with that reader's rights. Rows of the fleet are the exception
-in cost, not in rights: a row drawn for one reader serves every other who may see its instance,
-and the hub has told only those.
+The first event draws everything that can change, so that whoever connects again, for whatever
+reason, sees the present and nothing is lost in between. The stream ends after STREAM_LIFE_S: the
+browser connects again by itself, and a session that has ended in the meantime is found out.
+
+Everything is drawn for one reader, with that reader's rights.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import replace
-from typing import Final, Protocol
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
 
-from holdfast.kernel.clock import Clock
+from holdfast.letters import topics
 from holdfast.web import hub as stream
-from holdfast.web.api import Missing
-from holdfast.web.coalesce import Batch, Change
-from holdfast.web.gather import Gather, Told
-from holdfast.web.limits import (
-    FRAGMENTS_MAX,
-    LOG_PERIOD_S,
-    LOOK_S,
-    REPAINT_S,
-    SINGLE_ROWS_MAX,
-)
-from holdfast.web.models.fleet import FleetQuery
-from holdfast.web.render import Renderer
-from holdfast.wire.api.call import Call, Refusal
+from holdfast.web.api import operators_only
+from holdfast.web.hub import Batch
+from holdfast.web.limits import HEARTBEAT_S, LOOK_S, STREAM_LIFE_S
+from holdfast.web.page import Context, LivePage, Names, Page, update
+from holdfast.web.parts.inbox import waiting
+from holdfast.wire.api.call import Call, Refusal, Reply
 
-_GONE: Final = 404
+_RELATIVE_TIME: Final = re.compile(r"(<time [^>]*>)[^<]*")
+"""What a page's script keeps true by itself, so it makes no difference: `4 s ago`."""
 
 
-class Painter(Protocol):
-    """Draws one open page. A text that is empty is not sent."""
-
-    topics: frozenset[str]
-
-    @property
-    def idle_s(self) -> float:
-        """How long to wait for changes before `idle` is asked."""
-        ...
-
-    async def full(self) -> str:
-        """Return everything on the page that can change."""
-        ...
-
-    async def changed(self, batch: Batch) -> str:
-        """Return what a batch of changes made different."""
-        ...
-
-    async def idle(self) -> str:
-        """Return what time alone made different."""
-        ...
+def fingerprint(html: str) -> str:
+    """Return what differs when drawn HTML does, apart from the time that passes."""
+    return _RELATIVE_TIME.sub(r"\1", html)
 
 
-class Fragments:
-    """Drawn rows, by instance and form, with the number up to which each is true."""
+class OpenPage:
+    """What live pages share: the reader's call, made at the present time."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, bool], tuple[int, str]] = OrderedDict()
-        self.drawn = 0
-
-    def find(self, key: tuple[str, bool], seq: int) -> str | None:
-        """Return a row that is at least as new as a change."""
-        held = self._kept.get(key)
-        return held[1] if held is not None and held[0] >= seq else None
-
-    def keep(self, key: tuple[str, bool], seq: int, html: str) -> None:
-        """Keep a row that was asked for when the hub stood at `seq`."""
-        self.drawn += 1
-        self._kept[key] = (seq, html)
-        self._kept.move_to_end(key)
-        while len(self._kept) > FRAGMENTS_MAX:
-            self._kept.popitem(last=False)
-
-
-class Base:
-    """What painters share: the reader's call, at the present time."""
-
-    def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
+    def __init__(self, context: Context, page: Page, call: Call) -> None:
+        self.context = context
+        self.page = page
         self._call = call
-        self._gather = gather
-        self._renderer = renderer
-        self._clock = clock
-        self._operator = call.principal.scope == "operator"
+        self.is_operator = call.principal.scope == "operator"
 
     def now(self) -> Call:
         """Return the reader's call as if it were made now."""
-        return replace(self._call, now_ms=self._clock.now_ms())
+        return replace(self._call, now_ms=self.context.clock.now_ms())
+
+    def steady_s(self) -> float:
+        """Return a time to measure durations with, in seconds."""
+        return self.context.clock.steady_ms() / 1_000
+
+    def draw_elements(self, *ids: str, **names: object) -> str:
+        """Return updates of elements, drawn by the blocks of the page's template."""
+        return self.context.renderer.draw_elements(
+            self.page.template, ids, is_operator=self.is_operator, **names
+        )
 
 
-class FleetPainter(Base):
-    """The fleet: changed rows at once, the list itself at most every REPAINT_S."""
+@dataclass(frozen=True, slots=True)
+class Redrawn:
+    """A page that is live by being drawn again as a whole, and sent where it is another.
 
-    topics = frozenset({stream.INSTANCE, stream.CONTACT, stream.PAIRING})
+    `elements` are the ids of what can change. `look_s` is how soon to look without having been
+    told, or returns that from what was loaded and the time. `rest_s` is how long it rests after
+    having been drawn. With `own` only changes of the very thing that the page shows concern it.
+    """
 
-    def __init__(
-        self,
-        call: Call,
-        gather: Gather,
-        renderer: Renderer,
-        clock: Clock,
-        *,
-        hub: stream.Hub,
-        fragments: Fragments,
-    ) -> None:
-        super().__init__(call, gather, renderer, clock)
-        self._query = FleetQuery.parse(call.query)
-        self._hub = hub
-        self._fragments = fragments
-        self._shown: frozenset[str] = frozenset()
+    topics: frozenset[str]
+    elements: tuple[str, ...]
+    look_s: float | Callable[[Names, int], float] = HEARTBEAT_S
+    rest_s: float = 0.0
+    own: bool = False
+
+    def __call__(self, context: Context, page: Page, call: Call) -> LivePage:
+        """Open a page."""
+        return _RedrawnPage(context, page, call, self)
+
+
+class _RedrawnPage(OpenPage):
+    def __init__(self, context: Context, page: Page, call: Call, redrawn: Redrawn) -> None:
+        super().__init__(context, page, call)
+        self.topics = redrawn.topics
+        self._redrawn = redrawn
+        self._key = call.path[page.path_param] if redrawn.own else ""
+        self._sent = ""
+        self._names: Names = {}
         self._is_stale = False
-        self._looked_ms = 0.0
-        self._likeness: tuple[object, ...] = ()
+        self._drawn_s = 0.0
 
-    def _left_s(self) -> float:
-        """Return the seconds to the next look at the list: soon where it may have changed."""
-        spent_s = (self._clock.steady_ms() - self._looked_ms) / 1_000
-        return (REPAINT_S if self._is_stale else LOOK_S) - spent_s
+    def _rest_left_s(self) -> float:
+        return self._redrawn.rest_s - (self.steady_s() - self._drawn_s)
 
     @property
     def idle_s(self) -> float:
-        """Return the time to the next look at the list."""
-        return max(0.01, self._left_s())
+        """Return the time to the next look."""
+        if self._is_stale:
+            return max(0.01, self._rest_left_s())
+        look_s = self._redrawn.look_s
+        if not callable(look_s):
+            return look_s
+        return look_s(self._names, self.context.clock.now_ms())
 
     async def full(self) -> str:
-        """Return the rows, the counts and the pager."""
-        self._likeness = ()
-        return await self._look()
+        """Return the whole page."""
+        self._sent = ""
+        return await self.idle()
 
-    async def _look(self) -> str:
-        """Return the list, if it is another than the last one."""
+    async def changed(self, batch: Batch) -> str:
+        """Return the page, if it is another; while it rests, later."""
+        if self._key and not batch.all_stale and self._key not in {c.key for c in batch.changes}:
+            return ""
+        if self._rest_left_s() > 0:
+            self._is_stale = True
+            return ""
+        return await self.idle()
+
+    async def idle(self) -> str:
+        """Return the page, if it is another."""
         self._is_stale = False
-        self._looked_ms = self._clock.steady_ms()
-        page = await self._gather.fleet(self.now(), self._query)
-        likeness = page.likeness()
-        if likeness == self._likeness:
+        self._names = await self.page.load(self.context, self.now())
+        drawn = self.draw_elements(*self._redrawn.elements, **self._names)
+        found = fingerprint(drawn)
+        if found == self._sent:
             return ""
-        self._likeness = likeness
-        self._shown = frozenset(row.id for row in page.rows)
-        return self._renderer.draw("live/fleet.html", fleet=page, is_operator=self._operator)
-
-    async def changed(self, batch: Batch) -> str:
-        """Return the rows that changed; remember that the list may have."""
-        wanted = {c.key: c for c in batch.changes if c.key in self._shown}
-        self._is_stale |= batch.all_stale or any(
-            change.topic == stream.INSTANCE for change in batch.changes
-        )
-        if batch.all_stale or len(wanted) > SINGLE_ROWS_MAX:
-            self._is_stale = True
-            return await self.idle()
-        return "".join([await self._row(change) for change in wanted.values()])
-
-    async def idle(self) -> str:
-        """Return the list anew, once it has rested long enough."""
-        return await self._look() if self._left_s() <= 0 else ""
-
-    async def _row(self, change: Change) -> str:
-        """Return one row, drawn now or by another reader since the change."""
-        key = (change.key, self._operator)
-        found = self._fragments.find(key, change.seq)
-        if found is not None:
-            return found
-        seq = self._hub.seq
-        try:
-            row = await self._gather.row(self.now(), change.key)
-        except Refusal as refusal:
-            if refusal.status != _GONE:
-                raise
-            self._is_stale = True
-            return ""
-        html = self._renderer.draw("live/row.html", row=row, is_operator=self._operator)
-        self._fragments.keep(key, seq, html)
-        return html
+        self._sent = found
+        self._drawn_s = self.steady_s()
+        return drawn
 
 
-def _likeness(told: Told) -> object:
-    """Return what differs when what a check-in told does, apart from the time that passes."""
-    start, recovery = told.start, told.recovery
-    return (
-        told.header.likeness(),
-        None if start is None else start.likeness(),
-        None if recovery is None else recovery.likeness(),
-    )
+class _WithWaiting:
+    """Any live page, and the number of requests that wait, which the bar of every page shows."""
 
+    def __init__(self, page: LivePage, opened: OpenPage) -> None:
+        self._page = page
+        self._opened = opened
+        self.topics = page.topics | {topics.PAIRING}
+        self._waiting = -1
+        self._asked_s = 0.0
 
-class InstancePainter(Base):
-    """One instance: everything about it on a change, its log as time passes."""
-
-    topics = frozenset({stream.INSTANCE, stream.CONTACT, stream.PAIRING})
-    idle_s = LOG_PERIOD_S
-
-    def __init__(self, call: Call, gather: Gather, renderer: Renderer, clock: Clock) -> None:
-        super().__init__(call, gather, renderer, clock)
-        self._id = call.query["id"]
-        self._log = ""
-        self._looked_ms = 0.0
-        self._likeness: object = None
+    @property
+    def idle_s(self) -> float:
+        """Return what the page itself wants."""
+        return self._page.idle_s
 
     async def full(self) -> str:
-        """Return header, explanation, timeline and log."""
-        names = await self._gather.instance(self.now(), self._id)
-        self._looked_ms = self._clock.steady_ms()
-        self._likeness = _likeness(Told(names["header"], names["start"], names["recovery"]))
-        drawn = self._renderer.draw(
-            "live/instance.html", id=self._id, is_operator=self._operator, **names
-        )
-        return drawn + await self._tail()
+        """Return the page and the number."""
+        self._waiting = -1
+        return await self._page.full() + await self._number()
 
     async def changed(self, batch: Batch) -> str:
-        """Return everything after an event, only the header after a check-in."""
-        topics = {change.topic for change in batch.changes if change.key == self._id}
-        if batch.all_stale or stream.INSTANCE in topics:
-            return await self.full()
-        drawn = await self._pairing() if stream.PAIRING in topics else ""
-        return drawn + (await self._look() if stream.CONTACT in topics else "")
-
-    async def _pairing(self) -> str:
-        """Return who waits, how it is decided, and which secrets are set."""
-        detail = await self._gather.detail(self.now(), self._id)
-        panels = await self._gather.pairing.panels(self.now(), self._id, detail.instance.name)
-        return self._renderer.draw("live/instance_pairing.html", id=self._id, pairing=panels)
-
-    async def _look(self) -> str:
-        """Return the header, the start and the recovery, if one of them is another."""
-        self._looked_ms = self._clock.steady_ms()
-        told = await self._gather.told(self.now(), self._id)
-        likeness = _likeness(told)
-        if likeness == self._likeness:
-            return ""
-        self._likeness = likeness
-        return self._renderer.draw("live/header.html", id=self._id, **told._asdict())
+        """Return what changed on the page, and the number if that did."""
+        mine = tuple(each for each in batch.changes if each.topic in self._page.topics)
+        drawn = ""
+        if mine or batch.all_stale:
+            drawn = await self._page.changed(batch._replace(changes=mine))
+        is_told = batch.all_stale or any(each.topic == topics.PAIRING for each in batch.changes)
+        return drawn + (await self._number() if is_told else "")
 
     async def idle(self) -> str:
-        """Return the log where it has new lines, and now and then the header."""
-        is_due = self._clock.steady_ms() - self._looked_ms >= LOOK_S * 1_000
-        head = await self._look() if is_due else ""
-        return head + await self._tail()
+        """Return what time made different: of the number too, since requests expire."""
+        drawn = await self._page.idle()
+        is_due = self._opened.steady_s() - self._asked_s >= LOOK_S
+        return drawn + (await self._number() if drawn or is_due else "")
 
-    async def _tail(self) -> str:
-        """Return the log where it has new lines."""
-        tail = await self._gather.logs(self.now(), self._id)
-        missing = tail if isinstance(tail, Missing) else None
-        drawn = self._renderer.draw("live/log.html", tail=tail, missing=missing)
-        if drawn == self._log:
+    async def _number(self) -> str:
+        """Return how many wait, if that is another number."""
+        self._asked_s = self._opened.steady_s()
+        found = (await waiting(self._opened.context, self._opened.now())).total
+        if found == self._waiting:
             return ""
-        self._log = drawn
-        return drawn
+        self._waiting = found
+        return self._opened.context.renderer.draw_elements("base.html", ("waiting",), waiting=found)
+
+
+def _bad_parameter(field: str, message: str, fix: str) -> Refusal:
+    return Refusal(400, "bad_parameter", message, field=field, fix=fix)
+
+
+class Live:
+    """Makes the streams of open pages."""
+
+    def __init__(
+        self, context: Context, pages: Iterable[Page], *, life_s: float = STREAM_LIFE_S
+    ) -> None:
+        self._context = context
+        self._pages = {page.name: page for page in pages}
+        self._life_s = life_s
+
+    async def serve(self, call: Call) -> Reply:
+        """Answer with the stream of a page; refuse (400, 403) one that cannot be drawn."""
+        page = self._pages.get(call.query["page"])
+        if page is None or page.live is None:
+            raise _bad_parameter("page", "this page is not live", "leave its stream out")
+        if page.path_param:
+            given = call.query.get("id")
+            if not given:
+                raise _bad_parameter("id", "this page needs an id", "send the id")
+            call = replace(call, path={page.path_param: given})
+        if page.endpoint.scope == "operator":
+            operators_only(call)
+        opened = _WithWaiting(
+            page.live(self._context, page, call), OpenPage(self._context, page, call)
+        )
+        return Reply(stream=self._run(call, opened), content_type="text/event-stream")
+
+    async def _run(self, call: Call, page: LivePage) -> AsyncIterator[bytes]:
+        """Yield events until the page closes, the life ends, or what it shows is gone."""
+        hub, clock = self._context.hub, self._context.clock
+        ends_ms = clock.steady_ms() + self._life_s * 1_000
+        spoke_ms = clock.steady_ms()
+        with hub.subscribe(call.principal, page.topics) as subscription:
+            try:
+                yield stream.message(await page.full(), seq=hub.seq)
+                while clock.steady_ms() < ends_ms:
+                    batch = await subscription.next(min(page.idle_s, HEARTBEAT_S))
+                    seq = hub.seq
+                    drawn = await (page.idle() if batch is None else page.changed(batch))
+                    if drawn:
+                        yield stream.message(drawn, seq=seq)
+                    elif clock.steady_ms() - spoke_ms >= HEARTBEAT_S * 1_000 - 100:
+                        yield stream.HEARTBEAT
+                    else:
+                        continue
+                    spoke_ms = clock.steady_ms()
+            except Refusal as refusal:
+                gone = self._context.renderer.draw("parts/gone.html", problem=refusal.problem)
+                yield stream.message(update("#toasts", gone, swap="beforeend"), seq=hub.seq)
+                yield stream.signal("gone", seq=hub.seq)

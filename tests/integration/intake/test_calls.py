@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from holdfast.corrections import limits
-from holdfast.web.hub import BRAIN, CORRECTION, LESSON
+from holdfast.letters.topics import BRAIN, CORRECTION, LESSON
 from holdfast.wire.api.call import Principal
 from holdfast.wire.limits import INGEST_BODY_BYTES_MAX
 from tests.integration.intake.conftest import Town, make_town
@@ -346,13 +346,13 @@ async def test_open_pages_are_told_of_what_is_durable_and_only_their_own(town: T
         town.plane.hub.subscribe(other, topics) as theirs,
     ):
         await town.send(body(correction(1), lesson(2)))
-        batch = await mine.next(5, gather_s=0)
+        batch = await mine.next(5, coalesce_s=0)
         assert batch is not None
         (brain,) = (await town.get("/api/brains"))["items"]
         assert {(one.topic, one.key) for one in batch.changes} == {
             (topic, brain["id"]) for topic in topics
         }
-        assert await theirs.next(0.01, gather_s=0) is None
+        assert await theirs.next(0.01, coalesce_s=0) is None
 
 
 async def test_alerts_begin_and_end_and_are_counted(town: Town) -> None:

@@ -8,15 +8,12 @@ import msgspec
 import pytest
 
 from holdfast.web.hub import Hub
-from holdfast.web.models.brains import brain, brain_badge, lessons
-from holdfast.web.models.corrections import (
-    FeedQuery,
-    correction_row,
-    feed,
-    severity_badge,
-)
-from holdfast.web.models.corrections import correction as correction_page
-from holdfast.web.models.difference import difference
+from holdfast.web.pages.brains import brain, brain_badge
+from holdfast.web.pages.corrections import FeedQuery, feed
+from holdfast.web.pages.corrections import correction as correction_page
+from holdfast.web.pages.lessons import lessons
+from holdfast.web.parts.correction_rows import correction_row, severity_badge
+from holdfast.web.parts.difference import difference
 from holdfast.wire.api.brains import (
     BrainDetail,
     BrainList,
@@ -90,7 +87,7 @@ def test_a_row_says_how_often_and_whether_all_of_it_is_shown() -> None:
     row = correction_row(plain, difference(plain.draft, plain.final), now_ms=NOW)
     assert (row.repeats, row.is_cut) == ("", False)
     later = correction_row(plain, difference(plain.draft, plain.final), now_ms=NOW + 60_000)
-    assert later.likeness() == row.likeness()
+    assert later.fingerprint() == row.fingerprint()
     assert later.at != row.at
 
 

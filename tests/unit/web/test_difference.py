@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.models.difference import Piece, difference, excerpt
+from holdfast.web.parts.difference import Piece, difference, excerpt
 
 words = st.sampled_from(["the", "a", "cat", "sat", "on", "mat", ".", ",", "\n", "Zoë", "42"])
 texts = st.one_of(

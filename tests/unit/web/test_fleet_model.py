@@ -5,8 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.models.fleet import FleetQuery, fleet_page, fleet_row
-from holdfast.web.models.words import element_id
+from holdfast.web.pages.fleet import FleetQuery, fleet_page, fleet_row
+from holdfast.web.parts.words import element_id
 from holdfast.wire.api.instances import InstanceList
 from holdfast.wire.api.plane import AgentList, AgentView
 from holdfast.wire.api.table import by_name

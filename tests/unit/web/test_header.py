@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.web.models.instance import header
-from holdfast.web.models.moments import NOTHING
+from holdfast.web.pages.instance import header
+from holdfast.web.parts.moments import NOTHING
 from holdfast.wire.api.instances import InstanceDetail
 from holdfast.wire.confinement import Confinement
 from tests.unit.web.shapes import NOW, view

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.web.hub import BRAIN, PAIRING
+from holdfast.letters.topics import BRAIN, PAIRING
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.times import time_text

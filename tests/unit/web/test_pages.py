@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from holdfast.web.api import Asking
-from holdfast.web.hub import CONTACT, INSTANCE
-from holdfast.web.site import Pages
+from holdfast.letters.topics import CONTACT, INSTANCE
+from holdfast.web.api import Api
+from holdfast.web.pages.fleet import DrawnRows
+from holdfast.web.site import PAGES, Pages
 from holdfast.wire.api.call import Call, Principal, Problem, Refusal
 from holdfast.wire.api.operations import QuarantineList
 from holdfast.wire.api.table import by_name
@@ -29,6 +30,11 @@ def test_every_page_of_the_table_has_its_handler(desk: Desk) -> None:
     rows = {name for name in by_name if name.startswith("page.")}
     rows.remove("page.agent-open")  # the door to agents' own pages, which the plane keeps
     assert set(desk.pages.by_endpoint()) == rows
+
+
+def test_every_live_page_and_no_other_has_a_stream() -> None:
+    (page,) = (each for each in by_name["page.events"].params if each.name == "page")
+    assert set(page.pattern.split("|")) == {each.name for each in PAGES if each.live}
 
 
 async def test_the_fleet_shows_names_counts_and_no_style_or_script_of_its_own(desk: Desk) -> None:
@@ -88,12 +94,12 @@ async def test_the_rehearsal_is_asked_for_by_its_own_audited_page_alone(desk: De
 
 
 async def test_a_page_can_neither_change_nor_look_beyond_its_reader(desk: Desk) -> None:
-    asking = Asking(desk.handlers())
+    api = Api(desk.handlers())
     for endpoint in ("instance.stop", "rehearse.dry-run"):
         with pytest.raises(ValueError, match="must not call"):
-            await asking.ask(desk.call("page.fleet"), endpoint, QuarantineList)
+            await api.ask(desk.call("page.fleet"), endpoint, QuarantineList)
     with pytest.raises(Refusal):
-        await asking.ask(desk.call("page.fleet", OWNER), "quarantine.list", QuarantineList)
+        await api.ask(desk.call("page.fleet", OWNER), "quarantine.list", QuarantineList)
 
 
 async def test_a_stream_begins_with_everything_and_goes_on_with_rows(desk: Desk) -> None:
@@ -142,7 +148,7 @@ async def test_a_row_is_drawn_once_for_all_who_may_see_it(desk: Desk) -> None:
         for stream in streams:
             assert str(load) in (await anext(stream)).decode()
     assert desk.asked.count("instance.get") == 2
-    assert desk.pages.live.fragments.drawn == 2
+    assert desk.pages.context.cache(DrawnRows).writes == 2
     for stream in streams:
         await stream.aclose()
 
@@ -223,7 +229,7 @@ async def test_lists_have_their_streams(desk: Desk, page: str) -> None:
 async def test_looking_at_a_link_signs_nobody_in(desk: Desk) -> None:
     nobody = Principal("anonymous", "public", None, "anonymous")
     call = replace(desk.call("page.sign-in", nobody), query={"link": "s3cret"}, csrf="")
-    reply = await desk.pages.show_sign_in(call)
+    reply = await desk.pages.by_endpoint()["page.sign-in"](call)
     assert reply.cookies == ()
     assert desk.asked == []
     assert b"s3cret" in reply.body

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.web.models.decisions import settled
-from holdfast.web.models.moments import left_words
-from holdfast.web.models.pairing import inbox, sources
-from holdfast.web.models.policies import policy, rule_words
-from holdfast.web.models.secrets import secrets_panel
+from holdfast.web.live_page import fingerprint
+from holdfast.web.pages.instance import sources
+from holdfast.web.parts.decisions import settled
+from holdfast.web.parts.inbox import inbox
+from holdfast.web.parts.moments import left_words
+from holdfast.web.parts.pairing_policy import policy, rule_words
+from holdfast.web.parts.secrets import secrets_panel
 from holdfast.wire.api.pairing import (
     PairingEntry,
     PairingHistory,
@@ -25,6 +27,7 @@ from holdfast.wire.api.pairing import (
 from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 from holdfast.wire.times import time_text
 from tests.support.sample_pairing import channel, device
+from tests.unit.web.desk import Desk
 
 NOW = 1_795_000_000_000
 
@@ -132,9 +135,17 @@ def test_decisions_of_many_instances_stand_newest_first_and_say_who_decided() ->
 
 def test_the_time_that_passes_alone_makes_no_other_page() -> None:
     found = PairingInbox(items=(channel(0, "in-1", "birch", now_ms=NOW),), total=1)
-    one, other = inbox(found, {}, now_ms=NOW), inbox(found, {}, now_ms=NOW + 90_000)
-    assert one.likeness() == other.likeness()
-    assert one.likeness() != inbox(found, {}, now_ms=NOW + 3_600_000).likeness()
+    renderer = Desk().pages.context.renderer
+    one, later, over = (
+        fingerprint(
+            renderer.draw_elements(
+                "pairing.html", ("inbox", "inbox-said"), inbox=inbox(found, {}, now_ms=NOW + ms)
+            )
+        )
+        for ms in (0, 90_000, 3_600_000)
+    )
+    assert one == later
+    assert one != over
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.web.models.recovery import LADDER, recovery
+from holdfast.web.parts.recovery import LADDER, recovery
 from holdfast.wire.api.instances import Climb, InstanceDetail, InstanceView, RecoveryView
 from holdfast.wire.times import time_text
 from tests.unit.web.shapes import view

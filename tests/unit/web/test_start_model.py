@@ -9,7 +9,7 @@ import pytest
 from holdfast.instances.ports import Reported
 from holdfast.instances.start_report import start_fact, start_fix, start_view
 from holdfast.machine.controller.bootstrap import PHASES
-from holdfast.web.models.start import _PHASES, start, took_words
+from holdfast.web.parts.start import _PHASES, start, took_words
 from holdfast.wire.api.instances import InstanceDetail
 from holdfast.wire.controller import checkin
 from tests.unit.web.shapes import view

@@ -7,8 +7,8 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.coalesce import Change, Pending, may_know
-from holdfast.web.hub import CONTACT, INSTANCE, Hub, message, signal
+from holdfast.letters.topics import CONTACT, INSTANCE
+from holdfast.web.hub import Change, Hub, Pending, may_know, message, signal
 from holdfast.wire.api.call import Principal
 
 OPERATOR = Principal("operator", "operator", None, "session")
@@ -63,8 +63,8 @@ async def test_a_subscription_hears_its_topics_and_account() -> None:
         hub.publish(INSTANCE, "ours", "local")
         hub.publish(CONTACT, "ours", "local")
         hub.publish(INSTANCE, "nobody", None)
-        heard = await mine.next(1, gather_s=0)
-        everything = await all_.next(1, gather_s=0)
+        heard = await mine.next(1, coalesce_s=0)
+        everything = await all_.next(1, coalesce_s=0)
     assert heard is not None
     assert [change.key for change in heard.changes] == ["ours"]
     assert everything is not None
@@ -75,7 +75,7 @@ async def test_a_subscription_hears_its_topics_and_account() -> None:
 async def test_a_burst_arrives_as_one_and_says_what_was_overtaken() -> None:
     hub = Hub()
     with hub.subscribe(OPERATOR, {INSTANCE}) as mine:
-        waiting = asyncio.create_task(mine.next(5, gather_s=0.01))
+        waiting = asyncio.create_task(mine.next(5, coalesce_s=0.01))
         await asyncio.sleep(0)
         for _ in range(10):
             hub.publish(INSTANCE, "in-1", "local")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.models.timeline import stories
+from holdfast.web.parts.timeline import stories
 from holdfast.wire.api.instances import TimelineEntry
 from holdfast.wire.times import time_text
 

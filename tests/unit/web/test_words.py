@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.web.models.moments import bytes_words, moment, parse_ms, relative_words
-from holdfast.web.models.words import STATUSES, spoken, status_badge, wanted_words
+from holdfast.web.parts.moments import moment, parse_ms, relative_words
+from holdfast.web.parts.words import STATUSES, spoken, status_badge, wanted_words
 from holdfast.wire.api.instances import Status
 from holdfast.wire.times import time_text
 from tests.unit.web.shapes import NOW, view
@@ -33,12 +33,6 @@ def test_a_moment_survives_its_text(at_ms: int) -> None:
 def test_no_moment_is_no_moment() -> None:
     assert moment(None, NOW) is None
     assert moment("", NOW) is None
-
-
-def test_bytes_in_binary_units() -> None:
-    assert [bytes_words(n) for n in (0, 1_023, 1_024, 3 * 2**30, 2**50)] == [
-        "0 B", "1023 B", "1.0 KiB", "3.0 GiB", "1024.0 TiB",
-    ]  # fmt: skip
 
 
 def test_every_status_has_a_badge() -> None:

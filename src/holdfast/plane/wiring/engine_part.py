@@ -8,7 +8,8 @@ from typing import Final
 
 from holdfast.kernel.clock import DAY_MS
 from holdfast.plane.wiring.core import Core
-from holdfast.plane.wiring.holder import JOURNAL_FILE, Engine
+from holdfast.plane.wiring.engine import Engine
+from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.plane.wiring.part import DAY_S, Part, every
 from holdfast.wire.api.plane import DoctorCheck
 
