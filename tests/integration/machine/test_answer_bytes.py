@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-
-from holdfast.machine.controller.api.app import TABLE
+from holdfast.wire.controller.endpoint import PREFIXES
+from holdfast.wire.controller.table import ROUTES
 from tests.integration.machine.rig import TOKEN, Machine, run_machine, until
 
 RECORD: Final = Path(__file__).with_name("answers.json")
@@ -113,7 +113,10 @@ WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("POST", "pairing/channels/approve", {"channel": "t" * 200, "code": "AB"}),
     ("POST", "pairing/channels/approve", {"channel": "telegram", "code": "a-b"}),
     ("POST", "pairing/channels/approve", {"channel": "telegram", "requestId": "x"}),
-    ("POST", "pairing/channels/approve", {"channel": "telegram", "code": "ABCD", "fingerprint": "x"}),
+    (
+        "POST", "pairing/channels/approve",
+        {"channel": "telegram", "code": "ABCD", "fingerprint": "x"},
+    ),
     ("POST", "pairing/channels/dismiss", {"channel": "telegram", "code": "ABCDEFGH"}),
     ("POST", "pairing/channels/approve", {"channel": "telegram", "code": "ABCDEFGH"}),
     ("POST", "pairing/devices/approve", {}),
@@ -186,8 +189,8 @@ async def collect(machine: Machine) -> list[str]:
         if method == "WAIT":
             await until(partial(_settled, machine, path), f"{path} has settled")
             continue
-        for prefix in ("/_kilo/", "/_holdfast/") if method == "GET" else ("/_kilo/",):
-            found.append(await _ask(machine, method, prefix + path, body))
+        prefixes = PREFIXES if method == "GET" else PREFIXES[:1]
+        found += [await _ask(machine, method, prefix + path, body) for prefix in prefixes]
     return found
 
 
@@ -239,10 +242,10 @@ async def test_they_are_what_they_were(tmp_path: Path) -> None:
 def test_every_route_is_asked() -> None:
     asked = {(method, path.partition("?")[0]) for method, path, _ in (*RIGHT, *WRONG_BODIES)}
     missing = [
-        f"{row.method} {row.path}"
-        for row in TABLE
+        f"{row.method} {row.tail}"
+        for row in ROUTES
         if not any(
-            method == row.method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", row.path), path)
+            method == row.method and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", row.tail), path)
             for method, path in asked
         )
     ]

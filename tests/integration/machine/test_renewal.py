@@ -15,6 +15,7 @@ from holdfast.machine.agents.catalogue import Keys
 from holdfast.machine.controller.agent import key_renewal
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.priority_lock import Turn
+from holdfast.wire.controller.machine import AGENTS_KEY
 from tests.integration.machine.rig import API_KEY, Plane, run_machine, run_plane, until
 from tests.integration.machine.test_boot import environment_of
 
@@ -122,7 +123,7 @@ async def test_the_reload_waits_for_other_commands_but_not_for_long(
     monkeypatch.setattr(key_renewal, "TURN_S", 0.05)
     beside: Any = Beside(tmp_path)
     renewing = key_renewal.Renewal(beside, beside, beside, beside, Log(ManualClock(5)))
-    values = {key_renewal.AGENTS: Secret("new-key")}
+    values = {AGENTS_KEY: Secret("new-key")}
     assert (await renewing.apply(values)).reloaded
     assert beside.turn.take_now(), "it was given back, and somebody pairs now"
     after = await renewing.apply(values)

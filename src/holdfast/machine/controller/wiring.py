@@ -24,7 +24,6 @@ from holdfast.machine.controller.agent.processes import AgentProcesses, write_fi
 from holdfast.machine.controller.agent.runtime import Upkeep
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
-from holdfast.machine.controller.api.app import CAPABILITIES
 from holdfast.machine.controller.api.context import Desk
 from holdfast.machine.controller.bootstrap import Bootstrap, PhaseError
 from holdfast.machine.controller.credentials import Credentials, Pair
@@ -45,6 +44,7 @@ from holdfast.machine.controller.settings import Proxying, Reporting, Running
 from holdfast.machine.controller.supervise import State
 from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
 from holdfast.wire.controller.directive import Directive
+from holdfast.wire.controller.table import CAPABILITIES
 
 _BOOT_ID_BYTES: Final = 8
 _TOKEN_BYTES: Final = 32

@@ -23,12 +23,7 @@ from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.process.priority_lock import Rank
-
-OURS: Final = "HOLDFAST_API_KEY"
-AGENTS: Final = "KILOCODE_API_KEY"
-ALLOWED: Final = (OURS, AGENTS)
-"""What may be renewed: the controller's key by our name, and by the contract's, under which the
-agent has it too."""
+from holdfast.wire.controller.machine import AGENTS_KEY, OUR_KEY
 
 RELOAD_S: Final = 10.0
 """How long the agent may take to read its secrets again; the contract's figure."""
@@ -74,16 +69,16 @@ class Renewal:
     async def apply(self, values: Mapping[str, Secret]) -> Renewed:
         """Put these in force at once, and let the agent have what is its own."""
         async with self._lock:
-            key = values.get(OURS) or values.get(AGENTS)
+            key = values.get(OUR_KEY) or values.get(AGENTS_KEY)
             if key is not None:
                 self._credentials.renew(key)
-            own = values.get(AGENTS)
+            own = values.get(AGENTS_KEY)
             return Renewed() if own is None else await self._give(own)
 
     async def settle(self) -> None:
         """Bring the file up to what the agent starts with, if there is one; raise OSError."""
         keys = self._agent.profile.keys
-        value = self._agent.env.get(AGENTS)
+        value = self._agent.env.get(AGENTS_KEY)
         if keys is None or not value:
             return
         path = Path(keys.path(self._agent.place))
@@ -97,8 +92,8 @@ class Renewal:
             await asyncio.gather(self._restarting, return_exceptions=True)
 
     async def _give(self, value: Secret) -> Renewed:
-        old, keys = self._agent.env.get(AGENTS, ""), self._agent.profile.keys
-        self._agent.env[AGENTS] = value.reveal()
+        old, keys = self._agent.env.get(AGENTS_KEY, ""), self._agent.profile.keys
+        self._agent.env[AGENTS_KEY] = value.reveal()
         moved = -1
         if keys is not None:
             await asyncio.to_thread(_write, Path(keys.path(self._agent.place)), value.reveal())
@@ -117,7 +112,7 @@ class Renewal:
         """
         try:
             document = await self._config.read()
-            patch = keys.referring(self._agent.place, document.config, AGENTS, old)
+            patch = keys.referring(self._agent.place, document.config, AGENTS_KEY, old)
             if patch:
                 await self._config.patch(patch, etag=document.etag, origin="renewal")
         except RefusedError as error:
@@ -171,4 +166,4 @@ def _write(path: Path, value: str) -> None:
     """Write the file of secrets; raise OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with atomic_file.open_folder(path.parent) as folder:
-        atomic_file.put_over(folder, path.name, json.dumps({AGENTS: value}).encode())
+        atomic_file.put_over(folder, path.name, json.dumps({AGENTS_KEY: value}).encode())

@@ -12,12 +12,12 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from holdfast.machine.controller.api.app import PREFIXES
 from holdfast.machine.controller.health_listener import HEALTH_PATHS
 from holdfast.machine.controller.proxy import answers, limits
 from holdfast.machine.controller.proxy.control import Control
 from holdfast.machine.controller.proxy.exchange import Exchange
 from holdfast.relay import http1
+from holdfast.wire.controller.endpoint import PREFIXES
 
 if TYPE_CHECKING:
     from holdfast.machine.controller.proxy.proxy import Proxy
