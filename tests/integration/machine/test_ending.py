@@ -65,24 +65,24 @@ import asyncio, os, sys
 from holdfast.machine.controller import __main__ as entry, boot, limits
 {sabotage}
 limits.SHUTDOWN_SLACK_S = 0.3
-from holdfast.machine.controller import ending
-ending.SHUTDOWN_SLACK_S, ending.LAST_RESORT_SLACK_S = 0.3, 0.5
+from holdfast.machine.controller import shutdown
+shutdown.SHUTDOWN_SLACK_S, shutdown.LAST_RESORT_SLACK_S = 0.3, 0.5
 sys.exit(entry.main())
 """
 RAISES = """
-from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.agent.supervisor import Supervisor
 async def shutdown(self, number):
     raise RuntimeError("told to")
 Supervisor.shutdown = shutdown
 """
 NEVER_ENDS = """
-from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.agent.supervisor import Supervisor
 async def shutdown(self, number):
     await asyncio.Event().wait()
 Supervisor.shutdown = shutdown
 """
 IGNORES_THE_DEADLINE = """
-from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.agent.supervisor import Supervisor
 async def shutdown(self, number):
     while True:
         try:
@@ -93,14 +93,14 @@ Supervisor.shutdown = shutdown
 """
 BLOCKS_THE_LOOP = """
 import threading
-from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.agent.supervisor import Supervisor
 async def shutdown(self, number):
     threading.Event().wait()
 Supervisor.shutdown = shutdown
 """
 WORKER_STUCK = """
 import threading
-from holdfast.machine.controller.supervisor import Supervisor
+from holdfast.machine.controller.agent.supervisor import Supervisor
 real = Supervisor.shutdown
 async def shutdown(self, number):
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)

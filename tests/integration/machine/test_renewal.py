@@ -14,6 +14,7 @@ from holdfast.kernel.secret import Secret
 from holdfast.machine.agents.catalogue import Keys
 from holdfast.machine.controller.agent import key_renewal
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.process.priority_lock import Turn
 from holdfast.wire.controller.machine import AGENTS_KEY
 from tests.integration.machine.rig import API_KEY, Plane, run_machine, run_plane, until
@@ -90,6 +91,7 @@ class Beside:
 
     def __init__(self, folder: Path) -> None:
         self.turn, self.launched, self.restarts = Turn(), 0, 0
+        self.commands = Commands(self.turn, self.launch)
         self.place, self.env, self.config = None, dict[str, str](), dict[str, Any]()
         self.state = SimpleNamespace(child=True)
         keys = Keys(
@@ -100,7 +102,8 @@ class Beside:
         )
         self.profile = SimpleNamespace(keys=keys)
 
-    def launch(self, _argv: Any, _on_line: Any, on_exit: Any) -> Any:
+    def launch(self, argv: Any, on_line: Any, on_exit: Any, *, cwd: str = "") -> Any:
+        del argv, on_line, cwd
         assert not self.turn.take_now(), "it runs in its turn"
         self.launched += 1
         on_exit(0)

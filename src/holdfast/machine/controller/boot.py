@@ -25,6 +25,7 @@ from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.settings import Listening, Proxying, SettingError
 from holdfast.machine.controller.shutdown import Ending
 
@@ -233,9 +234,7 @@ def make_folders(home: Path) -> None:
 def write_state(path: Path, sock: socket.socket, agent_port: int) -> None:
     """Write down where the controller and the agent are to be found; raise OSError."""
     state = {"pid": os.getpid(), "port": sock.getsockname()[1], "agentPort": agent_port}
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(state) + "\n")
-    fresh.replace(path)
+    atomic_file.write(path, json.dumps(state) + "\n", mode=0o644)
 
 
 async def start(environ: MutableMapping[str, str], draw: Callable[[int], str]) -> int:

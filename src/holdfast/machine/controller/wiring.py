@@ -20,7 +20,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.machine.agents.catalogue import find_profile
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.runtime import Upkeep
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
@@ -32,6 +32,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Care, make_care, make_config
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.process.children import Nursery
 from holdfast.machine.controller.process.sampler import Sampler
 from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, open_boots
@@ -198,7 +199,7 @@ class Controller:
             if record.status != "completed":
                 raise PhaseError(f"the doctor after an upgrade: {record.error}")
         if now and before != now:
-            await asyncio.to_thread(write_file, path, now)
+            await asyncio.to_thread(atomic_file.write, path, now)
 
     async def start_agent(self) -> None:
         """Start the agent, unless the plane said meanwhile that it should not run."""
@@ -376,5 +377,5 @@ def _agent_token(path: Path, draw: Callable[[int], str]) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         token = draw(_TOKEN_BYTES)
-        write_file(path, token)
+        atomic_file.write(path, token)
         return token

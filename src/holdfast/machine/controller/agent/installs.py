@@ -18,8 +18,9 @@ from typing import Final
 import msgspec
 
 from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S
-from holdfast.machine.controller.agent.processes import AgentProcesses, write_file
+from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.supervise.ports import Done
 
 RECORD_FILE: Final = "installs.json"
@@ -118,7 +119,7 @@ class Installs:
 
     async def _keep(self, record: Record) -> None:
         self._record = record
-        await asyncio.to_thread(write_file, self._file, msgspec.json.encode(record).decode())
+        await asyncio.to_thread(atomic_file.write, self._file, msgspec.json.encode(record))
 
 
 def version_at(install: str) -> str:

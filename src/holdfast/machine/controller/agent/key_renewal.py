@@ -22,6 +22,7 @@ from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.controller.process.commands import Bounds
 from holdfast.machine.controller.process.priority_lock import Rank
 from holdfast.wire.controller.machine import AGENTS_KEY, OUR_KEY
 
@@ -122,48 +123,30 @@ class Renewal:
 
     async def _reload(self, keys: Keys) -> bool:
         """Return whether the agent has read its secrets again."""
+        said: list[str] = []
         try:
-            async with asyncio.timeout(TURN_S):
-                await self._agent.turn.take(Rank.ORDER)
+            ran = await self._agent.commands.run(
+                lambda: keys.reload_argv(self._agent.place),
+                lambda _stream, line: said.append(line),
+                Bounds(RELOAD_S),
+                rank=Rank.ORDER,
+                turn_s=TURN_S,
+            )
         except TimeoutError:
             self._log.emit("renewal.reload_failed", because="another command line runs")
             return False
-        try:
-            return await self._run_reload(keys)
-        finally:
-            self._agent.turn.give_back()
-
-    async def _run_reload(self, keys: Keys) -> bool:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        said: list[str] = []
-
-        def ended(code: int) -> None:
-            if not done.done():
-                done.set_result(code)
-
-        try:
-            child = self._agent.launch(
-                keys.reload_argv(self._agent.place), lambda _stream, line: said.append(line), ended
-            )
         except OSError as error:
             self._log.emit("renewal.reload_failed", because=str(error))
             return False
-        try:
-            async with asyncio.timeout(RELOAD_S):
-                code = await done
-        except TimeoutError:
+        if ran.because:
             self._log.emit("renewal.reload_failed", because=f"not within {RELOAD_S:g} s")
-            return False
-        finally:
-            child.kill()
-        if code != 0:
+        elif ran.code != 0:
             # The log redacts; the last line says what the agent found wrong.
-            self._log.emit("renewal.reload_failed", code=code, said=" ".join(said[-1:])[:200])
-        return code == 0
+            self._log.emit("renewal.reload_failed", code=ran.code, said=" ".join(said[-1:])[:200])
+        return ran.code == 0 and not ran.because
 
 
 def _write(path: Path, value: str) -> None:
     """Write the file of secrets; raise OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with atomic_file.open_folder(path.parent) as folder:
-        atomic_file.put_over(folder, path.name, json.dumps({AGENTS_KEY: value}).encode())
+    atomic_file.write(path, json.dumps({AGENTS_KEY: value}))

@@ -8,7 +8,7 @@ wrong with it. Neither file holds a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.config.document import DocumentError, compose, parse
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import atomic_file
 
 RECORD_FILE: Final = "holdfast-secrets.json"
 """Beside the configuration: where our references are, so that none but ours are taken out."""
@@ -26,7 +27,6 @@ def put_references(
     place: Place,
     env: Mapping[str, str],
     *,
-    write: Callable[[Path, str], None],
     log: Log,
 ) -> None:
     """Write the configuration anew where its references are not right; raise OSError."""
@@ -44,12 +44,12 @@ def put_references(
     config, now = profile.refer(found, env, before)
     if now != before:
         # First what we are about to own: a crash in between leaves nothing that nobody owns.
-        write(record, json.dumps({**before, **now}, indent=2) + "\n")
+        atomic_file.write(record, json.dumps({**before, **now}, indent=2) + "\n")
     if config != found:
-        write(path, compose(config).raw.decode())
+        atomic_file.write(path, compose(config).raw)
         log.emit("secrets.referred", places=len(now))
     if now != before:
-        write(record, json.dumps(now, indent=2) + "\n")
+        atomic_file.write(record, json.dumps(now, indent=2) + "\n")
 
 
 def _recorded(record: Path) -> dict[str, str]:

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
 from holdfast.machine.controller.pairing.state import Verdict, Verdicts
-from holdfast.machine.controller.report.boot_counters import write_durably
+from holdfast.machine.controller.process import atomic_file
 
 
 def read_plain(path: str) -> bytes:
@@ -78,9 +78,9 @@ class VerdictsFile:
         async with self._lock:
             if verdicts is self._written:
                 return
-            content = msgspec.json.encode(tuple(verdicts.values())).decode()
+            content = msgspec.json.encode(tuple(verdicts.values()))
             try:
-                await asyncio.to_thread(write_durably, self._path, content)
+                await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
                 self._log.emit("pairing.verdicts_not_written", error=str(error))
                 return

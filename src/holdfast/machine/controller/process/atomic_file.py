@@ -80,9 +80,16 @@ def put(folder: int, name: str, content: bytes, *, over: bytes | None, mode: int
     return done
 
 
-def put_over(folder: int, name: str, content: bytes) -> None:
+def write(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
+    """Write a file that nobody else writes, so that power may fail at any moment; raise OSError."""
+    raw = content.encode() if isinstance(content, str) else content
+    with open_folder(path.parent) as folder:
+        put_over(folder, path.name, raw, mode=mode)
+
+
+def put_over(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> None:
     """Give `content` the name of a file that nobody else writes; raise OSError."""
-    fresh = _write_fresh(folder, content, 0o600)
+    fresh = _write_fresh(folder, content, mode)
     try:
         os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:

@@ -8,16 +8,15 @@ the latest is written. A disk that refuses is told and must not keep a report fr
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
-from holdfast.machine.controller.agent.processes import write_file
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
 
@@ -146,7 +145,7 @@ class BootsFile:
         while self._wanted != self._written:
             content = self._wanted
             try:
-                await asyncio.to_thread(write_durably, self._path, content.decode())
+                await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
                 self._log.emit("counters.write_failed", error=str(error))
                 return
@@ -166,13 +165,3 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
     for row in surplus:
         log.emit("counters.dropped", boot=row.boot_id, restarts=row.restarts, crashes=row.crashes)
     return BootsFile(path, boots, log=log)
-
-
-def write_durably(path: Path, content: str) -> None:
-    """Replace the file so that power may fail at any moment."""
-    write_file(path, content)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

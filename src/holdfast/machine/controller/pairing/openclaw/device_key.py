@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.machine.controller.agent.processes import write_file
 from holdfast.machine.controller.pairing.openclaw.websocket import CLIENT, Sign
+from holdfast.machine.controller.process import atomic_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,7 +36,7 @@ def open_identity(path: Path) -> Sign:
         key = Ed25519PrivateKey.from_private_bytes(_decode(path.read_text().strip()))
     except FileNotFoundError:
         key = Ed25519PrivateKey.generate()
-        write_file(path, _encode(key.private_bytes_raw()))
+        atomic_file.write(path, _encode(key.private_bytes_raw()))
     return _Device(key)
 
 
