@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Iterable, Iterator
 from importlib import util
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "src" / "holdfast"
 FOLDER: Final = ROOT / "docs" / "reference"
+CONTROLLER_OPENAPI: Final = FOLDER / "controller.openapi.json"
 NOTE: Final = "<!-- Written by `make docs` from the code; changes here are overwritten. -->\n\n"
 
 
@@ -102,6 +104,40 @@ def endpoints_page() -> Page | None:
     )
     lead = "The scope is what a caller's token or session must hold. `/api/openapi.json` says more."
     return Page("Endpoints", lead, ("route", "scope", "request", "response", "since"), entries)
+
+
+def controller_page() -> Page:
+    """Return every route of the controller in an agent's machine."""
+    rows = importlib.import_module("holdfast.wire.controller.table").ROUTES
+    entries = tuple(
+        Entry(
+            row.name,
+            " ".join((row.summary, *(f"`{param.name}`: {param.summary}." for param in row.params))),
+            (
+                f"`{row.method} {row.path}`",
+                type_name(row.request),
+                type_name(row.response),
+                f"`{row.capability}`" if row.capability else "",
+                ", ".join((*map(str, row.statuses), *(f"`{code}`" for code in row.codes))),
+            ),
+        )
+        for row in sorted(rows, key=lambda row: (row.tail, row.method))
+    )
+    lead = (
+        "Each is served below both `/_kilo/` and `/_holdfast/` and wants the machine's gateway "
+        "token, but for health. [controller.openapi.json](controller.openapi.json) says more."
+    )
+    heads = ("route", "request", "response", "capability", "statuses and codes")
+    return Page("Routes of the controller", lead, heads, entries)
+
+
+def controller_openapi() -> str:
+    """Return the controller's routes as an OpenAPI document."""
+    rows = importlib.import_module("holdfast.wire.controller.table").ROUTES
+    openapi = importlib.import_module("holdfast.plane.openapi")
+    version = str(importlib.import_module("holdfast").__version__)
+    made = openapi.document(rows, version=version, api=openapi.CONTROLLER)
+    return json.dumps(made) + "\n"
 
 
 def type_name(of: Any) -> str:
@@ -206,6 +242,7 @@ def commands(command: Any, path: str) -> Iterator[Entry]:
 PAGES: Final[dict[str, Callable[[], Page | None]]] = {
     "settings": settings_page,
     "endpoints": endpoints_page,
+    "controller": controller_page,
     "events": events_page,
     "letters": letters_page,
     "metrics": metrics_page,
@@ -216,6 +253,7 @@ PAGES: Final[dict[str, Callable[[], Page | None]]] = {
 def main() -> None:
     """Write the pages of what exists and remove those of what is gone."""
     FOLDER.mkdir(parents=True, exist_ok=True)
+    CONTROLLER_OPENAPI.write_text(controller_openapi(), encoding="utf-8")
     for name, make in PAGES.items():
         page = make()
         target = FOLDER / f"{name}.md"

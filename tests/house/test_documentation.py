@@ -34,6 +34,11 @@ def test_reference_page(name: str, covered: list[str]) -> None:
     assert target.read_text(encoding="utf-8") == page.render(), f"{shown(target)}: make docs"
 
 
+def test_the_controllers_openapi() -> None:
+    kept = reference.CONTROLLER_OPENAPI.read_text(encoding="utf-8")
+    assert kept == reference.controller_openapi(), "make docs"
+
+
 def test_no_page_without_a_source() -> None:
     pages = {path.stem for path in reference.FOLDER.glob("*.md")} - {"README"}
     assert pages <= set(reference.PAGES)

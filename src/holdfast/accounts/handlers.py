@@ -11,7 +11,6 @@ from holdfast.accounts.register import Register, SignedIn
 from holdfast.accounts.views import (
     account_view,
     audit_view,
-    iso,
     link_view,
     person_view,
     token_view,
@@ -34,6 +33,7 @@ from holdfast.wire.api.accounts import (
     TokenList,
 )
 from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.times import time_text
 
 SESSION_COOKIE: Final = "hf_session"
 PAGE_DEFAULT: Final = 100
@@ -100,7 +100,7 @@ class AccountHandlers:
         view = _session_view(
             signed_in.person,
             csrf=rules.csrf_text(signed_in.secret),
-            expires_at=iso(signed_in.session.expires_at_ms),
+            expires_at=time_text(signed_in.session.expires_at_ms),
         )
         cookie = session_cookie(signed_in.secret, life_s=life_s, secure=call.secure)
         return Reply(view, cookies=(cookie,))
@@ -111,7 +111,7 @@ class AccountHandlers:
         person = await self._store.person(who.name) if who.kind == "session" else None
         if person is not None:
             found = await self._store.session(who.token_id, call.now_ms)
-            ends = iso(found[0].expires_at_ms) if found else None
+            ends = time_text(found[0].expires_at_ms) if found else None
             return Reply(_session_view(person, csrf=call.csrf, expires_at=ends))
         view = SessionView(
             person=who.name,

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from holdfast.accounts.records import Account, Audited, Link, Person, Token
 from holdfast.wire.api.accounts import AccountView, AuditView, LinkView, PersonView, TokenView
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def iso(at_ms: int) -> str:
-    """Return a time as ISO 8601 in UTC with milliseconds."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1_000:03d}Z"
+from holdfast.wire.times import time_text
 
 
 def maybe_iso(at_ms: int | None) -> str | None:
     """Return a time that may be missing."""
-    return None if at_ms is None else iso(at_ms)
+    return None if at_ms is None else time_text(at_ms)
 
 
 def account_view(account: Account) -> AccountView:
     """Return an account as people see it."""
-    return AccountView(name=account.name, created_at=iso(account.created_at_ms))
+    return AccountView(name=account.name, created_at=time_text(account.created_at_ms))
 
 
 def person_view(person: Person) -> PersonView:
@@ -33,7 +24,7 @@ def person_view(person: Person) -> PersonView:
         scope=person.scope,
         account=person.account,
         has_password=bool(person.password_hash),
-        created_at=iso(person.created_at_ms),
+        created_at=time_text(person.created_at_ms),
     )
 
 
@@ -44,7 +35,7 @@ def token_view(token: Token) -> TokenView:
         name=token.name,
         scope=token.scope,
         account=token.account,
-        created_at=iso(token.created_at_ms),
+        created_at=time_text(token.created_at_ms),
         created_by=token.created_by,
         expires_at=maybe_iso(token.expires_at_ms),
         last_used_at=maybe_iso(token.last_used_at_ms),
@@ -58,7 +49,7 @@ def link_view(secret: str, link: Link) -> LinkView:
         person=link.person,
         link=secret,
         path=f"/sign-in?link={secret}",
-        expires_at=iso(link.expires_at_ms),
+        expires_at=time_text(link.expires_at_ms),
     )
 
 
@@ -67,7 +58,7 @@ def audit_view(audited: Audited) -> AuditView:
     row, entry = audited.row, audited.row.entry
     return AuditView(
         seq=row.seq,
-        at=iso(entry.at_ms),
+        at=time_text(entry.at_ms),
         who=audited.who or entry.who,
         how=entry.how,
         account=entry.account,

@@ -19,6 +19,7 @@ import msgspec
 import typer
 
 from holdfast.cli.tables import Column, lay_out
+from holdfast.wire.times import parse_time
 
 EXIT_FAILED: Final = 1
 """It was refused or it failed; the reason is on standard error."""
@@ -145,8 +146,10 @@ def ago(moment: str | None, *, now: datetime | None = None) -> str:
     """Return how long ago an ISO time was, in words short enough for a column."""
     if not moment:
         return "never"
-    then = datetime.fromisoformat(moment)
-    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    then_ms = parse_time(moment)
+    if then_ms is None:
+        return moment
+    seconds = (now or datetime.now(UTC)).timestamp() - then_ms / 1_000
     for size, unit in _STEPS:
         if abs(seconds) >= size:
             count = f"{abs(seconds) / size:.0f} {unit}"

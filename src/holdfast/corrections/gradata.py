@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +29,7 @@ from holdfast.corrections.records import Correction, Event, Lesson
 from holdfast.corrections.same import identity, scope_of
 from holdfast.wire.api.ingest import CorrectRequest, IngestRequest
 from holdfast.wire.limits import CONTENT_MAX, CONTEXT_MAX, EVENT_ID_MAX, TEXT_MAX
+from holdfast.wire.times import parse_time
 
 CORRECTION: Final = "CORRECTION"
 LESSON_CHANGE: Final = "LESSON_CHANGE"
@@ -60,13 +60,8 @@ def time_ms(value: object, now_ms: int) -> int:
     What is none, and what a wrong clock wrote, is now.
     """
     if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            return now_ms
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return moment(round(at.timestamp() * _SECOND_MS), now_ms)
+        at_ms = parse_time(value)
+        return now_ms if at_ms is None else moment(at_ms, now_ms)
     if isinstance(value, int | float) and not isinstance(value, bool):
         is_seconds = 0 < value < 10**11
         return moment(int(value * _SECOND_MS if is_seconds else value), now_ms)

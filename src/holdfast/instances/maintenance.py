@@ -6,10 +6,9 @@ in the plane's words. What the controller refuses is refused with its own code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
 
-from msgspec import structs
+from msgspec import UNSET
 
 from holdfast.actors import calls
 from holdfast.actors.ports import Reader
@@ -32,24 +31,28 @@ from holdfast.wire.api.maintenance import (
     FileWritten,
     Retried,
 )
-from holdfast.wire.controller.calls import (
-    ChangeAnswer,
-    ConfigAnswer,
-    ControllerError,
-    Controllers,
-    DoctorAnswer,
-    EtagAnswer,
-    Node,
-    OkAnswer,
-    RetryAnswer,
-    T,
-    TextAnswer,
-    TreeAnswer,
-    VersionsAnswer,
-    refusal_of,
+from holdfast.wire.controller.calls import ControllerError, Controllers, refusal_of
+from holdfast.wire.controller.config import (
+    CONFIG_PATCH,
+    CONFIG_READ,
+    CONFIG_REPLACE,
+    CONFIG_RESTORE,
+    CONFIG_VERSIONS,
+    ETAG,
+    FORCE,
+    VERSION,
+    ReplaceOrder,
 )
-
-_PREFIX: Final = "/_kilo/"
+from holdfast.wire.controller.doctor import (
+    AFTER,
+    DOCTOR_CANCEL,
+    DOCTOR_START,
+    DOCTOR_STATUS,
+    DoctorOrder,
+)
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
+from holdfast.wire.controller.files import FILES_READ, FILES_TREE, FILES_WRITE, Node, WriteOrder
+from holdfast.wire.controller.machine import BOOTSTRAP_RETRY
 
 
 def care_handlers(reader: Reader, controllers: Controllers) -> Mapping[str, Handler]:
@@ -83,57 +86,52 @@ class CareCalls:
 
     async def config(self, call: Call) -> Reply:
         """Show the configuration."""
-        found = await self._ask(call, "config.read", "GET", "config/read", ConfigAnswer)
+        found = await self._ask(call, CONFIG_READ)
         return Reply(ConfigView(config=found.config, etag=found.etag, plain=found.plain))
 
     async def versions(self, call: Call) -> Reply:
         """Show the earlier ones."""
-        found = await self._ask(call, "config.versions", "GET", "config/versions", VersionsAnswer)
-        rows = tuple(ConfigVersion(**structs.asdict(row)) for row in found.versions)
+        found = await self._ask(call, CONFIG_VERSIONS)
+        rows = tuple(
+            ConfigVersion(
+                etag=row.etag,
+                at=row.at,
+                origin=row.origin,
+                verdict=row.verdict,
+                verdict_at=row.verdict_at or None,
+                reason=row.reason or "",
+            )
+            for row in found.versions
+        )
         return Reply(ConfigVersions(versions=rows))
 
     async def replace(self, call: Call) -> Reply:
         """Put another in its place."""
         body: ConfigReplace = call.body
-        sent: dict[str, Any] = {"config": body.config}
-        if body.etag:
-            sent["etag"] = body.etag
-        return await self._change(call, "config.replace", "config/replace", sent, force=body.force)
+        sent = ReplaceOrder(config=body.config, etag=body.etag or UNSET)
+        done = await self._ask(call, CONFIG_REPLACE, query=_force(body.force), body=sent)
+        return Reply(ConfigChanged(etag=done.etag, changed=done.changed))
 
     async def patch(self, call: Call) -> Reply:
         """Merge into it; with an etag only into the one that it names."""
         body: ConfigPatch = call.body
-        query = {"etag": body.etag} if body.etag else {}
-        return await self._change(
-            call, "config.patch", "config/patch", body.patch, force=body.force, query=query
-        )
+        query = {**({ETAG.name: body.etag} if body.etag else {}), **_force(body.force)}
+        done = await self._ask(call, CONFIG_PATCH, query=query, body=body.patch)
+        return Reply(ConfigChanged(etag=done.etag, changed=done.changed))
 
     async def restore(self, call: Call) -> Reply:
         """Put an earlier one back."""
         body: ConfigRestore = call.body
-        path = f"config/restore/{body.version}"
-        return await self._change(call, "config.restore", path, None, force=body.force)
-
-    async def _change(
-        self,
-        call: Call,
-        capability: str,
-        path: str,
-        sent: Any,
-        *,
-        force: bool,
-        query: Mapping[str, str] | None = None,
-    ) -> Reply:
-        asked = {**(query or {}), **({"force": "true"} if force else {})}
-        done = await self._ask(call, capability, "POST", path, ChangeAnswer, query=asked, body=sent)
+        path = {VERSION.name: body.version}
+        done = await self._ask(call, CONFIG_RESTORE, path=path, query=_force(body.force))
         return Reply(ConfigChanged(etag=done.etag, changed=done.changed))
 
     # -- files
 
     async def list_files(self, call: Call) -> Reply:
         """List what lies below a folder."""
-        query = {name: call.query[name] for name in ("path", "depth") if name in call.query}
-        found = await self._ask(call, "files.tree", "GET", "files/tree", TreeAnswer, query=query)
+        given = (param.name for param in FILES_TREE.params if param.name in call.query)
+        found = await self._ask(call, FILES_TREE, query={name: call.query[name] for name in given})
         entries = tuple(_flat(found.tree))
         truncated = found.truncated or len(entries) > ENTRIES_MAX
         return Reply(FileList(entries=entries[:ENTRIES_MAX], truncated=truncated))
@@ -141,20 +139,16 @@ class CareCalls:
     async def read_file(self, call: Call) -> Reply:
         """Show a text file."""
         path = call.query["path"]
-        found = await self._ask(
-            call, "files.read", "GET", "files/read", TextAnswer, query={"path": path}
-        )
+        found = await self._ask(call, FILES_READ, query={"path": path})
         return Reply(FileText(path=path, content=found.content, etag=found.etag))
 
     async def write_file(self, call: Call) -> Reply:
         """Write a text file."""
         body: FileWrite = call.body
-        sent: dict[str, Any] = {"path": body.path, "content": body.content}
-        if body.etag:
-            sent["etag"] = body.etag
-        if body.create:
-            sent["create"] = True
-        done = await self._ask(call, "files.write", "POST", "files/write", EtagAnswer, body=sent)
+        sent = WriteOrder(
+            path=body.path, content=body.content, etag=body.etag or UNSET, create=body.create
+        )
+        done = await self._ask(call, FILES_WRITE, body=sent)
         return Reply(FileWritten(path=body.path, etag=done.etag))
 
     # -- doctor and start
@@ -165,35 +159,32 @@ class CareCalls:
 
     async def start_doctor(self, call: Call) -> Reply:
         """Start a run."""
-        sent = {"fix": call.body.fix}
-        await self._ask(call, "doctor.run", "POST", "doctor/start", OkAnswer, body=sent)
+        await self._ask(call, DOCTOR_START, body=DoctorOrder(fix=call.body.fix))
         return Reply(await self._doctor(call, "0"))
 
     async def cancel_doctor(self, call: Call) -> Reply:
         """End the run that goes on."""
-        await self._ask(call, "doctor.run", "POST", "doctor/cancel", OkAnswer)
+        await self._ask(call, DOCTOR_CANCEL)
         return Reply(await self._doctor(call, "0"))
 
     async def _doctor(self, call: Call, after: str) -> DoctorRun:
-        found = await self._ask(
-            call, "doctor.run", "GET", "doctor/status", DoctorAnswer, query={"after": after}
-        )
+        found = await self._ask(call, DOCTOR_STATUS, query={AFTER.name: after})
         return DoctorRun(
             status=found.status or "",
-            run_id=found.run_id,
-            fix=found.fix,
-            started_at=found.started_at,
-            finished_at=found.finished_at,
-            exit_code=found.exit_code,
+            run_id=found.run_id or "",
+            fix=found.fix is not False,
+            started_at=found.started_at or None,
+            finished_at=found.finished_at or None,
+            exit_code=None if found.exit_code is UNSET else found.exit_code,
             error=found.error or "",
             output=found.output,
-            truncated=found.output_truncated,
+            truncated=found.output_truncated or False,
             next=found.next_offset,
         )
 
     async def retry(self, call: Call) -> Reply:
         """Go on with the start."""
-        done = await self._ask(call, "bootstrap.retry", "POST", "bootstrap/retry", RetryAnswer)
+        done = await self._ask(call, BOOTSTRAP_RETRY)
         return Reply(Retried(phase=done.phase))
 
     # -- asking
@@ -201,20 +192,18 @@ class CareCalls:
     async def _ask(
         self,
         call: Call,
-        capability: str,
-        method: str,
-        path: str,
-        answer: type[T],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
-    ) -> T:
+        body: B | None = None,
+    ) -> A:
         """Ask the controller of an instance that the caller may see; raise Refusal."""
         instance = self._visible(call)
         try:
-            _must_have(capability, await self._controllers.capabilities(instance))
+            _must_have(endpoint.capability, await self._controllers.capabilities(instance))
             return await self._controllers.call(
-                instance, method, _PREFIX + path, answer, query=query, body=body
+                instance, endpoint, path=path, query=query, body=body
             )
         except ControllerError as error:
             raise refusal_of(error) from error
@@ -230,7 +219,11 @@ def _must_have(capability: str, announced: frozenset[str]) -> None:
         raise ControllerError("too_old", f"It does not announce {capability}.")
 
 
-def _flat(nodes: tuple[Node, ...]) -> Iterator[FileEntry]:
+def _force(force: bool) -> dict[str, str]:  # noqa: FBT001  the one thing it is about
+    return {FORCE.name: "true"} if force else {}
+
+
+def _flat(nodes: Iterable[Node]) -> Iterator[FileEntry]:
     for node in nodes:
-        yield FileEntry(path=node.path, type=node.type, more=node.truncated)
-        yield from _flat(node.children)
+        yield FileEntry(path=node.path, type=node.type, more=node.truncated or False)
+        yield from _flat(node.children or ())

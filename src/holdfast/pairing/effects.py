@@ -43,13 +43,13 @@ from holdfast.pairing.ports import (
 )
 from holdfast.pairing.requests import Asked, find, of_channel, of_device, read_list
 from holdfast.pairing.state import Verb
+from holdfast.wire.controller import pairing as wire
 from holdfast.wire.controller.calls import ControllerError, Controllers
+from holdfast.wire.controller.endpoint import A, ControllerEndpoint
 from holdfast.wire.controller.pairing import (
     PAIRING_NOT_FOUND,
-    ChannelList,
     ChannelOrder,
     ChannelRequest,
-    DeviceList,
     DeviceOrder,
     DeviceRequest,
     PairingAnswer,
@@ -57,12 +57,12 @@ from holdfast.wire.controller.pairing import (
 from holdfast.wire.limits import REASON_MAX
 from holdfast.world.clouds.port import UNSUPPORTED, Cloud, Execution
 
-CHANNELS: Final = "pairing.channels"
-DEVICES: Final = "pairing.devices"
-DISMISS: Final = "pairing.dismiss"
-"""Names by which a controller announces what it can."""
-
-_ROUTES: Final = "/_kilo/pairing"
+_ORDERS: Final[Mapping[tuple[Verb, str], ControllerEndpoint[Any, PairingAnswer]]] = {
+    ("approve", "channel"): wire.CHANNELS_APPROVE,
+    ("approve", "device"): wire.DEVICES_APPROVE,
+    ("dismiss", "channel"): wire.CHANNELS_DISMISS,
+    ("dismiss", "device"): wire.DEVICES_DISMISS,
+}
 _WORDS: Final = {
     ("approve", "channel"): "Pairing approved",
     ("approve", "device"): "Device pairing approved",
@@ -93,7 +93,7 @@ class MachineTalk:
         """Return what waits in one machine; a failure of either half fails it all."""
         try:
             can = await self._controllers.capabilities(place.instance)
-            if CHANNELS in can or DEVICES in can:
+            if can & {wire.CHANNELS.capability, wire.DEVICES.capability}:
                 return await self._told(place, can, refresh=refresh)
         except ControllerError as error:
             if error.trouble != "too_old":
@@ -106,16 +106,16 @@ class MachineTalk:
 
     async def _told(self, place: Place, can: frozenset[str], *, refresh: bool) -> Outcome[Listing]:
         asked = []
-        if CHANNELS in can:
+        if wire.CHANNELS.capability in can:
             asked.append(self._ask_channels(place, refresh=refresh))
-        if DEVICES in can:
+        if wire.DEVICES.capability in can:
             asked.append(self._ask_devices(place, refresh=refresh))
         both = join(await asyncio.gather(*asked))
         return Ok(_listing(both, "controller"))
 
     async def _ask_channels(self, place: Place, *, refresh: bool) -> Half:
         try:
-            return of_channels(await self._get(place, "channels", ChannelList, refresh=refresh))
+            return of_channels(await self._get(place, wire.CHANNELS, refresh=refresh))
         except ControllerError as error:
             if does_not_pair(error):
                 return Half()
@@ -123,18 +123,18 @@ class MachineTalk:
 
     async def _ask_devices(self, place: Place, *, refresh: bool) -> Half:
         try:
-            return of_devices(await self._get(place, "devices", DeviceList, refresh=refresh))
+            return of_devices(await self._get(place, wire.DEVICES, refresh=refresh))
         except ControllerError as error:
             if does_not_pair(error):
                 return Half()
             raise
 
-    async def _get(self, place: Place, kind: str, answer: type[Any], *, refresh: bool) -> Any:
+    async def _get(
+        self, place: Place, endpoint: ControllerEndpoint[None, A], *, refresh: bool
+    ) -> A:
         return await self._controllers.call(
             place.instance,
-            "GET",
-            f"{_ROUTES}/{kind}",
-            answer,
+            endpoint,
             query={"refresh": "true"} if refresh else None,
             timeout_ms=LIST_TIMEOUT_MS,
         )
@@ -260,7 +260,7 @@ class MachineTalk:
 
     async def _tell(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Carried]:
         """Tell a machine by its controller, else by a command."""
-        needed = DISMISS if verb == "dismiss" else CHANNELS if asked.kind == "channel" else DEVICES
+        needed = _endpoint(verb, asked).capability
         try:
             can = await self._controllers.capabilities(place.instance)
         except ControllerError as error:
@@ -287,12 +287,7 @@ class MachineTalk:
         else:
             body = DeviceOrder(request_id=asked.machine_id, fingerprint=asked.fingerprint)
         answer = await self._controllers.call(
-            place.instance,
-            "POST",
-            f"{_ROUTES}/{asked.kind}s/{verb}",
-            PairingAnswer,
-            body=body,
-            timeout_ms=APPROVE_TIMEOUT_MS,
+            place.instance, _endpoint(verb, asked), body=body, timeout_ms=APPROVE_TIMEOUT_MS
         )
         if answer.success:
             return Ok(Carried(answer.message or _WORDS[verb, asked.kind], "controller"))
@@ -329,6 +324,10 @@ class MachineTalk:
 
 _DOUBTFUL: Final = "doubtful:"
 """Put before the code of a failure after which a decision may have been carried out."""
+
+
+def _endpoint(verb: Verb, asked: Asked) -> ControllerEndpoint[Any, PairingAnswer]:
+    return _ORDERS[verb, asked.kind]
 
 
 def _told_off(error: ControllerError) -> Permanent:

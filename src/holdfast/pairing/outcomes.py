@@ -10,7 +10,7 @@ from msgspec import Struct
 from holdfast.kernel.outcome import Permanent
 from holdfast.pairing.limits import OUTPUT_ITEMS_MAX
 from holdfast.pairing.ports import DOUBT, MAY_RUN, NOT_RUNNING, Source
-from holdfast.pairing.requests import Waiting, newest_first, of_channel, of_device, parse_time
+from holdfast.pairing.requests import Waiting, newest_first, of_channel, of_device
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.wire.controller.pairing import (
     AGENT_NOT_RUNNING,
@@ -26,6 +26,7 @@ from holdfast.wire.controller.pairing import (
     DeviceList,
 )
 from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.times import parse_time
 
 NOT_FOUND_TEXT: Final = "no pending pairing request"
 """How OpenClaw's command line says that a request is not there, in lower case."""

@@ -8,7 +8,7 @@ from holdfast.actors.ports import Logged
 from holdfast.pairing import events
 from holdfast.pairing.policy import Rule
 from holdfast.pairing.ports import Place, Source
-from holdfast.pairing.requests import Asked, parse_time, request_id
+from holdfast.pairing.requests import Asked, request_id
 from holdfast.pairing.state import OPEN, Pairing
 from holdfast.pairing.visibility import Known, Shown
 from holdfast.wire.api.pairing import (
@@ -21,7 +21,7 @@ from holdfast.wire.api.pairing import (
     Via,
 )
 from holdfast.wire.limits import PAIRING_PENDING_MAX, PAIRING_SCOPES_MAX, REASON_MAX, TEXT_MAX
-from holdfast.wire.times import time_text
+from holdfast.wire.times import parse_time, time_text
 
 
 def request(place: Place, one: Shown) -> PairingRequest:

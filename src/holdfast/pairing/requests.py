@@ -11,7 +11,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -21,6 +20,7 @@ from holdfast.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS
 from holdfast.wire.api.pairing import CODE_PATTERN, UUID_PATTERN
 from holdfast.wire.controller.pairing import ChannelRequest, DeviceRequest
 from holdfast.wire.limits import TEXT_MAX
+from holdfast.wire.times import parse_time
 
 Kind: TypeAlias = Literal["channel", "device"]
 
@@ -173,18 +173,6 @@ def of_device(told: DeviceRequest, *, tells_scopes: bool) -> Waiting | None:
 def newest_first(requests: Iterable[Waiting]) -> tuple[Waiting, ...]:
     """Return the requests by age, those without a time last, in an order that never varies."""
     return tuple(sorted(requests, key=lambda one: (-(one.created_ms or 0), request_id(one.asked))))
-
-
-def parse_time(text: str) -> int | None:
-    """Return an ISO time as ms since the epoch, or None for none and for what is no time."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1_000)
 
 
 def read_list(text: str, key: str, kind: type[Any], **missing: str) -> list[Any] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import msgspec
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint, Param
 from holdfast.wire.api.table import path_names
+from holdfast.wire.controller.endpoint import ControllerProblem
 
 REFUSALS: Final = (400, 401, 403, 404, 408, 413, 415, 429, 500)
 """What any route may answer besides what its row declares."""
@@ -25,7 +27,7 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "owner": [{"token": []}, {"session": []}],
     "operator": [{"token": []}, {"session": []}],
 }
-_SCHEMES: Final = {
+_SCHEMES: Final[dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
     "brainKey": {"type": "http", "scheme": "bearer", "description": "A brain key, `hfb_…`."},
     "session": {"type": "apiKey", "in": "cookie", "name": "hf_session"},
@@ -39,41 +41,71 @@ _PAGE_TYPES: Final = {
 }
 
 
-def document(table: Iterable[Endpoint], *, version: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """What the documents of two tables differ in: words, errors, and what proves a caller."""
+
+    title: str
+    summary: str
+    problem: Any
+    refusals: tuple[int, ...]
+    schemes: Mapping[str, Any]
+    security: Mapping[str, list[dict[str, list[str]]]]
+
+
+PLANE: Final = Api(
+    title="Holdfast",
+    summary="A control plane for fleets of always-on AI agents.",
+    problem=Problem,
+    refusals=REFUSALS,
+    schemes=_SCHEMES,
+    security=_SECURITY,
+)
+CONTROLLER: Final = Api(
+    title="Holdfast controller",
+    summary="What the controller in an agent's machine answers, below /_kilo/ and /_holdfast/.",
+    problem=ControllerProblem,
+    refusals=(400, 401, 404, 405, 413, 500),
+    schemes={"token": {"type": "http", "scheme": "bearer", "description": "The gateway token."}},
+    security={"public": [], "machine": [{"token": []}]},
+)
+
+
+def document(table: Iterable[Endpoint], *, version: str, api: Api = PLANE) -> dict[str, Any]:
     """Return the table as an OpenAPI 3.1 document, ready to be encoded."""
     rows = tuple(table)
     types = [t for row in rows for t in (row.request, row.response, row.pending) if t is not None]
-    unique = [*dict.fromkeys(types), Problem]
+    unique = [*dict.fromkeys(types), api.problem]
     schemas, components = msgspec.json.schema_components(unique, ref_template=_REF)
     by_type = dict(zip(unique, schemas, strict=True))
     paths: dict[str, Any] = {}
     for row in rows:
-        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_type)
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, by_type, api)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Holdfast",
+            "title": api.title,
             "version": version,
-            "summary": "A control plane for fleets of always-on AI agents.",
+            "summary": api.summary,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": components, "securitySchemes": _SCHEMES},
+        "components": {"schemas": components, "securitySchemes": dict(api.schemes)},
     }
 
 
-def _operation(row: Endpoint, by_type: dict[Any, Any]) -> dict[str, Any]:
+def _operation(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, Any]:
     """Return one row as an operation."""
     in_path = path_names(row.path)
     found: dict[str, Any] = {
         "operationId": row.name,
         "summary": row.summary,
         "tags": [row.name.partition(".")[0]],
-        "security": _SECURITY[row.scope],
+        "security": api.security[row.scope],
         "x-scope": row.scope,
         "x-since": row.since,
         "parameters": [_parameter(param, in_path=param.name in in_path) for param in row.params],
-        "responses": _responses(row, by_type),
+        "responses": _responses(row, by_type, api),
     }
     if row.mutates:
         found["parameters"].append(
@@ -101,11 +133,11 @@ def _parameter(param: Param, *, in_path: bool) -> dict[str, Any]:
     }
 
 
-def _responses(row: Endpoint, by_type: dict[Any, Any]) -> dict[str, Any]:
+def _responses(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, Any]:
     """Return every answer a row may give."""
-    problem = {"application/json": {"schema": by_type[Problem]}}
+    problem = {"application/json": {"schema": by_type[api.problem]}}
     answers: dict[str, Any] = {}
-    for status in sorted({*row.statuses, *REFUSALS}):
+    for status in sorted({*row.statuses, *api.refusals}):
         answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if status >= 400:  # noqa: PLR2004  HTTP
             answer["content"] = problem

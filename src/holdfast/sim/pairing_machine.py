@@ -20,6 +20,7 @@ from holdfast.kernel.outcome import Ok, Outcome, Retryable
 from holdfast.pairing.commands import DEVICES
 from holdfast.pairing.limits import CHANNEL_LIFE_MS, DEVICE_LIFE_MS, ORDER_RUNS_MS
 from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.wire.controller.pairing import PairingAnswer
 from holdfast.wire.times import time_text
 from holdfast.world.clouds.port import Capabilities, Execution
@@ -118,39 +119,39 @@ class Machine:
     async def call(
         self,
         instance_id: str,
-        method: str,
-        path: str,
-        answer: type[Any],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: B | None = None,
         timeout_ms: int = 0,
-    ) -> Any:
+    ) -> A:
         """Answer as a controller does, or fail as a way to one does."""
-        del instance_id, timeout_ms
+        del instance_id, path, timeout_ms
+        asks, verb = endpoint.method == "GET", endpoint.tail.rpartition("/")[2]
         try:
             await self.world.way()
         except asyncio.CancelledError:  # who asked died, and the order is on its way
-            if method == "POST" and self.has_routes:
-                self._run_late(lambda: self._decide(body, verb=path.rpartition("/")[2]))
+            if not asks and self.has_routes:
+                self._run_late(lambda: self._decide(body, verb=verb))
             raise
         self.world.may_fail("before")
         if not self.has_routes:
             raise ControllerError("too_old", "no such route", status=404)
-        if method == "POST" and self.world.chance(0.1):
-            self._run_late(lambda: self._decide(body, verb=path.rpartition("/")[2]))
+        if not asks and self.world.chance(0.1):
+            self._run_late(lambda: self._decide(body, verb=verb))
             raise self.world.random.choice(_LOST)
-        if method == "GET":
+        if asks:
             rows = self._listed(refresh=query is not None)
             await self.world.way()
             self.world.may_fail("after")
-            return msgspec.convert(self._list_body(rows, path), answer)
-        told = self._decide(body, verb=path.rpartition("/")[2])
+            return msgspec.convert(self._list_body(rows, verb), endpoint.response)
+        told = self._decide(body, verb=verb)
         await self.world.way()
         self.world.may_fail("after")
         if not told.success:
             raise ControllerError("refused", told.message, status=404, code=told.code)
-        return told
+        return msgspec.convert(told, endpoint.response, from_attributes=True)
 
     def _run_late(self, order: Callable[[], object]) -> None:
         """Keep an order whose answer nobody will hear; it may be carried out yet."""
@@ -172,9 +173,9 @@ class Machine:
             self.cache = dict(self.store)
         return dict(self.cache)
 
-    def _list_body(self, rows: Mapping[int, Row], path: str) -> dict[str, Any]:
+    def _list_body(self, rows: Mapping[int, Row], kind: str) -> dict[str, Any]:
         body = {"lastUpdated": time_text(self.clock.now_ms()), "epoch": 1, "state": "known"}
-        if path.endswith("channels"):
+        if kind == "channels":
             found = [self._channel(row) for row in rows.values() if row.kind == "channel"]
         else:
             found = [_device(row) for row in rows.values() if row.kind == "device"]

@@ -6,9 +6,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
 
 
 def time_text(at_ms: int) -> str:
     """Return milliseconds since the epoch as ISO 8601 in UTC: `2026-11-21T09:30:00.000Z`."""
     at = _EPOCH + timedelta(milliseconds=at_ms)
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1_000:03d}Z"
+
+
+def parse_time(text: object) -> int | None:
+    """Return an ISO 8601 time as whole milliseconds since the epoch, None for what is none.
+
+    Without a zone it is UTC.
+    """
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MS

@@ -7,16 +7,14 @@ proves the plane. Connections are kept, because a page asks the same machine aga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import aiohttp
 import msgspec
 
 from holdfast.kernel.secret import Secret
-from holdfast.wire.controller.calls import ControllerError
-
-TIMEOUT_MS: Final = 30_000
-"""How long one call may take unless it says otherwise; the contract's figure."""
+from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError, understand
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 
 CONNECT_S: Final = 5.0
 """How long a connection may take to be made."""
@@ -45,17 +43,17 @@ class ControllerClient:
         """Open nothing yet: the first call does."""
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(
+    async def call(
         self,
         target: Target,
-        method: str,
-        path: str,
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: B | None = None,
         timeout_ms: int = TIMEOUT_MS,
-    ) -> tuple[int, bytes]:
-        """Return status and body; raise ControllerError when there is no whole answer in time."""
+    ) -> A:
+        """Return the answer in the row's type; raise ControllerError."""
         headers = {
             "Authorization": f"Bearer {target.token.reveal()}",
             "Accept": "application/json",
@@ -67,10 +65,11 @@ class ControllerClient:
         timeout = aiohttp.ClientTimeout(total=timeout_ms / 1_000, sock_connect=CONNECT_S)
         try:
             async with self._open().request(
-                method, f"http://{target.address}{path}", params=dict(query or {}), data=data,
+                endpoint.method, f"http://{target.address}{endpoint.target(path)}",
+                params=dict(query or {}), data=data,
                 headers=headers, timeout=timeout, allow_redirects=False,
             ) as answer:  # fmt: skip
-                return answer.status, await _read(answer)
+                status, content = answer.status, await _read(answer)
         except TimeoutError as error:
             text = f"The controller did not answer within {timeout_ms / 1_000:g} s."
             arrived = not isinstance(error, _NOT_CONNECTED)
@@ -79,6 +78,7 @@ class ControllerClient:
             text = f"The controller cannot be reached ({type(error).__name__})."
             arrived = not isinstance(error, _NOT_CONNECTED)
             raise ControllerError("unreachable", text, arrived=arrived) from error
+        return understand(status, content, endpoint.response)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -17,8 +17,8 @@ from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.confinement import unconfined
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.pairing.command_line import CommandLine
 from holdfast.machine.controller.process.children import Nursery
-from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.settings import read_running
 from tests.integration.machine.rig import until
 
@@ -39,8 +39,8 @@ class Bench:
     def __init__(self, agent: AgentProcesses, folder: Path) -> None:
         self.agent = agent
         self.lock, self.ran = folder / "lock", folder / "ran"
-        self.commands = Commands(
-            lambda: self.argv("list", 0.05), agent.launch, turn=agent.turn, hidden=(),
+        self.commands = CommandLine(
+            lambda: self.argv("list", 0.05), agent.commands, hidden=(),
             clock=SystemClock(), log=agent._log,
         )  # fmt: skip
 

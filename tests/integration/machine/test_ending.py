@@ -66,8 +66,8 @@ import asyncio, os, sys
 from holdfast.machine.controller import __main__ as entry, boot, limits
 {sabotage}
 limits.SHUTDOWN_SLACK_S = 0.3
-from holdfast.machine.controller import shutdown as ending
-ending.SHUTDOWN_SLACK_S, ending.LAST_RESORT_SLACK_S = 0.3, 0.5
+from holdfast.machine.controller import shutdown
+shutdown.SHUTDOWN_SLACK_S, shutdown.LAST_RESORT_SLACK_S = 0.3, 0.5
 sys.exit(entry.main())
 """
 RAISES = """

@@ -14,7 +14,9 @@ from holdfast.kernel.secret import Secret
 from holdfast.machine.agents.catalogue import Keys
 from holdfast.machine.controller.agent import key_renewal
 from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.process.priority_lock import Turn
+from holdfast.wire.controller.machine import AGENTS_KEY
 from tests.integration.machine.rig import API_KEY, Plane, run_machine, run_plane, until
 from tests.integration.machine.test_boot import environment_of
 
@@ -89,6 +91,7 @@ class Beside:
 
     def __init__(self, folder: Path) -> None:
         self.turn, self.launched, self.restarts = Turn(), 0, 0
+        self.commands = Commands(self.turn, self.launch)
         self.place, self.env, self.config = None, dict[str, str](), dict[str, Any]()
         self.state = SimpleNamespace(child=True)
         keys = Keys(
@@ -99,7 +102,8 @@ class Beside:
         )
         self.profile = SimpleNamespace(keys=keys)
 
-    def launch(self, _argv: Any, _on_line: Any, on_exit: Any) -> Any:
+    def launch(self, argv: Any, on_line: Any, on_exit: Any, **_how: Any) -> Any:
+        del argv, on_line
         assert not self.turn.take_now(), "it runs in its turn"
         self.launched += 1
         on_exit(0)
@@ -122,7 +126,7 @@ async def test_the_reload_waits_for_other_commands_but_not_for_long(
     monkeypatch.setattr(key_renewal, "TURN_S", 0.05)
     beside: Any = Beside(tmp_path)
     renewing = key_renewal.Renewal(beside, beside, beside, beside, Log(ManualClock(5)))
-    values = {key_renewal.AGENTS: Secret("new-key")}
+    values = {AGENTS_KEY: Secret("new-key")}
     assert (await renewing.apply(values)).reloaded
     assert beside.turn.take_now(), "it was given back, and somebody pairs now"
     after = await renewing.apply(values)

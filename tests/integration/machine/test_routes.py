@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.api.app import PREFIXES, TABLE
-from holdfast.wire.controller.calls import CAPABILITY
+from holdfast.wire.controller.endpoint import PREFIXES
+from holdfast.wire.controller.machine import CAPABILITY
+from holdfast.wire.controller.table import ROUTES
 from tests.integration.machine.rig import TOKEN, Machine, run_machine
 
 CONTRACT = {
@@ -30,11 +31,11 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 
 async def test_who_has_no_token_gets_nothing_but_health(machine: Machine) -> None:
     for prefix in PREFIXES:
-        for row in TABLE:
+        for row in ROUTES:
             for token in (None, "wrong", TOKEN + "x", ""):
-                path = re.sub(r"\{\w+\}", "base", row.path)
+                path = re.sub(r"\{\w+\}", "base", row.tail)
                 code, body = await machine.ask(row.method, prefix + path, token)
-                if row.path == "health":
+                if row.tail == "health":
                     assert code == 200
                 else:
                     assert (code, body) == (401, {"error": "Unauthorized"})

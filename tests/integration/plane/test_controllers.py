@@ -18,8 +18,10 @@ from holdfast.kernel.outcome import Ok, Outcome, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.plane.wiring import controllers as module
 from holdfast.plane.wiring.controllers import ADDRESS_MS, CAPABILITIES_MS, MachineControllers
-from holdfast.wire.controller.calls import ControllerError, ControllerVersion
+from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.doctor import DOCTOR_START, DoctorOrder
 from holdfast.wire.controller.identity import gateway_token
+from holdfast.wire.controller.machine import VERSION
 from holdfast.world.clouds.port import Cloud, Machine
 from holdfast.world.controllers import ControllerClient
 
@@ -71,7 +73,7 @@ class Bench:
 
     async def trouble(self, instance: str = "in-1", **more: Any) -> ControllerError:
         with pytest.raises(ControllerError) as caught:
-            await self.controllers.call(instance, "GET", "/x", ControllerVersion, **more)
+            await self.controllers.call(instance, VERSION, **more)
         return caught.value
 
 
@@ -109,10 +111,10 @@ async def test_it_shows_the_machines_own_token_and_believes_an_address_for_a_whi
     async with serving(handle) as address:
         bench.place.at(address)
         for _ in range(3):
-            await bench.controllers.call("in-1", "GET", "/x", ControllerVersion)
+            await bench.controllers.call("in-1", VERSION)
         assert bench.place.asked == 1
         bench.clock.advance(ADDRESS_MS)
-        await bench.controllers.call("in-1", "GET", "/x", ControllerVersion)
+        await bench.controllers.call("in-1", VERSION)
     assert bench.place.asked == 2
     assert set(heard) == {f"Bearer {gateway_token('secret', SANDBOX, version=2)}"}
 
@@ -182,7 +184,7 @@ async def test_a_machine_that_has_moved_is_looked_for_again(bench: Bench) -> Non
     assert (await bench.trouble()).trouble == "unreachable"
     async with serving(handle) as address:
         bench.place.at(address)
-        await bench.controllers.call("in-1", "GET", "/x", ControllerVersion)
+        await bench.controllers.call("in-1", VERSION)
 
 
 async def test_what_does_not_run_is_not_asked(bench: Bench) -> None:
@@ -205,7 +207,7 @@ async def test_what_is_remembered_has_an_end(bench: Bench, monkeypatch: pytest.M
         rows = cast("Rows", bench.controllers._reader)
         for number in range(3):
             rows.machine_id = f"m-{number}"
-            await bench.controllers.call("in-1", "GET", "/x", ControllerVersion)
+            await bench.controllers.call("in-1", VERSION)
     assert len(bench.controllers._addresses) == 1
 
 
@@ -221,11 +223,11 @@ async def test_what_was_never_sent_is_told_from_what_may_have_arrived(bench: Ben
     bench.place.at(f"127.0.0.1:{port}")
     try:
         with pytest.raises(ControllerError) as dropped:
-            await bench.controllers.call("in-1", "POST", "/x", ControllerVersion, body={})
+            await bench.controllers.call("in-1", DOCTOR_START, body=DoctorOrder())
     finally:
         server.close()
         await server.wait_closed()
     assert (dropped.value.trouble, dropped.value.arrived) == ("unreachable", True)
-    assert [one[:7] for one in read] == [b"POST /x"]
+    assert [one[:7] for one in read] == [b"POST /_"]
     refused = await bench.trouble()
     assert (refused.trouble, refused.arrived) == ("unreachable", False)

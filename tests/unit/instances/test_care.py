@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -21,9 +21,9 @@ from holdfast.wire.api.maintenance import (
     FileWrite,
 )
 from holdfast.wire.controller.calls import ControllerError, Trouble, understand
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from tests.support.samples import sample
 
-T = TypeVar("T")
 OWNER = Principal(name="o", scope="owner", account="mine", kind="session")
 EVERYTHING = frozenset(
     {"config.read", "config.versions", "config.replace", "config.patch", "config.restore",
@@ -52,18 +52,18 @@ class Machine:
     async def call(
         self,
         instance_id: str,
-        method: str,
-        path: str,
-        answer: type[T],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: B | None = None,
         timeout_ms: int = 0,
-    ) -> T:
-        self.asked.append((method, path, dict(query or {}), body))
+    ) -> A:
+        sent = msgspec.to_builtins(body)
+        self.asked.append((endpoint.method, endpoint.target(path), dict(query or {}), sent))
         if isinstance(self.answer, Exception):
             raise self.answer
-        return understand(200, msgspec.json.encode(self.answer), answer)
+        return understand(200, msgspec.json.encode(self.answer), endpoint.response)
 
 
 async def ask(machine: Machine, name: str, body: Any = None, **query: str) -> Any:

@@ -79,7 +79,7 @@ def test_no_link_is_read(home: Path, outside: Path, attack: Attack) -> None:
 def test_no_link_is_written_through(home: Path, outside: Path, attack: Attack) -> None:
     attack(home, outside)
     try:
-        atomic_file.write_file(home / "openclaw" / "openclaw.json", "ours", below=home)
+        atomic_file.write(home / "openclaw" / "openclaw.json", "ours", below=home)
     except OSError:
         pass
     else:

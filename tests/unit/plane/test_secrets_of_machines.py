@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from holdfast.instances.limits import KEY_LIFE_MS
@@ -12,6 +13,7 @@ from holdfast.instances.ports import Secrets
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.endpoint import A, ControllerEndpoint
 
 ALL = Secrets(api_key="hfm_new", gateway_token="g" * 64, proxy_token="p" * 64)
 
@@ -24,14 +26,15 @@ class Controllers:
         self.took: list[tuple[str, Any]] = []
 
     async def call(
-        self, instance_id: str, method: str, path: str, answer: type[Any], **more: Any
-    ) -> Any:
-        assert (instance_id, method) == ("one", "POST")
-        for word in (path, *more["body"]):
+        self, instance_id: str, endpoint: ControllerEndpoint[Any, A], *, body: Any, **_more: Any
+    ) -> A:
+        assert (instance_id, endpoint.method) == ("one", "POST")
+        sent = msgspec.to_builtins(body)
+        for word in (endpoint.path, *sent):
             if word in self.refuses:
                 raise self.refuses[word]
-        self.took.append((path, more["body"]))
-        return answer()
+        self.took.append((endpoint.path, sent))
+        return msgspec.convert({"ok": True}, endpoint.response)
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
         raise AssertionError(instance_id)
@@ -40,7 +43,7 @@ class Controllers:
 async def tell(secrets: Secrets, **refuses: ControllerError) -> tuple[str, list[tuple[str, Any]]]:
     holders = ControllersAsHolders()
     controllers = Controllers({name.replace("__", "/"): why for name, why in refuses.items()})
-    holders.controllers = controllers
+    holders.controllers = cast("Any", controllers)
     return await holders.tell("one", secrets, overlap_ms=5_000), controllers.took
 
 

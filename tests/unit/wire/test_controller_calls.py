@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from holdfast.wire.controller.calls import (
     ControllerError,
-    ControllerVersion,
     Trouble,
     refusal_of,
     understand,
 )
+from holdfast.wire.controller.machine import ControllerVersion
 
 
 class Thing(Struct):

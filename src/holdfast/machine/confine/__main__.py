@@ -1,83 +1,19 @@
-"""What others run: the probe, and the wrapper around one command in a machine.
-
-    python -I -m holdfast.machine.confine --probe
-    python -I -m holdfast.machine.confine -- PROGRAM ARGUMENT...
-
-The second runs the program confined as the machine's agent is, in the machine's environment less
-what is between the plane and the controller, and ends as the program does: with its exit code or
-by its signal.
-"""
+"""What the plane runs to learn what this host offers: python -I -m holdfast.machine.confine --probe"""
 
 from __future__ import annotations
 
-import os
-import select
-import signal
-import subprocess
 import sys
-from collections.abc import Sequence
-from typing import Final
 
-from holdfast.machine.confine.confinement import ConfineError, Launch, open_confinement
-from holdfast.machine.confine.inside import FAILED
 from holdfast.machine.confine.probing import probe
-from holdfast.machine.confine.report import Report
-from holdfast.machine.controller.settings import process_environment, read_running
-
-_INSTALL: Final = "HOLDFAST_OPENCLAW_HOME"
-"""The one variable of ours that commands of a machine go by: where the agent is installed."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do what was asked; return the exit code."""
-    if arguments == ["--probe"]:
-        sys.stdout.write(probe().to_json() + "\n")
-        return 0
-    if arguments[:1] == ["--"] and len(arguments) > 1:
-        try:
-            return run(arguments[1:])
-        except (ConfineError, OSError, ValueError) as error:
-            sys.stderr.write(f"holdfast: cannot be confined: {error}\n")
-            return FAILED
-    sys.stderr.write("usage: python -I -m holdfast.machine.confine --probe | -- PROGRAM ...\n")
-    return 2
-
-
-def run(argv: Sequence[str]) -> int:
-    """Run a program confined; return its exit code, or end by the signal that ended it."""
-    environ = process_environment()
-    running = read_running(environ)
-    env = dict(running.child_env)
-    if running.install:
-        env[_INSTALL] = running.install
-    confinement = open_confinement(running.confine, agent_port=running.agent_port)
-    launch = confinement.wrap(
-        argv, env=env, cwd=os.getcwd(),  # noqa: PTH109  a text is wanted
-        read=(running.install,) if running.install else (), write=(running.agent_home,),
-    )  # fmt: skip
-    if launch.report is None:
-        for descriptor in launch.inherited:
-            os.set_inheritable(descriptor, True)  # noqa: FBT003  its only argument
-        os.execvpe(launch.argv[0], launch.argv, launch.env)  # noqa: S606  that is the point
-    code = _wait(launch, launch.report)
-    if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code not in _FIXED else None
-        os.kill(os.getpid(), -code)
-    return code
-
-
-def _wait(launch: Launch, report: Report) -> int:
-    """Start a program in its sandbox and wait for its end; return how it ended."""
-    process = subprocess.Popen(launch.argv, env=launch.env, pass_fds=launch.inherited)
-    launch.started()
-    while report.take():
-        select.select([report], [], [])
-    code = report.code(process.wait())
-    report.close()
-    return code
-
-
-_FIXED: Final = (signal.SIGKILL, signal.SIGSTOP)
+    """Print the probe as JSON; return the exit code."""
+    if arguments != ["--probe"]:
+        sys.stderr.write("usage: python -I -m holdfast.machine.confine --probe\n")
+        return 2
+    sys.stdout.write(probe().to_json() + "\n")
+    return 0
 
 
 if __name__ == "__main__":

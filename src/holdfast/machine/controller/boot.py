@@ -26,7 +26,7 @@ from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.process.atomic_file import write_file
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.settings import Listening, Proxying, SettingError
 from holdfast.machine.controller.shutdown import Ending
 
@@ -235,7 +235,7 @@ def make_folders(home: Path) -> None:
 def write_state(path: Path, sock: socket.socket, agent_port: int) -> None:
     """Write down where the controller and the agent are to be found; raise OSError."""
     state = {"pid": os.getpid(), "port": sock.getsockname()[1], "agentPort": agent_port}
-    write_file(path, json.dumps(state) + "\n")
+    atomic_file.write(path, json.dumps(state) + "\n")
 
 
 async def start(environ: MutableMapping[str, str], draw: Callable[[int], str]) -> int:

@@ -117,12 +117,6 @@ PROBE_TIMEOUT_S: Final = 2.0
 PROBE_BYTES_MAX: Final = 65_536
 """Bytes read of a probe's answer."""
 
-DRAIN_MS_MAX: Final = 3_600_000
-"""The longest wait for running work that somebody may ask for."""
-
-REASON_CHARS_MAX: Final = 512
-"""Characters of a reason that somebody gives; what a check-in carries too."""
-
 SHUTDOWN_SLACK_S: Final = 5.0
 """Beyond the stop grace, how long the whole shutdown may take before the process gives up."""
 
@@ -143,10 +137,3 @@ SOCKET_IDLE_MS: Final = 600_000
 
 HANDSHAKE_MS: Final = 5_000
 """How long the agent may take to answer an upgrade; the contract's figure."""
-
-TOKEN_CHARS_MIN: Final = 32
-TOKEN_CHARS_MAX: Final = 256
-"""A token that the plane hands over; ours are 64 hexadecimal digits."""
-
-OVERLAP_MS_MAX: Final = 7 * 86_400_000
-"""How long replaced tokens may still be known."""

@@ -25,7 +25,6 @@ from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.runtime import Upkeep
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
-from holdfast.machine.controller.api.app import CAPABILITIES
 from holdfast.machine.controller.api.context import Desk
 from holdfast.machine.controller.bootstrap import Bootstrap, PhaseError
 from holdfast.machine.controller.credentials import Credentials, Pair
@@ -34,7 +33,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Care, make_care, make_config
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingRoom
-from holdfast.machine.controller.process.atomic_file import read_file, write_file
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.process.children import Nursery
 from holdfast.machine.controller.process.sampler import Sampler
 from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, open_boots
@@ -47,6 +46,7 @@ from holdfast.machine.controller.settings import Proxying, Reporting, Running
 from holdfast.machine.controller.supervise import State
 from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
 from holdfast.wire.controller.directive import Directive
+from holdfast.wire.controller.table import CAPABILITIES
 
 _BOOT_ID_BYTES: Final = 8
 _TOKEN_BYTES: Final = 32
@@ -213,7 +213,7 @@ class Controller:
             if record.status != "completed":
                 raise PhaseError(f"the doctor after an upgrade: {record.error}")
         if now and before != now:
-            await asyncio.to_thread(write_file, path, now)
+            await asyncio.to_thread(atomic_file.write, path, now)
 
     async def start_agent(self) -> None:
         """Start the agent, unless the plane said meanwhile that it should not run."""
@@ -374,7 +374,7 @@ class Controller:
 def read_text(path: Path) -> str:
     """Return what a small file says, or nothing when there is none."""
     try:
-        return read_file(path, _SMALL_BYTES_MAX).decode()
+        return atomic_file.read_file(path, _SMALL_BYTES_MAX).decode()
     except FileNotFoundError:
         return ""
 
@@ -390,8 +390,8 @@ def free_port() -> int:
 def _agent_token(path: Path, draw: Callable[[int], str]) -> str:
     """Return the token of the agent's loopback port, made on the first start and kept."""
     try:
-        return read_file(path, _SMALL_BYTES_MAX).decode().strip()
+        return atomic_file.read_file(path, _SMALL_BYTES_MAX).decode().strip()
     except FileNotFoundError:
         token = draw(_TOKEN_BYTES)
-        write_file(path, token)
+        atomic_file.write(path, token)
         return token

@@ -15,7 +15,10 @@ from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.agent_proxy.sessions import Signed, SignOvers
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.controller.agent import GATEWAY_STATUS
 from holdfast.wire.controller.calls import ControllerError
+from holdfast.wire.controller.endpoint import A, ControllerEndpoint
+from holdfast.wire.controller.machine import AGENT_TOKEN, HEALTH
 
 ENTER: Final = "/_holdfast/enter"
 AGAIN: Final = "/_holdfast/again"
@@ -37,7 +40,7 @@ class Machines(Protocol):
         """Return where to go; raise ControllerError."""
         ...
 
-    async def call(self, instance_id: str, method: str, path: str, answer: type[Any]) -> Any:
+    async def call(self, instance_id: str, endpoint: ControllerEndpoint[Any, A]) -> A:
         """Return a controller's answer; raise ControllerError."""
         ...
 
@@ -115,12 +118,10 @@ class Door:
         if view is None or view.agent != "openclaw":
             return secret, "/"
         try:
-            told = await self._machines.call(
-                instance_id, "GET", "/_holdfast/agent/token", dict[str, str]
-            )
+            told = await self._machines.call(instance_id, AGENT_TOKEN)
         except ControllerError:
             return secret, "/"  # it is not up yet: the page that says so comes back here
-        return secret, f"/#token={quote(told.get('token', ''))}"
+        return secret, f"/#token={quote(told.token)}"
 
     def way_back(self, instance_id: str, signed: Signed | None = None) -> str:
         """Return where the dashboard signs a person over to this agent."""
@@ -173,15 +174,15 @@ class Door:
         instance_id = passage.signed.instance
         page = (f"{passage.signed.dashboard}/instances/{instance_id}", "Its page in the dashboard")
         try:
-            health = await self._machines.call(instance_id, "GET", "/_kilo/health", dict)
-            gateway = await self._machines.call(instance_id, "GET", "/_kilo/gateway/status", dict)
+            health = await self._machines.call(instance_id, HEALTH)
+            gateway = await self._machines.call(instance_id, GATEWAY_STATUS)
         except ControllerError:
             return pages.no_route(page)
-        if health.get("state") == "degraded":
-            return pages.degraded(page, str(health.get("error", "")))
-        if gateway.get("parked") or gateway.get("state") == "crashed":
-            return pages.crashed(page, str(gateway.get("parked") or ""))
-        if gateway.get("state") == "stopped":  # or its order to start is on the way
+        if health.state == "degraded":
+            return pages.degraded(page, health.error or "")
+        if gateway.parked or gateway.state == "crashed":
+            return pages.crashed(page, gateway.parked or "")
+        if gateway.state == "stopped":  # or its order to start is on the way
             return pages.stopped(page)
         return pages.starting((AGAIN, "Try now"))
 

@@ -8,7 +8,7 @@ once for each incarnation, and again after a while.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import (
@@ -23,10 +23,12 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.outcome import Ok
 from holdfast.kernel.secret import Secret
 from holdfast.plane.agent_proxy.access import Place
-from holdfast.wire.controller.calls import ControllerError, ControllerVersion, understand
+from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.wire.controller.identity import derived_token, gateway_token
+from holdfast.wire.controller.machine import VERSION, ControllerVersion
 from holdfast.world.clouds.port import Cloud
-from holdfast.world.controllers import TIMEOUT_MS, ControllerClient, Target
+from holdfast.world.controllers import ControllerClient, Target
 
 ADDRESS_MS: Final = 5_000
 """How long an address is believed."""
@@ -69,28 +71,26 @@ class MachineControllers:
     async def call(
         self,
         instance_id: str,
-        method: str,
-        path: str,
-        answer: type[_T],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: B | None = None,
         timeout_ms: int = TIMEOUT_MS,
-    ) -> _T:
+    ) -> A:
         """Return the controller's answer in its type; raise ControllerError."""
         row, detail = self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         target = Target(await self._address(key, detail.provider), self._token(row))
         try:
-            status, content = await self._client.ask(
-                target, method, path, query=query, body=body, timeout_ms=timeout_ms
+            return await self._client.call(
+                target, endpoint, path=path, query=query, body=body, timeout_ms=timeout_ms
             )
         except ControllerError as error:
             if error.trouble == "unreachable":
                 self._addresses.pop(key, None)
                 self._capabilities.pop(key, None)
             raise
-        return understand(status, content, answer)
 
     async def place(self, instance_id: str) -> Place:
         """Return where an instance's proxy is and the token it wants; raise ControllerError."""
@@ -109,7 +109,7 @@ class MachineControllers:
         if known is not None and self._clock.steady_ms() - known[1] < CAPABILITIES_MS:
             return known[0]
         try:
-            told = await self.call(instance_id, "GET", "/_kilo/version", ControllerVersion)
+            told = await self.call(instance_id, VERSION)
         except ControllerError as error:
             if error.trouble != "too_old":
                 raise

@@ -10,9 +10,14 @@ from holdfast.instances.ports import Secrets
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
 from holdfast.wire.controller.calls import ControllerError, Controllers
+from holdfast.wire.controller.endpoint import B, ControllerEndpoint
+from holdfast.wire.controller.machine import (
+    CREDENTIALS_ROTATE,
+    ENV_PATCH,
+    EnvOrder,
+    RotateOrder,
+)
 
-ROTATE: Final = "/_holdfast/credentials/rotate"
-ENV_PATCH: Final = "/_kilo/env/patch"
 _BAD_REQUEST: Final = 400
 TELL_MS: Final = 15_000
 """How long one of the two calls may take: a controller that takes a key reloads its agent's."""
@@ -50,12 +55,12 @@ class ControllersAsHolders:
             if secrets.api_key:
                 await self._tell_key(instance_id, secrets.api_key)
             if secrets.gateway_token:
-                tokens = {
-                    "gatewayToken": secrets.gateway_token,
-                    "proxyToken": secrets.proxy_token,
-                    "overlapMs": overlap_ms,
-                }
-                await self._post(instance_id, ROTATE, tokens)
+                tokens = RotateOrder(
+                    gateway_token=secrets.gateway_token,
+                    proxy_token=secrets.proxy_token,
+                    overlap_ms=overlap_ms,
+                )
+                await self._post(instance_id, CREDENTIALS_ROTATE, tokens)
         except ControllerError as error:
             return f"{error.trouble}: {error}"
         return ""
@@ -63,12 +68,12 @@ class ControllersAsHolders:
     async def _tell_key(self, instance_id: str, api_key: str) -> None:
         """Tell the key by our name, which leaves the agent alone, else by the contract's."""
         try:
-            await self._post(instance_id, ENV_PATCH, {"HOLDFAST_API_KEY": api_key})
+            await self._post(instance_id, ENV_PATCH, EnvOrder(ours=api_key))
         except ControllerError as error:
             if error.status != _BAD_REQUEST:
                 raise
-            await self._post(instance_id, ENV_PATCH, {"KILOCODE_API_KEY": api_key})
+            await self._post(instance_id, ENV_PATCH, EnvOrder(agents=api_key))
 
-    async def _post(self, instance_id: str, path: str, body: Any) -> None:
+    async def _post(self, instance_id: str, endpoint: ControllerEndpoint[B, Any], body: B) -> None:
         assert self.controllers is not None
-        await self.controllers.call(instance_id, "POST", path, dict, body=body, timeout_ms=TELL_MS)
+        await self.controllers.call(instance_id, endpoint, body=body, timeout_ms=TELL_MS)

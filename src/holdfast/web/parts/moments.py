@@ -5,11 +5,10 @@ The page's script says the same words while time passes, so both sides use these
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from holdfast.wire.times import time_text
+from holdfast.wire.times import parse_time, time_text
 
 NOTHING: Final = "\N{EN DASH}"
 """What stands where there is no value."""
@@ -33,7 +32,11 @@ class Moment(NamedTuple):
 
 def parse_ms(iso: str) -> int:
     """Return ISO 8601 as milliseconds since the epoch; raise ValueError where it is none."""
-    return round(datetime.fromisoformat(iso).timestamp() * _SECOND)
+    at_ms = parse_time(iso)
+    if at_ms is None:
+        message = f"{iso!r} is no time"
+        raise ValueError(message)
+    return at_ms
 
 
 def span_words(span_ms: int) -> str:

@@ -8,30 +8,21 @@ token that went wrong, and an answer that breaks its schema is never taken for a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
 
 from holdfast.wire.api.call import Refusal
-from holdfast.wire.api.endpoint import Counter, Label, Reason, Time
-from holdfast.wire.api.maintenance import (
-    FILE_CHARS_MAX,
-    OUTPUT_CHARS_MAX,
-    VERSIONS_MAX,
-    Config,
-    Etag,
-)
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.wire.limits import REASON_MAX, TEXT_MAX
 
 ROUTE_UNAVAILABLE: Final = "controller_route_unavailable"
-CAPABILITY: Final = r"^[a-z][a-z0-9]*(?:[.-][a-z][a-z0-9]*)*$(?!\n)"
-"""The form of a capability's name: lower-case segments joined by dot or hyphen."""
+TIMEOUT_MS: Final = 30_000
+"""How long one call may take unless it says otherwise; the contract's figure."""
 
 Trouble: TypeAlias = Literal[
     "not_running", "unreachable", "timeout", "too_old", "refused", "unauthorised", "broken"
 ]
-T = TypeVar("T")
 
 _OK: Final = range(200, 300)
 _UNAUTHORISED: Final = frozenset({401, 403})
@@ -68,21 +59,7 @@ class ControllerError(Exception):
         self.arrived = arrived
 
 
-class ControllerVersion(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The answer of the version route; older controllers have neither number nor list."""
-
-    version: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
-    commit: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
-    api_version: int = 0
-    capabilities: Annotated[
-        tuple[Annotated[str, Meta(max_length=TEXT_MAX, pattern=CAPABILITY)], ...],
-        Meta(max_length=256),
-    ] = ()
-    openclaw_version: Annotated[str, Meta(max_length=TEXT_MAX)] | None = None
-    controller_state: Annotated[str, Meta(max_length=TEXT_MAX)] = ""
-
-
-def understand(status: int, body: bytes, answer: type[T]) -> T:
+def understand(status: int, body: bytes, answer: type[A]) -> A:
     """Return a controller's answer in its declared type; raise ControllerError."""
     if status not in _OK:
         raise _error(status, body)
@@ -149,97 +126,6 @@ def _passed_on(error: ControllerError) -> Refusal:
     return Refusal(error.status, code, error.message, field=str(error.facts.get("field", "")))
 
 
-class ConfigAnswer(Struct, frozen=True, kw_only=True):
-    """The configuration; older controllers do not say whether it is plain JSON."""
-
-    config: Config
-    etag: Etag
-    plain: bool = True
-
-
-class VersionAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One version of a configuration."""
-
-    etag: Etag
-    at: Time
-    origin: Label
-    verdict: Literal["healthy", "bad", "unknown"] = "unknown"
-    verdict_at: Time | None = None
-    reason: Reason = ""
-
-
-class VersionsAnswer(Struct, frozen=True, kw_only=True):
-    """The versions, the latest first."""
-
-    versions: Annotated[tuple[VersionAnswer, ...], Meta(max_length=VERSIONS_MAX)]
-
-
-class ChangeAnswer(Struct, frozen=True, kw_only=True):
-    """What came of a change."""
-
-    ok: bool
-    etag: Etag = ""
-    changed: bool = True
-
-
-class Node(Struct, frozen=True, kw_only=True):
-    """A file, or a folder with what is in it."""
-
-    path: Annotated[str, Meta(max_length=8_192)]
-    type: Literal["file", "directory"]
-    children: tuple[Node, ...] = ()
-    truncated: bool = False
-
-
-class TreeAnswer(Struct, frozen=True, kw_only=True):
-    """What lies below a folder."""
-
-    tree: tuple[Node, ...]
-    truncated: bool = False
-
-
-class TextAnswer(Struct, frozen=True, kw_only=True):
-    """A text file."""
-
-    content: Annotated[str, Meta(max_length=FILE_CHARS_MAX)]
-    etag: Etag
-
-
-class EtagAnswer(Struct, frozen=True, kw_only=True):
-    """The name of what was written."""
-
-    etag: Etag
-
-
-class DoctorAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The record of a doctor run with its output."""
-
-    has_run: bool
-    status: Literal["running", "completed", "failed", "cancelled"] | None = None
-    run_id: Label = ""
-    fix: bool = True
-    started_at: Time | None = None
-    finished_at: Time | None = None
-    exit_code: int | None = None
-    error: Reason | None = None
-    output: Annotated[str, Meta(max_length=OUTPUT_CHARS_MAX)] = ""
-    output_truncated: bool = False
-    next_offset: Counter = 0
-
-
-class OkAnswer(Struct, frozen=True, kw_only=True):
-    """It was done."""
-
-    ok: bool
-
-
-class RetryAnswer(Struct, frozen=True, kw_only=True):
-    """The phase that is tried again."""
-
-    ok: bool
-    phase: Label
-
-
 class Controllers(Protocol):
     """The controllers of instances' machines, asked over the wire.
 
@@ -249,14 +135,13 @@ class Controllers(Protocol):
     async def call(
         self,
         instance_id: str,
-        method: str,
-        path: str,
-        answer: type[T],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
-        timeout_ms: int = 30_000,
-    ) -> T:
+        body: B | None = None,
+        timeout_ms: int = TIMEOUT_MS,
+    ) -> A:
         """Return the answer in its type; one that breaks it is an error, never an empty one."""
         ...
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
+from holdfast.wire.api.endpoint import Param
+from holdfast.wire.controller.endpoint import look, order
 from holdfast.wire.limits import COUNTER_MAX, REASON_MAX, TEXT_MAX, TIME_TEXT_MAX
 
 CHANNEL_PATTERN: Final = r"[a-z][a-z0-9_-]{0,63}"
@@ -174,16 +176,16 @@ class ChannelOrder(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """
 
     channel: Text
-    code: Text = ""
-    request_id: Text = ""
-    fingerprint: Text = ""
+    code: Text | None = ""
+    request_id: Text | None = ""
+    fingerprint: Text | None = ""
 
 
 class DeviceOrder(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Approve or dismiss a device request; see `ChannelOrder` for the fingerprint."""
 
     request_id: Text
-    fingerprint: Text = ""
+    fingerprint: Text | None = ""
 
 
 class PairingAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -193,3 +195,37 @@ class PairingAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     message: Reason
     code: Text = ""
     field: Text = ""
+
+
+REFRESH: Final = Param("refresh", r"[\s\S]*", "`true` has it read anew first")
+_LISTED: Final = (200, 404, 503)
+_DECIDED: Final = (200, *sorted({*STATUS_OF.values()}))
+
+CHANNELS: Final = look(
+    "pairing/channels", ChannelList, "People who wait to be let in.", REFRESH,
+    capability="pairing.channels", codes=(PAIRING_UNSUPPORTED, PAIRING_UNKNOWN), statuses=_LISTED,
+)  # fmt: skip
+DEVICES: Final = look(
+    "pairing/devices", DeviceList, "Clients that wait to be let in.", REFRESH,
+    capability="pairing.devices", codes=(PAIRING_UNSUPPORTED, PAIRING_UNKNOWN), statuses=_LISTED,
+)  # fmt: skip
+CHANNELS_APPROVE: Final = order(
+    "pairing/channels/approve", ChannelOrder, PairingAnswer, "Let a person in.",
+    capability="pairing.channels", codes=tuple(STATUS_OF), statuses=_DECIDED,
+)  # fmt: skip
+DEVICES_APPROVE: Final = order(
+    "pairing/devices/approve", DeviceOrder, PairingAnswer, "Let a client in.",
+    capability="pairing.devices", codes=tuple(STATUS_OF), statuses=_DECIDED,
+)  # fmt: skip
+CHANNELS_DISMISS: Final = order(
+    "pairing/channels/dismiss", ChannelOrder, PairingAnswer, "Put a person's request aside.",
+    capability="pairing.dismiss", codes=tuple(STATUS_OF), statuses=_DECIDED,
+)  # fmt: skip
+DEVICES_DISMISS: Final = order(
+    "pairing/devices/dismiss", DeviceOrder, PairingAnswer, "Put a client's request aside.",
+    capability="pairing.dismiss", codes=tuple(STATUS_OF), statuses=_DECIDED,
+)  # fmt: skip
+
+PAIRING: Final = (
+    CHANNELS, DEVICES, CHANNELS_APPROVE, DEVICES_APPROVE, CHANNELS_DISMISS, DEVICES_DISMISS,
+)  # fmt: skip

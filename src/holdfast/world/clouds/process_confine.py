@@ -18,7 +18,7 @@ from msgspec import Struct
 VARIABLE: Final = "HOLDFAST_CONFINE_ORDER"
 """The variable that a controller, and whoever runs a command in a machine, goes by."""
 
-WRAPPER: Final = (sys.executable, "-I", "-m", "holdfast.machine.confine", "--")
+WRAPPER: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller.run_confined", "--")
 """Runs a command confined, in the surroundings of a machine."""
 
 Kind: TypeAlias = Literal["auto", "bubblewrap+landlock", "bubblewrap", "landlock", "none"]

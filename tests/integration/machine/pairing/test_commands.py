@@ -16,6 +16,7 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.command_line import CommandLine
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.openclaw.by_command import (
     CommandArm,
@@ -40,19 +41,21 @@ class Rig:
         self.nursery = nursery
         self.started: list[Child] = []
         self.turn = Turn()
-        self.commands = Commands(
-            lambda: (sys.executable, str(folder / "agent.py")), self.launch,
-            turn=self.turn, hidden=("hidden-token",), clock=SystemClock(),
+        self.commands = CommandLine(
+            lambda: (sys.executable, str(folder / "agent.py")), Commands(self.turn, self.launch),
+            hidden=("hidden-token",), clock=SystemClock(),
             log=Log(SystemClock(), descriptor),
         )  # fmt: skip
 
     def launch(
         self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *,
-        expendable: bool,
+        cwd: str = "", write: Sequence[str] = (), expendable: bool = False,
     ) -> Child:  # fmt: skip
+        assert not cwd, "in the agent's own folder"
         child = self.nursery.launch(
             argv, env={"PATH": os.environ["PATH"]}, cwd=str(self.folder), on_line=on_line,
-            on_rest=on_line, on_exit=on_exit, write=(str(self.folder),), expendable=expendable,
+            on_rest=on_line, on_exit=on_exit, write=(str(self.folder), *write),
+            expendable=expendable,
         )  # fmt: skip
         self.started.append(child)
         return child
@@ -121,7 +124,6 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "COMMAND_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(limits, "COMMAND_LOOK_S", 0.01)
     rig.program("import subprocess\nsubprocess.Popen(['sleep', '60'])\ntime.sleep(60)")
     found = await listed(rig)
     assert found.code == "command_timeout"
@@ -132,7 +134,6 @@ async def test_a_command_that_takes_too_much_memory_is_ended(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "COMMAND_BYTES_MAX", 60_000_000)
-    monkeypatch.setattr(limits, "COMMAND_LOOK_S", 0.01)
     rig.program("x = bytearray(os.urandom(1_000_000) * 100)\ntime.sleep(60)")
     found = await listed(rig)
     assert found.code == "command_memory"
@@ -208,13 +209,11 @@ async def test_an_order_makes_room_for_nobody(rig: Rig) -> None:
 
 
 async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig) -> None:
-    def launch(
-        argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *, expendable: bool
-    ) -> Child:
+    def launch(*_given: Any, **_named: Any) -> Child:
         raise FileNotFoundError(2, "No such file", "openclaw")
 
-    commands = Commands(
-        lambda: ("openclaw",), launch, turn=Turn(), hidden=(), clock=SystemClock(),
+    commands = CommandLine(
+        lambda: ("openclaw",), Commands(Turn(), launch), hidden=(), clock=SystemClock(),
         log=Log(SystemClock(), 1),
     )  # fmt: skip
     found = (await CommandSource(commands).look("devices", [DEVICES]))[DEVICES]

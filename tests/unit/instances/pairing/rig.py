@@ -20,6 +20,7 @@ from holdfast.pairing.ports import Place
 from holdfast.pairing.requests import Asked, Waiting, marks
 from holdfast.pairing.state import Pairing
 from holdfast.wire.controller.calls import ControllerError, understand
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.world.clouds.port import Capabilities, Execution
 
 INSTANCE = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
@@ -160,24 +161,23 @@ class Scripted:
     async def call(
         self,
         instance_id: str,
-        method: str,
-        path: str,
-        answer: type[Any],
+        endpoint: ControllerEndpoint[B, A],
         *,
+        path: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-        body: Any = None,
+        body: B | None = None,
         timeout_ms: int = 30_000,
-    ) -> Any:
+    ) -> A:
         del instance_id, timeout_ms
         tail = "?refresh=true" if (query or {}).get("refresh") == "true" else ""
-        self.asked.append(f"{method} {path}{tail}")
+        self.asked.append(f"{endpoint.method} {endpoint.target(path)}{tail}")
         self.bodies.append(None if body is None else msgspec.to_builtins(body))
-        found = self.answers[path.removeprefix("/_kilo/pairing/")]
+        found = self.answers[endpoint.tail.removeprefix("pairing/")]
         if isinstance(found, ControllerError):
             raise found
         status, content = found
         raw = content if isinstance(content, bytes) else msgspec.json.encode(content)
-        return understand(status, raw, answer)
+        return understand(status, raw, endpoint.response)
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
         del instance_id

@@ -12,7 +12,7 @@ from holdfast.machine.controller.pairing.openclaw.entries import (
     channel_request_id,
     channel_rows,
     device_rows,
-    parse_time,
+    read_moment,
 )
 from holdfast.wire.controller.pairing import CHANNEL_REQUEST_PATTERN
 
@@ -132,8 +132,8 @@ def test_the_fingerprint_is_of_what_would_be_granted() -> None:
 
 
 def test_times_are_read_with_and_without_a_zone() -> None:
-    assert parse_time(AT) == AT_MS
-    assert parse_time("2026-11-21T01:37:21.888") == AT_MS
-    assert parse_time("2026-11-21T02:37:21.888+01:00") == AT_MS
-    assert parse_time("0001-01-01T00:00:00Z") is None
-    assert parse_time(5) is None
+    assert read_moment(AT) == AT_MS
+    assert read_moment("2026-11-21T01:37:21.888") == AT_MS
+    assert read_moment("2026-11-21T02:37:21.888+01:00") == AT_MS
+    assert read_moment("0001-01-01T00:00:00Z") is None
+    assert read_moment(5) is None

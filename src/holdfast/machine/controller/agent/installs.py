@@ -20,7 +20,7 @@ import msgspec
 from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.process.atomic_file import read_file, write_file
+from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.supervise.ports import Done
 
 RECORD_FILE: Final = "installs.json"
@@ -61,7 +61,9 @@ class Installs:
         if not given:
             return
         try:
-            kept = msgspec.json.decode(read_file(self._file, _RECORD_BYTES_MAX), type=Record)
+            kept = msgspec.json.decode(
+                atomic_file.read_file(self._file, _RECORD_BYTES_MAX), type=Record
+            )
         except FileNotFoundError:
             kept = Record()
         except (OSError, msgspec.DecodeError) as error:
@@ -121,7 +123,7 @@ class Installs:
 
     async def _keep(self, record: Record) -> None:
         self._record = record
-        await asyncio.to_thread(write_file, self._file, msgspec.json.encode(record).decode())
+        await asyncio.to_thread(atomic_file.write, self._file, msgspec.json.encode(record))
 
 
 def version_at(install: str) -> str:

@@ -22,13 +22,9 @@ from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.controller.process.commands import Bounds
 from holdfast.machine.controller.process.priority_lock import Rank
-
-OURS: Final = "HOLDFAST_API_KEY"
-AGENTS: Final = "KILOCODE_API_KEY"
-ALLOWED: Final = (OURS, AGENTS)
-"""What may be renewed: the controller's key by our name, and by the contract's, under which the
-agent has it too."""
+from holdfast.wire.controller.machine import AGENTS_KEY, OUR_KEY
 
 RELOAD_S: Final = 10.0
 """How long the agent may take to read its secrets again; the contract's figure."""
@@ -74,16 +70,16 @@ class Renewal:
     async def apply(self, values: Mapping[str, Secret]) -> Renewed:
         """Put these in force at once, and let the agent have what is its own."""
         async with self._lock:
-            key = values.get(OURS) or values.get(AGENTS)
+            key = values.get(OUR_KEY) or values.get(AGENTS_KEY)
             if key is not None:
                 self._credentials.renew(key)
-            own = values.get(AGENTS)
+            own = values.get(AGENTS_KEY)
             return Renewed() if own is None else await self._give(own)
 
     async def settle(self) -> None:
         """Bring the file up to what the agent starts with, if there is one; raise OSError."""
         keys = self._agent.profile.keys
-        value = self._agent.env.get(AGENTS)
+        value = self._agent.env.get(AGENTS_KEY)
         if keys is None or not value:
             return
         path = Path(keys.path(self._agent.place))
@@ -97,8 +93,8 @@ class Renewal:
             await asyncio.gather(self._restarting, return_exceptions=True)
 
     async def _give(self, value: Secret) -> Renewed:
-        old, keys = self._agent.env.get(AGENTS, ""), self._agent.profile.keys
-        self._agent.env[AGENTS] = value.reveal()
+        old, keys = self._agent.env.get(AGENTS_KEY, ""), self._agent.profile.keys
+        self._agent.env[AGENTS_KEY] = value.reveal()
         moved = -1
         if keys is not None:
             await asyncio.to_thread(self._write, Path(keys.path(self._agent.place)), value.reveal())
@@ -117,7 +113,7 @@ class Renewal:
         """
         try:
             document = await self._config.read()
-            patch = keys.referring(self._agent.place, document.config, AGENTS, old)
+            patch = keys.referring(self._agent.place, document.config, AGENTS_KEY, old)
             if patch:
                 await self._config.patch(patch, etag=document.etag, origin="renewal")
         except RefusedError as error:
@@ -127,48 +123,29 @@ class Renewal:
 
     async def _reload(self, keys: Keys) -> bool:
         """Return whether the agent has read its secrets again."""
+        said: list[str] = []
         try:
-            async with asyncio.timeout(TURN_S):
-                await self._agent.turn.take(Rank.ORDER)
+            ran = await self._agent.commands.run(
+                lambda: keys.reload_argv(self._agent.place),
+                lambda _stream, line: said.append(line),
+                Bounds(RELOAD_S),
+                rank=Rank.ORDER,
+                turn_s=TURN_S,
+            )
         except TimeoutError:
             self._log.emit("renewal.reload_failed", because="another command line runs")
             return False
-        try:
-            return await self._run_reload(keys)
-        finally:
-            self._agent.turn.give_back()
-
-    async def _run_reload(self, keys: Keys) -> bool:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        said: list[str] = []
-
-        def ended(code: int) -> None:
-            if not done.done():
-                done.set_result(code)
-
-        try:
-            child = self._agent.launch(
-                keys.reload_argv(self._agent.place), lambda _stream, line: said.append(line), ended
-            )
         except OSError as error:
             self._log.emit("renewal.reload_failed", because=str(error))
             return False
-        try:
-            async with asyncio.timeout(RELOAD_S):
-                code = await done
-        except TimeoutError:
+        if ran.because:
             self._log.emit("renewal.reload_failed", because=f"not within {RELOAD_S:g} s")
-            return False
-        finally:
-            child.kill()
-        if code != 0:
+        elif ran.code != 0:
             # The log redacts; the last line says what the agent found wrong.
-            self._log.emit("renewal.reload_failed", code=code, said=" ".join(said[-1:])[:200])
-        return code == 0
+            self._log.emit("renewal.reload_failed", code=ran.code, said=" ".join(said[-1:])[:200])
+        return ran.code == 0 and not ran.because
 
     def _write(self, path: Path, value: str) -> None:
         """Write the file of secrets; raise OSError."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        atomic_file.write_file(
-            path, json.dumps({AGENTS: value}), below=Path(self._agent.place.home)
-        )
+        atomic_file.write(path, json.dumps({AGENTS_KEY: value}), below=Path(self._agent.place.home))

@@ -22,9 +22,9 @@ from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.secret_references import put_references
 from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.process import orphans
-from holdfast.machine.controller.process.atomic_file import write_file
+from holdfast.machine.controller.process import atomic_file, orphans
 from holdfast.machine.controller.process.children import Child, Nursery, OnLine, Stream, signal_name
+from holdfast.machine.controller.process.commands import Bounds, Commands
 from holdfast.machine.controller.process.port_owner import find_owner
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
 from holdfast.machine.controller.settings import Running
@@ -70,7 +70,8 @@ class AgentProcesses:
         self.watch_ms = limits.READY_WATCH_MS
         self.hooks: list[LineHook] = []
         self.turn = Turn()
-        """Taken by whoever runs a command line beside the agent: each loads its whole program."""
+        self.commands = Commands(self.turn, self.launch)
+        """Runs every command line beside the agent: each loads its whole program."""
 
     def prepare(self) -> None:
         """Make the agent's folders and first files; raise OSError when that fails."""
@@ -78,7 +79,7 @@ class AgentProcesses:
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, content in self.profile.files(self.place).items():
             if not Path(name).exists():
-                write_file(Path(name), content, below=Path(self.place.home))
+                atomic_file.write(Path(name), content, below=Path(self.place.home))
         if self.profile.refer is not None:
             put_references(self.profile, self.place, self.env, log=self._log)
 
@@ -153,37 +154,27 @@ class AgentProcesses:
             if stream == "stdout":
                 said[:] = [*said[-_LINES_KEPT:], line]
 
-        await self.turn.take(Rank.START)
-        code = await self._run_in_turn(argv, keep, timeout_s=timeout_s, write=write)
-        return Ran(code, tuple(said))
+        ran = await self._run(argv, keep, rank=Rank.START, timeout_s=timeout_s, write=write)
+        return Ran(ran, tuple(said))
 
-    async def _run_in_turn(
-        self, argv: Sequence[str], on_line: OnLine, *, timeout_s: float, cwd: str = "",
+    async def _run(
+        self,
+        argv: Sequence[str],
+        on_line: OnLine,
+        *,
+        rank: Rank,
+        timeout_s: float,
+        cwd: str = "",
         write: Sequence[str] = (),
-    ) -> int:  # fmt: skip
-        """Run a program in the turn that was taken, and give that back; return the exit code.
-
-        Raise OSError or TimeoutError. Nothing of it is left running, however this ends.
-        """
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def ended(code: int) -> None:
-            if not done.done():
-                done.set_result(code)
-
-        try:
-            child = self.launch(argv, on_line, ended, cwd=cwd, write=write)
-        except BaseException:
-            self.turn.give_back()
-            raise
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await asyncio.shield(done)
-        finally:
-            child.kill()
-            self.turn.give_back_after(done, within_s=limits.CLOSE_TIMEOUT_S)
-            if not done.done():
-                await asyncio.wait({done}, timeout=limits.CLOSE_TIMEOUT_S)
+    ) -> int:
+        """Run a program in its turn; return the exit code. Raise OSError or TimeoutError."""
+        bounds = Bounds(timeout_s)
+        ran = await self.commands.run(
+            lambda: argv, on_line, bounds, rank=rank, cwd=cwd, write=write
+        )
+        if ran.because:
+            raise TimeoutError
+        return ran.code
 
     async def watch(self, on_probe: Callable[[bool, bool], None]) -> None:
         """Probe until cancelled; tell (ready, answered) each time."""
@@ -241,11 +232,10 @@ class AgentProcesses:
             if stream == "stdout" and sum(map(len, printed)) < limits.VERSION_TEXT_MAX:
                 printed.append(line)
 
-        await self.turn.take(Rank.BRIEF)
         # It is asked before the agent's own folders are made, and needs none of them.
-        code = await self._run_in_turn(
+        code = await self._run(
             self.profile.version_argv(self.place), keep,
-            timeout_s=limits.VERSION_TIMEOUT_S, cwd="/",
+            rank=Rank.BRIEF, timeout_s=limits.VERSION_TIMEOUT_S, cwd="/",
         )  # fmt: skip
         if code != 0:
             message = f"--version ended with {code}"

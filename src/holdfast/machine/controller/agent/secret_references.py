@@ -49,12 +49,12 @@ def put_references(
     config, now = profile.refer(found, env, before)
     if now != before:
         # First what we are about to own: a crash in between leaves nothing that nobody owns.
-        atomic_file.write_file(record, json.dumps({**before, **now}, indent=2) + "\n", below=below)
+        atomic_file.write(record, json.dumps({**before, **now}, indent=2) + "\n", below=below)
     if config != found:
-        atomic_file.write_file(path, compose(config).raw.decode(), below=below)
+        atomic_file.write(path, compose(config).raw.decode(), below=below)
         log.emit("secrets.referred", places=len(now))
     if now != before:
-        atomic_file.write_file(record, json.dumps(now, indent=2) + "\n", below=below)
+        atomic_file.write(record, json.dumps(now, indent=2) + "\n", below=below)
 
 
 def _recorded(record: Path, below: Path) -> dict[str, str]:

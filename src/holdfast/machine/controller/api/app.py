@@ -11,23 +11,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 
 from holdfast.machine.controller.api.agent import GATEWAY, describe
+from holdfast.machine.controller.api.binder import Ask, Route, Serve, Told, bind, encode, problem
 from holdfast.machine.controller.api.config import CONFIG
-from holdfast.machine.controller.api.context import Desk, Handler, Route
+from holdfast.machine.controller.api.context import Desk
 from holdfast.machine.controller.api.doctor import DOCTOR
 from holdfast.machine.controller.api.environment import ENVIRONMENT
-from holdfast.machine.controller.api.files import FILE_CAPABILITIES, FILES
+from holdfast.machine.controller.api.files import FILES
 from holdfast.machine.controller.api.pairing import PAIRING
 from holdfast.machine.controller.api.proxy import PROXY
-from holdfast.machine.controller.api.reply import answer, problem
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import BODY_BYTES_MAX
+from holdfast.wire.controller import machine as wire
+from holdfast.wire.controller.calls import ROUTE_UNAVAILABLE
+from holdfast.wire.controller.endpoint import PREFIXES
+from holdfast.wire.controller.machine import ControllerVersion, HealthAnswer, RetryAnswer
+from holdfast.wire.controller.table import CAPABILITIES
 
 NOT_OFFERED: Final = "not_offered"
 
-_PATHS: Final = (
+_ABSENT: Final = (
     "config/tools-md/{rest:.*}",
     "config/agents",
     "config/agents/{rest:.*}",
@@ -43,57 +49,47 @@ _PATHS: Final = (
     "clawmetry-start-sync",
     "kilo-chat/{rest:.*}",
 )
+"""What belongs to another product, whatever the method."""
 
 
-async def _refuse(_desk: Desk, _request: web.Request) -> web.Response:
-    return problem(404, "This controller does not offer that", NOT_OFFERED)
-
-
-ABSENT: Final = tuple(Route("*", path, _refuse) for path in _PATHS)
-"""One row for each, whatever the method."""
-
-
-PREFIXES: Final = ("/_kilo/", "/_holdfast/")
 API_VERSION: Final = 1
-ROUTE_UNAVAILABLE: Final = "controller_route_unavailable"
 
 
-async def _health(desk: Desk, request: web.Request) -> web.Response:
-    body = desk.lifecycle.health(request.path)
-    if request.path != "/health":
-        body["agentReady"] = desk.supervisor.state.ready
-    return answer(body)
+async def _health(desk: Desk, _ask: Ask[None]) -> HealthAnswer:
+    body = desk.lifecycle.health("")
+    return msgspec.convert({**body, "agentReady": desk.supervisor.state.ready}, HealthAnswer)
 
 
-async def _version(desk: Desk, _request: web.Request) -> web.Response:
+async def _platform_health(_desk: Desk, _ask: Ask[None]) -> HealthAnswer:
+    return HealthAnswer()
+
+
+async def _version(desk: Desk, _ask: Ask[None]) -> ControllerVersion:
     found = await desk.version.find()
     repaired = None if desk.device_repair is None else desk.device_repair.last
-    return answer(
-        {
-            "version": desk.identity.version,
-            "commit": desk.identity.reporting.commit,
-            "apiVersion": API_VERSION,
-            "capabilities": list(CAPABILITIES),
-            "openclawVersion": found.version,
-            "openclawCommit": found.commit,
-            "agent": desk.agent.profile.name,
-            "gateway": describe(desk.supervisor.stats()),
-            "controllerState": desk.lifecycle.stage,
-            "devicePairingRepair": None if repaired is None else repaired.describe(),
-        }
+    return ControllerVersion(
+        version=desk.identity.version,
+        commit=desk.identity.reporting.commit,
+        api_version=API_VERSION,
+        capabilities=CAPABILITIES,
+        openclaw_version=found.version,
+        openclaw_commit=found.commit,
+        agent=desk.agent.profile.name,
+        gateway=describe(desk.supervisor.stats()),
+        controller_state=desk.lifecycle.stage,
+        device_pairing_repair=None if repaired is None else repaired.describe(),
     )
 
 
-async def _retry(desk: Desk, _request: web.Request) -> web.Response:
-    phase = desk.bootstrap.retry()
-    return answer({"ok": True, "phase": phase.name})
+async def _retry(desk: Desk, _ask: Ask[None]) -> RetryAnswer:
+    return RetryAnswer(ok=True, phase=desk.bootstrap.retry().name)
 
 
-TABLE: Final = (
-    Route("GET", "health", _health),
-    Route("GET", "version", _version),
+BOUND: Final[tuple[Route, ...]] = (
+    bind(wire.HEALTH, _health),
+    bind(wire.VERSION, _version),
     *GATEWAY,
-    Route("POST", "bootstrap/retry", _retry, "bootstrap.retry"),
+    bind(wire.BOOTSTRAP_RETRY, _retry),
     *CONFIG,
     *PAIRING,
     *PROXY,
@@ -101,27 +97,32 @@ TABLE: Final = (
     *FILES,
     *ENVIRONMENT,
 )
-"""Every control route, below either prefix."""
+"""Every control route, one for each row of the wire's table."""
 
-CAPABILITIES: Final = tuple(
-    sorted(
-        {row.capability for row in TABLE if row.capability}
-        | FILE_CAPABILITIES
-        | {"controller.directive"}
-    )
-)
-"""What this controller can do, as the contract names it, and our own."""
+_PLATFORM: Final = bind(wire.PLATFORM_HEALTH, _platform_health)
+_OPEN: Final = frozenset(
+    {
+        wire.PLATFORM_HEALTH.path,
+        *(prefix + bound.row.tail for bound in BOUND for prefix in PREFIXES
+          if bound.row.scope == "public"),
+    }
+)  # fmt: skip
 
-_OPEN: Final = frozenset({"/health", *(f"{prefix}health" for prefix in PREFIXES)})
+
+async def _not_offered(_desk: Desk, _request: web.Request) -> web.Response:
+    return problem(404, "This controller does not offer that", NOT_OFFERED)
 
 
 def make_app(desk: Desk) -> web.Application:
     """Return the application that serves the table."""
     app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_guard(desk)])
-    app.router.add_route("GET", "/health", _bind(desk, _health))
-    for row in (*TABLE, *ABSENT):
-        for prefix in PREFIXES:
-            app.router.add_route(row.method, prefix + row.path, _bind(desk, row.handler))
+    add = app.router.add_route
+    add(_PLATFORM.row.method, _PLATFORM.row.path, _with(desk, _PLATFORM.serve))
+    for prefix in PREFIXES:
+        for bound in BOUND:
+            add(bound.row.method, prefix + bound.row.tail, _with(desk, bound.serve))
+        for path in _ABSENT:
+            add("*", prefix + path, _with(desk, _not_offered))
     return app
 
 
@@ -133,9 +134,9 @@ def authorised(header: str, knows: Callable[[bytes], bool]) -> bool:
     return knows(words[1].encode("utf-8", "surrogateescape"))  # as aiohttp reads what is not UTF-8
 
 
-def _bind(desk: Desk, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _with(desk: Desk, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        return await handler(desk, request)
+        return await serve(desk, request)
 
     return handle
 
@@ -157,7 +158,7 @@ def _guard(desk: Desk) -> Any:
         try:
             return await handler(request)
         except RefusedError as refused:
-            return answer(refused.body, refused.status)
+            return encode(Told(refused.body, refused.status))
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  the edge: whoever asked gets an answer

@@ -1,12 +1,9 @@
-"""What the handlers of the control API have at hand, and the form of a row of its table."""
+"""What the handlers of the control API have at hand."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
-
-from aiohttp import web
 
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor
@@ -38,15 +35,3 @@ class Desk:
     shared_cpu: bool
     log: Log
     proxy_stats: Callable[[], dict[str, int]] = dict
-
-
-Handler = Callable[[Desk, web.Request], Awaitable[web.Response]]
-
-
-class Route(NamedTuple):
-    """One row: `capability` is the name that announces it, if it is one of those announced."""
-
-    method: str
-    path: str
-    handler: Handler
-    capability: str = ""

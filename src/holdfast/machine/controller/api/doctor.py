@@ -2,59 +2,50 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from aiohttp import web
-
-from holdfast.machine.controller.api.context import Desk, Route
-from holdfast.machine.controller.api.reply import answer, read_object, take_flag, wrong
+from holdfast.machine.controller.api.binder import Ask, bind
+from holdfast.machine.controller.api.context import Desk
+from holdfast.wire.controller import doctor as wire
+from holdfast.wire.controller.doctor import DoctorAnswer, DoctorOrder, OkAnswer, StartedAnswer
 from holdfast.wire.times import time_text
 
-_POSITION: Final = re.compile(r"[0-9]{1,12}")
 
-
-async def _start(desk: Desk, request: web.Request) -> web.Response:
-    body = await read_object(request, empty_is="{}")
-    record = desk.care.doctor.start(fix=take_flag(body, "fix", default=True))
+async def _start(desk: Desk, ask: Ask[DoctorOrder]) -> StartedAnswer:
+    record = desk.care.doctor.start(fix=ask.body.fix)
     started = time_text(record.started_at_ms)
-    return answer({"ok": True, "runId": record.run_id, "startedAt": started})
+    return StartedAnswer(ok=True, run_id=record.run_id, started_at=started)
 
 
-async def _status(desk: Desk, request: web.Request) -> web.Response:
+async def _status(desk: Desk, ask: Ask[None]) -> DoctorAnswer:
     """Answer with the record; `?after=` asks for the output from `nextOffset` of before on."""
-    after = request.query.get("after", "0")
-    if not _POSITION.fullmatch(after):
-        wrong("after", "want the nextOffset of the answer before")
     record = desk.care.doctor.record
     if record is None:
-        return answer({"hasRun": False, "status": None, "output": "", "nextOffset": 0})
-    chunk = desk.care.doctor.output.since(int(after))
+        return DoctorAnswer(has_run=False)
+    chunk = desk.care.doctor.output.since(int(ask.query.get("after", "0")))
     finished = record.finished_at_ms
-    return answer(
-        {
-            "hasRun": True,
-            "runId": record.run_id,
-            "status": record.status,
-            "fix": record.fix,
-            "startedAt": time_text(record.started_at_ms),
-            "finishedAt": None if finished is None else time_text(finished),
-            "exitCode": record.exit_code,
-            "error": record.error or None,
-            "output": chunk.text,
-            "outputTruncated": chunk.cut,
-            "nextOffset": chunk.next,
-        }
+    return DoctorAnswer(
+        has_run=True,
+        run_id=record.run_id,
+        status=record.status,
+        fix=record.fix,
+        started_at=time_text(record.started_at_ms),
+        finished_at=None if finished is None else time_text(finished),
+        exit_code=record.exit_code,
+        error=record.error or None,
+        output=chunk.text,
+        output_truncated=chunk.cut,
+        next_offset=chunk.next,
     )
 
 
-async def _cancel(desk: Desk, _request: web.Request) -> web.Response:
+async def _cancel(desk: Desk, _ask: Ask[None]) -> OkAnswer:
     desk.care.doctor.cancel()
-    return answer({"ok": True})
+    return OkAnswer(ok=True)
 
 
 DOCTOR: Final = (
-    Route("POST", "doctor/start", _start, "doctor.run"),
-    Route("GET", "doctor/status", _status, "doctor.run"),
-    Route("POST", "doctor/cancel", _cancel, "doctor.run"),
+    bind(wire.DOCTOR_START, _start),
+    bind(wire.DOCTOR_STATUS, _status),
+    bind(wire.DOCTOR_CANCEL, _cancel),
 )

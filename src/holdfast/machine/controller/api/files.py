@@ -7,61 +7,47 @@ known whichever way it comes.
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Final
 
-from aiohttp import web
+import msgspec
 
-from holdfast.machine.controller.api.context import Desk, Route
-from holdfast.machine.controller.api.reply import (
-    answer,
-    read_object,
-    take_etag,
-    take_flag,
-    take_text,
-    wrong,
-)
+from holdfast.machine.controller.api.binder import Ask, bind, wrong
+from holdfast.machine.controller.api.context import Desk
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.files.paths import PARTS_MAX, split
-from holdfast.machine.controller.files.state_folder import FILE_BYTES_MAX
-
-_BODY_BYTES_MAX: Final = 6 * FILE_BYTES_MAX + 65_536
-"""A file in a request: JSON writes a control character as six."""
-
-_DEPTH: Final = re.compile(r"[1-9][0-9]?")
+from holdfast.wire.controller import files as wire
+from holdfast.wire.controller.files import Node, TextAnswer, TreeAnswer, WriteOrder, WrittenAnswer
 
 
-async def _tree(desk: Desk, request: web.Request) -> web.Response:
+async def _tree(desk: Desk, ask: Ask[None]) -> TreeAnswer:
     """Answer with the tree below `?path=`, at most `?depth=` deep."""
-    parts = split(request.query.get("path", ""))
-    given = request.query.get("depth", str(PARTS_MAX))
-    if not _DEPTH.fullmatch(given):
-        wrong("depth", "want a number from 1 to 99")
-    tree = await asyncio.to_thread(desk.care.files.tree, parts, depth=int(given))
-    return answer({"tree": tree.nodes, "truncated": tree.truncated})
+    parts = split(ask.query.get("path", ""))
+    depth = int(ask.query.get("depth", PARTS_MAX))
+    found = await asyncio.to_thread(desk.care.files.tree, parts, depth=depth)
+    return TreeAnswer(tree=msgspec.convert(found.nodes, list[Node]), truncated=found.truncated)
 
 
-async def _read(desk: Desk, request: web.Request) -> web.Response:
-    found = await asyncio.to_thread(desk.care.files.read, split(request.query.get("path", "")))
-    return answer({"content": found.content, "etag": found.etag})
+async def _read(desk: Desk, ask: Ask[None]) -> TextAnswer:
+    found = await asyncio.to_thread(desk.care.files.read, split(ask.query.get("path", "")))
+    return TextAnswer(content=found.content, etag=found.etag)
 
 
-async def _write(desk: Desk, request: web.Request) -> web.Response:
-    body = await read_object(request, limit=_BODY_BYTES_MAX)
-    parts = split(take_text(body, "path", most=1_024))
-    content = take_text(body, "content", most=FILE_BYTES_MAX)
-    etag, create = take_etag(body, request), take_flag(body, "create", default=False)
-    if create and etag is not None:
-        wrong("etag", "a file that is created has none yet")
+async def _write(desk: Desk, ask: Ask[WriteOrder]) -> WrittenAnswer:
+    body = ask.body
+    parts, etag = split(body.path), body.etag or None
+    if body.create and etag is not None:
+        raise wrong("etag", "a file that is created has none yet")
     if desk.care.config.path == Path(desk.agent.profile.state_folder(desk.agent.place), *parts):
-        return await _write_config(desk, content, etag)
-    etag = await asyncio.to_thread(desk.care.files.write, parts, content, etag=etag, create=create)
-    desk.log.emit("files.written", path="/".join(parts), etag=etag[:12], created=create)
-    return answer({"ok": True, "etag": etag})
+        return await _write_config(desk, body.content, etag)
+    etag = await asyncio.to_thread(
+        desk.care.files.write, parts, body.content, etag=etag, create=body.create
+    )
+    desk.log.emit("files.written", path="/".join(parts), etag=etag[:12], created=body.create)
+    return WrittenAnswer(etag=etag)
 
 
-async def _write_config(desk: Desk, content: str, etag: str | None) -> web.Response:
+async def _write_config(desk: Desk, content: str, etag: str | None) -> WrittenAnswer:
     """Write the configuration in the words of this route."""
     try:
         change = await desk.care.config.write(content.encode("utf-8", "replace"), etag=etag)
@@ -69,14 +55,11 @@ async def _write_config(desk: Desk, content: str, etag: str | None) -> web.Respo
         if error.code == "config_etag_conflict":
             raise RefusedError(409, "file_etag_conflict", error.error) from error
         raise
-    return answer({"ok": True, "etag": change.etag})
+    return WrittenAnswer(etag=change.etag)
 
 
 FILES: Final = (
-    Route("GET", "files/tree", _tree, "files.tree"),
-    Route("GET", "files/read", _read, "files.read"),
-    Route("POST", "files/write", _write, "files.write"),
+    bind(wire.FILES_TREE, _tree),
+    bind(wire.FILES_READ, _read),
+    bind(wire.FILES_WRITE, _write),
 )
-
-FILE_CAPABILITIES: Final = frozenset({"files.tree.path", "files.write-openclaw-config"})
-"""What the routes can do beyond being there."""

@@ -3,90 +3,91 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from aiohttp import web
 
-from holdfast.machine.controller.api.context import Desk, Handler, Route
-from holdfast.machine.controller.api.reply import answer, problem
-from holdfast.machine.controller.pairing.decisions import Order, refuse
+from holdfast.machine.controller.api.binder import Ask, Encoded, Handler, Told, Wrong, bind
+from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.errors import RefusedError
+from holdfast.machine.controller.pairing.decisions import WRONG, Order, refuse
 from holdfast.machine.controller.pairing.state import Ruling
+from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.wire.controller import pairing as wire
 from holdfast.wire.controller.pairing import (
     PAIRING_INVALID,
     PAIRING_UNKNOWN,
     PAIRING_UNSUPPORTED,
     STATUS_OF,
+    ChannelOrder,
+    DeviceOrder,
     Kind,
     PairingAnswer,
 )
 
 
-def _lists(kind: Kind) -> Handler:
-    async def show(desk: Desk, request: web.Request) -> web.Response:
-        room = desk.pairing
-        if room is None:
-            return _unsupported()
-        if request.query.get("refresh") == "true":
+def _lists(kind: Kind) -> Handler[None, Any]:
+    async def show(desk: Desk, ask: Ask[None]) -> Encoded | Told[Any]:
+        room = _room(desk)
+        if ask.query.get("refresh") == "true":
             listing, content = await room.refreshed(kind)
         else:
             listing = room.listing(kind)
             content = listing.content
         if listing.body["state"] != "unknown":
-            return web.Response(body=content, content_type="application/json")
-        reason = listing.body["error"]["message"]
-        body = {**json.loads(content), "error": reason, "code": PAIRING_UNKNOWN}
+            return Encoded(content)
+        body = {**json.loads(content), "error": listing.body["error"].message}
         del body["requests"]  # nobody may take "not known" for "nobody waits"
-        return answer(body, status=STATUS_OF[PAIRING_UNKNOWN])
+        return Told({**body, "code": PAIRING_UNKNOWN}, STATUS_OF[PAIRING_UNKNOWN])
 
     return show
 
 
-def _orders(kind: Kind, ruling: Ruling) -> Handler:
-    async def take(desk: Desk, request: web.Request) -> web.Response:
-        if desk.pairing is None:
-            return _unsupported()
-        order = read_order(kind, ruling, await request.read())
-        found = order if isinstance(order, PairingAnswer) else await desk.pairing.decide(order)
-        status = 200 if found.success else STATUS_OF[found.code]
-        return web.Response(
-            body=msgspec.json.encode(found), status=status, content_type="application/json"
-        )
+def _orders(ruling: Ruling) -> Handler[Any, PairingAnswer]:
+    async def take(desk: Desk, ask: Ask[ChannelOrder | DeviceOrder]) -> Encoded:
+        order = read_order(ask.body, ruling)
+        if isinstance(order, PairingAnswer):
+            return _answer(order)
+        return _answer(await _room(desk).decide(order))
 
     return take
 
 
-def read_order(kind: Kind, ruling: Ruling, content: bytes) -> Order | PairingAnswer:
-    """Return the order in a body, or the answer that says which field is wrong."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        return refuse(PAIRING_INVALID, "Invalid request body")
-    if not isinstance(body, dict):
-        return refuse(PAIRING_INVALID, "Invalid request body")
-    texts = {}
-    for name in ("channel", "code", "requestId", "fingerprint"):
-        value = body.get(name)
-        if value is not None and not isinstance(value, str):
-            return _missing(name)
-        texts[name] = value or ""
-    if kind == "devices":
-        texts["channel"] = texts["code"] = ""
-        if not texts["requestId"]:
+def read_order(body: ChannelOrder | DeviceOrder, ruling: Ruling) -> Order | PairingAnswer:
+    """Return the order in a body, or the answer that says what it does not name."""
+    request_id, fingerprint = body.request_id or "", body.fingerprint or ""
+    if isinstance(body, DeviceOrder):
+        if not request_id:
             return _missing("requestId")
-    elif not texts["channel"]:
+        return Order("devices", ruling, request_id=request_id, fingerprint=fingerprint)
+    if not body.channel:
         return _missing("channel")
-    elif not (texts["code"] or texts["requestId"]):
+    code = body.code or ""
+    if not (code or request_id):
         return _missing("code")
-    return Order(
-        kind, ruling, texts["channel"], texts["code"], texts["requestId"], texts["fingerprint"]
-    )
+    return Order("channels", ruling, body.channel, code, request_id, fingerprint)
 
 
-def _unsupported() -> web.Response:
-    """Return the answer of a machine whose agent asks nobody for approval."""
-    status = STATUS_OF[PAIRING_UNSUPPORTED]
-    return problem(status, "This agent does not pair", PAIRING_UNSUPPORTED)
+def _refuse(found: Wrong) -> Encoded:
+    """Return a wrong body's answer, which is that of an order."""
+    if not found.field:
+        return _answer(refuse(PAIRING_INVALID, "Invalid request body"))
+    if found.fault == "length":
+        return _answer(refuse(PAIRING_INVALID, WRONG[found.field], field=found.field))
+    return _answer(_missing(found.field))
+
+
+def _answer(found: PairingAnswer) -> Encoded:
+    status = 200 if found.success else STATUS_OF[found.code]
+    return Encoded(msgspec.json.encode(found), status)
+
+
+def _room(desk: Desk) -> PairingRoom:
+    """Return who keeps the requests; raise RefusedError where the agent asks nobody."""
+    if desk.pairing is None:
+        text = "This agent does not pair"
+        raise RefusedError(STATUS_OF[PAIRING_UNSUPPORTED], PAIRING_UNSUPPORTED, text)
+    return desk.pairing
 
 
 def _missing(name: str) -> PairingAnswer:
@@ -94,10 +95,10 @@ def _missing(name: str) -> PairingAnswer:
 
 
 PAIRING: Final = (
-    Route("GET", "pairing/channels", _lists("channels"), "pairing.channels"),
-    Route("GET", "pairing/devices", _lists("devices"), "pairing.devices"),
-    Route("POST", "pairing/channels/approve", _orders("channels", "approved"), "pairing.channels"),
-    Route("POST", "pairing/devices/approve", _orders("devices", "approved"), "pairing.devices"),
-    Route("POST", "pairing/channels/dismiss", _orders("channels", "dismissed"), "pairing.dismiss"),
-    Route("POST", "pairing/devices/dismiss", _orders("devices", "dismissed"), "pairing.dismiss"),
+    bind(wire.CHANNELS, _lists("channels"), needs=_room),
+    bind(wire.DEVICES, _lists("devices"), needs=_room),
+    bind(wire.CHANNELS_APPROVE, _orders("approved"), needs=_room, refuse=_refuse),
+    bind(wire.DEVICES_APPROVE, _orders("approved"), needs=_room, refuse=_refuse),
+    bind(wire.CHANNELS_DISMISS, _orders("dismissed"), needs=_room, refuse=_refuse),
+    bind(wire.DEVICES_DISMISS, _orders("dismissed"), needs=_room, refuse=_refuse),
 )

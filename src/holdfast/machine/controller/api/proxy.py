@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
-
 from holdfast.kernel.secret import Secret
-from holdfast.machine.controller import limits
-from holdfast.machine.controller.api.context import Desk, Route
-from holdfast.machine.controller.api.reply import answer, read_object, take_text, wrong
+from holdfast.machine.controller.api.binder import Ask, bind
+from holdfast.machine.controller.api.context import Desk
+from holdfast.wire.controller import machine as wire
+from holdfast.wire.controller.doctor import OkAnswer
+from holdfast.wire.controller.machine import RotateOrder, TokenAnswer
 
 
-async def _stats(desk: Desk, _request: web.Request) -> web.Response:
-    return answer(desk.proxy_stats())
+async def _stats(desk: Desk, _ask: Ask[None]) -> dict[str, int]:
+    return desk.proxy_stats()
 
 
-async def _agent_token(desk: Desk, _request: web.Request) -> web.Response:
-    return answer({"token": desk.agent.place.token})
+async def _agent_token(desk: Desk, _ask: Ask[None]) -> TokenAnswer:
+    return TokenAnswer(token=desk.agent.place.token)
 
 
-async def _rotate(desk: Desk, request: web.Request) -> web.Response:
-    body = await read_object(request)
-    gateway, proxy = (
-        Secret(take_text(body, name, most=limits.TOKEN_CHARS_MAX))
-        for name in ("gatewayToken", "proxyToken")
-    )
-    for name, token in (("gatewayToken", gateway), ("proxyToken", proxy)):
-        if len(token.reveal()) < limits.TOKEN_CHARS_MIN or not token.reveal().isalnum():
-            wrong(name, f"want {limits.TOKEN_CHARS_MIN} letters and digits at least")
-    overlap = body.get("overlapMs")
-    if type(overlap) is not int or not 0 <= overlap <= limits.OVERLAP_MS_MAX:
-        wrong("overlapMs", f"want milliseconds, 0 to {limits.OVERLAP_MS_MAX}")
-    desk.credentials.rotate(gateway, proxy, overlap_ms=overlap)
-    return answer({"ok": True})
+async def _rotate(desk: Desk, ask: Ask[RotateOrder]) -> OkAnswer:
+    gateway, proxy = Secret(ask.body.gateway_token), Secret(ask.body.proxy_token)
+    desk.credentials.rotate(gateway, proxy, overlap_ms=ask.body.overlap_ms)
+    return OkAnswer(ok=True)
 
 
 PROXY: Final = (
-    Route("GET", "proxy/stats", _stats, "proxy.stats"),
-    Route("GET", "agent/token", _agent_token, "agent.token"),
-    Route("POST", "credentials/rotate", _rotate, "credentials.rotate"),
+    bind(wire.PROXY_STATS, _stats),
+    bind(wire.AGENT_TOKEN, _agent_token),
+    bind(wire.CREDENTIALS_ROTATE, _rotate),
 )

@@ -15,7 +15,7 @@ from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.doctor.jobs import Launch, Process
-from holdfast.machine.controller.process.children import Child, OnLine
+from holdfast.machine.controller.process.children import Child, OnExit, OnLine
 from holdfast.machine.controller.process.priority_lock import Rank
 
 _REASON: Final = "its doctor repairs"
@@ -62,20 +62,18 @@ class PatientRun:
 
     async def _work(self) -> None:
         # The turn comes first, so that the agent is not down while others have it.
-        turn = self._agent.turn
-        if not turn.take_now():
-            self._on_line("stdout", "[waiting for another command of the agent's to end]")
-            await turn.take(Rank.ORDER)
-        try:
-            if _wants_alone(self._agent, self._supervisor, fix=self._fix):
-                await self._run_alone()
-            else:
-                await self._run()
-        except OSError as error:
-            self._on_line("stderr", f"[the doctor cannot be started: {error.strerror}]")
-            self._code = 1
-        finally:
-            turn.give_back()
+        async with self._agent.commands.turn(Rank.ORDER, on_wait=self._say_that_it_waits):
+            try:
+                if _wants_alone(self._agent, self._supervisor, fix=self._fix):
+                    await self._run_alone()
+                else:
+                    await self._run()
+            except OSError as error:
+                self._on_line("stderr", f"[the doctor cannot be started: {error.strerror}]")
+                self._code = 1
+
+    def _say_that_it_waits(self) -> None:
+        self._on_line("stdout", "[waiting for another command of the agent's to end]")
 
     async def _run_alone(self) -> None:
         self._on_line("stdout", "[the agent is stopped for the repair]")
@@ -106,20 +104,17 @@ def launch_with(
     """Return what starts the doctor of this agent, alone where it must be, in its turn."""
 
     def launch(*, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
-        if _wants_alone(agent, supervisor, fix=fix) or not agent.turn.take_now():
-            return PatientRun(
-                agent, supervisor, fix=fix, closing=closing, on_line=on_line, on_exit=on_exit
-            )
-
-        def ended(code: int) -> None:
-            agent.turn.give_back()
-            on_exit(code)
-
-        try:
+        def start(ended: OnExit) -> Process:
             return agent.call_doctor(fix=fix, on_line=on_line, on_exit=ended)
-        except BaseException:
-            agent.turn.give_back()
-            raise
+
+        child = None
+        if not _wants_alone(agent, supervisor, fix=fix):
+            child = agent.commands.begin(start, on_exit)
+        if child is not None:
+            return child
+        return PatientRun(
+            agent, supervisor, fix=fix, closing=closing, on_line=on_line, on_exit=on_exit
+        )
 
     return launch
 

@@ -22,7 +22,7 @@ _REQUEST_IDS: Final = {
     "channels": re.compile(wire.CHANNEL_REQUEST_PATTERN),
     "devices": re.compile(wire.DEVICE_REQUEST_PATTERN),
 }
-_WRONG: Final = {
+WRONG: Final = {
     "channel": "Invalid channel name",
     "code": "Invalid pairing code",
     "requestId": "Invalid request ID",
@@ -80,7 +80,7 @@ def check(order: Order) -> PairingAnswer | None:
     for name, value in fields:
         pattern = _REQUEST_IDS[order.kind] if name == "requestId" else _PATTERNS[name]
         if pattern.fullmatch(value) is None:
-            return refuse(wire.PAIRING_INVALID, _WRONG[name], field=name)
+            return refuse(wire.PAIRING_INVALID, WRONG[name], field=name)
     return None
 
 

@@ -18,11 +18,10 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
 from holdfast.machine.controller.pairing.state import Verdict, Verdicts
 from holdfast.machine.controller.process import atomic_file
-from holdfast.machine.controller.process.atomic_file import read_file, write_file
 
 
 def read_plain(path: str, *, below: str = "") -> bytes:
-    """Return a plain file's content; raise OSError. See `swap.open_folder` for `below`."""
+    """Return a plain file's content; raise OSError. See `atomic_file.open_folder` for `below`."""
     return atomic_file.read_file(Path(path), FILE_BYTES_MAX, below=Path(below) if below else None)
 
 
@@ -53,7 +52,7 @@ class VerdictsFile:
     def read(self) -> Verdicts:
         """Return what was written; what cannot be read is told and counts as nothing."""
         try:
-            content = read_file(self._path, limits.FILE_BYTES_MAX)
+            content = atomic_file.read_file(self._path, limits.FILE_BYTES_MAX)
             found = msgspec.json.decode(content, type=tuple[Verdict, ...])
         except FileNotFoundError:
             return {}
@@ -68,9 +67,9 @@ class VerdictsFile:
         async with self._lock:
             if verdicts is self._written:
                 return
-            content = msgspec.json.encode(tuple(verdicts.values())).decode()
+            content = msgspec.json.encode(tuple(verdicts.values()))
             try:
-                await asyncio.to_thread(write_file, self._path, content)
+                await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
                 self._log.emit("pairing.verdicts_not_written", error=str(error))
                 return

@@ -72,9 +72,6 @@ TURN_S: Final = 40.0
 OVERTAKEN_MAX: Final = 3
 """How often a look that made room for something urgent is run again before it has failed."""
 
-KILLED_S: Final = 10.0
-"""How long the turn waits for the end of a command that was killed."""
-
 RESTART_SEEN_S: Final = 1.0
 """How soon after a command changed the configuration a restart for it begins; OpenClaw 2026.7.35
 began 0.1 s later."""
@@ -85,9 +82,6 @@ RESTARTED_S: Final = 8.0
 RESTARTED_LOOKS: Final = 3
 RESTART_LOOK_S: Final = 0.1
 """An agent is back when it says so this often in a row, asked at this pace."""
-
-COMMAND_LOOK_S: Final = 0.25
-"""From one look at a running command's memory and time to the next."""
 
 COMMAND_BYTES_MAX: Final = 2_000_000_000
 """Memory of a command and what it starts; the worst that was seen, a first call, took 1.69 GB."""

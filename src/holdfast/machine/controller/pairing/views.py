@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.machine.controller.pairing.apply import rows_of
 from holdfast.machine.controller.pairing.state import Failure, Part, Row, Shelf, Verdicts
-from holdfast.wire.controller.pairing import ListState
+from holdfast.wire.controller.pairing import ListState, SourceStatus, Trouble
 from holdfast.wire.times import time_text
 
 
@@ -65,20 +65,20 @@ def signature(shelf: Shelf, rows: tuple[Row, ...]) -> str:
     return hashlib.blake2b("\0".join(told).encode(), digest_size=16).hexdigest()
 
 
-def _status(name: str, part: Part, shelf: Shelf) -> dict[str, Any]:
+def _status(name: str, part: Part, shelf: Shelf) -> SourceStatus:
     failure = part.failure or shelf.failure
-    return {
-        "channel": name,
-        "source": part.source,
-        "lastSuccess": _moment(part.success_ms),
-        "stale": failure is not None,
-        "error": _trouble(failure),
-        "note": part.note,
-    }
+    return SourceStatus(
+        channel=name,
+        source=part.source,
+        last_success=_moment(part.success_ms),
+        stale=failure is not None,
+        error=_trouble(failure),
+        note=part.note,
+    )
 
 
-def _trouble(failure: Failure | None) -> dict[str, str] | None:
-    return None if failure is None else {"code": failure.code, "message": failure.message}
+def _trouble(failure: Failure | None) -> Trouble | None:
+    return None if failure is None else Trouble(code=failure.code, message=failure.message)
 
 
 def _moment(at_ms: int | None) -> str:

@@ -23,6 +23,7 @@ from holdfast.machine.controller.config.document import parse
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.cache import Cache, Listing
+from holdfast.machine.controller.pairing.command_line import CommandLine
 from holdfast.machine.controller.pairing.decider import Arm, Ruler
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.files import (
@@ -48,7 +49,6 @@ from holdfast.machine.controller.pairing.ports import Source
 from holdfast.machine.controller.pairing.reader import Reader
 from holdfast.machine.controller.pairing.watcher import Watcher, targets_of
 from holdfast.machine.controller.process.children import Stream
-from holdfast.machine.controller.process.commands import Commands
 from holdfast.machine.controller.supervise import State
 from holdfast.wire.controller.pairing import Kind, PairingAnswer
 
@@ -78,8 +78,8 @@ class PairingRoom:
         self._file = VerdictsFile(run_folder / VERDICTS_FILE, log)
         self._cache = Cache(self._file.read(), on_change=on_change, clock=clock)
         self._expiry: asyncio.TimerHandle | None = None
-        self._commands = Commands(
-            lambda: pairing.program(agent.place), agent.launch, turn=agent.turn,
+        self._commands = CommandLine(
+            lambda: pairing.program(agent.place), agent.commands,
             hidden=(agent.place.token,), clock=clock, log=log,
         )  # fmt: skip
         self._pairing = pairing

@@ -80,12 +80,6 @@ def read_file(path: Path, limit: int, *, below: Path | None = None) -> bytes:
         return read(folder, path.name, limit)
 
 
-def write_file(path: Path, content: str, *, below: Path | None = None) -> None:
-    """Write a file of mode 0600 that nobody else writes; see `open_folder`."""
-    with open_folder(path.parent, below=below) as folder:
-        put_over(folder, path.name, content.encode())
-
-
 def stat_plain(folder: int, name: str) -> os.stat_result:
     """Return the facts of a plain file without opening it; raise OSError as `read` does."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -141,9 +135,21 @@ def put(folder: int, name: str, content: bytes, *, over: bytes | None, mode: int
     return done
 
 
-def put_over(folder: int, name: str, content: bytes) -> None:
+def write(
+    path: Path, content: str | bytes, *, below: Path | None = None, mode: int = 0o600
+) -> None:
+    """Write a file that nobody else writes, so that power may fail at any moment; raise OSError.
+
+    See `open_folder` for `below`.
+    """
+    raw = content.encode() if isinstance(content, str) else content
+    with open_folder(path.parent, below=below) as folder:
+        put_over(folder, path.name, raw, mode=mode)
+
+
+def put_over(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> None:
     """Give `content` the name of a file that nobody else writes; raise OSError."""
-    fresh = _write_fresh(folder, content, 0o600)
+    fresh = _write_fresh(folder, content, mode)
     try:
         os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:

@@ -1,28 +1,33 @@
-"""The agent's command line: one at a time, bounded in time, memory and what is kept of its output.
+"""The agent's command lines: each takes the turn, is bounded, ended as a group, and gives it back.
 
-A command of OpenClaw loads its whole program: seconds of both processors and up to 1.7 GB. So it
-waits its turn, is the first that the kernel ends when memory runs out, is ended when it takes more
-than its share, and is never run for what can be had otherwise. Its output is not to be trusted.
+A command of OpenClaw loads its whole program: seconds of both processors and up to 1.7 GB. So only
+one runs at a time, whoever wants it, and no way out of here leaves one running or keeps the turn.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from holdfast.kernel.clock import Clock
-from holdfast.kernel.secret import HIDDEN, redact
-from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.pairing import limits
-from holdfast.machine.controller.process.children import OnLine, Stream
+from holdfast.machine.controller.limits import CLOSE_TIMEOUT_S
+from holdfast.machine.controller.process.children import OnExit, OnLine
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
 
+LOOK_S: Final = 0.25
+"""From one look at a running command's memory to the next."""
+
+KILLED_S: Final = 10.0
+"""How long the turn waits for the end of a command that was killed."""
+
 _PAGE: Final = 4_096
+_KILLED: Final = -9
+
+P = TypeVar("P")
 
 
 class Running(Protocol):
@@ -42,94 +47,75 @@ class Launch(Protocol):
     """Starts a program in the agent's environment."""
 
     def __call__(
-        self, argv: Sequence[str], on_line: OnLine, on_exit: Callable[[int], None], *,
-        expendable: bool,
-    ) -> Running:  # fmt: skip
-        """Start it; raise OSError when it cannot be made.
+        self,
+        argv: Sequence[str],
+        on_line: OnLine,
+        on_exit: OnExit,
+        *,
+        cwd: str = "",
+        write: Sequence[str] = (),
+        expendable: bool = False,
+    ) -> Running:
+        """Start it, in `cwd` or the agent's folder; raise OSError when it cannot be made.
 
-        One that is `expendable` is ended before the agent when the machine runs out of memory.
+        It may write to the agent's home and to `write`. One that is `expendable` is ended before
+        the agent when the machine runs out of memory.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended.
+class Bounds:
+    """What one command may take.
 
-    `code` is negative for a signal. `because` is timeout, memory or overtaken when we ended it, the
-    last for a look that made room for something urgent as often as it may. `output` is
-    its standard output, `errors` the redacted tail of its standard error, for the log.
+    With `bytes_max` (0: no bound), of it and what it starts, it is also the first that the kernel
+    ends when memory runs out.
+    """
+
+    timeout_s: float
+    bytes_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: `code` is negative for a signal.
+
+    `because` is timeout, memory or overtaken when we ended it, the last for one that made room.
     """
 
     code: int
-    output: str
-    errors: str
-    took_ms: int
     because: str = ""
 
 
 class Commands:
-    """Runs the agent's command lines, one after another."""
+    """Runs command lines of one agent, one after another."""
 
-    def __init__(
-        self,
-        program: Callable[[], Sequence[str]],
-        launch: Launch,
-        *,
-        turn: Turn,
-        hidden: Sequence[str],
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        """Begin each command with what `program` returns; keep no text of `hidden`.
-
-        `turn` is shared with whoever else runs command lines of this agent.
-        """
-        self._program = program
-        self._launch = launch
-        self._hidden = tuple(text for text in hidden if text)
-        self._clock = clock
-        self._log = log
+    def __init__(self, turn: Turn, launch: Launch) -> None:
+        """Start programs by `launch`, in the one `turn` of this agent."""
         self._turn = turn
+        self._launch = launch
 
-    async def run(self, *arguments: str) -> Ended:
-        """Run one that was ordered and return how it ended.
+    async def run(
+        self,
+        argv: Callable[[], Sequence[str]],
+        on_line: OnLine,
+        bounds: Bounds,
+        *,
+        rank: Rank,
+        turn_s: float | None = None,
+        gives_way: bool = False,
+        cwd: str = "",
+        write: Sequence[str] = (),
+    ) -> Ran:
+        """Run what `argv` returns once it has the turn; return how it ended, whatever ended it.
 
-        Raise OSError when it cannot be made, TimeoutError when its turn does not come. Cancelled,
-        it ends the command.
+        `gives_way` lets it be ended for somebody urgent. Raise OSError when it cannot be made,
+        TimeoutError when its turn does not come within `turn_s`. Cancelled, it ends the command.
         """
-        return await self._take_turn(Rank.ORDER, arguments, overtaken=None)
-
-    async def look(self, *arguments: str) -> Ended:
-        """Run one that changes nothing, and again where it made room; else as `run`."""
-        ended = await self._look(arguments)
-        for _ in range(limits.OVERTAKEN_MAX):
-            if ended.because != "overtaken":
-                break
-            ended = await self._look(arguments)
-        return ended
-
-    async def _look(self, arguments: Sequence[str]) -> Ended:
-        overtaken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        return await self._take_turn(Rank.LOOK, arguments, overtaken=overtaken)
-
-    async def _take_turn(
-        self, rank: Rank, arguments: Sequence[str], *, overtaken: asyncio.Future[int] | None
-    ) -> Ended:
+        overtaken = asyncio.get_running_loop().create_future() if gives_way else None
         give_way = None if overtaken is None else partial(overtaken.set_result, 0)
-        async with asyncio.timeout(limits.TURN_S):
+        async with asyncio.timeout(turn_s):
             await self._turn.take(rank, give_way)
-        ended = await self._run((*self._program(), *arguments), overtaken)
-        self._log.emit(
-            "pairing.command", what=" ".join(arguments[:2]), code=ended.code,
-            because=ended.because, took_ms=ended.took_ms,
-        )  # fmt: skip
-        return ended
-
-    async def _run(self, argv: Sequence[str], overtaken: asyncio.Future[int] | None) -> Ended:
-        """Run it in the turn that was taken, and give that back."""
-        began_ms = self._clock.steady_ms()
-        kept = _Kept()
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def ended(code: int) -> None:
@@ -137,72 +123,71 @@ class Commands:
                 done.set_result(code)
 
         try:
-            child = self._launch(argv, kept.take, ended, expendable=True)
+            expendable = bool(bounds.bytes_max)
+            child = self._launch(
+                argv(), on_line, ended, cwd=cwd, write=write, expendable=expendable
+            )
         except BaseException:
             self._turn.give_back()
             raise
+        because = ""
         try:
-            because = await self._watch(child, done, overtaken, began_ms)
-            code = await asyncio.shield(done)
-        except BaseException:
-            child.kill()
-            raise
+            because = await _watch(child, done, overtaken, bounds)
         finally:
-            self._turn.give_back_after(done, within_s=limits.KILLED_S)
-        took_ms = round(self._clock.steady_ms() - began_ms)
-        return Ended(code, kept.output, self._clean(kept.errors), took_ms, because)
+            child.kill()
+            self._turn.give_back_after(done, within_s=KILLED_S)
+            if not done.done():
+                await asyncio.wait({done}, timeout=CLOSE_TIMEOUT_S)
+        return Ran(done.result() if done.done() else _KILLED, because)
 
-    async def _watch(
-        self, child: Running, done: asyncio.Future[int],
-        overtaken: asyncio.Future[int] | None, began_ms: float,
-    ) -> str:  # fmt: skip
-        """Return why the command was ended, empty when it ended by itself."""
-        awaited = {done} if overtaken is None else {done, overtaken}
-        while True:
-            await asyncio.wait(
-                awaited, timeout=limits.COMMAND_LOOK_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            if done.done():
-                return ""
-            because = ""
-            if overtaken is not None and overtaken.done():
-                because = "overtaken"
-            elif self._clock.steady_ms() - began_ms > limits.COMMAND_TIMEOUT_S * 1_000:
-                because = "timeout"
-            elif _resident(child.session) > limits.COMMAND_BYTES_MAX:
-                because = "memory"
-            if because:
-                child.kill()
-                return because
+    def begin(self, start: Callable[[OnExit], P], on_exit: OnExit) -> P | None:
+        """Start something now if nobody has the turn, which it gives back at its end.
 
-    def _clean(self, text: str) -> str:
-        for secret in self._hidden:
-            text = text.replace(secret, HIDDEN)
-        return redact(text)
+        Return None where somebody has it; raise what `start` raises.
+        """
+        if not self._turn.take_now():
+            return None
+
+        def ended(code: int) -> None:
+            self._turn.give_back()
+            on_exit(code)
+
+        try:
+            return start(ended)
+        except BaseException:
+            self._turn.give_back()
+            raise
+
+    @asynccontextmanager
+    async def turn(self, rank: Rank, *, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Hold the turn for something that is more than a command; `on_wait` hears of a wait."""
+        if not self._turn.take_now():
+            on_wait()
+            await self._turn.take(rank)
+        try:
+            yield
+        finally:
+            self._turn.give_back()
 
 
-class _Kept:
-    """What is kept of a command's output: the head of one stream, the tail of the other."""
-
-    def __init__(self) -> None:
-        self._output: list[str] = []
-        self._room = limits.COMMAND_OUTPUT_CHARS_MAX
-        self._errors: deque[str] = deque(maxlen=limits.COMMAND_ERROR_LINES)
-
-    def take(self, stream: Stream, line: str) -> None:
-        if stream == "stderr":
-            self._errors.append(line[: limits.COMMAND_ERROR_CHARS])
-        elif self._room > 0:
-            self._output.append(line)
-            self._room -= len(line) + 1
-
-    @property
-    def output(self) -> str:
-        return "\n".join(self._output)
-
-    @property
-    def errors(self) -> str:
-        return "\n".join(self._errors)[-limits.COMMAND_ERROR_CHARS :]
+async def _watch(
+    child: Running, done: asyncio.Future[int], overtaken: asyncio.Future[int] | None, bounds: Bounds
+) -> str:
+    """Return why the command must be ended, empty when it ended by itself."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + bounds.timeout_s
+    awaited = {done} if overtaken is None else {done, overtaken}
+    while True:
+        wait_s = min(LOOK_S, max(until_s - loop.time(), 0))
+        await asyncio.wait(awaited, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            return ""
+        if overtaken is not None and overtaken.done():
+            return "overtaken"
+        if loop.time() >= until_s:
+            return "timeout"
+        if bounds.bytes_max and _resident(child.session) > bounds.bytes_max:
+            return "memory"
 
 
 def _resident(pid: int) -> int:

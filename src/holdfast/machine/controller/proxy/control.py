@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.downstream import Front
+from holdfast.machine.controller.proxy.ports import Caller
 
 
 class Handler(Protocol):
@@ -45,7 +44,7 @@ class Handler(Protocol):
 class Control(asyncio.Transport):
     """The connection that a control request seems to have."""
 
-    def __init__(self, front: Front, make: Callable[[], Handler]) -> None:
+    def __init__(self, front: Caller, make: Callable[[], Handler]) -> None:
         """Serve one request of this caller."""
         super().__init__()
         self._front = front

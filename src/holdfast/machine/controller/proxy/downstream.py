@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
-from holdfast.machine.controller.api.app import PREFIXES
 from holdfast.machine.controller.health_listener import HEALTH_PATHS
 from holdfast.machine.controller.proxy import answers, limits
-from holdfast.machine.controller.proxy.control import Control
-from holdfast.machine.controller.proxy.exchange import Exchange
+from holdfast.machine.controller.proxy.control import Control, Handler
+from holdfast.machine.controller.proxy.exchange import Exchange, Shared
 from holdfast.relay import http1
-
-if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.proxy import Proxy
+from holdfast.relay.tunnel import Tunnels
+from holdfast.wire.controller.endpoint import PREFIXES
 
 _PREFIXES: Final = tuple(prefix.encode() for prefix in PREFIXES)
 _HEALTH: Final = frozenset(path.encode() for path in HEALTH_PATHS)
@@ -59,10 +58,37 @@ class Job(Protocol):
         ...
 
 
+class Whole(Shared, Protocol):
+    """The proxy as a whole, as a caller's connection needs it."""
+
+    tunnels: Tunnels
+    time: Callable[[], float]
+    ready: Callable[[], bool]
+    control: Callable[[], Handler]
+
+    def admits(self, headers: http1.Headers) -> bool:
+        """Return whether a request shows the proxy token, where that is asked for."""
+        ...
+
+    def enter(self, front: Front) -> bool:
+        """Count a connection; return False when it is one too many."""
+        ...
+
+    def leave(self, front: Front) -> None:
+        """Count a connection no more."""
+        ...
+
+    def open_tunnel(
+        self, client: asyncio.Transport, request: http1.Request, early: bytes, *, slow: bool
+    ) -> None:
+        """Pass a WebSocket on to the agent."""
+        ...
+
+
 class Front(asyncio.Protocol):
     """One connection of a caller."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Whole) -> None:
         """Belong to `proxy`, which counts it."""
         self._proxy = proxy
         self._transport: asyncio.Transport | None = None

@@ -7,21 +7,27 @@ turns out to be dead; any other gets a connection of its own, so that it is neve
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from holdfast.machine.controller.proxy import answers, limits
+from holdfast.machine.controller.proxy.ports import Caller, Totals
+from holdfast.machine.controller.proxy.upstream import AgentSide, AgentSides
 from holdfast.relay import http1
-
-if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.downstream import Front
-    from holdfast.machine.controller.proxy.proxy import Proxy
-    from holdfast.machine.controller.proxy.upstream import AgentSide
 
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _WITHOUT: Final = http1.FORWARDED | answers.TOKEN_HEADERS
 _CONTINUE: Final = 100
 _FINAL: Final = 200
 _SWITCHING: Final = 101
+
+
+class Shared(Protocol):
+    """What the exchanges of all callers share."""
+
+    host: bytes
+    totals: Totals
+    agents: AgentSides
+    closing: bool
 
 
 class Exchange:
@@ -32,7 +38,7 @@ class Exchange:
         "_side", "_spare", "over", "request",
     )  # fmt: skip
 
-    def __init__(self, proxy: Proxy, front: Front, request: http1.Request) -> None:
+    def __init__(self, proxy: Shared, front: Caller, request: http1.Request) -> None:
         """Answer this request of this caller."""
         self._proxy = proxy
         self._front = front

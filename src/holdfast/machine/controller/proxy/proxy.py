@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from holdfast.machine.controller.proxy import answers, limits
 from holdfast.machine.controller.proxy.control import Handler
 from holdfast.machine.controller.proxy.downstream import Front
+from holdfast.machine.controller.proxy.ports import Totals
 from holdfast.machine.controller.proxy.upstream import AgentSides
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay import http1
 from holdfast.relay.tunnel import Bounds, Tunnels
-
-
-@dataclass(slots=True)
-class Totals:
-    """What went through since the start, on the callers' side: requests, refusals, bytes."""
-
-    requests: int = 0
-    refused: int = 0
-    malformed: int = 0
-    received: int = 0
-    sent: int = 0
 
 
 class Proxy:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from holdfast.machine.controller.proxy import limits
+from holdfast.machine.controller.proxy.ports import Carried
 from holdfast.relay import http1
-
-if TYPE_CHECKING:
-    from holdfast.machine.controller.proxy.exchange import Exchange
 
 
 class AgentSide(asyncio.Protocol):
@@ -21,7 +19,7 @@ class AgentSide(asyncio.Protocol):
         """Belong to `owner`, which counts it."""
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Carried | None = None
         self._buffer = b""
         self._keeps = False
         self.gone = False
@@ -74,7 +72,7 @@ class AgentSide(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.slow(agent_is=False)
 
-    def _take_heads(self, exchange: Exchange) -> bytes:
+    def _take_heads(self, exchange: Carried) -> bytes:
         """Pass on each head that is complete; return what follows the final one."""
         while exchange.answer is None:
             end = self._buffer.find(b"\r\n\r\n")
@@ -89,7 +87,7 @@ class AgentSide(asyncio.Protocol):
         rest, self._buffer = self._buffer, b""
         return rest
 
-    def _take_body(self, exchange: Exchange, answer: http1.Body, data: bytes) -> None:
+    def _take_body(self, exchange: Carried, answer: http1.Body, data: bytes) -> None:
         used = 0 if answer.ended else answer.take(data)
         if used:
             exchange.data(data if used == len(data) else data[:used])
@@ -97,11 +95,11 @@ class AgentSide(asyncio.Protocol):
             self._keeps = self._keeps and used == len(data)
             self._end(exchange)
 
-    def _end(self, exchange: Exchange) -> None:
+    def _end(self, exchange: Carried) -> None:
         self._exchange = None
         exchange.ended(reusable=self._keeps)
 
-    def carry(self, exchange: Exchange) -> None:
+    def carry(self, exchange: Carried) -> None:
         """Carry an exchange from now on."""
         self._exchange = exchange
         self._keeps = False

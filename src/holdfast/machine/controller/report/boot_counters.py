@@ -16,7 +16,7 @@ import msgspec
 
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.process.atomic_file import read_file, write_file
+from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from holdfast.wire.limits import BOOTS_MAX
 
@@ -148,7 +148,7 @@ class BootsFile:
         while self._wanted != self._written:
             content = self._wanted
             try:
-                await asyncio.to_thread(write_file, self._path, content.decode())
+                await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
                 self._log.emit("counters.write_failed", error=str(error))
                 return
@@ -159,7 +159,9 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
     """Return the file's counts as those of earlier boots; what cannot be read is told."""
     boots = Boots(sandbox_id)
     try:
-        boots, surplus = recall(read_file(path, COUNTERS_BYTES_MAX), sandbox_id=sandbox_id)
+        boots, surplus = recall(
+            atomic_file.read_file(path, COUNTERS_BYTES_MAX), sandbox_id=sandbox_id
+        )
     except FileNotFoundError:
         surplus = ()
     except (OSError, ValueError) as error:

@@ -13,13 +13,13 @@ from itertools import islice
 from typing import Any, Final
 
 from holdfast.machine.controller.pairing import limits
+from holdfast.machine.controller.pairing.command_line import CommandLine, Ended
 from holdfast.machine.controller.pairing.decider import Refused
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from holdfast.machine.controller.pairing.ports import Parts
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
-from holdfast.machine.controller.process.commands import Commands, Ended
 from holdfast.wire.controller import pairing as wire
 from holdfast.wire.controller.pairing import Kind
 
@@ -46,7 +46,7 @@ _GONE: Final = "There is no such request; it may have expired"
 class CommandSource:
     """Lists requests by command line."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: CommandLine) -> None:
         """Run them through `commands`."""
         self.name, self.debounce_ms = "command", limits.DEBOUNCE_COMMAND_MS
         self._commands = commands
@@ -94,7 +94,7 @@ class CommandSource:
 class CommandArm:
     """Decides by command line; it can only approve."""
 
-    def __init__(self, commands: Commands, aftermath: Aftermath) -> None:
+    def __init__(self, commands: CommandLine, aftermath: Aftermath) -> None:
         """Run them through `commands`, and wait for what follows."""
         self._commands = commands
         self._aftermath = aftermath

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.machine.controller.pairing.openclaw.websocket import CLIENT, Sign
-from holdfast.machine.controller.process.atomic_file import read_file, write_file
+from holdfast.machine.controller.process import atomic_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -36,11 +36,11 @@ def open_identity(path: Path) -> Sign:
 
     try:
         key = Ed25519PrivateKey.from_private_bytes(
-            _decode(read_file(path, _KEY_FILE_BYTES_MAX).decode().strip())
+            _decode(atomic_file.read_file(path, _KEY_FILE_BYTES_MAX).decode().strip())
         )
     except FileNotFoundError:
         key = Ed25519PrivateKey.generate()
-        write_file(path, _encode(key.private_bytes_raw()))
+        atomic_file.write(path, _encode(key.private_bytes_raw()))
     return _Device(key)
 
 

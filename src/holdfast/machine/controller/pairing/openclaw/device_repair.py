@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
+import msgspec
+
 from holdfast.machine.agents.pairing import Env, Pairing
 from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.log import Log
@@ -24,6 +26,7 @@ from holdfast.machine.controller.pairing.files import read_json
 from holdfast.machine.controller.pairing.openclaw.device_repair_plan import Mended, mend
 from holdfast.machine.controller.pairing.openclaw.own_client import device_id
 from holdfast.machine.controller.process import atomic_file
+from holdfast.wire.controller.machine import DeviceRepairTold
 
 PAIRED, PENDING = "paired.json", "pending.json"
 KEPT: Final = "device-repair"
@@ -43,16 +46,16 @@ class Repaired:
     token_updated: bool = False
     warnings: tuple[str, ...] = ()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DeviceRepairTold:
         """Return it as the version route shows it."""
-        return {
-            "status": self.status,
-            "because": self.because,
-            "repairedCount": self.repaired,
-            "removedCount": self.removed,
-            "tokenUpdated": self.token_updated,
-            "warnings": list(self.warnings),
-        }
+        return DeviceRepairTold(
+            status=self.status,
+            because=self.because,
+            repaired_count=self.repaired,
+            removed_count=self.removed,
+            token_updated=self.token_updated,
+            warnings=self.warnings,
+        )
 
 
 class DeviceRepair:
@@ -88,7 +91,7 @@ class DeviceRepair:
     async def run(self) -> None:
         """Do it, within bounded time, and say in the log what it came to; raise nothing."""
         self.last = await self._run()
-        self._log.emit("pairing.repair", **self.last.describe())
+        self._log.emit("pairing.repair", **msgspec.to_builtins(self.last.describe()))
 
     async def _run(self) -> Repaired:
         given_up = threading.Event()

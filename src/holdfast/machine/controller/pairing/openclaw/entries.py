@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any, Final
 
@@ -18,9 +17,8 @@ from holdfast.kernel.secret import is_secret_name, redact
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.state import DEVICES, Row
 from holdfast.wire.limits import TEXT_MAX
-from holdfast.wire.times import time_text
+from holdfast.wire.times import parse_time, time_text
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_CHARS: Final = 32
 _MOMENT_MAX_MS: Final = 2**43
 """A moment beyond the year 2248 is taken for none."""
@@ -65,17 +63,10 @@ def channel_request_id(channel: str, account: str, sender: str, created_at: str)
     return base64.urlsafe_b64encode(digest).decode()[:_ID_CHARS]
 
 
-def parse_time(text: object) -> int | None:
-    """Return milliseconds since the epoch, None for what is no time; without a zone it is UTC."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    at_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
-    return at_ms if 0 <= at_ms < _MOMENT_MAX_MS else None
+def read_moment(text: object) -> int | None:
+    """Return milliseconds since the epoch, None for what is no time that a message can write."""
+    at_ms = parse_time(text)
+    return at_ms if at_ms is not None and 0 <= at_ms < _MOMENT_MAX_MS else None
 
 
 def _channel_row(channel: str, entry: object, *, coded: bool) -> Row | None:
@@ -84,7 +75,7 @@ def _channel_row(channel: str, entry: object, *, coded: bool) -> Row | None:
         return None
     code, sender = entry.get("code") if coded else "", entry.get("id")
     created_at = entry.get("createdAt")
-    created_ms = parse_time(created_at)
+    created_ms = read_moment(created_at)
     if not (_is_name(sender) and isinstance(code, str) and (_is_name(code) or not coded)):
         return None
     if created_ms is None or not isinstance(created_at, str):

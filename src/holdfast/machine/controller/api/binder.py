@@ -1,0 +1,220 @@
+"""Binds a handler to its row: query and body are decoded and checked here, answers encoded.
+
+A handler is given what the row declares, of the row's types, and returns a struct of the row's
+answer. What is wrong with a request is refused before the handler, naming the field. Every error
+is `{error, code}`, and one about a part of the request names that part in `field`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, get_args
+
+import msgspec
+from aiohttp import web
+
+from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.errors import RefusedError
+from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint, Fault
+
+INVALID_JSON: Final = "invalid_json_body"
+INVALID_BODY: Final = "invalid_request_body"
+
+_NAME_SHOWN_MAX: Final = 128
+_READ_BYTES: Final = 65_536
+_LONG: Final = re.compile(r"of length <= (\d+)")
+_AT: Final = re.compile(r"(?P<what>.*) - at `\$\.(?P<field>\w+)", re.DOTALL)
+_MISSING: Final = re.compile(r"missing required field `(?P<field>\w+)`")
+_UNKNOWN: Final = re.compile(r"unknown field `(?P<field>.*)`", re.DOTALL)
+
+C_co = TypeVar("C_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[C_co]):
+    """A request as a handler sees it: texts of path and query, and the decoded body."""
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: C_co
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[C_co]):
+    """An answer with a status of its own."""
+
+    body: C_co
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An answer that is JSON already, compact, as the routes of pairing have always sent it."""
+
+    content: bytes
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """What is wrong with a request: `want` is for people; no `field` where it is all of it."""
+
+    code: str
+    want: str
+    fault: Fault = "form"
+    field: str = ""
+
+    def refuse(self) -> RefusedError:
+        """Return the refusal that says so."""
+        if self.field:
+            return RefusedError(400, self.code, f"{self.field}: {self.want}", field=self.field)
+        return RefusedError(400, self.code, self.want)
+
+
+Handler: TypeAlias = Callable[[Desk, Ask[B]], Awaitable[A | Told[A] | Encoded]]
+Serve: TypeAlias = Callable[[Desk, web.Request], Awaitable[web.Response]]
+Refuse: TypeAlias = Callable[[Wrong], Encoded]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row with what serves it."""
+
+    row: ControllerEndpoint[Any, Any]
+    serve: Serve
+
+
+def bind(
+    row: ControllerEndpoint[B, A],
+    handler: Handler[B, A],
+    *,
+    needs: Callable[[Desk], object] = lambda _desk: None,
+    refuse: Refuse | None = None,
+) -> Route:
+    """Return the route of a row.
+
+    `needs` raises RefusedError where this machine cannot do it, before anything is read. `refuse`
+    answers a body that is wrong in words of its own.
+    """
+
+    async def serve(desk: Desk, request: web.Request) -> web.Response:
+        needs(desk)
+        ask = await _read(row, request)
+        if not isinstance(ask, Wrong):
+            return encode(await handler(desk, ask))
+        if refuse is None:
+            raise ask.refuse()
+        return encode(refuse(ask))
+
+    return Route(row, serve)
+
+
+def encode(answer: Any) -> web.Response:
+    """Return an answer: a struct or what JSON is made of, with its status."""
+    if isinstance(answer, Encoded):
+        return web.Response(
+            body=answer.content, status=answer.status, content_type="application/json"
+        )
+    status = 200
+    if isinstance(answer, Told):
+        answer, status = answer.body, answer.status
+    # As the standard library writes it, which is what existing clients have been sent.
+    return web.json_response(text=json.dumps(msgspec.to_builtins(answer)), status=status)
+
+
+def problem(status: int, error: str, code: str) -> web.Response:
+    """Return an error; without a code where the contract wants none."""
+    return encode(Told({"error": error, "code": code} if code else {"error": error}, status))
+
+
+def wrong(field: str, want: str) -> RefusedError:
+    """Return the refusal of a `field` that is not what it must be."""
+    return Wrong(INVALID_BODY, want, field=field).refuse()
+
+
+async def _read(row: ControllerEndpoint[B, A], request: web.Request) -> Ask[B] | Wrong:
+    query = dict(request.query)
+    header = request.headers.get("If-Match")
+    if row.if_match == "query" and header is not None:
+        query.setdefault("etag", header)
+    path = dict(request.match_info)
+    given = path | query
+    for param in row.params:
+        value = given.get(param.name)
+        if value is not None and not re.fullmatch(param.pattern, value):
+            return Wrong(INVALID_BODY, f"want {param.summary}", field=param.name)
+    if row.request is None:
+        return Ask(path, query, cast("B", None))
+    body = await _object(row, request)
+    if isinstance(body, Wrong):
+        return body
+    if row.if_match == "body" and header is not None:
+        body.setdefault("etag", header)
+    try:
+        return Ask(path, query, msgspec.convert(body, row.request))
+    except msgspec.ValidationError as error:
+        return explain(str(error), row.request)
+
+
+async def _object(
+    row: ControllerEndpoint[Any, Any], request: web.Request
+) -> dict[str, Any] | Wrong:
+    """Return the body, which must be a JSON object within the row's limit."""
+    parts: list[bytes] = []
+    room = row.body_bytes_max
+    while part := await request.content.read(_READ_BYTES):
+        room -= len(part)
+        if room < 0:
+            text = f"The body has more than {row.body_bytes_max} bytes"
+            raise RefusedError(413, "body_too_large", text)
+        parts.append(part)
+    content = b"".join(parts) or (b"{}" if row.may_be_empty else b"")
+    try:
+        found = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Wrong(INVALID_JSON, "The body is not JSON")
+    if not isinstance(found, dict):
+        return Wrong(INVALID_BODY, "The body must be a JSON object")
+    return found
+
+
+def explain(error: str, request: Any) -> Wrong:
+    """Return what msgspec says is wrong with a body, in the words that its field declares."""
+    unknown = _UNKNOWN.search(error)
+    if unknown is not None:
+        names = ", ".join(field.encode_name for field in msgspec.structs.fields(request))
+        want = f"cannot be changed here; want {names}"
+        return Wrong(INVALID_BODY, want, field=unknown["field"][:_NAME_SHOWN_MAX])
+    missing = _MISSING.search(error)
+    if missing is not None:
+        return _name(missing["field"], "missing", "missing", request)
+    at = _AT.search(error)
+    if at is None:
+        return Wrong(INVALID_BODY, error)
+    long = _LONG.search(at["what"])
+    if long is not None:
+        return _name(at["field"], "length", f"want at most {long[1]} characters", request)
+    fault: Fault = "type" if ", got `" in at["what"] else "form"
+    return _name(at["field"], fault, "want a text", request)
+
+
+def _name(name: str, fault: Fault, otherwise: str, request: Any) -> Wrong:
+    """Return what is wrong with a field, in its own words if it has some."""
+    for field in msgspec.structs.fields(request):
+        if field.encode_name == name:
+            for meta in _metas(field.type):
+                own = (meta.extra or {}).get(fault) or meta.description
+                if own:
+                    return Wrong(INVALID_BODY, f"want {own}", fault, name)
+    return Wrong(INVALID_BODY, otherwise, fault, name)
+
+
+def _metas(declared: Any) -> list[msgspec.Meta]:
+    """Return what is said of a type, and of the alternatives that it is made of."""
+    said = [
+        meta for meta in getattr(declared, "__metadata__", ()) if isinstance(meta, msgspec.Meta)
+    ]
+    return said + [meta for part in get_args(declared) for meta in _metas(part)]
