@@ -1,4 +1,4 @@
-"""What the plane runs to learn what this host offers: python -I -m holdfast.machine.confine --probe"""
+"""Tells what this host offers: python -I -m holdfast.machine.confine --probe."""
 
 from __future__ import annotations
 
