@@ -14,6 +14,7 @@ from aiohttp import web
 
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
+from holdfast.wire.address import Address
 
 
 async def serve(agent_port: int) -> None:
@@ -22,7 +23,7 @@ async def serve(agent_port: int) -> None:
     assert runner.server is not None
     proxy = Proxy(
         Proxying(require_token=True),
-        agent=("127.0.0.1", agent_port),
+        agent=Address("127.0.0.1", agent_port),
         ready=lambda: True,
         knows=lambda token: token == b"proxy-token",
         control=runner.server,

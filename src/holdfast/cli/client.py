@@ -10,8 +10,8 @@ import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
+from holdfast.wire.address import Base
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.client import ApiError, parse, prepare
 from holdfast.wire.api.table import by_name
@@ -38,18 +38,14 @@ class Client:
 
     def __init__(self, base_url: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
         """Raise ValueError for a URL that is not http or https with a host."""
-        parts = urlsplit(base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{base_url!r}: want a URL like http://127.0.0.1:8700")
-        self._base = base_url.rstrip("/")
-        self._prefix = parts.path.rstrip("/")
+        self._base = Base.parse(base_url)
         self._token = token
         connect = (
             http.client.HTTPSConnection  # it verifies certificates by default
-            if parts.scheme == "https"
+            if self._base.scheme == "https"
             else http.client.HTTPConnection
         )
-        self._connection = connect(parts.hostname, parts.port, timeout=timeout_s)
+        self._connection = connect(*self._base.address, timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +80,7 @@ class Client:
             headers["authorization"] = f"Bearer {self._token}"
         with self._reaching():
             self._connection.request(
-                request.method, self._prefix + request.target, request.body or None, headers
+                request.method, self._base.target(request.target), request.body or None, headers
             )
             answer = self._connection.getresponse()
             content = answer.read(ANSWER_BYTES_MAX + 1)
@@ -103,7 +99,7 @@ class Client:
             self.close()
             problem = Problem(
                 code="unreachable",
-                message=f"no answer from {self._base}: {error}",
+                message=f"no answer from {self._base.url()}: {error}",
                 fix="start the plane with `holdfast up`, or set HOLDFAST_URL",
             )
             raise UnreachableError(0, problem) from error

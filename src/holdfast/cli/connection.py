@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -23,6 +22,7 @@ from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXI
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.settings import SettingError, Settings, load_settings, url_of
 from holdfast.plane.wiring.holder import lock_holder
+from holdfast.wire.address import Base
 
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401
@@ -96,7 +96,7 @@ def plane_url(settings: Settings) -> str:
 def _is_here(url: str, settings: Settings) -> bool:
     """Return whether the local token may be sent there: to this machine, or to its own plane."""
     try:
-        host = urlsplit(url).hostname or ""
+        host = Base.parse(url).address.host
     except ValueError:
         return False
     if host in {"localhost", "::1"} or _LOOPBACK.fullmatch(host):

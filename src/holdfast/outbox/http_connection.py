@@ -24,6 +24,12 @@ ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?\r?\n")
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]")
 _FIELD: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_HOST: Final = re.compile(r"[\w](?:[\w.-]*[\w.])?")
+"""A host's name in any alphabet, or its number."""
+_IPV6: Final = re.compile(r"[0-9a-f]*:[0-9a-f:.]+(?:%[\w.-]+)?")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_PATH: Final = re.compile(r"/[!-~]*")
+PORT_MAX: Final = 65_535
 _EMPTY: Final = (204, 304)
 _INTERIM: Final = 200
 
@@ -56,14 +62,16 @@ def address_of(url: str) -> Address:
     host, colon, port = place.rpartition(":")
     if not colon or port.endswith("]"):
         host, port = place, ""
-    host = host.strip("[]").lower()
-    if not found or not host or (port and not port.isdigit()):
-        raise ValueError("address: want https://host, with a port and a path if need be")
+    bare = host.strip("[]").lower()
+    pattern = _IPV6 if host.startswith("[") else _HOST
     path = rest[end:].partition("#")[0]
-    return Address(
-        scheme.lower(), host, int(port) if port else None,
-        path if path.startswith("/") else f"/{path}",
-    )  # fmt: skip
+    if not path.startswith("/"):
+        path = f"/{path}"
+    if "\\" in rest[:end] or not found or not pattern.fullmatch(bare) or not _PATH.fullmatch(path):
+        raise ValueError("address: want https://host, with a port and a path if need be")
+    if port and (not _PORT.fullmatch(port) or not 0 < int(port) <= PORT_MAX):
+        raise ValueError(f"address: want a port from 1 to {PORT_MAX}")
+    return Address(scheme.lower(), bare, int(port) if port else None, path)
 
 
 class Response(NamedTuple):

@@ -143,8 +143,8 @@ def _config(plane: Plane) -> uvicorn.Config:
     """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
     return uvicorn.Config(
         plane.subjects.agents.before(plane.app),
-        http=BoundedConnection,
-        ws=cast("Any", plane.subjects.agents.sockets),
+        http=cast("Any", BoundedConnection.before(plane.subjects.agents.proxy)),
+        ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from holdfast.wire.address import Address, Base
+
 PREFIX: Final = "HOLDFAST_"
 FILE_NAME: Final = "config.toml"
 
@@ -173,7 +175,7 @@ def refuse_overlap(settings: Settings) -> None:
 def url_of(host: str, port: int) -> str:
     """Return how this machine reaches a listener; "every address" is reached by loopback."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+    return f"http://{Address(here, port)}"
 
 
 def paths_in(text: str) -> list[str]:
@@ -237,6 +239,11 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         for path in paths_in(getattr(settings, name)):
             _check_granted(PREFIX + name.upper(), path, Path(settings.home))
             _check_granted(PREFIX + name.upper(), path, settings.keys_folder)
+    if settings.public_url:
+        try:
+            Base.parse(settings.public_url)
+        except ValueError as error:
+            raise SettingError(f"{sources.get('public_url', 'public_url')}: {error}") from None
     end = settings.port_first + settings.machines_max * PORTS_PER_MACHINE
     if end > PORTS_END:
         raise SettingError(

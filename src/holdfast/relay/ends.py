@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 65_536
 """Bytes of the head of a server's answer."""
 
+HEADS_MAX: Final = 32
+"""Answers up to the one that counts, those below 200 included."""
+
 EARLY_BYTES_MAX: Final = 65_536
 """Bytes that a client may send before there is an answer; it is not read further then."""
 
@@ -162,6 +165,7 @@ class ServerEnd(_End):
         """Wait to be connected."""
         super().__init__(tunnel)
         self._head = b""
+        self._heads = 0
         self._in_head = True
         self._body: http1.Body | None = None
 
@@ -221,6 +225,10 @@ class ServerEnd(_End):
                 self._tunnel.refuse()
                 return
             self._head = self._head[end + 4 :]
+            self._heads += 1
+            if self._heads > HEADS_MAX:
+                self._tunnel.refuse()
+                return
         self._in_head = False
         rest, self._head = self._head, b""
         self._tunnel.answered(response, rest)

@@ -29,7 +29,9 @@ TRAILER_BYTES_MAX: Final = 8_192
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
-_REQUEST: Final = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/1\.([01])")
+_REQUEST: Final = re.compile(rb"(" + _TOKEN + rb") ([!-\"$-~\x80-\xff]+) HTTP/1\.([01])")
+"""A target has no fragment: some readers cut it off, and others take it for part of the path."""
+
 _RESPONSE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://[^/?#]*")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[^\x00-\x08\x0a-\x1f\x7f]*)?")
@@ -211,6 +213,12 @@ def write_head(line: bytes, headers: Headers) -> bytes:
     return b"%b\r\n%b\r\n" % (line, fields)
 
 
+def write_request(request: Request, headers: Headers) -> bytes:
+    """Return the head of a request as it is sent on, with these headers in place of its own."""
+    line = b"%b %b HTTP/1.%d" % (request.method, request.target, request.minor)
+    return write_head(line, headers)
+
+
 def move_host(headers: Headers, host: bytes) -> Headers:
     """Return a request's headers as they are sent to another host.
 
@@ -225,6 +233,25 @@ def move_host(headers: Headers, host: bytes) -> Headers:
         elif name != b"host":
             moved.append((name, value))
     return moved
+
+
+def payload(length: int, body: bytes) -> bytes:
+    """Return what a body carries: the content of whole chunks, or all of it as it is.
+
+    `body` was found to be well formed; it may be cut off, and then so is what is returned.
+    """
+    if length != CHUNKED:
+        return body
+    parts: list[bytes] = []
+    at = 0
+    while (end := body.find(b"\r\n", at)) >= 0:
+        found = _CHUNK.fullmatch(body, at, end)
+        size = 0 if found is None else int(found[1], 16)
+        if not size:
+            break
+        parts.append(body[end + 2 : end + 2 + size])
+        at = end + 4 + size
+    return b"".join(parts)
 
 
 class Body:

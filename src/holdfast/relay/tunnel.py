@@ -15,6 +15,7 @@ from typing import Final
 
 from holdfast.relay import http1
 from holdfast.relay.ends import ClientEnd, ServerEnd
+from holdfast.wire.address import Address
 
 SWITCHING: Final = 101
 
@@ -72,7 +73,7 @@ class Tunnels:
         self,
         client: asyncio.Transport,
         *,
-        address: tuple[str, int],
+        address: Address,
         head: bytes,
         early: bytes,
         refusal: Callable[[int], bytes],
@@ -157,14 +158,14 @@ class Tunnel:
         self._dialling: asyncio.Task[None] | None = None
         self._limit: asyncio.TimerHandle | None = None
 
-    def start(self, address: tuple[str, int], head: bytes, early: bytes) -> None:
+    def start(self, address: Address, head: bytes, early: bytes) -> None:
         """Dial; what the client sends meanwhile waits."""
         loop = asyncio.get_running_loop()
         self.client.begin(early)
         self._limit = loop.call_later(self.owner.bounds.handshake_s, self.refuse)
         self._dialling = loop.create_task(self._dial(address, head))
 
-    async def _dial(self, address: tuple[str, int], head: bytes) -> None:
+    async def _dial(self, address: Address, head: bytes) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: self.server, *address)

@@ -13,6 +13,8 @@ import aiohttp
 import msgspec
 
 from holdfast.kernel.secret import Secret
+from holdfast.relay.urls import http_url
+from holdfast.wire.address import Address
 from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError, understand
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 
@@ -30,9 +32,9 @@ _NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeout
 
 
 class Target(NamedTuple):
-    """Where a controller listens, `host:port`, and the token that it takes."""
+    """Where a controller listens, and the token that it takes."""
 
-    address: str
+    address: Address
     token: Secret
 
 
@@ -62,11 +64,11 @@ class ControllerClient:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = msgspec.json.encode(body)
+        url = http_url(target.address, endpoint.target(path))
         timeout = aiohttp.ClientTimeout(total=timeout_ms / 1_000, sock_connect=CONNECT_S)
         try:
             async with self._open().request(
-                endpoint.method, f"http://{target.address}{endpoint.target(path)}",
-                params=dict(query or {}), data=data,
+                endpoint.method, url, params=dict(query or {}), data=data,
                 headers=headers, timeout=timeout, allow_redirects=False,
             ) as answer:  # fmt: skip
                 status, content = answer.status, await _read(answer)

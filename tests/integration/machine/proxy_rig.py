@@ -12,6 +12,8 @@ from aiohttp import web
 
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
+from holdfast.relay.limits import Limits
+from holdfast.wire.address import Address
 from tests.integration.machine.rig import DEADLINE_S, until
 from tests.support.patience import patience
 
@@ -111,7 +113,9 @@ async def settled(count: Callable[[], int]) -> int:
 
 
 @asynccontextmanager
-async def run_proxy(proxying: Proxying | None = None) -> AsyncIterator[Rig]:
+async def run_proxy(
+    proxying: Proxying | None = None, limits: Limits | None = None
+) -> AsyncIterator[Rig]:
     """Run the proxy before an agent; everything is closed and nothing leaked afterwards."""
     rig = Rig()
 
@@ -137,10 +141,11 @@ async def run_proxy(proxying: Proxying | None = None) -> AsyncIterator[Rig]:
     assert runner.server is not None
     rig.proxy = Proxy(
         proxying or Proxying(),
-        agent=("127.0.0.1", rig.agent_port),
+        agent=Address("127.0.0.1", rig.agent_port),
         ready=lambda: rig.ready,
         knows=lambda token: token == b"right",
         control=runner.server,
+        limits=limits,
     )
     server = await asyncio.get_running_loop().create_server(rig.proxy, "127.0.0.1", 0)
     rig.port = server.sockets[0].getsockname()[1]

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from holdfast.machine.controller.proxy import limits
 from holdfast.machine.controller.settings import Proxying
+from holdfast.relay.limits import Limits
+from holdfast.wire.address import Address
 from tests.integration.machine.proxy_rig import (
     Reader,
     Rig,
@@ -290,26 +291,19 @@ async def test_an_agent_that_cannot_be_had_is_a_502(rig: Rig) -> None:
         rig.agent.script = script
         status, _, body = split(await rig.ask(GET, b"\r\n"))
         assert (status, json.loads(body)["error"]) == (502, "Bad Gateway")
-    rig.proxy.agents._address = ("127.0.0.1", 1)  # nobody listens there
+    rig.proxy.agents._address = Address("127.0.0.1", 1)  # nobody listens there
     assert split(await rig.ask(GET, b"\r\n"))[0] == 502
 
 
-async def test_an_agent_that_takes_too_long_is_a_504(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "ANSWER_S", 0.05)
-    monkeypatch.setattr(limits, "SWEEP_S", 0.02)
-    rig.agent.script = silent
-    status, _, body = split(await rig.ask(GET, b"\r\n"))
+async def test_an_agent_that_takes_too_long_is_a_504() -> None:
+    async with run_proxy(limits=Limits(answer_s=0.05, sweep_s=0.02)) as rig:
+        rig.agent.script = silent
+        status, _, body = split(await rig.ask(GET, b"\r\n"))
     assert (status, json.loads(body)["code"]) == (504, "agent_timeout")
 
 
-async def test_who_says_nothing_or_half_a_head_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "HEAD_S", 0.05)
-    monkeypatch.setattr(limits, "SWEEP_S", 0.02)
-    async with run_proxy() as rig:
+async def test_who_says_nothing_or_half_a_head_is_not_waited_for() -> None:
+    async with run_proxy(limits=Limits(head_s=0.05, sweep_s=0.02)) as rig:
         assert await rig.ask() == b""
         assert split(await rig.ask(b"GET / HTTP/1.1\r\nHo"))[0] == 408
         assert split(await rig.ask(b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000))[0] == 431
@@ -442,3 +436,111 @@ async def test_it_counts_what_went_through(rig: Rig) -> None:
     assert (stats["requests"], stats["refused"], stats["malformed"]) == (3, 1, 1)
     assert stats["received"] > 0
     assert stats["sent"] > 0
+
+
+async def test_an_answer_without_a_body_may_say_how_long_it_would_be(rig: Rig) -> None:
+    async def script(rig: Rig, reader: Reader, writer: Writer) -> None:
+        while True:
+            status = (await rig.head(reader)).split()[1].removeprefix(b"/")
+            writer.write(b"HTTP/1.1 %b So\r\nContent-Length: 12\r\n\r\n" % status)
+
+    rig.agent.script = script
+    reader, writer = await rig.connect()
+    for method, status, kept in ((b"HEAD", 200, True), (b"GET", 304, True), (b"GET", 204, False)):
+        for _ in range(2):
+            writer.write(b"%b /%d HTTP/1.1\r\nHost: a\r\n\r\n" % (method, status))
+            found, lines, _ = split(await reader.readuntil(b"\r\n\r\n"))
+            assert found == status
+            assert (b"content-length: 12" in lines) is kept, "one that has no content has no length"
+    assert rig.agent.connections == 1
+
+
+async def test_trailers_pass_both_ways(rig: Rig) -> None:
+    body = b"3;note=1\r\nabc\r\n0\r\nX-Sum: 1\r\nX-Two: 2\r\n\r\n"
+    asked = bytearray()
+
+    async def script(rig: Rig, reader: Reader, writer: Writer) -> None:
+        await rig.head(reader)
+        asked.extend(await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+
+    rig.agent.script = script
+    answer = await rig.ask(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + LAST + body
+    )
+    assert split(answer)[2] == body == bytes(asked)
+
+
+@pytest.mark.parametrize(
+    ("location", "passed"),
+    [
+        (b"http://127.0.0.1:PORT/next?x=1#y", b"/next?x=1#y"),
+        (b"HTTP://LocalHost:PORT", b"/"),
+        (b"http://[::1]:PORT?x", b"/?x"),
+        (b"//127.9.9.9:PORT/x", b"/x"),
+        (b"http://127.0.0.1:PORT//evil.example/x", b"/.//evil.example/x"),
+        (b"http://127.0.0.1:PORT/\\evil.example/x", b"/./\\evil.example/x"),
+        (b"http://127.0.0.1:PORT/\t/evil.example/x", b"/./\t/evil.example/x"),
+        *[
+            (same, same)
+            for same in (
+                b"/x", b"x", b"https://elsewhere.example/", b"http://127.0.0.1/x",
+                b"http://127.0.0.1:PORT0/", b"http://127.0.0.1:PORT.evil.example/",
+                b"http://127.0.0.1:PORT@evil.example/", b"https://127.0.0.1:PORT/",
+                b"http://10.0.0.1:PORT/", b"http://u@127.0.0.1:PORT/",
+            )
+        ],
+    ],
+)  # fmt: skip
+async def test_a_location_at_the_agents_own_loopback_is_a_path(
+    rig: Rig, location: bytes, passed: bytes
+) -> None:
+    port = b"%d" % rig.agent_port
+    location, passed = location.replace(b"PORT", port), passed.replace(b"PORT", port)
+    rig.agent.script = answers(
+        b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
+    )
+    assert b"location: " + passed.lower() in split(await rig.ask(GET, LAST))[1]
+
+
+async def test_what_comes_before_a_request_or_an_answer_is_bounded(rig: Rig) -> None:
+    assert split(await rig.ask(b"\r\n" * 4, GET, LAST))[0] == 200
+    for lines in (5, 1_000):
+        status, _, body = split(await rig.ask(b"\r\n" * lines, GET, LAST))
+        assert (status, b"empty lines" in body) == (400, True)
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    post = GET.replace(b"GET", b"POST")  # which takes no connection that an older script serves
+    rig.agent.script = answers(interim * 3 + OK)
+    assert (await rig.ask(post, LAST)).count(b"HTTP/1.1 103 Early Hints") == 3
+    rig.agent.script = answers(interim * 10_000 + OK)
+    assert b"HTTP/1.1 502 " in await rig.ask(post, LAST)
+
+
+async def test_a_body_behind_a_refusal_is_drained_after_the_end_is_told(rig: Rig) -> None:
+    async def old(rig: Rig, reader: Reader, writer: Writer) -> None:
+        await rig.head(reader)
+        writer.write(b"HTTP/1.0 413 No\r\n\r\nno")
+
+    rig.agent.script = old
+    reader, writer = await rig.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n")
+    assert (await reader.read()).endswith(b"no"), "the end of the answer, before the body's"
+    writer.write(bytes(500_000))
+    await writer.drain()
+    await until(lambda: rig.proxy.stats()["callers"] == 0, "the connection's end")
+
+
+async def test_targets_of_every_form_reach_the_agent_as_bytes_or_not_at_all(rig: Rig) -> None:
+    for target, sent in (
+        (b"*@127.0.0.1:1/x", b""), (b"@127.0.0.1:1", b""), (b"?x", b""), (b"/a#b", b""),
+        (b"127.0.0.1:1", b""), (b"\\\\127.0.0.1:1", b""), (b"//127.0.0.1:1/x", b"//127.0.0.1:1/x"),
+        (b"http://127.0.0.1:1/x?y", b"/x?y"), (b"/%2e%2e/%40", b"/%2e%2e/%40"),
+        (b"/\xc3\xa9\xff", b"/\xc3\xa9\xff"), (b"/..//127.0.0.1:1", b"/..//127.0.0.1:1"),
+    ):  # fmt: skip
+        before = len(rig.agent.heads)
+        status, _, _ = split(await rig.ask(b"GET %b HTTP/1.1\r\nHost: a\r\n" % target, LAST))
+        assert status == (200 if sent else 400), target
+        lines = [head.partition(b"\r\n")[0] for head in rig.agent.heads[before:]]
+        assert lines == ([b"GET %b HTTP/1.1" % sent] if sent else [])
+    status, _, _ = split(await rig.ask(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n", LAST))
+    assert (status, rig.agent.heads[-1][:19]) == (200, b"OPTIONS * HTTP/1.1\r")

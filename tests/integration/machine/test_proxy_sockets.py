@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from holdfast.machine.controller.settings import Proxying
+from holdfast.wire.address import Address
 from tests.integration.machine.proxy_rig import (
     SWITCHED,
     TOKEN_LINE,
@@ -175,7 +176,7 @@ async def test_an_agent_that_answers_late_is_not_answered_for_twice(rig: Rig) ->
 
 
 async def test_no_agent_is_a_502(rig: Rig) -> None:
-    rig.proxy._agent = ("127.0.0.1", 1)
+    rig.proxy._agent = Address("127.0.0.1", 1)
     assert (await rig.ask(ASK)).startswith(b"HTTP/1.1 502 ")
     await freed(rig)
 

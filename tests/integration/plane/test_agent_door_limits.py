@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import pytest
+import uvicorn
 
 from holdfast.kernel.log import NoLog
 from holdfast.plane.agent_proxy import open_sockets
@@ -16,6 +17,8 @@ from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
 from holdfast.plane.agent_proxy.sessions import Signed
+from holdfast.plane.edge.connection import BoundedConnection
+from holdfast.wire.address import Address
 from tests.integration.machine.rig import until
 from tests.support.patience import patience
 
@@ -34,7 +37,9 @@ class _Door:
 
     async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage:
         signed = Signed(instance_id, header.get("cookie", ""), 0, "")
-        return Passage(signed, Place(self.address, "token"), account=f"of-{instance_id[0]}")
+        return Passage(
+            signed, Place(Address.parse(self.address), "token"), account=f"of-{instance_id[0]}"
+        )
 
     async def still(self, signed: Signed) -> bool:
         return self.stay(signed)
@@ -70,6 +75,16 @@ class _Rig:
     def ask(self, instance: str, browser: str, *, method: str = "GET", **headers: str) -> _Asked:
         return _Asked(self, instance, {"cookie": browser, **headers}, method)
 
+    async def raw(self, sent: bytes) -> bytes:
+        """Return all that is answered to these bytes, HOST standing for an agent's."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(sent.replace(b"HOST", f"{ONE}.agents.example".encode()))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                return await reader.read()
+        finally:
+            writer.close()
+
     async def upgrade(self, instance: str, browser: str) -> int:
         """Return the status of an upgrade; an open socket stays open."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -87,27 +102,46 @@ class _Rig:
 
 
 class _Asked:
-    """One request, as the server would hand it over."""
+    """One request, over a connection of its own; cancelling its task hangs up."""
 
     def __init__(self, rig: _Rig, instance: str, headers: Mapping[str, str], method: str) -> None:
-        self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.status = 0
-        self.body = b""
+        self.raw = b""
         host = f"{instance}.agents.example"
-        found = {"host": host, "origin": f"http://{host}", **headers}
-        scope = {
-            "type": "http", "method": method, "path": "/", "raw_path": b"/", "query_string": b"",
-            "client": ("127.0.0.1", 1),
-            "headers": [(n.replace("_", "-").encode(), v.encode()) for n, v in found.items()],
-        }  # fmt: skip
-        self.task = asyncio.ensure_future(rig.side.http(scope, self.said.get, self._take))
+        found = {"host": host, "origin": f"http://{host}", "connection": "close", **headers}
+        lines = [f"{n.replace('_', '-')}: {v}" for n, v in found.items()]
+        self._head = "\r\n".join([f"{method} / HTTP/1.1", *lines, "", ""]).encode()
+        self._port = rig.port
+        self._said: asyncio.Queue[bytes] = asyncio.Queue()
+        self.task = asyncio.ensure_future(self._ask())
 
-    async def _take(self, message: Any) -> None:
-        self.status = message.get("status", self.status)
-        self.body += message.get("body", b"")
+    @property
+    def body(self) -> bytes:
+        return self.raw.partition(b"\r\n\r\n")[2]
+
+    async def _ask(self) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write(self._head)
+        sending = asyncio.ensure_future(self._send(writer))
+        try:
+            while piece := await reader.read(65_536):
+                self.raw += piece
+                if self.raw[:5] == b"HTTP/":
+                    self.status = int(self.raw.split()[1])
+        except ConnectionResetError:
+            pass  # what is ended from here is cut off, and says so
+        finally:
+            sending.cancel()
+            writer.close()
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(await self._said.get())
 
     def say(self, body: bytes, *, more: bool) -> None:
-        self.said.put_nowait({"type": "http.request", "body": body, "more_body": more})
+        self._said.put_nowait(b"%x\r\n%b\r\n" % (len(body), body))
+        if not more:
+            self._said.put_nowait(b"0\r\n\r\n")
 
     async def done(self) -> int:
         async with asyncio.timeout(patience(WAIT_S)):
@@ -129,16 +163,23 @@ async def _until(true: Callable[[], bool]) -> None:
     await until(true, "what the test waits for", WAIT_S)
 
 
+async def _no_edge(_scope: Any, _receive: Any, _send: Any) -> None:
+    raise AssertionError("nothing here is for the dashboard")
+
+
 @asynccontextmanager
 async def _running() -> AsyncIterator[_Rig]:
     rig = _Rig()
     controller = await asyncio.start_server(rig.serve, "127.0.0.1", 0)
     rig.door.address = f"127.0.0.1:{controller.sockets[0].getsockname()[1]}"
-    make = rig.side.sockets
-    server = await asyncio.get_running_loop().create_server(
-        lambda: make(None, None, None), "127.0.0.1", 0
-    )
-    rig.port = server.sockets[0].getsockname()[1]
+    config = uvicorn.Config(
+        rig.side.before(_no_edge), port=0, log_level="critical", lifespan="off", ws="none",
+        http=cast("Any", BoundedConnection.before(rig.side.proxy)),
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server._serve())
+    await _until(lambda: server.started)
+    rig.port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield rig
     finally:
@@ -146,7 +187,8 @@ async def _running() -> AsyncIterator[_Rig]:
         await rig.side.close()
         for writer in rig.kept:
             writer.close()
-        server.close()
+        server.should_exit = True
+        await serving
         controller.close()
 
 
@@ -159,7 +201,7 @@ async def rig() -> AsyncIterator[_Rig]:
 async def test_requests_are_counted_by_agent_and_in_all(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rig.side.http, "_tally", Tally(Shares(each=2, account=9, total=3)))
+    monkeypatch.setattr(rig.side.proxy, "requests", Tally(Shares(each=2, account=9, total=3)))
     first = [rig.ask(ONE, "a"), rig.ask(ONE, "b")]
     await _until(lambda: rig.connections == 2)
     assert await rig.ask(ONE, "c").done() == 503, "another browser does not make it another agent"
@@ -179,8 +221,8 @@ async def test_requests_are_counted_by_agent_and_in_all(
 async def test_sockets_are_counted_by_agent_and_take_nothing_from_requests(
     rig: _Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rig.side.http, "_tally", Tally(Shares(each=1, account=1, total=1)))
-    monkeypatch.setattr(rig.side.sockets, "tally", Tally(Shares(each=2, account=9, total=9)))
+    monkeypatch.setattr(rig.side.proxy, "requests", Tally(Shares(each=1, account=1, total=1)))
+    monkeypatch.setattr(rig.side.proxy, "sockets", Tally(Shares(each=2, account=9, total=9)))
     asked = rig.ask(ONE, "a")
     await _until(lambda: rig.connections == 1)
     rig.script = _switch
@@ -194,15 +236,15 @@ async def test_sockets_are_counted_by_agent_and_take_nothing_from_requests(
     rig.ask(ONE, "a")
     await _until(lambda: rig.connections == before + 1)
     rig.kept.pop(0).close()
-    await _until(lambda: len(rig.side.sockets.tunnels) == 2)
+    await _until(lambda: len(rig.side.proxy.tunnels) == 2)
     rig.script = _switch
     assert await rig.upgrade(ONE, "c") == 101, "a place that is left is free"
 
 
 async def test_no_account_takes_it_all(rig: _Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = Shares(each=9, account=2, total=9)
-    monkeypatch.setattr(rig.side.http, "_tally", Tally(shares))
-    monkeypatch.setattr(rig.side.sockets, "tally", Tally(shares))
+    monkeypatch.setattr(rig.side.proxy, "requests", Tally(shares))
+    monkeypatch.setattr(rig.side.proxy, "sockets", Tally(shares))
     sibling = ONE[0] + "3" * 31  # another agent of the same account
     open_ones = [rig.ask(ONE, "a"), rig.ask(sibling, "a")]
     await _until(lambda: rig.connections == 2)
@@ -298,7 +340,6 @@ async def test_an_upload_goes_on_after_its_answer_began(rig: _Rig) -> None:
             writer.write((await reader.readexactly(int(size, 16) + 2))[:-2])
         await reader.readline()
         writer.write(b"!")
-        await reader.read()
 
     rig.script = echo
     asked = rig.ask(ONE, "a", method="POST", transfer_encoding="chunked")
@@ -309,5 +350,87 @@ async def test_an_upload_goes_on_after_its_answer_began(rig: _Rig) -> None:
         await _until(lambda: asked.body.startswith(said))  # noqa: B023  awaited at once
         assert asked.status == 200, "the answer is under way"
     await _until(lambda: asked.body == said + b"!")
-    asked.said.put_nowait({"type": "http.disconnect"})
-    await asked.done()
+    assert await asked.done() == 200
+
+
+async def test_what_passes_is_passed_as_bytes(rig: _Rig) -> None:
+    body = b"3;note=1\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
+    asked = bytearray()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.extend(await reader.readuntil(b"\r\n\r\n"))
+        asked.extend(await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 299 So \xfe\r\nX-Name: \xc3\xa9\xff\r\nServer: x\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + body
+        )
+
+    rig.script = script
+    answer = await rig.raw(
+        b"POST /\xc3\xa9\xff?%zz HTTP/1.1\r\nHost: HOST\r\nOrigin: http://HOST\r\n"
+        b"X-Name: \xc3\xa9\xff\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + body
+    )
+    assert asked.startswith(b"POST /\xc3\xa9\xff?%zz HTTP/1.1\r\n")
+    assert b"\r\nx-name: \xc3\xa9\xff\r\n" in asked
+    assert asked.endswith(body)
+    hints, head, rest = answer.split(b"\r\n\r\n", 2)
+    assert hints == b"HTTP/1.1 103 Early Hints\r\nlink: </x>"
+    assert head.startswith(b"HTTP/1.1 299 So \xfe\r\nx-name: \xc3\xa9\xff\r\n")
+    assert b"server" not in head
+    assert rest == body, "chunks, their notes and trailers"
+
+
+async def test_answers_without_a_body_end_with_their_head(rig: _Rig) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            status = head.split()[1].removeprefix(b"/")
+            writer.write(b"HTTP/1.1 %b So\r\nContent-Length: 12\r\n\r\n" % status)
+
+    rig.script = script
+    asked = b"".join(
+        b"%b /%d HTTP/1.1\r\nHost: HOST\r\n%b\r\n" % (method, status, last)
+        for method, status, last in (
+            (b"HEAD", 200, b""), (b"GET", 304, b""), (b"GET", 204, b"Connection: close\r\n"),
+        )
+    )  # fmt: skip
+    first, second, third, nothing = (await rig.raw(asked)).split(b"\r\n\r\n")
+    assert tuple(head[9:12] for head in (first, second, third)) == (b"200", b"304", b"204")
+    assert [b"content-length: 12" in head for head in (first, second, third)] == [True, True, False]
+    assert nothing == b""
+    assert rig.connections == 1, "a connection to a controller is kept for what may be repeated"
+
+
+async def test_a_person_sees_a_page_in_place_of_a_refusal_however_it_is_framed(rig: _Rig) -> None:
+    said = b'{"error": "no", "code": "my_own"}'
+    framed = b"Transfer-Encoding: chunked\r\n\r\n5\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+        said[:5], len(said) - 5, said[5:],
+    )  # fmt: skip
+    for rest in (framed, b"Content-Length: %d\r\n\r\n%b" % (len(said), said), b"\r\n" + said):
+
+        async def script(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes = rest
+        ) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\n" + rest)
+
+        rig.script = script
+        person = rig.ask(ONE, "a", method="POST", accept="text/html", content_length="0")
+        assert await person.done() == 503
+        assert b"The agent refused" in person.body
+        assert b"my_own" in person.body
+        program = rig.ask(ONE, "a", method="POST", accept="application/json", content_length="0")
+        assert await program.done() == 503
+        assert said[5:] in program.body, "a program gets it as it is"
+        await _until(lambda: not rig.side.proxy.requests.total)
+
+
+async def test_a_machine_that_is_not_there_is_a_502_and_frees_its_place(rig: _Rig) -> None:
+    free = await asyncio.start_server(_silent, "127.0.0.1", 0)
+    rig.door.address = f"127.0.0.1:{free.sockets[0].getsockname()[1]}"
+    free.close()
+    asked = rig.ask(ONE, "a", accept="text/html")
+    assert await asked.done() == 502
+    assert b"cannot be reached" in asked.body
+    assert rig.side.proxy.requests.total == 0
+    assert "agent_door.broken" in rig.log.events

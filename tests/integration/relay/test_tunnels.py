@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from holdfast.relay.tunnel import Bounds, Tunnels
+from holdfast.wire.address import Address
 from tests.integration.machine.proxy_rig import SWITCHED, Reader, Writer, settled
 from tests.integration.machine.rig import until
 
@@ -66,13 +67,15 @@ async def serve(story: Callable[[Tunnels, tuple[str, int]], Awaitable[None]]) ->
 
 async def behind_before(tunnels: Tunnels, address: tuple[str, int]) -> None:
     caller = Caller()
-    tunnels.start(caller, address=address, head=HEAD, early=b"", refusal=_refuse, slow=True)
+    tunnels.start(
+        caller, address=Address(*address), head=HEAD, early=b"", refusal=_refuse, slow=True
+    )
     await held_back(tunnels, caller)
 
 
 async def behind_while_dialling(tunnels: Tunnels, address: tuple[str, int]) -> None:
     caller = Caller()
-    tunnels.start(caller, address=address, head=HEAD, early=b"", refusal=_refuse)
+    tunnels.start(caller, address=Address(*address), head=HEAD, early=b"", refusal=_refuse)
     caller.protocol.pause_writing()
     await held_back(tunnels, caller)
 

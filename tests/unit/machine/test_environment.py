@@ -145,3 +145,24 @@ def test_how_to_pass_on() -> None:
 def test_a_limit_of_the_proxy_must_be_positive(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         read_proxying({name: value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HOLDFAST_PLANE_URL", "HOLDFAST_CHECKIN_URL", "KILOCLAW_CHECKIN_URL", "HOLDFAST_WAKE_URL"],
+)
+@pytest.mark.parametrize(
+    "url", ["plane", "ftp://plane/", "http://u@plane/", "http://plane/a b", "http://plane/#x"]
+)
+def test_an_address_of_the_plane_that_is_none_is_refused_by_its_name(name: str, url: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        read_reporting({name: url})
+
+
+def test_routes_of_the_plane_stand_below_its_address() -> None:
+    found = read_reporting({"HOLDFAST_PLANE_URL": "https://plane.example/here/"})
+    assert found.checkin_url == "https://plane.example/here/api/controller/checkin"
+    assert found.wake_url == "https://plane.example/here/api/controller/wake"
+    given = {"HOLDFAST_PLANE_URL": "http://a:1", "KILOCLAW_CHECKIN_URL": "http://b:2/in?x=1"}
+    assert read_reporting(given).checkin_url == "http://b:2/in?x=1"
+    assert read_reporting({}).checkin_url == ""

@@ -88,7 +88,14 @@ def test_the_parts_of_an_address(url: str, want: tuple[object, ...]) -> None:
     assert address_of(url) == want
 
 
-@pytest.mark.parametrize("url", ["", "plane.example", "https://", "https://:80", "http://a:b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "plane.example", "https://", "https://:80", "http://a:b", "http://a:0", "http://a:99999",
+        "https://good.example\\@evil.example/", "https://a b/", "https://a/b c",
+        "https://a/\r\nX: 1", "https://a\r\n/", "https://[a]/", "https://a/\xe9", "https://a:٣/",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="address"):
         address_of(url)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -13,8 +15,8 @@ from holdfast.plane.agent_proxy import headers, pages
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.sessions import CODE_MS, KEPT_MAX, SESSION_MS, SignOvers
-from holdfast.plane.agent_proxy.upstream import AgentHttp
 from holdfast.plane.edge.auth import parse_networks
+from holdfast.relay import http1
 
 ID = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
 LABEL = ID.replace("-", "")
@@ -145,19 +147,24 @@ async def test_the_host_that_a_browser_sees_decides_who_answers(
 ) -> None:
     door: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
     side = AgentSide(door, trusted=parse_networks(trusted), log=cast("Any", None))
-    answered: list[str] = []
+    answered: list[Any] = []
 
     async def edge(_scope: Any, _receive: Any, _send: Any) -> None:
         answered.append("edge")
 
-    async def agents(_scope: Any, _receive: Any, _send: Any) -> None:
-        answered.append("agents")
+    async def send(message: Any) -> None:
+        answered.append(message.get("status"))
 
-    side.http.__class__ = type("Deaf", (AgentHttp,), {"__call__": lambda _self, *a: agents(*a)})
     given = [(b"host", host.encode()), (b"x-forwarded-host", forwarded.encode())]
     scope = {
         "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"",
         "client": ("10.0.0.1", 1), "headers": [pair for pair in given if pair[1]],
     }  # fmt: skip
-    await side.before(edge)(scope, cast("Any", None), cast("Any", None))
-    assert answered == (["agents"] if at_agents else ["edge"])
+    await side.before(edge)(scope, cast("Any", None), send)
+    assert answered == ([421, None] if at_agents else ["edge"])
+    transport = Mock(spec=asyncio.Transport)
+    told = {"peername": ("10.0.0.1", 1)}
+    transport.get_extra_info.side_effect = told.get
+    sent = [pair for pair in given if pair[1] or pair[0] == b"host"]
+    head = http1.write_head(b"GET / HTTP/1.1", sent)
+    assert side.proxy.claims(head, transport) is at_agents

@@ -97,3 +97,13 @@ def test_nothing_of_the_data_folder_can_be_granted_to_agents(
         load_settings({**given, f"HOLDFAST_{name.upper()}": f"/opt/tool:{link}"})
     fine = load_settings({**given, f"HOLDFAST_{name.upper()}": f"/opt/tool:{tmp_path}/other"})
     assert getattr(fine, name).startswith("/opt/tool")
+
+
+@pytest.mark.parametrize(
+    "url", ["plane.example", "http://u@plane.example", "http://a/?x", "ftp://a"]
+)
+def test_a_public_address_that_is_none_is_refused_by_its_name(url: str, tmp_path: Path) -> None:
+    env = {"HOLDFAST_HOME": str(tmp_path), "HOLDFAST_PUBLIC_URL": url}
+    with pytest.raises(SettingError, match="HOLDFAST_PUBLIC_URL"):
+        load_settings(env)
+    assert load_settings({**env, "HOLDFAST_PUBLIC_URL": "https://plane.example/"}).public_url

@@ -72,7 +72,8 @@ def test_what_two_readers_may_read_differently_is_refused(lines: tuple[str, ...]
     [
         "GET / HTTP/1.1 ", "GET  / HTTP/1.1", "GET / HTTP/2.0", "GET /a b HTTP/1.1", "GET /",
         "G(T / HTTP/1.1", "GET a HTTP/1.1", "GET * HTTP/1.1", "CONNECT a:443 HTTP/1.1",
-        "GET /\x01 HTTP/1.1", " GET / HTTP/1.1",
+        "GET /\x01 HTTP/1.1", " GET / HTTP/1.1", "GET /a#b HTTP/1.1", "GET *@a:1/x HTTP/1.1",
+        "GET @a:1 HTTP/1.1", "GET a:1 HTTP/1.1", "GET ?a HTTP/1.1", "GET \\\\a HTTP/1.1",
     ],
 )  # fmt: skip
 def test_a_malformed_first_line_is_refused(line: str) -> None:
@@ -148,6 +149,10 @@ def test_the_end_of_a_chunked_body_is_found_however_it_is_cut(
             break
     assert body.ended
     assert taken == whole
+    assert http1.payload(http1.CHUNKED, whole) == b"".join(chunks)
+    for cut in cuts:
+        cut_off = http1.payload(http1.CHUNKED, whole[:cut])
+        assert b"".join(chunks).startswith(cut_off)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from holdfast.machine.controller.api.app import make_app
 from holdfast.machine.controller.api.context import Desk
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
+from holdfast.wire.address import Address
 
 
 class Doors:
@@ -34,7 +35,7 @@ class Doors:
 
 
 async def open_doors(
-    desk: Desk, listening: socket.socket, proxying: Proxying, *, agent: tuple[str, int]
+    desk: Desk, listening: socket.socket, proxying: Proxying, *, agent: Address
 ) -> Doors:
     """Serve every route and pass on everything else to `agent`, from now on; raise OSError."""
     proxies: list[Proxy] = []  # made last, because it is given the routes that tell of it

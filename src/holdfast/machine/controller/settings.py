@@ -21,6 +21,7 @@ from holdfast.machine.confine import confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.sealed_settings import is_sealing
 from holdfast.machine.controller.supervise import Policy
+from holdfast.wire.address import Base, Place
 
 PORT: Final = 18_789
 AGENT_PORT: Final = 3_001
@@ -151,16 +152,15 @@ def missing_credential(environ: Mapping[str, str]) -> str:
 
 def read_reporting(environ: Mapping[str, str]) -> Reporting:
     """Return how to report; raise SettingError."""
-    plane = environ.get("HOLDFAST_PLANE_URL", "").rstrip("/")
-    checkin = _first(environ, "HOLDFAST_CHECKIN_URL", "KILOCLAW_CHECKIN_URL")
-    wake = environ.get("HOLDFAST_WAKE_URL", "")
+    checkin = _url(environ, "checkin", "HOLDFAST_CHECKIN_URL", "KILOCLAW_CHECKIN_URL")
+    wake = _url(environ, "wake", "HOLDFAST_WAKE_URL")
     file = environ.get("HOLDFAST_CREDENTIALS_FILE", "")
     return Reporting(
         sandbox_id=_first(environ, "HOLDFAST_SANDBOX_ID", "KILOCLAW_SANDBOX_ID"),
         machine_id=_first(environ, "HOLDFAST_MACHINE_ID", "FLY_MACHINE_ID"),
         epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
-        checkin_url=checkin or (f"{plane}/api/controller/checkin" if plane else ""),
-        wake_url=wake or (f"{plane}/api/controller/wake" if plane else ""),
+        checkin_url=checkin,
+        wake_url=wake,
         api_key=Secret(_first(environ, *_API_KEYS)),
         gateway_token=Secret(_first(environ, *_GATEWAY_TOKENS)),
         credentials_file=Path(file) if file else None,
@@ -270,6 +270,20 @@ def _arguments(text: str) -> tuple[str, ...]:
 
 def _first(environ: Mapping[str, str], *names: str) -> str:
     return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _url(environ: Mapping[str, str], route: str, *names: str) -> str:
+    """Return the URL of one of the plane's routes, as it is given or below the plane's own."""
+    name = next((name for name in names if environ.get(name)), "HOLDFAST_PLANE_URL")
+    given = environ.get(name, "")
+    try:
+        if given and name == "HOLDFAST_PLANE_URL":
+            return Base.parse(given).url(f"/api/controller/{route}")
+        if given:
+            Place.parse(given)
+    except ValueError as error:
+        raise SettingError(f"{name}: {error}") from None
+    return given
 
 
 def _port(environ: Mapping[str, str], *names: str, default: int) -> int:

@@ -44,6 +44,7 @@ from holdfast.machine.controller.report.long_poll import Wake
 from holdfast.machine.controller.server import Doors, open_doors
 from holdfast.machine.controller.settings import Proxying, Reporting, Running
 from holdfast.machine.controller.supervise import State
+from holdfast.wire.address import LOOPBACK, Address
 from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.controller.table import CAPABILITIES
@@ -173,7 +174,7 @@ class Controller:
             device_repair=self._device_repair, log=self._log,
         )  # fmt: skip
         self._doors = await open_doors(
-            desk, listening, self._proxying, agent=("127.0.0.1", agent.place.port)
+            desk, listening, self._proxying, agent=Address(LOOPBACK, agent.place.port)
         )
         if self._pairing is not None:
             self._pairing.start()

@@ -13,6 +13,7 @@ from holdfast.plane.agent_proxy import headers, pages
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.agent_proxy.sessions import Signed, SignOvers
+from holdfast.wire.address import Address
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.instances import InstanceView
 from holdfast.wire.controller.agent import GATEWAY_STATUS
@@ -29,7 +30,7 @@ RESERVED: Final = (b"/_holdfast/", b"/_kilo/")
 class Place(NamedTuple):
     """Where an instance's controller listens, and the token that its proxy wants."""
 
-    address: str
+    address: Address
     token: str
 
 

@@ -11,12 +11,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy.access import Door
 from holdfast.plane.agent_proxy.open_sockets import Live
-from holdfast.plane.agent_proxy.sockets import AgentSockets
-from holdfast.plane.agent_proxy.upstream import AgentHttp
+from holdfast.plane.agent_proxy.proxy import AgentProxy
 from holdfast.plane.edge.auth import Network
 
 CLOSE_S: Final = 1.0
-"""How long WebSockets may take to end when the plane stops."""
+"""How long what is open may take to end when the plane stops."""
+
+_ANEW: Final = [(b"content-length", b"0"), (b"connection", b"close")]
 
 
 class AgentSide:
@@ -27,8 +28,7 @@ class AgentSide:
         self.door = door
         self.live = Live(door, log=log)
         self._log = log
-        self.http = AgentHttp(door, self.live, trusted=trusted, log=log)
-        self.sockets = AgentSockets(door, self.live, trusted=trusted, log=log)
+        self.proxy = AgentProxy(door, self.live, trusted=trusted, log=log)
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -46,7 +46,8 @@ class AgentSide:
         self.start()
 
     def release(self) -> None:
-        """End what is open, so that the server can stop without waiting for it."""
+        """Begin nothing more and end what is open, so that the plane can stop without waiting."""
+        self.proxy.closing = True
         self.live.end_all()
 
     async def close(self) -> None:
@@ -55,16 +56,20 @@ class AgentSide:
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        await self.sockets.close(CLOSE_S)
-        await self.http.close()
+        await self.proxy.close(CLOSE_S)
 
     def before(self, edge: ASGIApp) -> ASGIApp:
-        """Return an application that answers on agents' hosts, and leaves the rest to `edge`."""
-        hosts, http = self.door.hosts, self.http
+        """Return an application that leaves what is not for agents' hosts to `edge`.
+
+        The connection has given what is for them to the proxy. It cannot where such a request was
+        sent ahead behind one for the dashboard: that is refused here (421), and may be sent again.
+        """
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:
-            ours = scope["type"] == "http" and hosts.ours(http.host_of(scope))
-            chosen: ASGIApp = http if ours else edge
-            await chosen(scope, receive, send)
+            if scope["type"] == "http" and self.proxy.is_for_agents(scope):
+                await send({"type": "http.response.start", "status": 421, "headers": _ANEW})
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await edge(scope, receive, send)
 
         return choose

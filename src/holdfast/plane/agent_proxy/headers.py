@@ -22,7 +22,7 @@ _WITHOUT: Final = http1.FORWARDED | {
     b"x-kiloclaw-gateway-token",
     b"x-csrf-token",
 }
-_NOT_FROM_AGENTS: Final = frozenset({b"set-cookie2", b"server", b"date", b"alt-svc"})
+_NOT_FROM_AGENTS: Final = frozenset({b"set-cookie2", b"server", b"alt-svc"})
 _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 

@@ -9,7 +9,8 @@ edge. It must never touch a request that keeps within the bounds.
 from __future__ import annotations
 
 import asyncio
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -24,19 +25,65 @@ LEFT_BYTES_MAX: Final = 2 * 1_048_576
 """Bytes that are taken in and thrown away after an answer: whoever was refused before the body
 was read shall read the refusal, and the largest body is half of this."""
 
+BLANK_BYTES_MAX: Final = 8
+"""Bytes of empty lines before a request: some callers end a body with a line too many."""
+
+_NO_WEBSOCKET: Final = (
+    b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 68\r\n"
+    b"Connection: close\r\n\r\n"
+    b'{"error":"There is no WebSocket at this host","code":"no_websocket"}'
+)
+
+
+class Guest(NamedTuple):
+    """A connection with what was read of a request, given to whoever serves the host it is for.
+
+    `slow` says that the caller was told to be behind with reading. `back` takes the connection
+    again, with what was read of a request for another host.
+    """
+
+    transport: asyncio.Transport
+    received: bytes
+    slow: bool
+    back: Callable[[asyncio.Transport, bytes], None]
+
+
+class OtherHosts(Protocol):
+    """Who serves the hosts that are not the edge's."""
+
+    def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:
+        """Return whether a request is for one of these hosts, or may be."""
+        ...
+
+    def take_over(self, guest: Guest) -> None:
+        """Serve a connection from now on."""
+        ...
+
 
 class BoundedConnection(HttpToolsProtocol):
     """Uvicorn's protocol, which closes a connection that sends too much or says nothing."""
 
     head_s = HEAD_S
 
+    _others: OtherHosts | None = None
+    _held = b""
+    _in_message = False
     _in_head = True
     _head_bytes = 0
     _field_bytes = 0
     _left_bytes = 0
-    _newest = b""
-    _given_away = False
     _limit: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def before(cls, others: OtherHosts) -> Callable[..., asyncio.Protocol]:
+        """Return what makes connections that go to `others` when they ask for a host of theirs."""
+
+        def make(**told: Any) -> asyncio.Protocol:
+            made = cls(**told)
+            made._others = others
+            return made
+
+        return make
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head."""
@@ -52,11 +99,12 @@ class BoundedConnection(HttpToolsProtocol):
         """Take bytes in, and count those that belong to no request that is being served."""
         if self.transport.is_closing():
             return
-        self._newest = self._newest[-3:] + data
+        if self._others is not None and not (self._in_message or self._is_answering()):
+            data = self._look_for_host(self._others, data)
+            if not data:
+                return
         was_in_head = self._in_head
         super().data_received(data)
-        if self._given_away:
-            return
         if self._is_serving() or self.transport.is_closing():
             return
         if self._limit is None:
@@ -70,17 +118,58 @@ class BoundedConnection(HttpToolsProtocol):
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response("The head of the request is too large.")
 
+    def _look_for_host(self, others: OtherHosts, data: bytes) -> bytes:
+        """Return what is ours to read of a request that begins here: a whole head, or nothing yet.
+
+        The head is looked at as it came, before it is read in any other way: whoever serves
+        another host has a parser of their own.
+        """
+        held, self._held = self._held + data, b""
+        start = len(held) - len(held.lstrip(b"\r\n"))
+        end = held.find(b"\r\n\r\n", start)
+        if start > BLANK_BYTES_MAX or max(end, len(held) if end < 0 else 0) > HEAD_BYTES_MAX:
+            self.send_400_response("The head of the request is too large.")
+        elif end < 0:
+            self._held, self._in_head = held, True
+            if self._limit is None:
+                self._wait()
+        elif others.claims(held[start : end + 4], self.transport):
+            self._give_away(others, held)
+        else:
+            return held
+        return b""
+
+    def _give_away(self, others: OtherHosts, received: bytes) -> None:
+        """Have others serve this connection, until they give it back."""
+        self._wait_no_more()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.flow.resume_reading()
+
+        def back(transport: asyncio.Transport, received: bytes) -> None:
+            make = type(self).before(others)
+            again = make(
+                config=self.config, server_state=self.server_state, app_state=self.app_state
+            )
+            transport.set_protocol(again)
+            again.connection_made(transport)
+            again.data_received(received)
+
+        others.take_over(Guest(self.transport, received, self.flow.write_paused, back))
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """Return True: an upgrade is refused here, and never left half read."""
+        return True
+
     def handle_websocket_upgrade(self) -> None:
-        """Give the connection away, with what was sent after the head: uvicorn would lose that."""
-        self._given_away = True
-        early = self._newest.partition(b"\r\n\r\n")[2]
-        super().handle_websocket_upgrade()
-        if early:
-            cast("asyncio.Protocol", self.transport.get_protocol()).data_received(early)
+        """Refuse it: the plane's own hosts speak no WebSocket."""
+        if not self._is_answering():
+            self.transport.write(_NO_WEBSOCKET)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        self._in_head = True
+        self._in_head = self._in_message = True
         self._field_bytes = 0
         super().on_message_begin()
 
@@ -98,6 +187,11 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = self._left_bytes = 0
         self._wait_no_more()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """End a request; once it is answered, the next one may be for another host."""
+        self._in_message = False
+        super().on_message_complete()
 
     def _is_serving(self) -> bool:
         """Return whether what arrives belongs to a request that has no answer yet."""

@@ -31,6 +31,7 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
 from holdfast.plane.wiring.secret_files import env_key_text
 from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
+from holdfast.wire.address import Base
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.controller.calls import Controllers
 from holdfast.world.clouds.port import CAPACITY, Cloud, Machine
@@ -153,9 +154,10 @@ def join_cloud(
 
 def platform_of(home: Path, settings: Settings, url: str) -> Platform:
     """Return what every machine is told about this plane."""
+    base = Base.parse(url)
     return Platform(
-        checkin_url=f"{url}/api/controller/checkin",
-        wake_url=f"{url}/api/controller/wake",
+        checkin_url=base.url("/api/controller/checkin"),
+        wake_url=base.url("/api/controller/wake"),
         checkin_first_ms=round(settings.checkin_first_s * SECOND_MS),
         checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
         fixed={"HOLDFAST_OPENCLAW_HOME": str(home / AGENTS_FOLDER / OPENCLAW_LINK)},

@@ -23,6 +23,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.outcome import Ok
 from holdfast.kernel.secret import Secret
 from holdfast.plane.agent_proxy.access import Place
+from holdfast.wire.address import Address
 from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.wire.controller.identity import derived_token, gateway_token
@@ -65,7 +66,7 @@ class MachineControllers:
         self._client = client
         self._secret = secret
         self._clock = clock
-        self._addresses: dict[_Key, tuple[str, float]] = {}
+        self._addresses: dict[_Key, tuple[Address, float]] = {}
         self._capabilities: dict[_Key, tuple[frozenset[str], float]] = {}
 
     async def call(
@@ -126,7 +127,7 @@ class MachineControllers:
             raise ControllerError("not_running", "The instance has no machine.")
         return row, detail
 
-    async def _address(self, key: _Key, provider: str) -> str:
+    async def _address(self, key: _Key, provider: str) -> Address:
         known = self._addresses.get(key)
         if known is not None and self._clock.steady_ms() - known[1] < ADDRESS_MS:
             return known[0]
@@ -144,8 +145,13 @@ class MachineControllers:
         if not machine.address:
             text = "Its cloud does not say where it listens."
             raise ControllerError("unreachable", text, arrived=False)
-        _remember(self._addresses, key, machine.address, self._clock)
-        return machine.address
+        try:
+            address = Address.parse(machine.address)
+        except ValueError as error:
+            text = f"Its cloud does not say well where it listens: {error}."
+            raise ControllerError("unreachable", text, arrived=False) from None
+        _remember(self._addresses, key, address, self._clock)
+        return address
 
     def _token(self, row: MachineRow) -> Secret:
         version = row.live_token_version

@@ -29,6 +29,8 @@ from holdfast.machine.controller.process.port_owner import find_owner
 from holdfast.machine.controller.process.priority_lock import Rank, Turn
 from holdfast.machine.controller.settings import Running
 from holdfast.machine.controller.supervise.ports import PortTakenError, Process
+from holdfast.relay.urls import http_url
+from holdfast.wire.address import LOOPBACK, Address
 
 LineHook = Callable[[Stream, str], None]
 
@@ -260,7 +262,7 @@ class AgentProcesses:
 
     async def _get(self, path: str) -> tuple[int, bytes]:
         """Return status and body; a body that is not JSON by its header comes back empty."""
-        url = f"http://127.0.0.1:{self.place.port}{path}"
+        url = http_url(Address(LOOPBACK, self.place.port), path)
         timeout = aiohttp.ClientTimeout(total=limits.PROBE_TIMEOUT_S)
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from holdfast.machine.controller.proxy.ports import Caller
+from holdfast.relay.downstream import Downstream
 
 
 class Handler(Protocol):
@@ -44,19 +44,21 @@ class Handler(Protocol):
 class Control(asyncio.Transport):
     """The connection that a control request seems to have."""
 
-    def __init__(self, front: Caller, make: Callable[[], Handler]) -> None:
+    def __init__(self, downstream: Downstream, make: Callable[[], Handler]) -> None:
         """Serve one request of this caller."""
         super().__init__()
-        self._front = front
+        self._downstream = downstream
         self._handler = make()
         self._over = False
 
     def begin(self, head: bytes) -> None:
         """Hand the head over."""
         self._handler.connection_made(self)
-        if self._front.slow:
+        if self._downstream.slow:
             self._handler.pause_writing()
         self._handler.data_received(head)
+        if self._downstream.asked:
+            self.body_ended()
 
     def body(self, data: bytes) -> None:
         """Hand on a piece of the body."""
@@ -70,7 +72,7 @@ class Control(asyncio.Transport):
 
     def overdue(self) -> None:
         """Give up a caller that does not go on with its request."""
-        self._front.abort()
+        self._downstream.abort()
 
     def lost(self) -> None:
         """End, because the caller has gone."""
@@ -91,7 +93,7 @@ class Control(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview[int]) -> None:
         """Send to the caller."""
         if not self._over:
-            self._front.write(bytes(data))
+            self._downstream.write(bytes(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[int]]) -> None:
         """Send several pieces to the caller."""
@@ -103,24 +105,24 @@ class Control(asyncio.Transport):
             return
         self._over = True
         asyncio.get_running_loop().call_soon(self._handler.connection_lost, None)
-        self._front.answered()
+        self._downstream.answered()
 
     def abort(self) -> None:
         """End the exchange and the connection."""
-        self._front.abort()
+        self._downstream.abort()
 
     def is_closing(self) -> bool:
         """Return whether nothing can be sent any more."""
-        return self._over or self._front.closing
+        return self._over or self._downstream.closing
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the caller's connection."""
-        return self._front.peer_info(name, default)
+        return self._downstream.peer_info(name, default)
 
     def pause_reading(self) -> None:
         """Take no more of the body for now."""
-        self._front.block()
+        self._downstream.block()
 
     def resume_reading(self) -> None:
         """Take more of the body."""
-        self._front.unblock()
+        self._downstream.unblock()

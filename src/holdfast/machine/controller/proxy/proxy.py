@@ -5,40 +5,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Final
 
-from holdfast.machine.controller.proxy import answers, limits
-from holdfast.machine.controller.proxy.control import Handler
-from holdfast.machine.controller.proxy.downstream import Front
-from holdfast.machine.controller.proxy.ports import Totals
-from holdfast.machine.controller.proxy.upstream import AgentSides
+from holdfast.machine.controller.health_listener import HEALTH_PATHS
+from holdfast.machine.controller.proxy import answers
+from holdfast.machine.controller.proxy.control import Control, Handler
+from holdfast.machine.controller.proxy.location import own_paths
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay import http1
+from holdfast.relay.downstream import Downstream
+from holdfast.relay.exchange import Exchange, Rules
+from holdfast.relay.limits import Limits
+from holdfast.relay.server import Server
 from holdfast.relay.tunnel import Bounds, Tunnels
+from holdfast.relay.upstream import Pool
+from holdfast.wire.address import Address
+from holdfast.wire.controller.endpoint import PREFIXES
+
+_PREFIXES: Final = tuple(prefix.encode() for prefix in PREFIXES)
+_HEALTH: Final = frozenset(path.encode() for path in HEALTH_PATHS)
+_WITHOUT: Final = http1.FORWARDED | answers.TOKEN_HEADERS
 
 
-class Proxy:
-    """Makes a protocol for each connection that comes in."""
+class Proxy(Server):
+    """Answers control requests by the routes, and passes the rest on to the agent."""
 
     def __init__(
         self,
         proxying: Proxying,
         *,
-        agent: tuple[str, int],
+        agent: Address,
         ready: Callable[[], bool],
         knows: Callable[[bytes], bool],
         control: Callable[[], Handler],
+        limits: Limits | None = None,
     ) -> None:
         """Pass on to `agent` while it is `ready()`.
 
         `knows` says whether a proxy token is right; `control` makes what answers control requests.
         """
-        self.time = asyncio.get_running_loop().time
-        self.ready = ready
-        self.control = control
-        self.closing = False
-        self.totals = Totals()
-        self.host = b"%b:%d" % (agent[0].encode(), agent[1])
-        self.agents = AgentSides(agent, self.time)
+        super().__init__(limits or Limits())
+        self.agents = Pool(agent, self.limits, self.time)
         self.tunnels = Tunnels(
             Bounds(
                 most=proxying.sockets_max,
@@ -46,58 +53,97 @@ class Proxy:
                 handshake_s=proxying.handshake_ms / 1_000,
             )
         )
+        self._ready = ready
+        self._control = control
         self._agent = agent
+        self._host = str(agent).encode()
         self._knows = knows
         self._require_token = proxying.require_token
-        self._fronts: set[Front] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._sweep: asyncio.TimerHandle | None = None
 
-    def __call__(self) -> Front:
-        """Return the protocol of a new connection."""
-        return Front(self)
+    def begin(self, downstream: Downstream, request: http1.Request) -> None:
+        """Give a request to whoever answers it."""
+        path = request.path
+        if path.startswith(_PREFIXES) or path in _HEALTH:
+            control = Control(downstream, self._control)
+            downstream.start(control, request)
+            control.begin(http1.write_request(request, request.headers))
+        elif not self._passes(downstream, request):
+            return
+        elif http1.is_websocket(request):
+            self._open_tunnel(downstream, request)
+        else:
+            self._exchange(downstream, request)
 
-    def admits(self, headers: http1.Headers) -> bool:
+    def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
+        """Return an answer for whoever cannot be served at all."""
+        return answers.problem(status, error, code, close=True, bare=bare)
+
+    def _passes(self, downstream: Downstream, request: http1.Request) -> bool:
+        """Return whether a request may go to the agent; answer it where not."""
+        socket, bare = http1.is_websocket(request), request.method == b"HEAD"
+        close = socket or request.length != 0 or not downstream.keeps_alive
+        if not self._admits(request.headers):
+            answer = answers.unauthorised(close=close, bare=bare)
+        elif not self._ready():
+            answer = answers.not_ready(close=close, bare=bare)
+        elif socket and self.tunnels.full:
+            answer = answers.problem(503, "Too many WebSockets", "busy", close=True)
+        elif request.length > self.limits.body_bytes:
+            answer = answers.problem(413, "Request body too large", close=True)
+        else:
+            return True
+        self.totals.refused += 1
+        if socket:
+            self.tunnels.totals.refused += 1
+        downstream.reply(answer, request, close=close)
+        return False
+
+    def _admits(self, headers: http1.Headers) -> bool:
         """Return whether a request shows the proxy token, where that is asked for."""
         if not self._require_token:
             return True
         return any(self._knows(value) for name, value in headers if name in answers.TOKEN_HEADERS)
 
-    def open_tunnel(
-        self, client: asyncio.Transport, request: http1.Request, early: bytes, *, slow: bool
-    ) -> None:
-        """Pass a WebSocket on to the agent; `slow` says that the client is behind with reading."""
-        headers = http1.move_host(
-            http1.end_to_end(request.headers, without=http1.FORWARDED | answers.TOKEN_HEADERS),
-            self.host,
+    def _exchange(self, downstream: Downstream, request: http1.Request) -> None:
+        """Have the agent answer a request."""
+        self.totals.requests += 1
+        headers = self._to_agent(request)
+        if not request.minor:
+            headers.append((b"connection", b"close"))
+        bare = request.method == b"HEAD"
+        rules = Rules(
+            refusal=lambda status: answers.bad_gateway(status, bare=bare),
+            answer=lambda response: own_paths(response.headers, self._agent.port),
         )
+        head = http1.write_request(request, headers)
+        exchange = Exchange(downstream, self.agents, request, head, rules)
+        downstream.start(exchange, request)
+        exchange.begin()
+
+    def _to_agent(self, request: http1.Request) -> http1.Headers:
+        return http1.move_host(http1.end_to_end(request.headers, without=_WITHOUT), self._host)
+
+    def _open_tunnel(self, downstream: Downstream, request: http1.Request) -> None:
+        """Give the whole connection away: it is a WebSocket from here on."""
+        self.totals.requests += 1
+        slow = downstream.slow
+        client, early = downstream.give_away()
+        headers = self._to_agent(request)
         headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-        line = b"%b %b HTTP/1.1" % (request.method, request.target)
         self.tunnels.start(
             client,
             address=self._agent,
-            head=http1.write_head(line, headers),
+            head=http1.write_request(request, headers),
             early=early,
             refusal=answers.bad_gateway,
+            answer=lambda response: own_paths(response.headers, self._agent.port),
             slow=slow,
         )
 
-    def enter(self, front: Front) -> bool:
-        """Count a connection; return False when it is one too many."""
-        if self.closing or len(self._fronts) >= limits.CALLERS_MAX:
-            return False
-        self._fronts.add(front)
-        self._empty.clear()
-        if self._sweep is None:
-            self._arm()
-        return True
-
-    def leave(self, front: Front) -> None:
-        """Count a connection no more."""
-        self._fronts.discard(front)
-        if not self._fronts:
-            self._empty.set()
+    def look(self) -> bool:
+        """Close the spare connections that have waited for too long."""
+        self.agents.look()
+        return self.agents.used
 
     def stats(self) -> dict[str, int]:
         """Return what is open and what went through."""
@@ -105,7 +151,7 @@ class Proxy:
         return {
             **asdict(self.totals),
             **tunnels,
-            "callers": len(self._fronts),
+            "callers": len(self),
             "agentConnections": len(self.agents),
             "webSockets": len(self.tunnels),
             "webSocketsMax": self.tunnels.bounds.most,
@@ -114,30 +160,5 @@ class Proxy:
     async def close(self, grace_s: float) -> None:
         """End everything within `grace_s`: what rests at once, what is answered when it is."""
         self.closing = True
-        for front in list(self._fronts):
-            front.rest()
-        await asyncio.gather(self.tunnels.close(grace_s), self._wait_for_callers(grace_s))
+        await asyncio.gather(self.tunnels.close(grace_s), super().close(grace_s))
         self.agents.close()
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
-
-    async def _wait_for_callers(self, grace_s: float) -> None:
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._empty.wait()
-        except TimeoutError:
-            for front in list(self._fronts):
-                front.abort()
-
-    def _arm(self) -> None:
-        self._sweep = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._look)
-
-    def _look(self) -> None:
-        now_s = self.time()
-        for front in list(self._fronts):
-            front.look(now_s)
-        self.agents.look()
-        self._sweep = None
-        if self._fronts or len(self.agents):
-            self._arm()

@@ -23,6 +23,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report import cadence
 from holdfast.machine.controller.report.boot_counters import counters_of
 from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, settle
+from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.checkin import BootCounters, CheckIn, CommandOutcome
 from holdfast.wire.controller.directive import Directive
 
@@ -201,7 +202,7 @@ class CheckIns:
     async def _post(self, report: CheckIn, pair: Pair) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=limits.CHECKIN_TIMEOUT_S)
         async with self._session.post(
-            self._identity.reporting.checkin_url,
+            whole_url(self._identity.reporting.checkin_url),
             data=msgspec.json.encode(report),
             headers={"Content-Type": "application/json", **machine_headers(pair)},
             timeout=timeout,

@@ -21,6 +21,7 @@ from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report.checkin import machine_headers
 from holdfast.machine.controller.settings import Reporting
+from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.limits import WAKE_WAIT_S_MAX
 
@@ -86,7 +87,7 @@ class Wake:
         }
         timeout = aiohttp.ClientTimeout(total=WAKE_WAIT_S_MAX + limits.WAKE_SLACK_S)
         async with self._session.get(
-            self._reporting.wake_url,
+            whole_url(self._reporting.wake_url),
             params={"sandbox": self._reporting.sandbox_id, "revision": str(revision)},
             headers=headers,
             timeout=timeout,

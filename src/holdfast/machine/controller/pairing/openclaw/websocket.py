@@ -16,6 +16,8 @@ from typing import Any, Final, Protocol
 import aiohttp
 
 from holdfast.machine.controller.pairing import limits
+from holdfast.relay.urls import http_url
+from holdfast.wire.address import LOOPBACK, Address
 
 _PROTOCOLS: Final = {"minProtocol": 3, "maxProtocol": 4}
 CLIENT: Final = {
@@ -171,7 +173,7 @@ async def connect(
     try:
         async with asyncio.timeout(limits.RPC_TIMEOUT_S):
             socket = await session.ws_connect(
-                f"ws://127.0.0.1:{port}/",
+                http_url(Address(LOOPBACK, port), "/", scheme="ws"),
                 max_msg_size=limits.RPC_BYTES_MAX,
                 headers=headers,
                 timeout=_CLOSING,

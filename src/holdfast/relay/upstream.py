@@ -1,27 +1,59 @@
-"""The connections to the agent: one carries one exchange at a time, and a few wait for the next."""
+"""The connections to a server: one carries one exchange at a time, and a few wait for the next."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
-from holdfast.machine.controller.proxy import limits
-from holdfast.machine.controller.proxy.ports import Carried
 from holdfast.relay import http1
+from holdfast.relay.limits import Limits
+from holdfast.wire.address import Address
 
 
-class AgentSide(asyncio.Protocol):
-    """One connection to the agent."""
+class Carried(Protocol):
+    """A request and its answer, as the connection to the server needs them."""
 
-    def __init__(self, owner: AgentSides) -> None:
+    request: http1.Request
+
+    @property
+    def answer(self) -> http1.Body | None:
+        """Return how the answer is framed, once that is known."""
+        ...
+
+    def head(self, response: http1.Response) -> None:
+        """Take a head of the answer."""
+        ...
+
+    def data(self, data: bytes) -> None:
+        """Take a piece of the answer."""
+        ...
+
+    def ended(self, *, reusable: bool) -> None:
+        """Take note that the answer is complete."""
+        ...
+
+    def failed(self, *, unheard: bool = False) -> None:
+        """Take note that the server let go of it; `unheard` before it answered anything."""
+        ...
+
+    def slow(self, *, server_is: bool) -> None:
+        """Take note of whether the server is behind with reading."""
+        ...
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to the server."""
+
+    def __init__(self, owner: Pool) -> None:
         """Belong to `owner`, which counts it."""
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._exchange: Carried | None = None
         self._buffer = b""
         self._keeps = False
+        self._heads = 0
         self.gone = False
         self.since_s = 0.0
 
@@ -65,22 +97,25 @@ class AgentSide(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Have the caller slow down."""
         if self._exchange is not None:
-            self._exchange.slow(agent_is=True)
+            self._exchange.slow(server_is=True)
 
     def resume_writing(self) -> None:
         """Let the caller go on."""
         if self._exchange is not None:
-            self._exchange.slow(agent_is=False)
+            self._exchange.slow(server_is=False)
 
     def _take_heads(self, exchange: Carried) -> bytes:
         """Pass on each head that is complete; return what follows the final one."""
         while exchange.answer is None:
             end = self._buffer.find(b"\r\n\r\n")
+            if max(end, len(self._buffer) if end < 0 else 0) > self._owner.limits.head_bytes:
+                raise http1.MalformedError("the head of the answer is too large")
             if end < 0:
-                if len(self._buffer) > limits.HEAD_BYTES_MAX:
-                    raise http1.MalformedError("the head of the answer is too large")
                 return b""
             head, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+            self._heads += 1
+            if self._heads > self._owner.limits.answer_heads:
+                raise http1.MalformedError("too many answers before the answer")
             response = http1.parse_response(head, method=exchange.request.method)
             exchange.head(response)
             self._keeps = http1.keeps_alive(response.minor, response.headers)
@@ -103,6 +138,7 @@ class AgentSide(asyncio.Protocol):
         """Carry an exchange from now on."""
         self._exchange = exchange
         self._keeps = False
+        self._heads = 0
 
     def drop(self) -> None:
         """Carry nothing any more."""
@@ -110,7 +146,7 @@ class AgentSide(asyncio.Protocol):
         self.resume()
 
     def write(self, data: bytes) -> None:
-        """Send to the agent."""
+        """Send to the server."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -130,15 +166,17 @@ class AgentSide(asyncio.Protocol):
             self._transport.abort()
 
 
-class AgentSides:
-    """Every connection to the agent, and which of them are spare."""
+class Pool:
+    """Every connection to one server, and which of them are spare."""
 
-    def __init__(self, address: tuple[str, int], time: Callable[[], float]) -> None:
-        """Dial `address`; `time` is the loop's, in seconds."""
+    def __init__(self, address: Address, limits: Limits, time: Callable[[], float]) -> None:
+        """Dial `address` and nothing else; `time` is the loop's, in seconds."""
         self._address = address
+        self.limits = limits
         self._time = time
-        self._open: set[AgentSide] = set()
-        self._spare: deque[AgentSide] = deque()
+        self._open: set[Upstream] = set()
+        self._spare: deque[Upstream] = deque()
+        self._dialling = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -146,17 +184,26 @@ class AgentSides:
     @property
     def full(self) -> bool:
         """Return whether another one would be one too many."""
-        return len(self._open) >= limits.AGENT_CONNECTIONS_MAX
+        return len(self._open) + self._dialling >= self.limits.upstreams
 
-    async def dial(self) -> AgentSide:
+    @property
+    def used(self) -> bool:
+        """Return whether there is a connection, or somebody about to have one."""
+        return bool(self._open) or self._dialling > 0
+
+    async def dial(self) -> Upstream:
         """Return a new connection; raise OSError."""
         loop = asyncio.get_running_loop()
-        _transport, side = await loop.create_connection(lambda: AgentSide(self), *self._address)
+        self._dialling += 1
+        try:
+            _transport, side = await loop.create_connection(lambda: Upstream(self), *self._address)
+        finally:
+            self._dialling -= 1
         return side
 
-    def take(self) -> AgentSide | None:
+    def take(self) -> Upstream | None:
         """Return the spare connection that was used last, or None."""
-        newest_first = self._time() - limits.SPARE_S
+        newest_first = self._time() - self.limits.spare_s
         while self._spare:
             side = self._spare.pop()
             if not side.gone and side.since_s > newest_first:
@@ -164,26 +211,26 @@ class AgentSides:
             side.abort()
         return None
 
-    def give_back(self, side: AgentSide, *, reusable: bool) -> None:
+    def give_back(self, side: Upstream, *, reusable: bool) -> None:
         """Keep a connection for the next exchange, or close it."""
         side.drop()
-        if not reusable or side.gone or len(self._spare) >= limits.SPARE_MAX:
+        if not reusable or side.gone or len(self._spare) >= self.limits.spare:
             side.abort()
             return
         side.since_s = self._time()
         self._spare.append(side)
 
-    def opened(self, side: AgentSide) -> None:
+    def opened(self, side: Upstream) -> None:
         """Count a connection."""
         self._open.add(side)
 
-    def closed(self, side: AgentSide) -> None:
+    def closed(self, side: Upstream) -> None:
         """Count it no more."""
         self._open.discard(side)
 
     def look(self) -> None:
         """Close the spare ones that have waited for too long."""
-        oldest = self._time() - limits.SPARE_S
+        oldest = self._time() - self.limits.spare_s
         while self._spare and (self._spare[0].gone or self._spare[0].since_s <= oldest):
             self._spare.popleft().abort()
 
@@ -192,3 +239,35 @@ class AgentSides:
         self._spare.clear()
         for side in list(self._open):
             side.abort()
+
+
+class Pools:
+    """The connections to many servers; a server without any costs nothing."""
+
+    def __init__(self, limits: Limits, time: Callable[[], float]) -> None:
+        """Begin with none."""
+        self._limits = limits
+        self._time = time
+        self._pools: dict[Address, Pool] = {}
+
+    def __len__(self) -> int:
+        return sum(len(pool) for pool in self._pools.values())
+
+    def of(self, address: Address) -> Pool:
+        """Return the connections to one server."""
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = self._pools[address] = Pool(address, self._limits, self._time)
+        return pool
+
+    def look(self) -> None:
+        """Close the spare ones that have waited for too long, and forget who has none."""
+        for address, pool in list(self._pools.items()):
+            pool.look()
+            if not pool.used:
+                del self._pools[address]
+
+    def close(self) -> None:
+        """Close every connection."""
+        for pool in self._pools.values():
+            pool.close()

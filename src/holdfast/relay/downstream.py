@@ -11,23 +11,15 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
-from holdfast.machine.controller.health_listener import HEALTH_PATHS
-from holdfast.machine.controller.proxy import answers, limits
-from holdfast.machine.controller.proxy.control import Control, Handler
-from holdfast.machine.controller.proxy.exchange import Exchange, Shared
 from holdfast.relay import http1
-from holdfast.relay.tunnel import Tunnels
-from holdfast.wire.controller.endpoint import PREFIXES
+from holdfast.relay.limits import Limits
 
-_PREFIXES: Final = tuple(prefix.encode() for prefix in PREFIXES)
-_HEALTH: Final = frozenset(path.encode() for path in HEALTH_PATHS)
 _FOREVER: Final = float("inf")
 _RESET: Final = struct.pack("ii", 1, 0)
 """Do not linger: what is not sent is dropped, and the other side told so."""
-_CLOSE_S: Final = 5.0
-"""How long a caller may take to read the rest of an answer after which we close."""
 
 
 class Job(Protocol):
@@ -58,39 +50,49 @@ class Job(Protocol):
         ...
 
 
-class Whole(Shared, Protocol):
-    """The proxy as a whole, as a caller's connection needs it."""
+@dataclass(slots=True)
+class Totals:
+    """What went through since the start, on the callers' side: requests, refusals, bytes."""
 
-    tunnels: Tunnels
+    requests: int = 0
+    refused: int = 0
+    malformed: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+class Callers(Protocol):
+    """Who takes callers in, as a caller's connection needs it."""
+
+    limits: Limits
+    totals: Totals
+    closing: bool
     time: Callable[[], float]
-    ready: Callable[[], bool]
-    control: Callable[[], Handler]
 
-    def admits(self, headers: http1.Headers) -> bool:
-        """Return whether a request shows the proxy token, where that is asked for."""
-        ...
-
-    def enter(self, front: Front) -> bool:
+    def enter(self, downstream: Downstream) -> bool:
         """Count a connection; return False when it is one too many."""
         ...
 
-    def leave(self, front: Front) -> None:
+    def leave(self, downstream: Downstream) -> None:
         """Count a connection no more."""
         ...
 
-    def open_tunnel(
-        self, client: asyncio.Transport, request: http1.Request, early: bytes, *, slow: bool
-    ) -> None:
-        """Pass a WebSocket on to the agent."""
+    def begin(self, downstream: Downstream, request: http1.Request) -> None:
+        """Answer a request: start a job, reply at once, or give the connection away."""
+        ...
+
+    def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
+        """Return a whole answer, after which the connection is closed; a `bare` one for HEAD."""
         ...
 
 
-class Front(asyncio.Protocol):
+class Downstream(asyncio.Protocol):
     """One connection of a caller."""
 
-    def __init__(self, proxy: Whole) -> None:
-        """Belong to `proxy`, which counts it."""
-        self._proxy = proxy
+    def __init__(self, server: Callers) -> None:
+        """Belong to `server`, which counts it."""
+        self._server = server
+        self._limits = server.limits
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._body: http1.Body | None = None
@@ -98,6 +100,8 @@ class Front(asyncio.Protocol):
         self._keep = True
         self._ahead = self._blocked = False
         self._busy = False
+        self._blank_lines = 0
+        self._bare = False
         self.slow = False
         self.due_s = _FOREVER
         self.closing = False
@@ -107,11 +111,11 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a head."""
         self._transport = cast("asyncio.Transport", transport)
-        if not self._proxy.enter(self):
-            self.write(answers.problem(503, "Too many connections", "busy", close=True))
+        if not self._server.enter(self):
+            self.write(self._server.problem(503, "Too many connections", "busy"))
             self.end()
             return
-        self.touch(limits.HEAD_S)
+        self.touch(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up whatever is under way."""
@@ -120,13 +124,13 @@ class Front(asyncio.Protocol):
         job, self._job = self._job, None
         if job is not None:
             job.lost()
-        self._proxy.leave(self)
+        self._server.leave(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes in."""
         if self.closing:
             return
-        self._proxy.totals.received += len(data)
+        self._server.totals.received += len(data)
         self._buffer = self._buffer + data if self._buffer else data
         self._advance()
 
@@ -147,7 +151,7 @@ class Front(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Send to the caller."""
         if self._transport is not None and not self._transport.is_closing():
-            self._proxy.totals.sent += len(data)
+            self._server.totals.sent += len(data)
             self._transport.write(data)
 
     def answered(self, *, keep: bool = True) -> None:
@@ -156,25 +160,63 @@ class Front(asyncio.Protocol):
         self._blocked = False
         if self.closing:
             return
-        if not (keep and self._keep) or self._proxy.closing:
-            self.end()
-        elif self._body is not None:
-            self._job = _Drain(self)
-            self.touch(_CLOSE_S)
+        self._keep = self.keeps_alive and keep
+        if self._body is not None:
+            if not self._keep and self._transport is not None and self._transport.can_write_eof():
+                self._transport.write_eof()
+            self._job = _Drain(self, self._limits.left_bytes)
+            self.touch(self._limits.left_s)
             self._read_or_not()
+            self._advance()
+        elif not self._keep:
+            self.end()
         else:
-            self.touch(limits.REST_S)
+            self.touch(self._limits.rest_s)
             self._read_or_not()
             self._advance()
 
-    def refuse(self, status: int) -> None:
-        """Answer that the agent could not be had, or not in time, and close."""
-        self.write(answers.bad_gateway(status))
-        self.answered(keep=False)
+    @property
+    def keeps_alive(self) -> bool:
+        """Return whether another request may follow the one under way."""
+        return self._keep and not self._server.closing
+
+    @property
+    def asked(self) -> bool:
+        """Return whether the request under way is complete."""
+        return self._body is None
+
+    def reply(self, answer: bytes, request: http1.Request, *, close: bool) -> None:
+        """Answer a request that no job was started for; `answer` says so where it must `close`.
+
+        What is left of its body is thrown away, so that the answer is read at all.
+        """
+        self._body = http1.Body(request.length) if request.length else None
+        self.write(answer)
+        self.answered(keep=not close)
+
+    def start(self, job: Job, request: http1.Request) -> None:
+        """Have `job` answer a request."""
+        self._job = job
+        self._body = http1.Body(request.length) if request.length else None
+        self.touch(self._limits.silence_s)
+
+    def hand_on(self, job: Job) -> None:
+        """Have another job answer the request under way."""
+        self._job = job
+
+    def give_away(self) -> tuple[asyncio.Transport, bytes]:
+        """Return the connection and what was read ahead; it is somebody else's from here on."""
+        assert self._transport is not None
+        transport, early = self._transport, self._buffer
+        self._buffer, self._job, self._body, self.closing = b"", None, None, True
+        self._server.leave(self)
+        if self._blocked or self._ahead:
+            transport.resume_reading()
+        return transport, early
 
     def touch(self, wait_s: float) -> None:
         """Give the connection this long until something must have happened."""
-        self.due_s = self._proxy.time() + wait_s
+        self.due_s = self._server.time() + wait_s
 
     def block(self) -> None:
         """Read no further: what was read has nowhere to go."""
@@ -185,6 +227,7 @@ class Front(asyncio.Protocol):
         """Read on."""
         self._blocked = False
         self._read_or_not()
+        self._advance()
 
     def peer_info(self, name: str, default: Any) -> Any:
         """Return what the transport knows."""
@@ -195,7 +238,7 @@ class Front(asyncio.Protocol):
         self.closing = True
         if self._transport is not None:
             self._transport.close()
-        self.touch(_CLOSE_S)
+        self.touch(self._limits.left_s)
 
     def abort(self) -> None:
         """Close now, by a reset, so that what was cut off is not taken for complete."""
@@ -207,7 +250,7 @@ class Front(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
-    # ------------------------------------------------------------------- what the proxy asks
+    # ------------------------------------------------------------------ what the server asks
 
     def look(self, now_s: float) -> None:
         """Give up what is overdue."""
@@ -220,7 +263,7 @@ class Front(asyncio.Protocol):
             self._job.overdue()
         else:
             if self._buffer:
-                self.write(answers.problem(408, "Request Timeout", close=True))
+                self.write(self._server.problem(408, "Request Timeout", "request_timeout"))
             self.end()
 
     def rest(self) -> None:
@@ -243,26 +286,32 @@ class Front(asyncio.Protocol):
             self._malformed(str(error))
         finally:
             self._busy = False
-        ahead = len(self._buffer) > limits.AHEAD_BYTES_MAX
+        ahead = len(self._buffer) > self._limits.ahead_bytes
         if ahead != self._ahead:
             self._ahead = ahead
             self._read_or_not()
 
     def _step(self) -> bool:
         """Take one piece off the buffer; return False when more must come first."""
+        if self._blocked:
+            return False
         if self._body is not None:
             self._take_body(self._body)
             return True
         if self._job is not None:
             return False
         if self._buffer[:2] == b"\r\n":
-            self._buffer = self._buffer[2:]  # some callers end a body with a line too many
+            self._blank_lines += 1
+            if self._blank_lines > self._limits.blank_lines:
+                raise http1.MalformedError("too many empty lines before the request")
+            self._buffer = self._buffer[2:]
             return True
         end = self._buffer.find(b"\r\n\r\n")
+        if max(end, len(self._buffer) if end < 0 else 0) > self._limits.head_bytes:
+            self.write(self._server.problem(431, "Request head too large", "head_too_large"))
+            self.end()
+            return False
         if end < 0:
-            if len(self._buffer) > limits.HEAD_BYTES_MAX:
-                self.write(answers.problem(431, "Request head too large", close=True))
-                self.end()
             return False
         head, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
         self._begin(head)
@@ -272,7 +321,7 @@ class Front(asyncio.Protocol):
         used = body.take(self._buffer)
         piece = self._buffer if used == len(self._buffer) else self._buffer[:used]
         self._buffer = self._buffer[used:]
-        if body.taken > limits.BODY_BYTES_MAX:
+        if body.taken > self._limits.body_bytes:
             self.abort()
             return
         if body.ended:
@@ -285,76 +334,24 @@ class Front(asyncio.Protocol):
 
     def _begin(self, head: bytes) -> None:
         """Give a request to whoever answers it."""
+        self._blank_lines = 0
+        self._bare = head[:5] == b"HEAD "
         request = http1.parse_request(head)
         self._keep = http1.keeps_alive(request.minor, request.headers)
-        path = request.path
-        if path.startswith(_PREFIXES) or path in _HEALTH:
-            control = Control(self, self._proxy.control)
-            self._take(control, request)
-            control.begin(head)
-        elif not self._passes(request):
-            return
-        elif http1.is_websocket(request):
-            self._tunnel(request)
-            return
-        else:
-            exchange = Exchange(self._proxy, self, request)
-            self._take(exchange, request)
-            exchange.begin()
-        if self._body is None and self._job is not None:
-            self._job.body_ended()
-
-    def _take(self, job: Job, request: http1.Request) -> None:
-        self._job = job
-        self._body = http1.Body(request.length) if request.length else None
-        self.touch(limits.SILENCE_S)
-
-    def _passes(self, request: http1.Request) -> bool:
-        """Return whether a request may go to the agent; answer it where not."""
-        proxy, socket = self._proxy, http1.is_websocket(request)
-        close = socket or request.length != 0 or not self._keep
-        bare = request.method == b"HEAD"
-        if not proxy.admits(request.headers):
-            answer = answers.unauthorised(close=close, bare=bare)
-        elif not proxy.ready():
-            answer = answers.not_ready(close=close, bare=bare)
-        elif socket and proxy.tunnels.full:
-            answer = answers.problem(503, "Too many WebSockets", "busy", close=True)
-        elif request.length > limits.BODY_BYTES_MAX:
-            answer = answers.problem(413, "Request body too large", close=True)
-        else:
-            return True
-        proxy.totals.refused += 1
-        if socket:
-            proxy.tunnels.totals.refused += 1
-        self.write(answer)
-        if request.length:
-            self._body = http1.Body(request.length)
-            self._keep = False
-            self._job = _Drain(self)
-            self.touch(_CLOSE_S)
-        else:
-            self.answered(keep=not close)
-        return False
-
-    def _tunnel(self, request: http1.Request) -> None:
-        """Give the whole connection away: it is a WebSocket from here on."""
-        assert self._transport is not None
-        transport, early = self._transport, self._buffer
-        self._buffer, self.closing = b"", True
-        self._proxy.leave(self)
-        self._proxy.totals.requests += 1
-        self._proxy.open_tunnel(transport, request, early, slow=self.slow)
+        self._server.begin(self, request)
 
     def _malformed(self, why: str) -> None:
         """Refuse what two readers may read differently; nothing behind it can be believed."""
-        self._proxy.totals.malformed += 1
+        self._server.totals.malformed += 1
         job, self._job = self._job, None
         if job is not None:
             job.lost()
             self.abort()
             return
-        self.write(answers.problem(400, f"Bad Request: {why}", "malformed_request", close=True))
+        problem = self._server.problem(
+            400, f"Bad Request: {why}", "malformed_request", bare=self._bare
+        )
+        self.write(problem)
         self.end()
 
     def _read_or_not(self) -> None:
@@ -369,20 +366,21 @@ class Front(asyncio.Protocol):
 class _Drain:
     """Throws away the rest of a body after the answer, so that the answer is read at all."""
 
-    def __init__(self, front: Front) -> None:
-        self._front = front
+    def __init__(self, downstream: Downstream, most: int) -> None:
+        self._downstream = downstream
+        self._most = most
         self._taken = 0
 
     def body(self, data: bytes) -> None:
         self._taken += len(data)
-        if self._taken > limits.LEFT_BYTES_MAX:
-            self._front.end()
+        if self._taken > self._most:
+            self._downstream.end()
 
     def body_ended(self) -> None:
-        self._front.answered()
+        self._downstream.answered()
 
     def overdue(self) -> None:
-        self._front.end()
+        self._downstream.end()
 
     def lost(self) -> None:
         pass

@@ -1,0 +1,35 @@
+"""What an agent says of its own place: it knows only the loopback port that it listens on. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from holdfast.relay import http1
+
+_LOOPBACK: Final = re.compile(
+    rb"(?i)(?:http:)?//(?:127(?:\.[0-9]{1,3}){3}|localhost|\[::1\]):([0-9]{1,5})(?=[/?#]|$)"
+)
+_ELSEWHERE: Final = re.compile(rb"/\t*[/\\]")
+"""What a browser takes for the beginning of another host's address."""
+
+
+def own_paths(headers: http1.Headers, port: int) -> http1.Headers:
+    """Return an answer's headers with the agent's own loopback address taken out of `Location`.
+
+    It listens on `port` of loopback, which the caller cannot reach or which is another program's
+    there; its path alone means the same place at the caller's side. Any other location stays.
+    """
+    return [
+        (name, _own_path(value, port) if name == b"location" else value) for name, value in headers
+    ]
+
+
+def _own_path(location: bytes, port: int) -> bytes:
+    found = _LOOPBACK.match(location)
+    if found is None or int(found[1]) != port:
+        return location
+    path = location[found.end() :]
+    if path[:1] != b"/":
+        path = b"/" + path
+    return b"/." + path if _ELSEWHERE.match(path) else path

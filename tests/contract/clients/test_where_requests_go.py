@@ -1,0 +1,194 @@
+"""Every client connects to the host it means, whatever target it is told, or sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.cli.client import ApiError, Client
+from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.secret import Secret
+from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.report.checkin import CheckIns
+from holdfast.machine.controller.report.long_poll import Wake
+from holdfast.outbox.http_sender import HttpSender
+from holdfast.relay.limits import Limits
+from holdfast.relay.upstream import Pool
+from holdfast.wire.address import Address
+from holdfast.wire.controller.calls import ControllerError
+from holdfast.world.controllers import ControllerClient, Target
+from tests.integration.machine.rig import until
+
+Ask: TypeAlias = Callable[[int, str], Awaitable[object]]
+"""Asks the server on a port of this machine for a target."""
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+    b"Connection: close\r\n\r\n{}"
+)
+HOSTILE = (
+    "*@TRAP/x", "@TRAP/x", "//TRAP/x", "http://TRAP/x", "\\\\TRAP\\x", "/\\TRAP", "/..//TRAP",
+    "TRAP", ":1@TRAP/", "?@TRAP", "#@TRAP", "/x#@TRAP", "/x\r\nHost: TRAP\r\n\r\n",
+    "/ HTTP/1.1\r\nX: y", ".TRAP", "", "/%40TRAP", "/\xe9", "/\x00", "/a b", "/x?y=@TRAP",
+)  # fmt: skip
+
+
+async def _controller(port: int, target: str) -> None:
+    client = ControllerClient()
+    try:
+        row: Any = SimpleNamespace(method="GET", target=lambda _path: target, response=dict)
+        await client.call(Target(Address("127.0.0.1", port), Secret("t")), row)
+    finally:
+        await client.close()
+
+
+async def _probe(port: int, target: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        agent: Any = SimpleNamespace(place=SimpleNamespace(port=port), _session=session)
+        await AgentProcesses._get(agent, target)
+
+
+async def _checkin(port: int, target: str) -> None:
+    pair: Any = SimpleNamespace(api_key=Secret("k"), gateway_token=Secret("g"))
+    async with aiohttp.ClientSession() as session:
+        reporting = SimpleNamespace(checkin_url=f"http://127.0.0.1:{port}{target}")
+        checkins: Any = SimpleNamespace(
+            _session=session, _identity=SimpleNamespace(reporting=reporting)
+        )
+        await CheckIns._post(checkins, {}, pair)  # type: ignore[arg-type]
+
+
+async def _wake(port: int, target: str) -> None:
+    pair = SimpleNamespace(api_key=Secret("k"), gateway_token=Secret("g"), complete=True)
+    async with aiohttp.ClientSession() as session:
+        wake: Any = SimpleNamespace(
+            _session=session,
+            _credentials=SimpleNamespace(current=lambda: pair),
+            _reporting=SimpleNamespace(sandbox_id="s", wake_url=f"http://127.0.0.1:{port}{target}"),
+            _on_directive=lambda _directive: None,
+        )
+        await Wake._ask(wake, 1)
+
+
+async def _command_line(port: int, target: str) -> None:
+    def ask() -> None:
+        with Client(f"http://127.0.0.1:{port}{target}", "token", timeout_s=5) as client:
+            client.call("plane.health")
+
+    await asyncio.to_thread(ask)
+
+
+async def _sender(port: int, target: str) -> None:
+    def ask() -> None:
+        sender = HttpSender(lambda: None, clock=ManualClock())
+        try:
+            # Behind the host, because whoever names an address here may name a user before it.
+            sender.ask(f"http://127.0.0.1:{port}/{target}", Secret("key"), b"{}")
+        finally:
+            sender.close()
+
+    await asyncio.to_thread(ask)
+
+
+async def _relay(port: int, target: str) -> None:
+    """The relay is given an address alone; a target is the request line's, and stays there."""
+    pool = Pool(Address("127.0.0.1", port), Limits(), asyncio.get_running_loop().time)
+    up = await pool.dial()
+    up.write(b"GET %b HTTP/1.1\r\n\r\n" % target.encode("latin-1"))
+    await until(lambda: up.gone, "the answer that nobody asked for ends the connection", 10.0)
+    pool.close()
+
+
+CLIENTS: dict[str, Ask] = {
+    "plane to controller": _controller, "controller to agent": _probe, "check-in": _checkin,
+    "long poll": _wake, "command line": _command_line, "sender": _sender, "relay": _relay,
+}  # fmt: skip
+
+
+class Meant:
+    """A server that is meant, and one that never is."""
+
+    def __init__(self) -> None:
+        self.port = self.trap = 0
+        self.lines: list[bytes] = []
+        self.trapped = 0
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        self.lines.append(await reader.readline())
+        writer.write(ANSWER)
+        writer.close()
+
+    async def serve_trap(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        self.trapped += 1
+        writer.close()
+
+
+@asynccontextmanager
+async def servers() -> AsyncIterator[Meant]:
+    meant = Meant()
+    one = await asyncio.start_server(meant.serve, "127.0.0.1", 0)
+    other = await asyncio.start_server(meant.serve_trap, "127.0.0.1", 0)
+    meant.port, meant.trap = (server.sockets[0].getsockname()[1] for server in (one, other))
+    try:
+        yield meant
+    finally:
+        one.close()
+        other.close()
+        await asyncio.sleep(0)  # what was accepted in this turn has a writer in the next
+        for writer in meant.writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def asked(client: Ask, target: str) -> bool:
+    """Ask a client for a target; return whether anything was sent, and hold that it went right."""
+    async with servers() as meant:
+        told = target.replace("TRAP", f"127.0.0.1:{meant.trap}")
+        try:
+            async with asyncio.timeout(20):
+                await client(meant.port, told)
+        except (ValueError, OSError, ControllerError, ApiError, aiohttp.ClientError):
+            pass
+        assert not meant.trapped, f"{told!r} led elsewhere"
+        for line in meant.lines:
+            words = line.split(b" ")
+            assert len(words) == 3 or client is _relay, line
+            assert words[1][:1] == b"/" or client is _relay, line
+        return bool(meant.lines)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+async def test_a_client_connects_where_it_means_to(name: str) -> None:
+    assert await asked(CLIENTS[name], "" if name == "command line" else "/x"), "it does ask"
+    for target in HOSTILE:
+        await asked(CLIENTS[name], target)
+
+
+@settings(
+    max_examples=40, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+@given(
+    name=st.sampled_from(sorted(CLIENTS)),
+    parts=st.lists(
+        st.sampled_from([
+            "TRAP", "@", "/", "//", "\\", ":", "..", "?", "#", "*", "http://", "%40", "%2f", " ",
+            "\r\n", "\t", "\x00", "é", "[", "]", "x",
+        ]),
+        max_size=6,
+    ),
+)  # fmt: skip
+def test_a_client_connects_where_it_means_to_for_any_target(name: str, parts: list[str]) -> None:
+    asyncio.run(asked(CLIENTS[name], "".join(parts)))
