@@ -7,10 +7,17 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+import hypothesis
 import pytest
 import pytest_timeout
 
 from tests.support.patience import patience
+
+# An example that is slow to draw or to run is a busy machine, not a fault.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 UNIT = Path(__file__).parent / "unit"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 
+import hypothesis
 import pytest
 
 from tests.support import patience
@@ -18,6 +19,11 @@ def test_a_deadline_is_as_many_times_longer_as_there_is_more_to_run_than_cores(
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (load * patience.CORES, 0.0, 0.0))
     assert patience.patience(10) == 10 * times
+
+
+def test_no_example_of_hypothesis_is_timed() -> None:
+    assert hypothesis.settings().deadline is None
+    assert hypothesis.HealthCheck.too_slow in hypothesis.settings().suppress_health_check
 
 
 def test_a_whole_test_has_the_longer_bound(

@@ -23,7 +23,8 @@ SECRETS = {
 def machine_of(plane: PlaneProcess, view: InstanceView) -> tuple[int, int]:
     """Return the process ids of an instance's controller and of its agent."""
     controller = next(p for p in plane.controllers() if _is_of(p.pid, view))
-    agent = next(p for p in plane.agents() if p.ppid() == controller.pid)
+    below = {p.pid for p in controller.children(recursive=True)}  # its sandbox is between them
+    agent = next(p for p in plane.agents() if p.pid in below)
     return controller.pid, agent.pid
 
 

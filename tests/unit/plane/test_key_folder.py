@@ -19,6 +19,7 @@ from holdfast.plane.key_folder import (
     prepare_keys,
 )
 from holdfast.plane.settings import SettingError, Settings, load_settings
+from holdfast.plane.wiring.clouds import make_confine
 from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.plane.wiring.secret_files import open_keys
 
@@ -195,3 +196,14 @@ def test_the_token_of_a_forgotten_data_folder_goes(old: Settings) -> None:
     (keys / GATEWAY_FILE).unlink()
     open_keys(old, now_ms=1)
     assert not (keys / TOKEN_FILE).exists(), "there is no store of people that would know it"
+
+
+def test_confinement_hides_the_keys_and_nobody_can_grant_them(tmp_path: Path) -> None:
+    home, keys = tmp_path / "home", tmp_path / "elsewhere" / "keys"
+    chosen = load_settings({}, home=str(home), keys=str(keys))
+    hidden = make_confine(home, chosen, "http://127.0.0.1:8700").hidden
+    assert set(hidden) == {str(home), str(keys)}
+    for name in ("confine_read", "confine_write"):
+        for path in (keys, keys / "x", keys.parent, home):
+            with pytest.raises(SettingError, match="must not see"):
+                load_settings({}, home=str(home), keys=str(keys), **{name: str(path)})

@@ -110,7 +110,7 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
         clock=core.clock,
         keys=partial(env_key_text, core.keyring),
         ports=(settings.port_first, last_port),
-        confine=_confine(core.home, settings, core.url),
+        confine=make_confine(core.home, settings, core.url),
     )
     await process.open()
     core.closing.push_async_callback(process.close)
@@ -124,7 +124,7 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
     )
 
 
-def _confine(home: Path, settings: Settings, url: str) -> Confine:
+def make_confine(home: Path, settings: Settings, url: str) -> Confine:
     """Return how machines are confined: nothing of the plane's own is for agents to see."""
     return Confine(
         kind=settings.confine,
