@@ -7,13 +7,21 @@ discovered when the test runs: a room without code is reported as such, one with
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from tests.house.sources import ROOT, kept_files, shown
+from tests.house.sources import ROOT, SRC, kept_files, shown
 from tools import reference
 
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
+
+COMPAT = ROOT / "docs" / "compat"
+COMPAT_PAGE = re.compile(r"\bcompat/([\w-]+\.md)")
+AGREEMENT = re.compile(
+    r"""(?<![\w"`-])(?<!\bimport )contract(?:'s)?(?![\w"`])(?! (?:suite|test)s?\b)"""
+)
+"""The word in another sense than a suite of tests, a rule of imports, or a name in code."""
 
 
 @pytest.mark.parametrize("name", reference.PAGES)
@@ -63,6 +71,65 @@ def test_every_decision_is_listed_and_every_listed_one_is_there() -> None:
     assert records
     assert [number + rest for _, number, rest in listed] == records
     assert all(told == number for told, number, _ in listed)
+
+
+def _texts_that_cite() -> list[Path]:
+    """Return source and documentation, but for records, whose wording is not changed later."""
+    docs = ROOT / "docs"
+    return [
+        path
+        for path in kept_files()
+        if path.is_relative_to(SRC) or path.is_relative_to(docs)
+        if path.suffix in {".py", ".md", ".sql", ".toml", ".js", ".html", ".json"}
+        if path.parent not in {docs / "decisions", docs / "images"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("the contract's figure", True),
+        ("as in the\ncontract, section 1.4", True),
+        ("controller contract 2.3", True),
+        ("under one contract suite", False),
+        ("an import contract holds it", False),
+        ("import contracts in pyproject.toml", False),
+        ('POLICIES = {"contract": CONTRACT}', False),
+    ],
+)
+def test_what_counts_as_an_agreement(text: str, is_one: bool) -> None:  # noqa: FBT001  a verdict
+    assert bool(AGREEMENT.search(text)) is is_one
+
+
+def test_what_others_expect_is_cited_by_its_page() -> None:
+    """Who reads "the contract" finds no such document: a page of docs/compat is what there is."""
+    nameless = [
+        f"{shown(path)}: {' '.join(part.split())[:80]}"
+        for path in _texts_that_cite()
+        for part in path.read_text(encoding="utf-8").split("\n\n")
+        if AGREEMENT.search(part) and not COMPAT_PAGE.search(part)
+    ]
+    assert not nameless, "name the page of docs/compat:\n" + "\n".join(nameless)
+
+
+def test_pages_of_compat_are_cited_listed_and_there() -> None:
+    pages = {path.name for path in COMPAT.glob("*.md")}
+    cited = {
+        (shown(path), name)
+        for path in _texts_that_cite()
+        for name in COMPAT_PAGE.findall(path.read_text(encoding="utf-8"))
+    }
+    gone = [f"{path}: {name}" for path, name in sorted(cited) if name not in pages]
+    assert not gone, "no such page in docs/compat:\n" + "\n".join(gone)
+    index = (COMPAT / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| \[([\w-]+\.md)\]\(\1\)", index, re.MULTILINE))
+    assert listed == pages - {"README.md"}
+    mute = [
+        name
+        for name in sorted(listed)
+        if "\n## Deviations\n" not in (COMPAT / name).read_text(encoding="utf-8")
+    ]
+    assert not mute, f"these do not say where we differ: {mute}"
 
 
 def test_links_lead_somewhere() -> None:

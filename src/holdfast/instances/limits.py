@@ -14,7 +14,7 @@ CONFIG_BYTES_MAX: Final = 11_264
 """Variables and sealed secrets of one instance as JSON, so that its state fits in 16 KiB."""
 
 SECRETS_MAX: Final = 50
-"""Custom secrets of one instance (contract 1.3); the fields of the catalogue are beside them."""
+"""Custom secrets of one instance (compat/instance-life.md), beside the catalogue's fields."""
 
 VARIABLES_MAX: Final = 200
 """Plain variables of one instance."""
@@ -32,7 +32,8 @@ HEALTHY_RUN_MS: Final = 10 * MINUTE_MS
 """A run this long shows that starting works: the count of failures begins anew after it."""
 
 START_FRESH_MS: Final = 5 * MINUTE_MS
-"""A second order to start is idempotent within this time of the first (contract 1.5)."""
+"""A second order to start is idempotent within this time of the first
+(compat/instance-life.md)."""
 
 LISTING_LAG_MS: Final = 2 * MINUTE_MS
 """A machine whose creation was never answered may be missing from a listing for this long after
@@ -40,7 +41,8 @@ it was decided: the call may be sent 30 s later, be done 30 s after that, and li
 long a launch that was given up may yet be done."""
 
 VOLUME_TRIES_MAX: Final = 50
-"""Failed deletions of a volume before it is given up and named for a person (contract 1.12)."""
+"""Failed deletions of a volume before it is given up and named for a person
+(compat/instance-life.md)."""
 
 CLOCK_BACK_MS: Final = 5 * SECOND_MS
 """How far the clock may be behind what is remembered before it counts as set back; less than
@@ -57,10 +59,10 @@ RELAUNCH_MS: Final = 10 * MINUTE_MS
 """So long before what a machine has expires, it is launched anew if it could not be told."""
 
 KEY_LIFE_MS: Final = 30 * 24 * 60 * MINUTE_MS
-"""How long a key is good (contract 1.14)."""
+"""How long a key is good (compat/instance-life.md)."""
 
 MINT_MS: Final = 15 * SECOND_MS
-"""How long making a key may take before it is given up (contract 1.14)."""
+"""How long making a key may take before it is given up (compat/instance-life.md)."""
 
 OVERLAP_MS_MAX: Final = 7 * 24 * 60 * MINUTE_MS
 """The longest that replaced tokens may stay good; controllers take no more either."""

@@ -1,9 +1,9 @@
 """The policy of instances: every interval and bound that the rules read.
 
 It is a value, hashed and kept with each tick record, so that a replay decides as it was decided
-and a what-if can decide otherwise. The fold never sees it. Defaults are the contract's figures
-except for the looks at machines that are as they should be: check-ins and one look a day replace
-polling (see the decision record on looks).
+and a what-if can decide otherwise. The fold never sees it. Defaults are the figures of
+docs/compat/instance-life.md except for the looks at machines that are as they should be:
+check-ins and one look a day replace polling (see the decision record on looks).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ CONTRACT: Final = Policy(
     down_after=5,
     wait_ms=MINUTE_MS,
 )
-"""The polling cadences of the contract, section 1.4, as another policy under the same rules."""
+"""The polling cadences of compat/instance-life.md, as another policy under the same rules."""
 
 encode_policy = msgspec.json.Encoder().encode
 decode_policy = msgspec.json.Decoder(Policy).decode

@@ -1,7 +1,8 @@
 """The secrets that have a name of their own: tokens of channels. Pure data, and what may not be.
 
 A field's key is what people and programs call it, its variable what the machine finds it under.
-Everything else is a custom secret, named by its variable. The keys are the contract's.
+Everything else is a custom secret, named by its variable. The keys are those of
+docs/compat/instance-life.md.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ _BAD: Final = frozenset(
         "config_too_large",
     }
 )
-"""Refusals of the fold that mean a bad request (contract 1.3), not a conflict."""
+"""Refusals of the fold that mean a bad request, not a conflict."""
 
 
 _ABOUT_PATHS: Final = frozenset({"no_such_secret", "path_not_yours", "path_taken"})

@@ -1,7 +1,7 @@
 """The command lines that list and decide in a machine whose controller cannot.
 
-Two dialects. `image` is the contract's: helper programs and `openclaw` in an image of its own,
-run with HOME=/root. `process` is a machine of the process cloud: its environment names the
+Two dialects. `image` is that of compat/pairing.md: helper programs and `openclaw` in an image of
+its own, run with HOME=/root. `process` is a machine of the process cloud: its environment names the
 installation, and the agent's state lies in its home. Arguments are a list; the one shell is a
 fixed text that gets them as its own. Pure.
 """
@@ -36,7 +36,7 @@ _DETECTED: Final = (
     ("discord", (("token",),)),
     ("slack", (("botToken",), ("appToken",))),
 )
-"""Channels in the order of the contract, each with the keys of which one must be set (2.2)."""
+"""Channels in the order of compat/pairing.md, each with the keys of which one must be set."""
 
 
 def dialect_of(cloud: str) -> Dialect:

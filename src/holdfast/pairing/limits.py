@@ -7,10 +7,10 @@ from typing import Final
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 CHANNEL_LIFE_MS: Final = HOUR_MS
-"""A channel request is good for so long after it was made (controller contract 2.3)."""
+"""A channel request is good for so long after it was made (compat/pairing.md)."""
 
 DEVICE_LIFE_MS: Final = 5 * MINUTE_MS
-"""A device request is good for so long after it was made (controller contract 2.3)."""
+"""A device request is good for so long after it was made (compat/pairing.md)."""
 
 FORGET_SLACK_MS: Final = 10 * MINUTE_MS
 """How much longer than its request a decision is remembered: clocks of machines differ."""
@@ -54,7 +54,7 @@ APPROVE_TIMEOUT_MS: Final = 190 * SECOND_MS
 gives up earlier would call a decision failed that is still carried out."""
 
 EXEC_TIMEOUT_MS: Final = 60 * SECOND_MS
-"""One command in a machine (control-plane contract 3)."""
+"""One command in a machine (compat/pairing.md)."""
 
 EFFECT_MS: Final = 260 * SECOND_MS
 """One decision with everything it may take: a version, an order, and a look when it was lost."""

@@ -1,4 +1,4 @@
-"""Whether a check-in is taken: every check of the contract, in its order, as one function.
+"""Whether a check-in is taken: every check, in the order of docs/compat/check-in.md.
 
 The order is what other people's controllers were built against: 401 before 400 before 503 before
 403, and an unknown machine is refused exactly as a wrong key is. A machine proves two things, its
@@ -105,7 +105,7 @@ def admit(
         return facts
     ours = is_ours(checkin)
     region = _region(header, facts) if trusted_proxy else facts.region
-    return Admitted(facts, checkin if ours else _contract_form(checkin), region, ours)
+    return Admitted(facts, checkin if ours else _older_half(checkin), region, ours)
 
 
 def credentials(header: Mapping[str, str]) -> Credentials | None:
@@ -143,10 +143,10 @@ def is_ours(checkin: CheckIn) -> bool:
     return checkin.protocol is not None and PROTOCOL - 1 <= checkin.protocol <= PROTOCOL
 
 
-def _contract_form(checkin: CheckIn) -> CheckIn:
+def _older_half(checkin: CheckIn) -> CheckIn:
     """Return a check-in without the half that is in no protocol of ours.
 
-    What a version we do not know means by its fields cannot be told, so its contract half alone
+    What a version we do not know means by its fields cannot be told, so its older half alone
     counts, as it would for a controller that has no other.
     """
     if checkin.protocol is None and not checkin.boot_id and not checkin.outcomes:

@@ -160,7 +160,7 @@ def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
 
 
 def clamp_bytes(value: int | None) -> int:
-    """Return a size that the contract allows to be absent or negative: at least 0."""
+    """Return a size, which may be absent or negative (compat/check-in.md), as at least 0."""
     return 0 if value is None or value < 0 else min(value, 2**53 - 1)
 
 

@@ -1,7 +1,7 @@
 """The calls that telemetry answers: check-in, long poll, charts.
 
 Each takes its parts when it is made; the edge has bounded the body. The check-in takes the raw
-body or the decoded message: the order of its refusals is a contract in which a missing credential
+body or the decoded message: in the order of its refusals (compat/check-in.md) a missing credential
 comes before a malformed message, whoever looks first. A handler decides nothing that `accept`
 could.
 """

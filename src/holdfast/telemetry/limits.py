@@ -20,7 +20,7 @@ STREAK_SINGLE: Final = 10
 """Messages in a row from one boot after which there is one machine again."""
 
 INTERVAL_DEFAULT_MS: Final = 300_000
-"""From one check-in to the next where the machine does not say: the contract's figure."""
+"""From one check-in to the next where the machine does not say (compat/check-in.md)."""
 
 INTERVAL_MIN_MS: Final = 1_000
 INTERVAL_MAX_MS: Final = 3_600_000
@@ -39,8 +39,8 @@ WHEEL_GAP_MAX_MS: Final = 2_000
 """A longer pause of the plane itself (stopped, starved) does not count as a machine's silence."""
 
 CHECKIN_GAP_MS: Final = 30_000
-"""Between check-ins on the cadence, unless the machine's interval is shorter; the contract's
-proposal for a rate limit."""
+"""Between check-ins on the cadence, unless the machine's interval is shorter: a tenth of the usual
+interval."""
 
 CHECKIN_BURST: Final = 2
 """Check-ins on the cadence that may come at once: one that was late, then one on time."""

@@ -20,12 +20,12 @@ class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
     """What the plane knows of a machine that may check in: a committed view row of its instance.
 
     Key hashes are lower-case hexadecimal SHA-256; the next one is of a key on its way there.
-    `token_version` 0 is the contract's gateway token; the version before it, and the one that the
-    running machine still has, are good until `previous_token_until_ms`. `expected` says that
-    silence would be news: the instance is meant to run and has been started; `heard` says that it
-    knows its machine to speak, and what it does not know it is told again. `revision` grows
-    with each change of what a directive says; `ladder` and `ladder_turn` are part
-    of that. `interval_ms` 0 leaves the cadence to the machine.
+    `token_version` 0 is the token of compat/instance-life.md; the version before it, and the one
+    that the running machine still has, are good until `previous_token_until_ms`. `expected` says
+    that silence would be news: the instance is meant to run and has been started; `heard` says
+    that it knows its machine to speak, and what it does not know it is told again. `revision`
+    grows with each change of what a directive says; `ladder` and `ladder_turn` are part of that.
+    `interval_ms` 0 leaves the cadence to the machine.
     """
 
     sandbox: str
@@ -132,7 +132,7 @@ class ContactStore(Protocol):
 
 
 class CheckinPoint(Struct, frozen=True, gc=False, kw_only=True):
-    """One check-in as it is kept: the contract's layout by name, then what is ours.
+    """One check-in as it is kept: the layout of compat/check-in.md, then what is ours.
 
     Counters without a suffix are differences since the check-in before; `_total` is the
     controller's own count, `_lifetime` the instance's, through all boots. Bytes, seconds, and a
@@ -177,7 +177,7 @@ class CheckinPoint(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LifecyclePoint(Struct, frozen=True, gc=False, kw_only=True):
-    """One lifecycle event: thirteen texts and two numbers, as the contract lays them out.
+    """One lifecycle event: thirteen texts and two numbers (compat/check-in.md).
 
     `delivery` is how it came about (http, actor, reconcile, queue); `error` a code or a cleaned
     text, never a secret.

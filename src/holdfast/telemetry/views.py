@@ -26,7 +26,7 @@ from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Climb, Start
 from holdfast.wire.controller.directive import Command, Directive
 
 STEPS_S: Final = (60, 300, 3_600)
-"""Seconds of a step of the roll-up: a minute, the contract's interval, an hour."""
+"""Seconds of a step of the roll-up: a minute, the usual interval of check-ins, an hour."""
 
 WINDOWS_S: Final[Mapping[str, int]] = {
     "15m": 900,

@@ -48,7 +48,7 @@ PHASES: Final = (
     Phase(name="doctor", shown="doctor", deadline_s=180),
     Phase(name="gateway-start", shown="gateway-start", deadline_s=30),
 )
-"""The start, in its order; a test compares what each failure leaves with the contract's table."""
+"""The start, in its order; a test compares what each failure leaves with compat/controller.md."""
 
 
 class PhaseError(Exception):

@@ -61,7 +61,7 @@ class Credentials:
     ) -> None:
         """Begin with those of the environment; `file` is JSON {apiKey, gatewayToken}.
 
-        Without a proxy token the gateway token is one, as machines of the contract have it.
+        Without a proxy token the gateway token is one (compat/controller.md).
         """
         self._pair = given
         self._proxy = proxy_token

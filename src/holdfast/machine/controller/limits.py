@@ -1,6 +1,6 @@
 """Every limit of the controller, by name.
 
-Each number says where it comes from: the contract that existing machines follow, or a reason.
+Each number says where it comes from: a page of docs/compat, or a reason.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PURGE_ROUNDS_MAX: Final = 8
 """How often what an ended agent left is looked for again, in case that it forks meanwhile."""
 
 VERSION_TIMEOUT_S: Final = 5.0
-"""How long `--version` may take; the contract's figure."""
+"""How long `--version` may take (compat/controller.md)."""
 
 VERSION_WAIT_S: Final = 6.0
 """How long a report or a reader waits for the version: `--version` itself, and a little for its
@@ -48,13 +48,13 @@ VERSION_RETRY_MS: Final = 60_000
 """A failed version probe is tried again after this long."""
 
 MEND_TIMEOUT_S: Final = 120.0
-"""How long the agent's own repair may take; the contract's limit for a doctor run."""
+"""How long the agent's own repair may take: that of a doctor's run (compat/controller.md)."""
 
 CHECKIN_FIRST_MS: Final = 120_000
-"""First check-in after the start; the contract's figure."""
+"""First check-in after the start (compat/check-in.md)."""
 
 CHECKIN_INTERVAL_MS: Final = 300_000
-"""From one check-in to the next; the contract's figure."""
+"""From one check-in to the next (compat/check-in.md)."""
 
 CHECKIN_INTERVAL_MIN_MS: Final = 1_000
 CHECKIN_INTERVAL_MAX_MS: Final = 3_600_000
@@ -64,7 +64,7 @@ SLOW_PHASE_S: Final = 2.0
 """A phase of the start that takes longer is reported while it goes on: as often as news may be."""
 
 CHECKIN_TIMEOUT_S: Final = 10.0
-"""A check-in is given up after this long; the contract's figure."""
+"""A check-in is given up after this long (compat/check-in.md)."""
 
 CHANGE_GAP_MS: Final = 1_000
 """Check-ins on a change come at most this often, but for the free one."""
@@ -127,13 +127,13 @@ CLOSE_TIMEOUT_S: Final = 2.0
 """How long open connections may delay the end."""
 
 SETTLED_LOAD: Final = 0.1
-"""One-minute load below which a machine with shared CPUs counts as settled; the contract's."""
+"""One-minute load below which a machine with shared CPUs is settled (compat/controller.md)."""
 
 SOCKETS_MAX: Final = 100
-"""WebSockets that are passed on at once; the contract's figure."""
+"""WebSockets that are passed on at once (compat/controller.md)."""
 
 SOCKET_IDLE_MS: Final = 600_000
-"""A WebSocket on which nothing is said for this long is closed; the contract's figure."""
+"""A WebSocket on which nothing is said for this long is closed (compat/controller.md)."""
 
 HANDSHAKE_MS: Final = 5_000
-"""How long the agent may take to answer an upgrade; the contract's figure."""
+"""How long the agent may take to answer an upgrade (compat/controller.md)."""

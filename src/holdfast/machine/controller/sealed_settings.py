@@ -1,9 +1,9 @@
 """Opens environment values that were sealed for this machine.
 
-The form is the contract's: `enc:v1:` and the base64 of a 12-byte nonce, the ciphertext and a
-16-byte tag, AES-256-GCM without associated data. Anything odd refuses the whole set: a machine
-that starts with half of its secrets does the wrong thing quietly. The cipher is imported only
-when there is something to open, because it costs memory.
+The form is that of docs/compat/controller.md: `enc:v1:` and the base64 of a 12-byte nonce, the
+ciphertext and a 16-byte tag, AES-256-GCM without associated data. Anything odd refuses the whole
+set: a machine that starts with half of its secrets does the wrong thing quietly. The cipher is
+imported only when there is something to open, because it costs memory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Every environment variable that the controller reads, and nothing else reads any.
 
-Ours are named HOLDFAST_*; where the contract of existing machines has a name for the same thing,
-it is read beside ours, and ours wins. Three groups are read apart, because each may fail without
-the others: where to listen (else nothing works), how to report (so that a machine whose start
-failed can still say so), and what to run.
+Ours are named HOLDFAST_*; where existing machines have a name for the same thing
+(docs/compat/controller.md), it is read beside ours, and ours wins. Three groups are read apart,
+because each may fail without the others: where to listen (else nothing works), how to report (so
+that a machine whose start failed can still say so), and what to run.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxying:
-    """How the proxy passes on, as the contract names it: times in ms.
+    """How the proxy passes on, by the variables of compat/controller.md: times in ms.
 
     `require_token` says that callers must show the proxy token; without one of its own, that is
     the gateway token. `agent_token` guards the agent's loopback port, empty to make one up.

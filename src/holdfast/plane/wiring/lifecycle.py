@@ -1,4 +1,4 @@
-"""From committed ticks of instances to the lifecycle dataset, in the names of the contract.
+"""From committed ticks of instances to the lifecycle dataset of docs/compat/check-in.md.
 
 A change of status is an `instance.*` event, a decision of the rules a `reconcile.*` one. Nothing
 is kept here: what is recorded may be lost with the sink, and the log of events has it all.
@@ -23,7 +23,7 @@ _ENTERED: Final = {
     "destroying": "instance.destroy_started",
     "destroyed": "instance.destroyed",
 }
-"""The event of entering a status, as the contract's section 1.15 names them."""
+"""The event of entering a status (compat/check-in.md)."""
 
 
 def follow_lifecycle(record: Callable[[LifecyclePoint], None]) -> Callable[[Landed], None]:

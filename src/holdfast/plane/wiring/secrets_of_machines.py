@@ -66,7 +66,7 @@ class ControllersAsHolders:
         return ""
 
     async def _tell_key(self, instance_id: str, api_key: str) -> None:
-        """Tell the key by our name, which leaves the agent alone, else by the contract's."""
+        """Tell the key by our name, which leaves the agent alone, else by the older one."""
         try:
             await self._post(instance_id, ENV_PATCH, EnvOrder(ours=api_key))
         except ControllerError as error:

@@ -1,4 +1,4 @@
-"""Accounts kept in memory: for tests and the simulator, under the same contract as SQLite.
+"""Accounts kept in memory: for tests and the simulator, under the same contract suite as SQLite.
 
 It forgets everything with its process, so no plane that people use may be built on it.
 """

@@ -1,8 +1,8 @@
 """Endpoints that controllers call: the check-in and the long poll.
 
-The edge only carries the credentials through: the order of a check-in's answers is a contract, so
-its handler looks at both credentials itself. A check-in is telemetry, not an order by a person,
-which is why it is not a `mutates` row.
+The edge only carries the credentials through: the order of a check-in's answers is given
+(compat/check-in.md), so its handler looks at both credentials itself. A check-in is telemetry, not
+an order by a person, which is why it is not a `mutates` row.
 """
 
 from __future__ import annotations

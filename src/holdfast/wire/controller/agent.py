@@ -54,7 +54,7 @@ class ConfigState(Struct, frozen=True, kw_only=True):
 
 
 class GatewayStatus(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The supervisor's figures: the contract's six, and ours; `uptime` in seconds.
+    """The supervisor's figures: those of compat/controller.md, and ours; `uptime` in seconds.
 
     `parked` says why nothing is tried any more, `blocked` who holds the agent's port.
     """

@@ -18,7 +18,7 @@ from holdfast.wire.limits import REASON_MAX, TEXT_MAX
 
 ROUTE_UNAVAILABLE: Final = "controller_route_unavailable"
 TIMEOUT_MS: Final = 30_000
-"""How long one call may take unless it says otherwise; the contract's figure."""
+"""How long one call may take unless it says otherwise (compat/controller.md)."""
 
 Trouble: TypeAlias = Literal[
     "not_running", "unreachable", "timeout", "too_old", "refused", "unauthorised", "broken"

@@ -1,9 +1,9 @@
 """The check-in: what a controller tells the plane about its machine.
 
-Its first thirteen fields are the contract's, which existing controllers send; what follows
-`protocol` is ours, and its presence is what asks for an answer with a directive. Counters are
-cumulative since the controller's boot, named by `bootId` and ordered by `sequence`, so that the
-plane derives exact differences however often a message is lost, repeated or late. Nothing here
+Its first fields are those that existing controllers send (docs/compat/check-in.md); what follows
+from `protocol` on is ours, and its presence is what asks for an answer with a directive. Counters
+are cumulative since the controller's boot, named by `bootId` and ordered by `sequence`, so that
+the plane derives exact differences however often a message is lost, repeated or late. Nothing here
 may carry content: no output, no prompts, no secrets.
 """
 
@@ -115,7 +115,7 @@ class Start(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
 
 
 class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
-    """One report of a machine; unknown keys are dropped, as the contract does.
+    """One report of a machine; unknown keys are dropped (compat/check-in.md).
 
     `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.

@@ -20,7 +20,7 @@ from holdfast.wire.limits import BODY_BYTES_MAX
 CONTRACT: Final = "/_kilo/"
 OURS: Final = "/_holdfast/"
 PREFIXES: Final = (CONTRACT, OURS)
-"""The contract's prefix, and ours. Every route is served below both."""
+"""The prefix of compat/controller.md, and ours. Every route is served below both."""
 
 Fault: TypeAlias = Literal["missing", "type", "length", "form"]
 """What may be wrong with a field: it is missing, of another type, too long, or not of its form."""

@@ -1,7 +1,7 @@
 """Names and credentials that a machine and the plane derive alike: sandbox ids, gateway tokens.
 
-A sandbox id is how the contract names a machine: `ki_` and the 32 hexadecimal digits of its
-instance's UUID, or, in the older form, the owner's id in base64. A gateway token proves the
+A sandbox id names a machine (docs/compat/instance-life.md): `ki_` and the 32 hexadecimal digits of
+its instance's UUID, or, in the older form, the owner's id in base64. A gateway token proves the
 sandbox without being stored anywhere: it is an HMAC under the plane's secret. Pure.
 """
 
@@ -71,8 +71,8 @@ def decode_sandbox(sandbox: str) -> Sandbox | None:
 def gateway_token(secret: str, sandbox: str, *, version: int = 0) -> str:
     """Return the token of a machine: 64 lower-case hexadecimal digits.
 
-    Version 0 is the contract's form, whose message is the sandbox id alone; from 1 on the version
-    is part of the message, so that one instance's token can be rotated.
+    Version 0 is the form of compat/instance-life.md, whose message is the sandbox id alone; from 1
+    on the version is part of the message, so that one instance's token can be rotated.
     """
     message = sandbox if version == 0 else f"v{version}:{sandbox}"
     return hmac.digest(secret.encode(), message.encode(), hashlib.sha256).hex()

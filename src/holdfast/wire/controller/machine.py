@@ -74,7 +74,7 @@ class RetryAnswer(Struct, frozen=True, kw_only=True):
 
 OUR_KEY: Final = "HOLDFAST_API_KEY"
 AGENTS_KEY: Final = "KILOCODE_API_KEY"
-"""The controller's key by our name, and by the contract's, under which the agent has it too."""
+"""The controller's key by our name, and by that of compat/controller.md: the agent has it too."""
 
 _KEY: Final = wanted(
     type="a text that is not empty",
@@ -85,7 +85,7 @@ KeyGiven: TypeAlias = Annotated[str, _KEY] | UnsetType
 
 
 class EnvOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A renewed key: the controller's by our name, or by the contract's, which the agent has too.
+    """A renewed key: the controller's alone by our name, the agent's too by the other.
 
     One of them at least.
     """

@@ -27,4 +27,4 @@ CAPABILITIES: Final = tuple(
         | {"controller.directive"}
     )
 )
-"""What a controller with all of them can do, as the contract names it, and our own."""
+"""What a controller with all of them can do, by the names of compat/controller.md and our own."""

@@ -27,7 +27,7 @@ from holdfast.machine.controller.process.priority_lock import Rank
 from holdfast.wire.controller.machine import AGENTS_KEY, OUR_KEY
 
 RELOAD_S: Final = 10.0
-"""How long the agent may take to read its secrets again; the contract's figure."""
+"""How long the agent may take to read its secrets again (compat/controller.md)."""
 
 TURN_S: Final = 4.0
 """How long it may take until no other command line of the agent's runs; then it is restarted.

@@ -99,7 +99,7 @@ GATEWAY: Final = (
 
 
 def describe(stats: Stats) -> GatewayStatus:
-    """Return the supervisor's figures in the contract's words, with ours beside them."""
+    """Return the supervisor's figures in the words of compat/controller.md, and ours beside."""
     state = stats.state
     return GatewayStatus(
         state=state.status,

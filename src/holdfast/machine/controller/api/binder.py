@@ -126,7 +126,7 @@ def encode(answer: Any) -> web.Response:
 
 
 def problem(status: int, error: str, code: str) -> web.Response:
-    """Return an error; without a code where the contract wants none."""
+    """Return an error; without a code where compat/controller.md has none."""
     return encode(Told({"error": error, "code": code} if code else {"error": error}, status))
 
 

@@ -101,7 +101,10 @@ def content_of(config: Config) -> str:
 
 
 def matches(given: str, raw: bytes) -> bool:
-    """Return whether an etag names this text: ours, quoted or not, or the contract's MD5."""
+    """Return whether an etag names this text: ours, quoted or not, or its MD5.
+
+    MD5 is what clients of compat/controller.md compute.
+    """
     bare = given.strip().removeprefix('"').removesuffix('"').lower()
     if len(bare) == _MD5_DIGITS:
         return bare == hashlib.md5(raw, usedforsecurity=False).hexdigest()

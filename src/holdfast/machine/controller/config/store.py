@@ -37,7 +37,7 @@ from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.times import time_text
 
 WOULD_NOT_BOOT: Final = "openclaw_config_would_not_boot"
-"""The contract's code for a configuration that is known to keep the agent from starting."""
+"""For a configuration that is known to keep the agent from starting (compat/controller.md)."""
 
 _TRIES: Final = 5
 """How often a roll-back is tried over a file that the agent keeps writing."""

@@ -27,7 +27,7 @@ from holdfast.machine.controller.process.children import OnLine
 Status: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 
 OUTPUT_BYTES_MAX: Final = 1_048_576
-"""Bytes kept of the output, its end; the contract's figure."""
+"""Bytes kept of the output, its end (compat/controller.md)."""
 
 CUT: Final = "[… the beginning was cut …]\n"
 
@@ -95,16 +95,16 @@ ALREADY: Final = "openclaw_doctor_already_active"
 NO_RUN: Final = "openclaw_doctor_no_active_run"
 
 LIMIT_S: Final = 120.0
-"""How long a run may take; the contract's figure."""
+"""How long a run may take (compat/controller.md)."""
 
 KILL_S: Final = 5.0
-"""From SIGTERM to SIGKILL; the contract's figure."""
+"""From SIGTERM to SIGKILL (compat/controller.md)."""
 
 CLOSE_KILL_S: Final = 1.0
 """The same when the controller ends, whose own shutdown has a deadline."""
 
 FLUSH_S: Final = 1.0
-"""Between two writes of a run that goes on; the contract's figure."""
+"""Between two writes of a run that goes on (compat/controller.md)."""
 
 _RUN_ID_BYTES: Final = 8
 _RECORD_FILE: Final = "record.json"

@@ -47,7 +47,7 @@ class Text(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Nodes of the contract's form; `truncated` when there were more than are told."""
+    """Nodes as compat/controller.md has them; `truncated` when there were more than are told."""
 
     nodes: list[dict[str, Any]]
     truncated: bool

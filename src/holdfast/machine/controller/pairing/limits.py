@@ -1,7 +1,7 @@
 """Every limit of pairing, by name.
 
-Each number says where it comes from: the contract that existing machines follow, what was
-observed of OpenClaw, or a reason.
+Each number says where it comes from: a page of docs/compat, what was observed of OpenClaw, or a
+reason.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 CHANNEL_TTL_MS: Final = 3_600_000
-"""How long a channel request is valid; the agent's own rule, as in the contract."""
+"""How long a channel request is valid: the agent's own rule (compat/openclaw.md)."""
 
 DEVICE_TTL_MS: Final = 300_000
-"""How long a device request is valid; the agent's own rule, as in the contract."""
+"""How long a device request is valid: the agent's own rule (compat/openclaw.md)."""
 
 PERIOD_MS: Final = 120_000
-"""From one look to the next when nothing happens; the contract's figure."""
+"""From one look to the next when nothing happens (compat/pairing.md)."""
 
 PERIOD_ASKED_MS: Final = 2_000
 """The same where the agent's socket is asked because its store is not understood: the kernel then
@@ -23,13 +23,13 @@ tells of no change, and an answer costs a millisecond."""
 
 BACKOFF_FIRST_MS: Final = 30_000
 BACKOFF_MAX_MS: Final = 300_000
-"""Waits after looks that failed, doubled each time; the contract's figures."""
+"""Waits after looks that failed, doubled each time (compat/pairing.md)."""
 
 DEBOUNCE_MS: Final = 50
 """From what hints at a change to the look at a cheap source: one request is several writes."""
 
 DEBOUNCE_COMMAND_MS: Final = 2_000
-"""The same where a look is a command line of seconds; the contract's figure."""
+"""The same where a look is a command line of seconds (compat/pairing.md)."""
 
 GRACE_MS: Final = 1_000
 """A file that was there and is gone is looked for again after this long before it is believed."""
@@ -64,7 +64,7 @@ CHANNELS_MAX: Final = 32
 """Channels of one agent that are looked at."""
 
 COMMAND_TIMEOUT_S: Final = 180.0
-"""How long a command line of the agent may take; the contract's figure, for slow machines."""
+"""How long a command line of the agent may take, for slow machines (compat/pairing.md)."""
 
 TURN_S: Final = 40.0
 """How long a command waits until no other one runs; a control plane gives up on it at 50 s."""
@@ -114,7 +114,7 @@ REPAIR_S: Final = 10.0
 two files, which take a millisecond where the disk is well."""
 
 OWN_RETRY_S: Final = 30.0
-"""How long the agent's own client waits for another try after one that failed; the contract's."""
+"""How long the agent's own client waits for another try after a failure (compat/pairing.md)."""
 
 CLOSE_S: Final = 1.0
 """How long a connection to the agent, or all that looks, may delay the end."""

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 RETRY_S: Final = 5
-"""What a caller is told to wait while the agent starts; the contract's figure."""
+"""What a caller is told to wait while the agent starts (compat/controller.md)."""
 
 TOKEN_HEADERS: Final = frozenset({b"x-holdfast-proxy-token", b"x-kiloclaw-proxy-token"})
 """Where a caller puts the proxy token; neither ever reaches the agent."""

@@ -241,7 +241,7 @@ class CheckIns:
 
 
 def machine_headers(pair: Pair) -> dict[str, str]:
-    """Return the headers that prove owner and machine, in the contract's spelling and ours."""
+    """Return the headers that prove owner and machine, that of compat/check-in.md beside ours."""
     token = pair.gateway_token.reveal()
     return {
         "Authorization": f"Bearer {pair.api_key.reveal()}",

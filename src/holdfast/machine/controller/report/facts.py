@@ -180,7 +180,7 @@ def is_news(before: State, after: State) -> bool:
 
 
 def describe_exit(last: Exit | None) -> str:
-    """Return the contract's words for the last exit: `signal:NAME`, `code:N` or nothing."""
+    """Return the last exit as compat/check-in.md has it: `signal:NAME`, `code:N` or nothing."""
     if last is None:
         return ""
     if last.signal is not None:

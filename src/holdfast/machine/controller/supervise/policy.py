@@ -15,7 +15,7 @@ EX_CONFIG: Final = 78
 class Policy:
     """How one agent is supervised; durations in milliseconds.
 
-    `backoff`, `healthy_ms` and `stop_grace_ms` are the contract's figures, the rest is ours.
+    `backoff`, `healthy_ms` and `stop_grace_ms` are those of compat/controller.md, the rest is ours.
 
     Starts: two of them are `start_gap_ms` apart, whoever asks. A start that is not ready within
     `start_ms` has failed. OpenClaw took 23 s on a busy machine with empty caches.
