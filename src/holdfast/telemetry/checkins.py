@@ -58,7 +58,7 @@ class _Entry:
 
 
 class Telemetry:
-    """Check-ins in, contact and datapoints out; made once, by plane/build."""
+    """Check-ins in, contact and datapoints out; made once, by plane/wiring."""
 
     def __init__(
         self,

@@ -298,7 +298,7 @@ class Lifecycle(Protocol):
 
 
 class Watched(Protocol):
-    """What the flow is told about machines: plane/build calls it as view rows are committed."""
+    """What the flow is told about machines: plane/wiring calls it as view rows are committed."""
 
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""

@@ -2,7 +2,7 @@
 
 The table is the one place where a route exists: dispatch, checks, OpenAPI, the typed client, the
 documentation and the tests that walk every route all come from it. A row holds no handler;
-`plane/build` binds exactly one to each.
+`plane/wiring` binds exactly one to each.
 """
 
 from __future__ import annotations
