@@ -13,7 +13,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from holdfast.actors.limiter import Gate
 from holdfast.actors.ports import Arrival, Logged, Pending
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.actors.record import decode_record
-from holdfast.actors.rehearse import History, dry_run, replay
+from holdfast.actors.rehearse import History, Replay, dry_run, replay
 from holdfast.actors.tick import Folded, begin, tick
 from holdfast.instances import events
 from holdfast.instances.definition import INSTANCE
@@ -194,13 +194,22 @@ def fold_rate(length: int) -> dict[str, float]:
     return {"per_s": round(len(rows) / took), "events": len(rows)}
 
 
+async def _replay(start: Folded[Any], past: Sequence[History]) -> Replay:
+    async def spans() -> AsyncIterator[History]:
+        for span in past:
+            yield span
+
+    async def policy_of(_hash: str) -> Any:
+        return KIND.policy
+
+    return await replay(KIND, start, spans(), policy_of=policy_of)
+
+
 def replay_rate(length: int, per_tick: int) -> dict[str, float]:
     """Decide every tick of one instance's past again and compare it."""
     past, folded = history(KIND, life(length), per_tick)
     start = time.perf_counter()
-    answer = replay(
-        KIND, begin(INSTANCE, folded.address), past, policy_of=lambda _hash: KIND.policy
-    )
+    answer = asyncio.run(_replay(begin(INSTANCE, folded.address), past))
     took = time.perf_counter() - start
     assert answer.match, answer
     assert answer.bit_equal

@@ -78,7 +78,7 @@ async def start(plane: plane_module.Plane) -> None:
     plenty = Rate(burst=1e9, per_s=1e9)
     plane.app._rates = Rates(plane.core.clock, calls=plenty, sign_ins=plenty)
     await start_really(plane)
-    if not plane.core.stores.reader.views("instance", account=None, after="", limit=1):
+    if not await plane.core.stores.reader.views("instance", account=None, after="", limit=1):
         plane.core.run(populate(plane))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+from pathlib import Path
 
 from tests.house.sources import ROOT, kept_files, shown
 
@@ -22,13 +24,27 @@ def machine_paths() -> tuple[str, ...]:
     return MACHINE_PATHS + here
 
 
+def text_of(path: Path) -> str:
+    """Return what a file holds; of an archive, every member byte by byte."""
+    if path.suffix != ".zip":
+        return path.read_text(encoding="utf-8")
+    with zipfile.ZipFile(path) as packed:
+        return "\n".join(packed.read(name).decode("latin-1") for name in packed.namelist())
+
+
+def test_an_archive_is_looked_into(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("inner/file.db", b"\xff\x00" + MACHINE_PATHS[0].encode())
+    assert MACHINE_PATHS[0] in text_of(tmp_path / "a.zip")
+
+
 def test_no_machine_paths_and_no_index_addresses() -> None:
     paths = machine_paths()
     found = []
     for path in kept_files():
         if path.suffix in BINARY:
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(text_of(path).splitlines(), start=1):
             if INDEX_ADDRESS.search(line) or any(known in line for known in paths):
                 found.append(f"{shown(path)}:{number} {line.strip()[:90]}")
     assert not found, "the machine's business, not the repository's:\n" + "\n".join(found)

@@ -45,7 +45,7 @@ def play(
         await fleet.begin()
         result = await story(fleet)
         fleet.look()
-        fleet.check.finish()
+        await fleet.check.finish()
         return result
 
     return run(1, main)

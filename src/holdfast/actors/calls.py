@@ -94,11 +94,11 @@ def missing(noun: str, *, field: str = "", fix: str = "") -> Refusal:
     return Refusal(404, f"no_such_{noun}", f"There is no such {noun}.", field=field, fix=fix)
 
 
-def visible(
+async def visible(
     call: Call, reader: Reader, view: str, key: str, *, noun: str
 ) -> tuple[bytes, str, int]:
     """Return a view's row as (body, account, seq); refuse (404) what the caller may not see."""
-    row = reader.view(view, key)
+    row = await reader.view(view, key)
     if row is None or call.principal.account not in {None, row[1]}:
         raise missing(noun)
     return row

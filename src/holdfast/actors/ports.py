@@ -338,62 +338,65 @@ class Journal(Protocol):
 class Reader(Protocol):
     """What pages, rehearsals and the command line read; it never writes and never blocks a tick.
 
-    Methods are synchronous and quick; what may take longer than 5 ms runs in another thread or
-    process, over its own read-only connection.
+    An embedded store answers at once, on the caller's thread, within some tens of microseconds; a
+    store behind a network suspends the caller. What may take longer than 5 ms runs in another
+    process, over its own connection.
     """
 
-    def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
         """Return a row's body, its account and the seq that it shows."""
         ...
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return (key, body, seq) rows of an account, or of all, paged by key."""
         ...
 
-    def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+    async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
         """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
         ...
 
-    def pending(self, actor: Address, limit: int) -> list[Pending]:
+    async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         ...
 
-    def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
+    async def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
         """Return stamped events with a greater seq, in order."""
         ...
 
-    def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
+    async def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
         """Return the newest stamped events below `before` (0 for the end), newest first."""
         ...
 
-    def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
+    async def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
         """Return tick records with a greater number, in order."""
         ...
 
-    def policy(self, policy_hash: str) -> bytes | None:
+    async def policy(self, policy_hash: str) -> bytes | None:
         """Return a policy's contents."""
         ...
 
-    def quarantined(self, *, account: str | None, limit: int = 100) -> list[tuple[Address, Logged]]:
+    async def quarantined(
+        self, *, account: str | None, limit: int = 100
+    ) -> list[tuple[Address, Logged]]:
         """Return quarantined events, newest first."""
         ...
 
-    def operation(self, event: EventId) -> Operation | None:
+    async def operation(self, event: EventId) -> Operation | None:
         """Follow an event from its arrival to the outcomes of its effects."""
         ...
 
-    def operations(
+    async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
         """Return the newest operations that people or programs asked for."""
         ...
 
-    def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
+    async def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
         """Return an actor's newest effects."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release the connection."""
         ...

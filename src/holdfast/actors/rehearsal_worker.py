@@ -12,7 +12,7 @@ import gc
 import importlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace as replace_fields
@@ -35,6 +35,7 @@ from holdfast.actors.record import TickRecord, decode_record
 from holdfast.actors.rehearse import (
     DryRun,
     Explanation,
+    PolicyOf,
     Replay,
     Until,
     dry_run,
@@ -94,14 +95,14 @@ class Why(Struct, frozen=True, kw_only=True):
 # -- over a reader, in whatever process -----------------------------------------------------------
 
 
-def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
+async def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
     """Return what the next ticks would do; raise UnknownActorError, ValueError, NewerEventError."""
     where, kind = _kind(kinds, asked.actor)
     kind = override(kind, asked.policy)
-    loaded = _load(reader, where)
+    loaded = await _load(reader, where)
     taken = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
     # What a mailbox holds beyond that is read to be counted: it would still wait.
-    pending = reader.pending(where, min(taken + MAILBOX_PENDING_MAX, _PENDING_MAX))
+    pending = await reader.pending(where, min(taken + MAILBOX_PENDING_MAX, _PENDING_MAX))
     invented = [_invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
     return dry_run(
         kind,
@@ -110,16 +111,16 @@ def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
         now_ms=asked.now_ms,
         ticks=asked.ticks,
         until=asked.until,
-        last=_last_record(reader, where, loaded.number),
+        last=await _last_record(reader, where, loaded.number),
     )
 
 
-def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
+async def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
     """Make recorded ticks again; raise UnknownActorError, ValueError, NewerEventError."""
     where, kind = _kind(kinds, asked.actor)
     kind = override(kind, asked.policy)
-    from_seq = _first_kept(reader, where, asked.from_seq)
-    loaded = reader.load(where, at_seq=from_seq)
+    from_seq = await _first_kept(reader, where, asked.from_seq)
+    loaded = await reader.load(where, at_seq=from_seq)
     if loaded is None:
         raise UnknownActorError(f"{where}: nothing is known of it")
     at_snapshot = Loaded(
@@ -136,7 +137,7 @@ def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
     history = pair(
         _records(reader, where, folded.number, asked.to_seq), _rows(reader, where, folded.seq)
     )
-    return replay(
+    return await replay(
         kind,
         folded,
         history,
@@ -145,18 +146,18 @@ def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
     )
 
 
-def look_into(reader: Reader, kinds: Kinds, asked: Why) -> Explanation:
+async def look_into(reader: Reader, kinds: Kinds, asked: Why) -> Explanation:
     """Return why; raise UnknownActorError when the actor or the tick is not known."""
     where, kind = _kind(kinds, asked.actor)
-    loaded = _load(reader, where)
+    loaded = await _load(reader, where)
     folded = fold_loaded(kind.definition, where, loaded).folded
     number = asked.tick
     if asked.event:
-        operation = reader.operation(_event_id(asked.event))
+        operation = await reader.operation(_event_id(asked.event))
         if operation is None or not isinstance(operation.event, Logged):
             raise UnknownActorError(f"{where}: no tick has taken event {asked.event}")
         number = operation.event.tick
-    record = _last_record(reader, where, loaded.number if number is None else number)
+    record = await _last_record(reader, where, loaded.number if number is None else number)
     if record is None and number is not None:
         raise UnknownActorError(f"{where}: tick {number} is not known")
     return explain(kind, folded, asked.entity, now_ms=asked.now_ms, last=record)
@@ -186,20 +187,20 @@ def _kind(kinds: Kinds, actor: str) -> tuple[Address, Kind]:
     return where, kind
 
 
-def _load(reader: Reader, where: Address) -> Loaded:
-    loaded = reader.load(where)
+async def _load(reader: Reader, where: Address) -> Loaded:
+    loaded = await reader.load(where)
     if loaded is None:
         raise UnknownActorError(f"{where}: nothing is known of it")
     return loaded
 
 
-def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
+async def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
     """Return where a replay may begin: 0 stands for as early as the log is kept.
 
     Raise ValueError when it was pruned beyond what was asked for: without what led there the state
     is not known, and every tick would seem to differ.
     """
-    oldest = reader.ticks(where, limit=1)
+    oldest = await reader.ticks(where, limit=1)
     kept_seq = decode_record(oldest[0]).basis if oldest else 0
     if 0 < from_seq < kept_seq:
         raise ValueError(f"from_seq {from_seq}: the log is kept from {kept_seq} on; 0 is all of it")
@@ -210,8 +211,8 @@ def _event_id(text: str) -> Any:
     return text
 
 
-def _last_record(reader: Reader, where: Address, number: int) -> TickRecord | None:
-    rows = reader.ticks(where, after=number - 1, limit=1)
+async def _last_record(reader: Reader, where: Address, number: int) -> TickRecord | None:
+    rows = await reader.ticks(where, after=number - 1, limit=1)
     return decode_record(rows[0]) if rows else None
 
 
@@ -231,11 +232,11 @@ def _invent(kind: Kind, where: Address, index: int, body: bytes, now_ms: int) ->
     )
 
 
-def _policies(reader: Reader, kind: Kind) -> Callable[[str], Any]:
+def _policies(reader: Reader, kind: Kind) -> PolicyOf:
     """Return the policy of a hash as it was kept; one that was not kept is an error by name."""
 
-    def policy_of(policy_hash: str) -> Any:
-        body = reader.policy(policy_hash)
+    async def policy_of(policy_hash: str) -> Any:
+        body = await reader.policy(policy_hash)
         if body is None:
             raise UnknownActorError(f"policy {policy_hash} was not kept")
         return kind.definition.decode_policy(body)
@@ -243,11 +244,11 @@ def _policies(reader: Reader, kind: Kind) -> Callable[[str], Any]:
     return policy_of
 
 
-def _records(
+async def _records(
     reader: Reader, where: Address, after: int, to_seq: int | None
-) -> Iterator[TickRecord]:
+) -> AsyncIterator[TickRecord]:
     """Yield tick records in order, a page at a time, up to a basis of `to_seq`."""
-    while page := reader.ticks(where, after=after, limit=REPLAY_PAGE):
+    while page := await reader.ticks(where, after=after, limit=REPLAY_PAGE):
         for body in page:
             record = decode_record(body)
             if to_seq is not None and record.basis >= to_seq:
@@ -256,10 +257,11 @@ def _records(
             yield record
 
 
-def _rows(reader: Reader, where: Address, after: int) -> Iterator[Logged]:
+async def _rows(reader: Reader, where: Address, after: int) -> AsyncIterator[Logged]:
     """Yield stamped events in order, a page at a time."""
-    while page := reader.log(where, after=after, limit=REPLAY_PAGE):
-        yield from page
+    while page := await reader.log(where, after=after, limit=REPLAY_PAGE):
+        for row in page:
+            yield row
         after = page[-1].seq
 
 
@@ -289,15 +291,30 @@ def _prepare(
 
 
 def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
-    """Do one rehearsal in the worker process."""
+    """Do one rehearsal in the worker process; raise RuntimeError for a reader that suspends.
+
+    There is no loop here: a loop holds sockets, and this process must hold none. The reader of an
+    embedded store answers without suspending, so one step takes the rehearsal to its end.
+    """
+    rehearsal = _answer(asked)
+    try:
+        rehearsal.send(None)
+    except StopIteration as done:
+        answer: DryRun | Replay | Explanation = done.value
+        return answer
+    rehearsal.close()
+    raise RuntimeError("the rehearsal process wants the reader of an embedded store")
+
+
+async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
     reader, kinds = _READER[0], _KINDS[0]
     match asked:
         case Ahead():
-            return look_ahead(reader, kinds, asked)
+            return await look_ahead(reader, kinds, asked)
         case Back():
-            return look_back(reader, kinds, asked)
+            return await look_back(reader, kinds, asked)
         case Why():
-            return look_into(reader, kinds, asked)
+            return await look_into(reader, kinds, asked)
 
 
 class RehearsalWorker:

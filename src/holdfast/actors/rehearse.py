@@ -8,8 +8,16 @@ are events of the log like all others, and are believed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -29,6 +37,8 @@ from holdfast.actors.record import Decision, Input, Note, TickRecord, Withheld
 from holdfast.actors.tick import Folded, Tick, full_digest, tick
 
 Until = Literal["", "drained"]
+PolicyOf: TypeAlias = Callable[[str], Awaitable[Any]]
+"""Returns the policy of a hash as it was kept."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -216,13 +226,13 @@ def _titles(decisions: Iterable[Decision], withheld: Iterable[Withheld | Suppres
 # -- back ----------------------------------------------------------------------------------------
 
 
-def replay(
+async def replay(
     kind: Kind,
     folded: Folded[Any],
-    history: Iterable[History],
+    history: AsyncIterable[History],
     *,
     from_seq: int = 0,
-    policy_of: Callable[[str], Any] | None = None,
+    policy_of: PolicyOf | None = None,
 ) -> Replay:
     """Make recorded ticks again and compare them with their records.
 
@@ -232,18 +242,18 @@ def replay(
     digests are not. After a difference the log is believed and the replay goes on.
     """
     comparison = _Comparison(kind, policy_of)
-    for record, rows in history:
+    async for record, rows in history:
         if record.basis < from_seq:
             folded = comparison.believe(folded, record, rows)
         else:
-            folded = comparison.again(folded, record, rows)
+            folded = await comparison.again(folded, record, rows)
     return comparison.result(str(folded.address))
 
 
 class _Comparison:
     """A replay while it is being made."""
 
-    def __init__(self, kind: Kind, policy_of: Callable[[str], Any] | None) -> None:
+    def __init__(self, kind: Kind, policy_of: PolicyOf | None) -> None:
         self.kind = kind
         self.policy_of = policy_of
         self.policies: dict[str, Any] = {}
@@ -252,12 +262,12 @@ class _Comparison:
         self.first = self.last = 0
         self.compared = self.unequal = 0
 
-    def policy(self, policy_hash: str) -> Any:
+    async def policy(self, policy_hash: str) -> Any:
         """Return the policy of a tick's time, or the one to try instead."""
         if self.policy_of is None:
             return self.kind.policy
         if policy_hash not in self.policies:
-            self.policies[policy_hash] = self.policy_of(policy_hash)
+            self.policies[policy_hash] = await self.policy_of(policy_hash)
         return self.policies[policy_hash]
 
     def believe(
@@ -275,10 +285,12 @@ class _Comparison:
             alarm_ms=record.deadline_ms,
         )
 
-    def again(self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]) -> Folded[Any]:
+    async def again(
+        self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]
+    ) -> Folded[Any]:
         """Make one tick again, compare it, and return the state that the log says it led to."""
         pending = [_pending(row) for row in rows if row.source != "intent"]
-        policy = self.policy(record.policy)
+        policy = await self.policy(record.policy)
         result = tick(self.kind.definition, policy, folded, pending, record.now_ms, record.number)
         self.ticks += 1
         self.events += len(rows)
@@ -423,14 +435,16 @@ def _weigh(kind: Kind, folded: Folded[Any], action: Any) -> Decision:
 # -- pairing records with their rows -------------------------------------------------------------
 
 
-def pair(records: Iterable[TickRecord], rows: Iterable[Logged]) -> Iterator[History]:
+async def pair(
+    records: AsyncIterable[TickRecord], rows: AsyncIterable[Logged]
+) -> AsyncIterator[History]:
     """Yield each record with the log rows of its tick; both must be in order."""
-    stream = iter(rows)
-    ahead: Logged | None = next(stream, None)
-    for record in records:
+    stream = aiter(rows)
+    ahead = await anext(stream, None)
+    async for record in records:
         taken: list[Logged] = []
         while ahead is not None and ahead.tick <= record.number:
             if ahead.tick == record.number:
                 taken.append(ahead)
-            ahead = next(stream, None)
+            ahead = await anext(stream, None)
         yield History(record, taken)

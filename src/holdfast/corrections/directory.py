@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from holdfast.corrections import keys, limits
-from holdfast.corrections.ports import Entropy, IntakeStore
+from holdfast.corrections.ports import CorrectionsStore, Entropy
 from holdfast.corrections.records import Arrival, Brain, BrainKey, Counts, Standing, Written
 from holdfast.kernel.clock import HOUR_MS, Clock
 from holdfast.wire.api.call import Principal, Refusal
@@ -29,7 +29,7 @@ _GRAIN_MS: Final = 60_000
 class Directory:
     """Everything that is known without asking a file."""
 
-    def __init__(self, store: IntakeStore, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, store: CorrectionsStore, *, clock: Clock, entropy: Entropy) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy

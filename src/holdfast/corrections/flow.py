@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from holdfast.corrections import limits
 from holdfast.corrections.directory import Directory
-from holdfast.corrections.ports import IntakeStore
+from holdfast.corrections.ports import CorrectionsStore
 from holdfast.corrections.records import Arrival, Forgotten, Written
 from holdfast.corrections.window import Windows
 from holdfast.kernel import metrics
@@ -27,12 +27,12 @@ from holdfast.wire.api.call import Refusal
 _Waiting = tuple[Arrival, "asyncio.Future[Written]"]
 
 
-class Intake:
+class CorrectionsFlow:
     """Rows in, durable rows out; made once, by plane/wiring."""
 
     def __init__(
         self,
-        store: IntakeStore,
+        store: CorrectionsStore,
         directory: Directory,
         *,
         clock: Clock,

@@ -11,8 +11,8 @@ from holdfast.corrections.directory import Directory
 from holdfast.corrections.ports import (
     AccountExists,
     CorrectionQuery,
+    CorrectionsStore,
     InstanceOwner,
-    IntakeStore,
     LessonQuery,
     LessonRow,
 )
@@ -43,7 +43,7 @@ class BrainCalls:
 
     def __init__(
         self,
-        store: IntakeStore,
+        store: CorrectionsStore,
         directory: Directory,
         watch: Watch,
         *,

@@ -1,4 +1,4 @@
-"""Every bound of intake in one place, and where each figure comes from."""
+"""Every bound of corrections in one place, and where each figure comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What intake asks of others: its store, and what it must know of others. Pure."""
+"""What corrections ask of others: their store, and what they must know of others. Pure."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Kept(NamedTuple):
     verdicts: Sequence[tuple[int, int, int]] = ()
 
 
-class IntakeStore(Protocol):
+class CorrectionsStore(Protocol):
     """Where brains, keys and what they send are kept. What changes is durable on return."""
 
     async def load(self, *, refused_since_hour: int) -> Kept:
@@ -127,7 +127,7 @@ class IntakeStore(Protocol):
         ...
 
     async def write(self, arrivals: Sequence[Arrival], *, forgotten: Forgotten) -> list[Written]:
-        """Write arrivals in one commit: all or none. See `stores.intake_projection`."""
+        """Write arrivals in one commit: all or none. See `stores.sqlite.corrections_projection`."""
         ...
 
     async def add_brain(self, brain: Brain) -> Brain:
@@ -186,4 +186,8 @@ class IntakeStore(Protocol):
 
     async def purge(self, forgotten: Forgotten) -> int:
         """Forget some of what was received before; return how many rows, 0 at the end."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked and release what is held."""
         ...

@@ -1,4 +1,4 @@
-"""What intake keeps and hands over: brains, keys, and rows on their way to the disk. Pure.
+"""What is kept of brains and handed over: brains, keys, and rows on their way to the disk. Pure.
 
 Times are milliseconds since the epoch. `account` is the name of the owning account.
 """

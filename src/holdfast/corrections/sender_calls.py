@@ -23,9 +23,9 @@ from holdfast.corrections.accept import (
     whole,
 )
 from holdfast.corrections.directory import OTHERS, Directory
-from holdfast.corrections.flow import Intake
+from holdfast.corrections.flow import CorrectionsFlow
 from holdfast.corrections.handlers import NO_LIMIT
-from holdfast.corrections.ports import IntakeStore, LessonQuery, LessonRow
+from holdfast.corrections.ports import CorrectionsStore, LessonQuery, LessonRow
 from holdfast.corrections.records import Arrival, Brain, BrainKey, Correction, Written
 from holdfast.kernel.clock import Clock
 from holdfast.letters.topics import LESSON, Publish
@@ -65,16 +65,16 @@ class SenderCalls:
 
     def __init__(
         self,
-        store: IntakeStore,
+        store: CorrectionsStore,
         directory: Directory,
-        intake: Intake,
+        flow: CorrectionsFlow,
         *,
         clock: Clock,
         publish: Publish,
     ) -> None:
         self._store = store
         self._directory = directory
-        self._intake = intake
+        self._flow = flow
         self._clock = clock
         self._publish = publish
 
@@ -107,10 +107,10 @@ class SenderCalls:
         batch, rows = open_batch(body), body.rows or []
         brain = await self._brain(call, batch.name)
         if begins_with_correction(rows):
-            self._intake.refuse_full(brain.no)
+            self._flow.refuse_full(brain.no)
         async for part in _in_parts(rows):
             read_rows(batch, part, call.now_ms)
-        self._intake.bound(
+        self._flow.bound(
             brain.no,
             corrections=len(batch.corrections),
             others=len(batch.lessons) + len(batch.events),
@@ -132,7 +132,7 @@ class SenderCalls:
         )
         if not self._directory.knows_or_has_room(brain.no, batch.source):
             arrival.unnumber(OTHERS)
-        written = await self._intake.take(arrival)
+        written = await self._flow.take(arrival)
         return Reply(
             IngestAnswer(
                 accepted=written.accepted,
@@ -326,13 +326,13 @@ class SenderCalls:
 
     async def _take(self, call: Call, brain: Brain, route: Route, rows: gradata.Rows) -> Written:
         """Take what the gradata SDK sent."""
-        self._intake.bound(
+        self._flow.bound(
             brain.no,
             corrections=len(rows.corrections),
             others=len(rows.lessons) + len(rows.events),
         )
         agent = call.header.get("user-agent", "")[:TEXT_MAX] or "unknown"
-        return await self._intake.take(
+        return await self._flow.take(
             Arrival(
                 brain=brain.no,
                 account=brain.account,

@@ -1,4 +1,4 @@
-"""Rows of intake as the messages that people see; pure."""
+"""Rows of corrections as the messages that people see; pure."""
 
 from __future__ import annotations
 

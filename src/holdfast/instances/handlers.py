@@ -155,7 +155,7 @@ class InstanceCalls:
         views: list[InstanceView] = []
         after = ""
         while True:
-            chunk = self._deps.reader.views(
+            chunk = await self._deps.reader.views(
                 INSTANCE_VIEW, account=asked or account, after=after, limit=_CHUNK
             )
             views += [self._merged(decode_instance(body), seq) for _, body, seq in chunk]
@@ -178,17 +178,19 @@ class InstanceCalls:
             confinement=confinement_of(view, told),
         )
 
-    def _view(self, call: Call, instance_id: str) -> InstanceView:
+    async def _view(self, call: Call, instance_id: str) -> InstanceView:
         """Return one instance; refuse with 404 what is not there or not the caller's."""
-        row = calls.visible(call, self._deps.reader, INSTANCE_VIEW, instance_id, noun="instance")
+        row = await calls.visible(
+            call, self._deps.reader, INSTANCE_VIEW, instance_id, noun="instance"
+        )
         return self._merged(decode_instance(row[0]), row[2])
 
     async def get(self, call: Call) -> Reply:
         """Show one instance."""
-        view = self._view(call, call.path["id"])
-        row = self._deps.reader.view(DETAIL_VIEW, view.id)
+        view = await self._view(call, call.path["id"])
+        row = await self._deps.reader.view(DETAIL_VIEW, view.id)
         detail = DetailRow(sandbox_id="", provider="") if row is None else decode_detail(row[0])
-        loaded = self._deps.reader.load(_actor(view.id))
+        loaded = await self._deps.reader.load(_actor(view.id))
         alarm_ms = None if loaded is None else loaded.alarm_ms
         pending = detail.launched_version not in {0, detail.config_version}
         told = self._deps.contacts.of(view.id)
@@ -215,8 +217,8 @@ class InstanceCalls:
 
     async def explain(self, call: Call) -> Reply:
         """Say why it is as it is, from the rules themselves."""
-        view = self._view(call, call.path["id"])
-        loaded = self._deps.reader.load(_actor(view.id))
+        view = await self._view(call, call.path["id"])
+        loaded = await self._deps.reader.load(_actor(view.id))
         if loaded is None:
             raise calls.missing("instance")
         state = presenters.state_of(loaded, view.id)
@@ -230,15 +232,15 @@ class InstanceCalls:
 
     async def timeline(self, call: Call) -> Reply:
         """Tell what happened, what was decided and what came of it."""
-        view = self._view(call, call.path["id"])
+        view = await self._view(call, call.path["id"])
         limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
         before = calls.page_offset(call.query.get("after", ""))
         actor = _actor(view.id)
-        log = self._deps.reader.log_tail(actor, before=before, limit=limit)
+        log = await self._deps.reader.log_tail(actor, before=before, limit=limit)
         if not log:
             return Reply(Timeline(entries=()))
         oldest, newest = log[-1].tick, log[0].tick
-        bodies = self._deps.reader.ticks(
+        bodies = await self._deps.reader.ticks(
             actor, after=oldest - 1, limit=min(newest - oldest + 1, _TICKS_MAX)
         )
         records = [decode_record(body) for body in bodies]
@@ -249,10 +251,10 @@ class InstanceCalls:
 
     async def logs(self, call: Call) -> Reply:
         """Show the newest lines of its agent and controller."""
-        view = self._view(call, call.path["id"])
+        view = await self._view(call, call.path["id"])
         if not view.machine_id:
             return Reply(LogTail(lines=(), note="it has no machine yet"))
-        row = self._deps.reader.view(DETAIL_VIEW, view.id)
+        row = await self._deps.reader.view(DETAIL_VIEW, view.id)
         provider = decode_detail(row[0]).provider if row is not None else self._deps.provider
         wanted = int(call.query.get("lines", LOG_LINES_DEFAULT))
         chunk = await self._deps.logs.tail(provider, view.machine_id, lines=wanted)
@@ -298,7 +300,7 @@ class InstanceCalls:
         if answer.stamp is None:
             return calls.pending(answer)
         calls.refuse_if_refused(answer)
-        return Reply(self._view(call, instance_id), status=201)
+        return Reply(await self._view(call, instance_id), status=201)
 
     async def _account_for(self, call: Call, body: InstanceCreate) -> str:
         own = call.principal.account
@@ -352,7 +354,7 @@ class InstanceCalls:
     async def destroy(self, call: Call) -> Reply:
         """Destroy it, when its name was typed as confirmation."""
         body: InstanceDestroy = call.body
-        view = self._view(call, call.path["id"])
+        view = await self._view(call, call.path["id"])
         if body.confirm != view.name:
             raise Refusal(
                 400,
@@ -366,7 +368,7 @@ class InstanceCalls:
     async def patch(self, call: Call) -> Reply:
         """Change variables and secrets; they reach the agent with its next start."""
         body: InstancePatch = call.body
-        view = self._view(call, call.path["id"])
+        view = await self._view(call, call.path["id"])
         secrets = {
             name: value
             if value is None
@@ -378,17 +380,17 @@ class InstanceCalls:
 
     async def _order(self, call: Call, event: events.Event) -> Reply:
         """Accept an order and answer with what the tick made of it."""
-        before = self._view(call, call.path["id"])
+        before = await self._view(call, call.path["id"])
         answer = await self._ask(call, before.id, event, dedupe=call.endpoint)
         if answer.stamp is None:
             return calls.pending(answer)
         calls.refuse_if_refused(answer)
-        return Reply(self._after(call, before, answer.stamp.seq))
+        return Reply(await self._after(call, before, answer.stamp.seq))
 
-    def _after(self, call: Call, before: InstanceView, seq: int) -> InstanceView:
+    async def _after(self, call: Call, before: InstanceView, seq: int) -> InstanceView:
         """Return the row as it stands now; what was quick to go is shown as destroyed."""
         try:
-            return self._view(call, before.id)
+            return await self._view(call, before.id)
         except Refusal:
             return replace(before, desired="destroyed", status="destroyed", seq=seq)
 
@@ -422,7 +424,7 @@ class InstanceCalls:
 
     async def _one_of_many(self, call: Call, instance_id: str, event: events.Event) -> BulkItem:
         try:
-            self._view(call, instance_id)
+            await self._view(call, instance_id)
             answer = await self._ask(call, instance_id, event, dedupe=call.endpoint)
             calls.refuse_if_refused(answer)
         except Refusal as refusal:

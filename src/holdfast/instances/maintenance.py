@@ -199,7 +199,7 @@ class CareCalls:
         body: B | None = None,
     ) -> A:
         """Ask the controller of an instance that the caller may see; raise Refusal."""
-        instance = self._visible(call)
+        instance = await self._visible(call)
         try:
             _must_have(endpoint.capability, await self._controllers.capabilities(instance))
             return await self._controllers.call(
@@ -208,9 +208,9 @@ class CareCalls:
         except ControllerError as error:
             raise refusal_of(error) from error
 
-    def _visible(self, call: Call) -> str:
+    async def _visible(self, call: Call) -> str:
         instance = call.path["id"]
-        calls.visible(call, self._reader, INSTANCE_VIEW, instance, noun="instance")
+        await calls.visible(call, self._reader, INSTANCE_VIEW, instance, noun="instance")
         return instance
 
 

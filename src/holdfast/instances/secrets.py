@@ -59,8 +59,8 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
     """Return a handler for each row about secrets, by the row's name."""
 
     async def show(call: Call) -> Reply:
-        instance, _ = _visible(deps.reader, call)
-        return Reply(_listed(deps.reader, instance))
+        instance, _ = await _visible(deps.reader, call)
+        return Reply(await _listed(deps.reader, instance))
 
     async def change(call: Call) -> Reply:
         return await _change(deps, call)
@@ -68,16 +68,16 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
     return {"instance.secrets": show, "instance.set-secrets": change}
 
 
-def _visible(reader: Reader, call: Call) -> tuple[str, str]:
+async def _visible(reader: Reader, call: Call) -> tuple[str, str]:
     """Return (instance, account); refuse with 404 what is not there or not the caller's."""
     instance = call.path["id"]
-    row = calls.visible(call, reader, INSTANCE_VIEW, instance, noun="instance")
+    row = await calls.visible(call, reader, INSTANCE_VIEW, instance, noun="instance")
     return instance, row[1]
 
 
-def _listed(reader: Reader, instance: str) -> SecretList:
+async def _listed(reader: Reader, instance: str) -> SecretList:
     """Return which secrets are set, by the committed row."""
-    row = reader.view(DETAIL_VIEW, instance)
+    row = await reader.view(DETAIL_VIEW, instance)
     if row is None:
         raise calls.missing("instance")
     detail = decode_detail(row[0])
@@ -115,7 +115,7 @@ def _listed(reader: Reader, instance: str) -> SecretList:
 async def _change(deps: Deps, call: Call) -> Reply:
     """Seal what came in, have the fold take it, and answer which secrets are set now."""
     body: SecretsPatch = call.body
-    instance, account = _visible(deps.reader, call)
+    instance, account = await _visible(deps.reader, call)
     secrets: dict[str, str | None] = {}
     for name, value in sorted(body.secrets.items()):
         variable = _variable(name)
@@ -138,7 +138,7 @@ async def _change(deps: Deps, call: Call) -> Reply:
     if answer.stamp.code in _BAD:
         raise _refused(answer.stamp.code, answer.stamp.message)
     calls.refuse_if_refused(answer)
-    return Reply(_listed(deps.reader, instance))
+    return Reply(await _listed(deps.reader, instance))
 
 
 def _variable(name: str) -> str:

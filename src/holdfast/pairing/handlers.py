@@ -208,7 +208,9 @@ class PairingCalls:
         entries: list[PairingEntry] = []
         following = ""
         for _ in range(_LOG_PAGES_MAX):
-            log = self._deps.reader.log_tail(_actor(place.instance), before=before, limit=_LOG_PAGE)
+            log = await self._deps.reader.log_tail(
+                _actor(place.instance), before=before, limit=_LOG_PAGE
+            )
             for row in log:
                 entries += presenters.history((row,))
                 before = row.seq

@@ -82,24 +82,24 @@ def operation_handlers(
         named = call.query.get("instance")
         actor = actor_of_instance(named) if named else None
         account = call.principal.account
-        found = reader.operations(account=account, actor=actor, limit=limit)
+        found = await reader.operations(account=account, actor=actor, limit=limit)
         items = tuple(_operation(followed, steps=()) for followed in found)
         return Reply(OperationList(items=items))
 
     async def get_operation(call: Call) -> Reply:
-        followed = reader.operation(EventId(call.path["event"]))
+        followed = await reader.operation(EventId(call.path["event"]))
         account = call.principal.account
         if followed is None or (account is not None and followed.account != account):
             raise Refusal(404, "no_such_operation", f"no operation {call.path['event']!r}")
-        return Reply(_operation(followed, steps=_steps(reader, followed)))
+        return Reply(_operation(followed, steps=await _steps(reader, followed)))
 
     async def list_quarantine(call: Call) -> Reply:
         limit = int(call.query.get("limit", PAGE))
-        rows = reader.quarantined(account=call.principal.account, limit=limit)
+        rows = await reader.quarantined(account=call.principal.account, limit=limit)
         return Reply(QuarantineList(items=tuple(_quarantined(*row) for row in rows)))
 
     async def retry(call: Call) -> Reply:
-        actor, row = _find_quarantined(reader, call.path["event"])
+        actor, row = await _find_quarantined(reader, call.path["event"])
         if row.outcome != "quarantined":
             raise _DECIDED
         definition = kinds[actor.kind].definition
@@ -118,7 +118,7 @@ def operation_handlers(
         return Reply(QuarantineAnswer(event=row.id, result="retrying"))
 
     async def drop(call: Call) -> Reply:
-        _actor, row = _find_quarantined(reader, call.path["event"])
+        _actor, row = await _find_quarantined(reader, call.path["event"])
         if not await journal.drop_quarantined(row.id, call.principal.name):
             raise _DECIDED
         publish(QUARANTINE, row.id, None)
@@ -138,9 +138,9 @@ def instance_address(instance_id: str) -> Address:
     return calls.actor_of("instance", instance_id, noun="instance")
 
 
-def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged]:
+async def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged]:
     """Return a quarantined event; refuse (404) when there is none of this id."""
-    followed = reader.operation(EventId(event))
+    followed = await reader.operation(EventId(event))
     row = followed.event if followed is not None else None
     if followed is None or not isinstance(row, Logged) or row.outcome not in {
         "quarantined",
@@ -187,20 +187,20 @@ def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Opera
     )
 
 
-def _steps(reader: Reader, followed: Followed) -> tuple[OperationStep, ...]:
+async def _steps(reader: Reader, followed: Followed) -> tuple[OperationStep, ...]:
     """Return what an operation led to, in order: its event, actions, effects and outcomes."""
     event = followed.event
     steps = [_event_step(event, "event")]
     if isinstance(event, Logged):
-        steps += _actions(reader, followed, event)
+        steps += await _actions(reader, followed, event)
     steps += [_effect_step(row) for row in followed.effects]
     steps += [_event_step(row, "outcome") for row in followed.outcomes]
     return tuple(steps[:STEPS_MAX])
 
 
-def _actions(reader: Reader, followed: Followed, event: Logged) -> list[OperationStep]:
+async def _actions(reader: Reader, followed: Followed, event: Logged) -> list[OperationStep]:
     """Return the actions of the tick that took an event."""
-    records = reader.ticks(followed.actor, after=event.tick - 1, limit=1)
+    records = await reader.ticks(followed.actor, after=event.tick - 1, limit=1)
     if not records:
         return []
     record = decode_record(records[0])

@@ -130,7 +130,8 @@ class Checker:
             return
         fleet = self._fleet
         kind = fleet.kinds[commit.actor.kind]
-        folded = fold_loaded(kind.definition, commit.actor, fleet.reader.load(commit.actor)).folded
+        loaded = fleet.reader.load_now(commit.actor)
+        folded = fold_loaded(kind.definition, commit.actor, loaded).folded
         waiting = fleet.store.waiting.get(commit.actor, {})
         pending = [waiting[stamp.id] for stamp in commit.stamps]
         ahead = dry_run(kind, folded, pending, now_ms=commit.now_ms).steps[0]
@@ -227,7 +228,7 @@ class Checker:
 
     # ------------------------------------------------------------------------------ the end
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """Look at the whole log: nothing lost, nothing doubled, and made again it is the same."""
         store = self._fleet.store
         for event in self._acknowledged:
@@ -240,7 +241,7 @@ class Checker:
             if (logged.seq, logged.outcome) != (stamp.seq, stamp.outcome):
                 self.accuse(f"event {event} was answered {stamp} and the log has {logged}")
         for where in store.actors:
-            self._look_back(where)
+            await self._look_back(where)
         self._look_at_letters()
         self.raise_any()
 
@@ -254,13 +255,13 @@ class Checker:
             if ended != (state.status == "destroyed"):
                 self.accuse(f"{state.id} is {state.status}; its pairing has ended: {ended}")
 
-    def _look_back(self, where: Address) -> None:
+    async def _look_back(self, where: Address) -> None:
         fleet = self._fleet
         log = fleet.store.log.get(where, [])
         if [row.seq for row in log] != list(range(1, len(log) + 1)):
             self.accuse(f"{where}: its log has gaps or doubles")
         if len({row.id for row in log}) != len(log):
             self.accuse(f"{where}: an event stands in its log twice")
-        replay = look_back(fleet.reader, fleet.kinds, Back(actor=str(where)))
+        replay = await look_back(fleet.reader, fleet.kinds, Back(actor=str(where)))
         if not replay.match or replay.bit_equal is not True:
             self.accuse(f"{where}: its replay differs: {replay.divergences[:3]}")

@@ -39,8 +39,9 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import Engine, make_engine
 from holdfast.plane.wiring.engine_part import engine_part
 from holdfast.plane.wiring.instances import Placing, instances_part
-from holdfast.plane.wiring.pairing import make_pairing
+from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
+from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import Line
@@ -258,8 +259,8 @@ class Plane:
             by_name=clouds.by_name, controllers=_NoControllers(), part=clouds_part(clouds)
         )
         deciding = engine_part(core)
-        book = MachineBook()
-        pairing = make_pairing(core, _NobodyWaits())
+        book, places = MachineBook(), CommittedPlaces()
+        pairing = make_pairing(core, _NobodyWaits(), places)
         heard = make_telemetry(core, book)
         placing = Placing(
             policy=fleet.weather.policy, provider=PROVIDER, region="", account=ACCOUNT
@@ -267,6 +268,7 @@ class Plane:
         contacts = HeardContacts(heard.telemetry)
         return (
             book_part(core, book),
+            places_part(core, places),
             deciding,
             reach.part,
             pairing.part,

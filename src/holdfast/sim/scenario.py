@@ -97,7 +97,7 @@ async def live(fleet: Fleet) -> None:
     await quiet(fleet)
     await all_destroyed(fleet)
     fleet.look()
-    fleet.check.finish()
+    await fleet.check.finish()
 
 
 async def all_agree(fleet: Fleet) -> None:
@@ -179,7 +179,7 @@ async def quiet(fleet: Fleet) -> None:
     calls = fleet.cloud.calls.total()
     await fleet.pass_time(QUIET_S)
     for where, seq in before.items():
-        written = fleet.reader.log(where, after=seq)
+        written = await fleet.reader.log(where, after=seq)
         looks = [row for row in written if row.source == "probe" and row.outcome == "ignored"]
         ticks = {row.tick for row in looks} if fleet.weather.jumps_every_s else set()
         notes = [row for row in written if row.tick in ticks and row.body == SET_BACK]

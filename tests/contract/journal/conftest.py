@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,7 @@ def journal(store: Store) -> Journal:
 
 
 @pytest.fixture
-def reader(store: Store) -> Iterator[Reader]:
+async def reader(store: Store) -> AsyncIterator[Reader]:
     opened = store.reader()
     yield opened
-    opened.close()
+    await opened.close()

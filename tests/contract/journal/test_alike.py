@@ -52,7 +52,7 @@ class Alike(RuleBasedStateMachine):
         self.made = 0
 
     def teardown(self) -> None:
-        self.readers[1].close()
+        self.loop.run_until_complete(self.readers[1].close())
         self.loop.run_until_complete(self.sqlite.close())
         self.loop.close()
         self.folder.cleanup()
@@ -70,7 +70,10 @@ class Alike(RuleBasedStateMachine):
 
     def read(self, method: str, *args: Any, **options: Any) -> Any:
         """Ask both readers and return the answer that they agree on."""
-        answers = [getattr(reader, method)(*args, **options) for reader in self.readers]
+        answers = [
+            self.loop.run_until_complete(getattr(reader, method)(*args, **options))
+            for reader in self.readers
+        ]
         assert answers[0] == answers[1], (method, args, options)
         return answers[0]
 

@@ -154,7 +154,7 @@ async def test_a_commit_gives_events_their_place_and_intents_theirs_behind(
     await journal.commit(commit(0, 1, epoch, stamps=marks, intents=(made,)))
     assert await journal.pending(A, 10) == []
     assert [await journal.stamp(event) for event in ids] == list(marks)
-    log = reader.log(A)
+    log = await reader.log(A)
     assert [(e.seq, e.id, e.source) for e in log] == [
         (1, ids[0], "api"),
         (2, ids[1], "api"),
@@ -197,7 +197,7 @@ async def test_a_state_that_is_not_written_is_folded_from_the_log_since(
         state = large if number == 1 else None
         marks = stamps(ids, first=number, tick=number)
         await journal.commit(commit(number - 1, number, epoch, stamps=marks, state=state))
-    for loaded in (await journal.load(A), reader.load(A)):
+    for loaded in (await journal.load(A), await reader.load(A)):
         assert loaded is not None
         assert loaded.state == large
         assert (loaded.state_seq, loaded.state_tick, loaded.seq, loaded.number) == (1, 1, 3, 3)
@@ -226,8 +226,8 @@ async def test_a_commit_on_another_basis_is_stale_and_writes_nothing(
     assert await journal.waiting_effects(10) == []
     assert await journal.pending(B, 10) == []
     assert await journal.probes(10) == []
-    assert reader.view("v", "k") is None
-    assert len(reader.ticks(A)) == 1
+    assert await reader.view("v", "k") is None
+    assert len(await reader.ticks(A)) == 1
 
 
 async def test_a_tick_number_is_used_once(journal: Journal) -> None:
@@ -261,7 +261,7 @@ async def test_one_of_two_commits_at_once_wins(journal: Journal, reader: Reader)
         return_exceptions=True,
     )
     assert [type(result).__name__ for result in results] == ["NoneType", "StaleError", "NoneType"]
-    assert len(reader.log(A)) == 1
+    assert len(await reader.log(A)) == 1
     assert await journal.load(B) is not None
 
 
@@ -351,8 +351,8 @@ async def test_effects_wait_in_the_order_of_their_lanes(journal: Journal, reader
     page = await journal.waiting_effects(2)
     assert [row.id for row in page] == ["z", "a"]
     assert [row.id for row in await journal.waiting_effects(2, page[-1].id)] == ["m", "b"]
-    assert [row.id for row in reader.effects(A)] == ["m", "a", "z"]
-    assert [row.id for row in reader.effects(A, limit=1)] == ["m"]
+    assert [row.id for row in await reader.effects(A)] == ["m", "a", "z"]
+    assert [row.id for row in await reader.effects(A, limit=1)] == ["m"]
     with pytest.raises(ValueError, match="nobody"):
         await journal.waiting_effects(2, "nobody")
 
@@ -372,7 +372,10 @@ async def test_a_finished_effect_leaves_its_outcome_behind_once(
     assert await journal.finish_effect("nobody", "done", (A, arrival("x"))) is None
     assert [event.id for event in await journal.pending(A, 10)] == [first.id]
     assert await journal.waiting_effects(10) == []
-    assert [(row.id, row.status) for row in reader.effects(A)] == [("f", "unwanted"), ("e", "done")]
+    assert [(row.id, row.status) for row in await reader.effects(A)] == [
+        ("f", "unwanted"),
+        ("e", "done"),
+    ]
 
 
 async def test_a_newer_intent_supersedes_what_waits_in_its_lane(
@@ -386,7 +389,7 @@ async def test_a_newer_intent_supersedes_what_waits_in_its_lane(
     new = (effect("e3"), effect("e4", ordinal=1, supersedes=True), effect("e5", ordinal=2))
     await journal.commit(commit(0, 2, epoch, effects=new))
     assert [row.id for row in await journal.waiting_effects(10)] == ["mail", "theirs", "e4", "e5"]
-    assert {row.id: row.status for row in reader.effects(A)} == {
+    assert {row.id: row.status for row in await reader.effects(A)} == {
         "e1": "done",
         "e2": "superseded",
         "mail": "waiting",
@@ -396,7 +399,7 @@ async def test_a_newer_intent_supersedes_what_waits_in_its_lane(
     }
     # It was under way when it was superseded, and came to something after all.
     assert await journal.finish_effect("e2", "done", (A, arrival("late"))) is not None
-    assert {row.id: row.status for row in reader.effects(A)}["e2"] == "done"
+    assert {row.id: row.status for row in await reader.effects(A)}["e2"] == "done"
 
 
 async def test_probes_stand_until_they_are_taken_down(journal: Journal) -> None:

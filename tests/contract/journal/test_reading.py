@@ -33,11 +33,11 @@ async def test_views_are_paged_by_key_and_account(journal: Journal, reader: Read
     )
     ids = await accept(journal, "k")
     await journal.commit(commit(0, 1, epoch, stamps=stamps(ids, first=1, tick=1), views=rows))
-    assert reader.view("fleet", "b") == (b"b", "bob", 1)
-    assert reader.view("other", "b") is None
-    assert reader.views("fleet", account=None) == [(k, k.encode(), 1) for k in "abcd"]
-    assert [key for key, _, _ in reader.views("fleet", account="ada", limit=2)] == ["a", "c"]
-    assert [key for key, _, _ in reader.views("fleet", account="ada", after="c")] == ["d"]
+    assert await reader.view("fleet", "b") == (b"b", "bob", 1)
+    assert await reader.view("other", "b") is None
+    assert await reader.views("fleet", account=None) == [(k, k.encode(), 1) for k in "abcd"]
+    assert [key for key, _, _ in await reader.views("fleet", account="ada", limit=2)] == ["a", "c"]
+    assert [key for key, _, _ in await reader.views("fleet", account="ada", after="c")] == ["d"]
     await journal.commit(
         commit(
             1,
@@ -46,8 +46,8 @@ async def test_views_are_paged_by_key_and_account(journal: Journal, reader: Read
             views=(ViewRow("fleet", "a", "bob", b"A"), ViewRow("fleet", "c", "ada", None)),
         )
     )
-    assert reader.views("fleet", account="bob") == [("a", b"A", 1), ("b", b"b", 1)]
-    assert [key for key, _, _ in reader.views("fleet", account="ada")] == ["d"]
+    assert await reader.views("fleet", account="bob") == [("a", b"A", 1), ("b", b"b", 1)]
+    assert [key for key, _, _ in await reader.views("fleet", account="ada")] == ["d"]
 
 
 async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Journal, reader: Reader) -> None:
@@ -57,18 +57,18 @@ async def test_the_log_and_the_ticks_are_paged_both_ways(journal: Journal, reade
         marks = stamps(ids, first=number, tick=number)
         record = None if number == 3 else b"record %d" % number
         await journal.commit(commit(number - 1, number, epoch, stamps=marks, record=record))
-    assert [e.seq for e in reader.log(A, after=2, limit=2)] == [3, 4]
-    assert [e.seq for e in reader.log_tail(A, limit=2)] == [5, 4]
-    assert [e.seq for e in reader.log_tail(A, before=4, limit=2)] == [3, 2]
-    assert reader.ticks(A, after=1, limit=2) == [b"record 2", b"record 4"]
-    assert reader.log(B) == []
-    assert reader.ticks(B) == []
+    assert [e.seq for e in await reader.log(A, after=2, limit=2)] == [3, 4]
+    assert [e.seq for e in await reader.log_tail(A, limit=2)] == [5, 4]
+    assert [e.seq for e in await reader.log_tail(A, before=4, limit=2)] == [3, 2]
+    assert await reader.ticks(A, after=1, limit=2) == [b"record 2", b"record 4"]
+    assert await reader.log(B) == []
+    assert await reader.ticks(B) == []
 
 
 async def test_a_reader_sees_what_waits(journal: Journal, reader: Reader) -> None:
     await accept(journal, "a", "b")
-    assert reader.pending(A, 10) == await journal.pending(A, 10)
-    assert len(reader.pending(A, 1)) == 1
+    assert await reader.pending(A, 10) == await journal.pending(A, 10)
+    assert len(await reader.pending(A, 1)) == 1
 
 
 async def test_an_actor_is_loaded_as_it_once_was(journal: Journal, reader: Reader) -> None:
@@ -79,28 +79,28 @@ async def test_an_actor_is_loaded_as_it_once_was(journal: Journal, reader: Reade
         marks = stamps(ids, first=number, tick=number)
         await journal.commit(commit(number - 1, number, epoch, stamps=marks))
     at = SNAPSHOT_EVENTS + 5
-    loaded = reader.load(A, at_seq=at)
+    loaded = await reader.load(A, at_seq=at)
     assert loaded is not None
     assert (loaded.state_seq, loaded.seq, loaded.number) == (SNAPSHOT_EVENTS, at, at)
     assert loaded.state == b"state instance/a %d" % SNAPSHOT_EVENTS
     assert loaded.state_digest == f"digest {SNAPSHOT_EVENTS}"
     assert loaded.digest == f"digest {at}"
     assert [e.seq for e in loaded.since] == list(range(SNAPSHOT_EVENTS + 1, at + 1))
-    exact = reader.load(A, at_seq=SNAPSHOT_EVENTS)
+    exact = await reader.load(A, at_seq=SNAPSHOT_EVENTS)
     assert exact is not None
     assert (exact.since, exact.digest) == ((), f"digest {SNAPSHOT_EVENTS}")
-    early = reader.load(A, at_seq=3)
+    early = await reader.load(A, at_seq=3)
     assert early is not None
     assert (early.state, early.state_seq, len(early.since)) == (None, 0, 3)
-    assert reader.load(A, at_seq=last) == reader.load(A) == await journal.load(A)
-    assert reader.load(B, at_seq=1) is None
+    assert await reader.load(A, at_seq=last) == await reader.load(A) == await journal.load(A)
+    assert await reader.load(B, at_seq=1) is None
 
 
 async def test_policies_are_kept_by_hash(journal: Journal, reader: Reader) -> None:
     await journal.keep_policy("h", b"policy")
     await journal.keep_policy("h", b"policy")
-    assert reader.policy("h") == b"policy"
-    assert reader.policy("other") is None
+    assert await reader.policy("h") == b"policy"
+    assert await reader.policy("other") is None
 
 
 async def test_quarantined_events_are_listed_until_they_are_dropped(
@@ -113,19 +113,19 @@ async def test_quarantined_events_are_listed_until_they_are_dropped(
     await journal.commit(commit(0, 1, epoch, stamps=bad))
     bad = stamps(theirs, first=1, tick=1, outcome="quarantined")
     await journal.commit(commit(0, 1, epoch, actor=B, account="bob", stamps=bad))
-    found = reader.quarantined(account=None)
+    found = await reader.quarantined(account=None)
     assert [(actor, event.id) for actor, event in found] == [
         (B, theirs[0]),
         (A, ids[1]),
         (A, ids[0]),
     ]
-    assert [event.id for _, event in reader.quarantined(account="bob")] == theirs
-    assert len(reader.quarantined(account="local", limit=1)) == 1
+    assert [event.id for _, event in await reader.quarantined(account="bob")] == theirs
+    assert len(await reader.quarantined(account="local", limit=1)) == 1
     assert await journal.drop_quarantined(ids[1], "ada")
     assert not await journal.drop_quarantined(ids[1], "ada")
     assert not await journal.drop_quarantined(EventId("nobody"), "ada")
-    assert [event.id for _, event in reader.quarantined(account="local")] == ids[:1]
-    dropped = reader.log(A)[1]
+    assert [event.id for _, event in await reader.quarantined(account="local")] == ids[:1]
+    dropped = (await reader.log(A))[1]
     assert (dropped.outcome, dropped.by, dropped.code) == ("dropped", "ada", "why")
     assert "dropped by ada" in dropped.message
 
@@ -133,7 +133,7 @@ async def test_quarantined_events_are_listed_until_they_are_dropped(
 async def test_an_operation_is_followed_to_its_outcomes(journal: Journal, reader: Reader) -> None:
     epoch = await journal.lease("me")
     [event] = await accept(journal, "start")
-    waiting = reader.operation(event)
+    waiting = await reader.operation(event)
     assert waiting is not None
     assert isinstance(waiting.event, Pending)
     assert (waiting.actor, waiting.account) == (A, "")
@@ -162,7 +162,7 @@ async def test_an_operation_is_followed_to_its_outcomes(journal: Journal, reader
         )
     )
     await accept(journal, "unrelated")
-    found = reader.operation(event)
+    found = await reader.operation(event)
     assert found is not None
     assert isinstance(found.event, Logged)
     assert found.account == "local"
@@ -172,7 +172,7 @@ async def test_an_operation_is_followed_to_its_outcomes(journal: Journal, reader
         ("e3", "waiting"),
     ]
     assert [row.id for row in found.outcomes] == [outcome.id]
-    assert reader.operation(EventId("nobody")) is None
+    assert await reader.operation(EventId("nobody")) is None
 
 
 async def test_operations_are_what_was_asked_for_newest_first(
@@ -183,15 +183,15 @@ async def test_operations_are_what_was_asked_for_newest_first(
     await accept(journal, "2", source="effect")
     theirs = await accept(journal, "3", to=B)
     last = await accept(journal, "4")
-    assert [o.event.id for o in reader.operations(account=None)] == [*last, *theirs, *first]
-    assert reader.operations(account="local") == []
+    assert [o.event.id for o in await reader.operations(account=None)] == [*last, *theirs, *first]
+    assert await reader.operations(account="local") == []
     await journal.commit(commit(0, 1, epoch, stamps=stamps(first, first=1, tick=1)))
     await journal.commit(commit(0, 1, epoch, actor=B, account="bob"))
-    assert [o.event.id for o in reader.operations(account=None, limit=1)] == last
-    assert [o.event.id for o in reader.operations(account="local")] == [*last, *first]
-    assert [o.event.id for o in reader.operations(account="bob")] == theirs
-    assert [o.event.id for o in reader.operations(account=None, actor=A)] == [*last, *first]
-    assert reader.operations(account="bob", actor=A) == []
+    assert [o.event.id for o in await reader.operations(account=None, limit=1)] == last
+    assert [o.event.id for o in await reader.operations(account="local")] == [*last, *first]
+    assert [o.event.id for o in await reader.operations(account="bob")] == theirs
+    assert [o.event.id for o in await reader.operations(account=None, actor=A)] == [*last, *first]
+    assert await reader.operations(account="bob", actor=A) == []
 
 
 async def test_what_replays_need_outlives_the_rest(store: Store, journal: Journal) -> None:
@@ -210,14 +210,14 @@ async def test_what_replays_need_outlives_the_rest(store: Store, journal: Journa
     assert await journal.prune(NOW + cut + 1) > 0
     assert await journal.prune(NOW + cut + 1) == 0
     reader = store.reader()
-    assert [e.seq for e in reader.log(A)] == [2, *range(cut + 1, last + 1)]
-    assert reader.load(A, at_seq=cut - 1) is None
-    kept = reader.load(A, at_seq=cut + 1)
+    assert [e.seq for e in await reader.log(A)] == [2, *range(cut + 1, last + 1)]
+    assert await reader.load(A, at_seq=cut - 1) is None
+    kept = await reader.load(A, at_seq=cut + 1)
     assert kept is not None
     assert (kept.state_seq, len(kept.since)) == (cut, 1)
-    assert len(reader.ticks(A)) == last - cut
-    assert [row.id for row in reader.effects(A)] == [f"e{last}"]
-    reader.close()
+    assert len(await reader.ticks(A)) == last - cut
+    assert [row.id for row in await reader.effects(A)] == [f"e{last}"]
+    await reader.close()
     # A key that was forgotten is taken again; one that was kept is not.
     taken = await journal.accept([(A, arrival("k1")), (A, arrival(f"k{last}"))])
     assert [event.fresh for event in taken] == [True, False]

@@ -31,14 +31,14 @@ def open_reader(path: str) -> SqliteReader:
 class Deadly(SqliteReader):
     """A reader whose process dies at the first load, and hangs where a file says so."""
 
-    def load(self, *args: Any, **options: Any) -> Any:
+    async def load(self, *args: Any, **options: Any) -> Any:
         mark = self._path.with_suffix(".died")
         if self._path.with_suffix(".hang").exists():
-            time.sleep(60)
+            time.sleep(60)  # noqa: ASYNC251  the process hangs, not a task of it
         if not mark.exists():
             mark.write_text("once")
             os._exit(3)
-        return super().load(*args, **options)
+        return await super().load(*args, **options)
 
 
 def open_deadly(path: str) -> SqliteReader:

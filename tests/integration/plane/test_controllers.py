@@ -34,7 +34,7 @@ class Rows:
     def __init__(self, machine_id: str = "m-1") -> None:
         self.machine_id = machine_id
 
-    def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
         row: Any = MachineRow(
             instance="in-1", sandbox=SANDBOX, account="a", api_key_hash="", epoch=3,
             machine_id=self.machine_id, live_token_version=2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,6 @@ async def running(home: Path) -> AsyncIterator[Plane]:
     assert log.at_least("error", "critical") == []
 
 
-async def until(what: str, holds: Callable[[], bool]) -> None:
-    try:
-        async with asyncio.timeout(60):
-            while not holds():  # noqa: ASYNC110  there is nothing else to wait for
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within a minute: {what}") from None
-
-
 async def set_policy(plane: Plane, instance: str) -> None:
     """Have an instance's pairing know something."""
     event = PolicySet(account="local", mode="rules", by="test")
@@ -58,15 +49,24 @@ async def set_policy(plane: Plane, instance: str) -> None:
     assert answer.stamp.outcome == "applied"
 
 
-def pairing_of(plane: Plane, instance: str) -> Pairing:
-    loaded = plane.core.stores.reader.load(address("pairing", instance))
+async def pairing_of(plane: Plane, instance: str) -> Pairing:
+    loaded = await plane.core.stores.reader.load(address("pairing", instance))
     assert loaded is not None
     assert loaded.state is not None
     return PAIRING.decode_state(loaded.state, loaded.state_version)
 
 
-def is_shown(plane: Plane, instance: str) -> bool:
-    return plane.core.stores.reader.view("pairing", instance) is not None
+async def is_shown(plane: Plane, instance: str) -> bool:
+    return await plane.core.stores.reader.view("pairing", instance) is not None
+
+
+async def until_ended(plane: Plane, instance: str) -> None:
+    try:
+        async with asyncio.timeout(60):
+            while await is_shown(plane, instance):  # noqa: ASYNC110  nothing else to wait for
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError("the pairing does not end within a minute") from None
 
 
 async def test_a_destroyed_instance_ends_its_pairing_by_a_letter(tmp_path: Path) -> None:
@@ -82,19 +82,19 @@ async def test_a_destroyed_instance_ends_its_pairing_by_a_letter(tmp_path: Path)
         )  # fmt: skip
         instance = made.json()["id"]
         await set_policy(plane, instance)
-        assert is_shown(plane, instance)
+        assert await is_shown(plane, instance)
         with plane.hub.subscribe(await principal(plane, token), {"pairing"}) as page:
             gone = await call(
                 plane.app, "POST", f"/api/instances/{instance}/destroy", headers=headers,
                 body=b'{"confirm":"alpha"}',
             )  # fmt: skip
             assert gone.status in {200, 202}, gone.body
-            await until("the pairing ends", lambda: not is_shown(plane, instance))
+            await until_ended(plane, instance)
             batch = await page.next(60.0)
         assert batch is not None
         assert {(one.topic, one.key) for one in batch.changes} == {("pairing", instance)}
-        assert pairing_of(plane, instance).gone
-        log = plane.core.stores.reader.log(address("pairing", instance))
+        assert (await pairing_of(plane, instance)).gone
+        log = await plane.core.stores.reader.log(address("pairing", instance))
         assert [(row.source, row.by) for row in log[1:]] == [("letter", f"instance/{instance}")]
         assert decode_event(log[1].body, log[1].version) == InstanceGone("local")
 
@@ -111,15 +111,15 @@ async def test_a_pairing_that_an_older_plane_left_behind_ends_once(tmp_path: Pat
         await set_policy(plane, ORPHAN)
     # Nothing sweeps: what this version leaves like that (it does not) stays as it is.
     async with running(home) as plane:
-        assert is_shown(plane, ORPHAN)
+        assert await is_shown(plane, ORPHAN)
     journal = apsw.Connection(str(home / "journal.db"))
     journal.execute("DELETE FROM migrations WHERE number = 2")  # as the version before left it
     journal.close()
     async with running(home) as plane:
-        await until("the pairing ends", lambda: not is_shown(plane, ORPHAN))
-        assert pairing_of(plane, ORPHAN) == Pairing(
+        await until_ended(plane, ORPHAN)
+        assert await pairing_of(plane, ORPHAN) == Pairing(
             instance=ORPHAN, account="local", epoch=1, policy_version=0, gone=True
         )
-        seq = len(plane.core.stores.reader.log(address("pairing", ORPHAN)))
+        seq = len(await plane.core.stores.reader.log(address("pairing", ORPHAN)))
     async with running(home) as plane:
-        assert len(plane.core.stores.reader.log(address("pairing", ORPHAN))) == seq == 2
+        assert len(await plane.core.stores.reader.log(address("pairing", ORPHAN))) == seq == 2

@@ -127,12 +127,12 @@ async def test_reading_changes_no_byte(journal: SqliteJournal, tmp_path: Path) -
 
     before = digests()
     reader = SqliteReader(tmp_path / "journal.db")
-    assert reader.load(A) is not None
-    assert reader.load(A, at_seq=0) is not None
-    assert reader.operation(ids[0]) is not None
-    assert reader.operations(account=None)
-    assert reader.pending(A, 9)
-    reader.close()
+    assert await reader.load(A) is not None
+    assert await reader.load(A, at_seq=0) is not None
+    assert await reader.operation(ids[0]) is not None
+    assert await reader.operations(account=None)
+    assert await reader.pending(A, 9)
+    await reader.close()
     assert digests() == before
 
 
@@ -317,6 +317,6 @@ async def test_a_long_log_is_forgotten_in_parts_that_others_can_write_between(
     last = await journal.load(A)
     assert last is not None
     assert (last.seq, last.state) == (1_000, b"s")
-    assert reader.load(A, at_seq=500) is None
-    assert len(reader.log(A)) <= 64
-    reader.close()
+    assert await reader.load(A, at_seq=500) is None
+    assert len(await reader.log(A)) <= 64
+    await reader.close()

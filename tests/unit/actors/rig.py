@@ -12,7 +12,7 @@ from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
 from holdfast.actors.limiter import Gate
 from holdfast.actors.limits import RESIDENT_MAX
-from holdfast.actors.ports import Answer, Arrival, Journal
+from holdfast.actors.ports import Answer, Arrival, Journal, Logged
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
@@ -147,6 +147,15 @@ class Rig:
             assert answer.stamp is not None, f"{event} was not stamped"
             outcomes.append(answer.stamp.outcome)
         return outcomes
+
+    def log_of(self, actor: Address, *, limit: int = 1_000) -> list[Logged]:
+        """Look into the store, from within a condition that cannot await."""
+        return self.store.log.get(actor, [])[:limit]
+
+    def ticks_of(self, actor: Address) -> list[bytes]:
+        """Return the tick records that are kept, from within a condition that cannot await."""
+        ended = self.store.ticks.get(actor, {}).values()
+        return [tick.record for tick in ended if tick.record is not None]
 
     async def state(self, name: str) -> Lamp:
         folded = await self.engine.owner.state(lamp(name))

@@ -39,8 +39,8 @@ def test_an_alarm_ticks_its_actor_when_it_is_due() -> None:
         async with patient(clock) as rig:
             began = clock.now_ms()
             await start_lighting(rig)
-            ticks = len(rig.reader.ticks(lamp("hall")))
-            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks)
+            ticks = len(rig.ticks_of(lamp("hall")))
+            await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks)
             late_ms = clock.now_ms() - began - 60_000
             assert 0 <= late_ms < 100
 
@@ -55,8 +55,8 @@ def test_an_alarm_outlives_its_plane() -> None:
         await asyncio.sleep(3_600)
         async with patient(clock, store) as rig:
             rig.grid.default = never
-            ticks = len(rig.reader.ticks(lamp("hall")))
-            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=1)
+            ticks = len(rig.ticks_of(lamp("hall")))
+            await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=1)
 
     play(story)
 
@@ -67,10 +67,10 @@ def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
         async with rig:
             await start_lighting(rig)
             wrapped(rig).fail = [OSError("disk full")] * 40
-            ticks = len(rig.reader.ticks(lamp("hall")))
+            ticks = len(rig.ticks_of(lamp("hall")))
             await asyncio.sleep(900)
             assert wrapped(rig).fail == []
-            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+            assert len(rig.ticks_of(lamp("hall"))) > ticks
 
     play(story)
 
@@ -95,10 +95,10 @@ def test_far_alarms_are_read_when_their_time_is_near() -> None:
         async with patient(clock, policy=policy) as rig:
             await start_lighting(rig)
             assert len(rig.engine.alarms) == 0
-            ticks = len(rig.reader.ticks(lamp("hall")))
+            ticks = len(rig.ticks_of(lamp("hall")))
             await asyncio.sleep(7_190)
-            assert len(rig.reader.ticks(lamp("hall"))) == ticks
-            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=20)
+            assert len(rig.ticks_of(lamp("hall"))) == ticks
+            await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=20)
 
     play(story)
 
@@ -107,9 +107,9 @@ def test_a_step_forward_fires_what_became_due() -> None:
     async def story(clock: SimClock) -> None:
         async with patient(clock) as rig:
             await start_lighting(rig)
-            ticks = len(rig.reader.ticks(lamp("hall")))
+            ticks = len(rig.ticks_of(lamp("hall")))
             clock.jump(3_600_000)
-            await until(lambda: len(rig.reader.ticks(lamp("hall"))) > ticks, within_s=5)
+            await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=5)
             assert rig.log.named("clock.stepped")[0]["by_ms"] == 3_600_000
 
     play(story)
@@ -150,7 +150,7 @@ def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
         policy = Policy(patience_ms=1_200_000, valid_ms=9_000_000)
         async with patient(clock, policy=policy) as rig:
             await start_lighting(rig)
-            ticks = len(rig.reader.ticks(lamp("hall")))
+            ticks = len(rig.ticks_of(lamp("hall")))
             good = rig.journal.alarms
 
             async def broken(_until_ms: int, _limit: int) -> list[object]:
@@ -161,7 +161,7 @@ def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
             rig.journal.alarms = good  # type: ignore[method-assign]
             await asyncio.sleep(400)
             assert rig.log.named("alarms.refill_failed")
-            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+            assert len(rig.ticks_of(lamp("hall"))) > ticks
 
     play(story)
 
@@ -170,7 +170,7 @@ def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
     async def story(clock: SimClock) -> None:
         async with patient(clock) as rig:
             await start_lighting(rig)
-            ticks = len(rig.reader.ticks(lamp("hall")))
+            ticks = len(rig.ticks_of(lamp("hall")))
             wake, failures = rig.engine.owner.wake, [KeyError("a bug")]
 
             def broken(actor: Address) -> None:
@@ -181,7 +181,7 @@ def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
             rig.engine.alarms._wake = broken
             await asyncio.sleep(100)
             assert rig.log.named("alarms.fault")
-            assert len(rig.reader.ticks(lamp("hall"))) > ticks
+            assert len(rig.ticks_of(lamp("hall"))) > ticks
 
     play(story)
 

@@ -128,16 +128,16 @@ def test_whatever_happens_the_log_is_whole(seed: int) -> None:
 
 async def look_at(rig: Rig, name: str, keys: list[str]) -> None:
     """Hold one lamp to what must be true of it however the planes ended."""
-    log = rig.reader.log(lamp(name), limit=100_000)
+    log = rig.log_of(lamp(name), limit=100_000)
     assert [row.seq for row in log] == list(range(1, len(log) + 1))
     assert len({row.id for row in log}) == len(log)
     ids = {str(row.id) for row in log}
     assert [key for key in keys if derive(f"lamp/{name}", key) not in ids] == []
-    replay = look_back(rig.reader, {"lamp": rig.kind}, Back(actor=f"lamp/{name}"))
+    replay = await look_back(rig.reader, {"lamp": rig.kind}, Back(actor=f"lamp/{name}"))
     assert replay.divergences == ()
     folded = await rig.engine.owner.state(lamp(name))
     assert folded is not None
     assert folded.digest == full_digest(LAMP, folded.state)
     assert all(bulb.status != "lighting" for bulb in folded.state.bulbs.values())
-    statuses = {effect.status for effect in rig.reader.effects(lamp(name), limit=10_000)}
+    statuses = {effect.status for effect in await rig.reader.effects(lamp(name), limit=10_000)}
     assert "waiting" not in statuses

@@ -66,9 +66,9 @@ def test_an_outcome_comes_back_as_an_event_in_the_same_transaction() -> None:
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
             await settled(rig)
             assert await status(rig, "a") == "lit"
-            (effect,) = rig.reader.effects(lamp("hall"))
+            (effect,) = await rig.reader.effects(lamp("hall"))
             assert effect.status == "done"
-            last = rig.reader.log(lamp("hall"))[-1]
+            last = rig.log_of(lamp("hall"))[-1]
             assert (last.source, last.cause) == ("effect", effect.id)
             assert rig.grid.calls[0].key == effect.id
 
@@ -100,7 +100,7 @@ def test_a_newer_intent_supersedes_what_waits_in_its_lane() -> None:
             await settled(rig)
             # The first was under way, the second never ran, the third did.
             assert [call.epoch for call in rig.grid.calls] == [1, 5]
-            states = sorted(effect.status for effect in rig.reader.effects(lamp("hall")))
+            states = sorted(effect.status for effect in await rig.reader.effects(lamp("hall")))
             assert states == ["done", "done", "superseded"]
             assert await status(rig, "a") == "lit"
 
@@ -134,7 +134,9 @@ def test_what_the_state_no_longer_wants_is_not_done() -> None:
             await rig.say("hall", SwitchedOff())
             await settled(rig)
             assert rig.grid.lit() == ["a"]
-            states = {effect.lane: effect.status for effect in rig.reader.effects(lamp("hall"))}
+            states = {
+                effect.lane: effect.status for effect in await rig.reader.effects(lamp("hall"))
+            }
             assert states == {"bulb/a": "done", "bulb/b": "unwanted"}
 
     play(story)
@@ -151,7 +153,7 @@ def test_what_is_too_late_is_not_done_and_its_subject_hears() -> None:
         async with Rig(clock, store, policy=policy) as rig:
             await settled(rig)
             assert rig.grid.calls == []
-            assert rig.reader.effects(lamp("hall"))[0].status == "expired"
+            assert (await rig.reader.effects(lamp("hall")))[0].status == "expired"
             assert (await rig.state("hall")).bulbs["a"].code == "expired"
 
     play(story)
@@ -357,7 +359,7 @@ def test_a_tombstone_wants_nothing() -> None:
             await rig.say("hall", Made("hall"), *BULBS[:2], SwitchedOn(), Smashed())
             await settled(rig)
             assert rig.grid.lit() == ["a"]
-            outcomes = [row.outcome for row in rig.reader.log(lamp("hall"))][-2:]
+            outcomes = [row.outcome for row in rig.log_of(lamp("hall"))][-2:]
             assert outcomes == ["refused", "refused"]
 
     play(story)

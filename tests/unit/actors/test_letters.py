@@ -27,7 +27,7 @@ def test_letters_arrive_once_and_in_the_order_of_their_sender() -> None:
             await quiet(rig)
             heard = (await rig.state("attic")).heard
             assert heard == tuple(f"lamp/hall:{n}:0" for n in range(20))
-            row = rig.reader.log(lamp("attic"))[-1]
+            row = rig.log_of(lamp("attic"))[-1]
             assert (row.source, row.by) == ("letter", "lamp/hall")
 
     for seed in range(4):
@@ -91,7 +91,7 @@ def test_a_returned_letter_to_a_sender_that_is_gone_is_lost_and_logged() -> None
             await quiet(rig)
             if not rig.log.named("letter.lost"):
                 # It was back before the lamp was smashed, which this order may allow.
-                assert rig.reader.log(lamp("hall"))[-1].outcome == "applied"
+                assert rig.log_of(lamp("hall"))[-1].outcome == "applied"
             assert (await rig.state("hall")).returned == ()
 
     for seed in range(4):

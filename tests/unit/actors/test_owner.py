@@ -84,7 +84,7 @@ def test_an_asked_event_is_answered_with_its_stamp() -> None:
             assert answer.fresh
             assert answer.stamp is not None
             assert (answer.stamp.seq, answer.stamp.tick, answer.stamp.outcome) == (1, 1, "applied")
-            body, account, seq = rig.reader.view("lamps", "hall") or (b"", "", 0)
+            body, account, seq = (await rig.reader.view("lamps", "hall")) or (b"", "", 0)
             assert msgspec.json.decode(body)["name"] == "hall"
             assert (account, seq) == ("acme", 1)
 
@@ -136,7 +136,7 @@ def test_an_event_that_no_tick_takes_in_time_has_no_stamp_yet() -> None:
             wrapped(rig).fail = [OSError("disk full")] * 10
             answer = await rig.ask("hall", Made("hall"), wait_ms=50)
             assert answer.stamp is None
-            await until(lambda: len(rig.reader.log(lamp("hall"))) == 1)
+            await until(lambda: len(rig.log_of(lamp("hall"))) == 1)
             assert len(rig.log.named("actor.commit_failed")) == 10
 
     play(story)
@@ -149,7 +149,7 @@ def test_events_are_taken_in_the_order_of_their_arrival() -> None:
             keys = [f"b{n}" for n in range(40)]
             for key in keys:
                 await rig.engine.mailbox.tell([(lamp("hall"), arrive(BulbAdded(key), key))])
-            await until(lambda: len(rig.reader.log(lamp("hall"))) == 41)
+            await until(lambda: len(rig.log_of(lamp("hall"))) == 41)
             assert list((await rig.state("hall")).bulbs) == keys
 
     play(story)
@@ -161,7 +161,7 @@ def test_a_flood_is_taken_in_ticks_of_a_bounded_size() -> None:
         async with rig:
             many = [(lamp("hall"), arrive(Made("hall"), f"m{n}")) for n in range(500)]
             await rig.engine.mailbox.tell(many)
-            await until(lambda: len(rig.reader.log(lamp("hall"))) == 500)
+            await until(lambda: len(rig.log_of(lamp("hall"))) == 500)
             sizes = [len(commit.stamps) for commit in wrapped(rig).commits]
             assert max(sizes) == TICK_EVENTS_MAX
             assert sum(sizes) == 500
@@ -214,7 +214,7 @@ def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
                 "quarantined",
                 "applied",
             ]
-            ((actor, row),) = rig.reader.quarantined(account=None)
+            ((actor, row),) = await rig.reader.quarantined(account=None)
             assert actor == lamp("hall")
             assert row.code == "RuntimeError"
             assert rig.log.named("event.quarantined")[0]["reason"] == "the curse works"
@@ -226,7 +226,7 @@ def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
             assert answer.stamp is not None
             assert answer.stamp.outcome == "quarantined"
             assert await rig.journal.drop_quarantined(row.id, "ann")
-            assert len(rig.reader.quarantined(account=None)) == 1
+            assert len(await rig.reader.quarantined(account=None)) == 1
 
     play(story)
 
@@ -248,7 +248,7 @@ def test_a_name_is_held_by_one_and_the_loser_hears_of_it_first() -> None:
             await rig.say("hall", Made("sun"))
             assert await rig.say("attic", Made("sun")) == ["applied"]
             assert (await rig.state("attic")).lost == ("sun",)
-            log = rig.reader.log(lamp("attic"))
+            log = rig.log_of(lamp("attic"))
             assert [row.source for row in log] == ["engine", "api"]
             assert log[0].by == "lamp/hall"
             assert rig.log.named("claim.lost")[0]["holder"] == "lamp/hall"
@@ -281,7 +281,7 @@ def test_a_stale_commit_drops_the_state_and_the_tick_is_made_again() -> None:
             wrapped(rig).fail = [StaleError("somebody else wrote")] * 4
             assert await rig.say("hall", BulbAdded("a")) == ["applied"]
             assert len(rig.log.named("commit.stale")) == 4
-            assert [row.seq for row in rig.reader.log(lamp("hall"))] == [1, 2]
+            assert [row.seq for row in rig.log_of(lamp("hall"))] == [1, 2]
 
     play(story)
 
@@ -297,7 +297,7 @@ def test_a_second_plane_takes_the_lease_and_the_first_stops() -> None:
                 assert first.engine.lease.lost
                 assert "lease.lost" in first.log.at_least("critical")
                 # It is accepted all the same, and the new owner finds it.
-                await until(lambda: len(second.reader.log(lamp("hall"))) == 2)
+                await until(lambda: len(second.log_of(lamp("hall"))) == 2)
                 assert list((await second.state("hall")).bulbs) == ["a"]
 
     play(story)
@@ -311,7 +311,7 @@ def test_an_event_of_newer_code_stops_its_actor_loudly_and_no_other() -> None:
             assert answer.stamp is None
             assert rig.log.at_least("critical") == ["actor.given_up"]
             assert await rig.say("attic", Made("attic")) == ["applied"]
-            assert rig.reader.log(lamp("hall")) == []
+            assert rig.log_of(lamp("hall")) == []
 
     play(story)
 
@@ -322,7 +322,7 @@ def test_rules_that_raise_are_a_note_and_are_tried_again_by_the_alarm() -> None:
         async with rig:
             assert await rig.say("hall", Made("hall")) == ["applied"]
             await asyncio.sleep(200)
-            records = [decode_record(body) for body in rig.reader.ticks(lamp("hall"))]
+            records = [decode_record(body) for body in rig.ticks_of(lamp("hall"))]
             assert len(records) >= 3
             assert "the rules raise" in records[0].notes[0].text
             assert rig.log.named("rules.fault")
@@ -337,7 +337,7 @@ def test_an_action_whose_expectation_fails_is_a_conflict_and_does_nothing() -> N
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
             assert rig.grid.calls == []
             assert rig.log.named("action.conflict")[0]["found"] == 0
-            record = decode_record(rig.reader.ticks(lamp("hall"))[-1])
+            record = decode_record(rig.ticks_of(lamp("hall"))[-1])
             assert [decision.result for decision in record.decisions] == ["conflict"]
 
     play(story)
@@ -389,7 +389,7 @@ def test_events_that_another_process_accepted_are_found() -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             await rig.journal.accept([(lamp("hall"), arrive(BulbAdded("a"), "other"))])
-            await until(lambda: len(rig.reader.log(lamp("hall"))) == 2, within_s=10)
+            await until(lambda: len(rig.log_of(lamp("hall"))) == 2, within_s=10)
 
     play(story)
 
@@ -477,7 +477,7 @@ def test_random_orders_lose_nothing_and_double_nothing() -> None:
             for n in range(5):
                 bulbs = (await rig.state(f"l{n}")).bulbs
                 assert sorted(bulbs) == sorted(f"b{m}" for m in range(n, 200, 5))
-                log = rig.reader.log(lamp(f"l{n}"))
+                log = rig.log_of(lamp(f"l{n}"))
                 assert [row.seq for row in log] == list(range(1, len(log) + 1))
 
     for seed in range(8):
@@ -504,7 +504,7 @@ def test_a_bug_of_the_owner_itself_costs_a_wait_and_not_the_loop() -> None:
             assert answer.stamp is not None, "the store has its stamp all the same"
             assert await rig.say("hall", BulbAdded("a")) == ["applied"]
             assert rig.log.named("actor.owner_failed")
-            assert [row.seq for row in rig.reader.log(lamp("hall"))] == [1, 2]
+            assert [row.seq for row in rig.log_of(lamp("hall"))] == [1, 2]
 
     play(story)
 

@@ -30,7 +30,7 @@ def test_a_probe_is_asked_each_period_and_makes_an_event_when_the_answer_changes
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(5 * 3_600)
             assert len(rig.grid.looks) == 5
-            assert len(rig.reader.log(lamp("hall"))) == 2
+            assert len(rig.log_of(lamp("hall"))) == 2
             rig.grid.seen = Ok("silent")
             await asyncio.sleep(3_600)
             assert (await rig.state("hall")).grid == "silent"
@@ -51,7 +51,7 @@ def test_a_failure_makes_no_event_and_is_tried_again_within_the_period() -> None
             rig.grid.seen = Retryable("lost", "no connection")
             await asyncio.sleep(2 * 3_600)
             assert 4 <= len(rig.grid.looks) <= 40
-            assert len(rig.reader.log(lamp("hall"))) == 1
+            assert len(rig.log_of(lamp("hall"))) == 1
             assert len(rig.log.named("probe.failed")) == len(rig.grid.looks)
 
     play(story)
@@ -142,12 +142,12 @@ def test_a_policy_that_changed_between_two_planes_is_asked_by_and_makes_no_event
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(3_600)
             assert len(rig.grid.looks) == 1
-            log = len(rig.reader.log(lamp("hall")))
+            log = len(rig.log_of(lamp("hall")))
         async with Rig(clock, store, policy=OFTEN) as rig:
             await asyncio.sleep(3_600)
             assert 6 <= len(rig.grid.looks) <= 7
             assert {call.period_ms for call in rig.grid.looks} == {OFTEN.period_ms}
-            assert len(rig.reader.log(lamp("hall"))) == log
+            assert len(rig.log_of(lamp("hall"))) == log
             rig.grid.seen = Ok("silent")
             await asyncio.sleep(600)
             assert (await rig.state("hall")).grid == "silent"
@@ -223,10 +223,10 @@ def test_a_probe_that_is_asked_at_other_times_makes_no_event_for_the_same_answer
         async with Rig(clock, definition=replace_fields(LAMP, probes=eager)) as rig:
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(3_600)
-            assert [row.source for row in rig.reader.log(lamp("hall"))] == ["api", "probe"]
+            assert [row.source for row in rig.log_of(lamp("hall"))] == ["api", "probe"]
             await rig.say("hall", BulbAdded("a"))
             await asyncio.sleep(3_600)
             assert len(rig.grid.looks) >= 6
-            assert [row.source for row in rig.reader.log(lamp("hall"))] == ["api", "probe", "api"]
+            assert [row.source for row in rig.log_of(lamp("hall"))] == ["api", "probe", "api"]
 
     play(story)

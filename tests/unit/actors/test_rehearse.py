@@ -95,12 +95,14 @@ def test_a_replay_of_any_history_matches(
 ) -> None:
     async def story(_clock: SimClock) -> None:
         store = await remember(events, sizes, Policy())
-        replay = look_back(MemoryReader(store), KINDS, Back(actor="lamp/hall", from_seq=from_seq))
+        replay = await look_back(
+            MemoryReader(store), KINDS, Back(actor="lamp/hall", from_seq=from_seq)
+        )
         assert replay.divergences == ()
         assert replay.match
         if from_seq == 0:
             assert replay.bit_equal
-            assert replay.events == len(MemoryReader(store).log(HALL))
+            assert replay.events == len(await MemoryReader(store).log(HALL))
 
     play(story)
 
@@ -110,15 +112,15 @@ def test_a_replay_decides_by_the_policy_of_its_time() -> None:
         events = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn()]
         store = await remember(events, [2], Policy(lit_max=1))
         reader = MemoryReader(store)
-        assert look_back(reader, KINDS, Back(actor="lamp/hall")).match
-        what_if = look_back(reader, KINDS, Back(actor="lamp/hall", what_if=True))
+        assert (await look_back(reader, KINDS, Back(actor="lamp/hall"))).match
+        what_if = await look_back(reader, KINDS, Back(actor="lamp/hall", what_if=True))
         assert what_if.differences == 1
         assert what_if.bit_equal is None
         found = what_if.divergences[0]
         assert found.path.startswith("decisions[1]")
         assert found.recorded is None
         less = Back(actor="lamp/hall", what_if=True, policy={"lit_max": 1})
-        assert look_back(reader, KINDS, less).differences == 0
+        assert (await look_back(reader, KINDS, less)).differences == 0
 
     play(story)
 
@@ -134,7 +136,7 @@ def test_rules_that_changed_are_found_with_their_path() -> None:
             decisions=(msgspec.structs.replace(record.decisions[0], reason="it was dark"),),
         )
         store.ticks[HALL][3] = row._replace(record=msgspec.json.encode(changed))
-        replay = look_back(MemoryReader(store), KINDS, Back(actor="lamp/hall"))
+        replay = await look_back(MemoryReader(store), KINDS, Back(actor="lamp/hall"))
         assert replay.differences == 1
         (found,) = replay.divergences
         assert (found.number, found.path) == (3, "decisions[0].reason")
@@ -152,7 +154,7 @@ def test_a_digest_that_was_not_is_found() -> None:
         row = store.ticks[HALL][2]
         record = msgspec.structs.replace(decode_record(row.record or b""), digest="0" * 32)
         store.ticks[HALL][2] = row._replace(record=msgspec.json.encode(record))
-        replay = look_back(MemoryReader(store), KINDS, Back(actor="lamp/hall"))
+        replay = await look_back(MemoryReader(store), KINDS, Back(actor="lamp/hall"))
         assert not replay.match
         assert [found.path for found in replay.divergences] == ["digest"]
 
@@ -167,7 +169,9 @@ def test_a_dry_run_goes_forward_and_shows_what_it_would_do() -> None:
             [(HALL, arrive(SwitchedOn(), "on")), (HALL, arrive(Cursed(), "curse"))]
         )
         before = store.clone()
-        run = look_ahead(MemoryReader(store), KINDS, Ahead(actor="lamp/hall", now_ms=NOW, ticks=3))
+        run = await look_ahead(
+            MemoryReader(store), KINDS, Ahead(actor="lamp/hall", now_ms=NOW, ticks=3)
+        )
         assert vars(store) == vars(before)
         first, second, third = run.steps
         assert [one.outcome for one in first.inputs] == ["applied", "quarantined"]
@@ -207,7 +211,7 @@ def test_what_if_looks_ahead_with_invented_events_and_another_policy() -> None:
             events=(encode_event(SwitchedOn()),),
             policy={"lit_max": 1},
         )
-        (step,) = look_ahead(reader, KINDS, asked).steps
+        (step,) = (await look_ahead(reader, KINDS, asked)).steps
         assert [decision.entity for decision in step.decisions] == ["a"]
         assert [tuple(one) for one in step.suppressed] == [("light", "enough is lit", "b")] or [
             one.because for one in step.suppressed
@@ -218,7 +222,7 @@ def test_what_if_looks_ahead_with_invented_events_and_another_policy() -> None:
             (Ahead(actor="lamp/hall", now_ms=NOW, events=(b'{"type":"x"}',)), "events"),
         ):
             with pytest.raises(ValueError, match=name):
-                look_ahead(reader, KINDS, wrong)
+                await look_ahead(reader, KINDS, wrong)
 
     play(story)
 
@@ -230,16 +234,16 @@ def test_why_tells_the_rules_and_the_tick_that_took_an_event() -> None:
             answer = await rig.ask("hall", SwitchedOn())
             await rig.say("hall", SwitchedOff())
             asked = Why(actor="lamp/hall", entity="a", now_ms=clock.now_ms(), event=answer.event)
-            why = look_into(rig.reader, KINDS, asked)
+            why = await look_into(rig.reader, KINDS, asked)
             assert [one.because for one in why.suppressed] == ["the lamp is off"]
             assert why.last is not None
             assert why.last.decisions[0].reason == "a should shine"
             with pytest.raises(UnknownActorError, match="lamp/none"):
-                look_into(rig.reader, KINDS, Why(actor="lamp/none", now_ms=0))
+                await look_into(rig.reader, KINDS, Why(actor="lamp/none", now_ms=0))
             with pytest.raises(UnknownActorError, match="tick 99"):
-                look_into(rig.reader, KINDS, Why(actor="lamp/hall", now_ms=0, tick=99))
+                await look_into(rig.reader, KINDS, Why(actor="lamp/hall", now_ms=0, tick=99))
             with pytest.raises(UnknownActorError, match="kind"):
-                look_into(rig.reader, KINDS, Why(actor="town/x", now_ms=0))
+                await look_into(rig.reader, KINDS, Why(actor="town/x", now_ms=0))
 
     play(story)
 
@@ -250,12 +254,12 @@ def test_what_the_live_owner_did_replays_to_the_bit() -> None:
             await rig.say("hall", Made("sun"), *(BulbAdded(f"b{n}") for n in range(30)))
             for _ in range(20):
                 await rig.say("hall", SwitchedOn(), SwitchedOff())
-            replay = look_back(rig.reader, {"lamp": rig.kind}, Back(actor="lamp/hall"))
+            replay = await look_back(rig.reader, {"lamp": rig.kind}, Back(actor="lamp/hall"))
             assert replay.divergences == ()
             assert replay.bit_equal
-            middle = len(rig.reader.log(HALL, limit=10_000)) // 2
+            middle = len(rig.log_of(HALL, limit=10_000)) // 2
             asked = Back(actor="lamp/hall", from_seq=middle)
-            late = look_back(rig.reader, {"lamp": rig.kind}, asked)
+            late = await look_back(rig.reader, {"lamp": rig.kind}, asked)
             assert late.divergences == ()
             assert 0 < late.ticks < replay.ticks
 
@@ -282,16 +286,16 @@ def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
             await rig.say("hall", Made("sun"), BulbAdded("a"))
             for _ in range(50):
                 await rig.say("hall", SwitchedOn(), SwitchedOff())
-            whole = look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
+            whole = await look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
             assert whole.match
             assert await rig.journal.prune(clock.now_ms() + 1) > 0
-            kept = look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
+            kept = await look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
             assert kept.match
             assert kept.first_tick > 1
             assert kept.last_tick == whole.last_tick
             assert 0 < kept.ticks < whole.ticks
             with pytest.raises(ValueError, match=r"from_seq 3: .* from \d+ on"):
-                look_back(rig.reader, KINDS, Back(actor="lamp/hall", from_seq=3))
+                await look_back(rig.reader, KINDS, Back(actor="lamp/hall", from_seq=3))
 
     play(story)
 
@@ -304,10 +308,10 @@ def test_a_dry_run_says_what_would_still_wait() -> None:
             await rig.say("hall", Made("sun"))
         for n in range(100):
             await journal.accept([(HALL, arrive(BulbAdded(f"b{n}"), f"k{n}"))])
-        one = look_ahead(rig.reader, KINDS, Ahead(actor="lamp/hall", now_ms=clock.now_ms()))
+        one = await look_ahead(rig.reader, KINDS, Ahead(actor="lamp/hall", now_ms=clock.now_ms()))
         assert (len(one.steps), one.waiting, one.truncated) == (1, 36, True)
         two = Ahead(actor="lamp/hall", now_ms=clock.now_ms(), ticks=2)
-        assert look_ahead(rig.reader, KINDS, two).waiting == 0
+        assert (await look_ahead(rig.reader, KINDS, two)).waiting == 0
 
     play(story)
 

@@ -34,7 +34,7 @@ EVERYTHING = frozenset(
 class Rows:
     """A reader that knows one instance."""
 
-    def view(self, _view: str, key: str) -> tuple[bytes, str, int] | None:
+    async def view(self, _view: str, key: str) -> tuple[bytes, str, int] | None:
         return {"in-1": (b"{}", "mine", 1), "in-2": (b"{}", "theirs", 1)}.get(key)
 
 

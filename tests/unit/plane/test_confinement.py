@@ -89,7 +89,7 @@ class Fleet:
         self.owners = ["account"] * accounts
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         assert (view, account) == ("instance", None)

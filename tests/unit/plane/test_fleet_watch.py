@@ -23,7 +23,7 @@ class Fleet(metrics.NoMeter):
         self.lines: list[tuple[str, str, str]] = []
         self.watch = Watch(self, meter=self, log=self)
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         assert (view, account) == (INSTANCE_VIEW, None)

@@ -81,13 +81,13 @@ async def test_a_clone_is_not_reached_by_what_follows() -> None:
         commit(0, 1, epoch, stamps=stamps(ids[:1], first=1, tick=1), alarm_ms=5, alarm_changed=True)
     )
     copy = store.clone()
-    before = MemoryReader(copy).load(A)
+    before = await MemoryReader(copy).load(A)
     await journal.commit(commit(1, 2, epoch, stamps=stamps(ids[1:], first=2, tick=2)))
     await accept(journal, "c", to=B)
     reader = MemoryReader(copy)
-    assert reader.load(A) == before
-    assert [event.id for event in reader.pending(A, 9)] == ids[1:]
-    assert reader.pending(B, 9) == []
+    assert await reader.load(A) == before
+    assert [event.id for event in await reader.pending(A, 9)] == ids[1:]
+    assert await reader.pending(B, 9) == []
     other = MemoryJournal(copy, clock=ManualClock())
     assert await other.waiting_actors(9) == [A]
     assert (await other.accept([(B, arrival("c"))]))[0].fresh

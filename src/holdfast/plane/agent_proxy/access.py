@@ -90,7 +90,7 @@ class Door:
                 fix="Open this address in one.",
             )  # fmt: skip
         instance_id = call.path["id"]
-        if self._visible(instance_id, call.principal) is None:
+        if await self._visible(instance_id, call.principal) is None:
             raise calls.missing("instance", field="id")
         host = call.header.get("host", "")
         if call.trusted_proxy:
@@ -115,7 +115,7 @@ class Door:
         secret = self.signovers.redeem(code, instance_id)
         if not secret:
             return "", ""
-        view = self._view(instance_id)
+        view = await self._view(instance_id)
         if view is None or view.agent != "openclaw":
             return secret, "/"
         try:
@@ -138,7 +138,7 @@ class Door:
         principal = await self._sessions(signed.session)
         if principal is None:
             return pages.signed_out(link)
-        view = self._visible(instance_id, principal)
+        view = await self._visible(instance_id, principal)
         page = (f"{signed.dashboard}/instances/{instance_id}", "Its page in the dashboard")
         if view is None:
             return pages.missing((f"{signed.dashboard}/", "All agents"))
@@ -167,7 +167,7 @@ class Door:
         principal = await self._sessions(signed.session)
         if principal is None:
             return False
-        view = self._visible(signed.instance, principal)
+        view = await self._visible(signed.instance, principal)
         return view is not None and self._refusal(view, ("", "")) is None
 
     async def why(self, passage: Passage) -> Notice:
@@ -194,15 +194,15 @@ class Door:
                 return signed
         return None
 
-    def _visible(self, instance_id: str, principal: Principal) -> InstanceView | None:
+    async def _visible(self, instance_id: str, principal: Principal) -> InstanceView | None:
         """Return an instance that this person may see."""
-        view = self._view(instance_id)
+        view = await self._view(instance_id)
         if view is None or principal.scope not in {"owner", "operator"}:
             return None
         return view if principal.account in {None, view.account} else None
 
-    def _view(self, instance_id: str) -> InstanceView | None:
-        found = self._reader.view(INSTANCE_VIEW, instance_id)
+    async def _view(self, instance_id: str) -> InstanceView | None:
+        found = await self._reader.view(INSTANCE_VIEW, instance_id)
         return None if found is None else decode_instance(found[0])
 
 

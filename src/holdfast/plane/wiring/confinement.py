@@ -118,7 +118,7 @@ def make_admission(
 class Views(Protocol):
     """The committed views."""
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return rows after a key, in the order of their keys."""
@@ -192,7 +192,7 @@ class HostWatch:
         """Give the name of each instance that runs, and what confines its agent."""
         after = ""
         while True:
-            rows = self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
+            rows = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
             for key, body, _ in rows:
                 view = decode_instance(body)
                 if view.status == "running":

@@ -80,7 +80,7 @@ class MachineControllers:
         timeout_ms: int = TIMEOUT_MS,
     ) -> A:
         """Return the controller's answer in its type; raise ControllerError."""
-        row, detail = self._rows(instance_id)
+        row, detail = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         target = Target(await self._address(key, detail.provider), self._token(row))
         try:
@@ -95,7 +95,7 @@ class MachineControllers:
 
     async def place(self, instance_id: str) -> Place:
         """Return where an instance's proxy is and the token it wants; raise ControllerError."""
-        row, detail = self._rows(instance_id)
+        row, detail = await self._rows(instance_id)
         address = await self._address(_Key(row.machine_id, row.epoch), detail.provider)
         token = derived_token(
             self._secret.reveal(), "proxy", row.sandbox, version=row.live_token_version
@@ -104,7 +104,7 @@ class MachineControllers:
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
         """Return what the controller announces; nothing for one that is too old to say."""
-        row, _ = self._rows(instance_id)
+        row, _ = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         known = self._capabilities.get(key)
         if known is not None and self._clock.steady_ms() - known[1] < CAPABILITIES_MS:
@@ -118,10 +118,10 @@ class MachineControllers:
         _remember(self._capabilities, key, frozenset(told.capabilities), self._clock)
         return frozenset(told.capabilities)
 
-    def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
-        found = self._reader.view(DETAIL_VIEW, instance_id)
+    async def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
+        found = await self._reader.view(DETAIL_VIEW, instance_id)
         detail = decode_detail(found[0]) if found is not None else None
-        machine = self._reader.view(MACHINE_VIEW, detail.sandbox_id) if detail else None
+        machine = await self._reader.view(MACHINE_VIEW, detail.sandbox_id) if detail else None
         row = decode_machine(machine[0]) if machine is not None else None
         if detail is None or row is None or not row.machine_id:
             raise ControllerError("not_running", "The instance has no machine.")

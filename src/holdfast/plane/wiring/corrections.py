@@ -8,29 +8,29 @@ from typing import Any, Final
 
 from holdfast.accounts.register import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
-from holdfast.corrections.flow import Intake
+from holdfast.corrections.flow import CorrectionsFlow
 from holdfast.corrections.handlers import BrainCalls
-from holdfast.corrections.ports import IntakeStore
+from holdfast.corrections.ports import CorrectionsStore
 from holdfast.corrections.records import Forgotten
 from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job, Part, every
-from holdfast.stores.sqlite.corrections import open_intake
+from holdfast.stores.sqlite.corrections import open_corrections
 from holdfast.telemetry.machines import MachineBook
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
 
-INTAKE_FILE: Final = "intake.db"
+CORRECTIONS_FILE: Final = "intake.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brains:
     """The stream of brains, made and not yet started."""
 
-    store: IntakeStore
+    store: CorrectionsStore
     directory: Directory
     watch: Watch
     part: Part
@@ -40,7 +40,12 @@ class Keeping:
     """What is done now and then: the check of the doctor, and forgetting what is old."""
 
     def __init__(
-        self, store: IntakeStore, directory: Directory, watch: Watch, keep: Forgotten, core: Core
+        self,
+        store: CorrectionsStore,
+        directory: Directory,
+        watch: Watch,
+        keep: Forgotten,
+        core: Core,
     ) -> None:
         """Forget by `keep`, which is how long corrections and events are kept, in ms."""
         self._store = store
@@ -78,11 +83,11 @@ class Keeping:
 def make_brains(core: Core, book: MachineBook) -> Brains:
     """Open the file and join the stream; what is opened is given to `core.closing`."""
     settings, clock, log = core.settings, core.clock, core.log
-    store = open_intake(core.home / INTAKE_FILE, now_ms=clock.now_ms())
+    store = open_corrections(core.home / CORRECTIONS_FILE, now_ms=clock.now_ms())
     core.closing.push_async_callback(store.close)
     keep = Forgotten(settings.correction_days * DAY_MS, settings.brain_event_days * DAY_MS)
     directory = Directory(store, clock=clock, entropy=secrets.token_bytes)
-    flow = Intake(
+    flow = CorrectionsFlow(
         store,
         directory,
         clock=clock,
@@ -114,7 +119,7 @@ def make_brains(core: Core, book: MachineBook) -> Brains:
 
 
 def _people(
-    core: Core, store: IntakeStore, directory: Directory, watch: Watch, book: MachineBook
+    core: Core, store: CorrectionsStore, directory: Directory, watch: Watch, book: MachineBook
 ) -> dict[str, Handler]:
     """Return the handlers of what people call about brains."""
 

@@ -36,7 +36,7 @@ def engine_part(core: Core) -> Part:
         return _engine(engine)
 
     async def check_quarantine() -> DoctorCheck:
-        held = len(stores.reader.quarantined(account=None))
+        held = len(await stores.reader.quarantined(account=None))
         return DoctorCheck(
             name="quarantine",
             result="warning" if held else "ok",

@@ -36,7 +36,7 @@ def open_stores(home: Path, settings: Settings, clock: Clock, closing: AsyncExit
     journal = SqliteJournal(home / JOURNAL_FILE, clock=clock)
     closing.push_async_callback(journal.close)
     reader = SqliteReader(home / JOURNAL_FILE)
-    closing.callback(reader.close)
+    closing.push_async_callback(reader.close)
     accounts = open_accounts(home / ACCOUNTS_FILE, now_ms=clock.now_ms())
     closing.push_async_callback(accounts.close)
     contacts = SqliteContacts(home / CONTACT_FILE, clock=clock)

@@ -28,7 +28,7 @@ AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "h
 class Views(Protocol):
     """The committed views."""
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return rows after a key, in the order of their keys."""
@@ -80,7 +80,7 @@ class Watch:
     async def _all(self) -> AsyncIterator[InstanceView]:
         after = ""
         while True:
-            chunk = self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
+            chunk = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
             for _, body, _ in chunk:
                 yield decode_instance(body)
             if len(chunk) < _CHUNK:

@@ -10,13 +10,7 @@ from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.actors.limiter import Gate
 from holdfast.actors.owner import Landed, Listener
-from holdfast.actors.ports import Reader
-from holdfast.instances.views import (
-    DETAIL_VIEW,
-    INSTANCE_VIEW,
-    decode_detail,
-    decode_instance,
-)
+from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.outcome import Outcome
 from holdfast.letters import topics
 from holdfast.pairing.actions import PROVIDER
@@ -25,48 +19,17 @@ from holdfast.pairing.effects import MachineTalk
 from holdfast.pairing.handlers import Awaited, Deps, handlers
 from holdfast.pairing.inbox import Inbox
 from holdfast.pairing.limits import EFFECT_MS
-from holdfast.pairing.ports import Machines, Place
-from holdfast.pairing.state import STATE_VERSION, Pairing, decode_state, empty
+from holdfast.pairing.ports import Machines
 from holdfast.pairing.views import PAIRING_VIEW
 from holdfast.plane.wiring.clouds import Reach
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
+from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.wire.controller.calls import Controllers
 
 CALLS_MAX: Final = 32
 """Machines that are told a decision at a time."""
 CALLS_PER_S: Final = 200.0
-
-
-class CommittedPlaces:
-    """Where machines are and what was decided, from the committed rows."""
-
-    def __init__(self, reader: Reader) -> None:
-        """Read by `reader`."""
-        self._reader = reader
-
-    def of(self, instance: str) -> Place | None:
-        """Return where an instance's machine is, or None when there is no such instance."""
-        row = self._reader.view(INSTANCE_VIEW, instance)
-        told = self._reader.view(DETAIL_VIEW, instance)
-        if row is None or told is None:
-            return None
-        view, detail = decode_instance(row[0]), decode_detail(told[0])
-        return Place(
-            instance=instance,
-            name=view.name,
-            account=view.account,
-            running=view.status == "running" and bool(view.machine_id),
-            provider=detail.provider,
-            machine_id=view.machine_id,
-            epoch=view.epoch,
-            config_version=detail.config_version,
-        )
-
-    def pairing(self, instance: str) -> Pairing:
-        """Return the committed state of an instance's pairing; empty where nothing is."""
-        row = self._reader.view(PAIRING_VIEW, instance)
-        return empty(instance) if row is None else decode_state(row[0], STATE_VERSION)
 
 
 class Talk(Machines, Protocol):
@@ -90,16 +53,26 @@ def pairing_kind() -> Kind:
     return make_kind(PAIRING, Policy())
 
 
-def make_talk(core: Core, reach: Reach[Controllers]) -> MachineTalk:
+def places_part(core: Core, places: CommittedPlaces) -> Part:
+    """Return the rows that pairing needs as a part: filled before the engine decides anything.
+
+    It stands before every other part that hears of pairing, so that they find what was committed.
+    """
+
+    async def fill() -> None:
+        await places.fill(core.stores.reader)
+
+    return Part(name="places", start=fill, on_commit=(places.hear,))
+
+
+def make_talk(core: Core, reach: Reach[Controllers], places: CommittedPlaces) -> MachineTalk:
     """Return who asks machines over the wire, and by commands where they are older."""
-    places = CommittedPlaces(core.stores.reader)
     return MachineTalk(places, reach.controllers, reach.by_name, log=core.log)
 
 
-def make_pairing(core: Core, talk: Talk) -> PairingMade:
+def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade:
     """Return the inbox over everything, and what answers about it."""
     reader, clock = core.stores.reader, core.clock
-    places = CommittedPlaces(reader)
     inbox = Inbox(talk, places, core.mailbox, clock=clock, publish=core.publish, log=core.log)
     core.closing.push_async_callback(inbox.close)
     awaited = Awaited()

@@ -39,8 +39,9 @@ from holdfast.plane.wiring.instances import (
     runnable_agents,
 )
 from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
-from holdfast.plane.wiring.pairing import make_pairing, make_talk
+from holdfast.plane.wiring.pairing import make_pairing, make_talk, places_part
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
+from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.telemetry.machines import MachineBook
@@ -65,8 +66,8 @@ async def make_subjects(core: Core) -> Subjects:
     """
     reach = await where.make_reach(core)
     deciding = engine_part(core)
-    book = MachineBook()
-    pairing = make_pairing(core, make_talk(core, reach))
+    book, places = MachineBook(), CommittedPlaces()
+    pairing = make_pairing(core, make_talk(core, reach, places), places)
     heard = make_telemetry(core, book, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, book)
@@ -84,6 +85,7 @@ async def make_subjects(core: Core) -> Subjects:
         home_part(core),
         people.part,
         book_part(core, book),
+        places_part(core, places),
         deciding,
         reach.part,
         pairing.part,

@@ -56,7 +56,7 @@ def book_part(core: Core, book: MachineBook) -> Part:
 
     async def fill() -> None:
         reader, after = core.stores.reader, ""
-        while page := reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
+        while page := await reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
             for _key, body, _seq in page:
                 book.put(facts_of(decode_machine(body), interval_ms=interval_ms))
             after = page[-1][0]

@@ -22,7 +22,7 @@ from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
 from holdfast.stores.duckdb import MIGRATIONS, SQL
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
-from holdfast.stores.sqlite.thread import BACKGROUND, OwnThread
+from holdfast.stores.thread import BACKGROUND, OwnThread
 from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,

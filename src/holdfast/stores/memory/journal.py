@@ -87,11 +87,11 @@ class MemoryJournal:
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
-        return self._reader.pending(actor, limit)
+        return await self._reader.pending(actor, limit)
 
     async def load(self, actor: Address) -> Loaded | None:
         """Return what is known of an actor, or None when nothing is."""
-        return self._reader.load(actor)
+        return self._reader.load_now(actor)
 
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""

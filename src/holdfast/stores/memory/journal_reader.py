@@ -26,14 +26,14 @@ class MemoryReader:
         """Read `store`."""
         self._store = store
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Do nothing: there is no connection."""
 
-    def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
         """Return a row's body, its account and the seq that it shows."""
         return self._store.views.get(view, {}).get(key)
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return (key, body, seq) rows of an account, or of all, paged by key."""
@@ -41,8 +41,12 @@ class MemoryReader:
         keys = sorted(key for key, row in rows.items() if key > after and account in {None, row[1]})
         return [(key, rows[key][0], rows[key][2]) for key in keys[:limit]]
 
-    def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+    async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
         """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        return self.load_now(actor, at_seq=at_seq)
+
+    def load_now(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+        """Return the same, for whoever cannot await: the simulator's checker."""
         found = self._store.actors.get(actor)
         if found is None:
             return None
@@ -91,23 +95,23 @@ class MemoryReader:
             state_digest=start.digest if start else "",
         )
 
-    def pending(self, actor: Address, limit: int) -> list[Pending]:
+    async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         return list(self._store.waiting.get(actor, {}).values())[:limit]
 
-    def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
+    async def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
         """Return stamped events with a greater seq, in order."""
         log = self._store.log.get(actor, [])
         start = self._store.index(log, after)
         return log[start : start + limit]
 
-    def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
+    async def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
         """Return the newest stamped events below `before` (0 for the end), newest first."""
         log = self._store.log.get(actor, [])
         end = self._store.index(log, before - 1) if before else len(log)
         return log[max(end - limit, 0) : end][::-1]
 
-    def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
+    async def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
         """Return tick records with a greater number, in order."""
         ticks = self._store.ticks.get(actor, {})
         found = [
@@ -117,11 +121,13 @@ class MemoryReader:
         ]
         return found[:limit]
 
-    def policy(self, policy_hash: str) -> bytes | None:
+    async def policy(self, policy_hash: str) -> bytes | None:
         """Return a policy's contents."""
         return self._store.policies.get(policy_hash)
 
-    def quarantined(self, *, account: str | None, limit: int = 100) -> list[tuple[Address, Logged]]:
+    async def quarantined(
+        self, *, account: str | None, limit: int = 100
+    ) -> list[tuple[Address, Logged]]:
         """Return quarantined events, newest first."""
         known = sorted((self._store.known[event] for event in self._store.quarantine), reverse=True)
         found = [
@@ -135,12 +141,12 @@ class MemoryReader:
         found = self._store.actors.get(actor)
         return found.account if found else ""
 
-    def operation(self, event: EventId) -> Operation | None:
+    async def operation(self, event: EventId) -> Operation | None:
         """Follow an event from its arrival to the outcomes of its effects."""
         known = self._store.known.get(event)
         return None if known is None else self._follow([known])[0]
 
-    def operations(
+    async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
         """Return the newest operations that people or programs asked for."""
@@ -178,7 +184,7 @@ class MemoryReader:
 
         return follow(found, events, effects)
 
-    def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
+    async def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
         """Return an actor's newest effects."""
         rows = [e for e in reversed(self._store.effects.values()) if e.actor == actor]
         return rows[:limit]

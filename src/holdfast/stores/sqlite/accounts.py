@@ -1,16 +1,14 @@
 """Accounts in a SQLite file of their own, `accounts.db`.
 
-Writes go through one thread with group commit; reads through one read-only connection on
-another thread, so neither holds the serving loop. Another process (the command line) may write at
+Another process (the command line) may write at
 the same time: each transaction takes the write lock first and waits for it.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import apsw
 from msgspec.structs import asdict
@@ -28,63 +26,23 @@ from holdfast.accounts.records import (
     Session,
     Token,
 )
-from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
-from holdfast.stores.sqlite import MIGRATIONS, SQL
-from holdfast.stores.sqlite.accounts_writer import Writer
-from holdfast.stores.sqlite.desk import SqliteDesk
+from holdfast.stores.sqlite import SQL
+from holdfast.stores.sqlite.database import open_reader, open_store
+from holdfast.stores.sqlite.store import SqliteStore
 
-T = TypeVar("T")
+CHECKPOINT_PAGES: Final = 1_000
+"""Pages of 4 KiB in the write-ahead log before a commit moves them into the file."""
 
-BUSY_MS: Final = 5_000
-"""How long a transaction waits for another process's, in milliseconds."""
+CACHE_KIB: Final = 2_000
+"""The file is small; its writer asks for few pages of it."""
 
 _SEQ_MAX: Final = 2**62
 _SESSION_FIELDS: Final = 4
 
 
-def _open(path: Path, flags: int) -> apsw.Connection:
-    """Return a connection that waits for locks."""
-    connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(BUSY_MS)
-    return connection
-
-
-def _open_writer(path: Path, now_ms: int) -> apsw.Connection:
-    """Make the file where there is none, for its owner's eyes only, and bring it up to date."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    connection = _open(path, apsw.SQLITE_OPEN_READWRITE)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    migrations = shipped(MIGRATIONS / "accounts")
-    try:
-        migrate(connection, migrations, now_ms=now_ms)
-    except apsw.Error:
-        # The command line may be making the same file at the same moment; the second look finds
-        # its work done, or raises what is really wrong.
-        migrate(connection, migrations, now_ms=now_ms)
-    return connection
-
-
-def _open_reader(path: Path) -> apsw.Connection:
-    """Return a connection that can only read and never checkpoints."""
-    connection = _open(path, apsw.SQLITE_OPEN_READONLY)
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    return connection
-
-
-class AccountsSqlite(SqliteDesk):
+class AccountsSqlite(SqliteStore):
     """The accounts store, in a file."""
-
-    def __init__(self, writer: Writer, reader: apsw.Connection, statements: dict[str, str]) -> None:
-        """Use `open_accounts` instead."""
-        super().__init__(writer, reader, statements, name="accounts")
-
-    async def _write(self, job: Callable[[apsw.Connection], T]) -> T:
-        """Return what a job of several statements returned, once durable."""
-        return await self._writer.write(job)
 
     async def add_account(self, account: Account) -> bool:
         """Add an account; False where the name is taken."""
@@ -117,7 +75,7 @@ class AccountsSqlite(SqliteDesk):
             connection.execute(self._sql["end_other_sessions"], values)
             return found
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def add_session(self, session: Session) -> None:
         """Add a session."""
@@ -149,7 +107,7 @@ class AccountsSqlite(SqliteDesk):
                 return next(map(_person, found), None)
             return None
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def try_attempt(self, keys: Sequence[str], now_ms: int) -> int:
         """Count an attempt under every key as failed, or return how many ms it has to wait."""
@@ -162,7 +120,7 @@ class AccountsSqlite(SqliteDesk):
                     self._put_attempts(connection, key, rules.after_attempt(attempts, now_ms))
             return wait
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def forgive_attempt(self, person: str, peer: str) -> None:
         """Take back an attempt that succeeded."""
@@ -173,7 +131,7 @@ class AccountsSqlite(SqliteDesk):
             if known.failures:
                 self._put_attempts(connection, peer, rules.after_success(known))
 
-        await self._write(run)
+        await self._writer.call(run)
 
     def _attempts(self, connection: apsw.Connection, key: str) -> Attempts:
         """Return what is counted under a key."""
@@ -195,7 +153,7 @@ class AccountsSqlite(SqliteDesk):
                 gone += connection.changes()
             return gone
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def add_token(self, token: Token) -> bool:
         """Add a token; False where its account has enough already."""
@@ -208,7 +166,7 @@ class AccountsSqlite(SqliteDesk):
             connection.execute(self._sql["add_token"], asdict(token))
             return True
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def token(self, hashed: str) -> Token | None:
         """Return the token with this hash."""
@@ -230,7 +188,7 @@ class AccountsSqlite(SqliteDesk):
             rows = list(connection.execute(self._sql["revoke_token"], values))
             return next(map(_token, rows), None)
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
         """Note when tokens were last used."""
@@ -239,7 +197,7 @@ class AccountsSqlite(SqliteDesk):
         def run(connection: apsw.Connection) -> None:
             connection.executemany(self._sql["note_use"], rows)
 
-        await self._write(run)
+        await self._writer.call(run)
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Append an entry to the chain."""
@@ -253,7 +211,7 @@ class AccountsSqlite(SqliteDesk):
             connection.execute(self._sql["append_audit"], values)
             return row
 
-        return await self._write(run)
+        return await self._writer.call(run)
 
     async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
         """Return begin rows with what their end rows added, newest first."""
@@ -284,7 +242,10 @@ def _audit_row(row: Sequence[Any]) -> AuditRow:
 
 def open_accounts(path: Path, *, now_ms: int) -> AccountsSqlite:
     """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
-    writer = _open_writer(path, now_ms)
+    writer = open_store(
+        path, "accounts", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
+    )
+    writer.execute("PRAGMA foreign_keys = ON")
     return AccountsSqlite(
-        Writer(writer, name="accounts-write"), _open_reader(path), load_queries(SQL / "accounts")
+        writer, open_reader(path), load_queries(SQL / "accounts"), name="accounts"
     )

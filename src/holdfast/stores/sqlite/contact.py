@@ -15,12 +15,12 @@ import apsw
 import msgspec
 
 from holdfast.kernel.clock import Clock
-from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
-from holdfast.stores.sqlite import MIGRATIONS, SQL
+from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
-from holdfast.stores.sqlite.database import open_writer
-from holdfast.stores.sqlite.thread import BACKGROUND, OwnThread
+from holdfast.stores.sqlite.database import open_store
+from holdfast.stores.sqlite.writer import CallWriter
+from holdfast.stores.thread import BACKGROUND
 from holdfast.telemetry.contact import Contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
@@ -35,40 +35,42 @@ class SqliteContacts:
     def __init__(self, path: Path, *, clock: Clock) -> None:
         """Open the file and bring it to the present form; raise MigrationError when it is newer."""
         queries = load_queries(SQL / "contact")
-        self._connection = open_writer(path)
-        migrate(self._connection, shipped(MIGRATIONS / "contact"), now_ms=clock.now_ms())
         self._load = queries["contact_load"]
         self._save = Bulk(queries["contact_save"], 3)
         self._forget = Bulk(queries["contact_forget"], 1)
-        self._thread = OwnThread("contact writer", nice=BACKGROUND)
         self._unchecked_bytes = 0
+        self._connection = open_store(path, "contact", now_ms=clock.now_ms())
+        self._writer = CallWriter(
+            self._connection, name="contact-write", tidy=self._checkpoint, nice=BACKGROUND
+        )
 
     async def load(self) -> Sequence[Contact]:
         """Return every row."""
-        return await self._thread.run(
-            lambda: [_DECODER.decode(body) for (body,) in self._connection.execute(self._load)]
+        return await self._writer.call(
+            lambda connection: [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
         )
 
     async def save(self, rows: Sequence[Contact]) -> None:
         """Write the rows, each in place of the one before; all or none."""
-        await self._thread.run(lambda: self._write(rows))
+        await self._writer.call(lambda connection: self._write(connection, rows))
 
     async def forget(self, instances: Sequence[str]) -> None:
         """Remove the rows of these instances."""
-        await self._thread.run(
-            lambda: self._forget.write(self._connection, [(one,) for one in instances])
-        )
+        keys = [(one,) for one in instances]
+        await self._writer.call(lambda connection: self._forget.write(connection, keys))
 
     async def close(self) -> None:
         """Give the file back."""
-        await self._thread.end(self._connection.close)
+        await self._writer.close()
 
-    def _write(self, rows: Sequence[Contact]) -> None:
+    def _write(self, connection: apsw.Connection, rows: Sequence[Contact]) -> None:
         encode = msgspec.json.encode
         values = [(row.instance, row.heard_ms, encode(row).decode()) for row in rows]
-        with self._connection:
-            self._save.write(self._connection, values)
+        self._save.write(connection, values)
         self._unchecked_bytes += sum(len(body) for _, _, body in values)
+
+    def _checkpoint(self, _idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
+        """Fold the write-ahead log into the file once enough was written."""
         if self._unchecked_bytes > CHECKPOINT_BYTES:
             self._unchecked_bytes = 0
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)

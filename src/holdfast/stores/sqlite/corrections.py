@@ -35,13 +35,11 @@ from holdfast.corrections.records import (
     Written,
 )
 from holdfast.kernel.clock import HOUR_MS
-from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
-from holdfast.stores.sqlite import MIGRATIONS, SQL
-from holdfast.stores.sqlite.accounts_writer import Writer
+from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.corrections_projection import Projection
-from holdfast.stores.sqlite.database import open_reader, open_writer
-from holdfast.stores.sqlite.desk import SqliteDesk
+from holdfast.stores.sqlite.database import open_reader, open_store
+from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.limits import PREVIEW_MAX
 
 CHECKPOINT_PAGES: Final = 8_192
@@ -55,12 +53,14 @@ _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
 _GAPS: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 
 
-class IntakeSqlite(SqliteDesk):
-    """The store of intake, in a file."""
+class CorrectionsSqlite(SqliteStore):
+    """The store of corrections, in a file."""
 
-    def __init__(self, writer: Writer, reader: apsw.Connection, queries: dict[str, str]) -> None:
-        """Use `open_intake` instead."""
-        super().__init__(writer, reader, queries, name="intake")
+    def __init__(
+        self, writer: apsw.Connection, reader: apsw.Connection, queries: dict[str, str]
+    ) -> None:
+        """Use `open_corrections` instead."""
+        super().__init__(writer, reader, queries, name="corrections")
         self._projection = Projection(queries)
 
     async def load(self, *, refused_since_hour: int) -> Kept:
@@ -90,7 +90,7 @@ class IntakeSqlite(SqliteDesk):
         def run(connection: apsw.Connection) -> list[Written]:
             return self._projection.write(connection, arrivals, forgotten=forgotten)
 
-        return await self._writer.write(run)
+        return await self._writer.call(run)
 
     async def add_brain(self, brain: Brain) -> Brain:
         """Add a brain and return it with its number, or the one that has its name."""
@@ -100,7 +100,7 @@ class IntakeSqlite(SqliteDesk):
             named = {"account": brain.account, "name": brain.name}
             return _brain(connection.execute(self._sql["brain_named"], named).fetchall()[0])
 
-        return await self._writer.write(run)
+        return await self._writer.call(run)
 
     async def add_alias(self, account: str, alias: str, brain: int) -> None:
         """Add a name; the first brain of a name keeps it."""
@@ -121,7 +121,7 @@ class IntakeSqlite(SqliteDesk):
         def run(connection: apsw.Connection) -> None:
             connection.executemany(self._sql["note_key_use"], rows)
 
-        await self._writer.write(run)
+        await self._writer.call(run)
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
         """Return corrections, those received last first."""
@@ -167,7 +167,7 @@ class IntakeSqlite(SqliteDesk):
             ).fetchall()
             return LessonRow(*found[0]) if found else None
 
-        return await self._writer.write(run)
+        return await self._writer.call(run)
 
     async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
         """Return a brain's lessons decided about since a number, in the order of the decisions."""
@@ -214,7 +214,7 @@ class IntakeSqlite(SqliteDesk):
             connection.execute(sql["drop_sources"], {"before_ms": forgotten.events_ms})
             return len(gone) + events
 
-        return await self._writer.write(run)
+        return await self._writer.call(run)
 
 
 def _brain(row: tuple[Any, ...]) -> Brain:
@@ -231,11 +231,9 @@ def _correction(row: tuple[Any, ...]) -> CorrectionRow:
     return CorrectionRow._make((*row[:_VIA_FROM], row[_VIA_FROM:via_to], *row[via_to:]))
 
 
-def open_intake(path: Path, *, now_ms: int) -> IntakeSqlite:
+def open_corrections(path: Path, *, now_ms: int) -> CorrectionsSqlite:
     """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
-    writer = open_writer(path)
-    writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-    writer.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    migrate(writer, shipped(MIGRATIONS / "corrections"), now_ms=now_ms)
-    queries = load_queries(SQL / "corrections")
-    return IntakeSqlite(Writer(writer, name="intake-write"), open_reader(path), queries)
+    writer = open_store(
+        path, "corrections", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
+    )
+    return CorrectionsSqlite(writer, open_reader(path), load_queries(SQL / "corrections"))

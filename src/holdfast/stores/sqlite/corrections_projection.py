@@ -87,7 +87,7 @@ class Projection:
     """Writes groups of arrivals; one instance is used by one thread."""
 
     def __init__(self, queries: dict[str, str]) -> None:
-        """Take the statements of `sql/intake`."""
+        """Take the statements of `sql/corrections`."""
         self._sql = queries
         self._bulk = {name: Bulk(queries[name], width) for name, width in _WIDTHS.items()}
 

@@ -12,13 +12,47 @@ from typing import Final
 
 import apsw
 
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.sqlite import MIGRATIONS
+
 BUSY_MS: Final = 5_000
 """How long a transaction waits for one of another process, in milliseconds."""
 
 WRITER_CACHE_KIB: Final = 32_768
+"""What a writer keeps of its file in memory, unless its store asks for another size."""
 READER_CACHE_KIB: Final = 4_096
 WAL_KEPT_BYTES: Final = 67_108_864
 """The size that the WAL is cut back to when it starts again; overwriting it is quicker."""
+
+
+def open_store(
+    path: Path,
+    name: str,
+    *,
+    now_ms: int,
+    cache_kib: int = WRITER_CACHE_KIB,
+    checkpoint_pages: int = 0,
+) -> apsw.Connection:
+    """Open a store's file for writing, in the form of the migrations in the folder `name`.
+
+    A commit that brings the write-ahead log to `checkpoint_pages` moves it into the file; 0
+    leaves that to the store. Raise MigrationError when newer code wrote the file.
+    """
+    connection = open_writer(path)
+    try:
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
+        migrations = shipped(MIGRATIONS / name)
+        try:
+            migrate(connection, migrations, now_ms=now_ms)
+        except apsw.Error:
+            # The command line may be making the same file at the same moment; the second look
+            # finds its work done, or raises what is really wrong.
+            migrate(connection, migrations, now_ms=now_ms)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def open_writer(path: Path) -> apsw.Connection:
@@ -36,7 +70,6 @@ def open_writer(path: Path) -> apsw.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
-    connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
     # A statement of many rows keeps what it would take back; in memory, not in a file each time.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection

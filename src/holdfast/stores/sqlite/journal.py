@@ -1,7 +1,7 @@
 """The journal in SQLite: one writing thread with group commit, and reads beside it.
 
-Every write goes through `sqlite_writer`; a write is answered after the commit that holds it, and
-synchronous=FULL makes that durable. Reads run on the caller's thread over a connection that
+Every write goes through one thread (`writer.py`); it is answered after the commit that holds it,
+and synchronous=FULL makes that durable. Reads run on the caller's thread over a connection that
 cannot write, since each takes some tens of microseconds; only a large actor is loaded elsewhere.
 The file must not be on a network file system: WAL needs memory that all its users share.
 """
@@ -33,14 +33,12 @@ from holdfast.actors.ports import (
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
-from holdfast.stores.migrate import migrate, shipped
-from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.bulk import Row
-from holdfast.stores.sqlite.database import open_writer
+from holdfast.stores.sqlite.database import open_store
 from holdfast.stores.sqlite.journal_batch import Batch
-from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Call, Finish, Write
+from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Finish, Write
 from holdfast.stores.sqlite.journal_reader import SqliteReader
-from holdfast.stores.sqlite.writer import GroupWriter
+from holdfast.stores.sqlite.writer import Call, GroupWriter
 
 CHECKPOINT_PAGES: Final = 8_192
 """Pages in the WAL (32 MiB) at which it is moved into the database whatever waits."""
@@ -68,9 +66,8 @@ class SqliteJournal:
         """
         self._clock = clock
         self._path = path
-        connection = open_writer(path)
+        connection = open_store(path, "journal", now_ms=clock.now_ms())
         try:
-            migrate(connection, shipped(MIGRATIONS / "journal"), now_ms=clock.now_ms())
             self._batch = Batch(connection)
             self._reader = SqliteReader(path)
         except BaseException:
@@ -121,7 +118,7 @@ class SqliteJournal:
     def _finish(self) -> None:
         """Leave one plain file behind."""
         try:
-            self._reader.close()
+            self._reader.close_now()
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             self._connection.close()
@@ -131,7 +128,7 @@ class SqliteJournal:
         await self._writer.close()
 
     async def _call(self, call: Callable[[apsw.Connection], Any]) -> Any:
-        return await self._writer.submit(Call(call))
+        return await self._writer.write(Call(call))
 
     # ------------------------------------------------------------------------------- events
 
@@ -153,14 +150,14 @@ class SqliteJournal:
         if not arrivals:
             return []
         rows = [self._row(actor, arrival) for actor, arrival in arrivals]
-        accepted: list[Accepted] = await self._writer.submit(Accept(rows))
+        accepted: list[Accepted] = await self._writer.write(Accept(rows))
         return accepted
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         arrivals = self._batch.arrivals(str(actor), limit)
         if arrivals is None:
-            return self._reader.pending(actor, limit)
+            return await self._reader.pending(actor, limit)
         return self._reader.pending_at(arrivals) if arrivals else []
 
     async def stamp(self, event: EventId) -> Stamp | None:
@@ -183,12 +180,12 @@ class SqliteJournal:
     async def load(self, actor: Address) -> Loaded | None:
         """Return what is known of an actor, or None when nothing is."""
         if self._reader.is_small(actor):
-            return self._reader.load(actor)
-        return await asyncio.to_thread(self._reader.load, actor)
+            return self._reader.load_now(actor)
+        return await asyncio.to_thread(self._reader.load_now, actor)
 
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
-        await self._writer.submit(Write(commit))
+        await self._writer.write(Write(commit))
 
     async def lease(self, holder: str) -> int:
         """Take the lease of everything and return its epoch, greater than any before."""
@@ -225,7 +222,7 @@ class SqliteJournal:
     ) -> Accepted | None:
         """Mark an effect finished and accept its outcome, in one transaction; idempotent."""
         row = None if arrival is None else self._row(*arrival)
-        accepted: Accepted | None = await self._writer.submit(Finish(effect_id, status, row))
+        accepted: Accepted | None = await self._writer.write(Finish(effect_id, status, row))
         return accepted
 
     async def probes(self, limit: int, after: tuple[str, str] = ("", "")) -> list[ProbeRow]:
@@ -237,7 +234,7 @@ class SqliteJournal:
     ) -> Accepted | None:
         """Remember a probe's new answer and accept its event; None when the probe is gone."""
         job = Answer(str(actor), key, answer, self._row(actor, arrival))
-        accepted: Accepted | None = await self._writer.submit(job)
+        accepted: Accepted | None = await self._writer.write(job)
         return accepted
 
     # ---------------------------------------------------------------------------- retention

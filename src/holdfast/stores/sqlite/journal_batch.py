@@ -37,7 +37,8 @@ from holdfast.stores.journal_rules import (
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk, Row
-from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Call, Finish, Write, split
+from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Finish, Write, split
+from holdfast.stores.sqlite.writer import Call, roll_back
 
 UNWRITABLE: Final = (
     apsw.BusyError,
@@ -132,7 +133,7 @@ class Batch:
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  told to every job that it concerns
             self._mail = None
-            self._roll_back(error)
+            roll_back(connection, error)
             if isinstance(error, UNWRITABLE):
                 for job in group:
                     job.error = UnwritableError(f"{type(error).__name__}: {error}")
@@ -141,13 +142,6 @@ class Batch:
             else:
                 for job in group:
                     self._transact([job])
-
-    def _roll_back(self, error: Exception) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except apsw.Error as second:
-            error.add_note(f"rolling back failed too: {type(second).__name__}: {second}")
 
     def _look(self) -> None:
         """Read what waits, unless what is known of it is still so."""

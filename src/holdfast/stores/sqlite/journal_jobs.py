@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
-import apsw
-
-from holdfast.actors.ports import (
-    Commit,
-)
+from holdfast.actors.ports import Commit
 from holdfast.stores.sqlite.bulk import Row
-from holdfast.stores.sqlite.writer import Job
+from holdfast.stores.sqlite.writer import Call, Job
 
 
 class Accept(Job):
@@ -64,18 +60,8 @@ class Answer(Job):
         self.row = row
 
 
-class Call(Job):
-    """Something rare, which has a transaction to itself."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
-        """Take a function of the connection; what it returns is the job's result."""
-        super().__init__()
-        self.call = call
-
-
 AnyJob: TypeAlias = Accept | Write | Finish | Answer | Call
+"""A Call is something rare, which has a transaction to itself."""
 
 
 def _keys(job: AnyJob) -> Iterator[tuple[str, ...]]:

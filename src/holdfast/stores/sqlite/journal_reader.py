@@ -112,19 +112,23 @@ class SqliteReader:
         rows = self._all(query, *parameters)
         return rows[0] if rows else None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release the connections."""
+        self.close_now()
+
+    def close_now(self) -> None:
+        """Release the connections, for a thread that is no loop's."""
         while self._free:
             self._free.pop().close()
 
     # ------------------------------------------------------------------------ what is shown
 
-    def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
         """Return a row's body, its account and the seq that it shows."""
         row = self._one("view", view, key)
         return None if row is None else (row[0], row[1], row[2])
 
-    def views(
+    async def views(
         self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
     ) -> list[tuple[str, bytes, int]]:
         """Return (key, body, seq) rows of an account, or of all, paged by key."""
@@ -137,8 +141,12 @@ class SqliteReader:
 
     # --------------------------------------------------------------------------- one actor
 
-    def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+    async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
         """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        return self.load_now(actor, at_seq=at_seq)
+
+    def load_now(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
+        """Return the same, for a thread that is no loop's."""
         with self._connection() as connection:
             # One transaction: the snapshot and the log after it belong together.
             connection.execute("BEGIN")
@@ -208,7 +216,7 @@ class SqliteReader:
         rows = connection.execute(self._queries["log"], (actor, after, until, -1)).fetchall()
         return [_logged(row) for row in rows]
 
-    def pending(self, actor: Address, limit: int) -> list[Pending]:
+    async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         return [_pending(row) for row in self._all("pending", str(actor), limit)]
 
@@ -218,20 +226,20 @@ class SqliteReader:
             rows = self._by_arrival.read(connection, [(arrival,) for arrival in arrivals])
         return [_pending(row) for row in rows]
 
-    def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
+    async def log(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[Logged]:
         """Return stamped events with a greater seq, in order."""
         return [_logged(row) for row in self._all("log", str(actor), after, SEQ_MAX, limit)]
 
-    def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
+    async def log_tail(self, actor: Address, *, before: int = 0, limit: int = 100) -> list[Logged]:
         """Return the newest stamped events below `before` (0 for the end), newest first."""
         rows = self._all("log_tail", str(actor), before or SEQ_MAX, limit)
         return [_logged(row) for row in rows]
 
-    def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
+    async def ticks(self, actor: Address, *, after: int = 0, limit: int = 1_000) -> list[bytes]:
         """Return tick records with a greater number, in order."""
         return [record for (record,) in self._all("ticks", str(actor), after, limit)]
 
-    def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
+    async def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:
         """Return an actor's newest effects."""
         return [_effect(row) for row in self._all("effects", str(actor), limit)]
 
@@ -242,12 +250,14 @@ class SqliteReader:
 
     # -------------------------------------------------------------------------- all actors
 
-    def policy(self, policy_hash: str) -> bytes | None:
+    async def policy(self, policy_hash: str) -> bytes | None:
         """Return a policy's contents."""
         row = self._one("policy", policy_hash)
         return None if row is None else row[0]
 
-    def quarantined(self, *, account: str | None, limit: int = 100) -> list[tuple[Address, Logged]]:
+    async def quarantined(
+        self, *, account: str | None, limit: int = 100
+    ) -> list[tuple[Address, Logged]]:
         """Return quarantined events, newest first."""
         rows = (
             self._all("quarantined_all", limit)
@@ -256,12 +266,12 @@ class SqliteReader:
         )
         return [(address_of(actor), _logged(event)) for actor, *event in rows]
 
-    def operation(self, event: EventId) -> Operation | None:
+    async def operation(self, event: EventId) -> Operation | None:
         """Follow an event from its arrival to the outcomes of its effects."""
         row = self._one("event_logged", event) or self._one("event_pending", event)
         return None if row is None else self._follow([_found(row)])[0]
 
-    def operations(
+    async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
         """Return the newest operations that people or programs asked for."""

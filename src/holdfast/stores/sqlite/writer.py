@@ -1,9 +1,12 @@
-"""The one thread that writes: what waits together is written together.
+"""The one thread that writes a SQLite file: what waits together is written together.
 
 Jobs that were submitted in one round of the loop reach the thread as one list, and their answers
 come back in one call, so that a thousand of them wake each side once. The thread never waits for
 more to come: a group is what gathered while the one before was being written.
 It must never answer before the commit, and nothing that goes wrong may end it.
+
+How a group becomes a transaction is the store's: the journal judges its jobs together, and every
+other store hands over functions of the connection, each in a savepoint of its own (`call_writer`).
 """
 
 from __future__ import annotations
@@ -14,13 +17,26 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import apsw
+
+from holdfast.stores.thread import yield_more
 
 GROUP_ROWS_MAX: Final = 4_096
 """Rows of one group, so that no job waits long behind others'."""
 
+CALLS_MAX: Final = 64
+"""Calls of one group: each is some statements and may look at many rows."""
+
+WAITING_MAX: Final = 65_536
+"""Jobs that wait for the thread at a time; whoever brings another waits for room first."""
+
 IDLE_S: Final = 0.5
-"""How often the thread wakes without work, in seconds, to tidy up."""
+"""How often the thread of a store that tidies up when idle wakes without work, in seconds."""
+
+T = TypeVar("T")
 
 
 class Job:
@@ -39,29 +55,51 @@ class Job:
 J = TypeVar("J", bound=Job)
 
 
+class Call(Job):
+    """A function of the connection; what it returns is the job's result."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
+        """Take the function."""
+        super().__init__()
+        self.call = call
+
+
 class ClosedError(RuntimeError):
     """The store was closed; nothing is written any more."""
 
 
+Tidy: TypeAlias = Callable[[bool], None]
+"""Told after each group, and now and then without one, whether nothing waits."""
+
+
 class GroupWriter(Generic[J]):
-    """The thread and its queue; one loop may submit to it."""
+    """The thread and its queue; one loop may write through it."""
 
     def __init__(
         self,
         *,
         name: str,
         apply: Callable[[list[J]], None],
-        tidy: Callable[[bool], None],
         finish: Callable[[], None],
+        tidy: Tidy | None = None,
+        rows_max: int = GROUP_ROWS_MAX,
+        nice: int = 0,
     ) -> None:
-        """Start the thread.
+        """Start the thread; `nice` is added to its niceness where the system allows it.
 
-        `apply` writes a group and sets each job's result or error. `tidy` is called after each
-        group and when idle, which its argument tells; `finish` is the last thing that runs.
+        `apply` writes a group of about `rows_max` rows and sets each job's result or error.
+        `tidy` is called after each group and when idle, which its argument tells; `finish` is the
+        last thing that runs.
         """
         self._apply = apply
         self._tidy = tidy
         self._finish = finish
+        self._rows_max = rows_max
+        self._nice = nice
+        self._room = asyncio.Semaphore(WAITING_MAX)
+        self.waiting = 0
         self._queue: queue.SimpleQueue[list[J] | None] = queue.SimpleQueue()
         self._fresh: list[J] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -70,7 +108,17 @@ class GroupWriter(Generic[J]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, job: J) -> asyncio.Future[Any]:
+    async def write(self, job: J) -> Any:
+        """Return the job's result once it is durable; raise its error, or ClosedError."""
+        await self._room.acquire()
+        try:
+            future = self._submit(job)
+        except BaseException:
+            self._room.release()
+            raise
+        return await future
+
+    def _submit(self, job: J) -> asyncio.Future[Any]:
         """Hand a job to the thread; the future is done after its commit, or has its error."""
         if self._closed:
             raise ClosedError("the store is closed")
@@ -80,6 +128,7 @@ class GroupWriter(Generic[J]):
         if not self._fresh:
             loop.call_soon(self._hand_over)
         self._fresh.append(job)
+        self.waiting += 1
         future: asyncio.Future[Any] = loop.create_future()
         job.future = future
         return future
@@ -106,6 +155,7 @@ class GroupWriter(Generic[J]):
     # ------------------------------------------------------------------------- in the thread
 
     def _run(self) -> None:
+        yield_more(self._nice)
         waiting: deque[J] = deque()
         error: BaseException | None = None
         going = True
@@ -119,10 +169,8 @@ class GroupWriter(Generic[J]):
                     for job in group:
                         job.error = fault
                 self._answer(group)
-            try:
-                self._tidy(not waiting and self._queue.empty())
-            except Exception:
-                logging.getLogger(__name__).exception("%s: tidying up failed", self._thread.name)
+            if self._tidy is not None:
+                self._tidy_up(self._tidy, idle=not waiting and self._queue.empty())
         try:
             self._finish()
         except Exception as fault:  # noqa: BLE001  whoever closes hears of it
@@ -130,11 +178,17 @@ class GroupWriter(Generic[J]):
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._end, error)
 
+    def _tidy_up(self, tidy: Tidy, *, idle: bool) -> None:
+        try:
+            tidy(idle)
+        except Exception:
+            logging.getLogger(__name__).exception("%s: tidying up failed", self._thread.name)
+
     def _gather(self, waiting: deque[J], *, going: bool) -> bool:
         """Move what was submitted into `waiting`; return whether more may come."""
         try:
             if going and not waiting:
-                jobs = self._queue.get(timeout=IDLE_S)
+                jobs = self._queue.get(timeout=IDLE_S if self._tidy is not None else None)
                 if jobs is None:
                     return False
                 waiting.extend(jobs)
@@ -147,11 +201,10 @@ class GroupWriter(Generic[J]):
             pass  # nothing came within IDLE_S
         return going
 
-    @staticmethod
-    def _take(waiting: deque[J]) -> list[J]:
+    def _take(self, waiting: deque[J]) -> list[J]:
         group: list[J] = []
         rows = 0
-        while waiting and rows < GROUP_ROWS_MAX:
+        while waiting and rows < self._rows_max:
             job = waiting.popleft()
             rows += job.weight
             group.append(job)
@@ -165,9 +218,10 @@ class GroupWriter(Generic[J]):
             # The loop is closed: whoever asked is gone, and what was written stays written.
             self._closed = True
 
-    @staticmethod
-    def _settle(group: list[J]) -> None:
+    def _settle(self, group: list[J]) -> None:
         for job in group:
+            self.waiting -= 1
+            self._room.release()
             future = job.future
             if future is None or future.done():
                 continue
@@ -182,3 +236,70 @@ class GroupWriter(Generic[J]):
             self._ended.set_exception(error)
         else:
             self._ended.set_result(None)
+
+
+class CallWriter(GroupWriter[Call]):
+    """The thread of a store whose jobs are functions of its connection."""
+
+    def __init__(
+        self, connection: apsw.Connection, *, name: str, tidy: Tidy | None = None, nice: int = 0
+    ) -> None:
+        """Take over `connection`: nobody else may use it from now on, and the thread closes it."""
+        super().__init__(
+            name=name,
+            apply=partial(write_calls, connection),
+            finish=connection.close,
+            tidy=tidy,
+            rows_max=CALLS_MAX,
+            nice=nice,
+        )
+
+    async def call(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Return what `work` returned, once it is durable; raise what it or the commit raised."""
+        result: T = await self.write(Call(work))
+        return result
+
+
+def write_calls(connection: apsw.Connection, jobs: list[Call]) -> None:
+    """Make calls in one transaction, each in a savepoint: one that fails takes back only its own.
+
+    Another process may write the same file: the transaction takes the lock first and waits for
+    it. A call whose caller has gone away is not begun.
+    """
+    asked = [job for job in jobs if job.future is None or not job.future.cancelled()]
+    if not asked:
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in asked:
+            _call(connection, job)
+        connection.execute("COMMIT")
+    except Exception as error:
+        roll_back(connection, error)
+        raise
+
+
+def _call(connection: apsw.Connection, job: Call) -> None:
+    """Make one call; raise what ended the whole transaction, as a full disk does."""
+    failed: Exception | None = None
+    try:
+        with connection:
+            try:
+                job.result = job.call(connection)
+            except Exception as error:
+                failed = error
+                raise
+    except Exception as error:  # noqa: BLE001  told to the caller, or raised for the whole group
+        first = failed or error  # the second is that the savepoint went with the transaction
+        if not connection.in_transaction:
+            raise first from None
+        job.error = first
+
+
+def roll_back(connection: apsw.Connection, error: Exception) -> None:
+    """Roll back, unless SQLite has done so already; note a failure of that on the first error."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except apsw.Error as second:
+        error.add_note(f"rolling back failed too: {type(second).__name__}: {second}")

@@ -28,7 +28,7 @@ class OwnThread:
     def __init__(self, name: str, *, nice: int = 0) -> None:
         """Name the thread; `nice` is added to its niceness where the system allows it."""
         self._pool = ThreadPoolExecutor(
-            max_workers=1, thread_name_prefix=name, initializer=_yield_more, initargs=(nice,)
+            max_workers=1, thread_name_prefix=name, initializer=yield_more, initargs=(nice,)
         )
         self._closed = False
 
@@ -49,7 +49,7 @@ class OwnThread:
             self._pool.shutdown(wait=False)
 
 
-def _yield_more(nice: int) -> None:
+def yield_more(nice: int) -> None:
     """Lower this thread's claim on the processor; on Linux niceness is a thread's own."""
     if nice:
         with suppress(OSError):

@@ -1,4 +1,7 @@
-"""The file of intake: what is the same is one row, however often and by whatever route it comes."""
+"""What every store of corrections must do: what is the same is one row, by whatever route it comes.
+
+Run on memory and on SQLite.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,37 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
 from holdfast.corrections.gradata import empty, read_events, read_single
 from holdfast.corrections.limits import EVENT_IDS_KEPT, GRADATA_CUT, GRADATA_SINGLE_CUT
-from holdfast.corrections.ports import CorrectionQuery, CorrectionRow, LessonQuery
-from holdfast.corrections.records import Arrival, Brain, Forgotten, Written
-from holdfast.stores.migrate import migrate, shipped
-from holdfast.stores.sqlite import MIGRATIONS
-from holdfast.stores.sqlite.corrections import IntakeSqlite, open_intake
-from holdfast.stores.sqlite.database import open_writer
+from holdfast.corrections.ports import CorrectionQuery, CorrectionRow, CorrectionsStore, LessonQuery
+from holdfast.corrections.records import Arrival, Brain, BrainKey, Forgotten, Written
+from holdfast.stores.memory.corrections import MemoryCorrections
+from holdfast.stores.sqlite.corrections import open_corrections
 from holdfast.wire.api.ingest import IngestRequest
 from tests.support.toys.brains import NOW, arrival, correction, event, lesson
 
 FAR = 2**62
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[IntakeSqlite]:
-    opened = open_intake(tmp_path / "intake.db", now_ms=NOW)
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CorrectionsStore]:
+    opened: CorrectionsStore = (
+        MemoryCorrections()
+        if request.param == "memory"
+        else open_corrections(tmp_path / "intake.db", now_ms=NOW)
+    )
     yield opened
     await opened.close()
 
 
-async def put(store: IntakeSqlite, *arrivals: Arrival, forgotten_ms: int = 0) -> list[Written]:
+async def put(store: CorrectionsStore, *arrivals: Arrival, forgotten_ms: int = 0) -> list[Written]:
     return await store.write(arrivals, forgotten=Forgotten(forgotten_ms, forgotten_ms))
 
 
-async def rows(store: IntakeSqlite, **query: Any) -> list[CorrectionRow]:
+async def rows(store: CorrectionsStore, **query: Any) -> list[CorrectionRow]:
     return list(await store.corrections(CorrectionQuery(None, FAR, 500, **query)))
 
 
@@ -55,10 +59,7 @@ def synced(draft: str, final: str, *, session: int | None = 3, event_id: str = "
     return made
 
 
-async def test_the_file_is_for_its_owner_and_holds_what_was_sent(
-    store: IntakeSqlite, tmp_path: Path
-) -> None:
-    assert (tmp_path / "intake.db").stat().st_mode & 0o777 == 0o600
+async def test_what_was_sent_is_held_whole(store: CorrectionsStore) -> None:
     sent = arrival(correction(1, "größe", "Größe", context="why"), lesson(2), event(3))
     (written,) = await put(store, sent)
     assert (written.accepted, written.deduplicated, written.lessons) == (3, 0, True)
@@ -71,7 +72,7 @@ async def test_the_file_is_for_its_owner_and_holds_what_was_sent(
     assert await store.correction(2, None) is None
 
 
-async def test_a_replay_changes_nothing(store: IntakeSqlite) -> None:
+async def test_a_replay_changes_nothing(store: CorrectionsStore) -> None:
     sent = arrival(correction(1), lesson(2), event(3))
     await put(store, sent)
     for _ in range(3):
@@ -81,7 +82,7 @@ async def test_a_replay_changes_nothing(store: IntakeSqlite) -> None:
     assert [max(row.via) for row in await rows(store)] == [1]
 
 
-async def test_a_replay_within_one_group_changes_nothing(store: IntakeSqlite) -> None:
+async def test_a_replay_within_one_group_changes_nothing(store: CorrectionsStore) -> None:
     sent = arrival(correction(1), event(2))
     first, second = await put(store, sent, sent)
     assert (first.accepted, second.accepted, second.deduplicated) == (2, 0, 2)
@@ -90,7 +91,7 @@ async def test_a_replay_within_one_group_changes_nothing(store: IntakeSqlite) ->
 
 @pytest.mark.parametrize("grouped", [True, False])
 async def test_a_repeat_raises_the_count_and_another_session_is_a_recurrence(
-    store: IntakeSqlite, *, grouped: bool
+    store: CorrectionsStore, *, grouped: bool
 ) -> None:
     sent = [
         arrival(correction(1)),
@@ -114,7 +115,7 @@ async def test_a_repeat_raises_the_count_and_another_session_is_a_recurrence(
 
 
 async def test_a_sender_that_counts_is_believed_and_its_steps_may_skip_or_turn(
-    store: IntakeSqlite,
+    store: CorrectionsStore,
 ) -> None:
     await put(store, arrival(correction(3, event_id="c-1~3", count=3)))
     await put(store, arrival(correction(1, event_id="c-1", count=1)))
@@ -124,7 +125,9 @@ async def test_a_sender_that_counts_is_believed_and_its_steps_may_skip_or_turn(
     assert [max(row.via) for row in await rows(store)] == [50]
 
 
-async def test_an_event_id_is_one_correction_whatever_it_says_later(store: IntakeSqlite) -> None:
+async def test_an_event_id_is_one_correction_whatever_it_says_later(
+    store: CorrectionsStore,
+) -> None:
     await put(store, arrival(correction(1, "a", "b")))
     (again,) = await put(store, arrival(correction(9, "c", "d", event_id="c-1")))
     assert (again.accepted, again.deduplicated) == (0, 1)
@@ -136,7 +139,7 @@ async def test_an_event_id_is_one_correction_whatever_it_says_later(store: Intak
 @pytest.mark.parametrize("length", [20, GRADATA_CUT, 5 * GRADATA_CUT])
 @pytest.mark.parametrize("grouped", [True, False])
 async def test_one_correction_by_three_routes_is_one_and_whole(
-    store: IntakeSqlite, *, ours_first: bool, length: int, grouped: bool
+    store: CorrectionsStore, *, ours_first: bool, length: int, grouped: bool
 ) -> None:
     draft, final = "d" * length, "f" * length
     ours = arrival(correction(1, draft, final, session="3", severity="minor"))
@@ -173,7 +176,7 @@ def written_through(draft: str, final: str, *, session: int = 3) -> Arrival:
 @pytest.mark.parametrize("groups", [(3,), (1, 1, 1), (1, 2), (2, 1)])
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 async def test_a_text_that_two_routes_cut_at_two_lengths_is_one_in_every_order(
-    store: IntakeSqlite, *, order: tuple[int, ...], groups: tuple[int, ...]
+    store: CorrectionsStore, *, order: tuple[int, ...], groups: tuple[int, ...]
 ) -> None:
     draft = "d" * GRADATA_SINGLE_CUT + " behindboth ".ljust(4_000, "d")
     final = "f" * 12_000
@@ -194,14 +197,14 @@ async def test_a_text_that_two_routes_cut_at_two_lengths_is_one_in_every_order(
     assert [one.no for one in await rows(store, words='"behindboth"')] == [row.no]
 
 
-async def test_texts_that_differ_behind_the_cut_stay_two(store: IntakeSqlite) -> None:
+async def test_texts_that_differ_behind_the_cut_stay_two(store: CorrectionsStore) -> None:
     long = "w" * GRADATA_CUT
     await put(store, arrival(correction(1, long + "a", "x"), correction(2, long + "b", "x")))
     assert len(await rows(store)) == 2
 
 
 async def test_gaps_are_named_and_closed_and_refused_numbers_count_as_come(
-    store: IntakeSqlite,
+    store: CorrectionsStore,
 ) -> None:
     await put(store, arrival(correction(1), correction(5, "x", "y")))
     poison = {"seq": 3, "kind": "?", "event_id": "p", "payload": {}}
@@ -221,7 +224,7 @@ async def test_gaps_are_named_and_closed_and_refused_numbers_count_as_come(
 
 
 async def test_a_number_that_is_used_again_for_something_new_loses_nothing(
-    store: IntakeSqlite,
+    store: CorrectionsStore,
 ) -> None:
     await put(store, arrival(*[correction(n, f"a{n}", "b") for n in range(1, 6)]))
     # A folder that was put back from a copy numbers its rows from an earlier number on.
@@ -230,7 +233,7 @@ async def test_a_number_that_is_used_again_for_something_new_loses_nothing(
     assert written.accepted == 3
 
 
-async def test_what_was_forgotten_is_not_taken_again(store: IntakeSqlite) -> None:
+async def test_what_was_forgotten_is_not_taken_again(store: CorrectionsStore) -> None:
     old = arrival(*[correction(n, f"word{n}", "b") for n in range(1, 4)], event(4))
     await put(store, old)
     gone = 0
@@ -247,7 +250,7 @@ async def test_what_was_forgotten_is_not_taken_again(store: IntakeSqlite) -> Non
 
 
 async def test_lessons_take_the_newest_telling_and_keep_what_people_decided(
-    store: IntakeSqlite,
+    store: CorrectionsStore,
 ) -> None:
     await put(store, arrival(lesson(2, confidence=0.7)))
     decided = await store.decide(1, "approved", by="ada", account="local", now_ms=NOW + 5)
@@ -269,7 +272,9 @@ async def test_lessons_take_the_newest_telling_and_keep_what_people_decided(
     assert not await store.lessons(query._replace(decision=""))
 
 
-async def test_decisions_are_given_in_their_order_a_page_at_a_time(store: IntakeSqlite) -> None:
+async def test_decisions_are_given_in_their_order_a_page_at_a_time(
+    store: CorrectionsStore,
+) -> None:
     await put(store, arrival(*(lesson(n, f"l{n}") for n in range(1, 6))))
     for no in (3, 1, 5, 3):
         await store.decide(no, "approved", by="ada", account=None, now_ms=NOW)
@@ -282,32 +287,8 @@ async def test_decisions_are_given_in_their_order_a_page_at_a_time(store: Intake
     assert (await store.load(refused_since_hour=0)).verdicts == [(1, 4, 3)]
 
 
-async def test_what_was_decided_before_decisions_had_numbers_gets_them_in_order(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "old.db"
-    before = open_writer(path)
-    migrate(before, shipped(MIGRATIONS / "corrections")[:1], now_ms=NOW)
-    for no, brain, decision, decided_ms in (
-        (1, 7, "approved", NOW + 9),
-        (2, 7, "", None),
-        (3, 7, "rejected", NOW),
-        (4, 8, "approved", 1),
-    ):
-        before.execute(
-            "INSERT INTO lessons VALUES (?, ?, 'local', 'l' || ?, 'STYLE', 't', 'RULE', 0.9, 0, 2,"
-            " 'universal', 1, 's', 1, ?, 'ada', ?)",
-            (no, brain, no, decision, decided_ms),
-        )
-    before.close()
-    after = open_intake(path, now_ms=NOW)
-    numbers = {r.no: r.verdict_no for r in await after.lessons(LessonQuery(None, FAR, FAR, 10))}
-    assert numbers == {1: 2, 2: 0, 3: 1, 4: 1}
-    await after.close()
-
-
 async def test_search_finds_all_words_in_any_text_and_narrows_by_account(
-    store: IntakeSqlite,
+    store: CorrectionsStore,
 ) -> None:
     await put(
         store,
@@ -323,7 +304,7 @@ async def test_search_finds_all_words_in_any_text_and_narrows_by_account(
     assert [r.brain for r in await rows(store)] == [2, 1]
 
 
-async def test_ids_of_one_correction_are_bounded(store: IntakeSqlite) -> None:
+async def test_ids_of_one_correction_are_bounded(store: CorrectionsStore) -> None:
     many = EVENT_IDS_KEPT + 20
     await put(store, *[arrival(correction(n)) for n in range(1, many + 1)])
     (row,) = await rows(store)
@@ -336,39 +317,7 @@ async def test_ids_of_one_correction_are_bounded(store: IntakeSqlite) -> None:
     assert max((await rows(store))[0].via) == many
 
 
-async def test_a_group_that_fails_leaves_nothing_and_the_next_is_whole(
-    store: IntakeSqlite, tmp_path: Path
-) -> None:
-    broken = arrival(correction(1))
-    broken.corrections[0].edit_distance = object()  # type: ignore[assignment]
-    with pytest.raises((TypeError, apsw.Error)):
-        await put(store, arrival(correction(2, "a", "b")), broken)
-    assert not await rows(store)
-    (written,) = await put(store, arrival(correction(2, "a", "b")))
-    assert written.accepted == 1
-    assert written.standing.numbers.gaps == ((1, 1),)
-
-
-async def test_a_full_disk_takes_nothing_and_goes_on_when_there_is_room(
-    store: IntakeSqlite,
-) -> None:
-    await put(store, arrival(correction(1)))
-
-    def room(pages: int) -> Any:
-        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
-
-    pages: int = await store._writer.write(lambda connection: connection.pragma("page_count"))
-    await store._writer.write(room(pages + 2))
-    large = arrival(*[correction(n, f"{n} " + "word " * 2_000, "y") for n in range(2, 40)])
-    with pytest.raises(apsw.FullError):
-        await put(store, large)
-    assert len(await rows(store)) == 1
-    await store._writer.write(room(10**6))
-    (written,) = await put(store, large)
-    assert (written.accepted, written.standing.numbers.high_water) == (38, 39)
-
-
-async def test_what_is_held_in_memory_comes_back(store: IntakeSqlite, tmp_path: Path) -> None:
+async def test_what_is_held_in_memory_comes_back(store: CorrectionsStore, tmp_path: Path) -> None:
     made = await store.add_brain(Brain(no=0, id="brn_1", name="kalle", account="local"))
     same = await store.add_brain(Brain(no=0, id="brn_2", name="kalle", account="local"))
     assert (made.no, made) == (1, same)
@@ -384,7 +333,9 @@ async def test_what_is_held_in_memory_comes_back(store: IntakeSqlite, tmp_path: 
     assert [(brain, many) for brain, _, many in kept.refused] == [(1, 1)]
 
 
-async def test_events_lessons_and_senders_go_when_their_time_is_over(store: IntakeSqlite) -> None:
+async def test_events_lessons_and_senders_go_when_their_time_is_over(
+    store: CorrectionsStore,
+) -> None:
     await put(store, arrival(event(1), lesson(2, "kept"), lesson(3, "gone")))
     await store.decide(1, "approved", by="ada", account=None, now_ms=NOW)
     assert await store.purge(Forgotten(NOW + 100, NOW + 100)) == 1
@@ -394,3 +345,32 @@ async def test_events_lessons_and_senders_go_when_their_time_is_over(store: Inta
     assert [row.lesson_id for row in await store.lessons(query)] == ["kept"]
     (again,) = await put(store, arrival(event(1)))
     assert again.accepted == 1
+
+
+async def test_keys_are_used_and_revoked_once(store: CorrectionsStore) -> None:
+    for name in ("a", "b"):
+        key = BrainKey(id=name, hash=f"hash-{name}", name=name, account="local", created_at_ms=NOW)
+        await store.add_key(key)
+    await store.note_uses({"a": NOW + 5, "nobody": NOW})
+    await store.note_uses({"a": NOW + 3})
+    await store.revoke_key("b", NOW + 1)
+    await store.revoke_key("b", NOW + 2)
+    await store.revoke_key("nobody", NOW)
+    kept = {key.id: key for key in (await store.load(refused_since_hour=0)).keys}
+    assert [(key.last_used_at_ms, key.revoked_at_ms) for key in (kept["a"], kept["b"])] == [
+        (NOW + 5, None), (None, NOW + 1)
+    ]  # fmt: skip
+
+
+async def test_a_brain_is_counted_by_hour_and_session(store: CorrectionsStore) -> None:
+    await put(
+        store,
+        arrival(correction(1), correction(2, "a", session="s2", severity="major")),
+        arrival(correction(3, "b", session=None)),
+        arrival(correction(1), brain=2),
+    )
+    hour = (NOW - 1_000) // 3_600_000
+    assert await store.hours(1, hour) == [(hour, "major", 1), (hour, "minor", 2)]
+    assert await store.hours(1, hour + 1) == []
+    assert await store.extent(1) == (2, 3)
+    assert await store.extent(3) == (0, 0)

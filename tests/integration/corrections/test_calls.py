@@ -12,7 +12,7 @@ from holdfast.corrections import limits
 from holdfast.letters.topics import BRAIN, CORRECTION, LESSON
 from holdfast.wire.api.call import Principal
 from holdfast.wire.limits import INGEST_BODY_BYTES_MAX
-from tests.integration.intake.conftest import Town, make_town
+from tests.integration.corrections.conftest import Town, make_town
 from tests.support.toys.brains import body, correction, event, lesson
 
 
