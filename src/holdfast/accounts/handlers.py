@@ -15,6 +15,7 @@ from holdfast.accounts.views import (
     person_view,
     token_view,
 )
+from holdfast.actors.calls import missing
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.wire.api.accounts import (
     AccountCreate,
@@ -160,7 +161,7 @@ class AccountHandlers:
                     fix="ask an operator",
                 )  # fmt: skip
             if account not in {None, who.account}:
-                raise Refusal(404, "no_such_account", "there is no such account", field="account")
+                raise missing("account", field="account")
             account = who.account
         _refuse_outliving(call, body)
         secret, token = await self._register.make_token(

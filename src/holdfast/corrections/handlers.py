@@ -110,7 +110,7 @@ class BrainCalls:
         no = views.correction_no(call.path["id"])
         found = await self._store.correction(no, call.principal.account) if no else None
         if found is None:
-            raise Refusal(404, "no_such_correction", "there is no such correction", field="id")
+            raise calls.missing("correction", field="id")
         brain = self._directory.brain(found.row.brain)
         return Reply(views.correction_detail(found, brain))
 
@@ -214,7 +214,7 @@ class BrainCalls:
                 no, decision, by=who.name, account=who.account, now_ms=call.now_ms
             )
         if row is None:
-            raise Refusal(404, "no_such_lesson", "there is no such lesson", field="id")
+            raise calls.missing("lesson", field="id")
         brain = self._directory.brain(row.brain)
         self._directory.note_decided(brain.no, row.verdict_no)
         self._publish(LESSON, brain.id, brain.account)
@@ -265,7 +265,7 @@ class BrainCalls:
         """Return the brain of a path; refuse (404) one that the caller does not see."""
         brain = self._directory.find(call.path["id"], call.principal.account)
         if brain is None:
-            raise Refusal(404, "no_such_brain", "there is no such brain", field="id")
+            raise calls.missing("brain", field="id")
         return brain
 
     def _asked_brain(self, call: Call) -> Brain | None:
@@ -278,7 +278,7 @@ class BrainCalls:
         own = call.principal.account
         account = asked or own or self._default_account
         if own not in {None, account} or not await self._account_exists(account):
-            raise Refusal(404, "no_such_account", "there is no such account", field="account")
+            raise calls.missing("account", field="account")
         return account
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from holdfast.actors.calls import missing
 from holdfast.corrections import gradata, views
 from holdfast.corrections.accept import (
     begins_with_correction,
@@ -292,7 +293,7 @@ class SenderCalls:
         else:
             found = self._directory.find(call.path["id"], key.account)
             if found is None:
-                raise Refusal(404, "no_such_brain", "there is no such brain", field="id")
+                raise missing("brain", field="id")
             brain = found
         sessions, corrections = await self._store.extent(brain.no)
         heard = self._directory.standings_of(brain.no)

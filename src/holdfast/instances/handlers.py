@@ -151,7 +151,7 @@ class InstanceCalls:
         account = call.principal.account
         asked = call.query.get("account")
         if asked and account is not None and asked != account:
-            raise Refusal(404, "no_such_account", "There is no such account.", field="account")
+            raise calls.missing("account", field="account")
         views: list[InstanceView] = []
         after = ""
         while True:

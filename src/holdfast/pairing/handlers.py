@@ -140,7 +140,7 @@ class PairingCalls:
         """Show what waits over all visible instances, from what is known already."""
         account, asked = call.principal.account, call.query.get("account")
         if asked and account is not None and asked != account:
-            raise Refusal(404, "no_such_account", "There is no such account.", field="account")
+            raise calls.missing("account", field="account")
         items: list[PairingRequest] = []
         counts: dict[str, int] = {}
         troubles: list[PairingTrouble] = []

@@ -16,7 +16,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -98,8 +98,8 @@ class GroupWriter(Generic[J]):
         self._finish = finish
         self._rows_max = rows_max
         self._nice = nice
-        self._room = asyncio.Semaphore(WAITING_MAX)
         self.waiting = 0
+        self._room = asyncio.Event()
         self._queue: queue.SimpleQueue[list[J] | None] = queue.SimpleQueue()
         self._fresh: list[J] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,15 +108,18 @@ class GroupWriter(Generic[J]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    async def write(self, job: J) -> Any:
-        """Return the job's result once it is durable; raise its error, or ClosedError."""
-        await self._room.acquire()
-        try:
-            future = self._submit(job)
-        except BaseException:
-            self._room.release()
-            raise
-        return await future
+    def write(self, job: J) -> Awaitable[Any]:
+        """Return what gives the job's result once it is durable, or raises its error.
+
+        Raise ClosedError when the store is closed.
+        """
+        return self._submit(job) if self.waiting < WAITING_MAX else self._submit_later(job)
+
+    async def _submit_later(self, job: J) -> Any:
+        while self.waiting >= WAITING_MAX:
+            self._room.clear()
+            await self._room.wait()
+        return await self._submit(job)
 
     def _submit(self, job: J) -> asyncio.Future[Any]:
         """Hand a job to the thread; the future is done after its commit, or has its error."""
@@ -219,9 +222,9 @@ class GroupWriter(Generic[J]):
             self._closed = True
 
     def _settle(self, group: list[J]) -> None:
+        self.waiting -= len(group)
+        self._room.set()
         for job in group:
-            self.waiting -= 1
-            self._room.release()
             future = job.future
             if future is None or future.done():
                 continue
