@@ -20,7 +20,7 @@ from holdfast.machine.agents.catalogue import DEMO
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.confinement import Confinement, Order
 from holdfast.machine.confine.probing import Kind, probe
-from holdfast.machine.controller.process.children import Child, Nursery
+from holdfast.machine.controller.process.children import Child, ChildProcesses
 from tests.support.planes import free_port
 
 STARTS = 20
@@ -42,14 +42,14 @@ def around(child: Child) -> list[int]:
     return found
 
 
-async def one_start(nursery: Nursery, home: Path) -> tuple[float, list[int]]:
+async def one_start(child_processes: ChildProcesses, home: Path) -> tuple[float, list[int]]:
     """Return seconds until the agent's first line, and what its sandbox holds in KiB."""
     place = Place(home=str(home), port=free_port(), token="x", python=sys.executable)
     for folder in DEMO.folders(place):
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103  nothing else runs in this loop
     said, ended = asyncio.Event(), asyncio.Event()
     began = time.perf_counter()
-    child = nursery.launch(
+    child = child_processes.launch(
         DEMO.argv(place), env={"PATH": os.environ["PATH"], **DEMO.env(place)}, cwd=str(home),
         on_line=lambda _stream, _line: said.set(), on_exit=lambda _code: ended.set(),
         write=(str(home),),
@@ -66,11 +66,11 @@ async def measure(kind: Kind) -> None:
     """Print what this kind adds."""
     order = Order(kind=kind, path=os.environ["PATH"], ports=PORTS, plane=8_700)
     began = time.perf_counter()
-    nursery = Nursery(Confinement(order, probe(), agent_port=PORTS[0] + 1))
+    child_processes = ChildProcesses(Confinement(order, probe(), agent_port=PORTS[0] + 1))
     opened = time.perf_counter() - began
-    nursery.open()
+    child_processes.open()
     with tempfile.TemporaryDirectory() as home:
-        runs = [await one_start(nursery, Path(home)) for _ in range(STARTS)]
+        runs = [await one_start(child_processes, Path(home)) for _ in range(STARTS)]
     times = sorted(took for took, _ in runs)
     held = runs[-1][1]
     sys.stdout.write(

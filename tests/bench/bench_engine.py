@@ -25,7 +25,7 @@ from holdfast.actors.commit import compose, fold_rows
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.ports import Arrival, Logged, Pending
 from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.actors.record import decode_record
@@ -92,7 +92,7 @@ async def ticks_over_sqlite(actors: int, rounds: int) -> dict[str, float]:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         journal = SqliteJournal(Path(folder) / "journal.db", clock=clock)
         kind = make_kind(replace(INSTANCE, deadline=restless), Policy())
-        gate = Gate(clock, concurrency=64, rate_per_s=1e6)
+        gate = Limiter(clock, concurrency=64, rate_per_s=1e6)
         engine = make_engine(
             journal,
             {"instance": kind},

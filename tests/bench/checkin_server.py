@@ -26,7 +26,7 @@ from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ControllerCalls
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Principal
 from holdfast.wire.api.controller import CONTROLLER
 from tests.support.toys.machines import SECRET, Ear, facts
@@ -75,22 +75,24 @@ def tell(line: dict[str, Any]) -> None:
 
 async def serve(folder: Path, machines: int) -> None:
     """Serve until standard input ends, then print what was stored."""
-    clock, log, book = SystemClock(), Loud(), MachineBook()
+    clock, log, machine_index = SystemClock(), Loud(), MachineIndex()
     contacts = SqliteContacts(folder / "contact.db", clock=clock)
     analytics = DuckdbAnalytics(folder / "telemetry.duckdb", clock=clock)
     telemetry = Telemetry(
         clock=clock,
         log=log,
-        machines=book,
+        machines=machine_index,
         contacts=contacts,
         analytics=analytics,
         transitions=Nowhere(),
     )
     for number in range(machines):
-        book.put(facts(number, interval_ms=0))
-    calls = ControllerCalls(telemetry, book, clock=clock, secret=SECRET, publish=lambda *_: None)
+        machine_index.put(facts(number, interval_ms=0))
+    calls = ControllerCalls(
+        telemetry, machine_index, clock=clock, secret=SECRET, publish=lambda *_: None
+    )
     await telemetry.start()
-    book.listen(telemetry)
+    machine_index.listen(telemetry)
     edge = Edge(
         CONTROLLER,
         {"controller.checkin": calls.checkin, "controller.wake": calls.wake},

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.probing import Lookout
 from holdfast.cli.main import main
 from holdfast.instances import events
@@ -63,7 +63,7 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> real.Cl
         mint=mint,
         holders=holders,
     )
-    gate = Gate(clock, concurrency=64, rate_per_s=100_000)
+    gate = Limiter(clock, concurrency=64, rate_per_s=100_000)
     core.closing.callback(_keep, cloud, kept)
     return replace(
         opened,

@@ -51,16 +51,16 @@ class Sampled:
             overrides={**api, **pages.by_endpoint()},
             options={"problem_page": pages.problem_page},
         )
-        api |= AccountHandlers(self.stub.register).by_endpoint()
+        api |= AccountHandlers(self.stub.directory).by_endpoint()
 
     async def prepare(self) -> None:
         """Make the people: an operator by the first run, and an owner."""
         await self.stub.prepare()
-        await self.stub.register.make_person("olga", scope="owner", account="local")
+        await self.stub.directory.make_person("olga", scope="owner", account="local")
 
     async def link(self, person: str = "operator") -> str:
         """Return a one-time link's secret."""
-        secret, _ = await self.stub.register.make_link(person)
+        secret, _ = await self.stub.directory.make_link(person)
         return secret
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from holdfast.instances.policy import Policy
 from holdfast.instances.state import Instance
 from holdfast.plane.settings import Settings
-from holdfast.sim.fault_plan import Weather
+from holdfast.sim.fault_plan import FaultPlan
 from holdfast.sim.fleet import Fleet
 from holdfast.sim.loop import SimClock, SimLoop, run
 
@@ -37,7 +37,7 @@ def play(
     story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
 ) -> T:
     """Play a story in calm weather; whatever the checker holds must hold all along."""
-    calm = Weather(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
+    calm = FaultPlan(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
     calm = dataclasses.replace(calm, wakes=not hourly)
 
     async def main(loop: SimLoop, clock: SimClock) -> T:

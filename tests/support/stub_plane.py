@@ -15,7 +15,7 @@ import msgspec
 from holdfast.accounts.access import Access
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.ports import AccountsStore
-from holdfast.accounts.register import Register
+from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.rate import Rate, Rates
@@ -105,14 +105,14 @@ class StubPlane:
 
     def __post_init__(self) -> None:
         self.access = Access(self.store, clock=self.clock)
-        self.register = Register(
+        self.directory = AccountDirectory(
             self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance(),
             admit=admit_all,
         )  # fmt: skip
         plenty = Rate(burst=1e9, per_s=1e9)
         handlers = {row.name: stub(row) for row in self.table}
         real: dict[str, Handler] = {
-            **AccountHandlers(self.register).by_endpoint(),
+            **AccountHandlers(self.directory).by_endpoint(),
             "plane.openapi": self.show_openapi,
         }
         handlers |= {name: made for name, made in real.items() if name in handlers}
@@ -138,11 +138,11 @@ class StubPlane:
 
     async def prepare(self) -> Tokens:
         """Make the first people and a token for each kind of caller."""
-        await self.register.prepare()
-        await self.register.make_account("other")
+        await self.directory.prepare()
+        await self.directory.make_account("other")
         made = []
         for scope, account in (("owner", "local"), ("owner", "other"), ("operator", None)):
-            secret, _ = await self.register.make_token(
+            secret, _ = await self.directory.make_token(
                 f"{scope}-{account}",
                 scope="operator" if scope == "operator" else "owner",
                 account=account,

@@ -7,7 +7,7 @@ from typing import Final
 
 from holdfast.accounts import rules
 from holdfast.accounts.records import Person
-from holdfast.accounts.register import Register, SignedIn
+from holdfast.accounts.register import AccountDirectory, SignedIn
 from holdfast.accounts.views import (
     account_view,
     audit_view,
@@ -57,9 +57,9 @@ def visible_account(call: Call) -> str | None:
 class AccountHandlers:
     """One method for each account endpoint."""
 
-    def __init__(self, register: Register) -> None:
-        self._register = register
-        self._store = register.store
+    def __init__(self, directory: AccountDirectory) -> None:
+        self._directory = directory
+        self._store = directory.store
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
@@ -84,14 +84,14 @@ class AccountHandlers:
     async def sign_in_by_link(self, call: Call) -> Reply:
         """Sign in with a one-time link."""
         body: LinkSignIn = call.body
-        return self._welcome(call, await self._register.sign_in_by_link(body.link, peer=call.peer))
+        return self._welcome(call, await self._directory.sign_in_by_link(body.link, peer=call.peer))
 
     async def sign_in_by_password(self, call: Call) -> Reply:
         """Sign in by name and password."""
         body: PasswordSignIn = call.body
         return self._welcome(
             call,
-            await self._register.sign_in_by_password(body.name, body.password, peer=call.peer),
+            await self._directory.sign_in_by_password(body.name, body.password, peer=call.peer),
         )
 
     def _welcome(self, call: Call, signed_in: SignedIn) -> Reply:
@@ -126,7 +126,7 @@ class AccountHandlers:
     async def sign_out(self, call: Call) -> Reply:
         """End the session; for a token there is none to end."""
         if call.principal.kind == "session":
-            await self._register.sign_out(call.principal.token_id)
+            await self._directory.sign_out(call.principal.token_id)
         gone = session_cookie("", life_s=0, secure=call.secure)
         return Reply(status=204, cookies=(gone,))
 
@@ -139,7 +139,7 @@ class AccountHandlers:
                 403, "only_people", "an API token has no password",
                 fix="sign in as a person and set the password there",
             )  # fmt: skip
-        await self._register.set_password(
+        await self._directory.set_password(
             who.name, body.new, current=body.current, session_hash=who.token_id, peer=call.peer
         )
         return Reply(status=204)
@@ -164,7 +164,7 @@ class AccountHandlers:
                 raise missing("account", field="account")
             account = who.account
         _refuse_outliving(call, body)
-        secret, token = await self._register.make_token(
+        secret, token = await self._directory.make_token(
             body.name,
             scope=body.scope,
             account=account,
@@ -175,7 +175,7 @@ class AccountHandlers:
 
     async def revoke_token(self, call: Call) -> Reply:
         """Revoke a token the caller sees."""
-        token = await self._register.revoke_token(call.path["id"], account=call.principal.account)
+        token = await self._directory.revoke_token(call.path["id"], account=call.principal.account)
         return Reply(token_view(token))
 
     async def list_accounts(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
@@ -186,7 +186,7 @@ class AccountHandlers:
     async def make_account(self, call: Call) -> Reply:
         """Add an account."""
         body: AccountCreate = call.body
-        return Reply(account_view(await self._register.make_account(body.name)), status=201)
+        return Reply(account_view(await self._directory.make_account(body.name)), status=201)
 
     async def list_people(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
         """List everybody."""
@@ -196,7 +196,7 @@ class AccountHandlers:
     async def make_person(self, call: Call) -> Reply:
         """Add a person."""
         body: PersonCreate = call.body
-        person = await self._register.make_person(
+        person = await self._directory.make_person(
             body.name, scope=body.scope, account=body.account or None
         )
         return Reply(person_view(person), status=201)
@@ -204,7 +204,7 @@ class AccountHandlers:
     async def make_link(self, call: Call) -> Reply:
         """Make a one-time link."""
         body: LinkCreate = call.body
-        return Reply(link_view(*await self._register.make_link(body.person)), status=201)
+        return Reply(link_view(*await self._directory.make_link(body.person)), status=201)
 
     async def list_audit(self, call: Call) -> Reply:
         """List audited calls."""
@@ -222,7 +222,7 @@ class AccountHandlers:
 
     async def verify_audit(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
         """Check the chain of the audit."""
-        found = await self._register.check_audit()
+        found = await self._directory.check_audit()
         verdict = AuditVerdict(
             ok=found.broken_at is None,
             rows=found.rows,

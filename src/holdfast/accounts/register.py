@@ -48,7 +48,7 @@ class Verdict(NamedTuple):
     head: str
 
 
-class Register:
+class AccountDirectory:
     """The desk where people sign in and tokens are made."""
 
     def __init__(

@@ -22,7 +22,7 @@ from holdfast.actors.limits import (
     BUSY_TICKS_MAX,
     CLOCK_STEP_MS,
 )
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Journal
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
@@ -96,9 +96,9 @@ class Alarms:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    def hear(self, landed: Landed) -> None:
+    def hear(self, committed: CommittedTick) -> None:
         """Take an actor's deadline from a tick that is over."""
-        actor, deadline_ms = landed.tick.after.address, landed.tick.deadline_ms
+        actor, deadline_ms = committed.tick.after.address, committed.tick.deadline_ms
         now_ms = self._clock.now_ms()
         if deadline_ms is None:
             self._due.pop(actor, None)
@@ -107,13 +107,13 @@ class Alarms:
             self._late.pop(actor, None)
             self._set(actor, deadline_ms)
         else:
-            self._keep(actor, now_ms + self._hold_back(landed, deadline_ms))
+            self._keep(actor, now_ms + self._hold_back(committed, deadline_ms))
 
-    def _hold_back(self, landed: Landed, deadline_ms: int) -> int:
+    def _hold_back(self, committed: CommittedTick, deadline_ms: int) -> int:
         """Return how long to wait with a deadline that a tick left in the past."""
-        actor = landed.tick.after.address
+        actor = committed.tick.after.address
         busy, idle = self._late.get(actor, (0, 0))
-        if landed.tick.decisions and busy < BUSY_TICKS_MAX:
+        if committed.tick.decisions and busy < BUSY_TICKS_MAX:
             self._late[actor] = (busy + 1, idle)
             return _BUSY_MS
         idle += 1

@@ -19,7 +19,7 @@ from holdfast.kernel.ids import Address, EventId
 _EVICTIONS_LOOKED_AT = 64
 
 
-class Resident:
+class LoadedActor:
     """One actor in memory.
 
     `inbox` holds accepted events that no tick took, in order; `complete` says that it holds all
@@ -121,25 +121,25 @@ class Resident:
         return not (busy or self.inbox or self.front)
 
 
-class Residents:
+class ActorCache:
     """All of them, the least recently used first."""
 
     def __init__(self, most: int = RESIDENT_MAX) -> None:
         self._most = most
-        self._all: OrderedDict[Address, Resident] = OrderedDict()
+        self._all: OrderedDict[Address, LoadedActor] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def find(self, address: Address) -> Resident | None:
+    def find(self, address: Address) -> LoadedActor | None:
         """Return an actor that is in memory, or None."""
         return self._all.get(address)
 
-    def fetch(self, address: Address) -> Resident:
+    def fetch(self, address: Address) -> LoadedActor:
         """Return an actor, brought in as one of which nothing is known yet."""
         resident = self._all.get(address)
         if resident is None:
-            resident = self._all[address] = Resident(address)
+            resident = self._all[address] = LoadedActor(address)
             self.passivate()
         else:
             self._all.move_to_end(address)

@@ -30,14 +30,14 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.kinds import Kinds
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
     EFFECT_PAGE,
     EFFECT_TIMEOUT_MS,
     LANE_RETRY_MS_MAX,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, EffectRow, EffectStatus, Journal
 from holdfast.actors.tick import Folded
 from holdfast.kernel import metrics
@@ -69,7 +69,7 @@ class Provider:
     """
 
     execute: Executor
-    gate: Gate
+    gate: Limiter
     timeout_ms: int = EFFECT_TIMEOUT_MS
     settling: frozenset[str] = frozenset()
 
@@ -158,10 +158,10 @@ class Dispatch:
         self._lanes.clear()
         self._waiting = 0
 
-    def hear(self, landed: Landed) -> None:
+    def hear(self, committed: CommittedTick) -> None:
         """Take the effects of a committed tick."""
-        if landed.commit is not None:
-            for row in landed.commit.effects:
+        if committed.commit is not None:
+            for row in committed.commit.effects:
                 self.add(row)
 
     def add(self, row: EffectRow) -> None:

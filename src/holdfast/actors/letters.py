@@ -27,7 +27,7 @@ class Lost(NamedTuple):
     why: str
 
 
-class Post(NamedTuple):
+class LetterBox(NamedTuple):
     """The letters of a commit; `undeliverable` counts those that go back."""
 
     rows: tuple[LetterRow, ...] = ()
@@ -35,10 +35,10 @@ class Post(NamedTuple):
     undeliverable: tuple[str, ...] = ()
 
 
-def sort_letters(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> Post:
+def sort_letters(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> LetterBox:
     """Return where the letters of a tick go, and what comes back of those that it refused."""
     if not tick.letters and all(row.source != "letter" for row in taken):
-        return Post()
+        return LetterBox()
     here, number = tick.after.address, tick.after.number
     rows: list[LetterRow] = []
     lost: list[Lost] = []
@@ -61,7 +61,7 @@ def sort_letters(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> Pos
             rows.append(back)
         else:
             lost.append(Lost(row.by, str(here), back))
-    return Post(tuple(rows), tuple(lost), tuple(returned))
+    return LetterBox(tuple(rows), tuple(lost), tuple(returned))
 
 
 def deliver(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> LetterRow | str:

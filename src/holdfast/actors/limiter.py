@@ -14,7 +14,7 @@ from collections.abc import Callable
 from holdfast.kernel.clock import SECOND_MS, Clock
 
 
-class Gate:
+class Limiter:
     """Turns to call one provider.
 
     At most `concurrency` calls run at once and `rate_per_s` begin in a second, after a first

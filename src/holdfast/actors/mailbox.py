@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, POLL_MS, WAITING_PAGE
-from holdfast.actors.owner import Landed, Owner, pending_row
+from holdfast.actors.owner import CommittedTick, Owner, pending_row
 from holdfast.actors.ports import Accepted, Answer, Arrival, Journal, MailboxFullError, Stamp
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
@@ -121,11 +121,11 @@ class Mailbox:
         if not waiting:
             self._asking.pop(event_id, None)
 
-    def _hear(self, landed: Landed) -> None:
+    def _hear(self, committed: CommittedTick) -> None:
         """Answer whoever asked for an event of this tick."""
         if not self._asking:
             return
-        for stamp in landed.tick.stamps:
+        for stamp in committed.tick.stamps:
             for future in self._asking.get(stamp.id, ()):
                 if not future.done():
                     future.set_result(stamp)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from holdfast.actors.cache import Resident, Residents
+from holdfast.actors.cache import ActorCache, LoadedActor
 from holdfast.actors.commit import (
     Restored,
     check_all,
@@ -25,7 +25,7 @@ from holdfast.actors.commit import (
 )
 from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.lease import Lease
-from holdfast.actors.letters import Post, sort_letters
+from holdfast.actors.letters import LetterBox, sort_letters
 from holdfast.actors.limits import (
     CLAIM_TRIES_MAX,
     COMMITS_MAX,
@@ -60,7 +60,7 @@ _COMMIT_BACKOFF = Backoff(first_ms=50, cap_ms=10_000)
 _STOP_WAIT_S = 10.0
 
 
-class Landed(NamedTuple):
+class CommittedTick(NamedTuple):
     """A tick that is over: `commit` is None when there was nothing to write."""
 
     kind: Kind
@@ -71,9 +71,9 @@ class Landed(NamedTuple):
 class _Flight(NamedTuple):
     """A commit under way."""
 
-    resident: Resident
-    landed: Landed
-    post: Post
+    resident: LoadedActor
+    committed: CommittedTick
+    post: LetterBox
     state_bytes: int | None
     event_bytes: int
     task: asyncio.Task[Any]
@@ -83,19 +83,19 @@ class _Flight(NamedTuple):
 class _Fetch(NamedTuple):
     """A read under way: an actor's state where it is not in memory, and its pending events."""
 
-    resident: Resident
+    resident: LoadedActor
     task: asyncio.Task[tuple[Loaded | None, list[Pending]]]
 
 
 class _Loss(NamedTuple):
     """The acceptance of `claim_lost` under way."""
 
-    resident: Resident
+    resident: LoadedActor
     task: asyncio.Task[Pending]
 
 
 _Under: TypeAlias = "_Flight | _Fetch | _Loss"
-Listener: TypeAlias = Callable[[Landed], None]
+Listener: TypeAlias = Callable[[CommittedTick], None]
 
 
 class Owner:
@@ -121,8 +121,8 @@ class Owner:
         self._log = log
         self._meter = meter
         self._code = code
-        self._residents = Residents(resident_max)
-        self._ready: deque[Resident] = deque()
+        self._cache = ActorCache(resident_max)
+        self._ready: deque[LoadedActor] = deque()
         self._over: deque[_Under] = deque()
         self._under: set[asyncio.Task[Any]] = set()
         self._flying = 0
@@ -145,9 +145,9 @@ class Owner:
                 self._unknown.add(actor.kind)
                 self._log.error("actor.unknown_kind", actor=str(actor))
             return
-        self._wake(self._residents.fetch(actor))
+        self._wake(self._cache.fetch(actor))
 
-    def _wake(self, resident: Resident) -> None:
+    def _wake(self, resident: LoadedActor) -> None:
         if resident.given_up or resident.ready:
             return
         if resident.flying or resident.resting:
@@ -160,12 +160,12 @@ class Owner:
     def keep(self, actor: Address, row: Pending) -> None:
         """Remember an event that this process accepted, and wake its actor."""
         if actor.kind in self._kinds:
-            self._residents.fetch(actor).keep(row)
+            self._cache.fetch(actor).keep(row)
         self.wake(actor)
 
     def look_again(self, actor: Address) -> None:
         """Have the store asked for an actor's events: somebody else accepted some."""
-        resident = self._residents.find(actor)
+        resident = self._cache.find(actor)
         if resident is not None:
             if resident.flying or resident.ready or resident.resting or resident.given_up:
                 return
@@ -174,17 +174,17 @@ class Owner:
 
     def waiting(self, actor: Address) -> int:
         """Return how many events are known to wait for an actor."""
-        resident = self._residents.find(actor)
+        resident = self._cache.find(actor)
         return 0 if resident is None else len(resident.inbox)
 
     @property
     def resident_count(self) -> int:
         """Return how many actors are in memory."""
-        return len(self._residents)
+        return len(self._cache)
 
     async def state(self, actor: Address) -> Folded[Any] | None:
         """Return an actor's committed state; None when its kind is unknown or too new."""
-        resident = self._residents.find(actor)
+        resident = self._cache.find(actor)
         if resident is not None and resident.folded is not None:
             return resident.folded
         kind = self._kinds.get(actor.kind)
@@ -233,7 +233,7 @@ class Owner:
                 self._guard(resident, partial(self._turn, resident))
             else:
                 self._meter.gauge(metrics.READY, len(self._ready))
-                self._meter.gauge(metrics.RESIDENTS, len(self._residents))
+                self._meter.gauge(metrics.RESIDENTS, len(self._cache))
                 self._work.clear()
                 await self._work.wait()
                 slice_end = self._clock.steady_ms() + SLICE_MS
@@ -242,7 +242,7 @@ class Owner:
                 await asyncio.sleep(0)
                 slice_end = self._clock.steady_ms() + SLICE_MS
 
-    def _guard(self, resident: Resident, step: Callable[[], None]) -> None:
+    def _guard(self, resident: LoadedActor, step: Callable[[], None]) -> None:
         """Take one step; a bug in it costs its actor a wait and a reload, never the loop."""
         try:
             step()
@@ -293,7 +293,7 @@ class Owner:
                 else:
                     self._rest(resident, "claim_lost", error)
 
-    def _turn(self, resident: Resident) -> None:
+    def _turn(self, resident: LoadedActor) -> None:
         """Give one actor its turn: read what is missing, or tick it."""
         resident.ready = False
         if resident.given_up or resident.flying:
@@ -304,14 +304,14 @@ class Owner:
         else:
             self._tick(resident, resident.folded)
 
-    async def _read(self, resident: Resident) -> tuple[Loaded | None, list[Pending]]:
+    async def _read(self, resident: LoadedActor) -> tuple[Loaded | None, list[Pending]]:
         """Read an actor's state where it is not in memory, and its oldest pending events."""
         loaded = None
         if resident.folded is None:
             loaded = await self._journal.load(resident.address)
         return loaded, await self._journal.pending(resident.address, TICK_EVENTS_MAX)
 
-    def _restore(self, resident: Resident, loaded: Loaded | None, rows: list[Pending]) -> None:
+    def _restore(self, resident: LoadedActor, loaded: Loaded | None, rows: list[Pending]) -> None:
         """Take over what was read and tick, unless the plane stops."""
         if resident.folded is None:
             kind = self._kinds[resident.address.kind]
@@ -328,7 +328,7 @@ class Owner:
         if resident.folded is not None and not self._stopping:
             self._tick(resident, resident.folded)
 
-    def _restored(self, resident: Resident, restored: Restored, loaded: Loaded | None) -> None:
+    def _restored(self, resident: LoadedActor, restored: Restored, loaded: Loaded | None) -> None:
         resident.folded = restored.folded
         if loaded is not None:
             resident.size = len(loaded.state or b"")
@@ -338,20 +338,20 @@ class Owner:
             announce_note(self._log, self._meter, where, restored.folded.number, note)
         self._find_doubted(resident, loaded)
 
-    def _find_doubted(self, resident: Resident, loaded: Loaded | None) -> None:
+    def _find_doubted(self, resident: LoadedActor, loaded: Loaded | None) -> None:
         """Tell of the tick whose commit was not answered, when the store turns out to have it."""
         flights = [*reversed(resident.doubted)]
         resident.doubted.clear()
         for flight in flights:
-            if loaded is not None and _is_stored(flight.landed, loaded):
+            if loaded is not None and _is_stored(flight.committed, loaded):
                 self._log.info("commit.found", actor=str(resident.address), tick=loaded.number)
-                resident.took(flight.landed.tick.stamps)
+                resident.took(flight.committed.tick.stamps)
                 self._publish(flight)
                 return
 
     # -- one tick ----------------------------------------------------------------------------
 
-    def _tick(self, resident: Resident, folded: Folded[Any]) -> None:
+    def _tick(self, resident: LoadedActor, folded: Folded[Any]) -> None:
         """Tick an actor and begin its commit, or publish at once that there is nothing to say."""
         kind = self._kinds[resident.address.kind]
         resident.again = False
@@ -362,7 +362,7 @@ class Owner:
                 kind.definition, kind.policy, folded, rows, self._clock.now_ms(), folded.number + 1
             )
             if result.silent:
-                self._settle(resident, Landed(kind, result, None))
+                self._settle(resident, CommittedTick(kind, result, None))
                 return
             took_ms = self._clock.steady_ms() - began
             flight = self._compose(resident, kind, result, rows, took_ms)
@@ -377,7 +377,7 @@ class Owner:
 
     def _compose(
         self,
-        resident: Resident,
+        resident: LoadedActor,
         kind: Kind,
         result: Tick[Any],
         rows: list[Pending],
@@ -404,9 +404,9 @@ class Owner:
         )
         started = self._clock.steady_ms()
         size = None if state is None else len(state)
-        landed = Landed(kind, result, commit)
+        committed = CommittedTick(kind, result, commit)
         return commit, lambda task: _Flight(
-            resident, landed, post, size, event_bytes, task, started
+            resident, committed, post, size, event_bytes, task, started
         )
 
     def _check_all(self, kind: Kind, result: Tick[Any], size: int) -> None:
@@ -441,11 +441,11 @@ class Owner:
                 self._rest(resident, "commit", error)
 
     def _committed(self, flight: _Flight) -> None:
-        resident, landed = flight.resident, flight.landed
+        resident, committed = flight.resident, flight.committed
         took_s = (self._clock.steady_ms() - flight.started_ms) / 1_000
         self._meter.observe(metrics.COMMIT_SECONDS, took_s)
-        resident.folded = landed.tick.after
-        resident.took(landed.tick.stamps)
+        resident.folded = committed.tick.after
+        resident.took(committed.tick.stamps)
         if flight.state_bytes is None:
             resident.since += flight.event_bytes
         else:
@@ -456,24 +456,24 @@ class Owner:
 
     def _publish(self, flight: _Flight) -> None:
         """Tell of a tick that is committed, and wake whom it wrote to."""
-        self._tell(flight.landed)
-        self._safely(partial(announce, self._log, self._meter, flight.landed.tick, flight.post))
+        self._tell(flight.committed)
+        self._safely(partial(announce, self._log, self._meter, flight.committed.tick, flight.post))
         for row in flight.post.rows:
-            other = self._residents.find(row.to)
+            other = self._cache.find(row.to)
             if other is not None:
                 other.complete = False
             self.wake(row.to)
 
-    def _settle(self, resident: Resident, landed: Landed) -> None:
+    def _settle(self, resident: LoadedActor, committed: CommittedTick) -> None:
         """Tell of a tick that has nothing to write, and go on."""
-        self._tell(landed)
+        self._tell(committed)
         self._go_on(resident)
 
-    def _tell(self, landed: Landed) -> None:
+    def _tell(self, committed: CommittedTick) -> None:
         for listener in self._listeners:
-            self._safely(partial(listener, landed))
+            self._safely(partial(listener, committed))
 
-    def _go_on(self, resident: Resident) -> None:
+    def _go_on(self, resident: LoadedActor) -> None:
         """Make an actor ready again when more waits for it."""
         if resident.inbox or resident.again or not resident.complete:
             self._wake(resident)
@@ -489,7 +489,7 @@ class Owner:
 
     # -- what goes wrong ---------------------------------------------------------------------
 
-    def _retry(self, resident: Resident) -> None:
+    def _retry(self, resident: LoadedActor) -> None:
         """Try again: at once for the first two times, then after a growing wait."""
         resident.failures += 1
         if resident.failures <= 2:  # noqa: PLR2004  two races in a row happen; three hint at more
@@ -499,7 +499,7 @@ class Owner:
 
     def _rest(
         self,
-        resident: Resident,
+        resident: LoadedActor,
         where: Literal["commit", "load", "tick", "claim_lost", "cancelled", "owner"],
         error: BaseException | None,
         *,
@@ -520,7 +520,7 @@ class Owner:
         )
         self._rest_for(resident, delay_ms)
 
-    def _rest_for(self, resident: Resident, delay_ms: int) -> None:
+    def _rest_for(self, resident: LoadedActor, delay_ms: int) -> None:
         resident.resting = True
 
         def rested() -> None:
@@ -529,7 +529,7 @@ class Owner:
 
         asyncio.get_running_loop().call_later(delay_ms / 1_000, rested)
 
-    def _give_up(self, resident: Resident, error: NewerEventError) -> None:
+    def _give_up(self, resident: LoadedActor, error: NewerEventError) -> None:
         """Own an actor no more that newer code has written; other code must take it."""
         resident.given_up = True
         resident.forget()
@@ -540,7 +540,7 @@ class Owner:
         """Put `claim_lost` in front of the same events, and tick again."""
         if self._stopping:
             return
-        resident, kind = flight.resident, flight.landed.kind
+        resident, kind = flight.resident, flight.committed.kind
         resident.claims_lost += 1
         self._meter.count(metrics.RETRIES, reason="claim")
         self._log.warning(
@@ -555,7 +555,7 @@ class Owner:
             resident.claims_lost = 0
             self._rest(resident, "claim_lost", error, at_least_ms=FAULT_RETRY_MS)
             return
-        number = flight.landed.tick.after.number
+        number = flight.committed.tick.after.number
         arrival = Arrival(
             body=definition.encode_event(definition.claim_lost(error.claim)),
             dedupe=f"claim_lost:{number}:{error.claim.scope}:{error.claim.key}",
@@ -573,9 +573,9 @@ class Owner:
         return pending_row(accepted.id, arrival, self._clock.now_ms())
 
 
-def _is_stored(landed: Landed, loaded: Loaded) -> bool:
+def _is_stored(committed: CommittedTick, loaded: Loaded) -> bool:
     """Return whether the last tick that the store has of an actor is this one."""
-    after, digest = landed.tick.after, hex_digest(landed.tick.after.digest)
+    after, digest = committed.tick.after, hex_digest(committed.tick.after.digest)
     return (after.number, digest, after.seq) == (loaded.number, loaded.digest, loaded.seq)
 
 

@@ -27,7 +27,7 @@ from msgspec import structs
 from holdfast.actors.commit import fold_loaded
 from holdfast.actors.definition import ProbeAnswer
 from holdfast.actors.kinds import Kinds
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
     CLOCK_STEP_MS,
     EFFECT_TIMEOUT_MS,
@@ -35,7 +35,7 @@ from holdfast.actors.limits import (
     PROBE_SPREAD_MS,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, Journal, ProbeRow, asks_alike
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff, spread_ms
@@ -71,7 +71,7 @@ class Lookout:
     """Who asks a provider; the gate may be shared with the provider's effects."""
 
     look: Looker
-    gate: Gate
+    gate: Limiter
     timeout_ms: int = EFFECT_TIMEOUT_MS
 
 
@@ -164,16 +164,16 @@ class Prober:
         self._all.clear()
         self._heap.clear()
 
-    def hear(self, landed: Landed) -> None:
+    def hear(self, committed: CommittedTick) -> None:
         """Take the probes that a committed tick began, changed and ended."""
-        if landed.commit is None:
+        if committed.commit is None:
             return
-        actor = landed.commit.actor
-        for key in landed.commit.unprobes:
+        actor = committed.commit.actor
+        for key in committed.commit.unprobes:
             standing = self._all.pop((actor, key), None)
             if standing is not None:
                 standing.gone = True
-        for row in landed.commit.probes:
+        for row in committed.commit.probes:
             at_ms = next_look_ms(actor, row.key, row.period_ms, self._clock.now_ms())
             self._put(_Standing(row, at_ms, renewed=True))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.actors.letters import Post
+from holdfast.actors.letters import LetterBox
 from holdfast.actors.ports import Stamp
 from holdfast.actors.record import Decision, Note
 from holdfast.actors.tick import Tick
@@ -17,7 +17,7 @@ from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 
 
-def announce(log: Log, meter: Meter, tick: Tick[Any], post: Post) -> None:
+def announce(log: Log, meter: Meter, tick: Tick[Any], post: LetterBox) -> None:
     """Write the lines of a committed tick and count them."""
     actor, number = str(tick.after.address), tick.after.number
     kind = tick.after.address.kind

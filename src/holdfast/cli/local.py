@@ -42,8 +42,8 @@ async def _make(settings: Settings) -> str:
     """Make an operator's token named after this person."""
     from holdfast.plane.wiring.desk import make_token, with_register  # noqa: PLC0415  as above
 
-    async with with_register(settings) as register:
+    async with with_register(settings) as directory:
         secret, _token = await make_token(
-            register, f"command line of {getpass.getuser()}", scope="operator", account=None
+            directory, f"command line of {getpass.getuser()}", scope="operator", account=None
         )
         return secret

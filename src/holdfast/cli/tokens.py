@@ -97,9 +97,9 @@ def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
     from holdfast.plane.wiring.desk import make_token, with_register  # noqa: PLC0415
 
     async def make() -> TokenCreated:
-        async with with_register(settings_or_fail()) as register:
+        async with with_register(settings_or_fail()) as directory:
             secret, token = await make_token(
-                register,
+                directory,
                 name,
                 scope="operator" if scope == "operator" else "owner",
                 account=None if scope == "operator" else account or LOCAL_ACCOUNT,

@@ -55,9 +55,9 @@ from holdfast.wire.controller.files import FILES_READ, FILES_TREE, FILES_WRITE, 
 from holdfast.wire.controller.machine import BOOTSTRAP_RETRY
 
 
-def care_handlers(reader: Reader, controllers: Controllers) -> Mapping[str, Handler]:
+def maintenance_handlers(reader: Reader, controllers: Controllers) -> Mapping[str, Handler]:
     """Return a handler for each row about looking after an agent."""
-    made = CareCalls(reader, controllers)
+    made = MaintenanceCalls(reader, controllers)
     return {
         "config.get": made.config,
         "config.versions": made.versions,
@@ -74,7 +74,7 @@ def care_handlers(reader: Reader, controllers: Controllers) -> Mapping[str, Hand
     }
 
 
-class CareCalls:
+class MaintenanceCalls:
     """The handlers over their parts."""
 
     def __init__(self, reader: Reader, controllers: Controllers) -> None:

@@ -78,5 +78,5 @@ def start_fix(start: StartView | None, name: str) -> str:
         if not phase.critical:
             return f"Look at its log, then: holdfast instance retry {name}"
         if start is not None and start.again_at is None:
-            return f"Mend its keys and settings, then: holdfast instance restart {name}"
+            return f"BeginRepair its keys and settings, then: holdfast instance restart {name}"
     return ""

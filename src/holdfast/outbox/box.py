@@ -24,10 +24,10 @@ from holdfast.outbox.database import (
     nothing_to_prepare,
 )
 from holdfast.outbox.defaults import always_open, log_notice
-from holdfast.outbox.group_commit import Together
+from holdfast.outbox.group_commit import GroupCommit
 from holdfast.outbox.queue import Queue
 from holdfast.outbox.receipts import Flushed, Receipt
-from holdfast.outbox.signal import Bell
+from holdfast.outbox.signal import Signal
 from holdfast.outbox.transaction import DROPPED, Transaction, check, encode
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.drain import Drainer
-    from holdfast.outbox.drain_worker import Keeper
-    from holdfast.outbox.ports import DeadLetter, Errand, Gate, Notice, Sender
+    from holdfast.outbox.drain_worker import DrainWorker
+    from holdfast.outbox.ports import DeadLetter, Fetch, Gate, Notice, Sender
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def open_outbox(
     notice: Notice = log_notice,
     clock: Clock | None = None,
     prepare: Prepare = nothing_to_prepare,
-    errand: Callable[[], Errand] | None = None,
+    fetch: Callable[[], Fetch] | None = None,
     begin: bool = True,
 ) -> Outbox:
     """Open the outbox of `folder` and, where rows wait already, begin to send them.
@@ -83,7 +83,7 @@ def open_outbox(
         notice=notice,
         clock=clock or SystemClock(),
         prepare=prepare,
-        errand=errand,
+        fetch=fetch,
     )
     if begin:
         box.resume()
@@ -125,10 +125,10 @@ class Outbox:
         notice: Notice,
         clock: Clock,
         prepare: Prepare,
-        errand: Callable[[], Errand] | None = None,
+        fetch: Callable[[], Fetch] | None = None,
     ) -> None:
         """See `open_outbox`."""
-        self._errand = errand
+        self._errand = fetch
         self.folder = folder
         self.durability = durability
         self._sender = sender
@@ -138,9 +138,9 @@ class Outbox:
         self._queue = Queue(
             folder, durability=durability, clock=clock, chance=os.urandom, prepare=prepare
         )
-        self._together = Together(self._queue)
-        self._bell = Bell(None if durability == MEMORY else folder)
-        self._keeper: Keeper | None = None
+        self._together = GroupCommit(self._queue)
+        self._bell = Signal(None if durability == MEMORY else folder)
+        self._drain_worker: DrainWorker | None = None
         self._pause = threading.Event()
         self._closed = False
         process_hooks.enter(self)
@@ -265,29 +265,31 @@ class Outbox:
 
     def _tend(self) -> bool:
         """Keep a drain alive; with the gate closed none is started."""
-        keeper = self._keeper
-        if keeper is not None and keeper.healthy():
+        drain_worker = self._drain_worker
+        if drain_worker is not None and drain_worker.healthy():
             return True
         if self._closed or self._gate():
             return False
-        if keeper is None:
-            from holdfast.outbox.drain_worker import Keeper  # noqa: PLC0415  # see above
+        if drain_worker is None:
+            from holdfast.outbox.drain_worker import DrainWorker  # noqa: PLC0415  # see above
 
-            keeper = Keeper(self._drainer, bell=self._bell, clock=self._clock, notice=self._notice)
-            self._keeper = keeper
-        return keeper.ensure()
+            drain_worker = DrainWorker(
+                self._drainer, bell=self._bell, clock=self._clock, notice=self._notice
+            )
+            self._drain_worker = drain_worker
+        return drain_worker.ensure()
 
     def _drainer(self) -> Drainer:
         from holdfast.outbox.drain import Drainer  # noqa: PLC0415
-        from holdfast.outbox.fetch import Errands  # noqa: PLC0415
+        from holdfast.outbox.fetch import Fetcher  # noqa: PLC0415
         from holdfast.outbox.lease import Lease  # noqa: PLC0415
-        from holdfast.outbox.send_thread import Courier  # noqa: PLC0415  # see above
+        from holdfast.outbox.send_thread import SendThread  # noqa: PLC0415  # see above
 
         assert self._sender is not None
         token = os.urandom(8).hex()
         folder = None if self.durability == MEMORY else self.folder
         lease = Lease(folder, token=token, clock=self._clock)
-        courier = Courier(self._clock)
+        send_thread = SendThread(self._clock)
         drainer = Drainer(
             self._queue,
             self._sender,
@@ -296,18 +298,18 @@ class Outbox:
             bell=self._bell,
             clock=self._clock,
             notice=self._notice,
-            carry=courier,
-            give_up=courier.give_up,
+            carry=send_thread,
+            give_up=send_thread.give_up,
             seed=token,
-            errands=Errands(self._errand(), ring=self._bell.ring_here) if self._errand else None,
+            fetcher=Fetcher(self._errand(), ring=self._bell.ring_here) if self._errand else None,
         )
-        courier.tick = drainer.tick
+        send_thread.tick = drainer.tick
         return drainer
 
     def hurry(self) -> float:
         """Ask for everything to be sent now; return a mark for `quiet`. Takes no lock."""
         now_ms = self._clock.steady_ms()
-        drainer = self._keeper.drainer if self._keeper else None
+        drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is not None:
             drainer.hurry_since_ms = now_ms
             self._bell.ring_here()
@@ -315,13 +317,13 @@ class Outbox:
 
     def quiet(self, since_ms: float) -> bool:
         """Return whether the drain has looked since, and will send nothing more for now."""
-        drainer = self._keeper.drainer if self._keeper else None
+        drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is None:
             return True
         return drainer.looked_ms > since_ms and (not drainer.pending or self._stuck(since_ms))
 
     def _stuck(self, since_ms: float) -> bool:
-        drainer = self._keeper.drainer if self._keeper else None
+        drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is None or drainer.looked_ms <= since_ms:
             return False
         if drainer.blocked == "backoff":
@@ -377,9 +379,9 @@ class Outbox:
             return f"gate: {gate}"
         if not self._tend():
             return "no thread to send with"
-        if since_ms is None or self._keeper is None or self._keeper.drainer is None:
+        if since_ms is None or self._drain_worker is None or self._drain_worker.drainer is None:
             return ""
-        return self._keeper.drainer.blocked if self._stuck(since_ms) else ""
+        return self._drain_worker.drainer.blocked if self._stuck(since_ms) else ""
 
     def close(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
         """Flush, end the thread, give the lease back and close, all within `deadline_s` or so.
@@ -394,11 +396,11 @@ class Outbox:
         self._hear(end_ms)
         self._closed = True
         process_hooks.leave(self)
-        if self._keeper is not None:
+        if self._drain_worker is not None:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
-            self._keeper.stop(max(left_s, 0.5))
+            self._drain_worker.stop(max(left_s, 0.5))
             # A thread that does not end in time still uses these: it closes them itself.
-            self._keeper.afterwards(self._let_go)
+            self._drain_worker.afterwards(self._let_go)
         else:
             self._let_go()
         return flushed
@@ -406,7 +408,7 @@ class Outbox:
     def _hear(self, end_ms: float) -> None:
         """Wait for a moment for what is being fetched: a program may live no longer than that."""
         end_ms = min(end_ms, self._clock.steady_ms() + limits.ERRAND_CLOSE_S * 1_000)
-        drainer = self._keeper.drainer if self._keeper else None
+        drainer = self._drain_worker.drainer if self._drain_worker else None
         while drainer is not None and drainer.errand_busy and not drainer.stopping:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
             if left_s <= 0 or self._gate():
@@ -444,7 +446,7 @@ class Outbox:
         self._together.forked()
         self._bell.forked()
         self._pause = threading.Event()
-        self._keeper = None
+        self._drain_worker = None
 
     # ------------------------------------------------------------------ looking and mending
 
@@ -475,12 +477,12 @@ class Outbox:
     @property
     def draining(self) -> bool:
         """Whether this process has a living thread that drains or stands by."""
-        return self._keeper is not None and self._keeper.healthy()
+        return self._drain_worker is not None and self._drain_worker.healthy()
 
     @property
     def blocked(self) -> str:
         """Why nothing is being sent now, empty while there is no reason."""
-        drainer = self._keeper.drainer if self._keeper else None
+        drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is None:
             return self._gate() or ("no sender" if self._sender is None else "")
         return drainer.blocked

@@ -15,7 +15,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.outbox import delivery, limits, policy, statements
 from holdfast.outbox.database import UnavailableError
 from holdfast.outbox.delivery import Verdict
-from holdfast.outbox.fetch import Errands
+from holdfast.outbox.fetch import Fetcher
 from holdfast.outbox.lease import Lease
 from holdfast.outbox.ports import (
     Answer,
@@ -34,7 +34,7 @@ from holdfast.outbox.ports import (
     Unready,
 )
 from holdfast.outbox.queue import Queue
-from holdfast.outbox.signal import Bell
+from holdfast.outbox.signal import Signal
 
 Carry = Callable[[Sender, Batch], Answer]
 _SERVER_ERROR: Final = 500
@@ -55,16 +55,16 @@ class Drainer:
         *,
         gate: Gate,
         lease: Lease,
-        bell: Bell,
+        bell: Signal,
         clock: Clock,
         notice: Notice,
         carry: Carry,
         give_up: Callable[[], None],
         seed: str,
-        errands: Errands | None = None,
+        fetcher: Fetcher | None = None,
     ) -> None:
         """Stand ready; `seed` spreads the waits of many senders."""
-        self._errands = errands
+        self._fetcher = fetcher
         self._queue = queue
         self._sender = sender
         self._gate = gate
@@ -92,8 +92,8 @@ class Drainer:
     def turn(self) -> float:
         """Do what is to be done now; return after how many milliseconds to look again."""
         wait_ms = self._turn()
-        if self._errands is not None and not self.stopping:
-            self._errands.step(self._may_ask)
+        if self._fetcher is not None and not self.stopping:
+            self._fetcher.step(self._may_ask)
         self.looked_ms = self._clock.steady_ms()
         return wait_ms
 
@@ -103,7 +103,7 @@ class Drainer:
     @property
     def errand_busy(self) -> bool:
         """Whether something is being fetched, or is there to be."""
-        return self._errands is not None and self._errands.busy
+        return self._fetcher is not None and self._fetcher.busy
 
     def stop(self) -> None:
         """End after what is under way, and let that not take long."""
@@ -307,8 +307,8 @@ class Drainer:
             self._put_off(item)
         for item in delivered:
             self._deferred.pop(item.row, None)
-        if self._errands is not None and answer.verdicts is not None:
-            self._errands.told(answer.verdicts)
+        if self._fetcher is not None and answer.verdicts is not None:
+            self._fetcher.told(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
         self.line = policy.succeeded(self.line, rows=0, now_ms=self._clock.steady_ms())

@@ -15,7 +15,7 @@ from holdfast.outbox import limits
 from holdfast.outbox.database import UnavailableError
 from holdfast.outbox.drain import Drainer
 from holdfast.outbox.ports import Notice
-from holdfast.outbox.signal import Bell
+from holdfast.outbox.signal import Signal
 
 _AFTER_CRASH = Backoff(first_ms=250, cap_ms=10_000)
 
@@ -24,11 +24,11 @@ def _nothing() -> None:
     """Leave nothing to be done."""
 
 
-class Keeper:
+class DrainWorker:
     """Keeps one drainer turning."""
 
     def __init__(
-        self, make: Callable[[], Drainer], *, bell: Bell, clock: Clock, notice: Notice
+        self, make: Callable[[], Drainer], *, bell: Signal, clock: Clock, notice: Notice
     ) -> None:
         """Make a drainer with `make` for each thread that is started."""
         self._make = make

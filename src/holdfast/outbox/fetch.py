@@ -11,15 +11,15 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from holdfast.outbox.ports import Errand, Fetched
+from holdfast.outbox.ports import Fetch, Fetched
 
 
-class Errands:
+class Fetcher:
     """Runs one errand, step by step, whenever it is due."""
 
-    def __init__(self, errand: Errand, *, ring: Callable[[], object]) -> None:
+    def __init__(self, fetch: Fetch, *, ring: Callable[[], object]) -> None:
         """Run `errand`; `ring` wakes the drain when something came back."""
-        self._errand = errand
+        self._errand = fetch
         self._ring = ring
         self._thread: threading.Thread | None = None
         self._came: list[Fetched] = []

@@ -62,7 +62,7 @@ class _Place(Generic[T]):
         self.wake()
 
 
-class Together:
+class GroupCommit:
     """Writes to one queue."""
 
     def __init__(self, queue: Queue) -> None:

@@ -115,7 +115,7 @@ Fetched: TypeAlias = Callable[[], object]
 """Writes down what came back."""
 
 
-class Errand(Protocol):
+class Fetch(Protocol):
     """What is fetched from the other side, beside the rows.
 
     `due` is asked several times a second. It, `told`, `begin` and what a fetch returns run on the

@@ -30,7 +30,7 @@ def carry_here(sender: Sender, batch: Batch) -> Answer:
         return Failed(None, f"sender raised {type(error).__name__}: {error}", None)
 
 
-class Courier:
+class SendThread:
     """Carries batches one after another; `tick`, once set, is called four times a second."""
 
     def __init__(
@@ -60,9 +60,9 @@ class Courier:
             finally:
                 done.set()
 
-        courier = threading.Thread(target=carry, name="holdfast-courier", daemon=True)
+        send_thread = threading.Thread(target=carry, name="holdfast-courier", daemon=True)
         try:
-            courier.start()
+            send_thread.start()
         except RuntimeError:
             # The interpreter is on its way out: no threads any more, so send from this one.
             return carry_here(sender, batch)

@@ -19,7 +19,7 @@ _PATH_BYTES_MAX: Final = 100
 _DRAIN: Final = 64
 
 
-class Bell:
+class Signal:
     """Rings the holder of a folder, wherever it lives; and this process's own drainer."""
 
     def __init__(self, folder: str | None) -> None:

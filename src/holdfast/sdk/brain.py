@@ -27,7 +27,7 @@ from holdfast.sdk.later import Later
 
 if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats
-    from holdfast.outbox.ports import DeadLetter, Errand, Gate, Notice
+    from holdfast.outbox.ports import DeadLetter, Fetch, Gate, Notice
     from holdfast.outbox.transaction import Transaction
     from holdfast.sdk import compose, following, lessons, record, redactor, results
     from holdfast.sdk.lessons import Lesson
@@ -98,7 +98,7 @@ class Brain:
                 name=lambda: _brain_id(self.folder, kept=self._kept),
                 rescue=self._rescue,
             ),
-            errand=self._hearing,
+            fetch=self._hearing,
             begin=False,
         )
         self._log = EventLog(self.folder, self._outbox.read, may_start=self._may_start)
@@ -126,7 +126,7 @@ class Brain:
 
         rescue.refill(connection, self.folder)
 
-    def _hearing(self) -> Errand:
+    def _hearing(self) -> Fetch:
         """Return what asks for the dashboard's verdicts; made when the first thread is."""
         from holdfast.sdk.verdicts import Verdicts  # noqa: PLC0415  # the thread's business
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.actors.commit import fold_loaded
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Answer, Commit, Stamp
 from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import Back, look_back
@@ -88,16 +88,16 @@ class Checker:
         if len(living) > 1:
             told = [(row.id, row.state) for row in living]
             self.accuse(f"two machines for {sandbox}: {told}")
-        if machine.state == "destroying" and not fleet.weather.policy.volumes:
+        if machine.state == "destroying" and not fleet.fault_plan.policy.volumes:
             state = fleet.state_of_sandbox(sandbox)
             if state is not None and state.desired != "destroyed":
                 self.accuse(f"machine {machine.id} is destroyed but {sandbox} is wanted")
 
     # ------------------------------------------------------------------------------- ticks
 
-    def landed(self, landed: Landed) -> None:
+    def committed(self, committed: CommittedTick) -> None:
         """Look at a tick that is over."""
-        result, trace = landed.tick, self._fleet.trace
+        result, trace = committed.tick, self._fleet.trace
         trace.steps += 1
         where = result.after.address.id
         for note in result.notes:
@@ -119,7 +119,7 @@ class Checker:
         state, where = result.after.state, result.after.address.id
         self._fleet.trace.statuses[state.status] += 1
         if exists(state):
-            probed = INSTANCE.probes(state, self._fleet.weather.policy)
+            probed = INSTANCE.probes(state, self._fleet.fault_plan.policy)
             transient = state.status in TRANSIENT_STATUSES
             if result.deadline_ms is None and (transient or not probed):
                 self.accuse(f"{where} is {state.status} without a deadline")
@@ -196,7 +196,7 @@ class Checker:
             self._look_alarm(str(where), actor.alarm_ms)
 
     def _look_status(self, state: Instance) -> None:
-        policy = self._fleet.weather.policy
+        policy = self._fleet.fault_plan.policy
         limits = {
             "starting": policy.start_timeout_ms,
             "restarting": policy.restart_hard_ms,

@@ -54,7 +54,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class FaultPlan:
     """One simulation. The default is calm: nothing goes wrong and nobody asks for anything."""
 
     policy: Policy = field(default_factory=Policy)
@@ -119,14 +119,14 @@ def _span(chance: random.Random, *choices: float) -> float:
     return chance.choice([0, *choices])
 
 
-def draw(seed: int) -> Weather:
+def draw(seed: int) -> FaultPlan:
     """Return the weather of a seed."""
     chance = random.Random(f"weather {seed}")  # noqa: S311  repeatable on purpose
     storm_s = chance.choice([600, 1_200, 1_800, 3_000])
     policy = _policy(chance)
     if chance.random() < 0.2:  # noqa: PLR2004
         policy = replace(policy, down_after=chance.choice([1, 2, 3]))
-    return Weather(
+    return FaultPlan(
         policy=policy,
         settings=settings_of(chance),
         timing=Timing(

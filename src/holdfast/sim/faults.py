@@ -24,7 +24,7 @@ STRANGER = "stranger"
 STEPS_BACK_OR_ON = (3 * SECOND_MS, MINUTE_MS, HOUR_MS, 5 * HOUR_MS)
 
 
-class Storm:
+class FaultInjector:
     """All troubles of one fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -35,28 +35,28 @@ class Storm:
 
     def begin(self) -> None:
         """Let everything go wrong as the weather says."""
-        fleet, weather = self._fleet, self._fleet.weather
+        fleet, fault_plan = self._fleet, self._fleet.fault_plan
         troubles = fleet.troubles
         for name in ("crash_write", "crash_call", "disk_fails", "disk_slow", "packets_lost"):
-            setattr(troubles, name, getattr(weather, name))
+            setattr(troubles, name, getattr(fault_plan, name))
         fleet.cloud.faults = self._noted(self._plan())
         fleet.restarts_s = self._down_s
         fleet.machines.set_calm(False)
         for every_s, act in (
-            (weather.deaths_every_s, self.kill_machine),
-            (weather.silences_every_s, self.silence_machine),
-            (weather.silences_every_s, self.reboot_machine),
-            (weather.volumes_lost_every_s, self.lose_volume),
-            (weather.strangers_every_s, self.take_name),
-            (weather.jumps_every_s, self.jump_clock),
-            (weather.crashes_every_s, self.crash_plane),
-            (2 * weather.crashes_every_s, self.stop_plane),
-            (100 if weather.twin_planes else 0, fleet.replace_plane),
-            (weather.full_every_s, self.fill_regions),
+            (fault_plan.deaths_every_s, self.kill_machine),
+            (fault_plan.silences_every_s, self.silence_machine),
+            (fault_plan.silences_every_s, self.reboot_machine),
+            (fault_plan.volumes_lost_every_s, self.lose_volume),
+            (fault_plan.strangers_every_s, self.take_name),
+            (fault_plan.jumps_every_s, self.jump_clock),
+            (fault_plan.crashes_every_s, self.crash_plane),
+            (2 * fault_plan.crashes_every_s, self.stop_plane),
+            (100 if fault_plan.twin_planes else 0, fleet.replace_plane),
+            (fault_plan.full_every_s, self.fill_regions),
         ):
             if every_s:
                 self._tasks.append(fleet.spawn(self._every(every_s, act)))
-        for number in range(weather.people):
+        for number in range(fault_plan.people):
             self._tasks.append(fleet.spawn(fleet.people.live(f"person-{number + 1}")))
 
     def heal(self) -> None:
@@ -94,7 +94,7 @@ class Storm:
         state = self._chance.choice(states)
         fleet.trace.fault(f"machine {state}", machine_id)
         fleet.truth.force(machine_id, state)
-        if fleet.weather.watched and state != "destroyed":
+        if fleet.fault_plan.watched and state != "destroyed":
             for plane in fleet.up():
                 plane.ended(fleet.truth.row(machine_id).machine())
 
@@ -187,11 +187,11 @@ class Storm:
                 until_ms=began_ms + round((one.from_s + one.for_s) * SECOND_MS),
                 status=one.status,
             )
-            for one in fleet.weather.outages
+            for one in fleet.fault_plan.outages
         ]
         chance: random.Random = fleet.chance_of("calls")
         single = seeded(
-            chance, per_mille=fleet.weather.cloud, delay_ms_max=fleet.weather.delay_ms_max
+            chance, per_mille=fleet.fault_plan.cloud, delay_ms_max=fleet.fault_plan.delay_ms_max
         )
         return first_of(*plans, single)
 
@@ -209,7 +209,7 @@ class Storm:
 
     def _down_s(self) -> float:
         """Return how long a plane stays down: mostly a moment, now and then an hour."""
-        if self._fleet.weather.long_down and self._chance.random() < 0.2:  # noqa: PLR2004
+        if self._fleet.fault_plan.long_down and self._chance.random() < 0.2:  # noqa: PLR2004
             return LONG_DOWN_S
         return self._chance.choice((0.05, 1.0, 5.0, 60.0)) * (0.5 + self._chance.random())
 

@@ -24,7 +24,7 @@ from holdfast.plane.keyring import Key, KeyRing
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind
 from holdfast.sim.check import Checker
-from holdfast.sim.fault_plan import Weather
+from holdfast.sim.fault_plan import FaultPlan
 from holdfast.sim.loop import SimClock, SimLoop
 from holdfast.sim.machines import Controller, Machines
 from holdfast.sim.operators import People
@@ -76,11 +76,11 @@ class Names:
 class Fleet:
     """One simulated world; `begin` starts it, `spawn` runs something that belongs to no plane."""
 
-    def __init__(self, loop: SimLoop, clock: SimClock, weather: Weather, *, seed: int) -> None:
+    def __init__(self, loop: SimLoop, clock: SimClock, fault_plan: FaultPlan, *, seed: int) -> None:
         """Make everything but the first plane."""
         self.loop = loop
         self.clock = clock
-        self.weather = weather
+        self.fault_plan = fault_plan
         self.seed = seed
         self.troubles = Troubles()
         self.trace = Trace(clock.steady_ms)
@@ -89,8 +89,8 @@ class Fleet:
         self.accounts = AccountsMemory()
         self.contacts = MemoryContacts()
         self.analytics = MemoryAnalytics()
-        self.kinds = make_kinds(instance_kind(weather.policy), pairing_kind())
-        self.secret = weather.settings.gateway_token_secret or "simulated"
+        self.kinds = make_kinds(instance_kind(fault_plan.policy), pairing_kind())
+        self.secret = fault_plan.settings.gateway_token_secret or "simulated"
         self._chances: dict[str, random.Random] = {}
         self.keyring = KeyRing(
             (Key("k1", KEY_TEXT, 0),), entropy=self.chance_of("entropy").randbytes
@@ -113,7 +113,7 @@ class Fleet:
             clock=SimClock(loop),
             chance=self.chance_of("cloud"),
             sleep=_sleep,
-            timing=weather.timing,
+            timing=fault_plan.timing,
         )
         self.truth = self.cloud.world
         self.truth.on_change = self._moved
@@ -123,7 +123,7 @@ class Fleet:
             chance=self.chance_of("machines"),
             key_of=self.keyring.env_key,
             spawn=self.spawn,
-            wakes=weather.wakes,
+            wakes=fault_plan.wakes,
         )
         self._network = self.chance_of("network")
 

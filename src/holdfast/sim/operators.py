@@ -68,23 +68,25 @@ class People:
 
     async def live(self, name: str) -> None:
         """Order for ever, as one person."""
-        weather = self._fleet.weather
+        fault_plan = self._fleet.fault_plan
         who = Principal(name, "owner", ACCOUNT, "token")
         while True:
-            await asyncio.sleep(self._chance.expovariate(1 / weather.order_every_s))
+            await asyncio.sleep(self._chance.expovariate(1 / fault_plan.order_every_s))
             await self._order(who)
 
     async def _order(self, who: Principal) -> None:
         """Order something at random, and perhaps the same again."""
         names = [name for name, weight in ORDERS for _ in range(weight)]
         what = self._chance.choice(names)
-        if not self.known or (what == "create" and len(self.known) < self._fleet.weather.fleet_max):
+        if not self.known or (
+            what == "create" and len(self.known) < self._fleet.fault_plan.fleet_max
+        ):
             what = "create"
         elif what == "create":
             what = "start"
         act = self._prepare(who, what)
         copies = [act()]
-        if self._chance.random() * 1_000 < self._fleet.weather.repeats:
+        if self._chance.random() * 1_000 < self._fleet.fault_plan.repeats:
             copies.append(act())
         await asyncio.gather(*copies)
 
@@ -94,7 +96,7 @@ class People:
         key = f"order-{self._orders}"
         if what == "create":
             # Names are few, so that claims are fought for.
-            name = f"agent-{self._chance.randrange(2 * self._fleet.weather.fleet_max)}"
+            name = f"agent-{self._chance.randrange(2 * self._fleet.fault_plan.fleet_max)}"
             desired = "stopped" if self._chance.random() < 0.15 else "running"  # noqa: PLR2004
             return lambda: self.create(name, who=who, key=key, desired=desired)
         instance = self._chance.choice(list(self.known))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.accounts.ports import AccountsStore
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Answer, Arrival, Journal, Mailboxes, Reader
 from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS
@@ -46,8 +46,8 @@ from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telem
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import Line
 from holdfast.sim.flaky_disk import Disk
-from holdfast.sim.recording_log import Voice
-from holdfast.telemetry.machines import MachineBook
+from holdfast.sim.recording_log import RecordingLog
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import Analytics, ContactStore
 from holdfast.wire.api.call import Call, Handler, Reply
 from holdfast.wire.controller.calls import ControllerError
@@ -184,7 +184,7 @@ class Plane:
         self._context = contextvars.copy_context()
         self._context.run(_RUNNING_FOR.set, self)
         self.died = asyncio.Event()
-        self.voice = Voice(name, fleet.trace, fleet.check.accuse)
+        self.recording_log = RecordingLog(name, fleet.trace, fleet.check.accuse)
         self.disk = Disk(
             fleet.store,
             clock=fleet.clock,
@@ -219,18 +219,18 @@ class Plane:
             providers=tables.providers,
             lookouts=tables.lookouts,
             clock=fleet.clock,
-            log=self.voice,
+            log=self.recording_log,
             meter=NoMeter(),
             holder=self.name,
             code="simulated",
         )
         return Core(
-            settings=fleet.weather.settings,
+            settings=fleet.fault_plan.settings,
             home=Path("/simulated"),
             url=URL,
             clock=fleet.clock,
             chance=fleet.names,
-            log=self.voice,
+            log=self.recording_log,
             meter=NoMeter(),
             publish=lambda *_: None,
             run=self._run,
@@ -259,15 +259,15 @@ class Plane:
             by_name=clouds.by_name, controllers=_NoControllers(), part=clouds_part(clouds)
         )
         deciding = engine_part(core)
-        book, places = MachineBook(), CommittedPlaces()
+        machine_index, places = MachineIndex(), CommittedPlaces()
         pairing = make_pairing(core, _NobodyWaits(), places)
-        heard = make_telemetry(core, book)
+        heard = make_telemetry(core, machine_index)
         placing = Placing(
-            policy=fleet.weather.policy, provider=PROVIDER, region="", account=ACCOUNT
+            policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
         )
         contacts = HeardContacts(heard.telemetry)
         return (
-            book_part(core, book),
+            book_part(core, machine_index),
             places_part(core, places),
             deciding,
             reach.part,
@@ -304,7 +304,7 @@ class Plane:
         if self.dead:
             return
         self._fleet.trace.note("plane died", self.name, why)
-        self.dead = self.disk.dead = self.line.dead = self.voice.muted = True
+        self.dead = self.disk.dead = self.line.dead = self.recording_log.muted = True
         self.up = False
         for task in tuple(self._tasks):
             task.cancel()
@@ -332,8 +332,8 @@ class Plane:
             if not task.cancelled():
                 task.exception()
 
-    def _watch(self, landed: Landed) -> None:
-        self._fleet.check.landed(landed)
+    def _watch(self, committed: CommittedTick) -> None:
+        self._fleet.check.committed(committed)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run something beside the rest; what fails is tried by nobody, as in the plane."""
@@ -342,7 +342,7 @@ class Plane:
             try:
                 await work
             except Exception as error:  # noqa: BLE001  the plane logs it and goes on
-                self.voice.warning("watch lost", reason=str(error))
+                self.recording_log.warning("watch lost", reason=str(error))
 
         self._context.copy().run(asyncio.ensure_future, quietly())
 

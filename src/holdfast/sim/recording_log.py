@@ -31,7 +31,7 @@ BUGS: Final = frozenset(
 """Lines that no weather excuses."""
 
 
-class Voice:
+class RecordingLog:
     """The `Log` of one plane."""
 
     def __init__(self, plane: str, trace: Trace, accuse: Callable[[str], None]) -> None:

@@ -19,8 +19,8 @@ from holdfast.instances.events import ClockSetBack, encode_event
 from holdfast.instances.state import DOWN, Instance, exists
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.sim.check import ViolationError
-from holdfast.sim.fault_plan import Weather, draw
-from holdfast.sim.faults import Storm
+from holdfast.sim.fault_plan import FaultPlan, draw
+from holdfast.sim.faults import FaultInjector
 from holdfast.sim.fleet import Fleet
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.sim.trace import Trace
@@ -49,9 +49,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     refusals: dict[str, int] = {}
 
 
-def play(seed: int, weather: Weather | None = None) -> tuple[Outcome, Trace]:
+def play(seed: int, fault_plan: FaultPlan | None = None) -> tuple[Outcome, Trace]:
     """Simulate a seed to its end; a failure is in the outcome, never raised."""
-    drawn = weather or draw(seed)
+    drawn = fault_plan or draw(seed)
 
     fleets: list[Fleet] = []
 
@@ -87,10 +87,10 @@ def _outcome(fleet: Fleet, failure: str) -> Outcome:
 
 async def live(fleet: Fleet) -> None:
     """Live through the whole story."""
-    storm = Storm(fleet)
+    storm = FaultInjector(fleet)
     await fleet.begin()
     storm.begin()
-    await fleet.pass_time(fleet.weather.storm_s)
+    await fleet.pass_time(fleet.fault_plan.storm_s)
     storm.heal()
     await all_agree(fleet)
     await all_running(fleet)
@@ -158,7 +158,7 @@ def why_not_running(fleet: Fleet, state: Instance) -> str:
 
 def _renews(fleet: Fleet, state: Instance) -> bool:
     """Return whether its key or tokens are replaced now, or before the quiet time is over."""
-    due_ms = keys.due_ms(state, fleet.weather.policy)
+    due_ms = keys.due_ms(state, fleet.fault_plan.policy)
     over_ms = fleet.clock.now_ms() + 2 * QUIET_S * SECOND_MS
     return bool(keys.lacks(state)) or (due_ms is not None and due_ms <= over_ms)
 
@@ -170,9 +170,9 @@ async def quiet(fleet: Fleet) -> None:
     the note, in a look's own tick, that a storm set the clock back: who measured no wait had no
     reason to be woken for it before.
     """
-    interval_s = fleet.weather.settings.checkin_interval_s
+    interval_s = fleet.fault_plan.settings.checkin_interval_s
     await fleet.pass_time(3 * interval_s)
-    policy = fleet.weather.policy
+    policy = fleet.fault_plan.policy
     if policy.running_look_ms:  # the policy asks for polling, which is the opposite of silence
         return
     before = {where: actor.seq for where, actor in fleet.store.actors.items()}
@@ -181,7 +181,7 @@ async def quiet(fleet: Fleet) -> None:
     for where, seq in before.items():
         written = await fleet.reader.log(where, after=seq)
         looks = [row for row in written if row.source == "probe" and row.outcome == "ignored"]
-        ticks = {row.tick for row in looks} if fleet.weather.jumps_every_s else set()
+        ticks = {row.tick for row in looks} if fleet.fault_plan.jumps_every_s else set()
         notes = [row for row in written if row.tick in ticks and row.body == SET_BACK]
         if len(written) > len(looks) + len(notes) or len(looks) > 1 or len(notes) > 1:
             raise ViolationError(f"{where} is as it should be, and wrote {written}")

@@ -26,7 +26,7 @@ from holdfast.telemetry.contact import (
 )
 from holdfast.telemetry.limits import CHECKIN_GAP_MS, FLUSH_MS, WHEEL_STEP_MS
 from holdfast.telemetry.long_poll import WakeHub
-from holdfast.telemetry.notifier import Debt, Teller
+from holdfast.telemetry.notifier import Notifier, PendingNotice
 from holdfast.telemetry.ports import (
     Analytics,
     Commands,
@@ -47,14 +47,14 @@ ACCEPTED: Final = 0
 class _Entry:
     """What is held in memory of one instance beside its row."""
 
-    __slots__ = ("allowance", "contact", "debt", "epoch", "watch")
+    __slots__ = ("allowance", "contact", "epoch", "notice", "watch")
 
     def __init__(self, contact: Contact) -> None:
         self.contact = contact
         self.allowance = Allowance()
         self.epoch = contact.told_epoch
         self.watch: Watch | None = None
-        self.debt = Debt(contact)
+        self.notice = PendingNotice(contact)
 
 
 class Telemetry:
@@ -81,7 +81,7 @@ class Telemetry:
         self._machines = machines
         self._contacts = contacts
         self._sink = ContactSink(contacts, clock=clock, log=log, flush_ms=flush_ms)
-        self._teller = Teller(transitions, clock=clock, log=log, settled=self._sink.mark)
+        self._notifier = Notifier(transitions, clock=clock, log=log, settled=self._sink.mark)
         self._commands = commands or NoCommands()
         self._gap_ms = checkin_gap_ms
         self._entries: dict[str, _Entry] = {}
@@ -99,14 +99,14 @@ class Telemetry:
         for facts in self._machines.everyone():
             self.machine_changed(facts)
         for entry in self._entries.values():
-            self._teller.owe(entry.debt)
+            self._notifier.enqueue(entry.notice)
         self._writers = [
             asyncio.create_task(self._sink.run(), name="contact writer"),
             asyncio.create_task(self.points.run(), name="datapoint writer"),
         ]
         self._tasks = [
             asyncio.create_task(self._turn_wheel(), name="contact wheel"),
-            *self._teller.start(),
+            *self._notifier.start(),
         ]
 
     def release(self) -> None:
@@ -150,7 +150,7 @@ class Telemetry:
             contact.refused += 1
             return wait_ms
         if checkin.outcomes:
-            self._teller.owe(entry.debt, checkin.outcomes)
+            self._notifier.enqueue(entry.notice, checkin.outcomes)
         if admitted.ours:
             delta = ledgers.count(contact.ledger, checkin)
         else:
@@ -163,7 +163,7 @@ class Telemetry:
         if report != contact.report:
             contact.report = report
             contact.report_key = f"{now_ms}:{contact.received}"
-            self._teller.owe(entry.debt)
+            self._notifier.enqueue(entry.notice)
         self.points.offer(views.checkin_point(facts, checkin, contact, delta=delta, seen_ms=now_ms))
         return ACCEPTED
 
@@ -197,7 +197,7 @@ class Telemetry:
         entry = self._entries.get(instance)
         if entry is None:
             return None
-        return views.contact_view(entry.contact, lost=entry.debt.level > 0)
+        return views.contact_view(entry.contact, lost=entry.notice.level > 0)
 
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
@@ -215,7 +215,7 @@ class Telemetry:
                 self._watch(entry)
             return
         known = self._entries.get(facts.instance)
-        if known is not None and known.watch is not None and not known.debt.level:
+        if known is not None and known.watch is not None and not known.notice.level:
             self._unwatch(known)
 
     def _tell_again(self, contact: Contact) -> None:
@@ -233,7 +233,7 @@ class Telemetry:
         entry = self._entries.pop(facts.instance, None)
         if entry is not None:
             self._unwatch(entry)
-            self._teller.forget(entry.debt)
+            self._notifier.forget(entry.notice)
         self._sink.forget(facts.instance)
 
     def _entry(self, facts: MachineFacts) -> _Entry:
@@ -250,9 +250,9 @@ class Telemetry:
         self._sink.mark(contact)
         watch = entry.watch or self._watch(entry)
         self._wheel.hear(watch, silence_levels(contact.interval_ms))
-        if entry.debt.level:
-            entry.debt.level = 0
-            self._teller.owe(entry.debt)
+        if entry.notice.level:
+            entry.notice.level = 0
+            self._notifier.enqueue(entry.notice)
 
     def _watch(self, entry: _Entry) -> Watch:
         """Watch from now on; a loss that was told of this incarnation is not told again."""
@@ -289,7 +289,7 @@ class Telemetry:
         if facts is None or not facts.expected:
             self._unwatch(entry)
             return
-        entry.debt.level = silent.level
-        entry.debt.epoch = facts.epoch
-        entry.debt.since_ms = entry.contact.heard_ms
-        self._teller.owe(entry.debt)
+        entry.notice.level = silent.level
+        entry.notice.epoch = facts.epoch
+        entry.notice.since_ms = entry.contact.heard_ms
+        self._notifier.enqueue(entry.notice)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from holdfast.telemetry.ports import MachineFacts, Watched
 
 
-class MachineBook:
+class MachineIndex:
     """All facts by sandbox id and by instance, and who wants to hear of changes."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ from holdfast.telemetry.ports import Transitions
 from holdfast.wire.controller.checkin import CommandOutcome
 
 
-class Debt:
+class PendingNotice:
     """What one instance's owner has yet to hear. `level` is the silence that is so now.
 
     `contact_doubted` and `fields_doubted` (of the report) say of what the owner may have heard
@@ -81,7 +81,7 @@ class Debt:
         )
 
 
-class Teller:
+class Notifier:
     """A few workers that pay debts, each instance by one of them at a time."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Teller:
         self._clock = clock
         self._log = log
         self._settled = settled
-        self._queue: asyncio.Queue[Debt] = asyncio.Queue()
+        self._queue: asyncio.Queue[PendingNotice] = asyncio.Queue()
         self._backoff = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
         self.dropped_outcomes = 0
 
@@ -108,66 +108,66 @@ class Teller:
             for number in range(TELLERS)
         ]
 
-    def owe(self, debt: Debt, outcomes: tuple[CommandOutcome, ...] = ()) -> None:
+    def enqueue(self, notice: PendingNotice, outcomes: tuple[CommandOutcome, ...] = ()) -> None:
         """Have a debt paid soon; one that is empty, or queued already, costs nothing."""
         for outcome in outcomes:
-            debt.outcomes[outcome.id] = outcome
-        while len(debt.outcomes) > OUTCOMES_KEPT:
-            del debt.outcomes[next(iter(debt.outcomes))]
+            notice.outcomes[outcome.id] = outcome
+        while len(notice.outcomes) > OUTCOMES_KEPT:
+            del notice.outcomes[next(iter(notice.outcomes))]
             self.dropped_outcomes += 1
-            self._log.warning("command outcome dropped", instance=debt.contact.instance)
-        if not debt.queued and debt.is_due():
-            debt.queued = True
-            self._queue.put_nowait(debt)
+            self._log.warning("command outcome dropped", instance=notice.contact.instance)
+        if not notice.queued and notice.is_due():
+            notice.queued = True
+            self._queue.put_nowait(notice)
 
-    def forget(self, debt: Debt) -> None:
+    def forget(self, notice: PendingNotice) -> None:
         """Owe this instance nothing any more."""
-        debt.gone = True
+        notice.gone = True
 
     async def _work(self) -> None:
         while True:
-            debt = await self._queue.get()
+            notice = await self._queue.get()
             try:
                 async with asyncio.timeout(TELL_TIMEOUT_S):
-                    await self._pay(debt)
+                    await self._deliver(notice)
             except Exception as error:  # noqa: BLE001  whatever it was, it is told again
-                self._later(debt, error)
+                self._later(notice, error)
                 continue
-            debt.failures = 0
-            debt.queued = False
-            self.owe(debt)
+            notice.failures = 0
+            notice.queued = False
+            self.enqueue(notice)
 
-    def _later(self, debt: Debt, error: Exception) -> None:
+    def _later(self, notice: PendingNotice, error: Exception) -> None:
         """Try again after a while; the debt stays queued meanwhile."""
-        debt.failures += 1
-        instance = debt.contact.instance
-        delay_ms = self._backoff.delay_ms(debt.failures, instance)
+        notice.failures += 1
+        instance = notice.contact.instance
+        delay_ms = self._backoff.delay_ms(notice.failures, instance)
         self._log.warning(
             "transition not accepted",
             instance=instance,
-            failures=debt.failures,
+            failures=notice.failures,
             retry_ms=delay_ms,
             error=f"{type(error).__name__}: {error}",
         )
-        asyncio.get_running_loop().call_later(delay_ms / 1_000, self._queue.put_nowait, debt)
+        asyncio.get_running_loop().call_later(delay_ms / 1_000, self._queue.put_nowait, notice)
 
-    async def _pay(self, debt: Debt) -> None:
+    async def _deliver(self, notice: PendingNotice) -> None:
         """Tell everything that is owed, in the order contact, report, outcomes."""
-        if debt.gone:
+        if notice.gone:
             return
-        await self._pay_contact(debt)
-        await self._pay_report(debt)
-        await self._pay_outcomes(debt)
+        await self._pay_contact(notice)
+        await self._pay_report(notice)
+        await self._pay_outcomes(notice)
 
-    async def _pay_contact(self, debt: Debt) -> None:
-        contact, level, epoch = debt.contact, debt.level, debt.epoch
-        if not debt.is_contact_due():
+    async def _pay_contact(self, notice: PendingNotice) -> None:
+        contact, level, epoch = notice.contact, notice.level, notice.epoch
+        if not notice.is_contact_due():
             return
         now_ms, instance = self._clock.now_ms(), contact.instance
-        debt.contact_doubted = True
+        notice.contact_doubted = True
         if level:
             # Noted before it is told, since the end of this loss is named by it.
-            since_ms = contact.lost_ms = debt.since_ms
+            since_ms = contact.lost_ms = notice.since_ms
             await self._transitions.contact_lost(
                 instance,
                 level=level,
@@ -180,18 +180,18 @@ class Teller:
             await self._transitions.contact_regained(
                 instance, epoch=epoch, at_ms=now_ms, dedupe=f"regained:{epoch}:{contact.lost_ms}"
             )
-        debt.contact_doubted = False
+        notice.contact_doubted = False
         contact.told_level, contact.told_epoch = level, epoch
         self._settled(contact)
 
-    async def _pay_report(self, debt: Debt) -> None:
-        contact, report = debt.contact, debt.contact.report
+    async def _pay_report(self, notice: PendingNotice) -> None:
+        contact, report = notice.contact, notice.contact.report
         if report is None:
             return
-        changed = changed_fields(contact.told, report) | debt.fields_doubted
+        changed = changed_fields(contact.told, report) | notice.fields_doubted
         if not changed:
             return
-        debt.fields_doubted = changed
+        notice.fields_doubted = changed
         await self._transitions.reported(
             contact.instance,
             report,
@@ -199,19 +199,19 @@ class Teller:
             at_ms=self._clock.now_ms(),
             dedupe=f"report:{contact.report_key}",
         )
-        debt.fields_doubted = frozenset()
+        notice.fields_doubted = frozenset()
         contact.told = report
         self._settled(contact)
 
-    async def _pay_outcomes(self, debt: Debt) -> None:
-        outcomes = tuple(debt.outcomes.values())
+    async def _pay_outcomes(self, notice: PendingNotice) -> None:
+        outcomes = tuple(notice.outcomes.values())
         if not outcomes:
             return
         await self._transitions.commands_done(
-            debt.contact.instance,
+            notice.contact.instance,
             outcomes,
             at_ms=self._clock.now_ms(),
             dedupe="commands:" + ",".join(sorted(outcome.id for outcome in outcomes)),
         )
         for outcome in outcomes:
-            debt.outcomes.pop(outcome.id, None)
+            notice.outcomes.pop(outcome.id, None)

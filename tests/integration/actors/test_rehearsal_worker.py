@@ -12,7 +12,7 @@ import pytest
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import make_kind
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.rehearsal_worker import (
     Ahead,
     Back,
@@ -60,7 +60,7 @@ async def lived(tmp_path: Path) -> AsyncIterator[Path]:
         clock=clock,
         log=Lines(),
         meter=Figures(),
-        providers={"grid": Provider(execute=lit, gate=Gate(clock))},
+        providers={"grid": Provider(execute=lit, gate=Limiter(clock))},
         lookouts={},
         code="test",
     )

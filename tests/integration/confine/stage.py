@@ -26,7 +26,7 @@ from typing import Any, cast
 from holdfast.machine import confine
 from holdfast.machine.confine.confinement import Confinement, Order
 from holdfast.machine.confine.probing import Kind
-from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.children import ChildProcesses
 
 SECRET = "the-plane's-secret"
 ATTEMPTS = Path(__file__).with_name("attempts.py")
@@ -154,10 +154,10 @@ async def attack(kind: Kind, own: Path, at: dict[str, Any], ports: tuple[int, in
     program = own / "home" / "attempts.py"
     program.write_text(ATTEMPTS.read_text())
     (own / "home" / "at.json").write_text(json.dumps(at))
-    nursery = Nursery(Confinement(order, confine.probe(), agent_port=ports[0] + 1))
-    nursery.open()
+    child_processes = ChildProcesses(Confinement(order, confine.probe(), agent_port=ports[0] + 1))
+    child_processes.open()
     done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    nursery.launch(
+    child_processes.launch(
         (sys.executable, "-I", "-S", str(program), str(own / "home" / "at.json")),
         env={"PATH": os.environ["PATH"], "HOME": str(own / "home")},
         cwd=str(own / "home"),

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.machine.confine.confinement import ConfineError, Confinement, Order
 from holdfast.machine.confine.probing import Kind, Probe
-from holdfast.machine.controller.process.children import Child, Nursery
+from holdfast.machine.controller.process.children import Child, ChildProcesses
 from tests.integration.machine.rig import alive, until
 from tests.support.confinement import KINDS, confinement, found
 
@@ -27,13 +27,13 @@ class Bench:
 
     def __init__(self, folder: Path, confined: Confinement) -> None:
         self.folder = folder
-        self.nursery = Nursery(confined)
-        self.nursery.open()
+        self.child_processes = ChildProcesses(confined)
+        self.child_processes.open()
         self.lines: list[str] = []
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def start(self, code: str, **more: Any) -> Child:
-        return self.nursery.launch(
+        return self.child_processes.launch(
             (sys.executable, "-I", "-S", "-c", f"import os, signal, sys, time\n{code}"),
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder)}, cwd=str(self.folder),
             on_line=lambda _stream, line: self.lines.append(line), on_exit=self.ended.set_result,
@@ -50,9 +50,9 @@ class Bench:
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path, confinement(request.param))
     yield made
-    made.nursery.abandon()
-    await until(lambda: not made.nursery.sessions, "the end of all")
-    made.nursery.confinement.close()
+    made.child_processes.abandon()
+    await until(lambda: not made.child_processes.sessions, "the end of all")
+    made.child_processes.confinement.close()
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ async def test_a_kill_ends_it_and_what_it_started(bench: Bench) -> None:
     child.kill()
     assert await bench.ended == -9
     assert not alive(program)
-    bench.nursery.purge()
+    bench.child_processes.purge()
     await until(lambda: not any(map(alive, descendants)), "the end of its descendants")
 
 
 async def test_a_program_that_is_not_there_cannot_be_launched(bench: Bench) -> None:
     with pytest.raises(FileNotFoundError):
-        bench.nursery.launch(
+        bench.child_processes.launch(
             ("/nowhere/at/all",), env={}, cwd="/", on_line=print, on_exit=bench.ended.set_result
         )
 

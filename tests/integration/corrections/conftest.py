@@ -78,11 +78,11 @@ async def make_town(home: Path, **settings: Any) -> Town:
     plane.app._check_responses = True
     await plane.start()
     town = Town(plane, log)
-    await plane.subjects.people.register.make_account("other")
+    await plane.subjects.people.directory.make_account("other")
     for name, scope, account in (
         ("owner", "owner", "local"), ("stranger", "owner", "other"), ("operator", "operator", None)
     ):  # fmt: skip
-        made = await plane.subjects.people.register.make_token(
+        made = await plane.subjects.people.directory.make_token(
             name,
             scope="operator" if scope == "operator" else "owner",
             account=account,

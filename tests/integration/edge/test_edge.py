@@ -33,7 +33,7 @@ CREATE = b'{"name":"a1"}'
 
 async def sign_in(plane: StubPlane, **headers: str) -> tuple[dict[str, str], str]:
     """Return a browser's headers and its CSRF token."""
-    secret, _ = await plane.register.make_link("operator")
+    secret, _ = await plane.directory.make_link("operator")
     answer = await call(
         plane.edge, "POST", "/api/session/link",
         headers={**json_headers(), **headers}, body=msgspec.json.encode({"link": secret}),
@@ -60,7 +60,7 @@ def handled(plane: StubPlane, name: str, handler: Any) -> StubPlane:
 
 async def test_the_session_cookie_is_kept_from_scripts_and_other_sites() -> None:
     plane, _ = await prepared()
-    secret, _ = await plane.register.make_link("operator")
+    secret, _ = await plane.directory.make_link("operator")
     body = msgspec.json.encode({"link": secret})
     answer = await call(plane.edge, "POST", "/api/session/link", headers=json_headers(), body=body)
     cookie = answer.header("set-cookie")
@@ -72,7 +72,7 @@ async def test_the_session_cookie_is_kept_from_scripts_and_other_sites() -> None
 
 async def test_behind_a_trusted_https_proxy_the_cookie_is_secure() -> None:
     plane, _ = await prepared(trusted_proxies=parse_networks("192.0.2.0/24"))
-    secret, _ = await plane.register.make_link("operator")
+    secret, _ = await plane.directory.make_link("operator")
     answer = await call(
         plane.edge, "POST", "/api/session/link", body=msgspec.json.encode({"link": secret}),
         headers={

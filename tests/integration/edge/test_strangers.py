@@ -16,7 +16,7 @@ from tests.support.walk import target_of
 async def test_by_its_public_https_name_the_cookie_is_secure_without_any_proxy() -> None:
     plane, _ = await prepared(https_host=https_host("https://plane.example"))
     for host, secure in (("plane.example", True), ("127.0.0.1:8700", False)):
-        secret, _ = await plane.register.make_link("operator")
+        secret, _ = await plane.directory.make_link("operator")
         answer = await call(
             plane.edge, "POST", "/api/session/link", body=msgspec.json.encode({"link": secret}),
             headers={**json_headers(), "host": host},
@@ -60,7 +60,7 @@ async def test_a_link_elsewhere_makes_nobody_rehearse() -> None:
 
 async def test_a_token_makes_none_that_outlives_it() -> None:
     plane, tokens = await prepared()
-    short, _ = await plane.register.make_token(
+    short, _ = await plane.directory.make_token(
         "short", scope="owner", account="local", created_by="t", life_s=600
     )
 

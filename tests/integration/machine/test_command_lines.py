@@ -18,7 +18,7 @@ from holdfast.machine.confine.confinement import unconfined
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.command_line import CommandLine
-from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.children import ChildProcesses
 from holdfast.machine.controller.settings import read_running
 from tests.integration.machine.rig import until
 
@@ -62,13 +62,14 @@ class Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    nursery = Nursery(unconfined())
-    nursery.open()
+    child_processes = ChildProcesses(unconfined())
+    child_processes.open()
     place = Place(home=str(tmp_path / "agent"), port=1, token="", python=sys.executable)
     async with aiohttp.ClientSession() as session:
         agent = AgentProcesses(
             replace(DEMO, version_argv=lambda _place: made.argv("version", 0.05)), place,
-            read_running({}), nursery=nursery, session=session, log=Log(SystemClock(), 2),
+            read_running({}), child_processes=child_processes, session=session,
+            log=Log(SystemClock(), 2),
         )  # fmt: skip
         made = Bench(agent, tmp_path)
         agent.prepare()

@@ -21,7 +21,7 @@ from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.checkins import Telemetry
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.views import ContactView
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from tests.integration.machine.rig import Machine, Plane, run_machine, run_plane, until
@@ -72,7 +72,7 @@ class CountingPlane(Plane):
 
 @asynccontextmanager
 async def counting_plane() -> AsyncIterator[CountingPlane]:
-    book = MachineBook()
+    book = MachineIndex()
     book.put(ONE)
     telemetry = Telemetry(
         clock=SystemClock(), log=Quiet(), machines=book, contacts=MemoryContacts(),

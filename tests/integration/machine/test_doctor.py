@@ -15,7 +15,7 @@ from holdfast.machine.controller.doctor.jobs import CUT, DoctorJobs, Tail
 from holdfast.machine.controller.doctor.run import launch_with
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.commands import Commands
-from holdfast.machine.controller.process.priority_lock import Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock
 from tests.integration.machine.rig import Machine, run_machine, until
 from tests.support.patience import patience
 
@@ -187,7 +187,7 @@ class Beside:
     """An agent that runs, with other command lines beside it, and its supervisor."""
 
     def __init__(self) -> None:
-        self.turn, self.process, self.events = Turn(), Pretended(), list[str]()
+        self.turn, self.process, self.events = PriorityLock(), Pretended(), list[str]()
         self.commands = Commands(self.turn, _launch_nothing)
         self.profile = SimpleNamespace(doctor_alone=True)
         self.state = SimpleNamespace(child=True, status="running")

@@ -15,7 +15,7 @@ from holdfast.machine.agents.catalogue import Keys
 from holdfast.machine.controller.agent import key_renewal
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process.commands import Commands
-from holdfast.machine.controller.process.priority_lock import Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock
 from holdfast.wire.controller.machine import AGENTS_KEY
 from tests.integration.machine.rig import API_KEY, Plane, run_machine, run_plane, until
 from tests.integration.machine.test_boot import environment_of
@@ -90,7 +90,7 @@ class Beside:
     """An agent that reloads at once, its configuration, its supervisor and the credentials."""
 
     def __init__(self, folder: Path) -> None:
-        self.turn, self.launched, self.restarts = Turn(), 0, 0
+        self.turn, self.launched, self.restarts = PriorityLock(), 0, 0
         self.commands = Commands(self.turn, self.launch)
         self.place, self.env, self.config = None, dict[str, str](), dict[str, Any]()
         self.state = SimpleNamespace(child=True)

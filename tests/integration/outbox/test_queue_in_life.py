@@ -343,19 +343,19 @@ def test_a_dead_drain_thread_is_mended(tmp_path: Path, intake: Intake) -> None:
     with open_outbox(tmp_path, sender=intake, durability="process", notice=said.append) as box:
         box.enqueue("event", "a", {})
         until(lambda: intake.stored)
-        keeper = box._keeper
-        assert keeper is not None
-        assert keeper.drainer is not None
+        drain_worker = box._drain_worker
+        assert drain_worker is not None
+        assert drain_worker.drainer is not None
 
         def broken() -> float:
             raise SystemExit("pulled from under it")
 
-        keeper.drainer.turn = broken  # type: ignore[method-assign]
-        until(lambda: keeper.crashes)
-        assert keeper.healthy()
+        drain_worker.drainer.turn = broken  # type: ignore[method-assign]
+        until(lambda: drain_worker.crashes)
+        assert drain_worker.healthy()
         # Even a thread that is really gone is replaced by the next call.
-        keeper.drainer.stop()
-        until(lambda: not keeper.healthy())
+        drain_worker.drainer.stop()
+        until(lambda: not drain_worker.healthy())
         box.enqueue("event", "b", {})
         until(lambda: "b" in intake.stored)
         assert any("crashed" in text for text in said)

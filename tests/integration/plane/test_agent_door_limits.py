@@ -57,9 +57,9 @@ class _Rig:
     """The agents' side before a controller that does what `script` says."""
 
     def __init__(self) -> None:
-        self.door, self.log = _Door(), _Log()
-        door: Any = self.door
-        self.side = AgentSide(door, trusted=(), log=self.log)
+        self.access, self.log = _Door(), _Log()
+        access: Any = self.access
+        self.side = AgentSide(access, trusted=(), log=self.log)
         self.port = 0
         self.connections = 0
         self.script: Script = _silent
@@ -171,7 +171,7 @@ async def _no_edge(_scope: Any, _receive: Any, _send: Any) -> None:
 async def _running() -> AsyncIterator[_Rig]:
     rig = _Rig()
     controller = await asyncio.start_server(rig.serve, "127.0.0.1", 0)
-    rig.door.address = f"127.0.0.1:{controller.sockets[0].getsockname()[1]}"
+    rig.access.address = f"127.0.0.1:{controller.sockets[0].getsockname()[1]}"
     config = uvicorn.Config(
         rig.side.before(_no_edge), port=0, log_level="critical", lifespan="off", ws="none",
         http=cast("Any", BoundedConnection.before(rig.side.proxy)),
@@ -274,7 +274,7 @@ async def test_who_cannot_be_told_in_time_goes_and_keeps_nobody_waiting(
             await asyncio.Event().wait()
         return False
 
-    monkeypatch.setattr(rig.door, "still", still)
+    monkeypatch.setattr(rig.access, "still", still)
     rig.side.live.add(Signed(ONE, "hangs", 0, ""), lambda: ended.append("hangs"))
     rig.side.live.add(Signed(ONE, "leaves", 0, ""), lambda: ended.append("leaves"))
     rig.side.start()
@@ -297,7 +297,7 @@ async def test_who_cannot_be_looked_up_may_not_stay(
         ended.append("broken")
         raise RuntimeError("does not end")
 
-    rig.door.stay = stay
+    rig.access.stay = stay
     rig.side.start()
     forgets = [
         rig.side.live.add(Signed(ONE, "broken", 0, ""), broken),
@@ -427,7 +427,7 @@ async def test_a_person_sees_a_page_in_place_of_a_refusal_however_it_is_framed(r
 
 async def test_a_machine_that_is_not_there_is_a_502_and_frees_its_place(rig: _Rig) -> None:
     free = await asyncio.start_server(_silent, "127.0.0.1", 0)
-    rig.door.address = f"127.0.0.1:{free.sockets[0].getsockname()[1]}"
+    rig.access.address = f"127.0.0.1:{free.sockets[0].getsockname()[1]}"
     free.close()
     asked = rig.ask(ONE, "a", accept="text/html")
     assert await asked.done() == 502

@@ -71,8 +71,8 @@ async def until_ended(plane: Plane, instance: str) -> None:
 
 async def test_a_destroyed_instance_ends_its_pairing_by_a_letter(tmp_path: Path) -> None:
     async with running(tmp_path / "home") as plane:
-        register = plane.subjects.people.register
-        token, _ = await register.make_token(
+        directory = plane.subjects.people.directory
+        token, _ = await directory.make_token(
             "mine", scope="owner", account="local", created_by="test"
         )
         headers = json_headers(token)

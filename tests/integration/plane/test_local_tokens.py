@@ -13,12 +13,12 @@ from holdfast.wire.api.call import Refusal
 
 
 async def test_a_token_that_is_made_locally_is_audited(tmp_path: Path) -> None:
-    async with with_register(Settings(home=str(tmp_path / "home"))) as register:
-        secret, token = await make_token(register, "ci", scope="operator", account=None)
+    async with with_register(Settings(home=str(tmp_path / "home"))) as directory:
+        secret, token = await make_token(directory, "ci", scope="operator", account=None)
         with pytest.raises(Refusal, match="no_such_account"):
-            await make_token(register, "ci", scope="owner", account="nowhere")
-        refused, made = await register.store.audit(None, None, 10)
-        chain = await register.store.audit_chain(0, 10)
+            await make_token(directory, "ci", scope="owner", account="nowhere")
+        refused, made = await directory.store.audit(None, None, 10)
+        chain = await directory.store.audit_chain(0, 10)
     assert (made.status, refused.status) == (201, 404)
     entry = made.row.entry
     assert (entry.endpoint, entry.how, entry.target) == (

@@ -23,8 +23,10 @@ async def ask(made: Made, method: str, target: str, body: Any) -> Answer:
 
 async def check(made: Made, instance: str) -> CommittedPlaces:
     """Return the plane's places, found to be those of a plane that started now."""
-    kept, anew = made.plane.pairing.places, CommittedPlaces()
-    await anew.fill(made.plane.stores.reader)
+    part = next(one for one in made.plane.subjects.parts if one.name == "places")
+    kept, anew = getattr(part.on_commit[0], "__self__", None), CommittedPlaces()
+    assert isinstance(kept, CommittedPlaces)
+    await anew.fill(made.plane.core.stores.reader)
     assert kept.of(instance) == anew.of(instance)
     assert kept.pairing(instance) == anew.pairing(instance)
     return kept
@@ -55,10 +57,10 @@ async def test_places_follow_what_is_committed(tmp_path: Path) -> None:
         told = await ask(made, "POST", f"/api/instances/{one}/destroy", {"confirm": "theirs"})
         assert told.status in {200, 202}, told.body
         async with asyncio.timeout(120):
-            reader = made.plane.stores.reader
+            reader = made.plane.core.stores.reader
             while await reader.view(INSTANCE_VIEW, one) is not None:  # noqa: ASYNC110  no event tells
                 await asyncio.sleep(0.02)
-        await made.plane.engine.stop()  # the last commit is told of before this returns
+        await made.plane.core.engine.stop()  # the last commit is told of before this returns
         assert (await check(made, one)).of(one) is None
         assert (await check(made, "nobody")).of("nobody") is None
     finally:

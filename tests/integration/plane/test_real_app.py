@@ -71,8 +71,8 @@ async def make(home: Path) -> Made:
     plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
     plane.app._check_responses = True
     await plane.start()
-    await plane.subjects.people.register.make_account("other")
-    make_token = partial(plane.subjects.people.register.make_token, created_by="test")
+    await plane.subjects.people.directory.make_account("other")
+    make_token = partial(plane.subjects.people.directory.make_token, created_by="test")
     tokens = Tokens(
         owner=(await make_token("mine", scope="owner", account="local"))[0],
         other_owner=(await make_token("theirs", scope="owner", account="other"))[0],

@@ -141,13 +141,13 @@ def test_a14_a_dead_worker_is_replaced_at_the_next_call(opened: Opened, plane: H
     brain = opened(url=plane.url, api_key="k")
     brain.correct("a b", "a c")
     assert brain.flush(10).pending == 0
-    keeper = brain._outbox._keeper
-    assert keeper is not None
-    dead = keeper._thread
+    drain_worker = brain._outbox._drain_worker
+    assert drain_worker is not None
+    dead = drain_worker._thread
     assert dead is not None
     # End it from within, as a bug would; the thread is gone, and nobody was told.
-    assert keeper.drainer is not None
-    keeper.drainer.stopping = True
+    assert drain_worker.drainer is not None
+    drain_worker.drainer.stopping = True
     brain._outbox._bell.ring_here()
     dead.join(patience(10))
     assert not dead.is_alive()

@@ -321,9 +321,9 @@ def test_an_answer_that_is_none_changes_nothing(
     brain = opened(url=plane.url, api_key="k")
     until(lambda: plane.questions, "it asked")
     box: Outbox = brain._outbox
-    keeper = box._keeper
-    assert keeper is not None
-    assert keeper.drainer is not None
-    drainer = keeper.drainer
+    drain_worker = box._drain_worker
+    assert drain_worker is not None
+    assert drain_worker.drainer is not None
+    drainer = drain_worker.drainer
     until(lambda: not drainer.errand_busy, "it heard")
-    assert (known_to(brain), brain.lessons(), keeper.crashes) == ("", [], 0)
+    assert (known_to(brain), brain.lessons(), drain_worker.crashes) == ("", [], 0)

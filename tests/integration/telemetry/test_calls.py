@@ -20,7 +20,7 @@ from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Principal
 from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.instances import INSTANCES
@@ -58,7 +58,7 @@ class Plane:
 
     edge: Edge
     telemetry: Telemetry
-    book: MachineBook
+    machine_index: MachineIndex
     analytics: DuckdbAnalytics
     clock: ManualClock
     numbers: Any
@@ -72,23 +72,27 @@ class Plane:
 
 
 def make_plane(folder: Path, *, secret: str = SECRET) -> tuple[Plane, SqliteContacts]:
-    clock, log, book = ManualClock(), Quiet(), MachineBook()
+    clock, log, machine_index = ManualClock(), Quiet(), MachineIndex()
     contacts = SqliteContacts(folder / "contact.db", clock=clock)
     analytics = DuckdbAnalytics(folder / "telemetry.duckdb", clock=clock)
     telemetry = Telemetry(
         clock=clock,
         log=log,
-        machines=book,
+        machines=machine_index,
         contacts=contacts,
         analytics=analytics,
         transitions=Ear(),
         flush_ms=5,
     )
-    machine = ControllerCalls(telemetry, book, clock=clock, secret=secret, publish=lambda *_: None)
+    machine = ControllerCalls(
+        telemetry, machine_index, clock=clock, secret=secret, publish=lambda *_: None
+    )
     charts = ChartCalls(
         analytics,
         clock=clock,
-        account_of=lambda name: known.account if (known := book.of_instance(name)) else None,
+        account_of=lambda name: (
+            known.account if (known := machine_index.of_instance(name)) else None
+        ),
         interval_ms=60_000,
     )
     handlers = {
@@ -109,15 +113,15 @@ def make_plane(folder: Path, *, secret: str = SECRET) -> tuple[Plane, SqliteCont
         request_prefix="test",
         check_responses=True,
     )
-    book.put(ONE)
-    return Plane(edge, telemetry, book, analytics, clock, itertools.count(1)), contacts
+    machine_index.put(ONE)
+    return Plane(edge, telemetry, machine_index, analytics, clock, itertools.count(1)), contacts
 
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
     made, contacts = make_plane(tmp_path)
     await made.telemetry.start()
-    made.book.listen(made.telemetry)
+    made.machine_index.listen(made.telemetry)
     yield made
     await made.telemetry.close()
     await made.analytics.close()
@@ -170,7 +174,7 @@ async def test_without_a_secret_the_plane_says_so(tmp_path: Path) -> None:
 
 
 async def test_a_rotated_key_is_good_for_a_while(plane: Plane) -> None:
-    plane.book.put(
+    plane.machine_index.put(
         facts(
             api_key_hash=key_hash("hfm_new"),
             previous_key_hash=key_hash(KEY),
@@ -212,7 +216,7 @@ async def test_a_change_of_mind_is_heard_by_a_waiting_machine(plane: Plane) -> N
     async with asyncio.timeout(patience(5)):
         while not len(plane.telemetry.hub):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.002)
-        plane.book.put(facts(desired="stopped", revision=2))
+        plane.machine_index.put(facts(desired="stopped", revision=2))
         answer = await poll
     assert answer.status == 200
     assert (answer.json()["desired"], answer.json()["revision"]) == ("stopped", 2)

@@ -34,7 +34,7 @@ from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import orphans as leftovers
-from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.children import ChildProcesses
 from holdfast.machine.controller.process.procfs import parse_listeners
 from holdfast.machine.controller.settings import read_running
 from holdfast.machine.controller.supervise import Policy, Repair
@@ -104,13 +104,13 @@ def profile_of(seed: int) -> Profile:
     )  # fmt: skip
 
 
-async def rage(seed: int, seconds: float, nursery: Nursery) -> Found:
+async def rage(seed: int, seconds: float, child_processes: ChildProcesses) -> Found:
     """Let one storm rage in a folder of its own, then end it."""
     found = Found(seed)
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="storm-") as home:
         async with aiohttp.ClientSession() as session:
-            agent = make_agent(seed, home, nursery, session)
+            agent = make_agent(seed, home, child_processes, session)
             log = Log(SystemClock())
             log.emit = lambda *_args, **_fields: None  # type: ignore[method-assign]
             supervisor = Supervisor(POLICY, agent, NoRepairs(chance), clock=SystemClock(), log=log)
@@ -143,7 +143,7 @@ def note_starts(agent: AgentProcesses, found: Found) -> None:
 
 
 def make_agent(
-    seed: int, home: str, nursery: Nursery, session: aiohttp.ClientSession
+    seed: int, home: str, child_processes: ChildProcesses, session: aiohttp.ClientSession
 ) -> AgentProcesses:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -152,7 +152,12 @@ def make_agent(
     log = Log(SystemClock())
     log.emit = lambda *_args, **_fields: None  # type: ignore[method-assign]
     agent = AgentProcesses(
-        profile_of(seed), place, read_running({}), nursery=nursery, session=session, log=log
+        profile_of(seed),
+        place,
+        read_running({}),
+        child_processes=child_processes,
+        session=session,
+        log=log,
     )
     agent.prepare()
     return agent
@@ -200,10 +205,10 @@ def judge(found: Found, home: Path) -> None:
 
 
 async def work(first: int, last: int, seconds: float) -> None:
-    nursery = Nursery(unconfined())
-    nursery.open()
+    child_processes = ChildProcesses(unconfined())
+    child_processes.open()
     for seed in range(first, last):
-        found = await rage(seed, seconds, nursery)
+        found = await rage(seed, seconds, child_processes)
         sys.stdout.write(json.dumps(found.__dict__) + "\n")
         sys.stdout.flush()
 

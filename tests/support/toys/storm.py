@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.supervise import (
-    CancelMend,
+    BeginRepair,
+    CancelRepair,
     Command,
     Drain,
     Event,
     Kill,
-    Mend,
     Policy,
     Spawn,
     State,
@@ -110,12 +110,12 @@ class Storm:
                     self._exit(child, 0, None, self.chance.randrange(40_000))
             case Kill(child) if child in self.alive:
                 self._exit(child, None, "SIGKILL", 1)
-            case Mend(repair):
+            case BeginRepair(repair):
                 self.repairing = True
                 done = self.chance.random() < 0.5
                 took = self.chance.randrange(1, 20_000)
                 self._later(took, supervise.Repaired(repair, done, self.now_ms))
-            case CancelMend():
+            case CancelRepair():
                 repaired = (row[2] for row in self._queue)
                 for event in [e for e in repaired if isinstance(e, supervise.Repaired)]:
                     self._later(1, event)

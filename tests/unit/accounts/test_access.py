@@ -7,7 +7,7 @@ import pytest
 from holdfast.accounts.access import Access
 from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, SESSION_LIFE_MS
 from holdfast.accounts.records import Token
-from holdfast.accounts.register import Register
+from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import ManualClock
 from holdfast.stores.memory.accounts import AccountsMemory
 from tests.support.stub_plane import Chance, PlainHasher
@@ -34,7 +34,7 @@ class Desk:
         self.store = Counted()
         self.clock = ManualClock()
         self.access = Access(self.store, clock=self.clock)
-        self.register = Register(
+        self.directory = AccountDirectory(
             self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance()
         )
 
@@ -42,12 +42,12 @@ class Desk:
 @pytest.fixture
 async def desk() -> Desk:
     made = Desk()
-    assert await made.register.prepare()
+    assert await made.directory.prepare()
     return made
 
 
 async def make(desk: Desk, life_s: int | None = None) -> tuple[str, Token]:
-    return await desk.register.make_token(
+    return await desk.directory.make_token(
         "ci", scope="owner", account=None, created_by="t", life_s=life_s
     )
 
@@ -69,7 +69,7 @@ async def test_a_token_is_looked_up_once_in_five_seconds(desk: Desk) -> None:
 async def test_a_revocation_here_is_felt_at_once(desk: Desk) -> None:
     secret, token = await make(desk)
     assert await desk.access.by_token(secret)
-    await desk.register.revoke_token(token.id, account=None)
+    await desk.directory.revoke_token(token.id, account=None)
     assert await desk.access.by_token(secret) is None
 
 
@@ -86,7 +86,7 @@ async def test_a_look_up_under_way_during_a_revocation_is_not_remembered(desk: D
     desk.store.go_on = asyncio.Event()
     under_way = asyncio.create_task(desk.access.by_token(secret))
     await asyncio.sleep(0)
-    await desk.register.revoke_token(token.id, account=None)
+    await desk.directory.revoke_token(token.id, account=None)
     desk.store.go_on.set()
     await under_way
     assert await desk.access.by_token(secret) is None
@@ -129,19 +129,19 @@ async def test_the_last_use_is_written_in_batches(desk: Desk) -> None:
 
 async def test_a_session_ends_with_its_time_by_hand_and_by_a_new_password(desk: Desk) -> None:
     async def sign_in() -> str:
-        secret, _ = await desk.register.make_link("operator")
-        return (await desk.register.sign_in_by_link(secret, peer="192.0.2.1")).secret
+        secret, _ = await desk.directory.make_link("operator")
+        return (await desk.directory.sign_in_by_link(secret, peer="192.0.2.1")).secret
 
     first, second = await sign_in(), await sign_in()
     principal = await desk.access.by_session(first)
     assert principal is not None
     assert principal.kind == "session"
-    await desk.register.set_password(
+    await desk.directory.set_password(
         "operator", "correct horse battery", current="", session_hash=principal.token_id, peer="p"
     )
     assert await desk.access.by_session(first)
     assert await desk.access.by_session(second) is None
-    await desk.register.sign_out(principal.token_id)
+    await desk.directory.sign_out(principal.token_id)
     assert await desk.access.by_session(first) is None
     third = await sign_in()
     desk.clock.advance(SESSION_LIFE_MS)

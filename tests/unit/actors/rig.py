@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from holdfast.actors.definition import Definition, EffectCall
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind, make_kinds
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import RESIDENT_MAX
 from holdfast.actors.ports import Answer, Arrival, Journal, Logged
 from holdfast.actors.probing import Lookout, ProbeCall
@@ -92,7 +92,7 @@ class Rig:
         *,
         policy: Policy | None = None,
         definition: Definition[Any, Any, Any, Any] = LAMP,
-        gate: Callable[[Clock], Gate] | None = None,
+        gate: Callable[[Clock], Limiter] | None = None,
         timeout_ms: int = 60_000,
         settling: frozenset[str] = frozenset(),
         wrap: Callable[[Journal], Journal] | None = None,
@@ -105,7 +105,7 @@ class Rig:
         self.reader = MemoryReader(self.store)
         self.log, self.meter, self.grid = Lines(), Figures(), Grid()
         self.kind: Kind = make_kind(definition, policy or Policy())
-        made_gate = gate(clock) if gate is not None else Gate(clock, rate_per_s=1e6)
+        made_gate = gate(clock) if gate is not None else Limiter(clock, rate_per_s=1e6)
         self.engine = make_engine(
             self.journal,
             make_kinds(self.kind),
@@ -124,7 +124,7 @@ class Rig:
             lookouts={"grid": Lookout(look=self.grid.look, gate=made_gate)},
             code="test",
         )
-        self.engine.owner._residents._most = resident_max
+        self.engine.owner._cache._most = resident_max
         self.asked = 0
 
     async def __aenter__(self) -> Self:

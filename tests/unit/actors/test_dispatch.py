@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.kernel.clock import Clock, ManualClock
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
 from holdfast.sim.loop import SimClock
@@ -77,8 +77,8 @@ def test_an_outcome_comes_back_as_an_event_in_the_same_transaction() -> None:
 
 def test_lanes_run_side_by_side_up_to_what_the_provider_allows() -> None:
     async def story(clock: SimClock) -> None:
-        def gate(of: Clock) -> Gate:
-            return Gate(of, concurrency=2, rate_per_s=1e6)
+        def gate(of: Clock) -> Limiter:
+            return Limiter(of, concurrency=2, rate_per_s=1e6)
 
         async with Rig(clock, gate=gate) as rig:
             rig.grid.default = slow(1.0, Ok(None))
@@ -125,8 +125,8 @@ def test_a_wait_between_two_tries_ends_when_it_is_superseded() -> None:
 
 def test_what_the_state_no_longer_wants_is_not_done() -> None:
     async def story(clock: SimClock) -> None:
-        def gate(of: Clock) -> Gate:
-            return Gate(of, concurrency=1, rate_per_s=1e6)
+        def gate(of: Clock) -> Limiter:
+            return Limiter(of, concurrency=1, rate_per_s=1e6)
 
         async with Rig(clock, gate=gate) as rig:
             rig.grid.answers["a"] = slow(5.0, Ok(None))
@@ -215,8 +215,8 @@ def test_what_a_lane_would_repeat_in_vain_settles_at_once() -> None:
 
 def test_a_rate_limit_holds_the_whole_provider_back() -> None:
     async def story(clock: SimClock) -> None:
-        def gate(of: Clock) -> Gate:
-            return Gate(of, concurrency=1, rate_per_s=1e6)
+        def gate(of: Clock) -> Limiter:
+            return Limiter(of, concurrency=1, rate_per_s=1e6)
 
         async with Rig(clock, gate=gate) as rig:
             limited = Retryable("rate_limited", "slow down", retry_after_ms=10_000)
@@ -253,8 +253,8 @@ def test_another_retry_after_holds_only_its_lane_back() -> None:
 
 def test_calls_begin_at_the_rate_that_the_provider_allows() -> None:
     async def story(clock: SimClock) -> None:
-        def gate(of: Clock) -> Gate:
-            return Gate(of, concurrency=100, rate_per_s=10, burst=10)
+        def gate(of: Clock) -> Limiter:
+            return Limiter(of, concurrency=100, rate_per_s=10, burst=10)
 
         async with Rig(clock, gate=gate) as rig:
             bulbs = [BulbAdded(f"b{n}") for n in range(40)]
@@ -351,8 +351,8 @@ def test_an_outcome_is_not_lost_to_a_full_disk() -> None:
 
 def test_a_tombstone_wants_nothing() -> None:
     async def story(clock: SimClock) -> None:
-        def gate(of: Clock) -> Gate:
-            return Gate(of, concurrency=1, rate_per_s=1e6)
+        def gate(of: Clock) -> Limiter:
+            return Limiter(of, concurrency=1, rate_per_s=1e6)
 
         async with Rig(clock, gate=gate) as rig:
             rig.grid.answers["a"] = slow(5.0, Ok(None))
@@ -367,7 +367,7 @@ def test_a_tombstone_wants_nothing() -> None:
 
 def test_a_gate_that_lets_nothing_pass_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
-        Gate(ManualClock(), concurrency=0)
+        Limiter(ManualClock(), concurrency=0)
 
 
 def test_a_subject_that_cannot_say_what_it_wants_delays_only_its_lane() -> None:
@@ -413,7 +413,7 @@ def test_a_plane_that_lost_its_lease_calls_nobody() -> None:
 
 def test_any_number_of_turns_may_be_given_back_at_once() -> None:
     async def story(clock: SimClock) -> None:
-        gate = Gate(clock, concurrency=1, rate_per_s=1e6)
+        gate = Limiter(clock, concurrency=1, rate_per_s=1e6)
         begun: list[int] = []
         gate.submit(lambda: begun.append(0))
         for n in range(1, 5_001):

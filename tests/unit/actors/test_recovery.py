@@ -67,7 +67,7 @@ def test_a_tick_whose_commit_was_not_answered_is_told_of_once_it_is_found() -> N
         rig = Rig(clock, wrap=wrap)
         async with rig:
             told: list[Commit] = []
-            rig.engine.owner.listen(lambda landed: told.append(landed.commit or told[-1]))
+            rig.engine.owner.listen(lambda committed: told.append(committed.commit or told[-1]))
             await rig.say("hall", Made("hall"), BulbAdded("a"), BulbAdded("b"))
             wrapped(rig).lose_answers = 1
             await rig.ask("hall", SwitchedOn(), wait_ms=0)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from holdfast.actors.ports import Reader
-from holdfast.instances.maintenance import care_handlers
+from holdfast.instances.maintenance import maintenance_handlers
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.api.endpoint import Empty
 from holdfast.wire.api.maintenance import (
@@ -67,7 +67,7 @@ class Machine:
 
 
 async def ask(machine: Machine, name: str, body: Any = None, **query: str) -> Any:
-    handlers = care_handlers(cast("Reader", Rows()), machine)
+    handlers = maintenance_handlers(cast("Reader", Rows()), machine)
     instance = query.pop("id", "in-1")
     call = Call(endpoint=name, principal=OWNER, path={"id": instance}, query=query, body=body)
     return (await handlers[name](call)).body
@@ -80,7 +80,9 @@ async def refused(machine: Machine, name: str, body: Any = None, **query: str) -
 
 
 def test_each_row_has_a_handler() -> None:
-    assert set(care_handlers(cast("Reader", Rows()), Machine())) == {row.name for row in CARE}
+    assert set(maintenance_handlers(cast("Reader", Rows()), Machine())) == {
+        row.name for row in CARE
+    }
 
 
 @pytest.mark.parametrize("row", CARE, ids=lambda row: row.name)

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import make_kinds
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.probing import Lookout
 from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
@@ -92,7 +92,7 @@ class Plane:
             mint=OwnMint(Dice(2), clock),
             holders=ControllersAsHolders(),
         )
-        gate = Gate(clock, rate_per_s=1e6)
+        gate = Limiter(clock, rate_per_s=1e6)
         policy = Policy(first_contact_ms=0)
         self.log = Lines()
         self.engine = make_engine(

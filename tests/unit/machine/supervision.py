@@ -5,10 +5,10 @@ from __future__ import annotations
 from holdfast.kernel.backoff import Backoff
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.supervise import (
+    BeginRepair,
     BeHealthy,
     Command,
     Event,
-    Mend,
     Policy,
     Repair,
     Spawn,
@@ -42,7 +42,7 @@ class Bench:
             if isinstance(command, Spawn):
                 self.spawns.append(self.now_ms)
                 self.feed(supervise.Spawned(command.child))
-            elif isinstance(command, Mend):
+            elif isinstance(command, BeginRepair):
                 self.repairs.append((command.repair, command.reason))
                 if command.repair not in self.slow:
                     self.repaired(command.repair, done=command.repair in self.works)

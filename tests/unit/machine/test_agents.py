@@ -56,7 +56,7 @@ async def test_a_hook_that_fails_costs_no_line(tmp_path: Path) -> None:
     log = Log(ManualClock(), writing)
     agent = AgentProcesses(
         DEMO, PLACE, read_running({}),
-        nursery=cast("Any", None), session=cast("Any", None), log=log,
+        child_processes=cast("Any", None), session=cast("Any", None), log=log,
     )  # fmt: skip
     heard: list[str] = []
 

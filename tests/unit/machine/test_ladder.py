@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.machine.controller import supervise
-from holdfast.machine.controller.supervise import CancelMend, Policy
+from holdfast.machine.controller.supervise import CancelRepair, Policy
 from tests.unit.machine.supervision import PLAIN, Bench
 
 
@@ -130,7 +130,7 @@ def test_holding_it_ends_the_repair_under_way() -> None:
     bench.fail(6)
     assert (bench.status(), bench.state.repair) == ("starting", "last_healthy_config")
     bench.feed(supervise.HoldLadder())
-    assert bench.issued() == (CancelMend(),)
+    assert bench.issued() == (CancelRepair(),)
     bench.repaired("last_healthy_config", done=False)
     assert (bench.status(), bench.state.parked) == ("crashed", "")
     bench.wait(32_000)

@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.supervise import (
+    BeginRepair,
     BeHealthy,
-    CancelMend,
+    CancelRepair,
     Command,
     Drain,
     Event,
     Kill,
-    Mend,
     Policy,
     Repair,
     Spawn,
@@ -45,7 +45,7 @@ def test_news_of_no_child_starts_none_beside_a_repair() -> None:
     policy = Policy(mends=True)
     state, _ = supervise.step(policy, State(), supervise.Start(), 0)
     state, commands = supervise.step(policy, state, supervise.Exited(1, 78, None, WALL_MS), 10)
-    assert commands == (Mend("mend", state.repair_reason),)
+    assert commands == (BeginRepair("mend", state.repair_reason),)
     for news in (supervise.PortTaken(0, "somebody"), supervise.Spawned(0)):
         assert supervise.step(policy, state, news, 20) == (state, ())
 
@@ -311,7 +311,7 @@ def test_a_stop_during_the_repair_ends_it_and_starts_nothing() -> None:
     bench.start()
     bench.exit(78, after_ms=2_000)
     bench.feed(supervise.Stop())
-    assert bench.issued() == (CancelMend(),)
+    assert bench.issued() == (CancelRepair(),)
     assert bench.status() == "stopping"
     bench.repaired("mend", done=False)
     assert (bench.status(), len(bench.spawns)) == ("stopped", 1)
@@ -355,12 +355,12 @@ class AnySequence(RuleBasedStateMachine):
                 self.living_ends(child, None, "SIGKILL")
             case Drain(child) | Terminate(child) | BeHealthy(child):
                 assert {child} == self.living
-            case Mend(repair):
+            case BeginRepair(repair):
                 assert not self.living
                 if repair == "roll_back":
                     assert self.state.tried is not None, "what was never run is rolled back"
                 self.repair = repair
-            case CancelMend():
+            case CancelRepair():
                 self.repair_ends(done=False)
 
     def living_ends(self, child: int, code: int | None, name: str | None) -> None:

@@ -174,7 +174,7 @@ def test_the_roll_back_names_the_one_that_failed_whatever_is_on_trial_by_then() 
     bench.slow = ("roll_back",)
     bench.exit(1, after_ms=2_000)
     assert etag
-    assert bench.issued() == (supervise.Mend("roll_back", "exit code 1", etag),)
+    assert bench.issued() == (supervise.BeginRepair("roll_back", "exit code 1", etag),)
 
 
 @pytest.mark.parametrize("code", [0, 1, 78])

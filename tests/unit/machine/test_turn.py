@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 from tests.support.patience import patience
 
 
-async def queue(turn: Turn, *ranks: Rank) -> list[Rank]:
+async def queue(turn: PriorityLock, *ranks: Rank) -> list[Rank]:
     """Have these wait for a turn that is held, in this order; return in which they got it."""
     order: list[Rank] = []
 
@@ -29,7 +29,7 @@ async def queue(turn: Turn, *ranks: Rank) -> list[Rank]:
 
 
 async def test_within_a_rank_it_goes_to_who_came_first() -> None:
-    turn, order = Turn(), list[int]()
+    turn, order = PriorityLock(), list[int]()
 
     async def use(number: int) -> None:
         await turn.take(Rank.ORDER)
@@ -46,7 +46,7 @@ async def test_within_a_rank_it_goes_to_who_came_first() -> None:
 
 
 async def test_a_start_comes_before_an_order_and_that_before_a_look() -> None:
-    turn = Turn()
+    turn = PriorityLock()
     assert turn.take_now()
     came = (Rank.LOOK, Rank.BRIEF, Rank.ORDER, Rank.START)
     assert await queue(turn, *came) == sorted(came)
@@ -58,7 +58,7 @@ async def test_a_start_comes_before_an_order_and_that_before_a_look() -> None:
     [(Rank.START, 1), (Rank.ORDER, 1), (Rank.BRIEF, 0), (Rank.LOOK, 0)],
 )
 async def test_who_can_give_way_is_asked_to_once_by_who_is_urgent(rank: Rank, asked: int) -> None:
-    turn, heard = Turn(), list[str]()
+    turn, heard = PriorityLock(), list[str]()
     await turn.take(Rank.LOOK, lambda: heard.append("give way"))
     waiting = [asyncio.create_task(turn.take(rank)) for _ in range(2)]
     await asyncio.sleep(0)
@@ -71,7 +71,7 @@ async def test_who_can_give_way_is_asked_to_once_by_who_is_urgent(rank: Rank, as
 
 
 async def test_who_was_handed_it_hears_of_one_that_came_in_the_same_moment() -> None:
-    turn, heard = Turn(), list[str]()
+    turn, heard = PriorityLock(), list[str]()
     assert turn.take_now()
     look = asyncio.create_task(turn.take(Rank.LOOK, lambda: heard.append("give way")))
     await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_who_was_handed_it_hears_of_one_that_came_in_the_same_moment() -> 
 
 @pytest.mark.parametrize("handed", [False, True])
 async def test_who_gives_up_does_not_keep_it(*, handed: bool) -> None:
-    turn = Turn()
+    turn = PriorityLock()
     assert turn.take_now()
     task = asyncio.create_task(turn.take(Rank.LOOK))
     await asyncio.sleep(0)
@@ -101,7 +101,7 @@ async def test_who_gives_up_does_not_keep_it(*, handed: bool) -> None:
 
 @pytest.mark.parametrize("ends", [False, True])
 async def test_it_is_handed_on_when_what_was_killed_has_ended_or_will_not(*, ends: bool) -> None:
-    turn = Turn()
+    turn = PriorityLock()
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     assert turn.take_now()
     turn.give_back_after(ended, within_s=60 if ends else 0.02)

@@ -13,7 +13,7 @@ from holdfast.outbox.lease import Lease
 from holdfast.outbox.ports import Answer, Answered, Batch, Failed
 from holdfast.outbox.queue import Queue
 from holdfast.outbox.send_thread import carry_here
-from holdfast.outbox.signal import Bell
+from holdfast.outbox.signal import Signal
 
 WEEK_ROWS = 672  # one every fifteen minutes
 
@@ -24,7 +24,7 @@ def drained(queue: Queue, sender: Callable[[Batch], Answer], clock: ManualClock)
         sender,
         gate=lambda: "",
         lease=Lease(None, token="t", clock=clock),
-        bell=Bell(None),
+        bell=Signal(None),
         clock=clock,
         notice=lambda _text: None,
         carry=carry_here,

@@ -145,8 +145,8 @@ async def test_the_host_that_a_browser_sees_decides_who_answers(
     forwarded: str,
     at_agents: bool,  # noqa: FBT001
 ) -> None:
-    door: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
-    side = AgentSide(door, trusted=parse_networks(trusted), log=cast("Any", None))
+    access: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
+    side = AgentSide(access, trusted=parse_networks(trusted), log=cast("Any", None))
     answered: list[Any] = []
 
     async def edge(_scope: Any, _receive: Any, _send: Any) -> None:

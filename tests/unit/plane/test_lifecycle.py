@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.actors.kinds import make_kind
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Commit
 from holdfast.instances import events
 from holdfast.instances.definition import INSTANCE
@@ -25,7 +25,7 @@ def _recorded(driver: Driver) -> list[LifecyclePoint]:
             number=tick.after.number,
             now_ms=tick.now_ms,
         )
-        hear(Landed(kind, tick, commit))
+        hear(CommittedTick(kind, tick, commit))
     return kept
 
 
@@ -58,5 +58,5 @@ def test_what_was_not_committed_is_not_told() -> None:
     kept: list[LifecyclePoint] = []
     hear = follow_lifecycle(kept.append)
     for tick in driver.ticks:
-        hear(Landed(make_kind(INSTANCE, driver.policy), tick, None))
+        hear(CommittedTick(make_kind(INSTANCE, driver.policy), tick, None))
     assert kept == []

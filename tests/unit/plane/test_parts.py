@@ -12,8 +12,8 @@ import pytest
 from holdfast.actors.definition import ViewRow
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import load_kinds, make_kind, make_kinds, recipes
-from holdfast.actors.limiter import Gate
-from holdfast.actors.owner import Landed
+from holdfast.actors.limiter import Limiter
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import EventOutcome, Stamp
 from holdfast.actors.probing import Lookout
 from holdfast.instances.definition import INSTANCE
@@ -56,11 +56,11 @@ async def outside(_call: Any) -> Any:
 
 
 def provider() -> Provider:
-    return Provider(execute=outside, gate=Gate(ManualClock()))
+    return Provider(execute=outside, gate=Limiter(ManualClock()))
 
 
 def lookout() -> Lookout:
-    return Lookout(look=outside, gate=Gate(ManualClock()))
+    return Lookout(look=outside, gate=Limiter(ManualClock()))
 
 
 class NobodyListens:
@@ -143,7 +143,7 @@ def test_what_is_given_late_is_found_by_the_engine() -> None:
             holder="test",
             code="test",
         )
-        gate = Gate(clock)
+        gate = Limiter(clock)
         part = Part(
             name="lamps",
             kinds=(make_kind(LAMP, LampPolicy()),),
@@ -167,7 +167,7 @@ def test_what_is_given_late_is_found_by_the_engine() -> None:
 # -- open pages -----------------------------------------------------------------------------------
 
 
-def landed(*, commit: bool = True, outcome: EventOutcome = "applied") -> Landed:
+def committed(*, commit: bool = True, outcome: EventOutcome = "applied") -> CommittedTick:
     """Return an instance's tick that changed two rows."""
     driver = Driver().running()
     rows = (
@@ -179,23 +179,23 @@ def landed(*, commit: bool = True, outcome: EventOutcome = "applied") -> Landed:
     values = {name: getattr(tick, name) for name in tick.__struct_fields__}
     made: Any = type(tick)(**(values | {"views": rows, "stamps": (stamp,)}))
     told: Any = type("Written", (), {"account": "acme"})() if commit else None
-    return Landed(make_kind(INSTANCE, driver.policy), made, told)
+    return CommittedTick(make_kind(INSTANCE, driver.policy), made, told)
 
 
-def told(what: Landed) -> list[tuple[str, str, str | None]]:
+def told(what: CommittedTick) -> list[tuple[str, str, str | None]]:
     kept: list[tuple[str, str, str | None]] = []
     tell_pages(lambda *change: kept.append(change), {"instance": "instance"})(what)
     return kept
 
 
 def test_a_commit_names_its_rows_with_a_topic_and_its_actor() -> None:
-    where = landed().tick.after.address.id
-    assert told(landed()) == [("instance", "in-1", "acme"), ("operation", where, "acme")]
-    assert told(landed(outcome="quarantined"))[-1] == ("quarantine", where, "acme")
+    where = committed().tick.after.address.id
+    assert told(committed()) == [("instance", "in-1", "acme"), ("operation", where, "acme")]
+    assert told(committed(outcome="quarantined"))[-1] == ("quarantine", where, "acme")
 
 
 def test_what_was_not_committed_is_not_published() -> None:
-    assert told(landed(commit=False)) == []
+    assert told(committed(commit=False)) == []
 
 
 # -- tasks ----------------------------------------------------------------------------------------

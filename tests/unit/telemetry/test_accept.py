@@ -23,12 +23,12 @@ def judge(
     trusted_proxy: bool = False,
     now_ms: int = NOW_MS,
 ) -> Admitted | Rejected:
-    book = {machine.sandbox: machine for machine in known or (ONE,)}
+    machine_index = {machine.sandbox: machine for machine in known or (ONE,)}
     return admit(
         header,
         raw,
         secret=secret,
-        find=book.get,
+        find=machine_index.get,
         now_ms=now_ms,
         trusted_proxy=trusted_proxy,
     )

@@ -15,7 +15,7 @@ from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.limits import OUTCOMES_KEPT
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.directive import Command
 from tests.support.patience import patience
@@ -29,7 +29,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.book = MachineBook()
+        self.machine_index = MachineIndex()
         self.contacts = MemoryContacts()
         self.analytics = MemoryAnalytics()
         self.ear = Ear()
@@ -46,21 +46,21 @@ class Bench:
         telemetry = Telemetry(
             clock=self.clock,
             log=self.log,
-            machines=self.book,
+            machines=self.machine_index,
             contacts=self.contacts,
             analytics=self.analytics,
             transitions=self.ear,
             commands=self,
             flush_ms=1,
         )
-        self.book.listen(telemetry)
+        self.machine_index.listen(telemetry)
         for known in early:
-            self.book.put(known)
+            self.machine_index.put(known)
         await telemetry.start()
         try:
             yield telemetry
         finally:
-            self.book._listeners.clear()
+            self.machine_index._listeners.clear()
             await telemetry.close()
 
     def hear(self, telemetry: Telemetry, known: MachineFacts = ONE, **more: Any) -> int:
@@ -79,7 +79,7 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     made = Bench()
-    made.book.put(ONE)
+    made.machine_index.put(ONE)
     return made
 
 
@@ -188,7 +188,7 @@ async def test_a_machine_never_heard_is_lost_too(bench: Bench) -> None:
 async def test_an_hour_without_the_plane_raises_no_alarm(bench: Bench) -> None:
     many = [facts(number) for number in range(1, 51)]
     for known in many:
-        bench.book.put(known)
+        bench.machine_index.put(known)
     async with bench.running() as telemetry:
         for known in many:
             bench.hear(telemetry, known)
@@ -249,9 +249,9 @@ async def test_facts_that_come_before_the_rows_are_loaded_do_not_replace_them(
 async def test_a_stopped_machine_is_not_missed(bench: Bench) -> None:
     async with bench.running() as telemetry:
         bench.hear(telemetry)
-        bench.book.put(facts(expected=False, desired="stopped", revision=2))
+        bench.machine_index.put(facts(expected=False, desired="stopped", revision=2))
         bench.pass_time(telemetry, HOUR_MS)
-        bench.book.put(facts(expected=True, revision=3, epoch=2))
+        bench.machine_index.put(facts(expected=True, revision=3, epoch=2))
         bench.pass_time(telemetry, 170_000)
         await settled()
         assert bench.ear.told("lost") == []
@@ -263,7 +263,7 @@ async def test_a_new_incarnation_that_stays_silent_is_told_again(bench: Bench) -
     async with bench.running() as telemetry:
         bench.pass_time(telemetry, 190_000)
         await until(lambda: bench.ear.told("lost"))
-        bench.book.put(facts(epoch=2))
+        bench.machine_index.put(facts(epoch=2))
         bench.pass_time(telemetry, 190_000)
         await until(lambda: len(bench.ear.told("lost")) == 2)
     assert len(set(bench.ear.keys)) == 2
@@ -341,7 +341,7 @@ async def test_a_fault_with_one_machine_hides_no_other_ones_silence(
                 raise KeyError("a bug")
             return facts(2)
 
-        monkeypatch.setattr(bench.book, "of_instance", of_instance)
+        monkeypatch.setattr(bench.machine_index, "of_instance", of_instance)
         bench.pass_time(telemetry, 190_000)
         await until(lambda: bench.ear.told("lost"))
     assert [news[1] for news in bench.ear.told("lost")] == [facts(2).instance]
@@ -376,9 +376,9 @@ async def test_outcomes_reach_the_owner_once_told_and_are_bounded(bench: Bench) 
             outcomes = [{"id": f"c{n}", "ok": True} for n in range(start, start + 16)]
             bench.clock.advance(60_000)
             assert bench.hear(telemetry, outcomes=outcomes) == 0
-        assert telemetry._teller.dropped_outcomes == 16
+        assert telemetry._notifier.dropped_outcomes == 16
         bench.ear.deaf = False
-        telemetry._teller._queue.put_nowait(telemetry._entries["instance-1"].debt)
+        telemetry._notifier._queue.put_nowait(telemetry._entries["instance-1"].notice)
         await until(lambda: bench.ear.told("done"))
     assert len(bench.ear.told("done")[0][2]) == OUTCOMES_KEPT
 
@@ -415,7 +415,7 @@ async def test_a_destroyed_instance_is_forgotten(bench: Bench) -> None:
     async with bench.running() as telemetry:
         bench.hear(telemetry)
         await until(lambda: bench.ear.told("reported"))
-        bench.book.remove("instance-1")
+        bench.machine_index.remove("instance-1")
         assert telemetry.contact("instance-1") is None
         bench.pass_time(telemetry, HOUR_MS)
     assert await bench.contacts.load() == []
@@ -426,7 +426,7 @@ async def test_a_long_poll_hears_a_change_at_once(bench: Bench) -> None:
     async with bench.running() as telemetry:
         poll = asyncio.create_task(telemetry.directive_after(ONE.sandbox, 1, wait_s=5))
         await until(lambda: len(telemetry.hub) == 1)
-        bench.book.put(facts(desired="stopped", revision=2))
+        bench.machine_index.put(facts(desired="stopped", revision=2))
         directive = await asyncio.wait_for(poll, patience(1))
         assert directive is not None
         assert (directive.desired, directive.revision) == ("stopped", 2)

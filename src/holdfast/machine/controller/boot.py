@@ -28,7 +28,7 @@ from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.settings import Listening, Proxying, SettingError
-from holdfast.machine.controller.shutdown import Ending
+from holdfast.machine.controller.shutdown import Shutdown
 
 if TYPE_CHECKING:
     from holdfast.machine.controller.agent.processes import AgentProcesses
@@ -51,7 +51,7 @@ class Boot:
         self._clock = SystemClock()
         self._log = Log(self._clock)
         self._lifecycle = Lifecycle()
-        self._ending = Ending(self._lifecycle)
+        self._ending = Shutdown(self._lifecycle)
         self._controller: Controller | None = None
         self._agent: AgentProcesses | None = None
         self._first = FirstListener(self._lifecycle.health, lambda: self._lifecycle.stage)

@@ -19,7 +19,7 @@ from holdfast.machine.controller.log import Log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Care:
+class Maintenance:
     """The parts, over one agent."""
 
     config: ConfigStore
@@ -48,7 +48,7 @@ def make_config(agent: AgentProcesses, folder: Path, *, clock: Clock, log: Log) 
     )
 
 
-async def make_care(
+async def make_maintenance(
     agent: AgentProcesses,
     supervisor: Supervisor,
     config: ConfigStore,
@@ -59,13 +59,13 @@ async def make_care(
     draw: Callable[[int], str],
     clock: Clock,
     log: Log,
-) -> Care:
+) -> Maintenance:
     """Return the parts; they keep what they remember below `folder`."""
     launch = launch_with(agent, supervisor, closing=closing)
     doctor = DoctorJobs(folder / "doctor", launch, draw=draw, clock=clock, log=log)
     await doctor.recover()
     root = Path(agent.profile.state_folder(agent.place))
-    return Care(
+    return Maintenance(
         config=config,
         doctor=doctor,
         files=StateFolder(

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.api.app import make_app
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from holdfast.wire.address import Address
@@ -35,7 +35,7 @@ class Doors:
 
 
 async def open_doors(
-    desk: Desk, listening: socket.socket, proxying: Proxying, *, agent: Address
+    context: Context, listening: socket.socket, proxying: Proxying, *, agent: Address
 ) -> Doors:
     """Serve every route and pass on everything else to `agent`, from now on; raise OSError."""
     proxies: list[Proxy] = []  # made last, because it is given the routes that tell of it
@@ -43,7 +43,7 @@ async def open_doors(
     def stats() -> dict[str, int]:
         return proxies[0].stats()
 
-    told = replace(desk, proxy_stats=stats)
+    told = replace(context, proxy_stats=stats)
     runner = web.AppRunner(
         make_app(told),
         access_log=None,
@@ -55,8 +55,8 @@ async def open_doors(
     proxy = Proxy(
         proxying,
         agent=agent,
-        ready=lambda: desk.supervisor.state.ready,
-        knows=desk.credentials.knows_proxy_token,
+        ready=lambda: context.supervisor.state.ready,
+        knows=context.credentials.knows_proxy_token,
         control=runner.server,
     )
     proxies.append(proxy)

@@ -22,7 +22,7 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 FAILED: Final = 1
 
 
-class Ending:
+class Shutdown:
     """Hears that the controller is to end, and sees to it that it does."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:

@@ -22,19 +22,19 @@ from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.confinement import Confinement, open_confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.processes import AgentProcesses
-from holdfast.machine.controller.agent.runtime import Upkeep
+from holdfast.machine.controller.agent.runtime import AgentRuntime
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import UNKNOWN, Version
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.bootstrap import Bootstrap, PhaseError
 from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.maintenance import Care, make_care, make_config
+from holdfast.machine.controller.maintenance import Maintenance, make_config, make_maintenance
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
-from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.process import atomic_file
-from holdfast.machine.controller.process.children import Nursery
+from holdfast.machine.controller.process.children import ChildProcesses
 from holdfast.machine.controller.process.sampler import Sampler
 from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, open_boots
 from holdfast.machine.controller.report.checkin import CheckIns
@@ -102,13 +102,13 @@ class Controller:
             closing=lambda: lifecycle.closing, clock=clock, log=log,
         )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
-        self._upkeep: Upkeep | None = None
-        self._nursery: Nursery | None = None
+        self._runtime: AgentRuntime | None = None
+        self._child_processes: ChildProcesses | None = None
         self._agent_kind = ""
         self._doors: Doors | None = None
-        self._pairing: PairingRoom | None = None
+        self._pairing: PairingParts | None = None
         self._device_repair: DeviceRepair | None = None
-        self._care: Care | None = None
+        self._care: Maintenance | None = None
         self._reports = False
         self._degraded = ""
         self._slow: asyncio.TimerHandle | None = None
@@ -145,36 +145,41 @@ class Controller:
         profile = find_profile(running.agent)
         self._agent_kind = profile.name
         place = self._place(running)
-        nursery = Nursery(await self._confine(running.confine, place.port))
-        nursery.open()
+        child_processes = ChildProcesses(await self._confine(running.confine, place.port))
+        child_processes.open()
         agent = AgentProcesses(
-            profile, place, running, nursery=nursery, session=self._session, log=self._log
+            profile,
+            place,
+            running,
+            child_processes=child_processes,
+            session=self._session,
+            log=self._log,
         )
-        self._nursery = nursery
+        self._child_processes = child_processes
         config = make_config(agent, self._home / "run", clock=self._clock, log=self._log)
-        upkeep = self._upkeep = Upkeep(
+        runtime = self._runtime = AgentRuntime(
             agent, config, running, self._home, seed=self._identity.boot_id,
             on_version=self._notice, clock=self._clock, log=self._log,
         )  # fmt: skip
-        await upkeep.open()
-        upkeep.supervisor.listen(self._changed)
-        upkeep.supervisor.listen(lambda _, after: bootstrap.note_ready() if after.ready else None)
-        self._orders.serve(upkeep.supervisor)
-        care = self._care = await make_care(
-            agent, upkeep.supervisor, config, self._credentials, self._home / "run",
+        await runtime.open()
+        runtime.supervisor.listen(self._changed)
+        runtime.supervisor.listen(lambda _, after: bootstrap.note_ready() if after.ready else None)
+        self._orders.serve(runtime.supervisor)
+        care = self._care = await make_maintenance(
+            agent, runtime.supervisor, config, self._credentials, self._home / "run",
             closing=lambda: self._lifecycle.closing,
             draw=self._draw, clock=self._clock, log=self._log,
         )  # fmt: skip
-        self._pairing = self._make_pairing(agent, upkeep, running)
-        self._device_repair = self._make_device_repair(agent, upkeep, running)
-        desk = Desk(
+        self._pairing = self._make_pairing(agent, runtime, running)
+        self._device_repair = self._make_device_repair(agent, runtime, running)
+        context = Context(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
-            supervisor=upkeep.supervisor, agent=agent, version=upkeep.version, care=care,
+            supervisor=runtime.supervisor, agent=agent, version=runtime.version, care=care,
             bootstrap=bootstrap, shared_cpu=running.shared_cpu, pairing=self._pairing,
             device_repair=self._device_repair, log=self._log,
         )  # fmt: skip
         self._doors = await open_doors(
-            desk, listening, self._proxying, agent=Address(LOOPBACK, agent.place.port)
+            context, listening, self._proxying, agent=Address(LOOPBACK, agent.place.port)
         )
         if self._pairing is not None:
             self._pairing.start()
@@ -203,9 +208,9 @@ class Controller:
         Raise PhaseError when it does not end well: an agent that its own doctor cannot bring up
         to date must not be started on its data.
         """
-        assert self._upkeep is not None, "open_desk comes first"
+        assert self._runtime is not None, "open_desk comes first"
         assert self._care is not None, "open_desk comes first"
-        path, now = self._home / "run" / INSTALLED_FILE, self._upkeep.version.identity()
+        path, now = self._home / "run" / INSTALLED_FILE, self._runtime.version.identity()
         before = await asyncio.to_thread(read_text, path)
         if before and now and before != now:
             self._log.emit("agent.replaced")
@@ -218,15 +223,15 @@ class Controller:
 
     async def start_agent(self) -> None:
         """Start the agent, unless the plane said meanwhile that it should not run."""
-        assert self._upkeep is not None, "open_desk comes first"
+        assert self._runtime is not None, "open_desk comes first"
         assert self._care is not None, "open_desk comes first"
         await self._care.renewal.settle()
-        await self._upkeep.start(wanted=lambda: self._orders.wants_running)
+        await self._runtime.start(wanted=lambda: self._orders.wants_running)
 
     def abandon(self) -> None:
         """Kill what was started, from any thread: the process is about to be ended by force."""
-        if self._nursery is not None:
-            self._nursery.abandon()
+        if self._child_processes is not None:
+            self._child_processes.abandon()
 
     async def stop(self, number: int) -> None:
         """Stop everything in order; raise the first failure after trying the rest."""
@@ -250,8 +255,8 @@ class Controller:
         closings = [] if self._pairing is None else [self._pairing.close()]
         if self._care is not None:
             closings.append(self._care.close())
-        if self._upkeep is not None:
-            closings.append(self._upkeep.supervisor.shutdown(number))
+        if self._runtime is not None:
+            closings.append(self._runtime.supervisor.shutdown(number))
         if self._doors is not None:
             closings.append(self._doors.close())
         return [*closings, self._boots.close(), self._session.close()]
@@ -271,14 +276,16 @@ class Controller:
         self, *, failed: int, last_error: str, interval_ms: int,
         outcomes: tuple[CommandOutcome, ...],
     ) -> Facts:  # fmt: skip
-        upkeep = self._upkeep
-        version: Version = UNKNOWN if upkeep is None else await upkeep.version.find()
+        runtime = self._runtime
+        version: Version = UNKNOWN if runtime is None else await runtime.version.find()
         return Facts(
-            stats=_NOTHING if upkeep is None else upkeep.supervisor.stats(),
+            stats=_NOTHING if runtime is None else runtime.supervisor.stats(),
             sample=self._sampler.sample(),
             version=version,
             agent_kind=self._agent_kind,
-            confinement="" if self._nursery is None else self._nursery.confinement.kind,
+            confinement=""
+            if self._child_processes is None
+            else self._child_processes.confinement.kind,
             phase=self._lifecycle.phase or self._lifecycle.stage,
             degraded=self._lifecycle.error,
             failed=failed,
@@ -292,26 +299,26 @@ class Controller:
         )
 
     def _make_pairing(
-        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
-    ) -> PairingRoom | None:
+        self, agent: AgentProcesses, runtime: AgentRuntime, running: Running
+    ) -> PairingParts | None:
         if agent.profile.pairing is None:
             return None
-        return PairingRoom(
-            agent.profile.pairing, agent, upkeep.supervisor, upkeep.version,
+        return PairingParts(
+            agent.profile.pairing, agent, runtime.supervisor, runtime.version,
             run_folder=self._home / "run", on_change=self._notice,
             is_closing=lambda: self._lifecycle.closing, approve_own=running.approve_own,
             clock=self._clock, log=self._log,
         )  # fmt: skip
 
     def _make_device_repair(
-        self, agent: AgentProcesses, upkeep: Upkeep, running: Running
+        self, agent: AgentProcesses, runtime: AgentRuntime, running: Running
     ) -> DeviceRepair | None:
         if agent.profile.pairing is None:
             return None
         return DeviceRepair(
             agent.profile.pairing, agent.env, self._home / "run", below=Path(agent.place.home),
             trusted=running.approve_own,
-            version=upkeep.version, is_running=lambda: bool(upkeep.supervisor.state.child),
+            version=runtime.version, is_running=lambda: bool(runtime.supervisor.state.child),
             log=self._log,
         )  # fmt: skip
 

@@ -54,7 +54,7 @@ class Passage(NamedTuple):
     account: str
 
 
-class Door:
+class AgentAccess:
     """The decisions."""
 
     def __init__(

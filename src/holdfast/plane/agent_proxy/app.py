@@ -9,7 +9,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.kernel.log import Log
-from holdfast.plane.agent_proxy.access import Door
+from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.open_sockets import Live
 from holdfast.plane.agent_proxy.proxy import AgentProxy
 from holdfast.plane.edge.auth import Network
@@ -23,12 +23,12 @@ _ANEW: Final = [(b"content-length", b"0"), (b"connection", b"close")]
 class AgentSide:
     """Agents' hosts: requests, sockets, and who may stay."""
 
-    def __init__(self, door: Door, *, trusted: Sequence[Network], log: Log) -> None:
+    def __init__(self, access: AgentAccess, *, trusted: Sequence[Network], log: Log) -> None:
         """Put the parts together."""
-        self.door = door
-        self.live = Live(door, log=log)
+        self.access = access
+        self.live = Live(access, log=log)
         self._log = log
-        self.proxy = AgentProxy(door, self.live, trusted=trusted, log=log)
+        self.proxy = AgentProxy(access, self.live, trusted=trusted, log=log)
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from holdfast.kernel.log import Log
-from holdfast.plane.agent_proxy.access import Door, Passage
+from holdfast.plane.agent_proxy.access import AgentAccess, Passage
 from holdfast.plane.agent_proxy.sessions import Signed
 
 LOOK_S: Final = 1.0
@@ -73,9 +73,9 @@ class Tally:
 class Live:
     """Everything open, by whose it is."""
 
-    def __init__(self, door: Door, *, log: Log) -> None:
+    def __init__(self, access: AgentAccess, *, log: Log) -> None:
         """Begin with nothing."""
-        self._door = door
+        self._access = access
         self._log = log
         self._open: dict[Signed, set[Callable[[], None]]] = {}
 
@@ -114,7 +114,7 @@ class Live:
         """Return whether somebody may stay; where that cannot be told, or not in time, not."""
         try:
             async with asyncio.timeout(STAY_S):
-                return await self._door.still(signed)
+                return await self._access.still(signed)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody stays for it
             self._log.error("agent_door.watch_failed", exc_info=error)
             return False

@@ -14,7 +14,7 @@ from typing import Final, cast
 from starlette.types import Scope
 
 from holdfast.kernel.log import Log
-from holdfast.plane.agent_proxy.access import Door
+from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.open_sockets import Live, Shares, Tally
 from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.agent_proxy.visit import Visit, header_of, write_notice
@@ -51,10 +51,12 @@ SOCKET_SHARES: Final = Shares(each=100, account=1_000, total=BOUNDS.most)
 class AgentProxy(Server):
     """Takes over connections to agents' hosts."""
 
-    def __init__(self, door: Door, live: Live, *, trusted: Sequence[Network], log: Log) -> None:
+    def __init__(
+        self, access: AgentAccess, live: Live, *, trusted: Sequence[Network], log: Log
+    ) -> None:
         """Decide by `door`, and have `live` end what may not stay."""
         super().__init__(LIMITS)
-        self.door = door
+        self.access = access
         self.live = live
         self.log = log
         self.requests = Tally(SHARES)
@@ -62,7 +64,7 @@ class AgentProxy(Server):
         self.tunnels = Tunnels(BOUNDS)
         self.pools = Pools(self.limits, self.time)
         self._trusted = tuple(trusted)
-        self._domain = door.hosts.domain.encode()
+        self._domain = access.hosts.domain.encode()
 
     # ------------------------------------------------------------------ what the edge asks
 
@@ -74,17 +76,17 @@ class AgentProxy(Server):
             request = http1.parse_request(head)
         except http1.MalformedError:
             return True
-        return self.door.hosts.ours(self._find_caller(header_of(request.headers), transport).host)
+        return self.access.hosts.ours(self._find_caller(header_of(request.headers), transport).host)
 
     def is_for_agents(self, scope: Scope) -> bool:
         """Return whether a request that the edge was given asks for an agent's host."""
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         if not self._trusted:  # then nothing but `Host` counts, and every request comes by here
-            return self.door.hosts.ours(http1.first(headers, b"host").decode("latin-1"))
+            return self.access.hosts.ours(http1.first(headers, b"host").decode("latin-1"))
         client = scope.get("client")
         peer, scheme = client[0] if client else "", scope.get("scheme", "http")
         caller = find_caller(peer, scheme, header_of(headers), self._trusted)
-        return self.door.hosts.ours(caller.host)
+        return self.access.hosts.ours(caller.host)
 
     def take_over(self, guest: Guest) -> None:
         """Serve a connection from now on, until a request on it is for another host."""
@@ -101,7 +103,7 @@ class AgentProxy(Server):
         downstream = cast("_AgentDownstream", downstream)
         header = header_of(request.headers)
         caller = self._find_caller(header, downstream.guest.transport)
-        if self.door.hosts.ours(caller.host):
+        if self.access.hosts.ours(caller.host):
             Visit(self, downstream, request, header, caller).begin()
         else:
             transport, early = downstream.give_away()

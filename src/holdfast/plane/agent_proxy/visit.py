@@ -94,7 +94,7 @@ class Visit:
     async def _decide(self) -> None:
         """Answer, pass on, or give the connection to a tunnel."""
         request, socket = self._request, http1.is_websocket(self._request)
-        instance_id = self._proxy.door.hosts.instance(self._caller.host)
+        instance_id = self._proxy.access.hosts.instance(self._caller.host)
         origin = f"{'https' if self._caller.secure else 'http'}://{self._caller.host.lower()}"
         method = request.method.decode()
         if not instance_id:
@@ -106,7 +106,7 @@ class Visit:
         elif not headers.is_own(method, self._header, origin=origin, socket=socket):
             self._show(pages.foreign())
         else:
-            passage = await self._proxy.door.admit(instance_id, self._header)
+            passage = await self._proxy.access.admit(instance_id, self._header)
             if isinstance(passage, Notice):
                 self._show(passage)
             elif socket:
@@ -116,15 +116,15 @@ class Visit:
 
     async def _sign_over(self, instance_id: str) -> None:
         """Take a code, or lead back to where one is given."""
-        door, request = self._proxy.door, self._request
-        back = door.way_back(instance_id)
+        access, request = self._proxy.access, self._request
+        back = access.way_back(instance_id)
         if request.method not in {b"GET", b"HEAD"}:
             self._show(pages.reserved())
         elif request.path == _AGAIN:
             self._lead(back)
         else:
             query = request.target.partition(b"?")[2].decode("latin-1")
-            secret, where = await door.enter(instance_id, parse_qs(query).get("code", [""])[0])
+            secret, where = await access.enter(instance_id, parse_qs(query).get("code", [""])[0])
             if not secret:
                 self._show(pages.signed_out((back, "Open it from the dashboard")))
                 return
@@ -230,7 +230,7 @@ class Visit:
         assert self._passage is not None
         code = _object(content).get("code", "")
         if response.status == _NOT_READY and code in {"gateway_not_ready", ""}:
-            self._show(await self._proxy.door.why(self._passage))
+            self._show(await self._proxy.access.why(self._passage))
         elif response.status == _UNAUTHORISED and content == b'{"error": "Unauthorized"}':
             self._show(pages.no_route(("", "")))
         else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from holdfast.accounts.access import Access
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.passwords import Argon2
-from holdfast.accounts.register import Register
+from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import DAY_MS
 from holdfast.plane.wiring.confinement import make_admission, make_ask
 from holdfast.plane.wiring.core import Core
@@ -20,7 +20,7 @@ from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
 class People:
     """Who keeps accounts and people, and who tells who is calling."""
 
-    register: Register
+    directory: AccountDirectory
     access: Access
     part: Part
 
@@ -31,7 +31,7 @@ def make_people(core: Core) -> People:
     access = Access(store, clock=clock)
     hasher = Argon2()
     core.closing.callback(hasher.close)
-    register = Register(
+    directory = AccountDirectory(
         store,
         hasher,
         access=access,
@@ -46,14 +46,14 @@ def make_people(core: Core) -> People:
 
     part = Part(
         name="accounts",
-        handlers=AccountHandlers(register).by_endpoint(),
-        start=register.prepare,
+        handlers=AccountHandlers(directory).by_endpoint(),
+        start=directory.prepare,
         jobs=(
             every("tokens.note_uses", access.flush, MINUTE_S, core.log),
             every("accounts.purge", purge, HOUR_S, core.log),
         ),
     )
-    return People(register=register, access=access, part=part)
+    return People(directory=directory, access=access, part=part)
 
 
 def account_names(core: Core) -> Callable[[], Awaitable[frozenset[str]]]:

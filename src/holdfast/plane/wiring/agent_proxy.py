@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from holdfast.accounts.access import Access
-from holdfast.plane.agent_proxy.access import Door
+from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.sessions import SignOvers
@@ -19,7 +19,7 @@ _SECRET_BYTES = 32
 
 def make_agent_side(core: Core, controllers: MachineControllers, access: Access) -> AgentSide:
     """Return agents' hosts; the dashboard is where this plane is."""
-    door = Door(
+    agents = AgentAccess(
         AgentHosts(core.settings.agents_domain),
         SignOvers(core.clock, lambda: secrets.token_urlsafe(_SECRET_BYTES)),
         reader=core.stores.reader,
@@ -27,7 +27,7 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
         sessions=access.by_session_hash,
         dashboard=core.url,
     )
-    side = AgentSide(door, trusted=parse_networks(core.settings.trusted_proxies), log=core.log)
+    side = AgentSide(agents, trusted=parse_networks(core.settings.trusted_proxies), log=core.log)
     core.closing.push_async_callback(side.close)
     return side
 
@@ -40,7 +40,7 @@ def agents_part(side: AgentSide) -> Part:
 
     return Part(
         name="agent proxy",
-        handlers={"page.agent-open": side.door.open},
+        handlers={"page.agent-open": side.access.open},
         start=start,
         release=side.release,
     )

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.limiter import Gate
+from holdfast.actors.limiter import Limiter
 from holdfast.actors.ports import Mailboxes
 from holdfast.actors.probing import Lookout
 from holdfast.instances import events
@@ -147,7 +147,7 @@ def join_cloud(
         mint=mint,
         holders=holders,
     )
-    gate = Gate(core.clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
+    gate = Limiter(core.clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
     provider = Provider(execute=calls.execute, gate=gate, settling=SETTLING)
     return provider, Lookout(look=calls.look, gate=gate)
 

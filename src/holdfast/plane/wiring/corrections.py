@@ -18,7 +18,7 @@ from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job, Part, every
 from holdfast.stores.sqlite.corrections import open_corrections
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
@@ -80,7 +80,7 @@ class Keeping:
             self._log.info("intake.purged", rows=gone, before_ms=forgotten.corrections_ms)
 
 
-def make_brains(core: Core, book: MachineBook) -> Brains:
+def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
     """Open the file and join the stream; what is opened is given to `core.closing`."""
     settings, clock, log = core.settings, core.clock, core.log
     store = open_corrections(core.home / CORRECTIONS_FILE, now_ms=clock.now_ms())
@@ -104,7 +104,7 @@ def make_brains(core: Core, book: MachineBook) -> Brains:
     part = Part(
         name="corrections",
         handlers={
-            **_people(core, store, directory, watch, book),
+            **_people(core, store, directory, watch, machine_index),
             **senders.by_endpoint(),
         },
         start=directory.load,
@@ -119,12 +119,16 @@ def make_brains(core: Core, book: MachineBook) -> Brains:
 
 
 def _people(
-    core: Core, store: CorrectionsStore, directory: Directory, watch: Watch, book: MachineBook
+    core: Core,
+    store: CorrectionsStore,
+    directory: Directory,
+    watch: Watch,
+    machine_index: MachineIndex,
 ) -> dict[str, Handler]:
     """Return the handlers of what people call about brains."""
 
     def instance_owner(instance: str) -> str | None:
-        facts = book.of_instance(instance)
+        facts = machine_index.of_instance(instance)
         return None if facts is None else facts.account
 
     async def account_exists(name: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Final
 from holdfast.accounts.access import Access
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry, Scope, Token
-from holdfast.accounts.register import Register
+from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
@@ -31,35 +31,40 @@ _FAILED: Final = 500
 
 
 @asynccontextmanager
-async def with_register(settings: Settings) -> AsyncIterator[Register]:
+async def with_register(settings: Settings) -> AsyncIterator[AccountDirectory]:
     """Open the people and tokens of this machine for a moment."""
     clock = SystemClock()
     store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
     hasher = Argon2()
     try:
-        register = Register(
+        directory = AccountDirectory(
             store,
             hasher,
             access=Access(store, clock=clock),
             clock=clock,
             entropy=secrets.token_bytes,
         )
-        await register.prepare()
-        yield register
+        await directory.prepare()
+        yield directory
     finally:
         hasher.close()
         await store.close()
 
 
 async def make_token(
-    register: Register, name: str, *, scope: Scope, account: str | None, life_s: int | None = None
+    directory: AccountDirectory,
+    name: str,
+    *,
+    scope: Scope,
+    account: str | None,
+    life_s: int | None = None,
 ) -> tuple[str, Token]:
     """Return a new token's secret and row, made on this machine and audited like any other.
 
     Raise Refusal as the register does.
     """
     who = f"{getpass.getuser()} on this machine"
-    store, now_ms = register.store, SystemClock().now_ms
+    store, now_ms = directory.store, SystemClock().now_ms
     begun = await store.append_audit(
         AuditEntry(
             at_ms=now_ms(), phase="begin", who=who, how="local", endpoint="token.create",
@@ -68,7 +73,7 @@ async def make_token(
     )  # fmt: skip
     status = _FAILED
     try:
-        made = await register.make_token(
+        made = await directory.make_token(
             name, scope=scope, account=account, created_by=who, life_s=life_s
         )
         status = _MADE

@@ -10,7 +10,7 @@ from holdfast.actors.kinds import Kind, make_kind
 from holdfast.instances import secrets
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.handlers import Deps, handlers
-from holdfast.instances.maintenance import care_handlers
+from holdfast.instances.maintenance import maintenance_handlers
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Contacts
 from holdfast.instances.views import INSTANCE_VIEW
@@ -73,7 +73,7 @@ def instances_part(
         handlers={
             **handlers(deps),
             **secrets.handlers(sealed),
-            **care_handlers(reader, reach.controllers),
+            **maintenance_handlers(reader, reach.controllers),
         },
         topics={INSTANCE_VIEW: topics.INSTANCE},
         jobs=(Job("instances.watch", watch.run),),

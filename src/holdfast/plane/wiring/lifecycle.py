@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.record import Decision
 from holdfast.instances.definition import KIND
 from holdfast.instances.state import Instance
@@ -26,21 +26,21 @@ _ENTERED: Final = {
 """The event of entering a status (compat/check-in.md)."""
 
 
-def follow_lifecycle(record: Callable[[LifecyclePoint], None]) -> Callable[[Landed], None]:
+def follow_lifecycle(record: Callable[[LifecyclePoint], None]) -> Callable[[CommittedTick], None]:
     """Return a listener that records what each committed tick of an instance comes to."""
 
-    def hear(landed: Landed) -> None:
-        if landed.commit is None or landed.tick.after.address.kind != KIND:
+    def hear(committed: CommittedTick) -> None:
+        if committed.commit is None or committed.tick.after.address.kind != KIND:
             return
-        for point in points(landed.tick.before.state, landed.tick.after.state, landed):
+        for point in points(committed.tick.before.state, committed.tick.after.state, committed):
             record(point)
 
     return hear
 
 
-def points(before: Instance, after: Instance, landed: Landed) -> Iterator[LifecyclePoint]:
+def points(before: Instance, after: Instance, committed: CommittedTick) -> Iterator[LifecyclePoint]:
     """Yield the lifecycle events of one tick: changes of status first, then decisions."""
-    now_ms = landed.tick.now_ms
+    now_ms = committed.tick.now_ms
     if before.status == "absent" and after.status != "absent":
         yield _point("instance.provisioned", before, after, now_ms)
     if before.status != after.status and after.status in _ENTERED:
@@ -49,7 +49,7 @@ def points(before: Instance, after: Instance, landed: Landed) -> Iterator[Lifecy
             yield _point(name, before, after, now_ms)
     if before.status == "starting" and after.status == "stopped" and after.failures:
         yield _point("instance.provisioning_failed", before, after, now_ms)
-    for decision in landed.tick.decisions:
+    for decision in committed.tick.decisions:
         yield _decided(decision, before, after, now_ms)
 
 

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind
-from holdfast.actors.limiter import Gate
-from holdfast.actors.owner import Landed, Listener
+from holdfast.actors.limiter import Limiter
+from holdfast.actors.owner import CommittedTick, Listener
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.outcome import Outcome
 from holdfast.letters import topics
@@ -76,7 +76,7 @@ def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade
     inbox = Inbox(talk, places, core.mailbox, clock=clock, publish=core.publish, log=core.log)
     core.closing.push_async_callback(inbox.close)
     awaited = Awaited()
-    gate = Gate(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
+    gate = Limiter(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
     deps = Deps(
         mailboxes=core.mailbox,
         reader=reader,
@@ -100,8 +100,8 @@ def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade
 def follow_pairing(inbox: Inbox, awaited: Awaited) -> Listener:
     """Return a listener by which the inbox, and whoever waits, hear of what is committed."""
 
-    def hear(landed: Landed) -> None:
-        for view in landed.tick.views if landed.commit is not None else ():
+    def hear(committed: CommittedTick) -> None:
+        for view in committed.tick.views if committed.commit is not None else ():
             if view.view == PAIRING_VIEW:
                 awaited.hear(view.key)
                 inbox.hear(view.key)

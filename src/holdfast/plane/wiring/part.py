@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, Kinds
-from holdfast.actors.owner import Landed, Listener, Owner
+from holdfast.actors.owner import CommittedTick, Listener, Owner
 from holdfast.actors.probing import Lookout
 from holdfast.kernel.log import Log
 from holdfast.letters.topics import OPERATION, QUARANTINE, Publish, Topic
@@ -140,16 +140,16 @@ def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
 def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
     """Return the listener that publishes what each commit changed, once all others heard of it."""
 
-    def hear(landed: Landed) -> None:
-        if landed.commit is None:
+    def hear(committed: CommittedTick) -> None:
+        if committed.commit is None:
             return
-        where, account = landed.tick.after.address.id, landed.commit.account
-        for view in landed.tick.views:
+        where, account = committed.tick.after.address.id, committed.commit.account
+        for view in committed.tick.views:
             topic = topics.get(view.view)
             if topic is not None:
                 publish(topic, view.key, view.account)
         publish(OPERATION, where, account)
-        if any(stamp.outcome == "quarantined" for stamp in landed.tick.stamps):
+        if any(stamp.outcome == "quarantined" for stamp in committed.tick.stamps):
             publish(QUARANTINE, where, account)
 
     return hear

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from holdfast.actors.owner import Landed
+from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail, decode_instance
 from holdfast.pairing.ports import Place
@@ -45,9 +45,9 @@ class CommittedPlaces:
                     put(key, body)
                 after = page[-1][0]
 
-    def hear(self, landed: Landed) -> None:
+    def hear(self, committed: CommittedTick) -> None:
         """Take in what a commit wrote; the first of all who hear of pairing."""
-        for row in landed.tick.views if landed.commit is not None else ():
+        for row in committed.tick.views if committed.commit is not None else ():
             put = self._put.get(row.view)
             if put is not None:
                 put(row.key, row.body)

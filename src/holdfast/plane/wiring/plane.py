@@ -44,7 +44,7 @@ from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, j
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
 
@@ -66,11 +66,11 @@ async def make_subjects(core: Core) -> Subjects:
     """
     reach = await where.make_reach(core)
     deciding = engine_part(core)
-    book, places = MachineBook(), CommittedPlaces()
+    machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_talk(core, reach, places), places)
-    heard = make_telemetry(core, book, pairing.inbox.notice)
+    heard = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
-    brains = make_brains(core, book)
+    brains = make_brains(core, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
     placing = Placing(
         policy=instance_policy(core.settings),
@@ -84,7 +84,7 @@ async def make_subjects(core: Core) -> Subjects:
     parts = (
         home_part(core),
         people.part,
-        book_part(core, book),
+        book_part(core, machine_index),
         places_part(core, places),
         deciding,
         reach.part,

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.actors.owner import Landed, Listener
+from holdfast.actors.owner import CommittedTick, Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
@@ -27,7 +27,7 @@ from holdfast.plane.wiring.part import Part
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
-from holdfast.telemetry.machines import MachineBook
+from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import CommandOutcome
@@ -50,7 +50,7 @@ class Heard:
     part: Part
 
 
-def book_part(core: Core, book: MachineBook) -> Part:
+def book_part(core: Core, machine_index: MachineIndex) -> Part:
     """Return the index of machines as a part; it is filled before anything is decided."""
     interval_ms = _interval_ms(core.settings)
 
@@ -58,15 +58,19 @@ def book_part(core: Core, book: MachineBook) -> Part:
         reader, after = core.stores.reader, ""
         while page := await reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
             for _key, body, _seq in page:
-                book.put(facts_of(decode_machine(body), interval_ms=interval_ms))
+                machine_index.put(facts_of(decode_machine(body), interval_ms=interval_ms))
             after = page[-1][0]
 
     return Part(
-        name="machines", start=fill, on_commit=(follow_machines(book, interval_ms=interval_ms),)
+        name="machines",
+        start=fill,
+        on_commit=(follow_machines(machine_index, interval_ms=interval_ms),),
     )
 
 
-def make_telemetry(core: Core, book: MachineBook, pairing_news: PairingNews | None = None) -> Heard:
+def make_telemetry(
+    core: Core, machine_index: MachineIndex, pairing_news: PairingNews | None = None
+) -> Heard:
     """Return the stream of check-ins, which tells instances through their mailboxes.
 
     A new process knows no pairing request: `pairing_news` is told at the start of every machine
@@ -76,7 +80,7 @@ def make_telemetry(core: Core, book: MachineBook, pairing_news: PairingNews | No
     telemetry = Telemetry(
         clock=clock,
         log=core.log,
-        machines=book,
+        machines=machine_index,
         contacts=stores.contacts,
         analytics=stores.analytics,
         transitions=InstanceTransitions(core.mailbox, pairing_news),
@@ -84,23 +88,27 @@ def make_telemetry(core: Core, book: MachineBook, pairing_news: PairingNews | No
         flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
     )
     core.closing.push_async_callback(telemetry.close)
-    book.listen(telemetry)
+    machine_index.listen(telemetry)
 
     def account_of(instance: str) -> str | None:
-        facts = book.of_instance(instance)
+        facts = machine_index.of_instance(instance)
         return facts.account if facts else None
 
     async def start() -> None:
         await telemetry.start()
         if pairing_news is None:
             return
-        for facts in book.everyone():
+        for facts in machine_index.everyone():
             heard = telemetry.contact(facts.instance)
             if heard is not None and heard.pairing_count:
                 pairing_news(facts.instance)
 
     machines = ControllerCalls(
-        telemetry, book, clock=clock, secret=core.token_secret.reveal(), publish=core.publish
+        telemetry,
+        machine_index,
+        clock=clock,
+        secret=core.token_secret.reveal(),
+        publish=core.publish,
     )
     charts = ChartCalls(
         stores.analytics, clock=clock, account_of=account_of, interval_ms=_interval_ms(settings)
@@ -211,19 +219,19 @@ def facts_of(row: MachineRow, *, interval_ms: int) -> MachineFacts:
     return MachineFacts(interval_ms=interval_ms, **structs.asdict(row))
 
 
-def follow_machines(book: MachineBook, *, interval_ms: int) -> Listener:
+def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listener:
     """Return a listener that keeps the index of machines as it is committed."""
 
-    def hear(landed: Landed) -> None:
-        for view in landed.tick.views if landed.commit is not None else ():
+    def hear(committed: CommittedTick) -> None:
+        for view in committed.tick.views if committed.commit is not None else ():
             if view.view != MACHINE_VIEW:
                 continue
             if view.body is None:
-                facts = book.lookup(view.key)
+                facts = machine_index.lookup(view.key)
                 if facts is not None:
-                    book.remove(facts.instance)
+                    machine_index.remove(facts.instance)
             else:
-                book.put(facts_of(decode_machine(view.body), interval_ms=interval_ms))
+                machine_index.put(facts_of(decode_machine(view.body), interval_ms=interval_ms))
 
     return hear
 

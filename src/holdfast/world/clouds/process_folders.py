@@ -22,7 +22,7 @@ _LOCK: Final = ".lock"
 _TRASH: Final = ".trash"
 
 
-class Shelf:
+class MachineFolders:
     """Machines by name under one folder; names that begin with a dot are the cloud's own."""
 
     __slots__ = ("_cache", "_names", "root", "trash")

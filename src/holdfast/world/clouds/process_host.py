@@ -36,7 +36,7 @@ from holdfast.world.clouds.port import (
 )
 from holdfast.world.clouds.process_confine import VARIABLE, WRAPPER, Confine, order
 from holdfast.world.clouds.process_disk import DiskMeter
-from holdfast.world.clouds.process_folders import Shelf
+from holdfast.world.clouds.process_folders import MachineFolders
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
 from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT, LOOPBACK, Ports, is_free
 from holdfast.world.clouds.process_record import Phase, Record, sync_folder
@@ -119,8 +119,8 @@ class Host:
 
         `confine` says how, None for not at all.
         """
-        self.shelf = Shelf(home / "machines")
-        self.ports = Ports(self.shelf.root / ".ports", first=ports[0], last=ports[1])
+        self.folders = MachineFolders(home / "machines")
+        self.ports = Ports(self.folders.root / ".ports", first=ports[0], last=ports[1])
         self.volumes = Volumes(home / "volumes", holds=self._holds)
         self.on_spawn: Callable[[Record], None] = _nobody_listens
         self._clock = clock
@@ -136,14 +136,14 @@ class Host:
 
     def adopt(self) -> Adoption:
         """Look at every machine on disk: which live, which ended, which have a step to finish."""
-        self.shelf.prepare()
+        self.folders.prepare()
         self.volumes.clear()
-        with self.shelf.naming():
-            records, unreadable = self.shelf.survey()
+        with self.folders.naming():
+            records, unreadable = self.folders.survey()
             self._drop_unborn({*unreadable, *(record.spec.name for record in records)})
             if not unreadable:
                 self.ports.release_strays({one.port: one.spec.name for one in records})
-        for leftover in sorted(self.shelf.trash.iterdir()):
+        for leftover in sorted(self.folders.trash.iterdir()):
             self.purge(leftover)
         running = [one for one in records if one.phase == "running" and is_alive(one.leader)]
         dead = [one for one in records if one.phase == "running" and not is_alive(one.leader)]
@@ -158,15 +158,15 @@ class Host:
 
     def _drop_unborn(self, known: set[str]) -> None:
         """Remove folders whose maker died before the record was written: nothing ran in them."""
-        for name in self.shelf.names():
+        for name in self.folders.names():
             if name not in known:
-                shutil.rmtree(self.shelf.root / name)
+                shutil.rmtree(self.folders.root / name)
 
     # ------------------------------------------------------------------ looking
 
     def look(self, machine_id: str) -> Machine:
         """Return the machine as it is, with what it uses."""
-        record = self.shelf.find(machine_id)
+        record = self.folders.find(machine_id)
         usage: Usage | None = None
         if record.leader is not None and is_alive(record.leader):
             disk = self._disk.measure(self._home(record))
@@ -175,14 +175,14 @@ class Host:
 
     def brief(self, machine_id: str) -> Machine:
         """Return the machine as it is, its end written down, without the cost of measuring it."""
-        record = self.shelf.find(machine_id)
+        record = self.folders.find(machine_id)
         if record.phase in _MAY_END and not is_alive(record.leader):
             record = self.settle(machine_id)
         return self.machine(record)
 
     def find(self, labels: Mapping[str, str]) -> tuple[Machine, ...]:
         """Return the machines that carry all these labels, oldest first."""
-        records, _ = self.shelf.survey()
+        records, _ = self.folders.survey()
         wanted = labels.items()
         found = [one for one in records if wanted <= labels_of(one.spec).items()]
         found.sort(key=lambda one: (one.created_at_ms, one.id))
@@ -209,14 +209,14 @@ class Host:
 
     def log_tail(self, machine_id: str, *, lines: int) -> tuple[str, ...]:
         """Return the newest lines of a machine's log."""
-        record = self.shelf.find(machine_id)
-        return tail(self.shelf.folder(record.spec.name).log, lines=lines)
+        record = self.folders.find(machine_id)
+        return tail(self.folders.folder(record.spec.name).log, lines=lines)
 
     def rotate_logs(self) -> int:
         """Rotate every log that has grown too large; return how many."""
         return sum(
-            rotate(self.shelf.folder(name).log, bytes_max=self._log_bytes_max)
-            for name in self.shelf.names()
+            rotate(self.folders.folder(name).log, bytes_max=self._log_bytes_max)
+            for name in self.folders.names()
         )
 
     @property
@@ -226,7 +226,7 @@ class Host:
 
     def surroundings(self, machine_id: str) -> tuple[dict[str, str], Path]:
         """Return the environment and home to run a command in; decline unless it is started."""
-        record = self.shelf.find(machine_id)
+        record = self.folders.find(machine_id)
         if record.phase != "running" or not is_alive(record.leader):
             _decline(Conflict(CONFLICT, f"machine {machine_id} is not started"))
         home = self._home(record)
@@ -237,14 +237,14 @@ class Host:
     def create(self, spec: MachineSpec) -> Record:
         """Claim the name and a port range, write the record, then start the program."""
         check_spec(spec)
-        with self.shelf.naming():
+        with self.folders.naming():
             self._check_name(spec)
             record = self._lay_out(spec)
         return self.start(record.id)
 
     def start(self, machine_id: str) -> Record:
         """Start a machine that is down; decline with `conflict` while it is being changed."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             alive = is_alive(record.leader)
             if alive and record.phase == "running":
                 return record
@@ -254,7 +254,7 @@ class Host:
 
     def _check_name(self, spec: MachineSpec) -> None:
         try:
-            holder = self.shelf.record(spec.name)
+            holder = self.folders.record(spec.name)
         except ValueError as error:
             _decline(Conflict(NAME_TAKEN, f"{error}"))
         if holder is not None:
@@ -265,7 +265,7 @@ class Host:
         """Make folder, ports and record of a new machine; nothing runs yet."""
         if spec.volume_id is not None:
             self.volumes.check(spec.volume_id, machine_id="")
-        folder = self.shelf.folder(spec.name)
+        folder = self.folders.folder(spec.name)
         port = self.ports.claim(spec.name)
         if port is None:
             _decline(Retryable(CAPACITY, "insufficient resources: every port range is held"))
@@ -280,11 +280,11 @@ class Host:
         )
         try:
             folder.make()
-            self.shelf.put(record)
+            self.folders.put(record)
         except OSError:
             self.ports.release(port, spec.name)
             raise
-        sync_folder(self.shelf.root)
+        sync_folder(self.folders.root)
         if spec.volume_id is not None:
             self.volumes.attach(spec.volume_id, machine_id=record.id)
         return record
@@ -293,7 +293,7 @@ class Host:
         """Start the program; the caller holds the lock and has made sure that none runs."""
         if record.starts:
             self._clear_out(record)
-        folder = self.shelf.folder(record.spec.name)
+        folder = self.folders.folder(record.spec.name)
         folder.make()
         home = self._home(record)
         starts = record.starts + 1
@@ -314,7 +314,7 @@ class Host:
             leader = identify(gated.process.pid)
             if leader is None:
                 _decline(Retryable(TRANSIENT, f"machine {record.id}: it was killed at its gate"))
-            ready = self.shelf.put(replace(ready, leader=leader))
+            ready = self.folders.put(replace(ready, leader=leader))
         except BaseException:
             gated.shut()
             raise
@@ -327,7 +327,7 @@ class Host:
         """Return the machine's port range, or a new one when a stranger sits in the old one."""
         if is_free(record.port):
             return record.port
-        with self.shelf.naming():
+        with self.folders.naming():
             port = self.ports.claim(record.spec.name)
             if port is None:
                 text = f"insufficient resources: port {record.port} is in use, no range is free"
@@ -336,7 +336,7 @@ class Host:
         return port
 
     def _environment(self, record: Record, home: Path) -> dict[str, str]:
-        folder = self.shelf.folder(record.spec.name)
+        folder = self.folders.folder(record.spec.name)
         env = environment(record, folder, home, inherited=self._inherited, keys=self._keys)
         if self._confine is not None:
             own = (home, folder.tmp)
@@ -345,20 +345,20 @@ class Host:
 
     def _home(self, record: Record) -> Path:
         if record.spec.volume_id is None:
-            return self.shelf.folder(record.spec.name).home
+            return self.folders.folder(record.spec.name).home
         return self.volumes.data_of(record.spec.volume_id)
 
     # ------------------------------------------------------------------- ending
 
     def settle(self, machine_id: str) -> Record:
         """Write down that a machine has ended, if it has, and kill what it left behind."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             ended = record.phase in _MAY_END and not is_alive(record.leader)
             return self._ended(record) if ended else record
 
     def begin_stop(self, machine_id: str, *, grace_ms: int) -> Record:
         """Ask a machine to end and write down by when it must have."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             if record.phase in {"updating", "destroying"}:
                 _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
             if record.leader is None or not is_alive(record.leader):
@@ -366,20 +366,20 @@ class Host:
             stop_by_ms = self._clock.now_ms() + grace_ms
             if record.phase == "stopping":
                 earlier = min(stop_by_ms, record.stop_by_ms or stop_by_ms)
-                return self.shelf.put(replace(record, stop_by_ms=earlier))
+                return self.folders.put(replace(record, stop_by_ms=earlier))
             asked = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
             send(record.leader, SIGTERM)
             return asked
 
     def finish_stop(self, machine_id: str) -> Record:
         """Kill what is left of a machine that was asked to end."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             return self._ended(record) if record.phase == "stopping" else record
 
     def store(self, machine_id: str, spec: MachineSpec) -> Record:
         """Write down a spec that the next start takes; what runs is left alone."""
         check_spec(spec)
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             if spec.name != record.spec.name or spec.volume_id != record.spec.volume_id:
                 text = f"machine {machine_id} keeps its name and its volume"
                 _decline(Permanent(INVALID, text))
@@ -392,7 +392,7 @@ class Host:
     def begin_update(self, machine_id: str, spec: MachineSpec) -> Record:
         """Write down the new spec and ask the running program to end."""
         check_spec(spec)
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             if spec.name != record.spec.name:
                 text = f"name {spec.name!r}: machine {machine_id} keeps {record.spec.name!r}"
                 _decline(Permanent(INVALID, text))
@@ -411,7 +411,7 @@ class Host:
 
     def finish_update(self, machine_id: str) -> Record:
         """Kill what is left of the old program and start the new one."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             if record.phase != "updating":
                 return record
             self._clear_out(record)
@@ -423,11 +423,11 @@ class Host:
 
     def destroy(self, machine_id: str) -> Path:
         """Kill and remove a machine whatever its state; return its folder, out of sight now."""
-        with self.shelf.held(machine_id) as record:
+        with self.folders.held(machine_id) as record:
             self._phase(record, "destroying")
             self._clear_out(record)
-            self._disk.forget(self.shelf.folder(record.spec.name).home)
-            place = self.shelf.throw_away(record)
+            self._disk.forget(self.folders.folder(record.spec.name).home)
+            place = self.folders.throw_away(record)
         self.ports.release(record.port, record.spec.name)
         return place
 
@@ -451,13 +451,13 @@ class Host:
 
     def _phase(self, record: Record, phase: Phase, *, stop_by_ms: int | None = None) -> Record:
         now = self._clock.now_ms()
-        return self.shelf.put(
+        return self.folders.put(
             replace(record, phase=phase, stop_by_ms=stop_by_ms, updated_at_ms=now)
         )
 
     def _holds(self, machine_id: str, volume_id: str) -> bool:
         try:
-            return self.shelf.find(machine_id).spec.volume_id == volume_id
+            return self.folders.find(machine_id).spec.volume_id == volume_id
         except DeclinedError as declined:
             return isinstance(declined.failure, Retryable)  # cannot tell: then it is held
 

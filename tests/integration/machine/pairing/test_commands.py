@@ -19,15 +19,15 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.command_line import CommandLine
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.openclaw.by_command import (
-    CommandArm,
+    CommandBackend,
     CommandSource,
     find_object,
 )
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from holdfast.machine.controller.pairing.state import DEVICES, Failure
-from holdfast.machine.controller.process.children import Child, Nursery, OnLine
+from holdfast.machine.controller.process.children import Child, ChildProcesses, OnLine
 from holdfast.machine.controller.process.commands import Commands
-from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 from tests.integration.machine.rig import alive, until
 from tests.support.confinement import confinement
 from tests.support.patience import patience
@@ -36,11 +36,11 @@ AT = "2026-11-21T01:37:21.888Z"
 
 
 class Rig:
-    def __init__(self, folder: Path, descriptor: int, nursery: Nursery) -> None:
+    def __init__(self, folder: Path, descriptor: int, child_processes: ChildProcesses) -> None:
         self.folder = folder
-        self.nursery = nursery
+        self.child_processes = child_processes
         self.started: list[Child] = []
-        self.turn = Turn()
+        self.turn = PriorityLock()
         self.commands = CommandLine(
             lambda: (sys.executable, str(folder / "agent.py")), Commands(self.turn, self.launch),
             hidden=("hidden-token",), clock=SystemClock(),
@@ -52,7 +52,7 @@ class Rig:
         cwd: str = "", write: Sequence[str] = (), expendable: bool = False,
     ) -> Child:  # fmt: skip
         assert not cwd, "in the agent's own folder"
-        child = self.nursery.launch(
+        child = self.child_processes.launch(
             argv, env={"PATH": os.environ["PATH"]}, cwd=str(self.folder), on_line=on_line,
             on_rest=on_line, on_exit=on_exit, write=(str(self.folder), *write),
             expendable=expendable,
@@ -67,14 +67,14 @@ class Rig:
 @pytest.fixture(params=("none", "auto"))
 async def rig(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     with (tmp_path / "log").open("wb") as log:
-        nursery = Nursery(confinement(request.param))
-        nursery.open()
-        made = Rig(tmp_path, log.fileno(), nursery)
+        child_processes = ChildProcesses(confinement(request.param))
+        child_processes.open()
+        made = Rig(tmp_path, log.fileno(), child_processes)
         yield made
         for process in made.started:
             process.kill()
-        await until(lambda: not nursery.sessions, "the end of all")
-        nursery.confinement.close()
+        await until(lambda: not child_processes.sessions, "the end of all")
+        child_processes.confinement.close()
 
 
 async def listed(rig: Rig) -> Any:
@@ -158,7 +158,7 @@ async def test_who_gives_up_ends_the_command_and_the_next_may_run(rig: Rig) -> N
     await until(lambda: rig.started, "its start")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await until(lambda: not rig.nursery.sessions, "its end")
+    await until(lambda: not rig.child_processes.sessions, "its end")
     assert not alive(rig.started[0].pid)
     rig.program("pass")
     assert (await rig.commands.run()).code == 0
@@ -213,13 +213,13 @@ async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig
         raise FileNotFoundError(2, "No such file", "openclaw")
 
     commands = CommandLine(
-        lambda: ("openclaw",), Commands(Turn(), launch), hidden=(), clock=SystemClock(),
+        lambda: ("openclaw",), Commands(PriorityLock(), launch), hidden=(), clock=SystemClock(),
         log=Log(SystemClock(), 1),
     )  # fmt: skip
     found = (await CommandSource(commands).look("devices", [DEVICES]))[DEVICES]
     assert isinstance(found, Failure)
     assert found.code == "command_failed"
-    refused = await CommandArm(commands, alone()).decide(approve(), None)
+    refused = await CommandBackend(commands, alone()).decide(approve(), None)
     assert refused is not None
     assert refused.unable
 
@@ -229,7 +229,7 @@ async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
 ) -> None:
     monkeypatch.setattr(limits, "TURN_S", 0.05)
     assert rig.turn.take_now(), "the doctor runs"
-    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
+    refused = await CommandBackend(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == ("pairing_failed", True), "there is no doubt"
     assert "nothing was done" in refused.message
@@ -237,7 +237,7 @@ async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
     assert rig.started == []
     rig.turn.give_back()
     rig.program("pass")
-    assert await CommandArm(rig.commands, alone()).decide(approve(), None) is None
+    assert await CommandBackend(rig.commands, alone()).decide(approve(), None) is None
     assert rig.turn.take_now(), "it was given back"
 
 
@@ -266,7 +266,7 @@ async def test_what_an_approval_says_is_told_apart_and_not_passed_on(
     rig: Rig, said: str, code: str
 ) -> None:
     rig.program(f"print({said!r}, file=sys.stderr)\nsys.exit(1)")
-    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
+    refused = await CommandBackend(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == (code, False)
     assert said not in refused.message
@@ -275,17 +275,17 @@ async def test_what_an_approval_says_is_told_apart_and_not_passed_on(
 
 async def test_a_command_that_was_killed_may_have_done_it(rig: Rig) -> None:
     rig.program("os.kill(os.getpid(), 9)")
-    refused = await CommandArm(rig.commands, alone()).decide(approve(), None)
+    refused = await CommandBackend(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == ("pairing_timeout", False)
 
 
 async def test_an_approval_is_the_contracts_command(rig: Rig) -> None:
     rig.program("print(*sys.argv[1:], file=open(sys.argv[0] + '.said', 'a'))")
-    arm = CommandArm(rig.commands, alone())
-    assert await arm.decide(approve(), None) is None
+    backend = CommandBackend(rig.commands, alone())
+    assert await backend.decide(approve(), None) is None
     device = Order("devices", "approved", request_id="8D08D697-1111-4222-8333-444455556666")
-    assert await arm.decide(device, None) is None
+    assert await backend.decide(device, None) is None
     said = (rig.folder / "agent.py.said").read_text().splitlines()
     assert said == [
         "pairing approve telegram AB --notify",

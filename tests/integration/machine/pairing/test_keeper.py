@@ -15,7 +15,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.cache import Cache
 from holdfast.machine.controller.pairing.openclaw.entries import channel_rows
-from holdfast.machine.controller.pairing.poller import Keeper
+from holdfast.machine.controller.pairing.poller import Poller
 from holdfast.machine.controller.pairing.state import Failure, Found, Look, Row
 from holdfast.wire.controller.pairing import Kind
 from holdfast.wire.times import time_text
@@ -58,7 +58,7 @@ class Rig:
         self.settled: list[Kind] = []
         clock, log = SystemClock(), Log(SystemClock(), descriptor)
         self.cache = Cache({}, on_change=lambda: None, clock=clock)
-        self.keeper = Keeper(
+        self.poller = Poller(
             "channels", self.cache, self.reads, settled=self.done, clock=clock, log=log
         )
         self.task: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Rig:
         """Begin to look; with `hold` the first look lasts until `reads.hold` is set."""
         if hold:
             self.reads.hold = asyncio.Event()
-        self.task = asyncio.create_task(self.keeper.run())
+        self.task = asyncio.create_task(self.poller.run())
 
     def release(self) -> None:
         assert self.reads.hold is not None
@@ -114,18 +114,18 @@ async def test_a_burst_of_hints_is_one_look(rig: Rig) -> None:
     rig.begin()
     await rig.looked(1)
     for _ in range(20):
-        rig.keeper.hint()
+        rig.poller.hint()
         await asyncio.sleep(0)
     await rig.looked(2)
     assert rig.reads.looks == 2
-    rig.keeper.hint()
+    rig.poller.hint()
     await rig.looked(3)
 
 
 async def test_a_hint_before_the_first_look_has_ended_is_not_lost(rig: Rig) -> None:
     rig.begin(hold=True)
     await until(lambda: rig.reads.looks, "the first look")
-    rig.keeper.hint()
+    rig.poller.hint()
     rig.release()
     await rig.looked(2)
 
@@ -133,7 +133,7 @@ async def test_a_hint_before_the_first_look_has_ended_is_not_lost(rig: Rig) -> N
 async def test_who_asks_during_a_look_gets_the_next_one_and_shares_it(rig: Rig) -> None:
     rig.begin(hold=True)
     await until(lambda: rig.reads.looks, "the first look")
-    asked = [asyncio.create_task(rig.keeper.refresh()) for _ in range(10)]
+    asked = [asyncio.create_task(rig.poller.refresh()) for _ in range(10)]
     await asyncio.sleep(0)
     rig.reads.answer = {"chat": Found("json", rig.person())}
     rig.release()
@@ -146,10 +146,10 @@ async def test_a_refresh_that_failed_says_so(rig: Rig) -> None:
     await rig.looked(1)
     for answer in (BROKEN, {"chat": Found("json", BROKEN)}, RuntimeError("a fault of ours")):
         rig.reads.answer = answer
-        assert await rig.keeper.refresh() is False
+        assert await rig.poller.refresh() is False
     assert len(rig.log("pairing.fault")) == 1
     rig.reads.answer = {"chat": Found("json", rig.person())}
-    assert await rig.keeper.refresh() is True
+    assert await rig.poller.refresh() is True
 
 
 async def test_a_source_that_fails_is_told_once_and_that_it_works_again(rig: Rig) -> None:
@@ -157,7 +157,7 @@ async def test_a_source_that_fails_is_told_once_and_that_it_works_again(rig: Rig
     await rig.looked(1)
     for result in (BROKEN, BROKEN, rig.person(), BROKEN, BROKEN, (), MISSING, MISSING):
         rig.reads.answer = {"chat": Found("json", result)}
-        await rig.keeper.refresh()
+        await rig.poller.refresh()
     failed = rig.log("pairing.source_failed")
     assert [row["kept"] for row in failed] == [None, "keeping stale data for chat"]
     assert len(rig.log("pairing.source_recovered")) == 2
@@ -170,14 +170,14 @@ async def test_a_failure_bars_hints_but_not_who_asks(rig: Rig) -> None:
     rig.begin()
     await rig.looked(1)
     rig.reads.answer = BROKEN
-    rig.keeper.hint()
+    rig.poller.hint()
     await rig.looked(2)
     rig.reads.answer = {}
-    rig.keeper.hint()
-    assert await rig.keeper.refresh() is True
+    rig.poller.hint()
+    assert await rig.poller.refresh() is True
     assert rig.reads.looks == 3
     rig.reads.answer = BROKEN
-    rig.keeper.allow()
+    rig.poller.allow()
     await rig.looked(4)
     assert rig.reads.looks == 4, "another agent is looked at, whatever failed before"
 
@@ -190,14 +190,14 @@ async def test_a_file_that_went_missing_is_looked_for_again(
     rig.begin()
     await rig.looked(1)
     rig.reads.answer = {"chat": Found("json", MISSING)}
-    rig.keeper.hint()
+    rig.poller.hint()
     await until(lambda: rig.cache.count == 0, "it to be believed")
 
 
 async def test_at_the_end_nobody_waits_for_ever(rig: Rig) -> None:
     rig.begin(hold=True)
     await until(lambda: rig.reads.looks, "the first look")
-    asked = asyncio.create_task(rig.keeper.refresh())
+    asked = asyncio.create_task(rig.poller.refresh())
     await asyncio.sleep(0)
     await rig.end()
     assert await asked is False

@@ -23,7 +23,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.openclaw import connection
-from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketArm, SocketSource
+from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketSource, WebSocketBackend
 from holdfast.machine.controller.pairing.openclaw.connection import Link
 from holdfast.machine.controller.pairing.openclaw.entries import device_rows
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
@@ -140,7 +140,7 @@ async def serving(gateway: Gateway) -> AsyncIterator[Gateway]:
 class Rig:
     def __init__(self, gateway: Gateway, link_: Link, news: list[int], log: Log) -> None:
         self.gateway, self.link, self.news = gateway, link_, news
-        self.source, self.arm = SocketSource(link_), SocketArm(link_, log)
+        self.source, self.backend = SocketSource(link_), WebSocketBackend(link_, log)
 
 
 @asynccontextmanager
@@ -279,7 +279,7 @@ async def test_an_answer_that_does_not_come_is_given_up(
         look = (await rig.source.look("devices", [DEVICES]))[DEVICES]
         assert isinstance(look, Failure)
         assert look.code == "rpc_failed"
-        refused = await rig.arm.decide(Order("devices", "dismissed", request_id=ID), None)
+        refused = await rig.backend.decide(Order("devices", "dismissed", request_id=ID), None)
         assert refused is not None
         assert (refused.code, refused.unable) == ("pairing_timeout", False)
 
@@ -309,7 +309,7 @@ async def test_who_approves_a_device_holds_just_what_it_gets(
     async with serving(Gateway()) as gateway, linked(gateway, tmp_path) as rig:
         await opened(rig)
         order = Order("devices", "approved", request_id=ID)
-        assert await rig.arm.decide(order, row) is None
+        assert await rig.backend.decide(order, row) is None
         method, params = gateway.asked[-1]
         assert method == "device.pair.approve"
         assert params == {"requestId": ID, "scopes": scopes}
@@ -321,14 +321,14 @@ async def test_people_are_approved_and_dismissed_by_their_ids(tmp_path: Path) ->
         await opened(rig)
         (row,) = rows((await rig.source.look("channels", ["telegram"]))["telegram"])
         named = {"channel": "telegram", "accountId": "default", "requestId": "A" * 32}
-        assert await rig.arm.decide(Order("channels", "approved", "telegram"), row) is None
+        assert await rig.backend.decide(Order("channels", "approved", "telegram"), row) is None
         method, params = gateway.asked[-1]
         assert method == "channels.pairing.approve"
         assert params == {**named, "notify": True, "scopes": ["operator.pairing", "operator.read"]}
-        assert await rig.arm.decide(Order("channels", "dismissed", "telegram"), row) is None
+        assert await rig.backend.decide(Order("channels", "dismissed", "telegram"), row) is None
         assert gateway.asked[-1][0] == "channels.pairing.dismiss"
         assert "notify" not in gateway.asked[-1][1]
-        unlisted = await rig.arm.decide(Order("channels", "approved", "telegram", "AB"), None)
+        unlisted = await rig.backend.decide(Order("channels", "approved", "telegram", "AB"), None)
         assert unlisted is not None
         assert unlisted.unable, "by code only the command line can"
 
@@ -339,7 +339,7 @@ async def test_an_approval_in_effect_does_not_wait_for_the_notice(tmp_path: Path
         await opened(rig)
         (row,) = rows((await rig.source.look("channels", ["telegram"]))["telegram"])
         order = Order("channels", "approved", "telegram")
-        deciding = asyncio.create_task(rig.arm.decide(order, row))
+        deciding = asyncio.create_task(rig.backend.decide(order, row))
         await until(lambda: listed(gateway) > 4, "it looks for the request")
         assert not deciding.done(), "it waits still"
         gateway.errors["channels.pairing.list"] = ("UNAVAILABLE", "not now")
@@ -362,7 +362,7 @@ async def test_an_approval_that_is_refused_is_not_taken_for_one_in_effect(tmp_pa
         await opened(rig)
         (row,) = rows((await rig.source.look("channels", ["telegram"]))["telegram"])
         gateway.waiting.clear()
-        refused = await rig.arm.decide(Order("channels", "approved", "telegram"), row)
+        refused = await rig.backend.decide(Order("channels", "approved", "telegram"), row)
         assert refused is not None
         assert refused.code == "pairing_not_found"
 
@@ -387,7 +387,7 @@ async def test_refusals_are_told_apart_and_not_passed_on(
     gateway = Gateway(errors={"device.pair.reject": ("INVALID_REQUEST", error)})
     async with serving(gateway), linked(gateway, tmp_path) as rig:
         await opened(rig)
-        refused = await rig.arm.decide(Order("devices", "dismissed", request_id=ID), None)
+        refused = await rig.backend.decide(Order("devices", "dismissed", request_id=ID), None)
         assert refused is not None
         assert (refused.code, refused.unable) == (code, unable)
         assert error not in refused.message

@@ -14,7 +14,7 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.machine.agents.pairing import Means, Plan
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.cache import Cache
-from holdfast.machine.controller.pairing.decider import Arm, Refused, Ruler
+from holdfast.machine.controller.pairing.decider import Backend, Decider, Refused
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.state import DEVICES, Failure, Found, Look, Row
@@ -50,15 +50,15 @@ class Rig:
         self.clock = ManualClock()
         self.cache = Cache({}, on_change=lambda: None, clock=self.clock)
         self.rpc, self.command = FakeArm(), FakeArm()
-        self.arms: dict[Means, Arm] = {"rpc": self.rpc, "command": self.command}
+        self.backends: dict[Means, Backend] = {"rpc": self.rpc, "command": self.command}
         self.plan, self.running, self.closing = PLAN, True, False
         self.kept: list[int] = []
         self.hinted: list[Kind] = []
         self.refreshed: list[Kind] = []
         self.on_refresh: Callable[[], object] = lambda: None
         self.number = 0
-        self.ruler = Ruler(
-            self.cache, self.arms, plan=lambda: self.plan, refresh=self.refresh,
+        self.decider = Decider(
+            self.cache, self.backends, plan=lambda: self.plan, refresh=self.refresh,
             hint=self.hinted.append, keep=self.keep, is_running=lambda: self.running,
             is_closing=lambda: self.closing, clock=self.clock, log=Log(self.clock, descriptor),
         )  # fmt: skip
@@ -114,19 +114,19 @@ def failed(answer: PairingAnswer, status: int) -> str:
 
 async def test_an_approval_is_done_once_kept_and_taken_off_the_list(rig: Rig) -> None:
     row = rig.person()
-    answer = await rig.ruler.decide(by_code("ab"))
+    answer = await rig.decider.decide(by_code("ab"))
     assert (answer.success, answer.message) == (True, "Pairing approved")
     assert [asked for _, asked in rig.rpc.asked] == [row]
     assert rig.command.asked == []
     assert (rig.listed, rig.kept, rig.hinted) == (0, [1], ["channels"])
-    assert failed(await rig.ruler.decide(by_code()), 409) == "pairing_already"
-    assert failed(await rig.ruler.decide(by_code("", request_id=row.key)), 409)
+    assert failed(await rig.decider.decide(by_code()), 409) == "pairing_already"
+    assert failed(await rig.decider.decide(by_code("", request_id=row.key)), 409)
     assert len(rig.rpc.asked) == 1
 
 
 async def test_a_device_is_approved_by_its_id_in_any_case(rig: Rig) -> None:
     row = rig.device()
-    answer = await rig.ruler.decide(by_id(ID.upper()))
+    answer = await rig.decider.decide(by_id(ID.upper()))
     assert answer.message == "Device approved"
     assert rig.rpc.asked[0][1] == row
 
@@ -135,7 +135,7 @@ async def test_many_at_the_same_time_are_one(rig: Rig) -> None:
     row = rig.person()
     rig.rpc.hold = asyncio.Event()
     orders = [by_code(), by_code("ab"), by_code("", request_id=row.key)] * 5
-    tasks = [asyncio.create_task(rig.ruler.decide(order)) for order in orders]
+    tasks = [asyncio.create_task(rig.decider.decide(order)) for order in orders]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     rig.rpc.hold.set()
@@ -147,8 +147,8 @@ async def test_many_at_the_same_time_are_one(rig: Rig) -> None:
 async def test_an_approval_and_a_dismissal_at_once_do_not_both_happen(rig: Rig) -> None:
     row = rig.device()
     rig.rpc.hold = asyncio.Event()
-    first = asyncio.create_task(rig.ruler.decide(by_id()))
-    second = asyncio.create_task(rig.ruler.decide(by_id(row.key, ruling="dismissed")))
+    first = asyncio.create_task(rig.decider.decide(by_id()))
+    second = asyncio.create_task(rig.decider.decide(by_id(row.key, ruling="dismissed")))
     await asyncio.sleep(0)
     rig.rpc.hold.set()
     assert (await first).success
@@ -159,7 +159,7 @@ async def test_an_approval_and_a_dismissal_at_once_do_not_both_happen(rig: Rig) 
 async def test_it_is_done_although_nobody_waits_any_more(rig: Rig) -> None:
     rig.person()
     rig.rpc.hold = asyncio.Event()
-    task = asyncio.create_task(rig.ruler.decide(by_code()))
+    task = asyncio.create_task(rig.decider.decide(by_code()))
     await until(lambda: rig.rpc.asked, "the agent is asked")
     task.cancel()
     rig.rpc.hold.set()
@@ -171,7 +171,7 @@ async def test_it_is_done_although_nobody_waits_any_more(rig: Rig) -> None:
 async def test_a_way_that_cannot_be_used_is_passed_over(rig: Rig) -> None:
     rig.person()
     rig.rpc.answers = [Refused("agent_not_running", "not yet", unable=True)]
-    assert (await rig.ruler.decide(by_code())).success
+    assert (await rig.decider.decide(by_code())).success
     assert len(rig.command.asked) == 1
 
 
@@ -182,26 +182,26 @@ async def test_a_way_that_cannot_be_used_is_passed_over(rig: Rig) -> None:
 async def test_a_refusal_of_the_agent_is_the_answer(rig: Rig, code: str, status: int) -> None:
     rig.person()
     rig.rpc.answers = [Refused(code, "said in our words", detail="secret words of the agent")]
-    answer = await rig.ruler.decide(by_code())
+    answer = await rig.decider.decide(by_code())
     assert failed(answer, status) == code
     assert answer.message == "said in our words"
     assert (rig.listed, rig.kept, rig.hinted) == (1, [], ["channels"])
     assert rig.command.asked == [], "who knows what was done; nobody is notified twice"
-    assert (await rig.ruler.decide(by_code())).success, "and it may be tried again"
+    assert (await rig.decider.decide(by_code())).success, "and it may be tried again"
 
 
 async def test_what_is_not_listed_is_looked_for_once_and_then_not_found(rig: Rig) -> None:
     rig.put({"chat": Found("json", ())})
-    assert failed(await rig.ruler.decide(by_code()), 404) == "pairing_not_found"
+    assert failed(await rig.decider.decide(by_code()), 404) == "pairing_not_found"
     assert rig.refreshed == ["channels"]
     assert rig.rpc.asked == []
     rig.on_refresh = rig.person
-    assert (await rig.ruler.decide(by_code())).success
+    assert (await rig.decider.decide(by_code())).success
 
 
 async def test_where_the_list_is_in_doubt_the_agent_is_asked(rig: Rig) -> None:
     rig.put({"chat": Found("json", Failure("store_unreadable", "cannot be read"))})
-    assert (await rig.ruler.decide(by_code("ABC"))).success
+    assert (await rig.decider.decide(by_code("ABC"))).success
     assert rig.rpc.asked[0][1] is None
     late = channel_rows(
         "chat", [{"id": "1", "code": "ABC", "createdAt": time_text(rig.clock.now_ms())}]
@@ -214,38 +214,38 @@ async def test_a_code_is_tried_where_the_list_tells_none(rig: Rig) -> None:
     at = time_text(rig.clock.now_ms())
     listed = channel_rows("chat", [{"id": "1", "createdAt": at}], coded=False)
     rig.put({"chat": Found("rpc", listed)})
-    assert (await rig.ruler.decide(by_code("ABC"))).success
+    assert (await rig.decider.decide(by_code("ABC"))).success
     assert rig.rpc.asked[0][1] is None
-    assert failed(await rig.ruler.decide(by_code("ABC", channel="other")), 404)
+    assert failed(await rig.decider.decide(by_code("ABC", channel="other")), 404)
 
 
 async def test_only_what_was_seen_is_approved(rig: Rig) -> None:
     row = rig.device(scopes=["operator.read"])
     rig.on_refresh = lambda: rig.device(scopes=["operator.admin"])
-    answer = await rig.ruler.decide(by_id(fingerprint=row.fingerprint))
+    answer = await rig.decider.decide(by_id(fingerprint=row.fingerprint))
     assert failed(answer, 409) == "pairing_changed"
     assert rig.rpc.asked == []
     rig.on_refresh = lambda: rig.put(
         {DEVICES: Found("json", Failure("store_unreadable", "cannot be read"))}, "devices"
     )
     now = rig.cache.listing("devices").rows[0]
-    answer = await rig.ruler.decide(by_id(fingerprint=now.fingerprint))
+    answer = await rig.decider.decide(by_id(fingerprint=now.fingerprint))
     assert failed(answer, 503) == "pairing_unknown", "it may be another one by now"
     assert rig.rpc.asked == []
     rig.on_refresh = lambda: rig.device(scopes=["operator.admin"])
     now = rig.cache.listing("devices").rows[0]
-    assert (await rig.ruler.decide(by_id(fingerprint=now.fingerprint))).success
+    assert (await rig.decider.decide(by_id(fingerprint=now.fingerprint))).success
 
 
 async def test_a_dismissal_is_ours_alone_where_the_agent_cannot(rig: Rig) -> None:
     row = rig.person()
-    answer = await rig.ruler.decide(by_code(ruling="dismissed"))
+    answer = await rig.decider.decide(by_code(ruling="dismissed"))
     assert (answer.success, answer.message) == (True, "Pairing dismissed")
     assert (rig.rpc.asked, rig.command.asked, rig.listed) == ([], [], 0)
     rig.put({"chat": Found("json", (row,))})
     assert rig.listed == 0
     rig.device()
-    assert (await rig.ruler.decide(by_id(ruling="dismissed"))).success
+    assert (await rig.decider.decide(by_id(ruling="dismissed"))).success
     assert rig.rpc.asked[0][0].ruling == "dismissed"
 
 
@@ -254,9 +254,9 @@ async def test_nothing_begins_while_the_agent_does_not_run_or_the_controller_end
 ) -> None:
     rig.person()
     rig.running = False
-    assert failed(await rig.ruler.decide(by_code()), 503) == "agent_not_running"
+    assert failed(await rig.decider.decide(by_code()), 503) == "agent_not_running"
     rig.running, rig.closing = True, True
-    answer = await rig.ruler.decide(by_code())
+    answer = await rig.decider.decide(by_code())
     assert (failed(answer, 500), answer.message) == ("shutting_down", "Cache is shutting down")
     assert rig.rpc.asked == []
 
@@ -281,7 +281,7 @@ async def test_malformed_orders_name_the_field_before_anything_else(
     rig: Rig, order: Order, field: str, message: str
 ) -> None:
     rig.running = False
-    answer = await rig.ruler.decide(order)
+    answer = await rig.decider.decide(order)
     assert failed(answer, 400) == "pairing_invalid"
     assert (answer.field, answer.message) == (field, message)
 
@@ -289,14 +289,14 @@ async def test_malformed_orders_name_the_field_before_anything_else(
 @pytest.mark.parametrize("channel", ["a", "a-b_c9", "c" * 64])
 async def test_channels_may_have_these_names(rig: Rig, channel: str) -> None:
     rig.put({channel: Found("json", ())})
-    assert failed(await rig.ruler.decide(by_code(channel=channel)), 404)
+    assert failed(await rig.decider.decide(by_code(channel=channel)), 404)
 
 
 async def test_the_end_ends_what_is_being_decided(rig: Rig) -> None:
     rig.person()
     rig.rpc.hold = asyncio.Event()
-    task = asyncio.create_task(rig.ruler.decide(by_code()))
+    task = asyncio.create_task(rig.decider.decide(by_code()))
     await until(lambda: rig.rpc.asked, "the agent is asked")
-    await rig.ruler.close()
+    await rig.decider.close()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -23,10 +23,16 @@ from holdfast.machine.controller.agent.secret_references import put_references
 from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file, orphans
-from holdfast.machine.controller.process.children import Child, Nursery, OnLine, Stream, signal_name
+from holdfast.machine.controller.process.children import (
+    Child,
+    ChildProcesses,
+    OnLine,
+    Stream,
+    signal_name,
+)
 from holdfast.machine.controller.process.commands import Bounds, Commands
 from holdfast.machine.controller.process.port_owner import find_owner
-from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 from holdfast.machine.controller.settings import Running
 from holdfast.machine.controller.supervise.ports import PortTakenError, Process
 from holdfast.relay.urls import http_url
@@ -54,7 +60,7 @@ class AgentProcesses:
         place: Place,
         running: Running,
         *,
-        nursery: Nursery,
+        child_processes: ChildProcesses,
         session: aiohttp.ClientSession,
         log: Log,
     ) -> None:
@@ -62,7 +68,7 @@ class AgentProcesses:
         self.profile = profile
         self.place = place
         self.env = {**running.child_env, **profile.env(place), orphans.MARK: place.home}
-        self._nursery = nursery
+        self._child_processes = child_processes
         self._session = session
         self._log = log
         self._session_id = 0
@@ -71,7 +77,7 @@ class AgentProcesses:
         self.version: str | None = None
         self.watch_ms = limits.READY_WATCH_MS
         self.hooks: list[LineHook] = []
-        self.turn = Turn()
+        self.turn = PriorityLock()
         self.commands = Commands(self.turn, self.launch)
         """Runs every command line beside the agent: each loads its whole program."""
 
@@ -95,12 +101,12 @@ class AgentProcesses:
         `on_work_ended` hears whether work was cut, once it was told to drain.
         """
         loop = asyncio.get_running_loop()
-        self._nursery.purge()
+        self._child_processes.purge()
         self._free_port()
         self._way, self._on_work_ended = None, on_work_ended
 
         def ended(code: int) -> None:
-            strays = self._nursery.purge()
+            strays = self._child_processes.purge()
             if strays:
                 self._log.emit("agent.strays_killed", count=strays)
             on_exit(*_split(code))
@@ -224,7 +230,7 @@ class AgentProcesses:
 
     def end_leftovers(self) -> int:
         """Kill what an earlier controller's agent left; return how many there were."""
-        return orphans.end_leftovers(self.place.home, spared=lambda: self._nursery.sessions)
+        return orphans.end_leftovers(self.place.home, spared=lambda: self._child_processes.sessions)
 
     async def ask_version(self) -> str:
         """Return what `--version` prints; raise OSError or TimeoutError."""
@@ -289,7 +295,7 @@ class AgentProcesses:
         the agent's home and to `write`. One that is `expendable` is
         ended before the agent when the machine runs out of memory.
         """
-        return self._nursery.launch(
+        return self._child_processes.launch(
             argv,
             env=self.env,
             cwd=cwd or self.place.workspace,

@@ -24,7 +24,7 @@ from holdfast.machine.controller.settings import Running
 from holdfast.machine.controller.supervise import Policy
 
 
-class Upkeep:
+class AgentRuntime:
     """Keeps one agent; made once a boot, `open` before anything is started."""
 
     def __init__(

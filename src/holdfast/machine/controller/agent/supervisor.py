@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from holdfast.kernel.clock import Clock
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.supervise import Event, Mend, Policy, Repair, State
+from holdfast.machine.controller.supervise import BeginRepair, Event, Policy, Repair, State
 from holdfast.machine.controller.supervise.ports import (
     Agent,
     Done,
@@ -174,13 +174,13 @@ class Supervisor:
             case supervise.Kill(child) if self._process is not None:
                 self._log.emit("agent.kill", child=child, because="it did not end in its grace")
                 self._process.kill()
-            case supervise.Mend():
+            case supervise.BeginRepair():
                 loop.call_soon(self._repair, command)
-            case supervise.CancelMend() if self._repairing is not None:
+            case supervise.CancelRepair() if self._repairing is not None:
                 self._repairing.cancel()
             case supervise.BeHealthy():
                 self._note(self._repairs.proved())
-            case supervise.CancelMend():
+            case supervise.CancelRepair():
                 pass  # it has not begun: `_repair` sees that it is not wanted any more
             case _:
                 self._log.emit("agent.nothing_to_signal", command=type(command).__name__)
@@ -230,7 +230,7 @@ class Supervisor:
         self._log.emit("agent.exited", child=child, code=code, signal=signal_name)
         self.feed(supervise.Exited(child, code, signal_name, self._clock.now_ms()))
 
-    def _repair(self, wanted: Mend) -> None:
+    def _repair(self, wanted: BeginRepair) -> None:
         repair, reason = wanted.repair, wanted.reason
         if self._state.repair != repair or self._state.status != "starting":
             self._forgo(wanted, "it was not wanted any more")
@@ -240,13 +240,13 @@ class Supervisor:
         self._repairing = asyncio.create_task(doing, name="repair")
         self._repairing.add_done_callback(lambda task: self._repair_ended(wanted, task))
 
-    def _forgo(self, wanted: Mend, because: str) -> None:
+    def _forgo(self, wanted: BeginRepair, because: str) -> None:
         """Leave a repair; a configuration that failed its trial is no better known for that."""
         if wanted.failed:
             self._note(self._repairs.condemn(wanted.failed, wanted.reason))
         self._repaired(wanted.repair, Done(done=False, detail=because))
 
-    def _repair_ended(self, wanted: Mend, task: asyncio.Task[Done]) -> None:
+    def _repair_ended(self, wanted: BeginRepair, task: asyncio.Task[Done]) -> None:
         self._repairing = None
         repair = wanted.repair
         if task.cancelled():

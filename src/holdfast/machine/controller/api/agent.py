@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.api.binder import Ask, Told, bind
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import SETTLED_LOAD
 from holdfast.machine.controller.process.sampler import load_average
@@ -33,57 +33,57 @@ from holdfast.wire.controller.agent import (
 from holdfast.wire.times import time_text
 
 
-async def _status(desk: Desk, _ask: Ask[None]) -> GatewayStatus:
-    return describe(desk.supervisor.stats())
+async def _status(context: Context, _ask: Ask[None]) -> GatewayStatus:
+    return describe(context.supervisor.stats())
 
 
-async def _start(desk: Desk, _ask: Ask[None]) -> OrderedAnswer:
-    if desk.supervisor.start():
+async def _start(context: Context, _ask: Ask[None]) -> OrderedAnswer:
+    if context.supervisor.start():
         return OrderedAnswer(ok=True)
     raise RefusedError(409, "gateway_busy", "Gateway already running or starting")
 
 
-async def _stop(desk: Desk, ask: Ask[None]) -> OrderedAnswer:
-    before = desk.supervisor.state.goodbye
-    await desk.supervisor.stop(drain_ms=_drain_ms(ask))
-    return OrderedAnswer(ok=True, work_cut=_cut(desk, before))
+async def _stop(context: Context, ask: Ask[None]) -> OrderedAnswer:
+    before = context.supervisor.state.goodbye
+    await context.supervisor.stop(drain_ms=_drain_ms(ask))
+    return OrderedAnswer(ok=True, work_cut=_cut(context, before))
 
 
-async def _restart(desk: Desk, ask: Ask[None]) -> OrderedAnswer:
-    before = desk.supervisor.state.goodbye
-    if await desk.supervisor.restart(drain_ms=_drain_ms(ask)):
-        return OrderedAnswer(ok=True, work_cut=_cut(desk, before))
+async def _restart(context: Context, ask: Ask[None]) -> OrderedAnswer:
+    before = context.supervisor.state.goodbye
+    if await context.supervisor.restart(drain_ms=_drain_ms(ask)):
+        return OrderedAnswer(ok=True, work_cut=_cut(context, before))
     raise RefusedError(409, "shutting_down", "Controller is shutting down")
 
 
-async def _ready(desk: Desk, _ask: Ask[None]) -> Told[dict[str, Any]]:
+async def _ready(context: Context, _ask: Ask[None]) -> Told[dict[str, Any]]:
     load = load_average()
-    settled = not desk.shared_cpu or load[0] < SETTLED_LOAD
+    settled = not context.shared_cpu or load[0] < SETTLED_LOAD
     machine = {"loadAverage": list(load), "settled": settled}
-    if desk.supervisor.state.status != "running":
+    if context.supervisor.state.status != "running":
         body = {"ready": False, "error": "Gateway not running", "code": "gateway_not_running"}
         return Told({**body, **machine}, 503)
     try:
-        status, content = await desk.agent.ask_status()
+        status, content = await context.agent.ask_status()
     except (OSError, TimeoutError):
         body = {"ready": False, "error": "Gateway unreachable", "code": "gateway_unreachable"}
         return Told({**body, **machine}, 502)
     return Told({**_decode(content), **machine}, status if status == 200 else 503)  # noqa: PLR2004
 
 
-async def _hold(desk: Desk, ask: Ask[HoldOrder]) -> LadderAnswer:
+async def _hold(context: Context, ask: Ask[HoldOrder]) -> LadderAnswer:
     reason = ask.body.reason or "somebody stopped the recovery"
-    desk.supervisor.feed(supervise.HoldLadder(reason))
-    return describe_ladder(desk.supervisor.state, ok=True)
+    context.supervisor.feed(supervise.HoldLadder(reason))
+    return describe_ladder(context.supervisor.state, ok=True)
 
 
-async def _retry(desk: Desk, _ask: Ask[None]) -> LadderAnswer:
-    desk.supervisor.feed(supervise.RetryLadder())
-    return describe_ladder(desk.supervisor.state, ok=True)
+async def _retry(context: Context, _ask: Ask[None]) -> LadderAnswer:
+    context.supervisor.feed(supervise.RetryLadder())
+    return describe_ladder(context.supervisor.state, ok=True)
 
 
-async def _ladder(desk: Desk, _ask: Ask[None]) -> LadderAnswer:
-    return describe_ladder(desk.supervisor.state)
+async def _ladder(context: Context, _ask: Ask[None]) -> LadderAnswer:
+    return describe_ladder(context.supervisor.state)
 
 
 GATEWAY: Final = (
@@ -178,8 +178,8 @@ def _config(state: State) -> ConfigState:
     return ConfigState(state=word, etag=state.verdict.etag, reason=state.verdict.reason)
 
 
-def _cut(desk: Desk, before: Goodbye | None) -> bool | None:
-    said = desk.supervisor.state.goodbye
+def _cut(context: Context, before: Goodbye | None) -> bool | None:
+    said = context.supervisor.state.goodbye
     return said.cut if said is not None and said is not before else False
 
 

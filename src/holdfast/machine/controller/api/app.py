@@ -17,7 +17,7 @@ from aiohttp import web
 from holdfast.machine.controller.api.agent import GATEWAY, describe
 from holdfast.machine.controller.api.binder import Ask, Route, Serve, Told, bind, encode, problem
 from holdfast.machine.controller.api.config import CONFIG
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.api.doctor import DOCTOR
 from holdfast.machine.controller.api.environment import ENVIRONMENT
 from holdfast.machine.controller.api.files import FILES
@@ -55,34 +55,34 @@ _ABSENT: Final = (
 API_VERSION: Final = 1
 
 
-async def _health(desk: Desk, _ask: Ask[None]) -> HealthAnswer:
-    body = desk.lifecycle.health("")
-    return msgspec.convert({**body, "agentReady": desk.supervisor.state.ready}, HealthAnswer)
+async def _health(context: Context, _ask: Ask[None]) -> HealthAnswer:
+    body = context.lifecycle.health("")
+    return msgspec.convert({**body, "agentReady": context.supervisor.state.ready}, HealthAnswer)
 
 
-async def _platform_health(_desk: Desk, _ask: Ask[None]) -> HealthAnswer:
+async def _platform_health(_context: Context, _ask: Ask[None]) -> HealthAnswer:
     return HealthAnswer()
 
 
-async def _version(desk: Desk, _ask: Ask[None]) -> ControllerVersion:
-    found = await desk.version.find()
-    repaired = None if desk.device_repair is None else desk.device_repair.last
+async def _version(context: Context, _ask: Ask[None]) -> ControllerVersion:
+    found = await context.version.find()
+    repaired = None if context.device_repair is None else context.device_repair.last
     return ControllerVersion(
-        version=desk.identity.version,
-        commit=desk.identity.reporting.commit,
+        version=context.identity.version,
+        commit=context.identity.reporting.commit,
         api_version=API_VERSION,
         capabilities=CAPABILITIES,
         openclaw_version=found.version,
         openclaw_commit=found.commit,
-        agent=desk.agent.profile.name,
-        gateway=describe(desk.supervisor.stats()),
-        controller_state=desk.lifecycle.stage,
+        agent=context.agent.profile.name,
+        gateway=describe(context.supervisor.stats()),
+        controller_state=context.lifecycle.stage,
         device_pairing_repair=None if repaired is None else repaired.describe(),
     )
 
 
-async def _retry(desk: Desk, _ask: Ask[None]) -> RetryAnswer:
-    return RetryAnswer(ok=True, phase=desk.bootstrap.retry().name)
+async def _retry(context: Context, _ask: Ask[None]) -> RetryAnswer:
+    return RetryAnswer(ok=True, phase=context.bootstrap.retry().name)
 
 
 BOUND: Final[tuple[Route, ...]] = (
@@ -109,20 +109,20 @@ _OPEN: Final = frozenset(
 )  # fmt: skip
 
 
-async def _not_offered(_desk: Desk, _request: web.Request) -> web.Response:
+async def _not_offered(_context: Context, _request: web.Request) -> web.Response:
     return problem(404, "This controller does not offer that", NOT_OFFERED)
 
 
-def make_app(desk: Desk) -> web.Application:
+def make_app(context: Context) -> web.Application:
     """Return the application that serves the table."""
-    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_guard(desk)])
+    app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_guard(context)])
     add = app.router.add_route
-    add(_PLATFORM.row.method, _PLATFORM.row.path, _with(desk, _PLATFORM.serve))
+    add(_PLATFORM.row.method, _PLATFORM.row.path, _with(context, _PLATFORM.serve))
     for prefix in PREFIXES:
         for bound in BOUND:
-            add(bound.row.method, prefix + bound.row.tail, _with(desk, bound.serve))
+            add(bound.row.method, prefix + bound.row.tail, _with(context, bound.serve))
         for path in _ABSENT:
-            add("*", prefix + path, _with(desk, _not_offered))
+            add("*", prefix + path, _with(context, _not_offered))
     return app
 
 
@@ -134,14 +134,14 @@ def authorised(header: str, knows: Callable[[bytes], bool]) -> bool:
     return knows(words[1].encode("utf-8", "surrogateescape"))  # as aiohttp reads what is not UTF-8
 
 
-def _with(desk: Desk, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _with(context: Context, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        return await serve(desk, request)
+        return await serve(context, request)
 
     return handle
 
 
-def _guard(desk: Desk) -> Any:
+def _guard(context: Context) -> Any:
     """Return the middleware that authenticates, and answers what no route does."""
 
     @web.middleware
@@ -151,7 +151,7 @@ def _guard(desk: Desk) -> Any:
         known = request.match_info.http_exception is None
         if request.path.startswith(PREFIXES) and request.path not in _OPEN:
             header = request.headers.get("Authorization", "")
-            if not authorised(header, desk.credentials.knows_token):
+            if not authorised(header, context.credentials.knows_token):
                 return problem(401, "Unauthorized", "" if known else ROUTE_UNAVAILABLE)
         if not known:
             return _unclaimed(request)
@@ -162,7 +162,7 @@ def _guard(desk: Desk) -> Any:
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  the edge: whoever asked gets an answer
-            desk.log.emit("route.failed", path=request.path, error=repr(error))
+            context.log.emit("route.failed", path=request.path, error=repr(error))
             return problem(500, "Internal Server Error", "internal")
 
     return guard

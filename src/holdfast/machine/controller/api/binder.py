@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, get_args
 import msgspec
 from aiohttp import web
 
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint, Fault
 
@@ -74,8 +74,8 @@ class Wrong:
         return RefusedError(400, self.code, self.want)
 
 
-Handler: TypeAlias = Callable[[Desk, Ask[B]], Awaitable[A | Told[A] | Encoded]]
-Serve: TypeAlias = Callable[[Desk, web.Request], Awaitable[web.Response]]
+Handler: TypeAlias = Callable[[Context, Ask[B]], Awaitable[A | Told[A] | Encoded]]
+Serve: TypeAlias = Callable[[Context, web.Request], Awaitable[web.Response]]
 Refuse: TypeAlias = Callable[[Wrong], Encoded]
 
 
@@ -91,7 +91,7 @@ def bind(
     row: ControllerEndpoint[B, A],
     handler: Handler[B, A],
     *,
-    needs: Callable[[Desk], object] = lambda _desk: None,
+    needs: Callable[[Context], object] = lambda _context: None,
     refuse: Refuse | None = None,
 ) -> Route:
     """Return the route of a row.
@@ -100,11 +100,11 @@ def bind(
     answers a body that is wrong in words of its own.
     """
 
-    async def serve(desk: Desk, request: web.Request) -> web.Response:
-        needs(desk)
+    async def serve(context: Context, request: web.Request) -> web.Response:
+        needs(context)
         ask = await _read(row, request)
         if not isinstance(ask, Wrong):
-            return encode(await handler(desk, ask))
+            return encode(await handler(context, ask))
         if refuse is None:
             raise ask.refuse()
         return encode(refuse(ask))

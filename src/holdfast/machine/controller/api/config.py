@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec import UNSET, UnsetType, structs
 
 from holdfast.machine.controller.api.binder import Ask, bind
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.config.history import Verdict, Version
 from holdfast.machine.controller.config.store import Change
 from holdfast.wire.controller import config as wire
@@ -25,13 +25,13 @@ from holdfast.wire.controller.config import (
 from holdfast.wire.times import time_text
 
 
-async def _read(desk: Desk, _ask: Ask[None]) -> ConfigAnswer:
-    found = await desk.care.config.read()
+async def _read(context: Context, _ask: Ask[None]) -> ConfigAnswer:
+    found = await context.care.config.read()
     return ConfigAnswer(config=found.config, etag=found.etag, plain=found.plain)
 
 
-async def _versions(desk: Desk, _ask: Ask[None]) -> VersionsAnswer:
-    known = await desk.care.config.versions()
+async def _versions(context: Context, _ask: Ask[None]) -> VersionsAnswer:
+    known = await context.care.config.versions()
     return VersionsAnswer(versions=tuple(_version(*row) for row in known))
 
 
@@ -47,20 +47,22 @@ def _version(version: Version, verdict: Verdict | None) -> VersionAnswer:
     )
 
 
-async def _replace(desk: Desk, ask: Ask[ReplaceOrder]) -> ChangeAnswer:
-    change = await desk.care.config.replace(
+async def _replace(context: Context, ask: Ask[ReplaceOrder]) -> ChangeAnswer:
+    change = await context.care.config.replace(
         ask.body.config, etag=ask.body.etag or None, force=_insists(ask)
     )
     return _done(change)
 
 
-async def _patch(desk: Desk, ask: Ask[dict[str, Any]]) -> ChangeAnswer:
-    change = await desk.care.config.patch(ask.body, etag=ask.query.get("etag"), force=_insists(ask))
+async def _patch(context: Context, ask: Ask[dict[str, Any]]) -> ChangeAnswer:
+    change = await context.care.config.patch(
+        ask.body, etag=ask.query.get("etag"), force=_insists(ask)
+    )
     return _done(change)
 
 
-async def _restore(desk: Desk, ask: Ask[None]) -> ChangeAnswer:
-    change = await desk.care.config.restore(ask.path["version"], force=_insists(ask))
+async def _restore(context: Context, ask: Ask[None]) -> ChangeAnswer:
+    change = await context.care.config.restore(ask.path["version"], force=_insists(ask))
     # The agent sees the file change; there is nothing to signal.
     return _done(change, signaled=False)
 

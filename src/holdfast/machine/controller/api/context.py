@@ -12,14 +12,14 @@ from holdfast.machine.controller.bootstrap import Bootstrap
 from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.maintenance import Care
+from holdfast.machine.controller.maintenance import Maintenance
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
-from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.report.facts import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Context:
     """What the handlers have at hand."""
 
     identity: Identity
@@ -28,8 +28,8 @@ class Desk:
     supervisor: Supervisor
     agent: AgentProcesses
     version: VersionProbe
-    care: Care
-    pairing: PairingRoom | None
+    care: Maintenance
+    pairing: PairingParts | None
     device_repair: DeviceRepair | None
     bootstrap: Bootstrap
     shared_cpu: bool

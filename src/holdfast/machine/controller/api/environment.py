@@ -8,17 +8,17 @@ from msgspec import UNSET
 
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.api.binder import INVALID_BODY, Ask, bind
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.wire.controller.machine import AGENTS_KEY, ENV_PATCH, OUR_KEY, EnvAnswer, EnvOrder
 
 
-async def _patch(desk: Desk, ask: Ask[EnvOrder]) -> EnvAnswer:
+async def _patch(context: Context, ask: Ask[EnvOrder]) -> EnvAnswer:
     given = {OUR_KEY: ask.body.ours, AGENTS_KEY: ask.body.agents}
     keys = {name: Secret(value) for name, value in given.items() if value is not UNSET}
     if not keys:
         raise RefusedError(400, INVALID_BODY, f"Want at least one of {', '.join(given)}")
-    done = await desk.care.renewal.apply(keys)
+    done = await context.care.renewal.apply(keys)
     return EnvAnswer(
         ok=True, reloaded=done.reloaded, signaled=done.signaled, migrated_profiles=done.moved
     )

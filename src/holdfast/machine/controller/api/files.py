@@ -13,44 +13,46 @@ from typing import Final
 import msgspec
 
 from holdfast.machine.controller.api.binder import Ask, bind, wrong
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.files.paths import PARTS_MAX, split
 from holdfast.wire.controller import files as wire
 from holdfast.wire.controller.files import Node, TextAnswer, TreeAnswer, WriteOrder, WrittenAnswer
 
 
-async def _tree(desk: Desk, ask: Ask[None]) -> TreeAnswer:
+async def _tree(context: Context, ask: Ask[None]) -> TreeAnswer:
     """Answer with the tree below `?path=`, at most `?depth=` deep."""
     parts = split(ask.query.get("path", ""))
     depth = int(ask.query.get("depth", PARTS_MAX))
-    found = await asyncio.to_thread(desk.care.files.tree, parts, depth=depth)
+    found = await asyncio.to_thread(context.care.files.tree, parts, depth=depth)
     return TreeAnswer(tree=msgspec.convert(found.nodes, list[Node]), truncated=found.truncated)
 
 
-async def _read(desk: Desk, ask: Ask[None]) -> TextAnswer:
-    found = await asyncio.to_thread(desk.care.files.read, split(ask.query.get("path", "")))
+async def _read(context: Context, ask: Ask[None]) -> TextAnswer:
+    found = await asyncio.to_thread(context.care.files.read, split(ask.query.get("path", "")))
     return TextAnswer(content=found.content, etag=found.etag)
 
 
-async def _write(desk: Desk, ask: Ask[WriteOrder]) -> WrittenAnswer:
+async def _write(context: Context, ask: Ask[WriteOrder]) -> WrittenAnswer:
     body = ask.body
     parts, etag = split(body.path), body.etag or None
     if body.create and etag is not None:
         raise wrong("etag", "a file that is created has none yet")
-    if desk.care.config.path == Path(desk.agent.profile.state_folder(desk.agent.place), *parts):
-        return await _write_config(desk, body.content, etag)
+    if context.care.config.path == Path(
+        context.agent.profile.state_folder(context.agent.place), *parts
+    ):
+        return await _write_config(context, body.content, etag)
     etag = await asyncio.to_thread(
-        desk.care.files.write, parts, body.content, etag=etag, create=body.create
+        context.care.files.write, parts, body.content, etag=etag, create=body.create
     )
-    desk.log.emit("files.written", path="/".join(parts), etag=etag[:12], created=body.create)
+    context.log.emit("files.written", path="/".join(parts), etag=etag[:12], created=body.create)
     return WrittenAnswer(etag=etag)
 
 
-async def _write_config(desk: Desk, content: str, etag: str | None) -> WrittenAnswer:
+async def _write_config(context: Context, content: str, etag: str | None) -> WrittenAnswer:
     """Write the configuration in the words of this route."""
     try:
-        change = await desk.care.config.write(content.encode("utf-8", "replace"), etag=etag)
+        change = await context.care.config.write(content.encode("utf-8", "replace"), etag=etag)
     except RefusedError as error:
         if error.code == "config_etag_conflict":
             raise RefusedError(409, "file_etag_conflict", error.error) from error

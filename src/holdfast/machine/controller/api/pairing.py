@@ -8,11 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.machine.controller.api.binder import Ask, Encoded, Handler, Told, Wrong, bind
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.pairing.decisions import WRONG, Order, refuse
 from holdfast.machine.controller.pairing.state import Ruling
-from holdfast.machine.controller.pairing.wiring import PairingRoom
+from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.wire.controller import pairing as wire
 from holdfast.wire.controller.pairing import (
     PAIRING_INVALID,
@@ -27,8 +27,8 @@ from holdfast.wire.controller.pairing import (
 
 
 def _lists(kind: Kind) -> Handler[None, Any]:
-    async def show(desk: Desk, ask: Ask[None]) -> Encoded | Told[Any]:
-        room = _room(desk)
+    async def show(context: Context, ask: Ask[None]) -> Encoded | Told[Any]:
+        room = _room(context)
         if ask.query.get("refresh") == "true":
             listing, content = await room.refreshed(kind)
         else:
@@ -44,11 +44,11 @@ def _lists(kind: Kind) -> Handler[None, Any]:
 
 
 def _orders(ruling: Ruling) -> Handler[Any, PairingAnswer]:
-    async def take(desk: Desk, ask: Ask[ChannelOrder | DeviceOrder]) -> Encoded:
+    async def take(context: Context, ask: Ask[ChannelOrder | DeviceOrder]) -> Encoded:
         order = read_order(ask.body, ruling)
         if isinstance(order, PairingAnswer):
             return _answer(order)
-        return _answer(await _room(desk).decide(order))
+        return _answer(await _room(context).decide(order))
 
     return take
 
@@ -82,12 +82,12 @@ def _answer(found: PairingAnswer) -> Encoded:
     return Encoded(msgspec.json.encode(found), status)
 
 
-def _room(desk: Desk) -> PairingRoom:
+def _room(context: Context) -> PairingParts:
     """Return who keeps the requests; raise RefusedError where the agent asks nobody."""
-    if desk.pairing is None:
+    if context.pairing is None:
         text = "This agent does not pair"
         raise RefusedError(STATUS_OF[PAIRING_UNSUPPORTED], PAIRING_UNSUPPORTED, text)
-    return desk.pairing
+    return context.pairing
 
 
 def _missing(name: str) -> PairingAnswer:

@@ -6,23 +6,23 @@ from typing import Final
 
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.api.binder import Ask, bind
-from holdfast.machine.controller.api.context import Desk
+from holdfast.machine.controller.api.context import Context
 from holdfast.wire.controller import machine as wire
 from holdfast.wire.controller.doctor import OkAnswer
 from holdfast.wire.controller.machine import RotateOrder, TokenAnswer
 
 
-async def _stats(desk: Desk, _ask: Ask[None]) -> dict[str, int]:
-    return desk.proxy_stats()
+async def _stats(context: Context, _ask: Ask[None]) -> dict[str, int]:
+    return context.proxy_stats()
 
 
-async def _agent_token(desk: Desk, _ask: Ask[None]) -> TokenAnswer:
-    return TokenAnswer(token=desk.agent.place.token)
+async def _agent_token(context: Context, _ask: Ask[None]) -> TokenAnswer:
+    return TokenAnswer(token=context.agent.place.token)
 
 
-async def _rotate(desk: Desk, ask: Ask[RotateOrder]) -> OkAnswer:
+async def _rotate(context: Context, ask: Ask[RotateOrder]) -> OkAnswer:
     gateway, proxy = Secret(ask.body.gateway_token), Secret(ask.body.proxy_token)
-    desk.credentials.rotate(gateway, proxy, overlap_ms=ask.body.overlap_ms)
+    context.credentials.rotate(gateway, proxy, overlap_ms=ask.body.overlap_ms)
     return OkAnswer(ok=True)
 
 

@@ -21,7 +21,7 @@ LEDGER_FILE: Final = "ledger.json"
 _LEDGER_BYTES_MAX: Final = 1_048_576
 
 
-class Shelf:
+class VersionFiles:
     """Keeps texts and the ledger in one folder of mode 0700."""
 
     def __init__(self, folder: Path, *, on_damage: Callable[[str], None]) -> None:

@@ -29,7 +29,7 @@ from holdfast.machine.controller.config.document import (
     merge,
     parse,
 )
-from holdfast.machine.controller.config.files import Shelf
+from holdfast.machine.controller.config.files import VersionFiles
 from holdfast.machine.controller.config.history import BY_PEOPLE, Ledger, Origin, Verdict, Version
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
@@ -60,7 +60,7 @@ class ConfigStore:
     def __init__(
         self,
         path: Path,
-        shelf: Path,
+        version_files: Path,
         *,
         below: Path | None = None,
         first: Callable[[], bytes],
@@ -76,7 +76,7 @@ class ConfigStore:
         """
         self._path = path
         self._below = below
-        self._shelf = Shelf(shelf, on_damage=self._damaged)
+        self._version_files = VersionFiles(version_files, on_damage=self._damaged)
         self._first = first
         self._fault = fault
         self._clock = clock
@@ -278,7 +278,7 @@ class ConfigStore:
 
     def _loaded(self) -> Ledger:
         if self._ledger is None:
-            self._ledger = self._shelf.load()
+            self._ledger = self._version_files.load()
         return self._ledger
 
     def _look(self) -> bytes | None:
@@ -295,7 +295,7 @@ class ConfigStore:
     def _note(self, raw: bytes, origin: Origin, paths: tuple[str, ...] = ()) -> Change:
         etag, known = etag_of(raw), self._loaded()
         before = known.versions[-1].etag if known.versions else ""
-        self._shelf.keep(etag, raw)
+        self._version_files.keep(etag, raw)
         version = Version(
             etag=etag, content=_content(raw), at_ms=self._clock.now_ms(), origin=origin
         )
@@ -306,7 +306,7 @@ class ConfigStore:
         return change
 
     def _save(self, ledger: Ledger) -> None:
-        self._shelf.save(ledger)
+        self._version_files.save(ledger)
         self._ledger = ledger
 
     def _judge(self, content: str, verdict: Verdict) -> None:
@@ -370,7 +370,7 @@ class ConfigStore:
         known = self._loaded()
         healthy = name == "last-healthy"
         version = book.last_healthy(known) if healthy else book.find(known, name)
-        text = self._shelf.text(version.etag) if version is not None else None
+        text = self._version_files.text(version.etag) if version is not None else None
         if text is None:
             raise RefusedError(
                 404, "config_version_not_found", f"No one version is called {name!r} here"
@@ -387,7 +387,7 @@ class ConfigStore:
             content = "" if raw is None else _content(raw)
             verdict = book.verdict_on(known, content)
             healthy = book.last_healthy(known)
-            text = self._shelf.text(healthy.etag) if healthy is not None else None
+            text = self._version_files.text(healthy.etag) if healthy is not None else None
             if text is None or (verdict is not None and verdict.healthy):
                 return None
             if raw is not None:

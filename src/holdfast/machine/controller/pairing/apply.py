@@ -20,7 +20,7 @@ from holdfast.machine.controller.pairing.state import (
     Part,
     Row,
     Ruling,
-    Shelf,
+    Snapshot,
     Verdict,
     Verdicts,
     code_mark,
@@ -33,24 +33,24 @@ Outcome: TypeAlias = Literal["read", "again", "failed"]
 _TTL_MS: Final = {"channels": limits.CHANNEL_TTL_MS, "devices": limits.DEVICE_TTL_MS}
 
 
-def commit(shelf: Shelf, look: Look, *, number: int, now_ms: int) -> tuple[Shelf, Outcome]:
+def commit(snapshot: Snapshot, look: Look, *, number: int, now_ms: int) -> tuple[Snapshot, Outcome]:
     """Return what is known after the look that was begun as `number`, and what it came to."""
     if isinstance(look, Failure):
-        return replace(shelf, failure=look, looked=True), "failed"
-    if number < shelf.number:
+        return replace(snapshot, failure=look, looked=True), "failed"
+    if number < snapshot.number:
         parts = {
             name: _merge(part, look[name], number, now_ms) if name in look else part
-            for name, part in shelf.parts.items()
+            for name, part in snapshot.parts.items()
         }
-        return replace(shelf, parts=parts), "read"
+        return replace(snapshot, parts=parts), "read"
     parts = {
-        name: _merge(shelf.parts.get(name, Part()), found, number, now_ms)
+        name: _merge(snapshot.parts.get(name, Part()), found, number, now_ms)
         for name, found in look.items()
     }
     outcome = _outcome(parts, number)
-    return Shelf(
-        shelf.kind, parts, number,
-        updated_ms=now_ms if outcome == "read" else shelf.updated_ms,
+    return Snapshot(
+        snapshot.kind, parts, number,
+        updated_ms=now_ms if outcome == "read" else snapshot.updated_ms,
         failure=None, looked=True,
     ), outcome  # fmt: skip
 
@@ -97,10 +97,13 @@ def make_verdict(
     return Verdict(key, kind, channel, code, ruling, now_ms, until_ms)
 
 
-def forget(verdicts: Verdicts, shelves: Iterable[Shelf], now_ms: int) -> Verdicts:
+def forget(verdicts: Verdicts, shelves: Iterable[Snapshot], now_ms: int) -> Verdicts:
     """Return the verdicts that are still needed: the late ones, and those of what is listed yet."""
     listed = {
-        mark for shelf in shelves for row in rows_of(shelf) for mark in (row.key, row.code_mark)
+        mark
+        for snapshot in shelves
+        for row in rows_of(snapshot)
+        for mark in (row.key, row.code_mark)
     }
     kept = {
         key: verdict
@@ -110,6 +113,6 @@ def forget(verdicts: Verdicts, shelves: Iterable[Shelf], now_ms: int) -> Verdict
     return verdicts if len(kept) == len(verdicts) else kept
 
 
-def rows_of(shelf: Shelf) -> tuple[Row, ...]:
+def rows_of(snapshot: Snapshot) -> tuple[Row, ...]:
     """Return every row that is known, whether it may be shown or not."""
-    return tuple(row for part in shelf.parts.values() for row in part.rows)
+    return tuple(row for part in snapshot.parts.values() for row in part.rows)

@@ -16,7 +16,7 @@ import msgspec
 from holdfast.kernel.clock import Clock
 from holdfast.machine.controller.pairing import apply, views
 from holdfast.machine.controller.pairing.apply import Outcome
-from holdfast.machine.controller.pairing.state import Look, Row, Shelf, Verdict, Verdicts
+from holdfast.machine.controller.pairing.state import Look, Row, Snapshot, Verdict, Verdicts
 from holdfast.wire.controller.pairing import Kind
 
 
@@ -37,8 +37,8 @@ class Cache:
         self._clock = clock
         self._on_change = on_change
         self._verdicts = verdicts
-        self._shelves: dict[Kind, Shelf] = {
-            "channels": Shelf("channels"), "devices": Shelf("devices"),
+        self._shelves: dict[Kind, Snapshot] = {
+            "channels": Snapshot("channels"), "devices": Snapshot("devices"),
         }  # fmt: skip
         self._epoch = clock.now_ms()
         self._signatures: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Cache:
         """Return what was decided."""
         return self._verdicts
 
-    def shelf(self, kind: Kind) -> Shelf:
+    def snapshot(self, kind: Kind) -> Snapshot:
         """Return what is known of one kind."""
         return self._shelves[kind]
 
@@ -80,8 +80,8 @@ class Cache:
     def commit(self, kind: Kind, look: Look, number: int) -> Outcome:
         """Take what a look brought; return what it came to."""
         now_ms = self._clock.now_ms()
-        shelf, outcome = apply.commit(self._shelves[kind], look, number=number, now_ms=now_ms)
-        self._shelves[kind] = shelf
+        snapshot, outcome = apply.commit(self._shelves[kind], look, number=number, now_ms=now_ms)
+        self._shelves[kind] = snapshot
         self._verdicts = apply.forget(self._verdicts, self._shelves.values(), now_ms)
         self._renew()
         return outcome
@@ -110,18 +110,18 @@ class Cache:
         """Make the answers anew; a change of what is shown makes a new epoch and is told."""
         now_ms = self._clock.now_ms()
         rows = {
-            kind: views.visible(shelf, self._verdicts, now_ms)
-            for kind, shelf in self._shelves.items()
+            kind: views.visible(snapshot, self._verdicts, now_ms)
+            for kind, snapshot in self._shelves.items()
         }
         signatures = tuple(
-            views.signature(shelf, rows[kind]) for kind, shelf in self._shelves.items()
+            views.signature(snapshot, rows[kind]) for kind, snapshot in self._shelves.items()
         )
         first, changed = not self._signatures, signatures != self._signatures
         if changed:
             self._signatures = signatures
             self._epoch = max(self._epoch + 1, now_ms)
-        for kind, shelf in self._shelves.items():
-            body = views.describe(shelf, rows[kind], self._epoch)
+        for kind, snapshot in self._shelves.items():
+            body = views.describe(snapshot, rows[kind], self._epoch)
             self._listings[kind] = Listing(rows[kind], body, msgspec.json.encode(body))
         self._until_ms = views.next_expiry_ms((*rows["channels"], *rows["devices"]))
         if changed and not first:

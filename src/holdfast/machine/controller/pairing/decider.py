@@ -39,7 +39,7 @@ class Refused:
     unable: bool = False
 
 
-class Arm(Protocol):
+class Backend(Protocol):
     """One way to have the agent decide."""
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
@@ -47,13 +47,13 @@ class Arm(Protocol):
         ...
 
 
-class Ruler:
+class Decider:
     """Carries out orders."""
 
     def __init__(
         self,
         cache: Cache,
-        arms: Mapping[Means, Arm],
+        backends: Mapping[Means, Backend],
         *,
         plan: Callable[[], Plan],
         refresh: Callable[[Kind], Awaitable[bool]],
@@ -66,7 +66,7 @@ class Ruler:
     ) -> None:
         """Decide what `cache` lists; `keep` returns when its verdicts are on the disk."""
         self._cache = cache
-        self._arms = arms
+        self._backends = backends
         self._plan = plan
         self._refresh = refresh
         self._hint = hint
@@ -168,9 +168,9 @@ class Ruler:
 
     def _is_stale(self, kind: Kind, row: Row) -> bool:
         """Return whether the last look at the request failed, so that it may have changed."""
-        shelf = self._cache.shelf(kind)
-        part = shelf.parts.get(row.channel)
-        return shelf.failure is not None or part is None or part.failure is not None
+        snapshot = self._cache.snapshot(kind)
+        part = snapshot.parts.get(row.channel)
+        return snapshot.failure is not None or part is None or part.failure is not None
 
     def _is_doubtful(self, order: Order) -> bool:
         """Return whether the agent may know a request that we do not list."""
@@ -192,10 +192,10 @@ class Ruler:
                 return "hidden", None  # this release cannot forget it before it expires
         last = Refused(wire.PAIRING_FAILED, "The agent offers no way to decide this")
         for means in ways:
-            arm = self._arms.get(means)
-            if arm is None:
+            backend = self._backends.get(means)
+            if backend is None:
                 continue
-            refused = await arm.decide(order, row)
+            refused = await backend.decide(order, row)
             if refused is None or not refused.unable:
                 return means, refused
             last = refused

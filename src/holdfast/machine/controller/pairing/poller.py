@@ -34,7 +34,7 @@ class Reads(Protocol):
 Settled = Callable[[Kind], Awaitable[None]]
 
 
-class Keeper:
+class Poller:
     """Looks at one kind until it is cancelled."""
 
     def __init__(
@@ -99,7 +99,7 @@ class Keeper:
         forced = bool(asked) and not self._is_due()
         self._schedule = schedule.start(self._schedule)
         self._number += 1
-        before = dict(self._cache.shelf(self._kind).parts)
+        before = dict(self._cache.snapshot(self._kind).parts)
         outcome: Outcome = "failed"
         try:
             try:
@@ -119,7 +119,7 @@ class Keeper:
         await self._settled(self._kind)
 
     def _period_ms(self) -> int:
-        parts = self._cache.shelf(self._kind).parts.values()
+        parts = self._cache.snapshot(self._kind).parts.values()
         asked = any(part.source == "rpc" for part in parts)
         return limits.PERIOD_ASKED_MS if asked else limits.PERIOD_MS
 
@@ -134,9 +134,9 @@ class Keeper:
 
     def _report(self, before: dict[str, Part]) -> None:
         """Log each part whose source began to fail, failed in another way, or works again."""
-        shelf = self._cache.shelf(self._kind)
-        for name in sorted({*before, *shelf.parts}):
-            was, now = before.get(name, Part()), shelf.parts.get(name, Part())
+        snapshot = self._cache.snapshot(self._kind)
+        for name in sorted({*before, *snapshot.parts}):
+            was, now = before.get(name, Part()), snapshot.parts.get(name, Part())
             failure = now.failure
             if (was.failure and was.failure.code) == (failure and failure.code):
                 continue

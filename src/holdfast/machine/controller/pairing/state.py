@@ -97,7 +97,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class Snapshot:
     """What is known of one kind; `number` is that of the look whose parts these are.
 
     `failure` is why the last look could not be made at all. `updated_ms` is when a look last

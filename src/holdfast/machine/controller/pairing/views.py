@@ -9,16 +9,16 @@ import hashlib
 from typing import Any
 
 from holdfast.machine.controller.pairing.apply import rows_of
-from holdfast.machine.controller.pairing.state import Failure, Part, Row, Shelf, Verdicts
+from holdfast.machine.controller.pairing.state import Failure, Part, Row, Snapshot, Verdicts
 from holdfast.wire.controller.pairing import ListState, SourceStatus, Trouble
 from holdfast.wire.times import time_text
 
 
-def visible(shelf: Shelf, verdicts: Verdicts, now_ms: int) -> tuple[Row, ...]:
+def visible(snapshot: Snapshot, verdicts: Verdicts, now_ms: int) -> tuple[Row, ...]:
     """Return the requests that wait now."""
     return tuple(
         row
-        for row in rows_of(shelf)
+        for row in rows_of(snapshot)
         if row.key not in verdicts and row.code_mark not in verdicts
         if row.expires_ms is None or now_ms <= row.expires_ms
     )
@@ -29,44 +29,44 @@ def next_expiry_ms(rows: tuple[Row, ...]) -> int | None:
     return min((row.expires_ms + 1 for row in rows if row.expires_ms is not None), default=None)
 
 
-def state_of(shelf: Shelf, rows: tuple[Row, ...]) -> ListState:
+def state_of(snapshot: Snapshot, rows: tuple[Row, ...]) -> ListState:
     """Return how sure a list of these rows is."""
-    if not shelf.looked:
+    if not snapshot.looked:
         return "warming"
-    failures = [part.failure for part in shelf.parts.values()] + [shelf.failure]
+    failures = [part.failure for part in snapshot.parts.values()] + [snapshot.failure]
     found = [failure for failure in failures if failure is not None]
     if not found:
         return "known"
     return "unknown" if not rows and any(failure.strange for failure in found) else "stale"
 
 
-def describe(shelf: Shelf, rows: tuple[Row, ...], epoch: int) -> dict[str, Any]:
+def describe(snapshot: Snapshot, rows: tuple[Row, ...], epoch: int) -> dict[str, Any]:
     """Return the answer for a list in the words of the wire."""
-    state = state_of(shelf, rows)
-    failure = shelf.failure or next(
-        (part.failure for part in shelf.parts.values() if part.failure is not None), None
+    state = state_of(snapshot, rows)
+    failure = snapshot.failure or next(
+        (part.failure for part in snapshot.parts.values() if part.failure is not None), None
     )
     return {
         "requests": [row.entry for row in rows],
-        "lastUpdated": _moment(shelf.updated_ms),
+        "lastUpdated": _moment(snapshot.updated_ms),
         "epoch": epoch,
         "state": state,
         "stale": state in {"stale", "unknown"},
         "error": _trouble(failure),
-        "statuses": [_status(name, part, shelf) for name, part in shelf.parts.items()],
+        "statuses": [_status(name, part, snapshot) for name, part in snapshot.parts.items()],
     }
 
 
-def signature(shelf: Shelf, rows: tuple[Row, ...]) -> str:
+def signature(snapshot: Snapshot, rows: tuple[Row, ...]) -> str:
     """Return a mark that changes when the list or how sure it is does, for the epoch."""
-    told = [state_of(shelf, rows), *(f"{row.key}/{row.fingerprint}" for row in rows)]
-    for name, part in shelf.parts.items():
+    told = [state_of(snapshot, rows), *(f"{row.key}/{row.fingerprint}" for row in rows)]
+    for name, part in snapshot.parts.items():
         told += [name, "" if part.failure is None else part.failure.code]
     return hashlib.blake2b("\0".join(told).encode(), digest_size=16).hexdigest()
 
 
-def _status(name: str, part: Part, shelf: Shelf) -> SourceStatus:
-    failure = part.failure or shelf.failure
+def _status(name: str, part: Part, snapshot: Snapshot) -> SourceStatus:
+    failure = part.failure or snapshot.failure
     return SourceStatus(
         channel=name,
         source=part.source,

@@ -172,7 +172,7 @@ class Watcher:
             self._polling = asyncio.create_task(self._poll(), name="pairing-poll")
             return
         asyncio.get_running_loop().add_reader(self._queue.descriptor, self._read)
-        self._arm()
+        self._backend()
         self._tell(self._targets)
 
     def close(self) -> None:
@@ -187,7 +187,7 @@ class Watcher:
         self._targets = ()
         self._watches, self._waits = {}, {}
 
-    def _arm(self) -> None:
+    def _backend(self) -> None:
         """Watch each target's folder, or wait for it at the nearest parent that is there.
 
         A watch on a folder that is watched already replaces its mask, so each gets all of them.
@@ -216,7 +216,7 @@ class Watcher:
         changed = [target for event in events for target in self._changed(event)]
         if any(self._moves(event) for event in events):
             waited = [target for targets in self._waits.values() for target in targets]
-            self._arm()
+            self._backend()
             still = [target for targets in self._waits.values() for target in targets]
             changed += [target for target in waited if target not in still]
         self._tell(changed)

@@ -24,7 +24,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.cache import Cache, Listing
 from holdfast.machine.controller.pairing.command_line import CommandLine
-from holdfast.machine.controller.pairing.decider import Arm, Ruler
+from holdfast.machine.controller.pairing.decider import Backend, Decider
 from holdfast.machine.controller.pairing.decisions import Order
 from holdfast.machine.controller.pairing.files import (
     VERDICTS_FILE,
@@ -33,18 +33,18 @@ from holdfast.machine.controller.pairing.files import (
     read_plain,
 )
 from holdfast.machine.controller.pairing.openclaw.by_command import (
-    CommandArm,
+    CommandBackend,
     CommandSource,
     is_hint,
 )
-from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketArm, SocketSource
+from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketSource, WebSocketBackend
 from holdfast.machine.controller.pairing.openclaw.connection import Link
 from holdfast.machine.controller.pairing.openclaw.device_key import KEY_FILE
 from holdfast.machine.controller.pairing.openclaw.json_store import JsonFiles, JsonSource
 from holdfast.machine.controller.pairing.openclaw.own_client import OwnClient
 from holdfast.machine.controller.pairing.openclaw.restart_after_approval import Aftermath
 from holdfast.machine.controller.pairing.openclaw.sqlite_store import SqliteSource
-from holdfast.machine.controller.pairing.poller import Keeper
+from holdfast.machine.controller.pairing.poller import Poller
 from holdfast.machine.controller.pairing.ports import Source
 from holdfast.machine.controller.pairing.reader import Reader
 from holdfast.machine.controller.pairing.watcher import Watcher, targets_of
@@ -55,7 +55,7 @@ from holdfast.wire.controller.pairing import Kind, PairingAnswer
 _KINDS: tuple[Kind, ...] = ("channels", "devices")
 
 
-class PairingRoom:
+class PairingParts:
     """Who waits to be let in to this machine's agent."""
 
     def __init__(
@@ -101,13 +101,13 @@ class PairingRoom:
             read_config=lambda: parse(read_plain(self._config_path, below=agent.place.home)).config,
         )  # fmt: skip
         self._keepers = {
-            kind: Keeper(
+            kind: Poller(
                 kind, self._cache, self._reader, settled=self._looked, clock=clock, log=log
             )
             for kind in _KINDS
         }
-        self._ruler = Ruler(
-            self._cache, self._arms(agent),
+        self._decider = Decider(
+            self._cache, self._backends(agent),
             plan=self._reader.plan,
             refresh=lambda kind: self._keepers[kind].refresh(),
             hint=lambda kind: self._keepers[kind].hint(),
@@ -119,7 +119,7 @@ class PairingRoom:
         self._own: OwnClient | None = None
         if approve_own and pairing.identity is not None:
             self._own = OwnClient(
-                pairing.identity(agent.env), agent.place.home, decide=self._ruler.decide,
+                pairing.identity(agent.env), agent.place.home, decide=self._decider.decide,
                 hint=lambda: self._changed("devices"), clock=clock, log=log,
             )  # fmt: skip
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,8 +141,8 @@ class PairingRoom:
         """Begin to look, at once and without being waited for."""
         if not self._tasks:
             self._tasks = [
-                asyncio.create_task(keeper.run(), name=f"pairing-{kind}")
-                for kind, keeper in self._keepers.items()
+                asyncio.create_task(poller.run(), name=f"pairing-{kind}")
+                for kind, poller in self._keepers.items()
             ]
             if self._uses_socket():
                 self._tasks.append(asyncio.create_task(self._link.run(), name="pairing-link"))
@@ -154,7 +154,7 @@ class PairingRoom:
         self._watcher.close()
         if self._own is not None:
             self._own.close()
-        await self._ruler.close()
+        await self._decider.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -163,8 +163,8 @@ class PairingRoom:
 
     def hint(self) -> None:
         """Look soon at both kinds."""
-        for keeper in self._keepers.values():
-            keeper.hint()
+        for poller in self._keepers.values():
+            poller.hint()
 
     def listing(self, kind: Kind) -> Listing:
         """Return what waits, as it is known."""
@@ -183,7 +183,7 @@ class PairingRoom:
 
     async def decide(self, order: Order) -> PairingAnswer:
         """Return what came of an order."""
-        return await self._ruler.decide(order)
+        return await self._decider.decide(order)
 
     def _sources(
         self, pairing: Pairing, env: Mapping[str, str], home: str
@@ -201,14 +201,14 @@ class PairingRoom:
             )  # fmt: skip
         return sources
 
-    def _arms(self, agent: AgentProcesses) -> Mapping[Means, Arm]:
+    def _backends(self, agent: AgentProcesses) -> Mapping[Means, Backend]:
         aftermath = Aftermath(
             self._config_path, link_end=lambda: self._link.end, is_ready=agent.is_ready,
             log=self._log,
         )  # fmt: skip
         return {
-            "rpc": SocketArm(self._link, self._log),
-            "command": CommandArm(self._commands, aftermath),
+            "rpc": WebSocketBackend(self._link, self._log),
+            "command": CommandBackend(self._commands, aftermath),
         }
 
     def _watch(self) -> None:
@@ -223,12 +223,12 @@ class PairingRoom:
 
     def _opened(self) -> None:
         """Look again: the agent can be asked now, and has said which release it is."""
-        for keeper in self._keepers.values():
-            keeper.allow()
+        for poller in self._keepers.values():
+            poller.allow()
 
     def _changed(self, kind: Kind, *, decisive: bool = False) -> None:
-        keeper = self._keepers[kind]
-        keeper.allow() if decisive else keeper.hint()
+        poller = self._keepers[kind]
+        poller.allow() if decisive else poller.hint()
 
     def _line(self, _stream: Stream, line: str) -> None:
         if is_hint(line):
@@ -237,17 +237,17 @@ class PairingRoom:
     def _agent_changed(self, before: State, after: State) -> None:
         if before.ready != after.ready:
             self._link.want(ready=after.ready)
-            for keeper in self._keepers.values():
-                keeper.allow() if after.ready else keeper.hint()
+            for poller in self._keepers.values():
+                poller.allow() if after.ready else poller.hint()
 
     async def _looked(self, kind: Kind) -> None:
         self._watch()
-        self._arm()
+        self._backend()
         if kind == "devices" and self._own is not None:
             self._own.see(self._cache.listing(kind).rows)
         await self._file.write(self._cache.verdicts)
 
-    def _arm(self) -> None:
+    def _backend(self) -> None:
         """Set the timer for the next request that expires, which is a change nobody else tells."""
         if self._expiry is not None:
             self._expiry.cancel()
@@ -259,4 +259,4 @@ class PairingRoom:
 
     def _expire(self) -> None:
         self._cache.expire()
-        self._arm()
+        self._backend()

@@ -232,7 +232,7 @@ class _Pipe:
             self._pipe.close()
 
 
-class Nursery:
+class ChildProcesses:
     """Makes children and hears of their ends."""
 
     def __init__(self, confinement: Confinement) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 from holdfast.machine.controller.limits import CLOSE_TIMEOUT_S
 from holdfast.machine.controller.process.children import OnExit, OnLine
-from holdfast.machine.controller.process.priority_lock import Rank, Turn
+from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 
 LOOK_S: Final = 0.25
 """From one look at a running command's memory to the next."""
@@ -90,7 +90,7 @@ class Ran:
 class Commands:
     """Runs command lines of one agent, one after another."""
 
-    def __init__(self, turn: Turn, launch: Launch) -> None:
+    def __init__(self, turn: PriorityLock, launch: Launch) -> None:
         """Start programs by `launch`, in the one `turn` of this agent."""
         self._turn = turn
         self._launch = launch

@@ -28,7 +28,7 @@ class Rank(IntEnum):
     LOOK = 3
 
 
-class Turn:
+class PriorityLock:
     """Taken by one at a time; who takes it gives it back, and must not take it twice."""
 
     def __init__(self) -> None:

@@ -38,7 +38,7 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class BeginRepair:
     """Do this repair, once; the reason goes into its record.
 
     `failed` is the etag of the configuration whose trial this ends, empty for every other repair.
@@ -50,7 +50,7 @@ class Mend:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelMend:
+class CancelRepair:
     """End the repair that is under way."""
 
 
@@ -61,4 +61,4 @@ class BeHealthy:
     child: int
 
 
-Command: TypeAlias = Spawn | Drain | Terminate | Kill | Mend | CancelMend | BeHealthy
+Command: TypeAlias = Spawn | Drain | Terminate | Kill | BeginRepair | CancelRepair | BeHealthy

@@ -7,10 +7,10 @@ from typing import Final, TypeAlias
 
 from holdfast.machine.controller.supervise import ladder
 from holdfast.machine.controller.supervise.actions import (
-    CancelMend,
+    BeginRepair,
+    CancelRepair,
     Command,
     Drain,
-    Mend,
     Spawn,
     Terminate,
 )
@@ -66,13 +66,13 @@ def repair(state: State, kind: Repair, reason: str) -> Step:
     busy = replace(state, status="starting", repair=kind, repair_reason=reason)
     # Named now: whoever changes the configuration before the repair begins puts that on trial.
     failed = state.tried.etag if kind == "roll_back" and state.tried is not None else ""
-    return busy, (Mend(kind, reason, failed),)
+    return busy, (BeginRepair(kind, reason, failed),)
 
 
 def end(policy: Policy, state: State, ending: Ending, now_ms: int, drain_ms: int = 0) -> Step:
     """End whatever runs; a child that is ready may first finish its work for `drain_ms`."""
     if state.repair is not None:
-        return state, (CancelMend(),)
+        return state, (CancelRepair(),)
     if not state.child:
         return rest(policy, state, now_ms)
     quiet = replace(state, ready_by_ms=None, settle_at_ms=None)

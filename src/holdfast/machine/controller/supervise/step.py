@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from holdfast.machine.controller.supervise import events, exits, ladder, watching
-from holdfast.machine.controller.supervise.actions import CancelMend
+from holdfast.machine.controller.supervise.actions import CancelRepair
 from holdfast.machine.controller.supervise.events import Event
 from holdfast.machine.controller.supervise.moves import Step, end, fresh, spawn, terminate
 from holdfast.machine.controller.supervise.policy import Policy
@@ -99,7 +99,7 @@ def _hold(_policy: Policy, state: State, event: events.HoldLadder, _now_ms: int)
     if state.ladder.held:
         return state, ()
     held = replace(state, ladder=replace(state.ladder, held=True, reason=event.reason))
-    return held, (CancelMend(),) if state.repair in RISES else ()
+    return held, (CancelRepair(),) if state.repair in RISES else ()
 
 
 def _retry(policy: Policy, state: State, _event: events.RetryLadder, now_ms: int) -> Step:

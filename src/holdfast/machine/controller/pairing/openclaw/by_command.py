@@ -91,7 +91,7 @@ class CommandSource:
         return rows(entries)
 
 
-class CommandArm:
+class CommandBackend:
     """Decides by command line; it can only approve."""
 
     def __init__(self, commands: CommandLine, aftermath: Aftermath) -> None:

@@ -80,7 +80,7 @@ class SocketSource:
         return entries
 
 
-class SocketArm:
+class WebSocketBackend:
     """Decides over the agent's socket."""
 
     def __init__(self, link: Link, log: Log) -> None:

@@ -23,7 +23,7 @@ from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.files import read_json
-from holdfast.machine.controller.pairing.openclaw.device_repair_plan import Mended, mend
+from holdfast.machine.controller.pairing.openclaw.device_repair_plan import RepairedStore, mend
 from holdfast.machine.controller.pairing.openclaw.own_client import device_id
 from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.machine import DeviceRepairTold
@@ -146,7 +146,7 @@ class DeviceRepair:
         return self._write(folder, found, paired, pending, given_up)
 
     def _write(
-        self, folder: int, found: Mended, paired: bytes, pending: bytes | None,
+        self, folder: int, found: RepairedStore, paired: bytes, pending: bytes | None,
         given_up: threading.Event,
     ) -> Repaired:  # fmt: skip
         """Write the devices first: a request is taken away only once what it asks for is there."""

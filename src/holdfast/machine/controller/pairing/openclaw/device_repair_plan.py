@@ -25,7 +25,7 @@ _IMPLIED: Final[Mapping[str, str]] = {"operator.write": "operator.read"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mended:
+class RepairedStore:
     """Both files as they should be, None for one that is right, and what was done to them."""
 
     paired: dict[str, Any] | None = None
@@ -35,7 +35,7 @@ class Mended:
     token_updated: bool = False
 
 
-def mend(paired: object, pending: object, own: str, *, trusted: bool) -> Mended:
+def mend(paired: object, pending: object, own: str, *, trusted: bool) -> RepairedStore:
     """Return what is to be written; raise ValueError for a form that is not known.
 
     `own` is the id of the device whose key lies in the agent's folder. `trusted` says that the
@@ -44,14 +44,14 @@ def mend(paired: object, pending: object, own: str, *, trusted: bool) -> Mended:
     devices, requests = _objects(paired, "paired.json"), _objects(pending, "pending.json")
     device = devices.get(own)
     if device is None or device.get("deviceId", own) != own:
-        return Mended()
+        return RepairedStore()
     asked = {key: entry for key, entry in requests.items() if _is_request(entry, device, own)}
     if not _is_client(device, proven=bool(asked)):
-        return Mended()
+        return RepairedStore()
     fixed, token_updated = _fix(device, trusted=trusted)
     held = _with_implied(_texts(fixed, "scopes"))
     done = {key for key, entry in asked.items() if held.issuperset(_texts(entry, "scopes"))}
-    return Mended(
+    return RepairedStore(
         paired={**devices, own: fixed} if fixed != device else None,
         pending={key: entry for key, entry in requests.items() if key not in done}
         if done
