@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from holdfast.wire.api.endpoint import Endpoint, Param
+from holdfast.wire.api.endpoint import EVENT, ID, KIND, LIMIT, Endpoint, Param, look
 from holdfast.wire.api.table import ENDPOINTS, by_name, check, path_names
 from tests.support.samples import sample
 
@@ -39,6 +39,12 @@ def test_whatever_is_sent_by_people_to_change_something_is_audited() -> None:
         if row.name.startswith("rehearse."):
             assert row.audited, row.name
             assert row.scope == "operator", row.name
+
+
+def test_a_path_tells_its_shared_parameters_and_a_row_may_declare_its_own() -> None:
+    assert look("a", "/a/{kind}/{id}", None, "A.", LIMIT).params == (KIND, ID, LIMIT)
+    assert look("a", "/a/{event}", None, "A.").params == (EVENT,)
+    assert look("a", "/a/{id}", None, "A.", own := Param("id", r".+", "Id.")).params == (own,)
 
 
 @pytest.mark.parametrize(

@@ -9,37 +9,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.wire.api.endpoint import Endpoint, Param
+from holdfast.wire.api.endpoint import Param, look, order
 from holdfast.wire.controller.checkin import CheckIn
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX
 
 CONTROLLER: Final = (
-    Endpoint(
-        name="controller.checkin",
-        method="POST",
-        path="/api/controller/checkin",
-        summary="Report a machine's state; answered by a directive where the sender can read one.",
-        scope="machine",
-        request=CheckIn,
-        response=Directive,
-        statuses=(200, 204, 503),
-        body_bytes_max=CHECKIN_BODY_BYTES_MAX,
-        hot=True,
+    order(
+        "controller.checkin", "/api/controller/checkin", CheckIn, Directive,
+        "Report a machine's state; answered by a directive where the sender can read one.",
+        scope="machine", statuses=(200, 204, 503), body_bytes_max=CHECKIN_BODY_BYTES_MAX,
+        mutates=False, hot=True,
     ),
-    Endpoint(
-        name="controller.wake",
-        method="GET",
-        path="/api/controller/wake",
-        summary="Wait for a directive newer than the one known; 204 when none came in time.",
-        scope="machine",
-        response=Directive,
-        params=(
-            Param("sandbox", r"[A-Za-z0-9_-]{1,128}", "The machine's sandbox id.", required=True),
-            Param("revision", r"[0-9]{1,16}", "The revision already known."),
-            Param("wait_s", r"[0-9]{1,2}", "How long to wait, at most 30 s."),
-        ),
-        statuses=(200, 204, 503),
-        hot=True,
+    look(
+        "controller.wake", "/api/controller/wake", Directive,
+        "Wait for a directive newer than the one known; 204 when none came in time.",
+        Param("sandbox", r"[A-Za-z0-9_-]{1,128}", "The machine's sandbox id.", required=True),
+        Param("revision", r"[0-9]{1,16}", "The revision already known."),
+        Param("wait_s", r"[0-9]{1,2}", "How long to wait, at most 30 s."),
+        scope="machine", statuses=(200, 204, 503), hot=True,
     ),
-)
+)  # fmt: skip

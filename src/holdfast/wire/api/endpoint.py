@@ -121,3 +121,58 @@ ACCOUNT: Final = Param("account", NAME_PATTERN, "Only this account's; operators 
 LIMIT: Final = Param("limit", r"[1-9][0-9]{0,2}", "Items in a page, 1 to 500 (default 100).")
 AFTER: Final = Param("after", r"[A-Za-z0-9_.:@=/+-]{1,256}", "`next` of the page before.")
 PAGING: Final = (LIMIT, AFTER)
+
+
+def look(
+    name: str,
+    path: str,
+    response: Any,
+    summary: str,
+    *params: Param,
+    scope: Scope = "owner",
+    kind: Kind = "json",
+    statuses: tuple[int, ...] = (200,),
+    audited: bool = False,
+    linked: bool = False,
+    hot: bool = False,
+) -> Endpoint:
+    """Return the row of a question: a GET, of one thing or of a page of them.
+
+    `params` are those beside `KIND`, `ID` and `EVENT`, which the path tells.
+    """
+    return Endpoint(
+        name=name, method="GET", path=path, summary=summary, scope=scope, response=response,
+        params=_with_holes(path, params), kind=kind, statuses=statuses, audited=audited,
+        linked=linked, hot=hot,
+    )  # fmt: skip
+
+
+def order(
+    name: str,
+    path: str,
+    request: Any,
+    response: Any,
+    summary: str,
+    *,
+    method: Method = "POST",
+    scope: Scope = "owner",
+    pending: Any = None,
+    statuses: tuple[int, ...] = (200,),
+    body_bytes_max: int = BODY_BYTES_MAX,
+    mutates: bool = True,
+    audited: bool = False,
+    hot: bool = False,
+) -> Endpoint:
+    """Return the row of what is sent: it changes something, unless `mutates` says otherwise."""
+    return Endpoint(
+        name=name, method=method, path=path, summary=summary, scope=scope, request=request,
+        response=response, pending=pending, params=_with_holes(path), statuses=statuses,
+        body_bytes_max=body_bytes_max, mutates=mutates, audited=audited, hot=hot,
+    )  # fmt: skip
+
+
+def _with_holes(path: str, params: tuple[Param, ...] = ()) -> tuple[Param, ...]:
+    """Return KIND, ID and EVENT where the path has them, then `params`, which may declare anew."""
+    own = {param.name for param in params}
+    shared = [param for param in (KIND, ID, EVENT) if param.name not in own]
+    return (*(param for param in shared if f"{{{param.name}}}" in path), *params)

@@ -7,21 +7,12 @@ does not answer in time.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import (
-    ID,
-    Counter,
-    Empty,
-    Endpoint,
-    Label,
-    Method,
-    Param,
-    Reason,
-    Time,
-)
+from holdfast.wire.api.endpoint import Counter, Empty, Label, Param, Reason, Time, look, order
 from holdfast.wire.limits import BODY_BYTES_MAX
 
 CONFIG_BYTES_MAX: Final = 1_048_576
@@ -207,89 +198,49 @@ class Retried(Struct, frozen=True, kw_only=True):
 _ONE: Final = "/api/instances/{id}"
 _STATUSES: Final = (200, 409, 422, 502, 503, 504)
 _PATH: Final = Param("path", PATH_PATTERN, "Names joined by slashes, below the state folder.")
-
-
-def _look(
-    name: str, path: str, response: Any, summary: str, *params: Param, audited: bool = False
-) -> Endpoint:
-    """Return the row of a question to a machine."""
-    return Endpoint(
-        name=name,
-        method="GET",
-        path=f"{_ONE}/{path}",
-        summary=summary,
-        scope="owner",
-        response=response,
-        params=(ID, *params),
-        statuses=_STATUSES,
-        audited=audited,
-    )
-
-
-def _do(
-    name: str,
-    path: str,
-    request: Any,
-    response: Any,
-    summary: str,
-    *,
-    method: Method = "POST",
-    body_bytes_max: int = BODY_BYTES_MAX,
-) -> Endpoint:
-    """Return the row of an order to a machine."""
-    return Endpoint(
-        name=name,
-        method=method,
-        path=f"{_ONE}/{path}",
-        summary=summary,
-        scope="owner",
-        request=request,
-        response=response,
-        params=(ID,),
-        statuses=_STATUSES,
-        body_bytes_max=body_bytes_max,
-        mutates=True,
-    )
-
-
 _CONFIG_BODY: Final = 2 * CONFIG_BYTES_MAX
 _FILE_BODY: Final = 6 * FILE_CHARS_MAX + BODY_BYTES_MAX
 
+_ask: Final = partial(look, statuses=_STATUSES)
+_do: Final = partial(order, statuses=_STATUSES)
+
 CARE: Final = (
-    _look("config.get", "config", ConfigView, "Its configuration as it is.", audited=True),
-    _look("config.versions", "config/versions", ConfigVersions, "Its earlier configurations."),
+    _ask("config.get", f"{_ONE}/config", ConfigView, "Its configuration as it is.", audited=True),
+    _ask(
+        "config.versions", f"{_ONE}/config/versions", ConfigVersions, "Its earlier configurations.",
+    ),
     _do(
-        "config.replace", "config", ConfigReplace, ConfigChanged,
+        "config.replace", f"{_ONE}/config", ConfigReplace, ConfigChanged,
         "Replace its configuration.", method="PUT", body_bytes_max=_CONFIG_BODY,
     ),
     _do(
-        "config.patch", "config", ConfigPatch, ConfigChanged,
+        "config.patch", f"{_ONE}/config", ConfigPatch, ConfigChanged,
         "Merge into its configuration.", method="PATCH", body_bytes_max=_CONFIG_BODY,
     ),
     _do(
-        "config.restore", "config/restore", ConfigRestore, ConfigChanged,
+        "config.restore", f"{_ONE}/config/restore", ConfigRestore, ConfigChanged,
         "Put an earlier configuration back.",
     ),
-    _look(
-        "files.list", "files", FileList, "The files in its state folder.",
+    _ask(
+        "files.list", f"{_ONE}/files", FileList, "The files in its state folder.",
         _PATH, Param("depth", r"[1-9][0-9]?", "How many levels, 1 to 99 (default: all)."),
     ),
-    _look(
-        "files.read", "files/text", FileText, "One text file.",
+    _ask(
+        "files.read", f"{_ONE}/files/text", FileText, "One text file.",
         Param(_PATH.name, _PATH.pattern, _PATH.summary, required=True), audited=True,
     ),
     _do(
-        "files.write", "files/text", FileWrite, FileWritten,
+        "files.write", f"{_ONE}/files/text", FileWrite, FileWritten,
         "Write a text file.", method="PUT", body_bytes_max=_FILE_BODY,
     ),
-    _look(
-        "doctor.run", "doctor", DoctorRun, "The last run of its doctor, with its output.",
+    _ask(
+        "doctor.run", f"{_ONE}/doctor", DoctorRun, "The last run of its doctor, with its output.",
         Param("after", r"[0-9]{1,12}", "Only output from here on: `next` of the answer before."),
     ),
-    _do("doctor.start", "doctor", DoctorStart, DoctorRun, "Have its doctor look."),
-    _do("doctor.cancel", "doctor/cancel", Empty, DoctorRun, "End its doctor's run."),
+    _do("doctor.start", f"{_ONE}/doctor", DoctorStart, DoctorRun, "Have its doctor look."),
+    _do("doctor.cancel", f"{_ONE}/doctor/cancel", Empty, DoctorRun, "End its doctor's run."),
     _do(
-        "bootstrap.retry", "bootstrap/retry", Empty, Retried,
+        "bootstrap.retry", f"{_ONE}/bootstrap/retry", Empty, Retried,
         "Go on with the controller's start from the phase that failed.",
     ),
 )  # fmt: skip

@@ -6,11 +6,12 @@ kept beside it, so it cannot disagree with what happened.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import Counter, Cursor, Label, Outcome, Reason, Time
+from holdfast.wire.api.endpoint import Counter, Cursor, Label, Outcome, Reason, Time, order
 from holdfast.wire.limits import PAGE_ITEMS_MAX, STEPS_MAX
 
 
@@ -19,6 +20,10 @@ class Pending(Struct, frozen=True, kw_only=True):
 
     operation: Label
     url: Label
+
+
+followed: Final = partial(order, pending=Pending, statuses=(200, 202, 409))
+"""The row of an order that becomes an event: 200 once taken, 202 with where to follow it."""
 
 
 class OperationStep(Struct, frozen=True, kw_only=True):

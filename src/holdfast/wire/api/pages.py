@@ -11,13 +11,12 @@ from typing import Final
 from holdfast.wire.api.call import Scope
 from holdfast.wire.api.endpoint import (
     AFTER,
-    EVENT,
-    ID,
     ID_PATTERN,
     NAME_PATTERN,
     PAGING,
     Endpoint,
     Param,
+    look,
 )
 from holdfast.wire.limits import SEARCH_TEXT_MAX, SECRET_TEXT_MAX
 
@@ -26,24 +25,16 @@ def _page(
     name: str,
     path: str,
     summary: str,
-    params: tuple[Param, ...] = (),
-    *,
+    *params: Param,
     scope: Scope = "owner",
     audited: bool = False,
     linked: bool = False,
 ) -> Endpoint:
-    """Return the row of a page for people who are signed in."""
-    return Endpoint(
-        name=f"page.{name}",
-        method="GET",
-        path=path,
-        summary=summary,
-        scope=scope,
-        kind="page",
-        params=params,
-        audited=audited,
-        linked=linked,
-    )
+    """Return the row of a page."""
+    return look(
+        f"page.{name}", path, None, summary, *params,
+        scope=scope, kind="page", audited=audited, linked=linked,
+    )  # fmt: skip
 
 
 def _field(name: str, pattern: str, summary: str) -> Param:
@@ -94,95 +85,67 @@ _LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED
 """What the live stream of any page repeats of its address, each once, the widest form last."""
 
 PAGES: Final = (
-    _page("fleet", "/", "The fleet.", _FLEET),
-    _page("instance", "/instances/{id}", "One instance.", (ID,)),
+    _page("fleet", "/", "The fleet.", *_FLEET),
+    _page("instance", "/instances/{id}", "One instance."),
     _page(
-        "agent-open",
-        "/instances/{id}/open",
-        "Opens the agent's own page.",
-        (ID,),
-        audited=True,
-        linked=True,
+        "agent-open", "/instances/{id}/open", "Opens the agent's own page.",
+        audited=True, linked=True,
     ),
     _page(
-        "instance-timeline",
-        "/instances/{id}/timeline",
+        "instance-timeline", "/instances/{id}/timeline",
         "More of an instance's timeline, as a part of its page.",
-        (ID, AFTER, _field("cause", ID_PATTERN, "Only what this event led to.")),
+        AFTER, _field("cause", ID_PATTERN, "Only what this event led to."),
     ),
     _page(
-        "instance-next",
-        "/instances/{id}/next",
+        "instance-next", "/instances/{id}/next",
         "What the next tick would do, as a part of the instance's page.",
-        (ID,),
-        scope="operator",
-        audited=True,
+        scope="operator", audited=True,
     ),
     _page(
-        "instance-sources",
-        "/instances/{id}/sources",
+        "instance-sources", "/instances/{id}/sources",
         "How each source of an instance's pairing requests stands, as a part of its page.",
-        (ID, _field("refresh", r"true|false", "Have the machine look afresh first.")),
+        _field("refresh", r"true|false", "Have the machine look afresh first."),
     ),
     _page(
-        "instance-care",
-        "/instances/{id}/care",
+        "instance-care", "/instances/{id}/care",
         "Its configurations with their verdicts, and its doctor, as a part of its page.",
-        (ID,),
     ),
     _page("pairing", "/pairing", "Who waits to be let in to an agent."),
-    _page("corrections", "/corrections", "What agents wrote and what it became.", _FEED),
-    _page("correction", "/corrections/{id}", "One correction, whole.", (ID,)),
-    _page("brains", "/brains", "Brains, what they sent and their keys.", PAGING),
-    _page("brain", "/brains/{id}", "One brain.", (ID,)),
-    _page("lessons", "/lessons", "What brains learned.", _LESSONS),
+    _page("corrections", "/corrections", "What agents wrote and what it became.", *_FEED),
+    _page("correction", "/corrections/{id}", "One correction, whole."),
+    _page("brains", "/brains", "Brains, what they sent and their keys.", *PAGING),
+    _page("brain", "/brains/{id}", "One brain."),
+    _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page(
-        "operations",
-        "/operations",
-        "Orders and what became of them.",
-        (*PAGING, _field("instance", ID_PATTERN, "Only this instance's.")),
+        "operations", "/operations", "Orders and what became of them.",
+        *PAGING, _field("instance", ID_PATTERN, "Only this instance's."),
     ),
-    _page("operation", "/operations/{event}", "One order.", (EVENT,)),
-    _page("quarantine", "/quarantine", "Events in quarantine.", PAGING, scope="operator"),
+    _page("operation", "/operations/{event}", "One order."),
+    _page("quarantine", "/quarantine", "Events in quarantine.", *PAGING, scope="operator"),
     _page("tokens", "/tokens", "API tokens."),
-    _page("audit", "/audit", "Who did what.", PAGING),
+    _page("audit", "/audit", "Who did what.", *PAGING),
     _page("profile", "/profile", "Who is signed in, and their password."),
-    Endpoint(
-        name="page.sign-in",
-        method="GET",
-        path="/sign-in",
-        summary="The sign-in page; with a link it shows the button that uses it.",
-        scope="public",
-        kind="page",
-        params=(_LINK, _NEXT),
+    _page(
+        "sign-in", "/sign-in",
+        "The sign-in page; with a link it shows the button that uses it.",
+        _LINK, _NEXT, scope="public",
     ),
-    Endpoint(
-        name="page.static",
-        method="GET",
-        path="/static/{path}",
-        summary="A script, style or picture of the dashboard.",
-        scope="public",
-        kind="asset",
-        params=(_FILE, Param("v", r"[0-9a-f]{1,64}", "The hash of its content.")),
-        statuses=(200, 304),
+    look(
+        "page.static", "/static/{path}", None,
+        "A script, style or picture of the dashboard.",
+        _FILE, Param("v", r"[0-9a-f]{1,64}", "The hash of its content."),
+        scope="public", kind="asset", statuses=(200, 304),
     ),
-    Endpoint(
-        name="page.events",
-        method="GET",
-        path="/events",
-        summary="Live updates of one page, as server-sent events.",
-        scope="owner",
-        kind="stream",
-        params=(
-            Param(
-                "page",
-                r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
-                r"|lessons",
-                "Which page is looking.",
-                required=True,
-            ),
-            Param("id", ID_PATTERN, "The instance, operation or brain it looks at."),
-            *_LIVE,
+    look(
+        "page.events", "/events", None,
+        "Live updates of one page, as server-sent events.",
+        Param(
+            "page",
+            r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
+            r"|lessons",
+            "Which page is looking.", required=True,
         ),
+        Param("id", ID_PATTERN, "The instance, operation or brain it looks at."),
+        *_LIVE, kind="stream",
     ),
-)
+)  # fmt: skip

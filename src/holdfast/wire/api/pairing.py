@@ -16,19 +16,18 @@ from msgspec import Meta, Struct
 from holdfast.wire.api.endpoint import (
     ACCOUNT,
     AFTER,
-    ID,
     LIMIT,
     PAGING,
     Counter,
     Cursor,
-    Endpoint,
     Id,
     Label,
     Param,
     Reason,
     Time,
+    look,
 )
-from holdfast.wire.api.operations import Pending
+from holdfast.wire.api.operations import followed
 from holdfast.wire.api.secrets import SecretList, SecretsPatch
 from holdfast.wire.limits import (
     INSTANCE_BODY_BYTES_MAX,
@@ -260,108 +259,45 @@ _DECIDED: Final = (200, 202, 409, 502, 503, 504)
 _SECRETS: Final = "/api/instances/{id}/secrets"
 
 PAIRING: Final = (
-    Endpoint(
-        name="pairing.inbox",
-        method="GET",
-        path="/api/pairing",
-        summary="The requests that wait over all visible instances, as the plane last heard.",
-        scope="owner",
-        response=PairingInbox,
-        params=(
-            *PAGING,
-            ACCOUNT,
-            Param("kind", r"channel|device", "Only this kind."),
-            Param("text", r"[ -~]{1,64}", "Only where instance, channel or sender contains this."),
-        ),
+    look(
+        "pairing.inbox", "/api/pairing", PairingInbox,
+        "The requests that wait over all visible instances, as the plane last heard.",
+        *PAGING, ACCOUNT, Param("kind", r"channel|device", "Only this kind."),
+        Param("text", r"[ -~]{1,64}", "Only where instance, channel or sender contains this."),
     ),
-    Endpoint(
-        name="pairing.list",
-        method="GET",
-        path=_ONE,
-        summary="The requests that wait for one instance, asked of its machine.",
-        scope="owner",
-        response=PairingList,
-        params=(ID, Param("refresh", r"true|false", "Have the machine look afresh first.")),
+    look(
+        "pairing.list", _ONE, PairingList,
+        "The requests that wait for one instance, asked of its machine.",
+        Param("refresh", r"true|false", "Have the machine look afresh first."),
         statuses=(200, 502, 503, 504),
     ),
-    Endpoint(
-        name="pairing.approve",
-        method="POST",
-        path=f"{_ONE}/approve",
-        summary="Let a request in, and remember its sender if told so.",
-        scope="owner",
-        request=PairingApprove,
-        response=PairingOutcome,
-        pending=Pending,
-        params=(ID,),
-        statuses=_DECIDED,
-        mutates=True,
+    followed(
+        "pairing.approve", f"{_ONE}/approve", PairingApprove, PairingOutcome,
+        "Let a request in, and remember its sender if told so.", statuses=_DECIDED,
     ),
-    Endpoint(
-        name="pairing.dismiss",
-        method="POST",
-        path=f"{_ONE}/dismiss",
-        summary="Put a request aside; it is not shown again.",
-        scope="owner",
-        request=PairingDismiss,
-        response=PairingOutcome,
-        pending=Pending,
-        params=(ID,),
-        statuses=_DECIDED,
-        mutates=True,
+    followed(
+        "pairing.dismiss", f"{_ONE}/dismiss", PairingDismiss, PairingOutcome,
+        "Put a request aside; it is not shown again.", statuses=_DECIDED,
     ),
-    Endpoint(
-        name="pairing.policy",
-        method="GET",
-        path=f"{_ONE}/policy",
-        summary="How requests of an instance are decided.",
-        scope="owner",
-        response=PairingPolicy,
-        params=(ID,),
+    look(
+        "pairing.policy", f"{_ONE}/policy", PairingPolicy,
+        "How requests of an instance are decided.",
     ),
-    Endpoint(
-        name="pairing.set-policy",
-        method="PUT",
-        path=f"{_ONE}/policy",
-        summary="Set how requests of an instance are decided.",
-        scope="owner",
-        request=PairingPolicySet,
-        response=PairingPolicy,
-        pending=Pending,
-        params=(ID,),
-        statuses=(200, 202, 409),
-        mutates=True,
+    followed(
+        "pairing.set-policy", f"{_ONE}/policy", PairingPolicySet, PairingPolicy,
+        "Set how requests of an instance are decided.", method="PUT",
     ),
-    Endpoint(
-        name="pairing.history",
-        method="GET",
-        path=f"{_ONE}/history",
-        summary="What was decided for an instance, by whom, newest first.",
-        scope="owner",
-        response=PairingHistory,
-        params=(ID, LIMIT, AFTER),
+    look(
+        "pairing.history", f"{_ONE}/history", PairingHistory,
+        "What was decided for an instance, by whom, newest first.", LIMIT, AFTER,
     ),
-    Endpoint(
-        name="instance.secrets",
-        method="GET",
-        path=_SECRETS,
-        summary="Which channel tokens and secrets are set; never a value.",
-        scope="owner",
-        response=SecretList,
-        params=(ID,),
+    look(
+        "instance.secrets", _SECRETS, SecretList,
+        "Which channel tokens and secrets are set; never a value.",
     ),
-    Endpoint(
-        name="instance.set-secrets",
-        method="PATCH",
-        path=_SECRETS,
-        summary="Set or remove channel tokens and secrets; the machine learns of it when started.",
-        scope="owner",
-        request=SecretsPatch,
-        response=SecretList,
-        pending=Pending,
-        params=(ID,),
-        statuses=(200, 202, 409),
-        body_bytes_max=INSTANCE_BODY_BYTES_MAX,
-        mutates=True,
+    followed(
+        "instance.set-secrets", _SECRETS, SecretsPatch, SecretList,
+        "Set or remove channel tokens and secrets; the machine learns of it when started.",
+        method="PATCH", body_bytes_max=INSTANCE_BODY_BYTES_MAX,
     ),
-)
+)  # fmt: skip

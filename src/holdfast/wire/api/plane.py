@@ -5,21 +5,12 @@ Only `/health` and the OpenAPI document are public, and neither says what runs h
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from functools import partial
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import (
-    EVENT,
-    ID,
-    ID_PATTERN,
-    KIND,
-    PAGING,
-    Endpoint,
-    Label,
-    Param,
-    Reason,
-)
+from holdfast.wire.api.endpoint import ID_PATTERN, PAGING, Label, Param, Reason, look, order
 from holdfast.wire.api.operations import (
     Operation,
     OperationList,
@@ -77,119 +68,66 @@ class DoctorReport(Struct, frozen=True, kw_only=True):
     checks: Annotated[tuple[DoctorCheck, ...], Meta(max_length=PAGE_ITEMS_MAX)]
 
 
-def _rehearse(mode: str, request: Any, summary: str) -> Endpoint:
-    """Return the row of one kind of rehearsal; it changes nothing and is audited all the same."""
-    return Endpoint(
-        name=f"rehearse.{mode}",
-        method="POST",
-        path=f"/api/rehearse/{{kind}}/{{id}}/{mode}",
-        summary=summary,
-        scope="operator",
-        request=request,
-        response=Rehearsal,
-        params=(KIND, ID),
-        statuses=(200, 409, 503),
-        audited=True,
-    )
-
-
-def _decide(name: str, verb: str, summary: str) -> Endpoint:
-    """Return the row of a decision about one quarantined event."""
-    return Endpoint(
-        name=name,
-        method="POST",
-        path=f"/api/quarantine/{{event}}/{verb}",
-        summary=summary,
-        scope="operator",
-        request=QuarantineOrder,
-        response=QuarantineAnswer,
-        params=(EVENT,),
-        statuses=(200, 409),
-        mutates=True,
-    )
-
+_REHEARSE: Final = "/api/rehearse/{kind}/{id}"
+_rehearse: Final = partial(
+    order, scope="operator", statuses=(200, 409, 503), mutates=False, audited=True
+)
+"""The row of a rehearsal; it changes nothing and is audited all the same."""
 
 PLANE: Final = (
-    Endpoint(
-        name="plane.health",
-        method="GET",
-        path="/health",
-        summary="Whether the plane serves.",
-        scope="public",
-        response=Health,
-        statuses=(200, 503),
+    look(
+        "plane.health", "/health", Health,
+        "Whether the plane serves.", scope="public", statuses=(200, 503),
     ),
-    Endpoint(
-        name="plane.openapi",
-        method="GET",
-        path="/api/openapi.json",
-        summary="This table as OpenAPI 3.1.",
-        scope="public",
-        kind="asset",
+    look(
+        "plane.openapi", "/api/openapi.json", None,
+        "This table as OpenAPI 3.1.", scope="public", kind="asset",
     ),
-    Endpoint(
-        name="plane.docs",
-        method="GET",
-        path="/api/docs",
-        summary="This table as a page to read.",
-        scope="owner",
-        kind="page",
+    look("plane.docs", "/api/docs", None, "This table as a page to read.", kind="page"),
+    look(
+        "plane.metrics", "/metrics", None,
+        "Figures in the Prometheus text format.", scope="operator", kind="asset",
     ),
-    Endpoint(
-        name="plane.metrics",
-        method="GET",
-        path="/metrics",
-        summary="Figures in the Prometheus text format.",
-        scope="operator",
-        kind="asset",
+    look(
+        "plane.doctor", "/api/doctor", DoctorReport,
+        "Look at stores, disks, keys and agents, and say what to do.", scope="operator",
     ),
-    Endpoint(
-        name="plane.doctor",
-        method="GET",
-        path="/api/doctor",
-        summary="Look at stores, disks, keys and agents, and say what to do.",
-        scope="operator",
-        response=DoctorReport,
+    look("agent.list", "/api/agents", AgentList, "The agents that can be run here."),
+    look(
+        "operation.list", "/api/operations", OperationList,
+        "Orders and what became of them, newest first.",
+        *PAGING, Param("instance", ID_PATTERN, "Only this instance's."),
     ),
-    Endpoint(
-        name="agent.list",
-        method="GET",
-        path="/api/agents",
-        summary="The agents that can be run here.",
-        scope="owner",
-        response=AgentList,
+    look(
+        "operation.get", "/api/operations/{event}", Operation,
+        "Follow one order from event to action to effect to outcome.",
     ),
-    Endpoint(
-        name="operation.list",
-        method="GET",
-        path="/api/operations",
-        summary="Orders and what became of them, newest first.",
-        scope="owner",
-        response=OperationList,
-        params=(*PAGING, Param("instance", ID_PATTERN, "Only this instance's.")),
+    look(
+        "quarantine.list", "/api/quarantine", QuarantineList,
+        "Events whose fold raised.", *PAGING, scope="operator",
     ),
-    Endpoint(
-        name="operation.get",
-        method="GET",
-        path="/api/operations/{event}",
-        summary="Follow one order from event to action to effect to outcome.",
-        scope="owner",
-        response=Operation,
-        params=(EVENT,),
+    order(
+        "quarantine.retry", "/api/quarantine/{event}/retry", QuarantineOrder, QuarantineAnswer,
+        "Give the event to its actor again.", scope="operator", statuses=(200, 409),
     ),
-    Endpoint(
-        name="quarantine.list",
-        method="GET",
-        path="/api/quarantine",
-        summary="Events whose fold raised.",
-        scope="operator",
-        response=QuarantineList,
-        params=PAGING,
+    order(
+        "quarantine.drop", "/api/quarantine/{event}/drop", QuarantineOrder, QuarantineAnswer,
+        "Leave the event out for good.", scope="operator", statuses=(200, 409),
     ),
-    _decide("quarantine.retry", "retry", "Give the event to its actor again."),
-    _decide("quarantine.drop", "drop", "Leave the event out for good."),
-    _rehearse("dry-run", DryRunRequest, "What the next ticks would do."),
-    _rehearse("replay", ReplayRequest, "Fold and decide the log again, and compare."),
-    _rehearse("what-if", WhatIfRequest, "The same under another policy or with other events."),
-    _rehearse("explain", ExplainRequest, "Why a tick decided what it decided."),
-)
+    _rehearse(
+        "rehearse.dry-run", f"{_REHEARSE}/dry-run", DryRunRequest, Rehearsal,
+        "What the next ticks would do.",
+    ),
+    _rehearse(
+        "rehearse.replay", f"{_REHEARSE}/replay", ReplayRequest, Rehearsal,
+        "Fold and decide the log again, and compare.",
+    ),
+    _rehearse(
+        "rehearse.what-if", f"{_REHEARSE}/what-if", WhatIfRequest, Rehearsal,
+        "The same under another policy or with other events.",
+    ),
+    _rehearse(
+        "rehearse.explain", f"{_REHEARSE}/explain", ExplainRequest, Rehearsal,
+        "Why a tick decided what it decided.",
+    ),
+)  # fmt: skip
