@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.house.sources import PACKAGE, definitions, python_files, shown
+from tests.house.sources import PACKAGE, ROOT, definitions, python_files, shown
 
 # Each of these means "I did not find the word".
 EMPTY_WORDS = {
@@ -26,6 +26,14 @@ SUBJECT_FILES = {
     # commands that ask, what of a list may be shown, and the memory of it.
     "requests", "commands", "visibility", "inbox",
 }  # fmt: skip
+
+NOT_USED = re.compile(r"^\| ([a-z, ]+) \| [a-z, ]+ \|$", re.MULTILINE)
+"""Rows of the table at the end of docs/concepts/words.md: words that no name of ours uses."""
+
+# Where one of them is a word of its own: what a person posts, doors of others.
+WORDS_ALLOWED = {
+    "src/holdfast/machine/agents/demo.py",  # a program of its own, which stands in for an agent
+}
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -65,3 +73,26 @@ def test_subjects_have_the_known_files() -> None:
         "a subject has the files of docs/architecture.md and no others, so that who knows one "
         "knows all:\n" + "\n".join(sorted(strangers))
     )
+
+
+def not_used() -> set[str]:
+    text = (ROOT / "docs" / "concepts" / "words.md").read_text(encoding="utf-8")
+    table = text.partition("## Words that are not used")[2]
+    return {word for row in NOT_USED.findall(table) for word in row.split(", ")} - {"not"}
+
+
+def test_the_glossary_lists_the_words_that_are_not_used() -> None:
+    assert {"desk", "nursery", "keeper", "weather"} <= not_used()
+
+
+def test_nothing_is_named_after_a_word_that_is_not_used() -> None:
+    banned = not_used()
+    found = [
+        f"{shown(path)}:{node.lineno} {node.name}"
+        for path in python_files("src")
+        if shown(path) not in WORDS_ALLOWED
+        for node in definitions(path)
+        if words(node.name) & banned
+    ]
+    found += [shown(path) for path in python_files("src") if words(path.stem) & banned]
+    assert not found, "docs/concepts/words.md has the word for it:\n" + "\n".join(found)

@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 
 
 class AccountDirectory:
-    """The desk where people sign in and tokens are made."""
+    """Accounts, people and tokens: who signs in, and what programs show."""
 
     def __init__(
         self,

@@ -178,7 +178,7 @@ class Owner:
         return 0 if resident is None else len(resident.inbox)
 
     @property
-    def resident_count(self) -> int:
+    def loaded_count(self) -> int:
         """Return how many actors are in memory."""
         return len(self._cache)
 

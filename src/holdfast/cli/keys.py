@@ -33,7 +33,7 @@ def new(
     # Heavy, and for this only.
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
     from holdfast.plane.keyring import make_keyring  # noqa: PLC0415
-    from holdfast.plane.wiring.desk import hold_folder  # noqa: PLC0415
+    from holdfast.plane.wiring.local_admin import hold_folder  # noqa: PLC0415
 
     settings, now_ms = settings_or_fail(), SystemClock().now_ms()
     path = settings.keys_folder / KEYRING_FILE

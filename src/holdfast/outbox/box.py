@@ -409,7 +409,7 @@ class Outbox:
         """Wait for a moment for what is being fetched: a program may live no longer than that."""
         end_ms = min(end_ms, self._clock.steady_ms() + limits.ERRAND_CLOSE_S * 1_000)
         drainer = self._drain_worker.drainer if self._drain_worker else None
-        while drainer is not None and drainer.errand_busy and not drainer.stopping:
+        while drainer is not None and drainer.fetch_busy and not drainer.stopping:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
             if left_s <= 0 or self._gate():
                 return

@@ -101,7 +101,7 @@ class Drainer:
         return not self._gate() and self._mark() != ""
 
     @property
-    def errand_busy(self) -> bool:
+    def fetch_busy(self) -> bool:
         """Whether something is being fetched, or is there to be."""
         return self._fetcher is not None and self._fetcher.busy
 

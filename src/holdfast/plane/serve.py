@@ -26,8 +26,8 @@ from holdfast.metrics.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.settings import SettingError, Settings, url_of
-from holdfast.plane.wiring.desk import hold_folder
 from holdfast.plane.wiring.holder import lock_holder, prepare_home
+from holdfast.plane.wiring.local_admin import hold_folder
 from holdfast.plane.wiring.plane import Plane, make_plane
 
 BACKLOG: Final = 2_048

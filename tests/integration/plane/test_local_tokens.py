@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.accounts import audit
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.desk import make_token, with_register
+from holdfast.plane.wiring.local_admin import make_token, with_register
 from holdfast.wire.api.call import Refusal
 
 

@@ -325,5 +325,5 @@ def test_an_answer_that_is_none_changes_nothing(
     assert drain_worker is not None
     assert drain_worker.drainer is not None
     drainer = drain_worker.drainer
-    until(lambda: not drainer.errand_busy, "it heard")
+    until(lambda: not drainer.fetch_busy, "it heard")
     assert (known_to(brain), brain.lessons(), drain_worker.crashes) == ("", [], 0)

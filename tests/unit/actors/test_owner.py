@@ -349,7 +349,7 @@ def test_idle_actors_leave_memory_and_come_back_as_they_were() -> None:
         async with rig:
             for n in range(10):
                 await rig.say(f"l{n}", Made(f"l{n}"), BulbAdded("a"))
-            assert rig.engine.owner.resident_count <= 4
+            assert rig.engine.owner.loaded_count <= 4
             assert await rig.say("l0", BulbAdded("b")) == ["applied"]
             assert list((await rig.state("l0")).bulbs) == ["a", "b"]
             assert rig.log.named("rules.fault") == []

@@ -30,7 +30,7 @@ _ENDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class LegacyEntry:
     """One thing an older set-up left: where, what, and whether it can be taken out here."""
 
     path: Path
@@ -45,7 +45,7 @@ def is_sync(entry: Any) -> bool:
     return bool(commands) and all(_only_syncs(command) for command in commands)
 
 
-def find(agent: Edited, places: Places) -> list[Leftover]:
+def find(agent: Edited, places: Places) -> list[LegacyEntry]:
     """Return what stands in an agent's settings; a file that cannot be read has none."""
     path = agent.file(places)
     text = read_text(path)
@@ -64,7 +64,7 @@ def find(agent: Edited, places: Places) -> list[Leftover]:
             commands = _commands(entry)
             if any(_SYNCS.search(command) for command in commands):
                 shown = "; ".join(commands)
-                found.append(Leftover(path, ("hooks", name), shown, is_sync(entry)))
+                found.append(LegacyEntry(path, ("hooks", name), shown, is_sync(entry)))
     return found
 
 

@@ -140,7 +140,7 @@ class Boot:
                 raise PhaseError("HOLDFAST_CREDENTIALS_FILE: does not hold both credentials")
             assert self._socket is not None, "it listens"
             if self._agent is None:
-                self._agent = await controller.open_desk(running, self._socket, self._bootstrap)
+                self._agent = await controller.open_context(running, self._socket, self._bootstrap)
         except (SettingError, ConfineError, KeyError) as error:
             raise PhaseError(str(error)) from error
         agent = self._agent

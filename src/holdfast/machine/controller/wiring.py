@@ -72,7 +72,7 @@ class Controller:
         log: Log,
         proxying: Proxying,
     ) -> None:
-        """Make what reporting needs; `open_desk` adds the agent.
+        """Make what reporting needs; `open_context` adds the agent.
 
         `draw` returns that many unguessable bytes as hexadecimal digits.
         """
@@ -138,7 +138,7 @@ class Controller:
             )  # fmt: skip
             self._run("wake", wake.run())
 
-    async def open_desk(
+    async def open_context(
         self, running: Running, listening: socket.socket, bootstrap: Bootstrap
     ) -> AgentProcesses:
         """Make the agent's supervisor and serve every route; raise KeyError or OSError."""
@@ -208,8 +208,8 @@ class Controller:
         Raise PhaseError when it does not end well: an agent that its own doctor cannot bring up
         to date must not be started on its data.
         """
-        assert self._runtime is not None, "open_desk comes first"
-        assert self._care is not None, "open_desk comes first"
+        assert self._runtime is not None, "open_context comes first"
+        assert self._care is not None, "open_context comes first"
         path, now = self._home / "run" / INSTALLED_FILE, self._runtime.version.identity()
         before = await asyncio.to_thread(read_text, path)
         if before and now and before != now:
@@ -223,8 +223,8 @@ class Controller:
 
     async def start_agent(self) -> None:
         """Start the agent, unless the plane said meanwhile that it should not run."""
-        assert self._runtime is not None, "open_desk comes first"
-        assert self._care is not None, "open_desk comes first"
+        assert self._runtime is not None, "open_context comes first"
+        assert self._care is not None, "open_context comes first"
         await self._care.renewal.settle()
         await self._runtime.start(wanted=lambda: self._orders.wants_running)
 
