@@ -143,7 +143,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 class Letter(Struct, frozen=True, kw_only=True):
-    """A message to another actor; `body` is a tagged struct of the room `letters`."""
+    """A message to another actor; `body` is a tagged struct of the package `letters`."""
 
     to: Address
     body: Struct

@@ -213,7 +213,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Mailboxes(Protocol):
-    """How handlers, dispatch and other rooms reach actors."""
+    """How handlers, dispatch and other packages reach actors."""
 
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
         """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.

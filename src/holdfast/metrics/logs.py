@@ -2,7 +2,7 @@
 
 Every line says what happened (`event`), at what level and when, and carries ids. Redaction is the
 last net, not the only one: nothing should put a secret into a line in the first place. Only the
-programs set logging up; rooms are given a logger.
+programs set logging up; packages are given a logger.
 """
 
 from __future__ import annotations

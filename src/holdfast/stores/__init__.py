@@ -1,4 +1,4 @@
-"""Adapters for the ports the rooms below declare: memory, SQLite, DuckDB.
+"""Adapters for the ports that other packages declare: memory, SQLite, DuckDB.
 
 One folder an engine, each with its SQL in named queries and its migrations. Only
 plane.wiring (and tests) may import this room.

@@ -1,4 +1,4 @@
-"""Corrections kept in memory: for tests and the simulator, under the same contract as SQLite.
+"""Corrections kept in memory: for tests and the simulator, under the same suite as SQLite.
 
 It takes rows one after the other, which is what the groups of the other store must come to. It
 forgets everything with its process, so no plane that people use may be built on it.

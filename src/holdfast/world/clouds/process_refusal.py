@@ -1,7 +1,7 @@
 """How the blocking half of the process cloud says no to the half that answers.
 
 The blocking half runs in threads, many calls deep, where an exception reads better than passing
-an outcome up by hand; the edge turns it into that outcome at once. It must never leave the room.
+an outcome up by hand; the edge turns it into that outcome at once. It must never leave the package.
 """
 
 from __future__ import annotations
