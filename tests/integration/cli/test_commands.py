@@ -160,7 +160,9 @@ def test_without_a_plane_it_says_how_to_start_one(tmp_path: Path) -> None:
     report = plane.json("doctor", code=3)
     assert report["ok"] is False
     checks = {check["name"]: check["result"] for check in report["checks"]}
-    assert checks == {"plane": "failed", "folder": "ok", "disk": "ok", "port": "ok", "log": "ok"}
+    assert checks == {
+        "plane": "failed", "folder": "ok", "keys": "ok", "disk": "ok", "port": "ok", "log": "ok",
+    }  # fmt: skip
     home.mkdir(exist_ok=True)
     home.chmod(0o755)
     (home / "plane.log").write_text('{"event":"lease.lost","level":"critical","at":"then"}\n')

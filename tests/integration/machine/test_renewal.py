@@ -92,7 +92,8 @@ class Beside:
     def __init__(self, folder: Path) -> None:
         self.turn, self.launched, self.restarts = PriorityLock(), 0, 0
         self.commands = Commands(self.turn, self.launch)
-        self.place, self.env, self.config = None, dict[str, str](), dict[str, Any]()
+        self.place = SimpleNamespace(home=str(folder))
+        self.env, self.config = dict[str, str](), dict[str, Any]()
         self.state = SimpleNamespace(child=True)
         keys = Keys(
             path=lambda _place: str(folder / "keys" / "keys.json"),

