@@ -371,11 +371,14 @@ class Brain:
         """
         from holdfast.sdk import sync  # noqa: PLC0415  # a command's business
 
-        self._in_foreground = True
-        try:
+        def begin() -> None:
+            self._in_foreground = True
             self._outbox.resume()
+
+        try:
             return sync.run(
                 self._outbox,
+                begin=begin,
                 clock=self._clock,
                 problem=lambda: self.destination.find().problem,
                 full=full,

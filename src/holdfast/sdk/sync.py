@@ -32,6 +32,7 @@ _NOT_YET: Final = ("", "deadline")
 def run(
     outbox: Outbox,
     *,
+    begin: Callable[[], None],
     clock: Clock,
     problem: Callable[[], str],
     full: bool,
@@ -40,12 +41,15 @@ def run(
 ) -> Synced:
     """Queue what is asked for, page by page, and send until nothing waits or nothing moves.
 
+    `begin` opens the gate and wakes the drain thread: only once what was delivered before is read,
+    or rows that the thread is quick to send would be missing from the answer.
     `problem` says why there is nobody to send to; `old` takes over what another program recorded.
     """
     try:
         before = outbox.stats()
         if before.problem and not before.source:
             raise UnavailableError(before.problem)  # noqa: TRY301  # told below as all others
+        begin()
         again, reason = _drive(outbox, clock, _pages(outbox, full=full, old=old), deadline_s)
         after = outbox.stats()
     except UnavailableError as error:
