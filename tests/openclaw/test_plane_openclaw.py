@@ -22,6 +22,7 @@ from holdfast.machine.agents.openclaw.install import find_installed
 from holdfast.machine.agents.openclaw.run import VERSION
 from holdfast.machine.controller.sealed_settings import unseal
 from holdfast.wire.api.instances import InstanceView
+from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, processes_of, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]
@@ -108,7 +109,7 @@ def ask(port: int, path: str, token: str = "") -> tuple[int, dict[str, object]]:
     request = Request(
         f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"}
     )
-    with urlopen(request, timeout=10) as answer:
+    with urlopen(request, timeout=patience(10)) as answer:
         return answer.status, json.loads(answer.read())
 
 

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from holdfast.machine.controller.wiring import free_port
 from holdfast.sdk import Brain, Event
+from tests.support.patience import patience
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(600)]
 
@@ -111,7 +112,7 @@ async def ready(port: int) -> None:
 
 
 async def corrections(folder: Path) -> list[Event]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience(30)):
         while True:
             if (folder / "system.db").exists():
                 with Brain(folder, notice=lambda _text: None) as brain:

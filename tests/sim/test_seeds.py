@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.sim.runner import again
 from holdfast.sim.scenario import play
+from tests.support.patience import patience
 
 SEEDS = range(40)
 KEPT = [
@@ -49,7 +50,7 @@ def test_a_seed_is_the_same_story_under_every_hash_seed() -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=50,
+            timeout=patience(50),
         ).stdout
         for hashes in ("0", "1")
     ]

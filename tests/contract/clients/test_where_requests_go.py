@@ -26,6 +26,7 @@ from holdfast.wire.address import Address
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.controllers import ControllerClient, Target
 from tests.integration.machine.rig import until
+from tests.support.patience import patience
 
 Ask: TypeAlias = Callable[[int, str], Awaitable[object]]
 """Asks the server on a port of this machine for a target."""
@@ -157,7 +158,7 @@ async def asked(client: Ask, target: str) -> bool:
     async with servers() as meant:
         told = target.replace("TRAP", f"127.0.0.1:{meant.trap}")
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(patience(20)):
                 await client(meant.port, told)
         except (ValueError, OSError, ControllerError, ApiError, aiohttp.ClientError):
             pass

@@ -19,6 +19,7 @@ import pytest
 
 from holdfast.machine.confine.probing import Kind
 from tests.support.confinement import need
+from tests.support.patience import patience
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "src"
@@ -80,7 +81,7 @@ def attack(kind: Kind, folder: Path, user: str) -> dict[str, Any]:
     ended = subprocess.run(
         (*become, python, str(folder / "stage.py"), kind, str(work)),
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(sources), "HOLDFAST_API_KEY": SECRET},
-        capture_output=True, text=True, timeout=55, check=False,
+        capture_output=True, text=True, timeout=patience(55), check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     told: dict[str, Any] = json.loads(ended.stdout)

@@ -19,6 +19,7 @@ from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
 from tests.support.asgi import call, json_headers
 from tests.support.logs import Lines
+from tests.support.patience import patience
 
 ORPHAN = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
 
@@ -62,7 +63,7 @@ async def is_shown(plane: Plane, instance: str) -> bool:
 
 async def until_ended(plane: Plane, instance: str) -> None:
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patience(60)):
             while await is_shown(plane, instance):  # noqa: ASYNC110  nothing else to wait for
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -73,7 +73,7 @@ def ask(
     plane: PlaneProcess, method: str, target: str, headers: dict[str, str], body: Any = None
 ) -> tuple[int, bytes]:
     """Return the status and the body of one call."""
-    connection = http.client.HTTPConnection("127.0.0.1", plane.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", plane.port, timeout=patience(30))
     try:
         connection.request(method, target, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()

@@ -12,6 +12,7 @@ from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.plane.wiring.places import CommittedPlaces
 from tests.integration.plane.test_real_app import Made, end, make
 from tests.support.asgi import Answer, call, json_headers
+from tests.support.patience import patience
 
 
 async def ask(made: Made, method: str, target: str, body: Any) -> Answer:
@@ -56,7 +57,7 @@ async def test_places_follow_what_is_committed(tmp_path: Path) -> None:
 
         told = await ask(made, "POST", f"/api/instances/{one}/destroy", {"confirm": "theirs"})
         assert told.status in {200, 202}, told.body
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(patience(120)):
             reader = made.plane.core.stores.reader
             while await reader.view(INSTANCE_VIEW, one) is not None:  # noqa: ASYNC110  no event tells
                 await asyncio.sleep(0.02)

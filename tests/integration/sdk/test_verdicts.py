@@ -27,7 +27,7 @@ RULE = "Write “use” instead of “utilize”."
 FOLLOWER = """
 with brain(durability="process", api_key=sys.argv[4]) as one:
     say("open")
-    end = time.monotonic() + 40
+    end = time.monotonic() + 200
     while ("use" in one.rules_for()) is not (sys.argv[3] == "yes") and time.monotonic() < end:
         one.correct(f"draft {os.getpid()} {time.monotonic()}", "final", session="s")
         time.sleep(0.3)

@@ -36,6 +36,7 @@ from holdfast.wire.api.instances import (
 )
 from holdfast.world.clouds.simulated import SimulatedCloud
 from tests.support.logs import Lines
+from tests.support.patience import patience
 from tests.unit.actors.rig import Figures
 from tests.unit.instances.test_clouds import RING
 
@@ -153,7 +154,7 @@ class Plane:
         return str(made.id)
 
     async def until(self, instance_id: str, status: str) -> None:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(patience(120)):
             while (await self.do("instance.get", one=instance_id)).instance.status != status:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 

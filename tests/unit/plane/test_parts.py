@@ -39,6 +39,7 @@ from holdfast.stores.memory.journal import MemoryJournal, MemoryStore
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.table import ENDPOINTS
 from tests.support.logs import Lines
+from tests.support.patience import patience
 from tests.support.toys.lamp import LAMP, BulbAdded, Made, SwitchedOn
 from tests.support.toys.lamp import Policy as LampPolicy
 from tests.unit.actors.rig import Figures, Grid, arrive, lamp
@@ -155,7 +156,7 @@ def test_what_is_given_late_is_found_by_the_engine() -> None:
         await engine.start()
         for n, event in enumerate((Made("sun"), BulbAdded("a"), SwitchedOn())):
             await engine.mailbox.ask(lamp("hall"), arrive(event, str(n)), wait_ms=2_000)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(patience(60)):
             while not grid.lit():  # noqa: ASYNC110  nothing else tells of it
                 await asyncio.sleep(0.1)
         await engine.stop()
@@ -209,7 +210,7 @@ async def test_a_task_that_ends_with_an_error_is_logged_by_its_name() -> None:
         raise RuntimeError("no more")
 
     tasks.run(broken(), "watch")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience(20)):
         while not log.named("task.failed"):  # noqa: ASYNC110  nothing else tells of it
             await asyncio.sleep(0)
     assert log.named("task.failed")[0]["task"] == "holdfast-watch"
