@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.wire.api.instances import Climb, RecoveryView, StartPhase, StartView
@@ -106,6 +106,23 @@ def test_variables_are_set_and_secrets_never_shown(open_page: Open, served: Serv
     page.get_by_role("button", name="Remove MODEL").click()
     expect(page.get_by_role("button", name="Remove MODEL")).to_have_count(0)
     assert served.plane.fleet.env["in-0001"] == {"WORKSPACE": "/srv/work", "LOG_LEVEL": "debug"}
+
+
+def test_what_is_typed_while_an_order_is_on_its_way_stays(open_page: Open) -> None:
+    page = open_page("/instances/in-0001")
+    expect_live(page)
+    answers: list[Route] = []
+    page.route("**/api/instances/in-0001", lambda route: answers.append(route))
+    page.locator("#v-name").fill("FIRST")
+    page.locator("#v-value").fill("1")
+    with page.expect_request("**/api/instances/in-0001"):
+        page.get_by_role("button", name="Set", exact=True).click()
+    page.locator("#v-name").fill("SECOND")
+    with page.expect_response("**/api/instances/in-0001"):
+        answers[0].continue_()
+    expect(page.locator("#variables")).to_contain_text("FIRST")
+    expect(page.get_by_text("Done:").first).to_be_visible()
+    expect(page.locator("#v-name")).to_have_value("SECOND")
 
 
 def test_the_recovery_is_shown_stopped_and_begun_anew(open_page: Open, served: Served) -> None:

@@ -372,7 +372,7 @@ class LiveInstance(OpenPage):
         self._looked_s = self.steady_s()
         reported = self.draw_elements(*_REPORTED, **names)
         self._sent = fingerprint(reported)
-        rest = self.draw_elements("why", "timeline", *_PAIRING, **names)
+        rest = self.draw_elements("why", "timeline", "variables", *_PAIRING, **names)
         return reported + rest + await self._tail()
 
     async def changed(self, batch: Batch) -> str:

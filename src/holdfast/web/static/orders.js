@@ -88,7 +88,10 @@ const SHAPES = {
   },
 };
 
+const typed = (form) => JSON.stringify([...form.elements].map((input) => input.value));
+
 async function submit(form) {
+  const sent = typed(form);
   const [method, url] = form.dataset.api.split(" ");
   const button = form.querySelector('[type="submit"]');
   const error = form.querySelector(".form-error");
@@ -103,7 +106,7 @@ async function submit(form) {
     return;
   }
   form.closest("dialog")?.close();
-  form.reset();
+  if (typed(form) === sent) form.reset(); // what was typed while the answer was on its way stays
   settle(form, result);
 }
 
