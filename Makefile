@@ -4,6 +4,8 @@
 # the second run free. Which index packages come from is the machine's business, not ours.
 
 SHELL := /bin/sh
+# Images of Python often set it: every process of the suite would compile all it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -28,11 +30,12 @@ NARROWED := $(strip $(ARGS))
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
 SUITE := --ignore=tests/bench -m "not openclaw" $(if $(NARROWED),,--ignore=tests/house)
 # Tests wait more than they compute; a file stays in one process, with what it shares.
-WORKERS ?= $(if $(NARROWED),0,3)
+WORKERS ?= $(if $(NARROWED),0,4)
+SPREAD  := --dist loadfile --no-loadscope-reorder
 # Percent of the branches of pure files that tests/unit alone must reach (make coverage).
 PURE_COVERAGE ?= 96
 
-.PHONY: help up test suite unit check lint types imports house dead coverage matrix bench sim \
+.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench sim \
   test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
@@ -45,19 +48,22 @@ test: $(if $(NARROWED),,check) suite ## everything that must hold: check, then t
 
 suite: env-dev ## the suite without check
 	@$(BIN)/python tools/real_parts.py all
-	@$(PYTEST) $(SUITE) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(PYTEST) $(SUITE) --numprocesses $(WORKERS) $(SPREAD) $(ARGS)
 
 unit: env-dev ## only tests/unit: pure and quick
-	@$(PYTEST) tests/unit --numprocesses 2 --dist loadfile $(ARGS)
+	@$(PYTEST) tests/unit --numprocesses 2 $(SPREAD) $(ARGS)
 
-check: lint types imports dead house ## lint, types, import contracts, dead code, house rules (make -k: all verdicts)
+check: env-dev ## lint, types, import contracts, dead code, house rules; two at a time, all verdicts
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target lint mypy basedpyright imports dead house
 
 lint: env-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: env-dev
+mypy: env-dev
 	$(BIN)/mypy
+
+basedpyright: env-dev
 	$(BIN)/basedpyright
 
 imports: env-dev
@@ -70,7 +76,7 @@ house: env-dev
 	$(PYTEST) -q tests/house
 
 coverage: env-dev ## branch coverage of pure files from tests/unit alone; fails below PURE_COVERAGE
-	@$(PYTEST) -q tests/unit --numprocesses 2 --dist loadfile --cov --cov-report=
+	@$(PYTEST) -q tests/unit --numprocesses 2 $(SPREAD) --cov --cov-report=
 	@$(BIN)/coverage report --include="$$($(BIN)/python tools/pure_files.py)" \
 	  --fail-under=$(PURE_COVERAGE)
 

@@ -19,12 +19,21 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("untimed")
 
-UNIT = Path(__file__).parent / "unit"
+TESTS = Path(__file__).parent
+UNIT = TESTS / "unit"
+LONGEST_FIRST = ("integration", "browser", "sim", "contract", "unit")
+"""Files that take a minute and wait for most of it begin first, beside each other; quick ones fill
+the end. By pytest-xdist's own order, of files by their number of tests, they would come last."""
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Switch sockets off in tests/unit. Unix ones stay: an event loop is made of a pair of them."""
+    """Order the files, and switch sockets off in tests/unit.
+
+    Unix sockets stay: an event loop is made of a pair of them.
+    """
+    rank = {TESTS / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: next((rank[up] for up in item.path.parents if up in rank), 0))
     for item in items:
         if item.path.is_relative_to(UNIT):
             item.add_marker(pytest.mark.disable_socket)

@@ -111,15 +111,19 @@ def test_variables_are_set_and_secrets_never_shown(open_page: Open, served: Serv
 def test_what_is_typed_while_an_order_is_on_its_way_stays(open_page: Open) -> None:
     page = open_page("/instances/in-0001")
     expect_live(page)
-    answers: list[Route] = []
-    page.route("**/api/instances/in-0001", lambda route: answers.append(route))
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/instances/in-0001", hold)
     page.locator("#v-name").fill("FIRST")
     page.locator("#v-value").fill("1")
     with page.expect_request("**/api/instances/in-0001"):
         page.get_by_role("button", name="Set", exact=True).click()
     page.locator("#v-name").fill("SECOND")
     with page.expect_response("**/api/instances/in-0001"):
-        answers[0].continue_()
+        held[0].continue_()
     expect(page.locator("#variables")).to_contain_text("FIRST")
     expect(page.get_by_text("Done:").first).to_be_visible()
     expect(page.locator("#v-name")).to_have_value("SECOND")
