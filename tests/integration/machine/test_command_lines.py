@@ -79,8 +79,8 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def test_none_meets_another_whoever_runs_it(bench: Bench) -> None:
     agent, mend = bench.agent, bench.argv("mend", 0.1)
     ended = await asyncio.gather(
-        bench.commands.run("order"), agent.ask_version(), agent.run(mend, timeout_s=20),
-        bench.commands.run("order"), agent.run(mend, timeout_s=20), agent.ask_version(),
+        bench.commands.run("order"), agent.query_version(), agent.run(mend, timeout_s=20),
+        bench.commands.run("order"), agent.run(mend, timeout_s=20), agent.query_version(),
     )  # fmt: skip
     assert [one if isinstance(one, str) else one.code for one in ended] == [
         0, "X 2026.1.1", 0, 0, 0, "X 2026.1.1",
@@ -104,4 +104,4 @@ async def test_what_cannot_be_made_keeps_no_turn(bench: Bench) -> None:
         await bench.agent.run(("/nowhere/at/all",), timeout_s=1)
     with pytest.raises(TimeoutError):
         await bench.agent.run(bench.argv("mend", 60), timeout_s=0.5)
-    assert bench.agent.turn.take_now()
+    assert bench.agent.lock.take_now()

@@ -123,7 +123,7 @@ async def rage(seed: int, seconds: float, child_processes: ChildProcesses) -> Fo
             watching.cancel()
         # What was killed may take a moment to be gone.
         for _ in range(100):
-            if not leftovers.find_leftovers(home):
+            if not leftovers.find_orphans(home):
                 break
             await asyncio.sleep(0.02)
         judge(found, Path(home))
@@ -190,7 +190,7 @@ async def watch(port: int, found: Found) -> None:
 
 def judge(found: Found, home: Path) -> None:
     """Say what did not hold."""
-    orphans = leftovers.find_leftovers(str(home))
+    orphans = leftovers.find_orphans(str(home))
     found.orphans = len(orphans)
     with suppress(FileNotFoundError):
         found.fates = (home / "fates").read_text().split()

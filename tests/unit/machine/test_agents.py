@@ -23,8 +23,8 @@ PLACE = Place(home="/h", port=4711, token="secret-token", python="/py", install=
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
 def test_no_secret_is_on_a_command_line(profile: Profile) -> None:
-    assert profile.mend_argv is not None
-    for argv in (profile.argv, profile.version_argv, profile.mend_argv):
+    assert profile.repair_argv is not None
+    for argv in (profile.argv, profile.version_argv, profile.repair_argv):
         assert PLACE.token not in " ".join(argv(PLACE))
     assert PLACE.token in profile.env(PLACE).values()
     assert profile.env(PLACE)["TMPDIR"] in profile.folders(PLACE)
@@ -67,7 +67,7 @@ async def test_a_hook_that_fails_costs_no_line(tmp_path: Path) -> None:
 
     agent.hooks.append(hook)
     for line in ("one", "two", "three"):
-        agent._line("stdout", line)
+        agent._on_line("stdout", line)
     agent._rest("stdout", "unfinished")
     assert heard == ["one", "two", "three"]
     logged = [json.loads(row) for row in os.read(reading, 65_536).splitlines()]

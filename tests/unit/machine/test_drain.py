@@ -39,7 +39,7 @@ def test_only_sigterm_ends_it_too() -> None:
     ],
 )
 def test_new_releases_say(line: str, said: object) -> None:
-    assert ENDING.hear(line) == said
+    assert ENDING.read_line(line) == said
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def test_new_releases_say(line: str, said: object) -> None:
     ],
 )
 def test_old_releases_say(line: str, said: object) -> None:
-    assert RESTARTING.hear(line) == said
+    assert RESTARTING.read_line(line) == said

@@ -57,7 +57,7 @@ class Rig:
         names: tuple[Means, ...] = ("json", "sqlite", "rpc", "command")
         sources: dict[Means, Source] = {name: self.sources[name] for name in names}
         self.reader = Reader(
-            PAIRING, sources, env={}, read_config=read, told=lambda: self.told,
+            PAIRING, sources, env={}, read_config=read, running_version=lambda: self.told,
             version=VersionProbe(str(folder / "binary"), ask, ManualClock()),
         )  # fmt: skip
 

@@ -169,8 +169,8 @@ async def test_nothing_else_is_granted_or_taken_away(
     found = await machine.repair()
     assert (found.repaired, found.removed) == (1, 0)
     assert machine.files()["pending.json"] == pending
-    mended = machine.read("paired.json")[OWN]
-    assert mended["scopes"] == mended["approvedScopes"] == [READ, APPROVALS]
+    repaired_itself = machine.read("paired.json")[OWN]
+    assert repaired_itself["scopes"] == repaired_itself["approvedScopes"] == [READ, APPROVALS]
 
 
 async def test_a_request_for_more_than_it_has_stays(machine: Machine) -> None:
@@ -195,10 +195,10 @@ async def test_without_the_owners_word_only_what_was_approved_comes_back(
 async def test_a_record_of_an_older_form_is_completed(machine: Machine) -> None:
     machine.put("paired.json", {OWN: device(role=..., approvedScopes=..., tokens=...)})
     assert (await machine.repair()).token_updated is False
-    mended = machine.read("paired.json")[OWN]
-    assert (mended["role"], mended["roles"]) == ("operator", ["operator"])
-    assert mended["approvedScopes"] == [READ, APPROVALS], "what it had counts as approved"
-    assert "tokens" not in mended, "no token is made"
+    repaired_itself = machine.read("paired.json")[OWN]
+    assert (repaired_itself["role"], repaired_itself["roles"]) == ("operator", ["operator"])
+    assert repaired_itself["approvedScopes"] == [READ, APPROVALS], "what it had counts as approved"
+    assert "tokens" not in repaired_itself, "no token is made"
 
 
 async def test_a_token_that_was_revoked_stays_as_it_is(machine: Machine) -> None:
@@ -360,6 +360,6 @@ async def test_whatever_fails_is_a_warning(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(device_repair, "mend", fail)
+    monkeypatch.setattr(device_repair, "plan_repair", fail)
     machine.put("paired.json", {OWN: device()})
     assert (await machine.repair()).warnings == ("ZeroDivisionError",)
