@@ -1,8 +1,8 @@
-"""The truth behind the simulated cloud: machines and volumes, and how they change with time.
+"""The true state behind the simulated cloud: machines and volumes, changing with time.
 
-Everything here is synchronous and lazy: a machine knows its next state and when it is due, and is
-brought up to date whenever somebody looks. That makes 10,000 machines cost nothing while nobody
-asks. It answers as Fly does, by a status and a text; it must never know a typed failure.
+Everything here is synchronous and lazy: a machine has its next state and when it is due, and is
+updated on each access. That makes 10,000 idle machines cost nothing. It answers as Fly does, by a
+status and a text; it must not use typed failures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UP: Final = frozenset({"starting", "started", "replacing", "updating"})
 
 
 class Timing(Struct, frozen=True, kw_only=True, gc=False):
-    """How long things take, in milliseconds. `call_ms` is one whole round trip."""
+    """Durations in milliseconds. `call_ms` is one whole round trip."""
 
     call_ms: int = 40
     create_ms: int = 200
@@ -46,7 +46,7 @@ class RefusedError(Exception):
     """The provider's refusal: a status, and a body as it would send it."""
 
     def __init__(self, status: int, body: str, retry_after: str | None = None) -> None:
-        """Keep the parts of the answer; `retry_after` is the header in seconds."""
+        """`retry_after` is the header in seconds."""
         super().__init__(f"{status} {body}")
         self.status = status
         self.body = body
@@ -71,7 +71,6 @@ class Row:
     )
 
     def __init__(self, machine_id: str, spec: MachineSpec, now_ms: int) -> None:
-        """Begin as `created`, not yet listed."""
         self.id = machine_id
         self.spec = spec
         self.state: MachineState = "created"
@@ -85,7 +84,7 @@ class Row:
         self.listed_until_ms = 0
 
     def machine(self, state: MachineState | None = None) -> Machine:
-        """Return what the cloud tells of it, in the given state or the present one."""
+        """Return the cloud's view of it, in the given state or the present one."""
         return Machine(
             id=self.id,
             name=self.spec.name,
@@ -101,10 +100,9 @@ class Row:
 
 
 class World:
-    """Machines by id, name and sandbox, and volumes; `now_ms` tells the time it lives in."""
+    """Machines by id, name and sandbox, and volumes; `now_ms` returns its time."""
 
     def __init__(self, *, now_ms: Callable[[], int], chance: Draws, timing: Timing) -> None:
-        """Begin empty."""
         self.now_ms = now_ms
         self.timing = timing
         self.full_regions: set[str] = set()
@@ -120,14 +118,14 @@ class World:
     # ------------------------------------------------------------------ looking
 
     def rows(self) -> Iterator[Row]:
-        """Yield every machine, brought up to date, in the order of making."""
+        """Yield every machine, updated, in the order of creation."""
         for machine_id in list(self._rows):
             row = self._rows.get(machine_id)
             if row is not None and self.settle(row):
                 yield row
 
     def row(self, machine_id: str) -> Row:
-        """Return a machine, up to date; refuse with 404 when it is forgotten or never was."""
+        """Return a machine, updated; refuse with 404 if it is forgotten or never existed."""
         found = self._rows.get(machine_id)
         if found is None or not self.settle(found):
             raise RefusedError(404, '{"error":"machine not found"}')
@@ -139,7 +137,7 @@ class World:
         return [row for row in found if row is not None and self.settle(row)]
 
     def listed(self, labels: dict[str, str]) -> tuple[Machine, ...]:
-        """Return what the listing shows, which is how things were up to `listing_lag_ms` ago."""
+        """Return the listing: the state of up to `listing_lag_ms` ago."""
         sandbox = labels.get(LABEL_SANDBOX)
         rows = self.rows() if sandbox is None else iter(self.rows_of(sandbox))
         now = self.now_ms()
@@ -159,7 +157,7 @@ class World:
     # ----------------------------------------------------------------- changing
 
     def settle(self, row: Row) -> bool:
-        """Bring a machine up to date; return whether it is still remembered."""
+        """Update a machine to the present; return whether it is still remembered."""
         now = self.now_ms()
         while row.due_state is not None and row.due_at_ms <= now:
             state, at_ms = row.due_state, row.due_at_ms
@@ -173,7 +171,7 @@ class World:
         return True
 
     def create(self, spec: MachineSpec) -> Row:
-        """Make and launch a machine; refuse with 409 or 422 when the name is taken."""
+        """Make and launch a machine; refuse with 409 or 422 if the name is taken."""
         holder = self._rows.get(self._by_name.get(spec.name, ""))
         if holder is not None and self.settle(holder) and holder.state != "destroyed":
             text = (
@@ -240,7 +238,7 @@ class World:
         return row
 
     def store(self, machine_id: str, spec: MachineSpec) -> Row:
-        """Replace the spec and leave alone what runs."""
+        """Replace the spec without touching what runs."""
         row = self.row(machine_id)
         if row.state in {"destroying", "destroyed"}:
             raise RefusedError(404, '{"error":"machine not found"}')
@@ -250,7 +248,7 @@ class World:
         return row
 
     def destroy(self, machine_id: str) -> None:
-        """Begin to remove a machine, from whatever state."""
+        """Begin to remove a machine, from any state."""
         row = self.row(machine_id)
         if row.state == "destroyed":
             raise RefusedError(404, '{"error":"machine not found"}')
@@ -261,7 +259,7 @@ class World:
         self._later(row, "destroyed", self.now_ms() + self.timing.destroy_ms)
 
     def force(self, machine_id: str, state: MachineState, *, exit_code: int | None = None) -> None:
-        """Put a machine into a state, as the world does: it crashes, its host is lost."""
+        """Force a machine into a state: it crashed, its host is lost."""
         row = self.row(machine_id)
         row.due_state = None
         row.exit_code = exit_code
@@ -281,7 +279,7 @@ class World:
         return [self._with_holder(volume) for volume in self._volumes.values()]
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
-        """Make a volume; it has no unique name, as with Fly: asking twice makes two."""
+        """Make a volume; it has no unique name, as with Fly: repeating makes two."""
         size_gb = spec.size_gb
         if spec.source_volume_id is not None:
             source = self._volumes.get(spec.source_volume_id)
@@ -309,7 +307,7 @@ class World:
         del self._volumes[volume_id]
 
     def lose_volume(self, volume_id: str) -> None:
-        """Let a volume be gone, as when its host's disk is."""
+        """Remove a volume, as when its host's disk is lost."""
         self._volumes.pop(volume_id, None)
 
     # ------------------------------------------------------------------- within
@@ -376,7 +374,7 @@ class World:
             raise RefusedError(412, '{"error":"failed_precondition: volume in use"}')
 
     def _with_holder(self, volume: Volume) -> Volume:
-        """Return the volume with its holder brought up to date: a destroyed machine lets go."""
+        """Return the volume after updating its holder: a destroyed machine releases it."""
         holder = self._rows.get(volume.attached_machine_id or "")
         if holder is not None:
             self.settle(holder)
