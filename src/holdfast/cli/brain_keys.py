@@ -1,4 +1,4 @@
-"""`holdfast brain-key`: the keys by which brains are let in."""
+"""`holdfast brain-key`: the keys that authenticate brains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`holdfast instance config | files | doctor | retry`: look after an agent in its machine."""
+"""`holdfast instance config | files | doctor | retry`: maintain an agent in its machine."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _VERSIONS: Final = (
     Column("reason", drop=1, least=16),
 )
 _SHOWN: Final = 12
-"""Digits of a version that are shown; eight are enough to name it."""
+"""Digits of a version that are shown; eight identify it."""
 
 _FOLLOW_S: Final = 0.5
-"""Between two looks at what a doctor printed."""
+"""Interval between two reads of a doctor's output."""
 
 
 @config_app.command("show")
@@ -215,7 +215,7 @@ def doctor(
 
 
 def _follow(plane: Connection, where: dict[str, str], *, quiet: bool) -> DoctorRun:
-    """Print what a run says until it has ended; return its record."""
+    """Print a run's output until it has ended; return its record."""
     position = 0
     while True:
         run: DoctorRun = plane.call("doctor.run", path=where, query={"after": str(position)})
@@ -248,7 +248,7 @@ def _changed(done: ConfigChanged, *, as_json: bool = False) -> None:
 
 
 def _given(text: str) -> str:
-    """Return a text, or what the file or the standard input that it names holds."""
+    """Return a text, or the content of the file or standard input that it names."""
     if text == "-":
         return sys.stdin.read()
     if not text.startswith("@"):
@@ -260,7 +260,7 @@ def _given(text: str) -> str:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; end with what is wrong with it."""
+    """Return the JSON object in a text; exit with an error if it is invalid."""
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError as error:

@@ -179,7 +179,7 @@ def dismiss(
 
 
 def _seen(plane: Connection, path: dict[str, str], request: str, code: str) -> str:
-    """Say who is decided about, and return the fingerprint of what was said."""
+    """Print the request to be decided, and return the fingerprint of what was printed."""
     found: PairingList = plane.call("pairing.list", path=path)
     for one in found.items:
         if request == one.request_id or (code and (request, code) == (one.channel, one.code)):
@@ -191,7 +191,7 @@ def _seen(plane: Connection, path: dict[str, str], request: str, code: str) -> s
 
 
 def _report(answer: PairingOutcome | Pending, *, as_json: bool) -> None:
-    """Print what came of a decision."""
+    """Print the outcome of a decision."""
     if as_json:
         show_json(answer)
     if isinstance(answer, Pending):
@@ -264,7 +264,7 @@ def policy(
 def _changed(
     found: PairingPolicy, *, mode: str, added: tuple[PairingRule, ...], gone: list[str]
 ) -> PairingPolicySet:
-    """Return the policy to be set; a new rule never switches on others without being told."""
+    """Return the policy to set; a new rule never enables other rules implicitly."""
     kept = _without(found, gone)
     if added and mode == "manual":
         fail("--allow adds a rule, which --mode manual would not use", code=EXIT_USAGE)
@@ -289,7 +289,7 @@ def _without(found: PairingPolicy, gone: list[str]) -> tuple[PairingRule, ...]:
 
 
 def parse_rule(text: str, *, expires_at: str | None) -> PairingRule:
-    """Return the rule that `CHANNEL:SENDER` or `device:ROLE:SCOPES` says."""
+    """Return the rule in `CHANNEL:SENDER` or `device:ROLE:SCOPES`."""
     kind, _, rest = text.partition(":")
     if not kind or not rest:
         fail(

@@ -1,4 +1,4 @@
-"""`holdfast quarantine` and `holdfast operation`: events that failed, and orders followed."""
+"""`holdfast quarantine` and `holdfast operation`: failed events, and orders traced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from holdfast.cli.tables import Column
 from holdfast.wire.api.operations import QuarantineOrder
 
 _EVENT_CHARS: Final = 24
-"""How long an event's id is; what is shorter is how one begins."""
+"""Length of an event's id; a shorter text is a prefix."""
 _QUARANTINE: Final = (
     Column("event"),
     Column("what", drop=2),
@@ -144,7 +144,7 @@ def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
 
 
 def _operation(plane: Connection, event: str) -> str:
-    """Return the whole id of an order that was named by how it begins."""
+    """Return the whole id of an order given by its prefix."""
     if len(event) >= _EVENT_CHARS:
         return event
     listed = [o.event for o in plane.call("operation.list", query={"limit": "500"}).items]

@@ -1,4 +1,4 @@
-"""`holdfast rehearse`: what would happen, what did, and why; nothing is changed by asking."""
+"""`holdfast rehearse`: what would happen, what did, and why; it changes nothing."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def explain(
 
 
 def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
-    """Ask for one rehearsal and print it."""
+    """Call one rehearsal and print it."""
     kind, slash, actor_id = actor.partition("/")
     if not slash:
         kind, actor_id = "instance", actor

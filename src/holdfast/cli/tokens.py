@@ -88,8 +88,8 @@ def revoke(
 
 
 def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
-    """Make a token in the store of this machine."""
-    # Heavy, and for this only.
+    """Create a token in the store of this machine."""
+    # A slow import, needed here only.
     import asyncio  # noqa: PLC0415
 
     from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
