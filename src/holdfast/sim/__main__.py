@@ -1,4 +1,4 @@
-"""`make sim`: simulate many seeds and say what they found."""
+"""`make sim`: simulates many seeds and prints the results."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from holdfast.sim.runner import Summary, again, report, run_campaign
 from holdfast.sim.scenario import Outcome
 
 FOLDER: Final = ".sim"
-"""Where the traces of failing seeds are left."""
+"""Folder for the traces of failing seeds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0 when every seed held, else 1."""
+    """Return 0 if every seed passed, else 1."""
     parser = argparse.ArgumentParser(prog="holdfast.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")

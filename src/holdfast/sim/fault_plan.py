@@ -1,7 +1,7 @@
-"""What one seed draws: how large the fleet is, how its people behave, and all that goes wrong.
+"""The fault plan of a seed: the size of the fleet, how its people behave, and all faults.
 
-A weather is a value, so a failing seed can be looked at, and a scenario can ask for one that is
-calm but for a single thing. Rates are chances per operation in a thousand; spans are in seconds
+A plan is a value, so a failing seed can be inspected, and a scenario can use one that is calm
+except for a single fault. Rates are chances per operation in a thousand; durations are in seconds
 of virtual time. Nothing here acts.
 """
 
@@ -39,14 +39,14 @@ QUICK: Final = Policy(
     wait_ms=10 * SECOND_MS,
     key_renew_ms=KEY_LIFE_MS - MINUTE_MS,
 )
-"""Short times, so that every deadline of the rules falls within a storm of minutes."""
+"""Short times, so that every deadline of the rules falls within minutes of faults."""
 
 POLICIES: Final = {"default": Policy(), "quick": QUICK, "contract": CONTRACT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A span of a storm in which the cloud answers every call with `status`."""
+    """A period in which the cloud answers every call with `status`."""
 
     from_s: float
     for_s: float
@@ -55,7 +55,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """One simulation. The default is calm: nothing goes wrong and nobody asks for anything."""
+    """One simulation. The default is calm: no faults and no orders."""
 
     policy: Policy = field(default_factory=Policy)
     settings: Settings = field(default_factory=Settings)
@@ -115,12 +115,12 @@ def _outages(chance: random.Random, storm_s: float) -> tuple[Outage, ...]:
 
 
 def _span(chance: random.Random, *choices: float) -> float:
-    """Return how often something happens, 0 for never in this seed."""
+    """Return the rate of one fault, 0 for never in this seed."""
     return chance.choice([0, *choices])
 
 
 def draw(seed: int) -> FaultPlan:
-    """Return the weather of a seed."""
+    """Return the fault plan of a seed."""
     chance = random.Random(f"weather {seed}")  # noqa: S311  repeatable on purpose
     storm_s = chance.choice([600, 1_200, 1_800, 3_000])
     policy = _policy(chance)
