@@ -1,8 +1,8 @@
-"""One turn of the drain: look, decide, send, settle.
+"""One cycle of the drain: look, decide, send, store the verdict.
 
-The thread that calls it is elsewhere (keeper), and so is the thread that sends (courier): a turn
-can be run by hand, with a clock that is moved by hand. It must never leave a row in doubt: until a
-verdict is written the row is pending, and is sent again.
+The thread that calls it is elsewhere (`drain_worker`), and so is the thread that sends
+(`send_thread`): a cycle can be run by hand, with a manual clock. It must never leave a row in
+doubt: until a verdict is stored the row is pending, and is sent again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _RATE_S: Final = limits.RATE_WINDOW_MS / 1_000
 class Drainer:
     """Drains one queue to one sender, as long as the lease is ours and the gate is open.
 
-    `blocked` says why nothing is being sent now, empty while there is no reason.
+    `blocked` is why nothing is being sent now, empty if there is no reason.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Drainer:
         seed: str,
         fetcher: Fetcher | None = None,
     ) -> None:
-        """Stand ready; `seed` spreads the waits of many senders."""
+        """`seed` spreads the waits of many senders."""
         self._fetcher = fetcher
         self._queue = queue
         self._sender = sender
@@ -90,7 +90,7 @@ class Drainer:
     # ------------------------------------------------------------------ a turn
 
     def turn(self) -> float:
-        """Do what is to be done now; return after how many milliseconds to look again."""
+        """Do what is due now; return the time until the next cycle in milliseconds."""
         wait_ms = self._turn()
         if self._fetcher is not None and not self.stopping:
             self._fetcher.step(self._may_ask)
@@ -102,11 +102,11 @@ class Drainer:
 
     @property
     def fetch_busy(self) -> bool:
-        """Whether something is being fetched, or is there to be."""
+        """Return whether a fetch is running, or is due for certain."""
         return self._fetcher is not None and self._fetcher.busy
 
     def stop(self) -> None:
-        """End after what is under way, and let that not take long."""
+        """End after what is under way, and keep that short."""
         self.stopping = True
         self._give_up()
 
@@ -125,7 +125,7 @@ class Drainer:
         reason = self._gate()
         mark = self._mark()
         if reason or mark == "":
-            # No beat either: a process that may send shall take over.
+            # No beat either: a process that may send must take over.
             self.blocked = f"gate: {reason}" if reason else policy.UNREADY
             return limits.HOLD_LOOK_MS
         if not self._leading():
@@ -158,7 +158,7 @@ class Drainer:
         return 0.0
 
     def _rest(self, now_ms: float) -> None:
-        """Nothing waits: let the lease sleep, and tidy up what a busy time left behind."""
+        """Handle an empty queue: let the lease rest, and checkpoint after a busy time."""
         self.hurry_since_ms = policy.NEVER
         self._deferred.clear()
         self.lease.forget()
@@ -185,7 +185,7 @@ class Drainer:
         return True
 
     def _remember(self) -> None:
-        """Go on where the last holder stopped: its rate, and the batch size it learned."""
+        """Continue where the last holder stopped: its rate, and the batch size it learned."""
         now_s = self._clock.now_ms() / 1_000
         recent: int = self._queue.read(
             lambda connection: connection.execute(
@@ -204,7 +204,7 @@ class Drainer:
         return None if mark is None else str(mark())
 
     def tick(self) -> None:
-        """Show that the drain lives while a courier is under way."""
+        """Beat while a send is under way."""
         self.turned_ms = self._clock.steady_ms()
         self.lease.beat()
 
@@ -222,7 +222,7 @@ class Drainer:
         return not self.stopping and not self._gate() and self.lease.beat()
 
     def _deliver(self, items: Sequence[Item]) -> None:
-        """Send the items; find poison among them in this same cycle, and go on with the rest."""
+        """Send the items; isolate poison among them in this same cycle, and go on with the rest."""
         stack: list[Sequence[Item]] = [items]
         searching = False
         vain = 0
@@ -268,9 +268,9 @@ class Drainer:
         return ()
 
     def _others_pass(self, part: Sequence[Item]) -> Sequence[Item] | None:
-        """Try one other row alone: where it passes, the batch holds poison, and is returned.
+        """Try one other row alone: if it passes, the batch holds poison, and is returned.
 
-        Where it fails as well the other side is down, and the answer is None.
+        If it fails as well the other side is down, and the result is None.
         """
         alone = delivery.pick_newest(self._queue) if self.line.failures % 2 else None
         if alone is None or alone.row in self._deferred:
@@ -302,7 +302,7 @@ class Drainer:
             self._noted = ""
         tried = tuple((item, "the answer did not name this row") for item in silent)
         self._write(Verdict(delivered, answer.deduplicated, dead, tried, tuple(notes)))
-        # Where others moved on, a row that was not named may move with the next request.
+        # Others passed: a row that was not named may pass with the next request.
         for item in () if named else silent:
             self._put_off(item)
         for item in delivered:
@@ -378,7 +378,7 @@ class Drainer:
             )
 
     def _write_unwritten(self) -> bool:
-        """Write down what a full disk kept back; return whether there is room for more."""
+        """Store what a full disk prevented before; return whether there is room for more."""
         while self._unwritten:
             try:
                 delivery.settle(self._queue, self._unwritten[0])
@@ -397,7 +397,7 @@ class Drainer:
         return waiting | self._unwritten_rows()
 
     def _note(self, error: str, *more: tuple[str, str], kind: str = "") -> None:
-        """Write down how it fails, once for each way: an outage must not wear out the disk."""
+        """Store the failure, once per kind: an outage must not wear out the disk."""
         if kind and kind == self._noted:
             return
         now = str(self._clock.now_ms())
@@ -418,7 +418,7 @@ class Drainer:
 
 
 def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
-    """Split so that a stack gives the older half first."""
+    """Split so that a stack returns the older half first."""
     if len(part) == 1:
         return [part]
     middle = len(part) // 2
@@ -426,7 +426,7 @@ def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def _redacted(text: str) -> str:
-    """Return the text without what looks like a key; loaded when something fails first."""
+    """Return the text without what looks like a key; loaded on the first failure."""
     from holdfast.kernel.secret import redact  # noqa: PLC0415
 
     return redact(text)

@@ -1,8 +1,7 @@
-"""Fetching what the other side has for us, beside the rows that leave: one question at a time.
+"""Fetches what the other side has for us, beside the rows that are sent: one at a time.
 
-The network is spoken to on a thread of its own and the drain never waits for it, so that nothing
-it does holds up a row. What came back is written down on the drain's thread; of a fetch that
-hangs, nothing is.
+The network is used on a thread of its own and the drain never waits for it, so that it cannot delay
+a row. The result is stored on the drain's thread; a fetch that hangs stores nothing.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from holdfast.outbox.ports import Fetch, Fetched
 
 
 class Fetcher:
-    """Runs one errand, step by step, whenever it is due."""
+    """Runs one fetch, step by step, whenever it is due."""
 
     def __init__(self, fetch: Fetch, *, ring: Callable[[], object]) -> None:
-        """Run `errand`; `ring` wakes the drain when something came back."""
+        """Run `errand`; `ring` wakes the drain when a result is there."""
         self._errand = fetch
         self._ring = ring
         self._thread: threading.Thread | None = None
@@ -26,15 +25,15 @@ class Fetcher:
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way, or wanted at once."""
+        """Return whether a fetch is running, or due at once."""
         return self._thread is not None or self._errand.wanted
 
     def told(self, revision: int) -> None:
-        """Pass on what an answer to a batch said."""
+        """Pass on the number in an answer to a batch."""
         self._errand.told(revision)
 
     def step(self, may: Callable[[], bool]) -> None:
-        """Write down what came back, and ask what is due; `may` says whether anything may be."""
+        """Store a result, and start a fetch that is due; `may` is whether sending is allowed."""
         thread = self._thread
         if thread is not None:
             if thread.is_alive() and not self._came:
@@ -61,6 +60,6 @@ class Fetcher:
         try:
             thread.start()
         except RuntimeError:
-            # The interpreter is on its way out.
+            # The interpreter is shutting down.
             return
         self._thread = thread

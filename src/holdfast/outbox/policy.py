@@ -1,8 +1,8 @@
 """When to send how much, and what an answer means for the next try.
 
-Everything that decides lies here as functions over one value, the `Line`, so that seven days of
-outage can be lived through in a test in a second. It must never look at a clock: times are
-milliseconds of the steady clock, handed in, so that no step of the time of day matters.
+All decisions are here as functions over one value, the `Line`, so that a test can run through seven
+days of outage in a second. It must never read a clock: times are milliseconds of the steady clock,
+passed in, so that no step of the time of day matters.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _DEFER: Final = Backoff(first_ms=limits.DEFER_FIRST_MS, cap_ms=limits.DEFER_CAP_
 
 
 class Line(NamedTuple):
-    """How it stands between this sender and the other side.
+    """The state between this sender and the other side.
 
-    `hold` says why the next try waits: "auth", "unready", "told" (Retry-After) or "" (backoff).
+    `hold` is why the next try waits: "auth", "unready", "told" (Retry-After) or "" (backoff).
     """
 
     seed: str = ""
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Do nothing for this long, unless woken."""
+    """Do nothing for this time, unless woken."""
 
     for_ms: float
     because: str
@@ -59,8 +59,8 @@ def decide(
 ) -> Wait | Send:
     """Return what to do now.
 
-    `mark` names the key that would be used; `hurry_since_ms` is when somebody asked for a flush:
-    it ends the batching window, and allows one try before a backoff is over.
+    `mark` names the key that would be used; `hurry_since_ms` is when a flush was requested: it ends
+    the batching window, and allows one try before a backoff is over.
     """
     if not pending:
         return Wait(limits.TIMER_MS, "empty")
@@ -100,12 +100,12 @@ def _recent(sent: tuple[tuple[float, int], ...], now_ms: float) -> tuple[tuple[f
 
 
 def begun(line: Line, now_ms: float) -> Line:
-    """Return the line once a send has begun."""
+    """Return the state once a send has begun."""
     return line._replace(last_send_ms=now_ms)
 
 
 def succeeded(line: Line, *, rows: int, now_ms: float) -> Line:
-    """Return the line after the other side took `rows` rows, whatever it thought of each."""
+    """Return the state after the other side took `rows` rows, with any verdict on each."""
     bytes_max, learned_ms = line.bytes_max, line.bytes_learned_ms
     if bytes_max < limits.BATCH_BYTES_MAX and now_ms - learned_ms >= limits.BATCH_BYTES_TRUST_MS:
         bytes_max, learned_ms = min(bytes_max * 2, limits.BATCH_BYTES_MAX), now_ms
@@ -121,14 +121,14 @@ def succeeded(line: Line, *, rows: int, now_ms: float) -> Line:
 
 
 def failed(line: Line, *, now_ms: float, retry_after_ms: int | None = None) -> Line:
-    """Return the line after a try that may work later; Retry-After is a least wait, not a hint."""
+    """Return the state after a try that may work later; Retry-After is a minimum wait."""
     failures = line.failures + 1
     since_ms = line.failing_since_ms if line.failures else now_ms
     backoff = _LONG if now_ms - since_ms >= limits.LONG_OUTAGE_MS else _SHORT
     wait_ms = backoff.delay_ms(failures, line.seed)
     if retry_after_ms is not None:
         told_ms = min(max(retry_after_ms, 0), limits.RETRY_AFTER_MAX_MS)
-        # Everybody was told the same moment: spread by up to half a backoff behind it.
+        # All senders got the same time: spread by up to half a backoff after it.
         wait_ms = max(wait_ms, told_ms + backoff.delay_ms(1, line.seed, failures) // 2)
     return line._replace(
         failures=failures,
@@ -139,7 +139,7 @@ def failed(line: Line, *, now_ms: float, retry_after_ms: int | None = None) -> L
 
 
 def unauthorized(line: Line, *, mark: str, now_ms: float) -> Line:
-    """Return the line after 401 or 403: held until the key is another one, or the slow timer."""
+    """Return the state after 401 or 403: held until the key changes, or the slow timer."""
     return line._replace(
         failures=line.failures + 1,
         failing_since_ms=line.failing_since_ms if line.failures else now_ms,
@@ -150,16 +150,16 @@ def unauthorized(line: Line, *, mark: str, now_ms: float) -> Line:
 
 
 def unready(line: Line, *, now_ms: float) -> Line:
-    """Return the line while there is no key or no address."""
+    """Return the state while there is no key or no address."""
     return line._replace(retry_at_ms=now_ms + limits.HOLD_LOOK_MS, hold=UNREADY)
 
 
 def narrowed(line: Line, *, sent_bytes: int, now_ms: float) -> Line:
-    """Return the line after 413: from now on at most half of what was too large."""
+    """Return the state after 413: from now on at most half of what was too large."""
     bytes_max = max(min(sent_bytes, line.bytes_max) // 2, limits.BATCH_BYTES_MIN)
     return line._replace(bytes_max=bytes_max, bytes_learned_ms=now_ms)
 
 
 def defer_ms(times: int, *seed: str | int) -> int:
-    """Return how long a single row that fails where others pass is put aside."""
+    """Return how long a single row that fails where others pass is deferred."""
     return _DEFER.delay_ms(times, *seed)
