@@ -76,7 +76,7 @@ def doctor(
     ] = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say how a brain stands. Exits 0 healthy, 1 degraded, 2 broken."""
+    """Print the state of a brain. Exits 0 healthy, 1 degraded, 2 broken."""
     folder = brain_folder(brain)
     if repair:
         try:
@@ -150,7 +150,7 @@ def tail(
 
 @dead_letters.command("list")
 def list_dead(brain: BrainFolder = None, as_json: bool = JSON_OPTION) -> None:
-    """List dead letters, with what the plane said of each."""
+    """List dead letters, with the plane's reason for each."""
     with _opened(brain, sends=False) as opened:
         letters = opened.dead_letters(most=1000)
     if as_json:

@@ -41,7 +41,7 @@ _COLUMNS: Final = (
 
 
 def doctor(as_json: bool = JSON_OPTION) -> None:
-    """Look at stores, disks, keys and agents, and say what to do; works without a plane too."""
+    """Check stores, disks, keys and agents, and print remedies; works without a plane too."""
     settings = settings_or_fail()
     served = _is_served(settings)
     report = connect().call("plane.doctor") if served else examine(settings)

@@ -11,7 +11,7 @@ import msgspec
 import typer
 from msgspec import structs
 
-from holdfast.cli import care
+from holdfast.cli import maintenance
 from holdfast.cli.connection import Connection, connect
 from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
@@ -26,6 +26,7 @@ from holdfast.cli.output import (
     short_ids,
     show_facts,
     show_json,
+    show_list,
     show_table,
 )
 from holdfast.cli.output import show as show_line
@@ -49,10 +50,10 @@ from holdfast.wire.limits import ROTATION_OVERLAP_S
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
 ladder = typer.Typer(no_args_is_help=True, help="The recovery of an agent that will not stay up.")
 app.add_typer(ladder, name="ladder")
-app.add_typer(care.config_app, name="config")
-app.add_typer(care.files_app, name="files")
-app.command()(care.doctor)
-app.command()(care.retry)
+app.add_typer(maintenance.config_app, name="config")
+app.add_typer(maintenance.files_app, name="files")
+app.command()(maintenance.doctor)
+app.command()(maintenance.retry)
 
 Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 Wait = Annotated[
@@ -311,20 +312,17 @@ def timeline(
     plane = connect()
     path = {"id": resolve(plane, name)}
     answer = plane.call("instance.timeline", path=path, query={"limit": str(limit)})
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(e.id for e in answer.entries)
     rows = (
         (ago(e.at), e.kind, e.name, e.outcome, e.rule, short[e.id], e.reason)
         for e in answer.entries
     )
-    show_table(_TIMELINE, rows, empty="Nothing yet.")
+    show_list(answer, _TIMELINE, rows, empty="Nothing yet.", as_json=as_json)
 
 
 @app.command("why")
 def why(name: Name, as_json: bool = JSON_OPTION) -> None:
-    """Say why it is not running (or that it is), and what comes next."""
+    """Explain why it is not running (or that it is), and what comes next."""
     plane = connect()
     answer = plane.call("instance.explain", path={"id": resolve(plane, name)})
     if as_json:
@@ -428,17 +426,17 @@ def _tried(climb: Climb) -> str:
     return f"{climb.rung.replace('_', ' ')} {ago(climb.at)}, {climb.reason}: {came}{detail}"
 
 
-def _recovery_facts(told: RecoveryView | None) -> list[tuple[str, str]]:
+def _recovery_facts(view: RecoveryView | None) -> list[tuple[str, str]]:
     """Return facts about the recovery of a failing agent, or of a bad configuration."""
-    if told is None:
+    if view is None:
         return []
-    rung = told.rung.replace("_", " ")
-    held = " (stopped by somebody)" if told.held else ""
-    reason = f": {told.reason}" if told.reason else ""
-    config = told.config.replace("_", " ")
+    rung = view.rung.replace("_", " ")
+    held = " (stopped by somebody)" if view.held else ""
+    reason = f": {view.reason}" if view.reason else ""
+    config = view.config.replace("_", " ")
     return [
         ("recovery", f"{rung}{held}{reason}"),
-        ("port", told.blocked),
-        ("work cut", str(told.work_cuts) if told.work_cuts else ""),
-        ("configuration", f"{config}: {told.config_reason}" if told.config_reason else config),
+        ("port", view.blocked),
+        ("work cut", str(view.work_cuts) if view.work_cuts else ""),
+        ("configuration", f"{config}: {view.config_reason}" if view.config_reason else config),
     ]

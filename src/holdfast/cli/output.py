@@ -116,6 +116,21 @@ def show_table(
         sys.stdout.write(f"{indent}{line}\n")
 
 
+def show_list(
+    answer: Any,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    *,
+    empty: str,
+    as_json: bool,
+) -> None:
+    """Print an answer as JSON, or its rows as a table."""
+    if as_json:
+        show_json(answer)
+    else:
+        show_table(columns, rows, empty=empty)
+
+
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns, without empty ones."""
     kept = [(name, plain(value)) for name, value in facts if value]

@@ -16,6 +16,7 @@ from holdfast.cli.output import (
     show,
     show_facts,
     show_json,
+    show_list,
     show_table,
 )
 from holdfast.cli.tables import Column
@@ -58,12 +59,9 @@ Why = Annotated[str, typer.Option("--reason", help="Goes into the log.")]
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List events in quarantine."""
     answer = connect().call("quarantine.list", query={"limit": "500"})
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(q.event for q in answer.items)
     rows = ((short[q.event], q.name, ago(q.at), q.actor, q.error) for q in answer.items)
-    show_table(_QUARANTINE, rows, empty="Nothing in quarantine.")
+    show_list(answer, _QUARANTINE, rows, empty="Nothing in quarantine.", as_json=as_json)
 
 
 @app.command()
@@ -87,9 +85,6 @@ def list_operations(
     plane = connect()
     query = {"instance": resolve(plane, instance) if instance else "", "limit": "100"}
     answer = plane.call("operation.list", query=query)
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(o.event for o in answer.items)
     rows = (
         (
@@ -103,7 +98,7 @@ def list_operations(
         )
         for o in answer.items
     )
-    show_table(_OPERATIONS, rows, empty="No orders yet.")
+    show_list(answer, _OPERATIONS, rows, empty="No orders yet.", as_json=as_json)
 
 
 @operations.command("show")

@@ -41,7 +41,7 @@ def dry_run(
     at_ms: Annotated[int | None, typer.Option(help="The time to assume, ms since 1970.")] = None,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say what the next ticks would do."""
+    """Print what the next ticks would do."""
     _ask("dry-run", actor, DryRunRequest(ticks=ticks, at_ms=at_ms), as_json=as_json)
 
 
@@ -91,7 +91,7 @@ def explain(
     event: Annotated[str, typer.Option(help="The tick that took this event.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say why a tick decided what it decided."""
+    """Explain a tick's decisions."""
     _ask("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
 
 

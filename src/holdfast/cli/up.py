@@ -135,7 +135,7 @@ def down(
 
 
 def serve(port: Port = None, home: Home = None) -> None:
-    """Run the plane in the foreground until it is told to stop."""
+    """Run the plane in the foreground until a signal."""
     settings = settings_or_fail(port=port, home=home)
     _remember(settings)
     # A slow import, needed here only.

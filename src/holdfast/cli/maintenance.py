@@ -199,7 +199,7 @@ def doctor(
     cancel: Annotated[bool, typer.Option("--cancel", help="End the run that goes on.")] = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Have its doctor look and repair, and follow what it says."""
+    """Run its doctor, and follow the output."""
     plane = connect()
     where = {"id": resolve(plane, name)}
     if cancel:
