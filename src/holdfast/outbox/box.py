@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ENDINGS: Final = ("auth", "unready", "told", "deferred", "gate")
+_FINAL_BLOCKS: Final = ("auth", "unready", "told", "deferred", "gate")
 _FAILURES_ENOUGH: Final = 3
 _LOOK_S: Final = 0.02
 _CLOSE_S: Final = 0.5
@@ -69,7 +69,7 @@ def open_outbox(
     folder's lock held; it may run again on a database that was renewed. UnavailableError from it
     leaves the database as it is; any other SQLite error marks it as damaged.
 
-    `errand` makes the fetch that runs beside the rows; with one, a sender and a key, the drain
+    `fetch` makes the fetch that runs beside the rows; with one, a sender and a key, the drain
     thread runs from the beginning. With `begin` false nothing is sent before `resume` is called.
     """
     if durability not in DURABILITIES:
@@ -95,7 +95,7 @@ def _guarded_gate(gate: Gate) -> Gate:
     def guarded() -> str:
         try:
             return gate()
-        except Exception as error:  # noqa: BLE001  # somebody else's code on the caller's thread
+        except Exception as error:  # noqa: BLE001  # foreign code on the caller's thread
             return f"the gate failed: {type(error).__name__}: {error}"
 
     return guarded
@@ -127,7 +127,7 @@ class Outbox:
         fetch: Callable[[], Fetch] | None = None,
     ) -> None:
         """See `open_outbox`."""
-        self._errand = fetch
+        self._fetch = fetch
         self.folder = folder
         self.durability = durability
         self._sender = sender
@@ -137,7 +137,7 @@ class Outbox:
         self._queue = Queue(
             folder, durability=durability, clock=clock, chance=os.urandom, prepare=prepare
         )
-        self._together = GroupCommit(self._queue)
+        self._group = GroupCommit(self._queue)
         self._bell = Signal(None if durability == MEMORY else folder)
         self._drain_worker: DrainWorker | None = None
         self._pause = threading.Event()
@@ -184,31 +184,29 @@ class Outbox:
             return current.enqueue(kind, event_id, text)
 
         try:
-            return self.write(work, together=within is None)
+            return self.write(work, grouped=within is None)
         except UnavailableError as error:
             return Receipt(DROPPED, 0, str(error))
 
-    def write(
-        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], *, rows: int = 1, grouped: bool = False) -> T:
         """Run `work` in one transaction, once more if the database had to be renewed.
 
-        With `together` threads that write at the same time share a transaction: `work` may then run
+        With `grouped` threads that write at the same time share a transaction: `work` may then run
         on another thread, more than once, and must touch nothing but its transaction.
 
         Raise UnavailableError, with `rows` counted as dropped, if the folder cannot be written.
         """
         led = True
         try:
-            if together:
-                done, stored, led = self._together.write(work)
+            if grouped:
+                done, stored, led = self._group.write(work)
             else:
-                done, stored = self._together.alone(work)
+                done, stored = self._group.alone(work)
         except UnavailableError:
             self._queue.count_dropped(rows)
             raise
         if stored or rows:
-            self._stored(tell=led)
+            self._stored(notify=led)
         return done
 
     def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
@@ -219,10 +217,10 @@ class Outbox:
         """Count what the caller could not even begin to enqueue."""
         self._queue.count_dropped(rows)
 
-    def _stored(self, *, tell: bool = True) -> None:
+    def _stored(self, *, notify: bool = True) -> None:
         if self._sender is not None:
             self._tend()
-        if not tell:
+        if not notify:
             # The thread that committed for this one, too, rings for both.
             return
         self._bell.ring()
@@ -256,7 +254,7 @@ class Outbox:
 
     def tend(self) -> None:
         """Keep a thread listening to the other side, if there is anything to fetch."""
-        if self._errand is None or self._sender is None:
+        if self._fetch is None or self._sender is None:
             return
         mark = getattr(self._sender, "mark", None)
         if mark is None or mark():
@@ -300,7 +298,7 @@ class Outbox:
             carry=send_thread,
             give_up=send_thread.give_up,
             seed=token,
-            fetcher=Fetcher(self._errand(), ring=self._bell.ring_here) if self._errand else None,
+            fetcher=Fetcher(self._fetch(), ring=self._bell.ring_here) if self._fetch else None,
         )
         send_thread.tick = drainer.tick
         return drainer
@@ -327,7 +325,7 @@ class Outbox:
             return False
         if drainer.blocked == "backoff":
             return drainer.line.failures >= _FAILURES_ENOUGH
-        return drainer.blocked.startswith(_ENDINGS)
+        return drainer.blocked.startswith(_FINAL_BLOCKS)
 
     def flush(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
         """Wait until what is pending now is delivered or refused, for at most `deadline_s` seconds.
@@ -392,7 +390,7 @@ class Outbox:
             return Flushed(self._queue.last_account()[0], "closed")
         end_ms = self._clock.steady_ms() + deadline_s * 1_000
         flushed = self.flush(deadline_s)
-        self._hear(end_ms)
+        self._await_fetch(end_ms)
         self._closed = True
         process_hooks.leave(self)
         if self._drain_worker is not None:
@@ -404,9 +402,9 @@ class Outbox:
             self._let_go()
         return flushed
 
-    def _hear(self, end_ms: float) -> None:
+    def _await_fetch(self, end_ms: float) -> None:
         """Wait briefly for a running fetch: a program may not live longer than that."""
-        end_ms = min(end_ms, self._clock.steady_ms() + limits.ERRAND_CLOSE_S * 1_000)
+        end_ms = min(end_ms, self._clock.steady_ms() + limits.FETCH_CLOSE_S * 1_000)
         drainer = self._drain_worker.drainer if self._drain_worker else None
         while drainer is not None and drainer.fetch_busy and not drainer.stopping:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
@@ -442,12 +440,12 @@ class Outbox:
     def forked(self) -> None:
         """Start afresh in a child: its own connection, lock, lease, sockets and thread."""
         self._queue.forked()
-        self._together.forked()
+        self._group.forked()
         self._bell.forked()
         self._pause = threading.Event()
         self._drain_worker = None
 
-    # ------------------------------------------------------------------ looking and mending
+    # ------------------------------------------------------------------ checks and repair
 
     def stats(self) -> Stats:
         """Return the state of the queue; see `doctor.inspect` for a folder that is not open."""
@@ -459,19 +457,19 @@ class Outbox:
             stats = doctor.inspect(Path(self.folder), clock=self._clock)
         else:
             stats = self._queue.read(
-                lambda connection: doctor.gather(
+                lambda connection: doctor.read_stats(
                     connection, doctor.Stats(), now_ms=self._clock.now_ms()
                 )
             )
         _, dropped, lost = self._queue.last_account()
         return stats._replace(dropped=max(stats.dropped, dropped), lost=max(stats.lost, lost))
 
-    def mend(self) -> str:
+    def repair(self) -> str:
         """Check every page of the database; set it aside if damaged. Return what was done.
 
         Raise UnavailableError if it cannot even be opened.
         """
-        return self._queue.mend()
+        return self._queue.repair()
 
     @property
     def draining(self) -> bool:

@@ -111,23 +111,23 @@ def _item(raw: tuple[object, ...]) -> Item | None:
     )
 
 
-def settle(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
+def record_verdict(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
     """Store a verdict; return refused rows for which there was no room among dead letters."""
     unburied: list[Item] = []
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         now_s = tx.now_ms / 1_000
         counters = tx.counters
         before = counters.delivered // limits.DELIVERED_PURGE_EVERY
         for item in verdict.delivered:
-            counters.delivered += _settled(tx, statements.DELIVERED, (now_s, item.row), item)
+            counters.delivered += _mark(tx, statements.DELIVERED, (now_s, item.row), item)
         counters.deduplicated += verdict.deduplicated
         for item, refusal in verdict.dead:
             if counters.dead >= limits.DEAD_ROWS_MAX:
                 unburied.append(item)
                 continue
             values = (now_s, refusal.status, short(refusal.detail), now_s, item.row)
-            counters.dead += _settled(tx, statements.DEAD, values, item)
+            counters.dead += _mark(tx, statements.DEAD, values, item)
         for item, detail in verdict.tried:
             tx.execute(statements.TRIED, (short(detail), item.row))
         for note in verdict.notes:
@@ -138,7 +138,7 @@ def settle(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
     return tuple(unburied)
 
 
-def _settled(
+def _mark(
     tx: Transaction, statement: str, values: tuple[float | int | str, ...], item: Item
 ) -> int:
     changed = max(tx.execute(statement, values).rowcount, 0)
@@ -151,7 +151,7 @@ def remove_broken(queue: Queue, rows: Iterable[int]) -> int:
     """Remove rows whose content fails its checksum; return how many, counted as lost."""
     removed = 0
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         for row in rows:
             if tx.execute(statements.GONE, (row,)).rowcount < 1:
                 raise DamagedError(f"row {row} is pending by the index, not by the table")
@@ -200,7 +200,7 @@ def dead_letters(queue: Queue, *, after_row: int = 0, limit: int = 100) -> list[
 def redrive(queue: Queue, rows: Iterable[int] | None) -> int:
     """Make dead letters pending again, all if `rows` is None; return how many."""
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         count = 0
         for row, size in _dead(tx, rows):
             count += 1
@@ -214,7 +214,7 @@ def redrive(queue: Queue, rows: Iterable[int] | None) -> int:
 def discard(queue: Queue, rows: Iterable[int] | None) -> int:
     """Delete dead letters, all if `rows` is None; return how many. They are counted."""
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         count = 0
         for row, _ in _dead(tx, rows):
             count += max(tx.execute(statements.DEAD_DROP, (row,)).rowcount, 0)

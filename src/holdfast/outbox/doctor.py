@@ -77,14 +77,14 @@ def inspect(folder: Path, *, clock: Clock) -> Stats:
     except (OSError, sqlite3.Error) as error:
         return stats._replace(problem=str(error))
     try:
-        return gather(connection, stats, now_ms=clock.now_ms())
+        return read_stats(connection, stats, now_ms=clock.now_ms())
     except (sqlite3.Error, ValueError) as error:
         return stats._replace(problem=str(error))
     finally:
         connection.close()
 
 
-def gather(connection: sqlite3.Connection, stats: Stats, *, now_ms: int) -> Stats:
+def read_stats(connection: sqlite3.Connection, stats: Stats, *, now_ms: int) -> Stats:
     """Fill in the database's own figures; raise sqlite3.Error."""
     row = connection.execute(statements.META_READ).fetchone()
     counters = None if row is None else parse(row)

@@ -89,15 +89,15 @@ class Drainer:
 
     # ------------------------------------------------------------------ a turn
 
-    def turn(self) -> float:
+    def cycle(self) -> float:
         """Do what is due now; return the time until the next cycle in milliseconds."""
-        wait_ms = self._turn()
+        wait_ms = self._cycle()
         if self._fetcher is not None and not self.stopping:
-            self._fetcher.step(self._may_ask)
+            self._fetcher.step(self._may_fetch)
         self.looked_ms = self._clock.steady_ms()
         return wait_ms
 
-    def _may_ask(self) -> bool:
+    def _may_fetch(self) -> bool:
         return not self._gate() and self._mark() != ""
 
     @property
@@ -110,7 +110,7 @@ class Drainer:
         self.stopping = True
         self._give_up()
 
-    def _turn(self) -> float:
+    def _cycle(self) -> float:
         now_ms = self.turned_ms = self._clock.steady_ms()
         if not self._write_unwritten():
             self.blocked = "answers cannot be written down: the folder is not writable"
@@ -148,7 +148,7 @@ class Drainer:
         picked = delivery.pick(self._queue, rows=decision.rows, max_bytes=decision.bytes, skip=skip)
         if picked.broken:
             lost = delivery.remove_broken(self._queue, picked.broken)
-            self._tell("broken", f"{lost} queued rows were damaged on disk and are lost")
+            self._warn("broken", f"{lost} queued rows were damaged on disk and are lost")
         if not picked.items:
             self.blocked = "deferred" if self._deferred else ""
             return limits.POLL_MS
@@ -172,13 +172,13 @@ class Drainer:
         try:
             self._queue.checkpoint()
         except UnavailableError as error:
-            self._tell("checkpoint", f"the log could not be emptied: {error}")
+            self._warn("checkpoint", f"the log could not be emptied: {error}")
 
     def _leading(self) -> bool:
         if self.lease.held and self.lease.beat():
             return True
         self._bell.deafen()
-        if not self.lease.take(abandoned=self._bell.nobody_listens):
+        if not self.lease.take(abandoned=self._bell.is_abandoned):
             return False
         self._bell.listen()
         self._remember()
@@ -308,7 +308,7 @@ class Drainer:
         for item in delivered:
             self._deferred.pop(item.row, None)
         if self._fetcher is not None and answer.verdicts is not None:
-            self._fetcher.told(answer.verdicts)
+            self._fetcher.note_newest(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
         self.line = policy.succeeded(self.line, rows=0, now_ms=self._clock.steady_ms())
@@ -339,7 +339,7 @@ class Drainer:
                 self.line = policy.unauthorized(self.line, mark=mark, now_ms=now_ms)
                 since = ("auth_since_ms", str(self._clock.now_ms()))
                 self._note(f"{status}: {_redacted(detail)}", since, kind=policy.AUTH)
-                self._tell(
+                self._warn(
                     policy.AUTH,
                     f"the key was refused ({status}); everything is kept, and goes on when"
                     " the key changes",
@@ -362,16 +362,16 @@ class Drainer:
 
     def _write(self, verdict: Verdict) -> None:
         try:
-            unburied = delivery.settle(self._queue, verdict)
+            unburied = delivery.record_verdict(self._queue, verdict)
         except UnavailableError as error:
             self._unwritten.append(verdict)
-            self._tell("unwritten", f"an answer could not be written down yet: {error}")
+            self._warn("unwritten", f"an answer could not be written down yet: {error}")
             return
         for item in unburied:
             self._put_off(item)
         if verdict.dead:
             item, refusal = verdict.dead[0]
-            self._tell(
+            self._warn(
                 "dead",
                 f"{len(verdict.dead)} rows were refused for good, the first with"
                 f" {refusal.status} (event {item.event_id}); they are kept as dead letters",
@@ -381,7 +381,7 @@ class Drainer:
         """Store what a full disk prevented before; return whether there is room for more."""
         while self._unwritten:
             try:
-                delivery.settle(self._queue, self._unwritten[0])
+                delivery.record_verdict(self._queue, self._unwritten[0])
             except UnavailableError:
                 break
             self._unwritten.pop(0)
@@ -410,7 +410,7 @@ class Drainer:
             return
         self._noted = kind or self._noted
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _warn(self, kind: str, text: str) -> None:
         now_ms = self._clock.steady_ms()
         if now_ms - self._noticed.get(kind, policy.NEVER) >= limits.NOTICE_EVERY_MS:
             self._noticed[kind] = now_ms

@@ -76,7 +76,7 @@ class DrainWorker:
         try:
             while not drainer.stopping:
                 try:
-                    wait_ms = drainer.turn()
+                    wait_ms = drainer.cycle()
                     crashes = 0
                 except UnavailableError as error:
                     drainer.blocked = str(error)

@@ -17,8 +17,8 @@ class Fetcher:
     """Runs one fetch, step by step, whenever it is due."""
 
     def __init__(self, fetch: Fetch, *, ring: Callable[[], object]) -> None:
-        """Run `errand`; `ring` wakes the drain when a result is there."""
-        self._errand = fetch
+        """Run `fetch`; `ring` wakes the drain when a result is there."""
+        self._fetch = fetch
         self._ring = ring
         self._thread: threading.Thread | None = None
         self._came: list[Fetched] = []
@@ -26,11 +26,11 @@ class Fetcher:
     @property
     def busy(self) -> bool:
         """Return whether a fetch is running, or due at once."""
-        return self._thread is not None or self._errand.wanted
+        return self._thread is not None or self._fetch.wanted
 
-    def told(self, revision: int) -> None:
+    def note_newest(self, revision: int) -> None:
         """Pass on the number in an answer to a batch."""
-        self._errand.told(revision)
+        self._fetch.note_newest(revision)
 
     def step(self, may: Callable[[], bool]) -> None:
         """Store a result, and start a fetch that is due; `may` is whether sending is allowed."""
@@ -42,11 +42,11 @@ class Fetcher:
             came, self._came = self._came, []
             for finish in came:
                 finish()
-        if self._errand.due() and may():
+        if self._fetch.due() and may():
             self._begin()
 
     def _begin(self) -> None:
-        fetch = self._errand.begin()
+        fetch = self._fetch.begin()
         if fetch is None:
             return
         came = self._came

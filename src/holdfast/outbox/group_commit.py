@@ -166,7 +166,7 @@ class GroupCommit:
                 for place in group:
                     before = current.stored
                     done.append((place.work(current), current.stored - before))
-        except Exception:  # noqa: BLE001  # each is done by itself, and whose it is hears of it
+        except Exception:  # noqa: BLE001  # each is run by itself, and its own caller gets the error
             return False
         for place, (value, stored) in zip(group, done, strict=True):
             place.succeed(value, stored)

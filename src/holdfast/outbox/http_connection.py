@@ -230,7 +230,7 @@ def _headers(answers: BinaryIO) -> dict[str, str]:
 def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
     """Return a chunked body, and whether it was complete."""
     parts: list[bytes] = []
-    room = ANSWER_BYTES_MAX
+    left = ANSWER_BYTES_MAX
     while True:
         line = answers.readline(LINE_BYTES_MAX).partition(b";")[0].strip()
         try:
@@ -240,9 +240,9 @@ def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
         if size == 0:
             _headers(answers)
             return b"".join(parts), True
-        piece = answers.read(min(size, room))
+        piece = answers.read(min(size, left))
         parts.append(piece)
-        room -= len(piece)
+        left -= len(piece)
         if len(piece) < size:
             return b"".join(parts), False
         answers.readline(LINE_BYTES_MAX)

@@ -111,7 +111,7 @@ class HttpSender:
             return Failed(None, detail, None)
         return read_answer(batch, *answer, target=target, now_ms=self._clock.now_ms())
 
-    def ask(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def post(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """Post something other than a batch; return the answer. Raise OSError or ValueError."""
         address = address_of(url)
         problem = _plain(address)
@@ -161,11 +161,11 @@ class HttpSender:
 
     def _connection(self, address: Address) -> tuple[HttpConnection, bool]:
         try:
-            *whose, connection = self._kept.pop()
+            *key_of, connection = self._kept.pop()
         except IndexError:
-            whose = []
+            key_of = []
         else:
-            if whose == [address.origin, os.getpid()]:
+            if key_of == [address.origin, os.getpid()]:
                 return connection, True
             connection.close()
         return HttpConnection(*address.origin, timeout_s=self._timeout_s), False
@@ -297,8 +297,8 @@ def _taken(batch: Batch, body: Mapping[str, Any]) -> Answered:
     refused = _refusals(body, 422)
     taken = everything - refused.keys()
     known = body.get("deduplicated")
-    told = body.get("verdicts")
-    verdicts = told if type(told) is int and told >= 0 else None
+    number = body.get("verdicts")
+    verdicts = number if type(number) is int and number >= 0 else None
     if known is True:
         return Answered(taken, refused, len(taken), verdicts)
     count = known if isinstance(known, int) else 0

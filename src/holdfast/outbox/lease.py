@@ -64,7 +64,9 @@ class Lease:
                 return False
             if still_ms < limits.LEASE_EXPIRY_MS and not abandoned():
                 return False
-        self.held = self._swap(there, there._replace(token=self._token, term=there.term + 1))
+        self.held = self._compare_and_set(
+            there, there._replace(token=self._token, term=there.term + 1)
+        )
         return self.held
 
     def forget(self) -> None:
@@ -80,7 +82,7 @@ class Lease:
             return True
         there = read(self._path)
         if there.token == self._token:
-            self.held = self._swap(there, there._replace(beat=there.beat + 1))
+            self.held = self._compare_and_set(there, there._replace(beat=there.beat + 1))
         else:
             # Removed or damaged is free, and so still ours; another's token is another's.
             self.held = not there.token and self.take()
@@ -93,9 +95,9 @@ class Lease:
         self.held = False
         there = read(self._path)
         if there.token == self._token:
-            self._swap(there, there._replace(token="", pid=0))
+            self._compare_and_set(there, there._replace(token="", pid=0))
 
-    def _swap(self, expected: Holder, wanted: Holder) -> bool:
+    def _compare_and_set(self, expected: Holder, wanted: Holder) -> bool:
         assert self._path is not None
         wanted = wanted._replace(pid=os.getpid() if wanted.token else 0)
         self._beaten_ms = self._clock.steady_ms()

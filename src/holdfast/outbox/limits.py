@@ -77,7 +77,7 @@ GROUP_MAX: Final = 256
 """Calls of one process that share a transaction: a quarter of a second's at 1,000 a second."""
 SQLITE_BUSY_S: Final = 2.0
 FLUSH_DEADLINE_S: Final = 5.0
-ERRAND_CLOSE_S: Final = 0.5
+FETCH_CLOSE_S: Final = 0.5
 """Closing waits this long for a running fetch."""
 REOPEN_MS: Final = 1_000
 STALL_MS: Final = 60_000

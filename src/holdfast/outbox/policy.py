@@ -69,14 +69,14 @@ def decide(
     if held is not None:
         return held
     used = _recent(line.sent, now_ms)
-    room = limits.RATE_ROWS - sum(count for _, count in used)
-    if room <= 0:
+    left = limits.RATE_ROWS - sum(count for _, count in used)
+    if left <= 0:
         return Wait(used[0][0] + limits.RATE_WINDOW_MS - now_ms, "rate")
     window_end_ms = line.last_send_ms + limits.BATCH_WINDOW_MS
-    asked = hurry_since_ms > NEVER
-    if now_ms < window_end_ms and pending < limits.BATCH_ROWS_MAX and not asked:
+    hurried = hurry_since_ms > NEVER
+    if now_ms < window_end_ms and pending < limits.BATCH_ROWS_MAX and not hurried:
         return Wait(window_end_ms - now_ms, "batching")
-    return Send(rows=min(room, limits.BATCH_ROWS_MAX), bytes=line.bytes_max)
+    return Send(rows=min(left, limits.BATCH_ROWS_MAX), bytes=line.bytes_max)
 
 
 def _held(line: Line, *, now_ms: float, mark: str, hurried: bool) -> Wait | None:
@@ -127,9 +127,9 @@ def failed(line: Line, *, now_ms: float, retry_after_ms: int | None = None) -> L
     backoff = _LONG if now_ms - since_ms >= limits.LONG_OUTAGE_MS else _SHORT
     wait_ms = backoff.delay_ms(failures, line.seed)
     if retry_after_ms is not None:
-        told_ms = min(max(retry_after_ms, 0), limits.RETRY_AFTER_MAX_MS)
+        after_ms = min(max(retry_after_ms, 0), limits.RETRY_AFTER_MAX_MS)
         # All senders got the same time: spread by up to half a backoff after it.
-        wait_ms = max(wait_ms, told_ms + backoff.delay_ms(1, line.seed, failures) // 2)
+        wait_ms = max(wait_ms, after_ms + backoff.delay_ms(1, line.seed, failures) // 2)
     return line._replace(
         failures=failures,
         failing_since_ms=since_ms,

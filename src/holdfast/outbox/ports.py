@@ -118,9 +118,9 @@ Fetched: TypeAlias = Callable[[], object]
 class Fetch(Protocol):
     """What is fetched from the other side, beside the rows.
 
-    `due` is called several times a second. It, `told`, `begin` and what a fetch returns run on the
-    drain's thread: they must not use the network. The fetch that `begin` returns runs on a thread
-    of its own and must not touch the folder; if it raises, there is no result.
+    `due` is called several times a second. It, `note_newest`, `begin` and what a fetch returns run
+    on the drain's thread: they must not use the network. The fetch that `begin` returns runs on a
+    thread of its own and must not touch the folder; if it raises, there is no result.
     """
 
     @property
@@ -128,7 +128,7 @@ class Fetch(Protocol):
         """Return whether there is something to fetch for certain."""
         ...
 
-    def told(self, revision: int, /) -> None:
+    def note_newest(self, revision: int, /) -> None:
         """Receive the newest number, from an answer to a batch."""
         ...
 

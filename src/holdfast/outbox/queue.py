@@ -51,7 +51,7 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
     """Prevent a parent's connection from ever being closed in a child, even at its exit."""
     _INHERITED.append(connection)
     try:
-        import ctypes  # noqa: PLC0415  # costs nothing where nobody forks
+        import ctypes  # noqa: PLC0415  # costs nothing without a fork
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     except (ImportError, AttributeError):
@@ -93,7 +93,7 @@ class Queue:
         self._drops = 0
         self._failed_at_ms = float("-inf")
         self._failure = ""
-        self._made_room_ms = float("-inf")
+        self._checkpointed_ms = float("-inf")
         self.quarantines = 0
 
     # ------------------------------------------------------------------ transactions
@@ -169,12 +169,12 @@ class Queue:
         if self._current is not current:
             raise UnavailableError("forked inside this transaction: it is the parent's")
         connection, counters = current.connection, current.counters
-        if not (current.changed or current.settled):
+        if not (current.changed or current.resolved):
             connection.execute("COMMIT")
             return
         account = self._ledger.account
         low = account.low
-        if current.settled or account.pending == 0:
+        if current.resolved or account.pending == 0:
             oldest = connection.execute(statements.OLDEST).fetchone()
             low = current.last_row + 1 if oldest is None else oldest[0]
         connection.execute(statements.META_WRITE, counters.row())
@@ -207,7 +207,7 @@ class Queue:
             self._renew(error)
             raise RenewedError(str(error)) from error
         if isinstance(error, sqlite3.Error) and disk_full(error):
-            self._make_room()
+            self._free_space()
         raise UnavailableError(str(error)) from error
 
     def _sound(self) -> bool:
@@ -220,12 +220,12 @@ class Queue:
             return False
         return bool(verdict == "ok")
 
-    def _make_room(self) -> None:
+    def _free_space(self) -> None:
         """Checkpoint the log into the database, which is much smaller; at intervals only."""
         now_ms = self._clock.steady_ms()
-        if self._connection is None or now_ms - self._made_room_ms < limits.REOPEN_MS:
+        if self._connection is None or now_ms - self._checkpointed_ms < limits.REOPEN_MS:
             return
-        self._made_room_ms = now_ms
+        self._checkpointed_ms = now_ms
         # If even that has no room, another program must free some.
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -406,7 +406,7 @@ class Queue:
             raise UnavailableError(str(error)) from error
         return connection
 
-    def mend(self) -> str:
+    def repair(self) -> str:
         """Renew the database if it fails an integrity check."""
         with self._locked(limits.LOCK_TIMEOUT_S):
             before = self.quarantines

@@ -16,7 +16,7 @@ from holdfast.outbox.rows import Found, believed
 
 _SUFFIXES: Final = ("", "-wal")
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
-_SETTLED: Final = 1
+_DELIVERED: Final = 1
 # A damaged schema may have names, and even error texts, that are not UTF-8.
 _UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _UNCLOSED: Final[list[sqlite3.Connection]] = []
@@ -135,5 +135,5 @@ def _keep(found: dict[int, Found], raw: tuple[object, ...]) -> None:
         except UnicodeDecodeError:
             return
     row = believed(tuple(values))
-    if row is not None and row.state != _SETTLED:
+    if row is not None and row.state != _DELIVERED:
         found[row.row] = row

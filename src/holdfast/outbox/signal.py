@@ -102,7 +102,7 @@ class Signal:
                 end.setblocking(False)  # noqa: FBT003
             self._own = pair
 
-    def nobody_listens(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Return whether a holder left its socket behind: the process is gone."""
         if self._folder is None or self._ear is not None:
             return False

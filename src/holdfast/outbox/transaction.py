@@ -21,7 +21,7 @@ DROPPED: Final = "dropped"
 class Transaction:
     """Valid within its `with` block; the block must neither commit nor roll back by itself."""
 
-    __slots__ = ("changed", "connection", "counters", "last_row", "now_ms", "settled", "stored")
+    __slots__ = ("changed", "connection", "counters", "last_row", "now_ms", "resolved", "stored")
 
     def __init__(
         self, connection: sqlite3.Connection, counters: Counters, *, last_row: int, now_ms: int
@@ -32,7 +32,7 @@ class Transaction:
         self.last_row = last_row
         self.now_ms = now_ms
         self.stored = 0
-        self.settled = False
+        self.resolved = False
         self.changed = False
 
     def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:

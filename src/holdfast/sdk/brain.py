@@ -122,7 +122,7 @@ class Brain:
     def _rescue(self, connection: sqlite3.Connection) -> None:
         if not self._kept:
             return
-        from holdfast.sdk import rescue  # noqa: PLC0415  # only a new database asks
+        from holdfast.sdk import rescue  # noqa: PLC0415  # needed for a new database only
 
         rescue.refill(connection, self.folder)
 
@@ -132,7 +132,7 @@ class Brain:
 
         return Verdicts(
             self.folder if self._kept else None,
-            ask=self._carrier.ask,
+            post=self._carrier.post,
             read=self._outbox.read,
             write=self._follow,
             question=self._carrier.question,
@@ -183,7 +183,7 @@ class Brain:
             now_ms=self._clock.now_ms(),
         )
         try:
-            kept = self._write(lambda tx: record.keep_correction(tx, made), together=True)
+            kept = self._write(lambda tx: record.keep_correction(tx, made), grouped=True)
         except UnavailableError as error:
             return _answer(made, record.Kept(0, queued=False, reason=str(error), lessons=()))
         self._logged()
@@ -205,7 +205,7 @@ class Brain:
         """
         event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
         try:
-            receipt = self._write(lambda tx: record.keep_event(tx, event)[1], together=True)
+            receipt = self._write(lambda tx: record.keep_event(tx, event)[1], grouped=True)
         except UnavailableError as error:
             return results.Recorded(
                 event.event_id, persisted=False, queued=False, reason=str(error)
@@ -297,7 +297,7 @@ class Brain:
         try:
             shown = lessons.chosen(self.lessons(), task, most=most)
             if shown:
-                self._write(lambda tx: record.fired(tx, shown), rows=0, together=True)
+                self._write(lambda tx: record.fired(tx, shown), rows=0, grouped=True)
         except UnavailableError:
             return ""
         return lessons.rendered(shown)
@@ -389,9 +389,9 @@ class Brain:
             self._in_foreground = False
             self._logged()
 
-    def mend(self) -> list[str]:
+    def repair(self) -> list[str]:
         """Repair what can be; see `holdfast.sdk.doctor.repair`."""
-        done = [self._outbox.mend()]
+        done = [self._outbox.repair()]
         if self._kept:
             hindered = self._log.rebuild()
             done.append(hindered or "events.jsonl: written anew from the database")
@@ -430,11 +430,11 @@ class Brain:
         return self._outbox.read(lambda connection: connection.execute(sql, values).fetchall())
 
     def _write(
-        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
+        self, work: Callable[[Transaction], T], *, rows: int = 1, grouped: bool = False
     ) -> T:
         """Write through the outbox; an undetected damaged table is reported as unusable."""
         try:
-            return self._outbox.write(work, rows=rows, together=together)
+            return self._outbox.write(work, rows=rows, grouped=grouped)
         except sqlite3.Error as error:
             self._outbox.count_dropped(rows)
             raise UnavailableError(f"the record is damaged ({error}); doctor.repair") from error

@@ -43,14 +43,14 @@ class Carrier:
         problem = self._destination.find().problem
         return Unready(problem) if problem else sender(batch)
 
-    def ask(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+    def post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """Request verdicts, on the connection of the batches; raise OSError or ValueError."""
         found = self._destination.find()
         if found.problem:
             raise ValueError(found.problem)
         from holdfast.kernel.secret import Secret  # noqa: PLC0415  # see above
 
-        return self._opened().ask(verdicts_url(found.url), Secret(found.key), body)
+        return self._opened().post(verdicts_url(found.url), Secret(found.key), body)
 
     def question(self) -> dict[str, str]:
         """Return the sender's part of a request, as in a batch."""

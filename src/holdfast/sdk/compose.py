@@ -13,7 +13,7 @@ from holdfast.sdk.record import Made
 from holdfast.sdk.redactor import redact
 
 _CUT: Final = "… [cut: {} characters more, {}]"
-_CUT_ROOM: Final = 60
+_CUT_CHARS: Final = 60
 _CLEAN_CHARS: Final = limits.NAME_CHARS_MAX - 25
 """Length left for a name beside the 24 digits of its hash, and their dash."""
 
@@ -100,8 +100,8 @@ def kept_text(text: str, most: int = limits.TEXT_CHARS_KEPT) -> str:
     text = redact(text)
     if len(text) <= most:
         return text
-    rest = text[most - _CUT_ROOM :]
-    return text[: most - _CUT_ROOM] + _CUT.format(len(rest), identity.short_id(rest)[:12])
+    rest = text[most - _CUT_CHARS :]
+    return text[: most - _CUT_CHARS] + _CUT.format(len(rest), identity.short_id(rest)[:12])
 
 
 def session_fitting(session: str) -> str | None:

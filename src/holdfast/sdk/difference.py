@@ -139,15 +139,15 @@ def _shared_letters(old: str, new: str) -> int:
 def _joined(words: list[str]) -> str:
     """Join words to a text, cut to a readable length."""
     parts: list[str] = []
-    room = limits.HUNK_CHARS_MAX
+    left = limits.HUNK_CHARS_MAX
     glued = True
     for word in words:
         if not glued and word not in _CLOSING:
             parts.append(" ")
         parts.append(word)
         glued = word in _OPENING
-        room -= len(word) + 1
-        if room < 0:
+        left -= len(word) + 1
+        if left < 0:
             return "".join(parts)[: limits.HUNK_CHARS_MAX - 1] + "…"
     return "".join(parts)
 

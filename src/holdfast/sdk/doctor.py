@@ -239,6 +239,6 @@ def repair(folder: str | os.PathLike[str], *, clock: Clock | None = None) -> lis
 
     brain = Brain(folder, clock=clock, gate=lambda: "repairing", notice=lambda _text: None)
     try:
-        return brain.mend()
+        return brain.repair()
     finally:
         brain.close(0)

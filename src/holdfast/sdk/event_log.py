@@ -127,7 +127,7 @@ class EventLog:
         about = os.fstat(handle)
         inode, size, last = self._place
         if (inode, size) != (about.st_ino, about.st_size):
-            size, last = _mended(handle, about.st_size)
+            size, last = _resume_position(handle, about.st_size)
         while True:
             page = self._read(partial(events_after, last=last))
             if not page:
@@ -193,7 +193,7 @@ def _locked(handle: int) -> bool:
     return False
 
 
-def _mended(handle: int, size: int) -> tuple[int, int]:
+def _resume_position(handle: int, size: int) -> tuple[int, int]:
     """Return the position to continue at, and the number of the last event in the file.
 
     A torn last line of ours is cut off; an unreadable one gets its line end, so that the next line

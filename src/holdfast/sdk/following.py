@@ -78,7 +78,7 @@ def _missing(tx: Transaction, decided: Decided, now_ms: int) -> Lesson:
     if key != decided.lesson_id:
         # So that the change it is about strengthens this lesson, instead of making a second one.
         tx.execute(schema.PATTERN_ADD, (key, decided.lesson_id))
-    return lessons.told(
+    return lessons.from_plane(
         decided.lesson_id,
         category=decided.category,
         text=decided.text,

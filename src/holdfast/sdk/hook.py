@@ -50,10 +50,10 @@ def record(source: TextIO, *, agent: str, folder: Path) -> int:
     text = source.read(INPUT_CHARS_MAX + 1)
     if len(text) > INPUT_CHARS_MAX:
         raise ValueError(f"the payload is longer than {INPUT_CHARS_MAX} characters")
-    told = json.loads(text) if text.strip() else {}
-    if not isinstance(told, dict):
+    parsed = json.loads(text) if text.strip() else {}
+    if not isinstance(parsed, dict):
         raise ValueError("the payload is not a JSON object")  # noqa: TRY004  it is about a text
-    report = payload.read(told)
+    report = payload.read(parsed)
     if not report.edits:
         return 0
     from holdfast.sdk import Brain, compose  # noqa: PLC0415  most calls tell of no edit: be quick

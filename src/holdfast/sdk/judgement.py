@@ -128,7 +128,7 @@ def _only_marks(text: str) -> bool:
 
 def summarize(difference: Difference) -> str:
     """Return the change in a line of at most 300 characters."""
-    parts = [_told(hunk) for hunk in difference.hunks[:3]]
+    parts = [_phrase(hunk) for hunk in difference.hunks[:3]]
     more = len(difference.hunks) - len(parts)
     if more > 0:
         parts.append(f"{more} more places")
@@ -136,7 +136,7 @@ def summarize(difference: Difference) -> str:
     return text if len(text) <= limits.SUMMARY_CHARS_MAX else text[:299] + "…"
 
 
-def _told(hunk: Hunk) -> str:
+def _phrase(hunk: Hunk) -> str:
     old, new = _brief(hunk.removed), _brief(hunk.added)
     if not hunk.removed:
         return f"added “{new}”"

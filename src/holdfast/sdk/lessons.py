@@ -81,7 +81,7 @@ def seen_in(difference: Difference, *, draft: str, final: str, content: str) -> 
     """
     small = [hunk for hunk in difference.hunks if _small(hunk)]
     if small:
-        return tuple(dict.fromkeys(map(_swap, small[: limits.PATTERNS_PER_CORRECTION])))
+        return tuple(dict.fromkeys(map(_as_seen, small[: limits.PATTERNS_PER_CORRECTION])))
     text = f"Prefer “{_brief(final)}” to “{_brief(draft)}”."
     return (Seen(short_id("whole", content), "", text),)
 
@@ -93,7 +93,7 @@ def _small(hunk: Hunk) -> bool:
     return words <= limits.PATTERN_WORDS_MAX and not any(map(str.isdigit, both))
 
 
-def _swap(hunk: Hunk) -> Seen:
+def _as_seen(hunk: Hunk) -> Seen:
     old, new = hunk.removed.lower(), hunk.added.lower()
     if not old:
         text = f"Add “{hunk.added}”."
@@ -127,7 +127,7 @@ def born(seen: Seen, *, category: str, now_ms: int) -> Lesson:
     )
 
 
-def told(
+def from_plane(
     lesson_id: str, *, category: str, text: str, confidence: float, corrections: int, now_ms: int
 ) -> Lesson:
     """Return a lesson that is not in this folder, as the plane has it, without its verdict."""

@@ -34,7 +34,7 @@ LETTERS_ALIGNED_MAX: Final = 64
 """Changed words up to this length are compared letter by letter."""
 
 # When a repeat of the same correction is sent to the plane.
-REPEATS_TOLD_EACH: Final = 9
+REPEATS_SENT_EACH: Final = 9
 
 # Lessons.
 LESSON_START: Final = 0.60

@@ -111,7 +111,7 @@ def _repeated(tx: Transaction, made: Made, known: Sequence[Any]) -> Kept:
     # A damaged count begins again.
     count = before + 1 if isinstance(before, int) and before > 0 else 1
     tx.execute(schema.CORRECTION_SEEN, (count, made.at_ms, event))
-    if last_told(count) != count:
+    if last_sent(count) != count:
         return Kept(count, queued=False, reason="counted", lessons=())
     again = identity.repeat_id(event_id, count)
     # Its own texts, not the stored ones: those may be damaged.
@@ -124,9 +124,9 @@ def recounted(payload: str, count: int) -> str:
     return written({**json.loads(payload), "count": count})
 
 
-def last_told(count: int) -> int:
+def last_sent(count: int) -> int:
     """Return the highest count so far that is sent: 1 to 9, 10, 20, 50, 100, 200, …."""
-    if count <= limits.REPEATS_TOLD_EACH:
+    if count <= limits.REPEATS_SENT_EACH:
         return count
     power: int = 10 ** (len(str(count)) - 1)
     return max(step * power for step in (1, 2, 5) if step * power <= count)

@@ -48,7 +48,7 @@ def run(
     try:
         before = outbox.stats()
         if before.problem and not before.source:
-            raise UnavailableError(before.problem)  # noqa: TRY301  # told below as all others
+            raise UnavailableError(before.problem)  # noqa: TRY301  # reported below, as all others
         begin()
         again, reason = _drive(outbox, clock, _pages(outbox, full=full, old=old), deadline_s)
         after = outbox.stats()
@@ -121,10 +121,10 @@ def _queue_again(page: list[Event], counts: dict[int, int]) -> Callable[[Transac
         stored = 0
         for event in page:
             stored += record.queue_event(tx, event, again=True).state == STORED
-            told = record.last_told(counts.get(event.id, 1))
-            if told > 1:
-                repeat = identity.repeat_id(event.event_id, told)
-                text = record.recounted(event.data, told)
+            sent = record.last_sent(counts.get(event.id, 1))
+            if sent > 1:
+                repeat = identity.repeat_id(event.event_id, sent)
+                text = record.recounted(event.data, sent)
                 stored += tx.enqueue("correction", repeat, text, again=True).state == STORED
         return stored
 

@@ -29,7 +29,7 @@ _TAKEN: Final = range(200, 300)
 _REFUSED: Final = frozenset({400, 401, 403, 404, 405, 501})
 
 
-class Ask(Protocol):
+class Post(Protocol):
     """Posts a request to the plane, and returns its status, headers in lower case, and body."""
 
     def __call__(self, body: bytes, /) -> tuple[int, Mapping[str, str], bytes]:
@@ -58,7 +58,7 @@ class Verdicts:
         self,
         folder: str | None,
         *,
-        ask: Ask,
+        post: Post,
         read: Callable[[Callable[[sqlite3.Connection], Any]], Any],
         write: Callable[[Callable[[Transaction], bool]], bool],
         question: Callable[[], dict[str, Any]],
@@ -66,7 +66,7 @@ class Verdicts:
     ) -> None:
         """`folder` is None if nothing is kept; `question` is the constant part of a request."""
         self._path = None if folder is None else os.path.join(folder, ASKED)
-        self._ask = ask
+        self._post = post
         self._read = read
         self._write = write
         self._question = question
@@ -77,7 +77,7 @@ class Verdicts:
 
     # ------------------------------------------------------------------ when
 
-    def told(self, revision: int) -> None:
+    def note_newest(self, revision: int) -> None:
         """Record the number of the newest verdict."""
         if revision != self._known()[1]:
             self.wanted = True
@@ -99,11 +99,11 @@ class Verdicts:
             return None
         self.wanted = False  # news during this request is fetched after it
         brain, number = self._known()
-        asked = {**self._question(), "version": VERSION, "of": brain, "known": number}
-        body = json.dumps(asked, separators=(",", ":")).encode()
+        request = {**self._question(), "version": VERSION, "of": brain, "known": number}
+        body = json.dumps(request, separators=(",", ":")).encode()
 
         def fetch() -> Callable[[], object]:
-            answer = _answer(self._ask, body)
+            answer = _answer(self._post, body)
             return lambda: self._finish(answer, (brain, number))
 
         return fetch
@@ -176,9 +176,9 @@ def _parsed(rows: Sequence[Sequence[Any]]) -> tuple[str, int]:
     return (brain, int(number)) if brain and number.isdecimal() else ("", 0)
 
 
-def _answer(ask: Ask, body: bytes) -> Page | Failed:
+def _answer(post: Post, body: bytes) -> Page | Failed:
     try:
-        status, headers, raw = ask(body)
+        status, headers, raw = post(body)
     except (OSError, ValueError):
         return Failed(limits.VERDICTS_EVERY_MS)
     page = _page(raw) if status in _TAKEN else None
@@ -187,9 +187,9 @@ def _answer(ask: Ask, body: bytes) -> Page | Failed:
     if status in _REFUSED:
         # An older plane, or a refused key: the rows report that.
         return Failed(limits.VERDICTS_REFUSED_MS)
-    told = headers.get("retry-after", "")
-    told_ms = int(told[:6]) * 1_000 if told.isdecimal() else 0
-    return Failed(min(max(told_ms, limits.VERDICTS_EVERY_MS), limits.VERDICTS_AFTER_MAX_MS))
+    wanted = headers.get("retry-after", "")
+    after_ms = int(wanted[:6]) * 1_000 if wanted.isdecimal() else 0
+    return Failed(min(max(after_ms, limits.VERDICTS_EVERY_MS), limits.VERDICTS_AFTER_MAX_MS))
 
 
 def _page(raw: bytes) -> Page | None:
