@@ -89,8 +89,8 @@ class Checker:
             return
         living = fleet.living(sandbox)
         if len(living) > 1:
-            told = [(row.id, row.state) for row in living]
-            self.accuse(f"two machines for {sandbox}: {told}")
+            listed = [(row.id, row.state) for row in living]
+            self.accuse(f"two machines for {sandbox}: {listed}")
         if machine.state == "destroying" and not fleet.fault_plan.policy.volumes:
             state = fleet.state_of_sandbox(sandbox)
             if state is not None and state.desired != "destroyed":

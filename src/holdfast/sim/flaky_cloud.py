@@ -158,8 +158,8 @@ class Line:
             call.close()
             raise asyncio.CancelledError
         answer: Outcome[T] = await asyncio.shield(self._spawn(call))
-        told = "ok" if isinstance(answer, Ok) else answer.code
-        self._trace.step("called", verb, target, told)
+        result = "ok" if isinstance(answer, Ok) else answer.code
+        self._trace.step("called", verb, target, result)
         if self.dead or self._falls(f"{verb}.after"):
             raise asyncio.CancelledError
         return answer

@@ -285,7 +285,7 @@ class Fleet:
         await asyncio.sleep(self._network.random() * 20)
         try:
             await plane.checkin(call)
-        except Exception as error:  # noqa: BLE001  nobody waits for this answer
+        except Exception as error:  # noqa: BLE001  the answer has no reader
             self.trace.note("repeated check-in", type(error).__name__)
 
     # -------------------------------------------------------------------------------- truth

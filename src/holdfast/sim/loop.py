@@ -106,7 +106,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 return
             try:
                 future.set_result(func(*args))
-            except Exception as error:  # noqa: BLE001  handed to whoever awaits it
+            except Exception as error:  # noqa: BLE001  passed to the awaiting task
                 future.set_exception(error)
 
         self.call_soon(run)

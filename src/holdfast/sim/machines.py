@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.sim.plane import DownError
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Recovery
@@ -43,7 +43,7 @@ class Controller:
         """Read the environment; nothing is sent yet."""
         env_key = base64.b64encode(key).decode()
         sealed = {ENC + name: value for name, value in spec.sealed.items()}
-        opened = unseal(sealed | {ENV_KEY: env_key})
+        opened = decrypt_settings(sealed | {ENV_KEY: env_key})
         env = spec.env
         self.machine = machine
         self.sandbox = env["HOLDFAST_SANDBOX_ID"]
@@ -85,7 +85,7 @@ class Controller:
                 restart_s = RESTART_EVERY_S * (1 + self._chance.random())
             else:
                 restart_s -= wait_s
-            await self._say()
+            await self._send_checkin()
             wait_s = self._interval_ms / 1_000 * (0.9 + 0.2 * self._chance.random())
 
     def _restart(self) -> None:
@@ -115,7 +115,7 @@ class Controller:
         self._take(reply.body)
         return True
 
-    async def _say(self) -> None:
+    async def _send_checkin(self) -> None:
         """Send one check-in, unless this machine is cut off."""
         self.sequence += 1
         if self.silent:

@@ -184,7 +184,7 @@ class Interleaving:
         self.plane = Plane(self.clock, self.machine)
         self.rows: dict[int, Row] = {}
         self.over: set[int] = set()
-        self.asks: list[asyncio.Task[Any]] = []
+        self.queries: list[asyncio.Task[Any]] = []
         self.pages: list[Waiting] = []
 
     async def run(self) -> Trace:
@@ -202,12 +202,12 @@ class Interleaving:
             going = act()
             if going is not None:
                 await going
-            await self._settle()
+            await self._drain()
         await self._calm()
         self.plane.die()
-        for ask in self.asks:
+        for ask in self.queries:
             ask.cancel()
-        await asyncio.gather(*self.asks, *self.plane.ended, return_exceptions=True)
+        await asyncio.gather(*self.queries, *self.plane.ended, return_exceptions=True)
         return self.trace
 
     # -- what can happen
@@ -248,7 +248,7 @@ class Interleaving:
         self._begin_list(refresh=True)
 
     def _begin_list(self, *, refresh: bool) -> None:
-        self.asks.append(asyncio.get_running_loop().create_task(self._ask_list(refresh=refresh)))
+        self.queries.append(asyncio.get_running_loop().create_task(self._ask_list(refresh=refresh)))
 
     async def _ask_list(self, *, refresh: bool) -> None:
         plane = self.plane
@@ -289,14 +289,14 @@ class Interleaving:
 
     def _restart(self) -> None:
         self.plane.die()
-        for ask in self.asks:
+        for ask in self.queries:
             ask.cancel()
         self.plane.wake()
 
     async def _go_on(self) -> None:
         for _ in range(self.random.randrange(1, 16)):
             self.world.let_one_go()
-            await _turns(3)
+            await _spin(3)
 
     def _late(self) -> None:
         """Execute orders whose answers were lost."""
@@ -322,13 +322,13 @@ class Interleaving:
         self.plane.accept(PAIRING.encode_event(event))
 
     def _forms(self) -> None:
-        self.machine.tells_code = not self.machine.tells_code
+        self.machine.lists_code = not self.machine.lists_code
 
     # -- checks
 
-    async def _settle(self) -> None:
+    async def _drain(self) -> None:
         """Run everything that can run, then read the inbox."""
-        await _turns(SPINS)
+        await _spin(SPINS)
         self._note_done()
         self._look_at_failures()
         self._look_at(self.plane.inbox.waiting(self.plane.place), "the inbox")
@@ -370,11 +370,11 @@ class Interleaving:
         """Lose nothing more, finish everything, and compare what is shown with the true state."""
         self.world.lossy = False
         self.machine.has_routes = self.machine.announces = self._tossed()
-        self.machine.tells_code = True
+        self.machine.lists_code = True
         for _ in range(_CALM_ROUNDS):
             while self.world.let_one_go():
-                await self._settle()
-            await self._settle()
+                await self._drain()
+            await self._drain()
             if not (self.plane.effects or self.plane.folded.state.decisions):
                 break
             due = self.plane.folded.alarm_ms
@@ -384,9 +384,9 @@ class Interleaving:
             self._advance(max(0, due - self.clock.now_ms()))
             self.plane.run()
         self._begin_list(refresh=True)
-        while not self.asks[-1].done():
+        while not self.queries[-1].done():
             self.world.let_one_go()
-            await self._settle()
+            await self._drain()
         self._compare()
 
     def _compare(self) -> None:
@@ -419,7 +419,7 @@ class Interleaving:
         return "set_back" in self.trace.steps
 
 
-async def _turns(count: int) -> None:
+async def _spin(count: int) -> None:
     """Let ready tasks run, so many iterations."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -101,7 +101,7 @@ class Machine:
         self.snapshot: dict[int, Row] = {}
         self.has_routes = True
         self.announces = True
-        self.tells_code = True
+        self.lists_code = True
         self.approved: dict[int, int] = {}
         self.carried: dict[int, int] = {}  # by number, when (ms)
         self.late: list[tuple[int, Callable[[], object]]] = []  # until when (ms) it may run
@@ -144,12 +144,12 @@ class Machine:
             await self.world.way()
             self.world.may_fail("after")
             return msgspec.convert(self._list_body(rows, verb), endpoint.response)
-        told = self._decide(body, verb=verb)
+        found = self._decide(body, verb=verb)
         await self.world.way()
         self.world.may_fail("after")
-        if not told.success:
-            raise ControllerError("refused", told.message, status=404, code=told.code)
-        return msgspec.convert(told, endpoint.response, from_attributes=True)
+        if not found.success:
+            raise ControllerError("refused", found.message, status=404, code=found.code)
+        return msgspec.convert(found, endpoint.response, from_attributes=True)
 
     def _run_late(self, order: Callable[[], object]) -> None:
         """Keep an order whose answer is lost; it may still be executed."""
@@ -183,7 +183,7 @@ class Machine:
         return {
             "channel": "telegram",
             "id": row.sender,
-            "code": row.code if self.tells_code else "",
+            "code": row.code if self.lists_code else "",
             "requestId": f"{row.number:032d}",
             "createdAt": time_text(row.created_ms),
         }
@@ -229,8 +229,8 @@ class Machine:
         if words[0] == "node":
             kind = "device" if "device" in words[1] else "channel"
             rows = [row for row in self.store.values() if row.kind == kind]
-            told = [_device(row) if kind == "device" else self._printed(row) for row in rows]
-            text = msgspec.json.encode({"requests": told}).decode()
+            found = [_device(row) if kind == "device" else self._printed(row) for row in rows]
+            text = msgspec.json.encode({"requests": found}).decode()
             if self.world.chance(0.05):
                 text = "Killed"
         else:

@@ -90,7 +90,7 @@ def make_task(
     return task
 
 
-class _Told:
+class _CheckedMailboxes:
     """The plane's mailboxes, with each answer reported to the checker."""
 
     def __init__(self, inner: Mailboxes, hear: Callable[[Address, Answer], None]) -> None:
@@ -239,7 +239,7 @@ class Plane:
             token_secret=Secret(fleet.secret),
             tables=tables,
             engine=engine,
-            mailbox=_Told(engine.mailbox, fleet.check.answered),
+            mailbox=_CheckedMailboxes(engine.mailbox, fleet.check.answered),
             closing=AsyncExitStack(),
         )
 

@@ -67,10 +67,10 @@ class RecordingLog:
         if self.muted:
             return
         error = fields.pop("exc_info", None)
-        said = sorted((name, str(value)) for name, value in fields.items())
-        self._trace.note(event, self._plane, *(f"{name}={value}" for name, value in said))
+        shown = sorted((name, str(value)) for name, value in fields.items())
+        self._trace.note(event, self._plane, *(f"{name}={value}" for name, value in shown))
         if event in BUGS:
             raised = ""
             if isinstance(error, BaseException):
                 raised = "".join(traceback.format_exception(error))
-            self._accuse(f"the plane logged {event}: {dict(said)}\n{raised}")
+            self._accuse(f"the plane logged {event}: {dict(shown)}\n{raised}")

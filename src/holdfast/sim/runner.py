@@ -134,9 +134,9 @@ def run_seeds(seeds: Sequence[int], *, jobs: int, folder: str) -> Iterator[Outco
 
 
 def run_campaign(
-    seeds: Sequence[int], *, jobs: int, folder: str, tell: Callable[[Summary, Outcome], None]
+    seeds: Sequence[int], *, jobs: int, folder: str, on_outcome: Callable[[Summary, Outcome], None]
 ) -> Summary:
-    """Simulate the seeds and return the summary; `tell` is called for each."""
+    """Simulate the seeds and return the summary; `on_outcome` is called for each."""
     summary = Summary(
         failures={},
         rules=Counter(),
@@ -146,7 +146,7 @@ def run_campaign(
     )
     for outcome in run_seeds(seeds, jobs=jobs, folder=folder):
         summary.add(outcome)
-        tell(summary, outcome)
+        on_outcome(summary, outcome)
     return summary
 
 

@@ -86,11 +86,11 @@ def _outcome(fleet: Fleet, failure: str) -> Outcome:
 
 async def live(fleet: Fleet) -> None:
     """Run the whole scenario."""
-    storm = FaultInjector(fleet)
+    injector = FaultInjector(fleet)
     await fleet.begin()
-    storm.begin()
-    await fleet.pass_time(fleet.fault_plan.storm_s)
-    storm.heal()
+    injector.begin()
+    await fleet.pass_time(fleet.fault_plan.faults_s)
+    injector.heal()
     await all_agree(fleet)
     await all_running(fleet)
     await quiet(fleet)
@@ -148,10 +148,10 @@ def why_not_running(fleet: Fleet, state: Instance) -> str:
         return f"{state.id} is {state.status} and to be destroyed"
     rows = [(row.id, row.state) for row in fleet.living(state.sandbox_id)]
     if state.status == "running" and rows == [(state.machine.id, "started")]:
-        settled = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
+        converged = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
         controller = fleet.machines.running.get(state.machine.id)
         heard = state.contact.heard == "heard" and controller is not None and controller.known
-        return "" if settled and heard else f"{state.id} runs, {state.aim} {state.contact}"
+        return "" if converged and heard else f"{state.id} runs, {state.aim} {state.contact}"
     return f"{state.id} is {state.status}/{state.desired}/{state.aim} with {rows}: {state.faults}"
 
 
@@ -184,11 +184,11 @@ async def quiet(fleet: Fleet) -> None:
         notes = [row for row in written if row.tick in ticks and row.body == SET_BACK]
         if len(written) > len(looks) + len(notes) or len(looks) > 1 or len(notes) > 1:
             raise ViolationError(f"{where} is as it should be, and wrote {written}")
-    asked = fleet.cloud.calls.total() - calls
+    made = fleet.cloud.calls.total() - calls
     each = 1 + QUIET_S * SECOND_MS // policy.daily_look_ms
     most = each * len([state for state in fleet.states() if exists(state)])
-    if asked > most:
-        raise ViolationError(f"a converged fleet asked the cloud {asked} times, want {most}")
+    if made > most:
+        raise ViolationError(f"a converged fleet asked the cloud {made} times, want {most}")
 
 
 async def all_destroyed(fleet: Fleet) -> None:

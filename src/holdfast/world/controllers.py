@@ -99,10 +99,10 @@ class ControllerClient:
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     parts: list[bytes] = []
-    room = ANSWER_BYTES_MAX
+    left = ANSWER_BYTES_MAX
     while part := await answer.content.read(65_536):
-        room -= len(part)
-        if room < 0:
+        left -= len(part)
+        if left < 0:
             text = f"The controller's answer is longer than {ANSWER_BYTES_MAX} bytes."
             raise ControllerError("broken", text, status=answer.status)
         parts.append(part)

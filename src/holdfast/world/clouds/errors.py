@@ -144,8 +144,8 @@ def _text(body: str) -> str:
     if not isinstance(decoded, dict):
         return body.strip()
     parts = [decoded.get(key) for key in ("error", "message", "status")]
-    said = " ".join(part for part in parts if isinstance(part, str) and part)
-    return said or body.strip()
+    text = " ".join(part for part in parts if isinstance(part, str) and part)
+    return text or body.strip()
 
 
 def _has(lowered: str, markers: tuple[str, ...]) -> bool:

@@ -154,7 +154,7 @@ class ProcessCloud:
                 send(record.leader, SIGTERM)
             self._spawn_task(self._finish(record))
         for record in self.adoption.ended:
-            self._spawn_task(self._settle(record.id))
+            self._spawn_task(self._record_end(record.id))
         for name in self.adoption.unreadable:
             _log.error("machine %s: its record cannot be read; it is left alone", name)
         self._spawn_task(self._keep_logs_small())
@@ -192,22 +192,22 @@ class ProcessCloud:
 
     async def stop(self, machine_id: str, *, grace_ms: int) -> Outcome[Machine]:
         """Send the controller SIGTERM; kill the whole session after the grace."""
-        asked = await self._run(lambda: self._host.begin_stop(machine_id, grace_ms=grace_ms))
-        if not isinstance(asked, Ok):
-            return asked
-        if asked.value.phase == "stopping":
-            self._watch(asked.value)
-            self._spawn_task(self._finish(asked.value))
-        return Ok(self._host.machine(asked.value))
+        begun = await self._run(lambda: self._host.begin_stop(machine_id, grace_ms=grace_ms))
+        if not isinstance(begun, Ok):
+            return begun
+        if begun.value.phase == "stopping":
+            self._watch(begun.value)
+            self._spawn_task(self._finish(begun.value))
+        return Ok(self._host.machine(begun.value))
 
     async def update(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
         """End the running program, within 10 s, then start anew under the new spec."""
-        asked = await self._run(lambda: self._host.begin_update(machine_id, spec))
-        if not isinstance(asked, Ok):
-            return asked
-        self._watch(asked.value)
+        begun = await self._run(lambda: self._host.begin_update(machine_id, spec))
+        if not isinstance(begun, Ok):
+            return begun
+        self._watch(begun.value)
         # A task of its own: a cancelled caller must not leave the machine between two specs.
-        return await asyncio.shield(self._spawn_task(self._finish_update(asked.value)))
+        return await asyncio.shield(self._spawn_task(self._finish_update(begun.value)))
 
     async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
         """Store the new spec for the next start."""
@@ -335,13 +335,13 @@ class ProcessCloud:
     def _exited(self, machine_id: str) -> None:
         self._unwatch(machine_id)
         self._wake(machine_id)
-        self._spawn_task(self._settle(machine_id))
+        self._spawn_task(self._record_end(machine_id))
 
-    async def _settle(self, machine_id: str) -> None:
-        settled = await self._run(lambda: self._host.settle(machine_id))
+    async def _record_end(self, machine_id: str) -> None:
+        ended = await self._run(lambda: self._host.record_end(machine_id))
         self._wake(machine_id)
-        if isinstance(settled, Ok) and self.on_exit is not None:
-            self.on_exit(self._host.machine(settled.value))
+        if isinstance(ended, Ok) and self.on_exit is not None:
+            self.on_exit(self._host.machine(ended.value))
 
     async def _finish(self, record: Record) -> None:
         """Complete a stop, update or destroy once its grace is over."""

@@ -50,7 +50,7 @@ def order(
 
     `ports` are the first and the last that machines have.
     """
-    said = {
+    fields = {
         "kind": confine.kind,
         "hidden": confine.hidden,
         "write": [str(path) for path in own],
@@ -61,4 +61,4 @@ def order(
         "ports": ports,
         "plane": confine.plane,
     }
-    return msgspec.json.encode(said).decode()
+    return msgspec.json.encode(fields).decode()

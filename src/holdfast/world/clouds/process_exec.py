@@ -76,7 +76,7 @@ async def _read(stream: asyncio.StreamReader | None) -> tuple[bytes, bool]:
     """Read a stream to its end; return its beginning, and whether it was cut."""
     kept, cut = bytearray(), False
     while stream is not None and (chunk := await stream.read(_CHUNK_BYTES)):
-        room = EXEC_OUTPUT_BYTES_MAX - len(kept)
-        kept += chunk[:room]
-        cut = cut or len(chunk) > room
+        left = EXEC_OUTPUT_BYTES_MAX - len(kept)
+        kept += chunk[:left]
+        cut = cut or len(chunk) > left
     return bytes(kept), cut

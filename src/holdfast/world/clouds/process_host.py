@@ -43,7 +43,7 @@ from holdfast.world.clouds.process_record import Phase, Record, sync_folder
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_spawn import (
     EnvKeys,
-    Gated,
+    HeldProcess,
     check_spec,
     environment,
     inherited_from,
@@ -124,7 +124,7 @@ class Host:
         self.folders = MachineFolders(home / "machines")
         self.ports = Ports(self.folders.root / ".ports", first=ports[0], last=ports[1])
         self.volumes = Volumes(home / "volumes", holds=self._holds)
-        self.on_spawn: Callable[[Record], None] = _nobody_listens
+        self.on_spawn: Callable[[Record], None] = _ignore
         self._clock = clock
         self._keys = keys
         self._program = tuple(program)
@@ -145,8 +145,8 @@ class Host:
             self._drop_unborn({*unreadable, *(record.spec.name for record in records)})
             if not unreadable:
                 self.ports.release_strays({one.port: one.spec.name for one in records})
-        for leftover in sorted(self.folders.trash.iterdir()):
-            self.purge(leftover)
+        for entry in sorted(self.folders.trash.iterdir()):
+            self.purge(entry)
         running = [one for one in records if one.phase == "running" and is_alive(one.leader)]
         dead = [one for one in records if one.phase == "running" and not is_alive(one.leader)]
         return Adoption(
@@ -179,7 +179,7 @@ class Host:
         """Return the machine's state, recording its end, without the cost of measuring it."""
         record = self.folders.find(machine_id)
         if record.phase in _MAY_END and not is_alive(record.leader):
-            record = self.settle(machine_id)
+            record = self.record_end(machine_id)
         return self.machine(record)
 
     def find(self, labels: Mapping[str, str]) -> tuple[Machine, ...]:
@@ -311,18 +311,18 @@ class Host:
             error="",
         )
         env = self._environment(ready, home)
-        gated = Gated(self._program, env=env, home=home, log=folder.log)
+        held = HeldProcess(self._program, env=env, home=home, log=folder.log)
         try:
-            leader = identify(gated.process.pid)
+            leader = identify(held.process.pid)
             if leader is None:
                 _decline(Retryable(TRANSIENT, f"machine {record.id}: it was killed at its gate"))
             ready = self.folders.put(replace(ready, leader=leader))
         except BaseException:
-            gated.shut()
+            held.shut()
             raise
-        gated.disown()
+        held.disown()
         self.on_spawn(ready)
-        gated.open()
+        held.open()
         return ready
 
     def _usable_port(self, record: Record) -> int:
@@ -352,7 +352,7 @@ class Host:
 
     # ------------------------------------------------------------------- ending
 
-    def settle(self, machine_id: str) -> Record:
+    def record_end(self, machine_id: str) -> Record:
         """Record the end of a machine, if it has ended, and kill what it left behind."""
         with self.folders.held(machine_id) as record:
             ended = record.phase in _MAY_END and not is_alive(record.leader)
@@ -369,9 +369,9 @@ class Host:
             if record.phase == "stopping":
                 earlier = min(stop_by_ms, record.stop_by_ms or stop_by_ms)
                 return self.folders.put(replace(record, stop_by_ms=earlier))
-            asked = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
+            updated = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
             send(record.leader, SIGTERM)
-            return asked
+            return updated
 
     def finish_stop(self, machine_id: str) -> Record:
         """Kill what is left of a stopping machine."""
@@ -404,12 +404,12 @@ class Host:
             if spec.volume_id is not None:
                 self.volumes.check(spec.volume_id, machine_id=machine_id)
             stop_by_ms = self._clock.now_ms() + UPDATE_GRACE_MS
-            asked = self._phase(replace(record, spec=spec), "updating", stop_by_ms=stop_by_ms)
+            updated = self._phase(replace(record, spec=spec), "updating", stop_by_ms=stop_by_ms)
             if spec.volume_id is not None:
                 self.volumes.attach(spec.volume_id, machine_id=machine_id)
             if alive and record.leader is not None:
                 send(record.leader, SIGTERM)
-            return asked
+            return updated
 
     def finish_update(self, machine_id: str) -> Record:
         """Kill what is left of the old program and start the new one."""
@@ -476,7 +476,7 @@ def reap(leader: Identity) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def _nobody_listens(record: Record) -> None:
+def _ignore(record: Record) -> None:
     del record
 
 

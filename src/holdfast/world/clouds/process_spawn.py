@@ -62,7 +62,7 @@ _TAKEN_PREFIXES: Final = (
     "KILOCLAW_ENC_",
     "KILOCLAW_ENV_",
 )
-_GATE: Final = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null'
+_BARRIER: Final = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null'
 _WORD: Final = b"go\n"
 
 
@@ -126,7 +126,7 @@ def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dic
     return {**found, _NPM_USERCONFIG: str(npmrc)} if npmrc.is_file() else found
 
 
-class Gated:
+class HeldProcess:
     """A started program that waits at the barrier, as a child of this process."""
 
     __slots__ = ("process",)
@@ -138,7 +138,7 @@ class Gated:
         output = open_log(log)
         try:
             self.process = subprocess.Popen(
-                ["/bin/sh", "-c", _GATE, "holdfast-gate", *argv],
+                ["/bin/sh", "-c", _BARRIER, "holdfast-gate", *argv],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -163,12 +163,12 @@ class Gated:
         self.process.wait()
 
     def _say(self, word: bytes) -> None:
-        gate = self.process.stdin
-        if gate is None:  # pragma: no cover - it was opened as a pipe
+        pipe = self.process.stdin
+        if pipe is None:  # pragma: no cover - it was opened as a pipe
             return
         try:
-            with gate:
-                gate.write(word)
+            with pipe:
+                pipe.write(word)
         except BrokenPipeError:
             return
 

@@ -88,10 +88,10 @@ async def create_volume_walking(
         answer = await cloud.create_volume(
             placed, idempotency_key=f"{idempotency_key}:{region}", timeout_ms=timeout_ms
         )
-        if isinstance(answer, Ok) or not _lacks_room(answer):
+        if isinstance(answer, Ok) or not _lacks_capacity(answer):
             return answer
     return answer
 
 
-def _lacks_room(answer: Outcome[Volume]) -> bool:
+def _lacks_capacity(answer: Outcome[Volume]) -> bool:
     return isinstance(answer, Retryable) and answer.code == CAPACITY

@@ -182,8 +182,8 @@ class SimulatedCloud:
 
         def tail() -> tuple[str, ...]:
             row = self._world.row(machine_id)
-            said = [f"{row.id} incarnation {number + 1}" for number in range(row.starts)]
-            return tuple(said[-min(lines, LOG_LINES_MAX) :] if lines > 0 else ())
+            printed = [f"{row.id} incarnation {number + 1}" for number in range(row.starts)]
+            return tuple(printed[-min(lines, LOG_LINES_MAX) :] if lines > 0 else ())
 
         return await self._call("log_tail", machine_id, tail)
 

@@ -121,20 +121,20 @@ class World:
         """Yield every machine, updated, in the order of creation."""
         for machine_id in list(self._rows):
             row = self._rows.get(machine_id)
-            if row is not None and self.settle(row):
+            if row is not None and self.advance(row):
                 yield row
 
     def row(self, machine_id: str) -> Row:
         """Return a machine, updated; refuse with 404 if it is forgotten or never existed."""
         found = self._rows.get(machine_id)
-        if found is None or not self.settle(found):
+        if found is None or not self.advance(found):
             raise RefusedError(404, '{"error":"machine not found"}')
         return found
 
     def rows_of(self, sandbox_id: str) -> list[Row]:
         """Return the machines of one sandbox."""
         found = (self._rows.get(one) for one in self._by_sandbox.get(sandbox_id, ()))
-        return [row for row in found if row is not None and self.settle(row)]
+        return [row for row in found if row is not None and self.advance(row)]
 
     def listed(self, labels: dict[str, str]) -> tuple[Machine, ...]:
         """Return the listing: the state of up to `listing_lag_ms` ago."""
@@ -156,7 +156,7 @@ class World:
 
     # ----------------------------------------------------------------- changing
 
-    def settle(self, row: Row) -> bool:
+    def advance(self, row: Row) -> bool:
         """Update a machine to the present; return whether it is still remembered."""
         now = self.now_ms()
         while row.due_state is not None and row.due_at_ms <= now:
@@ -173,13 +173,13 @@ class World:
     def create(self, spec: MachineSpec) -> Row:
         """Make and launch a machine; refuse with 409 or 422 if the name is taken."""
         holder = self._rows.get(self._by_name.get(spec.name, ""))
-        if holder is not None and self.settle(holder) and holder.state != "destroyed":
+        if holder is not None and self.advance(holder) and holder.state != "destroyed":
             text = (
                 "already_exists: unique machine name violation, machine ID "
                 f'{holder.id} already exists with name \\"{spec.name}\\"'
             )
             raise RefusedError(self._either(409, 422), f'{{"error":"{text}"}}')
-        self._check_room(spec.region)
+        self._check_capacity(spec.region)
         self._check_volume(spec, "")
         self._made += 1
         row = Row(derive("simulated", self._made, spec.name)[:_ID_CHARS], spec, self.now_ms())
@@ -189,7 +189,7 @@ class World:
         self._by_name[spec.name] = row.id
         self._by_sandbox[spec.sandbox_id] = (*self._by_sandbox.get(spec.sandbox_id, ()), row.id)
         self._attach(row)
-        self._told(row)
+        self._notify(row)
         self._later(row, "starting", row.created_at_ms + self.timing.create_ms)
         return row
 
@@ -199,7 +199,7 @@ class World:
         if row.state in _UP or row.state == "created":
             return row
         self._check_movable(row)
-        self._check_room(row.spec.region)
+        self._check_capacity(row.spec.region)
         self._check_volume(row.spec, row.id)
         row.starts += 1
         self._launch(row)
@@ -221,7 +221,7 @@ class World:
         """Replace the spec and launch under a new incarnation."""
         row = self.row(machine_id)
         self._check_movable(row)
-        self._check_room(spec.region)
+        self._check_capacity(spec.region)
         self._check_volume(spec, row.id)
         if spec.name != row.spec.name:
             raise RefusedError(400, '{"error":"invalid: a machine keeps its name"}')
@@ -328,7 +328,7 @@ class World:
             self._detach(row)
             if self._by_name.get(row.spec.name) == row.id:
                 del self._by_name[row.spec.name]
-        self._told(row)
+        self._notify(row)
 
     def _later(self, row: Row, state: MachineState, at_ms: int) -> None:
         row.due_state, row.due_at_ms = state, at_ms
@@ -336,9 +336,9 @@ class World:
             self.wake_at(at_ms, lambda: self._wake(row))
 
     def _wake(self, row: Row) -> None:
-        self.settle(row)
+        self.advance(row)
 
-    def _told(self, row: Row) -> None:
+    def _notify(self, row: Row) -> None:
         if self.on_change is not None:
             self.on_change(row.machine())
 
@@ -357,7 +357,7 @@ class World:
         if row.state == "stopping":
             raise RefusedError(412, '{"error":"failed_precondition: machine still stopping"}')
 
-    def _check_room(self, region: str) -> None:
+    def _check_capacity(self, region: str) -> None:
         if region in self.full_regions:
             text = self._either("insufficient resources available", "insufficient memory available")
             status = 409 if "memory" in text else 412
@@ -377,7 +377,7 @@ class World:
         """Return the volume after updating its holder: a destroyed machine releases it."""
         holder = self._rows.get(volume.attached_machine_id or "")
         if holder is not None:
-            self.settle(holder)
+            self.advance(holder)
         return self._volumes[volume.id]
 
     def _attach(self, row: Row) -> None:
