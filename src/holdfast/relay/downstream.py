@@ -146,7 +146,7 @@ class Downstream(asyncio.Protocol):
         if self._job is not None:
             self._job.resume_writing()
 
-    # -------------------------------------------------------------------- what the job asks
+    # -------------------------------------------------------------------- calls by the job
 
     def write(self, data: bytes) -> None:
         """Send to the caller."""
@@ -250,7 +250,7 @@ class Downstream(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
-    # ------------------------------------------------------------------ what the server asks
+    # ------------------------------------------------------------------ calls by the server
 
     def look(self, now_s: float) -> None:
         """Give up what is overdue."""

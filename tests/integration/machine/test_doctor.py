@@ -153,7 +153,7 @@ async def test_a_repair_that_is_given_up_before_the_agent_ended_leaves_it_runnin
 
 
 class Pretended:
-    """A process that does what the test says."""
+    """A process controlled by the test."""
 
     def __init__(self) -> None:
         self.line: Any = None
@@ -184,7 +184,7 @@ def _launch_nothing(*_given: Any, **_named: Any) -> Any:
 
 
 class Beside:
-    """An agent that runs, with other command lines beside it, and its supervisor."""
+    """A running agent, with other command lines beside it, and its supervisor."""
 
     def __init__(self) -> None:
         self.lock, self.process, self.events = PriorityLock(), Pretended(), list[str]()
@@ -232,7 +232,7 @@ async def test_it_waits_until_no_other_command_of_the_agents_runs(
     await jobs.close()
 
 
-async def test_at_once_it_takes_the_turn_too_and_gives_it_back(tmp_path: Path) -> None:
+async def test_at_once_it_takes_the_lock_too_and_releases_it(tmp_path: Path) -> None:
     beside = Beside()
     jobs = beside.jobs(tmp_path)
     jobs.start(fix=False)
@@ -244,7 +244,7 @@ async def test_at_once_it_takes_the_turn_too_and_gives_it_back(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("pause_s", [None, 0.02])
-async def test_a_run_that_is_cancelled_before_its_turn_touches_nothing(
+async def test_a_run_that_is_cancelled_before_it_has_the_lock_touches_nothing(
     tmp_path: Path, pause_s: float | None
 ) -> None:
     beside = Beside()

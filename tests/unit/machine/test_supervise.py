@@ -281,7 +281,7 @@ def test_shutdown_overtakes_a_stop_that_hangs() -> None:
     assert bench.issued() == (Kill(1),), "the earlier deadline stays"
 
 
-def test_a_wrong_configuration_is_mended_once_tried_once_and_then_left() -> None:
+def test_a_wrong_configuration_is_repaired_once_tried_once_and_then_left() -> None:
     bench = Bench(Policy(can_repair=True))
     bench.start()
     bench.exit(78, after_ms=2_000)
@@ -318,7 +318,7 @@ def test_a_stop_during_the_repair_ends_it_and_starts_nothing() -> None:
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Whatever happens in whatever order: one child, no hot loop, every stop ends."""
+    """Any events in any order: one child, no hot loop, every stop ends."""
 
     def __init__(self) -> None:
         super().__init__()

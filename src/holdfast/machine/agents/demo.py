@@ -473,7 +473,7 @@ def main(arguments: list[str]) -> int:
         time.sleep(float(config.get("commandS", 0)))
         return decide(arguments, Lobby(state))
     if "doctor" in arguments:
-        return mend(state, config)
+        return repair(state, config)
     if (state / "broken").exists():
         say("error", f"configuration is broken: {state / 'broken'}")
         return EX_CONFIG
@@ -493,7 +493,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def mend(state: Path, config: dict[str, Any]) -> int:
+def repair(state: Path, config: dict[str, Any]) -> int:
     """Remove what breaks the configuration, unless it is marked as not repairable."""
     if config.get("doctorStubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

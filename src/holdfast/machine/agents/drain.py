@@ -56,7 +56,7 @@ DEMO: Final = DrainWay(
     budget_ms=30_000,
 )
 
-RESTARTING: Final = DrainWay(
+BY_RESTART: Final = DrainWay(
     signal=signal.SIGUSR1,
     over=re.compile(r"all active work drained|restart mode: "),
     cut=re.compile(r"drain timeout reached; proceeding with restart"),
@@ -69,7 +69,7 @@ RESTARTING: Final = DrainWay(
 Just after its last line it ignores SIGTERM, because it still considers itself to be shutting down.
 """
 
-ENDING: Final = DrainWay(
+BY_SIGTERM: Final = DrainWay(
     signal=signal.SIGTERM,
     over=re.compile(r"active-work drain settled"),
     cut=re.compile(r"active-work drain timeout reached|cutting short"),
@@ -86,6 +86,6 @@ def openclaw_drain(version: str | None) -> DrainWay:
     Every release handles SIGTERM; on it an old one exits without draining.
     """
     if version is None:
-        return ENDING
+        return BY_SIGTERM
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return ENDING if numbers >= _ENDING_SINCE else RESTARTING
+    return BY_SIGTERM if numbers >= _ENDING_SINCE else BY_RESTART

@@ -116,7 +116,7 @@ class Boot:
     async def _decrypt(self) -> None:
         """Decrypt the sealed settings, all or none, and forget the key."""
         try:
-            opened = await asyncio.to_thread(sealed_settings.unseal, dict(self._environ))
+            opened = await asyncio.to_thread(sealed_settings.decrypt_settings, dict(self._environ))
         except sealed_settings.SealError as error:
             raise PhaseError(str(error)) from error
         finally:
@@ -212,7 +212,7 @@ class Boot:
                 await self._bootstrap.close()
                 if self._controller is not None:
                     await self._controller.stop(number)
-        except Exception as error:  # noqa: BLE001  told, and the exit code says the rest
+        except Exception as error:  # noqa: BLE001  logged; the exit code reports it
             self._log.emit("controller.stop_failed", error=repr(error))
             return 1
         self._log.emit("controller.stopped")

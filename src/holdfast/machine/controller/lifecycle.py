@@ -66,7 +66,7 @@ class Steps:
         for later in range(index + 1, len(self._steps)):
             self._set(later, "skipped")
 
-    def told(self) -> tuple[Step, ...]:
+    def snapshot(self) -> tuple[Step, ...]:
         """Return the current steps; a running one with its duration so far."""
         spent_ms = self._steady_ms() - self._began_ms
         return tuple(

@@ -30,7 +30,7 @@ class SealError(ValueError):
     """A sealed value cannot be decrypted; the message names the variable, never its content."""
 
 
-def unseal(environ: Mapping[str, str]) -> dict[str, str]:
+def decrypt_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the decrypted values by their real names; raise SealError unless all succeed."""
     sealed: dict[str, str] = {}
     for prefix in SEALED:

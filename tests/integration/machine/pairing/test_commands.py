@@ -1,4 +1,4 @@
-"""The agent's command line as it may behave: slow, greedy, silent, talkative, failing."""
+"""The agent's command line in every behaviour: slow, memory-hungry, silent, verbose, failing."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ async def test_who_gives_up_ends_the_command_and_the_next_may_run(rig: Rig) -> N
     assert (await rig.commands.run()).code == 0
 
 
-async def test_a_look_makes_room_for_who_is_urgent_and_is_run_again(
+async def test_a_read_makes_way_for_an_urgent_command_and_is_repeated(
     rig: Rig, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
@@ -198,7 +198,7 @@ async def test_a_look_that_is_always_overtaken_says_so(rig: Rig) -> None:
     assert rig.lock.take_now()
 
 
-async def test_an_order_makes_room_for_nobody(rig: Rig) -> None:
+async def test_an_order_makes_way_for_no_other_command(rig: Rig) -> None:
     rig.program("time.sleep(0.3)")
     order = asyncio.create_task(rig.commands.run())
     await until(lambda: rig.started, "its start")
@@ -242,7 +242,7 @@ async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
 
 
 def alone() -> Aftermath:
-    """Return what follows where nothing is linked to the agent: nothing is waited for."""
+    """Return an aftermath for an agent without a link: it waits for nothing."""
 
     async def never() -> bool:
         raise AssertionError("nobody asks")

@@ -1,4 +1,4 @@
-"""Which sources are asked, in which order, and what counts of their answers."""
+"""Which sources are read, in which order, and which results count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the agent wrote down of its own client is mended, and nobody is let in by it."""
+"""The agent's record of its own client is repaired, and no device is approved by that."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ APPROVALS = "operator.approvals"
 
 
 def device(**changed: Any) -> dict[str, Any]:
-    """A client of the agent's own that was let in before it asked to see approvals."""
+    """A client of the agent's own that was approved before it needed the scope of approvals."""
     token = {"token": "t", "role": "operator", "scopes": [READ], "createdAtMs": 1}
     whole = {
         "deviceId": OWN, "publicKey": "key", "clientId": "gateway-client",
@@ -49,7 +49,7 @@ def request(**changed: Any) -> dict[str, Any]:
 
 
 class Machine:
-    """A state folder as OpenClaw up to 2026.7 keeps it."""
+    """A state folder as in OpenClaw up to 2026.7."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -104,7 +104,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-async def test_a_client_that_was_let_in_before_is_mended_once(machine: Machine) -> None:
+async def test_a_client_that_was_approved_before_is_repaired_once(machine: Machine) -> None:
     stranger = device(deviceId="s", clientId="cli")
     machine.put("paired.json", {"s": stranger, OWN: device()})
     before = machine.files()

@@ -97,7 +97,7 @@ class AgentProcesses:
     ) -> Child:
         """Start the agent; raise OSError, or PortTakenError if another program has its port.
 
-        `on_work_ended` is called with whether work was cut, once it was told to drain.
+        `on_work_ended` is called with whether work was cut, at the end of a drain.
         """
         loop = asyncio.get_running_loop()
         self._child_processes.purge()

@@ -37,7 +37,7 @@ class Boots:
     answers: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
+    def included(self) -> tuple[BootCounters, ...]:
         """Return the boots that the next report includes: the oldest ones."""
         return self.earlier[:BOOTS_MAX]
 
@@ -59,10 +59,10 @@ def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounter
     return Boots(sandbox_id, saved.boots[surplus:]), saved.boots[:surplus]
 
 
-def settle(boots: Boots, told: tuple[BootCounters, ...]) -> Boots:
-    """Return the boots after a report with `told` was answered."""
+def acknowledge(boots: Boots, included: tuple[BootCounters, ...]) -> Boots:
+    """Return the boots after a report with `included` was answered."""
     answers = dict(boots.answers)
-    for row in told:
+    for row in included:
         answers[row.boot_id] = answers.get(row.boot_id, 0) + 1
     done = {boot_id for boot_id, count in answers.items() if count >= ANSWERS_ENOUGH}
     return replace(
@@ -111,18 +111,18 @@ class BootsFile:
         self._writing: asyncio.Task[None] | None = None
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
+    def included(self) -> tuple[BootCounters, ...]:
         """Return the earlier boots that the next report includes."""
-        return self._boots.told
+        return self._boots.included
 
     @property
     def waits(self) -> bool:
         """Return whether more of them wait for the report after it."""
         return self._boots.waits
 
-    def delivered(self, told: tuple[BootCounters, ...]) -> None:
+    def delivered(self, included: tuple[BootCounters, ...]) -> None:
         """Count the answer to a report with these; acknowledged ones leave the file."""
-        before, self._boots = self._boots, settle(self._boots, told)
+        before, self._boots = self._boots, acknowledge(self._boots, included)
         if self._current is not None and self._boots.earlier != before.earlier:
             self.keep(self._current)
 

@@ -20,7 +20,7 @@ _RETRY: Final = Backoff(first_ms=limits.CHANGE_GAP_MS, cap_ms=limits.CHECKIN_INT
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """`owed` means that a change has not been delivered; `failures` counts in a row.
+    """`unsent` means that a change has not been delivered; `failures` counts in a row.
 
     `spent_ms` is when the spare report, which may come early, was last used.
     """
@@ -29,7 +29,7 @@ class Cadence:
     regular_ms: int
     seed: str
     sent_ms: int | None = None
-    owed: bool = False
+    unsent: bool = False
     failures: int = 0
     sends: int = 0
     eager: bool = False
@@ -38,8 +38,8 @@ class Cadence:
     @property
     def next_ms(self) -> int:
         """Return when to send next."""
-        if not self.owed or self.sent_ms is None:
-            return self.regular_ms if not self.owed else 0
+        if not self.unsent or self.sent_ms is None:
+            return self.regular_ms if not self.unsent else 0
         wait_ms = limits.CHANGE_GAP_MS
         if self.failures and not self.eager:
             drawn_ms = _RETRY.delay_ms(self.failures, self.seed, self.sends)
@@ -59,7 +59,7 @@ def begin(now_ms: int, *, first_ms: int, interval_ms: int, seed: str) -> Cadence
 
 def change(cadence: Cadence) -> Cadence:
     """Return the cadence after a change that the plane must receive."""
-    return replace(cadence, owed=True, eager=True)
+    return replace(cadence, unsent=True, eager=True)
 
 
 def send(cadence: Cadence, now_ms: int) -> Cadence:
@@ -72,7 +72,7 @@ def send(cadence: Cadence, now_ms: int) -> Cadence:
     return replace(
         cadence,
         sent_ms=now_ms,
-        owed=False,
+        unsent=False,
         eager=False,
         sends=sends,
         regular_ms=regular_ms,
@@ -85,9 +85,9 @@ def succeed(cadence: Cadence) -> Cadence:
     return replace(cadence, failures=0)
 
 
-def fail(cadence: Cadence, *, owed: bool) -> Cadence:
-    """Return the cadence after a failed report; `owed` means that it carried a change."""
-    return replace(cadence, failures=cadence.failures + 1, owed=cadence.owed or owed)
+def fail(cadence: Cadence, *, unsent: bool) -> Cadence:
+    """Return the cadence after a failed report; `unsent` means that it carried a change."""
+    return replace(cadence, failures=cadence.failures + 1, unsent=cadence.unsent or unsent)
 
 
 def set_interval(cadence: Cadence, interval_ms: int, now_ms: int) -> Cadence:

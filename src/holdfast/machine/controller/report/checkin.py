@@ -22,7 +22,7 @@ from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report import cadence
 from holdfast.machine.controller.report.boot_counters import counters_of
-from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, settle
+from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, totals_of
 from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.checkin import BootCounters, CheckIn, CommandOutcome
 from holdfast.wire.controller.directive import Directive
@@ -55,7 +55,7 @@ class Counts(Protocol):
     """Counts that outlive the boot that made them."""
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
+    def included(self) -> tuple[BootCounters, ...]:
         """Return the earlier boots that the next report includes."""
         ...
 
@@ -68,7 +68,7 @@ class Counts(Protocol):
         """Return when these counts of the current boot are on disk."""
         ...
 
-    def delivered(self, told: tuple[BootCounters, ...]) -> None:
+    def delivered(self, included: tuple[BootCounters, ...]) -> None:
         """Count the answer to a report with these."""
         ...
 
@@ -153,35 +153,35 @@ class CheckIns:
                 continue
 
     async def _send(self) -> None:
-        owed = self._cadence.owed
+        unsent = self._cadence.unsent
         self._cadence = cadence.send(self._cadence, self._now())
         pair = self._credentials.current()
         if not (pair.complete and self._identity.reporting.sandbox_id):
-            self._fail("credentials_missing", owed=owed)
+            self._fail("credentials_missing", unsent=unsent)
             return
         try:
-            facts = await self._gather()
+            facts = await self._collect()
             report = self._number(facts)
             await self._counts.save(counters_of(report))
             status, body = await self._post(report, pair)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._fail(type(error).__name__, owed=owed)
+            self._fail(type(error).__name__, unsent=unsent)
             return
         except Exception as error:  # noqa: BLE001  a fault of ours must not silence the machine
             self._log.emit("checkin.fault", error=repr(error))
-            self._fail("internal", owed=owed)
+            self._fail("internal", unsent=unsent)
             return
         if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
-            self._settle(facts, report)
+            self._record_delivery(facts, report)
             self._take(body)
             return
         # New credentials meanwhile: the refusal was for the old ones. Try again soon.
         rotated = status in {401, 403} and self._credentials.current() != pair
-        self._fail(f"http_{status}", owed=owed or rotated)
+        self._fail(f"http_{status}", unsent=unsent or rotated)
         if rotated:
             self.notice()
 
-    async def _gather(self) -> Facts:
+    async def _collect(self) -> Facts:
         return await self._survey(
             failed=self._cadence.failures,
             last_error=self._last_error,
@@ -196,7 +196,7 @@ class CheckIns:
         """
         self._sequence += 1
         return build(
-            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.told
+            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.included
         )
 
     async def _post(self, report: CheckIn, pair: Pair) -> tuple[int, bytes]:
@@ -210,8 +210,8 @@ class CheckIns:
         ) as answer:
             return answer.status, await read_answer(answer, limits.ANSWER_BYTES_MAX)
 
-    def _settle(self, facts: Facts, report: CheckIn) -> None:
-        self._delivered = settle(facts)
+    def _record_delivery(self, facts: Facts, report: CheckIn) -> None:
+        self._delivered = totals_of(facts)
         self._counts.delivered(report.earlier_boots)
         self._outcomes.delivered(facts.outcomes)
         self._cadence = cadence.succeed(self._cadence)
@@ -231,8 +231,8 @@ class CheckIns:
             return
         self._on_directive(directive)
 
-    def _fail(self, code: str, *, owed: bool) -> None:
-        self._cadence = cadence.fail(self._cadence, owed=owed)
+    def _fail(self, code: str, *, unsent: bool) -> None:
+        self._cadence = cadence.fail(self._cadence, unsent=unsent)
         self._last_error = code
         self._log.emit("checkin.failed", code=code, failures=self._cadence.failures)
 

@@ -100,7 +100,7 @@ class Orders:
                 continue
             try:
                 outcome = await self._try(command)
-            except Exception as error:  # noqa: BLE001  told as the outcome; the next still runs
+            except Exception as error:  # noqa: BLE001  becomes the outcome; the next still runs
                 self._log.emit("command.fault", id=command.id, error=repr(error))
                 outcome = CommandOutcome(id=command.id, ok=False, code="internal")
             self._log.emit("command.done", id=outcome.id, ok=outcome.ok, code=outcome.code)

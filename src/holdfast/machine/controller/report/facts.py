@@ -58,7 +58,7 @@ class Identity:
     boot_id: str
 
 
-def settle(facts: Facts) -> Delivered:
+def totals_of(facts: Facts) -> Delivered:
     """Return the delivered totals after a report of these facts."""
     sample = facts.sample
     return Delivered(facts.stats.state.restarts, sample.received, sample.sent)
@@ -129,7 +129,7 @@ def start_of(steps: Steps) -> checkin.Start | None:
             name=step.name, state=step.state, deadline_ms=step.deadline_ms, took_ms=step.took_ms,
             critical=step.critical, reason=step.reason,
         )
-        for step in steps.told()
+        for step in steps.snapshot()
     )  # fmt: skip
     return checkin.Start(phases=phases, again_in_ms=steps.again_in_ms) if phases else None
 

@@ -45,8 +45,8 @@ class Agent(Protocol):
     ) -> Process:
         """Start it; raise OSError, or PortTakenError if another program has its port.
 
-        `on_work_ended` is called with whether work was cut, None if unknown, once it was told to
-        drain.
+        `on_work_ended` is called with whether work was cut, None if unknown, at the
+        end of a drain.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Keeping a kind up to date: at once, one look at a time, told once, over at the end."""
+"""The poller: reads at once, one read at a time, answers each caller once, and stops."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Rig:
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, *, hold: bool = False) -> None:
-        """Begin to look; with `hold` the first look lasts until `reads.hold` is set."""
+        """Begin to read; with `hold` the first read lasts until `reads.hold` is set."""
         if hold:
             self.reads.hold = asyncio.Event()
         self.task = asyncio.create_task(self.poller.run())
