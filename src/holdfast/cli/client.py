@@ -29,7 +29,6 @@ class UnreachableError(ApiError):
     """No plane answered at the address; its status is 0."""
 
     def __str__(self) -> str:
-        """Return what happened."""
         return self.problem.message
 
 

@@ -42,7 +42,6 @@ class Connection:
     """A connection to a plane. Every failure ends the command with a sentence and an exit code."""
 
     def __init__(self, client: Client) -> None:
-        """Use `client`."""
         self._client = client
         _open.append(client)
 

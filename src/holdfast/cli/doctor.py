@@ -137,7 +137,6 @@ def _disk(home: Path) -> DoctorCheck:
 
 
 def _port(settings: Settings) -> DoctorCheck:
-    """Check that the port is free."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -23,7 +23,7 @@ from holdfast.cli.output import (
     say,
     show,
     show_json,
-    show_table,
+    show_list,
 )
 from holdfast.cli.tables import Column
 from holdfast.wire.api.endpoint import Empty
@@ -108,14 +108,11 @@ def history(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show its earlier configurations, and what became of the agent with each."""
     plane = connect()
     found = plane.call("config.versions", path={"id": resolve(plane, name)})
-    if as_json:
-        show_json(found)
-        return
     rows = (
         (row.etag[:_SHOWN], ago(row.at), row.origin, row.verdict, row.reason)
         for row in found.versions
     )
-    show_table(_VERSIONS, rows, empty="No configuration is known yet.")
+    show_list(found, _VERSIONS, rows, empty="No configuration is known yet.", as_json=as_json)
 
 
 @config_app.command("restore")

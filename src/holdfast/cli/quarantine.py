@@ -125,7 +125,6 @@ def show_(event: Event, as_json: bool = JSON_OPTION) -> None:
 
 
 def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
-    """Decide about one event."""
     body = QuarantineOrder(reason=reason)
     plane = connect()
     if len(event) < _EVENT_CHARS:

@@ -147,7 +147,6 @@ def _policy(pairs: list[str]) -> dict[str, object]:
 
 
 def _events(path: Path) -> list[dict[str, object]]:
-    """Return the events of a file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
     except OSError as error:

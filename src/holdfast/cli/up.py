@@ -273,7 +273,6 @@ def _stop_machines(client: Client) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

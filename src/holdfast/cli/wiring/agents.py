@@ -7,7 +7,6 @@ are ours alone, in a folder from which the agent loads plugins.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,8 +228,3 @@ AGENTS: Final[tuple[Edited | Owned, ...]] = (
 def find(name: str) -> Edited | Owned | None:
     """Return an agent's row, None if it is unknown."""
     return next((agent for agent in AGENTS if agent.name == name), None)
-
-
-def command_text(command: list[str]) -> str:
-    """Return a command line quoted for a shell."""
-    return shlex.join(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from holdfast.cli.wiring import jsonc, legacy, yaml_text
-from holdfast.cli.wiring.agents import MARK, Edited, Owned, Places, command_text, is_ours
+from holdfast.cli.wiring.agents import MARK, Edited, Owned, Places, is_ours
 from holdfast.cli.wiring.edits import Keys, Mine, WiringError, container_of
 
 _PRIVATE: Final = 0o600
@@ -42,7 +43,7 @@ def plan_install(agent: Edited | Owned, places: Places, command: list[str]) -> l
         ]
     path = agent.file(places)
     before = _existing(path)
-    entry = agent.entry(command_text(command))
+    entry = agent.entry(shlex.join(command))
     try:
         text = _drop(agent, before or "", is_ours) if before else ""
         if before and entry in _entries(agent, before) and _count(agent, before) == 1:
