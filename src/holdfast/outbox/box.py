@@ -126,7 +126,6 @@ class Outbox:
         prepare: Prepare,
         fetch: Callable[[], Fetch] | None = None,
     ) -> None:
-        """See `open_outbox`."""
         self._fetch = fetch
         self.folder = folder
         self.durability = durability
@@ -324,7 +323,7 @@ class Outbox:
         if drainer is None or drainer.looked_ms <= since_ms:
             return False
         if drainer.blocked == "backoff":
-            return drainer.line.failures >= _FAILURES_ENOUGH
+            return drainer.state.failures >= _FAILURES_ENOUGH
         return drainer.blocked.startswith(_FINAL_BLOCKS)
 
     def flush(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
@@ -420,11 +419,9 @@ class Outbox:
         self._queue.close(_CLOSE_S)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def before_fork(self, budget_s: float) -> float:

@@ -27,7 +27,6 @@ class Counters:
     __slots__ = FIELDS
 
     def __init__(self, source: str) -> None:
-        """Start at zero for a new source."""
         self.source = source
         self.inode = 0
         self.seq = 0

@@ -74,7 +74,7 @@ class Drainer:
         self._notice = notice
         self._carry = carry
         self._give_up = give_up
-        self.line = policy.Line(seed=seed)
+        self.state = policy.SendState(seed=seed)
         self.blocked = ""
         self.stopping = False
         self.hurry_since_ms = policy.NEVER
@@ -132,7 +132,7 @@ class Drainer:
             self.blocked = "another process drains"
             return limits.STANDBY_MS
         decision = policy.decide(
-            self.line,
+            self.state,
             pending=backlog.pending,
             now_ms=now_ms,
             mark=mark or "",
@@ -194,10 +194,10 @@ class Drainer:
         )
         now_ms = self._clock.steady_ms()
         learned = delivery.notes(self._queue).get("bytes_max", "")
-        self.line = self.line._replace(sent=((now_ms, recent),) if recent else ())
+        self.state = self.state._replace(sent=((now_ms, recent),) if recent else ())
         if learned.isdigit() and int(learned) < limits.BATCH_BYTES_MAX:
             bytes_max = max(int(learned), limits.BATCH_BYTES_MIN)
-            self.line = self.line._replace(bytes_max=bytes_max, bytes_learned_ms=now_ms)
+            self.state = self.state._replace(bytes_max=bytes_max, bytes_learned_ms=now_ms)
 
     def _mark(self) -> str | None:
         mark = getattr(self._sender, "mark", None)
@@ -215,7 +215,7 @@ class Drainer:
         oldest_ms = max(self._clock.now_ms() - items[0].enqueued_ms, 0)
         batch = Batch(tuple(items), counters.pending, oldest_ms, counters.dropped, counters.lost)
         self.turned_ms = self._clock.steady_ms()
-        self.line = policy.begun(self.line, self.turned_ms)
+        self.state = policy.begun(self.state, self.turned_ms)
         return self._carry(self._sender, batch)
 
     def _may_go_on(self) -> bool:
@@ -241,7 +241,7 @@ class Drainer:
                 case Failed(status=500, detail=detail) if searching and vain < limits.VAIN_MAX:
                     vain += 1
                     stack += self._suspected(part, detail)
-                case Failed(status=500) if len(part) > 1 and self.line.failures:
+                case Failed(status=500) if len(part) > 1 and self.state.failures:
                     rest = self._others_pass(part)
                     if rest is None:
                         self._failed(answer)
@@ -272,9 +272,9 @@ class Drainer:
 
         If it fails as well the other side is down, and the result is None.
         """
-        alone = delivery.pick_newest(self._queue) if self.line.failures % 2 else None
+        alone = delivery.pick_newest(self._queue) if self.state.failures % 2 else None
         if alone is None or alone.row in self._deferred:
-            alone = part[int(fraction(self.line.seed, self.line.failures) * len(part))]
+            alone = part[int(fraction(self.state.seed, self.state.failures) * len(part))]
         match self._send((alone,)):
             case Answered() as answer:
                 self._answered((alone,), answer)
@@ -295,7 +295,7 @@ class Drainer:
         )
         named = {item.row for item in delivered} | {item.row for item, _ in dead}
         silent = tuple(item for item in part if item.row not in named)
-        self.line = policy.succeeded(self.line, rows=len(part), now_ms=now_ms)
+        self.state = policy.succeeded(self.state, rows=len(part), now_ms=now_ms)
         notes = [("last_success_ms", str(self._clock.now_ms()))]
         if self._noted:
             notes += [("failing_since_ms", ""), ("auth_since_ms", "")]
@@ -311,16 +311,16 @@ class Drainer:
             self._fetcher.note_newest(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
-        self.line = policy.succeeded(self.line, rows=0, now_ms=self._clock.steady_ms())
+        self.state = policy.succeeded(self.state, rows=0, now_ms=self._clock.steady_ms())
         self._write(Verdict(dead=((item, _clean(refusal)),)))
 
     def _narrow(self, part: Sequence[Item], detail: str) -> None:
         now_ms = self._clock.steady_ms()
         sent = sum(len(item.payload.encode()) for item in part)
-        line = policy.succeeded(self.line, rows=0, now_ms=now_ms)
-        self.line = policy.narrowed(line, sent_bytes=sent, now_ms=now_ms)
+        state = policy.succeeded(self.state, rows=0, now_ms=now_ms)
+        self.state = policy.narrowed(state, sent_bytes=sent, now_ms=now_ms)
         self._note(
-            f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.line.bytes_max))
+            f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.state.bytes_max))
         )
 
     def _defer(self, item: Item, detail: str) -> None:
@@ -329,14 +329,14 @@ class Drainer:
 
     def _put_off(self, item: Item) -> None:
         times = self._deferred.get(item.row, (0.0, 0))[1] + 1
-        wait_ms = policy.defer_ms(times, self.line.seed, item.row)
+        wait_ms = policy.defer_ms(times, self.state.seed, item.row)
         self._deferred[item.row] = (self._clock.steady_ms() + wait_ms, times)
 
     def _failed(self, answer: Answer) -> None:
         now_ms = self._clock.steady_ms()
         match answer:
             case Unauthorized(status, detail, mark):
-                self.line = policy.unauthorized(self.line, mark=mark, now_ms=now_ms)
+                self.state = policy.unauthorized(self.state, mark=mark, now_ms=now_ms)
                 since = ("auth_since_ms", str(self._clock.now_ms()))
                 self._note(f"{status}: {_redacted(detail)}", since, kind=policy.AUTH)
                 self._warn(
@@ -345,15 +345,15 @@ class Drainer:
                     " the key changes",
                 )
             case Unready(reason):
-                self.line = policy.unready(self.line, now_ms=now_ms)
+                self.state = policy.unready(self.state, now_ms=now_ms)
                 self.blocked = f"{policy.UNREADY}: {reason}"
             case Throttled(detail, retry_after_ms):
-                self.line = policy.failed(
-                    self.line, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
+                self.state = policy.failed(
+                    self.state, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
                 )
                 self._note(f"429: {_redacted(detail)}", kind="429")
             case Failed(status, detail, retry_after_ms):
-                self.line = policy.failed(self.line, now_ms=now_ms, retry_after_ms=retry_after_ms)
+                self.state = policy.failed(self.state, now_ms=now_ms, retry_after_ms=retry_after_ms)
                 self._note(f"{status or 'network'}: {_redacted(detail)}", kind=str(status))
             case _:
                 raise TypeError(f"sender answered {type(answer).__name__}")

@@ -26,7 +26,6 @@ class Transaction:
     def __init__(
         self, connection: sqlite3.Connection, counters: Counters, *, last_row: int, now_ms: int
     ) -> None:
-        """Use a connection whose transaction has begun."""
         self.connection = connection
         self.counters = counters
         self.last_row = last_row

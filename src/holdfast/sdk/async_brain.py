@@ -142,5 +142,4 @@ class AsyncBrain:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()

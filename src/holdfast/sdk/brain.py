@@ -341,11 +341,9 @@ class Brain:
         return self._outbox.close(deadline_s)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def name(self) -> str:

@@ -36,7 +36,6 @@ class Found(NamedTuple):
     problem: str
 
     def __repr__(self) -> str:
-        """Show everything but the key."""
         return f"Found(url={self.url!r}, key_from={self.key_from!r}, problem={self.problem!r})"
 
     def mark(self) -> str:
