@@ -90,7 +90,6 @@ class Downstream(asyncio.Protocol):
     """One connection of a caller."""
 
     def __init__(self, server: Callers) -> None:
-        """Belong to `server`, which counts it."""
         self._server = server
         self._limits = server.limits
         self._transport: asyncio.Transport | None = None

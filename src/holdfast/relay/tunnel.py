@@ -34,7 +34,6 @@ class _End(asyncio.Protocol):
     """The common part of both ends."""
 
     def __init__(self, tunnel: Tunnel) -> None:
-        """Belong to a tunnel."""
         self._tunnel = tunnel
         self._transport: asyncio.Transport | None = None
         self._other: _End | None = None
@@ -42,11 +41,9 @@ class _End(asyncio.Protocol):
         self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Report to the tunnel."""
         del exc
         self.lost = True
         self._tunnel.ended()
@@ -84,12 +81,10 @@ class _End(asyncio.Protocol):
         self._transport.write_eof()
 
     def pause(self) -> None:
-        """Pause reading."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Resume reading."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -99,7 +94,6 @@ class _End(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Close now."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -108,7 +102,6 @@ class ClientEnd(_End):
     """The client's side."""
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
-        """Take the transport over from the caller's connection."""
         super().__init__(tunnel)
         self._transport = transport
         self._early = b""
@@ -380,7 +373,6 @@ class Tunnel:
         answer: Callable[[http1.Response], http1.Headers] | None,
         on_end: Callable[[], None] | None,
     ) -> None:
-        """Belong to `owner`, which counts it."""
         loop = asyncio.get_running_loop()
         self.owner = owner
         self.time = loop.time

@@ -47,7 +47,6 @@ class Upstream(asyncio.Protocol):
     """One connection to the server."""
 
     def __init__(self, owner: Pool) -> None:
-        """Belong to `owner`, which counts it."""
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._exchange: Carried | None = None

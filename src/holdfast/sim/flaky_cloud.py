@@ -34,7 +34,7 @@ class Troubles(Protocol):
     crash_call: float
 
 
-class Line:
+class FlakyCloud:
     """The `Cloud` as one plane reaches it."""
 
     def __init__(

@@ -296,7 +296,6 @@ class Fleet:
         self.loop.call_later(delay_s, wake, context=self._outside.copy())
 
     def _moved(self, machine: Machine) -> None:
-        """Handle a changed machine."""
         sandbox = machine.labels.get(LABEL_SANDBOX, "")
         self.trace.note("machine", sandbox, machine.id, machine.state, machine.incarnation)
         self.check.moved(machine)

@@ -44,7 +44,7 @@ from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
-from holdfast.sim.flaky_cloud import Line
+from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
 from holdfast.sim.recording_log import RecordingLog
 from holdfast.telemetry.machines import MachineIndex
@@ -194,7 +194,7 @@ class Plane:
             witness=fleet.check,
             crash=self.crash,
         )
-        self.line = Line(
+        self.cloud = FlakyCloud(
             fleet.cloud,
             chance=fleet.chance_of("line"),
             troubles=fleet.troubles,
@@ -248,10 +248,10 @@ class Plane:
         core, fleet = self.core, self._fleet
         platform = platform_of(core.home, core.settings, core.url)
         provider, lookout = join_cloud(
-            core, self.line, platform=platform, mint=_Mint(fleet), holders=_Holders(fleet)
+            core, self.cloud, platform=platform, mint=_Mint(fleet), holders=_Holders(fleet)
         )
         clouds = Clouds(
-            by_name={PROVIDER: self.line},
+            by_name={PROVIDER: self.cloud},
             providers={PROVIDER: provider},
             lookouts={PROVIDER: lookout},
         )
@@ -304,7 +304,7 @@ class Plane:
         if self.dead:
             return
         self._fleet.trace.note("plane died", self.name, why)
-        self.dead = self.disk.dead = self.line.dead = self.recording_log.muted = True
+        self.dead = self.disk.dead = self.cloud.dead = self.recording_log.muted = True
         self.up = False
         for task in tuple(self._tasks):
             task.cancel()
