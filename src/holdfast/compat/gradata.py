@@ -356,11 +356,9 @@ class Brain:
         self._brain.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def __getattr__(self, name: str) -> Any:

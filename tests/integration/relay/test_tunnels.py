@@ -94,7 +94,7 @@ def _refuse(status: int) -> bytes:
     return b"HTTP/1.1 %d No\r\n\r\n" % status
 
 
-@pytest.mark.parametrize("story", [behind_before, behind_while_dialling])
+@pytest.mark.parametrize("scenario", [behind_before, behind_while_dialling])
 @pytest.mark.parametrize(
     "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )

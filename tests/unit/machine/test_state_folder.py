@@ -277,7 +277,7 @@ def exchanging(one: Path, other: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("swapped", ["folder", "file", "root"])
+@pytest.mark.parametrize("exchanged", ["folder", "file", "root"])
 def test_replacing_a_name_by_a_link_gets_nothing_out_and_nothing_in(
     files: StateFolder, root: Path, tmp_path: Path, exchanged: str
 ) -> None:

@@ -132,12 +132,10 @@ class ProcessCloud:
         return CAPABILITIES
 
     async def __aenter__(self) -> Self:
-        """Open."""
         await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()
 
     async def open(self) -> Adoption:

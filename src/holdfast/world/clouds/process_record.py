@@ -53,7 +53,6 @@ class Folder:
     __slots__ = ("home", "lock", "log", "record", "root", "state", "tmp")
 
     def __init__(self, root: Path) -> None:
-        """Compute the paths; nothing is created."""
         self.root = root
         self.home = root / "home"
         self.state = root / "state"

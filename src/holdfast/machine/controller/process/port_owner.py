@@ -22,7 +22,6 @@ class Owner(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        """Return a text for people."""
         return f"{self.name} (pid {self.pid})" if self.pid else "another user's process"
 
 

@@ -45,7 +45,6 @@ class Control(asyncio.Transport):
     """The transport of one control request."""
 
     def __init__(self, downstream: Downstream, make: Callable[[], Handler]) -> None:
-        """Serve one request of this caller."""
         super().__init__()
         self._downstream = downstream
         self._handler = make()

@@ -12,7 +12,6 @@ class PortTakenError(Exception):
     """Another program listens on the agent's port; `freed` if it was ours and is killed now."""
 
     def __init__(self, owner: str, *, freed: bool) -> None:
-        """Name the `owner` for people."""
         super().__init__(owner)
         self.owner = owner
         self.freed = freed

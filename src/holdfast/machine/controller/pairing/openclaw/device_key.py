@@ -53,7 +53,6 @@ class _Device:
         self._id = hashlib.sha256(self._public).hexdigest()
 
     def __call__(self, scopes: Sequence[str], token: str, nonce: str, at_ms: int) -> dict[str, Any]:
-        """Return the signed block; see `Sign`."""
         claims = (
             "v3", self._id, CLIENT["id"], CLIENT["mode"], "operator", ",".join(scopes),
             str(at_ms), token, nonce, CLIENT["platform"], "",
