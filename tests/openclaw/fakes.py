@@ -1,9 +1,8 @@
-"""What OpenClaw talks to, played here: Telegram's Bot API, a language model, a device.
+"""Fakes of what OpenClaw connects to: Telegram's Bot API, a language model, a device.
 
-The first two are servers on loopback that answer as the real ones do to what OpenClaw asks of
-them, and remember what they were told. Old releases know no other address of Telegram than the
-real one; for them the same server is behind a proxy that takes every connection to it, with a
-certificate of a throwaway authority.
+The first two are servers on loopback that answer as the real ones do, and record what they
+received. Old releases have no other address of Telegram than the real one; for them the same server
+is behind a proxy that accepts every connection to it, with a certificate of a throwaway authority.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ POLL_S = 20.0
 
 @dataclass
 class Telegram:
-    """The Bot API: messages can be put in, and those that are sent are kept."""
+    """The Bot API: messages can be injected, and sent ones are recorded."""
 
     port: int = 0
     sent: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +45,7 @@ class Telegram:
     polls: int = 0
 
     async def write(self, user: int, text: str) -> None:
-        """Let a person write to the bot."""
+        """Inject a person's message to the bot."""
         self._number += 1
         person = {"id": user, "first_name": "Test", "username": f"tester{user}"}
         message = {
@@ -117,9 +116,9 @@ async def run_telegram(tls: ssl.SSLContext | None = None) -> AsyncIterator[Teleg
 
 @asynccontextmanager
 async def run_model(heard: list[str] | None = None) -> AsyncIterator[int]:
-    """Serve a model that always says the same; yield its port.
+    """Serve a model with a constant answer; yield its port.
 
-    `heard` gets the Authorization header of each question.
+    `heard` gets the Authorization header of each request.
     """
 
     @web.middleware
@@ -137,7 +136,7 @@ async def run_model(heard: list[str] | None = None) -> AsyncIterator[int]:
 
 @dataclass
 class SlowModel:
-    """A model that takes its time: `delay_s` for each answer; `busy` counts those under way."""
+    """A slow model: `delay_s` for each answer; `busy` counts those under way."""
 
     port: int = 0
     delay_s: float = 0.0
@@ -160,7 +159,7 @@ class SlowModel:
 
 @asynccontextmanager
 async def run_slow_model() -> AsyncIterator[SlowModel]:
-    """Serve a model whose slowness can be changed."""
+    """Serve a model with an adjustable delay."""
     model = SlowModel()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", model.complete)
@@ -216,7 +215,7 @@ async def _served(app: web.Application, tls: ssl.SSLContext | None) -> AsyncIter
 
 @asynccontextmanager
 async def run_proxy(port: int) -> AsyncIterator[int]:
-    """Serve an HTTP proxy that connects whatever is asked for to `port`; yield its own."""
+    """Serve an HTTP proxy that connects every request to `port`; yield its own."""
     server = await asyncio.start_server(
         lambda reader, writer: _tunnel(reader, writer, port), "127.0.0.1", 0
     )
@@ -288,7 +287,7 @@ def _certify(
 
 
 class Device:
-    """A client with a key of its own that connects from elsewhere, as it seems."""
+    """A client with a key of its own that appears to connect from elsewhere."""
 
     def __init__(self) -> None:
         self._key = Ed25519PrivateKey.generate()
@@ -296,7 +295,7 @@ class Device:
         self.id = hashlib.sha256(self._public).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """Return what OpenClaw keeps of a key of its own, in `identity/device.json`."""
+        """Return OpenClaw's file for a key of its own, `identity/device.json`."""
         public = self._key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -320,7 +319,7 @@ class Device:
         protocol: int = 4,
         client: tuple[str, str] = ("cli", "cli"),
     ) -> dict[str, Any]:
-        """Connect and return the answer; a gateway that does not know it makes a request."""
+        """Connect and return the answer; a gateway that does not recognise it makes a request."""
         name, mode = ("node-host", "node") if role == "node" else client
         headers = {"X-Forwarded-For": "203.0.113.9"}
         async with session.ws_connect(f"ws://127.0.0.1:{port}/", headers=headers) as socket:

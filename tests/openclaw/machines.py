@@ -1,4 +1,4 @@
-"""A controller with a real OpenClaw that talks to a played Telegram and a played model."""
+"""A controller with a real OpenClaw, a fake Telegram and a fake model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _API_ROOT_SINCE = (2026, 7)
 
 @dataclass
 class Stage:
-    """One release under a controller, with all that it talks to."""
+    """One release under a controller, with everything it connects to."""
 
     machine: Machine
     telegram: Telegram
@@ -42,7 +42,7 @@ class Stage:
 
     @property
     def has_interface(self) -> bool:
-        """Whether the release decides channel requests by its own interface."""
+        """Return whether the release decides channel requests by its own interface."""
         return _numbers(self.version) >= (2026, 8, 1)
 
     async def listed(self, path: str) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Stage:
         return rows
 
     async def waits(self, path: str, key: str, value: str) -> dict[str, Any]:
-        """Return the request with this value, once it is listed; nobody asks for a refresh."""
+        """Return the request with this value, once it is listed without a requested refresh."""
 
         async def look() -> dict[str, Any] | None:
             rows = await self.listed(path)
@@ -83,8 +83,8 @@ async def run_stage(
 ) -> AsyncIterator[Stage]:  # fmt: skip
     """Start a controller with the release installed in `release`, and wait until it is ready.
 
-    `model` is the port of a model of the caller's, `model_key` what its configuration says of the
-    key for it; who writes is let in if `is_open`.
+    `model` is the port of a model of the caller's, `model_key` the key for it in its configuration;
+    senders are approved automatically if `is_open`.
     """
     package = json.loads((release / "node_modules/openclaw/package.json").read_text())
     version = str(package["version"])
@@ -93,7 +93,7 @@ async def run_stage(
         if is_open:
             channel |= {"dmPolicy": "open", "allowFrom": ["*"]}
         if _numbers(version)[:2] < _API_ROOT_SINCE:
-            # This release knows no other address: it is led to ours by a proxy.
+            # This release has no other address: a proxy leads it to ours.
             tls, authority = make_certificate(home / "tls", "api.telegram.org")
             extra["NODE_EXTRA_CA_CERTS"] = str(authority)
             telegram = await stack.enter_async_context(run_telegram(tls))

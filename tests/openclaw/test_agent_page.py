@@ -47,7 +47,7 @@ def test_the_control_page_works_and_cannot_touch_the_dashboard(
 
 
 def listen(page: Page) -> list[str]:
-    """Return what comes over the page's WebSockets, as it grows."""
+    """Return the messages on the page's WebSockets, as they grow."""
     heard: list[str] = []
 
     def opened(socket: WebSocket) -> None:
@@ -58,6 +58,6 @@ def listen(page: Page) -> list[str]:
 
 
 def said_hello(page: Page, heard: list[str]) -> bool:
-    """Let the browser work for a moment; return whether the gateway took the connection."""
+    """Let the browser work for a moment; return whether the gateway accepted the connection."""
     page.wait_for_timeout(100)
     return any("hello-ok" in frame for frame in heard)

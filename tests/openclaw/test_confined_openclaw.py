@@ -24,7 +24,7 @@ DONE = "the tools are done"
 
 
 class Model:
-    """Calls the tools in their order, then says that it is done; keeps what it was told."""
+    """Calls the tools in order, then reports that it is done; keeps what it received."""
 
     def __init__(self, *calls: tuple[str, dict[str, Any]]) -> None:
         self.calls = list(calls)

@@ -1,8 +1,8 @@
-"""How many command lines of the real OpenClaw are run beside it: none while nothing happens.
+"""How many command lines of the real OpenClaw run beside it: none while nothing happens.
 
-Each costs seconds of both processors, so they are counted where they begin: the program itself
-notes every start. HOLDFAST_TEST_IDLE_S is how long nothing happens, a minute unless it says
-otherwise. With HOLDFAST_TEST_TIMES set, what was counted is printed (`-s`).
+Each costs seconds of both processors, so they are counted where they begin: the program itself logs
+every start. HOLDFAST_TEST_IDLE_S is the length of the idle time, by default a minute. With
+HOLDFAST_TEST_TIMES set, the counts are printed (`-s`).
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900 + IDLE_S)]
 
 @dataclass(frozen=True)
 class Counted:
-    """An installation whose program notes when each of its command lines begins and ends."""
+    """An installation whose program logs the beginning and end of each of its command lines."""
 
     install: Path
     notes: Path
 
     def starts(self) -> list[str]:
-        """Return what was run so far, oldest first, without the gateway itself."""
+        """Return the past runs, oldest first, without the gateway itself."""
         rows = [row.split(" ", 2) for row in self.notes.read_text().splitlines()]
         return [what for sign, _, what in rows if sign == "+" and not what.startswith("gateway")]
 
     def most_at_once(self) -> int:
-        """Return how many of them ran at the same time at most."""
+        """Return the maximum number of concurrent runs."""
         running: set[str] = set()
         most = 0
         for row in self.notes.read_text().splitlines():
@@ -65,10 +65,10 @@ class Counted:
 
 
 def count(release: Path, folder: Path) -> Counted:
-    """Return the installation with a program that notes its command lines in a file.
+    """Return the installation with a program that logs its command lines in a file.
 
-    The gateway takes the place of the note's writer, because it is sent signals; all else is
-    waited for, so that its end is noted as well.
+    The gateway replaces the logging process, because it receives signals; all others are waited
+    for, so that their end is logged as well.
     """
     made = Counted(folder / "counted", folder / "notes")
     made.notes.touch()
@@ -113,7 +113,7 @@ def tell(what: str) -> None:
 
 
 async def is_known(stage: Stage, path: str) -> bool:
-    """Whether the list is sure, and nobody is on it."""
+    """Return whether the list is reliable and empty."""
     _, body = await stage.machine.ask("GET", path)
     return (body["state"], body.get("requests")) == ("known", [])
 

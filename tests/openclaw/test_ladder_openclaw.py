@@ -1,7 +1,7 @@
-"""The upper rungs of the ladder with the real OpenClaw and the real npm: installed anew, gone back.
+"""The upper rungs of the ladder with the real OpenClaw and npm: reinstallation, previous version.
 
-npm asks the registry that this machine is set up for; what a machine of the process cloud would
-inherit of its settings is what the controller gets here.
+npm uses the registry that this machine is configured for; the controller gets the npm settings that
+a machine of the process cloud would inherit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def break_it(install: Path) -> None:
 
 
 def break_gateway(install: Path) -> None:
-    """Have its gateway fail and everything else of it work, its doctor after an upgrade too."""
+    """Make its gateway fail and all else of it work, including its doctor after an upgrade."""
     program = install / "node_modules/openclaw/openclaw.mjs"
     program.rename(program.with_name("real.mjs"))
     program.write_text(
@@ -69,7 +69,7 @@ def program_of(pid: int) -> Path:
 
 
 async def healthy_at(machine: Machine, install: Path) -> dict[str, Any]:
-    """Wait until the agent that is installed there has proved itself; return its status."""
+    """Wait until the agent of this installation has proved itself; return its status."""
 
     def proved() -> bool:
         try:

@@ -1,7 +1,7 @@
 """The repair of the agent's own client (contract 2.9) on stores that real releases wrote.
 
-A device with the key of the agent's own folder is let in without the scope of approvals, as older
-releases did, and then asks for it: a request that OpenClaw shows to nobody who could grant it.
+A device with the key of the agent's own folder is approved without the scope of approvals, as older
+releases did, and then requests it: OpenClaw shows that request to no client that could grant it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def read(stage_home: Path, name: str) -> dict[str, Any]:
 
 
 async def let_in_too_early(stage: Stage, own: Device) -> None:
-    """Have it paired for less than it needs, and wait with a request for the rest."""
+    """Pair it for less than it needs, with a pending request for the rest."""
     answer = await stage.knock(own, client=CLIENT, scopes=BEFORE)
     assert answer["error"]["code"] == "NOT_PAIRED"
     row = await stage.waits(DEVICES, "deviceId", own.id)

@@ -1,6 +1,6 @@
-"""Pairing with the real OpenClaw, on a release of each way to keep requests.
+"""Pairing with the real OpenClaw, on a release of each way to store requests.
 
-One start for the whole story of a release, because a start takes up to minutes.
+One start for all steps of a release, because a start takes up to minutes.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def somebody_is_dismissed_and_may_ask_anew(stage: Stage) -> None:
         await stage.telegram.write(777002, "me again")
         again = await stage.waits(CHANNELS, "id", "777002")
         assert again["requestId"] != row["requestId"]
-        # Approved by the id alone, as a source that tells no codes would have it.
+        # Approved by the id alone, as from a source without codes.
         code, _ = await stage.decide(
             CHANNELS, "approve", channel="telegram", requestId=again["requestId"]
         )
@@ -127,7 +127,7 @@ async def nothing_decided_comes_back(stage: Stage) -> None:
 
 
 async def the_interface_says_the_same(stage: Stage, folder: Path) -> None:
-    """What is asked where a store is not understood: other words for the same requests."""
+    """The query used if a store is not understood returns the same requests in another form."""
     await stage.telegram.write(777003, "hello")
     person = await stage.waits(CHANNELS, "id", "777003")
     device = Device()

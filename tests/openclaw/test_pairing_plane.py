@@ -1,7 +1,8 @@
-"""Who messages a real OpenClaw is seen, let in and answered through the plane, on each release.
+"""People who message a real OpenClaw are seen, approved and answered through the plane.
 
-The bot's token is set as people set it and reaches the configuration by reference; taking it away
-empties the list. With HOLDFAST_TEST_TIMES set, the times of each round are printed (`-s`).
+On each release. The bot's token is set as people set it and reaches the configuration by reference;
+removing it empties the list. With HOLDFAST_TEST_TIMES set, the times of each round are printed
+(`-s`).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ STEP_S = 0.01
 
 @dataclass
 class Scene:
-    """A plane with one instance of a release that talks to a played Telegram."""
+    """A plane with one instance of a release that uses a fake Telegram."""
 
     plane: PlaneProcess
     telegram: Telegram
@@ -59,7 +60,7 @@ class Scene:
         return await asyncio.to_thread(call)
 
     async def seen(self, sender: int) -> PairingRequest:
-        """Return a sender's request once the inbox shows it; nobody asks the machine."""
+        """Return a sender's request once the inbox shows it, without a refresh of the machine."""
 
         async def look() -> PairingRequest | None:
             items = (await self.ask("pairing.inbox")).items
@@ -89,7 +90,7 @@ async def scene(release: Path, folder: Path) -> AsyncIterator[Scene]:
         is_old = version.startswith("2026.3.")
         environment: list[str] = []
         if is_old:
-            # This release knows no other address: it is led to ours by a proxy.
+            # This release has no other address: a proxy leads it to ours.
             tls, authority = make_certificate(folder / "tls", "api.telegram.org")
             telegram = await stack.enter_async_context(run_telegram(tls))
             proxy = await stack.enter_async_context(run_proxy(telegram.port))
@@ -117,7 +118,7 @@ async def scene(release: Path, folder: Path) -> AsyncIterator[Scene]:
 
 
 async def restart_with(made: Scene, channel: dict[str, Any], model: int) -> None:
-    """Tell the agent where Telegram and its model are, set the token, and start it again."""
+    """Set the addresses of Telegram and the model and the token, and restart the agent."""
     plane = made.plane
     await asyncio.to_thread(plane.cli, "instance", "stop", NAME, "--wait", "60")
     config = made.config()
@@ -160,7 +161,7 @@ async def test_who_writes_is_seen_let_in_and_answered(release: Path, tmp_path: P
 
 
 async def one_round(made: Scene, sender: int, times: dict[str, list[float]]) -> None:
-    """Have somebody write, let them in, and have them answered; note how long each takes."""
+    """Send a message, approve the sender, and await the answer; record how long each takes."""
     began = time.monotonic()
     await made.telegram.write(sender, "hello")
     request = await made.seen(sender)
@@ -181,7 +182,7 @@ async def one_round(made: Scene, sender: int, times: dict[str, list[float]]) -> 
 
 
 async def the_last_token_goes(made: Scene) -> None:
-    """Take the token away: the channel goes off with the next start, and nobody waits there."""
+    """Remove the token: the next start disables the channel, and no request is pending."""
     words = ("instance", "secrets", NAME, "--unset", "telegramBotToken")
     await asyncio.to_thread(made.plane.cli, *words)
     await asyncio.to_thread(made.plane.cli, "instance", "stop", NAME, "--wait", "60")

@@ -20,7 +20,7 @@ import pytest
 
 from holdfast.machine.agents.openclaw.install import find_installed
 from holdfast.machine.agents.openclaw.run import VERSION
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.wire.api.instances import InstanceView
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, processes_of, until
@@ -58,14 +58,14 @@ def install(plane: PlaneProcess, openclaw: Path) -> None:
 
 
 def seen(plane: PlaneProcess) -> InstanceView:
-    """Return the instance as the plane shows it."""
+    """Return the plane's view of the instance."""
     view = plane.view(NAME)
     assert view is not None
     return view
 
 
 def wait_for_nothing(plane: PlaneProcess) -> None:
-    """Wait until the plane is alone with its home."""
+    """Wait until the home has no process but the plane's."""
     assert plane.process is not None
     alone = [plane.process.pid]
     until("nothing of it runs", lambda: [p.pid for p in processes_of(plane.home)] == alone)
@@ -85,19 +85,19 @@ def is_gateway(process: psutil.Process) -> bool:
 
 
 def secrets_of(plane: PlaneProcess) -> dict[str, str]:
-    """Return every secret of the machine, by what it is called."""
+    """Return every secret of the machine, by name."""
     (controller,) = plane.controllers()
     text = Path(f"/proc/{controller.pid}/environ").read_text()
     environ = dict(pair.split("=", 1) for pair in text.split("\0") if pair)
     return {
-        **unseal(environ),
+        **decrypt_settings(environ),
         "environment key": environ["HOLDFAST_ENV_KEY"],
         "operator": plane.token(),
     }
 
 
 def list_processes() -> str:
-    """Return every command line of this system, as `ps` shows them to anybody."""
+    """Return every command line of this system, as `ps` shows them to every user."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it ended meanwhile

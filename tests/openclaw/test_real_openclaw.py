@@ -62,7 +62,7 @@ async def _newer(ready: object, pid: object) -> dict[str, object] | None:
     return status if status is not None and status["pid"] != pid else None
 
 
-async def test_a_broken_configuration_is_mended_or_parked(openclaw: Path, tmp_path: Path) -> None:
+async def test_a_broken_configuration_is_repaired_or_parked(openclaw: Path, tmp_path: Path) -> None:
     # No such key: OpenClaw ends with 78. Its doctor is run once and it is tried once more; then
     # it either runs or is parked. What it must never be is started for ever.
     config = tmp_path / "m" / "agent" / "openclaw" / "openclaw.json"

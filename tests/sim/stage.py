@@ -1,4 +1,4 @@
-"""A stage for scenarios: a fleet under a weather of the scenario's choosing, checked all along."""
+"""Scenarios: a fleet under a chosen fault plan, checked all along."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ HOURLY = Settings(
 
 
 def play(
-    story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
+    scenario: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
 ) -> T:
-    """Play a story in calm weather; whatever the checker holds must hold all along."""
+    """Run a scenario without faults; the checker's invariants must hold all along."""
     calm = FaultPlan(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
     calm = dataclasses.replace(calm, wakes=not hourly)
 
     async def main(loop: SimLoop, clock: SimClock) -> T:
         fleet = Fleet(loop, clock, calm, seed=1)
         await fleet.begin()
-        result = await story(fleet)
+        result = await scenario(fleet)
         fleet.look()
         await fleet.check.finish()
         return result
@@ -52,7 +52,7 @@ def play(
 
 
 async def up(fleet: Fleet, name: str = "alpha") -> str:
-    """Make an instance and wait until it runs and was heard."""
+    """Make an instance and wait until it runs and has checked in."""
     instance = await fleet.people.create(name)
     await fleet.until(lambda: heard(fleet, instance), within_s=120)
     return instance
@@ -74,13 +74,13 @@ def heard(fleet: Fleet, instance: str) -> bool:
 
 
 def machines(fleet: Fleet, instance: str) -> list[tuple[str, str]]:
-    """The machines of an instance, by the cloud's truth."""
+    """Return an instance's machines in their true state."""
     sandbox = state(fleet, instance).sandbox_id
     return [(row.id, row.state) for row in fleet.living(sandbox)]
 
 
 def happened(fleet: Fleet, kind: str) -> int:
-    """How many events of a kind are in the log of the fleet."""
+    """Return how many events of a kind are in the log of the fleet."""
     tag = f'"type":"{kind}"'.encode()
     return sum(tag in row.body for log in fleet.store.log.values() for row in log)
 
@@ -101,8 +101,8 @@ async def converge_and_rest(fleet: Fleet, count: int) -> tuple[int, int]:
         within_s=1_800,
         step_s=30,
     )
-    # A new plane looks at everything once; the first look of an incarnation is news, later ones
-    # are not.
+    # A new plane looks at everything once; the first look of an incarnation makes a row, later ones
+    # do not.
     fleet.plane_now().crash("so that everything is looked at")
     await fleet.pass_time(300)
     before, calls = fleet.rows(), fleet.cloud.calls.total()

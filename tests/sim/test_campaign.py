@@ -1,4 +1,4 @@
-"""The campaign says what it found: rules that nobody reached, failures with the way to run them."""
+"""The campaign's report: rules that were not reached, failures with the command to re-run them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = re.compile(r"[a-z_]+(\.[a-z_]+)*")
 
 
 def named_rules() -> set[str]:
-    """Every text in the rules' source that stands where a rule's name does."""
+    """Return every text in the rules' source at the place of a rule's name."""
     tree = ast.parse(Path(holdfast.instances.reconcile.__file__).read_text())
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -57,7 +57,10 @@ def test_a_failure_is_told_with_its_seed_and_how_to_run_it_again() -> None:
 def test_a_campaign_runs_its_seeds() -> None:
     seen: list[int] = []
     summary = runner.run_campaign(
-        range(12, 14), jobs=1, folder="", tell=lambda _summary, outcome: seen.append(outcome.seed)
+        range(12, 14),
+        jobs=1,
+        folder="",
+        on_outcome=lambda _summary, outcome: seen.append(outcome.seed),
     )
     assert seen == [12, 13]
     assert summary.failures == {}

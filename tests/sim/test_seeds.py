@@ -1,4 +1,4 @@
-"""A few seeds with every suite, those that once failed for ever, and one seed under two hashes."""
+"""A few seeds with every suite, past failures for ever, and one seed under two hash seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for seed in map(int, sys.argv[1:]):
 
 
 @pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed not in KEPT])
-def test_whatever_the_weather_it_comes_right(seed: int) -> None:
+def test_it_converges_under_every_fault_plan(seed: int) -> None:
     outcome, _ = play(seed)
     assert not outcome.failure, f"{outcome.failure}\n{again(seed)}"
 
@@ -40,8 +40,8 @@ def test_what_once_failed_does_not_fail_again(seed: int) -> None:
     assert not outcome.failure, f"{outcome.failure}\n{again(seed)}"
 
 
-def test_a_seed_is_the_same_story_under_every_hash_seed() -> None:
-    """Nothing may iterate a set or a map in the order of its hashes."""
+def test_a_seed_is_the_same_scenario_under_every_hash_seed() -> None:
+    """No code may iterate a set or a map in hash order."""
     seeds = ["3", "22", "44", "66"]
     runs = [
         subprocess.Popen(

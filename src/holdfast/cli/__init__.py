@@ -1,5 +1,5 @@
 """The command line: one module a noun.
 
-A client of the plane's endpoints wherever it can be; every command has --json and
-exit codes a script can rely on. It must never hold a rule the plane does not know.
+A client of the plane's endpoints wherever possible; every command has --json and exit codes for
+scripts. It must never contain a rule that the plane lacks.
 """

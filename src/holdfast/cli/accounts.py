@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast.cli.connection import connect
-from holdfast.cli.output import JSON_OPTION, ago, say, show_json, show_table
+from holdfast.cli.output import JSON_OPTION, ago, say, show_json, show_list
 from holdfast.cli.tables import Column
 from holdfast.wire.api.accounts import AccountCreate
 
@@ -32,7 +32,10 @@ def create(
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List accounts."""
     answer = connect().call("account.list")
-    if as_json:
-        show_json(answer)
-        return
-    show_table(_COLUMNS, ((a.name, ago(a.created_at)) for a in answer.items), empty="No accounts.")
+    show_list(
+        answer,
+        _COLUMNS,
+        ((a.name, ago(a.created_at)) for a in answer.items),
+        empty="No accounts.",
+        as_json=as_json,
+    )

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from holdfast.cli.connection import connect, settings_or_fail
-from holdfast.cli.output import JSON_OPTION, fail, progress, say, show, show_json, show_table
+from holdfast.cli.output import JSON_OPTION, fail, progress, say, show, show_list
 from holdfast.cli.tables import Column
 
 app = typer.Typer(no_args_is_help=True, help="What can be run, and installing it.")
@@ -29,13 +29,10 @@ _COLUMNS: Final = (
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List the agents that can be run here."""
     answer = connect().call("agent.list")
-    if as_json:
-        show_json(answer)
-        return
     rows = (
         (a.name, a.version, "yes" if a.installed else "no", a.summary, a.fix) for a in answer.items
     )
-    show_table(_COLUMNS, rows, empty="No agents.")
+    show_list(answer, _COLUMNS, rows, empty="No agents.", as_json=as_json)
 
 
 @app.command()
@@ -57,14 +54,14 @@ def install(
         with progress("preparing") as line:
             began = time.monotonic()
 
-            def tell(now: Progress) -> None:
+            def show_progress(now: Progress) -> None:
                 packages = f", {now.packages} packages" if now.packages else ""
                 line.update(f"{now.phase}{packages} ({time.monotonic() - began:.0f} s)")
 
             if version:
-                where = install_openclaw(data, version=version, progress=tell)
+                where = install_openclaw(data, version=version, progress=show_progress)
             else:
-                where = install_openclaw(data, progress=tell)
+                where = install_openclaw(data, progress=show_progress)
     except InstallError as error:
         fail(str(error))
     except OSError as error:

@@ -1,7 +1,7 @@
 """`holdfast brain`: the folders in which agents keep their corrections.
 
-Every command but the installing ones looks at a folder on this machine, and works with the plane
-down, with no program using the folder, and beside any number that do.
+Every command but the installing ones works on a folder of this machine, without a plane, with no
+program using the folder, or beside any number that do.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from holdfast.sdk import doctor as looking
 from holdfast.wire.times import time_text
 
 POLL_S: Final = 0.5
-"""How often `tail --follow` looks: a person reads slower than that."""
+"""Polling interval of `tail --follow`: faster than a person reads."""
 CLOSE_S: Final = 2.0
-"""How long a command waits for what it queued to leave; it goes with the next program else."""
+"""How long a command waits for its rows to be sent; otherwise the next program sends them."""
 _DEAD: Final = (
     Column("row"),
     Column("when", drop=2),
@@ -76,7 +76,7 @@ def doctor(
     ] = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say how a brain stands. Exits 0 healthy, 1 degraded, 2 broken."""
+    """Print the state of a brain. Exits 0 healthy, 1 degraded, 2 broken."""
     folder = brain_folder(brain)
     if repair:
         try:
@@ -150,7 +150,7 @@ def tail(
 
 @dead_letters.command("list")
 def list_dead(brain: BrainFolder = None, as_json: bool = JSON_OPTION) -> None:
-    """List dead letters, with what the plane said of each."""
+    """List dead letters, with the plane's reason for each."""
     with _opened(brain, sends=False) as opened:
         letters = opened.dead_letters(most=1000)
     if as_json:
@@ -255,7 +255,7 @@ def _pick(lessons: Iterable[Lesson], begins: str) -> Lesson:
 
 @contextmanager
 def _opened(brain: Path | None, *, sends: bool = True) -> Iterator[Brain]:
-    """Open a folder that is there; without `sends` nothing leaves while it is looked at."""
+    """Open an existing folder; without `sends` nothing is sent meanwhile."""
     folder = brain_folder(brain)
     if not folder.is_dir():
         fail(f"{folder} is not there", fix="--brain FOLDER, or BRAIN_DIR", code=EXIT_MISSING)

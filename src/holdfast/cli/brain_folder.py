@@ -1,4 +1,4 @@
-"""Which brain a command is about."""
+"""The brain folder of a command."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ BrainFolder = Annotated[
 
 
 def brain_folder(given: Path | None) -> Path:
-    """Return the folder that a command is about, absolute."""
+    """Return the absolute path of the folder that a command is about."""
     named = given or Path(os.environ.get("BRAIN_DIR") or Path.home() / ".holdfast" / "brain")
     return named.expanduser().absolute()

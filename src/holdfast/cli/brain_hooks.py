@@ -1,4 +1,4 @@
-"""`holdfast brain install` and `uninstall`: recording through the hooks that agents have."""
+"""`holdfast brain install` and `uninstall`: recording through the hooks of agents."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _difference(change: wiring.Change) -> str:
 
 
 def _clean_up(row: agents.Edited, *, dry_run: bool, legacy: bool | None) -> None:
-    """Say what an older set-up left, and take it out where a person wants that."""
+    """Print what an older set-up left, and remove it if the person agrees."""
     found = old.find(row, _places())
     table = _crontab()
     lines = old.cron_lines(table)
@@ -131,7 +131,7 @@ def _clean_up(row: agents.Edited, *, dry_run: bool, legacy: bool | None) -> None
 
 
 def _crontab() -> str:
-    """Return the person's cron lines, nothing where there are none or no cron."""
+    """Return the person's cron lines, empty if there are none or no cron."""
     program = shutil.which("crontab")
     if program is None:
         return ""

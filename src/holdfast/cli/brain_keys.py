@@ -1,4 +1,4 @@
-"""`holdfast brain-key`: the keys by which brains are let in."""
+"""`holdfast brain-key`: the keys that authenticate brains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.connection import connect
 from holdfast.cli.naming import pick
-from holdfast.cli.output import JSON_OPTION, ago, say, show, show_json, show_table
+from holdfast.cli.output import JSON_OPTION, ago, say, show, show_json, show_list
 from holdfast.cli.tables import Column
 from holdfast.wire.api.brains import BrainKeyCreate
 
@@ -29,7 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="Brain keys: make, list, revoke.")
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     brain: Annotated[
-        str, typer.Option(help="The only brain it speaks for; made where it is not there.")
+        str, typer.Option(help="The only brain it authenticates; created if absent.")
     ] = "",
     account: Annotated[str, typer.Option(help="Whose brains; operators only.")] = "",
     as_json: bool = JSON_OPTION,
@@ -50,9 +50,6 @@ def create(
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List brain keys, without their secrets."""
     answer = connect().call("brain-key.list")
-    if as_json:
-        show_json(answer)
-        return
     rows = (
         (
             key.id,
@@ -65,7 +62,7 @@ def list_(as_json: bool = JSON_OPTION) -> None:
         )
         for key in answer.items
     )
-    show_table(_COLUMNS, rows, empty="No brain keys.")
+    show_list(answer, _COLUMNS, rows, empty="No brain keys.", as_json=as_json)
 
 
 @app.command()

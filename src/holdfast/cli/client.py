@@ -1,7 +1,7 @@
 """The transport of the typed client: one connection to a plane, on the standard library.
 
-It is small because the command line must start fast. Every wait has a limit, and an error says
-what to do. It never retries a change by itself: `Idempotency-Key` is for whoever decides to.
+It is small because the command line must start fast. Every wait has a limit, and an error names the
+remedy. It never retries a change by itself: `Idempotency-Key` is for callers that do.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from holdfast.wire.api.table import by_name
 __all__ = ["ApiError", "Client", "UnreachableError"]
 
 TIMEOUT_S: Final = 30.0
-"""How long to wait for the plane, in seconds; it answers an order within 2 s or with 202."""
+"""Time limit for the plane's answer in seconds; it answers an order within 2 s or with 202."""
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest answer that is read."""
 
 
 class UnreachableError(ApiError):
-    """Nobody answered at the plane's address; its status is 0."""
+    """No plane answered at the address; its status is 0."""
 
     def __str__(self) -> str:
-        """Return what happened."""
         return self.problem.message
 
 
@@ -68,8 +67,8 @@ class Client:
     ) -> Any:
         """Return the answer of the endpoint called `name`, in its declared type.
 
-        Raise ApiError where the plane refuses, UnreachableError where nobody answers, ValueError
-        where an argument does not fit the endpoint.
+        Raise ApiError if the plane refuses, UnreachableError if no plane answers, ValueError if an
+        argument does not fit the endpoint.
         """
         endpoint = by_name[name]
         request = prepare(
@@ -92,7 +91,7 @@ class Client:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turn failures of the connection into an error that says what to do."""
+        """Turn connection failures into an error that names the remedy."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:

@@ -1,9 +1,9 @@
-"""Where the plane is and as whom to speak to it.
+"""The plane's address and the credentials for it.
 
 The address comes from `HOLDFAST_URL`, else from the plane that runs on this machine, else from the
-settings. The token comes from `HOLDFAST_TOKEN`, else from a file of the keys folder, made
-on first use by whoever may write there: on the plane's own machine nobody has to sign in. That
-file's token is an operator's, so it is never sent to another machine.
+settings. The token comes from `HOLDFAST_TOKEN`, else from a file of the keys folder, made on first
+use if that folder is writable: on the plane's own machine no sign-in is needed. That file's token
+is an operator's, so it is never sent to another machine.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ _open: Final[list[Client]] = []
 
 
 def close_all() -> None:
-    """Close the connections of a command that is over."""
+    """Close the connections at the end of a command."""
     while _open:
         _open.pop().close()
 
 
 class Connection:
-    """A plane to ask. Every failure ends the command with a sentence and an exit code."""
+    """A connection to a plane. Every failure ends the command with a sentence and an exit code."""
 
     def __init__(self, client: Client) -> None:
-        """Speak through `client`."""
         self._client = client
         _open.append(client)
 
@@ -63,7 +62,7 @@ class Connection:
 
 
 def fail_as(error: ApiError) -> NoReturn:
-    """End with what a plane refused, or with where none answered."""
+    """Exit with the plane's refusal, or because no plane answered."""
     problem = error.problem
     if isinstance(error, UnreachableError):
         fix = "start a plane with: holdfast up   or name one in HOLDFAST_URL"
@@ -77,7 +76,7 @@ def fail_as(error: ApiError) -> NoReturn:
 
 
 def settings_or_fail(**overrides: Any) -> Settings:
-    """Return the settings, or end with what is wrong with them."""
+    """Return the settings, or exit with what is wrong with them."""
     try:
         return load_settings(**overrides)
     except SettingError as error:
@@ -85,7 +84,7 @@ def settings_or_fail(**overrides: Any) -> Settings:
 
 
 def plane_url(settings: Settings) -> str:
-    """Return the address of the plane that commands speak to."""
+    """Return the address of the plane for commands."""
     named = os.environ.get("HOLDFAST_URL", "")
     if named:
         return named.rstrip("/")
@@ -106,7 +105,7 @@ def _is_here(url: str, settings: Settings) -> bool:
 
 
 def local_token_or_fail(settings: Settings) -> str:
-    """Return the local token, or end with why it cannot be had."""
+    """Return the local token, or exit with the reason why there is none."""
     try:
         return local_token(settings)
     except (OSError, KeysError) as error:
@@ -114,7 +113,7 @@ def local_token_or_fail(settings: Settings) -> str:
 
 
 def connect() -> Connection:
-    """Return a connection to the plane as whoever runs the command."""
+    """Return a connection to the plane with the caller's token."""
     settings = settings_or_fail()
     token = os.environ.get("HOLDFAST_TOKEN", "")
     url = plane_url(settings)

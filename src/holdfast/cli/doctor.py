@@ -1,7 +1,7 @@
-"""`holdfast doctor` and `holdfast version`: is everything well, and what is this.
+"""`holdfast doctor` and `holdfast version`: checks of the system, and its version.
 
-The doctor asks the plane. Where none answers it looks at this machine itself, with the same words
-and the same form of report, because that is when a doctor is needed most.
+The doctor calls the plane. If no plane answers it checks this machine itself, with the same report
+format, because that is when a doctor is needed most.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COLUMNS: Final = (
 
 
 def doctor(as_json: bool = JSON_OPTION) -> None:
-    """Look at stores, disks, keys and agents, and say what to do; works without a plane too."""
+    """Check stores, disks, keys and agents, and print remedies; works without a plane too."""
     settings = settings_or_fail()
     served = _is_served(settings)
     report = connect().call("plane.doctor") if served else examine(settings)
@@ -63,7 +63,7 @@ def version() -> None:
 
 
 def examine(settings: Settings) -> DoctorReport:
-    """Return what can be seen from here of a plane that does not answer."""
+    """Return the checks possible from here for a plane that does not answer."""
     checks = (
         _plane(settings),
         _folder(Path(settings.home)),
@@ -76,7 +76,7 @@ def examine(settings: Settings) -> DoctorReport:
 
 
 def _is_served(settings: Settings) -> bool:
-    """Return whether a plane answers; what it answers does not matter here."""
+    """Return whether a plane answers; the content does not matter here."""
     try:
         with Client(plane_url(settings), timeout_s=ANSWER_S) as client:
             client.call("plane.health")
@@ -88,7 +88,7 @@ def _is_served(settings: Settings) -> bool:
 
 
 def _plane(settings: Settings) -> DoctorCheck:
-    """Return whether a process holds the folder although it does not answer."""
+    """Check whether a process holds the folder although it does not answer."""
     holder = lock_holder(settings)
     if holder is None:
         return _failed("plane", "no plane runs", "holdfast up")
@@ -100,7 +100,7 @@ def _plane(settings: Settings) -> DoctorCheck:
 
 
 def _folder(home: Path) -> DoctorCheck:
-    """Return whether the data folder is there, ours alone, and can be written."""
+    """Check that the data folder exists, is private, and is writable."""
     if not home.exists():
         return DoctorCheck(name="folder", result="ok", message=f"{home} is not there yet")
     if not home.is_dir():
@@ -113,7 +113,7 @@ def _folder(home: Path) -> DoctorCheck:
 
 
 def _keys(settings: Settings) -> DoctorCheck:
-    """Return whether a plane would find the keys that its data folder needs."""
+    """Check that the plane would find the keys for its data folder."""
     home, keys, found = Path(settings.home), settings.keys_folder, find_keyring(settings)
     if found is not None:
         return DoctorCheck(name="keys", result="ok", message=f"the keys are in {found.parent}")
@@ -127,7 +127,7 @@ def _keys(settings: Settings) -> DoctorCheck:
 
 
 def _disk(home: Path) -> DoctorCheck:
-    """Return whether there is room to write."""
+    """Check that there is space to write."""
     place = next((path for path in (home, *home.parents) if path.exists()), Path("/"))
     usage = shutil.disk_usage(place)
     message = f"{usage.free // _MIB} MiB free, {usage.free / usage.total:.0%} of the disk"
@@ -137,7 +137,6 @@ def _disk(home: Path) -> DoctorCheck:
 
 
 def _port(settings: Settings) -> DoctorCheck:
-    """Return whether the port could be taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -150,7 +149,7 @@ def _port(settings: Settings) -> DoctorCheck:
 
 
 class _Line(msgspec.Struct):
-    """What is read of a line of the log."""
+    """The fields used of a log line."""
 
     event: str = ""
     level: str = ""
@@ -158,7 +157,7 @@ class _Line(msgspec.Struct):
 
 
 def _log(home: Path) -> DoctorCheck:
-    """Return the last error that the plane logged; lines that are no JSON are a crash's."""
+    """Return the last error that the plane logged; lines that are not JSON are from a crash."""
     for text in reversed(log_file.tail(home, LOG_LINES)):
         try:
             line = msgspec.json.decode(text, type=_Line)

@@ -1,6 +1,6 @@
-"""A text in the person's own editor: VISUAL, EDITOR, or vi.
+"""Edits a text in the person's own editor: VISUAL, EDITOR, or vi.
 
-The text may hold secrets: it lies in a file for its owner only, which is gone afterwards.
+The text may hold secrets: it is in a file of mode 0600, which is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holdfast.cli.output import fail
 
 
 def edit(text: str, *, suffix: str) -> str:
-    """Return the text as the editor left it; end when there is no editor or it failed."""
+    """Return the text as the editor left it; exit if there is no editor or it failed."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
         file = Path(folder, f"edit{suffix}")

@@ -1,4 +1,4 @@
-"""What `holdfast` starts: the command line, or what can be done where only the SDK is installed."""
+"""The entry point of `holdfast`: the command line, or its subset with only the SDK installed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from typing import Final
 
 _BARE: Final = ("doctor", "sync")
-"""What `holdfast brain` can do with the standard library alone."""
+"""Subcommands of `holdfast brain` that need only the standard library."""
 
 
 def main() -> None:
-    """Run the command line; say what is missing where it cannot."""
+    """Run the command line; print what is missing if it cannot run."""
     if find_spec("typer") is not None:
         from holdfast.cli.main import main as run  # noqa: PLC0415  only where it can be loaded
 

@@ -1,4 +1,4 @@
-"""What is given on a command line as NAME=VALUE, and secrets that are not."""
+"""NAME=VALUE arguments of a command line, and secrets, which are read from elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str,
 def read_secrets(pairs: tuple[str, ...] | list[str], *, option: str = "--secret") -> dict[str, str]:
     """Return secrets read from standard input (`NAME=-`) or files (`NAME=@FILE`).
 
-    A secret on the command line itself would be visible to everybody on the machine and stay in
+    A secret on the command line itself would be visible to every user of the machine and stay in
     the shell's history, so it is refused.
     """
     values: dict[str, str] = {}

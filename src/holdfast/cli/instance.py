@@ -1,4 +1,4 @@
-"""`holdfast instance`: make, list, look at and order instances about."""
+"""`holdfast instance`: create, list, show and control instances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 import typer
 from msgspec import structs
 
-from holdfast.cli import care
+from holdfast.cli import maintenance
 from holdfast.cli.connection import Connection, connect
 from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
@@ -26,6 +26,7 @@ from holdfast.cli.output import (
     short_ids,
     show_facts,
     show_json,
+    show_list,
     show_table,
 )
 from holdfast.cli.output import show as show_line
@@ -49,10 +50,10 @@ from holdfast.wire.limits import ROTATION_OVERLAP_S
 app = typer.Typer(no_args_is_help=True, help="Make, list, look at and order instances about.")
 ladder = typer.Typer(no_args_is_help=True, help="The recovery of an agent that will not stay up.")
 app.add_typer(ladder, name="ladder")
-app.add_typer(care.config_app, name="config")
-app.add_typer(care.files_app, name="files")
-app.command()(care.doctor)
-app.command()(care.retry)
+app.add_typer(maintenance.config_app, name="config")
+app.add_typer(maintenance.files_app, name="files")
+app.command()(maintenance.doctor)
+app.command()(maintenance.retry)
 
 Name = Annotated[str, typer.Argument(help="Its id, its name, or how its id begins.")]
 Wait = Annotated[
@@ -175,19 +176,19 @@ def show(name: Name, as_json: bool = JSON_OPTION) -> None:
 
 @app.command()
 def start(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
-    """Want it running."""
+    """Start an instance."""
     _order("instance.start", name, wait_s=wait, until="running", as_json=as_json)
 
 
 @app.command()
 def stop(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
-    """Want it stopped; its data stay."""
+    """Stop an instance; its data stay."""
     _order("instance.stop", name, wait_s=wait, until="stopped", as_json=as_json)
 
 
 @app.command()
 def restart(name: Name, wait: Wait = 0, as_json: bool = JSON_OPTION) -> None:
-    """Restart its machine, with changed variables taken in."""
+    """Restart its machine, applying changed variables."""
     _order("instance.restart", name, wait_s=wait, until="running", as_json=as_json)
 
 
@@ -294,7 +295,7 @@ def logs(
 
 
 def fresh_lines(seen: Sequence[LogLine], now: Sequence[LogLine]) -> Sequence[LogLine]:
-    """Return the lines of a tail that were not in the one before: what follows their overlap."""
+    """Return the lines of a tail that are new since the one before: those after their overlap."""
     for overlap in range(min(len(seen), len(now)), 0, -1):
         if list(seen[-overlap:]) == list(now[:overlap]):
             return now[overlap:]
@@ -307,24 +308,21 @@ def timeline(
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many entries.")] = 40,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Show what happened, what was decided and what came of it, newest first."""
+    """Show what happened, what was decided and the outcomes, newest first."""
     plane = connect()
     path = {"id": resolve(plane, name)}
     answer = plane.call("instance.timeline", path=path, query={"limit": str(limit)})
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(e.id for e in answer.entries)
     rows = (
         (ago(e.at), e.kind, e.name, e.outcome, e.rule, short[e.id], e.reason)
         for e in answer.entries
     )
-    show_table(_TIMELINE, rows, empty="Nothing yet.")
+    show_list(answer, _TIMELINE, rows, empty="Nothing yet.", as_json=as_json)
 
 
 @app.command("why")
 def why(name: Name, as_json: bool = JSON_OPTION) -> None:
-    """Say why it is not running (or that it is), and what comes next."""
+    """Explain why it is not running (or that it is), and what comes next."""
     plane = connect()
     answer = plane.call("instance.explain", path={"id": resolve(plane, name)})
     if as_json:
@@ -344,7 +342,7 @@ def why(name: Name, as_json: bool = JSON_OPTION) -> None:
 def _order(
     endpoint: str, name: str, *, wait_s: float, until: str, as_json: bool, reason: str = ""
 ) -> None:
-    """Give one order and report what came of it."""
+    """Send one order and report its outcome."""
     plane = connect()
     body = InstanceOrder(reason=reason)
     answer = plane.call(endpoint, path={"id": resolve(plane, name)}, body=body)
@@ -359,7 +357,7 @@ def _report(
     until: str,
     as_json: bool,
 ) -> None:
-    """Print the instance, after waiting until it has the status that was asked for."""
+    """Print the instance, after waiting until it has the requested status."""
     if isinstance(answer, Pending):
         if as_json:
             show_json(answer)
@@ -377,7 +375,7 @@ def _report(
 
 
 def wait_for(plane: Connection, view: InstanceView, *, until: str, wait_s: float) -> InstanceView:
-    """Return the instance once it has a status, or as it is when the time is over."""
+    """Return the instance once it has a status, or as it is at the timeout."""
     ends = time.monotonic() + wait_s
     with progress(f"{view.name}: {view.status}, waiting for {until}") as line:
         while view.status != until and time.monotonic() < ends:
@@ -390,7 +388,7 @@ def wait_for(plane: Connection, view: InstanceView, *, until: str, wait_s: float
 
 
 def _look(plane: Connection, instance_id: str) -> InstanceView | None:
-    """Return an instance, or None when there is none any more."""
+    """Return an instance, or None if it no longer exists."""
     page = plane.call("instance.list", query={"text": instance_id})
     return next((item for item in page.items if item.id == instance_id), None)
 
@@ -417,28 +415,28 @@ def _show(view: InstanceView) -> None:
 
 
 def _confinement(view: InstanceView) -> str:
-    """Return what keeps the running agent from what is not its own."""
+    """Return how the running agent is confined."""
     return CONFINEMENT_WORDS[view.confinement] if view.status == "running" else ""
 
 
 def _tried(climb: Climb) -> str:
-    """Return one rung of the recovery in a line: what, when, why, and what came of it."""
+    """Return one rung of the recovery as a line: what, when, why, and the outcome."""
     came = {None: "under way", True: "done", False: "skipped"}[climb.done]
     detail = f" ({climb.detail})" if climb.detail else ""
     return f"{climb.rung.replace('_', ' ')} {ago(climb.at)}, {climb.reason}: {came}{detail}"
 
 
-def _recovery_facts(told: RecoveryView | None) -> list[tuple[str, str]]:
-    """Return what its machine does about an agent that fails, or about a bad configuration."""
-    if told is None:
+def _recovery_facts(view: RecoveryView | None) -> list[tuple[str, str]]:
+    """Return facts about the recovery of a failing agent, or of a bad configuration."""
+    if view is None:
         return []
-    rung = told.rung.replace("_", " ")
-    held = " (stopped by somebody)" if told.held else ""
-    reason = f": {told.reason}" if told.reason else ""
-    config = told.config.replace("_", " ")
+    rung = view.rung.replace("_", " ")
+    held = " (stopped by somebody)" if view.held else ""
+    reason = f": {view.reason}" if view.reason else ""
+    config = view.config.replace("_", " ")
     return [
         ("recovery", f"{rung}{held}{reason}"),
-        ("port", told.blocked),
-        ("work cut", str(told.work_cuts) if told.work_cuts else ""),
-        ("configuration", f"{config}: {told.config_reason}" if told.config_reason else config),
+        ("port", view.blocked),
+        ("work cut", str(view.work_cuts) if view.work_cuts else ""),
+        ("configuration", f"{config}: {view.config_reason}" if view.config_reason else config),
     ]

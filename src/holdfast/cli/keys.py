@@ -1,4 +1,4 @@
-"""`holdfast keys`: the keys of this machine's plane, when they are lost."""
+"""`holdfast keys`: replaces the keys of this machine's plane after their loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The plane's keys: make new ones af
 
 @app.callback()
 def _group() -> None:
-    """Keep the name of a command that is alone."""
+    """Make the group a group, so that its only command keeps its name."""
 
 
 @app.command()
@@ -30,7 +30,7 @@ def new(
     What the lost keys sealed stays lost. Instances run on; each needs `instance rotate-secrets` and
     its secrets set again before it can be started again.
     """
-    # Heavy, and for this only.
+    # A slow import, needed here only.
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
     from holdfast.plane.keyring import make_keyring  # noqa: PLC0415
     from holdfast.plane.wiring.local_admin import hold_folder  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""The token of whoever owns the data folder, so that nobody signs in on the machine itself.
+"""The local operator token, so that no sign-in is needed on the plane's own machine.
 
-It is an operator's token in a file of the keys folder that only its owner may read, made when it is
-first needed. Who can read that file can read the stores too, so nothing is given away by it.
+It is stored in a file of the keys folder with mode 0600, created on first use. A user who can read
+that file can read the stores too, so it reveals nothing more.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from holdfast.plane.settings import Settings
 
 
 def local_token(settings: Settings) -> str:
-    """Return the local token, making it if need be; empty where there is no data folder.
+    """Return the local token, created if necessary; empty if there is no data folder.
 
-    Raise OSError or KeysError when a folder is there and cannot be used.
+    Raise OSError or KeysError if a folder exists and cannot be used.
     """
     path = settings.keys_folder / TOKEN_FILE
     try:
@@ -25,7 +25,7 @@ def local_token(settings: Settings) -> str:
         pass
     if not Path(settings.home).is_dir():
         return ""
-    # The other files are the plane's to move: one of an earlier version may be running on them.
+    # The other files are moved by the plane only: one of an earlier version may be running on them.
     prepare_keys(settings, [TOKEN_FILE])
     try:
         return path.read_text().strip()
@@ -39,7 +39,7 @@ def local_token(settings: Settings) -> str:
 
 
 async def _make(settings: Settings) -> str:
-    """Make an operator's token named after this person."""
+    """Create an operator's token named after this user."""
     from holdfast.plane.wiring.local_admin import make_token, with_register  # noqa: PLC0415  as above
 
     async with with_register(settings) as directory:

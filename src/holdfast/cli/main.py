@@ -1,7 +1,7 @@
-"""The command line: one module for each noun, and only the one that is used is loaded.
+"""The command line: one module per noun, of which only the one used is loaded.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no plane answers, 4 no such
-thing, 5 accepted but not done when the waiting ended, 130 interrupted.
+Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no plane answers, 4 not found, 5
+accepted but not done when the waiting ended, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def make_app(only: str = "") -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.callback(help=HELP)(_nothing)  # with it a command keeps its name even when it is alone
+    app.callback(help=HELP)(_nothing)  # with it a single command keeps its name
     known = only in COMMANDS or only in NOUNS
     for name, path in COMMANDS.items():
         if name == only or not known:
@@ -77,7 +77,7 @@ def _nothing() -> None:
 
 
 def _load(path: str) -> Any:
-    """Return what a path `module:name` names."""
+    """Return the object at a path `module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 

@@ -1,7 +1,6 @@
-"""What people may call a thing: by its id, by its name, or by how its id begins.
+"""References to things: by id, by name, or by the beginning of the id.
 
-A short form stands for a thing only while it can mean no other; what could mean two is refused
-with both.
+A prefix is accepted only while it is unambiguous; otherwise it is refused with the candidates.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from holdfast.cli.output import EXIT_MISSING, fail
 from holdfast.wire.api.instances import InstanceList
 
 SHORTEST: Final = 4
-"""Characters that a short form must have."""
+"""Minimum characters of a prefix."""
 _NAMED_MAX: Final = 5
 
 
 def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
-    """Return the one id that `given` is or begins; end with an error when there is none."""
+    """Return the one id that `given` is or begins; exit with an error if there is none."""
     ids = list(known)
     if given in ids:
         return given
@@ -38,8 +37,8 @@ def pick(given: str, known: Iterable[str], *, what: str, where: str) -> str:
 def resolve(plane: Connection, name: str, *, gone: bool = False) -> str:
     """Return the id of the instance of this id or name, or whose id begins so.
 
-    End with an error when there is none; with `gone`, a whole id is believed, because destroyed
-    instances are not listed and can still be asked about.
+    Exit with an error if there is none; with `gone`, a whole id is accepted unchecked, because
+    destroyed instances are not listed and can still be queried.
     """
     if _is_id(name) and gone:
         return name

@@ -1,8 +1,8 @@
-"""What the command line prints: tables for people, JSON for programs, and one way to fail.
+"""Output of the command line: tables for people, JSON for programs, and one way to fail.
 
-What was asked for goes to standard output and everything about the run itself (progress, errors,
-hints) to standard error, so that a pipe gets only what was asked for. With `--json` an answer is
-printed exactly as the plane gave it. Colours appear on a terminal only, and never with NO_COLOR.
+Results go to standard output and everything about the run itself (progress, errors, hints) to
+standard error, so that a pipe gets only results. With `--json` an answer is printed exactly as the
+plane sent it. Colours appear on a terminal only, and never with NO_COLOR.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from holdfast.cli.tables import Column, lay_out
 from holdfast.wire.times import parse_time
 
 EXIT_FAILED: Final = 1
-"""It was refused or it failed; the reason is on standard error."""
+"""Refused or failed; the reason is on standard error."""
 EXIT_USAGE: Final = 2
 """The command line itself is wrong."""
 EXIT_UNREACHABLE: Final = 3
 """No plane answers at the address."""
 EXIT_MISSING: Final = 4
-"""What was named does not exist, or is not yours to see."""
+"""Not found, or not visible to the caller."""
 EXIT_PENDING: Final = 5
-"""It was accepted, and was not done when the waiting ended."""
+"""Accepted, but not done when the waiting ended."""
 
 JSON_OPTION: Final = typer.Option(False, "--json", help="Print JSON, for programs.")
 
 PIPE_WIDTH: Final = 10_000
-"""The width where no terminal is: a program that reads a table wants all of it."""
+"""Line width without a terminal: a program that reads a table needs all of it."""
 SHORT_ID: Final = 8
-"""Characters of an id that are shown, unless two shown ids begin alike."""
+"""Characters shown of an id, unless two shown ids begin alike."""
 
 _STYLES: Final = {
     "red": "31",
@@ -68,20 +68,20 @@ _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 class Progress(Protocol):
-    """A line that says what is being done now."""
+    """A line with the current step."""
 
     def update(self, status: str) -> None:
-        """Say something else."""
+        """Replace the text."""
         ...
 
 
 def plain(text: str) -> str:
-    """Return a text that cannot steer the terminal: what agents say is shown, never obeyed."""
+    """Return a text without terminal control characters: agents' output is shown, never obeyed."""
     return text.translate(_UNSEEN)
 
 
 def fail(message: str, *, fix: str = "", code: int = EXIT_FAILED) -> NoReturn:
-    """Say what went wrong and what to do about it, and end with an exit code."""
+    """Print the error and its remedy, and exit with a code."""
     sys.stdout.flush()
     sys.stderr.write(f"{styled('error:', 'red', sys.stderr)} {plain(message)}\n")
     if fix:
@@ -90,12 +90,12 @@ def fail(message: str, *, fix: str = "", code: int = EXIT_FAILED) -> NoReturn:
 
 
 def say(message: str, *, style: str = "") -> None:
-    """Tell the person something about the run."""
+    """Print a message about the run."""
     sys.stderr.write(styled(plain(message), style, sys.stderr) + "\n")
 
 
 def show(message: str, *, style: str = "") -> None:
-    """Print a line of what was asked for."""
+    """Print a line of the result."""
     sys.stdout.write(styled(plain(message), style, sys.stdout) + "\n")
 
 
@@ -107,7 +107,7 @@ def show_json(value: Any) -> None:
 def show_table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], *, empty: str, indent: str = ""
 ) -> None:
-    """Print rows under their columns, or say why there are none."""
+    """Print rows under their columns, or a sentence if there are none."""
     listed = [tuple(plain(" ".join(cell.split())) for cell in row) for row in rows]
     if not listed:
         say(empty)
@@ -116,8 +116,23 @@ def show_table(
         sys.stdout.write(f"{indent}{line}\n")
 
 
+def show_list(
+    answer: Any,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    *,
+    empty: str,
+    as_json: bool,
+) -> None:
+    """Print an answer as JSON, or its rows as a table."""
+    if as_json:
+        show_json(answer)
+    else:
+        show_table(columns, rows, empty=empty)
+
+
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names and values in two columns, leaving out what is empty."""
+    """Print names and values in two columns, without empty ones."""
     kept = [(name, plain(value)) for name, value in facts if value]
     widest = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
@@ -126,7 +141,7 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def short_ids(ids: Iterable[str]) -> dict[str, str]:
-    """Return each id cut to as few characters as tell it from the others, SHORT_ID at least."""
+    """Return each id cut to the fewest characters that distinguish it, at least SHORT_ID."""
     full = set(ids)
     size = SHORT_ID
     longest = max(map(len, full), default=0)
@@ -136,14 +151,14 @@ def short_ids(ids: Iterable[str]) -> dict[str, str]:
 
 
 def progress(message: str) -> AbstractContextManager[Progress]:
-    """Return a line on standard error that moves while something is waited for."""
+    """Return a moving line on standard error for the time of a wait."""
     from rich.console import Console  # noqa: PLC0415  slow to load, and only for who waits
 
     return Console(stderr=True, highlight=False).status(message)
 
 
 def ago(moment: str | None, *, now: datetime | None = None) -> str:
-    """Return how long ago an ISO time was, in words short enough for a column."""
+    """Return the age of an ISO time, in words short enough for a column."""
     if not moment:
         return "never"
     then_ms = parse_time(moment)
@@ -158,7 +173,7 @@ def ago(moment: str | None, *, now: datetime | None = None) -> str:
 
 
 def styled(text: str, style: str, stream: TextIO) -> str:
-    """Return the text in a style, where the stream is a terminal that shows it."""
+    """Return the text in a style, if the stream is a terminal that supports it."""
     code = _STYLES.get(style)
     if code is None or not text or os.environ.get("NO_COLOR") or not stream.isatty():
         return text
@@ -166,12 +181,12 @@ def styled(text: str, style: str, stream: TextIO) -> str:
 
 
 def _painted(bare: str, text: str) -> str:
-    """Return a cell in the colour of the status it names, if it names one."""
+    """Return a cell in the colour of the status in it, if there is one."""
     return styled(text, _COLOURS.get(bare, ""), sys.stdout)
 
 
 def _width() -> int:
-    """Return how many characters a line may have."""
+    """Return the maximum characters of a line."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return PIPE_WIDTH

@@ -1,4 +1,4 @@
-"""`holdfast pairing`: see who asks to be let in, decide, and say who is let in without asking."""
+"""`holdfast pairing`: list pairing requests, decide them, and set rules for automatic decisions."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from holdfast.cli.output import (
     say,
     show,
     show_json,
+    show_list,
     show_table,
 )
 from holdfast.cli.tables import Column
@@ -36,15 +37,13 @@ from holdfast.wire.api.pairing import (
 )
 from holdfast.wire.times import time_text
 
-app = typer.Typer(
-    no_args_is_help=True, help="See who asks to be let in to agents, decide, and set rules."
-)
+app = typer.Typer(no_args_is_help=True, help="List pairing requests, decide them, and set rules.")
 
 Name = Annotated[str, typer.Argument(help="The instance: its id or its name.")]
 Request = Annotated[str, typer.Argument(help="The request's id, or its channel before CODE.")]
 Code = Annotated[str, typer.Argument(help="The code, where a channel was named before.")]
 Fingerprint = Annotated[
-    str, typer.Option(help="Only if it is still what a list with --json told; else looked up.")
+    str, typer.Option(help="From a list with --json: only if it is unchanged. Else looked up.")
 ]
 
 _COLUMNS: Final = (
@@ -78,13 +77,13 @@ _ENTRIES: Final = (
 
 @app.command("list")
 def list_(
-    name: Annotated[str, typer.Argument(help="Only this instance, asked of its machine.")] = "",
+    name: Annotated[str, typer.Argument(help="Only this instance, read from its machine.")] = "",
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Have the machine look afresh first.")
     ] = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """List who waits: for one instance, or over all as the plane last heard."""
+    """List pending requests: of one instance, or of all as last reported to the plane."""
     plane = connect()
     if name:
         _list_one(plane, name, refresh=refresh, as_json=as_json)
@@ -144,7 +143,7 @@ def approve(
     fingerprint: Fingerprint = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Let a request in."""
+    """Approve a request."""
     plane = connect()
     path = {"id": resolve(plane, name)}
     seen = fingerprint or _seen(plane, path, request, code)
@@ -165,7 +164,7 @@ def dismiss(
     fingerprint: Fingerprint = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Put a request aside; it is not shown again."""
+    """Dismiss a request; it is not shown again."""
     plane = connect()
     path = {"id": resolve(plane, name)}
     seen = fingerprint or _seen(plane, path, request, code)
@@ -179,7 +178,7 @@ def dismiss(
 
 
 def _seen(plane: Connection, path: dict[str, str], request: str, code: str) -> str:
-    """Say who is decided about, and return the fingerprint of what was said."""
+    """Print the request to be decided, and return the fingerprint of what was printed."""
     found: PairingList = plane.call("pairing.list", path=path)
     for one in found.items:
         if request == one.request_id or (code and (request, code) == (one.channel, one.code)):
@@ -191,7 +190,7 @@ def _seen(plane: Connection, path: dict[str, str], request: str, code: str) -> s
 
 
 def _report(answer: PairingOutcome | Pending, *, as_json: bool) -> None:
-    """Print what came of a decision."""
+    """Print the outcome of a decision."""
     if as_json:
         show_json(answer)
     if isinstance(answer, Pending):
@@ -214,14 +213,11 @@ def history(
     plane = connect()
     path = {"id": resolve(plane, name)}
     answer = plane.call("pairing.history", path=path, query={"limit": str(limit)})
-    if as_json:
-        show_json(answer)
-        return
     rows = (
         (ago(one.at), one.what, one.request_id, one.sender, one.by, one.message)
         for one in answer.entries
     )
-    show_table(_ENTRIES, rows, empty="Nothing was decided yet.")
+    show_list(answer, _ENTRIES, rows, empty="Nothing was decided yet.", as_json=as_json)
 
 
 @app.command()
@@ -264,7 +260,7 @@ def policy(
 def _changed(
     found: PairingPolicy, *, mode: str, added: tuple[PairingRule, ...], gone: list[str]
 ) -> PairingPolicySet:
-    """Return the policy to be set; a new rule never switches on others without being told."""
+    """Return the policy to set; a new rule never enables other rules implicitly."""
     kept = _without(found, gone)
     if added and mode == "manual":
         fail("--allow adds a rule, which --mode manual would not use", code=EXIT_USAGE)
@@ -289,7 +285,7 @@ def _without(found: PairingPolicy, gone: list[str]) -> tuple[PairingRule, ...]:
 
 
 def parse_rule(text: str, *, expires_at: str | None) -> PairingRule:
-    """Return the rule that `CHANNEL:SENDER` or `device:ROLE:SCOPES` says."""
+    """Return the rule in `CHANNEL:SENDER` or `device:ROLE:SCOPES`."""
     kind, _, rest = text.partition(":")
     if not kind or not rest:
         fail(

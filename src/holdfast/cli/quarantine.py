@@ -1,4 +1,4 @@
-"""`holdfast quarantine` and `holdfast operation`: events that failed, and orders followed."""
+"""`holdfast quarantine` and `holdfast operation`: failed events, and orders traced."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from holdfast.cli.output import (
     show,
     show_facts,
     show_json,
+    show_list,
     show_table,
 )
 from holdfast.cli.tables import Column
 from holdfast.wire.api.operations import QuarantineOrder
 
 _EVENT_CHARS: Final = 24
-"""How long an event's id is; what is shorter is how one begins."""
+"""Length of an event's id; a shorter text is a prefix."""
 _QUARANTINE: Final = (
     Column("event"),
     Column("what", drop=2),
@@ -58,12 +59,9 @@ Why = Annotated[str, typer.Option("--reason", help="Goes into the log.")]
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List events in quarantine."""
     answer = connect().call("quarantine.list", query={"limit": "500"})
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(q.event for q in answer.items)
     rows = ((short[q.event], q.name, ago(q.at), q.actor, q.error) for q in answer.items)
-    show_table(_QUARANTINE, rows, empty="Nothing in quarantine.")
+    show_list(answer, _QUARANTINE, rows, empty="Nothing in quarantine.", as_json=as_json)
 
 
 @app.command()
@@ -87,9 +85,6 @@ def list_operations(
     plane = connect()
     query = {"instance": resolve(plane, instance) if instance else "", "limit": "100"}
     answer = plane.call("operation.list", query=query)
-    if as_json:
-        show_json(answer)
-        return
     short = short_ids(o.event for o in answer.items)
     rows = (
         (
@@ -103,7 +98,7 @@ def list_operations(
         )
         for o in answer.items
     )
-    show_table(_OPERATIONS, rows, empty="No orders yet.")
+    show_list(answer, _OPERATIONS, rows, empty="No orders yet.", as_json=as_json)
 
 
 @operations.command("show")
@@ -130,7 +125,6 @@ def show_(event: Event, as_json: bool = JSON_OPTION) -> None:
 
 
 def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
-    """Decide about one event."""
     body = QuarantineOrder(reason=reason)
     plane = connect()
     if len(event) < _EVENT_CHARS:
@@ -144,7 +138,7 @@ def _decide(verb: str, event: str, reason: str, *, as_json: bool) -> None:
 
 
 def _operation(plane: Connection, event: str) -> str:
-    """Return the whole id of an order that was named by how it begins."""
+    """Return the whole id of an order given by its prefix."""
     if len(event) >= _EVENT_CHARS:
         return event
     listed = [o.event for o in plane.call("operation.list", query={"limit": "500"}).items]

@@ -1,4 +1,4 @@
-"""`holdfast rehearse`: what would happen, what did, and why; nothing is changed by asking."""
+"""`holdfast rehearse`: what would happen, what did, and why; it changes nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def dry_run(
     at_ms: Annotated[int | None, typer.Option(help="The time to assume, ms since 1970.")] = None,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say what the next ticks would do."""
+    """Print what the next ticks would do."""
     _ask("dry-run", actor, DryRunRequest(ticks=ticks, at_ms=at_ms), as_json=as_json)
 
 
@@ -91,12 +91,12 @@ def explain(
     event: Annotated[str, typer.Option(help="The tick that took this event.")] = "",
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Say why a tick decided what it decided."""
+    """Explain a tick's decisions."""
     _ask("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
 
 
 def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
-    """Ask for one rehearsal and print it."""
+    """Call one rehearsal and print it."""
     kind, slash, actor_id = actor.partition("/")
     if not slash:
         kind, actor_id = "instance", actor
@@ -147,7 +147,6 @@ def _policy(pairs: list[str]) -> dict[str, object]:
 
 
 def _events(path: Path) -> list[dict[str, object]]:
-    """Return the events of a file."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[dict[str, object]])
     except OSError as error:

@@ -1,8 +1,8 @@
 """Tables for terminals: what does not fit is wrapped, then left out, never squeezed.
 
-A column says how much room it needs at least, whether its text may be wrapped at words, and how
-soon it may be left out. Everything else keeps its width, so a status is never broken in two. It
-is written here because the usual library takes longer to load than the rest of a command.
+A column declares its least width, whether its text may be wrapped at words, and how soon it may be
+left out. Everything else keeps its width, so a status is never broken in two. It is written here
+because the usual library takes longer to load than the rest of a command.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ KEPT: Final = 0
 
 
 class Column(NamedTuple):
-    """One column. `drop` says when it may go: the highest first, KEPT never.
+    """One column. `drop` is the order in which columns are left out, highest first; KEPT never.
 
-    `least` is the width below which a wrapped column helps nobody; 0 means that it is not wrapped.
+    `least` is the width below which wrapping is useless; 0 means that it is not wrapped.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Column(NamedTuple):
 
 
 Paint = Callable[[str, str], str]
-"""Returns a cell's padded text, coloured for its bare text."""
+"""Returns a cell's padded text, coloured by its bare text."""
 
 
 def lay_out(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], *, width: int, paint: Paint
 ) -> list[str]:
-    """Return the lines of a table that fit into `width` characters where that is possible."""
+    """Return the lines of a table, within `width` characters if possible."""
     natural = [
         max(len(column.name), *(len(row[place]) for row in rows), 1)
         for place, column in enumerate(columns)
@@ -57,7 +57,7 @@ def lay_out(
 def _chosen(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], natural: Sequence[int], width: int
 ) -> list[int]:
-    """Return the places of the columns that are shown; one in which nothing stands is not."""
+    """Return the indexes of the shown columns; empty columns are left out."""
     shown = [
         place
         for place, column in enumerate(columns)
@@ -80,7 +80,7 @@ def _chosen(
 def _widths(
     columns: Sequence[Column], natural: Sequence[int], shown: Sequence[int], width: int
 ) -> list[int]:
-    """Return the widths: what is not wrapped as it is, the rest shares what is left."""
+    """Return the widths: unwrapped columns as they are, the others share the rest."""
     widths = {p: min(columns[p].least or natural[p], natural[p]) for p in shown}
     left = width - sum(widths.values()) - GAP * (len(shown) - 1)
     growing = [place for place in shown if widths[place] < natural[place]]

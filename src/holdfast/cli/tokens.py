@@ -8,7 +8,7 @@ import typer
 
 from holdfast.cli.connection import connect, settings_or_fail
 from holdfast.cli.naming import pick
-from holdfast.cli.output import JSON_OPTION, ago, fail, say, show, show_json, show_table
+from holdfast.cli.output import JSON_OPTION, ago, fail, say, show, show_json, show_list
 from holdfast.cli.tables import Column
 from holdfast.wire.api.accounts import TokenCreated
 from holdfast.wire.api.call import Refusal
@@ -50,9 +50,6 @@ def create(
 def list_(as_json: bool = JSON_OPTION) -> None:
     """List tokens, without their secrets."""
     answer = connect().call("token.list")
-    if as_json:
-        show_json(answer)
-        return
     rows = (
         (
             t.id,
@@ -66,7 +63,7 @@ def list_(as_json: bool = JSON_OPTION) -> None:
         )
         for t in answer.items
     )
-    show_table(_COLUMNS, rows, empty="No tokens.")
+    show_list(answer, _COLUMNS, rows, empty="No tokens.", as_json=as_json)
 
 
 @app.command()
@@ -88,8 +85,8 @@ def revoke(
 
 
 def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
-    """Make a token in the store of this machine."""
-    # Heavy, and for this only.
+    """Create a token in the store of this machine."""
+    # A slow import, needed here only.
     import asyncio  # noqa: PLC0415
 
     from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415

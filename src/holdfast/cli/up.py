@@ -1,8 +1,8 @@
-"""`holdfast up`, `down`, `serve` and `link`: a plane with an agent and a dashboard, and its end.
+"""`holdfast up`, `down`, `serve` and `link`: a plane with an agent and a dashboard.
 
-`up` starts the plane in the background unless one runs, makes a demo agent unless there is any
-instance, waits until it is seen running, and prints a one-time link to the dashboard. Run twice
-it does no harm: it prints the state of things and a new link.
+`up` starts the plane in the background unless one runs, creates a demo agent unless there is any
+instance, waits until it runs, and prints a one-time link to the dashboard. Running it twice is
+harmless: it prints the current state and a new link.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ DEMO_SETTINGS: Final = {
     "HOLDFAST_CHECKIN_FIRST_S": "2",
     "HOLDFAST_CHECKIN_INTERVAL_S": "60",
 }
-"""A demonstration is looked at now, so its machines report sooner than a fleet's."""
+"""A demonstration is watched live, so its machines report more often than a fleet's."""
 
 Port = Annotated[int | None, typer.Option(help="The port, instead of HOLDFAST_PORT or 8700.")]
 Home = Annotated[str | None, typer.Option(help="The data folder, instead of HOLDFAST_HOME.")]
@@ -130,15 +130,15 @@ def down(
     with progress("stopping the plane"):
         if not _poll(lambda: _find_plane(settings) != pid, STOP_S):
             fail(f"process {pid} has not stopped after {STOP_S:g} s", fix=f"kill -9 {pid}")
-        _poll(lambda: not _is_alive(pid), ANSWER_S)  # it may still be tidying itself away
+        _poll(lambda: not _is_alive(pid), ANSWER_S)  # it may still be cleaning up
     say("The plane has stopped." if machines else "The plane has stopped; its machines go on.")
 
 
 def serve(port: Port = None, home: Home = None) -> None:
-    """Run the plane in the foreground until it is told to stop."""
+    """Run the plane in the foreground until a signal."""
     settings = settings_or_fail(port=port, home=home)
     _remember(settings)
-    # Heavy, and for this only.
+    # A slow import, needed here only.
     from holdfast.plane.serve import CannotServeError, run  # noqa: PLC0415
 
     try:
@@ -165,7 +165,7 @@ def link(
 
 
 def _remember(settings: Settings) -> None:
-    """Let everything that this process starts or asks mean the same plane."""
+    """Let everything that this process starts or calls use the same plane."""
     os.environ["HOLDFAST_HOME"] = settings.home
     os.environ["HOLDFAST_PORT"] = str(settings.port)
 
@@ -177,7 +177,7 @@ def _find_plane(settings: Settings) -> int | None:
 
 
 def _start_plane(settings: Settings) -> subprocess.Popen[bytes]:
-    """Start a plane in the background, wait until it has the folder, and return its process."""
+    """Start a plane in the background, wait until it holds the folder, and return its process."""
     home = Path(settings.home)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _start_plane(settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def _fail_if_ended(settings: Settings, process: subprocess.Popen[bytes]) -> None:
-    """End with the end of the log when the plane that was started has ended, and no other runs."""
+    """Exit with the end of the log if the started plane has ended, and no other runs."""
     if process.poll() is not None and _find_plane(settings) is None:
         home = Path(settings.home)
         tail = "\n".join(log_file.tail(home, LOG_TAIL_LINES))
@@ -235,7 +235,7 @@ def _serves(settings: Settings) -> bool:
 
 
 def _demo_agent(client: Client, line: Progress) -> InstanceView | None:
-    """Make the demo agent where there is no instance, and wait until one is seen running."""
+    """Create the demo agent if there is no instance, and wait until one runs."""
     line.update("looking at the fleet")
     page: InstanceList = client.call("instance.list", query={"limit": "500"})
     if page.items:
@@ -260,7 +260,7 @@ def _demo_agent(client: Client, line: Progress) -> InstanceView | None:
 
 
 def _stop_machines(client: Client) -> None:
-    """Ask every running instance to stop, and wait until they have."""
+    """Stop every running instance, and wait until they have stopped."""
 
     def running() -> list[InstanceView]:
         return list(client.call("instance.list", query={"limit": "500"}).items)
@@ -273,7 +273,6 @@ def _stop_machines(client: Client) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether a process is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -284,7 +283,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _poll(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition came true within so many seconds."""
+    """Return whether the condition became true within so many seconds."""
     ends = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > ends:

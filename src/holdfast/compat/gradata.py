@@ -2,13 +2,13 @@
 
     from holdfast.compat.gradata import Brain        # instead of: from gradata import Brain
 
-`correct`, `record_correction`, `end_session`, `apply_brain_rules`, `prove`, `emit`,
-`query_events`, `rules`, `session`, `close` and `Brain.init` take what they take there and answer
-dictionaries of the same form. A folder made by the real SDK opens as it is, and its own tables
-and files stay untouched. Everything else raises NotSupportedError with its name.
+`correct`, `record_correction`, `end_session`, `apply_brain_rules`, `prove`, `emit`, `query_events`,
+`rules`, `session`, `close` and `Brain.init` accept the same arguments and return dictionaries of
+the same form. A folder made by the real SDK opens as it is, and its own tables and files stay
+unchanged. Everything else raises NotSupportedError with its name.
 
-Two answers differ on purpose: the same correction made twice is one event with one id, and
-nothing is sent before `correct` returns, whatever is configured.
+Two answers differ on purpose: the same correction made twice is one event with one id, and nothing
+is sent before `correct` returns, whatever is configured.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _PAGE: Final = 500
 _SHOWN: Final = ("PATTERN", "RULE")
 _FEW_SESSIONS: Final = 3
 _FEW_CORRECTIONS: Final = 5
-"""Below either, nothing is proven: the real SDK's bounds."""
+"""Below either there is insufficient evidence: the real SDK's bounds."""
 _MODERATE: Final = 0.25
 _STRONG: Final = 0.5
-"""By how much the edits shrank, from the first half of the corrections to the second."""
+"""Reduction of the edits from the first half of the corrections to the second."""
 _NOT_HERE: Final = frozenset(
     (
         "absorb",
@@ -105,7 +105,7 @@ _NOT_HERE: Final = frozenset(
 
 
 class BrainError(Exception):
-    """Base of this face's errors."""
+    """Base of this module's errors."""
 
 
 class BrainNotFoundError(BrainError, FileNotFoundError):
@@ -121,7 +121,7 @@ class NotSupportedError(BrainError, NotImplementedError):
 
 
 class Brain:
-    """A brain as the real SDK shows it."""
+    """A brain with the real SDK's interface."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Brain:
         *,
         api_key: str | None = None,
     ) -> None:
-        """Open a folder that exists; BRAIN_DIR, else the working folder, where none is named."""
+        """Open an existing folder: the named one, else BRAIN_DIR, else the working folder."""
         if encryption_key is not None:
             _refuse("Brain(encryption_key=…)", "encrypt the disk the folder is on")
         named = brain_dir or os.environ.get("BRAIN_DIR") or working_dir or Path.cwd()
@@ -162,12 +162,12 @@ class Brain:
 
     @property
     def db_path(self) -> Path:
-        """Where the folder's database is."""
+        """Return the path of the folder's database."""
         return self.dir / "system.db"
 
     @property
     def session(self) -> int:
-        """The largest session number recorded so far, 0 before there is one."""
+        """Return the largest session number recorded so far, 0 if there is none."""
         numbers = (event.session for event in self._events())
         return max((int(n) for n in numbers if n is not None and n.isdecimal()), default=0)
 
@@ -221,7 +221,7 @@ class Brain:
         category: str = "GENERAL",
         **extras: Any,
     ) -> dict[str, Any]:
-        """Record what a user said was wrong, without comparing texts: a `CORRECTION_NOTE`."""
+        """Record a user's complaint without comparing texts: a `CORRECTION_NOTE`."""
         data = {**extras, "detail": text, "category": category}
         if assistant_draft is not None:
             data["draft_text"] = assistant_draft
@@ -235,7 +235,7 @@ class Brain:
         tags: Iterable[str] | None = None,
         session: int | None = None,
     ) -> dict[str, Any]:
-        """Record an event and return it; one of a type with a form of its own is a note of it."""
+        """Record an event and return it; a type with its own form is recorded as a note of it."""
         written = f"{event_type}_NOTE" if event_type in RESERVED else event_type
         kept = self._brain.record(
             written, data or {}, source=source, tags=tags or (), session=session
@@ -280,7 +280,7 @@ class Brain:
         machine_mode: bool | None = None,  # noqa: ARG002, FBT001  the real signature
         skip_meta_rules: bool = False,  # noqa: ARG002, FBT001, FBT002  as above
     ) -> dict[str, Any]:
-        """Close the books of a session; nothing depends on it being called."""
+        """Summarise a session; calling it is optional."""
         ended = self._brain.end_session(self.session or None)
         lessons = self._brain.lessons()
         rules = [_rule(lesson) for lesson in lessons if lesson.state == "RULE"]
@@ -301,7 +301,7 @@ class Brain:
         agent_type: str | None = None,
         max_rules: int = 10,
     ) -> str:
-        """Return what was learned, as lines for a prompt; "" where nothing was yet."""
+        """Return what was learned, as lines for a prompt; "" if there is nothing yet."""
         words = (task, agent_type, *(str(value) for value in (context or {}).values()))
         return self._brain.rules_for(" ".join(filter(None, words)), most=max_rules)
 
@@ -317,7 +317,7 @@ class Brain:
         ]
 
     def prove(self) -> dict[str, Any]:
-        """Say whether edits became smaller: the second half of all corrections against the first.
+        """Compare edits: the second half of all corrections against the first.
 
         Below 3 sessions or 5 corrections that is insufficient evidence.
         """
@@ -352,19 +352,17 @@ class Brain:
         }
 
     def close(self) -> None:
-        """Send what waits within a bounded time, then close; the rest stays queued."""
+        """Send what is queued within a bounded time, then close; the rest stays queued."""
         self._brain.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse by name what the real SDK has and this face has not."""
+        """Refuse by name what the real SDK has and this module does not."""
         if name in _NOT_HERE:
             _refuse(f"Brain.{name}", "see docs/sdk.md for what a Holdfast brain offers")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")

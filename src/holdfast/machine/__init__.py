@@ -1,4 +1,4 @@
-"""What runs beside the agent, inside its machine.
+"""Runs beside the agent, inside its machine.
 
-It must never import the plane's side: it is installed where the plane is not.
+Must not import plane code, which is not installed in machines.
 """

@@ -1,14 +1,14 @@
 """The sender's durable queue: policy, queue and drain.
 
-Whatever leaves a machine goes through it. Standard library only, because it runs
-inside other people's programs. It must never block its caller or lose silently.
+Everything that leaves a machine goes through it. Standard library only, because it runs inside
+other people's programs. It must never block its caller or lose data silently.
 
     with open_outbox(folder, sender=HttpSender(target, clock=clock)) as outbox:
         with outbox.transaction() as tx:
             tx.execute("INSERT INTO corrections VALUES (?)", (text,))
             tx.enqueue("correction", event_id, {"draft": draft, "final": final})
 
-What is offered is loaded when it is first asked for, so importing the room costs nothing.
+Exports are loaded on first use, so importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is offered when it is first asked for."""
+    """Load an export on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

@@ -1,8 +1,8 @@
-"""The outbox as its users see it: opened on a folder, enqueued into, flushed, closed.
+"""The outbox's interface: opened on a folder, enqueued into, flushed, closed.
 
-No method raises for what the disk, the network or another process does: receipts and reports say
-what happened, and every loss is counted. Wrong arguments raise ValueError. Nothing here sends on
-the caller's thread, and nothing waits without a bound.
+No method raises for what the disk, the network or another process does: receipts and reports
+contain the result, and every loss is counted. Wrong arguments raise ValueError. Nothing here sends
+on the caller's thread, and every wait is bounded.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ENDINGS: Final = ("auth", "unready", "told", "deferred", "gate")
+_FINAL_BLOCKS: Final = ("auth", "unready", "told", "deferred", "gate")
 _FAILURES_ENOUGH: Final = 3
 _LOOK_S: Final = 0.02
 _CLOSE_S: Final = 0.5
@@ -59,19 +59,18 @@ def open_outbox(
     fetch: Callable[[], Fetch] | None = None,
     begin: bool = True,
 ) -> Outbox:
-    """Open the outbox of `folder` and, where rows wait already, begin to send them.
+    """Open the outbox of `folder` and, if rows are pending already, begin to send them.
 
-    `durability` is "memory", "process" (survives a crash) or "power" (survives loss of power,
-    too); ValueError for any other. A folder that cannot be used now is no error: it is tried
-    again, and until then what is enqueued is dropped and counted.
+    `durability` is "memory", "process" (survives a crash) or "power" (survives loss of power, too);
+    ValueError for any other. A folder that cannot be used now is no error: it is tried again, and
+    until then what is enqueued is dropped and counted.
 
-    `prepare` makes the caller's own tables. It gets each connection that is opened, first of all,
-    with the folder's lock held; it may run again on a database that was renewed. UnavailableError
-    from it leaves the database as it is; any other error of SQLite's says that it is damaged.
+    `prepare` makes the caller's own tables. It gets each opened connection, first of all, with the
+    folder's lock held; it may run again on a database that was renewed. UnavailableError from it
+    leaves the database as it is; any other SQLite error marks it as damaged.
 
-    `errand` makes what is fetched from the other side beside; with one, a sender and a key, the
-    thread that drains is there from the beginning. With `begin` false nothing is sent before
-    `resume` is called.
+    `fetch` makes the fetch that runs beside the rows; with one, a sender and a key, the drain
+    thread runs from the beginning. With `begin` false nothing is sent before `resume` is called.
     """
     if durability not in DURABILITIES:
         raise ValueError(f"durability {durability!r}: want one of {', '.join(DURABILITIES)}")
@@ -91,19 +90,19 @@ def open_outbox(
 
 
 def _guarded_gate(gate: Gate) -> Gate:
-    """Return a gate that is closed when the real one fails: what cannot be asked is not granted."""
+    """Return a gate that is closed if the real one raises."""
 
     def guarded() -> str:
         try:
             return gate()
-        except Exception as error:  # noqa: BLE001  # somebody else's code on the caller's thread
+        except Exception as error:  # noqa: BLE001  # foreign code on the caller's thread
             return f"the gate failed: {type(error).__name__}: {error}"
 
     return guarded
 
 
 def _guarded_notice(notice: Notice) -> Notice:
-    """Return a notice that cannot fail: nobody is left to be told that telling failed."""
+    """Return a notice that cannot fail: its errors have no recipient."""
 
     def guarded(text: str) -> None:
         with suppress(Exception):
@@ -127,8 +126,7 @@ class Outbox:
         prepare: Prepare,
         fetch: Callable[[], Fetch] | None = None,
     ) -> None:
-        """See `open_outbox`."""
-        self._errand = fetch
+        self._fetch = fetch
         self.folder = folder
         self.durability = durability
         self._sender = sender
@@ -138,7 +136,7 @@ class Outbox:
         self._queue = Queue(
             folder, durability=durability, clock=clock, chance=os.urandom, prepare=prepare
         )
-        self._together = GroupCommit(self._queue)
+        self._group = GroupCommit(self._queue)
         self._bell = Signal(None if durability == MEMORY else folder)
         self._drain_worker: DrainWorker | None = None
         self._pause = threading.Event()
@@ -152,7 +150,7 @@ class Outbox:
         """Hold one transaction for the caller's own statements and for what it enqueues.
 
         Raise UnavailableError, with everything rolled back and what was enqueued counted as
-        dropped, when the folder cannot be written. Exceptions of the block roll back and pass.
+        dropped, if the folder cannot be written. Exceptions of the block roll back and propagate.
         """
         current = None
         try:
@@ -185,46 +183,44 @@ class Outbox:
             return current.enqueue(kind, event_id, text)
 
         try:
-            return self.write(work, together=within is None)
+            return self.write(work, grouped=within is None)
         except UnavailableError as error:
             return Receipt(DROPPED, 0, str(error))
 
-    def write(
-        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
-    ) -> T:
-        """Do `work` in one transaction, once more where the database had to be renewed.
+    def write(self, work: Callable[[Transaction], T], *, rows: int = 1, grouped: bool = False) -> T:
+        """Run `work` in one transaction, once more if the database had to be renewed.
 
-        With `together` threads that write at the same time share a transaction: `work` may then
-        run on another thread, more than once, and must touch nothing but its transaction.
+        With `grouped` threads that write at the same time share a transaction: `work` may then run
+        on another thread, more than once, and must touch nothing but its transaction.
 
-        Raise UnavailableError, with `rows` counted as dropped, when the folder cannot be written.
+        Raise UnavailableError, with `rows` counted as dropped, if the folder cannot be written.
         """
         led = True
         try:
-            if together:
-                done, stored, led = self._together.write(work)
+            if grouped:
+                done, stored, led = self._group.write(work)
             else:
-                done, stored = self._together.alone(work)
+                done, stored = self._group.alone(work)
         except UnavailableError:
             self._queue.count_dropped(rows)
             raise
         if stored or rows:
-            self._stored(tell=led)
+            self._stored(notify=led)
         return done
 
     def read(self, look: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `look` finds in the folder's database; raise UnavailableError."""
+        """Return the result of `look` on the folder's database; raise UnavailableError."""
         return self._queue.read(look)
 
     def count_dropped(self, rows: int) -> None:
         """Count what the caller could not even begin to enqueue."""
         self._queue.count_dropped(rows)
 
-    def _stored(self, *, tell: bool = True) -> None:
+    def _stored(self, *, notify: bool = True) -> None:
         if self._sender is not None:
             self._tend()
-        if not tell:
-            # Whoever committed for this thread, too, rings for both.
+        if not notify:
+            # The thread that committed for this one, too, rings for both.
             return
         self._bell.ring()
         if self._queue.wal_bytes() > limits.WAL_CALLER_BYTES:
@@ -237,14 +233,14 @@ class Outbox:
     # ------------------------------------------------------------------ sending
 
     def attach(self, sender: Sender) -> None:
-        """Send with `sender` from now on, where there was none; raise ValueError where there is."""
+        """Send with `sender` from now on, if there was none; raise ValueError if there is one."""
         if self._sender is not None:
             raise ValueError("sender: this outbox has one already")
         self._sender = sender
         self.resume()
 
     def resume(self) -> None:
-        """Begin to send what waits, if there is a sender and the gate is open."""
+        """Begin to send pending rows, if there is a sender and the gate is open."""
         try:
             waiting = self._queue.counters().pending
         except UnavailableError as error:
@@ -256,8 +252,8 @@ class Outbox:
             self.tend()
 
     def tend(self) -> None:
-        """See that somebody listens to the other side, where there is anything to hear."""
-        if self._errand is None or self._sender is None:
+        """Keep a thread listening to the other side, if there is anything to fetch."""
+        if self._fetch is None or self._sender is None:
             return
         mark = getattr(self._sender, "mark", None)
         if mark is None or mark():
@@ -301,13 +297,13 @@ class Outbox:
             carry=send_thread,
             give_up=send_thread.give_up,
             seed=token,
-            fetcher=Fetcher(self._errand(), ring=self._bell.ring_here) if self._errand else None,
+            fetcher=Fetcher(self._fetch(), ring=self._bell.ring_here) if self._fetch else None,
         )
         send_thread.tick = drainer.tick
         return drainer
 
     def hurry(self) -> float:
-        """Ask for everything to be sent now; return a mark for `quiet`. Takes no lock."""
+        """Request that everything is sent now; return a mark for `quiet`. Takes no lock."""
         now_ms = self._clock.steady_ms()
         drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is not None:
@@ -327,13 +323,13 @@ class Outbox:
         if drainer is None or drainer.looked_ms <= since_ms:
             return False
         if drainer.blocked == "backoff":
-            return drainer.line.failures >= _FAILURES_ENOUGH
-        return drainer.blocked.startswith(_ENDINGS)
+            return drainer.state.failures >= _FAILURES_ENOUGH
+        return drainer.blocked.startswith(_FINAL_BLOCKS)
 
     def flush(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
-        """Wait until what is pending now is settled, for at most `deadline_s` seconds.
+        """Wait until what is pending now is delivered or refused, for at most `deadline_s` seconds.
 
-        Returns earlier where waiting is in vain: no sender, a closed gate, a refused key, a
+        Returns earlier if waiting is useless: no sender, a closed gate, a refused key, a
         Retry-After, three failures in a row. What is not sent stays queued.
         """
         end_ms = self._clock.steady_ms() + deadline_s * 1_000
@@ -369,7 +365,7 @@ class Outbox:
         return count
 
     def _vain(self, since_ms: float | None, left_s: float) -> str:
-        """Return why there is nothing to wait for, empty while there is."""
+        """Return why waiting is useless, empty if it is not."""
         if left_s <= 0:
             return "deadline"
         if self._sender is None:
@@ -384,16 +380,16 @@ class Outbox:
         return self._drain_worker.drainer.blocked if self._stuck(since_ms) else ""
 
     def close(self, deadline_s: float = limits.FLUSH_DEADLINE_S) -> Flushed:
-        """Flush, end the thread, give the lease back and close, all within `deadline_s` or so.
+        """Flush, end the thread, release the lease and close, all within about `deadline_s`.
 
-        What is not sent stays queued for whoever opens the folder next. Closing twice is no
-        error. A sender that has a method `close` is closed, too.
+        What is not sent stays queued for the next process that opens the folder. Closing twice is
+        no error. A sender that has a method `close` is closed, too.
         """
         if self._closed:
             return Flushed(self._queue.last_account()[0], "closed")
         end_ms = self._clock.steady_ms() + deadline_s * 1_000
         flushed = self.flush(deadline_s)
-        self._hear(end_ms)
+        self._await_fetch(end_ms)
         self._closed = True
         process_hooks.leave(self)
         if self._drain_worker is not None:
@@ -405,9 +401,9 @@ class Outbox:
             self._let_go()
         return flushed
 
-    def _hear(self, end_ms: float) -> None:
-        """Wait for a moment for what is being fetched: a program may live no longer than that."""
-        end_ms = min(end_ms, self._clock.steady_ms() + limits.ERRAND_CLOSE_S * 1_000)
+    def _await_fetch(self, end_ms: float) -> None:
+        """Wait briefly for a running fetch: a program may not live longer than that."""
+        end_ms = min(end_ms, self._clock.steady_ms() + limits.FETCH_CLOSE_S * 1_000)
         drainer = self._drain_worker.drainer if self._drain_worker else None
         while drainer is not None and drainer.fetch_busy and not drainer.stopping:
             left_s = (end_ms - self._clock.steady_ms()) / 1_000
@@ -423,35 +419,33 @@ class Outbox:
         self._queue.close(_CLOSE_S)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def before_fork(self, budget_s: float) -> float:
-        """Close the connection for a fork; return what is left of the seconds to wait."""
+        """Close the connection for a fork; return what is left of the wait budget in seconds."""
         began_ms = self._clock.steady_ms()
         self._queue.before_fork(budget_s)
         return max(budget_s - (self._clock.steady_ms() - began_ms) / 1_000, 0.0)
 
     def after_fork(self) -> None:
-        """Go on in the parent; the connection is opened again when it is needed."""
+        """Continue in the parent; the connection is opened again when needed."""
         self._queue.after_fork()
 
     def forked(self) -> None:
         """Start afresh in a child: its own connection, lock, lease, sockets and thread."""
         self._queue.forked()
-        self._together.forked()
+        self._group.forked()
         self._bell.forked()
         self._pause = threading.Event()
         self._drain_worker = None
 
-    # ------------------------------------------------------------------ looking and mending
+    # ------------------------------------------------------------------ checks and repair
 
     def stats(self) -> Stats:
-        """Return how the queue stands; see `doctor.inspect` for a folder that is not open."""
+        """Return the state of the queue; see `doctor.inspect` for a folder that is not open."""
         from pathlib import Path  # noqa: PLC0415  # see above
 
         from holdfast.outbox import doctor  # noqa: PLC0415  # see above
@@ -460,35 +454,35 @@ class Outbox:
             stats = doctor.inspect(Path(self.folder), clock=self._clock)
         else:
             stats = self._queue.read(
-                lambda connection: doctor.gather(
+                lambda connection: doctor.read_stats(
                     connection, doctor.Stats(), now_ms=self._clock.now_ms()
                 )
             )
         _, dropped, lost = self._queue.last_account()
         return stats._replace(dropped=max(stats.dropped, dropped), lost=max(stats.lost, lost))
 
-    def mend(self) -> str:
-        """Look at every page of the database; set it aside where it is damaged. Say what was done.
+    def repair(self) -> str:
+        """Check every page of the database; set it aside if damaged. Return what was done.
 
-        Raise UnavailableError where it cannot even be opened.
+        Raise UnavailableError if it cannot even be opened.
         """
-        return self._queue.mend()
+        return self._queue.repair()
 
     @property
     def draining(self) -> bool:
-        """Whether this process has a living thread that drains or stands by."""
+        """Return whether this process has a living thread that drains or stands by."""
         return self._drain_worker is not None and self._drain_worker.healthy()
 
     @property
     def blocked(self) -> str:
-        """Why nothing is being sent now, empty while there is no reason."""
+        """Return why nothing is being sent now, empty if there is no reason."""
         drainer = self._drain_worker.drainer if self._drain_worker else None
         if drainer is None:
             return self._gate() or ("no sender" if self._sender is None else "")
         return drainer.blocked
 
     def dead_letters(self, *, after_row: int = 0, limit: int = 100) -> list[DeadLetter]:
-        """Return what was refused for good, by row number; raise UnavailableError."""
+        """Return what was refused permanently, by row number; raise UnavailableError."""
         from holdfast.outbox import delivery  # noqa: PLC0415  # see above
 
         return delivery.dead_letters(self._queue, after_row=after_row, limit=limit)

@@ -1,6 +1,6 @@
-"""The counts of a queue, kept in one row beside it and changed in the same transactions.
+"""The counts of a queue, in one row beside it and changed in the same transactions.
 
-They carry a checksum of their own, because a flipped bit in a count would otherwise be believed.
+They have a checksum of their own, because a flipped bit in a count would otherwise go unnoticed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ FIELDS: Final = (
 
 
 class Counters:
-    """What is, and what became of everything that ever was enqueued.
+    """Current counts, and totals of everything ever enqueued.
 
     `seq` is the last number given in `source`; `discarded` are dead letters a person dropped;
-    `dropped` were refused at the door, because it was full or could not be written; `lost` were
-    stored once and are gone.
+    `dropped` were refused on enqueueing, because the queue was full or could not be written; `lost`
+    were stored once and are gone.
     """
 
     __slots__ = FIELDS
 
     def __init__(self, source: str) -> None:
-        """Start at nothing for a new source."""
         self.source = source
         self.inode = 0
         self.seq = 0
@@ -46,7 +45,7 @@ class Counters:
         return (*values, zlib.crc32(repr(values).encode()))
 
     def account(self, *, last_row: int, low: int) -> Account:
-        """Return what the ledger keeps of this."""
+        """Return the part of this in the ledger."""
         return Account(
             source=self.source,
             inode=self.inode,
@@ -61,7 +60,7 @@ class Counters:
 
 
 def parse(row: tuple[str | int, ...]) -> Counters | None:
-    """Return the counters that were stored, or None when the checksum tells of damage."""
+    """Return the stored counters, None if the checksum fails."""
     counters = Counters("")
     for name, value in zip(FIELDS, row, strict=False):
         setattr(counters, name, value)
@@ -69,5 +68,5 @@ def parse(row: tuple[str | int, ...]) -> Counters | None:
 
 
 def row_checksum(event_id: str, kind: str, source: str, seq: int, payload: str) -> int:
-    """Return the checksum over what of a row is sent."""
+    """Return the checksum over the parts of a row that are sent."""
     return zlib.crc32("\x1f".join((event_id, kind, source, str(seq), payload)).encode())

@@ -1,7 +1,7 @@
-"""Opening SQLite for a queue: durability, journal, tables; and what its errors mean.
+"""Opens SQLite for a queue: durability, journal, tables; and classifies its errors.
 
-Always the write-ahead log, never mmap, never a checkpoint that SQLite decides on by itself: the
-caller holds the folder's lock around every write, checkpoint and close.
+Always the write-ahead log, never mmap, never an automatic checkpoint: the caller holds the folder's
+lock around every write, checkpoint and close.
 """
 
 from __future__ import annotations
@@ -30,37 +30,37 @@ _CIRCUMSTANCE: Final = (
 
 
 class UnavailableError(Exception):
-    """The folder cannot be used now: full, read-only, held by somebody; it may work later."""
+    """The folder cannot be used now: full, read-only, locked; it may work later."""
 
 
 class RenewedError(UnavailableError):
-    """The database was damaged and has been renewed: what was rolled back may be done again."""
+    """The database was damaged and has been renewed: what was rolled back may be repeated."""
 
 
 Prepare = Callable[[sqlite3.Connection], None]
-"""Makes somebody's own tables on a connection that was just opened."""
+"""Makes the caller's own tables on a connection that was just opened."""
 
 
 class DamagedError(Exception):
-    """The database cannot be believed: it is to be set aside."""
+    """The database is damaged and must be set aside."""
 
 
 BROKEN: Final = (sqlite3.Error, UnicodeError, DamagedError)
-"""What reading a damaged database may raise: its names and error texts may be no UTF-8."""
+"""Errors of reading a damaged database: its names and error texts may not be UTF-8."""
 
 
 def damage(error: sqlite3.Error) -> bool:
-    """Return whether the error tells of a torn or corrupt file."""
+    """Return whether the error means a torn or corrupt file."""
     return _code(error) in _DAMAGE
 
 
 def disk_full(error: sqlite3.Error) -> bool:
-    """Return whether the error tells that there is no room."""
+    """Return whether the error means that the disk is full."""
     return _code(error) == sqlite3.SQLITE_FULL
 
 
 def circumstance(error: sqlite3.Error) -> bool:
-    """Return whether the error tells of the disk, the rights or another connection."""
+    """Return whether the error concerns the disk, permissions or another connection."""
     return _code(error) in _CIRCUMSTANCE
 
 
@@ -70,7 +70,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def nothing_to_prepare(_connection: sqlite3.Connection) -> None:
-    """Add no tables of one's own."""
+    """Make no tables."""
 
 
 def connect(
@@ -78,7 +78,7 @@ def connect(
 ) -> sqlite3.Connection:
     """Return a connection in autocommit mode, with tables; None as `path` keeps it in memory.
 
-    Raise UnavailableError or DamagedError. The folder's lock is held by the caller.
+    Raise UnavailableError or DamagedError. The caller holds the folder's lock.
     """
     connection = None
     try:
@@ -106,9 +106,9 @@ def connect(
 
 
 def _create(path: str | None) -> None:
-    """Make the file for its owner only; SQLite would let everybody read it.
+    """Create the file with mode 0600; SQLite would make it readable for everybody.
 
-    One that is there is not opened: closing it again would end other connections' locks on it.
+    An existing one is not opened: closing it again would end other connections' locks on it.
     """
     if path is None or os.path.exists(path):
         return
@@ -124,7 +124,7 @@ def _set_up(connection: sqlite3.Connection, durability: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL").fetchone()
     for setting in (
         f"synchronous = {_SYNCHRONOUS[durability]}",
-        # Where there is more than one kind of fsync (macOS), the one that reaches the platter.
+        # If there is more than one kind of fsync (macOS), the one that reaches the platter.
         "fullfsync = 1",
         "checkpoint_fullfsync = 1",
         "wal_autocheckpoint = 0",

@@ -1,4 +1,4 @@
-"""What an outbox does where its user names nothing else; light enough to load with an import."""
+"""Defaults of an outbox; light enough to load with an import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from holdfast.outbox.receipts import OPEN
 
 
 def always_open() -> str:
-    """Let everything pass."""
+    """Allow everything."""
     return OPEN
 
 

@@ -1,7 +1,8 @@
-"""What is done with rows: picked to be sent, marked delivered, buried, put back, purged.
+"""Operations on rows: pick, mark delivered, bury, redrive, purge.
 
-Each is one transaction, so that a kill at any point leaves a row either pending (it is sent again,
-and the other side knows its event id) or settled. It must never remove a pending row unread.
+Each is one transaction, so that after a kill at any point a row is either pending (it is sent
+again, and the other side recognises its event id) or final. It must never remove a pending row
+unread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PAGE = 256
 
 
 class Verdict(NamedTuple):
-    """What the other side thought of rows."""
+    """The other side's verdict on rows."""
 
     delivered: tuple[Item, ...] = ()
     deduplicated: int = 0
@@ -38,7 +39,7 @@ class Picked(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """How much waits, and since when (milliseconds since the epoch, 0 when nothing does)."""
+    """How many rows are pending, and since when (milliseconds since the epoch, 0 for none)."""
 
     pending: int
     oldest_row: int
@@ -46,7 +47,7 @@ class Backlog(NamedTuple):
 
 
 def backlog(queue: Queue) -> Backlog:
-    """Return how much waits."""
+    """Return the pending rows' number and age."""
     pending = queue.counters().pending
     if not pending:
         return Backlog(0, 0, 0)
@@ -55,7 +56,7 @@ def backlog(queue: Queue) -> Backlog:
 
 
 def pick(queue: Queue, *, rows: int, max_bytes: int, skip: Container[int]) -> Picked:
-    """Return the oldest rows within the bounds, at least one if any waits."""
+    """Return the oldest rows within the bounds, at least one if any is pending."""
     return queue.read(lambda connection: _pick(connection, rows, max_bytes, skip))
 
 
@@ -87,7 +88,7 @@ def _pick(
 
 
 def pick_newest(queue: Queue) -> Item | None:
-    """Return the row enqueued last, if any waits."""
+    """Return the row enqueued last, if any is pending."""
     row = queue.read(lambda connection: connection.execute(statements.PICK_NEWEST).fetchone())
     return None if row is None else _item(row)
 
@@ -110,23 +111,23 @@ def _item(raw: tuple[object, ...]) -> Item | None:
     )
 
 
-def settle(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
-    """Write a verdict down; return refused rows for which there was no room among dead letters."""
+def record_verdict(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
+    """Store a verdict; return refused rows for which there was no room among dead letters."""
     unburied: list[Item] = []
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         now_s = tx.now_ms / 1_000
         counters = tx.counters
         before = counters.delivered // limits.DELIVERED_PURGE_EVERY
         for item in verdict.delivered:
-            counters.delivered += _settled(tx, statements.DELIVERED, (now_s, item.row), item)
+            counters.delivered += _mark(tx, statements.DELIVERED, (now_s, item.row), item)
         counters.deduplicated += verdict.deduplicated
         for item, refusal in verdict.dead:
             if counters.dead >= limits.DEAD_ROWS_MAX:
                 unburied.append(item)
                 continue
             values = (now_s, refusal.status, short(refusal.detail), now_s, item.row)
-            counters.dead += _settled(tx, statements.DEAD, values, item)
+            counters.dead += _mark(tx, statements.DEAD, values, item)
         for item, detail in verdict.tried:
             tx.execute(statements.TRIED, (short(detail), item.row))
         for note in verdict.notes:
@@ -137,7 +138,7 @@ def settle(queue: Queue, verdict: Verdict) -> tuple[Item, ...]:
     return tuple(unburied)
 
 
-def _settled(
+def _mark(
     tx: Transaction, statement: str, values: tuple[float | int | str, ...], item: Item
 ) -> int:
     changed = max(tx.execute(statement, values).rowcount, 0)
@@ -147,23 +148,23 @@ def _settled(
 
 
 def remove_broken(queue: Queue, rows: Iterable[int]) -> int:
-    """Take out rows whose content is not what was enqueued; return how many, counted as lost."""
+    """Remove rows whose content fails its checksum; return how many, counted as lost."""
     removed = 0
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         for row in rows:
             if tx.execute(statements.GONE, (row,)).rowcount < 1:
                 raise DamagedError(f"row {row} is pending by the index, not by the table")
             removed += 1
         tx.counters.pending -= removed
         tx.counters.lost += removed
-        # Their sizes are not to be believed either: measure what is left.
+        # Their sizes are not reliable either: measure what is left.
         tx.counters.pending_bytes = tx.execute(statements.PENDING_SCAN, (0,)).fetchone()[1]
     return removed
 
 
 def note(queue: Queue, *notes: tuple[str, str]) -> None:
-    """Write down notes that a doctor in another process can read."""
+    """Store notes that a doctor in another process can read."""
     with queue.transaction() as tx:
         for pair in notes:
             tx.execute(statements.NOTE_WRITE, pair)
@@ -175,7 +176,7 @@ def notes(queue: Queue) -> dict[str, str]:
 
 
 def dead_letters(queue: Queue, *, after_row: int = 0, limit: int = 100) -> list[DeadLetter]:
-    """Return dead letters by row number, those behind `after_row`."""
+    """Return dead letters by row number, those after `after_row`."""
     rows = queue.read(
         lambda connection: connection.execute(statements.DEAD_LIST, (after_row, limit)).fetchall()
     )
@@ -197,9 +198,9 @@ def dead_letters(queue: Queue, *, after_row: int = 0, limit: int = 100) -> list[
 
 
 def redrive(queue: Queue, rows: Iterable[int] | None) -> int:
-    """Make dead letters pending again, all where `rows` is None; return how many."""
+    """Make dead letters pending again, all if `rows` is None; return how many."""
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         count = 0
         for row, size in _dead(tx, rows):
             count += 1
@@ -211,9 +212,9 @@ def redrive(queue: Queue, rows: Iterable[int] | None) -> int:
 
 
 def discard(queue: Queue, rows: Iterable[int] | None) -> int:
-    """Delete dead letters, all where `rows` is None; return how many. They are counted."""
+    """Delete dead letters, all if `rows` is None; return how many. They are counted."""
     with queue.transaction() as tx:
-        tx.settled = True
+        tx.resolved = True
         count = 0
         for row, _ in _dead(tx, rows):
             count += max(tx.execute(statements.DEAD_DROP, (row,)).rowcount, 0)
@@ -229,5 +230,5 @@ def _dead(tx: Transaction, rows: Iterable[int] | None) -> list[tuple[int, int]]:
 
 
 def short(text: str) -> str:
-    """Return the text as an error column keeps it."""
+    """Return the text cut for an error column."""
     return text[: limits.ERROR_CHARS_MAX]

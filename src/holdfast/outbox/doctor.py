@@ -1,7 +1,7 @@
-"""How a folder's queue stands, for a person or a check: works with everything else broken.
+"""The state of a folder's queue, for a person or a check: works with everything else broken.
 
-It reads; it opens no drain, takes no lease and holds no lock, so it can be asked about a folder
-that another process uses, or that nobody does.
+It only reads; it opens no drain, takes no lease and holds no lock, so it works on a folder that
+another process uses, or none.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from holdfast.outbox.queue import DATABASE, LEDGER
 
 
 class Stats(NamedTuple):
-    """Everything a doctor tells. Times are milliseconds since the epoch, 0 for never.
+    """Everything a doctor reports. Times are milliseconds since the epoch, 0 for never.
 
-    `foreign` are unsent rows of another program in the same table; `problem` says why the
-    database could not be read (then the counts are the ledger's).
+    `foreign` are unsent rows of another program in the same table; `problem` is why the database
+    could not be read (then the counts are the ledger's).
     """
 
     pending: int = 0
@@ -52,7 +52,7 @@ class Stats(NamedTuple):
 
 
 def inspect(folder: Path, *, clock: Clock) -> Stats:
-    """Return how the queue of `folder` stands; never raises for what it finds there."""
+    """Return the state of the queue of `folder`; never raises for what it finds there."""
     path = folder / DATABASE
     account = Ledger(folder / LEDGER).account
     holder = lease.read(os.path.join(folder, lease.LEASE))
@@ -77,15 +77,15 @@ def inspect(folder: Path, *, clock: Clock) -> Stats:
     except (OSError, sqlite3.Error) as error:
         return stats._replace(problem=str(error))
     try:
-        return gather(connection, stats, now_ms=clock.now_ms())
+        return read_stats(connection, stats, now_ms=clock.now_ms())
     except (sqlite3.Error, ValueError) as error:
         return stats._replace(problem=str(error))
     finally:
         connection.close()
 
 
-def gather(connection: sqlite3.Connection, stats: Stats, *, now_ms: int) -> Stats:
-    """Fill in what the database itself says; raise sqlite3.Error."""
+def read_stats(connection: sqlite3.Connection, stats: Stats, *, now_ms: int) -> Stats:
+    """Fill in the database's own figures; raise sqlite3.Error."""
     row = connection.execute(statements.META_READ).fetchone()
     counters = None if row is None else parse(row)
     if counters is None:

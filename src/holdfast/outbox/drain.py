@@ -1,8 +1,8 @@
-"""One turn of the drain: look, decide, send, settle.
+"""One cycle of the drain: look, decide, send, store the verdict.
 
-The thread that calls it is elsewhere (keeper), and so is the thread that sends (courier): a turn
-can be run by hand, with a clock that is moved by hand. It must never leave a row in doubt: until a
-verdict is written the row is pending, and is sent again.
+The thread that calls it is elsewhere (`drain_worker`), and so is the thread that sends
+(`send_thread`): a cycle can be run by hand, with a manual clock. It must never leave a row in
+doubt: until a verdict is stored the row is pending, and is sent again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _RATE_S: Final = limits.RATE_WINDOW_MS / 1_000
 class Drainer:
     """Drains one queue to one sender, as long as the lease is ours and the gate is open.
 
-    `blocked` says why nothing is being sent now, empty while there is no reason.
+    `blocked` is why nothing is being sent now, empty if there is no reason.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Drainer:
         seed: str,
         fetcher: Fetcher | None = None,
     ) -> None:
-        """Stand ready; `seed` spreads the waits of many senders."""
+        """`seed` spreads the waits of many senders."""
         self._fetcher = fetcher
         self._queue = queue
         self._sender = sender
@@ -74,7 +74,7 @@ class Drainer:
         self._notice = notice
         self._carry = carry
         self._give_up = give_up
-        self.line = policy.Line(seed=seed)
+        self.state = policy.SendState(seed=seed)
         self.blocked = ""
         self.stopping = False
         self.hurry_since_ms = policy.NEVER
@@ -89,28 +89,28 @@ class Drainer:
 
     # ------------------------------------------------------------------ a turn
 
-    def turn(self) -> float:
-        """Do what is to be done now; return after how many milliseconds to look again."""
-        wait_ms = self._turn()
+    def cycle(self) -> float:
+        """Do what is due now; return the time until the next cycle in milliseconds."""
+        wait_ms = self._cycle()
         if self._fetcher is not None and not self.stopping:
-            self._fetcher.step(self._may_ask)
+            self._fetcher.step(self._may_fetch)
         self.looked_ms = self._clock.steady_ms()
         return wait_ms
 
-    def _may_ask(self) -> bool:
+    def _may_fetch(self) -> bool:
         return not self._gate() and self._mark() != ""
 
     @property
     def fetch_busy(self) -> bool:
-        """Whether something is being fetched, or is there to be."""
+        """Return whether a fetch is running, or is due for certain."""
         return self._fetcher is not None and self._fetcher.busy
 
     def stop(self) -> None:
-        """End after what is under way, and let that not take long."""
+        """End after what is under way, and keep that short."""
         self.stopping = True
         self._give_up()
 
-    def _turn(self) -> float:
+    def _cycle(self) -> float:
         now_ms = self.turned_ms = self._clock.steady_ms()
         if not self._write_unwritten():
             self.blocked = "answers cannot be written down: the folder is not writable"
@@ -125,14 +125,14 @@ class Drainer:
         reason = self._gate()
         mark = self._mark()
         if reason or mark == "":
-            # No beat either: a process that may send shall take over.
+            # No beat either: a process that may send must take over.
             self.blocked = f"gate: {reason}" if reason else policy.UNREADY
             return limits.HOLD_LOOK_MS
         if not self._leading():
             self.blocked = "another process drains"
             return limits.STANDBY_MS
         decision = policy.decide(
-            self.line,
+            self.state,
             pending=backlog.pending,
             now_ms=now_ms,
             mark=mark or "",
@@ -148,7 +148,7 @@ class Drainer:
         picked = delivery.pick(self._queue, rows=decision.rows, max_bytes=decision.bytes, skip=skip)
         if picked.broken:
             lost = delivery.remove_broken(self._queue, picked.broken)
-            self._tell("broken", f"{lost} queued rows were damaged on disk and are lost")
+            self._warn("broken", f"{lost} queued rows were damaged on disk and are lost")
         if not picked.items:
             self.blocked = "deferred" if self._deferred else ""
             return limits.POLL_MS
@@ -158,7 +158,7 @@ class Drainer:
         return 0.0
 
     def _rest(self, now_ms: float) -> None:
-        """Nothing waits: let the lease sleep, and tidy up what a busy time left behind."""
+        """Handle an empty queue: let the lease rest, and checkpoint after a busy time."""
         self.hurry_since_ms = policy.NEVER
         self._deferred.clear()
         self.lease.forget()
@@ -172,20 +172,20 @@ class Drainer:
         try:
             self._queue.checkpoint()
         except UnavailableError as error:
-            self._tell("checkpoint", f"the log could not be emptied: {error}")
+            self._warn("checkpoint", f"the log could not be emptied: {error}")
 
     def _leading(self) -> bool:
         if self.lease.held and self.lease.beat():
             return True
         self._bell.deafen()
-        if not self.lease.take(abandoned=self._bell.nobody_listens):
+        if not self.lease.take(abandoned=self._bell.is_abandoned):
             return False
         self._bell.listen()
         self._remember()
         return True
 
     def _remember(self) -> None:
-        """Go on where the last holder stopped: its rate, and the batch size it learned."""
+        """Continue where the last holder stopped: its rate, and the batch size it learned."""
         now_s = self._clock.now_ms() / 1_000
         recent: int = self._queue.read(
             lambda connection: connection.execute(
@@ -194,17 +194,17 @@ class Drainer:
         )
         now_ms = self._clock.steady_ms()
         learned = delivery.notes(self._queue).get("bytes_max", "")
-        self.line = self.line._replace(sent=((now_ms, recent),) if recent else ())
+        self.state = self.state._replace(sent=((now_ms, recent),) if recent else ())
         if learned.isdigit() and int(learned) < limits.BATCH_BYTES_MAX:
             bytes_max = max(int(learned), limits.BATCH_BYTES_MIN)
-            self.line = self.line._replace(bytes_max=bytes_max, bytes_learned_ms=now_ms)
+            self.state = self.state._replace(bytes_max=bytes_max, bytes_learned_ms=now_ms)
 
     def _mark(self) -> str | None:
         mark = getattr(self._sender, "mark", None)
         return None if mark is None else str(mark())
 
     def tick(self) -> None:
-        """Show that the drain lives while a courier is under way."""
+        """Beat while a send is under way."""
         self.turned_ms = self._clock.steady_ms()
         self.lease.beat()
 
@@ -215,14 +215,14 @@ class Drainer:
         oldest_ms = max(self._clock.now_ms() - items[0].enqueued_ms, 0)
         batch = Batch(tuple(items), counters.pending, oldest_ms, counters.dropped, counters.lost)
         self.turned_ms = self._clock.steady_ms()
-        self.line = policy.begun(self.line, self.turned_ms)
+        self.state = policy.begun(self.state, self.turned_ms)
         return self._carry(self._sender, batch)
 
     def _may_go_on(self) -> bool:
         return not self.stopping and not self._gate() and self.lease.beat()
 
     def _deliver(self, items: Sequence[Item]) -> None:
-        """Send the items; find poison among them in this same cycle, and go on with the rest."""
+        """Send the items; isolate poison among them in this same cycle, and go on with the rest."""
         stack: list[Sequence[Item]] = [items]
         searching = False
         vain = 0
@@ -241,7 +241,7 @@ class Drainer:
                 case Failed(status=500, detail=detail) if searching and vain < limits.VAIN_MAX:
                     vain += 1
                     stack += self._suspected(part, detail)
-                case Failed(status=500) if len(part) > 1 and self.line.failures:
+                case Failed(status=500) if len(part) > 1 and self.state.failures:
                     rest = self._others_pass(part)
                     if rest is None:
                         self._failed(answer)
@@ -268,13 +268,13 @@ class Drainer:
         return ()
 
     def _others_pass(self, part: Sequence[Item]) -> Sequence[Item] | None:
-        """Try one other row alone: where it passes, the batch holds poison, and is returned.
+        """Try one other row alone: if it passes, the batch holds poison, and is returned.
 
-        Where it fails as well the other side is down, and the answer is None.
+        If it fails as well the other side is down, and the result is None.
         """
-        alone = delivery.pick_newest(self._queue) if self.line.failures % 2 else None
+        alone = delivery.pick_newest(self._queue) if self.state.failures % 2 else None
         if alone is None or alone.row in self._deferred:
-            alone = part[int(fraction(self.line.seed, self.line.failures) * len(part))]
+            alone = part[int(fraction(self.state.seed, self.state.failures) * len(part))]
         match self._send((alone,)):
             case Answered() as answer:
                 self._answered((alone,), answer)
@@ -295,32 +295,32 @@ class Drainer:
         )
         named = {item.row for item in delivered} | {item.row for item, _ in dead}
         silent = tuple(item for item in part if item.row not in named)
-        self.line = policy.succeeded(self.line, rows=len(part), now_ms=now_ms)
+        self.state = policy.succeeded(self.state, rows=len(part), now_ms=now_ms)
         notes = [("last_success_ms", str(self._clock.now_ms()))]
         if self._noted:
             notes += [("failing_since_ms", ""), ("auth_since_ms", "")]
             self._noted = ""
         tried = tuple((item, "the answer did not name this row") for item in silent)
         self._write(Verdict(delivered, answer.deduplicated, dead, tried, tuple(notes)))
-        # Where others moved on, a row that was not named may move with the next request.
+        # Others passed: a row that was not named may pass with the next request.
         for item in () if named else silent:
             self._put_off(item)
         for item in delivered:
             self._deferred.pop(item.row, None)
         if self._fetcher is not None and answer.verdicts is not None:
-            self._fetcher.told(answer.verdicts)
+            self._fetcher.note_newest(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
-        self.line = policy.succeeded(self.line, rows=0, now_ms=self._clock.steady_ms())
+        self.state = policy.succeeded(self.state, rows=0, now_ms=self._clock.steady_ms())
         self._write(Verdict(dead=((item, _clean(refusal)),)))
 
     def _narrow(self, part: Sequence[Item], detail: str) -> None:
         now_ms = self._clock.steady_ms()
         sent = sum(len(item.payload.encode()) for item in part)
-        line = policy.succeeded(self.line, rows=0, now_ms=now_ms)
-        self.line = policy.narrowed(line, sent_bytes=sent, now_ms=now_ms)
+        state = policy.succeeded(self.state, rows=0, now_ms=now_ms)
+        self.state = policy.narrowed(state, sent_bytes=sent, now_ms=now_ms)
         self._note(
-            f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.line.bytes_max))
+            f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.state.bytes_max))
         )
 
     def _defer(self, item: Item, detail: str) -> None:
@@ -329,31 +329,31 @@ class Drainer:
 
     def _put_off(self, item: Item) -> None:
         times = self._deferred.get(item.row, (0.0, 0))[1] + 1
-        wait_ms = policy.defer_ms(times, self.line.seed, item.row)
+        wait_ms = policy.defer_ms(times, self.state.seed, item.row)
         self._deferred[item.row] = (self._clock.steady_ms() + wait_ms, times)
 
     def _failed(self, answer: Answer) -> None:
         now_ms = self._clock.steady_ms()
         match answer:
             case Unauthorized(status, detail, mark):
-                self.line = policy.unauthorized(self.line, mark=mark, now_ms=now_ms)
+                self.state = policy.unauthorized(self.state, mark=mark, now_ms=now_ms)
                 since = ("auth_since_ms", str(self._clock.now_ms()))
                 self._note(f"{status}: {_redacted(detail)}", since, kind=policy.AUTH)
-                self._tell(
+                self._warn(
                     policy.AUTH,
                     f"the key was refused ({status}); everything is kept, and goes on when"
                     " the key changes",
                 )
             case Unready(reason):
-                self.line = policy.unready(self.line, now_ms=now_ms)
+                self.state = policy.unready(self.state, now_ms=now_ms)
                 self.blocked = f"{policy.UNREADY}: {reason}"
             case Throttled(detail, retry_after_ms):
-                self.line = policy.failed(
-                    self.line, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
+                self.state = policy.failed(
+                    self.state, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
                 )
                 self._note(f"429: {_redacted(detail)}", kind="429")
             case Failed(status, detail, retry_after_ms):
-                self.line = policy.failed(self.line, now_ms=now_ms, retry_after_ms=retry_after_ms)
+                self.state = policy.failed(self.state, now_ms=now_ms, retry_after_ms=retry_after_ms)
                 self._note(f"{status or 'network'}: {_redacted(detail)}", kind=str(status))
             case _:
                 raise TypeError(f"sender answered {type(answer).__name__}")
@@ -362,26 +362,26 @@ class Drainer:
 
     def _write(self, verdict: Verdict) -> None:
         try:
-            unburied = delivery.settle(self._queue, verdict)
+            unburied = delivery.record_verdict(self._queue, verdict)
         except UnavailableError as error:
             self._unwritten.append(verdict)
-            self._tell("unwritten", f"an answer could not be written down yet: {error}")
+            self._warn("unwritten", f"an answer could not be written down yet: {error}")
             return
         for item in unburied:
             self._put_off(item)
         if verdict.dead:
             item, refusal = verdict.dead[0]
-            self._tell(
+            self._warn(
                 "dead",
                 f"{len(verdict.dead)} rows were refused for good, the first with"
                 f" {refusal.status} (event {item.event_id}); they are kept as dead letters",
             )
 
     def _write_unwritten(self) -> bool:
-        """Write down what a full disk kept back; return whether there is room for more."""
+        """Store what a full disk prevented before; return whether there is room for more."""
         while self._unwritten:
             try:
-                delivery.settle(self._queue, self._unwritten[0])
+                delivery.record_verdict(self._queue, self._unwritten[0])
             except UnavailableError:
                 break
             self._unwritten.pop(0)
@@ -397,7 +397,7 @@ class Drainer:
         return waiting | self._unwritten_rows()
 
     def _note(self, error: str, *more: tuple[str, str], kind: str = "") -> None:
-        """Write down how it fails, once for each way: an outage must not wear out the disk."""
+        """Store the failure, once per kind: an outage must not wear out the disk."""
         if kind and kind == self._noted:
             return
         now = str(self._clock.now_ms())
@@ -410,7 +410,7 @@ class Drainer:
             return
         self._noted = kind or self._noted
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _warn(self, kind: str, text: str) -> None:
         now_ms = self._clock.steady_ms()
         if now_ms - self._noticed.get(kind, policy.NEVER) >= limits.NOTICE_EVERY_MS:
             self._noticed[kind] = now_ms
@@ -418,7 +418,7 @@ class Drainer:
 
 
 def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
-    """Split so that a stack gives the older half first."""
+    """Split so that a stack returns the older half first."""
     if len(part) == 1:
         return [part]
     middle = len(part) // 2
@@ -426,7 +426,7 @@ def _halves(part: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def _redacted(text: str) -> str:
-    """Return the text without what looks like a key; loaded when something fails first."""
+    """Return the text without what looks like a key; loaded on the first failure."""
     from holdfast.kernel.secret import redact  # noqa: PLC0415
 
     return redact(text)

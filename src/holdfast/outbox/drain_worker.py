@@ -1,7 +1,7 @@
-"""The thread that drains, and what keeps it alive: noticed when it dies or stalls, and mended.
+"""The drain thread and its supervision: a dead or stalled thread is detected and replaced.
 
-It is a daemon thread, so it never holds up the end of the host program; what it had not sent is
-in the folder. It must never raise into the host, whatever a turn does.
+It is a daemon thread, so it never delays the end of the host program; what it had not sent is in
+the folder. It must never raise into the host, whatever a cycle does.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _AFTER_CRASH = Backoff(first_ms=250, cap_ms=10_000)
 
 
 def _nothing() -> None:
-    """Leave nothing to be done."""
+    """Do nothing."""
 
 
 class DrainWorker:
-    """Keeps one drainer turning."""
+    """Runs one drainer on a thread."""
 
     def __init__(
         self, make: Callable[[], Drainer], *, bell: Signal, clock: Clock, notice: Notice
@@ -42,7 +42,7 @@ class DrainWorker:
         self._afterwards: Callable[[], None] = _nothing
 
     def ensure(self) -> bool:
-        """Start the thread where there is none, or it is dead or stalled; return if one runs."""
+        """Start the thread if there is none, or it is dead or stalled; return whether one runs."""
         if self.healthy():
             return True
         with self._starting:
@@ -65,7 +65,7 @@ class DrainWorker:
         return True
 
     def healthy(self) -> bool:
-        """Return whether a thread runs and has turned within the last minute."""
+        """Return whether a thread runs and has completed a cycle within the last minute."""
         thread, drainer = self._thread, self.drainer
         if thread is None or drainer is None or not thread.is_alive():
             return False
@@ -76,7 +76,7 @@ class DrainWorker:
         try:
             while not drainer.stopping:
                 try:
-                    wait_ms = drainer.turn()
+                    wait_ms = drainer.cycle()
                     crashes = 0
                 except UnavailableError as error:
                     drainer.blocked = str(error)
@@ -95,7 +95,7 @@ class DrainWorker:
             self._afterwards()
 
     def afterwards(self, do: Callable[[], None]) -> None:
-        """Do this once the thread has ended: now, or when it does."""
+        """Run this once the thread has ended: now, or when it does."""
         self._afterwards = do
         if self._thread is None or not self._thread.is_alive():
             do()
@@ -113,7 +113,7 @@ class DrainWorker:
         return not thread.is_alive()
 
     def forked(self) -> None:
-        """Forget, in a child, the parent's thread."""
+        """Drop, in a child, the parent's thread."""
         self._starting = threading.Lock()
         self._thread = None
         self.drainer = None

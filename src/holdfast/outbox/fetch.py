@@ -1,8 +1,7 @@
-"""Fetching what the other side has for us, beside the rows that leave: one question at a time.
+"""Fetches what the other side has for us, beside the rows that are sent: one at a time.
 
-The network is spoken to on a thread of its own and the drain never waits for it, so that nothing
-it does holds up a row. What came back is written down on the drain's thread; of a fetch that
-hangs, nothing is.
+The network is used on a thread of its own and the drain never waits for it, so that it cannot delay
+a row. The result is stored on the drain's thread; a fetch that hangs stores nothing.
 """
 
 from __future__ import annotations
@@ -15,26 +14,26 @@ from holdfast.outbox.ports import Fetch, Fetched
 
 
 class Fetcher:
-    """Runs one errand, step by step, whenever it is due."""
+    """Runs one fetch, step by step, whenever it is due."""
 
     def __init__(self, fetch: Fetch, *, ring: Callable[[], object]) -> None:
-        """Run `errand`; `ring` wakes the drain when something came back."""
-        self._errand = fetch
+        """Run `fetch`; `ring` wakes the drain when a result is there."""
+        self._fetch = fetch
         self._ring = ring
         self._thread: threading.Thread | None = None
         self._came: list[Fetched] = []
 
     @property
     def busy(self) -> bool:
-        """Whether something is under way, or wanted at once."""
-        return self._thread is not None or self._errand.wanted
+        """Return whether a fetch is running, or due at once."""
+        return self._thread is not None or self._fetch.wanted
 
-    def told(self, revision: int) -> None:
-        """Pass on what an answer to a batch said."""
-        self._errand.told(revision)
+    def note_newest(self, revision: int) -> None:
+        """Pass on the number in an answer to a batch."""
+        self._fetch.note_newest(revision)
 
     def step(self, may: Callable[[], bool]) -> None:
-        """Write down what came back, and ask what is due; `may` says whether anything may be."""
+        """Store a result, and start a fetch that is due; `may` is whether sending is allowed."""
         thread = self._thread
         if thread is not None:
             if thread.is_alive() and not self._came:
@@ -43,11 +42,11 @@ class Fetcher:
             came, self._came = self._came, []
             for finish in came:
                 finish()
-        if self._errand.due() and may():
+        if self._fetch.due() and may():
             self._begin()
 
     def _begin(self) -> None:
-        fetch = self._errand.begin()
+        fetch = self._fetch.begin()
         if fetch is None:
             return
         came = self._came
@@ -61,6 +60,6 @@ class Fetcher:
         try:
             thread.start()
         except RuntimeError:
-            # The interpreter is on its way out.
+            # The interpreter is shutting down.
             return
         self._thread = thread

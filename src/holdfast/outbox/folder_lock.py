@@ -1,8 +1,8 @@
 """One lock for a folder: between threads by a mutex, between processes by flock on a file.
 
-SQLite before 3.51.3 can corrupt a write-ahead log when two connections write or checkpoint at
-once, and a program brings whatever SQLite its Python was built with. So every write, checkpoint
-and close holds this lock. It must never wait without a bound: a stopped process may hold it.
+SQLite before 3.51.3 can corrupt a write-ahead log when two connections write or checkpoint at once,
+and a program brings whatever SQLite its Python was built with. So every write, checkpoint and close
+holds this lock. Every wait is bounded: a stopped process may hold it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WAIT_MAX_S: Final = 0.004
 
 
 class LockTimeoutError(Exception):
-    """Somebody else held the folder for longer than we may wait."""
+    """The folder was locked by another holder for longer than the limit."""
 
 
 class FolderLock:
-    """Reentrant in a thread; with no path only threads are kept apart."""
+    """Reentrant in a thread; without a path only threads are excluded."""
 
     __slots__ = (
         "_clock", "_depth", "_file", "_in_vain_ms", "_inside", "_mutex", "_owner", "_path",
@@ -33,7 +33,7 @@ class FolderLock:
     )  # fmt: skip
 
     def __init__(self, path: str | None, clock: Clock) -> None:
-        """Name the lock's file; it is opened when first needed."""
+        """Store the lock file's path; it is opened when first needed."""
         self._path = path
         self._clock = clock
         self._mutex = threading.RLock()
@@ -46,7 +46,7 @@ class FolderLock:
 
     @contextmanager
     def mutex(self, timeout_s: float) -> Iterator[None]:
-        """Keep out this process's other threads only: enough for reading."""
+        """Exclude this process's other threads only: enough for reading."""
         mutex = self._mutex
         if not mutex.acquire(timeout=max(timeout_s, 0)):
             raise LockTimeoutError("another thread holds the outbox")
@@ -55,36 +55,36 @@ class FolderLock:
         try:
             yield
         finally:
-            # A child that was forked in here has a mutex of its own, which nobody holds.
+            # A child that was forked in here has a mutex of its own, which is free.
             if mutex is self._mutex:
                 self._inside -= 1
             mutex.release()
 
     def freeze(self, timeout_s: float) -> bool:
-        """Keep the other threads out until `thaw`; return whether they are."""
+        """Exclude the other threads until `thaw`; return whether that worked."""
         return self._mutex.acquire(timeout=max(timeout_s, 0))
 
     def thaw(self) -> None:
-        """Let the other threads in again."""
+        """Admit the other threads again."""
         self._mutex.release()
 
     @property
     def inside(self) -> bool:
-        """Whether the thread that holds the mutex is in the middle of something."""
+        """Return whether the thread that holds the mutex is in the middle of an operation."""
         return self._inside > 0
 
     @property
     def mine(self) -> bool:
-        """Whether this thread is in the middle of something."""
+        """Return whether this thread is in the middle of an operation."""
         return self._inside > 0 and self._owner == threading.get_ident()
 
     @contextmanager
     def held(self, timeout_s: float, *, queue_s: float | None = None) -> Iterator[None]:
-        """Keep out everybody; raise LockTimeoutError, or OSError when the file cannot be had.
+        """Exclude all others; raise LockTimeoutError, or OSError if the file cannot be opened.
 
         `timeout_s` is how long another process may hold it, `queue_s` (by default the same) how
-        long this process's other threads may. Where somebody waited for the process in vain a
-        moment ago, those behind do not wait again.
+        long this process's other threads may. If a wait for the process has just failed, those
+        behind do not wait again.
         """
         with self.mutex(timeout_s if queue_s is None else queue_s):
             mutex = self._mutex
@@ -127,7 +127,7 @@ class FolderLock:
         return self._file
 
     def close(self) -> None:
-        """Give the file back; the next use opens it again."""
+        """Close the file; the next use opens it again."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

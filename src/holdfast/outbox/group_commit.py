@@ -1,13 +1,13 @@
 """Threads that write at the same time share one transaction, and so one sync to the disk.
 
-Whoever finds nobody writing leads: it takes the folder's lock, does what others have queued
-meanwhile together with its own, commits once, and lets them go. A caller returns only when its own
-work is committed. Where anything in a group fails, the group is undone and each is done by itself,
-so that an error reaches exactly the caller whose it is. Work that is written so runs on whichever
-thread leads: it must touch nothing but the transaction.
+A thread that finds no writer leads: it takes the folder's lock, runs what others have queued
+meanwhile together with its own, commits once, and releases them. A caller returns only when its own
+work is committed. If anything in a group fails, the group is rolled back and each is run by itself,
+so that an error reaches exactly the caller it belongs to. Work runs on whichever thread leads: it
+must touch nothing but the transaction.
 
-It must never wait for a thread that waits for it: whoever writes from within a transaction, or from
-a signal's handler that interrupted one that leads, writes by itself.
+It must never wait for a thread that waits for it: a write from within a transaction, or from a
+signal handler that interrupted a leader, runs by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEAD: Final = "lead"
 
 
 class _Place(Generic[T]):
-    """One caller's work, and what became of it."""
+    """One caller's work, and its result."""
 
     __slots__ = ("_bell", "done", "error", "stored", "value", "work")
 
@@ -47,17 +47,17 @@ class _Place(Generic[T]):
         return self._bell.acquire(timeout=timeout_s)
 
     def wake(self) -> None:
-        """Wake whoever waits; twice is no error."""
+        """Wake the waiter; twice is no error."""
         with suppress(RuntimeError):
             self._bell.release()
 
     def succeed(self, value: T, stored: int) -> None:
-        """Let its caller go."""
+        """Release its caller."""
         self.value, self.stored, self.done = value, stored, True
         self.wake()
 
     def fail(self, error: BaseException) -> None:
-        """Let its caller go with an error of its own."""
+        """Release its caller with an error of its own."""
         self.error, self.done = error, True
         self.wake()
 
@@ -68,13 +68,13 @@ class GroupCommit:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._places: deque[_Place[Any]] = deque()
-        # Who leads, taken in one step, so that a signal's handler finds either both or nothing.
+        # The leader, taken in one step, so that a signal handler finds either both or nothing.
         self._lead: dict[str, int] = {}
 
     def alone(self, work: Callable[[Transaction], T]) -> tuple[T, int]:
-        """Do `work` in a transaction of its own, once more where the database was renewed.
+        """Run `work` in a transaction of its own, once more if the database was renewed.
 
-        Return its answer and how many rows it queued; raise UnavailableError.
+        Return its result and how many rows it queued; raise UnavailableError.
         """
         try:
             return self._once(work)
@@ -86,7 +86,7 @@ class GroupCommit:
             return work(current), current.stored
 
     def write(self, work: Callable[[Transaction], T]) -> tuple[T, int, bool]:
-        """Do `work`, with what others queue meanwhile; as `alone`, and whether this thread led."""
+        """Run `work`, with what others queue meanwhile; as `alone`, and whether this thread led."""
         me = threading.get_ident()
         if self._lead.get(_LEAD) == me or self._queue.lock.mine:
             return *self.alone(work), True
@@ -95,7 +95,7 @@ class GroupCommit:
         try:
             led = self._see_to(place, me)
         except BaseException:
-            # Interrupted: nobody waits for it any more.
+            # Interrupted: its result has no reader any more.
             with suppress(ValueError):
                 self._places.remove(place)
             self._wake_next()
@@ -105,7 +105,7 @@ class GroupCommit:
         return place.value, place.stored, led  # type: ignore[return-value]  # it is done
 
     def _see_to(self, place: _Place[Any], me: int) -> bool:
-        """Lead, or wait for who leads, until a place is done; return whether this thread led."""
+        """Lead, or wait for the leader, until a place is done; return whether this thread led."""
         led = False
         while not place.done:
             if self._lead.setdefault(_LEAD, me) == me:
@@ -114,7 +114,8 @@ class GroupCommit:
                     self._serve()
                 finally:
                     self._lead.pop(_LEAD, None)
-                    # Who queued after the last look found the lead taken: one of them is next.
+                    # Threads that queued after the last look found the lead taken: one of them is
+                    # next.
                     self._wake_next()
             elif not place.wait(limits.THREADS_QUEUE_S):
                 self._give_up(place)
@@ -125,17 +126,17 @@ class GroupCommit:
             self._places[0].wake()
 
     def _give_up(self, place: _Place[Any]) -> None:
-        """Take a place back that nobody served in time; one that is being served is waited for."""
+        """Withdraw a place that was not served in time; one that is being served is waited for."""
         with suppress(ValueError):
             self._places.remove(place)
             place.fail(UnavailableError("another thread holds the outbox"))
 
     def _serve(self) -> None:
-        """Do what is queued; nobody else does."""
+        """Run what is queued, as the only leader."""
         group: list[_Place[Any]] = []
         try:
             with self._queue.exclusive():
-                # Now, not before: whoever came while the lock was waited for goes along.
+                # Now, not before: threads that came while the lock was waited for are included.
                 while self._places and len(group) < limits.GROUP_MAX:
                     group.append(self._places.popleft())
                 self._do(group)
@@ -158,20 +159,20 @@ class GroupCommit:
                 place.succeed(value, stored)
 
     def _in_one(self, group: list[_Place[Any]]) -> bool:
-        """Do a group in one transaction; return whether it was committed."""
+        """Run a group in one transaction; return whether it was committed."""
         done: list[tuple[Any, int]] = []
         try:
             with self._queue.transaction() as current:
                 for place in group:
                     before = current.stored
                     done.append((place.work(current), current.stored - before))
-        except Exception:  # noqa: BLE001  # each is done by itself, and whose it is hears of it
+        except Exception:  # noqa: BLE001  # each is run by itself, and its own caller gets the error
             return False
         for place, (value, stored) in zip(group, done, strict=True):
             place.succeed(value, stored)
         return True
 
     def forked(self) -> None:
-        """Forget, in a child, the parent's callers."""
+        """Drop, in a child, the parent's callers."""
         self._places = deque()
         self._lead = {}

@@ -1,8 +1,8 @@
-"""One connection that posts a body and reads the answer, in as much HTTP/1.1 as that needs.
+"""One connection that posts a body and reads the answer, in a minimal HTTP/1.1.
 
 The standard library's client reads headers with its mail package, which costs two megabytes in
-other people's programs. TLS is loaded when an address asks for it. It must never wait for the other
-side without a bound, and never read an answer without one.
+other people's programs. TLS is loaded when an address needs it. Every wait for the other side and
+every answer has a limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINE_BYTES_MAX: Final = 65_536
 HEADERS_MAX: Final = 200
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""An answer beyond this is cut; the connection is not used again then."""
+"""An answer beyond this is cut; the connection is not reused then."""
 
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?\r?\n")
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]")
@@ -38,7 +38,7 @@ _TRUSTING: Final[dict[_Stamp, ssl.SSLContext]] = {}
 
 
 class Address(NamedTuple):
-    """The parts of an http or https address; `port` is None where it names none."""
+    """The parts of an http or https address; `port` is None if it names none."""
 
     scheme: str
     host: str
@@ -47,14 +47,14 @@ class Address(NamedTuple):
 
     @property
     def origin(self) -> tuple[str, str, int | None]:
-        """Return what one connection is for."""
+        """Return the key of a connection."""
         return self[:3]
 
 
 def address_of(url: str) -> Address:
-    """Return the parts of an address; raise ValueError where it is none.
+    """Return the parts of an address; raise ValueError if it is invalid.
 
-    The standard library's own parser loads what knows every form of address there is.
+    The standard library's own parser loads modules for every form of address there is.
     """
     scheme, found, rest = url.partition("://")
     end = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
@@ -75,7 +75,7 @@ def address_of(url: str) -> Address:
 
 
 class Response(NamedTuple):
-    """What came back; header names are in lower case. `reusable` says the connection still is."""
+    """The answer; header names are in lower case. `reusable` is whether the connection still is."""
 
     status: int
     headers: dict[str, str]
@@ -84,10 +84,10 @@ class Response(NamedTuple):
 
 
 class HttpConnection:
-    """Speaks to one origin; a socket is opened with the first post."""
+    """A connection to one origin; a socket is opened with the first post."""
 
     def __init__(self, scheme: str, host: str, port: int | None, *, timeout_s: float) -> None:
-        """Name the origin; `timeout_s` bounds each wait for the other side."""
+        """`timeout_s` limits each wait for the other side."""
         self._secure = scheme == "https"
         self._host = host
         self._port = port or (443 if self._secure else 80)
@@ -101,8 +101,9 @@ class HttpConnection:
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Send the body and return the answer.
 
-        Raise ConnectionResetError when the other side had hung up, another OSError for what the
-        network does, ValueError for an answer that is no HTTP and for headers that cannot be sent.
+        Raise ConnectionResetError if the other side had closed the connection, another OSError for
+        network errors, ValueError for an answer that is not HTTP and for headers that cannot be
+        sent.
         """
         wanted = {"Host": self._shown, **headers, "Content-Length": str(len(body))}
         for name, value in wanted.items():
@@ -118,7 +119,7 @@ class HttpConnection:
         return _read(self._answers)
 
     def _open(self) -> None:
-        # As bytes a name of plain letters is not put through the tables for other alphabets.
+        # As bytes an ASCII name is not put through the tables for other alphabets.
         host = self._host.encode() if self._host.isascii() else self._host.encode("idna")
         plain = socket.create_connection(
             (host, self._port),  # type: ignore[arg-type]  # bytes are taken, and not documented
@@ -135,7 +136,7 @@ class HttpConnection:
         self._answers = cast("BinaryIO", plain.makefile("rb"))
 
     def close(self) -> None:
-        """Hang up; the next post opens a socket again."""
+        """Close the connection; the next post opens a socket again."""
         answers, self._answers = self._answers, None
         held, self._socket = self._socket, None
         if answers is not None:
@@ -145,11 +146,11 @@ class HttpConnection:
 
 
 def trusting() -> ssl.SSLContext:
-    """Return what checks a certificate against those that this machine trusts.
+    """Return a TLS context that trusts this machine's certificates.
 
-    Where they lie in a folder by their hashes, OpenSSL looks up the one it needs; reading them all
-    from one file takes two megabytes. So two connections share what was made for the first, until
-    the certificates change.
+    If they are in a folder by their hashes, OpenSSL looks up the one it needs; reading them all
+    from one file takes two megabytes. So two connections share the first one's, until the
+    certificates change.
     """
     import ssl  # noqa: PLC0415  # four megabytes; a plane on this machine needs none
 
@@ -227,9 +228,9 @@ def _headers(answers: BinaryIO) -> dict[str, str]:
 
 
 def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
-    """Return a body that came in pieces, and whether that was all of it."""
+    """Return a chunked body, and whether it was complete."""
     parts: list[bytes] = []
-    room = ANSWER_BYTES_MAX
+    left = ANSWER_BYTES_MAX
     while True:
         line = answers.readline(LINE_BYTES_MAX).partition(b";")[0].strip()
         try:
@@ -239,9 +240,9 @@ def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
         if size == 0:
             _headers(answers)
             return b"".join(parts), True
-        piece = answers.read(min(size, room))
+        piece = answers.read(min(size, left))
         parts.append(piece)
-        room -= len(piece)
+        left -= len(piece)
         if len(piece) < size:
             return b"".join(parts), False
         answers.readline(LINE_BYTES_MAX)

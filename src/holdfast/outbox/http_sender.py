@@ -1,8 +1,8 @@
-"""Sending a batch over HTTP with the standard library alone, on a connection that is kept.
+"""Sends a batch over HTTP with the standard library alone, on a connection that is kept.
 
-Address and key are looked up before each send, so that one that appears or changes later works.
-It must never follow a redirect with the key, never speak plain HTTP beyond this machine, and
-never let the key into a text.
+Address and key are looked up before each send, so that one that appears or changes later works. It
+must never follow a redirect with the key, never use plain HTTP beyond this machine, and never put
+the key into a text.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from holdfast.outbox.ports import (
 )
 
 VERSION: Final = 1
-"""The version of the request; an intake takes this one and the one before."""
+"""The version of the request; an intake accepts this one and the one before."""
 
 Origin = tuple[str, str, int | None]
-"""Scheme, host and port: what one connection is for."""
+"""Scheme, host and port: the key of a connection."""
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET_TIMEOUT_S: Final = 15.0
@@ -44,7 +44,7 @@ _ENVELOPE: Final = frozenset({
     "unsupported_version", "bad_field", "bad_parameter", "bad_encoding", "query_too_long",
     "bad_idempotency_key",
 })  # fmt: skip
-"""Codes of a 400 about the request as a whole: an update, or a right address, mends it."""
+"""Codes of a 400 about the request as a whole: an update, or a right address, cures it."""
 _GONE: Final = (ConnectionResetError, BrokenPipeError)
 
 
@@ -67,10 +67,10 @@ class HttpSender:
         name: Callable[[], str] = str,
         timeout_s: float = _SOCKET_TIMEOUT_S,
     ) -> None:
-        """Ask `target` before each send; `timeout_s` bounds each wait for the other side.
+        """Look up `target` before each send; `timeout_s` limits each wait for the other side.
 
-        `agent` is the program that sends, as `holdfast/1.2.3`, and `name` tells whose rows these
-        are: a brain's, an observer's.
+        `agent` is the sending program, as `holdfast/1.2.3`, and `name` is the owner of the rows: a
+        brain, an observer.
         """
         self._target = target
         self._clock = clock
@@ -78,11 +78,11 @@ class HttpSender:
         self._name = name
         self._timeout_s = timeout_s
         self._closed = False
-        # Taken out while in use. A list, whose ends move in one step: several threads may send.
+        # Removed while in use. A list, whose ends move in one step: several threads may send.
         self._kept: list[tuple[Origin, int, HttpConnection]] = []
 
     def mark(self) -> str:
-        """Return a name of address and key as they are now, empty while there are none."""
+        """Return a fingerprint of the current address and key, empty if there are none."""
         target = self._target()
         if target is None or not target.url or not target.key:
             return ""
@@ -111,8 +111,8 @@ class HttpSender:
             return Failed(None, detail, None)
         return read_answer(batch, *answer, target=target, now_ms=self._clock.now_ms())
 
-    def ask(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Post something else than a batch; return the answer. Raise OSError or ValueError."""
+    def post(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Post something other than a batch; return the answer. Raise OSError or ValueError."""
         address = address_of(url)
         problem = _plain(address)
         if problem:
@@ -137,7 +137,7 @@ class HttpSender:
             self._kept.append((address.origin, os.getpid(), connection))
         else:
             connection.close()
-        # One that was given up, or asked beside a batch, may have come back before.
+        # One that was given up, or used beside a batch, may have come back before.
         self._hang_up(0 if self._closed else 1)
         return response.status, response.headers, response.body
 
@@ -153,7 +153,7 @@ class HttpSender:
         try:
             return connection.post(path, body, headers)
         except _GONE:
-            # A kept connection may have been closed meanwhile; a new one tells the truth.
+            # A kept connection may have been closed meanwhile; a new one gives the true result.
             connection.close()
             if not again:
                 raise
@@ -161,22 +161,22 @@ class HttpSender:
 
     def _connection(self, address: Address) -> tuple[HttpConnection, bool]:
         try:
-            *whose, connection = self._kept.pop()
+            *key_of, connection = self._kept.pop()
         except IndexError:
-            whose = []
+            key_of = []
         else:
-            if whose == [address.origin, os.getpid()]:
+            if key_of == [address.origin, os.getpid()]:
                 return connection, True
             connection.close()
         return HttpConnection(*address.origin, timeout_s=self._timeout_s), False
 
     def close(self) -> None:
-        """Close the connection that is kept, and keep none any more."""
+        """Close the kept connection, and keep none any more."""
         self._closed = True
         self._hang_up(0)
 
     def _hang_up(self, most: int) -> None:
-        """Close the connections that are kept, all but `most`."""
+        """Close the kept connections, all but `most`."""
         while len(self._kept) > most:
             try:
                 connection = self._kept.pop(0)[2]
@@ -187,7 +187,7 @@ class HttpSender:
 
 
 def _plain(address: Address) -> str:
-    """Return what is wrong with an address that the key may not be sent to, empty for others."""
+    """Return why the key must not be sent to an address, empty if it may be."""
     if address.scheme == "https" or (address.scheme == "http" and address.host in _LOOPBACK):
         return ""
     return f"address {address.scheme}://{address.host}: want https"
@@ -239,7 +239,7 @@ def read_answer(
     target: Target,
     now_ms: int,
 ) -> Answer:
-    """Return what an HTTP answer means for the batch; header names are in lower case."""
+    """Return the meaning of an HTTP answer for the batch; header names are in lower case."""
     detail = raw[: limits.ERROR_CHARS_MAX].decode("utf-8", "replace")
     detail = detail.replace(target.key.reveal(), HIDDEN)
     body = _object(raw)
@@ -257,14 +257,14 @@ def read_answer(
         case 429:
             return Throttled(detail, after_ms)
         case 400 | 422 if body is not None and _refusals(body, status):
-            # What it names is out; the rest was not taken, and goes again without it.
+            # The named row is refused; the rest was not taken, and goes again without it.
             return Answered(frozenset(), _refusals(body, status))
         case 400 | 422 if body is not None and _about_rows(batch, body.get("code")):
             return Rejected(status, detail)
         case 400 | 422:
             return Failed(status, f"says nothing about the rows: {detail}", after_ms)
         case _:
-            # A wrong address or a redirect says nothing about the items.
+            # A wrong address or a redirect is no information about the items.
             return Failed(status, detail, after_ms)
 
 
@@ -289,16 +289,16 @@ def _no_constant(name: str) -> None:
 
 
 def _taken(batch: Batch, body: Mapping[str, Any]) -> Answered:
-    """Return what a 2xx says: everything was taken but what it refuses by event id.
+    """Return the meaning of a 2xx: everything was taken but what it refuses by event id.
 
-    How many it had already is a number, or `true` for all of a single row.
+    The number of duplicates is a number, or `true` for all of a single row.
     """
     everything = frozenset(item.event_id for item in batch.items)
     refused = _refusals(body, 422)
     taken = everything - refused.keys()
     known = body.get("deduplicated")
-    told = body.get("verdicts")
-    verdicts = told if type(told) is int and told >= 0 else None
+    number = body.get("verdicts")
+    verdicts = number if type(number) is int and number >= 0 else None
     if known is True:
         return Answered(taken, refused, len(taken), verdicts)
     count = known if isinstance(known, int) else 0
@@ -329,16 +329,16 @@ def _object(raw: bytes) -> dict[str, Any] | None:
 
 
 def retry_after_ms(headers: Mapping[str, str], now_ms: int) -> int | None:
-    """Return Retry-After in milliseconds, from seconds or from a date; None where there is none.
+    """Return Retry-After in milliseconds, from seconds or from a date; None if absent.
 
-    A date is compared with the other side's own Date where it sent one: our clock may be wrong.
+    A date is compared with the other side's own Date if it sent one: our clock may be wrong.
     """
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
     if text.isdigit():
         return min(int(text[:9]) * 1_000, limits.RETRY_AFTER_MAX_MS)
-    # A date is seldom, and its module is the mail package.
+    # A date is rare, and its module is the mail package.
     from email.utils import parsedate_to_datetime  # noqa: PLC0415
 
     try:

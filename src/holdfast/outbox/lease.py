@@ -1,9 +1,9 @@
-"""Who of several processes drains a folder: a lease in a small file, kept by beating.
+"""Which of several processes drains a folder: a lease in a small file, kept by a heartbeat.
 
-No clock is compared between processes: a beat is a number, and whoever sees it stand still for
+No clock is compared between processes: a beat is a number, and a process that sees it unchanged for
 five seconds of its own steady clock, while rows are pending, takes over. So neither a kill, nor a
-stopped process, nor a step of the time of day leaves a folder undrained. It guards only against
-double work, never against loss: two holders at once send twice, and event ids make that harmless.
+stopped process, nor a step of the time of day leaves a folder undrained. It prevents only double
+work, not loss: two holders at once send twice, and event ids make that harmless.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BYTES: Final = 128
 
 
 class Holder(NamedTuple):
-    """What the file says: `token` is empty when the lease is free."""
+    """The file's content: `token` is empty if the lease is free."""
 
     token: str
     pid: int
@@ -34,10 +34,10 @@ FREE: Final = Holder("", 0, 0, 0)
 
 
 class Lease:
-    """This process's view of the lease; with no folder it is always ours."""
+    """This process's view of the lease; without a folder it is always ours."""
 
     def __init__(self, folder: str | None, *, token: str, clock: Clock) -> None:
-        """Name the contender: `token` is unique to it."""
+        """`token` is unique to this contender."""
         self._path = None if folder is None else os.path.join(folder, LEASE)
         self._token = token
         self._clock = clock
@@ -47,10 +47,10 @@ class Lease:
         self._watched_since_ms = float("-inf")
 
     def take(self, *, abandoned: Callable[[], bool] = lambda: False) -> bool:
-        """Take the lease when it is free or its holder stands still; return whether it is ours.
+        """Take the lease if it is free or its holder stands still; return whether it is ours.
 
-        To be asked only while rows are pending: an idle holder does not beat. `abandoned` tells
-        whether the holder is known to be gone, which shortens the wait.
+        Call only while rows are pending: an idle holder does not beat. `abandoned` means that the
+        holder is gone for certain, which shortens the wait.
         """
         if self._path is None:
             return True
@@ -64,15 +64,17 @@ class Lease:
                 return False
             if still_ms < limits.LEASE_EXPIRY_MS and not abandoned():
                 return False
-        self.held = self._swap(there, there._replace(token=self._token, term=there.term + 1))
+        self.held = self._compare_and_set(
+            there, there._replace(token=self._token, term=there.term + 1)
+        )
         return self.held
 
     def forget(self) -> None:
-        """Begin watching anew: nothing was pending, so a beat that stands still means nothing."""
+        """Restart the observation: with nothing pending, a beat that stands still means nothing."""
         self._watched = FREE
 
     def beat(self) -> bool:
-        """Show that we are alive, at most once a second; return whether the lease is still ours."""
+        """Beat, at most once a second; return whether the lease is still ours."""
         if self._path is None or not self.held:
             return self.held
         now_ms = self._clock.steady_ms()
@@ -80,22 +82,22 @@ class Lease:
             return True
         there = read(self._path)
         if there.token == self._token:
-            self.held = self._swap(there, there._replace(beat=there.beat + 1))
+            self.held = self._compare_and_set(there, there._replace(beat=there.beat + 1))
         else:
             # Removed or damaged is free, and so still ours; another's token is another's.
             self.held = not there.token and self.take()
         return self.held
 
     def release(self) -> None:
-        """Give the lease back, so that nobody has to wait for its expiry."""
+        """Release the lease, so that others need not wait for its expiry."""
         if self._path is None or not self.held:
             return
         self.held = False
         there = read(self._path)
         if there.token == self._token:
-            self._swap(there, there._replace(token="", pid=0))
+            self._compare_and_set(there, there._replace(token="", pid=0))
 
-    def _swap(self, expected: Holder, wanted: Holder) -> bool:
+    def _compare_and_set(self, expected: Holder, wanted: Holder) -> bool:
         assert self._path is not None
         wanted = wanted._replace(pid=os.getpid() if wanted.token else 0)
         self._beaten_ms = self._clock.steady_ms()
@@ -111,7 +113,7 @@ class Lease:
         except BlockingIOError:
             return False
         except OSError:
-            # A full disk has no room for a lease: what waits is to leave all the same.
+            # A full disk has no room for a lease: pending rows must be sent all the same.
             return True
         finally:
             os.close(file)
@@ -119,7 +121,7 @@ class Lease:
 
 
 def read(path: str) -> Holder:
-    """Return who holds the lease; a missing or damaged file is a free one."""
+    """Return the holder of the lease; a missing or damaged file is a free one."""
     try:
         with open(path, "rb") as file:
             return _decode(file.read(_BYTES))

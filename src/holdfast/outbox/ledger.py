@@ -1,9 +1,9 @@
 """A second, tiny account of the queue, outside the database, so that a loss can be counted.
 
-A database that was torn, cut or rolled back cannot say what it held. This file can: 2 slots of
-fixed size, written in place in turn (so it can be written on a full disk too), each with a
-checksum. It is not synced: after a power cut it may be behind the database, never ahead of it by
-more than the database lost. It must never hold content.
+A torn, truncated or rolled back database cannot tell what it held. This file can: 2 slots of fixed
+size, written in place alternately (so it can be written on a full disk too), each with a checksum.
+It is not synced: after a power cut it may be behind the database, never ahead of it by more than
+the database lost. It must never hold content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIZE: Final = 2 * _SLOT_BYTES
 
 
 class Account(NamedTuple):
-    """What the queue held: `low` is the smallest number still pending."""
+    """The queue's content: `low` is the smallest number still pending."""
 
     source: str = ""
     inode: int = 0
@@ -34,12 +34,12 @@ class Account(NamedTuple):
 
 
 class Ledger:
-    """The account in a file; with no path it is kept in memory only."""
+    """The account in a file; without a path it is kept in memory only."""
 
     __slots__ = ("_generation", "_path", "account", "exact")
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
-        """Read what is there; `exact` tells whether a good account was found."""
+        """Read the file; `exact` is whether a valid account was found."""
         self._path = path
         self._generation = 0
         self.account = Account()
@@ -47,7 +47,7 @@ class Ledger:
         self.refresh()
 
     def refresh(self) -> Account:
-        """Read again what another process may have written; keep ours where none is readable."""
+        """Read again what another process may have written; keep ours if none is readable."""
         if self._path is None:
             return self.account
         try:
@@ -65,7 +65,7 @@ class Ledger:
         return self.account
 
     def write(self, account: Account) -> None:
-        """Set the account down in the older slot; a failure leaves the other slot as it was."""
+        """Write the account to the older slot; a failure leaves the other slot as it was."""
         self._generation += 1
         self.account = account
         if self._path is None:

@@ -1,7 +1,7 @@
-"""What the outbox asks of others: who sends, whether it may, and who is told.
+"""Ports of the outbox: the sender, the gate, the notice and the fetch.
 
-A sender gets a batch and says what came of it. It may block (it runs on a thread of its own, for
-a bounded time) and it may raise (that counts as a failed try); it must never keep the batch.
+A sender gets a batch and returns the result. It may block (it runs on a thread of its own, for a
+bounded time) and it may raise (that counts as a failed try); it must never keep the batch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 
 class Item(NamedTuple):
-    """One row on its way: `payload` is the JSON text as it was enqueued, byte for byte."""
+    """One row to be sent: `payload` is the JSON text as it was enqueued, byte for byte."""
 
     row: int
     event_id: str
@@ -24,7 +24,7 @@ class Item(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Items in the order they were enqueued, and how the queue stands behind them."""
+    """Items in the order they were enqueued, and the state of the queue after them."""
 
     items: tuple[Item, ...]
     depth: int
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why one item was refused for good: an HTTP-like status and the other side's words."""
+    """Why one item was refused permanently: an HTTP-like status and the other side's text."""
 
     status: int
     detail: str
@@ -43,8 +43,8 @@ class Refusal(NamedTuple):
 class Answered(NamedTuple):
     """The request was taken; an event id that is neither taken nor refused is tried again.
 
-    Of those taken the other side had `deduplicated` already. `verdicts` is the number of the
-    newest decision that it has for us, None where it does not say.
+    Of those taken the other side had `deduplicated` already. `verdicts` is the number of the newest
+    verdict that it has for us, None if unknown.
     """
 
     taken: frozenset[str]
@@ -75,7 +75,7 @@ class Rejected(NamedTuple):
 
 
 class Throttled(NamedTuple):
-    """429: come back later, after `retry_after_ms` where it was said."""
+    """429: try again later, after `retry_after_ms` if given."""
 
     detail: str
     retry_after_ms: int | None
@@ -90,7 +90,7 @@ class Failed(NamedTuple):
 
 
 class Unready(NamedTuple):
-    """There is nobody to send to yet: no key, no address."""
+    """There is no destination yet: no key, no address."""
 
     reason: str
 
@@ -99,57 +99,57 @@ Answer: TypeAlias = Answered | Unauthorized | TooLarge | Rejected | Throttled | 
 
 
 class Sender(Protocol):
-    """Who carries a batch to the other side.
+    """Carries a batch to the other side.
 
-    It may have a method `mark() -> str` that names the key it would use now (never the key):
-    when it changes, a pause after 401 or 403 ends. It may have a method `close`, called once
-    when the outbox closes.
+    It may have a method `mark() -> str` that names the key it would use now (never the key): when
+    it changes, a pause after 401 or 403 ends. It may have a method `close`, called once when the
+    outbox closes.
     """
 
     def __call__(self, batch: Batch, /) -> Answer:
-        """Send the batch and say what came of it."""
+        """Send the batch and return the result."""
         ...
 
 
 Fetched: TypeAlias = Callable[[], object]
-"""Writes down what came back."""
+"""Stores the result of a fetch."""
 
 
 class Fetch(Protocol):
     """What is fetched from the other side, beside the rows.
 
-    `due` is asked several times a second. It, `told`, `begin` and what a fetch returns run on the
-    drain's thread: they must not speak to the network. The fetch that `begin` returns runs on a
-    thread of its own and must not touch the folder; where it raises, nothing came back.
+    `due` is called several times a second. It, `note_newest`, `begin` and what a fetch returns run
+    on the drain's thread: they must not use the network. The fetch that `begin` returns runs on a
+    thread of its own and must not touch the folder; if it raises, there is no result.
     """
 
     @property
     def wanted(self) -> bool:
-        """Whether there is something to be fetched for certain."""
+        """Return whether there is something to fetch for certain."""
         ...
 
-    def told(self, revision: int, /) -> None:
-        """Hear the number of the newest there is, as an answer to a batch said it."""
+    def note_newest(self, revision: int, /) -> None:
+        """Receive the newest number, from an answer to a batch."""
         ...
 
     def due(self) -> bool:
-        """Return whether to ask now."""
+        """Return whether to fetch now."""
         ...
 
     def begin(self) -> Callable[[], Fetched] | None:
-        """Return what asks; None where another process does."""
+        """Return the fetch to run; None if another process runs one."""
         ...
 
 
 Gate: TypeAlias = Callable[[], str]
-"""Asked before every send: `OPEN` lets it pass, any other text is the reason why not."""
+"""Called before every send: `OPEN` allows it, any other text is the reason of a refusal."""
 
 Notice: TypeAlias = Callable[[str], None]
-"""Told, seldom, what a person should know; must not raise and must not block."""
+"""Called, rarely, with a message for a person; must not raise and must not block."""
 
 
 class DeadLetter(NamedTuple):
-    """A row that was refused for good."""
+    """A row that was refused permanently."""
 
     row: int
     event_id: str

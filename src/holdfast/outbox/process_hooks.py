@@ -1,8 +1,8 @@
-"""The end of a program, and its forks: every open outbox is told.
+"""Hooks for the end of a program, and for its forks: every open outbox is called.
 
-Registered once for the process, when the first outbox opens. A SIGTERM handler is set only where
-the program has none of its own and it is the main thread that opens; it flushes for a bounded
-time, then lets the signal end the program as it would have.
+Registered once for the process, when the first outbox opens. A SIGTERM handler is set only if the
+program has none of its own and the main thread opens the outbox; it flushes for a bounded time,
+then lets the signal end the program as it would have.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 
 class Living(Protocol):
-    """What has to be told."""
+    """An object that is called by the hooks."""
 
     def close(self, deadline_s: float = ...) -> object:
         """Flush and close, in at most so many seconds."""
@@ -32,11 +32,11 @@ class Living(Protocol):
         ...
 
     def before_fork(self, budget_s: float) -> float:
-        """Hold still for a fork, waiting at most so long; return what is left of the budget."""
+        """Pause for a fork, waiting at most so long; return what is left of the budget."""
         ...
 
     def after_fork(self) -> None:
-        """Go on, in the parent."""
+        """Continue, in the parent."""
         ...
 
     def forked(self) -> None:
@@ -46,7 +46,7 @@ class Living(Protocol):
 
 EXIT_DEADLINE_S: Final = 5.0
 _FORK_S: Final = 2.0
-"""All open outboxes together may hold up a fork for so long."""
+"""Total time that all open outboxes may delay a fork."""
 _LOOK_S: Final = 0.02
 _open: Final[weakref.WeakSet[Living]] = weakref.WeakSet()
 _registered: Final[list[bool]] = []
@@ -54,7 +54,7 @@ _still: Final = threading.local()
 
 
 def enter(living: Living) -> None:
-    """Tell `living` of forks, of the program's end and of SIGTERM, until it leaves."""
+    """Call `living` on forks, on the program's end and on SIGTERM, until it leaves."""
     if not _registered:
         _registered.append(True)
         atexit.register(_at_exit)
@@ -69,12 +69,12 @@ def enter(living: Living) -> None:
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, _at_term)
         except ValueError:
-            # Not the main interpreter: signals are its business.
+            # Not the main interpreter, which handles signals.
             return
 
 
 def leave(living: Living) -> None:
-    """Tell it no more."""
+    """Call it no more."""
     _open.discard(living)
 
 

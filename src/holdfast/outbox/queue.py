@@ -1,9 +1,9 @@
-"""The durable queue of one folder: opened, written, read, set aside and made anew.
+"""The durable queue of one folder: opened, written, read, set aside and renewed.
 
 One connection per process, behind one lock; every write, checkpoint and close also holds the
-folder's lock. Closed before a fork, for SQLite's table of locks would be copied without the locks;
-reopened after it, and when the file underneath was replaced. It must never
-let a damaged file, a full disk or a held lock reach the caller as anything but UnavailableError.
+folder's lock. Closed before a fork, because SQLite's table of locks would be copied without the
+locks; reopened after it, and when the file was replaced. A damaged file, a full disk or a held lock
+must reach the caller only as UnavailableError.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ T = TypeVar("T")
 
 _INHERITED: Final[list[sqlite3.Connection]] = []
 _IN_USE_AT_FORK: Final[set[int]] = set()
-"""Inodes that this child's SQLite believes to have locked, as the parent had: not to be opened."""
+"""Inodes that this child's SQLite believes to be locked, as in the parent: not to be opened."""
 _NOWHERE: Final = -1
 
 
 def _keep_for_ever(connection: sqlite3.Connection) -> None:
-    """Let a connection of the parent's never be closed in a child, not even at its exit."""
+    """Prevent a parent's connection from ever being closed in a child, even at its exit."""
     _INHERITED.append(connection)
     try:
-        import ctypes  # noqa: PLC0415  # costs nothing where nobody forks
+        import ctypes  # noqa: PLC0415  # costs nothing without a fork
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     except (ImportError, AttributeError):
@@ -60,7 +60,7 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
 
 
 def _in_the_way(path: str) -> bool:
-    """Return whether something that is no file bears the database's name."""
+    """Return whether something that is not a file has the database's name."""
     return os.path.exists(path) and not os.path.isfile(path)
 
 
@@ -76,7 +76,7 @@ class Queue:
         chance: Callable[[int], bytes],
         prepare: Prepare = nothing_to_prepare,
     ) -> None:
-        """Name the folder; `chance(n)` gives n random bytes, for the name of a new source."""
+        """`chance(n)` returns n random bytes, for the name of a new source."""
         self.folder = folder = os.fspath(folder)
         self.durability = durability
         self._path = None if durability == MEMORY else os.path.join(folder, DATABASE)
@@ -93,7 +93,7 @@ class Queue:
         self._drops = 0
         self._failed_at_ms = float("-inf")
         self._failure = ""
-        self._made_room_ms = float("-inf")
+        self._checkpointed_ms = float("-inf")
         self.quarantines = 0
 
     # ------------------------------------------------------------------ transactions
@@ -102,8 +102,8 @@ class Queue:
     def transaction(self, timeout_s: float = limits.LOCK_TIMEOUT_S) -> Iterator[Transaction]:
         """Hold one transaction; inside another one of the same thread, join it.
 
-        Raise UnavailableError when the folder cannot be written: then nothing was. The block's
-        own exceptions roll back and pass.
+        Raise UnavailableError if the folder cannot be written: then nothing was. The block's own
+        exceptions roll back and propagate.
         """
         with self._locked(timeout_s, limits.THREADS_QUEUE_S):
             if self._current is not None:
@@ -169,12 +169,12 @@ class Queue:
         if self._current is not current:
             raise UnavailableError("forked inside this transaction: it is the parent's")
         connection, counters = current.connection, current.counters
-        if not (current.changed or current.settled):
+        if not (current.changed or current.resolved):
             connection.execute("COMMIT")
             return
         account = self._ledger.account
         low = account.low
-        if current.settled or account.pending == 0:
+        if current.resolved or account.pending == 0:
             oldest = connection.execute(statements.OLDEST).fetchone()
             low = current.last_row + 1 if oldest is None else oldest[0]
         connection.execute(statements.META_WRITE, counters.row())
@@ -183,15 +183,15 @@ class Queue:
         self._drops = 0
 
     def _roll_back(self, current: Transaction, error: BaseException) -> None:
-        """Undo; where the folder is to blame, say so."""
+        """Roll back; raise UnavailableError if the folder is the cause."""
         if self._current is not current:
-            # A child that was forked inside: what is to be undone is the parent's.
+            # A child that was forked inside: the rollback is the parent's.
             return
         try:
             if current.connection.in_transaction:
                 current.connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # The connection is beyond use; the first error is the one to tell.
+            # The connection is beyond use; report the first error.
             self._abandon()
         if isinstance(error, UnicodeDecodeError):
             broken = not self._sound()
@@ -207,11 +207,11 @@ class Queue:
             self._renew(error)
             raise RenewedError(str(error)) from error
         if isinstance(error, sqlite3.Error) and disk_full(error):
-            self._make_room()
+            self._free_space()
         raise UnavailableError(str(error)) from error
 
     def _sound(self) -> bool:
-        """Return whether the database stands up to being read from end to end."""
+        """Return whether the database passes an integrity check."""
         if self._connection is None:
             return False
         try:
@@ -220,13 +220,13 @@ class Queue:
             return False
         return bool(verdict == "ok")
 
-    def _make_room(self) -> None:
-        """Empty the log into the database, which is much smaller; now and then only."""
+    def _free_space(self) -> None:
+        """Checkpoint the log into the database, which is much smaller; at intervals only."""
         now_ms = self._clock.steady_ms()
-        if self._connection is None or now_ms - self._made_room_ms < limits.REOPEN_MS:
+        if self._connection is None or now_ms - self._checkpointed_ms < limits.REOPEN_MS:
             return
-        self._made_room_ms = now_ms
-        # Where even that has no room, somebody else must make some.
+        self._checkpointed_ms = now_ms
+        # If even that has no room, another program must free some.
         with suppress(sqlite3.Error):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -249,9 +249,9 @@ class Queue:
     def read(
         self, look: Callable[[sqlite3.Connection], T], timeout_s: float = limits.LOCK_TIMEOUT_S
     ) -> T:
-        """Return what `look` finds, without the folder's lock; raise UnavailableError.
+        """Return the result of `look`, without the folder's lock; raise UnavailableError.
 
-        A damaged database is renewed, and looked at again.
+        A damaged database is renewed, and read again.
         """
         try:
             with self.lock.mutex(timeout_s):
@@ -272,7 +272,7 @@ class Queue:
                 raise UnavailableError(str(error)) from error
 
     def counters(self) -> Counters:
-        """Return the counts as they are, drops not yet written among them."""
+        """Return the current counts, including drops not yet written."""
         counters = self.read(recount.stored_counters) or Counters("")
         account = self._ledger.account
         counters.dropped = max(counters.dropped, account.dropped) + self._drops
@@ -345,7 +345,7 @@ class Queue:
         return connection
 
     def _finish(self, connection: sqlite3.Connection, counters: Counters, last_row: int) -> None:
-        """Write the counters of a transaction that mended, commit it, and keep the ledger even."""
+        """Write the counters of a transaction that repaired, commit it, and update the ledger."""
         oldest = connection.execute(statements.OLDEST).fetchone()
         newest = connection.execute(statements.NEWEST_ROW).fetchone()[0] or 0
         last_row = max(newest, last_row)
@@ -362,7 +362,7 @@ class Queue:
         return self._chance(8).hex()
 
     def _renew(self, error: Exception) -> sqlite3.Connection:
-        """Set a database aside that cannot be believed; return a new one. Holds the lock."""
+        """Set a damaged database aside; return a new one. Holds the lock."""
         if self._path is None:
             raise UnavailableError(str(error)) from error
         # Another process may have renewed it already: then ours was merely the old file.
@@ -375,7 +375,7 @@ class Queue:
         return self._connection
 
     def _set_aside(self) -> sqlite3.Connection:
-        # Seldom needed, and felt at import.
+        # Rarely needed, and slow to import.
         from holdfast.outbox import salvage  # noqa: PLC0415
 
         assert self._path is not None
@@ -399,15 +399,15 @@ class Queue:
             )
             self._finish(connection, counters, account.last_row if account else 0)
         except (*BROKEN, UnavailableError, OSError) as error:
-            # Nothing may be forgotten because there was no room to copy it: back as it was.
+            # Nothing may be lost because there was no room to copy it: undo.
             if connection is not None:
                 connection.close()
             salvage.put_back(target, self._path)
             raise UnavailableError(str(error)) from error
         return connection
 
-    def mend(self) -> str:
-        """Renew the database where it does not stand up to being read from end to end."""
+    def repair(self) -> str:
+        """Renew the database if it fails an integrity check."""
         with self._locked(limits.LOCK_TIMEOUT_S):
             before = self.quarantines
             self._ready()
@@ -419,7 +419,7 @@ class Queue:
             return f"{DATABASE}: was damaged and is set aside; {lost} rows lost so far"
 
     def _abandon(self) -> None:
-        """Let go of a connection that cannot even be rolled back."""
+        """Drop a connection that cannot even be rolled back."""
         connection, self._connection = self._connection, None
         if connection is not None:
             _INHERITED.append(connection)
@@ -431,11 +431,11 @@ class Queue:
         try:
             connection.close()
         except sqlite3.Error:
-            # A damaged log may refuse to be closed; nobody uses it any more.
+            # A damaged log may refuse to be closed; it is not used any more.
             _INHERITED.append(connection)
 
     def close(self, timeout_s: float = limits.LOCK_TIMEOUT_S) -> None:
-        """Close; where the lock cannot be had in time, the connection is left to the system."""
+        """Close; if the lock cannot be acquired in time, the connection is left to the system."""
         try:
             with self._locked(timeout_s):
                 self._discard()
@@ -444,10 +444,10 @@ class Queue:
         self.lock.close()
 
     def before_fork(self, timeout_s: float) -> None:
-        """Keep the other threads out and close the connection, waiting at most so long.
+        """Exclude the other threads and close the connection, waiting at most so long.
 
-        A connection that a child inherits makes the child's SQLite believe that it holds locks
-        which only the parent has. One that this very thread is using stays open all the same.
+        An inherited connection makes the child's SQLite believe that it holds locks which only the
+        parent has. One that this very thread is using stays open all the same.
         """
         if not self.lock.freeze(timeout_s):
             return
@@ -458,13 +458,13 @@ class Queue:
             self._discard()
 
     def after_fork(self) -> None:
-        """Let the other threads go on, in the parent."""
+        """Admit the other threads again, in the parent."""
         if self._frozen_by == threading.get_ident():
             self._frozen_by = 0
             self.lock.thaw()
 
     def forked(self) -> None:
-        """Forget, in a child, what is the parent's: closing it could harm the parent's files."""
+        """Drop, in a child, what is the parent's: closing it could damage the parent's files."""
         frozen = self._frozen_by == threading.get_ident()
         self._frozen_by = 0
         inode = self._inode_now()

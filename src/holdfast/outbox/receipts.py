@@ -1,18 +1,18 @@
-"""What the outbox answers to whoever enqueues and flushes: plain values, and little to load."""
+"""Results of enqueueing and flushing: plain values, and cheap to load."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 OPEN: Final = ""
-"""What a gate says when it lets everything pass; see ports.Gate."""
+"""A gate's answer that allows everything; see ports.Gate."""
 
 
 class Receipt(NamedTuple):
-    """What became of one enqueued item.
+    """Result of enqueueing one item.
 
     `state` is "stored", "duplicate" (this event id is or was queued) or "dropped" (counted, with
-    the `reason`). `seq` is its number in its source, 0 where it has none.
+    the `reason`). `seq` is its number in its source, 0 if it has none.
     """
 
     state: str
@@ -21,7 +21,7 @@ class Receipt(NamedTuple):
 
 
 class Flushed(NamedTuple):
-    """How a flush ended: rows of before the call still `pending`, and why (empty: none is)."""
+    """Result of a flush: rows from before the call still `pending`, and why (empty: none is)."""
 
     pending: int
     reason: str

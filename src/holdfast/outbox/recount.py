@@ -1,7 +1,7 @@
-"""Making the counts true again: after a roll-back, a copy of the folder, or a damaged database.
+"""Corrects the counts: after a roll-back, a copy of the folder, or a damaged database.
 
-The ledger says what there was, the database what there is; the difference is lost, is counted,
-and is named to the other side by the gap it leaves in the sequence. It must never guess in silence.
+The ledger has what there was, the database what there is; the difference is lost, is counted, and
+is shown to the other side by the gap it leaves in the sequence. It must never guess silently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DEAD = 2
 
 
 def stored_counters(connection: sqlite3.Connection) -> Counters | None:
-    """Return the counters of a database, None where it has none; raise DamagedError."""
+    """Return the counters of a database, None if it has none; raise DamagedError."""
     row = connection.execute(statements.META_READ).fetchone()
     if row is None:
         return None
@@ -39,9 +39,9 @@ def reconcile(
     inode: int,
     new_source: Callable[[], str],
 ) -> Counters:
-    """Return the true counters of a database just opened; the caller is in a transaction.
+    """Return the correct counters of a database just opened; the caller is in a transaction.
 
-    `account` is the ledger's, None where it was not readable.
+    `account` is the ledger's, None if it was not readable.
     """
     counters = stored_counters(connection)
     if counters is None:
@@ -95,7 +95,7 @@ def _carry(counters: Counters, account: Account) -> None:
 
 
 def _pending(connection: sqlite3.Connection) -> int:
-    """Count by the index; where the table says otherwise, the index is damaged."""
+    """Count by the index; if the table differs, the index is damaged."""
     by_index: int = connection.execute(statements.PENDING_COUNT).fetchone()[0]
     counters = stored_counters(connection)
     if counters is not None and counters.pending != by_index:
@@ -115,9 +115,9 @@ def refill(
     inode: int,
     new_source: Callable[[], str],
 ) -> Counters:
-    """Put salvaged rows into a new database; return its counters, with what is lost counted.
+    """Insert salvaged rows into a new database; return its counters, with losses counted.
 
-    `before` are the damaged database's counters where they could be read. The caller is in a
+    `before` are the damaged database's counters if they could be read. The caller is in a
     transaction.
     """
     counters = before or Counters(account.source if account and account.source else new_source())
@@ -154,7 +154,7 @@ def _raise_row_number(connection: sqlite3.Connection, last_row: int) -> None:
 
 
 def full(counters: Counters, payload_bytes: int) -> str:
-    """Return why nothing more can be taken, empty while it can."""
+    """Return why nothing more can be enqueued, empty if it can."""
     if counters.pending >= limits.PENDING_ROWS_MAX:
         return f"full: {limits.PENDING_ROWS_MAX} rows wait already"
     if counters.pending_bytes + payload_bytes > limits.PENDING_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""A row of the queue as it is read, believed only when its checksum holds."""
+"""A row of the queue, accepted only if its checksum is valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from holdfast.outbox.counters import row_checksum
 
 
 class Found(NamedTuple):
-    """One believed row, in the order of `statements.SALVAGED` but for the last column."""
+    """One valid row, in the order of `statements.SALVAGED` but for the last column."""
 
     row: int
     payload: str
@@ -27,7 +27,7 @@ class Found(NamedTuple):
 
 
 def believed(values: tuple[object, ...]) -> Found | None:
-    """Return the row when its types and its checksum hold."""
+    """Return the row if its types and its checksum are valid."""
     row = Found(*values)  # type: ignore[arg-type]  # judged below
     if not (
         isinstance(row.row, int)

@@ -1,7 +1,7 @@
-"""Setting a damaged database aside, and reading out of it what can still be read.
+"""Sets a damaged database aside, and reads from it what can still be read.
 
-Nothing is deleted but the oldest of several quarantined sets. Every row is believed only when its
-own checksum holds. It must never raise: the host program runs on whatever is found.
+Nothing is deleted but the oldest of several quarantined sets. Every row is accepted only with a
+valid checksum. It must never raise: the host program runs on whatever is found.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from holdfast.outbox.rows import Found, believed
 
 _SUFFIXES: Final = ("", "-wal")
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
-_SETTLED: Final = 1
-# A damaged schema may give names, and even error texts, that are no UTF-8.
+_DELIVERED: Final = 1
+# A damaged schema may have names, and even error texts, that are not UTF-8.
 _UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _UNCLOSED: Final[list[sqlite3.Connection]] = []
 
 
 def set_aside(name: str) -> Path:
-    """Move the database and its log away; return where to. Raise OSError when that fails."""
+    """Move the database and its log away; return the new path. Raise OSError on failure."""
     path = Path(name)
     taken = sorted(_sets(path))
     target = path.with_name(f"{path.name}.quarantine-{(taken[-1] if taken else 0) + 1:06d}")
@@ -41,7 +41,7 @@ def set_aside(name: str) -> Path:
 
 
 def quarantined(path: Path) -> int:
-    """Return how many sets lie beside the database."""
+    """Return how many sets are beside the database."""
     return len(_sets(path))
 
 
@@ -51,7 +51,7 @@ def _sets(path: Path) -> list[int]:
 
 
 class Salvage(NamedTuple):
-    """What could be read: believed rows that are pending or dead, and the counts if they hold."""
+    """What could be read: valid rows that are pending or dead, and the counts if valid."""
 
     rows: tuple[Found, ...]
     counters: Counters | None
@@ -69,7 +69,7 @@ def put_back(target: Path, name: str) -> None:
 
 
 def read_out(path: Path, *, last_row: int) -> Salvage:
-    """Return what can be read and believed.
+    """Return the valid rows.
 
     `last_row` is the highest row number there was, as far as known.
     """
@@ -83,7 +83,7 @@ def read_out(path: Path, *, last_row: int) -> Salvage:
         rows = _rows(connection, last_row)
         return Salvage(tuple(rows.values()), _counters(connection))
     finally:
-        # A corrupt log may make even closing fail; nothing more is wanted of this file.
+        # A corrupt log may make even closing fail; the file is not needed any more.
         try:
             connection.close()
         except sqlite3.Error:
@@ -135,5 +135,5 @@ def _keep(found: dict[int, Found], raw: tuple[object, ...]) -> None:
         except UnicodeDecodeError:
             return
     row = believed(tuple(values))
-    if row is not None and row.state != _SETTLED:
+    if row is not None and row.state != _DELIVERED:
         found[row.row] = row

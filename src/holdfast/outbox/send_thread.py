@@ -1,8 +1,8 @@
-"""Carrying one batch on a thread of its own, so that nothing the network does can hang a drain.
+"""Sends one batch on a thread of its own, so that the network cannot hang the drain.
 
-Names may resolve for minutes, a proxy may say nothing at all: whoever waits here keeps beating
-the lease, and walks away when the time is over. An abandoned courier's answer is thrown away; the
-rows are sent again, and their event ids make that harmless.
+Resolving a name may take minutes, a proxy may never answer: the waiting thread keeps beating the
+lease, and gives up at the time limit. An abandoned thread's answer is discarded; the rows are sent
+again, and their event ids make that harmless.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _TICK_S: Final = 0.25
 
 
 def _nothing() -> None:
-    """Tick for nobody."""
+    """Do nothing on a tick."""
 
 
 def carry_here(sender: Sender, batch: Batch) -> Answer:
-    """Send on the calling thread; what the sender raises is a failed try."""
+    """Send on the calling thread; an exception of the sender is a failed try."""
     try:
         return sender(batch)
     except Exception as error:  # noqa: BLE001  # a sender's bug must not end the drain
@@ -31,7 +31,7 @@ def carry_here(sender: Sender, batch: Batch) -> Answer:
 
 
 class SendThread:
-    """Carries batches one after another; `tick`, once set, is called four times a second."""
+    """Sends batches one after another; `tick`, once set, is called four times a second."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class SendThread:
         *,
         timeout_s: float = limits.SEND_TIMEOUT_S + limits.SEND_GRACE_S,
     ) -> None:
-        """Bound each carriage by `timeout_s` seconds."""
+        """Limit each send to `timeout_s` seconds."""
         self._clock = clock
         self.tick: Callable[[], object] = _nothing
         self._timeout_s = timeout_s
         self._given_up = False
 
     def give_up(self) -> None:
-        """Wait no longer for whatever is under way."""
+        """Stop waiting for what is under way."""
         self._given_up = True
 
     def __call__(self, sender: Sender, batch: Batch) -> Answer:
-        """Return the answer, or a failed try when none came in time."""
+        """Return the answer, or a failed try if none came in time."""
         answers: list[Answer] = []
         done = threading.Event()
 
@@ -64,7 +64,7 @@ class SendThread:
         try:
             send_thread.start()
         except RuntimeError:
-            # The interpreter is on its way out: no threads any more, so send from this one.
+            # The interpreter is shutting down: no threads any more, so send from this one.
             return carry_here(sender, batch)
         end_ms = self._clock.steady_ms() + self._timeout_s * 1_000
         while not done.wait(_TICK_S):

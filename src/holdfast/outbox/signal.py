@@ -1,8 +1,8 @@
-"""Waking whoever drains the folder, at once and from any process.
+"""Wakes the process that drains the folder, at once and from any process.
 
-The holder of the lease listens on a datagram socket in the folder; whoever enqueues sends it one
-byte. What it says is not read: a poll beneath finds the same rows a little later. It must never
-fail loudly, for no row depends on it.
+The holder of the lease listens on a datagram socket in the folder; an enqueueing process sends it
+one byte. The content is not read: polling finds the same rows a little later. It must never fail
+loudly, because no row depends on it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _DRAIN: Final = 64
 
 
 class Signal:
-    """Rings the holder of a folder, wherever it lives; and this process's own drainer."""
+    """Wakes the holder of a folder in any process, and this process's own drainer."""
 
     def __init__(self, folder: str | None) -> None:
-        """Name the folder; with none only this process can be woken."""
+        """Without a folder only this process can be woken."""
         self._folder = folder
         self._ringer: socket.socket | None = None
         self._own: tuple[socket.socket, socket.socket] | None = None
@@ -32,7 +32,7 @@ class Signal:
         self._making = threading.Lock()
 
     def ring(self) -> None:
-        """Wake the holder of the folder; where nobody listens, our own drainer."""
+        """Wake the holder of the folder; without a listener, our own drainer."""
         if self._ear is None and self._folder is not None and self._ring_holder(self._folder):
             return
         self.ring_here()
@@ -46,7 +46,7 @@ class Signal:
         try:
             own[1].send(b"w")
         except OSError:
-            # Full means woken already; closed means that nobody waits any more.
+            # Full means woken already; closed means that there is no waiter any more.
             return
 
     def _ring_holder(self, folder: str) -> bool:
@@ -68,7 +68,7 @@ class Signal:
             return self._ringer
 
     def listen(self) -> None:
-        """Listen for others; only the lease's holder does. Where it cannot, it polls."""
+        """Listen for others; only the lease's holder does. If that fails, it polls."""
         if self._folder is None or self._ear is not None:
             return
         path = os.path.join(self._folder, SOCKET)
@@ -89,21 +89,21 @@ class Signal:
         self._ear = ear
 
     def deafen(self) -> None:
-        """Listen no more; the file is left to the next holder, which removes it."""
+        """Stop listening; the file is left to the next holder, which removes it."""
         ear, self._ear = self._ear, None
         if ear is not None:
             ear.close()
 
     def open(self) -> None:
-        """Make what this process's own drainer waits on; to be called before its first look."""
+        """Open this process's own pipe; call before the drainer's first look."""
         if self._own is None:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             for end in pair:
                 end.setblocking(False)  # noqa: FBT003
             self._own = pair
 
-    def nobody_listens(self) -> bool:
-        """Return whether a holder left its socket behind: whoever made it is gone."""
+    def is_abandoned(self) -> bool:
+        """Return whether a holder left its socket behind: the process is gone."""
         if self._folder is None or self._ear is not None:
             return False
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -120,7 +120,7 @@ class Signal:
         return False
 
     def wait(self, for_s: float) -> None:
-        """Wait until rung, at most so long."""
+        """Wait until woken, at most so long."""
         self.open()
         own, ear = self._own, self._ear
         watch = select.poll()
@@ -133,7 +133,7 @@ class Signal:
             _empty(end)
 
     def forked(self) -> None:
-        """Forget, in a child, what is the parent's; closing our copies does not disturb it."""
+        """Drop, in a child, what is the parent's; closing our copies does not disturb it."""
         for end in (self._ringer, self._ear, *(self._own or ())):
             if end is not None:
                 end.close()
@@ -172,5 +172,5 @@ def _empty(ear: socket.socket) -> None:
         for _ in range(_DRAIN):
             ear.recv(16)
     except OSError:
-        # Empty, or closed under us: either way there is nothing left to read.
+        # Empty, or closed meanwhile: either way there is nothing left to read.
         return

@@ -1,15 +1,15 @@
-"""The SQL of the outbox: its tables, and each statement with what it is for.
+"""The SQL of the outbox: its tables, and each statement with its purpose.
 
 Embedded rather than in files, because it is loaded inside other people's programs, where every
-opened file is felt. The first seven columns of `sync_queue` are those an existing folder may
-already have; ours follow them, so that whoever knew the table still reads it.
+opened file costs time. The first seven columns of `sync_queue` are those an existing folder may
+already have; ours follow them, so that existing readers of the table still work.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# state: 0 pending, 1 delivered, 2 dead letter. NULL: a row of somebody else's, not ours to send.
+# state: 0 pending, 1 delivered, 2 dead letter. NULL: another program's row, not ours to send.
 QUEUE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS sync_queue (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS outbox_meta (
   checksum INTEGER NOT NULL
 )"""
 
-# Notes change seldom and are not counted: last error, since when it fails, learned batch size.
+# Notes change rarely and are not counted: last error, start of the failure, learned batch size.
 NOTES_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS outbox_notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)"""
 
@@ -113,7 +113,7 @@ PENDING_UP_TO: Final = (
     "SELECT count(*) FROM sync_queue INDEXED BY outbox_pending WHERE state = 0 AND id <= ?"
 )
 PENDING_COUNT: Final = "SELECT count(*) FROM sync_queue INDEXED BY outbox_pending WHERE state = 0"
-# The same by reading the table itself: where they differ, the index is damaged.
+# The same by reading the table itself: if they differ, the index is damaged.
 PENDING_SCAN: Final = (
     "SELECT count(*), coalesce(sum(length(CAST(payload_json AS BLOB))), 0),"
     " coalesce(sum(CASE WHEN id >= ? THEN 1 ELSE 0 END), 0)"

@@ -1,4 +1,4 @@
-"""One transaction of the folder: the caller's own statements, and what it enqueues, as one.
+"""One transaction of the folder: the caller's own statements, and what it enqueues.
 
 Either both the local record and its row in the queue are there afterwards, or neither is.
 """
@@ -19,20 +19,19 @@ DROPPED: Final = "dropped"
 
 
 class Transaction:
-    """Lives as long as its `with` block; the block must neither commit nor roll back by itself."""
+    """Valid within its `with` block; the block must neither commit nor roll back by itself."""
 
-    __slots__ = ("changed", "connection", "counters", "last_row", "now_ms", "settled", "stored")
+    __slots__ = ("changed", "connection", "counters", "last_row", "now_ms", "resolved", "stored")
 
     def __init__(
         self, connection: sqlite3.Connection, counters: Counters, *, last_row: int, now_ms: int
     ) -> None:
-        """Stand on a connection whose transaction has begun."""
         self.connection = connection
         self.counters = counters
         self.last_row = last_row
         self.now_ms = now_ms
         self.stored = 0
-        self.settled = False
+        self.resolved = False
         self.changed = False
 
     def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
@@ -44,10 +43,11 @@ class Transaction:
     ) -> Receipt:
         """Queue one item; `payload` is a mapping, or JSON text that is sent as it is.
 
-        `again` sends what was delivered once more; what waits, or is a dead letter, stays one row.
+        `again` sends what was delivered once more; what is pending, or is a dead letter, stays one
+        row.
 
         Raise ValueError for an unknown kind, an event id that is empty or longer than 128
-        characters, and a payload beyond 256 KiB. A full queue is no error: the receipt says
+        characters, and a payload beyond 256 KiB. A full queue is no error: the receipt has
         "dropped", and it is counted.
         """
         text = payload if isinstance(payload, str) else encode(payload)
@@ -62,7 +62,7 @@ class Transaction:
         counters.seq += 1
         self.changed = True
         if why:
-            # It has a number, so that the other side can name what it never saw.
+            # It has a number, so that the other side can detect what it did not get.
             counters.dropped += 1
             return Receipt(DROPPED, counters.seq, why)
         values = (
@@ -85,7 +85,7 @@ class Transaction:
 
 
 def encode(payload: Mapping[str, Any]) -> str:
-    """Return the payload as compact JSON; raise ValueError when it cannot be written as JSON."""
+    """Return the payload as compact JSON; raise ValueError if that is impossible."""
     import json  # noqa: PLC0415  # a millisecond, and felt at import
 
     try:

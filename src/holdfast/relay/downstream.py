@@ -1,7 +1,7 @@
-"""A caller's connection: one request after the other, each given to whoever answers it.
+"""A caller's connection: one request at a time, each dispatched to a job.
 
-What is sent ahead of an answer waits, unread beyond a limit, so that answers come in the order of
-their requests. A body is framed here and its bytes handed on as they come.
+Data sent ahead of an answer is buffered up to a limit, so that answers come in the order of their
+requests. A body is framed here and its bytes are passed on as they come.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from holdfast.relay.limits import Limits
 
 _FOREVER: Final = float("inf")
 _RESET: Final = struct.pack("ii", 1, 0)
-"""Do not linger: what is not sent is dropped, and the other side told so."""
+"""SO_LINGER of 0: unsent data is dropped, and the peer gets a reset."""
 
 
 class Job(Protocol):
-    """Whoever answers the request under way."""
+    """Answers the request under way."""
 
     def body(self, data: bytes) -> None:
-        """Take a piece of the request's body."""
+        """Receive a piece of the request's body."""
         ...
 
     def body_ended(self) -> None:
-        """Take note that the body is complete."""
+        """Handle the end of the body."""
         ...
 
     def overdue(self) -> None:
@@ -38,21 +38,21 @@ class Job(Protocol):
         ...
 
     def lost(self) -> None:
-        """Give up: the caller has gone."""
+        """Give up: the caller is gone."""
         ...
 
     def pause_writing(self) -> None:
-        """Bring nothing more for now: the caller reads slowly."""
+        """Pause sending: the caller reads slowly."""
         ...
 
     def resume_writing(self) -> None:
-        """Bring more."""
+        """Resume sending."""
         ...
 
 
 @dataclass(slots=True)
 class Totals:
-    """What went through since the start, on the callers' side: requests, refusals, bytes."""
+    """Traffic since the start, on the callers' side: requests, refusals, bytes."""
 
     requests: int = 0
     refused: int = 0
@@ -62,7 +62,7 @@ class Totals:
 
 
 class Callers(Protocol):
-    """Who takes callers in, as a caller's connection needs it."""
+    """The server, as a caller's connection needs it."""
 
     limits: Limits
     totals: Totals
@@ -70,19 +70,19 @@ class Callers(Protocol):
     time: Callable[[], float]
 
     def enter(self, downstream: Downstream) -> bool:
-        """Count a connection; return False when it is one too many."""
+        """Count a connection; return False if it exceeds the limit."""
         ...
 
     def leave(self, downstream: Downstream) -> None:
-        """Count a connection no more."""
+        """Remove a connection from the count."""
         ...
 
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
-        """Answer a request: start a job, reply at once, or give the connection away."""
+        """Answer a request: start a job, reply at once, or hand over the connection."""
         ...
 
     def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
-        """Return a whole answer, after which the connection is closed; a `bare` one for HEAD."""
+        """Return a complete answer, after which the connection is closed; a `bare` one for HEAD."""
         ...
 
 
@@ -90,7 +90,6 @@ class Downstream(asyncio.Protocol):
     """One connection of a caller."""
 
     def __init__(self, server: Callers) -> None:
-        """Belong to `server`, which counts it."""
         self._server = server
         self._limits = server.limits
         self._transport: asyncio.Transport | None = None
@@ -109,7 +108,7 @@ class Downstream(asyncio.Protocol):
     # ------------------------------------------------------------------ what asyncio tells us
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for a head."""
+        """Wait for a head."""
         self._transport = cast("asyncio.Transport", transport)
         if not self._server.enter(self):
             self.write(self._server.problem(503, "Too many connections", "busy"))
@@ -118,7 +117,7 @@ class Downstream(asyncio.Protocol):
         self.touch(self._limits.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up whatever is under way."""
+        """Give up what is under way."""
         del exc
         self.closing = True
         job, self._job = self._job, None
@@ -127,7 +126,7 @@ class Downstream(asyncio.Protocol):
         self._server.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Receive bytes."""
         if self.closing:
             return
         self._server.totals.received += len(data)
@@ -135,18 +134,18 @@ class Downstream(asyncio.Protocol):
         self._advance()
 
     def pause_writing(self) -> None:
-        """Pass on that the caller reads slowly, and remember it for the next request."""
+        """Pass on back pressure, and remember it for the next request."""
         self.slow = True
         if self._job is not None:
             self._job.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on that it has caught up."""
+        """Pass on the end of back pressure."""
         self.slow = False
         if self._job is not None:
             self._job.resume_writing()
 
-    # -------------------------------------------------------------------- what the job asks
+    # -------------------------------------------------------------------- calls by the job
 
     def write(self, data: bytes) -> None:
         """Send to the caller."""
@@ -186,26 +185,26 @@ class Downstream(asyncio.Protocol):
         return self._body is None
 
     def reply(self, answer: bytes, request: http1.Request, *, close: bool) -> None:
-        """Answer a request that no job was started for; `answer` says so where it must `close`.
+        """Answer a request that has no job; with `close` the answer announces the end.
 
-        What is left of its body is thrown away, so that the answer is read at all.
+        The rest of its body is discarded, so that the caller reads the answer at all.
         """
         self._body = http1.Body(request.length) if request.length else None
         self.write(answer)
         self.answered(keep=not close)
 
     def start(self, job: Job, request: http1.Request) -> None:
-        """Have `job` answer a request."""
+        """Let `job` answer a request."""
         self._job = job
         self._body = http1.Body(request.length) if request.length else None
         self.touch(self._limits.silence_s)
 
     def hand_on(self, job: Job) -> None:
-        """Have another job answer the request under way."""
+        """Let another job answer the request under way."""
         self._job = job
 
     def give_away(self) -> tuple[asyncio.Transport, bytes]:
-        """Return the connection and what was read ahead; it is somebody else's from here on."""
+        """Return the connection and what was read ahead; the caller owns it from here on."""
         assert self._transport is not None
         transport, early = self._transport, self._buffer
         self._buffer, self._job, self._body, self.closing = b"", None, None, True
@@ -215,22 +214,22 @@ class Downstream(asyncio.Protocol):
         return transport, early
 
     def touch(self, wait_s: float) -> None:
-        """Give the connection this long until something must have happened."""
+        """Set the deadline of the connection to this time from now."""
         self.due_s = self._server.time() + wait_s
 
     def block(self) -> None:
-        """Read no further: what was read has nowhere to go."""
+        """Pause reading: the data has nowhere to go."""
         self._blocked = True
         self._read_or_not()
 
     def unblock(self) -> None:
-        """Read on."""
+        """Resume reading."""
         self._blocked = False
         self._read_or_not()
         self._advance()
 
     def peer_info(self, name: str, default: Any) -> Any:
-        """Return what the transport knows."""
+        """Return the transport's information."""
         return default if self._transport is None else self._transport.get_extra_info(name, default)
 
     def end(self) -> None:
@@ -241,7 +240,7 @@ class Downstream(asyncio.Protocol):
         self.touch(self._limits.left_s)
 
     def abort(self) -> None:
-        """Close now, by a reset, so that what was cut off is not taken for complete."""
+        """Reset the connection, so that a truncated answer is not taken for complete."""
         self.closing = True
         if self._transport is None or self._transport.is_closing():
             return
@@ -250,7 +249,7 @@ class Downstream(asyncio.Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
-    # ------------------------------------------------------------------ what the server asks
+    # ------------------------------------------------------------------ calls by the server
 
     def look(self, now_s: float) -> None:
         """Give up what is overdue."""
@@ -267,7 +266,7 @@ class Downstream(asyncio.Protocol):
             self.end()
 
     def rest(self) -> None:
-        """Close after the answer under way, or now when there is none."""
+        """Close after the answer under way, or now if there is none."""
         self._keep = False
         if self._job is None:
             self.end()
@@ -275,7 +274,7 @@ class Downstream(asyncio.Protocol):
     # ------------------------------------------------------------------------------ requests
 
     def _advance(self) -> None:
-        """Go on with what is in the buffer; one request at a time, without recursion."""
+        """Process the buffer; one request at a time, without recursion."""
         if self._busy:
             return
         self._busy = True
@@ -292,7 +291,7 @@ class Downstream(asyncio.Protocol):
             self._read_or_not()
 
     def _step(self) -> bool:
-        """Take one piece off the buffer; return False when more must come first."""
+        """Process one piece of the buffer; return False if more data is needed."""
         if self._blocked:
             return False
         if self._body is not None:
@@ -333,7 +332,7 @@ class Downstream(asyncio.Protocol):
                 job.body_ended()
 
     def _begin(self, head: bytes) -> None:
-        """Give a request to whoever answers it."""
+        """Dispatch a request."""
         self._blank_lines = 0
         self._bare = head[:5] == b"HEAD "
         request = http1.parse_request(head)
@@ -341,7 +340,7 @@ class Downstream(asyncio.Protocol):
         self._server.begin(self, request)
 
     def _malformed(self, why: str) -> None:
-        """Refuse what two readers may read differently; nothing behind it can be believed."""
+        """Refuse an ambiguous message; what follows it cannot be trusted."""
         self._server.totals.malformed += 1
         job, self._job = self._job, None
         if job is not None:
@@ -364,7 +363,7 @@ class Downstream(asyncio.Protocol):
 
 
 class _Drain:
-    """Throws away the rest of a body after the answer, so that the answer is read at all."""
+    """Discards the rest of a body after the answer, so that the caller reads the answer at all."""
 
     def __init__(self, downstream: Downstream, most: int) -> None:
         self._downstream = downstream

@@ -1,7 +1,7 @@
-"""One request to a server and its answer, both on their way through.
+"""One request to a server and its answer, both relayed.
 
-A request that may be repeated without harm takes a spare connection, and another one if the spare
-turns out to be dead; any other gets a connection of its own, so that it is never sent twice.
+An idempotent request uses a spare connection, and another one if the spare turns out to be dead;
+any other gets a connection of its own, so that it is never sent twice.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def _as_it_is(response: http1.Response) -> http1.Headers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the two relays do differently.
+    """The differences between the two relays.
 
-    `refusal` makes the whole answer for 502, 503 and 504, after which the connection is closed.
-    `answer` returns the headers of an answer as they go to the caller. `keeps` says of an answer
-    that it is not passed on: so many bytes of its body are given to `kept` in its place, which
-    answers the caller. `over` hears once that the exchange is done with: nothing, or what failed.
+    `refusal` makes the complete answer for 502, 503 and 504, after which the connection is closed.
+    `answer` returns the headers of an answer for the caller. `keeps` returns how many bytes of an
+    answer's body to pass to `kept`, which then answers the caller instead. `over` is called once at
+    the end of the exchange, with the failure if there was one.
     """
 
     refusal: Callable[[int], bytes]
@@ -54,7 +54,7 @@ class Exchange:
     def __init__(
         self, downstream: Downstream, pool: Pool, request: http1.Request, head: bytes, rules: Rules
     ) -> None:
-        """Have the request of this caller answered; `head` is what the server is sent."""
+        """Relay the request of this caller; `head` is what the server is sent."""
         self._down = downstream
         self._pool = pool
         self.request = request
@@ -91,7 +91,7 @@ class Exchange:
         try:
             async with asyncio.timeout(self._pool.limits.connect_s):
                 up = await self._pool.dial()
-        except OSError:  # which a timeout is too
+        except OSError:  # which includes a timeout
             self._dialling = None
             self.failed(word="unreachable")
             return
@@ -114,43 +114,43 @@ class Exchange:
     # ---------------------------------------------------------------- what the caller sends
 
     def body(self, data: bytes) -> None:
-        """Pass on a piece of the body; there is none before there is a connection."""
+        """Pass on a piece of the body; none comes before there is a connection."""
         if self._up is not None:
             self._up.write(data)
         self._down.touch(self._pool.limits.answer_s)
 
     def body_ended(self) -> None:
-        """Have nothing to do: the connection knows that the request is complete."""
+        """Do nothing: the connection detects the end of the request."""
 
     def lost(self) -> None:
-        """Stop the server's work: nobody waits for it."""
+        """Stop the server's work: the caller is gone."""
         self._finish("")
 
     def overdue(self) -> None:
-        """Give up a server, or a caller, that does nothing."""
+        """Give up a server, or a caller, that stalls."""
         self._give_up(504, "timeout")
 
     def pause_writing(self) -> None:
-        """Read no more of the answer: the caller is slow."""
+        """Pause reading the answer: the caller is slow."""
         if self._up is not None:
             self._up.pause()
 
     def resume_writing(self) -> None:
-        """Read on."""
+        """Resume reading."""
         if self._up is not None:
             self._up.resume()
 
     # ---------------------------------------------------------------- what the server sends
 
     def slow(self, *, server_is: bool) -> None:
-        """Pass on that the server reads slowly, or has caught up."""
+        """Pass on the server's back pressure, or its end."""
         if server_is:
             self._down.block()
         else:
             self._down.unblock()
 
     def head(self, response: http1.Response) -> None:
-        """Pass on the head of an answer; raise MalformedError for one that makes no sense here."""
+        """Pass on the head of an answer; raise MalformedError if it is not valid here."""
         request = self.request
         if response.status < _FINAL:
             if response.status == _SWITCHING:
@@ -181,7 +181,7 @@ class Exchange:
 
     @property
     def answer(self) -> http1.Body | None:
-        """Return the body that is under way, or None before the head."""
+        """Return the body under way, None before the head."""
         return self._answer
 
     def data(self, data: bytes) -> None:
@@ -195,7 +195,7 @@ class Exchange:
             self._give_kept()
 
     def ended(self, *, reusable: bool) -> None:
-        """Take note that the answer is complete."""
+        """Handle the end of the answer."""
         if self.over:
             return
         assert self._answer is not None
@@ -206,9 +206,9 @@ class Exchange:
         self._down.answered(keep=not self._answer.until_close)
 
     def failed(self, *, unheard: bool = False, word: str = "broken") -> None:
-        """Take note that the server's connection is gone, or talks nonsense.
+        """Handle a server's connection that is gone, or violated the protocol.
 
-        `unheard` says that it went without a word, as a spare one does that was too old.
+        `unheard` means that it closed without any data, as a spare one does that was too old.
         """
         if self.over:
             return
@@ -219,7 +219,7 @@ class Exchange:
         self._give_up(502, word)
 
     def _give_kept(self, *, reusable: bool = False) -> None:
-        """Have the caller answered by what was kept of the answer."""
+        """Let `kept` answer the caller."""
         response, kept = self._response, self._kept
         assert response is not None
         assert kept is not None
@@ -240,7 +240,7 @@ class Exchange:
         self._down.answered(keep=False)
 
     def _finish(self, word: str, *, reusable: bool = False) -> None:
-        """Let go of the server, once."""
+        """Release the server's connection, once."""
         if self.over:
             return
         self.over = True

@@ -1,8 +1,8 @@
-"""Heads of HTTP/1.1 messages as bytes: read strictly, framed without doubt, written anew. Pure.
+"""Heads of HTTP/1.1 messages as bytes: parsed strictly, framed without ambiguity. Pure.
 
-Whoever forwards a message must see its end where the next reader sees it, or a request can be
-hidden in another's body. So whatever two readers may read differently is refused here: a length
-beside `chunked`, two lengths, a folded line, a space before a colon, a bare carriage return.
+A relay must see the end of a message where the next reader sees it, or a request can be hidden in
+another's body (request smuggling). So whatever two readers may parse differently is refused here: a
+length beside `chunked`, two lengths, a folded line, a space before a colon, a bare carriage return.
 Bodies are never decoded; their bytes are passed on as they are.
 """
 
@@ -13,15 +13,15 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
-"""Names in lower case and values without the blanks around them, in their order."""
+"""Names in lower case and values without surrounding blanks, in order."""
 
 CHUNKED: Final = -1
-"""A body that tells its own end, chunk by chunk."""
+"""A body framed by chunks."""
 UNTIL_CLOSE: Final = -2
 """A body that ends with its connection."""
 
 LENGTH_DIGITS_MAX: Final = 18
-"""Digits of a length: what fits in 63 bits whatever they are."""
+"""Digits of a length: any of them fit in 63 bits."""
 CHUNK_LINE_MAX: Final = 1_024
 """Bytes of the line before a chunk, with its extensions."""
 TRAILER_BYTES_MAX: Final = 8_192
@@ -30,7 +30,7 @@ TRAILER_BYTES_MAX: Final = 8_192
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS: Final = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*")
 _REQUEST: Final = re.compile(rb"(" + _TOKEN + rb") ([!-\"$-~\x80-\xff]+) HTTP/1\.([01])")
-"""A target has no fragment: some readers cut it off, and others take it for part of the path."""
+"""A target has no fragment: some readers cut it off, and others treat it as part of the path."""
 
 _RESPONSE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://[^/?#]*")
@@ -50,8 +50,7 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""Headers that speak of one connection and are not passed on; `transfer-encoding` is, because the
-body is passed on as it is."""
+"""Headers of one connection, not passed on; `transfer-encoding` is, as the body is not decoded."""
 
 FORWARDED: Final = frozenset(
     {
@@ -67,11 +66,11 @@ FORWARDED: Final = frozenset(
         b"x-real-ip",
     }
 )
-"""What proxies on the way say of the caller: believed by one side only, so it is not passed on."""
+"""Headers in which proxies describe the caller: trusted by one side only, so not passed on."""
 
 
 class MalformedError(ValueError):
-    """A message that is not read, because two readers might not agree on it; the text says why."""
+    """A message that two readers may parse differently; the text gives the reason."""
 
 
 class Request(NamedTuple):
@@ -149,7 +148,7 @@ def _parse_fields(fields: bytes) -> Headers:
 
 
 def _declared(headers: Headers, minor: int) -> int | None:
-    """Return the length that the headers declare, CHUNKED, or None where they declare nothing."""
+    """Return the declared length, CHUNKED, or None if none is declared."""
     codings = values(headers, b"transfer-encoding")
     lengths = values(headers, b"content-length")
     if codings:
@@ -172,7 +171,7 @@ def values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def first(headers: Headers, name: bytes) -> bytes:
-    """Return the first value of a header, or nothing."""
+    """Return the first value of a header, or an empty string."""
     return next((value for known, value in headers if known == name), b"")
 
 
@@ -185,7 +184,7 @@ def tokens(headers: Headers, name: bytes) -> frozenset[bytes]:
 
 
 def keeps_alive(minor: int, headers: Headers) -> bool:
-    """Return whether the sender of a message will use its connection again."""
+    """Return whether the sender of a message keeps its connection open."""
     words = tokens(headers, b"connection")
     return b"close" not in words if minor else b"keep-alive" in words
 
@@ -201,29 +200,29 @@ def is_websocket(request: Request) -> bool:
 
 
 def end_to_end(headers: Headers, *, without: Iterable[bytes] = ()) -> Headers:
-    """Return the headers that go further than one connection, less those named."""
+    """Return the end-to-end headers, without those named."""
     named = tokens(headers, b"connection") - {b"transfer-encoding", b"content-length", b"host"}
     out = HOP_BY_HOP.union(named, without)
     return [pair for pair in headers if pair[0] not in out]
 
 
 def write_head(line: bytes, headers: Headers) -> bytes:
-    """Return a head ready to be sent."""
+    """Return a head as bytes."""
     fields = b"".join(b"%b: %b\r\n" % pair for pair in headers)
     return b"%b\r\n%b\r\n" % (line, fields)
 
 
 def write_request(request: Request, headers: Headers) -> bytes:
-    """Return the head of a request as it is sent on, with these headers in place of its own."""
+    """Return the head of a request as it is relayed, with these headers in place of its own."""
     line = b"%b %b HTTP/1.%d" % (request.method, request.target, request.minor)
     return write_head(line, headers)
 
 
 def move_host(headers: Headers, host: bytes) -> Headers:
-    """Return a request's headers as they are sent to another host.
+    """Return a request's headers for another host.
 
-    An origin that was the request's own stays its own, and a foreign one stays foreign: so the
-    receiver's check of the two means the same as before.
+    An origin equal to the request's own host becomes the new host's, and a foreign one stays
+    foreign: so the receiver's check of the two is unchanged.
     """
     old = first(headers, b"host").lower()
     moved: Headers = [(b"host", host)]
@@ -236,9 +235,9 @@ def move_host(headers: Headers, host: bytes) -> Headers:
 
 
 def payload(length: int, body: bytes) -> bytes:
-    """Return what a body carries: the content of whole chunks, or all of it as it is.
+    """Return a body's content: the data of whole chunks, or all of it.
 
-    `body` was found to be well formed; it may be cut off, and then so is what is returned.
+    `body` is well formed; if it is truncated, so is the result.
     """
     if length != CHUNKED:
         return body
@@ -255,12 +254,12 @@ def payload(length: int, body: bytes) -> bytes:
 
 
 class Body:
-    """Finds the end of one body in the bytes as they come, without keeping or changing them."""
+    """Finds the end of one body in a stream, without keeping or changing its bytes."""
 
     __slots__ = ("_left", "_line", "_state", "ended", "taken")
 
     def __init__(self, length: int) -> None:
-        """Look for the end of a body of this length, CHUNKED or UNTIL_CLOSE."""
+        """Expect a body of this length, CHUNKED or UNTIL_CLOSE."""
         self._left = max(length, 0)
         self._line = b""
         self._state = {CHUNKED: "size", UNTIL_CLOSE: "open"}.get(length, "fixed")
@@ -269,7 +268,7 @@ class Body:
 
     @property
     def until_close(self) -> bool:
-        """Return whether the end of the connection is the end of this body."""
+        """Return whether the end of the connection ends this body."""
         return self._state == "open"
 
     def take(self, data: bytes) -> int:
@@ -306,7 +305,7 @@ class Body:
         return at
 
     def _end_line(self) -> None:
-        """Read the line before a chunk or after it, or one trailer more."""
+        """Parse the line before a chunk or after it, or one more trailer."""
         line = self._line
         if self._state == "trailers":
             if line == b"\r\n" or line.endswith(b"\r\n\r\n"):

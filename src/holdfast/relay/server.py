@@ -1,4 +1,4 @@
-"""The side of a relay that takes callers in: every connection, what went through, and the end."""
+"""The listening side of a relay: all connections, their totals, and shutdown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from holdfast.relay.limits import Limits
 
 
 class Server(ABC):
-    """Makes a protocol for each connection that comes in; a subclass says who answers a request."""
+    """Makes a protocol for each incoming connection; a subclass dispatches requests."""
 
     def __init__(self, limits: Limits) -> None:
-        """Begin with no connection."""
         self.limits = limits
         self.time = asyncio.get_running_loop().time
         self.closing = False
@@ -30,21 +29,21 @@ class Server(ABC):
 
     @abstractmethod
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
-        """Answer a request: start a job, reply at once, or give the connection away."""
+        """Answer a request: start a job, reply at once, or hand over the connection."""
 
     @abstractmethod
     def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
-        """Return a whole answer, after which the connection is closed; a `bare` one for HEAD."""
+        """Return a complete answer, after which the connection is closed; a `bare` one for HEAD."""
 
     def look(self) -> bool:
-        """Look for what else is overdue; return whether anything must be looked at again."""
+        """Check for anything else overdue; return whether another check is needed."""
         return False
 
     def __len__(self) -> int:
         return len(self._open)
 
     def enter(self, downstream: Downstream) -> bool:
-        """Count a connection; return False when it is one too many."""
+        """Count a connection; return False if it exceeds the limit."""
         if self.closing or len(self._open) >= self.limits.callers:
             return False
         self._open.add(downstream)
@@ -54,13 +53,13 @@ class Server(ABC):
         return True
 
     def leave(self, downstream: Downstream) -> None:
-        """Count a connection no more."""
+        """Remove a connection from the count."""
         self._open.discard(downstream)
         if not self._open:
             self._empty.set()
 
     async def close(self, grace_s: float) -> None:
-        """End everything within `grace_s`: what rests at once, what is answered when it is."""
+        """Close everything within `grace_s`: idle connections at once, busy ones once answered."""
         self.closing = True
         for downstream in list(self._open):
             downstream.rest()

@@ -1,9 +1,8 @@
-"""WebSockets passed on as raw bytes: the upgrade, its answer, then whatever comes, both ways.
+"""WebSockets relayed as raw bytes: the upgrade, its answer, then all data both ways.
 
-A tunnel holds its slot from before it dials until both of its connections are gone, because it
-*is* its slot: a member of the set that is counted. Nothing can leak that is not also an open
-socket, and every open socket has a deadline. Frames are not looked at, so a message costs one
-read and one write.
+A tunnel is a member of the counted set from before it connects until both of its connections are
+gone. So nothing can leak that is not also an open socket, and every open socket has a deadline.
+Frames are not parsed, so a message costs one read and one write.
 """
 
 from __future__ import annotations
@@ -20,22 +19,21 @@ HEAD_BYTES_MAX: Final = 65_536
 """Bytes of the head of a server's answer."""
 
 HEADS_MAX: Final = 32
-"""Answers up to the one that counts, those below 200 included."""
+"""Heads up to the final one, including those below 200."""
 
 EARLY_BYTES_MAX: Final = 65_536
-"""Bytes that a client may send before there is an answer; it is not read further then."""
+"""Bytes that a client may send before there is an answer; then reading pauses."""
 
 
 _SWITCHING: Final = 101
 _FINAL: Final = 200
-"""Statuses below it, but for the switch, come before the answer."""
+"""Lower statuses, except the switch, precede the final answer."""
 
 
 class _End(asyncio.Protocol):
-    """What both ends do alike."""
+    """The common part of both ends."""
 
     def __init__(self, tunnel: Tunnel) -> None:
-        """Belong to a tunnel."""
         self._tunnel = tunnel
         self._transport: asyncio.Transport | None = None
         self._other: _End | None = None
@@ -43,27 +41,25 @@ class _End(asyncio.Protocol):
         self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the tunnel."""
         del exc
         self.lost = True
         self._tunnel.ended()
 
     def pause_writing(self) -> None:
-        """Have the other end read no further: this one's peer is slow."""
+        """Pause reading at the other end: this one's peer is slow."""
         if self._other is not None:
             self._other.pause()
 
     def resume_writing(self) -> None:
-        """Let the other end read on."""
+        """Resume reading at the other end."""
         if self._other is not None:
             self._other.resume()
 
     def eof_received(self) -> bool:
-        """Pass on that this direction is over; return that the other direction is not."""
+        """Pass on the end of this direction; return that the other direction stays open."""
         self._eof = True
         if self._other is not None:
             self._other.write_eof()
@@ -76,7 +72,7 @@ class _End(asyncio.Protocol):
             self._transport.write(data)
 
     def write_eof(self) -> None:
-        """Say that nothing more will be sent; close if the other direction is over too."""
+        """End sending; close if the other direction has ended too."""
         if self._transport is None or self.lost or self._transport.is_closing():
             return
         if self._eof or not self._transport.can_write_eof():
@@ -85,44 +81,40 @@ class _End(asyncio.Protocol):
         self._transport.write_eof()
 
     def pause(self) -> None:
-        """Read no further."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
-        """Close when everything is sent."""
+        """Close once everything is sent."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close now."""
         if self._transport is not None:
             self._transport.abort()
 
 
 class ClientEnd(_End):
-    """The side that asked."""
+    """The client's side."""
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport) -> None:
-        """Take the transport over from whoever read the head."""
         super().__init__(tunnel)
         self._transport = transport
         self._early = b""
         self.slow = False
 
     def begin(self, early: bytes) -> None:
-        """Listen from now on; `early` was read already."""
+        """Read from now on; `early` was read already."""
         assert self._transport is not None
         self._transport.set_protocol(self)
         self._keep(early)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on, or keep until there is somebody to pass it on to."""
+        """Pass on, or buffer until there is a server."""
         if self._other is None:
             self._keep(data)
             return
@@ -132,12 +124,12 @@ class ClientEnd(_End):
         self._other.write(data)
 
     def pause_writing(self) -> None:
-        """Have the server read no further, also where it did not switch."""
+        """Pause reading from the server, also if it did not switch."""
         self.slow = True
         self._tunnel.server.pause()
 
     def resume_writing(self) -> None:
-        """Let the server read on."""
+        """Resume reading from the server."""
         self.slow = False
         self._tunnel.server.resume()
 
@@ -147,7 +139,7 @@ class ClientEnd(_End):
             self.pause()
 
     def join(self, server: ServerEnd) -> None:
-        """Pass on from now on, first what came early."""
+        """Relay from now on, beginning with what came early."""
         self._other = server
         if self._early:
             self._tunnel.owner.totals.up += len(self._early)
@@ -161,10 +153,9 @@ class ClientEnd(_End):
 
 
 class ServerEnd(_End):
-    """The side that is asked: first a head, then whatever it says."""
+    """The server's side: first a head, then data."""
 
     def __init__(self, tunnel: Tunnel) -> None:
-        """Wait to be connected."""
         super().__init__(tunnel)
         self._head = b""
         self._heads = 0
@@ -190,7 +181,7 @@ class ServerEnd(_End):
             self._other.write(data)
 
     def eof_received(self) -> bool:
-        """As for every end; before the answer it is no answer, and in a body its end."""
+        """As for both ends; before the answer it is a failure, and in a body its end."""
         if self._in_head:
             self._tunnel.refuse()
             return False
@@ -200,7 +191,7 @@ class ServerEnd(_End):
         return super().eof_received()
 
     def join(self, client: ClientEnd, rest: bytes) -> None:
-        """Pass on from now on, first what came with the head."""
+        """Relay from now on, beginning with what came with the head."""
         self._other = client
         if rest:
             self._tunnel.owner.totals.down += len(rest)
@@ -249,7 +240,7 @@ class ServerEnd(_End):
             self._tunnel.close()
 
     def _end_body(self) -> None:
-        """End a body with its connection: as it should, or cut off, which must show."""
+        """End a body with its connection: complete, or visibly truncated."""
         assert self._body is not None
         if self._body.until_close or self._body.ended:
             self._tunnel.close()
@@ -260,15 +251,15 @@ class ServerEnd(_End):
 SWITCHING: Final = 101
 
 SWEEP_S: Final = 1.0
-"""Between two looks for tunnels that are idle or will not close, in seconds."""
+"""Time between two checks for tunnels that are idle or do not close, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What one set of tunnels allows; times in seconds.
+    """Limits of one set of tunnels; times in seconds.
 
-    `close_s` is how long one half may stay open after the other said it was done, and how long
-    what is left to send may take after that.
+    `close_s` is how long one half may stay open after the other has ended, and how long the unsent
+    data may take after that.
     """
 
     most: int = 100
@@ -279,7 +270,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class Totals:
-    """What went through since the start: upgrades tried and refused, bytes each way."""
+    """Totals since the start: upgrades tried and refused, bytes each way."""
 
     opened: int = 0
     refused: int = 0
@@ -292,7 +283,6 @@ class Tunnels:
     """The open tunnels of one proxy."""
 
     def __init__(self, bounds: Bounds) -> None:
-        """Begin with none."""
         self.bounds = bounds
         self.totals = Totals()
         self._open: set[Tunnel] = set()
@@ -306,7 +296,7 @@ class Tunnels:
 
     @property
     def full(self) -> bool:
-        """Return whether another one would be one too many; also while closing."""
+        """Return whether another one would exceed the limit; True while closing."""
         return self._closing or len(self._open) >= self.bounds.most
 
     def start(
@@ -321,12 +311,12 @@ class Tunnels:
         on_end: Callable[[], None] | None = None,
         slow: bool = False,
     ) -> Tunnel:
-        """Take over a client's connection and dial; the caller has looked at `full`.
+        """Take over a client's connection and connect; the caller has checked `full`.
 
-        `head` is the upgrade as it is to be sent, `early` what the client sent after it.
-        `refusal` makes the whole answer for 502. `answer` may change the headers of the other
-        side's response; without it they are passed on as they are. `slow` says that the client was
-        told to be behind with reading before this: only then will it be told to have caught up.
+        `head` is the upgrade as it is to be sent, `early` what the client sent after it. `refusal`
+        makes the complete answer for 502. `answer` may change the headers of the server's response;
+        without it they are passed on as they are. `slow` means that the client's back pressure was
+        signalled before this, so that its end is signalled too.
         """
         tunnel = Tunnel(self, client, refusal, answer, on_end)
         tunnel.client.slow = slow
@@ -339,7 +329,7 @@ class Tunnels:
         return tunnel
 
     async def close(self, grace_s: float) -> None:
-        """Close all, take no more, and cut off after `grace_s` what will not close."""
+        """Close all, refuse new ones, and reset after `grace_s` what has not closed."""
         self._closing = True
         for tunnel in list(self._open):
             tunnel.close()
@@ -354,7 +344,7 @@ class Tunnels:
             self._sweep = None
 
     def forget(self, tunnel: Tunnel) -> None:
-        """Free the slot of a tunnel that has no connection left."""
+        """Remove a tunnel that has no connection left."""
         self._open.discard(tunnel)
         if not self._open:
             self._empty.set()
@@ -373,7 +363,7 @@ class Tunnels:
 
 
 class Tunnel:
-    """One client, one server, and what they have to say to each other."""
+    """One client connection, one server connection, and the data between them."""
 
     def __init__(
         self,
@@ -383,7 +373,6 @@ class Tunnel:
         answer: Callable[[http1.Response], http1.Headers] | None,
         on_end: Callable[[], None] | None,
     ) -> None:
-        """Belong to `owner`, which counts it."""
         loop = asyncio.get_running_loop()
         self.owner = owner
         self.time = loop.time
@@ -399,7 +388,7 @@ class Tunnel:
         self._limit: asyncio.TimerHandle | None = None
 
     def start(self, address: Address, head: bytes, early: bytes) -> None:
-        """Dial; what the client sends meanwhile waits."""
+        """Connect; what the client sends meanwhile waits."""
         loop = asyncio.get_running_loop()
         self.client.begin(early)
         self._limit = loop.call_later(self.owner.bounds.handshake_s, self.refuse)
@@ -441,7 +430,7 @@ class Tunnel:
             self.server.pass_on(self.client, response, rest)
 
     def refuse(self) -> None:
-        """Answer 502, once, and end: the server cannot be had, or not in time."""
+        """Answer 502, once, and end: the server is unreachable, or too slow."""
         if self._answered:
             return
         self._answered = True
@@ -451,7 +440,7 @@ class Tunnel:
         self.close()
 
     def ended(self) -> None:
-        """Note that one end is gone: the other follows, and with the last one goes the slot."""
+        """One end is gone: close the other, and leave the set with the last one."""
         if self.client.lost:
             self._answered = True
             self.server.close()
@@ -471,24 +460,24 @@ class Tunnel:
             self.cut_soon()
 
     def cut_soon(self) -> None:
-        """Give what is left a deadline."""
+        """Set a deadline for the unsent data."""
         if not self._cut_s:
             self._cut_s = self.time() + self.owner.bounds.close_s
 
     def close(self) -> None:
-        """Close both ends when what was written is sent."""
+        """Close both ends once everything is sent."""
         self._answered = True
         self.client.close()
         self.server.close()
         self.cut_soon()
 
     def abort(self) -> None:
-        """Close both ends now."""
+        """Reset both ends."""
         self.client.abort()
         self.server.abort()
 
     def look(self, now_s: float) -> None:
-        """End it if nothing was said for long, or cut it off if it will not end."""
+        """Close it if it was idle for too long, or reset it if it does not close."""
         if self._cut_s and now_s >= self._cut_s:
             self.abort()
             return

@@ -1,4 +1,4 @@
-"""The connections to a server: one carries one exchange at a time, and a few wait for the next."""
+"""Connections to a server: each carries one exchange at a time, and a few spare ones are kept."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class Carried(Protocol):
 
     @property
     def answer(self) -> http1.Body | None:
-        """Return how the answer is framed, once that is known."""
+        """Return the framing of the answer, once known."""
         ...
 
     def head(self, response: http1.Response) -> None:
-        """Take a head of the answer."""
+        """Receive a head of the answer."""
         ...
 
     def data(self, data: bytes) -> None:
-        """Take a piece of the answer."""
+        """Receive a piece of the answer."""
         ...
 
     def ended(self, *, reusable: bool) -> None:
-        """Take note that the answer is complete."""
+        """Handle the end of the answer."""
         ...
 
     def failed(self, *, unheard: bool = False) -> None:
-        """Take note that the server let go of it; `unheard` before it answered anything."""
+        """Handle the loss of the connection; `unheard` before any answer."""
         ...
 
     def slow(self, *, server_is: bool) -> None:
-        """Take note of whether the server is behind with reading."""
+        """Begin or end back pressure from the server."""
         ...
 
 
@@ -47,7 +47,6 @@ class Upstream(asyncio.Protocol):
     """One connection to the server."""
 
     def __init__(self, owner: Pool) -> None:
-        """Belong to `owner`, which counts it."""
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._exchange: Carried | None = None
@@ -63,7 +62,7 @@ class Upstream(asyncio.Protocol):
         self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what is carried: as it should where the end of the connection is its end."""
+        """End the exchange: successfully if the end of the connection is its end."""
         self.gone = True
         self._owner.closed(self)
         exchange, self._exchange = self._exchange, None
@@ -76,7 +75,7 @@ class Upstream(asyncio.Protocol):
             exchange.failed(unheard=not self._buffer)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what belongs to the answer under way; anything else ends the connection."""
+        """Pass on the data of the answer under way; any other ends the connection."""
         exchange = self._exchange
         if exchange is None:
             self.abort()
@@ -95,17 +94,17 @@ class Upstream(asyncio.Protocol):
             exchange.failed()
 
     def pause_writing(self) -> None:
-        """Have the caller slow down."""
+        """Pass on back pressure to the caller."""
         if self._exchange is not None:
             self._exchange.slow(server_is=True)
 
     def resume_writing(self) -> None:
-        """Let the caller go on."""
+        """Pass on the end of back pressure."""
         if self._exchange is not None:
             self._exchange.slow(server_is=False)
 
     def _take_heads(self, exchange: Carried) -> bytes:
-        """Pass on each head that is complete; return what follows the final one."""
+        """Pass on each complete head; return what follows the final one."""
         while exchange.answer is None:
             end = self._buffer.find(b"\r\n\r\n")
             if max(end, len(self._buffer) if end < 0 else 0) > self._owner.limits.head_bytes:
@@ -141,7 +140,7 @@ class Upstream(asyncio.Protocol):
         self._heads = 0
 
     def drop(self) -> None:
-        """Carry nothing any more."""
+        """Detach from the exchange."""
         self._exchange = None
         self.resume()
 
@@ -151,12 +150,12 @@ class Upstream(asyncio.Protocol):
             self._transport.write(data)
 
     def pause(self) -> None:
-        """Read no further."""
+        """Pause reading."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
+        """Resume reading."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -167,10 +166,10 @@ class Upstream(asyncio.Protocol):
 
 
 class Pool:
-    """Every connection to one server, and which of them are spare."""
+    """All connections to one server, including the spare ones."""
 
     def __init__(self, address: Address, limits: Limits, time: Callable[[], float]) -> None:
-        """Dial `address` and nothing else; `time` is the loop's, in seconds."""
+        """Connect to `address` only; `time` is the loop's, in seconds."""
         self._address = address
         self.limits = limits
         self._time = time
@@ -183,12 +182,12 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        """Return whether another one would be one too many."""
+        """Return whether another one would exceed the limit."""
         return len(self._open) + self._dialling >= self.limits.upstreams
 
     @property
     def used(self) -> bool:
-        """Return whether there is a connection, or somebody about to have one."""
+        """Return whether there is a connection, or one is being made."""
         return bool(self._open) or self._dialling > 0
 
     async def dial(self) -> Upstream:
@@ -225,11 +224,11 @@ class Pool:
         self._open.add(side)
 
     def closed(self, side: Upstream) -> None:
-        """Count it no more."""
+        """Remove it from the count."""
         self._open.discard(side)
 
     def look(self) -> None:
-        """Close the spare ones that have waited for too long."""
+        """Close spare ones that were idle for too long."""
         oldest = self._time() - self.limits.spare_s
         while self._spare and (self._spare[0].gone or self._spare[0].since_s <= oldest):
             self._spare.popleft().abort()
@@ -242,10 +241,9 @@ class Pool:
 
 
 class Pools:
-    """The connections to many servers; a server without any costs nothing."""
+    """Connections to many servers; a server without any costs nothing."""
 
     def __init__(self, limits: Limits, time: Callable[[], float]) -> None:
-        """Begin with none."""
         self._limits = limits
         self._time = time
         self._pools: dict[Address, Pool] = {}
@@ -261,7 +259,7 @@ class Pools:
         return pool
 
     def look(self) -> None:
-        """Close the spare ones that have waited for too long, and forget who has none."""
+        """Close spare ones that were idle for too long, and drop empty pools."""
         for address, pool in list(self._pools.items()):
             pool.look()
             if not pool.used:

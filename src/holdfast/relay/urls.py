@@ -1,4 +1,4 @@
-"""URLs for the HTTP client library, built from parts that were checked, never by joining text."""
+"""URLs for the HTTP client library, built from checked parts, never by joining text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from holdfast.wire.address import Address, Place, origin_form
 
 
 def http_url(address: Address, target: str, *, scheme: str = "http") -> URL:
-    """Return the URL of a path, with its query if it has one, at an address and nowhere else.
+    """Return the URL of a path, with its query if any, at exactly this address.
 
     Raise ValueError for a target that is no path.
     """
@@ -20,6 +20,6 @@ def http_url(address: Address, target: str, *, scheme: str = "http") -> URL:
 
 
 def whole_url(url: str) -> URL:
-    """Return a URL out of the settings, by its checked parts; raise ValueError for no URL."""
+    """Return a URL from the settings, by its checked parts; raise ValueError if it is none."""
     place = Place.parse(url)
     return http_url(place.address, place.target, scheme=place.scheme)

@@ -5,8 +5,8 @@
     with Brain("brain") as brain:
         brain.correct(draft="Utilize the tool.", final="Use the tool.")
 
-Standard library only, and it does not import wire: a contract test compares the two. It must
-never raise into, or slow, the agent that uses it. What is offered is loaded when first asked for.
+Standard library only, and it does not import wire: a contract test compares the two. It must never
+raise into, or slow, the agent that uses it. Exports are loaded on first use.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is offered when it is first asked for."""
+    """Load an export on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

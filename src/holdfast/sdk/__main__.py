@@ -1,7 +1,7 @@
 """`python -m holdfast.sdk doctor|sync`: for cron, where only the SDK is installed.
 
-`holdfast brain` of the command line says more; this needs nothing but the standard library, and
-ends with the same codes.
+`holdfast brain` of the command line prints more; this needs only the standard library, and uses the
+same exit codes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from holdfast.sdk import Brain, doctor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Look at a brain or send what waits; return the exit code (`Report`, `Synced`)."""
+    """Check a brain or send its queue; return the exit code (`Report`, `Synced`)."""
     parser = argparse.ArgumentParser(prog="python -m holdfast.sdk", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     looking = commands.add_parser("doctor", help="say how a brain stands")

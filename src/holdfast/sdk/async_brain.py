@@ -1,7 +1,7 @@
-"""The Brain for programs built on asyncio: the same calls, awaited, and the loop never blocked.
+"""The Brain for asyncio programs: the same calls, awaited, and the loop never blocked.
 
-What records runs on one thread, in order; what waits for the plane runs on another, so that a
-flush holds up no correction. A call whose await is cancelled is carried out all the same.
+Recording runs on one thread, in order; waiting for the plane runs on another, so that a flush does
+not delay corrections. A call whose await is cancelled is executed all the same.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class AsyncBrain:
     """
 
     def __init__(self, folder: str | os.PathLike[str], **options: Any) -> None:
-        """Name the folder; it is opened with the first call, off the loop."""
+        """Store the folder; it is opened with the first call, off the loop."""
         self._open: Callable[[], Brain] = lambda: Brain(folder, **options)
         self._brain: Brain | None = None
         self._recording = ThreadPoolExecutor(1, thread_name_prefix="holdfast-record")
         self._waiting = ThreadPoolExecutor(1, thread_name_prefix="holdfast-wait")
 
     def _opened(self) -> Brain:
-        """Return the brain; only ever called on the recording thread."""
+        """Return the brain; called on the recording thread only."""
         if self._brain is None:
             self._brain = self._open()
         return self._brain
@@ -75,7 +75,7 @@ class AsyncBrain:
         tags: Iterable[str] = (),
         session: str | int | None = None,
     ) -> Recorded:
-        """Record that something happened."""
+        """Record an event."""
         return await self._record(
             lambda brain: brain.record(type, data, source=source, tags=tags, session=session)
         )
@@ -83,7 +83,7 @@ class AsyncBrain:
     async def end_session(
         self, session: str | int | None = None, *, deadline_s: float = FLUSH_DEADLINE_S
     ) -> SessionEnd:
-        """Record that a session ended, and sum it up."""
+        """Record the end of a session, and summarise it."""
         return await self._wait(lambda brain: brain.end_session(session, deadline_s=deadline_s))
 
     async def rules_for(self, task: str = "", *, most: int = limits.RULES_SHOWN) -> str:
@@ -91,7 +91,7 @@ class AsyncBrain:
         return await self._record(lambda brain: brain.rules_for(task, most=most))
 
     async def lessons(self) -> list[Lesson]:
-        """Return every lesson, the surest first."""
+        """Return every lesson, by descending confidence."""
         return await self._record(lambda brain: brain.lessons())
 
     async def approve(self, lesson_id: str) -> Lesson:
@@ -107,11 +107,11 @@ class AsyncBrain:
         return await self._record(lambda brain: brain.tail(after=after, most=most))
 
     async def dead_letters(self, *, after_row: int = 0, most: int = 100) -> list[DeadLetter]:
-        """Return what the plane refused for good."""
+        """Return what the plane refused permanently."""
         return await self._record(lambda brain: brain.dead_letters(after_row=after_row, most=most))
 
     async def flush(self, deadline_s: float = FLUSH_DEADLINE_S) -> Flushed:
-        """Wait until what is queued now is delivered, at most so long."""
+        """Wait until what is queued now is delivered, within a deadline."""
         return await self._wait(lambda brain: brain.flush(deadline_s))
 
     async def sync(
@@ -142,5 +142,4 @@ class AsyncBrain:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()

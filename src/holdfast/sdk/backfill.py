@@ -1,8 +1,8 @@
-"""Taking over the corrections that another program recorded in the same folder, when asked to.
+"""Imports corrections that another program recorded in the same folder, on request.
 
-They are read from its `events` table, which stays as it is; each is redacted, judged and written
-down as if it had been made through us at its time. How far this came is remembered in the same
-transaction, so asking twice takes nothing twice.
+They are read from its `events` table, which is not changed; each is redacted, judged and stored as
+if it had been made through us at its time. The progress is stored in the same transaction, so
+repeating imports nothing twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OLD: Final = (
 
 
 def pages(outbox: Outbox) -> Iterator[int]:
-    """Take over page by page; yield how many corrections each page brought."""
+    """Import page by page; yield how many corrections each page had."""
     while True:
         page = outbox.read(_next_page)
         if not page:
@@ -40,7 +40,7 @@ def pages(outbox: Outbox) -> Iterator[int]:
 
 
 def waiting(connection: sqlite3.Connection) -> int:
-    """Return how many corrections of another program could still be taken over."""
+    """Return how many corrections of another program are not yet imported."""
     if connection.execute(_THERE).fetchone() is None:
         return 0
     found = connection.execute(
@@ -61,7 +61,7 @@ def _next_page(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 
 def _made(row: tuple[Any, ...]) -> Made | None:
-    """Return an old correction as one of ours, None for what is none by our rules."""
+    """Return an old correction as one of ours, None if it is invalid by our rules."""
     _, moment, session, text = row
     try:
         data = json.loads(text)

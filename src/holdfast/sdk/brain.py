@@ -1,9 +1,9 @@
-"""The Brain: what an agent uses to record corrections, and to be told what was learned from them.
+"""The Brain: records an agent's corrections and returns what was learned from them.
 
 Each call is one transaction of the folder and returns when it is as durable as was chosen. No
-method sends, resolves a name or waits for another machine on the caller's thread, but `flush`,
+method sends, resolves a name or waits for another machine on the caller's thread, except `flush`,
 `end_session`, `sync` and `close`, which wait for at most their deadline. Wrong arguments raise
-ValueError; a disk, a network or a plane that fails raises nothing: the results say it.
+ValueError; failures of disk, network or plane raise nothing: the results report them.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class Brain:
         notice: Notice = log_notice,
         clock: Clock | None = None,
     ) -> None:
-        """Open the folder, which is made where there is none.
+        """Open the folder, which is created if absent.
 
-        `url` and `api_key` go before HOLDFAST_URL and HOLDFAST_API_KEY, which go before the key
-        file (docs/sdk.md); all are looked up again before each send. `durability` is "memory",
-        "process" or "power"; ValueError for any other. `name` is how the plane shows this brain:
-        the folder's name by default, with an id. `gate` is asked before each send, beside the
-        kill switch; `notice` is told, seldom, what a person should know.
+        `url` and `api_key` precede HOLDFAST_URL and HOLDFAST_API_KEY, which precede the key file
+        (docs/sdk.md); all are looked up again before each send. `durability` is "memory", "process"
+        or "power"; ValueError for any other. `name` is the brain's name on the plane: the folder's
+        name by default, with an id. `gate` is called before each send, in addition to the kill
+        switch; `notice` is called, rarely, with messages for a person.
         """
         self.folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
         self._clock = clock or SystemClock()
@@ -106,7 +106,7 @@ class Brain:
         self._note_durability(durability)
         waits = self.destination.find().problem
         if waits and not self._gate():
-            # Whoever is told may fail; a program that records must not fail with it.
+            # The notice may fail; a program that records must not fail with it.
             with suppress(Exception):
                 notice(f"corrections are kept in {self.folder} and wait: {waits}")
 
@@ -122,17 +122,17 @@ class Brain:
     def _rescue(self, connection: sqlite3.Connection) -> None:
         if not self._kept:
             return
-        from holdfast.sdk import rescue  # noqa: PLC0415  # only a new database asks
+        from holdfast.sdk import rescue  # noqa: PLC0415  # needed for a new database only
 
         rescue.refill(connection, self.folder)
 
     def _hearing(self) -> Fetch:
-        """Return what asks for the dashboard's verdicts; made when the first thread is."""
+        """Return the fetcher of the dashboard's verdicts; made with the first thread."""
         from holdfast.sdk.verdicts import Verdicts  # noqa: PLC0415  # the thread's business
 
         return Verdicts(
             self.folder if self._kept else None,
-            ask=self._carrier.ask,
+            post=self._carrier.post,
             read=self._outbox.read,
             write=self._follow,
             question=self._carrier.question,
@@ -146,13 +146,13 @@ class Brain:
         return followed
 
     def _note_durability(self, durability: str) -> None:
-        """Write down what was chosen, for a doctor; only where it changed."""
+        """Store what was chosen, for a doctor; only if it changed."""
         try:
             if self._rows(schema.BRAIN_READ, ("durability",)) != [(durability,)]:
                 note = ("durability", durability)
                 self._write(lambda tx: tx.execute(schema.BRAIN_WRITE, note), rows=0)
         except UnavailableError:
-            # The folder cannot be used now; a doctor says so itself.
+            # The folder cannot be used now; a doctor detects that itself.
             return
 
     # ------------------------------------------------------------------ recording
@@ -168,11 +168,11 @@ class Brain:
         """Record that `draft` was corrected to `final`.
 
         `category` is one of FACTUAL, STYLE, STRUCTURE, PROCESS, TONE and CONTENT, or a word of
-        one's own; it is guessed where it is not given. `context` says what the text was for. The
-        same two texts in one session (without one: on one UTC day) are one correction, counted.
+        one's own; it is guessed if not given. `context` describes the purpose of the text. The same
+        two texts in one session (without one: on one UTC day) are one correction, counted.
 
-        Raise ValueError where both are empty or equal, are longer than 100,000 characters
-        together, or an argument cannot be used. Of each text at most 20,000 characters are kept.
+        Raise ValueError if both are empty or equal, are longer than 100,000 characters together, or
+        an argument is invalid. Of each text at most 20,000 characters are kept.
         """
         made = compose.correction(
             draft,
@@ -183,7 +183,7 @@ class Brain:
             now_ms=self._clock.now_ms(),
         )
         try:
-            kept = self._write(lambda tx: record.keep_correction(tx, made), together=True)
+            kept = self._write(lambda tx: record.keep_correction(tx, made), grouped=True)
         except UnavailableError as error:
             return _answer(made, record.Kept(0, queued=False, reason=str(error), lessons=()))
         self._logged()
@@ -198,14 +198,14 @@ class Brain:
         tags: Iterable[str] = (),
         session: str | int | None = None,
     ) -> Recorded:
-        """Record that something happened: `type` in a word, `data` as JSON would hold it.
+        """Record an event: `type` in a word, `data` as JSON data.
 
-        Raise ValueError where an argument cannot be used: more than 20 tags, data that JSON has
-        no form for, or more of it than 200,000 bytes.
+        Raise ValueError for an invalid argument: more than 20 tags, data that JSON cannot
+        represent, or more of it than 200,000 bytes.
         """
         event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
         try:
-            receipt = self._write(lambda tx: record.keep_event(tx, event)[1], together=True)
+            receipt = self._write(lambda tx: record.keep_event(tx, event)[1], grouped=True)
         except UnavailableError as error:
             return results.Recorded(
                 event.event_id, persisted=False, queued=False, reason=str(error)
@@ -257,9 +257,9 @@ class Brain:
     def end_session(
         self, session: str | int | None = None, *, deadline_s: float = FLUSH_DEADLINE_S
     ) -> SessionEnd:
-        """Record that a session ended, send what waits within the deadline, and sum up.
+        """Record the end of a session, send what is queued within the deadline, and summarise.
 
-        Nothing depends on it being called.
+        Calling it is optional.
         """
         spoken = compose.session_named(session)
         occasion = compose.occasion(spoken, self._clock.now_ms())
@@ -291,24 +291,24 @@ class Brain:
     def rules_for(self, task: str = "", *, most: int = limits.RULES_SHOWN) -> str:
         """Return what was learned, as lines for a prompt: patterns and rules that fit `task` best.
 
-        Empty where nothing was learned yet. What is shown is counted in each lesson's `fires`.
+        Empty if nothing was learned yet. What is shown is counted in each lesson's `fires`.
         """
         self._outbox.tend()
         try:
             shown = lessons.chosen(self.lessons(), task, most=most)
             if shown:
-                self._write(lambda tx: record.fired(tx, shown), rows=0, together=True)
+                self._write(lambda tx: record.fired(tx, shown), rows=0, grouped=True)
         except UnavailableError:
             return ""
         return lessons.rendered(shown)
 
     def lessons(self) -> list[Lesson]:
-        """Return every lesson, the surest first; raise UnavailableError."""
+        """Return every lesson, by descending confidence; raise UnavailableError."""
         rows = self._rows(schema.LESSONS_ALL, ())
         return [found for row in rows if (found := lessons.believed(row)) is not None]
 
     def approve(self, lesson_id: str) -> Lesson:
-        """Make a lesson a rule; raise ValueError where there is none of this id."""
+        """Make a lesson a rule; raise ValueError if there is none of this id."""
         return self._judge(lesson_id, lessons.approved)
 
     def reject(self, lesson_id: str) -> Lesson:
@@ -335,21 +335,19 @@ class Brain:
         return self._outbox.flush(deadline_s)
 
     def close(self, deadline_s: float = FLUSH_DEADLINE_S) -> Flushed:
-        """Flush, then close; what is not sent stays queued for whoever opens the folder next."""
+        """Flush, then close; what is not sent stays queued for the next process."""
         if self._kept:
             self._log.stop()
         return self._outbox.close(deadline_s)
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     def name(self) -> str:
-        """Return how the plane shows this brain."""
+        """Return the brain's name on the plane."""
         if self._name is not None:
             return self._name
         if not self._shown_name:
@@ -364,10 +362,10 @@ class Brain:
     def sync(
         self, *, full: bool = False, backfill: bool = False, deadline_s: float | None = None
     ) -> Synced:
-        """Send what waits, here and now, also while a kill switch is set; see `Synced`.
+        """Send what is queued, in the foreground, also while a kill switch is set; see `Synced`.
 
-        `full` sends the whole record again, `backfill` takes over what another program recorded in
-        this folder before. Ends when nothing waits, when nothing moves, or at the deadline.
+        `full` sends the whole record again, `backfill` imports what another program recorded in
+        this folder before. Ends when the queue is empty, without progress, or at the deadline.
         """
         from holdfast.sdk import sync  # noqa: PLC0415  # a command's business
 
@@ -389,9 +387,9 @@ class Brain:
             self._in_foreground = False
             self._logged()
 
-    def mend(self) -> list[str]:
-        """Put right what can be; see `holdfast.sdk.doctor.repair`."""
-        done = [self._outbox.mend()]
+    def repair(self) -> list[str]:
+        """Repair what can be; see `holdfast.sdk.doctor.repair`."""
+        done = [self._outbox.repair()]
         if self._kept:
             hindered = self._log.rebuild()
             done.append(hindered or "events.jsonl: written anew from the database")
@@ -401,21 +399,21 @@ class Brain:
 
     @property
     def waits_because(self) -> str:
-        """Why nothing is being sent now, empty while there is no reason."""
+        """Return why nothing is being sent now, empty if there is no reason."""
         return self._gate() or self.destination.find().problem or self._outbox.blocked
 
     def stats(self) -> Stats:
-        """Return how the queue stands; see `holdfast.sdk.doctor` for a folder that is not open."""
+        """Return the state of the queue; see `holdfast.sdk.doctor` for a closed folder."""
         return self._outbox.stats()
 
     def tail(self, *, after: int | None = None, most: int = 50) -> list[Event]:
-        """Return events in order: those behind number `after`, or the last `most`."""
+        """Return events in order: those after number `after`, or the last `most`."""
         if after is None:
             return [record.believed(row) for row in self._rows(schema.EVENTS_LAST, (most,))][::-1]
         return [record.believed(row) for row in self._rows(schema.EVENTS_AFTER, (after, most))]
 
     def dead_letters(self, *, after_row: int = 0, most: int = 100) -> list[DeadLetter]:
-        """Return what the plane refused for good, by row number; raise UnavailableError."""
+        """Return what the plane refused permanently, by row number; raise UnavailableError."""
         return self._outbox.dead_letters(after_row=after_row, limit=most)
 
     def redrive(self, rows: Iterable[int] | None = None) -> int:
@@ -430,11 +428,11 @@ class Brain:
         return self._outbox.read(lambda connection: connection.execute(sql, values).fetchall())
 
     def _write(
-        self, work: Callable[[Transaction], T], *, rows: int = 1, together: bool = False
+        self, work: Callable[[Transaction], T], *, rows: int = 1, grouped: bool = False
     ) -> T:
-        """Write through the outbox; a table that was damaged unseen is told as unusable."""
+        """Write through the outbox; an undetected damaged table is reported as unusable."""
         try:
-            return self._outbox.write(work, rows=rows, together=together)
+            return self._outbox.write(work, rows=rows, grouped=grouped)
         except sqlite3.Error as error:
             self._outbox.count_dropped(rows)
             raise UnavailableError(f"the record is damaged ({error}); doctor.repair") from error
@@ -444,14 +442,14 @@ def _make_folder(folder: str) -> None:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError:
-        # The outbox finds the same, counts what it cannot keep, and tries again.
+        # The outbox finds the same, counts what it cannot store, and tries again.
         return
 
 
 def _brain_id(folder: str, *, kept: bool) -> str:
     """Return the id of the brain in this folder, made on first use.
 
-    It lies beside the database, so that a brain whose database was lost is still the same one.
+    It is stored beside the database, so that a brain whose database was lost keeps its identity.
     """
     path = os.path.join(folder, "brain.id")
     try:
@@ -460,7 +458,7 @@ def _brain_id(folder: str, *, kept: bool) -> str:
         if len(there) == _ID_DIGITS and int(there, 16) >= 0:
             return there
     except (OSError, ValueError):
-        # Not there yet, or damaged: a new one takes its place.
+        # Not there yet, or damaged: replaced by a new one.
         there = ""
     made = os.urandom(_ID_DIGITS // 2).hex()
     if not kept:
@@ -470,7 +468,7 @@ def _brain_id(folder: str, *, kept: bool) -> str:
         with os.fdopen(handle, "w") as file:
             file.write(made)
     except OSError:
-        # The database keeps it, too.
+        # The database stores it, too.
         return made
     return made
 

@@ -1,4 +1,4 @@
-"""Carries batches to the plane; what speaks HTTP is loaded with the first one.
+"""Sends batches to the plane; the HTTP module is loaded with the first one.
 
 Until then a program that only records pays nothing for it.
 """
@@ -24,7 +24,7 @@ class Carrier:
     """The outbox's sender for one brain."""
 
     def __init__(self, destination: Destination, *, clock: Clock, name: Callable[[], str]) -> None:
-        """Ask `destination` before each send; `name` tells whose corrections these are."""
+        """Look up `destination` before each send; `name` identifies the brain."""
         self._destination = destination
         self._clock = clock
         self._name = name
@@ -32,7 +32,7 @@ class Carrier:
         self._sender: dict[str, HttpSender] = {}
 
     def mark(self) -> str:
-        """Return a name of address and key as they are now, empty while there are none."""
+        """Return a fingerprint of the current address and key, empty if there are none."""
         return self._destination.find().mark()
 
     def __call__(self, batch: Batch) -> Answer:
@@ -43,17 +43,17 @@ class Carrier:
         problem = self._destination.find().problem
         return Unready(problem) if problem else sender(batch)
 
-    def ask(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        """Ask for verdicts, on the connection of the batches; raise OSError or ValueError."""
+    def post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Request verdicts, on the connection of the batches; raise OSError or ValueError."""
         found = self._destination.find()
         if found.problem:
             raise ValueError(found.problem)
         from holdfast.kernel.secret import Secret  # noqa: PLC0415  # see above
 
-        return self._opened().ask(verdicts_url(found.url), Secret(found.key), body)
+        return self._opened().post(verdicts_url(found.url), Secret(found.key), body)
 
     def question(self) -> dict[str, str]:
-        """Return who asks: what a batch says of its sender."""
+        """Return the sender's part of a request, as in a batch."""
         return {"sdk": _PROGRAM, "brain": self._name()}
 
     def _opened(self) -> HttpSender:
@@ -72,6 +72,6 @@ class Carrier:
         return Target(found.url, Secret(found.key))
 
     def close(self) -> None:
-        """Close the connection that is kept."""
+        """Close the kept connection."""
         for sender in self._sender.values():
             sender.close()

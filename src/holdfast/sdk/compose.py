@@ -1,4 +1,4 @@
-"""From two texts to a correction ready to be written: checked, redacted, compared, judged.
+"""From two texts to a correction ready to be stored: checked, redacted, compared, judged.
 
 Nothing here touches the disk; wrong arguments raise ValueError naming the argument.
 """
@@ -13,9 +13,9 @@ from holdfast.sdk.record import Made
 from holdfast.sdk.redactor import redact
 
 _CUT: Final = "… [cut: {} characters more, {}]"
-_CUT_ROOM: Final = 60
+_CUT_CHARS: Final = 60
 _CLEAN_CHARS: Final = limits.NAME_CHARS_MAX - 25
-"""What is left of a name beside the 24 digits that tell it from others, and their dash."""
+"""Length left for a name beside the 24 digits of its hash, and their dash."""
 
 
 def correction(
@@ -27,7 +27,7 @@ def correction(
     session: str | int | None,
     now_ms: int,
 ) -> Made:
-    """Return the correction that `draft` became `final`; see Brain.correct."""
+    """Return the correction from `draft` to `final`; see Brain.correct."""
     _check_texts(draft, final)
     clean_draft, clean_final = kept_text(draft), kept_text(final)
     named = None if category is None else judgement.category_named(category)
@@ -84,14 +84,14 @@ def _text(name: str, value: object) -> str:
 
 
 def occasion(session: str | None, now_ms: int) -> str:
-    """Return what repeats are counted within now."""
+    """Return the occasion within which repeats are counted."""
     return identity.occasion_of(session, identity.day_of(now_ms))
 
 
 def kept_text(text: str, most: int = limits.TEXT_CHARS_KEPT) -> str:
-    """Return the text as it is kept: redacted, writable as UTF-8, cut to `most` characters.
+    """Return the text as it is stored: redacted, valid UTF-8, cut to `most` characters.
 
-    A cut names a hash of what was left out, so that texts that differ only there stay different.
+    A cut includes a hash of what was left out, so that texts that differ only there stay different.
     """
     try:
         text.encode()
@@ -100,12 +100,12 @@ def kept_text(text: str, most: int = limits.TEXT_CHARS_KEPT) -> str:
     text = redact(text)
     if len(text) <= most:
         return text
-    rest = text[most - _CUT_ROOM :]
-    return text[: most - _CUT_ROOM] + _CUT.format(len(rest), identity.short_id(rest)[:12])
+    rest = text[most - _CUT_CHARS :]
+    return text[: most - _CUT_CHARS] + _CUT.format(len(rest), identity.short_id(rest)[:12])
 
 
 def session_fitting(session: str) -> str | None:
-    """Return somebody else's name of a session as one of ours: too long a one is shortened."""
+    """Return a foreign session name in our form: one that is too long is shortened."""
     name = "".join(letter for letter in session if letter.isprintable()).strip()
     if len(name) > limits.NAME_CHARS_MAX:
         name = f"{name[:_CLEAN_CHARS]}-{identity.short_id(name)}"
@@ -113,7 +113,7 @@ def session_fitting(session: str) -> str | None:
 
 
 def session_named(session: str | int | None) -> str | None:
-    """Return a session's name as text; numbers are taken as well."""
+    """Return a session's name as text; numbers are accepted as well."""
     if session is None:
         return None
     if isinstance(session, bool) or not isinstance(session, str | int):
@@ -121,13 +121,13 @@ def session_named(session: str | int | None) -> str | None:
         raise ValueError(wrong)  # noqa: TRY004  # as above
     raw = str(session).strip()
     clean = short_name("session", raw)
-    # Sessions are told apart by their names: two that look like a card or a number of a
-    # telephone, which times in milliseconds do, may not become one.
+    # Sessions are identified by name: two that look like a card or a telephone number, as times in
+    # milliseconds do, must not become one by redaction.
     return clean if clean == raw else f"{clean[:_CLEAN_CHARS]}-{identity.short_id(raw)}"
 
 
 def short_name(argument: str, value: object) -> str:
-    """Return a name that is short and printable, redacted; raise ValueError naming the argument."""
+    """Return a short, printable, redacted name; raise ValueError naming the argument."""
     text = _text(argument, value).strip()
     if not text or len(text) > limits.NAME_CHARS_MAX or not text.isprintable():
         raise ValueError(

@@ -1,8 +1,8 @@
-"""Where corrections go and with which key; and whether they may go at all.
+"""The plane's address and key, and whether sending is allowed at all.
 
-Looked up again before each send, so that a key that appears or changes later works, in this
-process and in a subprocess without the variable: arguments first, then the environment, then a
-file outside the folder that only its owner can read. The key is never written into the folder.
+Looked up again before each send, so that a key that appears or changes later works, in this process
+and in a subprocess without the variable: arguments first, then the environment, then a file of mode
+0600 outside the folder. The key is never written into the folder.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _INGEST: Final = "/api/v1/ingest"
 
 
 class Found(NamedTuple):
-    """What was found: `key` is empty when there is none, `problem` then says what to do.
+    """The result of a lookup: `key` is empty if there is none, `problem` is then the remedy.
 
-    `url_from` and `key_from` name where each came from, for a doctor; never the key itself.
+    `url_from` and `key_from` name the sources, for a doctor; never the key itself.
     """
 
     url: str
@@ -36,18 +36,17 @@ class Found(NamedTuple):
     problem: str
 
     def __repr__(self) -> str:
-        """Show everything but the key."""
         return f"Found(url={self.url!r}, key_from={self.key_from!r}, problem={self.problem!r})"
 
     def mark(self) -> str:
-        """Return a name of address and key, empty while there is nobody to send to."""
+        """Return a fingerprint of address and key, empty if there is no destination."""
         if not self.url or not self.key:
             return ""
         return f"{zlib.crc32(f'{self.url} {self.key}'.encode()):08x}"
 
 
 def switched_off(environment: Mapping[str, str] | None = None) -> str:
-    """Return the name of the kill switch that is set to 1, true, yes or on; else nothing."""
+    """Return the name of the kill switch that is set to 1, true, yes or on, else nothing."""
     environment = os.environ if environment is None else environment
     for name in SWITCHES:
         if environment.get(name, "").strip().lower() in _YES:
@@ -56,7 +55,7 @@ def switched_off(environment: Mapping[str, str] | None = None) -> str:
 
 
 def key_file(environment: Mapping[str, str] | None = None) -> str:
-    """Return the file that is read: HOLDFAST_KEY_FILE, or ~/.config/holdfast/brain.json."""
+    """Return the key file's path: HOLDFAST_KEY_FILE, or ~/.config/holdfast/brain.json."""
     environment = os.environ if environment is None else environment
     named = environment.get(FILE_NAME, "")
     if named:
@@ -66,7 +65,7 @@ def key_file(environment: Mapping[str, str] | None = None) -> str:
 
 
 def keep(url: str, api_key: str, *, path: str | None = None) -> str:
-    """Write address and key to the file, for its owner only; return its path. Raise OSError."""
+    """Write address and key to the file, mode 0600; return its path. Raise OSError."""
     import json  # noqa: PLC0415  # as below
 
     path = path or key_file()
@@ -84,7 +83,7 @@ def keep(url: str, api_key: str, *, path: str | None = None) -> str:
 
 
 class Destination:
-    """Finds address and key; cheap enough to be asked four times a second."""
+    """Finds address and key; cheap enough for four calls a second."""
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class Destination:
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Put the caller's own `url` and `api_key` before everything else."""
+        """Prefer the caller's own `url` and `api_key`."""
         self._url = url or ""
         self._key = api_key or ""
         self._environment = os.environ if environment is None else environment
@@ -101,7 +100,7 @@ class Destination:
         self._file: tuple[dict[str, str], str] = ({}, "")
 
     def find(self) -> Found:
-        """Return what is to be used now."""
+        """Return the current destination."""
         url, url_from = self._from_environment(self._url, URL_NAMES)
         key, key_from = self._from_environment(self._key, KEY_NAMES)
         problem = ""
@@ -130,7 +129,7 @@ class Destination:
         return "", ""
 
     def _read(self, path: str) -> tuple[dict[str, str], str]:
-        """Return what the file says, and what is wrong with it; read only when it changed."""
+        """Return the file's content, and what is wrong with it; read only after a change."""
         try:
             about = os.stat(path)
         except OSError:
@@ -160,13 +159,13 @@ def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
 
 
 def verdicts_url(ingest: str) -> str:
-    """Return the address that verdicts are asked for at, beside the one for batches."""
+    """Return the address for verdicts, next to the one for batches."""
     base, question, query = ingest.partition("?")
     return base.removesuffix("/ingest") + "/verdicts" + question + query
 
 
 def ingest_url(base: str) -> str:
-    """Return the address that batches are posted to, from the plane's own or a longer one."""
+    """Return the address for batches, from the plane's own or a longer one."""
     base, question, query = base.strip().partition("?")
     base = base.rstrip("/")
     if not base.endswith("/ingest"):

@@ -1,7 +1,7 @@
-"""How much of a draft is left in the final text, and what was put in the place of what.
+"""How much of a draft remains in the final text, and which words were replaced.
 
 Two levels, so that the work stays near linear in length: lines first; then, inside the lines that
-changed, words; and letters inside single words. Stretches are cut at words that occur once on both
+changed, words; and letters inside single words. Sections are split at words that occur once on both
 sides. What cannot be aligned within a bound is not searched further: its common words count half.
 Pure: no clock, no chance.
 """
@@ -23,7 +23,7 @@ _OPENING: Final = frozenset("([{")
 _COMMON_COUNTS: Final = 0.5
 
 Block = tuple[int, int, int]
-"""Where equal runs begin on either side, and how long they are."""
+"""The starts of equal runs on either side, and their length."""
 
 
 class Hunk(NamedTuple):
@@ -34,10 +34,10 @@ class Hunk(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What became of a text: `distance` is 0 when no word changed, 1 when nothing is left.
+    """The comparison's result: `distance` is 0 if no word changed, 1 if nothing remains.
 
-    `hunks` are the first changed places, at most 200. `lines_moved` is the difference in the
-    number of lines. `exact` is False where a stretch was counted instead of aligned.
+    `hunks` are the first changed places, at most 200. `lines_moved` is the difference in the number
+    of lines. `exact` is False if a section was counted instead of aligned.
     """
 
     distance: float
@@ -47,7 +47,7 @@ class Difference(NamedTuple):
 
 
 class _Tally:
-    """What was found so far, and how many steps may still be taken."""
+    """The intermediate result, and how many steps may still be taken."""
 
     __slots__ = ("exact", "hunks", "kept", "steps")
 
@@ -59,7 +59,7 @@ class _Tally:
 
 
 def compare(draft: str, final: str) -> Difference:
-    """Return the difference of two texts; white space alone is none."""
+    """Return the difference of two texts, ignoring white space."""
     head = _shared_head(draft, final)
     tail = _shared_tail(draft, final, head)
     ends = len(draft) - tail, len(final) - tail
@@ -123,12 +123,12 @@ def _end(before: Sequence[str], after: Sequence[str]) -> Block:
 
 
 def _weight(words: list[str]) -> int:
-    """Return how much words count: their letters, and one for the space beside each."""
+    """Return the weight of words: their letters, and one for the space beside each."""
     return sum(map(len, words)) + len(words)
 
 
 def _shared_letters(old: str, new: str) -> int:
-    """Return how many letters a changed word kept, where at least half of it was."""
+    """Return how many letters a changed word kept, if at least half of it was."""
     if max(len(old), len(new)) > limits.LETTERS_ALIGNED_MAX:
         return 0
     head = _match_head(old, new)
@@ -137,17 +137,17 @@ def _shared_letters(old: str, new: str) -> int:
 
 
 def _joined(words: list[str]) -> str:
-    """Write words as a text again, cut to what a person wants to read."""
+    """Join words to a text, cut to a readable length."""
     parts: list[str] = []
-    room = limits.HUNK_CHARS_MAX
+    left = limits.HUNK_CHARS_MAX
     glued = True
     for word in words:
         if not glued and word not in _CLOSING:
             parts.append(" ")
         parts.append(word)
         glued = word in _OPENING
-        room -= len(word) + 1
-        if room < 0:
+        left -= len(word) + 1
+        if left < 0:
             return "".join(parts)[: limits.HUNK_CHARS_MAX - 1] + "…"
     return "".join(parts)
 
@@ -156,7 +156,7 @@ def _joined(words: list[str]) -> str:
 
 
 def _match_head(old: str, new: str) -> int:
-    """Return how many letters both begin with."""
+    """Return the length of the common prefix in letters."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -168,7 +168,7 @@ def _match_head(old: str, new: str) -> int:
 
 
 def _match_tail(old: str, new: str) -> int:
-    """Return how many letters both end with."""
+    """Return the length of the common suffix in letters."""
     low, high = 0, min(len(old), len(new))
     while low < high:
         middle = (low + high + 1) // 2
@@ -180,7 +180,7 @@ def _match_tail(old: str, new: str) -> int:
 
 
 def _shared_head(old: str, new: str) -> int:
-    """Return the length of the common beginning, back to where a line begins, or a word."""
+    """Return the length of the common beginning, back to the start of a line or word."""
     head = _match_head(old, new)
     if head == len(old) == len(new):
         return head
@@ -193,7 +193,7 @@ def _shared_head(old: str, new: str) -> int:
 
 
 def _shared_tail(old: str, new: str, head: int) -> int:
-    """Return the length of the common end behind `head`, cut to whole lines, or words."""
+    """Return the length of the common end after `head`, cut to whole lines, or words."""
     tail = _match_tail(old[head:], new[head:])
     starts = (old, len(old) - tail), (new, len(new) - tail)
     if all(start == head or text[start - 1] == "\n" for text, start in starts):
@@ -231,7 +231,7 @@ def _align(old: Sequence[str], new: Sequence[str], tally: _Tally) -> list[Block]
         if a == a_end or b == b_end:
             continue
         left, right = old[a:a_end], new[b:b_end]
-        # Most places that changed have no word in both: nothing is left to be found there.
+        # Most changed places have no common word: nothing is left to be found there.
         if set(left).isdisjoint(right):
             continue
         if tally.steps < 0:
@@ -248,7 +248,7 @@ def _align(old: Sequence[str], new: Sequence[str], tally: _Tally) -> list[Block]
 
 
 def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Return pairs of places of words unique on both sides, the longest rising run of them."""
+    """Return pairs of positions of words unique on both sides, their longest rising run."""
     counts_old, counts_new = Counter(old), Counter(new)
     place = {word: at for at, word in enumerate(new) if counts_new[word] == 1}
     pairs = [
@@ -277,7 +277,7 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
 def _shortest_edit(
     old: Sequence[str], new: Sequence[str], where: tuple[int, int, int, int], tally: _Tally
 ) -> list[Block]:
-    """Return the runs of a shortest edit script (Myers), none where it has too many edits."""
+    """Return the runs of a shortest edit script (Myers), None if it has too many edits."""
     a, a_end, b, b_end = where
     length_old, length_new = a_end - a, b_end - b
     reach = {1: 0}

@@ -1,7 +1,7 @@
-"""How a brain stands: for a person, for cron, and with everything else broken.
+"""The state of a brain: for a person, for cron, and with everything else broken.
 
-It reads and starts nothing: it works with the plane down, with no thread draining, and beside any
-number of processes that use the folder. `repair` is the one function that writes.
+It only reads: it works with the plane down, with no drain thread, and beside any number of
+processes that use the folder. `repair` is the one function that writes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BROKEN: Final = "broken"
 
 
 class Check(NamedTuple):
-    """One thing looked at: `status` is "ok", "warn" or "fail"."""
+    """One check: `status` is "ok", "warn" or "fail"."""
 
     name: str
     status: str
@@ -35,7 +35,7 @@ class Check(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything looked at. `stats` are the queue's; `facts` is plain data for a program."""
+    """All checks. `stats` are the queue's; `facts` is plain data for a program."""
 
     status: str
     checks: tuple[Check, ...]
@@ -48,7 +48,7 @@ class Report(NamedTuple):
         return (HEALTHY, DEGRADED, BROKEN).index(self.status)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as JSON would hold it."""
+        """Return the report as JSON data."""
         return {
             "status": self.status,
             "checks": [check._asdict() for check in self.checks],
@@ -68,7 +68,7 @@ def examine(
     api_key: str | None = None,
     clock: Clock | None = None,
 ) -> Report:
-    """Return how the brain in `folder` stands; never raises for what it finds."""
+    """Return the state of the brain in `folder`; never raises for what it finds."""
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(folder))))
     clock = clock or SystemClock()
     now_ms = clock.now_ms()
@@ -95,7 +95,7 @@ def examine(
 
 
 def _kept(path: Path) -> dict[str, Any]:
-    """Return what the record holds; on its own read-only connection, closed at once."""
+    """Return the content of the record; on its own read-only connection, closed at once."""
     try:
         connection = sqlite3.connect(f"{(path / 'system.db').as_uri()}?mode=ro", uri=True)
         try:
@@ -187,7 +187,7 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        # Somebody else's process, and so alive.
+        # Another user's process, and so alive.
         return True
     return True
 
@@ -230,15 +230,15 @@ def _long(span_ms: int) -> str:
 
 
 def repair(folder: str | os.PathLike[str], *, clock: Clock | None = None) -> list[str]:
-    """Put right what can be; return what was done, in sentences. Sends nothing.
+    """Repair what can be; return what was done, in sentences. Sends nothing.
 
-    A damaged database is set aside and what can be read of it taken over; the counts are made
-    true; events.jsonl is written anew. Nothing is deleted.
+    A damaged database is set aside and its readable rows are imported; the counts are corrected;
+    events.jsonl is rewritten. Nothing is deleted.
     """
     from holdfast.sdk.brain import Brain  # noqa: PLC0415  # looking needs none
 
     brain = Brain(folder, clock=clock, gate=lambda: "repairing", notice=lambda _text: None)
     try:
-        return brain.mend()
+        return brain.repair()
     finally:
         brain.close(0)

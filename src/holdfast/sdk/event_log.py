@@ -1,8 +1,8 @@
 """events.jsonl: the record as lines of text, for people and their tools.
 
-It is derived: the database is the truth, this file is written behind it, off the caller's thread,
-and made whole from it again. A torn last line, a file that is missing or was cut: the next writing
-puts right what is behind the last good line of ours. Lines of another program are left alone.
+It is derived: the database is authoritative, this file is written after it, off the caller's
+thread, and can be rebuilt from it. A torn last line, a missing or truncated file: the next write
+corrects what follows the last valid line of ours. Lines of another program are left alone.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LOG: Final = "events.jsonl"
 _TRIES: Final = 25
 _TRY_S: Final = 0.02
 Reader = Callable[[Callable[[sqlite3.Connection], "list[Event]"]], "list[Event]"]
-"""Runs a look at the database: `Outbox.read`."""
+"""Runs a query on the database: `Outbox.read`."""
 
 
 def line_of(event: Event) -> str:
-    """Return one line: the fields other tools know, and `n`, its number in the database."""
+    """Return one line: the fields other tools use, and `n`, its number in the database."""
     import json  # noqa: PLC0415  # the thread's business, not the import's
 
     head = json.dumps(
@@ -55,7 +55,7 @@ class EventLog:
     """Writes the log of one folder; any number of processes may, one at a time."""
 
     def __init__(self, folder: str, read: Reader, *, may_start: Callable[[], bool]) -> None:
-        """Read events with `read`; `may_start` says whether a thread may be started now."""
+        """Read events with `read`; `may_start` returns whether a thread may be started now."""
         self._path = os.path.join(folder, LOG)
         self._read = read
         self._may_start = may_start
@@ -63,11 +63,11 @@ class EventLog:
         self._poked = threading.Event()
         self._stopping = threading.Event()
         self._pid = os.getpid()
-        # Where we left the file: (inode, size, number of the last event in it).
+        # The last known state of the file: (inode, size, number of the last event in it).
         self._place = (0, -1, 0)
 
     def poke(self) -> None:
-        """Let the log be written soon, on a thread of its own."""
+        """Schedule a write on a background thread."""
         if self._pid != os.getpid():
             self._forget_parent()
         if self._poked.is_set():
@@ -95,7 +95,7 @@ class EventLog:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._poked.wait()
-            # What follows within a moment is written with it.
+            # Events within a moment are written together.
             self._stopping.wait(limits.LOG_QUIET_S)
             self._poked.clear()
             self.catch_up()
@@ -110,7 +110,7 @@ class EventLog:
         self.catch_up()
 
     def catch_up(self) -> str:
-        """Write every event that is not in the file yet; return what hindered it, if anything."""
+        """Write every event that is not in the file yet; return what prevented it, if anything."""
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -127,7 +127,7 @@ class EventLog:
         about = os.fstat(handle)
         inode, size, last = self._place
         if (inode, size) != (about.st_ino, about.st_size):
-            size, last = _mended(handle, about.st_size)
+            size, last = _resume_position(handle, about.st_size)
         while True:
             page = self._read(partial(events_after, last=last))
             if not page:
@@ -140,9 +140,9 @@ class EventLog:
         self._place = (about.st_ino, size, last)
 
     def rebuild(self) -> str:
-        """Write all our lines anew, behind those of another program; return what hindered it.
+        """Rewrite all our lines after those of another program; return what prevented it.
 
-        Lines that nobody can read are put aside in `events.jsonl.unreadable`.
+        Unreadable lines are moved to `events.jsonl.unreadable`.
         """
         try:
             readable, unreadable = _foreign_lines(self._path)
@@ -160,7 +160,7 @@ class EventLog:
 
 
 def last_number(path: str | os.PathLike[str]) -> int:
-    """Return the number of the last event that is in the file, 0 where there is none."""
+    """Return the number of the last event in the file, 0 if there is none."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -175,13 +175,13 @@ def last_number(path: str | os.PathLike[str]) -> int:
 def events_after(
     connection: sqlite3.Connection, last: int, most: int = limits.LOG_PAGE_ROWS
 ) -> list[Event]:
-    """Return events behind number `last`, in order."""
+    """Return events after number `last`, in order."""
     rows = connection.execute(schema.EVENTS_AFTER, (last, most))
     return [record.believed(row) for row in rows]
 
 
 def _locked(handle: int) -> bool:
-    """Lock the file; wait for another writer half a second at most, it may have been stopped."""
+    """Lock the file, waiting for another writer for at most half a second: it may be stopped."""
     pause = threading.Event()
     for _ in range(_TRIES):
         try:
@@ -193,11 +193,11 @@ def _locked(handle: int) -> bool:
     return False
 
 
-def _mended(handle: int, size: int) -> tuple[int, int]:
-    """Return where to go on writing, and the number of the last event that is in the file.
+def _resume_position(handle: int, size: int) -> tuple[int, int]:
+    """Return the position to continue at, and the number of the last event in the file.
 
-    A torn last line of ours is cut off; one that nobody can read gets its line end, so that what
-    follows is not glued to it.
+    A torn last line of ours is cut off; an unreadable one gets its line end, so that the next line
+    is not appended to it.
     """
     torn, last = _tail(handle, size, limits.LOG_TAIL_BYTES)
     if not last:
@@ -242,7 +242,7 @@ def _parsed(line: bytes) -> Any:
 
 
 def _foreign_lines(path: str) -> tuple[list[bytes], list[bytes]]:
-    """Return the lines that are not ours: those that can be read, and those that cannot."""
+    """Return the lines that are not ours: the readable ones, and the unreadable ones."""
     readable: list[bytes] = []
     unreadable: list[bytes] = []
     try:
@@ -252,7 +252,7 @@ def _foreign_lines(path: str) -> tuple[list[bytes], list[bytes]]:
                     kept = readable if _parsed(line) is not None else unreadable
                     kept.append(line if line.endswith(b"\n") else line + b"\n")
     except FileNotFoundError:
-        # Nothing of anybody's: all is written anew.
+        # Not a line at all: everything is rewritten.
         return [], []
     return readable, unreadable
 

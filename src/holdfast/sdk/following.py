@@ -1,8 +1,8 @@
-"""Verdicts on a lesson from two places: the folder's own and the dashboard's. The later one holds.
+"""Verdicts on a lesson from two places: the folder's own and the dashboard's. The later wins.
 
-Both are compared by the folder's clock: the plane tells how long ago a verdict was given, measured
-on its own clock, so that two clocks that differ decide nothing. Both are kept. Every function takes
-the transaction it belongs to.
+Both are compared by the folder's clock: the plane sends the age of a verdict, measured on its own
+clock, so that clocks that differ have no effect. Both are kept. Every function takes the
+transaction it belongs to.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ THERE: Final = "dashboard"
 
 
 class Decided(NamedTuple):
-    """A verdict given on the dashboard `age_ms` ago, with the lesson as the plane was told it.
+    """A verdict given on the dashboard `age_ms` ago, with the lesson as the plane has it.
 
     `number` counts the verdicts of a brain.
     """
@@ -36,14 +36,14 @@ class Decided(NamedTuple):
 
 
 def judge_here(tx: Transaction, lesson: Lesson) -> None:
-    """Write a lesson down that was judged in this folder just now, and the verdict."""
+    """Store a lesson that was judged in this folder just now, and the verdict."""
     record.keep_lesson(tx, lesson)
     values = (lesson.lesson_id, HERE, lesson.verdict, lesson.changed_ms, "", 0)
     tx.execute(schema.VERDICT_WRITE, values)
 
 
 def follow(tx: Transaction, decided: Decided, *, brain: str, now_ms: int) -> None:
-    """Take one verdict of the dashboard: it holds unless one was given here later."""
+    """Apply one verdict of the dashboard: it wins unless a later one was given here."""
     given_ms = now_ms - decided.age_ms
     known = {place: rest for place, *rest in _known(tx, decided.lesson_id)}
     if known.get(THERE, ("", 0, "", 0))[2:] == [brain, decided.number]:
@@ -76,9 +76,9 @@ def _missing(tx: Transaction, decided: Decided, now_ms: int) -> Lesson:
     """Return a lesson that this folder lost, or that another folder of the brain learned."""
     key = decided.lesson_id.removeprefix("l")
     if key != decided.lesson_id:
-        # So that the change it is about strengthens this lesson, and makes no second one.
+        # So that the change it is about strengthens this lesson, instead of making a second one.
         tx.execute(schema.PATTERN_ADD, (key, decided.lesson_id))
-    return lessons.told(
+    return lessons.from_plane(
         decided.lesson_id,
         category=decided.category,
         text=decided.text,
@@ -91,7 +91,7 @@ def _missing(tx: Transaction, decided: Decided, now_ms: int) -> Lesson:
 def _note(
     tx: Transaction, decided: Decided, here: Any, *, given_ms: int, now_ms: int, brain: str
 ) -> None:
-    """Write down both verdicts, and which one holds."""
+    """Store both verdicts, and which one wins."""
     data = {
         "lesson_id": decided.lesson_id,
         THERE: {"verdict": decided.verdict, "by": decided.by, "at_ms": given_ms},

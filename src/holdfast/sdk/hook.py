@@ -1,11 +1,11 @@
 """The recording hook: `python -m holdfast.sdk.hook --agent NAME --brain FOLDER`, fed on stdin.
 
-An agent runs it after each edit of its own with a JSON object on standard input. It records what
-it understands and is done: whatever goes wrong, it says so on standard error and exits 0, because
-an agent must never stop for a record. It prints an empty JSON object, which the agents that read
-a hook's answer take for "go on".
+An agent runs it after each edit of its own with a JSON object on standard input. It records the
+edits it recognises; on any error it prints to standard error and exits 0, because an agent must
+never stop for a record. It prints an empty JSON object, which agents that read a hook's output
+treat as "go on".
 
-It is no synchronisation: the brain it opens sends by itself, as in every other program.
+It does not synchronise: the brain it opens sends by itself, as in every other program.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Final, TextIO
 from holdfast.sdk import payload
 
 INPUT_CHARS_MAX: Final = 4 * 1024 * 1024
-"""What is read of a payload: an agent may send a whole file, and some send it twice."""
+"""Maximum size of a payload: an agent may send a whole file, and some send it twice."""
 CLOSE_S: Final = 1.0
-"""How long the agent may wait for a correction to leave; it goes with the next one otherwise."""
+"""How long the agent may wait for a correction to be sent; else the next one sends it."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,15 +45,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def record(source: TextIO, *, agent: str, folder: Path) -> int:
     """Record the edits of a payload and return how many were recorded.
 
-    Raise ValueError for what is no JSON object or is too long, OSError for the folder.
+    Raise ValueError if it is not a JSON object or too long, OSError for the folder.
     """
     text = source.read(INPUT_CHARS_MAX + 1)
     if len(text) > INPUT_CHARS_MAX:
         raise ValueError(f"the payload is longer than {INPUT_CHARS_MAX} characters")
-    told = json.loads(text) if text.strip() else {}
-    if not isinstance(told, dict):
+    parsed = json.loads(text) if text.strip() else {}
+    if not isinstance(parsed, dict):
         raise ValueError("the payload is not a JSON object")  # noqa: TRY004  it is about a text
-    report = payload.read(told)
+    report = payload.read(parsed)
     if not report.edits:
         return 0
     from holdfast.sdk import Brain, compose  # noqa: PLC0415  most calls tell of no edit: be quick

@@ -1,4 +1,4 @@
-"""Which correction is which: the hash of its content, the occasion it was made on, its event id.
+"""Identity of a correction: the hash of its content, its occasion, and its event id.
 
 The plane computes the same hash from what it receives; the formula is in docs/sdk.md. Pure.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from hashlib import sha256
 else:
-    # hashlib loads OpenSSL, four megabytes of it, for what Python has built in by itself: as
-    # _sha256 in 3.11, as _sha2 from 3.12 on.
+    # hashlib loads OpenSSL, four megabytes of it, for what Python has built in: as _sha256 in 3.11,
+    # as _sha2 from 3.12 on.
     for _module in ("_sha2", "_sha256", "hashlib"):
         try:
             sha256 = __import__(_module).sha256
@@ -30,7 +30,7 @@ def content_hash(draft: str, final: str) -> str:
 
 def day_of(at_ms: int) -> str:
     """Return the UTC day of a time in milliseconds since the epoch, as YYYY-MM-DD."""
-    # Howard Hinnant's days-to-civil arithmetic: a clock is not asked, and no module loaded.
+    # Howard Hinnant's days-to-civil arithmetic: reads no clock, and loads no module.
     days = at_ms // _DAY_MS + 719_468
     era, day_of_era = divmod(days, 146_097)
     year_of_era = (
@@ -63,10 +63,10 @@ def correction_id(occasion: str, content: str) -> str:
 
 
 def repeat_id(event_id: str, count: int) -> str:
-    """Return the event id under which the `count`th time of a correction is told."""
+    """Return the event id under which the `count`th time of a correction is sent."""
     return f"{event_id}~{count}"
 
 
 def short_id(*parts: str) -> str:
-    """Return 24 hex digits that belong to the parts."""
+    """Return 24 hex digits of a hash of the parts."""
     return sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,6 +1,6 @@
-"""What a difference amounts to: how severe it is, of which kinds, and how it reads in a line.
+"""Classifies a difference: its severity, its categories, and a summary in a line.
 
-Pure. The kinds are guesses from the words that changed; whoever corrects may name one instead.
+Pure. The categories are guesses from the words that changed; the caller may name one instead.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def severity(distance: float) -> str:
 
 
 def category_named(name: str) -> str:
-    """Return a category as it is written; raise ValueError for what cannot be one.
+    """Return a category in its stored form; raise ValueError if it is invalid.
 
-    The six are known; a name of one's own may have 32 capital letters, digits, - and _.
+    The six are predefined; a custom one may have 32 capital letters, digits, - and _.
     """
     written = name.strip().upper()
     if not _CATEGORY.fullmatch(written):
@@ -76,7 +76,7 @@ def category_named(name: str) -> str:
 
 
 def category_fitting(name: str | None) -> str | None:
-    """Return somebody else's category as one of ours, None where nothing of it can be kept."""
+    """Return a foreign category in our form, None if nothing of it can be kept."""
     written = _MISFIT.sub("_", (name or "").strip().upper()).strip("_")[:_CATEGORY_CHARS]
     return written if _CATEGORY.fullmatch(written) else None
 
@@ -118,7 +118,7 @@ def _figures(text: str) -> list[str]:
 
 
 def _names(words: list[str]) -> set[str]:
-    """Return what looks like a name: written large, but not because it begins the change."""
+    """Return what looks like a name: capitalised, but not because it begins the change."""
     return {word for word in words[1:] if word[:1].isupper() and word[1:].islower()}
 
 
@@ -128,7 +128,7 @@ def _only_marks(text: str) -> bool:
 
 def summarize(difference: Difference) -> str:
     """Return the change in a line of at most 300 characters."""
-    parts = [_told(hunk) for hunk in difference.hunks[:3]]
+    parts = [_phrase(hunk) for hunk in difference.hunks[:3]]
     more = len(difference.hunks) - len(parts)
     if more > 0:
         parts.append(f"{more} more places")
@@ -136,7 +136,7 @@ def summarize(difference: Difference) -> str:
     return text if len(text) <= limits.SUMMARY_CHARS_MAX else text[:299] + "…"
 
 
-def _told(hunk: Hunk) -> str:
+def _phrase(hunk: Hunk) -> str:
     old, new = _brief(hunk.removed), _brief(hunk.added)
     if not hunk.removed:
         return f"added “{new}”"

@@ -1,7 +1,7 @@
-"""Modules that are loaded when they are first used: a program that imports the SDK pays for little.
+"""Modules that are loaded on first use: a program that imports the SDK pays for little.
 
-What judges, learns and redacts takes longer to load than the rest together, and a program that
-starts is waiting; the first correction is the better moment.
+The modules that judge, learn and redact take longer to load than the rest together, and a program
+is slowest at its start; the first correction is the better moment.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Later:
-    """Stands for a module of this package until something of it is asked for."""
+    """Proxy of a module of this package until one of its attributes is used."""
 
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
-        """Stand for `holdfast.sdk.<name>`; nothing is loaded yet."""
+        """Name the module `holdfast.sdk.<name>`; nothing is loaded yet."""
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        """Return what the module has, loading it the first time."""
+        """Return an attribute of the module, loading it the first time."""
         from importlib import import_module  # noqa: PLC0415  costs nothing until it is needed
 
         return getattr(import_module(f"holdfast.sdk.{self._name}"), attribute)

@@ -1,9 +1,9 @@
-"""Lessons: what keeps being corrected, as a rule with a confidence that evidence moves.
+"""Lessons: repeated corrections, as a rule with a confidence that evidence moves.
 
 A change seen twice becomes a lesson at 0.60. Each further time moves its confidence towards 1, by
 more the more severe the correction; a correction that does the opposite takes 0.20 away. Pure.
 
-    INSTINCT   came again once             PATTERN  from 0.60 and three corrections
+    INSTINCT   repeated once             PATTERN  from 0.60 and three corrections
     RULE       from 0.90 and five          ARCHIVED fell below 0.20        KILLED  rejected
 """
 
@@ -35,10 +35,10 @@ _WORDS: Final = re.compile(r"\w{3,}")
 
 
 class Lesson(NamedTuple):
-    """One lesson as it stands. Times are milliseconds since the epoch.
+    """One lesson. Times are milliseconds since the epoch.
 
-    `corrections` is how often it was seen, `fires` how often it was shown in a prompt, `verdict`
-    what a person said: "approved", "rejected" or "". `revision` grows with each change.
+    `corrections` is how often it was seen, `fires` how often it was shown in a prompt, `verdict` a
+    person's: "approved", "rejected" or "". `revision` grows with each change.
     """
 
     lesson_id: str
@@ -59,14 +59,14 @@ _TYPES: Final = (str, str, str, str, float, int, int, str, str, int, int, int)
 
 
 def believed(row: Sequence[object]) -> Lesson | None:
-    """Return a lesson as it was kept, None where the disk has damaged it."""
+    """Return a stored lesson, None if it is damaged."""
     if len(row) != len(_TYPES) or not all(map(isinstance, row, _TYPES)) or row[3] not in STATES:
         return None
     return Lesson(*row)  # type: ignore[arg-type]  # judged just now
 
 
 class Seen(NamedTuple):
-    """A change that may come again: its key, the key of its opposite, and its rule in words."""
+    """A change that may be repeated: its key, the key of its opposite, and its rule in words."""
 
     key: str
     opposite: str
@@ -74,14 +74,14 @@ class Seen(NamedTuple):
 
 
 def seen_in(difference: Difference, *, draft: str, final: str, content: str) -> tuple[Seen, ...]:
-    """Return what may come again of this change, at most three; `content` is its content hash.
+    """Return what may be repeated of this change, at most three; `content` is its content hash.
 
-    Small changes are remembered by themselves, in whatever text they come; where there is none
-    the texts as a whole are.
+    Small changes are keyed by themselves, in whatever text they occur; without any the texts as a
+    whole are.
     """
     small = [hunk for hunk in difference.hunks if _small(hunk)]
     if small:
-        return tuple(dict.fromkeys(map(_swap, small[: limits.PATTERNS_PER_CORRECTION])))
+        return tuple(dict.fromkeys(map(_as_seen, small[: limits.PATTERNS_PER_CORRECTION])))
     text = f"Prefer “{_brief(final)}” to “{_brief(draft)}”."
     return (Seen(short_id("whole", content), "", text),)
 
@@ -93,7 +93,7 @@ def _small(hunk: Hunk) -> bool:
     return words <= limits.PATTERN_WORDS_MAX and not any(map(str.isdigit, both))
 
 
-def _swap(hunk: Hunk) -> Seen:
+def _as_seen(hunk: Hunk) -> Seen:
     old, new = hunk.removed.lower(), hunk.added.lower()
     if not old:
         text = f"Add “{hunk.added}”."
@@ -110,7 +110,7 @@ def _brief(text: str) -> str:
 
 
 def born(seen: Seen, *, category: str, now_ms: int) -> Lesson:
-    """Return the lesson of a change that came for the second time."""
+    """Return the lesson of a change that was seen for the second time."""
     return Lesson(
         lesson_id="l" + seen.key,
         category=category,
@@ -127,7 +127,7 @@ def born(seen: Seen, *, category: str, now_ms: int) -> Lesson:
     )
 
 
-def told(
+def from_plane(
     lesson_id: str, *, category: str, text: str, confidence: float, corrections: int, now_ms: int
 ) -> Lesson:
     """Return a lesson that is not in this folder, as the plane has it, without its verdict."""
@@ -149,7 +149,7 @@ def told(
 
 
 def reinforced(lesson: Lesson, *, severity: str, now_ms: int) -> Lesson:
-    """Return the lesson after one more correction that says the same."""
+    """Return the lesson after one more correction that agrees."""
     grown = lesson.confidence + (1 - lesson.confidence) * _WEIGHTS[severity]
     return _changed(lesson, grown, now_ms, corrections=lesson.corrections + 1)
 
@@ -160,13 +160,13 @@ def contradicted(lesson: Lesson, *, now_ms: int) -> Lesson:
 
 
 def approved(lesson: Lesson, *, now_ms: int) -> Lesson:
-    """Return the lesson once a person said yes: a rule from now on, also one that was rejected."""
+    """Return the approved lesson: a rule from now on, even if it was rejected."""
     sure = max(lesson.confidence, limits.RULE_FROM)
     return _changed(lesson._replace(verdict=APPROVED), sure, now_ms)
 
 
 def rejected(lesson: Lesson, *, now_ms: int) -> Lesson:
-    """Return the lesson once a person said no: never shown again, however often it comes."""
+    """Return the rejected lesson: never shown again, however often it is repeated."""
     return _changed(lesson._replace(verdict=REJECTED), lesson.confidence, now_ms)
 
 
@@ -219,7 +219,7 @@ def chosen(lessons: list[Lesson], task: str, *, most: int) -> list[Lesson]:
 
 
 def rendered(lessons: list[Lesson]) -> str:
-    """Return lessons as lines for a prompt, empty where there are none."""
+    """Return lessons as lines for a prompt, empty if there are none."""
     if not lessons:
         return ""
     lines = [

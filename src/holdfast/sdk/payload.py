@@ -1,9 +1,9 @@
-"""What an agent's hook says of an edit: the text before, the text after, and the session.
+"""Parses the edits in an agent's hook payload: text before, text after, and session.
 
-Agents agree on little. A tool's name stands under one of three keys, its arguments under one of
-four, and an edit is a pair of strings, a list of such pairs, a patch, or a whole file with what it
-replaced. This reads them all and takes no interest in which agent it was; what is not an edit, or
-changes nothing, is no correction.
+Formats differ by agent. A tool's name is under one of three keys, its arguments under one of four,
+and an edit is a pair of strings, a list of such pairs, a patch, or a whole file with what it
+replaced. All are parsed without regard to the agent; what is not an edit, or changes nothing, is no
+correction.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _PATCHES: Final = ("patch", "patchText", "command", "input")
 _PATHS: Final = ("file_path", "filePath", "path")
 _BEGIN: Final = "*** Begin Patch"
 EDITS_MAX: Final = 50
-"""Edits that are read of one call of a tool; what an agent does at once is far less."""
+"""Maximum edits of one tool call; agents make far fewer."""
 
 
 class Edit(NamedTuple):
-    """One passage before and after, and the file it stands in where that is told."""
+    """One passage before and after, and its file if known."""
 
     draft: str
     final: str
@@ -38,7 +38,7 @@ class Edit(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one call of a hook tells."""
+    """The content of one hook call."""
 
     edits: tuple[Edit, ...]
     session: str | None
@@ -46,7 +46,7 @@ class Report(NamedTuple):
 
 
 def read(payload: Mapping[str, Any]) -> Report:
-    """Return the edits of a hook's payload, none where it tells of something else."""
+    """Return the edits of a hook's payload, none if it is about something else."""
     session = _text(payload, _SESSIONS)
     name = _text(payload, _NAMES)
     arguments = _first_map(payload, _ARGUMENTS) or payload

@@ -1,4 +1,4 @@
-"""Writing down what happened: the local record and its row in the queue, in one transaction.
+"""Stores events: the local record and its row in the queue, in one transaction.
 
 Every function takes the transaction it belongs to. The texts are redacted before they come here.
 """
@@ -19,7 +19,7 @@ LESSON_CHANGE: Final = "LESSON_CHANGE"
 _KINDS: Final = {CORRECTION: "correction", LESSON_CHANGE: "lesson"}
 VERDICT: Final = "VERDICT"
 RESERVED: Final = frozenset({*_KINDS, VERDICT})
-"""Types of events that have a form of their own, which only we write."""
+"""Event types with a form of their own, which only we write."""
 OURS: Final = "holdfast"
 
 
@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A correction ready to be written: everything but how often it was seen."""
+    """A correction ready to be stored: everything but how often it was seen."""
 
     event_id: str
     occasion: str
@@ -57,7 +57,7 @@ class Made(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What became of it: how often it has been seen, its row's receipt, lessons that moved."""
+    """The result: how often it has been seen, its row's receipt, changed lessons."""
 
     times: int
     queued: bool
@@ -66,12 +66,12 @@ class Kept(NamedTuple):
 
 
 def written(value: Any) -> str:
-    """Return compact JSON text; raise ValueError for what has none."""
+    """Return compact JSON text; raise ValueError for data that JSON cannot represent."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def correction_payload(made: Made, count: int) -> str:
-    """Return a correction as it is kept and sent."""
+    """Return a correction as it is stored and sent."""
     return written(
         {
             "session": made.session,
@@ -91,7 +91,7 @@ def correction_payload(made: Made, count: int) -> str:
 
 
 def keep_correction(tx: Transaction, made: Made) -> Kept:
-    """Write one correction down, or count it where the same was made on this occasion before."""
+    """Store one correction, or count it if the same was made on this occasion before."""
     known = tx.execute(schema.KNOWN, (made.occasion, made.content)).fetchone()
     if known is not None:
         return _repeated(tx, made, known)
@@ -108,32 +108,32 @@ def keep_correction(tx: Transaction, made: Made) -> Kept:
 
 def _repeated(tx: Transaction, made: Made, known: Sequence[Any]) -> Kept:
     event, event_id, before = known
-    # A count that the disk has damaged begins again.
+    # A damaged count begins again.
     count = before + 1 if isinstance(before, int) and before > 0 else 1
     tx.execute(schema.CORRECTION_SEEN, (count, made.at_ms, event))
-    if last_told(count) != count:
+    if last_sent(count) != count:
         return Kept(count, queued=False, reason="counted", lessons=())
     again = identity.repeat_id(event_id, count)
-    # Its own texts, not those that were kept: what lay on the disk may have been damaged.
+    # Its own texts, not the stored ones: those may be damaged.
     receipt = tx.enqueue("correction", again, correction_payload(made, count))
     return Kept(count, receipt.state == STORED, receipt.reason, ())
 
 
 def recounted(payload: str, count: int) -> str:
-    """Return a kept correction's payload with another count."""
+    """Return a stored correction's payload with another count."""
     return written({**json.loads(payload), "count": count})
 
 
-def last_told(count: int) -> int:
-    """Return the highest count so far that the plane is told: 1 to 9, 10, 20, 50, 100, 200, …."""
-    if count <= limits.REPEATS_TOLD_EACH:
+def last_sent(count: int) -> int:
+    """Return the highest count so far that is sent: 1 to 9, 10, 20, 50, 100, 200, …."""
+    if count <= limits.REPEATS_SENT_EACH:
         return count
     power: int = 10 ** (len(str(count)) - 1)
     return max(step * power for step in (1, 2, 5) if step * power <= count)
 
 
 def believed(row: Sequence[Any]) -> Event:
-    """Return an event as it was kept; what the disk has damaged of it is named as that."""
+    """Return a stored event; damaged parts are marked as such."""
     number, event_id, at_ms, kind, source, session, data, tags = row
     return Event(
         id=number,
@@ -156,7 +156,7 @@ def _is_json(text: object) -> bool:
 
 
 def keep_event(tx: Transaction, event: Event, *, again: bool = False) -> tuple[int, Receipt]:
-    """Write an event down and queue it; return its row number and the queue's receipt."""
+    """Store and queue an event; return its row number and the queue's receipt."""
     done = tx.execute(
         schema.EVENT_ADD,
         (event.event_id, event.at_ms, event.type, event.source, event.session, event.data,
@@ -166,7 +166,7 @@ def keep_event(tx: Transaction, event: Event, *, again: bool = False) -> tuple[i
 
 
 def queue_event(tx: Transaction, event: Event, *, again: bool = False) -> Receipt:
-    """Queue an event that is written down."""
+    """Queue a stored event."""
     kind = _KINDS.get(event.type, "event")
     payload = event.data if kind != "event" else _event_payload(event)
     return tx.enqueue(kind, event.event_id, payload, again=again)
@@ -181,14 +181,14 @@ def _event_payload(event: Event) -> str:
 
 
 def learn(tx: Transaction, made: Made) -> tuple[Lesson, ...]:
-    """Let lessons follow from a correction; return those that changed."""
+    """Update lessons from a correction; return those that changed."""
     own = {seen.key for seen in made.seen}
     keys = [key for seen in made.seen for key in (seen.key, seen.opposite) if key]
     marks = ",".join("?" * len(keys))
     there = dict(tx.execute(schema.PATTERNS_READ.format(marks), keys).fetchall())
     moved: list[Lesson] = []
     for seen in made.seen:
-        # A correction that does both ways at once says nothing about either.
+        # A correction that goes both ways at once is evidence for neither.
         against = None if seen.opposite in own else there.get(seen.opposite)
         if against:
             lesson = lesson_of(tx, against)
@@ -211,13 +211,13 @@ def learn(tx: Transaction, made: Made) -> tuple[Lesson, ...]:
 
 
 def lesson_of(tx: Transaction, lesson_id: str) -> Lesson | None:
-    """Return a lesson as it stands, None where there is none of this id."""
+    """Return a lesson, None if there is none of this id."""
     row = tx.execute(schema.LESSON_READ, (lesson_id,)).fetchone()
     return None if row is None else lessons.believed(row)
 
 
 def keep_lesson(tx: Transaction, lesson: Lesson) -> Receipt:
-    """Write down how a lesson stands now, and tell the plane."""
+    """Store a lesson's state, and send it to the plane."""
     tx.execute(schema.LESSON_WRITE, lesson)
     event_id = f"{lesson.lesson_id}.{lesson.revision}"
     event = Event(

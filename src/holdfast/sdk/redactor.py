@@ -1,8 +1,8 @@
-"""What must not be written down: people's addresses and numbers, keys and tokens.
+"""Redacts what must not be stored: people's addresses and numbers, keys and tokens.
 
-Run over every text before anything is stored or sent. Each find becomes a mark that says what it
-was, and marks are never found again. It errs towards hiding; it cannot know every secret, so it
-is a net, not a licence. Its work is linear in the length of the text. Pure.
+Run over every text before anything is stored or sent. Each find becomes a mark of its kind, and
+marks are never matched again. It errs towards hiding; it cannot detect every secret, so do not rely
+on it alone. Its work is linear in the length of the text. Pure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PHONE_DIGITS: Final = range(7, 16)
 _DEPTH_MAX: Final = 20
 _LOOPBACK: Final = ("127.0.0.1", "0.0.0.0")  # noqa: S104  # spared, not bound to
 
-# What begins a key, by who gives it out; what follows is at least as long as theirs are.
+# Prefixes of keys, by issuer; the rest is at least as long as the issuer's keys are.
 _KEYS: Final = (
     r"sk-[\w-]{16,}",  # OpenAI, Anthropic, OpenRouter
     r"[rsp]k_(?:live|test)_\w{10,}",  # Stripe
@@ -50,13 +50,13 @@ _KEYS: Final = (
     r"\d{6,12}:[\w-]{30,}",  # Telegram
 )
 _KEY_NAME: Final = r"[A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-# Without its end (a hunk, a text that was cut) what looks like its lines is taken for the key.
+# Without its end (a hunk, a text that was cut) what looks like its lines counts as the key.
 _PRIVATE_KEY: Final = (
     rf"-----BEGIN {_KEY_NAME}"
     rf"(?:(?:(?!-----)[\s\S]){{0,20000}}-----END {_KEY_NAME}"
     r"|(?:\s{1,4}(?:[\w-]{1,40}: [^\n]{0,200}|[A-Za-z0-9+/=]{16,200})){0,400})"
 )
-_NAMED: Final = (  # what secrets are called
+_NAMED: Final = (  # names of secrets
     r"(?:pass(?:word|phrase|wd)|pwd|secret|token|(?:api|access|private)[_-]?key)"
 )
 _ASSIGNED: Final = (
@@ -71,7 +71,7 @@ _IPV4: Final = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)"
 _IPV6: Final = r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"
 _NATIONAL: Final = r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"
 _NUMBER: Final = r"(?<![\w.,+])(?:\+|\(|\b)[\d(][\d ()./-]{5,28}\d(?!\w)(?![.,]\d)"
-# What a telephone number looks like, and a date, a price or an amount does not.
+# The form of a telephone number, as opposed to a date, a price or an amount.
 _PHONE: Final = re.compile(
     r"\+\d[\d ()./-]+"
     r"|\(0?\d{2,5}\)[ ./-]?\d[\d ./-]{3,}"
@@ -83,7 +83,7 @@ _PHONE: Final = re.compile(
 
 @cache
 def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile when first needed: that takes longer than importing the whole SDK."""
+    """Compile on first use: that takes longer than importing the whole SDK."""
     return re.compile(text, flags)
 
 
@@ -101,7 +101,7 @@ def redact(text: str) -> str:
         text = _pattern(_MAIL).sub(MAIL, text)
     if text.count(":") > 1:
         text = _pattern(_IPV6).sub(_address6, text)
-    # Most texts hold no number of any length; nothing below is looked for in them.
+    # Most texts hold no long number; the searches below are skipped for them.
     if _pattern(r"\d\D?\d").search(text):
         text = _numbers(text)
     return text
@@ -119,7 +119,7 @@ def _numbers(text: str) -> str:
 def redact_value(value: Any, depth: int = 0) -> Any:
     """Return a JSON value with every text in it redacted, keys of objects too.
 
-    Raise ValueError for what is nested deeper than 20 and for what JSON has no form for.
+    Raise ValueError if it is nested deeper than 20, or JSON cannot represent it.
     """
     if depth > _DEPTH_MAX:
         raise ValueError(f"nested deeper than {_DEPTH_MAX}")
@@ -135,7 +135,7 @@ def redact_value(value: Any, depth: int = 0) -> Any:
 
 
 def _held(name: str, value: Any, depth: int) -> Any:
-    """Return a value redacted, and wholly where its name says that it is a secret."""
+    """Return a value redacted, entirely if its name is that of a secret."""
     if isinstance(value, str) and value and _pattern(_NAMED, re.IGNORECASE).search(name):
         return KEY
     return redact_value(value, depth + 1)
@@ -156,7 +156,7 @@ def _number(found: re.Match[str]) -> str:
 
 
 def _luhn(digits: Sequence[int]) -> bool:
-    """Return whether the last digit checks the others, as on payment cards."""
+    """Return whether the last digit is the Luhn checksum, as on payment cards."""
     doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
     return any(digits) and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 

@@ -1,6 +1,6 @@
-"""Filling a new database with what is left of the one before: damaged and set aside, or deleted.
+"""Fills a new database with what is left of the one before: damaged and set aside, or deleted.
 
-The queue rescues its own rows. Here the local record is taken from the database that was set
+The queue salvages its own rows. Here the local record is taken from the database that was set
 aside, row by row as far as it can be read, and what is missing there from events.jsonl.
 """
 
@@ -29,11 +29,11 @@ _TABLES: Final = {
 
 
 def refill(connection: sqlite3.Connection, folder: str) -> None:
-    """Put what can be read into the new tables; the caller is in a transaction."""
+    """Insert what can be read into the new tables; the caller is in a transaction."""
     newest = max(filter(_is_set_aside, os.listdir(folder)), default="")
     if newest:
         _from_database(connection, os.path.join(folder, newest))
-        # Some may be lost: the plane is to tell all verdicts once more.
+        # Some may be lost: the plane must send all verdicts once more.
         connection.execute("DELETE FROM hf_brain WHERE name = 'verdicts'")
     _from_log(connection, os.path.join(folder, _LOG))
     _corrections_of_events(connection)
@@ -57,7 +57,7 @@ def _from_database(connection: sqlite3.Connection, path: str) -> None:
         try:
             old.close()
         except sqlite3.Error:
-            # A corrupt log may make even closing fail; nothing more is wanted of this file.
+            # A corrupt log may make even closing fail; the file is not needed any more.
             _UNCLOSED.append(old)
 
 
@@ -65,7 +65,7 @@ _UNCLOSED: Final[list[sqlite3.Connection]] = []
 
 
 def _readable(old: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    """Yield rows until one cannot be read, then those that can be read from the other end."""
+    """Yield rows until one cannot be read, then the readable ones from the other end."""
     for order in ("", " DESC"):
         try:
             yield from old.execute(f"SELECT * FROM {table} ORDER BY 1{order}")  # noqa: S608  # ours
@@ -78,7 +78,7 @@ def _add(connection: sqlite3.Connection, statement: str, row: Iterable[Any]) -> 
     try:
         connection.execute(statement, tuple(row))
     except sqlite3.IntegrityError:
-        # A row that breaks the table's own rules was damaged.
+        # A row that violates the table's own constraints was damaged.
         return
 
 
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 
 def _corrections_of_events(connection: sqlite3.Connection) -> None:
-    """Make the rows that tell repeats apart, where they are missing; counts begin at one again."""
+    """Make the rows that identify repeats, if they are missing; counts begin at one again."""
     missing = connection.execute(
         "SELECT id, at_ms, session, data_json FROM hf_events WHERE type = 'CORRECTION'"
         " AND id NOT IN (SELECT event FROM hf_corrections)"

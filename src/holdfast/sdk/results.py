@@ -1,4 +1,4 @@
-"""What the Brain answers: plain values with names, each of which is also a dict by `_asdict()`."""
+"""Results of the Brain: plain values with names, each also a dict by `_asdict()`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Correction(NamedTuple):
-    """What became of one call of `correct`.
+    """Result of `correct`.
 
-    `persisted` says that it is on the disk, as durably as was chosen; `queued` that it will be
-    sent (a repeat that is only counted is not); `reason` why one of the two is False. `seen` is how
+    `persisted` means that it is on disk, as durably as was chosen; `queued` that it will be sent (a
+    repeat that is only counted is not); `reason` is why one of the two is False. `seen` is how
     often the same was corrected in this session (without one: on this UTC day), and `deduplicated`
     is True from the second time on. `edit_distance` is 0 (no word changed) to 1 (none left).
-    `draft`, `final` and `context` are as they are kept: redacted. `lessons` are the ids of lessons
-    that moved.
+    `draft`, `final` and `context` are as stored: redacted. `lessons` are the ids of lessons that
+    changed.
     """
 
     event_id: str
@@ -38,7 +38,7 @@ class Correction(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What became of one call of `record`; as in `Correction`."""
+    """Result of `record`; as in `Correction`."""
 
     event_id: str
     persisted: bool
@@ -47,7 +47,7 @@ class Recorded(NamedTuple):
 
 
 class SessionEnd(NamedTuple):
-    """A session in figures, and what of the queue still waits (see `Flushed` of the outbox)."""
+    """A session in figures, and what is still queued (see `Flushed` of the outbox)."""
 
     session: str | None
     corrections: int
@@ -59,10 +59,10 @@ class SessionEnd(NamedTuple):
 
 
 class Synced(NamedTuple):
-    """How a `sync` in the foreground ended.
+    """Result of a `sync` in the foreground.
 
-    `queued_again` were put into the queue by `full` or `backfill`. `reason` is empty when nothing
-    waits. `exit_code` is for cron: 0 everything is delivered, 1 rows wait, 2 there are dead
+    `queued_again` were put into the queue by `full` or `backfill`. `reason` is empty when the queue
+    is. `exit_code` is for cron: 0 everything is delivered, 1 rows are queued, 2 there are dead
     letters, 3 there is no address or no key, 4 the folder cannot be used.
     """
 

@@ -1,8 +1,8 @@
 """Our tables in the folder's database, made by numbered migrations; and their statements.
 
-They stand beside whatever another program keeps in the same `system.db`, whose tables are never
-touched: a folder can go back to that program at any time. Before a migration changes a database
-that has content, a copy of it is put aside.
+They are beside what another program keeps in the same `system.db`, whose tables are never changed:
+a folder can go back to that program at any time. Before a migration changes a database that has
+content, a copy of it is made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CREATE: Final = (
       value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
-    # Everything that happened, in order; events.jsonl is derived from it.
+    # Every event, in order; events.jsonl is derived from it.
     """
     CREATE TABLE hf_events (
       id INTEGER PRIMARY KEY,
@@ -35,7 +35,7 @@ _CREATE: Final = (
       tags_json TEXT NOT NULL
     )
     """,
-    # What makes a correction the same: `occasion` is its session, or its UTC day.
+    # The identity of a correction: `occasion` is its session, or its UTC day.
     """
     CREATE TABLE hf_corrections (
       event INTEGER PRIMARY KEY,
@@ -48,7 +48,7 @@ _CREATE: Final = (
       UNIQUE (occasion, content_hash)
     )
     """,
-    # Changes seen once wait here, in few bytes, until they come again and become a lesson.
+    # Changes seen once are stored here, in few bytes, until a repeat makes them a lesson.
     """
     CREATE TABLE hf_patterns (
       pattern TEXT PRIMARY KEY,
@@ -95,7 +95,7 @@ _VERDICTS: Final = (
 )
 
 MIGRATIONS: Final = (("the brain's tables", _CREATE), ("verdicts", _VERDICTS))
-"""Number n is the entry at n - 1. One that was released is never changed; the next follows it."""
+"""Number n is the entry at n - 1. A released one is never changed; the next follows it."""
 
 _LEDGER: Final = """
 CREATE TABLE IF NOT EXISTS hf_schema (
@@ -110,7 +110,7 @@ CREATE TABLE IF NOT EXISTS hf_schema (
 def version(connection: sqlite3.Connection) -> int:
     """Return the number of the last migration applied, 0 before the first.
 
-    Raise DamagedError where the numbers are not those that migrations leave: one, two, three.
+    Raise DamagedError unless the numbers are those that migrations leave: one, two, three.
     """
     there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'hf_schema'").fetchone()
     if there is None:
@@ -132,14 +132,14 @@ class Schema:
         name: Callable[[], str],
         rescue: Callable[[sqlite3.Connection], None],
     ) -> None:
-        """Name the folder; `name` makes the id of a new brain, `rescue` fills a new database."""
+        """`name` makes the id of a new brain, `rescue` fills a new database."""
         self._folder = folder
         self._clock = clock
         self._name = name
         self._rescue = rescue
 
     def __call__(self, connection: sqlite3.Connection) -> None:
-        """Apply what is missing; raise UnavailableError, or sqlite3.Error where it is damaged.
+        """Apply what is missing; raise UnavailableError, or sqlite3.Error if it is damaged.
 
         The folder's lock is held, no transaction is open.
         """
@@ -185,9 +185,9 @@ class Schema:
 
 
 def back_up(connection: sqlite3.Connection, folder: str, number: int) -> str:
-    """Copy the database, whole and consistent, before migration `number`; return the file's name.
+    """Copy the database, consistently, before migration `number`; return the file's name.
 
-    A backup that is there already is kept: it was made before an attempt that did not end.
+    An existing backup is kept: it was made before an attempt that did not end.
     """
     name = f"system.db.before-holdfast-{number}"
     path = f"{folder}/{name}"

@@ -1,8 +1,8 @@
-"""Sending everything in the foreground, with an answer that cron understands.
+"""Sends everything in the foreground, with an exit code for cron.
 
-The folder is the truth and the plane a replica: `full` queues the whole record again under the ids
-it had, which the plane takes without doubling anything. Works while a kill switch is set, because a
-person asked for it.
+The folder is authoritative and the plane a replica: `full` queues the whole record again under the
+ids it had, which the plane accepts without doubling anything. Works while a kill switch is set,
+because a person asked for it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ def run(
     old: bool,
     deadline_s: float | None,
 ) -> Synced:
-    """Queue what is asked for, page by page, and send until nothing waits or nothing moves.
+    """Queue what is requested, page by page, and send until the queue is empty or stuck.
 
-    `begin` opens the gate and wakes the drain thread: only once what was delivered before is read,
-    or rows that the thread is quick to send would be missing from the answer.
-    `problem` says why there is nobody to send to; `old` takes over what another program recorded.
+    `begin` opens the gate and wakes the drain thread: only once the delivered count was read
+    before, or rows sent quickly would be missing from the result. `problem` is why there is no
+    destination; `old` imports what another program recorded.
     """
     try:
         before = outbox.stats()
         if before.problem and not before.source:
-            raise UnavailableError(before.problem)  # noqa: TRY301  # told below as all others
+            raise UnavailableError(before.problem)  # noqa: TRY301  # reported below, as all others
         begin()
         again, reason = _drive(outbox, clock, _pages(outbox, full=full, old=old), deadline_s)
         after = outbox.stats()
@@ -94,7 +94,7 @@ def _pages(outbox: Outbox, *, full: bool, old: bool) -> Iterator[int]:
 
 
 def _whole_record(outbox: Outbox) -> Iterator[int]:
-    """Queue every event again, and of repeats the last count that was told."""
+    """Queue every event again, and of repeats the last count that was sent."""
     newest: int = outbox.read(lambda look: look.execute(schema.EVENTS_NEWEST).fetchone()[0])
     last = 0
     while last < newest:
@@ -121,10 +121,10 @@ def _queue_again(page: list[Event], counts: dict[int, int]) -> Callable[[Transac
         stored = 0
         for event in page:
             stored += record.queue_event(tx, event, again=True).state == STORED
-            told = record.last_told(counts.get(event.id, 1))
-            if told > 1:
-                repeat = identity.repeat_id(event.event_id, told)
-                text = record.recounted(event.data, told)
+            sent = record.last_sent(counts.get(event.id, 1))
+            if sent > 1:
+                repeat = identity.repeat_id(event.event_id, sent)
+                text = record.recounted(event.data, sent)
                 stored += tx.enqueue("correction", repeat, text, again=True).state == STORED
         return stored
 

@@ -1,9 +1,9 @@
-"""What people decided about lessons on the dashboard: asked for, and followed in the folder.
+"""People's verdicts on lessons on the dashboard: fetched, and applied to the folder.
 
-The answer to a batch tells the number of the newest decision. Where it is not the one the folder
-has, and every 30 seconds in any case, one process of a folder asks the plane for those that are
-newer, page by page, and writes each page down with its number in one transaction. It must never
-send on the caller's thread, and never ask where nothing may be sent.
+The answer to a batch has the number of the newest verdict. If the folder has another one, and every
+30 seconds in any case, one process of a folder requests newer ones from the plane, page by page,
+and stores each page with its number in one transaction. It must never send on the caller's thread,
+and never request where nothing may be sent.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from holdfast.sdk.following import Decided
 ASKED: Final = "verdicts.asked"
 KNOWN: Final = "verdicts"
 VERSION: Final = 1
-"""The version of the question: that of a batch."""
+"""The version of the request: that of a batch."""
 
 _TAKEN: Final = range(200, 300)
 _REFUSED: Final = frozenset({400, 401, 403, 404, 405, 501})
 
 
-class Ask(Protocol):
-    """Posts a question to the plane, and returns its status, headers in lower case, and body."""
+class Post(Protocol):
+    """Posts a request to the plane, and returns its status, headers in lower case, and body."""
 
     def __call__(self, body: bytes, /) -> tuple[int, Mapping[str, str], bytes]:
-        """Ask; raise OSError or ValueError where there is no answer."""
+        """Send the request; raise OSError or ValueError without an answer."""
         ...
 
 
 class Page(NamedTuple):
-    """One answer: decisions about the lessons of `brain`, which lead to number `upto`."""
+    """One answer: verdicts on the lessons of `brain`, up to number `upto`."""
 
     brain: str
     upto: int
@@ -46,27 +46,27 @@ class Page(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """There was no answer, and when to ask again."""
+    """There was no answer, and when to try again."""
 
     again_ms: int
 
 
 class Verdicts:
-    """Asks for one folder; of several processes one asks at a time."""
+    """Requests for one folder; of several processes one at a time."""
 
     def __init__(
         self,
         folder: str | None,
         *,
-        ask: Ask,
+        post: Post,
         read: Callable[[Callable[[sqlite3.Connection], Any]], Any],
         write: Callable[[Callable[[Transaction], bool]], bool],
         question: Callable[[], dict[str, Any]],
         clock: Clock,
     ) -> None:
-        """Name the folder, None where nothing is kept; `question` is what is always said."""
+        """`folder` is None if nothing is kept; `question` is the constant part of a request."""
         self._path = None if folder is None else os.path.join(folder, ASKED)
-        self._ask = ask
+        self._post = post
         self._read = read
         self._write = write
         self._question = question
@@ -77,18 +77,18 @@ class Verdicts:
 
     # ------------------------------------------------------------------ when
 
-    def told(self, revision: int) -> None:
-        """Hear the number of the newest decision there is."""
+    def note_newest(self, revision: int) -> None:
+        """Record the number of the newest verdict."""
         if revision != self._known()[1]:
             self.wanted = True
             self._next_ms = min(self._next_ms, self._clock.steady_ms())
 
     def due(self) -> bool:
-        """Return whether to ask now."""
+        """Return whether a request is due now."""
         return self._clock.steady_ms() >= self._next_ms
 
     def begin(self) -> Callable[[], Callable[[], object]] | None:
-        """Return what asks; None where another process of the folder just has."""
+        """Return the request to run; None if another process of the folder just has."""
         now_ms = self._clock.steady_ms()
         self._next_ms = now_ms + limits.VERDICTS_EVERY_MS
         gap_ms = limits.VERDICTS_OPEN_MS if self._opening else limits.VERDICTS_EVERY_MS
@@ -97,31 +97,31 @@ class Verdicts:
         if left_ms > 0:
             self._next_ms = now_ms + left_ms
             return None
-        self.wanted = False  # what is told while this question is on its way is asked for after it
+        self.wanted = False  # news during this request is fetched after it
         brain, number = self._known()
-        asked = {**self._question(), "version": VERSION, "of": brain, "known": number}
-        body = json.dumps(asked, separators=(",", ":")).encode()
+        request = {**self._question(), "version": VERSION, "of": brain, "known": number}
+        body = json.dumps(request, separators=(",", ":")).encode()
 
         def fetch() -> Callable[[], object]:
-            answer = _answer(self._ask, body)
+            answer = _answer(self._post, body)
             return lambda: self._finish(answer, (brain, number))
 
         return fetch
 
     def _stamp(self, gap_ms: float) -> float:
-        """Note that we ask; return 0, or how long to wait since another process asked."""
+        """Mark our request; return 0, or the wait since another process's request."""
         if self._path is None:
             return 0
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
-            # Where there is no room for a mark, several may ask; that is harmless.
+            # Without room for a mark, several may request; that is harmless.
             return 0
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             about = os.fstat(handle)
             age_ms = self._clock.now_ms() - about.st_mtime_ns // 1_000_000
-            # A new file says nothing, and a time to come nothing that can be believed.
+            # A new file has no information, and a time in the future is not trusted.
             if about.st_size and 0 <= age_ms < gap_ms:
                 return gap_ms - age_ms
             os.pwrite(handle, b"asked\n", 0)
@@ -149,15 +149,15 @@ class Verdicts:
             self._next_ms = self._clock.steady_ms() + answer.again_ms
             return
         moved = self._write(lambda tx: self._take(tx, answer, before))
-        # Asking once more tells the plane that they were taken, and whether there are others.
+        # One more request confirms to the plane that they were stored, and returns others.
         if moved:
             self.wanted = True
             self._next_ms = self._clock.steady_ms()
 
     def _take(self, tx: Transaction, page: Page, before: tuple[str, int]) -> bool:
-        """Follow a page; return whether to ask once more.
+        """Apply a page; return whether to request once more.
 
-        That is so where what is known changed: by it, or meanwhile by another process.
+        That is so if the known number changed: by it, or meanwhile by another process.
         """
         now = (page.brain, page.upto)
         known = _parsed(tx.execute(schema.BRAIN_READ, (KNOWN,)).fetchall())
@@ -176,24 +176,24 @@ def _parsed(rows: Sequence[Sequence[Any]]) -> tuple[str, int]:
     return (brain, int(number)) if brain and number.isdecimal() else ("", 0)
 
 
-def _answer(ask: Ask, body: bytes) -> Page | Failed:
+def _answer(post: Post, body: bytes) -> Page | Failed:
     try:
-        status, headers, raw = ask(body)
+        status, headers, raw = post(body)
     except (OSError, ValueError):
         return Failed(limits.VERDICTS_EVERY_MS)
     page = _page(raw) if status in _TAKEN else None
     if page is not None:
         return page
     if status in _REFUSED:
-        # An older plane, or a key that is not taken: the rows tell of that.
+        # An older plane, or a refused key: the rows report that.
         return Failed(limits.VERDICTS_REFUSED_MS)
-    told = headers.get("retry-after", "")
-    told_ms = int(told[:6]) * 1_000 if told.isdecimal() else 0
-    return Failed(min(max(told_ms, limits.VERDICTS_EVERY_MS), limits.VERDICTS_AFTER_MAX_MS))
+    wanted = headers.get("retry-after", "")
+    after_ms = int(wanted[:6]) * 1_000 if wanted.isdecimal() else 0
+    return Failed(min(max(after_ms, limits.VERDICTS_EVERY_MS), limits.VERDICTS_AFTER_MAX_MS))
 
 
 def _page(raw: bytes) -> Page | None:
-    """Return an answer as a page, None for what is none: a proxy's, a captive portal's."""
+    """Return an answer as a page, None if it is not one: a proxy's, a captive portal's."""
     try:
         read = json.loads(raw)
         items = tuple(map(_decided, read["items"][: limits.VERDICTS_MAX]))

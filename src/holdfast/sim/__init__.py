@@ -1,5 +1,5 @@
 """The whole fleet in virtual time: seeded, with faults.
 
-The real plane code runs in one loop with fakes for cloud, clock, disk and network.
-Nothing outside tests and `make sim` may import it.
+The real plane code runs in one loop with fakes for cloud, clock, disk and network. Only tests and
+`make sim` may import it.
 """

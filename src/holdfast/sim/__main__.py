@@ -1,4 +1,4 @@
-"""`make sim`: simulate many seeds and say what they found."""
+"""`make sim`: simulates many seeds and prints the results."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from holdfast.sim.runner import Summary, again, report, run_campaign
 from holdfast.sim.scenario import Outcome
 
 FOLDER: Final = ".sim"
-"""Where the traces of failing seeds are left."""
+"""Folder for the traces of failing seeds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0 when every seed held, else 1."""
+    """Return 0 if every seed passed, else 1."""
     parser = argparse.ArgumentParser(prog="holdfast.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--traces", default=FOLDER, help="folder for traces of failing seeds")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     began = time.monotonic()
 
-    def tell(summary: Summary, outcome: Outcome) -> None:
+    def on_outcome(summary: Summary, outcome: Outcome) -> None:
         if outcome.failure:
             _say(f"\rseed {outcome.seed} FAILED: {outcome.failure[:300]}\n")
-            _say(f"  trace: {asked.traces}/{outcome.seed}.txt\n  again: {again(outcome.seed)}\n")
+            _say(f"  trace: {options.traces}/{outcome.seed}.txt\n  again: {again(outcome.seed)}\n")
         took_s = max(time.monotonic() - began, 0.001)
         _say(
-            f"\r{summary.seeds}/{asked.seeds} seeds, {summary.steps:,} steps,"
+            f"\r{summary.seeds}/{options.seeds} seeds, {summary.steps:,} steps,"
             f" {summary.seeds / took_s:.1f} seeds/s, {len(summary.failures)} failed "
         )
 
-    seeds = range(asked.first, asked.first + asked.seeds)
-    summary = run_campaign(seeds, jobs=asked.jobs, folder=asked.traces, tell=tell)
+    seeds = range(options.first, options.first + options.seeds)
+    summary = run_campaign(seeds, jobs=options.jobs, folder=options.traces, on_outcome=on_outcome)
     _say("\n\n" + report(summary, time.monotonic() - began) + "\n")
     return 1 if summary.failures else 0
 

@@ -1,14 +1,14 @@
-"""What must hold of a fleet at every moment and at the end, whatever the weather.
+"""Invariants of a fleet at every moment and at the end, under any fault plan.
 
     one machine    a sandbox never has two machines that are not destroyed, by the cloud's truth
     none replaced  a machine is not destroyed while its instance is wanted, unless it has a volume
     a way on       what exists has an alarm or a probe, and no transient status outlives its limit
     whole rules    no note, no fault, no quarantine; a dry run of what follows equals it
-    nothing lost   what was acknowledged is in the log, once, and answers stay as they were given
-    letters        who was destroyed has told its pairing, once, whatever crashed in between
-    replay         every actor's log, made again, is bit-equal and decides the same
+    nothing lost   what was acknowledged is in the log, once, and answers never change
+    letters        a destroyed instance has sent its pairing one letter, whatever crashed
+    replay         every actor's log, folded again, is bit-equal and decides the same
 
-It only looks. The first thing that is wrong is kept with everything else, and ends the story.
+It only observes. The first violation is kept with its context, and ends the scenario.
 """
 
 from __future__ import annotations
@@ -38,25 +38,28 @@ if TYPE_CHECKING:
     from holdfast.sim.fleet import Fleet
 
 SLACK_MS: Final = 5 * MINUTE_MS
-"""How much longer than its limit a status may last: a call under way may take 125 s to be given
-up, and the question to the cloud that ends a start as long again."""
+"""How much longer than its limit a status may last.
+
+A call under way may take 125 s to be given up, and the call to the cloud that ends a start as long
+again.
+"""
 
 OVERDUE_MS: Final = 6 * MINUTE_MS
-"""How late an alarm may be answered while a plane runs; the engine's own longest wait is 300 s."""
+"""How late an alarm may be handled while a plane runs; the engine's own longest wait is 300 s."""
 
 PREVIEWED: Final = 0.06
 """Share of ticks that are also rehearsed, from the store alone, before they are committed."""
 
 
 class ViolationError(AssertionError):
-    """Something does not hold that must."""
+    """An invariant does not hold."""
 
 
 class Checker:
-    """Looks at one simulation."""
+    """Checks one simulation."""
 
     def __init__(self, fleet: Fleet, chance: random.Random) -> None:
-        """Look at `fleet`; `chance` draws which ticks are rehearsed."""
+        """Check `fleet`; `chance` draws which ticks are rehearsed."""
         self.violations: list[str] = []
         self.previews = 0
         self._fleet = fleet
@@ -67,27 +70,27 @@ class Checker:
         self._overdue: dict[str, tuple[int, float, float]] = {}
 
     def accuse(self, text: str) -> None:
-        """Keep something that is wrong."""
+        """Record a violation."""
         self.violations.append(text)
         self._fleet.trace.note("VIOLATION", text)
 
     def raise_any(self) -> None:
-        """Raise ViolationError with the first thing that was found wrong."""
+        """Raise ViolationError with the first violation."""
         if self.violations:
             raise ViolationError(self.violations[0])
 
     # ---------------------------------------------------------------------------- the cloud
 
     def moved(self, machine: Machine) -> None:
-        """Look at a machine that changed, and at the others of its sandbox."""
+        """Check a machine that changed, and the others of its sandbox."""
         fleet = self._fleet
         sandbox = machine.labels.get(LABEL_SANDBOX, "")
         if decode_sandbox(sandbox) is None:
             return
         living = fleet.living(sandbox)
         if len(living) > 1:
-            told = [(row.id, row.state) for row in living]
-            self.accuse(f"two machines for {sandbox}: {told}")
+            listed = [(row.id, row.state) for row in living]
+            self.accuse(f"two machines for {sandbox}: {listed}")
         if machine.state == "destroying" and not fleet.fault_plan.policy.volumes:
             state = fleet.state_of_sandbox(sandbox)
             if state is not None and state.desired != "destroyed":
@@ -96,7 +99,7 @@ class Checker:
     # ------------------------------------------------------------------------------- ticks
 
     def committed(self, committed: CommittedTick) -> None:
-        """Look at a tick that is over."""
+        """Check a committed tick."""
         result, trace = committed.tick, self._fleet.trace
         trace.steps += 1
         where = result.after.address.id
@@ -115,7 +118,7 @@ class Checker:
             self._look_at_instance(result)
 
     def _look_at_instance(self, result: Tick[Instance]) -> None:
-        """Look at a tick of an instance: what exists has an alarm or a probe."""
+        """Check a tick of an instance: what exists has an alarm or a probe."""
         state, where = result.after.state, result.after.address.id
         self._fleet.trace.statuses[state.status] += 1
         if exists(state):
@@ -156,7 +159,7 @@ class Checker:
                 )
 
     def after_commit(self, commit: Commit) -> None:
-        """Look at what stands in the store for an actor after its commit."""
+        """Check the store's rows of an actor after its commit."""
         actor = self._fleet.store.actors[commit.actor]
         if actor.state_seq != actor.seq:
             self.accuse(
@@ -166,11 +169,11 @@ class Checker:
     # -------------------------------------------------------------------------- the promises
 
     def acknowledged(self, accepted: Sequence[Accepted]) -> None:
-        """Remember what was told to be durable."""
+        """Record what was acknowledged as durable."""
         self._acknowledged.update((answer.id, None) for answer in accepted)
 
     def answered(self, actor: Address, answer: Answer) -> None:
-        """Remember what somebody was told of their event; it may never be told otherwise."""
+        """Record the answer about an event; a later answer must be the same."""
         del actor
         if answer.stamp is None:
             return
@@ -181,7 +184,7 @@ class Checker:
     # ------------------------------------------------------------------------------- sweeps
 
     def sweep(self) -> None:
-        """Look at every instance: a way on, a status within its limit, an alarm answered."""
+        """Check every instance: a way on, a status within its limit, an alarm handled."""
         fleet = self._fleet
         probed = {actor for actor, _key in fleet.store.probes}
         for where, actor in fleet.store.actors.items():
@@ -229,7 +232,7 @@ class Checker:
     # ------------------------------------------------------------------------------ the end
 
     async def finish(self) -> None:
-        """Look at the whole log: nothing lost, nothing doubled, and made again it is the same."""
+        """Check the whole log: nothing lost, nothing doubled, and the same when folded again."""
         store = self._fleet.store
         for event in self._acknowledged:
             if event not in store.known:
@@ -246,7 +249,7 @@ class Checker:
         self.raise_any()
 
     def _look_at_letters(self) -> None:
-        """Look whether the pairing of every instance that was destroyed has ended with it."""
+        """Check that the pairing of every destroyed instance has ended with it."""
         fleet = self._fleet
         for state in fleet.states():
             actor = fleet.store.actors.get(address(PAIRING, state.id))

@@ -1,7 +1,7 @@
-"""What one seed draws: how large the fleet is, how its people behave, and all that goes wrong.
+"""The fault plan of a seed: the size of the fleet, how its people behave, and all faults.
 
-A weather is a value, so a failing seed can be looked at, and a scenario can ask for one that is
-calm but for a single thing. Rates are chances per operation in a thousand; spans are in seconds
+A plan is a value, so a failing seed can be inspected, and a scenario can use one that is calm
+except for a single fault. Rates are chances per operation in a thousand; durations are in seconds
 of virtual time. Nothing here acts.
 """
 
@@ -39,14 +39,14 @@ QUICK: Final = Policy(
     wait_ms=10 * SECOND_MS,
     key_renew_ms=KEY_LIFE_MS - MINUTE_MS,
 )
-"""Short times, so that every deadline of the rules falls within a storm of minutes."""
+"""Short times, so that every deadline of the rules falls within minutes of faults."""
 
 POLICIES: Final = {"default": Policy(), "quick": QUICK, "contract": CONTRACT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """A span of a storm in which the cloud answers every call with `status`."""
+    """A period in which the cloud answers every call with `status`."""
 
     from_s: float
     for_s: float
@@ -55,12 +55,12 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
-    """One simulation. The default is calm: nothing goes wrong and nobody asks for anything."""
+    """One simulation. The default is calm: no faults and no orders."""
 
     policy: Policy = field(default_factory=Policy)
     settings: Settings = field(default_factory=Settings)
     timing: Timing = field(default_factory=Timing)
-    storm_s: float = 0
+    faults_s: float = 0
     people: int = 0
     fleet_max: int = 4
     order_every_s: float = 20
@@ -94,7 +94,7 @@ def settings_of(chance: random.Random) -> Settings:
         checkin_interval_s=interval_s,
         checkin_min_s=min_s,
         telemetry_buffer_s=10,
-        gateway_token_secret="simulated",  # noqa: S106  a secret of nobody
+        gateway_token_secret="simulated",  # noqa: S106  not a real secret
     )
 
 
@@ -103,10 +103,10 @@ def _policy(chance: random.Random) -> Policy:
     return with_volumes(policy, PROVIDER) if chance.random() < 0.5 else policy  # noqa: PLR2004
 
 
-def _outages(chance: random.Random, storm_s: float) -> tuple[Outage, ...]:
+def _outages(chance: random.Random, faults_s: float) -> tuple[Outage, ...]:
     return tuple(
         Outage(
-            from_s=chance.random() * storm_s,
+            from_s=chance.random() * faults_s,
             for_s=chance.choice([20, 120, 400, HOUR_S]),
             status=chance.choice([500, 502, 503, 503, 429, 408, 401, 404]),
         )
@@ -115,14 +115,14 @@ def _outages(chance: random.Random, storm_s: float) -> tuple[Outage, ...]:
 
 
 def _span(chance: random.Random, *choices: float) -> float:
-    """Return how often something happens, 0 for never in this seed."""
+    """Return the rate of one fault, 0 for never in this seed."""
     return chance.choice([0, *choices])
 
 
 def draw(seed: int) -> FaultPlan:
-    """Return the weather of a seed."""
+    """Return the fault plan of a seed."""
     chance = random.Random(f"weather {seed}")  # noqa: S311  repeatable on purpose
-    storm_s = chance.choice([600, 1_200, 1_800, 3_000])
+    faults_s = chance.choice([600, 1_200, 1_800, 3_000])
     policy = _policy(chance)
     if chance.random() < 0.2:  # noqa: PLR2004
         policy = replace(policy, down_after=chance.choice([1, 2, 3]))
@@ -137,7 +137,7 @@ def draw(seed: int) -> FaultPlan:
             destroy_ms=chance.choice([100, 300, 6_000]),
             listing_lag_ms=chance.choice([0, 2_000, 2_000, 30_000]),
         ),
-        storm_s=storm_s,
+        faults_s=faults_s,
         people=chance.randint(1, 3),
         fleet_max=chance.randint(1, 6),
         order_every_s=chance.choice([5, 15, 40]),
@@ -146,7 +146,7 @@ def draw(seed: int) -> FaultPlan:
         wakes=chance.random() < 0.5,  # noqa: PLR2004
         cloud={kind: chance.choice([0, 0, 15, 60, 150]) for kind in FAULT_KINDS},
         delay_ms_max=chance.choice([3_000, 10_000, 30_000]),
-        outages=_outages(chance, storm_s),
+        outages=_outages(chance, faults_s),
         full_every_s=_span(chance, 300),
         deaths_every_s=_span(chance, 60, 300),
         silences_every_s=_span(chance, 120, 400),

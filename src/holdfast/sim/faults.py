@@ -1,7 +1,7 @@
-"""What goes wrong during a storm: at random times, as often as the weather says, until it is calm.
+"""Injects faults: at random times, at the rates of the fault plan, until `heal`.
 
-Each trouble is one small function over the fleet's truth. After `heal` nothing goes wrong any
-more, and whatever was made wrong that only a person could put right has been put right.
+Each fault is one small function over the fleet's true state. After `heal` nothing fails any more,
+and faults that only a person can repair have been repaired.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ STEPS_BACK_OR_ON = (3 * SECOND_MS, MINUTE_MS, HOUR_MS, 5 * HOUR_MS)
 
 
 class FaultInjector:
-    """All troubles of one fleet."""
+    """All faults of one fleet."""
 
     def __init__(self, fleet: Fleet) -> None:
-        """Trouble nothing yet."""
         self._fleet = fleet
         self._chance = fleet.chance_of("storm")
         self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
-        """Let everything go wrong as the weather says."""
+        """Start the faults of the plan."""
         fleet, fault_plan = self._fleet, self._fleet.fault_plan
         troubles = fleet.troubles
         for name in ("crash_write", "crash_call", "disk_fails", "disk_slow", "packets_lost"):
@@ -60,7 +59,7 @@ class FaultInjector:
             self._tasks.append(fleet.spawn(fleet.people.live(f"person-{number + 1}")))
 
     def heal(self) -> None:
-        """End every trouble, and do what only people can do."""
+        """End every fault, and do the repairs that need a person."""
         fleet = self._fleet
         for task in self._tasks:
             task.cancel()
@@ -84,7 +83,7 @@ class FaultInjector:
             act()
 
     def kill_machine(self) -> None:
-        """Let a machine end, or vanish."""
+        """End a machine, or make it vanish."""
         fleet = self._fleet
         running = sorted(fleet.machines.running)
         if not running:
@@ -99,7 +98,7 @@ class FaultInjector:
                 plane.ended(fleet.truth.row(machine_id).machine())
 
     def silence_machine(self) -> None:
-        """Cut a machine off, for a while or for good."""
+        """Cut a machine off, for a while or permanently."""
         controllers = self._fleet.controllers()
         if not controllers:
             return
@@ -110,7 +109,7 @@ class FaultInjector:
             self._fleet.spawn(_later(self._chance.random() * 300, controller))
 
     def reboot_machine(self) -> None:
-        """Reboot a machine behind everybody's back: another boot, counters from nothing."""
+        """Reboot a machine without an order: another boot, counters from zero."""
         fleet = self._fleet
         running = sorted(fleet.machines.running)
         if running:
@@ -119,7 +118,7 @@ class FaultInjector:
             fleet.machines.reboot(machine_id, fleet.truth.row(machine_id).spec)
 
     def lose_volume(self) -> None:
-        """Let a volume be gone."""
+        """Remove a volume."""
         volumes = self._fleet.truth.volumes()
         if volumes:
             volume = self._chance.choice(volumes)
@@ -127,7 +126,7 @@ class FaultInjector:
             self._fleet.truth.lose_volume(volume.id)
 
     def take_name(self) -> None:
-        """Have a stranger's machine hold the name that an instance's machine would want."""
+        """Let a foreign machine hold the name that an instance's machine needs."""
         fleet = self._fleet
         if not fleet.people.known:
             return
@@ -178,7 +177,7 @@ class FaultInjector:
     # -------------------------------------------------------------------------------- plans
 
     def _plan(self) -> Faults:
-        """Return what the cloud does wrong: outages first, then single calls."""
+        """Return the cloud's faults: outages first, then single calls."""
         fleet = self._fleet
         began_ms = fleet.truth.now_ms()
         plans = [
@@ -196,7 +195,7 @@ class FaultInjector:
         return first_of(*plans, single)
 
     def _noted(self, plan: Faults) -> Faults:
-        """Return the plan with each fault written into the trace."""
+        """Return the plan with each fault recorded in the trace."""
 
         def noted(call: Call) -> Fault | None:
             fault = plan(call)
@@ -208,7 +207,7 @@ class FaultInjector:
         return noted
 
     def _down_s(self) -> float:
-        """Return how long a plane stays down: mostly a moment, now and then an hour."""
+        """Return how long a plane stays down: mostly a moment, sometimes an hour."""
         if self._fleet.fault_plan.long_down and self._chance.random() < 0.2:  # noqa: PLR2004
             return LONG_DOWN_S
         return self._chance.choice((0.05, 1.0, 5.0, 60.0)) * (0.5 + self._chance.random())

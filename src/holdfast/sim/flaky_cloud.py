@@ -1,7 +1,7 @@
-"""The line between one plane and the cloud: a call that was sent goes on when its sender dies.
+"""The connection of one plane to the cloud: a sent call continues when its sender dies.
 
-The cloud's half of a call runs outside the plane, so that a plane which crashes, or gives up
-waiting, leaves the call to be done or not, as a network does. A dead plane calls nothing.
+The cloud's half of a call runs outside the plane, so that a plane which crashes, or stops waiting,
+leaves the call to be executed or not, as a network does. A dead plane calls nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class Troubles(Protocol):
-    """What is asked around each call: a chance in a thousand, which may change at any time."""
+    """The chance in a thousand of a fault around each call; it may change at any time."""
 
     crash_call: float
 
 
-class Line:
+class FlakyCloud:
     """The `Cloud` as one plane reaches it."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Line:
         spawn: Spawn,
         crash: Callable[[str], None],
     ) -> None:
-        """Reach `cloud`; `spawn` starts a task that belongs to no plane."""
+        """Call `cloud`; `spawn` starts a task that belongs to no plane."""
         self._cloud = cloud
         self._chance = chance
         self._troubles = troubles
@@ -58,7 +58,7 @@ class Line:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what the cloud can do."""
+        """Return the cloud's features."""
         return self._cloud.capabilities
 
     async def create(
@@ -153,13 +153,13 @@ class Line:
     async def _far(
         self, verb: str, target: str, call: Coroutine[Any, Any, Outcome[T]]
     ) -> Outcome[T]:
-        """Send a call and wait for its answer, if the plane lives to hear it."""
+        """Send a call and wait for its answer, if the plane lives until then."""
         if self.dead or self._falls(f"{verb}.before"):
             call.close()
             raise asyncio.CancelledError
         answer: Outcome[T] = await asyncio.shield(self._spawn(call))
-        told = "ok" if isinstance(answer, Ok) else answer.code
-        self._trace.step("called", verb, target, told)
+        result = "ok" if isinstance(answer, Ok) else answer.code
+        self._trace.step("called", verb, target, result)
         if self.dead or self._falls(f"{verb}.after"):
             raise asyncio.CancelledError
         return answer

@@ -1,9 +1,9 @@
 """The journal of one simulated plane: the memory journal, behind a disk that fails and crashes.
 
 Each plane has its own, over the one store that outlives them all. Before and after every write it
-may be slow, fail, or take the plane down with it: before means that nothing was written, after
-that all of it was and nobody was told. Once its plane is dead nothing passes any more, whatever
-code of that plane still runs.
+may be slow, fail, or crash the plane: before means that nothing was written, after that all of it
+was but not acknowledged. Once its plane is dead every operation fails, whatever code of that plane
+still runs.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from holdfast.stores.memory.journal import MemoryJournal
 from holdfast.stores.memory.journal_state import MemoryStore
 
 SLOW_S_MAX: Final = 3.0
-"""How long a slow disk takes for one write at most."""
+"""Maximum duration of one write on a slow disk."""
 
 
 class Troubles(Protocol):
-    """What the disk asks before each write: chances in a thousand, which may change at any time."""
+    """Chances in a thousand for faults of a write, which may change at any time."""
 
     crash_write: float
     disk_fails: float
@@ -45,18 +45,18 @@ class Troubles(Protocol):
 
 
 class Witness(Protocol):
-    """Who looks at what is written."""
+    """Observes the writes."""
 
     def before_commit(self, commit: Commit) -> None:
-        """Look at a commit that is about to be written over the store as it is."""
+        """Check a commit before it is written, with the store still unchanged."""
         ...
 
     def after_commit(self, commit: Commit) -> None:
-        """Look at the store after a commit."""
+        """Check the store after a commit."""
         ...
 
     def acknowledged(self, accepted: Sequence[Accepted]) -> None:
-        """Remember what the plane was told to be durable."""
+        """Record what was acknowledged to the plane as durable."""
         ...
 
 
@@ -74,7 +74,7 @@ class Disk:
         witness: Witness,
         crash: Callable[[str], None],
     ) -> None:
-        """Write into `store`; `crash` ends the plane that this is the disk of."""
+        """Write to `store`; `crash` ends the plane of this disk."""
         self._inner = MemoryJournal(store, clock=clock)
         self._chance = chance
         self._troubles = troubles
@@ -107,7 +107,7 @@ class Disk:
         await self._pass("commit.after")
 
     async def lease(self, holder: str) -> int:
-        """Take the lease."""
+        """Acquire the lease."""
         await self._pass("lease.before")
         epoch = await self._inner.lease(holder)
         await self._pass("lease.after")
@@ -129,7 +129,7 @@ class Disk:
     async def answer_probe(
         self, actor: Address, key: str, answer: str, arrival: Arrival
     ) -> Accepted | None:
-        """Remember a probe's new answer and accept its event."""
+        """Store a probe's new answer and accept its event."""
         await self._pass("answer_probe.before")
         accepted = await self._inner.answer_probe(actor, key, answer, arrival)
         self._trace.step("probed", actor.id, key, arrival.body)
@@ -139,7 +139,7 @@ class Disk:
         return accepted
 
     async def keep_policy(self, policy_hash: str, body: bytes) -> None:
-        """Keep a policy's contents."""
+        """Store a policy's contents."""
         await self._pass("keep_policy.before")
         await self._inner.keep_policy(policy_hash, body)
 
@@ -149,7 +149,7 @@ class Disk:
         return await self._inner.drop_quarantined(event, by)
 
     async def prune(self, before_ms: int) -> int:
-        """Forget what no replay needs."""
+        """Delete what no replay needs."""
         await self._pass("prune.before")
         return await self._inner.prune(before_ms)
 
@@ -161,7 +161,7 @@ class Disk:
         return await self._inner.pending(actor, limit)
 
     async def load(self, actor: Address) -> Loaded | None:
-        """Return what is known of an actor."""
+        """Return the stored rows of an actor."""
         await self._pass("load")
         return await self._inner.load(actor)
 
@@ -186,7 +186,7 @@ class Disk:
         return await self._inner.probes(limit, after)
 
     async def stamp(self, event: EventId) -> Stamp | None:
-        """Return what became of an event."""
+        """Return the outcome of an event."""
         self._live()
         return await self._inner.stamp(event)
 
@@ -196,12 +196,12 @@ class Disk:
     # ------------------------------------------------------------------------------- within
 
     def _live(self) -> None:
-        """Let nothing of a dead plane pass."""
+        """Raise if the plane is dead."""
         if self.dead:
             raise asyncio.CancelledError
 
     async def _pass(self, point: str) -> None:
-        """Let one operation through, late, or not at all."""
+        """Let one operation through, delayed or not at all."""
         self._live()
         troubles = self._troubles
         draw = self._chance.random() * 1_000

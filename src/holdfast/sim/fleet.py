@@ -1,8 +1,8 @@
-"""The world of one simulation: clock, cloud, store, machines, people, and planes that come and go.
+"""The world of one simulation: clock, cloud, store, machines, people, and planes.
 
-What survives a plane is here and nowhere else: the store, the table of contacts, the cloud with
-its machines, and the keys. The cloud lives by a clock of its own, which no jump of the plane's
-reaches. Nothing here decides what is right; the checker does.
+What survives a plane is here and nowhere else: the store, the table of contacts, the cloud with its
+machines, and the keys. The cloud has a clock of its own, unaffected by jumps of the plane's.
+Nothing here decides what is right; the checker does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LONG_DOWN_S: Final = 3_600.0
 
 @dataclass(slots=True)
 class Troubles:
-    """Chances in a thousand that hold now; `calm` sets them all to nothing."""
+    """Current chances in a thousand; `calm` sets them all to zero."""
 
     crash_write: float = 0
     crash_call: float = 0
@@ -61,7 +61,6 @@ class Names:
     """Ids and keys from the seed."""
 
     def __init__(self, chance: random.Random) -> None:
-        """Draw from `chance`."""
         self._chance = chance
 
     def token(self, prefix: str) -> str:
@@ -74,7 +73,7 @@ class Names:
 
 
 class Fleet:
-    """One simulated world; `begin` starts it, `spawn` runs something that belongs to no plane."""
+    """One simulated world; `begin` starts it, `spawn` runs a task that belongs to no plane."""
 
     def __init__(self, loop: SimLoop, clock: SimClock, fault_plan: FaultPlan, *, seed: int) -> None:
         """Make everything but the first plane."""
@@ -128,23 +127,23 @@ class Fleet:
         self._network = self.chance_of("network")
 
     def chance_of(self, who: str) -> random.Random:
-        """Return the generator of one part, so that one part's draws never move another's."""
+        """Return the generator of one part, so that its draws do not affect another's."""
         if who not in self._chances:
             self._chances[who] = random.Random(f"{self.seed} {who}")  # noqa: S311  repeatable
         return self._chances[who]
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Run something that no plane's crash ends."""
+        """Run a task that no plane's crash ends."""
         return self._outside.copy().run(self.loop.create_task, work)
 
     # --------------------------------------------------------------------------------- time
 
     def virtual_ms(self) -> float:
-        """Return virtual milliseconds since the simulation began; no jump moves them."""
+        """Return virtual milliseconds since the simulation began; jumps do not affect them."""
         return self.clock.steady_ms()
 
     def excused_ms(self) -> float:
-        """Return for how long no plane ran, and how far its clock was set back, in all."""
+        """Return how long no plane ran, plus how far its clock was set back, in all."""
         down = 0.0 if self._down_since is None else self.virtual_ms() - self._down_since
         return self._down_ms + down + self._jumped_ms
 
@@ -159,20 +158,20 @@ class Fleet:
     def leapt_near(self, at_ms: int) -> bool:
         """Return whether the planes' clock was set forward near a time of the cloud's.
 
-        The wait for a machine that was asked for and never answered is measured by that clock;
-        setting it forward ends the wait early, and what comes to light then is nobody's.
+        The wait for a requested machine without an answer is measured by that clock; setting it
+        forward ends the wait early, and a machine found then is a known exception.
         """
         return any(abs(at_ms - leap_ms) < NEAR_MS for leap_ms in self._leaps_ms)
 
     async def pass_time(self, for_s: float) -> None:
-        """Let time pass; raise ViolationError when something was found wrong meanwhile."""
+        """Let time pass; raise ViolationError if a violation was found meanwhile."""
         until = self.loop.time() + for_s
         while (left := until - self.loop.time()) > 0:
             await asyncio.sleep(min(left, SWEEP_S))
             self.look()
 
     async def until(self, holds: Callable[[], bool], *, within_s: float, step_s: float = 1) -> None:
-        """Let time pass until something holds; raise TimeoutError when it does not in time."""
+        """Let time pass until a condition holds; raise TimeoutError if it does not in time."""
         until = self.loop.time() + within_s
         while not holds():
             if self.loop.time() >= until:
@@ -180,15 +179,15 @@ class Fleet:
             await self.pass_time(step_s)
 
     def look(self) -> None:
-        """Have everything checked that can be checked at any moment."""
-        _ = self.cloud.world  # calls that were put off are done by now
+        """Run all checks that apply at any moment."""
+        _ = self.cloud.world  # delayed calls are executed by now
         self.check.sweep()
         self.check.raise_any()
 
     # ------------------------------------------------------------------------------- planes
 
     async def begin(self) -> None:
-        """Bring up the first plane, and keep one up from then on."""
+        """Start the first plane, and keep one running from then on."""
         self._down_since = self.virtual_ms()
         self.spawn(self._keep_up())
         await self.until(lambda: bool(self.up()), within_s=600, step_s=0.01)
@@ -198,14 +197,14 @@ class Fleet:
         return [plane for plane in self.planes if plane.up]
 
     def plane_now(self) -> Plane:
-        """Return a plane that answers; raise DownError when none does."""
+        """Return a plane that answers; raise DownError if none does."""
         planes = self.up()
         if not planes:
             raise DownError("no plane is up")
         return planes[0] if len(planes) == 1 else self._network.choice(planes)
 
     def replace_plane(self) -> None:
-        """Start another plane while this one runs on, as a careless update would."""
+        """Start another plane while this one still runs, as a careless update would."""
         self._replace.set()
 
     async def _keep_up(self) -> None:
@@ -217,12 +216,12 @@ class Fleet:
             await self._live(plane)
             if plane.dead:
                 self.planes.remove(plane)
-                if self._down_since is None:  # one that has a successor lost its lease to it
+                if self._down_since is None:  # a plane with a successor lost its lease to it
                     self._down_since = self.virtual_ms()
                 await self._rest()
 
     async def _live(self, plane: Plane) -> None:
-        """Start a plane and return when it is dead, or is to be followed by another."""
+        """Start a plane and return when it is dead, or is to be replaced."""
         try:
             await plane.start()
         except Exception as error:  # noqa: BLE001  whatever it was, the next plane tries again
@@ -245,7 +244,7 @@ class Fleet:
             self.spawn(self._outlive(plane))
 
     async def _outlive(self, plane: Plane) -> None:
-        """Let a plane that has a successor live on for a moment."""
+        """Let a replaced plane live on for a moment."""
         await asyncio.sleep(self.chance_of("planes").random() * 30)
         plane.crash("it had a successor")
         if plane in self.planes:
@@ -264,7 +263,7 @@ class Fleet:
     # ------------------------------------------------------------------------------ network
 
     async def _send(self, what: str, call: Call) -> Reply:
-        """Carry a machine's call to a plane, or lose it, or its answer, or bring it twice."""
+        """Deliver a machine's call to a plane, or lose it, or its answer, or deliver it twice."""
         draw = self._network.random() * 1_000
         lost = self.troubles.packets_lost
         if draw < lost:
@@ -282,22 +281,21 @@ class Fleet:
         return reply
 
     async def _repeat(self, plane: Plane, call: Call) -> None:
-        """Bring a check-in once more, later."""
+        """Deliver a check-in once more, later."""
         await asyncio.sleep(self._network.random() * 20)
         try:
             await plane.checkin(call)
-        except Exception as error:  # noqa: BLE001  nobody waits for this answer
+        except Exception as error:  # noqa: BLE001  the answer has no reader
             self.trace.note("repeated check-in", type(error).__name__)
 
     # -------------------------------------------------------------------------------- truth
 
     def _wake_at(self, at_ms: int, wake: Callable[[], None]) -> None:
-        """Have the cloud's truth move when its time has come."""
+        """Advance the cloud's state when it is due."""
         delay_s = max(0, at_ms - self.truth.now_ms()) / 1_000
         self.loop.call_later(delay_s, wake, context=self._outside.copy())
 
     def _moved(self, machine: Machine) -> None:
-        """Follow a machine that changed."""
         sandbox = machine.labels.get(LABEL_SANDBOX, "")
         self.trace.note("machine", sandbox, machine.id, machine.state, machine.incarnation)
         self.check.moved(machine)
@@ -308,17 +306,17 @@ class Fleet:
         self.machines.forget(machine.id)
 
     def living(self, sandbox: str) -> list[Row]:
-        """Return the machines of a sandbox that are not destroyed, as they truly are."""
+        """Return the machines of a sandbox that are not destroyed, in their true state."""
         return [row for row in self.truth.rows_of(sandbox) if row.state != "destroyed"]
 
     def controllers(self) -> list[Controller]:
-        """Return the controllers that run now, in the order of their machines."""
+        """Return the running controllers, in the order of their machines."""
         return [self.machines.running[key] for key in sorted(self.machines.running)]
 
     # ------------------------------------------------------------------------------- states
 
     def actors(self) -> Iterator[Address]:
-        """Yield every instance that ever was."""
+        """Yield every instance that ever existed."""
         yield from (where for where in self.store.actors if where.kind == KIND)
 
     def state_of(self, instance: str) -> Instance | None:
@@ -339,7 +337,7 @@ class Fleet:
         return [state for state in found if state is not None]
 
     def rows(self) -> tuple[int, int]:
-        """Return how many events and ticks the journal has; it is silent while they stay."""
+        """Return how many events and ticks the journal has; the fleet is silent while they stay."""
         return self.store.arrivals, sum(one.number for one in self.store.actors.values())
 
 

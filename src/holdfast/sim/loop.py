@@ -2,9 +2,9 @@
 
 The plane's real coroutines run on it unchanged. When nothing is ready, time jumps to the next
 timer; what is ready at the same moment runs in an order drawn from the seed, so that a race shows
-up under some seed and then under that seed each time. It has no sockets: whoever opens one in a
-simulation has left the simulation. It reaches into a few private attributes of asyncio (its
-queues, and a handle's); a test holds them for each version of Python.
+up under some seed and then under that seed each time. It has no sockets, and opening one is an
+error. It uses a few private attributes of asyncio (its queues, and a handle's); a test checks them
+for each version of Python.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ EPOCH_MS: Final = 1_760_000_000_000
 """The time of day at which every simulation begins, in milliseconds since the epoch."""
 
 STILL_MAX: Final = 100_000
-"""Turns of the loop without time passing after which a simulation is taken to spin."""
+"""Iterations of the loop without time passing after which it counts as spinning."""
 
 _ENDINGS: Final = 8
 _ENDING_S: Final = 60.0
-"""How often, and for how many virtual seconds, tasks that are left are asked to end."""
+"""How often, and for how many virtual seconds, remaining tasks are cancelled."""
 
 
 class DeadlockError(Exception):
@@ -33,14 +33,14 @@ class DeadlockError(Exception):
 
 
 class SpinError(Exception):
-    """The loop turns and turns at one moment: something runs hot."""
+    """The loop iterates without time passing: a hot loop."""
 
 
 class _NoSelector:
     """What asyncio closes at the end; a simulation has nothing to select from."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held."""
 
 
 class SimLoop(asyncio.BaseEventLoop):
@@ -59,9 +59,9 @@ class SimLoop(asyncio.BaseEventLoop):
         return self.virtual_s
 
     def _run_once(self) -> None:
-        """Let time pass if nothing is ready, then run what is, in an order of the seed's choosing.
+        """Advance time if nothing is ready, then run what is, in an order drawn from the seed.
 
-        This takes the place of asyncio's own turn, most of whose work is for sockets and threads.
+        This replaces asyncio's own iteration, most of whose work is for sockets and threads.
         """
         ready, timers = self._ready, self._scheduled  # type: ignore[attr-defined]
         while timers and timers[0]._cancelled:  # noqa: SLF001
@@ -89,15 +89,15 @@ class SimLoop(asyncio.BaseEventLoop):
                 handle._run()  # noqa: SLF001
 
     def _process_events(self, event_list: list[Any]) -> None:
-        """There are no sockets, so there are no events of them."""
+        """Do nothing: there are no sockets."""
 
     def _write_to_self(self) -> None:
-        """There is no other thread to wake the loop."""
+        """Do nothing: there is no other thread to wake the loop."""
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        """Run `func` in a later turn of this loop: a simulation has one thread."""
+        """Run `func` in a later iteration of this loop: a simulation has one thread."""
         del executor
         future: asyncio.Future[T] = self.create_future()
 
@@ -106,7 +106,7 @@ class SimLoop(asyncio.BaseEventLoop):
                 return
             try:
                 future.set_result(func(*args))
-            except Exception as error:  # noqa: BLE001  handed to whoever awaits it
+            except Exception as error:  # noqa: BLE001  passed to the awaiting task
                 future.set_exception(error)
 
         self.call_soon(run)
@@ -134,9 +134,9 @@ class SimClock:
 
 
 def run(seed: int, main: Callable[[SimLoop, SimClock], Coroutine[Any, Any, T]]) -> T:
-    """Run a simulation to its end and return what it returns.
+    """Run a simulation to its end and return its result.
 
-    Tasks that it leaves behind are cancelled; one that raised is raised here, never lost.
+    Tasks that it leaves behind are cancelled; an exception of one is raised here, never lost.
     """
     loop = SimLoop(seed)
     lost: list[BaseException] = []
@@ -155,7 +155,7 @@ def run(seed: int, main: Callable[[SimLoop, SimClock], Coroutine[Any, Any, T]]) 
 
 
 def _end(loop: SimLoop) -> None:
-    """Cancel what is left, and what that leaves, then close the loop."""
+    """Cancel the remaining tasks, and those they leave, then close the loop."""
     try:
         for _ in range(_ENDINGS):
             left = asyncio.all_tasks(loop)

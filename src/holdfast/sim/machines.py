@@ -1,8 +1,8 @@
-"""The machines of a simulation: what runs where the simulated cloud says that something runs.
+"""The controllers of a simulation: one in every started machine of the simulated cloud.
 
-Each started machine has a controller in virtual time. It opens its sealed environment as the real
-one does, checks in through the plane's real handler, holds the real long poll, restarts its agent
-now and then, and can be silenced or cut off. It knows nothing of the plane but what it is told.
+Each runs in virtual time. It decrypts its sealed environment as the real one does, checks in
+through the plane's real handler, holds the real long poll, restarts its agent sometimes, and can be
+silenced or cut off. All its information comes from the plane.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.sim.plane import DownError
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Recovery
@@ -27,11 +27,11 @@ ENV_KEY: Final = "HOLDFAST_ENV_KEY"
 RESTART_EVERY_S: Final = 240.0
 POLL_PAUSE_S: Final = 5.0
 RUNGS: Final = ("restart", "restart", "last_healthy_config", "reinstall", "parked")
-"""What a restart may have come to; most need nothing more."""
+"""What a restart may lead to; most need nothing more."""
 
 MACHINE: Final = Principal("machine", "machine", None, "machine")
 Send = Callable[[str, Call], Awaitable[Reply]]
-"""Sends a call of a named endpoint to whatever plane there is; raises DownError or Refusal."""
+"""Sends a call of a named endpoint to a running plane; raises DownError or Refusal."""
 
 
 class Controller:
@@ -43,7 +43,7 @@ class Controller:
         """Read the environment; nothing is sent yet."""
         env_key = base64.b64encode(key).decode()
         sealed = {ENC + name: value for name, value in spec.sealed.items()}
-        opened = unseal(sealed | {ENV_KEY: env_key})
+        opened = decrypt_settings(sealed | {ENV_KEY: env_key})
         env = spec.env
         self.machine = machine
         self.sandbox = env["HOLDFAST_SANDBOX_ID"]
@@ -68,14 +68,14 @@ class Controller:
         }
 
     def take_secrets(self, *, api_key: str, gateway_token: str) -> None:
-        """Use a new key and a new token, where they are not empty, from the next call on."""
+        """Use a new key and a new token, if not empty, from the next call on."""
         if api_key:
             self._header["authorization"] = f"Bearer {api_key}"
         if gateway_token:
             self._header["x-holdfast-gateway-token"] = gateway_token
 
     async def check_in(self) -> None:
-        """Check in on the cadence, and soon after the agent restarted."""
+        """Check in on the cadence, and soon after a restart of the agent."""
         wait_s = self._first_s
         restart_s = self._chance.random() * RESTART_EVERY_S
         while True:
@@ -85,11 +85,11 @@ class Controller:
                 restart_s = RESTART_EVERY_S * (1 + self._chance.random())
             else:
                 restart_s -= wait_s
-            await self._say()
+            await self._send_checkin()
             wait_s = self._interval_ms / 1_000 * (0.9 + 0.2 * self._chance.random())
 
     def _restart(self) -> None:
-        """Restart the agent, which now and then takes more than that."""
+        """Restart the agent, sometimes with a further rung."""
         if self.calm:
             return
         self.restarts += 1
@@ -105,7 +105,7 @@ class Controller:
                 await asyncio.sleep(POLL_PAUSE_S)
 
     async def _poll(self) -> bool:
-        """Ask once; return whether the plane answered."""
+        """Poll once; return whether the plane answered."""
         query = {"sandbox": self.sandbox, "revision": str(self._revision), "wait_s": "25"}
         call = Call("controller.wake", MACHINE, query=query, header=self._header)
         try:
@@ -115,8 +115,8 @@ class Controller:
         self._take(reply.body)
         return True
 
-    async def _say(self) -> None:
-        """Send one check-in, unless nothing gets out of this machine."""
+    async def _send_checkin(self) -> None:
+        """Send one check-in, unless this machine is cut off."""
         self.sequence += 1
         if self.silent:
             return
@@ -132,7 +132,7 @@ class Controller:
         self._take(reply.body)
 
     def _take(self, directive: Directive | None) -> None:
-        """Take a directive; an older one than the last is not believed."""
+        """Apply a directive; one older than the last is ignored."""
         if directive is not None and directive.revision >= self._revision:
             self._revision = directive.revision
             self._interval_ms = directive.checkin_interval_ms or self._interval_ms
@@ -180,7 +180,7 @@ class Machines:
         spawn: Callable[..., asyncio.Task[None]],
         wakes: bool,
     ) -> None:
-        """Run nothing yet; `wakes` says whether controllers hold the long poll."""
+        """`wakes` sets whether controllers hold the long poll."""
         self.running: dict[str, Controller] = {}
         self.calm = True
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
@@ -191,7 +191,7 @@ class Machines:
         self._wakes = wakes
 
     def moved(self, machine: Machine, spec: MachineSpec) -> None:
-        """Follow what the cloud's truth says of a machine."""
+        """Apply a change of a machine's true state."""
         known = self.running.get(machine.id)
         if machine.state == "started":
             if known is None or known.machine.incarnation != machine.incarnation:
@@ -205,7 +205,7 @@ class Machines:
         self._end(machine_id)
 
     def set_calm(self, calm: bool) -> None:  # noqa: FBT001  a state, not a way of doing something
-        """Say whether agents keep running, or restart now and then."""
+        """Set whether agents keep running, or restart sometimes."""
         self.calm = calm
         for controller in self.running.values():
             controller.calm = calm
@@ -213,7 +213,7 @@ class Machines:
             controller.known = False
 
     def reboot(self, machine_id: str, spec: MachineSpec) -> None:
-        """Restart a machine's controller in place: another boot, counters from nothing."""
+        """Restart a machine's controller in place: another boot, counters from zero."""
         known = self.running.get(machine_id)
         if known is not None:
             self._end(machine_id)

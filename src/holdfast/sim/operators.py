@@ -1,8 +1,8 @@
-"""The people of a simulation: they order at random times, twice when in doubt, and keep asking.
+"""The people of a simulation: they order at random times, twice when in doubt, and retry.
 
-An order is sent again under the same idempotency key until the plane has answered it, as a
-well-made client does; some are sent twice side by side for no reason. Nobody looks at the state
-of the fleet before ordering, so every order meets every status.
+An order is repeated under the same idempotency key until the plane has answered it, as a correct
+client does; some are sent twice concurrently. Orders do not depend on the fleet's state, so every
+order meets every status.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RETRY_S: Final = 3.0
 AGAIN: Final = frozenset({429, 503})
 GONE: Final = frozenset({"no_such_instance", "destroyed"})
 _PASSING: Final = (DownError, UnwritableError)
-"""No answer, and what the edge answers with 503: both may pass."""
+"""No answer, and the edge's 503: both may be temporary."""
 
 ORDERS: Final = (
     ("create", 3),
@@ -56,10 +56,9 @@ ORDERS: Final = (
 
 
 class People:
-    """All who order; `known` are the ids and names of instances that were made."""
+    """All people; `known` are the ids and names of created instances."""
 
     def __init__(self, fleet: Fleet, chance: random.Random) -> None:
-        """Know nobody's instance yet."""
         self.known: dict[str, str] = {}
         self.refusals: dict[str, int] = {}
         self._fleet = fleet
@@ -75,7 +74,7 @@ class People:
             await self._order(who)
 
     async def _order(self, who: Principal) -> None:
-        """Order something at random, and perhaps the same again."""
+        """Send a random order, and perhaps the same again."""
         names = [name for name, weight in ORDERS for _ in range(weight)]
         what = self._chance.choice(names)
         if not self.known or (
@@ -91,11 +90,11 @@ class People:
         await asyncio.gather(*copies)
 
     def _prepare(self, who: Principal, what: str) -> Callable[[], Any]:
-        """Return how to send one order; sending it twice is one order sent twice."""
+        """Return the call of one order; sending it twice repeats the same order."""
         self._orders += 1
         key = f"order-{self._orders}"
         if what == "create":
-            # Names are few, so that claims are fought for.
+            # Few names, so that claims conflict.
             name = f"agent-{self._chance.randrange(2 * self._fleet.fault_plan.fleet_max)}"
             desired = "stopped" if self._chance.random() < 0.15 else "running"  # noqa: PLR2004
             return lambda: self.create(name, who=who, key=key, desired=desired)
@@ -119,7 +118,7 @@ class People:
     async def create(
         self, name: str, *, who: Principal | None = None, key: str = "", desired: Any = "running"
     ) -> str:
-        """Make an instance and return its id, or nothing when it was refused."""
+        """Create an instance and return its id, or None if it was refused."""
         body = InstanceCreate(name=name, desired=desired, secrets={"TOKEN": f"secret of {name}"})
         reply = await self._ask("instance.create", who, key or self._key(), body=body)
         if reply is None:
@@ -131,7 +130,7 @@ class People:
     async def order(
         self, instance: str, what: str, *, who: Principal | None = None, key: str = ""
     ) -> bool:
-        """Start, stop or restart; return whether it was taken."""
+        """Start, stop or restart; return whether it was accepted."""
         body = InstanceOrder()
         path = {"id": instance}
         reply = await self._ask(f"instance.{what}", who, key or self._key(), body=body, path=path)
@@ -147,7 +146,7 @@ class People:
         return reply is not None
 
     async def destroy(self, instance: str, *, who: Principal | None = None, key: str = "") -> bool:
-        """Destroy, with the name typed."""
+        """Destroy, with the name confirmed."""
         name = self.known.get(instance, "")
         body = InstanceDestroy(confirm=name)
         path = {"id": instance}
@@ -157,11 +156,11 @@ class People:
         return reply is not None
 
     async def look(self, instance: str, *, who: Principal | None = None) -> None:
-        """Ask why it is as it is."""
+        """Request the explanation of its status."""
         await self._ask("instance.explain", who, "", path={"id": instance})
 
     async def say(self, instance: str, event: events.Event, key: str) -> None:
-        """Have an event accepted that no handler takes yet: a rotation."""
+        """Accept an event that has no handler yet: a rotation."""
         row = arrival(event, dedupe=key, source="api", by="operator")
         where = address(KIND, instance)
         while True:
@@ -191,7 +190,7 @@ class People:
     async def _ask(
         self, endpoint: str, who: Principal | None, key: str, *, body: Any = None, path: Any = None
     ) -> Reply | None:
-        """Ask until there is an answer; None when it is a refusal."""
+        """Retry until there is an answer; None if it is a refusal."""
         principal = who or Principal("operator", "owner", ACCOUNT, "token")
         call = Call(endpoint, principal, path=path or {}, body=body, idempotency_key=key)
         while True:

@@ -1,10 +1,10 @@
 """Pairing under every order of events: the plane's own code against one model machine.
 
-The tick, the talk with machines, the inbox and what is shown are the plane's; the machine, its
-controller and its command line are a model with a store, a cache that may be old, answers that
-get lost, routes that come and go, and stores that are set back. A seed decides everything. What
-it looks for: a request whose decision is done must never be shown again, an undecided one must be
-shown in the end, and a machine must carry out one approval of a request at most.
+The tick, the calls to machines, the inbox and the views are the plane's; the machine, its
+controller and its command line are a model with a store, a cache that may be old, answers that get
+lost, routes that come and go, and stores that are set back. A seed decides everything. Checks: a
+request whose decision is done must never be shown again, an undecided one must be shown in the end,
+and a machine must execute at most one approval of a request.
 """
 
 from __future__ import annotations
@@ -55,10 +55,9 @@ class Trace:
 
 
 class Plane:
-    """The pairing of one instance in a plane that may die: what is committed outlives it."""
+    """The pairing of one instance in a plane that may die: only what is committed survives."""
 
     def __init__(self, clock: ManualClock, machine: Machine) -> None:
-        """Begin with nothing decided."""
         self.clock = clock
         self.machine = machine
         self.place = Place(
@@ -74,7 +73,7 @@ class Plane:
         self.wake()
 
     def wake(self) -> None:
-        """Start: nothing but what was committed is known."""
+        """Start with only what was committed."""
         self.lane = asyncio.Lock()
         self.talk = MachineTalk(
             self,
@@ -90,7 +89,7 @@ class Plane:
         self.run()
 
     def die(self) -> None:
-        """End without a word."""
+        """Die without a shutdown."""
         for task in self.tasks:
             task.cancel()
         self.ended += [*self.tasks, *self.inbox.halt()]
@@ -109,21 +108,21 @@ class Plane:
         return self.folded.state
 
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
-        """Answer nobody: people's decisions are taken in directly here."""
+        """Do nothing: people's decisions are accepted directly here."""
         raise NotImplementedError(f"{actor}: {arrival.dedupe}, {wait_ms}")
 
     async def tell(self, arrivals: Sequence[tuple[Address, Arrival]]) -> list[Accepted]:
-        """Take events of rules, each dedupe key once."""
+        """Accept events of rules, each dedupe key once."""
         for _, arrival in arrivals:
             if arrival.dedupe not in self.seen:
                 self.seen.add(arrival.dedupe)
                 self.accept(arrival.body)
         return []
 
-    # -- the engine, in little
+    # -- a minimal engine
 
     def accept(self, body: bytes) -> str:
-        """Have one event taken; return its outcome."""
+        """Accept one event; return its outcome."""
         self._count += 1
         row = Pending(
             id=EventId(f"e{self._count}"), body=body, version=PAIRING.version, source="api",
@@ -176,7 +175,7 @@ class Interleaving:
     """One seeded order of everything that can happen."""
 
     def __init__(self, seed: int) -> None:
-        """Prepare; it runs within a loop."""
+        """Prepare; `run` needs a loop."""
         self.random = Random(seed)  # noqa: S311  a replay needs the same draws
         self.trace = Trace(seed)
         self.clock = ManualClock()
@@ -185,11 +184,11 @@ class Interleaving:
         self.plane = Plane(self.clock, self.machine)
         self.rows: dict[int, Row] = {}
         self.over: set[int] = set()
-        self.asks: list[asyncio.Task[Any]] = []
+        self.queries: list[asyncio.Task[Any]] = []
         self.pages: list[Waiting] = []
 
     async def run(self) -> Trace:
-        """Do everything, let it become calm, and look for what is wrong."""
+        """Run everything, let it become calm, and check the result."""
         acts: tuple[tuple[Callable[[], Coroutine[Any, Any, None] | None], int], ...] = (
             (self._ask_in, 5), (self._decide, 9), (self._list, 6), (self._forced, 4),
             (self._notice, 2), (self._toggle_routes, 3), (self._downgrade, 2),
@@ -203,12 +202,12 @@ class Interleaving:
             going = act()
             if going is not None:
                 await going
-            await self._settle()
+            await self._drain()
         await self._calm()
         self.plane.die()
-        for ask in self.asks:
+        for ask in self.queries:
             ask.cancel()
-        await asyncio.gather(*self.asks, *self.plane.ended, return_exceptions=True)
+        await asyncio.gather(*self.queries, *self.plane.ended, return_exceptions=True)
         return self.trace
 
     # -- what can happen
@@ -225,7 +224,7 @@ class Interleaving:
         visible = [one.request for one in self.plane.inbox.waiting(self.plane.place)]
         self.pages += visible
         if self.pages and self.random.random() < _OLD_PAGE:
-            visible = self.pages  # a page that somebody left open
+            visible = self.pages  # a page that was left open
         if not visible:
             self._ask_in()
             self._list()
@@ -249,7 +248,7 @@ class Interleaving:
         self._begin_list(refresh=True)
 
     def _begin_list(self, *, refresh: bool) -> None:
-        self.asks.append(asyncio.get_running_loop().create_task(self._ask_list(refresh=refresh)))
+        self.queries.append(asyncio.get_running_loop().create_task(self._ask_list(refresh=refresh)))
 
     async def _ask_list(self, *, refresh: bool) -> None:
         plane = self.plane
@@ -285,26 +284,26 @@ class Interleaving:
         self.plane.inbox.hear(INSTANCE)
 
     def _set_back(self) -> None:
-        """Give the agent the store of a while ago: a restored volume, an older release."""
+        """Restore an earlier store of the agent: a restored volume, an older release."""
         self.machine.store = dict(self.machine.snapshot)
 
     def _restart(self) -> None:
         self.plane.die()
-        for ask in self.asks:
+        for ask in self.queries:
             ask.cancel()
         self.plane.wake()
 
     async def _go_on(self) -> None:
         for _ in range(self.random.randrange(1, 16)):
             self.world.let_one_go()
-            await _turns(3)
+            await _spin(3)
 
     def _late(self) -> None:
-        """Let orders whose answers were lost be carried out."""
+        """Execute orders whose answers were lost."""
         self.machine.go_on_late(self.clock.now_ms())
 
     def _advance(self, ms: int) -> None:
-        """Let time pass, and with it what may run no longer."""
+        """Advance time, and expire what has a limit."""
         self.machine.go_on_late(self.clock.now_ms() + ms)
         self.clock.advance(ms)
 
@@ -323,19 +322,19 @@ class Interleaving:
         self.plane.accept(PAIRING.encode_event(event))
 
     def _forms(self) -> None:
-        self.machine.tells_code = not self.machine.tells_code
+        self.machine.lists_code = not self.machine.lists_code
 
-    # -- looking
+    # -- checks
 
-    async def _settle(self) -> None:
-        """Give everything that can go on its turns, then look at the inbox."""
-        await _turns(SPINS)
+    async def _drain(self) -> None:
+        """Run everything that can run, then read the inbox."""
+        await _spin(SPINS)
         self._note_done()
         self._look_at_failures()
         self._look_at(self.plane.inbox.waiting(self.plane.place), "the inbox")
 
     def _note_done(self) -> None:
-        """Remember for ever which requests' decisions were done."""
+        """Record permanently which requests' decisions were done."""
         for number, row in self.rows.items():
             decision = decided(self.plane.folded.state, self._marks_of(row))
             if decision is not None and decision.status == "done" and number not in self.over:
@@ -368,14 +367,14 @@ class Interleaving:
         return int(asked.machine_id)
 
     async def _calm(self) -> None:
-        """Lose nothing more, finish everything, and compare what is shown with what is so."""
+        """Lose nothing more, finish everything, and compare what is shown with the true state."""
         self.world.lossy = False
         self.machine.has_routes = self.machine.announces = self._tossed()
-        self.machine.tells_code = True
+        self.machine.lists_code = True
         for _ in range(_CALM_ROUNDS):
             while self.world.let_one_go():
-                await self._settle()
-            await self._settle()
+                await self._drain()
+            await self._drain()
             if not (self.plane.effects or self.plane.folded.state.decisions):
                 break
             due = self.plane.folded.alarm_ms
@@ -385,13 +384,13 @@ class Interleaving:
             self._advance(max(0, due - self.clock.now_ms()))
             self.plane.run()
         self._begin_list(refresh=True)
-        while not self.asks[-1].done():
+        while not self.queries[-1].done():
             self.world.let_one_go()
-            await self._settle()
+            await self._drain()
         self._compare()
 
     def _compare(self) -> None:
-        """Everybody who waits and was not decided about must be shown."""
+        """Check that every undecided request is shown."""
         now_ms = self.clock.now_ms()
         found = {self._identity(one.request) for one in self.plane.inbox.waiting(self.plane.place)}
         state = self.plane.folded.state
@@ -405,23 +404,23 @@ class Interleaving:
                 self.trace.wrong.append(f"request {number} was approved {times} times")
 
     def _look_at_failures(self) -> None:
-        """No decision may be called failed when its order was carried out."""
+        """Check that no decision is reported as failed whose order was executed."""
         if self._was_set_back():
             return
         for number, carried_ms in self.machine.carried.items():
             decision = decided(self.plane.folded.state, self._marks_of(self.rows[number]))
             if decision is None or decision.status != "failed" or number in self.over:
                 continue
-            if decision.at_ms <= carried_ms:  # else an old page asked for what was long over
+            if decision.at_ms <= carried_ms:  # else an old page concerned an expired request
                 self.trace.wrong.append(f"request {number} is called failed and was carried out")
 
     def _was_set_back(self) -> bool:
-        """Return whether a store was set back: what was done may then have to be done again."""
+        """Return whether a store was set back: what was done may then have to be repeated."""
         return "set_back" in self.trace.steps
 
 
-async def _turns(count: int) -> None:
-    """Let whatever is ready go on, so many times."""
+async def _spin(count: int) -> None:
+    """Let ready tasks run, so many iterations."""
     for _ in range(count):
         await asyncio.sleep(0)
 

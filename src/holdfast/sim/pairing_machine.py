@@ -1,8 +1,8 @@
-"""The machine that the simulation of pairing meets, and the way to it.
+"""The model machine of the pairing simulation, and the network to it.
 
-A store that is the truth, a controller with a cache that may be old, routes that come and go, and
-a command line. Every call waits until the seed lets it go on, and may be lost before or after it
-was carried out. It knows nothing of the plane.
+A store with the true state, a controller with a cache that may be old, routes that come and go, and
+a command line. Every call waits until the seed releases it, and may be lost before or after it was
+executed. It is independent of the plane.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LOST: Final = (
     ControllerError("broken", "cut short", status=200),
     ControllerError("refused", "It answered 500", status=500),
 )
-"""What whoever asked is told of an order that runs on; a timeout would have come after its end."""
+"""The error for an order that still runs; a timeout would have come after its end."""
 
 _LATE_DONE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One request as it truly is; `number` is its identity, which no source tells."""
+    """One request's true state; `number` is its identity, which no source reveals."""
 
     number: int
     kind: str
@@ -48,42 +48,41 @@ class Row:
     created_ms: int
 
     def ends_ms(self) -> int:
-        """Return the last moment at which it is good."""
+        """Return the last moment at which it is valid."""
         life = CHANNEL_LIFE_MS if self.kind == "channel" else DEVICE_LIFE_MS
         return self.created_ms + life
 
 
 class World:
-    """What lies between: every call waits until the seed lets it go on, and may be lost."""
+    """The network: every call waits until the seed releases it, and may be lost."""
 
     def __init__(self, random: Random) -> None:
-        """Let nothing through yet."""
         self.random = random
         self.waiting: list[asyncio.Future[None]] = []
         self.lossy = True
 
     def chance(self, share: float) -> bool:
-        """Return whether something of this chance happens; in calm it does not."""
+        """Return whether an event of this chance happens; never once calm."""
         return self.lossy and self.random.random() < share
 
     def fails(self, when: str) -> bool:
-        """Return whether the way breaks here."""
+        """Return whether the connection fails here."""
         return self.chance(0.06 if when == "before" else 0.12)
 
     def may_fail(self, when: str) -> None:
-        """Break the way here, perhaps."""
+        """Fail the connection here, perhaps."""
         if self.fails(when):
             trouble: Any = self.random.choice(("timeout", "unreachable", "broken"))
             raise ControllerError(trouble, "lost on the way")
 
     async def way(self) -> None:
-        """Wait until the seed lets this call go on."""
+        """Wait until the seed releases this call."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.append(future)
         await future
 
     def let_one_go(self) -> bool:
-        """Let one of the waiting calls go on, whichever; False where none waits."""
+        """Release any one of the waiting calls; False if none waits."""
         self.waiting = [one for one in self.waiting if not one.done()]
         if not self.waiting:
             return False
@@ -92,10 +91,9 @@ class World:
 
 
 class Machine:
-    """A machine with an agent, as the plane can meet it; the world decides what gets through."""
+    """A machine with an agent, as the plane can reach it; `World` decides what gets through."""
 
     def __init__(self, clock: ManualClock, world: World) -> None:
-        """Begin with an empty store and a controller that has the routes."""
         self.clock = clock
         self.world = world
         self.store: dict[int, Row] = {}
@@ -103,7 +101,7 @@ class Machine:
         self.snapshot: dict[int, Row] = {}
         self.has_routes = True
         self.announces = True
-        self.tells_code = True
+        self.lists_code = True
         self.approved: dict[int, int] = {}
         self.carried: dict[int, int] = {}  # by number, when (ms)
         self.late: list[tuple[int, Callable[[], object]]] = []  # until when (ms) it may run
@@ -111,7 +109,7 @@ class Machine:
     # -- as `Controllers`
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
-        """Return what the controller announces, right or out of date."""
+        """Return the controller's announced features, possibly outdated."""
         del instance_id
         await self.world.way()
         return ROUTES if self.announces else frozenset()
@@ -126,12 +124,12 @@ class Machine:
         body: B | None = None,
         timeout_ms: int = 0,
     ) -> A:
-        """Answer as a controller does, or fail as a way to one does."""
+        """Answer as a controller does, or fail as a connection does."""
         del instance_id, path, timeout_ms
         asks, verb = endpoint.method == "GET", endpoint.tail.rpartition("/")[2]
         try:
             await self.world.way()
-        except asyncio.CancelledError:  # who asked died, and the order is on its way
+        except asyncio.CancelledError:  # the caller died, and the order is under way
             if not asks and self.has_routes:
                 self._run_late(lambda: self._decide(body, verb=verb))
             raise
@@ -146,19 +144,19 @@ class Machine:
             await self.world.way()
             self.world.may_fail("after")
             return msgspec.convert(self._list_body(rows, verb), endpoint.response)
-        told = self._decide(body, verb=verb)
+        found = self._decide(body, verb=verb)
         await self.world.way()
         self.world.may_fail("after")
-        if not told.success:
-            raise ControllerError("refused", told.message, status=404, code=told.code)
-        return msgspec.convert(told, endpoint.response, from_attributes=True)
+        if not found.success:
+            raise ControllerError("refused", found.message, status=404, code=found.code)
+        return msgspec.convert(found, endpoint.response, from_attributes=True)
 
     def _run_late(self, order: Callable[[], object]) -> None:
-        """Keep an order whose answer nobody will hear; it may be carried out yet."""
+        """Keep an order whose answer is lost; it may still be executed."""
         self.late.append((self.clock.now_ms() + ORDER_RUNS_MS - 1, order))
 
     def go_on_late(self, until_ms: int) -> None:
-        """Carry out, or lose, some late orders; what could run until then at most is over."""
+        """Execute, or lose, some late orders; expired ones are dropped."""
         kept: list[tuple[int, Callable[[], object]]] = []
         for end_ms, order in self.late:
             if self.world.random.random() < _LATE_DONE:
@@ -168,7 +166,7 @@ class Machine:
         self.late = kept
 
     def _listed(self, *, refresh: bool) -> dict[int, Row]:
-        """Return the controller's cache, read anew where it was told to and could."""
+        """Return the controller's cache, refreshed if requested and possible."""
         if refresh or not self.world.chance(0.4):
             self.cache = dict(self.store)
         return dict(self.cache)
@@ -185,7 +183,7 @@ class Machine:
         return {
             "channel": "telegram",
             "id": row.sender,
-            "code": row.code if self.tells_code else "",
+            "code": row.code if self.lists_code else "",
             "requestId": f"{row.number:032d}",
             "createdAt": time_text(row.created_ms),
         }
@@ -218,7 +216,7 @@ class Machine:
 
     @property
     def capabilities_of_cloud(self) -> Capabilities:
-        """Return what kind of cloud this is: the one with the image's commands."""
+        """Return the features of this cloud: the one with the image's commands."""
         return Capabilities(kind="fly", isolation="none")
 
     async def exec(self, argv: Sequence[str]) -> Outcome[Execution]:
@@ -231,8 +229,8 @@ class Machine:
         if words[0] == "node":
             kind = "device" if "device" in words[1] else "channel"
             rows = [row for row in self.store.values() if row.kind == kind]
-            told = [_device(row) if kind == "device" else self._printed(row) for row in rows]
-            text = msgspec.json.encode({"requests": told}).decode()
+            found = [_device(row) if kind == "device" else self._printed(row) for row in rows]
+            text = msgspec.json.encode({"requests": found}).decode()
             if self.world.chance(0.05):
                 text = "Killed"
         else:

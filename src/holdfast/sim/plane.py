@@ -1,8 +1,8 @@
 """One plane of a simulation: the real engine, telemetry and handlers, which may die at any await.
 
-Whatever runs for a plane runs in tasks that know it by a context variable, so a crash ends all of
-them at the points they have reached, and none of their own clean-up gets to write or to call. The
-store, the cloud and the machines live on; the next plane is made from them alone.
+Everything of a plane runs in tasks marked by a context variable, so a crash ends all of them at the
+points they have reached, and none of their own clean-up can write or call. The store, the cloud and
+the machines live on; the next plane is made from them alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
-from holdfast.sim.flaky_cloud import Line
+from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
 from holdfast.sim.recording_log import RecordingLog
 from holdfast.telemetry.machines import MachineIndex
@@ -63,10 +63,10 @@ URL: Final = "http://plane"
 
 LOST_BEFORE: Final = 0.1
 LOST_AFTER: Final = 0.2
-"""Of all tellings of secrets, those that do not arrive, and with them those without an answer."""
+"""Of all pushes of secrets, the share that is lost, and the share that loses its answer."""
 
 _WORDS: Final = 256
-"""Tasks that ended last and whose errors a living plane may still ask for."""
+"""Tasks that ended last and whose errors a living plane may still read."""
 
 _RUNNING_FOR: contextvars.ContextVar[Plane | None] = contextvars.ContextVar(
     "holdfast_sim_plane", default=None
@@ -90,8 +90,8 @@ def make_task(
     return task
 
 
-class _Told:
-    """The plane's mailboxes, with each answer shown to the checker."""
+class _CheckedMailboxes:
+    """The plane's mailboxes, with each answer reported to the checker."""
 
     def __init__(self, inner: Mailboxes, hear: Callable[[Address, Answer], None]) -> None:
         self._inner = inner
@@ -107,7 +107,7 @@ class _Told:
 
 
 class _NobodyWaits:
-    """Machines of a simulation have no pairing request, and nobody decides about one."""
+    """Pairing of machines without requests and decisions."""
 
     async def listing(self, place: Place, *, refresh: bool) -> Outcome[Listing]:
         del place, refresh
@@ -118,7 +118,7 @@ class _NobodyWaits:
 
 
 class _NoControllers:
-    """Controllers of a simulation are not asked for their agents' files and settings."""
+    """Calls to controllers' files and settings, which no simulation makes."""
 
     async def call(self, instance_id: str, *_: Any, **__: Any) -> Any:
         raise ControllerError("not_running", f"{instance_id}: not asked in a simulation")
@@ -139,7 +139,7 @@ class _Stores:
 
 
 class _Mint:
-    """Makes keys that last, so that each instance's first key is renewed and then there is calm."""
+    """Makes keys without expiry, so that only each instance's first key is renewed."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -151,7 +151,7 @@ class _Mint:
 
 
 class _Holders:
-    """The controllers of the simulation; one that is silent cannot be told, others now and then."""
+    """The controllers that hold secrets; a silent one cannot be reached, others fail sometimes."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -170,7 +170,7 @@ class _Holders:
 
 
 class Plane:
-    """One plane, from its making to its death."""
+    """One plane, from its start to its death."""
 
     def __init__(self, fleet: Fleet, name: str) -> None:
         """Make every part over the fleet's store and cloud; nothing runs yet."""
@@ -194,7 +194,7 @@ class Plane:
             witness=fleet.check,
             crash=self.crash,
         )
-        self.line = Line(
+        self.cloud = FlakyCloud(
             fleet.cloud,
             chance=fleet.chance_of("line"),
             troubles=fleet.troubles,
@@ -239,19 +239,19 @@ class Plane:
             token_secret=Secret(fleet.secret),
             tables=tables,
             engine=engine,
-            mailbox=_Told(engine.mailbox, fleet.check.answered),
+            mailbox=_CheckedMailboxes(engine.mailbox, fleet.check.answered),
             closing=AsyncExitStack(),
         )
 
     def _make_parts(self) -> tuple[Part, ...]:
-        """Make the subjects that a simulation has, in the order of the real plane's."""
+        """Make the subjects of a simulation, in the order of the real plane's."""
         core, fleet = self.core, self._fleet
         platform = platform_of(core.home, core.settings, core.url)
         provider, lookout = join_cloud(
-            core, self.line, platform=platform, mint=_Mint(fleet), holders=_Holders(fleet)
+            core, self.cloud, platform=platform, mint=_Mint(fleet), holders=_Holders(fleet)
         )
         clouds = Clouds(
-            by_name={PROVIDER: self.line},
+            by_name={PROVIDER: self.cloud},
             providers={PROVIDER: provider},
             lookouts={PROVIDER: lookout},
         )
@@ -279,7 +279,7 @@ class Plane:
     # --------------------------------------------------------------------------------- life
 
     async def start(self) -> None:
-        """Start as a plane does; raise DownError when it dies on the way."""
+        """Start as a plane does; raise DownError if it dies meanwhile."""
         await self.request(self._start())
 
     async def _start(self) -> None:
@@ -289,7 +289,7 @@ class Plane:
         self.up = True
 
     async def stop(self) -> None:
-        """Stop in order, as for an update: no request is taken any more, then all parts end."""
+        """Stop in order, as for an update: refuse requests, then end all parts."""
         self.up = False
         try:
             await self.request(self._stop())
@@ -304,7 +304,7 @@ class Plane:
         if self.dead:
             return
         self._fleet.trace.note("plane died", self.name, why)
-        self.dead = self.disk.dead = self.line.dead = self.recording_log.muted = True
+        self.dead = self.disk.dead = self.cloud.dead = self.recording_log.muted = True
         self.up = False
         for task in tuple(self._tasks):
             task.cancel()
@@ -312,7 +312,7 @@ class Plane:
         self.died.set()
 
     def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Take a task as this plane's; a dead plane's ends at once."""
+        """Mark a task as this plane's; a dead plane's ends at once."""
         if self.dead:
             task.cancel()
             return
@@ -326,7 +326,7 @@ class Plane:
             self._hush()
 
     def _hush(self) -> None:
-        """Hear the last words of a dead plane's tasks, which nobody else will."""
+        """Retrieve the exceptions of a dead plane's tasks, which have no other reader."""
         while self._words:
             task = self._words.popleft()
             if not task.cancelled():
@@ -336,7 +336,7 @@ class Plane:
         self._fleet.check.committed(committed)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something beside the rest; what fails is tried by nobody, as in the plane."""
+        """Run a background task; its failure is not retried, as in the plane."""
 
         async def quietly() -> None:
             try:
@@ -349,7 +349,7 @@ class Plane:
     # ----------------------------------------------------------------------------- requests
 
     async def request(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a request in the plane; raise DownError when the plane is, or becomes, down."""
+        """Run a request in the plane; raise DownError if the plane is down, or goes down."""
         if self.dead:
             work.close()
             raise DownError(f"{self.name} is down")
@@ -376,7 +376,7 @@ class Plane:
         return await self.call("controller.wake", call)
 
     def ended(self, machine: Machine) -> None:
-        """Hear from the cloud that a machine ended by itself."""
+        """Handle the cloud's report that a machine ended by itself."""
         if not self.dead:
             self.machine_ended(machine)
 

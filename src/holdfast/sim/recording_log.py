@@ -1,7 +1,7 @@
-"""The plane's log and figures within a simulation: lines go into the trace, some of them accuse.
+"""The plane's log and meter within a simulation: lines go to the trace, some are violations.
 
-A line at `error` level is often the right answer to a fault that was injected. A few names are
-never right, whatever the weather, because they tell of a bug; whoever listens is told of those.
+A line at `error` level is often the right answer to an injected fault. A few names are violations
+under any fault plan, because they reveal a bug; these are reported.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ BUGS: Final = frozenset(
         "task.failed",
     }
 )
-"""Lines that no weather excuses."""
+"""Lines that no fault plan excuses."""
 
 
 class RecordingLog:
     """The `Log` of one plane."""
 
     def __init__(self, plane: str, trace: Trace, accuse: Callable[[str], None]) -> None:
-        """Write into `trace`; tell `accuse` of what must not be."""
+        """Write to `trace`; call `accuse` for violations."""
         self._plane = plane
         self._trace = trace
         self._accuse = accuse
         self.muted = False
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Say nothing: what only a search wants is found by running the seed again."""
+        """Do nothing: run the seed again for details."""
 
     def info(self, event: str, **fields: Any) -> None:
-        """Say nothing: the journal's lines tell the same."""
+        """Do nothing: the journal's lines contain the same."""
 
     def warning(self, event: str, **fields: Any) -> None:
         """Write a line."""
         self._write(event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
-        """Write a line; some accuse."""
+        """Write a line; some are violations."""
         self._write(event, fields)
 
     def critical(self, event: str, **fields: Any) -> None:
-        """Write a line; some accuse."""
+        """Write a line; some are violations."""
         self._write(event, fields)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """Write a line; some accuse."""
+        """Write a line; some are violations."""
         self._write(event, fields)
 
     def _write(self, event: str, fields: dict[str, Any]) -> None:
         if self.muted:
             return
         error = fields.pop("exc_info", None)
-        said = sorted((name, str(value)) for name, value in fields.items())
-        self._trace.note(event, self._plane, *(f"{name}={value}" for name, value in said))
+        shown = sorted((name, str(value)) for name, value in fields.items())
+        self._trace.note(event, self._plane, *(f"{name}={value}" for name, value in shown))
         if event in BUGS:
             raised = ""
             if isinstance(error, BaseException):
                 raised = "".join(traceback.format_exception(error))
-            self._accuse(f"the plane logged {event}: {dict(said)}\n{raised}")
+            self._accuse(f"the plane logged {event}: {dict(shown)}\n{raised}")

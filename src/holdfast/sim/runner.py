@@ -1,8 +1,8 @@
-"""Many seeds, side by side: progress for a person, figures for the record, and one line to re-run.
+"""Many seeds in parallel: progress for a person, figures for the record, one line to re-run.
 
 A failing seed leaves its whole trace in a file. The summary lists what the seeds reached: rules,
 statuses, faults, and the rules that none of them reached, because a rule that was never exercised
-was never proven. Nothing here decides whether a seed failed; the story does.
+was never proven. The scenario, not this module, decides whether a seed failed.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ RULES: Final = frozenset(
         "twins.find",
     }
 )
-"""Every rule of the instance that has a name of its own; a test holds this against its source."""
+"""Every rule of the instance that has a name of its own; a test compares this with its source."""
 
 
 class Summary(Struct, kw_only=True):
-    """What a campaign came to."""
+    """Results of a campaign."""
 
     seeds: int = 0
     steps: int = 0
@@ -134,9 +134,9 @@ def run_seeds(seeds: Sequence[int], *, jobs: int, folder: str) -> Iterator[Outco
 
 
 def run_campaign(
-    seeds: Sequence[int], *, jobs: int, folder: str, tell: Callable[[Summary, Outcome], None]
+    seeds: Sequence[int], *, jobs: int, folder: str, on_outcome: Callable[[Summary, Outcome], None]
 ) -> Summary:
-    """Simulate the seeds and return what they came to; `tell` hears of each."""
+    """Simulate the seeds and return the summary; `on_outcome` is called for each."""
     summary = Summary(
         failures={},
         rules=Counter(),
@@ -146,12 +146,12 @@ def run_campaign(
     )
     for outcome in run_seeds(seeds, jobs=jobs, folder=folder):
         summary.add(outcome)
-        tell(summary, outcome)
+        on_outcome(summary, outcome)
     return summary
 
 
 def report(summary: Summary, took_s: float) -> str:
-    """Return the summary as a person reads it."""
+    """Return the summary as text."""
     crashes = summary.planes - summary.seeds
     lines = [
         f"{summary.seeds:,} seeds, {summary.steps:,} steps in {took_s:,.0f} s",

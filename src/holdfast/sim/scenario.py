@@ -1,9 +1,8 @@
-"""The life of one simulated fleet: a storm, then calm, in which everything must come right.
+"""The scenario of one simulated fleet: faults, then calm, in which everything must converge.
 
-After the storm every instance that is wanted must reach running, and stay so without a row
-written or a call made; then every one must reach destroyed, and leave nothing behind. That is the
-model check of "there is a way on from every state": the storm has reached the states, the calm
-walks the ways.
+After the faults every wanted instance must reach running, and stay so without a row written or a
+call made; then every one must reach destroyed, and leave nothing behind. That is the model check of
+"there is a way on from every state": the faults reach the states, the calm follows the ways.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SET_BACK: Final = encode_event(ClockSetBack())
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of one seed; `failure` is empty when all held."""
+    """Result of one seed; `failure` is empty if all invariants held."""
 
     seed: int
     failure: str = ""
@@ -86,12 +85,12 @@ def _outcome(fleet: Fleet, failure: str) -> Outcome:
 
 
 async def live(fleet: Fleet) -> None:
-    """Live through the whole story."""
-    storm = FaultInjector(fleet)
+    """Run the whole scenario."""
+    injector = FaultInjector(fleet)
     await fleet.begin()
-    storm.begin()
-    await fleet.pass_time(fleet.fault_plan.storm_s)
-    storm.heal()
+    injector.begin()
+    await fleet.pass_time(fleet.fault_plan.faults_s)
+    injector.heal()
     await all_agree(fleet)
     await all_running(fleet)
     await quiet(fleet)
@@ -103,7 +102,7 @@ async def live(fleet: Fleet) -> None:
 async def all_agree(fleet: Fleet) -> None:
     """Wait, without an order, until all is folded and nothing runs that is to be stopped.
 
-    Who was made while no plane was up is nobody's to order about before that.
+    Instances created while no plane was up cannot be ordered about before that.
     """
 
     def wrong() -> list[str]:
@@ -123,7 +122,7 @@ async def all_agree(fleet: Fleet) -> None:
 
 
 async def all_running(fleet: Fleet) -> None:
-    """Have people start everything that is not on its way out, until all of it runs."""
+    """Let people start everything that is not being destroyed, until all of it runs."""
 
     def wrong() -> list[str]:
         return [text for state in fleet.states() if (text := why_not_running(fleet, state))]
@@ -142,17 +141,17 @@ async def _to_running(fleet: Fleet, state: Instance) -> None:
 
 
 def why_not_running(fleet: Fleet, state: Instance) -> str:
-    """Return what keeps an instance from being as it should, or nothing."""
+    """Return what keeps an instance from its wanted state, or an empty string."""
     if not exists(state):
         return ""
     if state.desired == "destroyed":
         return f"{state.id} is {state.status} and to be destroyed"
     rows = [(row.id, row.state) for row in fleet.living(state.sandbox_id)]
     if state.status == "running" and rows == [(state.machine.id, "started")]:
-        settled = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
+        converged = not (state.aim or state.doomed or state.restart_wanted or _renews(fleet, state))
         controller = fleet.machines.running.get(state.machine.id)
         heard = state.contact.heard == "heard" and controller is not None and controller.known
-        return "" if settled and heard else f"{state.id} runs, {state.aim} {state.contact}"
+        return "" if converged and heard else f"{state.id} runs, {state.aim} {state.contact}"
     return f"{state.id} is {state.status}/{state.desired}/{state.aim} with {rows}: {state.faults}"
 
 
@@ -164,16 +163,16 @@ def _renews(fleet: Fleet, state: Instance) -> bool:
 
 
 async def quiet(fleet: Fleet) -> None:
-    """Let a converged fleet be: no row, no tick, and no call, beyond the regular looks.
+    """Check that a converged fleet is silent: no row, no tick, no call but regular checks.
 
-    The first look of an incarnation is news and makes one row; those are counted as looks. So is
-    the note, in a look's own tick, that a storm set the clock back: who measured no wait had no
-    reason to be woken for it before.
+    The first check of an incarnation is new and makes one row; those are counted as checks. So is
+    the note, in a check's own tick, that a fault set the clock back: without a timed wait there was
+    no reason to wake for it before.
     """
     interval_s = fleet.fault_plan.settings.checkin_interval_s
     await fleet.pass_time(3 * interval_s)
     policy = fleet.fault_plan.policy
-    if policy.running_look_ms:  # the policy asks for polling, which is the opposite of silence
+    if policy.running_look_ms:  # the policy wants polling, the opposite of silence
         return
     before = {where: actor.seq for where, actor in fleet.store.actors.items()}
     calls = fleet.cloud.calls.total()
@@ -185,15 +184,15 @@ async def quiet(fleet: Fleet) -> None:
         notes = [row for row in written if row.tick in ticks and row.body == SET_BACK]
         if len(written) > len(looks) + len(notes) or len(looks) > 1 or len(notes) > 1:
             raise ViolationError(f"{where} is as it should be, and wrote {written}")
-    asked = fleet.cloud.calls.total() - calls
+    made = fleet.cloud.calls.total() - calls
     each = 1 + QUIET_S * SECOND_MS // policy.daily_look_ms
     most = each * len([state for state in fleet.states() if exists(state)])
-    if asked > most:
-        raise ViolationError(f"a converged fleet asked the cloud {asked} times, want {most}")
+    if made > most:
+        raise ViolationError(f"a converged fleet asked the cloud {made} times, want {most}")
 
 
 async def all_destroyed(fleet: Fleet) -> None:
-    """Have people destroy everything, until nothing of it is left in the cloud."""
+    """Let people destroy everything, until nothing of it is left in the cloud."""
 
     def wrong() -> list[str]:
         alive = [f"{state.id} is {state.status}" for state in fleet.states() if exists(state)]
@@ -228,7 +227,7 @@ async def _order_until(
     *,
     within_s: float,
 ) -> None:
-    """Order again each minute until nothing is wrong."""
+    """Repeat the order each minute until nothing is wrong."""
     until = fleet.loop.time() + within_s
     while True:
         for state in fleet.states():

@@ -1,7 +1,7 @@
-"""What a simulation did: a line for each thing, counts of steps, and which rules were reached.
+"""The trace of a simulation: a line per event, counts of steps, and the rules reached.
 
-The digest over all lines is what two runs of one seed are compared by; a line may therefore hold
-nothing that differs between them (no address of an object, no real time). It never judges.
+Two runs of one seed are compared by the digest over all lines; a line may therefore hold nothing
+that differs between them (no address of an object, no real time). It makes no judgement.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 
 class Line(NamedTuple):
-    """One thing that happened, at a virtual millisecond."""
+    """One event, at a virtual millisecond."""
 
     at_ms: int
     what: str
@@ -21,10 +21,10 @@ class Line(NamedTuple):
 
 
 class Trace:
-    """The lines of one simulation, in the order of happening."""
+    """The lines of one simulation, in order."""
 
     def __init__(self, now_ms: Callable[[], float]) -> None:
-        """Begin empty; `now_ms` tells virtual milliseconds since the simulation began."""
+        """`now_ms` returns virtual milliseconds since the simulation began."""
         self.lines: list[Line] = []
         self.steps = 0
         self.rules: Counter[str] = Counter()
@@ -42,7 +42,7 @@ class Trace:
         self.note(what, *details)
 
     def fault(self, kind: str, *details: Any) -> None:
-        """Write down that something was made to go wrong."""
+        """Record an injected fault."""
         self.faults[kind] += 1
         self.note(f"fault {kind}", *details)
 
@@ -54,7 +54,7 @@ class Trace:
         return whole.hexdigest()
 
     def text(self) -> str:
-        """Return the lines for a person."""
+        """Return the lines as text."""
         return "\n".join(
             f"{line.at_ms / 1_000:>12.3f}  {line.what:<22} "
             + " ".join(str(detail) for detail in line.details)

@@ -1,7 +1,7 @@
-"""The one client with which the plane asks a controller: a request, bounded in time and size.
+"""The plane's only client of controllers: a request, limited in time and size.
 
-It knows neither instances nor capabilities; whoever uses it says where the controller is and what
-proves the plane. Connections are kept, because a page asks the same machine again and again.
+It depends on neither instances nor capabilities; the caller passes the controller's address and the
+token. Connections are kept, because a page queries the same machine again and again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError, understa
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 
 CONNECT_S: Final = 5.0
-"""How long a connection may take to be made."""
+"""Time limit for connecting."""
 
 ANSWER_BYTES_MAX: Final = 8 * 1_048_576
 """Bytes of an answer: a file or a job's output of 1 MiB, escaped as JSON."""
@@ -28,21 +28,20 @@ CONNECTIONS_MAX: Final = 256
 PER_MACHINE_MAX: Final = 8
 
 _NOT_CONNECTED: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-"""Errors before there was a connection: not a byte of the request was sent."""
+"""Errors before a connection: not a byte of the request was sent."""
 
 
 class Target(NamedTuple):
-    """Where a controller listens, and the token that it takes."""
+    """Where a controller listens, and the token that it accepts."""
 
     address: Address
     token: Secret
 
 
 class ControllerClient:
-    """Asks controllers over HTTP."""
+    """Calls controllers over HTTP."""
 
     def __init__(self) -> None:
-        """Open nothing yet: the first call does."""
         self._session: aiohttp.ClientSession | None = None
 
     async def call(
@@ -100,10 +99,10 @@ class ControllerClient:
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     parts: list[bytes] = []
-    room = ANSWER_BYTES_MAX
+    left = ANSWER_BYTES_MAX
     while part := await answer.content.read(65_536):
-        room -= len(part)
-        if room < 0:
+        left -= len(part)
+        if left < 0:
             text = f"The controller's answer is longer than {ANSWER_BYTES_MAX} bytes."
             raise ControllerError("broken", text, status=answer.status)
         parts.append(part)

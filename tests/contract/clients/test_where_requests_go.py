@@ -1,4 +1,4 @@
-"""Every client connects to the host it means, whatever target it is told, or sends nothing."""
+"""Every client connects to the intended host, for any target, or sends nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.integration.machine.rig import until
 from tests.support.patience import patience
 
 Ask: TypeAlias = Callable[[int, str], Awaitable[object]]
-"""Asks the server on a port of this machine for a target."""
+"""Requests a target from the server on a port of this machine."""
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
@@ -91,8 +91,8 @@ async def _sender(port: int, target: str) -> None:
     def ask() -> None:
         sender = HttpSender(lambda: None, clock=ManualClock())
         try:
-            # Behind the host, because whoever names an address here may name a user before it.
-            sender.ask(f"http://127.0.0.1:{port}/{target}", Secret("key"), b"{}")
+            # Behind the host, because an address given here may have a user part before it.
+            sender.post(f"http://127.0.0.1:{port}/{target}", Secret("key"), b"{}")
         finally:
             sender.close()
 
@@ -100,7 +100,7 @@ async def _sender(port: int, target: str) -> None:
 
 
 async def _relay(port: int, target: str) -> None:
-    """The relay is given an address alone; a target is the request line's, and stays there."""
+    """The relay takes an address alone; a target is the request line's, and stays there."""
     pool = Pool(Address("127.0.0.1", port), Limits(), asyncio.get_running_loop().time)
     up = await pool.dial()
     up.write(b"GET %b HTTP/1.1\r\n\r\n" % target.encode("latin-1"))
@@ -115,7 +115,7 @@ CLIENTS: dict[str, Ask] = {
 
 
 class Meant:
-    """A server that is meant, and one that never is."""
+    """An intended server, and one that must not be contacted."""
 
     def __init__(self) -> None:
         self.port = self.trap = 0
@@ -146,7 +146,7 @@ async def servers() -> AsyncIterator[Meant]:
     finally:
         one.close()
         other.close()
-        await asyncio.sleep(0)  # what was accepted in this turn has a writer in the next
+        await asyncio.sleep(0)  # what was accepted in this iteration has a writer in the next
         for writer in meant.writers:
             writer.close()
             with suppress(ConnectionError):
@@ -154,7 +154,7 @@ async def servers() -> AsyncIterator[Meant]:
 
 
 async def asked(client: Ask, target: str) -> bool:
-    """Ask a client for a target; return whether anything was sent, and hold that it went right."""
+    """Request a target with a client; return whether anything was sent, and check where."""
     async with servers() as meant:
         told = target.replace("TRAP", f"127.0.0.1:{meant.trap}")
         try:

@@ -1,4 +1,4 @@
-"""The clouds that keep the contract: the simulated one without faults, and local processes."""
+"""The clouds under the contract: the simulated one without faults, and local processes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def simulated() -> SimulatedCloud:
     async def sleep(by_ms: int) -> None:
         clock.advance(by_ms)
 
-    # A second each way: the rate of one call a second per action is never reached by a test
-    # that makes one call after the other, and the listing has caught up after two calls.
+    # A second each way: a test that makes one call after the other never reaches the rate of one
+    # call a second per action, and the listing has caught up after two calls.
     return SimulatedCloud(
         clock=clock, chance=random.Random(1), sleep=sleep, timing=Timing(call_ms=2_000)
     )

@@ -1,4 +1,4 @@
-"""What every cloud keeps, held against each adapter."""
+"""The contract of every cloud, checked for each adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plane that does everything to a few machines at once, without end, until it is killed."""
+"""A plane that makes random calls for a few machines concurrently, until it is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.world.clouds.process import ProcessCloud
 
 
 async def main(home: str, stub: str, seed: int) -> None:
-    """Open the cloud, say so, and churn."""
+    """Open the cloud, print that, and churn."""
     program = (sys.executable, "-S", "-E", stub)
     async with ProcessCloud(Path(home), clock=SystemClock(), program=program) as cloud:
         sys.stdout.write("ready\n")
@@ -25,7 +25,7 @@ async def main(home: str, stub: str, seed: int) -> None:
 
 
 async def churn(cloud: ProcessCloud, name: str, chance: random.Random) -> None:
-    """Do one thing after another to one machine."""
+    """Make one call after another for one machine."""
     spec = MachineSpec(name=name, instance_id=name, sandbox_id=name, account_id="account-1")
     while True:
         found = await cloud.find({LABEL_SANDBOX: name})

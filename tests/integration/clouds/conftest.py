@@ -1,4 +1,4 @@
-"""Real processes on this host, with a small program in the place of the controller."""
+"""Real processes on this host, with a small program in place of the controller."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def value(outcome: Outcome[Machine]) -> Machine:
 
 
 async def create(cloud: ProcessCloud, wanted: MachineSpec) -> Machine:
-    """Create a machine and wait until its program speaks."""
+    """Create a machine and wait until its program prints."""
     made = value(await cloud.create(wanted, idempotency_key=wanted.name, timeout_ms=20_000))
     await said(cloud, made.id, "up ")
     return made

@@ -1,4 +1,4 @@
-"""A plane that makes the machines it is told to, says so, and waits to be killed."""
+"""A plane that creates the named machines, prints that, and waits to be killed."""
 
 from __future__ import annotations
 

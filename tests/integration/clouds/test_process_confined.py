@@ -53,7 +53,7 @@ async def start(
 
 
 async def run(cloud: ProcessCloud, machine: Machine, script: str) -> Execution:
-    """Run a shell's words in the machine."""
+    """Run a shell command in the machine."""
     ran = await cloud.exec(machine.id, ("/bin/sh", "-c", script), timeout_ms=20_000)
     assert isinstance(ran, Ok), ran
     return ran.value

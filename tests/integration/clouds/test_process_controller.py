@@ -1,4 +1,4 @@
-"""The process cloud with what it is for: the real controller and the bundled agent."""
+"""The process cloud with the real controller and the bundled agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOKEN = "t" * 64
 
 
 async def get(machine: Machine, path: str) -> tuple[int, str]:
-    """Ask the controller of a machine; 0 while nobody answers."""
+    """Call the controller of a machine; 0 while it does not answer."""
     host, _, port = machine.address.partition(":")
     head = f"GET {path} HTTP/1.1\r\nHost: {machine.address}\r\nConnection: close\r\n"
     try:

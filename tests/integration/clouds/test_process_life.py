@@ -1,4 +1,4 @@
-"""One machine of the process cloud: its surroundings, its end, its files."""
+"""One machine of the process cloud: its environment, its end, its files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_machine_sees_its_own_environment_and_no_secret_of_the_plane(
         "HOLDFAST_SANDBOX_ID": "box-1",
         "HOLDFAST_INSTANCE_ID": "instance-box-1",
         "HOLDFAST_MACHINE_ID": machine.id,
-        "HOLDFAST_MACHINE_EPOCH": "4",  # what we set wins over what was asked for
+        "HOLDFAST_MACHINE_EPOCH": "4",  # ours take precedence over the requested ones
         "HOLDFAST_CONTROLLER_PORT": port,
         "HOLDFAST_AGENT_PORT": str(int(port) + 1),
         "HOLDFAST_AGENT": "demo",

@@ -60,9 +60,9 @@ def homes_of(home: Path) -> list[str]:
         try:
             argv = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
             held = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
-        except OSError:  # it ended while we looked
+        except OSError:  # it ended meanwhile
             continue
-        if argv[0] != b"/bin/sh":  # still at its gate: it has done nothing and will end
+        if argv[0] != b"/bin/sh":  # still at the barrier: it has done nothing and will end
             found.extend(part.decode() for part in held if part.startswith(b"HOME="))
     return found
 
@@ -124,7 +124,7 @@ async def test_a_plane_killed_while_creating_leaves_nothing_unknown(
     assert cloud.adoption.unreadable == ()
     found = await cloud.find({})
     assert isinstance(found, Ok)
-    for number in range(6):  # whatever the first plane came to, each ends up with one machine
+    for number in range(6):  # whatever the first plane did, each ends up with one machine
         name = f"box-{number}"
         made = await cloud.create(spec(name), idempotency_key=name, timeout_ms=20_000)
         if isinstance(made, Conflict):
@@ -132,7 +132,7 @@ async def test_a_plane_killed_while_creating_leaves_nothing_unknown(
             made = await cloud.start(made.holder)
         assert value(made).state == "started"
     leaders = {record_of(tmp_path, f"box-{number}").leader for number in range(6)}
-    # A gate whose plane died ends by itself; nothing but the six leaders may stay.
+    # A process at the barrier ends with its plane; nothing but the six leaders may stay.
     pids = {leader.pid for leader in leaders if leader is not None}
 
     async def only_leaders() -> bool:
@@ -162,12 +162,12 @@ async def test_planes_killed_again_and_again_while_busy_double_and_orphan_nothin
     cloud = await opened()
     assert cloud.adoption.unreadable == ()
 
-    async def settled() -> bool:
+    async def steady() -> bool:
         found = await cloud.find({})
         assert isinstance(found, Ok)
         return all(one.state in {"started", "stopped", "created"} for one in found.value)
 
-    await until(settled)
+    await until(steady)
     names = [one for one in (tmp_path / "machines").iterdir() if not one.name.startswith(".")]
     records = [record_of(tmp_path, one.name) for one in names]
     leaders = {one.leader.pid for one in records if one.leader is not None}
@@ -183,7 +183,7 @@ async def test_planes_killed_again_and_again_while_busy_double_and_orphan_nothin
 
 async def test_two_planes_cannot_double_a_machine(tmp_path: Path, opened: Opener) -> None:
     async def runs_once() -> None:
-        async def there() -> bool:  # while a process changes its program it shows no environment
+        async def there() -> bool:  # while a process executes its program it has no environment
             return bool(homes_of(tmp_path))
 
         await until(there)
@@ -208,7 +208,7 @@ async def test_two_planes_cannot_double_a_machine(tmp_path: Path, opened: Opener
 
 @pytest.fixture
 def innocent() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has nothing to do with any machine."""
+    """A process unrelated to any machine."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         yield process
         process.kill()
@@ -259,7 +259,7 @@ async def test_an_update_that_a_plane_did_not_finish_is_finished(
     first = await opened()
     machine = await create(first, spec())
     await first.close()
-    # The intent was written and the plane died before it asked the program to end.
+    # The intent was written and the plane died before it signalled the program.
     later_ms = record_of(tmp_path).updated_at_ms + 3_600_000
     record = replace(record_of(tmp_path), phase="updating", stop_by_ms=later_ms, spec=spec(epoch=5))
     save(tmp_path / "machines" / "box-1" / "machine.json", record)

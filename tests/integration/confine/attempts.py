@@ -1,8 +1,8 @@
-"""An agent that tries: each attempt returns what it got, or raises what kept it from that.
+"""An agent that attempts attacks: each returns what it got, or raises what prevented it.
 
-It runs as the agent, isolated, with the standard library alone. Its one argument is a file that
-says where everything is, as it is outside; what it prints is a JSON object of what succeeded.
-Signals are number 0, and what is written is what stood there, so that a success harms nobody.
+It runs as the agent, isolated, with the standard library alone. Its one argument is a file with the
+outside paths of everything; it prints a JSON object of what succeeded. Signals are number 0, and
+writes repeat the existing content, so that a success does no harm.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def secret_in(path: str) -> str:
 
 
 def find_inherited_descriptors(at: dict[str, Any]) -> list[str]:
-    """First of all: the others leave some open."""
+    """Run first: the others leave some open."""
     found = [(number, link(f"/proc/self/fd/{number}")) for number in os.listdir("/proc/self/fd")]
     return [f"{number} {to}" for number, to in found if int(number) > 2 and to]
 
@@ -370,7 +370,7 @@ def mount_proc_of_the_host(at: dict[str, Any]) -> str:
 
 
 def in_child(work: Callable[[], str]) -> str:
-    """Return what a process of its own got: where it may mount, its mounts are nobody else's."""
+    """Return the result of a child process: where it may mount, its mounts are its own."""
     here, there = os.pipe()
     child = os.fork()
     if child == 0:
@@ -422,7 +422,7 @@ def change_owner(at: dict[str, Any]) -> str:
 
 
 def have_capabilities(at: dict[str, Any]) -> str:
-    """As root, a program that is run gets all of them back, unless it may never gain any."""
+    """As root, an executed program regains all of them, unless it may never gain any."""
     status = subprocess.run(
         ["/bin/cat", "/proc/self/status"], capture_output=True, text=True, check=False
     )

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC240  nothing else runs in its loop
-"""Everything that an agent might get at, in real processes, and the agent in their midst.
+"""Everything that an agent might attack, in real processes, and the agent among them.
 
     python stage.py KIND FOLDER
 
@@ -53,7 +53,7 @@ def free_range(ranges: int) -> int:
 
 
 def greet(listener: socket.socket) -> None:
-    """Say something to whoever connects."""
+    """Send a text to every connection."""
     listener.listen()
 
     def answer() -> None:
@@ -74,10 +74,10 @@ def listen(family: socket.AddressFamily, address: Any) -> None:
 
 
 def handle_of(path: str) -> str:
-    """Return the kernel's handle of a file, as a caller without rights cannot guess it easily."""
+    """Return the kernel's handle of a file, which an unprivileged caller cannot easily guess."""
     libc = ctypes.CDLL(None, use_errno=True)
-    room = 128
-    handle = ctypes.create_string_buffer(room.to_bytes(4, sys.byteorder) + bytes(4 + room))
+    left = 128
+    handle = ctypes.create_string_buffer(left.to_bytes(4, sys.byteorder) + bytes(4 + left))
     mount = ctypes.c_int()
     libc.name_to_handle_at(-100, path.encode(), handle, ctypes.byref(mount), 0)
     return handle.raw.hex()

@@ -1,8 +1,8 @@
-"""An agent that tries: 65 attempts at everything that is not its own, in each kind of confinement.
+"""65 attempts of an agent at everything that is not its own, in each kind of confinement.
 
-`stage.py` builds what there is to get at and runs `attempts.py` as the agent. What succeeds with
-either alone is known and written down here and in docs/process-cloud.md; without any nearly all
-does, which shows that the attempts are real.
+`stage.py` builds the targets and runs `attempts.py` as the agent. What succeeds with either
+mechanism alone is listed here and in docs/process-cloud.md; without any nearly all succeed, which
+shows that the attempts are real.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ NEEDED_RIGHTS_EVEN_UNCONFINED = {
     "read_through_root_of_first_process", "type_into_the_terminal", "uncover",
     "uncover_as_root_of_a_namespace", "write_to_control_group", "write_to_etc", "write_to_package",
 }  # fmt: skip
-"""What a normal user of a host may not do either, so that it proves nothing when it fails."""
+"""What a normal user of a host may not do either, so that its failure proves nothing."""
 
 
 def attack(kind: Kind, folder: Path, user: str) -> dict[str, Any]:
-    """Return what the attempts got, as this user or as one without any rights."""
+    """Return what the attempts got, as this user or as an unprivileged one."""
     need(kind)
     folder.chmod(0o755)
     work = folder / "work"
@@ -90,7 +90,7 @@ def attack(kind: Kind, folder: Path, user: str) -> dict[str, Any]:
 
 
 def for_everybody(folder: Path) -> tuple[str, Path]:
-    """Return a Python and sources that a user without rights can read; skip where none are."""
+    """Return a Python and sources that an unprivileged user can read; skip if there are none."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     python = "/usr/bin/python3"

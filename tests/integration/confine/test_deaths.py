@@ -1,4 +1,4 @@
-"""How a confined program ended is told exactly, and nothing of it outlives what confines it."""
+"""A confined program's exit status is reported exactly, and nothing of it outlives the sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IN_BUBBLEWRAP = [kind for kind in KINDS if "bubblewrap" in kind]
 
 
 class Bench:
-    """A nursery, and what the program in it said."""
+    """Child processes, and the output of the program in them."""
 
     def __init__(self, folder: Path, confined: Confinement) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""The proxy on a real port, and an agent that does what a test tells it to."""
+"""The proxy on a real port, and an agent with scripted behaviour."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SWITCHED = (
 
 @dataclass
 class Agent:
-    """Each connection is answered by `script`, which is given the head it asks for."""
+    """Each connection is answered by `script`, which receives the head of the request."""
 
     script: Callable[[Rig, Reader, Writer], Awaitable[None]]
     heads: list[bytes] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Agent:
 
 
 class Rig:
-    """The proxy under test; `ready` is what the supervisor would say."""
+    """The proxy under test; `ready` stands for the supervisor's state."""
 
     def __init__(self) -> None:
         self.ready = True
@@ -58,20 +58,20 @@ class Rig:
         return head
 
     async def connect(self) -> tuple[Reader, Writer]:
-        """Return a caller's connection; it is closed at the end, if not before."""
+        """Return a caller's connection, closed at the end at the latest."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         self.writers.append(writer)
         return reader, writer
 
     async def hang_up(self) -> None:
-        """Close what callers have open."""
+        """Close the callers' connections."""
         for writer in self.writers:
             _abort(writer.transport)
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
     async def ask(self, *pieces: bytes) -> bytes:
-        """Send a request on a connection of its own; return all that comes until it is closed."""
+        """Send a request on a connection of its own; return all bytes until it is closed."""
         reader, writer = await self.connect()
         writer.writelines(pieces)
         try:
@@ -86,7 +86,7 @@ async def silent(_rig: Rig, reader: Reader, _writer: Writer) -> None:
 
 
 def answers(*answer: bytes) -> Callable[[Rig, Reader, Writer], Awaitable[None]]:
-    """Answer each request of a connection with the next of these, the last for ever."""
+    """Answer each request of a connection with the next of these, the last one repeatedly."""
 
     async def script(rig: Rig, reader: Reader, writer: Writer) -> None:
         left = list(answer)
@@ -97,8 +97,8 @@ def answers(*answer: bytes) -> Callable[[Rig, Reader, Writer], Awaitable[None]]:
     return script
 
 
-async def settled(count: Callable[[], int]) -> int:
-    """Return a count once it has not moved for a fifth of a second."""
+async def steady(count: Callable[[], int]) -> int:
+    """Return a count once it has not changed for a fifth of a second."""
     loop = asyncio.get_running_loop()
     last, since = count(), loop.time()
 
@@ -162,6 +162,6 @@ async def run_proxy(
 
 
 def _abort(transport: asyncio.WriteTransport) -> None:
-    """End a connection now; one that has ended already cannot be ended again."""
+    """Reset a connection; ignore one that has ended already."""
     if not transport.is_closing() or transport.get_write_buffer_size():
         transport.abort()

@@ -1,4 +1,4 @@
-"""A real controller process, and a plane that records what it hears."""
+"""A real controller process, and a plane that records what it receives."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def until(check: Callable[[], Any], what: str, deadline_s: float = DEADLIN
 
 @dataclass
 class Plane:
-    """Answers check-ins and long polls as it is told, and keeps what it heard."""
+    """Answers check-ins and long polls as configured, and keeps what it received."""
 
     url: str = ""
     heard: list[CheckIn] = field(default_factory=list)
@@ -115,7 +115,7 @@ def open_log(home: Path) -> BinaryIO:
 
 
 class Machine:
-    """A controller that was started, and what it says."""
+    """A started controller, and its output."""
 
     def __init__(
         self, process: asyncio.subprocess.Process, home: Path, session: aiohttp.ClientSession
@@ -144,12 +144,12 @@ class Machine:
         return False
 
     def own_state_file(self) -> bool:
-        """Whether the file is this controller's, not one that an earlier one left."""
+        """Return whether the file is this controller's, not an earlier one's."""
         return bool(self.state_file().get("pid") == self.process.pid)
 
     def state_file(self) -> dict[str, Any]:
         path = self.home / "run" / "controller.json"
-        try:  # a controller that starts removes what an earlier one left
+        try:  # a starting controller removes an earlier one's
             found: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
@@ -158,7 +158,7 @@ class Machine:
     async def ask(
         self, method: str, path: str, token: str | None = TOKEN, body: Any = None, **extra: str
     ) -> tuple[int, dict[str, Any]]:
-        """Ask the controller; `body` is sent as JSON, bytes as they are, `extra` as headers."""
+        """Call the controller; `body` is sent as JSON, bytes as they are, `extra` as headers."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         headers.update({name.replace("_", "-"): value for name, value in extra.items()})
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -183,7 +183,7 @@ class Machine:
         return found
 
     async def fault(self, name: str) -> None:
-        """Tell the demo agent to break down."""
+        """Trigger a fault of the demo agent."""
         token = (self.home / "run" / "agent.token").read_text()
         url = f"http://127.0.0.1:{self.state_file()['agentPort']}/_demo/{name}"
         try:
@@ -191,7 +191,7 @@ class Machine:
             async with self.session.post(url, headers=headers) as answer:
                 assert answer.status == 200
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            pass  # it broke down before it could answer, as told
+            pass  # the fault came before the answer, as intended
 
     async def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.returncode is None:
@@ -204,7 +204,7 @@ _CERTIFICATES = "NODE_EXTRA_CA_CERTS"
 
 
 def confine_order(home: Path, kind: str = "auto", *, certificates: str = "") -> str:
-    """What a cloud tells a machine: the controller's own files are not for the agent to see."""
+    """Return a cloud's confinement order: the controller's own files are hidden from the agent."""
     order = {
         "kind": kind,
         "hidden": [str(home / "run")],
@@ -245,7 +245,7 @@ async def run_machine(home: Path, **extra: str) -> AsyncIterator[Machine]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

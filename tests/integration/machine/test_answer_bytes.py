@@ -1,8 +1,8 @@
 """The answers of every control route, byte for byte, as existing clients read them.
 
 `answers.json` was recorded from a controller whose handlers wrote their JSON by hand. What differs
-from run to run is replaced by a name; everything else, to the blank, is compared. After a change of
-the contract, `python -m tests.integration.machine.test_answer_bytes` records it anew.
+from run to run is replaced by a name; everything else, including blanks, is compared. After a
+change of the contract, `python -m tests.integration.machine.test_answer_bytes` records it anew.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("GET", "gateway/stop", None),
     ("GET", "config/agents", None),
 )  # fmt: skip
-"""What is refused, each for one reason."""
+"""Refused requests, each for one reason."""
 
 RIGHT: Final[tuple[Step, ...]] = (
     ("GET", "health", None),
@@ -179,7 +179,7 @@ RIGHT: Final[tuple[Step, ...]] = (
         {"gatewayToken": "a" * 32, "proxyToken": "b" * 32, "overlapMs": 60_000},
     ),
 )  # fmt: skip
-"""What is done, in this order."""
+"""Accepted requests, in this order."""
 
 
 async def collect(machine: Machine) -> list[str]:
@@ -187,14 +187,14 @@ async def collect(machine: Machine) -> list[str]:
     found = [await _ask(machine, "GET", "/health", None)]
     for method, path, body in (*RIGHT[:4], *WRONG_BODIES, *RIGHT[4:]):
         if method == "WAIT":
-            await until(partial(_settled, machine, path), f"{path} has settled")
+            await until(partial(_steady, machine, path), f"{path} has settled")
             continue
         prefixes = PREFIXES if method == "GET" else PREFIXES[:1]
         found += [await _ask(machine, method, prefix + path, body) for prefix in prefixes]
     return found
 
 
-async def _settled(machine: Machine, path: str) -> bool:
+async def _steady(machine: Machine, path: str) -> bool:
     found = (await machine.ask("GET", f"/_kilo/{path}"))[1]
     if path == "doctor/status":
         return bool(found["status"] != "running")

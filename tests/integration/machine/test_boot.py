@@ -215,7 +215,7 @@ async def test_a_killed_controller_leaves_no_agent(tmp_path: Path) -> None:
 
 
 async def test_what_a_killed_controller_left_is_ended_by_the_next(tmp_path: Path) -> None:
-    # A helper of the agent with its mark, in a session of its own, as daemons leave theirs.
+    # A child program of the agent with its mark, in a session of its own, as daemons do.
     async with run_machine(tmp_path) as machine:
         await machine.opened()
         home = environment_of((await machine.ready())["pid"])[orphans.MARK]

@@ -1,4 +1,4 @@
-"""What the plane hears, and when; and what the machine does with what it answers."""
+"""What the plane receives, and when; and how the machine handles the answers."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ async def test_stopped_by_a_directive_it_reports_and_stays_up(tmp_path: Path, pl
         assert plane.wakes[0]["x-holdfast-sandbox-id"] == "sandbox-1"
         assert plane.wakes[0]["revision"] == "0"
         plane.wake(Directive(revision=5, desired="stopped"))
-        # A report from before its first start says stopped too, but tells of no exit.
+        # A report from before its first start has stopped too, but no exit.
         await until(lambda: plane.heard and plane.last.last_exit_requested, "stopped as asked")
         assert plane.last.supervisor_state == "stopped"
         assert (await machine.status())["restarts"] == 0

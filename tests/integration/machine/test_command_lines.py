@@ -1,4 +1,4 @@
-"""All of the agent's command lines in one turn: mend, version, lists and orders never meet."""
+"""The agent's command lines under one lock: repair, version, lists and orders never overlap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print("X 2026.1.1")
 
 
 class Bench:
-    """An agent whose command lines fail when one of them runs already."""
+    """An agent whose command lines fail if one of them runs already."""
 
     def __init__(self, agent: AgentProcesses, folder: Path) -> None:
         self.agent = agent
@@ -77,10 +77,10 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_none_meets_another_whoever_runs_it(bench: Bench) -> None:
-    agent, mend = bench.agent, bench.argv("mend", 0.1)
+    agent, repair = bench.agent, bench.argv("mend", 0.1)
     ended = await asyncio.gather(
-        bench.commands.run("order"), agent.ask_version(), agent.run(mend, timeout_s=20),
-        bench.commands.run("order"), agent.run(mend, timeout_s=20), agent.ask_version(),
+        bench.commands.run("order"), agent.query_version(), agent.run(repair, timeout_s=20),
+        bench.commands.run("order"), agent.run(repair, timeout_s=20), agent.query_version(),
     )  # fmt: skip
     assert [one if isinstance(one, str) else one.code for one in ended] == [
         0, "X 2026.1.1", 0, 0, 0, "X 2026.1.1",
@@ -88,20 +88,20 @@ async def test_none_meets_another_whoever_runs_it(bench: Bench) -> None:
     assert bench.names() == ["list", "mend", "mend", "list", "version", "version"]
 
 
-async def test_a_repair_that_is_ended_early_gives_its_turn_back_once_it_is_gone(
+async def test_a_repair_that_is_ended_early_releases_the_lock_once_it_is_gone(
     bench: Bench,
 ) -> None:
-    mending = asyncio.create_task(bench.agent.run(bench.argv("mend", 60), timeout_s=60))
+    repairing = asyncio.create_task(bench.agent.run(bench.argv("mend", 60), timeout_s=60))
     await until(bench.names, "the mending")
-    mending.cancel()
-    await asyncio.gather(mending, return_exceptions=True)
+    repairing.cancel()
+    await asyncio.gather(repairing, return_exceptions=True)
     bench.lock.unlink()
     assert (await bench.commands.run("order")).code == 0
 
 
-async def test_what_cannot_be_made_keeps_no_turn(bench: Bench) -> None:
+async def test_what_cannot_be_started_keeps_no_lock(bench: Bench) -> None:
     with pytest.raises(OSError, match="No such file"):
         await bench.agent.run(("/nowhere/at/all",), timeout_s=1)
     with pytest.raises(TimeoutError):
         await bench.agent.run(bench.argv("mend", 60), timeout_s=0.5)
-    assert bench.agent.turn.take_now()
+    assert bench.agent.lock.take_now()

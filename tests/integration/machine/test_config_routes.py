@@ -136,7 +136,7 @@ ANOTHER_PRODUCT = (
 async def test_what_belongs_to_another_product_is_not_offered(machine: Machine) -> None:
     for prefix in ("/_kilo/", "/_holdfast/"):
         for method, path in ANOTHER_PRODUCT:
-            # Without a token nobody learns even that.
+            # Without a token the routes do not reveal even that.
             assert (await machine.ask(method, prefix + path, None))[0] == 401, path
             status, answer = await machine.ask(method, prefix + path)
             assert (status, answer["code"]) == (404, NOT_OFFERED), path

@@ -1,4 +1,4 @@
-"""What a boot counted outlives it: the real controller, killed, and the plane's real counting."""
+"""A boot's counts outlive it: the real controller, killed, and the plane's real counting."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ BOOTS = (
     (UP, 1), (DOWN, 2), (DOWN, 1), (MUTE, 1), (MUTE, 0),
     (DOWN, 1), (UP, 1), (MUTE, 2), (UP, 0), (DOWN, 1),
 )  # fmt: skip
-"""How the plane is during each boot, and how often the agent dies in it."""
+"""The plane's state during each boot, and how often the agent dies in it."""
 
 
 @dataclass
 class CountingPlane(Plane):
-    """Hands what it hears to the real stream of check-ins."""
+    """Passes what it receives to the real stream of check-ins."""
 
     telemetry: Telemetry | None = None
-    weather: str = UP
+    condition: str = UP
     begun: int = 0
 
     async def checkin(self, request: web.Request) -> web.Response:
@@ -54,13 +54,13 @@ class CountingPlane(Plane):
         self.begun += 1
         if self.hold is not None:
             await self.hold.wait()
-        if self.weather == DOWN:
+        if self.condition == DOWN:
             return web.Response(status=503)
         assert self.telemetry is not None
         if self.telemetry.receive(Admitted(ONE, report, "", ours=True)):
             return web.Response(status=429)
         self.heard.append(report)
-        return web.Response(status=502 if self.weather == MUTE else 204)
+        return web.Response(status=502 if self.condition == MUTE else 204)
 
     @property
     def view(self) -> ContactView:
@@ -99,7 +99,7 @@ def saved(home: Path) -> tuple[BootCounters, ...]:
 
 
 async def kill_agent(machine: Machine, *, deaths: int, known: set[str]) -> None:
-    """Kill the agent for the `deaths`th time in this boot, and wait until that is on the disk."""
+    """Kill the agent for the `deaths`th time in this boot, and wait until that is on disk."""
 
     def written() -> bool:
         boots = saved(machine.home)
@@ -111,14 +111,14 @@ async def kill_agent(machine: Machine, *, deaths: int, known: set[str]) -> None:
 
 
 async def live_and_die(home: Path, plane: CountingPlane, deaths: int) -> None:
-    """Run a controller until the plane was asked at least once, and kill it."""
+    """Run a controller until the plane received at least one report, and kill it."""
     known = {row.boot_id for row in saved(home)}
     before = len(plane.heard)
     async with run_machine(home, HOLDFAST_PLANE_URL=plane.url, **PACE) as machine:
         await machine.opened()
         for death in range(deaths):
             await kill_agent(machine, deaths=death + 1, known=known)
-        if plane.weather == DOWN:
+        if plane.condition == DOWN:
             await until(lambda: machine.events("checkin.failed"), "a failure")
         else:
             await until(lambda: len(plane.heard) > before, "a report heard")
@@ -129,11 +129,11 @@ async def live_and_die(home: Path, plane: CountingPlane, deaths: int) -> None:
 async def test_nothing_counted_is_lost_through_ten_reboots(
     tmp_path: Path, plane: CountingPlane
 ) -> None:
-    for weather, deaths in BOOTS:
-        plane.weather = weather
+    for condition, deaths in BOOTS:
+        plane.condition = condition
         await live_and_die(tmp_path, plane, deaths)
     truth = sum(deaths for _, deaths in BOOTS)
-    plane.weather = UP
+    plane.condition = UP
     async with run_machine(tmp_path, HOLDFAST_PLANE_URL=plane.url, **PACE) as machine:
         await machine.opened()
         await until(lambda: len(saved(tmp_path)) == 1, "every earlier boot heard")

@@ -85,7 +85,7 @@ async def test_any_other_failure_leaves_the_control_routes_and_can_be_retried(
         assert (plane.last.degraded, plane.last.phase) == (health["error"], "onboard")
         assert str(tmp_path) not in json.dumps(health), "the reason belongs into the log"
 
-        # Not repaired yet: it fails again, and says so again.
+        # Not repaired yet: it fails again, and reports that again.
         assert (await machine.ask("POST", "/_kilo/bootstrap/retry"))[1]["phase"] == "onboard"
         await until(lambda: len(machine.events("controller.degraded")) == 2, "failed again")
         await degraded(machine)
@@ -122,7 +122,7 @@ async def test_an_agent_that_somebody_starts_by_hand_ends_the_degradation(tmp_pa
 async def test_health_answers_and_a_signal_ends_it_while_a_phase_takes_its_time(
     tmp_path: Path,
 ) -> None:
-    # Another program than at the last start: its doctor looks first, and takes a minute.
+    # Another program than at the last start: its doctor runs first, and takes a minute.
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "agent.installed").write_text("another one")
     state = tmp_path / "agent" / "state"

@@ -153,7 +153,7 @@ async def test_a_repair_that_is_given_up_before_the_agent_ended_leaves_it_runnin
 
 
 class Pretended:
-    """A process that does what the test says."""
+    """A process controlled by the test."""
 
     def __init__(self) -> None:
         self.line: Any = None
@@ -184,16 +184,16 @@ def _launch_nothing(*_given: Any, **_named: Any) -> Any:
 
 
 class Beside:
-    """An agent that runs, with other command lines beside it, and its supervisor."""
+    """A running agent, with other command lines beside it, and its supervisor."""
 
     def __init__(self) -> None:
-        self.turn, self.process, self.events = PriorityLock(), Pretended(), list[str]()
-        self.commands = Commands(self.turn, _launch_nothing)
+        self.lock, self.process, self.events = PriorityLock(), Pretended(), list[str]()
+        self.commands = Commands(self.lock, _launch_nothing)
         self.profile = SimpleNamespace(doctor_alone=True)
         self.state = SimpleNamespace(child=True, status="running")
 
     def call_doctor(self, *, fix: bool, on_line: Any, on_exit: Any) -> Pretended:
-        assert not self.turn.take_now(), "it runs in its turn"
+        assert not self.lock.take_now(), "it runs in its turn"
         self.events.append("doctor")
         return self.process.launch(fix=fix, on_line=on_line, on_exit=on_exit)
 
@@ -218,37 +218,37 @@ async def test_it_waits_until_no_other_command_of_the_agents_runs(
     tmp_path: Path, *, fix: bool
 ) -> None:
     beside = Beside()
-    assert beside.turn.take_now(), "somebody pairs"
+    assert beside.lock.take_now(), "somebody pairs"
     jobs = beside.jobs(tmp_path)
     jobs.start(fix=fix)
     await asyncio.sleep(0.02)
     assert beside.events == [], "the agent is not stopped for a run that cannot begin"
-    beside.turn.give_back()
+    beside.lock.give_back()
     await until(lambda: "doctor" in beside.events, "its start")
     beside.process.exit(0)
     assert (await jobs.wait()).status == "completed"
     assert beside.events == (["stop", "doctor", "start"] if fix else ["doctor"])
-    assert beside.turn.take_now(), "it was given back"
+    assert beside.lock.take_now(), "it was given back"
     await jobs.close()
 
 
-async def test_at_once_it_takes_the_turn_too_and_gives_it_back(tmp_path: Path) -> None:
+async def test_at_once_it_takes_the_lock_too_and_releases_it(tmp_path: Path) -> None:
     beside = Beside()
     jobs = beside.jobs(tmp_path)
     jobs.start(fix=False)
     assert beside.events == ["doctor"]
-    assert not beside.turn.take_now()
+    assert not beside.lock.take_now()
     beside.process.exit(3)
-    assert beside.turn.take_now()
+    assert beside.lock.take_now()
     await jobs.close()
 
 
 @pytest.mark.parametrize("pause_s", [None, 0.02])
-async def test_a_run_that_is_cancelled_before_its_turn_touches_nothing(
+async def test_a_run_that_is_cancelled_before_it_has_the_lock_touches_nothing(
     tmp_path: Path, pause_s: float | None
 ) -> None:
     beside = Beside()
-    assert beside.turn.take_now()
+    assert beside.lock.take_now()
     jobs = beside.jobs(tmp_path)
     jobs.start(fix=True)
     if pause_s is not None:
@@ -256,9 +256,9 @@ async def test_a_run_that_is_cancelled_before_its_turn_touches_nothing(
     jobs.cancel()
     async with asyncio.timeout(patience(5)):
         assert (await jobs.wait()).status == "cancelled"
-    beside.turn.give_back()
+    beside.lock.give_back()
     assert beside.events == []
-    assert beside.turn.take_now(), "nobody kept it"
+    assert beside.lock.take_now(), "nobody kept it"
     await jobs.close()
 
 

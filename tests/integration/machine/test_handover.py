@@ -1,4 +1,4 @@
-"""The socket goes from the first listener to the application, and no request notices."""
+"""The socket passes from the first listener to the application without a lost request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 class Hammer:
-    """Threads that ask for health, each over a new connection, as fast as they are answered."""
+    """Threads that request health, each over a new connection, as fast as they are answered."""
 
     def __init__(self, port: int) -> None:
         self.answers: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Hammer:
             self.answers[self._ask()] += 1
 
     def _ask(self) -> str:
-        """Return who answered, or what went wrong."""
+        """Return which listener answered, or the error."""
         try:
             with socket.create_connection(("127.0.0.1", self._port), ANSWER_S) as connection:
                 connection.sendall(REQUEST)
@@ -63,7 +63,7 @@ class Hammer:
 
 
 async def serve_fully(listening: socket.socket) -> web.AppRunner:
-    """Let aiohttp listen on the socket, as the controller's assembly does."""
+    """Let aiohttp listen on the socket, as the controller's wiring does."""
 
     async def health(_request: web.Request) -> web.Response:
         return web.Response(text='"second"')
@@ -77,7 +77,7 @@ async def serve_fully(listening: socket.socket) -> web.AppRunner:
 
 
 async def hand_over() -> Counter[str]:
-    """Do it once under fire; return who answered how often."""
+    """Hand over once under load; return how often each listener answered."""
     listening = open_socket("127.0.0.1", 0)
     hammer = Hammer(listening.getsockname()[1])
     first = FirstListener(lambda _path: {"from": "first"}, lambda: "starting")

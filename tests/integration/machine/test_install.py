@@ -1,4 +1,4 @@
-"""Installing with an npm that is ours: it must be atomic, go on after a failure, and check."""
+"""Installing with a fake npm: atomic, continued after a failure, and checked."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_another_version_than_asked_for_is_not_installed(tmp_path: Path, npm: Pa
     assert not install.find_installed(tmp_path / "data").exists()
 
 
-def test_too_little_room_is_said_before_anything_is_done(
+def test_too_little_space_is_reported_before_anything_is_done(
     tmp_path: Path, npm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert npm.exists()

@@ -1,4 +1,4 @@
-"""An installation made anew: the real installer, with an npm that needs no network."""
+"""A fresh installation: the real installer, with an npm that needs no network."""
 
 from __future__ import annotations
 

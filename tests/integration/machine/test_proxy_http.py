@@ -17,8 +17,8 @@ from tests.integration.machine.proxy_rig import (
     Writer,
     answers,
     run_proxy,
-    settled,
     silent,
+    steady,
 )
 from tests.integration.machine.rig import until
 from tests.support.patience import patience
@@ -151,7 +151,7 @@ async def test_a_slow_caller_slows_the_agent_and_nothing_is_kept_whole(rig: Rig)
     reader, writer = await rig.connect()
     writer.write(GET + LAST)
     await until(lambda: sent, "the first bytes")
-    assert await settled(lambda: sent) < size // 2, "the agent was held back"
+    assert await steady(lambda: sent) < size // 2, "the agent was held back"
     whole = 0
     while piece := await reader.read(2**20):
         whole += len(piece)
@@ -167,7 +167,7 @@ async def test_a_caller_that_asks_ahead_and_reads_nothing_slows_the_agent(rig: R
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * (asked - 1))
     writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + LAST)
     await until(lambda: len(rig.agent.heads), "the first request")
-    assert await settled(lambda: len(rig.agent.heads)) < asked - 100, "the agent was held back"
+    assert await steady(lambda: len(rig.agent.heads)) < asked - 100, "the agent was held back"
     whole = 0
     while piece := await reader.read(2**20):
         whole += len(piece)
@@ -195,7 +195,7 @@ async def test_a_slow_agent_slows_the_caller(rig: Rig) -> None:
     writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n" % size + LAST)
     sending = asyncio.create_task(send(writer))
     await until(lambda: taken, "the first bytes")
-    assert await settled(lambda: taken) < size // 2, "the caller was held back"
+    assert await steady(lambda: taken) < size // 2, "the caller was held back"
     go.set()
     await sending
     assert split(await reader.read())[0] == 200
@@ -291,7 +291,7 @@ async def test_an_agent_that_cannot_be_had_is_a_502(rig: Rig) -> None:
         rig.agent.script = script
         status, _, body = split(await rig.ask(GET, b"\r\n"))
         assert (status, json.loads(body)["error"]) == (502, "Bad Gateway")
-    rig.proxy.agents._address = Address("127.0.0.1", 1)  # nobody listens there
+    rig.proxy.agents._address = Address("127.0.0.1", 1)  # no listener there
     assert split(await rig.ask(GET, b"\r\n"))[0] == 502
 
 

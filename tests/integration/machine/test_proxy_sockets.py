@@ -23,8 +23,8 @@ from tests.integration.machine.proxy_rig import (
     Rig,
     Writer,
     run_proxy,
-    settled,
     silent,
+    steady,
 )
 from tests.integration.machine.rig import until
 from tests.support.patience import patience
@@ -225,7 +225,7 @@ async def test_an_answer_that_does_not_switch_waits_for_a_slow_caller(rig: Rig) 
     reader, writer = await rig.connect()
     writer.write(ASK)
     await until(lambda: sent, "the first bytes")
-    assert await settled(lambda: sent) < size // 2, "the agent was held back"
+    assert await steady(lambda: sent) < size // 2, "the agent was held back"
     whole = 0
     while piece := await reader.read(2**20):
         whole += len(piece)
@@ -234,7 +234,7 @@ async def test_an_answer_that_does_not_switch_waits_for_a_slow_caller(rig: Rig) 
 
 
 class Behind(asyncio.Transport):
-    """A caller's connection whose other side reads slowly, as asyncio says once."""
+    """A caller's connection whose peer reads slowly, as asyncio reports once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ async def test_a_caller_that_was_behind_before_its_upgrade_is_not_flooded(rig: R
     front.pause_writing()
     front.data_received(ASK)
     await until(lambda: rig.agent.heads, "the upgrade")
-    assert await settled(lambda: caller.written) == 0, "nothing is read for it, not even the switch"
+    assert await steady(lambda: caller.written) == 0, "nothing is read for it, not even the switch"
     tunnel = caller.protocol
     assert isinstance(tunnel, asyncio.Protocol)
     tunnel.resume_writing()
@@ -358,7 +358,7 @@ async def test_a_side_that_will_not_close_is_cut_off(rig: Rig) -> None:
     assert await reader.read() == b""
 
 
-async def test_a_storm_of_every_kind_leaves_no_slot_taken(rig: Rig) -> None:
+async def test_upgrades_that_end_in_every_way_leave_no_slot_taken(rig: Rig) -> None:
     """Two hundred upgrades that end in every way, at most three at once."""
 
     async def moody(rig: Rig, reader: Reader, writer: Writer) -> None:

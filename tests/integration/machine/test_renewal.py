@@ -90,8 +90,8 @@ class Beside:
     """An agent that reloads at once, its configuration, its supervisor and the credentials."""
 
     def __init__(self, folder: Path) -> None:
-        self.turn, self.launched, self.restarts = PriorityLock(), 0, 0
-        self.commands = Commands(self.turn, self.launch)
+        self.lock, self.launched, self.restarts = PriorityLock(), 0, 0
+        self.commands = Commands(self.lock, self.launch)
         self.place = SimpleNamespace(home=str(folder))
         self.env, self.config = dict[str, str](), dict[str, Any]()
         self.state = SimpleNamespace(child=True)
@@ -105,7 +105,7 @@ class Beside:
 
     def launch(self, argv: Any, on_line: Any, on_exit: Any, **_how: Any) -> Any:
         del argv, on_line
-        assert not self.turn.take_now(), "it runs in its turn"
+        assert not self.lock.take_now(), "it runs in its turn"
         self.launched += 1
         on_exit(0)
         return SimpleNamespace(kill=lambda: None)
@@ -124,14 +124,14 @@ class Beside:
 async def test_the_reload_waits_for_other_commands_but_not_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_renewal, "TURN_S", 0.05)
+    monkeypatch.setattr(key_renewal, "LOCK_WAIT_S", 0.05)
     beside: Any = Beside(tmp_path)
     renewing = key_renewal.Renewal(beside, beside, beside, beside, Log(ManualClock(5)))
     values = {AGENTS_KEY: Secret("new-key")}
     assert (await renewing.apply(values)).reloaded
-    assert beside.turn.take_now(), "it was given back, and somebody pairs now"
+    assert beside.lock.take_now(), "it was given back, and somebody pairs now"
     after = await renewing.apply(values)
     assert (after.reloaded, after.signaled, beside.launched) == (False, True, 1)
-    beside.turn.give_back()
+    beside.lock.give_back()
     assert (await renewing.apply(values)).reloaded
     await renewing.close()

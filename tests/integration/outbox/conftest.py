@@ -1,4 +1,4 @@
-"""Fixtures of the outbox's integration tests; what they are made of is in intake.py."""
+"""Fixtures of the outbox's integration tests, built from intake.py."""
 
 from __future__ import annotations
 

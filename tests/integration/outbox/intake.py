@@ -32,7 +32,7 @@ def say(*words):
 
 
 class HttpIntake:
-    """Stores each event id once; `answer` may replace what it says."""
+    """Stores each event id once; `answer` may replace its answer."""
 
     def __init__(self) -> None:
         self.stored: dict[str, Any] = {}
@@ -72,7 +72,7 @@ class HttpIntake:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """A client killed while it waits is what these tests are about."""
+                """Ignore clients killed while they wait, which these tests cause on purpose."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/api/v1/ingest?a=1"
@@ -80,7 +80,7 @@ class HttpIntake:
         self.thread.start()
 
     def tell(self, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
-        """Answer a question about verdicts: as a plane that knows none, unless there are some."""
+        """Answer a request for verdicts, as a plane that has none unless configured."""
         with self.lock:
             self.questions.append(body)
             said = self.verdicts(body)

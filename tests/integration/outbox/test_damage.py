@@ -1,6 +1,6 @@
-"""Torn, cut, flipped and missing files: the host program runs, and what is lost is counted.
+"""Torn, truncated, flipped and missing files: the host program runs, and losses are counted.
 
-HOLDFAST_OUTBOX_SEEDS sets how many seeds are tried (the figure of the issue is 1,000).
+HOLDFAST_OUTBOX_SEEDS sets how many seeds are tried (the figure of the campaign is 1,000).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIRST_SEED = int(os.environ.get("HOLDFAST_OUTBOX_FIRST_SEED", "0"))
 KNOWN_SEEDS = (9, 399, 534, 628, 1867)
 ROWS = 60
 FILES = ("system.db", "system.db-wal", "system.db-shm", "outbox.ledger", "outbox.lock")
-SETTLED = 20
+DELIVERED = 20
 
 
 class Intake:
@@ -44,11 +44,11 @@ def text(n: int) -> str:
 def fill(folder: Path, intake: Intake) -> None:
     with open_outbox(folder, sender=intake, durability="process") as box:
         with box.transaction() as tx:
-            for n in range(SETTLED):
+            for n in range(DELIVERED):
                 tx.enqueue("correction", f"e{n}", text(n))
         assert box.flush(10).pending == 0
     with open_outbox(folder, durability="process") as box:
-        for n in range(SETTLED, ROWS):
+        for n in range(DELIVERED, ROWS):
             assert box.enqueue("correction", f"e{n}", text(n)).state == "stored"
 
 
@@ -99,8 +99,8 @@ def test_damage_never_stops_the_host_and_losses_are_counted(tmp_path: Path) -> N
             assert receipt.state == "stored", (what, receipt)
             assert box.flush(20).pending == 0, what
             stats = box.stats()
-        # What was enqueued onto a page that nobody knew was bad may be lost as well, and counts.
-        wanted = {"after", *(f"e{n}" for n in range(SETTLED, ROWS))}
+        # What was enqueued onto a page that was damaged unnoticed may be lost as well, and counts.
+        wanted = {"after", *(f"e{n}" for n in range(DELIVERED, ROWS))}
         missing = wanted - intake.stored.keys()
         assert stats.lost == len(missing), (what, stats, sorted(missing))
         wrong = [n for n in range(ROWS) if intake.stored.get(f"e{n}", text(n)) != text(n)]
@@ -115,7 +115,7 @@ def test_a_log_that_was_cut_off_is_counted_and_named_by_the_gap(tmp_path: Path) 
     box._queue.checkpoint()
     for n in range(10, 15):
         box.enqueue("correction", f"e{n}", "{}")
-    # As after a power cut with a disk that lied: what was not checkpointed is gone.
+    # As after a power cut with a disk that does not sync: what was not checkpointed is gone.
     saved = tmp_path.with_name("saved")
     shutil.copytree(tmp_path, saved, ignore=shutil.ignore_patterns("*.sock", "*-wal", "*-shm"))
     box.close(0)
@@ -178,7 +178,7 @@ def test_an_existing_folder_keeps_its_own_tables_and_rows(tmp_path: Path) -> Non
             assert tx.execute("SELECT data FROM events").fetchall() == [("kept",)]
 
 
-def test_damage_while_it_runs_is_mended_while_it_runs(tmp_path: Path) -> None:
+def test_damage_while_it_runs_is_repaired_while_it_runs(tmp_path: Path) -> None:
     intake = Intake()
     with open_outbox(tmp_path, durability="process", notice=lambda _text: None) as box:
         for n in range(40):

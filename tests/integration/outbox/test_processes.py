@@ -1,6 +1,6 @@
 """Several processes, kills, forks, signals and the end of programs; over real HTTP.
 
-HOLDFAST_OUTBOX_KILLS sets how often the sender is killed (the figure of the issue is 1,000).
+HOLDFAST_OUTBOX_KILLS sets how often the sender is killed (the figure of the campaign is 1,000).
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     chance = random.Random(7)
     said: set[str] = set()
     known: set[str] = set()
-    for turn in range(KILLS):
-        program = programs.start(ENQUEUE_FOR_EVER, tmp_path, http_intake.url, turn)
+    for number in range(KILLS):
+        program = programs.start(ENQUEUE_FOR_EVER, tmp_path, http_intake.url, number)
         assert program.stdout is not None
         said.add(program.stdout.readline().strip())
         time.sleep(chance.uniform(0, 0.25))
@@ -113,8 +113,8 @@ time.sleep(60)
     until(lambda: inspect(tmp_path, clock=SystemClock()).pending == 0)
     holder_pid = inspect(tmp_path, clock=SystemClock()).lease_pid
     holder = next(program for program in crowd if program.pid == holder_pid)
-    # A stopped holder neither dies nor beats: only the lease's expiry helps.
-    # (Stopped in the middle of a write it would hold the folder's lock: that is not meant here.)
+    # A stopped holder neither dies nor beats: only the lease's expiry helps. (Stopped in the middle
+    # of a write it would hold the folder's lock: not tested here.)
     until(lambda: stopped_outside_a_write(holder.pid, tmp_path))
     started = time.monotonic()
     with open_outbox(tmp_path, durability="process") as box:

@@ -1,4 +1,4 @@
-"""The outbox whole, in one process: delivery, poison, gates, keys, limits, the end."""
+"""The whole outbox in one process: delivery, poison, gates, keys, limits, closing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE_S = 15.0
 
 
 class Intake:
-    """The other side: stores each event id once, and answers as `rule` says."""
+    """The other side: stores each event id once, and answers by `rule`."""
 
     def __init__(self) -> None:
         self.stored: dict[str, str] = {}
@@ -338,7 +338,7 @@ def test_flush_and_close_are_bounded_whatever_the_sender_does(
     assert inspect(tmp_path, clock=SystemClock()).pending == 3
 
 
-def test_a_dead_drain_thread_is_mended(tmp_path: Path, intake: Intake) -> None:
+def test_a_dead_drain_thread_is_replaced(tmp_path: Path, intake: Intake) -> None:
     said: list[str] = []
     with open_outbox(tmp_path, sender=intake, durability="process", notice=said.append) as box:
         box.enqueue("event", "a", {})
@@ -350,7 +350,7 @@ def test_a_dead_drain_thread_is_mended(tmp_path: Path, intake: Intake) -> None:
         def broken() -> float:
             raise SystemExit("pulled from under it")
 
-        drain_worker.drainer.turn = broken  # type: ignore[method-assign]
+        drain_worker.drainer.cycle = broken  # type: ignore[method-assign]
         until(lambda: drain_worker.crashes)
         assert drain_worker.healthy()
         # Even a thread that is really gone is replaced by the next call.
@@ -386,12 +386,12 @@ def test_a_full_queue_keeps_the_oldest_and_counts(
         assert box.enqueue("event", "next", {}).seq == 12
 
 
-def test_settled_rows_do_not_pile_up(tmp_path: Path, intake: Intake) -> None:
+def test_delivered_rows_do_not_pile_up(tmp_path: Path, intake: Intake) -> None:
     with open_outbox(tmp_path, durability="process") as box:
         box.attach(intake)
-        keeper_rate = "holdfast.outbox.limits.RATE_ROWS"
+        drain_rate = "holdfast.outbox.limits.RATE_ROWS"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(keeper_rate, 10**9)
+            patch.setattr(drain_rate, 10**9)
             for start in range(0, 2_000, 500):
                 fill(box, 500, start)
                 assert box.flush(10).pending == 0

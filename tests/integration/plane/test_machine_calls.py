@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.wire.api.instances import InstanceOrder
 from holdfast.wire.controller.directive import Directive
 from tests.support.patience import patience
@@ -59,7 +59,7 @@ def machine_of(plane: PlaneProcess) -> Machine:
         pairs = Path(f"/proc/{process.pid}/environ").read_bytes().decode().split("\0")
         environment = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
         if environment.get("HOLDFAST_INSTANCE_ID") == view.id:
-            opened = unseal(environment)
+            opened = decrypt_settings(environment)
             return Machine(
                 view.id,
                 environment["HOLDFAST_SANDBOX_ID"],

@@ -10,14 +10,14 @@ import uvloop
 
 from holdfast.relay.tunnel import Bounds, Tunnels
 from holdfast.wire.address import Address
-from tests.integration.machine.proxy_rig import SWITCHED, Reader, Writer, settled
+from tests.integration.machine.proxy_rig import SWITCHED, Reader, Writer, steady
 from tests.integration.machine.rig import until
 
 HEAD = b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 class Caller(asyncio.Transport):
-    """A client's connection that is behind with reading until it is told otherwise."""
+    """A client's connection that reads slowly until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,11 +55,11 @@ async def flood(reader: Reader, writer: Writer) -> None:
         writer.close()
 
 
-async def serve(story: Callable[[Tunnels, tuple[str, int]], Awaitable[None]]) -> None:
+async def serve(scenario: Callable[[Tunnels, tuple[str, int]], Awaitable[None]]) -> None:
     server = await asyncio.start_server(flood, "127.0.0.1", 0)
     tunnels = Tunnels(Bounds(handshake_s=60.0))
     try:
-        await story(tunnels, server.sockets[0].getsockname())
+        await scenario(tunnels, server.sockets[0].getsockname())
     finally:
         await tunnels.close(0.1)
         server.close()
@@ -83,7 +83,7 @@ async def behind_while_dialling(tunnels: Tunnels, address: tuple[str, int]) -> N
 async def held_back(tunnels: Tunnels, caller: Caller) -> None:
     (tunnel,) = tunnels._open
     await until(lambda: tunnel.server.begun, "the connection to the server")
-    assert await settled(lambda: caller.written) == 0, "not even the switch is read for it"
+    assert await steady(lambda: caller.written) == 0, "not even the switch is read for it"
     caller.protocol.resume_writing()
     await until(lambda: caller.written > 2**20, "it is read for again")
     caller.protocol.connection_lost(None)
@@ -94,14 +94,14 @@ def _refuse(status: int) -> bytes:
     return b"HTTP/1.1 %d No\r\n\r\n" % status
 
 
-@pytest.mark.parametrize("story", [behind_before, behind_while_dialling])
+@pytest.mark.parametrize("scenario", [behind_before, behind_while_dialling])
 @pytest.mark.parametrize(
     "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
 )
 def test_a_server_is_not_read_for_a_client_that_is_behind(
     loop: Callable[[], asyncio.AbstractEventLoop],
-    story: Callable[[Tunnels, tuple[str, int]], Awaitable[None]],
+    scenario: Callable[[Tunnels, tuple[str, int]], Awaitable[None]],
 ) -> None:
     # uvloop, and asyncio before 3.11.4, begin to read after connection_made whatever it paused.
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(serve(story))
+        runner.run(serve(scenario))

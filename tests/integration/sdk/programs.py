@@ -35,7 +35,7 @@ def texts(plane: HttpIntake) -> list[str]:
 
 @contextmanager
 def black_hole() -> Iterator[str]:
-    """An address that takes connections and never says a word."""
+    """An address that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(50)

@@ -1,4 +1,4 @@
-"""The async twin: the same answers, and a loop that goes on turning."""
+"""The asynchronous Brain: the same results, and a loop that is never blocked."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.integration.outbox.intake import HttpIntake
 
 @asynccontextmanager
 async def turning() -> AsyncIterator[list[float]]:
-    """Turn the loop as fast as it goes, and tell the longest gap between two turns."""
+    """Run the loop as fast as possible, and return the longest gap between two iterations."""
     loop = asyncio.get_running_loop()
     gaps = [0.0]
 
-    async def turn() -> None:
+    async def step() -> None:
         last = loop.time()
         while True:
             await asyncio.sleep(0)
@@ -29,7 +29,7 @@ async def turning() -> AsyncIterator[list[float]]:
             gaps[0] = max(gaps[0], now - last)
             last = now
 
-    task = asyncio.create_task(turn())
+    task = asyncio.create_task(step())
     yield gaps
     task.cancel()
 
@@ -75,12 +75,12 @@ def test_a_held_folder_and_a_silent_plane_do_not_stop_the_loop(tmp_path: Path) -
                 waiting = asyncio.create_task(brain.correct("second", "two"))
                 flushing = asyncio.create_task(brain.flush(0.5))
                 done, _ = await asyncio.wait({waiting}, timeout=0.3)
-                # Somebody holds the folder: the call waits, and the loop turns meanwhile.
+                # The folder is locked: the call waits, and the loop runs meanwhile.
                 assert not done
                 os.close(lock)
                 assert (await waiting).persisted
                 assert (await flushing).pending >= 1
-            # The call waited for three tenths of a second; no turn of the loop did.
+            # The call waited for three tenths of a second; no iteration of the loop did.
             assert gaps[0] < 0.25
 
     asyncio.run(live())

@@ -1,4 +1,4 @@
-"""The Brain in its folder: what a call leaves behind, what is the same, what was learned."""
+"""The Brain in its folder: stored records, identity of corrections, lessons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Made = Callable[..., Brain]
 
 
 class Calendar(SystemClock):
-    """The real clock, with a date that is moved by hand."""
+    """The real clock, with a date that is set by hand."""
 
     __slots__ = ("ahead_ms",)
 

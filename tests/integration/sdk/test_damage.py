@@ -1,4 +1,4 @@
-"""Damaged folders: the program runs, and what of the record or the queue is gone is counted.
+"""Damaged folders: the program runs, and losses of the record or the queue are counted.
 
 HOLDFAST_SDK_SEEDS sets how many seeds are tried, HOLDFAST_SDK_FIRST_SEED where they begin.
 """

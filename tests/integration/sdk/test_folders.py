@@ -1,4 +1,4 @@
-"""Folders as they are found: made by another program, written to by many, damaged, restored."""
+"""Existing folders: made by another program, written to by many, damaged, restored."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def logged(brain: Brain) -> list[int]:
     return [json.loads(line)["n"] for line in lines]
 
 
-def test_the_log_is_written_by_itself_and_mended_from_the_database(opened: Opened) -> None:
+def test_the_log_is_written_by_itself_and_repaired_from_the_database(opened: Opened) -> None:
     brain = opened()
     path = Path(brain.folder, "events.jsonl")
     for n in range(5):
@@ -222,7 +222,7 @@ def test_eight_processes_lose_no_lesson(opened: Opened, tmp_path: Path) -> None:
         assert program.returncode == 0
     brain = opened(gate=lambda: "shut")
     [lesson] = [lesson for lesson in brain.lessons() if "utilize" in lesson.text]
-    # Every correction counts, whoever made it: nobody's write is lost under another's.
+    # Every correction counts, from every process: no write is lost under another's.
     assert lesson.corrections == 8 * 25
     assert lesson.revision == lesson.corrections - 1
     assert brain.stats().dropped == 0

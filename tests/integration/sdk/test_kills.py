@@ -19,7 +19,7 @@ from tests.support.patience import patience
 KILLS = int(os.environ.get("HOLDFAST_SDK_KILLS", "15"))
 
 # One interpreter that lets children live for a moment: starting one for each would take longer.
-NURSERY = """
+PARENT = """
 import random
 kills, told = int(sys.argv[3]), sys.argv[4]
 rng = random.Random(5)
@@ -47,7 +47,7 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
     programs: Programs, plane: HttpIntake, tmp_path: Path
 ) -> None:
     folder, told = tmp_path / "brain", tmp_path / "told"
-    program = start(programs, NURSERY, folder, plane.url, KILLS, told)
+    program = start(programs, PARENT, folder, plane.url, KILLS, told)
     out, errors = program.communicate()
     assert out == "done\n", errors
     promised = told.read_text().split()
@@ -58,9 +58,9 @@ def test_killed_at_random_nothing_is_lost_and_nothing_doubled(
             assert time.monotonic() < ends, brain.stats()
         stats = brain.stats()
     assert (stats.dropped, stats.lost, stats.dead) == (0, 0, 0)
-    # Everything that a call had promised is there, in the order it was promised for each source.
+    # Everything that a call had acknowledged is there, in the order of acknowledgement per source.
     assert set(promised) <= plane.stored.keys()
-    # A row may be sent again after a kill, and the plane sees that it has it: one stored row each.
+    # A row may be sent again after a kill, and the plane recognises it: one stored row each.
     numbers = [(row_source, row["seq"]) for row_source, row in sources(plane)]
     assert len(numbers) == len(set(numbers)) == len(plane.stored)
 

@@ -170,7 +170,7 @@ def test_a05_a_kill_leaves_both_or_neither(round_: int, programs: Programs, tmp_
         assert (brain.stats().lost, brain.stats().dropped) == (0, 0)
 
 
-def test_a06_what_is_made_within_a_second_travels_together(
+def test_a06_what_is_made_within_a_second_shares_a_request(
     opened: Opened, plane: HttpIntake
 ) -> None:
     brain = opened(url=plane.url, api_key="k")

@@ -91,12 +91,12 @@ def test_a12_close_ends_at_its_deadline_where_the_plane_is_silent(opened: Opened
 
 
 @pytest.mark.parametrize(
-    "ending", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"]
+    "last_line", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)"]
 )
 def test_a12_the_end_of_the_program_drains(
-    ending: str, programs: Programs, plane: HttpIntake, tmp_path: Path
+    last_line: str, programs: Programs, plane: HttpIntake, tmp_path: Path
 ) -> None:
-    body = "b = brain()\nfor n in range(40): b.correct(f'a{n}', f'b{n}', session='s')\n" + ending
+    body = "b = brain()\nfor n in range(40): b.correct(f'a{n}', f'b{n}', session='s')\n" + last_line
     program = start(programs, body, tmp_path / "brain", plane.url)
     assert program.wait(patience(30)) in {0, -signal.SIGTERM}
     assert len(plane.stored) == 40
@@ -145,7 +145,7 @@ def test_a14_a_dead_worker_is_replaced_at_the_next_call(opened: Opened, plane: H
     assert drain_worker is not None
     dead = drain_worker._thread
     assert dead is not None
-    # End it from within, as a bug would; the thread is gone, and nobody was told.
+    # End it from within, as a bug would; the thread is gone, unnoticed.
     assert drain_worker.drainer is not None
     drain_worker.drainer.stopping = True
     brain._outbox._bell.ring_here()
@@ -272,7 +272,7 @@ def test_a19_delivered_rows_go_and_pending_ones_stay(opened: Opened, plane: Http
             tx.enqueue("event", f"e{n}", {})
     assert brain.flush(15).pending == 0
     with sqlite3.connect(f"{brain.folder}/system.db") as db:
-        # As if they had been delivered long ago; the next ones to be settled purge them.
+        # As if they had been delivered long ago; the next delivery purges them.
         db.execute("UPDATE sync_queue SET synced_at = 1 WHERE state = 1")
     db.close()
     kept = [brain.correct(f"a{n}", f"b{n}").event_id for n in range(60)]

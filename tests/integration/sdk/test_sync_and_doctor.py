@@ -1,4 +1,4 @@
-"""Sending in the foreground, and how a brain stands when it is looked at from outside."""
+"""Sending in the foreground, and the state of a brain as seen from outside."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_full_sends_everything_again_under_the_same_ids(opened: Opened, plane: H
     plane.stored.clear()
     done = brain.sync(full=True, deadline_s=20)
     assert (done.pending, done.exit_code) == (0, 0)
-    # Repeats are told by their last count alone; the rest is the same, under the same ids.
+    # Repeats are sent with their last count alone; the rest is the same, under the same ids.
     skipped = {event_id for event_id in first if event_id.endswith(("~2", "~3"))}
     assert plane.stored.keys() == first.keys() - skipped
     for event_id, row in plane.stored.items():

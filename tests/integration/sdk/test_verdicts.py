@@ -1,4 +1,4 @@
-"""What a person decides on the dashboard, a running brain follows; and the later verdict holds."""
+"""A running brain follows verdicts given on the dashboard; and the later verdict wins."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def key(plane: PlaneProcess, brain: str) -> str:
 
 
 def taught(brain: Brain) -> None:
-    """Let it learn one lesson, which is not sure enough to be shown."""
+    """Let it learn one lesson, whose confidence is too low to be shown."""
     for session in ("one", "two"):
         brain.correct("We utilize the tool.", "We use the tool.", session=session)
     assert brain.rules_for() == ""
@@ -186,7 +186,7 @@ def verdict(number: int, lesson_id: str, said: str, *, age_ms: int = 0) -> dict[
 
 
 class Deciding:
-    """A plane that has these decisions, and gives `page` of them at once."""
+    """A plane with these verdicts, which returns `page` of them at once."""
 
     def __init__(self, plane: HttpIntake, *items: dict[str, Any], page: int = 100) -> None:
         self.items, self.page, self.brain = list(items), page, "brn_1"
@@ -221,7 +221,7 @@ def test_of_two_verdicts_the_later_holds_and_both_are_kept(
     (lesson,) = brain.lessons()
     brain.reject(lesson.lesson_id)
     brain.close(0)
-    # Given an hour before the one here: it does not hold.
+    # Given an hour before the one here: it does not win.
     deciding = Deciding(plane, verdict(1, lesson.lesson_id, "approved", age_ms=3_600_000))
     brain = opened(url=plane.url, api_key="k")
     until(lambda: known_to(brain) == "brn_1 1", "the first was taken")

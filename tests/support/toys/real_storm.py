@@ -33,7 +33,7 @@ from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.process import orphans as leftovers
+from holdfast.machine.controller.process import orphans as orphans_left
 from holdfast.machine.controller.process.children import ChildProcesses
 from holdfast.machine.controller.process.procfs import parse_listeners
 from holdfast.machine.controller.settings import read_running
@@ -123,7 +123,7 @@ async def rage(seed: int, seconds: float, child_processes: ChildProcesses) -> Fo
             watching.cancel()
         # What was killed may take a moment to be gone.
         for _ in range(100):
-            if not leftovers.find_leftovers(home):
+            if not orphans_left.find_orphans(home):
                 break
             await asyncio.sleep(0.02)
         judge(found, Path(home))
@@ -190,7 +190,7 @@ async def watch(port: int, found: Found) -> None:
 
 def judge(found: Found, home: Path) -> None:
     """Say what did not hold."""
-    orphans = leftovers.find_leftovers(str(home))
+    orphans = orphans_left.find_orphans(str(home))
     found.orphans = len(orphans)
     with suppress(FileNotFoundError):
         found.fates = (home / "fates").read_text().split()

@@ -45,7 +45,7 @@ class Storm:
     seed: int
     minutes: int = 30
     policy: Policy = field(
-        default_factory=lambda: Policy(mends=True, drain_ms=30_000, term_drains=True)
+        default_factory=lambda: Policy(can_repair=True, drain_ms=30_000, term_drains=True)
     )
     state: State = field(default_factory=State)
     now_ms: int = 0

@@ -1,4 +1,4 @@
-"""To whom the command line shows the local token."""
+"""Which hosts the command line sends the local token to."""
 
 from __future__ import annotations
 

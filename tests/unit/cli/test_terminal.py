@@ -1,4 +1,4 @@
-"""What agents say reaches a terminal as text, never as an order to it."""
+"""Agents' output reaches a terminal as text, never as a control sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an older set-up is recognised, and what is a person's own work."""
+"""Recognising remains of an older set-up, as opposed to a person's own work."""
 
 from __future__ import annotations
 

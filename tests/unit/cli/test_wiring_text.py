@@ -1,4 +1,4 @@
-"""Editing other people's settings: what is added means what it should, and nothing else moved."""
+"""Editing other people's settings: the intended value is added, and nothing else changed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_json_gains_one_entry_and_loses_it_again(text: str) -> None:
 
 
 def is_within(text: str, longer: str) -> bool:
-    """Say whether a text stands in a longer one in order, white space aside."""
+    """Return whether a text is contained in a longer one in order, ignoring white space."""
     rest = iter("".join(longer.split()))
     return all(character in rest for character in "".join(text.split()))
 

@@ -19,7 +19,7 @@ IDS = ("233c33bb-0fe8-40e4-b87a-31f347013511", "233c9999-0fe8-40e4-b87a-31f34701
 
 
 class Fleet(Connection):
-    """A plane that knows a few instances and nothing else."""
+    """A plane with a few instances and nothing else."""
 
     def __init__(self, *items: InstanceView) -> None:
         self.items = items

@@ -19,7 +19,7 @@ from holdfast.instances.state import Config
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.kernel.secret import Secret
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.plane.keyring import Key, KeyRing
 from holdfast.wire.controller.identity import derived_token, gateway_token
 from holdfast.world.clouds.faults import Fault, on_call, outage
@@ -129,7 +129,7 @@ async def test_secrets_reach_the_machine_sealed_for_it_alone() -> None:
     assert "opened" not in str(spec)
     sealed = {f"HOLDFAST_ENC_{name}": value for name, value in spec.sealed.items()}
     key = base64.b64encode(RING.env_key(UUID)).decode()
-    assert unseal(sealed | {"HOLDFAST_ENV_KEY": key}) == {
+    assert decrypt_settings(sealed | {"HOLDFAST_ENV_KEY": key}) == {
         "TOKEN": "opened",
         "HOLDFAST_API_KEY": "hfm_key",
         "HOLDFAST_GATEWAY_TOKEN": gateway_token("fleet-secret", SANDBOX, version=1),

@@ -11,7 +11,7 @@ from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Secrets
 from holdfast.instances.state import Credentials
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from holdfast.machine.controller.sealed_settings import unseal
+from holdfast.machine.controller.sealed_settings import decrypt_settings
 from holdfast.wire.controller.identity import derived_token, gateway_token, key_hash
 from holdfast.world.clouds.faults import Fault, on_call
 from tests.unit.instances.driver import SANDBOX, UUID
@@ -29,7 +29,7 @@ def stored(bench: Bench) -> dict[str, str]:
     """The secrets in the machine's configuration, as its next start would open them."""
     sealed = {f"HOLDFAST_ENC_{name}": value for name, value in sent(bench).sealed.items()}
     key = base64.b64encode(RING.env_key(UUID)).decode()
-    return dict(unseal(sealed | {"HOLDFAST_ENV_KEY": key}))
+    return dict(decrypt_settings(sealed | {"HOLDFAST_ENV_KEY": key}))
 
 
 async def passed(bench: Bench, for_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Drives the policy of supervision by hand, in virtual time."""
+"""Drives the supervision policy by hand, in virtual time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WALL_MS = 1_700_000_000_000
 
 
 class Bench:
-    """A spawn succeeds at once; a repair in `works` is done at once, another one cannot be.
+    """A spawn succeeds at once; a repair in `works` is done at once, another one is skipped.
 
     The agent's own repair, and those in `slow`, wait for `repaired`.
     """
@@ -66,7 +66,7 @@ class Bench:
         self.feed(supervise.Probed(self.state.child, ready=True))
 
     def probe(self, *, answered: bool, times: int = 1, each_ms: int = 0) -> None:
-        """Find it not ready, so many times, so far apart."""
+        """Report it as not ready, so many times, so far apart."""
         for _ in range(times):
             self.wait(each_ms)
             self.feed(supervise.Probed(self.state.child, ready=False, answered=answered))
@@ -76,7 +76,7 @@ class Bench:
         self.feed(supervise.Repaired(repair, done, WALL_MS + self.now_ms, detail))
 
     def wait(self, ms: int) -> None:
-        """Let time pass, with a Due at each deadline that comes within."""
+        """Let time pass, with a Due at each deadline in it."""
         until = self.now_ms + ms
         while (deadline := self.state.deadline_ms) is not None and deadline <= until:
             self.now_ms = max(deadline, self.now_ms)

@@ -23,8 +23,8 @@ PLACE = Place(home="/h", port=4711, token="secret-token", python="/py", install=
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
 def test_no_secret_is_on_a_command_line(profile: Profile) -> None:
-    assert profile.mend_argv is not None
-    for argv in (profile.argv, profile.version_argv, profile.mend_argv):
+    assert profile.repair_argv is not None
+    for argv in (profile.argv, profile.version_argv, profile.repair_argv):
         assert PLACE.token not in " ".join(argv(PLACE))
     assert PLACE.token in profile.env(PLACE).values()
     assert profile.env(PLACE)["TMPDIR"] in profile.folders(PLACE)
@@ -67,7 +67,7 @@ async def test_a_hook_that_fails_costs_no_line(tmp_path: Path) -> None:
 
     agent.hooks.append(hook)
     for line in ("one", "two", "three"):
-        agent._line("stdout", line)
+        agent._on_line("stdout", line)
     agent._rest("stdout", "unfinished")
     assert heard == ["one", "two", "three"]
     logged = [json.loads(row) for row in os.read(reading, 65_536).splitlines()]
@@ -111,13 +111,13 @@ def test_the_demo_keeps_few_transcripts(tmp_path: Path, monkeypatch: pytest.Monk
     assert rows[0]["type"] == "session"
 
 
-def test_the_demos_doctor_mends_what_can_be_mended(tmp_path: Path) -> None:
+def test_the_demos_doctor_repairs_what_can_be_repaired(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.write_text("somehow")
-    demo.mend(tmp_path, {})
+    demo.repair(tmp_path, {})
     assert not broken.exists()
     broken.write_text("hopeless")
-    demo.mend(tmp_path, {})
+    demo.repair(tmp_path, {})
     assert broken.exists()
 
 
@@ -135,7 +135,7 @@ def test_the_demo_reads_its_configuration_and_refuses_another(tmp_path: Path) ->
 
 
 def test_a_part_of_another_kind_keeps_the_gateway_from_starting() -> None:
-    # Tried: with --allow-unconfigured it starts whatever the mode is.
+    # Observed: with --allow-unconfigured it starts in any mode.
     for fine in ({}, {"gateway": {"mode": "remote"}}, {"of its own": 3}):
         assert run.config_fault(PLACE, fine) == ""
     assert "gateway" in run.config_fault(PLACE, {"gateway": 3})

@@ -1,4 +1,4 @@
-"""What a handler is given, and how a wrong request is refused before it."""
+"""What a handler receives, and how an invalid request is refused before it."""
 
 from __future__ import annotations
 

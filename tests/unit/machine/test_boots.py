@@ -1,4 +1,4 @@
-"""What earlier boots counted: kept, told until it was heard, and counted by the plane once."""
+"""Counts of earlier boots: stored, reported until acknowledged, and counted by the plane once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
 from holdfast.machine.controller.report.boot_counters import (
     Boots,
+    acknowledge,
     counters_of,
     recall,
     save,
-    settle,
 )
 from holdfast.telemetry import counters as ledgers
 from holdfast.telemetry.counters import Ledger
@@ -36,9 +36,9 @@ def reboot(content: bytes) -> Boots:
 def test_what_was_saved_is_told_by_the_next_boot() -> None:
     first = boot(1, restarts=3, crashes=2, bytes_in=10, bytes_out=20)
     boots = reboot(save(Boots("one"), first))
-    assert boots.told == (first,)
+    assert boots.included == (first,)
     again = reboot(save(boots, boot(2, restarts=1)))
-    assert again.told == (first, boot(2, restarts=1))
+    assert again.included == (first, boot(2, restarts=1))
 
 
 def test_another_identity_in_the_same_folder_tells_nothing_of_it() -> None:
@@ -55,13 +55,13 @@ def test_a_file_that_is_none_of_ours_is_refused(content: bytes) -> None:
 def test_it_is_told_until_enough_reports_were_answered() -> None:
     boots = Boots("one", tuple(map(boot, range(6))))
     for _ in range(ANSWERS_ENOUGH):
-        assert boots.told == tuple(map(boot, range(BOOTS_MAX)))
+        assert boots.included == tuple(map(boot, range(BOOTS_MAX)))
         assert boots.waits
-        boots = settle(boots, boots.told)
-    assert boots.told == (boot(4), boot(5)), "then there is room for those that waited"
+        boots = acknowledge(boots, boots.included)
+    assert boots.included == (boot(4), boot(5)), "then there is room for those that waited"
     assert not boots.waits
     for _ in range(ANSWERS_ENOUGH):
-        boots = settle(boots, boots.told)
+        boots = acknowledge(boots, boots.included)
     assert boots == Boots("one"), "nothing is remembered of those that were heard"
 
 
@@ -120,11 +120,11 @@ class Machine:
             crashesTotal=row.crashes,
             bytesInTotal=row.bytes_in,
             bytesOutTotal=row.bytes_out,
-            earlierBoots=msgspec.to_builtins(self.boots.told),
+            earlierBoots=msgspec.to_builtins(self.boots.included),
         )
 
     def answered(self, report: CheckIn) -> None:
-        before, self.boots = self.boots, settle(self.boots, report.earlier_boots)
+        before, self.boots = self.boots, acknowledge(self.boots, report.earlier_boots)
         if before.earlier != self.boots.earlier:
             self.disk = save(self.boots, self.truth[report.boot_id])
 
@@ -162,9 +162,9 @@ WEATHERS = (
 )
 
 
-def live(machine: Machine, plane: Plane, chance: random.Random, weather: int) -> None:
-    """Let one thing happen."""
-    what = chance.choices(THINGS, WEATHERS[weather])[0]
+def live(machine: Machine, plane: Plane, chance: random.Random, condition: int) -> None:
+    """Run one step."""
+    what = chance.choices(THINGS, WEATHERS[condition])[0]
     match what:
         case "crash":
             machine.crash()
@@ -191,9 +191,9 @@ def test_the_plane_counts_what_was_counted(seed: int) -> None:
     chance = random.Random(seed)
     machine, plane = Machine(chance), Plane()
     for _ in range(25):
-        weather = chance.randrange(len(WEATHERS))
+        condition = chance.randrange(len(WEATHERS))
         for _ in range(25):
-            live(machine, plane, chance, weather)
+            live(machine, plane, chance, condition)
     for _ in range(ANSWERS_ENOUGH * (EARLIER_BOOTS_MAX // BOOTS_MAX) + 1):
         report = machine.report()
         plane.take(report)

@@ -52,18 +52,18 @@ def test_a_machine_that_changes_all_the_time_stays_within_its_allowance() -> Non
         now = made.next_ms
 
 
-def test_a_change_during_a_send_is_owed_after_it() -> None:
+def test_a_change_during_a_send_is_sent_after_it() -> None:
     sending = cadence.send(cadence.change(begin()), 10_000)
-    assert not sending.owed
+    assert not sending.unsent
     done = cadence.succeed(cadence.change(sending))
-    assert done.owed
+    assert done.unsent
     assert done.next_ms == 10_250
 
 
 def test_a_change_that_failed_is_tried_again_with_growing_waits() -> None:
     made, now, gaps = cadence.change(begin()), 10_000, []
     for _ in range(5):
-        made = cadence.fail(cadence.send(made, now), owed=True)
+        made = cadence.fail(cadence.send(made, now), unsent=True)
         made = replace(made, regular_ms=10**9)
         gaps.append(made.next_ms - now)
         now = made.next_ms
@@ -73,14 +73,14 @@ def test_a_change_that_failed_is_tried_again_with_growing_waits() -> None:
 
 def test_a_plain_report_that_failed_waits_for_the_next() -> None:
     made = begin()
-    failed = cadence.fail(cadence.send(made, made.next_ms), owed=False)
+    failed = cadence.fail(cadence.send(made, made.next_ms), unsent=False)
     assert failed.next_ms - made.next_ms >= 270_000
 
 
 def test_a_new_change_does_not_wait_for_the_backoff_of_an_old_one() -> None:
     made, now = cadence.change(begin()), 10_000
     for _ in range(6):
-        made = cadence.fail(cadence.send(made, now), owed=True)
+        made = cadence.fail(cadence.send(made, now), unsent=True)
         now = made.next_ms
     assert made.sent_ms is not None
     assert cadence.change(made).next_ms == made.sent_ms + 1_000
@@ -105,9 +105,9 @@ def test_a_second_lies_between_any_two_but_the_free_one(
             continue
         now = max(now, made.next_ms)
         sends.append(now)
-        owed = made.owed
+        unsent = made.unsent
         made = cadence.send(made, now)
-        made = cadence.succeed(made) if happening == "ok" else cadence.fail(made, owed=owed)
+        made = cadence.succeed(made) if happening == "ok" else cadence.fail(made, unsent=unsent)
     early = [after for before, after in itertools.pairwise(sends) if after - before < 1_000]
     assert all(after - before >= 250 for before, after in itertools.pairwise(sends))
     assert all(after - before >= 30_000 for before, after in itertools.pairwise(early))

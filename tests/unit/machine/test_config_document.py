@@ -1,4 +1,4 @@
-"""Configurations as values: reading, naming, merging; and the ledger of versions."""
+"""Configurations as values: parsing, identity, merging; and the ledger of versions."""
 
 from __future__ import annotations
 

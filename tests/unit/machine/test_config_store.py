@@ -1,4 +1,4 @@
-"""The configuration on the disk: compared and set at once, kept, judged, put back."""
+"""The configuration on disk: compare-and-set, versions, verdicts, restoring."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ async def test_patches_without_an_etag_lose_none_of_each_other(store: ConfigStor
 
 
 def test_another_program_that_writes_in_between_loses_nothing(tmp_path: Path) -> None:
-    # Without our lock, as the agent does: whatever it wrote last must be what is there, or what
-    # we say that we have written over it.
+    # Without our lock, as the agent does: its last text must be there, or be the one we report to
+    # have overwritten.
     path = tmp_path / "f"
     path.write_bytes(b"a-0")
     stop = threading.Event()
@@ -181,7 +181,7 @@ async def test_a_symbolic_link_is_not_written_through(store: ConfigStore, tmp_pa
     assert outside.read_bytes() == b"{}"
 
 
-async def test_comments_are_not_lost_unless_somebody_insists(store: ConfigStore) -> None:
+async def test_comments_are_not_lost_unless_forced(store: ConfigStore) -> None:
     raw = write(store, b"{ // why\n a: 1 }")
     assert (await refused(store.patch({"b": 2}))).code == "config_not_plain_json"
     assert store.path.read_bytes() == raw
@@ -201,7 +201,7 @@ async def test_a_bad_one_is_rolled_back_and_not_taken_again(
     assert back is not None
     assert (await store.read()).config == {"good": 1}
     assert [change.origin for change in heard] == ["patch", "rollback"]
-    # Known to another controller of the same machine, whatever the layout, for every way in.
+    # Recognised by another controller of the same machine, in any layout, on every route.
     again = make(tmp_path)
     for work in (
         again.patch({"bad": True}),

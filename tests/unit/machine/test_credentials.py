@@ -1,4 +1,4 @@
-"""Which tokens are known, and for how long after they were replaced."""
+"""Which tokens are accepted, and for how long after they were replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_replaced_tokens_are_known_through_the_overlap_and_no_longer() -> None:
     for token in (b"proxy-1", b"proxy-2"):
         assert found.knows_proxy_token(token)
     clock.advance(999)
-    found.rotate(Secret("api-2"), Secret("proxy-2"), overlap_ms=1_000)  # told again
+    found.rotate(Secret("api-2"), Secret("proxy-2"), overlap_ms=1_000)  # sent again
     clock.advance(1)
     assert not found.knows_token(b"api-1"), "being told again lengthens nothing"
     assert not found.knows_proxy_token(b"proxy-1")

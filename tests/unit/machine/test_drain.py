@@ -1,4 +1,4 @@
-"""How each release of OpenClaw is told to end its work, and what its words about that mean."""
+"""How each release of OpenClaw is drained, and the meaning of its log lines."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import signal
 
 import pytest
 
-from holdfast.machine.agents.drain import ENDING, RESTARTING, openclaw_drain
+from holdfast.machine.agents.drain import BY_RESTART, BY_SIGTERM, openclaw_drain
 
 
 @pytest.mark.parametrize(
     ("version", "way"),
     [
-        ("2026.3.13", RESTARTING),
-        ("2026.7.35", RESTARTING),
-        ("2026.8.1", ENDING),
-        ("2026.10.2", ENDING),
-        ("2027.1.1", ENDING),
-        (None, ENDING),
+        ("2026.3.13", BY_RESTART),
+        ("2026.7.35", BY_RESTART),
+        ("2026.8.1", BY_SIGTERM),
+        ("2026.10.2", BY_SIGTERM),
+        ("2027.1.1", BY_SIGTERM),
+        (None, BY_SIGTERM),
     ],
 )
 def test_the_release_decides_the_signal(version: str | None, way: object) -> None:
@@ -25,9 +25,9 @@ def test_the_release_decides_the_signal(version: str | None, way: object) -> Non
 
 
 def test_only_sigterm_ends_it_too() -> None:
-    assert ENDING.ends_too
-    assert not RESTARTING.ends_too
-    assert RESTARTING.signal == signal.SIGUSR1
+    assert BY_SIGTERM.ends_too
+    assert not BY_RESTART.ends_too
+    assert BY_RESTART.signal == signal.SIGUSR1
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_only_sigterm_ends_it_too() -> None:
     ],
 )
 def test_new_releases_say(line: str, said: object) -> None:
-    assert ENDING.hear(line) == said
+    assert BY_SIGTERM.read_line(line) == said
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def test_new_releases_say(line: str, said: object) -> None:
     ],
 )
 def test_old_releases_say(line: str, said: object) -> None:
-    assert RESTARTING.hear(line) == said
+    assert BY_RESTART.read_line(line) == said

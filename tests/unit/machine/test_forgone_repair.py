@@ -1,4 +1,4 @@
-"""A repair that a person's fix overtakes: what failed is still remembered as bad."""
+"""A repair that a person's fix overtakes: what failed is still recorded as bad."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POLICY = Policy(backoff=Backoff(first_ms=1, cap_ms=1), start_gap_ms=0)
 
 
 class Ends:
-    """An agent whose processes end when they are told to by the test, or by a signal."""
+    """An agent whose processes end when the test says so, or by a signal."""
 
     pid = 1
 
@@ -45,10 +45,10 @@ class Ends:
         asyncio.get_running_loop().call_soon(self.end, 0)
 
     def kill(self) -> None:
-        """It ends by SIGTERM."""
+        """End by SIGTERM."""
 
     def drain(self, process: Any) -> None:
-        """It has no work."""
+        """Do nothing: it has no work."""
 
     async def watch(self, on_probe: Any) -> None:
         del on_probe
@@ -56,7 +56,7 @@ class Ends:
 
 
 class Waits:
-    """A repair that does not end by itself, and a record of what was condemned."""
+    """A repair that does not end by itself, and a record of what was marked bad."""
 
     def __init__(self) -> None:
         self.begun = asyncio.Event()
@@ -75,10 +75,10 @@ class Waits:
         self.has_condemned.set()
 
     async def started(self) -> None:
-        """It keeps nothing."""
+        """Record nothing."""
 
     async def proved(self) -> None:
-        """It keeps nothing."""
+        """Record nothing."""
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["under way", "not begun"])

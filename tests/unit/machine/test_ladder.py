@@ -94,7 +94,7 @@ def test_a_healthy_run_brings_it_down_and_keeps_the_record() -> None:
 
 
 def test_a_wrong_configuration_has_one_try_a_rung_and_parks_at_once() -> None:
-    bench = Bench(Policy(mends=True), works=("last_healthy_config", "reinstall"))
+    bench = Bench(Policy(can_repair=True), works=("last_healthy_config", "reinstall"))
     bench.start()
     bench.exit(78, after_ms=2_000)
     bench.repaired("mend")

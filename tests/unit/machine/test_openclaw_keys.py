@@ -1,4 +1,4 @@
-"""Which uses of a key in OpenClaw's configuration are made to refer to the file."""
+"""Which uses of a key in OpenClaw's configuration are changed to refer to the file."""
 
 from __future__ import annotations
 

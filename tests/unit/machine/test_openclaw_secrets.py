@@ -1,4 +1,4 @@
-"""References to secrets in OpenClaw's configuration: put in, moved, taken out, nothing else."""
+"""References to secrets in OpenClaw's configuration: added, moved, removed, nothing else."""
 
 from __future__ import annotations
 

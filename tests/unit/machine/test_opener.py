@@ -1,4 +1,4 @@
-"""What the controller opens where its agent writes: never a way to what lies elsewhere."""
+"""Files opened where the agent writes never lead elsewhere."""
 
 from __future__ import annotations
 

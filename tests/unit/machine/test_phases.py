@@ -1,4 +1,4 @@
-"""Going through the phases: in order, each within its deadline, again from the failed one."""
+"""Running the phases: in order, each within its deadline, again from the failed one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def log() -> Iterator[Log]:
 
 
 class Start:
-    """Phases that do as they are told."""
+    """Phases that end as configured."""
 
     def __init__(self, log: Log, phases: tuple[Phase, ...] = STEPS) -> None:
         self.lifecycle = Lifecycle()
@@ -111,15 +111,15 @@ async def test_the_steps_tell_what_went_how_without_the_reason(log: Log) -> None
     start = Start(log)
     start.does["three"] = hang
     await start.bootstrap.run()
-    told = start.lifecycle.steps.told()
+    told = start.lifecycle.steps.snapshot()
     assert [step.state for step in told] == ["done", "done", "failed"]
     assert told[2].reason == "it was not through within 0.02 s"
     start.bootstrap.note_ready()
-    assert [s.state for s in start.lifecycle.steps.told()] == ["done", "done", "repaired"]
+    assert [s.state for s in start.lifecycle.steps.snapshot()] == ["done", "done", "repaired"]
     other = Start(log)
     other.does["two"] = fail
     await other.bootstrap.run()
-    states = [(step.state, "hunter2" in step.reason) for step in other.lifecycle.steps.told()]
+    states = [(step.state, "hunter2" in step.reason) for step in other.lifecycle.steps.snapshot()]
     assert states == [("done", False), ("failed", False), ("ahead", False)]
 
 

@@ -63,7 +63,7 @@ def test_the_first_reading_is_where_a_meter_starts() -> None:
 def test_a_meter_equals_the_truth_through_resets(steps: list[tuple[bool, int]]) -> None:
     meter, counter, truth = Meter().read(500), 500, 0
     for reset, grown in steps:
-        # A counter that was reset and has already passed its old value cannot be told apart.
+        # A counter that was reset and has already passed its old value cannot be distinguished.
         if reset and grown < counter:
             counter = 0
         counter += grown

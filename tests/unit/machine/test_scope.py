@@ -1,4 +1,4 @@
-"""What a confined program is granted: a list, with folders that hold what is hidden taken apart."""
+"""The grants of a confined program: a list, with folders that contain hidden ones split up."""
 
 from __future__ import annotations
 

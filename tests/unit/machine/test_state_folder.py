@@ -1,4 +1,4 @@
-"""Files below the state folder: what may be reached, what is written, and who may not get out."""
+"""Files below the state folder: which can be reached, what is written, and no way out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def names(folder: Path) -> list[str]:
 
 NOTE = ("sub", "note.md")
 MET = 20
-"""How often a race is to be met from either side."""
+"""How often a race must be hit from either side."""
 ROUNDS, ROUNDS_S = 1_000, 10
 """Attempts at a race, or seconds of them where the disk is slow (45 ms a round was seen)."""
 
@@ -144,7 +144,7 @@ def test_what_is_no_text_file_within_the_limits_is_refused(
 def test_a_file_with_another_name_or_owner_is_listed_and_not_opened(
     files: StateFolder, root: Path, tmp_path: Path
 ) -> None:
-    """A hard link to the plane's keys looks like any file, but for the number of its names."""
+    """A hard link to the plane's keys looks like any file, except for its link count."""
     outside = tmp_path / "keyring.json"
     outside.write_text("secret")
     os.link(outside, root / "innocent.json")
@@ -175,7 +175,7 @@ def test_a_file_of_another_user_is_not_opened(files: StateFolder, root: Path) ->
 def test_a_new_file_never_takes_a_name_that_lies_in_wait(
     files: StateFolder, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The name of the draft can be guessed; whoever links it must not get his file written."""
+    """The name of the draft is predictable; a link of that name must not be written through."""
     outside = tmp_path / "keyring.json"
     outside.write_text("secret")
     monkeypatch.setattr(atomic_file, "_numbers", itertools.count(1))
@@ -189,14 +189,14 @@ def test_a_new_file_never_takes_a_name_that_lies_in_wait(
     assert outside.read_text() == "secret"
 
 
-def test_whoever_swaps_in_a_hard_link_gets_nothing_out_and_nothing_in(
+def test_replacing_a_file_by_a_hard_link_gets_nothing_out_and_nothing_in(
     files: StateFolder, root: Path, tmp_path: Path
 ) -> None:
     outside, link = tmp_path / "keyring.json", tmp_path / "link"
     outside.write_text("secret\n")
     os.link(outside, link)
     done = {"read": 0, "refused": 0}
-    with swapping(root / "sub" / "note.md", link):
+    with exchanging(root / "sub" / "note.md", link):
         for number in race(lambda: min(done.values())):
             try:
                 assert files.read(NOTE).content != "secret\n"
@@ -268,8 +268,8 @@ def test_a_tree_has_an_end_and_its_top_comes_first(
 
 
 @contextmanager
-def swapping(one: Path, other: Path) -> Iterator[None]:
-    """Let two names change places as fast as they can, as an agent that means no good would."""
+def exchanging(one: Path, other: Path) -> Iterator[None]:
+    """Exchange two names as fast as possible, as a malicious agent would."""
     libc = ctypes.CDLL(None, use_errno=True)
     stop = threading.Event()
     names = os.fsencode(one), os.fsencode(other)
@@ -287,9 +287,9 @@ def swapping(one: Path, other: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("swapped", ["folder", "file", "root"])
-def test_whoever_swaps_in_a_link_gets_nothing_out_and_nothing_in(
-    files: StateFolder, root: Path, tmp_path: Path, swapped: str
+@pytest.mark.parametrize("exchanged", ["folder", "file", "root"])
+def test_replacing_a_name_by_a_link_gets_nothing_out_and_nothing_in(
+    files: StateFolder, root: Path, tmp_path: Path, exchanged: str
 ) -> None:
     outside = tmp_path / "outside"
     (outside / "sub").mkdir(parents=True)
@@ -297,13 +297,13 @@ def test_whoever_swaps_in_a_link_gets_nothing_out_and_nothing_in(
         (folder / "bait").touch()
     for path in (outside / "note.md", outside / "sub" / "note.md"):
         path.write_text("secret\n")
-    real = {"folder": root / "sub", "file": root / "sub" / "note.md", "root": root}[swapped]
-    target = {"folder": outside, "file": outside / "note.md", "root": outside}[swapped]
+    real = {"folder": root / "sub", "file": root / "sub" / "note.md", "root": root}[exchanged]
+    target = {"folder": outside, "file": outside / "note.md", "root": outside}[exchanged]
     link = tmp_path / "link"
     link.symlink_to(target)
     done = {"read": 0, "written": 0, "refused": 0}
-    # The other thread is not seldom kept waiting for long, so it is tried until both were met.
-    with swapping(real, link):
+    # The other thread may be delayed for long, so it is tried until both were hit.
+    with exchanging(real, link):
         for number in race(lambda: min(done["read"], done["refused"])):
             try:
                 assert files.read(NOTE).content != "secret\n"

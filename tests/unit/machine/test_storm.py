@@ -1,4 +1,4 @@
-"""A thousand storms in virtual time: at most one start a second, one child, every end an end."""
+"""A thousand fault runs in virtual time: at most one start a second, one child, every stop ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_a_thousand_storms() -> None:
     storms = [Storm(seed, minutes=10).run() for seed in range(1_000)]
     broken = [(storm.seed, storm.broken[:3]) for storm in storms if storm.broken]
     assert not broken, broken[:5]
-    # The storms were storms: every fate was met, and rungs were climbed and parked on.
+    # The runs had faults: every outcome occurred, and rungs were climbed and parked on.
     fates = Counter(fate for storm in storms for fate in storm.fates)
     assert set(fates) == set(FATES) - {"busy"}
     assert sum(fates.values()) > 10_000

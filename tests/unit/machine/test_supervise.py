@@ -42,7 +42,7 @@ def test_crashes_wait_twice_as_long_each_time_up_to_the_cap() -> None:
 
 
 def test_news_of_no_child_starts_none_beside_a_repair() -> None:
-    policy = Policy(mends=True)
+    policy = Policy(can_repair=True)
     state, _ = supervise.step(policy, State(), supervise.Start(), 0)
     state, commands = supervise.step(policy, state, supervise.Exited(1, 78, None, WALL_MS), 10)
     assert commands == (BeginRepair("mend", state.repair_reason),)
@@ -281,8 +281,8 @@ def test_shutdown_overtakes_a_stop_that_hangs() -> None:
     assert bench.issued() == (Kill(1),), "the earlier deadline stays"
 
 
-def test_a_wrong_configuration_is_mended_once_tried_once_and_then_left() -> None:
-    bench = Bench(Policy(mends=True))
+def test_a_wrong_configuration_is_repaired_once_tried_once_and_then_left() -> None:
+    bench = Bench(Policy(can_repair=True))
     bench.start()
     bench.exit(78, after_ms=2_000)
     assert bench.repairs == [("mend", "exit code 78: the agent's configuration is wrong")]
@@ -307,7 +307,7 @@ def test_without_a_repair_a_wrong_configuration_is_left_at_once() -> None:
 
 
 def test_a_stop_during_the_repair_ends_it_and_starts_nothing() -> None:
-    bench = Bench(Policy(mends=True))
+    bench = Bench(Policy(can_repair=True))
     bench.start()
     bench.exit(78, after_ms=2_000)
     bench.feed(supervise.Stop())
@@ -318,11 +318,11 @@ def test_a_stop_during_the_repair_ends_it_and_starts_nothing() -> None:
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Whatever happens in whatever order: one child, no hot loop, every stop ends."""
+    """Any events in any order: one child, no hot loop, every stop ends."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.policy = Policy(mends=True, drain_ms=20_000)
+        self.policy = Policy(can_repair=True, drain_ms=20_000)
         self.state = State()
         self.now_ms = 0
         self.living: set[int] = set()

@@ -49,7 +49,7 @@ def test_one_that_stays_ready_for_the_window_is_the_healthy_one_from_then_on() -
 def test_one_failure_rolls_it_back_without_the_ladder(
     code: int | None, name: str | None, reason: str
 ) -> None:
-    bench = on_trial(Policy(mends=True))
+    bench = on_trial(Policy(can_repair=True))
     bench.ready()
     bench.exit(code, name, after_ms=29_000)
     assert bench.repairs == [("roll_back", reason)]

@@ -77,7 +77,7 @@ async def test_a_failure_is_tried_again_but_not_at_once(tmp_path: Path) -> None:
     assert asked.times == 3
 
 
-async def test_who_is_not_patient_gets_what_was_known_while_others_have_the_turn(
+async def test_an_impatient_caller_gets_the_cached_version_while_others_have_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "VERSION_WAIT_S", 0.01)

@@ -1,4 +1,4 @@
-"""What an HTTP answer means, without HTTP."""
+"""The meaning of an HTTP answer, without HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading an answer of HTTP/1.1, whatever a server, a proxy or a portal makes of it."""
+"""Parsing HTTP/1.1 answers of servers, proxies and portals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two small files beside the database: who drains, and what there was."""
+"""The two small files beside the database: the lease and the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seven days of outage, lived through in virtual time by the real drain, and the way back."""
+"""Seven days of outage, in virtual time with the real drain, and the recovery."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_a_week_of_outage_leaves_no_gap_and_is_drained_within_the_rate(tmp_path:
             tx.enqueue("correction", f"e{n}", {"n": n})
         # Between two rows the drain would try thirty times; a few of them are enough here.
         for _ in range(2):
-            drainer.turn()
+            drainer.cycle()
             clock.advance(limits.RETRY_LONG_CAP_MS)
         clock.advance(15 * 60_000 - 2 * limits.RETRY_LONG_CAP_MS)
     back_ms = clock.steady_ms()
     while len(arrived) < WEEK_ROWS:
-        clock.advance(max(int(drainer.turn()), 1))
+        clock.advance(max(int(drainer.cycle()), 1))
     assert [seq for _, _, seq in arrived] == list(range(1, WEEK_ROWS + 1))
     assert [name for _, name, _ in arrived] == [f"e{n}" for n in range(WEEK_ROWS)]
     assert arrived[0][0] - back_ms <= limits.RETRY_LONG_CAP_MS
@@ -82,6 +82,6 @@ def test_steps_of_the_time_of_day_change_nothing(tmp_path: Path) -> None:
         clock.jump(step_ms)
         with queue.transaction() as tx:
             tx.enqueue("correction", f"e{n}", {})
-        drainer.turn()
+        drainer.cycle()
         clock.advance(limits.BATCH_WINDOW_MS)
     assert arrived == [f"e{n}" for n in range(5)]

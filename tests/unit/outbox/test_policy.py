@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.outbox import limits, policy
-from holdfast.outbox.policy import Line, Send, Wait, decide
+from holdfast.outbox.policy import Send, SendState, Wait, decide
 
-FRESH = Line(seed="s")
+FRESH = SendState(seed="s")
 
 
 def test_nothing_pending_waits() -> None:
@@ -17,19 +17,19 @@ def test_nothing_pending_waits() -> None:
 
 def test_the_first_after_a_quiet_second_leaves_at_once_and_others_share() -> None:
     assert isinstance(decide(FRESH, pending=1, now_ms=0), Send)
-    line = policy.succeeded(policy.begun(FRESH, 0), rows=1, now_ms=5)
-    assert decide(line, pending=3, now_ms=400) == Wait(600, "batching")
-    assert isinstance(decide(line, pending=3, now_ms=1_000), Send)
-    assert isinstance(decide(line, pending=limits.BATCH_ROWS_MAX, now_ms=400), Send)
-    assert isinstance(decide(line, pending=3, now_ms=400, hurry_since_ms=300), Send)
+    state = policy.succeeded(policy.begun(FRESH, 0), rows=1, now_ms=5)
+    assert decide(state, pending=3, now_ms=400) == Wait(600, "batching")
+    assert isinstance(decide(state, pending=3, now_ms=1_000), Send)
+    assert isinstance(decide(state, pending=limits.BATCH_ROWS_MAX, now_ms=400), Send)
+    assert isinstance(decide(state, pending=3, now_ms=400, hurry_since_ms=300), Send)
 
 
 def test_waits_grow_and_stay_short_for_ten_minutes() -> None:
-    line, now_ms, waits = FRESH, 0.0, []
+    state, now_ms, waits = FRESH, 0.0, []
     while now_ms < limits.LONG_OUTAGE_MS + 120_000:
-        line = policy.failed(line, now_ms=now_ms)
-        waits.append((now_ms, line.retry_at_ms - now_ms))
-        now_ms = line.retry_at_ms
+        state = policy.failed(state, now_ms=now_ms)
+        waits.append((now_ms, state.retry_at_ms - now_ms))
+        now_ms = state.retry_at_ms
     assert waits[0][1] <= limits.RETRY_FIRST_MS
     early = [wait for at, wait in waits if at < limits.LONG_OUTAGE_MS]
     late = [wait for at, wait in waits if at >= limits.LONG_OUTAGE_MS]
@@ -48,19 +48,19 @@ def test_a_flush_may_try_once_before_a_backoff_ends_but_not_before_retry_after()
 
 
 def test_a_refused_key_holds_until_it_is_another() -> None:
-    line = policy.unauthorized(FRESH, mark="old", now_ms=0)
-    assert decide(line, pending=9, now_ms=10, mark="old") == Wait(limits.HOLD_LOOK_MS, "auth")
-    assert isinstance(decide(line, pending=9, now_ms=10, mark="new"), Send)
-    assert isinstance(decide(line, pending=9, now_ms=limits.HOLD_RETRY_MS, mark="old"), Send)
+    state = policy.unauthorized(FRESH, mark="old", now_ms=0)
+    assert decide(state, pending=9, now_ms=10, mark="old") == Wait(limits.HOLD_LOOK_MS, "auth")
+    assert isinstance(decide(state, pending=9, now_ms=10, mark="new"), Send)
+    assert isinstance(decide(state, pending=9, now_ms=limits.HOLD_RETRY_MS, mark="old"), Send)
 
 
 def test_413_halves_once_and_is_forgotten_slowly() -> None:
-    line = policy.narrowed(FRESH, sent_bytes=100_000, now_ms=0)
-    assert line.bytes_max == 50_000
-    line = policy.succeeded(line, rows=5, now_ms=1_000)
-    assert line.bytes_max == 50_000
-    line = policy.succeeded(line, rows=5, now_ms=limits.BATCH_BYTES_TRUST_MS)
-    assert line.bytes_max == 100_000
+    state = policy.narrowed(FRESH, sent_bytes=100_000, now_ms=0)
+    assert state.bytes_max == 50_000
+    state = policy.succeeded(state, rows=5, now_ms=1_000)
+    assert state.bytes_max == 50_000
+    state = policy.succeeded(state, rows=5, now_ms=limits.BATCH_BYTES_TRUST_MS)
+    assert state.bytes_max == 100_000
 
 
 @given(
@@ -70,26 +70,26 @@ def test_413_halves_once_and_is_forgotten_slowly() -> None:
 def test_never_over_the_rate_in_any_minute(
     arrivals: list[tuple[int, int]], fails: set[int]
 ) -> None:
-    line, now_ms, pending, sends, tries = FRESH, 0.0, 0, [], 0
+    state, now_ms, pending, sends, tries = FRESH, 0.0, 0, [], 0
     queue = list(arrivals)
     while queue or pending:
         if not pending:
             wait_ms, rows = queue.pop(0)
             now_ms += wait_ms
             pending += rows
-        decision = decide(line, pending=pending, now_ms=now_ms)
+        decision = decide(state, pending=pending, now_ms=now_ms)
         if isinstance(decision, Wait):
             assert decision.for_ms > 0
             now_ms += decision.for_ms
             continue
-        line = policy.begun(line, now_ms)
+        state = policy.begun(state, now_ms)
         tries += 1
         if tries in fails:
-            line = policy.failed(line, now_ms=now_ms)
+            state = policy.failed(state, now_ms=now_ms)
             continue
         rows = min(decision.rows, pending)
         pending -= rows
         sends.append((now_ms, rows))
-        line = policy.succeeded(line, rows=rows, now_ms=now_ms)
+        state = policy.succeeded(state, rows=rows, now_ms=now_ms)
     for at, _ in sends:
         assert sum(rows for when, rows in sends if at <= when < at + 60_000) <= limits.RATE_ROWS

@@ -1,4 +1,4 @@
-"""What each agent's hook looks like on standard input, and what is read of it."""
+"""Each agent's hook payload on standard input, and the edits parsed from it."""
 
 from __future__ import annotations
 

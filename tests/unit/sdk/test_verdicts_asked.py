@@ -1,4 +1,4 @@
-"""When a folder asks for verdicts: what is told while a question is on its way is asked for."""
+"""When a folder requests verdicts: news during a request is fetched after it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from holdfast.sdk.verdicts import Verdicts
 
 
 class Folder:
-    """A folder that knows nothing and a plane that answers as it is told."""
+    """A folder without verdicts, and a plane with configured answers."""
 
     def __init__(self, path: Path) -> None:
         self.clock = ManualClock(1_000_000)
         self.on_ask: Callable[[], None] = lambda: None
         self.status = 200
         self.verdicts = Verdicts(
-            str(path), ask=self.ask, read=lambda _look: [], write=lambda _change: False,
+            str(path), post=self.ask, read=lambda _look: [], write=lambda _change: False,
             question=dict, clock=self.clock,
         )  # fmt: skip
 
@@ -41,7 +41,7 @@ class Folder:
 
 def test_what_is_told_while_a_question_is_on_its_way_is_asked_for_at_once(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    folder.on_ask = lambda: folder.verdicts.told(2)
+    folder.on_ask = lambda: folder.verdicts.note_newest(2)
     assert folder.go()
     folder.on_ask = lambda: None
     assert folder.verdicts.wanted
@@ -53,7 +53,7 @@ def test_what_is_told_while_a_question_is_on_its_way_is_asked_for_at_once(tmp_pa
 def test_after_a_failure_it_is_not_asked_at_once_whatever_was_told(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.status = 503
-    folder.on_ask = lambda: folder.verdicts.told(2)
+    folder.on_ask = lambda: folder.verdicts.note_newest(2)
     assert folder.go()
     assert not folder.go()
     folder.clock.advance(limits.VERDICTS_EVERY_MS)

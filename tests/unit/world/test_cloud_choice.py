@@ -107,7 +107,7 @@ def test_only_a_confirmed_absence_is_gone(outcome: Outcome[Machine], expected: s
     assert verdict(outcome) == expected
 
 
-def test_a_destroy_is_settled_by_success_or_absence_only() -> None:
+def test_a_destroy_is_complete_by_success_or_absence_only() -> None:
     assert settles_destroy(Ok(None))
     assert settles_destroy(Permanent(NOT_FOUND, ""))
     assert not settles_destroy(Permanent(INVALID, ""))
@@ -260,7 +260,7 @@ BROKEN = Retryable(TRANSIENT, "no answer")
         ({"ams": BROKEN, "fra": MADE}, BROKEN, ["ams"]),
     ],
 )
-async def test_only_a_lack_of_room_leads_to_the_next_region(
+async def test_only_a_lack_of_capacity_leads_to_the_next_region(
     answers: dict[str, object], expected: object, asked: list[str]
 ) -> None:
     cloud = VolumeAnswers(answers)

@@ -56,7 +56,7 @@ def test_a_taken_name_without_an_id_has_no_holder() -> None:
         (412, '["insufficient resources"]'),
     ],
 )
-def test_a_lack_of_room_is_told_by_its_text(status: int, body: str) -> None:
+def test_a_lack_of_capacity_is_recognised_by_its_text(status: int, body: str) -> None:
     failure = classify(status, body)
     assert isinstance(failure, Retryable)
     assert failure.code == CAPACITY
@@ -73,7 +73,7 @@ def test_a_lack_of_room_is_told_by_its_text(status: int, body: str) -> None:
         (422, '{"error":"insufficient resources"}', INVALID),
     ],
 )
-def test_what_only_looks_like_a_lack_of_room_is_not(status: int, body: str, code: str) -> None:
+def test_what_only_looks_like_a_lack_of_capacity_is_not(status: int, body: str, code: str) -> None:
     assert classify(status, body).code == code
 
 

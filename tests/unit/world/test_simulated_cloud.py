@@ -126,7 +126,7 @@ async def test_the_listing_lags_and_the_description_does_not(stage: Stage) -> No
     assert await stage.cloud.find({LABEL_SANDBOX: "box"}) == Ok(())
 
 
-async def test_a_full_region_refuses_until_it_has_room(stage: Stage) -> None:
+async def test_a_full_region_refuses_until_it_has_capacity(stage: Stage) -> None:
     stage.cloud.world.full_regions.add("ams")
     for _ in range(10):
         assert code(await stage.create(spec())) == CAPACITY
@@ -291,7 +291,7 @@ async def test_a_wait_sees_what_others_do_meanwhile(stage: Stage) -> None:
     assert value(waited).state == "stopped"
 
 
-async def test_a_forgotten_machine_is_not_found_and_takes_no_room(stage: Stage) -> None:
+async def test_a_forgotten_machine_is_not_found_and_takes_no_capacity(stage: Stage) -> None:
     machine = value(await stage.create(spec()))
     await stage.cloud.destroy(machine.id)
     stage.pass_ms(120_000)

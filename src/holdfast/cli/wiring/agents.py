@@ -1,4 +1,4 @@
-"""Where each agent keeps its hooks, and what a recording hook looks like there.
+"""Where each agent keeps its hooks, and the form of a recording hook there.
 
 One row an agent. `edit` rows change a file that belongs to its owner; `own` rows write files that
 are ours alone, in a folder from which the agent loads plugins.
@@ -7,16 +7,15 @@ are ours alone, in a folder from which the agent loads plugins.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 MARK: Final = "holdfast.sdk.hook"
-"""Stands in every entry and file of ours, and in nobody else's."""
+"""Marks every entry and file of ours."""
 HOOK_TIMEOUT_S: Final = 10
-"""How long an agent waits for the hook; it needs some 0.1 s, and a second while it may send."""
+"""Time limit of the hook; it needs some 0.1 s, and a second when it may send."""
 
 Places = Mapping[str, str]
 """The environment, and HOME in it."""
@@ -52,7 +51,7 @@ def hook_command(python: str, agent: str, brain: Path) -> list[str]:
 
 
 def is_ours(entry: Any) -> bool:
-    """Say whether an entry of a list of hooks was written by us."""
+    """Return whether an entry of a list of hooks is ours."""
     return MARK in json.dumps(entry, default=str)
 
 
@@ -227,10 +226,5 @@ AGENTS: Final[tuple[Edited | Owned, ...]] = (
 
 
 def find(name: str) -> Edited | Owned | None:
-    """Return an agent's row, None for one that is not known."""
+    """Return an agent's row, None if it is unknown."""
     return next((agent for agent in AGENTS if agent.name == name), None)
-
-
-def command_text(command: list[str]) -> str:
-    """Return a command line as a shell reads it."""
-    return shlex.join(command)

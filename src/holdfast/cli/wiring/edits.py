@@ -1,4 +1,4 @@
-"""What both text editors share: where an entry goes, which one is ours, and how an edit fails."""
+"""The common part of both text editors: paths of entries, recognising ours, and errors."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 Keys = tuple[str, ...]
-"""The keys that lead from the root to a list of hooks, e.g. ("hooks", "PostToolUse")."""
+"""The keys from the root to a list of hooks, e.g. ("hooks", "PostToolUse")."""
 Entry = dict[str, Any]
 Mine = Callable[[Any], bool]
-"""Says whether an entry of a list is the one to take out."""
+"""Returns whether an entry of a list is the one to remove."""
 
 BACKSTOP: Final = "nothing was changed"
 
 
 class WiringError(Exception):
-    """A file that cannot be edited safely; the message says why and what to do instead."""
+    """A file that cannot be edited safely; the message gives the reason and the alternative."""
 
 
 def container_of(data: Any, keys: Keys) -> list[Any] | None:
-    """Return the list that `keys` lead to, None where a key is absent.
+    """Return the list at `keys`, None if a key is absent.
 
-    Raise WiringError where something else than an object or, at the end, a list is in the way.
+    Raise WiringError if a value on the way is not an object, or the last one not a list.
     """
     here = data
     for depth, key in enumerate(keys):
@@ -36,14 +36,14 @@ def container_of(data: Any, keys: Keys) -> list[Any] | None:
 
 
 def with_entry(data: Any, keys: Keys, entry: Entry) -> Any:
-    """Return what the file should mean once the entry is in; `data` stays as it is."""
+    """Return the file's value with the entry added; `data` is not changed."""
     if not keys:
         return [*(data or []), entry]
     return {**(data or {}), keys[0]: with_entry((data or {}).get(keys[0]), keys[1:], entry)}
 
 
 def without_entries(data: Any, keys: Keys, mine: Mine) -> Any:
-    """Return what the file should mean once ours are out; what that leaves empty goes too."""
+    """Return the file's value without our entries, nor the containers they leave empty."""
     if not keys:
         return [entry for entry in data if not mine(entry)]
     rest = without_entries(data[keys[0]], keys[1:], mine)

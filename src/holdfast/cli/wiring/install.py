@@ -1,8 +1,9 @@
-"""Carries an edit out: reads the file, has it edited, and replaces it in one step."""
+"""Carries an edit out: reads the file, edits it, and replaces it in one step."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from holdfast.cli.wiring import jsonc, legacy, yaml_text
-from holdfast.cli.wiring.agents import MARK, Edited, Owned, Places, command_text, is_ours
+from holdfast.cli.wiring.agents import MARK, Edited, Owned, Places, is_ours
 from holdfast.cli.wiring.edits import Keys, Mine, WiringError, container_of
 
 _PRIVATE: Final = 0o600
@@ -20,7 +21,7 @@ _FOLDER: Final = 0o700
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What would be written: the whole new text, or None for a file that goes."""
+    """A planned write: the whole new text, or None to delete the file."""
 
     path: Path
     before: str | None
@@ -28,10 +29,10 @@ class Change:
 
 
 def plan_install(agent: Edited | Owned, places: Places, command: list[str]) -> list[Change]:
-    """Return the changes that wire the hook in; none where it stands already, and is the same.
+    """Return the changes that add the hook; none if it is there already and identical.
 
     An older entry of ours is replaced. Raise WiringError for a file that cannot be edited safely;
-    its message then carries what to add by hand.
+    its message then contains what to add by hand.
     """
     if isinstance(agent, Owned):
         files = agent.files(places, command)
@@ -42,7 +43,7 @@ def plan_install(agent: Edited | Owned, places: Places, command: list[str]) -> l
         ]
     path = agent.file(places)
     before = _existing(path)
-    entry = agent.entry(command_text(command))
+    entry = agent.entry(shlex.join(command))
     try:
         text = _drop(agent, before or "", is_ours) if before else ""
         if before and entry in _entries(agent, before) and _count(agent, before) == 1:
@@ -55,7 +56,7 @@ def plan_install(agent: Edited | Owned, places: Places, command: list[str]) -> l
 
 
 def plan_uninstall(agent: Edited | Owned, places: Places) -> list[Change]:
-    """Return the changes that take our hook out, and leave everything else."""
+    """Return the changes that remove our hook, and nothing else."""
     if isinstance(agent, Owned):
         found = ((path, legacy.read_text(path)) for path in agent.files(places, []))
         return [
@@ -77,7 +78,7 @@ def plan_uninstall(agent: Edited | Owned, places: Places) -> list[Change]:
 
 
 def plan_legacy(agent: Edited, places: Places) -> list[Change]:
-    """Return the changes that take out what an older set-up left in an agent's settings."""
+    """Return the changes that remove what an older set-up left in an agent's settings."""
     path = agent.file(places)
     before = after = _existing(path) or ""
     keys: set[Keys] = {found.keys for found in legacy.find(agent, places) if found.removable}
@@ -87,7 +88,7 @@ def plan_legacy(agent: Edited, places: Places) -> list[Change]:
 
 
 def carry_out(changes: list[Change]) -> None:
-    """Write the changes; raise OSError, having written whole files or nothing of each."""
+    """Write the changes, each file atomically; raise OSError."""
     for change in changes:
         if change.after is None:
             change.path.unlink(missing_ok=True)
@@ -97,7 +98,7 @@ def carry_out(changes: list[Change]) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file in one step, through links and with the rights it had."""
+    """Replace a file atomically, through links and with its permissions."""
     target = path.resolve()
     target.parent.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
     try:
@@ -118,7 +119,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _remove_empty(folder: Path, *, like: str | None) -> None:
-    """Remove a plugin's own folder once its last file went."""
+    """Remove a plugin's own folder once its last file is gone."""
     if like is not None and folder.name == "holdfast-recorder" and not any(folder.iterdir()):
         folder.rmdir()
 
@@ -139,7 +140,7 @@ def _is_our_file(path: Path, text: str) -> bool:
 
 
 def _is_nothing(agent: Edited, text: str) -> bool:
-    """Say whether only what we made is left of a file, so that it can go."""
+    """Return whether only what we made is left of a file, so that it can be deleted."""
     if not text.strip():
         return True
     if agent.form == "yaml":

@@ -1,7 +1,7 @@
 """JSON with comments, edited in place: one entry more or less, and every other byte as it was.
 
-No library for Python edits such text in place, so this finds the spans itself. It reads what
-agents' settings are written in: JSON, with `//` and `/* */` comments and trailing commas.
+No library for Python edits such text in place, so this finds the spans itself. It parses the format
+of agents' settings: JSON, with `//` and `/* */` comments and trailing commas.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DEPTH_MAX: Final = 64
 
 @dataclass(slots=True)
 class Node:
-    """A value and where it stands: `text[start:end]`; `members` are a container's, in order."""
+    """A value and its span `text[start:end]`; `members` are a container's, in order."""
 
     start: int
     end: int
@@ -41,7 +41,7 @@ class Node:
 
 @dataclass(slots=True)
 class Member:
-    """One entry of a container; it begins with its key where it has one."""
+    """One entry of a container; it begins with its key if it has one."""
 
     start: int
     node: Node
@@ -49,7 +49,7 @@ class Member:
 
 
 def read(text: str) -> Node:
-    """Return the value of a whole text; raise WiringError where it is not JSON with comments."""
+    """Return the value of a whole text; raise WiringError if it is not JSON with comments."""
     start = _skip(text, 1 if text.startswith("\ufeff") else 0)
     node = _value(text, start, 0)
     end = _skip(text, node.end)
@@ -59,7 +59,7 @@ def read(text: str) -> Node:
 
 
 def add(text: str, keys: Keys, entry: Entry) -> str:
-    """Return the text with `entry` at the end of the list that `keys` lead to."""
+    """Return the text with `entry` at the end of the list at `keys`."""
     if not text.strip():
         return dump(with_entry({}, keys, entry))
     root = read(text)
@@ -67,7 +67,7 @@ def add(text: str, keys: Keys, entry: Entry) -> str:
     here, rest = root, list(keys)
     while rest and (member := _member(here, rest[0])) and member.node.value is not None:
         here, rest = member.node, rest[1:]
-    if rest and (member := _member(here, rest[0])):  # a null is replaced by what belongs there
+    if rest and (member := _member(here, rest[0])):  # a null is replaced by a new container
         value = _wrap(entry, tuple(rest[1:]))
         indent = _line_indent(text, member.start)
         drawn = _draw(value, indent, _unit(text, root))
@@ -78,12 +78,12 @@ def add(text: str, keys: Keys, entry: Entry) -> str:
 
 
 def dump(value: Any) -> str:
-    """Return a new file's text."""
+    """Return the text of a new file."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def drop(text: str, keys: Keys, mine: Mine) -> str:
-    """Return the text without the entries that are `mine`, nor what they leave empty behind."""
+    """Return the text without the entries that are `mine`, nor the containers they leave empty."""
     root = read(text) if text.strip() else None
     found = None if root is None else container_of(root.value, keys)
     if root is None or found is None or not any(mine(entry) for entry in found):

@@ -1,7 +1,7 @@
-"""What an older set-up left behind: hooks and cron lines that synchronise, which nothing needs now.
+"""Remains of an older set-up: hooks and cron lines that synchronise, which nothing needs now.
 
-A correction leaves the machine by itself. A hook at a session's end or a cron line that sends as
-well is at best idle, and at worst why nothing was sent at all: it is offered to be taken out.
+A correction is sent automatically. A hook at a session's end or a cron line that sends as well is
+at best idle, and at worst the reason that nothing is sent: its removal is offered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SYNCS: Final = re.compile(
     re.IGNORECASE,
 )
 _MORE: Final = re.compile(r"&&|\|\||[;|\n]")
-"""Whoever chains commands does other work as well: that is for a person to take apart."""
+"""A line that chains commands does other work as well: a person must take it apart."""
 _ENDS: Final = {
     "json": ("Stop", "SessionEnd", "SubagentStop", "sessionEnd", "stop"),
     "yaml": ("on_session_end", "on_session_finalize", "session_end"),
@@ -31,7 +31,7 @@ _ENDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LegacyEntry:
-    """One thing an older set-up left: where, what, and whether it can be taken out here."""
+    """One remainder of an older set-up: where, what, and whether it can be removed here."""
 
     path: Path
     keys: Keys
@@ -40,13 +40,13 @@ class LegacyEntry:
 
 
 def is_sync(entry: Any) -> bool:
-    """Say whether a hook's entry synchronises and does nothing else."""
+    """Return whether a hook's entry synchronises and does nothing else."""
     commands = _commands(entry)
     return bool(commands) and all(_only_syncs(command) for command in commands)
 
 
 def find(agent: Edited, places: Places) -> list[LegacyEntry]:
-    """Return what stands in an agent's settings; a file that cannot be read has none."""
+    """Return the remains in an agent's settings; an unreadable file has none."""
     path = agent.file(places)
     text = read_text(path)
     if text is None:
@@ -84,7 +84,7 @@ def cron_lines(crontab: str) -> list[str]:
 
 
 def read_text(path: Path) -> str | None:
-    """Return a file's text with its line ends as they are, None where it cannot be read."""
+    """Return a file's text with its line ends as they are, None if it cannot be read."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError):

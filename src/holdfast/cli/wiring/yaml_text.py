@@ -1,7 +1,7 @@
-"""YAML, edited in place: lines go in or out, and every other line stays as it was.
+"""YAML, edited in place: lines are added or removed, and every other line stays as it was.
 
-A library reads the text before and after, and says where things stand; the edit itself is of
-lines, since no library writes a file back without touching its layout.
+A library parses the text before and after, and gives positions; the edit itself is of lines, since
+no library preserves a file's layout on writing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STEP: Final = 2
 
 
 def add(text: str, keys: Keys, entry: Entry) -> str:
-    """Return the text with `entry` at the end of the list that `keys` lead to."""
+    """Return the text with `entry` at the end of the list at `keys`."""
     data = _read(text)
     meant = plain(text)
     container_of(meant or {}, keys)
@@ -50,7 +50,7 @@ def add(text: str, keys: Keys, entry: Entry) -> str:
 
 
 def drop(text: str, keys: Keys, mine: Mine) -> str:
-    """Return the text without the entries that are `mine`, nor what they leave empty behind."""
+    """Return the text without the entries that are `mine`, nor the containers they leave empty."""
     meant = plain(text)
     found = container_of(meant or {}, keys)
     if found is None or not any(mine(entry) for entry in found):
@@ -65,7 +65,7 @@ def drop(text: str, keys: Keys, mine: Mine) -> str:
 def _doomed(
     data: Any, lines: list[str], keys: Keys, found: list[Any], mine: Mine
 ) -> list[tuple[int, int]]:
-    """Return the line spans to cut: ours, or the highest key that nothing else is below."""
+    """Return the line spans to cut: ours, or the highest key with nothing else below it."""
     here, rows = data, list[tuple[int, int, int]]()
     for key in keys:
         row, column = here.lc.key(key)
@@ -92,7 +92,7 @@ def _read(text: str) -> Any:
 
 
 def plain(text: str) -> Any:
-    """Return what a text means, None for nothing; raise WiringError where it is not YAML."""
+    """Return the parsed value, None if empty; raise WiringError if it is not YAML."""
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError:
@@ -131,7 +131,7 @@ def _drawn(keys: Keys, entry: Entry, indent: int, newline: str) -> list[str]:
     lines = [f"{' ' * (indent + _STEP * at)}{key}:" for at, key in enumerate(keys)]
     deep = " " * (indent + _STEP * len(keys))
     for at, (key, value) in enumerate(entry.items()):
-        # a JSON scalar is a YAML scalar, whatever stands in it
+        # Every JSON scalar is a YAML scalar.
         lines.append(f"{deep}{'  ' if at else '- '}{key}: {json.dumps(value, ensure_ascii=False)}")
     return [line + newline for line in lines]
 

@@ -1,4 +1,4 @@
-"""Profiles of what can be run in a machine: how to start it, probe it, stop it.
+"""Agent profiles: how to start, probe and stop each supported agent program.
 
-demo is bundled; openclaw is the real one. A profile is data and pure functions.
+`demo` is bundled; `openclaw` is the production agent. A profile is data and pure functions.
 """

@@ -1,7 +1,7 @@
-"""What can be run in a machine, as data: how to start it, probe it, read its ends and stop it.
+"""Agent profiles as data: how to start, probe and stop an agent and read its exit codes.
 
-A profile is the only place that knows an agent program. The controller supervises any of them
-alike. Profiles compute; they never start anything or touch a file.
+Everything specific to one agent program is in its profile; the controller supervises all of them
+alike. Profiles compute values; they start no process and touch no file.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _DEMO_PROGRAM: Final = str(PurePath(__file__).with_name(_DEMO_MODULE.rpartition(
 
 
 class Keys(NamedTuple):
-    """How an agent is given a renewed key while it runs.
+    """How a running agent receives a renewed key.
 
-    `path` is the file it reads, `reload_argv` tells it to read it again, `referring` is the patch
-    of its configuration after which it uses the file, and `moved_count` counts what that moves.
+    `path` is the file it reads, `reload_argv` the command that makes it reread that file,
+    `referring` the configuration patch that makes it use the file, and `moved_count` the number of
+    uses that patch moves.
     """
 
     path: Callable[[Place], str]
@@ -38,27 +39,26 @@ Config: TypeAlias = Mapping[str, Any]
 Refer: TypeAlias = Callable[
     [Config, Mapping[str, str], Mapping[str, str]], tuple[dict[str, Any], dict[str, str]]
 ]
-"""From a configuration, an environment and the references made before, to the new of both."""
+"""Maps (configuration, environment, references so far) to (configuration, references)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One kind of agent.
 
-    `argv`, `env`, `version_argv` and `mend_argv` are computed for a place; `binary` is the file
-    whose change means another version. `folders` are made below the machine's home with mode
-    0700, `files` are written with mode 0600 when they are not there yet. `ready_path` answers 200
-    with JSON once the agent can work; anything else, an HTML page above all, means not yet.
-    `config_path` is its configuration file, JSON or JSON5; `config_fault` says why a configuration
-    is certain to keep it from starting, or nothing. `state_folder` holds what people may look at.
-    `stop_grace_ms` is how long it may take to end after SIGTERM. `drain` says how a release (None:
-    not known) ends its work before it ends, or is None where it cannot. `misconfigured` lists the
-    exit codes that mean a wrong configuration; `mend_argv`, if any, is the agent's own repair.
-    `install_argv` is the command that installs a version below a folder and prints where.
-    `pairing` says how it lets people and devices in, None for an agent that does not ask.
-    `keys` is None for an agent that must be restarted to see another key.
-    `doctor_argv` looks for what is wrong, and repairs it when told to. `refer` puts references to
-    the secrets of its environment into its configuration, None for an agent that needs none.
+    `argv`, `env`, `version_argv` and `repair_argv` are computed for a place; a change of the file
+    `binary` means a new version. `folders` are created below the machine's home with mode 0700;
+    `files` are written with mode 0600 if absent. `ready_path` answers 200 with JSON once the agent
+    can work; any other answer, in particular an HTML page, means not ready. `config_path` is its
+    configuration file, JSON or JSON5; `config_fault` returns why a configuration certainly prevents
+    a start, or an empty string. `state_folder` is the folder whose files people may view.
+    `stop_grace_ms` is the time allowed between SIGTERM and SIGKILL. `drain` maps a release (None:
+    unknown) to the way it drains, None if it cannot. `misconfigured` lists the exit codes that mean
+    a wrong configuration; `repair_argv` is the agent's own repair command, if any. `install_argv`
+    installs a version below a folder and prints the path. `pairing` is None for an agent without
+    pairing, `keys` for one that must restart to use a new key, `refer` for one that needs no
+    references to secrets in its configuration. `doctor_argv` diagnoses, and repairs if `fix` is
+    set.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Profile:
     env: Callable[[Place], Mapping[str, str]]
     version_argv: Callable[[Place], tuple[str, ...]]
     binary: Callable[[Place], str]
-    mend_argv: Callable[[Place], tuple[str, ...]] | None = None
+    repair_argv: Callable[[Place], tuple[str, ...]] | None = None
     doctor_argv: Callable[[Place, bool], tuple[str, ...]]
     doctor_alone: bool = True
     keys: Keys | None = None
@@ -92,8 +92,8 @@ def _demo_argv(place: Place) -> tuple[str, ...]:
 
 
 def _demo(place: Place) -> tuple[str, ...]:
-    # By its path, isolated and without site packages: a start of hundredths of a second that no
-    # variable or file in the agent's folders can change.
+    # By path, isolated and without site packages: starts in hundredths of a second, and no variable
+    # or file in the agent's folders can change what runs.
     return place.python, "-I", "-S", _DEMO_PROGRAM
 
 
@@ -124,7 +124,7 @@ DEMO: Final = Profile(
     env=_demo_env,
     version_argv=lambda place: (*_demo(place), "--version"),
     binary=lambda _place: _DEMO_PROGRAM,
-    mend_argv=lambda place: (*_demo(place), "doctor", "--fix"),
+    repair_argv=lambda place: (*_demo(place), "doctor", "--fix"),
     doctor_argv=lambda place, fix: (*_demo(place), "doctor", *(("--fix",) if fix else ())),
     folders=lambda place: (
         f"{place.home}/state",
@@ -149,7 +149,7 @@ OPENCLAW: Final = Profile(
     env=run.env,
     version_argv=run.version_argv,
     binary=run.binary,
-    mend_argv=run.mend_argv,
+    repair_argv=run.repair_argv,
     doctor_argv=run.doctor_argv,
     keys=Keys(
         openclaw_keys.keys_path,

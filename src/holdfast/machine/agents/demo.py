@@ -1,23 +1,22 @@
 """The bundled agent: a small program that behaves like an agent gateway.
 
-It answers the same probes as OpenClaw's gateway, prints, writes transcripts, and can be told to
+It answers the same probes as OpenClaw's gateway, prints, writes transcripts, and can be made to
 crash, hang, exit, leak, slow down or find its configuration broken, so that everything around an
-agent can be tried without one. Standard library only, and few modules of it: it starts in a few
-hundredths of a second. It listens on loopback only and must never be taken for a real agent.
+agent can be tested without one. Standard library only, with few imports: it starts in a few
+hundredths of a second. It listens on loopback only and must not be used as a real agent.
 
     python -m holdfast.machine.agents.demo --port 3001 [--beat-s 5] [--start-ms 0] [--fault NAME:S]
     python -m holdfast.machine.agents.demo --version | doctor --fix
     python -m holdfast.machine.agents.demo pairing list|approve CHANNEL [CODE] [--json] [--notify]
     python -m holdfast.machine.agents.demo devices list|approve [ID] [--json]
 
-It talks only to people who were let in. Who writes to it, on its page or by the channel that its
-configuration names, is asked for approval first, and the request is kept in the files and by the
-rules of OpenClaw's releases up to 2026.7. `--stranger-s N` has somebody write after N seconds.
+It answers approved people only. A person who writes on its page or by the configured channel gets a
+pairing request first, stored in the files and by the rules of OpenClaw releases up to 2026.7.
+`--stranger-s N` simulates a message from a new person after N seconds.
 
-Its configuration is `demo.json` in its state folder, an object of beatS, channels, commandS (how
-long each command line takes), startMs, fault, doctorS (how long the doctor takes) and
-doctorStubborn (it ignores SIGTERM); with anything else in it the agent ends with 78, as OpenClaw
-does.
+Its configuration is `demo.json` in its state folder, an object of beatS, channels, commandS
+(duration of each command line), startMs, fault, doctorS (duration of the doctor) and doctorStubborn
+(ignores SIGTERM); on any other key the agent exits with 78, as OpenClaw does.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ _PAGE: Final = """<!doctype html><meta charset="utf-8"><title>Demo agent</title>
 
 
 class Options(NamedTuple):
-    """What the command line and the environment asked for."""
+    """Options from the command line and the environment."""
 
     port: int
     beat_s: float
@@ -84,10 +83,9 @@ class Options(NamedTuple):
 
 
 class Demo:
-    """The agent's condition, shared by the threads that answer."""
+    """State of the agent, shared by the request threads."""
 
     def __init__(self, options: Options) -> None:
-        """Start unready; nothing has gone wrong yet."""
         self.options = options
         self.started_s = time.monotonic()
         self.hanging = threading.Event()
@@ -102,11 +100,11 @@ class Demo:
 
     @property
     def ready(self) -> bool:
-        """Return whether it has finished starting."""
+        """Return whether the start is complete."""
         return self.uptime_ms >= self.options.start_ms
 
     def break_down(self, fault: str) -> bool:
-        """Do what `fault` names; return False when there is no such fault."""
+        """Trigger the fault named `fault`; return False if there is none."""
         if fault == "crash":
             say("error", "told to crash")
             os._exit(1)
@@ -128,7 +126,7 @@ class Demo:
         return True
 
     def probe(self, path: str) -> tuple[int, dict[str, object]] | None:
-        """Return the answer to a probe, in the words of OpenClaw's gateway."""
+        """Return the answer to a probe, in the format of OpenClaw's gateway."""
         failing = [] if self.ready else ["startup-sidecars"]
         if path in {"/health", "/healthz"}:
             return 200, {"ok": True, "status": "live"}
@@ -150,20 +148,19 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, demo: Demo) -> None:
-        """Listen on the port of the options."""
         self.demo = demo
         super().__init__(("127.0.0.1", demo.options.port), Exchange)
 
 
 class Exchange(socketserver.StreamRequestHandler):
-    """One request, one answer, then the end of the connection."""
+    """One request and its answer; the connection then closes."""
 
     timeout = 10
     _key = ""
 
     @property
     def demo(self) -> Demo:
-        """Return the agent that is asked."""
+        """Return the demo agent behind this server."""
         assert isinstance(self.server, Server), "only a Server makes exchanges"
         return self.server.demo
 
@@ -193,7 +190,7 @@ class Exchange(socketserver.StreamRequestHandler):
             self._send(200, _PAGE.format(said="").encode(), "text/html; charset=utf-8")
 
     def _say(self, body: bytes) -> None:
-        """Answer what somebody wrote on the page."""
+        """Answer a message from the page."""
         import html  # noqa: PLC0415  as below: a running agent rarely needs it
         from urllib.parse import parse_qs  # noqa: PLC0415
 
@@ -219,7 +216,7 @@ class Exchange(socketserver.StreamRequestHandler):
         return words[0], words[1].partition("?")[0], token, self.rfile.read(length)
 
     def _echo(self) -> None:
-        """Switch to a WebSocket that sends back each text; long or cut ones end it."""
+        """Switch to a WebSocket that echoes each text; long or cut frames end it."""
         import base64  # noqa: PLC0415  as hmac below
         import hashlib  # noqa: PLC0415
 
@@ -261,15 +258,15 @@ class Exchange(socketserver.StreamRequestHandler):
 
 
 class Lobby:
-    """Who was let in and who waits, in the files that OpenClaw kept up to 2026.7."""
+    """Approved and waiting people, in the files that OpenClaw used up to 2026.7."""
 
     def __init__(self, state: Path) -> None:
-        """Keep it below `state`; files are made when there is something to keep."""
+        """Store below `state`; files are created on the first write."""
         self._credentials = state / "credentials"
         self._devices = state / "devices"
 
     def hear(self, channel: str, sender: str, text: str) -> str:
-        """Return what a person gets to hear: an answer, or how to be let in."""
+        """Return the reply to a person: an answer, or how to request approval."""
         with _locked(self._credentials):
             if sender in self._allowed(channel):
                 return f"pong: {text}"
@@ -285,7 +282,7 @@ class Lobby:
         return f"I do not know you yet. Ask my owner to approve the pairing code {mine['code']}."
 
     def knock(self) -> str:
-        """Return the id of a new request of a device."""
+        """Return the id of a new device request."""
         drawn = os.urandom(16).hex()
         request = "-".join((drawn[:8], drawn[8:12], drawn[12:16], drawn[16:20], drawn[20:]))
         entry = {
@@ -300,17 +297,17 @@ class Lobby:
         return request
 
     def requests(self, channel: str) -> list[dict[str, Any]]:
-        """Return who waits on a channel."""
+        """Return the pending requests of a channel."""
         return self._waiting(channel)
 
     def devices(self) -> dict[str, Any]:
-        """Return which devices wait, by request."""
+        """Return the pending devices by request id."""
         pending: dict[str, Any] = _read(self._devices / "pending.json", {})
         oldest = time.time_ns() // 1_000_000 - _DEVICE_TTL_S * 1_000
         return {key: entry for key, entry in pending.items() if entry["ts"] >= oldest}
 
     def approve(self, channel: str, code: str) -> str | None:
-        """Return who was let in; None when nobody waits with this code."""
+        """Return the id approved by this code, None if no request has it."""
         with _locked(self._credentials):
             waiting = self._waiting(channel)
             mine = next((row for row in waiting if row["code"] == code.upper()), None)
@@ -323,7 +320,7 @@ class Lobby:
         return sender
 
     def approve_device(self, request: str) -> bool:
-        """Let a device in; return False when there is no such request."""
+        """Approve a device; return False if there is no such request."""
         with _locked(self._devices):
             pending = self.devices()
             entry = pending.pop(request, None)
@@ -350,7 +347,7 @@ class Lobby:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep the gateway and its command line from writing at the same time."""
+    """Lock against concurrent writes by the gateway and its command line."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -376,7 +373,7 @@ def _draw_code() -> str:
 
 
 def _stamp(from_now_s: int = 0) -> str:
-    """Return a moment with milliseconds, as OpenClaw writes it."""
+    """Return a time with milliseconds, in OpenClaw's format."""
     at_ms = time.time_ns() // 1_000_000 + from_now_s * 1_000
     return (
         time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1_000)) + f".{at_ms % 1_000:03d}Z"
@@ -411,17 +408,16 @@ def decide(arguments: list[str], lobby: Lobby) -> int:
 
 
 class Transcript:
-    """A conversation with nobody, as JSON lines in the form of OpenClaw's version 3."""
+    """A simulated conversation, as JSON lines in OpenClaw's transcript format version 3."""
 
     def __init__(self, folder: Path) -> None:
-        """Write below `folder`, which is made."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._turns = 0
         self._path = self._begin()
 
     def turn(self) -> None:
-        """Write one question and one answer; begin a new file when this one is full."""
+        """Write one question and one answer; start a new file when this one is full."""
         self._turns += 1
         asked, said = f"ping {self._turns}", f"pong {self._turns}"
         self._write(_message("user", asked), _message("assistant", said))
@@ -455,13 +451,13 @@ def _now() -> str:
 
 
 def say(level: str, text: str) -> None:
-    """Print a line as an agent does: information on stdout, the rest on stderr."""
+    """Print a line as an agent does: information to stdout, the rest to stderr."""
     out = sys.stdout if level == "info" else sys.stderr
     print(f"{_now()} [demo] {text}", file=out, flush=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the agent until it is told to end; return its exit code."""
+    """Run the agent until it is stopped; return its exit code."""
     state = Path(os.environ.get("DEMO_STATE_DIR", "."))
     if "--version" in arguments:
         sys.stdout.write(f"Demo {VERSION} ({COMMIT})\n")
@@ -477,7 +473,7 @@ def main(arguments: list[str]) -> int:
         time.sleep(float(config.get("commandS", 0)))
         return decide(arguments, Lobby(state))
     if "doctor" in arguments:
-        return mend(state, config)
+        return repair(state, config)
     if (state / "broken").exists():
         say("error", f"configuration is broken: {state / 'broken'}")
         return EX_CONFIG
@@ -487,7 +483,7 @@ def main(arguments: list[str]) -> int:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the configuration; raise ValueError when it is not one. No file says nothing."""
+    """Return the configuration, empty if there is no file; raise ValueError if it is invalid."""
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -497,8 +493,8 @@ def read_config(path: Path) -> dict[str, Any]:
     return found
 
 
-def mend(state: Path, config: dict[str, Any]) -> int:
-    """Remove what makes the configuration broken, unless it says that it is hopeless."""
+def repair(state: Path, config: dict[str, Any]) -> int:
+    """Remove what breaks the configuration, unless it is marked as not repairable."""
     if config.get("doctorStubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ends_s = time.monotonic() + float(config.get("doctorS", 0))
@@ -515,7 +511,7 @@ def mend(state: Path, config: dict[str, Any]) -> int:
 def read_options(arguments: list[str], state: Path, config: dict[str, Any]) -> Options:
     """Return the options; raise ValueError for a name without a value or a bad number.
 
-    What the command line says wins over the configuration.
+    The command line takes precedence over the configuration.
     """
     given: dict[str, Any] = dict(zip(arguments[::2], arguments[1::2], strict=True))
     return Options(
@@ -530,7 +526,7 @@ def read_options(arguments: list[str], state: Path, config: dict[str, Any]) -> O
 
 
 def serve(demo: Demo) -> None:
-    """Answer, write and print until SIGTERM or SIGINT; a hanging agent ignores both."""
+    """Answer, write and print until SIGTERM or SIGINT; the fault `hang` ignores both."""
     say("info", "starting")
     stop = threading.Event()
 
@@ -559,7 +555,7 @@ def serve(demo: Demo) -> None:
 
 
 def _leave() -> NoReturn:
-    """End now: the threads that answer are not waited for."""
+    """Exit at once, without waiting for the request threads."""
     sys.stdout.flush()
     os._exit(0)
 

@@ -1,9 +1,9 @@
-"""How an agent is told to end its work before it ends itself, and what it says about that.
+"""How an agent is made to finish its work before it exits, and what it logs about that.
 
-OpenClaw up to 2026.7 drains only when it is told to restart, by SIGUSR1, and then restarts within
-its process: what follows its last word about the work is SIGTERM, which it obeys at once. From
-2026.8 on SIGTERM itself drains. Both were observed on 2026.3.13, 2026.7.35 and 2026.9.6; the words
-are those of their logs. Nothing depends on a word being said: there is a deadline beside it.
+OpenClaw up to 2026.7 drains only on a restart by SIGUSR1, and then restarts within its process:
+after its last line about the work it gets SIGTERM, on which it exits at once. From 2026.8 on
+SIGTERM itself drains. Both were observed on 2026.3.13, 2026.7.35 and 2026.9.6; the patterns match
+their logs. Nothing depends on a line being printed: a deadline applies as well.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Final
 class DrainWay:
     """One way to drain an agent.
 
-    `signal` begins it. A line that matches `over` ends it, one that matches `cut` says that work
-    was cut, one that matches `refused` that the agent will not do it. `budget_ms` is how long the
-    agent itself gives its work, `settle_s` how long after its last word it is left alone.
+    `signal` begins it. A line that matches `over` ends it, `cut` means that work was cut, `refused`
+    that the agent will not drain. `budget_ms` is the time the agent itself gives its work,
+    `settle_s` the pause after its last line before it is signalled again.
     """
 
     signal: int
@@ -32,13 +32,13 @@ class DrainWay:
 
     @property
     def ends_too(self) -> bool:
-        """Return whether the signal that begins it ends the agent as well."""
+        """Return whether the draining signal also ends the agent."""
         return self.signal == signal.SIGTERM
 
-    def hear(self, line: str) -> tuple[bool | None] | None:
-        """Return whether work was cut as a tuple of one, None within when it will not tell.
+    def read_line(self, line: str) -> tuple[bool | None] | None:
+        """Return (whether work was cut,), (None,) if the agent does not report it.
 
-        Return None for a line that says nothing about it.
+        Return None for a line that is unrelated.
         """
         if self.cut.search(line):
             return (True,)
@@ -56,7 +56,7 @@ DEMO: Final = DrainWay(
     budget_ms=30_000,
 )
 
-RESTARTING: Final = DrainWay(
+BY_RESTART: Final = DrainWay(
     signal=signal.SIGUSR1,
     over=re.compile(r"all active work drained|restart mode: "),
     cut=re.compile(r"drain timeout reached; proceeding with restart"),
@@ -64,10 +64,12 @@ RESTARTING: Final = DrainWay(
     budget_ms=90_000,
     settle_s=1.0,
 )
-"""OpenClaw up to 2026.7; its own budget is 90 s. In the moment after its last word it ignores
-SIGTERM, because it takes itself for shutting down still."""
+"""OpenClaw up to 2026.7; its own budget is 90 s.
 
-ENDING: Final = DrainWay(
+Just after its last line it ignores SIGTERM, because it still considers itself to be shutting down.
+"""
+
+BY_SIGTERM: Final = DrainWay(
     signal=signal.SIGTERM,
     over=re.compile(r"active-work drain settled"),
     cut=re.compile(r"active-work drain timeout reached|cutting short"),
@@ -79,11 +81,11 @@ _ENDING_SINCE: Final = (2026, 8)
 
 
 def openclaw_drain(version: str | None) -> DrainWay:
-    """Return how this release drains; an unknown one is taken for a new one.
+    """Return how this release drains; an unknown one is treated as a new one.
 
-    SIGTERM is understood by every release. An old one that is sent it ends without draining.
+    Every release handles SIGTERM; on it an old one exits without draining.
     """
     if version is None:
-        return ENDING
+        return BY_SIGTERM
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return ENDING if numbers >= _ENDING_SINCE else RESTARTING
+    return BY_SIGTERM if numbers >= _ENDING_SINCE else BY_RESTART

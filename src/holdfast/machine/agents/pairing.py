@@ -1,7 +1,7 @@
-"""What a profile says of pairing: where requests are kept, by release, and how they are decided.
+"""Pairing in a profile: where requests are stored, by release, and how they are decided.
 
-Data and pure functions. Where something lies is computed from the agent's whole environment,
-because that is what the agent itself goes by.
+Data and pure functions. Paths are computed from the agent's whole environment, as the agent itself
+does.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 class Place:
     """One machine as an agent's profile sees it.
 
-    `home` is the agent's own folder, kept across restarts. `token` guards the agent's loopback
-    port and is not the machine's credential. `install` is where a package of the agent lies, if it
-    needs one. `arguments` are appended to the agent's command line.
+    `home` is the agent's own folder, kept across restarts. `token` guards the agent's loopback port
+    and is not the machine's credential. `install` is the folder of the agent's package, if it needs
+    one. `arguments` are appended to the agent's command line.
     """
 
     home: str
@@ -34,7 +34,7 @@ class Place:
 
     @property
     def temp(self) -> str:
-        """Return the agent's folder for temporary files, which outlives a restart."""
+        """Return the agent's folder for temporary files, kept across restarts."""
         return f"{self.home}/temp"
 
 
@@ -46,10 +46,10 @@ Env: TypeAlias = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is read and used on one release, best first.
+    """The interfaces used on one release, best first.
 
-    `channels` and `devices` say how each is listed; `decide_channels` and `decide_devices` how a
-    request is approved; the last two how one is dismissed, where the agent itself can do that.
+    `channels` and `devices` list requests; `decide_channels` and `decide_devices` approve one; the
+    last two dismiss one, where the agent supports that.
     """
 
     channels: tuple[Means, ...]
@@ -64,11 +64,11 @@ class Plan:
 class Pairing:
     """How one kind of agent pairs.
 
-    `plan` is given the agent's version, None when it is not known. `credentials` is the folder of
-    the channels' files and `devices` the devices' file, where they are files; `database` is where
-    it is a database. `program` is what its command lines begin with: `pairing list|approve`,
-    `devices list|approve`. Which channels are on is what `channels` in its configuration says.
-    `identity` is the file of the key by which the agent's own tools are known.
+    `plan` takes the agent's version, None if unknown. `credentials` is the folder of the channels'
+    files and `devices` the devices' file, where requests are in files; `database` where they are in
+    a database. `program` begins its command lines `pairing list|approve` and `devices
+    list|approve`. `channels` returns the enabled channels of a configuration. `identity` is the key
+    file that identifies the agent's own tools.
     """
 
     plan: Callable[[str | None], Plan]

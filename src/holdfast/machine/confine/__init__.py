@@ -1,9 +1,9 @@
-"""Confining what the controller runs: the agent and its command lines, not the controller.
+"""Confines what the controller runs: the agent and its command lines, not itself.
 
-Bubblewrap shows a program a file system of its own and no other processes; Landlock refuses it
-files, ports, signals and abstract Unix sockets that are not on its list. Both together where the
-host offers both, either alone where it offers one. `python -I -m holdfast.machine.confine --probe`
-prints which, as one JSON object. It must never run a program with less than it said it would.
+Bubblewrap gives a program its own file system view and process namespace; Landlock refuses files,
+ports, signals and abstract Unix sockets that are not listed. Both are used where the host supports
+both, else either. `python -I -m holdfast.machine.confine --probe` prints which, as one JSON object.
+A program must never run with less confinement than was announced.
 """
 
 from holdfast.machine.confine.probing import Kind, Probe, probe

@@ -1,4 +1,4 @@
-"""Tells what this host offers: python -I -m holdfast.machine.confine --probe."""
+"""Prints what this host supports: python -I -m holdfast.machine.confine --probe."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One confinement for all that one machine runs: decided once, applied to each program.
+"""One confinement for all programs of a machine: decided once, applied to each.
 
-It must never run a program with less than it decided on: what cannot be done fails the launch.
+A program must never run with less than was decided: a step that fails makes the launch fail.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from holdfast.machine.confine.scope import Scope, ScopeError, Wishes, find_scope
 Wanted: TypeAlias = Literal["auto"] | Kind
 
 VARIABLE: Final = "HOLDFAST_CONFINE_ORDER"
-"""The variable in which a cloud says how to confine; without it nothing is."""
+"""The variable by which a cloud specifies the confinement; without it there is none."""
 
 PORTS_OF_AGENT: Final = 3
-"""What the process cloud gives to an agent: its own port, and two for what it runs beside."""
+"""Ports the process cloud gives to an agent: its own and two for its other programs."""
 
 _LOADER: Final = (
     "-c", "import sys; sys.path.insert(0, sys.argv[1]); import inside; inside.main(sys.argv[2])",
     str(Path(__file__).parent),
 )  # fmt: skip
-"""Imported rather than run by its path, so that it need not be compiled at each start."""
+"""Imported rather than run by path, so that its compiled form is cached between starts."""
 
 _MARKS: Final = "HOLDFAST_"
-"""What the variables begin with by which a machine's processes are found."""
+"""Prefixes of the variables by which a machine's processes are found."""
 
 
 class ConfineError(ValueError):
-    """What was asked for is malformed or not to be had here; the message says which."""
+    """The requested confinement is malformed or not available here; the message says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """How a cloud wants its machines confined.
 
-    `hidden` is what no agent may see, `write` what is the machine's own. `path` is the PATH of the
-    plane's own user, `files` what other variables of theirs name; an owner's could name anything.
-    `asked_read` and `asked_write` are an operator's. `ports` are the first and the last port that
-    machines have, `plane` is the plane's own; 0 for not known.
+    `hidden` is invisible to every agent, `write` belongs to the machine. `path` is the PATH of the
+    plane's own user, `files` are named by other variables of that user; an owner's could name
+    anything. `asked_read` and `asked_write` are set by an operator. `ports` are the first and last
+    port of machines, `plane` is the plane's own; 0 for unknown.
     """
 
     kind: Wanted = "auto"
@@ -61,7 +61,7 @@ class Order:
 
 
 def read_order(text: str) -> Order:
-    """Return the order that a variable holds, none at all for an empty one."""
+    """Return the order in a variable, an empty one for an empty text."""
     if not text:
         return Order(kind="none")
     try:
@@ -78,7 +78,7 @@ def read_order(text: str) -> Order:
 
 @dataclass(slots=True)
 class Launch:
-    """How to start one confined program: close it once started, or once that failed."""
+    """How to start one confined program; call `started` or `failed` afterwards."""
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -93,7 +93,7 @@ class Launch:
         return (*self.descriptors, *self.kept, *theirs)
 
     def hold(self, data: bytes) -> int:
-        """Return the descriptor of a file in memory with this content, read from its beginning."""
+        """Return the descriptor of a memory file with this content, positioned at its start."""
         descriptor = os.memfd_create("holdfast")
         self.descriptors.append(descriptor)
         with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -102,7 +102,7 @@ class Launch:
         return descriptor
 
     def started(self) -> None:
-        """Close what the process has now."""
+        """Close the descriptors that the process has inherited."""
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors.clear()
@@ -117,12 +117,12 @@ class Launch:
 
 
 class Confinement:
-    """Wraps programs; `kind` says in what."""
+    """Wraps programs; `kind` names the mechanisms in use."""
 
     def __init__(self, order: Order, found: Probe, *, agent_port: int) -> None:
-        """Confine as ordered with what was found; raise ConfineError when that is too little.
+        """Confine as ordered with what the probe found; raise ConfineError if that is too little.
 
-        It blocks for a tenth of a second where ports are to be denied.
+        Blocks for a tenth of a second where ports are to be denied.
         """
         self.kind: Kind = _choose(order.kind, found)
         self.found = found
@@ -136,7 +136,7 @@ class Confinement:
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str,
         read: Sequence[str] = (), write: Sequence[str] = (),
     ) -> Launch:  # fmt: skip
-        """Return how to start this program with these files granted too; raise OSError."""
+        """Return how to start this program, with access to these files too; raise OSError."""
         if self.kind == "none":
             return Launch(tuple(argv), dict(env))
         scope = self._scope(read, write)
@@ -183,7 +183,7 @@ class Confinement:
         return (*self.found.flags, "--die-with-parent", "--as-pid-1", "--cap-drop", "ALL")
 
     def close(self) -> None:
-        """Let go of what launches share."""
+        """Close what launches share."""
         if self._ports >= 0:
             os.close(self._ports)
             self._ports = -1
@@ -192,18 +192,18 @@ class Confinement:
 NOTHING: Final = Probe("none", "not asked for", 0, "not asked for")
 
 
-def open_confinement(asked: str, *, agent_port: int) -> Confinement:
-    """Return the confinement that a text asks for, with the ports beside the agent's open to it.
+def open_confinement(text: str, *, agent_port: int) -> Confinement:
+    """Return the confinement for a text, with the ports beside the agent's open to it.
 
-    Raise ConfineError. It blocks for some tenths of a second, while it tries what the host offers.
+    Raise ConfineError. Blocks for some tenths of a second while it probes the host.
     """
-    order = read_order(asked)
+    order = read_order(text)
     found = NOTHING if order.kind == "none" else probe()
     return Confinement(order, found, agent_port=agent_port)
 
 
 def unconfined() -> Confinement:
-    """Return what confines nothing."""
+    """Return a confinement that confines nothing."""
     return Confinement(Order(kind="none"), NOTHING, agent_port=0)
 
 
@@ -220,8 +220,8 @@ def _choose(wanted: Wanted, found: Probe) -> Kind:
 def _allow_ports(order: Order, agent_port: int) -> int:
     """Return the ruleset of all ports but other machines', our controller's and the plane's.
 
-    A machine's range is the controller's port, the agent's and what follows. The plane's may be
-    connected to: brains send there.
+    A machine's range is the controller's port, the agent's and those after it. Connecting to the
+    plane's port is allowed: brains send there.
     """
     first, last = order.ports
     own = range(agent_port, agent_port + PORTS_OF_AGENT)

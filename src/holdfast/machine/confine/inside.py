@@ -1,12 +1,12 @@
-"""The last step before a confined program: Landlock, the filter of system calls, then exec.
+"""The last step before a confined program: Landlock, the system call filter, then exec.
 
-Run by its path with `python -I -S -E`: it uses the standard library alone and imports little,
-because as the first process of a PID namespace it stays resident beside the program. Its command
-line names a descriptor that holds a `Plan`.
+Run by path with `python -I -S -E`: it uses the standard library alone with few imports, because as
+the first process of a PID namespace it stays in memory beside the program. Its command line names a
+descriptor that holds a `Plan`.
 
-Bubblewrap comes before it, because Landlock forbids mounts. What is granted is a list; whatever is
-not on it is refused. It must never start the program with less than the plan says: whatever fails
-ends it with `FAILED` and a line on stderr.
+Bubblewrap runs before it, because Landlock forbids mounts. Access not listed is refused. The
+program must never start with less confinement than planned: any failure exits with `FAILED` and a
+line on stderr.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NOT_FOUND: Final = 127
 """Exit code when there is no such program; a shell's."""
 
 FIRST: Final = b"first"
-"""What the first process of the sandbox says, as `HERE`: with it all others end."""
+"""Sent by the first process of the sandbox, as `HERE`: all others end with it."""
 
 HERE: Final = b"here"
-"""What the program-to-be says, so that the kernel tells the reader which process it is."""
+"""Sent by the process that will become the program; the kernel attaches its process id."""
 
 GO: Final = b"go"
-"""The answer that it waits for before it becomes the program."""
+"""The answer it waits for before it executes the program."""
 
 # Rights on files, from <linux/landlock.h>.
 EXECUTE: Final = 1 << 0
@@ -56,7 +56,7 @@ ABI_SCOPES: Final = 6
 BIND_TCP: Final = 1
 CONNECT_TCP: Final = 2
 SCOPES: Final = 3
-"""Abstract Unix sockets and signals: neither reaches what is not confined with us."""
+"""Abstract Unix sockets and signals do not reach processes outside the confinement."""
 
 _CREATE_RULESET: Final = 444
 _ADD_RULE: Final = 445
@@ -83,17 +83,16 @@ PORTS_END: Final = 1 << 16
 class Plan:
     """What to do, encoded as texts that end with NUL.
 
-    `report` is the descriptor of the socket through which the start and the end are told, -1 to
-    become the program with no process beside it. `ports` is the descriptor of a ruleset of ports,
-    -1 for none. `abi` is the version of Landlock to use, 0 for none. `rules` are rights on paths.
-    The environment is part of it, so that none of its variables works on what comes before.
+    `report` is the descriptor of the socket for start and end reports, -1 to become the program
+    with no process beside it. `ports` is the descriptor of a ruleset of ports, -1 for none. `abi`
+    is the version of Landlock to use, 0 for none. `rules` are rights on paths. The environment is
+    included, so that none of its variables affects what runs before the program.
     """
 
     def __init__(
         self, *, report: int, ports: int, abi: int, rules: Sequence[tuple[int, str]],
         argv: list[str], env: Mapping[str, str],
     ) -> None:  # fmt: skip
-        """Keep what to do."""
         self.report = report
         self.ports = ports
         self.abi = abi
@@ -102,7 +101,7 @@ class Plan:
         self.env = env
 
     def encode(self) -> bytes:
-        """Return it as bytes."""
+        """Return the plan as bytes."""
         numbers = (self.report, self.ports, self.abi, len(self.rules), len(self.argv))
         texts = [str(number) for number in numbers]
         for access, path in self.rules:
@@ -114,7 +113,7 @@ class Plan:
 
     @staticmethod
     def decode(data: bytes) -> Plan:
-        """Return the plan that bytes hold."""
+        """Decode a plan."""
         texts = [os.fsdecode(text) for text in data.split(b"\0")[:-1]]
         report, ports, abi, rules, words = map(int, texts[:5])
         paths, rest = texts[5 : 5 + 2 * rules], texts[5 + 2 * rules :]
@@ -126,24 +125,24 @@ class Plan:
 
 
 class Kernel:
-    """The system calls that the standard library has no names for; each raises OSError."""
+    """System calls that the standard library does not wrap; each raises OSError."""
 
     def __init__(self) -> None:
-        """Load what calls them; only who needs one pays for it."""
+        """Load ctypes here, only when a call is needed."""
         import ctypes  # noqa: PLC0415  a megabyte, which the resident process does without
 
         self._ctypes = ctypes
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def find_abi(self) -> int:
-        """Return which version of Landlock the kernel offers, 0 for none."""
+        """Return the kernel's Landlock version, 0 for none."""
         return max(0, int(self._libc.syscall(_CREATE_RULESET, None, 0, _RULESET_VERSION)))
 
     def restrict_files(self, abi: int, rules: Iterable[tuple[int, str]]) -> None:
-        """Allow this process and its descendants the files of `rules` alone.
+        """Restrict this process and its descendants to the files of `rules`.
 
-        A path that is not there grants nothing. From ABI 6 on, signals and abstract Unix sockets
-        reach only what is confined with it.
+        A path that does not exist grants nothing. From ABI 6 on, signals and abstract Unix sockets
+        reach only processes in the same confinement.
         """
         handled = files_handled(abi)
         attributes = (handled, 0, SCOPES) if abi >= ABI_SCOPES else (handled,)
@@ -164,7 +163,7 @@ class Kernel:
     def allow_ports(self, connect: Iterable[int], bind: Iterable[int]) -> int:
         """Return the descriptor of a ruleset that allows TCP on these ports alone.
 
-        It may be handed to other processes, which are then spared tens of thousands of calls.
+        Passing it to other processes saves them tens of thousands of calls.
         """
         ruleset = self._create_ruleset(0, BIND_TCP | CONNECT_TCP)
         connects, binds = set(connect), set(bind)
@@ -175,16 +174,16 @@ class Kernel:
         return ruleset
 
     def enforce(self, ruleset: int) -> None:
-        """Put a ruleset into force for this process and its descendants."""
+        """Enforce a ruleset on this process and its descendants."""
         self._check(self._libc.syscall(_RESTRICT_SELF, ruleset, 0))
 
     def reset_signals(self) -> None:
-        """Undo what Python does to signals at its start, which a program would inherit."""
+        """Undo Python's changes of signal handling, which a program would inherit."""
         for number in _CHANGED_SIGNALS:
             self._libc.signal(number, None)
 
     def give_up_privileges(self) -> None:
-        """Give up capabilities, and let no program that is run ever gain any."""
+        """Drop capabilities, and prevent executed programs from gaining any."""
         for capability in range(_CAPABILITIES):
             self._libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # refused without privileges
         head = (self._ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
@@ -192,7 +191,7 @@ class Kernel:
         self._check(self._libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
     def filter_calls(self, program: bytes) -> None:
-        """Have this program of the kernel's packet filter judge each system call from now on."""
+        """Install this BPF program as the filter of all further system calls."""
         ctypes = self._ctypes
         code = ctypes.create_string_buffer(program, len(program))
         # struct sock_fprog: the number of instructions, and where they are.
@@ -212,7 +211,7 @@ class Kernel:
 
 
 def files_handled(abi: int) -> int:
-    """Return every right on files that this version of Landlock knows."""
+    """Return every file right of this version of Landlock."""
     rights = _FIRST_RIGHTS
     rights |= REFER if abi >= ABI_REFER else 0
     rights |= TRUNCATE if abi >= ABI_TRUNCATE else 0
@@ -220,7 +219,7 @@ def files_handled(abi: int) -> int:
 
 
 class _Filter:
-    """A program of the kernel's packet filter, made of instructions that jump to labels."""
+    """A BPF program, made of instructions that jump to labels."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int, str, str]] = []
@@ -258,7 +257,7 @@ class _Filter:
 
 
 class _Calls:
-    """The numbers of the system calls that open or use a socket, and of their architecture."""
+    """Numbers of the system calls that open or use a socket, and their architecture."""
 
     def __init__(
         self, architecture: int, socket: int, sendto: int, sendmsg: int, many: int
@@ -276,7 +275,7 @@ _CALLS: Final = {
 }
 _IO_URING_SETUP: Final = 425
 _OTHER_ABI: Final = 0x40000000
-"""Numbers from here on are those of x32, which would pass by the others."""
+"""From this number on they are calls of x32, which the others would not match."""
 
 _INTERNET: Final = (2, 10)  # AF_INET, AF_INET6
 _AF_SMC: Final = 43
@@ -291,10 +290,10 @@ _ENOSYS, _EPROTONOSUPPORT, _EOPNOTSUPP = 38, 93, 95
 def port_filter(machine: str) -> bytes | None:
     """Return the filter that closes the ways around Landlock's rules of ports.
 
-    Landlock looks at bind and connect of plain TCP sockets. Multipath TCP, SMC and SCTP reach the
-    same listeners, data in the first packet connects without connect, and what io_uring does no
-    filter sees; each is refused as if the kernel could not do it. Calls of another architecture
-    have other numbers and are refused too. None for machines whose numbers are not known here.
+    Landlock checks bind and connect of plain TCP sockets. Multipath TCP, SMC and SCTP reach the
+    same listeners, data in the first packet connects without connect, and io_uring bypasses
+    filters; each is refused as if the kernel did not support it. Calls of other architectures have
+    other numbers and are refused too. None on architectures whose numbers are not listed here.
     """
     calls = _CALLS.get(machine)
     if calls is None:
@@ -362,7 +361,7 @@ def become(plan: Plan) -> NoReturn:
 
 
 def watch(plan: Plan, program: int) -> NoReturn:
-    """Collect whatever ends, and tell how the program did: then all that is left ends with us."""
+    """Reap every child and report how the program ended; all remaining processes end with us."""
     if plan.ports >= 0:
         os.close(plan.ports)
     while True:
@@ -373,7 +372,7 @@ def watch(plan: Plan, program: int) -> NoReturn:
 
 
 def try_landlock() -> NoReturn:
-    """Print which version of Landlock there is; end with 0 if it could be put into force."""
+    """Print the Landlock version; exit with 0 if it could be enforced."""
     kernel = Kernel()
     abi = kernel.find_abi()
     os.write(1, b"%d\n" % abi)
@@ -389,7 +388,7 @@ def try_landlock() -> NoReturn:
 
 
 def main(argument: str) -> NoReturn:
-    """Do what the plan says."""
+    """Execute the plan."""
     if argument == "--try":
         try_landlock()
     descriptor = int(argument)
@@ -408,7 +407,7 @@ def main(argument: str) -> NoReturn:
     if program == 0:
         os.write(plan.report, HERE)
         if os.read(plan.report, len(GO)) != GO:
-            os._exit(FAILED)  # who would supervise it is gone
+            os._exit(FAILED)  # its supervisor is gone
         become(plan)
     watch(plan, program)
 

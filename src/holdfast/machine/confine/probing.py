@@ -1,8 +1,8 @@
-"""What this host offers to confine a program with, found out by really doing it.
+"""Finds out what this host supports for confinement, by trying it.
 
-That a program is installed, or a kernel new enough, says little: user namespaces may be forbidden,
-and a container may keep its own mounts. So bubblewrap makes a sandbox as it will for agents, and
-Landlock is put into force in a process made for it.
+An installed program or a new kernel proves little: user namespaces may be forbidden, and a
+container may restrict mounts. So bubblewrap makes a sandbox as it will for agents, and Landlock is
+enforced in a process made for that.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from holdfast.machine.confine.inside import ABI_REFER
 Kind: TypeAlias = Literal["bubblewrap+landlock", "bubblewrap", "landlock", "none"]
 
 SEARCHED: Final = "/usr/bin:/bin:/usr/local/bin"
-"""Where bubblewrap is looked for: never in a folder that an owner or an agent could name."""
+"""Where bubblewrap is searched: never in a folder that an owner or an agent can name."""
 
 NAMESPACES: Final = ("--unshare-pid", "--unshare-ipc")
 USER_NAMESPACE: Final = "--unshare-user"
 TRIAL_TIMEOUT_S: Final = 20.0
-"""How long a trial may take: hundredths of a second, and much more on a busy host."""
+"""Time limit of a trial: usually hundredths of a second, much more on a busy host."""
 
 INSIDE: Final = str(Path(__file__).with_name("inside.py"))
 PYTHON: Final = (sys.executable, "-I", "-S", "-E")
@@ -35,10 +35,9 @@ _REASON_CHARS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What was found: `bubblewrap` is its version or why there is none, `reason` why not more.
+    """The result: `bubblewrap` is its version or why there is none, `reason` why not more.
 
-    `landlock_abi` is 0 where the kernel has none. `flags` are what bubblewrap makes namespaces
-    with here.
+    `landlock_abi` is 0 if the kernel has none. `flags` are the namespace flags that work here.
     """
 
     kind: Kind
@@ -49,16 +48,16 @@ class Probe:
     program: str = ""
 
     def to_json(self) -> str:
-        """Return what others are told, as one JSON object."""
-        told = {
+        """Return the result as one JSON object."""
+        fields = {
             "kind": self.kind, "bubblewrap": self.bubblewrap,
             "landlock_abi": self.landlock_abi, "reason": self.reason,
         }  # fmt: skip
-        return json.dumps(told)
+        return json.dumps(fields)
 
 
 def probe() -> Probe:
-    """Return what this host offers; it takes a tenth of a second and raises nothing."""
+    """Return what this host supports; takes a tenth of a second and raises nothing."""
     program, version, flags, why_no_bubblewrap = _try_bubblewrap()
     abi, why_no_landlock = _try_landlock()
     kinds: dict[tuple[bool, bool], Kind] = {
@@ -72,14 +71,14 @@ def probe() -> Probe:
 
 
 def _try_bubblewrap() -> tuple[str, str, tuple[str, ...], str]:
-    """Return its path, its version, the flags that work, and why it cannot be used."""
+    """Return its path, its version, the working flags, and why it cannot be used."""
     program = shutil.which("bwrap", path=SEARCHED)
     if program is None:
         return "", "", (), f"not installed (no bwrap in {SEARCHED})"
     version, why = _run((program, "--version"))
     if why:
         return "", "", (), why
-    # Without a user namespace where we may: one more would change what root's files look like.
+    # Without a user namespace where permitted: one more would change how root's files appear.
     tries = ((*NAMESPACES,), (*NAMESPACES, USER_NAMESPACE))
     for flags in tries if os.geteuid() == 0 else tries[1:]:
         trial = (
@@ -95,8 +94,8 @@ def _try_bubblewrap() -> tuple[str, str, tuple[str, ...], str]:
 
 def _try_landlock() -> tuple[int, str]:
     """Return the version of Landlock, and why it cannot be used."""
-    said, why = _run((*PYTHON, INSIDE, "--try"))
-    abi = int(said) if said.isascii() and said.isdigit() else 0
+    output, why = _run((*PYTHON, INSIDE, "--try"))
+    abi = int(output) if output.isascii() and output.isdigit() else 0
     if why:
         return abi, why
     if abi == 0:
@@ -107,7 +106,7 @@ def _try_landlock() -> tuple[int, str]:
 
 
 def _run(argv: tuple[str, ...]) -> tuple[str, str]:
-    """Return what a program printed, and why it failed, empty when it did not."""
+    """Return a program's output, and why it failed, empty if it did not."""
     try:
         ended = subprocess.run(
             argv, capture_output=True, text=True, errors="replace", check=False, env={},
@@ -115,8 +114,8 @@ def _run(argv: tuple[str, ...]) -> tuple[str, str]:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         return "", f"{Path(argv[0]).name}: {error}"[:_REASON_CHARS]
-    said = ended.stdout.strip()
+    output = ended.stdout.strip()
     if ended.returncode == 0:
-        return said, ""
+        return output, ""
     words = " ".join(ended.stderr.split()) or f"it ended with {ended.returncode}"
-    return said, words[:_REASON_CHARS]
+    return output, words[:_REASON_CHARS]

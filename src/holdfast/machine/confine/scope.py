@@ -1,7 +1,7 @@
-"""What a confined program may see and change, computed from what it needs.
+"""What a confined program may read and write, computed from what it needs.
 
-It is a list of what is granted: what nobody thought of is hidden. A folder that is granted and
-holds one that must stay hidden is granted child by child, without that one.
+Access is granted by list: everything else is hidden. A granted folder that contains a hidden one is
+granted child by child, without that one.
 """
 
 from __future__ import annotations
@@ -27,43 +27,46 @@ SYSTEM: Final = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store",
     "/sys/devices/system/cpu", "/sys/fs/cgroup",
 )  # fmt: skip
-"""Programs, libraries and settings of the host; of /sys, what runtimes size themselves by."""
+"""Programs, libraries and settings of the host; of /sys, what runtimes read to size themselves."""
 
 REPLACED: Final = ("/etc/resolv.conf", "/etc/localtime", "/etc/ssl/certs")
-"""What distributions link to a place outside /etc, where it may be replaced while we run."""
+"""Links that distributions make to files outside /etc, which may be replaced at run time."""
 
 PRIVATE: Final = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the sandbox's own, empty at first
-"""Folders of which a sandbox gets its own: sockets of other programs lie in the host's."""
+"""Folders a sandbox gets its own copy of: sockets of other programs are in the host's."""
 
 _OF_THE_KERNEL: Final = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
-"""Parts of /proc that belong to no process: root without a capability may write to them, and
-`sys/kernel/core_pattern` names a program that the kernel runs."""
+"""Parts of /proc that belong to no process.
+
+Root without a capability may write to them, and `sys/kernel/core_pattern` names a program that the
+kernel runs.
+"""
 
 _OF_A_PREFIX: Final = ("bin", "lib", "lib64", "include", "libexec", "ssl", "pyvenv.cfg")
-"""What belongs to a Python below its prefix, which may be somebody's home."""
+"""What belongs to a Python below its prefix, which may be a person's home."""
 
 _NODE_MODULES: Final = "../lib/node_modules"
-"""Where npm and other programs of Node lie, seen from the folder that has links to them."""
+"""Where npm and other Node programs are, relative to the folder that links to them."""
 
 _PACKAGE: Final = str(Path(__file__).parents[2])
 _LINKS_MAX: Final = 40
-"""Links followed in one path; the kernel's own figure."""
+"""Maximum links followed in one path; the kernel's own limit."""
 
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _USE: Final = READ_FILE | WRITE_FILE | READ_DIR | TRUNCATE | IOCTL_DEV
 
 
 class ScopeError(ValueError):
-    """Something may not be granted; the message names it and says why."""
+    """A grant is not allowed; the message names it and the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What to grant: `read` and `write` may lie in what is `hidden`, because the program needs it.
+    """What to grant: `read` and `write` may be inside `hidden`, because the program needs it.
 
-    `programs` are folders and files of the host's user, such as those on PATH; what of them lies
-    in a hidden folder is passed over. `asked_read` and `asked_write` are an operator's; they must
-    neither be hidden nor, to be written, hold what is.
+    `programs` are folders and files of the host's user, such as those on PATH; parts inside a
+    hidden folder are skipped. `asked_read` and `asked_write` come from an operator; they must not
+    be hidden or, to be written, contain what is.
     """
 
     read: Sequence[str] = ()
@@ -76,16 +79,16 @@ class Wishes:
 
 @dataclass(slots=True)
 class Scope:
-    """Real paths that are granted, and the symbolic links by which they are reached."""
+    """Granted real paths, and the symbolic links that lead to them."""
 
     read: set[str] = field(default_factory=set)
     write: set[str] = field(default_factory=set)
     links: dict[str, str] = field(default_factory=dict)
 
     def mounts(self) -> list[str]:
-        """Return the arguments that have bubblewrap make this the whole file system.
+        """Return the bubblewrap arguments that make this the whole file system.
 
-        Parents come before what lies in them, so that nothing covers what was granted.
+        Parents come before their contents, so that no mount covers a grant.
         """
         steps: dict[str, tuple[str, ...]] = {path: ("--tmpfs", path) for path in PRIVATE}
         steps |= {path: ("--symlink", to, path) for path, to in self._bare_links()}
@@ -98,10 +101,10 @@ class Scope:
         return [word for path in ordered for word in steps[path]] + ["--remount-ro", "/"]
 
     def rules(self, *, alone: bool) -> list[tuple[int, str]]:
-        """Return the rights that Landlock grants, in a sandbox of bubblewrap's or `alone`.
+        """Return the rights that Landlock grants, inside bubblewrap or `alone`.
 
-        Alone, /proc and /dev are the host's, and of these there is only what programs cannot do
-        without: no terminals above all, because the operator's is one.
+        Alone, /proc and /dev are the host's, and only the indispensable parts of them are granted:
+        no terminals above all, because the operator's is one.
         """
         rules = [(READ, path) for path in sorted(self.read)]
         rules += [(WRITE, path) for path in sorted(self.write)]
@@ -111,20 +114,20 @@ class Scope:
         return [*rules, (READ_DIR, "/"), (_USE, "/proc"), *own]
 
     def _read_mounts(self) -> Iterator[str]:
-        """Yield what is to be mounted: what lies in a folder mounted alike is there already."""
+        """Yield what to mount; the contents of a folder mounted alike are left out."""
         for path in self.read - self.write:
             around = self._granted_around(path)
             if around is None or around in self.write:
                 yield path
 
     def _bare_links(self) -> Iterator[tuple[str, str]]:
-        """Yield the links that are not there already, by lying in a folder that is granted."""
+        """Yield the links that are not already inside a granted folder."""
         for link, target in self.links.items():
             if self._granted_around(link) is None:
                 yield link, target
 
     def _granted_around(self, path: str) -> str | None:
-        """Return the nearest folder that is granted and holds this path."""
+        """Return the nearest granted folder that contains this path."""
         return next((str(one) for one in Path(path).parents if str(one) in self.granted), None)
 
     @property
@@ -134,7 +137,7 @@ class Scope:
 
 
 def find_scope(wishes: Wishes) -> Scope:
-    """Return what is granted; raise ScopeError for what an operator may not have."""
+    """Return what is granted; raise ScopeError for an operator's path that is not allowed."""
     scope = Scope()
     hidden = tuple(os.path.realpath(path) for path in wishes.hidden)
     for path in (*wishes.asked_read, *wishes.asked_write):
@@ -167,12 +170,12 @@ def check_asked(path: str, hidden: Sequence[str]) -> None:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Return whether a path is this folder or lies in it; both are real."""
+    """Return whether a path is this folder or inside it; both are real."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def programs_on(search: str) -> Iterator[str]:
-    """Yield the folders of a PATH, and the modules of Node whose programs they link to."""
+    """Yield the folders of a PATH, and the Node modules whose programs they link to."""
     for folder in search.split(":"):
         if folder.startswith("/"):
             yield folder
@@ -180,14 +183,14 @@ def programs_on(search: str) -> Iterator[str]:
 
 
 def _python() -> Iterator[str]:
-    """Yield what belongs to the Python that runs this, and to the one it was made from."""
+    """Yield what belongs to the running Python, and to the one it was made from."""
     for prefix in sorted({sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}):
         yield from (f"{prefix}/{name}" for name in _OF_A_PREFIX)
     yield sys.executable
 
 
 def _around(files: Sequence[str]) -> Iterator[str]:
-    """Yield these, and for those that are links to a file its folder, so that a new one shows."""
+    """Yield these; for a link to a file its folder, so that a replacement is visible."""
     for path in files:
         yield path
         real = Path(path).resolve()
@@ -196,7 +199,7 @@ def _around(files: Sequence[str]) -> Iterator[str]:
 
 
 def _follow(path: str, links: dict[str, str]) -> str:
-    """Return the real path, and put every link on the way into `links`."""
+    """Return the real path, and add every link on the way to `links`."""
     done, rest = "/", [part for part in path.split("/") if part]
     followed = 0
     while rest:
@@ -221,7 +224,7 @@ def _existing(path: str) -> tuple[str, ...]:
 
 
 def _without(path: str, hidden: Sequence[str], links: dict[str, str]) -> Iterator[str]:
-    """Yield this path, or in its stead what is in it and neither is nor holds what is hidden."""
+    """Yield this path, or its parts that neither are nor contain what is hidden."""
     if not any(is_within(one, path) for one in hidden):
         yield from _existing(path)
         return
@@ -231,7 +234,7 @@ def _without(path: str, hidden: Sequence[str], links: dict[str, str]) -> Iterato
         with os.scandir(path) as found:
             children = [(one.path, one.is_symlink()) for one in found]
     except OSError:
-        return  # what we cannot list, we cannot grant either
+        return  # not listable by us, so not grantable
     for child, is_link in children:
         if is_link:
             links[child] = os.readlink(child)  # noqa: PTH115  a text is at hand

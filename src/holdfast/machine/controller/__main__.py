@@ -11,12 +11,12 @@ from holdfast.machine.controller.settings import process_environment
 
 
 def draw(size: int) -> str:
-    """Return `size` unguessable bytes as hexadecimal digits."""
+    """Return `size` random bytes as hexadecimal digits."""
     return os.urandom(size).hex()
 
 
 def main() -> int:
-    """Run until told to end; return the exit code."""
+    """Run until a signal; return the exit code."""
     return asyncio.run(start(process_environment(), draw))
 
 

@@ -1,9 +1,9 @@
-"""The order of the start: listen, then everything else, each phase told on health.
+"""The order of the start: listen, then all else, with each phase shown on health.
 
-Whatever is needed before the listener is light; the libraries that cost time and memory are
-imported afterwards, beside the loop, and nothing that blocks runs on it. A phase that fails leaves
-the process up, degraded and reporting, because a machine that needs repair must not be killed for
-it; the phases themselves are data, see `phases.py`.
+Imports before the listener are light; the slow and large libraries are imported afterwards in a
+thread, and nothing that blocks runs on the loop. A phase that fails leaves the process up, degraded
+and reporting, because a machine that needs repair must not be killed for it; the phases are data,
+see `bootstrap.py`.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from holdfast.machine.controller.wiring import Controller
 
 _HEAVY: Final = "holdfast.machine.controller.wiring"
-"""What brings in the libraries that cost time; imported after the first listener is up."""
+"""Modules that import slow libraries; imported after the first listener is up."""
 
 STATE_FILE: Final = "controller.json"
-"""Says where the controller and its agent listen, below the machine's `run`, while it serves."""
+"""Where the controller and its agent listen; below the machine's `run`, while it serves."""
 
 
 class Boot:
     """One run of the controller."""
 
     def __init__(self, environ: MutableMapping[str, str], draw: Callable[[int], str]) -> None:
-        """Prepare to start with these variables; sealed ones are opened into them."""
+        """Start with these variables; sealed ones are decrypted into them."""
         self._draw = draw
         self._environ = environ
         self._clock = SystemClock()
         self._log = Log(self._clock)
         self._lifecycle = Lifecycle()
-        self._ending = Shutdown(self._lifecycle)
+        self._shutdown = Shutdown(self._lifecycle)
         self._controller: Controller | None = None
         self._agent: AgentProcesses | None = None
         self._first = FirstListener(self._lifecycle.health, lambda: self._lifecycle.stage)
@@ -81,28 +81,28 @@ class Boot:
             self._log.emit("controller.cannot_listen", error=str(error))
             return 1
         self._first.serve(self._socket)
-        self._ending.take_signals()
-        started = await self._start_until_told()
-        stopped = await self._stop(await self._ending.told)
+        self._shutdown.take_signals()
+        started = await self._start_until_signal()
+        stopped = await self._stop(await self._shutdown.signalled)
         return stopped if started else 1
 
-    async def _start_until_told(self) -> bool:
-        """Start; a signal that comes meanwhile ends the start. Return whether it went well."""
+    async def _start_until_signal(self) -> bool:
+        """Start; a signal meanwhile cancels it. Return whether it succeeded."""
         starting = asyncio.create_task(self._start(), name="start")
-        first: tuple[asyncio.Future[Any], ...] = (starting, self._ending.told)
+        first: tuple[asyncio.Future[Any], ...] = (starting, self._shutdown.signalled)
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()
             await asyncio.wait({starting}, timeout=limits.CLOSE_TIMEOUT_S)
         if starting.done() and not starting.cancelled() and (error := starting.exception()):
-            # Outside the phases: end, and say why.
+            # Outside the phases: exit with the reason.
             self._log.emit("controller.failed", error=repr(error))
-            self._ending.tell(int(signal.SIGTERM))
+            self._shutdown.begin(int(signal.SIGTERM))
             return False
         return True
 
     async def _start(self) -> None:
-        """Go through the phases, and report even where they ended early."""
+        """Run the phases, and report even if one failed."""
         await self._bootstrap.run()
         try:
             controller = await self._reporter()
@@ -114,9 +114,9 @@ class Boot:
     # -- the phases
 
     async def _decrypt(self) -> None:
-        """Open what is sealed, all or nothing, and forget the key."""
+        """Decrypt the sealed settings, all or none, and forget the key."""
         try:
-            opened = await asyncio.to_thread(sealed_settings.unseal, dict(self._environ))
+            opened = await asyncio.to_thread(sealed_settings.decrypt_settings, dict(self._environ))
         except sealed_settings.SealError as error:
             raise PhaseError(str(error)) from error
         finally:
@@ -131,10 +131,10 @@ class Boot:
         await asyncio.to_thread(make_folders, self._home)
 
     async def _configure(self) -> None:
-        """Read the settings, make everything, and let all routes be served."""
+        """Read the settings, make all parts, and serve all routes."""
         try:
             controller = await self._reporter()
-            settings.read_proxying(self._environ)  # raises what the reporter passed over
+            settings.read_proxying(self._environ)  # raises what the reporter tolerated
             running = settings.read_running(self._environ)
             if not controller.credentials.current().complete:
                 raise PhaseError("HOLDFAST_CREDENTIALS_FILE: does not hold both credentials")
@@ -145,14 +145,14 @@ class Boot:
             raise PhaseError(str(error)) from error
         agent = self._agent
         self._first.close()
-        self._ending.grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
+        self._shutdown.grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
         await asyncio.to_thread(
             write_state, self._home / "run" / STATE_FILE, self._socket, agent.place.port
         )
         controller.report()
 
     async def _onboard(self) -> None:
-        """Make the agent's folders and the files of a first start."""
+        """Make the agent's folders and first files."""
         assert self._agent is not None, "it was made in the phase before"
         await asyncio.to_thread(self._agent.prepare)
 
@@ -179,7 +179,7 @@ class Boot:
         return self._listening.home
 
     async def _reporter(self) -> Controller:
-        """Return what reports and, later, does all the rest; raise SettingError."""
+        """Return the reporting part, which later runs all the rest; raise SettingError."""
         if self._controller is None:
             reporting = settings.read_reporting(self._environ)
             await _import_heavy()
@@ -194,11 +194,11 @@ class Boot:
                 log=self._log,
                 proxying=self._read_proxying(),
             )
-            self._ending.before_last_resort(self._controller.abandon)
+            self._shutdown.before_last_resort(self._controller.abandon)
         return self._controller
 
     def _read_proxying(self) -> Proxying:
-        """Return how to proxy; a wrong setting must not keep us from reporting just that."""
+        """Return how to proxy; an invalid setting must not prevent reporting it."""
         try:
             return settings.read_proxying(self._environ)
         except SettingError:
@@ -208,11 +208,11 @@ class Boot:
         self._log.emit("controller.stopping", signal=number)
         self._first.close()
         try:
-            async with asyncio.timeout(self._ending.limit_s):
+            async with asyncio.timeout(self._shutdown.limit_s):
                 await self._bootstrap.close()
                 if self._controller is not None:
                     await self._controller.stop(number)
-        except Exception as error:  # noqa: BLE001  told, and the exit code says the rest
+        except Exception as error:  # noqa: BLE001  logged; the exit code reports it
             self._log.emit("controller.stop_failed", error=repr(error))
             return 1
         self._log.emit("controller.stopped")
@@ -220,27 +220,27 @@ class Boot:
 
 
 async def _import_heavy() -> None:
-    """Import in a thread that then ends, so that health is answered in the meantime."""
+    """Import in a thread that then ends, so that health is answered meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         await asyncio.get_running_loop().run_in_executor(pool, importlib.import_module, _HEAVY)
 
 
 def make_folders(home: Path) -> None:
-    """Make the machine's own folders, and forget where an earlier start listened; raise OSError."""
+    """Make the machine's own folders, and remove the state of an earlier start; raise OSError."""
     for folder in (home, home / "run"):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "run" / STATE_FILE).unlink(missing_ok=True)
 
 
 def write_state(path: Path, sock: socket.socket, agent_port: int) -> None:
-    """Write down where the controller and the agent are to be found; raise OSError."""
+    """Write where the controller and the agent listen; raise OSError."""
     state = {"pid": os.getpid(), "port": sock.getsockname()[1], "agentPort": agent_port}
     atomic_file.write(path, json.dumps(state) + "\n")
 
 
 async def start(environ: MutableMapping[str, str], draw: Callable[[int], str]) -> int:
-    """Run the controller until it is told to end; return the exit code.
+    """Run the controller until a signal; return the exit code.
 
-    `draw` returns that many unguessable bytes as hexadecimal digits.
+    `draw` returns that many random bytes as hexadecimal digits.
     """
     return await Boot(environ, draw).run()

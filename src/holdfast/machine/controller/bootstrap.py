@@ -1,9 +1,9 @@
-"""The phases of the start as data, and what goes through them, again from the failed one if asked.
+"""The phases of the start as data, and their runner, which can retry from a failed one.
 
-A critical phase that fails leaves nothing but health, because nobody can be believed yet; as
-nobody may ask for it, it is tried again by itself where trying can help. Any other phase that
-fails leaves the control routes, so that somebody can repair and retry. Degraded is never final:
-it ends when the phases are through, or when the agent turns out to be ready anyway.
+A critical phase that fails leaves health alone, because no credential can be checked yet; since no
+order can arrive, it is retried automatically where that can help. Any other failed phase leaves the
+control routes, for repair and retry. Degraded is never final: it ends when the phases are complete,
+or when the agent becomes ready anyway.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from holdfast.machine.controller.log import Log
 Work: TypeAlias = Callable[[], Awaitable[None]]
 
 AGAIN_MAX_S: Final = 300.0
-"""The longest wait before a critical phase is tried again by itself."""
+"""The longest wait before an automatic retry of a critical phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """One step of the start.
 
-    `shown` is what a failure is called on health. It must end within `deadline_s` seconds.
-    `again_s` is the first wait before a failed critical one is tried again by itself; None where
-    the same would only fail again.
+    `shown` names its failure on health. It must end within `deadline_s` seconds. `again_s` is the
+    first wait before a critical one is retried automatically; None if a retry would fail the same
+    way.
     """
 
     name: str
@@ -48,20 +48,20 @@ PHASES: Final = (
     Phase(name="doctor", shown="doctor", deadline_s=180),
     Phase(name="gateway-start", shown="gateway-start", deadline_s=30),
 )
-"""The start, in its order; a test compares what each failure leaves with compat/controller.md."""
+"""The start, in order; a test compares the effect of each failure with compat/controller.md."""
 
 
 class PhaseError(Exception):
-    """A phase found out that it cannot be done; the message goes into the log alone."""
+    """A phase cannot be completed; the message goes to the log alone."""
 
 
 class Bootstrap:
-    """Goes through the phases, one run at a time."""
+    """Runs the phases, one run at a time."""
 
     def __init__(
         self, phases: Sequence[Phase], work: Mapping[str, Work], lifecycle: Lifecycle, log: Log
     ) -> None:
-        """Do `work[name]` for each phase; `lifecycle` is told how far it is."""
+        """Run `work[name]` for each phase, and report progress to `lifecycle`."""
         self._phases = tuple(phases)
         self._work = work
         self._lifecycle = lifecycle
@@ -80,11 +80,11 @@ class Bootstrap:
 
     @property
     def failed(self) -> Phase | None:
-        """Return the phase that failed and was not made good yet."""
+        """Return the failed phase that was not repaired yet."""
         return None if self._failed is None else self._phases[self._failed]
 
     async def run(self) -> None:
-        """Go through all of them; return at the end or at the first failure."""
+        """Run all phases; return at the end or at the first failure."""
         self._begin(0)
         assert self._running is not None, "just begun"
         try:
@@ -94,7 +94,7 @@ class Bootstrap:
             raise
 
     def retry(self) -> Phase:
-        """Begin again with the phase that failed, and return it; raise RefusedError."""
+        """Start again at the failed phase, and return it; raise RefusedError."""
         if self._lifecycle.closing:
             raise RefusedError(409, "shutting_down", "Controller is shutting down")
         if self._running is not None and not self._running.done():
@@ -109,7 +109,7 @@ class Bootstrap:
         return self._phases[failed]
 
     def note_ready(self) -> None:
-        """Take in that the agent is ready: whatever failed before it has been repaired."""
+        """Record that the agent is ready: an earlier failure has been repaired."""
         phase = self.failed
         if phase is None or phase.critical:
             return
@@ -121,7 +121,7 @@ class Bootstrap:
         self._lifecycle.advance("ready")
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel a running phase."""
         if self._timer is not None:
             self._timer.cancel()
         if self._running is not None:
@@ -148,7 +148,7 @@ class Bootstrap:
         self._lifecycle.advance("ready")
 
     async def _try(self, phase: Phase) -> tuple[str, bool]:
-        """Do one phase; return why it failed, or nothing, and whether it was for its deadline."""
+        """Run one phase; return why it failed, or an empty string, and whether by its deadline."""
         deadline = asyncio.timeout(phase.deadline_s)
         try:
             async with deadline:

@@ -1,10 +1,9 @@
-"""The machine's credentials, looked up again each time one is needed.
+"""The machine's credentials, looked up each time one is needed.
 
-They can change while the machine runs, so whoever sends a request asks for them just before. A
-file, when there is one, wins over what the environment said at the start, and is read again when
-it changes. A file that cannot be read leaves the last good ones in force: it may be half written.
-The plane can also hand over new ones; tokens that callers show us stay good for a while then,
-because a request with the old one may be on its way.
+They can change while the machine runs, so a sender looks them up for each request. A file, if there
+is one, overrides the environment, and is read again when it changes. If it cannot be read, the last
+good credentials stay in force: it may be half written. The plane can also send new ones; old tokens
+of callers stay valid for a while then, because a request with the old one may be under way.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ NO_SECRET: Final = Secret("")
 
 
 class Pair(NamedTuple):
-    """The key that proves the owner and the token that proves the machine."""
+    """The key that authenticates the owner and the token that authenticates the machine."""
 
     api_key: Secret
     gateway_token: Secret
 
     @property
     def complete(self) -> bool:
-        """Return whether both are there."""
+        """Return whether both are present."""
         return bool(self.api_key) and bool(self.gateway_token)
 
 
 class _Tokens(NamedTuple):
-    """What callers must show: the control API's token and the proxy's."""
+    """Tokens required from callers: the control API's and the proxy's."""
 
     gateway: Secret
     proxy: Secret
@@ -48,7 +47,7 @@ class _File(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Credentials:
-    """Where the credentials are looked up."""
+    """Looks up the credentials."""
 
     def __init__(
         self,
@@ -59,9 +58,9 @@ class Credentials:
         proxy_token: Secret = NO_SECRET,
         clock: Clock | None = None,
     ) -> None:
-        """Begin with those of the environment; `file` is JSON {apiKey, gatewayToken}.
+        """Start with those of the environment; `file` is JSON {apiKey, gatewayToken}.
 
-        Without a proxy token the gateway token is one (compat/controller.md).
+        Without a proxy token the gateway token is used (compat/controller.md).
         """
         self._pair = given
         self._proxy = proxy_token
@@ -73,30 +72,30 @@ class Credentials:
         self._before_until_ms = 0.0
 
     def current(self) -> Pair:
-        """Return the credentials that are in force now."""
+        """Return the credentials in force now."""
         if self._file is not None:
             self._refresh(self._file)
         return self._pair
 
     def knows_token(self, given: bytes) -> bool:
-        """Return whether this is the control API's token, or was it a moment ago."""
+        """Return whether this is the control API's token, or its predecessor during the overlap."""
         now = self.current().gateway_token
         return _same(given, now) | (self._overlaps() and _same(given, self._before.gateway))
 
     def knows_proxy_token(self, given: bytes) -> bool:
-        """Return whether this is the proxy's token, or was it a moment ago."""
+        """Return whether this is the proxy's token, or its predecessor during the overlap."""
         now = self._tokens().proxy
         return _same(given, now) | (self._overlaps() and _same(given, self._before.proxy))
 
     def renew(self, api_key: Secret) -> None:
-        """Take a new key; the next request to the plane carries it."""
+        """Use a new key, from the next request to the plane on."""
         self._pair = self.current()._replace(api_key=api_key)
         self._log.emit("credentials.key_renewed")
 
     def rotate(self, gateway_token: Secret, proxy_token: Secret, *, overlap_ms: int) -> None:
-        """Take new tokens; the ones before are still known for `overlap_ms`.
+        """Use new tokens; the old ones stay valid for `overlap_ms`.
 
-        Taking the present ones again changes nothing, so that it may be repeated.
+        Repeating the current ones changes nothing, so that the call may be retried.
         """
         before = self._tokens()
         if before == _Tokens(gateway_token, proxy_token):
@@ -121,7 +120,7 @@ class Credentials:
                 return
             found = msgspec.json.decode(file.read_bytes(), type=_File)
         except (OSError, msgspec.DecodeError) as error:
-            # The text of the error may quote the file, so only its kind is told.
+            # The text of the error may quote the file, so only its type is logged.
             self._log.emit("credentials.unreadable", path=str(file), error=type(error).__name__)
             return
         self._seen = seen
@@ -131,5 +130,5 @@ class Credentials:
 
 
 def _same(given: bytes, known: Secret) -> bool:
-    """Return whether two tokens are equal, in constant time; no token equals none."""
+    """Compare two tokens in constant time; an absent token equals none."""
     return bool(known) and hmac.compare_digest(given, known.reveal().encode())

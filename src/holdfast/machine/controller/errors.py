@@ -1,16 +1,15 @@
-"""A refusal of the control API, raised where it is found out and answered at the edge."""
+"""Refusals of the control API, raised where they are detected and answered by its middleware."""
 
 from __future__ import annotations
 
 
 class RefusedError(Exception):
-    """What was asked cannot be; `status` and `code` are the answer's, `error` its sentence.
+    """A refused request; `status` and `code` are the answer's, `error` its sentence.
 
-    `facts` go into the body beside them.
+    `facts` are added to the body.
     """
 
     def __init__(self, status: int, code: str, error: str, **facts: object) -> None:
-        """Refuse with this HTTP status."""
         super().__init__(f"{status} {code}: {error}")
         self.status = status
         self.code = code

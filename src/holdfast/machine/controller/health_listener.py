@@ -1,10 +1,9 @@
-"""The first listener: answers health before anything heavy is even imported.
+"""The first listener: answers health before heavy modules are imported.
 
-A platform that starts a machine asks for health at once and gives up after a while, so optional
-work must never come before it. This one needs nothing but asyncio; the full application takes the
-same socket over when it is ready. It accepts by itself, because an `asyncio.Server` that is closed
-drops what it accepted in the same turn of the loop. It must never answer anything but health:
-nobody has been authenticated yet.
+A platform probes health as soon as a machine starts and gives up after a while, so optional work
+must come later. It needs only asyncio; the full application takes over the same socket. It accepts
+by itself, because an `asyncio.Server` that is closed drops what it accepted in the same iteration
+of the loop. It must answer nothing but health: no caller is authenticated yet.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ class FirstListener:
         self._opening: set[asyncio.Task[None]] = set()
 
     def serve(self, listening: socket.socket) -> None:
-        """Start to answer on `listening`, which stays open when this is closed."""
+        """Start to serve on `listening`, which stays open when this is closed."""
         self._socket = listening.dup()
         self._socket.setblocking(False)  # noqa: FBT003  the standard library's signature
         self._watch(self._socket)
 
     def close(self) -> None:
-        """Accept nothing further; what was accepted is served, the rest is left in the queue.
+        """Stop accepting; accepted connections are served, the rest stay in the backlog.
 
-        Whoever else listens on the socket finds the queue as it is, so nothing is lost between.
+        Another listener on the socket finds the backlog unchanged, so no connection is lost.
         """
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
@@ -54,7 +53,7 @@ class FirstListener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Take what waits in the queue, as much as one turn of the loop should."""
+        """Accept waiting connections, up to a limit per iteration of the loop."""
         loop = asyncio.get_running_loop()
         for _ in range(BACKLOG):
             try:
@@ -62,7 +61,7 @@ class FirstListener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                # Out of descriptors, most likely: the queue stays readable, so look away a while.
+                # Probably out of descriptors: the socket stays readable, so pause.
                 loop.remove_reader(listening)
                 loop.call_later(ACCEPT_RETRY_S, self._watch, listening)
                 return
@@ -75,7 +74,7 @@ class FirstListener:
         try:
             await loop.connect_accepted_socket(lambda: _Exchange(self), connection)
         except OSError:
-            connection.close()  # the other side has gone already
+            connection.close()  # the peer has gone already
 
     def answer(self, target: str) -> tuple[int, Body]:
         """Return status and body for a request target."""
@@ -86,7 +85,7 @@ class FirstListener:
 
 
 class _Exchange(asyncio.Protocol):
-    """One request, one answer, then the end of the connection."""
+    """One request and its answer; the connection then closes."""
 
     def __init__(self, listener: FirstListener) -> None:
         self._listener = listener
@@ -121,7 +120,7 @@ class _Exchange(asyncio.Protocol):
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on `host` and `port`; raise OSError when it is taken.
+    """Return a socket listening on `host` and `port`; raise OSError if it is taken.
 
     Port 0 takes a free one.
     """

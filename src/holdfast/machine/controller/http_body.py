@@ -1,4 +1,4 @@
-"""Reading an answer without trusting its length."""
+"""Reads a response body without trusting its length."""
 
 from __future__ import annotations
 

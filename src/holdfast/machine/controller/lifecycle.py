@@ -1,10 +1,10 @@
-"""How far the controller itself has come: bootstrapping, starting, ready or degraded.
+"""The controller's own progress: bootstrapping, starting, ready or degraded.
 
-The agent's condition is another matter; see the supervisor. Health shows this to anybody, so a
-reason here is a fixed text: a raw error may hold a secret, and belongs in the log.
+The agent's condition is separate; see the supervisor. Health shows this without authentication, so
+a reason here is a fixed text: a raw error may hold a secret, and belongs in the log.
 
-`closing` is set in the turn of the loop that hears the first signal. Whoever begins something by
-itself, such as a refresh, an approval or a check-in, looks at it first.
+`closing` is set in the loop iteration that receives the first signal. Code that starts work on its
+own, such as a refresh, an approval or a check-in, checks it first.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FAILED: Final = "it could not be done; the machine's log says why"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One phase: where it is, how long it took in its last run, and why it failed.
+    """One phase: state, duration of its last run, and why it failed.
 
-    `repaired` was made good by an agent that became ready anyway; those after it are `skipped`.
+    `repaired` means that the agent became ready anyway; the phases after it are `skipped`.
     """
 
     name: str
@@ -37,38 +37,37 @@ class Steps:
     """The phases of one boot, in order."""
 
     def __init__(self, steps: Iterable[Step], steady_ms: Callable[[], int]) -> None:
-        """Have everything ahead."""
         self._steps = list(steps)
         self._steady_ms = steady_ms
         self._began_ms = 0
         self._again_ms = 0
 
     def begin(self, index: int) -> None:
-        """Note that a phase begins; those after it are ahead again."""
+        """Mark a phase as running; those after it are pending again."""
         self._began_ms, self._again_ms = self._steady_ms(), 0
         self._set(index, "running")
         for later in range(index + 1, len(self._steps)):
             self._set(later, "ahead")
 
     def end(self, index: int) -> None:
-        """Note that it is done."""
+        """Mark it as done."""
         self._set(index, "done", took_ms=self._steady_ms() - self._began_ms)
 
     def fail(self, index: int, *, late: bool, again_s: float) -> None:
-        """Note that it failed, and in how many seconds it is tried again by itself (0: not)."""
+        """Mark it as failed; `again_s` is the time to an automatic retry (0: none)."""
         now_ms, deadline_s = self._steady_ms(), self._steps[index].deadline_ms / 1_000
         reason = f"it was not through within {deadline_s:g} s" if late else FAILED
         self._set(index, "failed", took_ms=now_ms - self._began_ms, reason=reason)
         self._again_ms = now_ms + int(again_s * 1_000) if again_s else 0
 
     def repair(self, index: int) -> None:
-        """Note that the agent is ready although this one failed."""
+        """Mark it as repaired: the agent is ready although it failed."""
         self._set(index, "repaired", took_ms=self._steps[index].took_ms)
         for later in range(index + 1, len(self._steps)):
             self._set(later, "skipped")
 
-    def told(self) -> tuple[Step, ...]:
-        """Return how they stand now; one that runs with the time it has taken so far."""
+    def snapshot(self) -> tuple[Step, ...]:
+        """Return the current steps; a running one with its duration so far."""
         spent_ms = self._steady_ms() - self._began_ms
         return tuple(
             replace(step, took_ms=spent_ms) if step.state == "running" else step
@@ -77,7 +76,7 @@ class Steps:
 
     @property
     def again_in_ms(self) -> int:
-        """Return when the failed one is tried again by itself, from now; 0 where it is not."""
+        """Return the time to the automatic retry of the failed one; 0 if there is none."""
         return max(self._again_ms - self._steady_ms(), 1) if self._again_ms else 0
 
     def _set(self, index: int, state: Going, *, took_ms: int = 0, reason: str = "") -> None:
@@ -89,10 +88,9 @@ Stage: TypeAlias = Literal["bootstrapping", "starting", "ready", "degraded"]
 
 
 class Lifecycle:
-    """The one place that says how far the start has come."""
+    """Holds the progress of the start."""
 
     def __init__(self) -> None:
-        """Begin to bootstrap."""
         self.stage: Stage = "bootstrapping"
         self.phase = "init"
         self.error = ""
@@ -105,29 +103,29 @@ class Lifecycle:
         self._listeners.append(listener)
 
     def enter(self, phase: str) -> None:
-        """Go on to a phase of the bootstrap."""
+        """Enter a phase of the bootstrap."""
         self.stage, self.phase, self.error = "bootstrapping", phase, ""
-        self._tell()
+        self._notify()
 
     def advance(self, stage: Literal["starting", "ready"]) -> None:
-        """Leave the bootstrap behind, or be done."""
+        """Leave the bootstrap, or become ready."""
         self.stage, self.phase, self.error = stage, "", ""
-        self._tell()
+        self._notify()
 
     def degrade(self, phase: str) -> None:
-        """Say that the start failed in `phase`; the process stays up."""
+        """Record that the start failed in `phase`; the process stays up."""
         self.stage, self.phase = "degraded", phase
         self.error = f"Startup failed during {phase}"
-        self._tell()
+        self._notify()
 
     def close(self) -> None:
-        """Say that the controller ends: nothing new may be begun from here on."""
+        """Record the shutdown: no new work may begin from here on."""
         if not self.closing:
             self.closing = True
-            self._tell()
+            self._notify()
 
     def health(self, path: str) -> dict[str, object]:
-        """Return the body for a health path; the platform's own gets no detail."""
+        """Return the body for a health path; the platform's own path gets no detail."""
         body: dict[str, object] = {"status": "ok"}
         if path == "/health":
             return body
@@ -138,6 +136,6 @@ class Lifecycle:
             body["error"] = self.error
         return body
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()

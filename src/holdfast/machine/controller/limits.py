@@ -1,6 +1,6 @@
 """Every limit of the controller, by name.
 
-Each number says where it comes from: a page of docs/compat, or a reason.
+Each number names its source: a page of docs/compat, or a reason.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 FIRST_REQUEST_BYTES_MAX: Final = 8_192
-"""Head of a request that the first listener reads; beyond it the connection is closed."""
+"""Head of a request to the first listener; beyond it the connection is closed."""
 
 BACKLOG: Final = 128
-"""Connections that wait to be accepted, and how many are at a time; aiohttp's figure too."""
+"""Connections waiting to be accepted, and accepted at a time; aiohttp's figure too."""
 
 ACCEPT_RETRY_S: Final = 1.0
-"""How long nothing is accepted after the system refused to; asyncio's own figure."""
+"""Pause in accepting after the system refused to; asyncio's own figure."""
 
 BODY_BYTES_MAX: Final = 65_536
-"""Body of a control request; none of the routes needs more than a few bytes."""
+"""Body of a control request; no route needs more than a few bytes."""
 
 LINE_CHARS_MAX: Final = 8_192
 """Characters of one line of the agent's output; the rest of a longer line is dropped."""
@@ -29,111 +29,123 @@ DRAIN_BYTES_MAX: Final = 1_048_576
 """Bytes still read from the pipes of an agent that has ended."""
 
 LOG_BUFFER_BYTES_MAX: Final = 262_144
-"""Log lines kept while nobody reads the log; later ones are dropped and counted."""
+"""Log bytes buffered while the log is not read; later lines are dropped and counted."""
 
 PURGE_ROUNDS_MAX: Final = 8
-"""How often what an ended agent left is looked for again, in case that it forks meanwhile."""
+"""Searches for processes left by an ended agent, in case they fork meanwhile."""
 
 VERSION_TIMEOUT_S: Final = 5.0
-"""How long `--version` may take (compat/controller.md)."""
+"""Time limit of `--version` (compat/controller.md)."""
 
 VERSION_WAIT_S: Final = 6.0
-"""How long a report or a reader waits for the version: `--version` itself, and a little for its
-turn. After that the version known before is told."""
+"""How long a report or a reader waits for the version.
+
+`--version` itself and a short wait for the lock; after that the cached version is used.
+"""
 
 VERSION_TEXT_MAX: Final = 4_096
 """Bytes kept of what `--version` prints."""
 
 VERSION_RETRY_MS: Final = 60_000
-"""A failed version probe is tried again after this long."""
+"""Time before a failed version query is repeated."""
 
-MEND_TIMEOUT_S: Final = 120.0
-"""How long the agent's own repair may take: that of a doctor's run (compat/controller.md)."""
+REPAIR_TIMEOUT_S: Final = 120.0
+"""Time limit of the agent's own repair: that of a doctor's run (compat/controller.md)."""
 
 CHECKIN_FIRST_MS: Final = 120_000
 """First check-in after the start (compat/check-in.md)."""
 
 CHECKIN_INTERVAL_MS: Final = 300_000
-"""From one check-in to the next (compat/check-in.md)."""
+"""Time from one check-in to the next (compat/check-in.md)."""
 
 CHECKIN_INTERVAL_MIN_MS: Final = 1_000
 CHECKIN_INTERVAL_MAX_MS: Final = 3_600_000
-"""Intervals that a directive may ask for; others are ignored."""
+"""Intervals that a directive may set; others are ignored."""
 
 SLOW_PHASE_S: Final = 2.0
-"""A phase of the start that takes longer is reported while it goes on: as often as news may be."""
+"""A phase of the start that takes longer is reported while it runs: the pace of change reports."""
 
 CHECKIN_TIMEOUT_S: Final = 10.0
-"""A check-in is given up after this long (compat/check-in.md)."""
+"""Time limit of a check-in (compat/check-in.md)."""
 
 CHANGE_GAP_MS: Final = 1_000
-"""Check-ins on a change come at most this often, but for the free one."""
+"""Least time between check-ins on a change, except for the spare one."""
 
 CHANGE_SOON_MS: Final = 250
-"""How soon the free one may follow: a person sees a request within 2 s even right behind another
-change (the figure for pairing), and what comes together still shares a report."""
+"""Least time before the spare one.
+
+A person sees a request within 2 s even right after another change (the figure for pairing), and
+changes at the same time still share a report.
+"""
 
 CHANGE_SPARE_MS: Final = 30_000
-"""How often there is a free one. With it a machine sends 31 in 30 s, which the plane's allowance
-of one a second, a tenth early and three at once, never refuses."""
+"""Time in which one spare check-in is allowed.
+
+With it a machine sends 31 in 30 s, which the plane's allowance of one a second, a tenth early and
+three at once, never refuses.
+"""
 
 EARLIER_BOOTS_MAX: Final = 8
-"""Earlier boots whose counts are kept until they were heard, named four at a time. The plane
-remembers 16 boots: with more of them here it could forget one that is told again, and count it
-twice."""
+"""Earlier boots whose counts are kept until acknowledged, reported four at a time.
+
+The plane remembers 16 boots: with more of them here it could forget one that is reported again, and
+count it twice.
+"""
 
 ANSWERS_ENOUGH: Final = 4
-"""Answered reports after which an earlier boot counts as heard. The plane writes what it heard
-every second, and the first and the fourth of reports on a change are two seconds apart even where
-one of them was free: one death of the plane cannot take all."""
+"""Answered reports after which an earlier boot counts as acknowledged.
+
+The plane writes received reports every second, and the first and the fourth of reports on a change
+are two seconds apart even if one of them was the spare one: one crash of the plane cannot lose all.
+"""
 
 CHECKIN_JITTER: Final = 0.1
-"""Share of the interval that is drawn, so that a fleet started at once spreads out."""
+"""Random share of the interval, so that a fleet started at once spreads out."""
 
 ANSWER_BYTES_MAX: Final = 65_536
-"""Bytes read of an answer of the plane; a directive takes less than 2 KiB."""
+"""Bytes read of the plane's answer; a directive takes less than 2 KiB."""
 
 WAKE_SLACK_S: Final = 10.0
 """A long poll is given up this long after the plane should have answered."""
 
 WAKE_GAP_MS: Final = 1_000
-"""Least time between two long polls that brought nothing new."""
+"""Least time between two long polls that returned nothing new."""
 
 COMMANDS_REMEMBERED: Final = 256
-"""Ids of executed commands that are kept, so that one heard twice is done once."""
+"""Ids of executed commands that are kept, so that a repeated one is executed once."""
 
 READY_POLL_MS: Final = 100
-"""Between two readiness probes while the agent starts."""
+"""Time between two readiness probes while the agent starts."""
 
 READY_DOUBT_MS: Final = 2_000
-"""Between two probes of an agent that was ready and is not any more."""
+"""Time between two probes of an agent that is no longer ready."""
 
 READY_WATCH_MS: Final = 5_000
-"""Between two readiness probes once it is ready."""
+"""Time between two readiness probes once it is ready."""
 
 PROBE_TIMEOUT_S: Final = 2.0
-"""How long one readiness probe may take."""
+"""Time limit of one readiness probe."""
 
 PROBE_BYTES_MAX: Final = 65_536
 """Bytes read of a probe's answer."""
 
 SHUTDOWN_SLACK_S: Final = 5.0
-"""Beyond the stop grace, how long the whole shutdown may take before the process gives up."""
+"""Time of the whole shutdown beyond the stop grace, before the process gives up."""
 
 LAST_RESORT_SLACK_S: Final = 3.0
-"""Beyond the shutdown's own deadline, when the process is ended by force."""
+"""Time beyond the shutdown's own deadline after which the process is ended by force."""
 
 CLOSE_TIMEOUT_S: Final = 2.0
-"""How long open connections may delay the end."""
+"""How long open connections may delay the shutdown."""
 
 SETTLED_LOAD: Final = 0.1
-"""One-minute load below which a machine with shared CPUs is settled (compat/controller.md)."""
+"""One-minute load below which a machine with shared CPUs is idle (compat/controller.md)."""
 
 SOCKETS_MAX: Final = 100
-"""WebSockets that are passed on at once (compat/controller.md)."""
+"""WebSockets proxied at once (compat/controller.md)."""
 
 SOCKET_IDLE_MS: Final = 600_000
-"""A WebSocket on which nothing is said for this long is closed (compat/controller.md)."""
+"""A WebSocket without traffic for this long is closed (compat/controller.md)."""
 
 HANDSHAKE_MS: Final = 5_000
-"""How long the agent may take to answer an upgrade (compat/controller.md)."""
+"""Time limit for the agent to answer an upgrade (compat/controller.md)."""

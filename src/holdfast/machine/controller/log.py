@@ -1,8 +1,8 @@
 """The controller's log: one JSON object a line on standard output.
 
-Whoever runs the machine keeps the output; nothing is written to files here. A reader that does
-not read must not hold the controller up, so a line is written only when the system says that it
-will not block, waits in a bounded buffer otherwise, and is counted when even that is full.
+The platform collects the output; no files are written here. A stalled reader must not block the
+controller, so a line is written only if the descriptor is writable, is buffered up to a limit
+otherwise, and counted as dropped beyond it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 Field: TypeAlias = str | int | float | bool | None
 
 _ATOMIC_BYTES: Final = 4_096
-"""What a pipe that polls as writable takes without blocking (PIPE_BUF on Linux)."""
+"""Bytes that a pipe polled as writable takes without blocking (PIPE_BUF on Linux)."""
 
 _AGAIN_S: Final = 0.1
-"""How soon a reader that did not read is tried again."""
+"""Time before writing to a stalled reader is tried again."""
 
 
 class Log:
@@ -42,7 +42,7 @@ class Log:
         self._later: asyncio.TimerHandle | None = None
 
     def emit(self, event: str, **fields: Field) -> None:
-        """Write one event; texts are redacted, fields with a secret's name are hidden."""
+        """Write one event; texts are redacted, values of fields with a secret's name are hidden."""
         row: dict[str, Field] = {"at_ms": self._clock.now_ms(), "event": event}
         for name, value in fields.items():
             row[name] = _clean(name, value)
@@ -58,7 +58,7 @@ class Log:
             self._later = asyncio.get_running_loop().call_later(_AGAIN_S, self._again)
 
     def flush(self) -> None:
-        """Write what waits, as far as the reader takes it."""
+        """Write the buffered lines, as far as the reader takes them."""
         try:
             while self._waiting and self._writable():
                 piece = self._waiting[0]
@@ -69,7 +69,7 @@ class Log:
                 else:
                     self._waiting[0] = piece[written:]
         except OSError:
-            # The reader is gone: there is nobody left to tell, and the agent must go on.
+            # The reader is gone; the agent must go on without a log.
             self._waiting.clear()
             self._waiting_bytes = 0
 

@@ -1,4 +1,4 @@
-"""What an operator has to look after an agent with: configuration, doctor, files, keys."""
+"""The parts for maintaining an agent: configuration, doctor, files, keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from holdfast.machine.controller.log import Log
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """The parts, over one agent."""
+    """The maintenance parts of one agent."""
 
     config: ConfigStore
     doctor: DoctorJobs
@@ -28,13 +28,13 @@ class Maintenance:
     renewal: Renewal
 
     async def close(self) -> None:
-        """End what they run."""
+        """Stop what they run."""
         await self.doctor.close()
         await self.renewal.close()
 
 
 def make_config(agent: AgentProcesses, folder: Path, *, clock: Clock, log: Log) -> ConfigStore:
-    """Return the store of the agent's configuration, which remembers below `folder`."""
+    """Return the store of the agent's configuration, with its record below `folder`."""
     profile, place = agent.profile, agent.place
     path = profile.config_path(place)
     return ConfigStore(
@@ -60,7 +60,7 @@ async def make_maintenance(
     clock: Clock,
     log: Log,
 ) -> Maintenance:
-    """Return the parts; they keep what they remember below `folder`."""
+    """Return the parts; their records are below `folder`."""
     launch = launch_with(agent, supervisor, closing=closing)
     doctor = DoctorJobs(folder / "doctor", launch, draw=draw, clock=clock, log=log)
     await doctor.recover()

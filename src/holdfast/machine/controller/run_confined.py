@@ -2,9 +2,9 @@
 
     python -I -m holdfast.machine.controller.run_confined -- PROGRAM ARGUMENT...
 
-It runs the program confined as the machine's agent is, in the machine's environment less what is
-between the plane and the controller, and ends as the program does: with its exit code or by its
-signal.
+It runs the program with the confinement of the machine's agent, in the machine's environment
+without the variables between plane and controller, and ends as the program does: with its exit code
+or by its signal.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from holdfast.machine.confine.report import Report
 from holdfast.machine.controller.settings import process_environment, read_running
 
 _INSTALL: Final = "HOLDFAST_OPENCLAW_HOME"
-"""The one variable of ours that commands of a machine go by: where the agent is installed."""
+"""The only variable of ours that such commands use: the agent's installation folder."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do what was asked; return the exit code."""
+    """Run the command; return the exit code."""
     if arguments[:1] == ["--"] and len(arguments) > 1:
         try:
             return run(arguments[1:])
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a program confined; return its exit code, or end by the signal that ended it."""
+    """Run a program confined; return its exit code, or end by the same signal."""
     environ = process_environment()
     running = read_running(environ)
     env = dict(running.child_env)
@@ -64,7 +64,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _wait(launch: Launch, report: Report) -> int:
-    """Start a program in its sandbox and wait for its end; return how it ended."""
+    """Start a program in its sandbox and wait for it; return how it ended."""
     process = subprocess.Popen(launch.argv, env=launch.env, pass_fds=launch.inherited)
     launch.started()
     while report.take():

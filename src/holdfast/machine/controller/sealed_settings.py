@@ -1,9 +1,9 @@
-"""Opens environment values that were sealed for this machine.
+"""Decrypts environment values that were sealed for this machine.
 
-The form is that of docs/compat/controller.md: `enc:v1:` and the base64 of a 12-byte nonce, the
-ciphertext and a 16-byte tag, AES-256-GCM without associated data. Anything odd refuses the whole
-set: a machine that starts with half of its secrets does the wrong thing quietly. The cipher is
-imported only when there is something to open, because it costs memory.
+Format (docs/compat/controller.md): `enc:v1:` and the base64 of a 12-byte nonce, the ciphertext and
+a 16-byte tag, AES-256-GCM without associated data. Any malformed value refuses the whole set: a
+machine that starts with half of its secrets fails silently. The cipher is imported only if there is
+a sealed value, because it costs memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 PREFIX: Final = "enc:v1:"
 SEALED: Final = ("KILOCLAW_ENC_", "HOLDFAST_ENC_")
-"""What sealed names begin with; of two for one variable, the later kind counts."""
+"""Prefixes of sealed names; of two for one variable, the later kind counts."""
 
 KEYS: Final = ("HOLDFAST_ENV_KEY", "KILOCLAW_ENV_KEY")
 
@@ -27,11 +27,11 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class SealError(ValueError):
-    """A sealed value cannot be opened; the message names the variable, never its content."""
+    """A sealed value cannot be decrypted; the message names the variable, never its content."""
 
 
-def unseal(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the opened values by their real names; raise SealError unless all open."""
+def decrypt_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the decrypted values by their real names; raise SealError unless all succeed."""
     sealed: dict[str, str] = {}
     for prefix in SEALED:
         for name, value in environ.items():
@@ -44,7 +44,7 @@ def unseal(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_sealing(name: str) -> bool:
-    """Return whether a variable is a sealed value or the key, which nobody else may see."""
+    """Return whether a variable is a sealed value or the key, which must not be passed on."""
     return name in KEYS or name.startswith(SEALED)
 
 
@@ -71,7 +71,7 @@ def _open(key: bytes, name: str, value: str) -> str:
         message = f"sealed variable {name}: does not begin with {PREFIX}"
         raise SealError(message)
     blob = _decode(name, value.removeprefix(PREFIX))
-    if len(blob) < _NONCE_BYTES + _TAG_BYTES:  # an empty text is one that somebody sealed
+    if len(blob) < _NONCE_BYTES + _TAG_BYTES:  # an empty text may have been sealed
         message = f"sealed variable {name}: too short to be sealed"
         raise SealError(message)
     try:

@@ -1,4 +1,4 @@
-"""The one port of the machine: the proxy in front, the control routes behind it."""
+"""The machine's only port: the proxy in front, the control routes behind it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from holdfast.wire.address import Address
 
 
 class Doors:
-    """What listens, until it is closed."""
+    """The running server, until it is closed."""
 
     def __init__(self, server: asyncio.Server, proxy: Proxy, runner: web.AppRunner) -> None:
-        """Hold what must be closed together."""
         self._server = server
         self._proxy = proxy
         self._runner = runner
 
     async def close(self) -> None:
-        """Accept nothing more and end what is open, within the time for it."""
+        """Stop accepting and close what is open, within the time limit."""
         self._server.close()
         try:
             await self._proxy.close(limits.CLOSE_TIMEOUT_S)
@@ -37,8 +36,8 @@ class Doors:
 async def open_doors(
     context: Context, listening: socket.socket, proxying: Proxying, *, agent: Address
 ) -> Doors:
-    """Serve every route and pass on everything else to `agent`, from now on; raise OSError."""
-    proxies: list[Proxy] = []  # made last, because it is given the routes that tell of it
+    """Serve every route and relay everything else to `agent`; raise OSError."""
+    proxies: list[Proxy] = []  # made last, because it needs the routes that report it
 
     def stats() -> dict[str, int]:
         return proxies[0].stats()

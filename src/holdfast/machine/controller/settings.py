@@ -1,9 +1,9 @@
-"""Every environment variable that the controller reads, and nothing else reads any.
+"""Every environment variable of the controller; no other module reads any.
 
-Ours are named HOLDFAST_*; where existing machines have a name for the same thing
-(docs/compat/controller.md), it is read beside ours, and ours wins. Three groups are read apart,
-because each may fail without the others: where to listen (else nothing works), how to report (so
-that a machine whose start failed can still say so), and what to run.
+Ours are named HOLDFAST_*; the existing names of machines (docs/compat/controller.md) are read as
+well, and ours win. Three groups are read separately, because each may fail without the others:
+where to listen (required by all), how to report (so that a failed start can be reported), and what
+to run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _API_KEYS: Final = ("HOLDFAST_API_KEY", "KILOCODE_API_KEY")
 _GATEWAY_TOKENS: Final = ("HOLDFAST_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN")
 
 _OURS_ALONE: Final = ("HOLDFAST_", "KILOCLAW_")
-"""What the agent's environment must not begin with: it is between the plane and us."""
+"""Prefixes excluded from the agent's environment: they are between the plane and us."""
 
 _TOLD: Final = frozenset(
     {
@@ -42,17 +42,17 @@ _TOLD: Final = frozenset(
         "HOLDFAST_SECRET_PATHS",
     }
 )
-"""The exceptions: names of things, by which a cloud knows a machine's processes again."""
+"""The exceptions: names by which a cloud recognises a machine's processes."""
 
 _CARRIED: Final = "HOLDFAST_AGENT_ENV_"
-"""Before a variable that is for the agent alone, because it would change what code we load."""
+"""Prefix of variables for the agent alone, which would change what code we load."""
 
 _MACHINE_SECRETS: Final = frozenset({"OPENCLAW_GATEWAY_TOKEN"})
 """The machine's credentials, which the agent does not need: it has its own loopback token."""
 
 
 class SettingError(ValueError):
-    """A variable is missing or malformed; the message names it and what it must be."""
+    """A variable is missing or malformed; the message names it and the valid form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Listening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reporting:
-    """How to speak to the plane; no URL means not to."""
+    """How to report to the plane; no URL means not to."""
 
     sandbox_id: str
     machine_id: str
@@ -85,12 +85,11 @@ class Reporting:
 class Running:
     """What to run and how.
 
-    `agent_home` is where the agent keeps its files, empty for below the machine's own folder.
-    `child_env` is what the agent inherits. `confine` is how a cloud wants it confined, empty for
-    not at all. `shared_cpu` says that the machine's processors are shared with strangers, so that a
-    busy machine does not count as settled. `drain_ms` is how long
-    running work is waited for, None for what the agent itself allows. `supervision` replaces
-    figures of supervision by their names.
+    `agent_home` is the agent's folder, empty for one below the machine's own. `child_env` is the
+    environment the agent inherits. `confine` is the confinement a cloud wants, empty for none.
+    `shared_cpu` means that the processors are shared with other machines, so that a busy machine
+    does not count as idle. `drain_ms` is how long running work is waited for, None for the agent's
+    own limit. `supervision` overrides figures of supervision by name.
     """
 
     agent: str
@@ -110,10 +109,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxying:
-    """How the proxy passes on, by the variables of compat/controller.md: times in ms.
+    """Settings of the proxy, by the variables of compat/controller.md; times in ms.
 
-    `require_token` says that callers must show the proxy token; without one of its own, that is
-    the gateway token. `agent_token` guards the agent's loopback port, empty to make one up.
+    `require_token` means that callers must show the proxy token, which is the gateway token unless
+    set. `agent_token` guards the agent's loopback port, empty to generate one.
     """
 
     require_token: bool = False
@@ -125,7 +124,7 @@ class Proxying:
 
 
 def process_environment() -> MutableMapping[str, str]:
-    """Return this process's environment, the only place that touches it."""
+    """Return this process's environment; the only place that reads it."""
     return os.environ
 
 
@@ -140,9 +139,9 @@ def read_listening(environ: Mapping[str, str]) -> Listening:
 
 
 def missing_credential(environ: Mapping[str, str]) -> str:
-    """Return the name of a credential that is neither given nor to be read from a file, or nothing.
+    """Return the name of a credential that has no value and no file, or an empty string.
 
-    Both must be there: the token proves who may ask us, the key who we are.
+    Both are required: the token authenticates our callers, the key authenticates us.
     """
     if environ.get("HOLDFAST_CREDENTIALS_FILE"):
         return ""
@@ -197,7 +196,7 @@ def read_running(environ: Mapping[str, str]) -> Running:
 
 
 def read_proxying(environ: Mapping[str, str]) -> Proxying:
-    """Return how to pass on; raise SettingError."""
+    """Return the settings of the proxy; raise SettingError."""
     required = _first(environ, "HOLDFAST_REQUIRE_PROXY_TOKEN", "REQUIRE_PROXY_TOKEN")
     return Proxying(
         require_token=required.strip().lower() == "true",
@@ -210,7 +209,7 @@ def read_proxying(environ: Mapping[str, str]) -> Proxying:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what of our environment the agent inherits: all but what is between plane and us."""
+    """Return the environment the agent inherits: ours without what is between plane and us."""
     inherited = {
         name: value
         for name, value in environ.items()
@@ -273,7 +272,7 @@ def _first(environ: Mapping[str, str], *names: str) -> str:
 
 
 def _url(environ: Mapping[str, str], route: str, *names: str) -> str:
-    """Return the URL of one of the plane's routes, as it is given or below the plane's own."""
+    """Return the URL of one of the plane's routes, given in full or by the plane's own URL."""
     name = next((name for name in names if environ.get(name)), "HOLDFAST_PLANE_URL")
     given = environ.get(name, "")
     try:

@@ -1,9 +1,9 @@
-"""The end of the controller: the first signal decides, and there is always an end.
+"""The controller's shutdown: the first signal decides, and it always ends.
 
-Whoever would begin something asks `Lifecycle.closing`, which is set in the very turn of the loop
-that hears the signal. The orderly shutdown has its own deadline. Beyond that a thread, which no
-blocked loop and no stuck worker can hold up, ends what we started and then the process, with 1.
-It must never be the reason that an orderly shutdown ends early.
+Code that starts work on its own checks `Lifecycle.closing`, which is set in the loop iteration that
+receives the signal. The orderly shutdown has its own deadline. Beyond that a thread, which no
+blocked loop or stuck worker can delay, kills what we started and then exits the process with 1. It
+must never cut an orderly shutdown short.
 """
 
 from __future__ import annotations
@@ -23,41 +23,40 @@ FAILED: Final = 1
 
 
 class Shutdown:
-    """Hears that the controller is to end, and sees to it that it does."""
+    """Receives the shutdown signal and makes sure that the process ends."""
 
     def __init__(self, lifecycle: Lifecycle) -> None:
-        """Wait for nothing yet."""
         self._lifecycle = lifecycle
-        self._told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._signalled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._last_acts: list[Callable[[], object]] = []
         self.grace_s = 0.0
 
     @property
-    def told(self) -> asyncio.Future[int]:
-        """Return what is done with the number of the first signal."""
-        return self._told
+    def signalled(self) -> asyncio.Future[int]:
+        """Return a future of the number of the first signal."""
+        return self._signalled
 
     @property
     def limit_s(self) -> float:
-        """Return how long the orderly shutdown may take: the agent's grace and some slack."""
+        """Return the limit of the orderly shutdown: the agent's grace and some slack."""
         return self.grace_s + SHUTDOWN_SLACK_S
 
     def take_signals(self) -> None:
-        """Hear SIGTERM and SIGINT from now on; call it with a running loop."""
+        """Handle SIGTERM and SIGINT from now on; call with a running loop."""
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
-            loop.add_signal_handler(number, self.tell, int(number))
+            loop.add_signal_handler(number, self.begin, int(number))
 
     def before_last_resort(self, act: Callable[[], object]) -> None:
         """Call `act` from another thread before the process is ended by force."""
         self._last_acts.append(act)
 
-    def tell(self, number: int) -> None:
-        """Begin to end, as if this signal had come; repetitions are ignored."""
-        if self._told.done():
+    def begin(self, number: int) -> None:
+        """Begin to shut down, as if this signal had come; repetitions are ignored."""
+        if self._signalled.done():
             return
         self._lifecycle.close()
-        self._told.set_result(number)
+        self._signalled.set_result(number)
         after_s = self.limit_s + LAST_RESORT_SLACK_S
         guard = threading.Timer(after_s, self._end_by_force)
         guard.daemon = True

@@ -1,8 +1,8 @@
-"""Puts the controller together once the heavy libraries are there, and takes it apart again.
+"""Builds the controller once the heavy libraries are imported, and shuts it down.
 
-The one module that makes things; the rest is given what it needs. Stopping has an order: first
-what speaks to the plane, then the agent, then the listener; a failure on the way is told and does
-not keep the rest from stopping.
+The only module that constructs parts; the others receive what they need. The order of shutdown:
+first what contacts the plane, then the agent, then the listener; a failure is logged and does not
+stop the rest.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _BOOT_ID_BYTES: Final = 8
 _TOKEN_BYTES: Final = 32
 _SMALL_BYTES_MAX: Final = 65_536
 INSTALLED_FILE: Final = "agent.installed"
-"""Says which program of the agent was started last, below the machine's `run`."""
+"""The program of the agent that was started last; below the machine's `run`."""
 
 _NOTHING: Final = Stats(State(), None, 0)
 
@@ -74,7 +74,7 @@ class Controller:
     ) -> None:
         """Make what reporting needs; `open_context` adds the agent.
 
-        `draw` returns that many unguessable bytes as hexadecimal digits.
+        `draw` returns random bytes as hexadecimal digits.
         """
         self._draw = draw
         self._home = home
@@ -105,10 +105,10 @@ class Controller:
         self._runtime: AgentRuntime | None = None
         self._child_processes: ChildProcesses | None = None
         self._agent_kind = ""
-        self._doors: Doors | None = None
+        self._server: Doors | None = None
         self._pairing: PairingParts | None = None
         self._device_repair: DeviceRepair | None = None
-        self._care: Maintenance | None = None
+        self._maintenance: Maintenance | None = None
         self._reports = False
         self._degraded = ""
         self._slow: asyncio.TimerHandle | None = None
@@ -117,11 +117,11 @@ class Controller:
 
     @property
     def credentials(self) -> Credentials:
-        """Return where the credentials are looked up."""
+        """Return the source of credentials."""
         return self._credentials
 
     def report(self) -> None:
-        """Begin to check in and to listen for directives, where there is a plane; once."""
+        """Start check-ins and directives, if there is a plane; once."""
         if self._reports:
             return
         self._reports = True
@@ -165,7 +165,7 @@ class Controller:
         runtime.supervisor.listen(self._changed)
         runtime.supervisor.listen(lambda _, after: bootstrap.note_ready() if after.ready else None)
         self._orders.serve(runtime.supervisor)
-        care = self._care = await make_maintenance(
+        maintenance = self._maintenance = await make_maintenance(
             agent, runtime.supervisor, config, self._credentials, self._home / "run",
             closing=lambda: self._lifecycle.closing,
             draw=self._draw, clock=self._clock, log=self._log,
@@ -174,23 +174,24 @@ class Controller:
         self._device_repair = self._make_device_repair(agent, runtime, running)
         context = Context(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
-            supervisor=runtime.supervisor, agent=agent, version=runtime.version, care=care,
-            bootstrap=bootstrap, shared_cpu=running.shared_cpu, pairing=self._pairing,
+            supervisor=runtime.supervisor, agent=agent, version=runtime.version,
+            maintenance=maintenance, bootstrap=bootstrap,
+            shared_cpu=running.shared_cpu, pairing=self._pairing,
             device_repair=self._device_repair, log=self._log,
         )  # fmt: skip
-        self._doors = await open_doors(
+        self._server = await open_doors(
             context, listening, self._proxying, agent=Address(LOOPBACK, agent.place.port)
         )
         if self._pairing is not None:
             self._pairing.start()
         return agent
 
-    async def _confine(self, asked: str, agent_port: int) -> Confinement:
-        """Return what everything of the agent's will be confined in; raise ConfineError.
+    async def _confine(self, text: str, agent_port: int) -> Confinement:
+        """Return the confinement of all the agent's programs; raise ConfineError.
 
-        Found out once: what is not to be had at a later start of the agent fails that.
+        Decided once: if it is unavailable at a later start of the agent, that start fails.
         """
-        confinement = await asyncio.to_thread(open_confinement, asked, agent_port=agent_port)
+        confinement = await asyncio.to_thread(open_confinement, text, agent_port=agent_port)
         self._log.emit(
             "agent.confined", kind=confinement.kind, bubblewrap=confinement.found.bubblewrap,
             landlock_abi=confinement.found.landlock_abi, reason=confinement.found.reason,
@@ -198,34 +199,34 @@ class Controller:
         return confinement
 
     async def repair_devices(self) -> None:
-        """Repair what the agent wrote down of its own client; raise nothing."""
+        """Repair the agent's record of its own client; raise nothing."""
         if self._device_repair is not None:
             await self._device_repair.run()
 
     async def call_doctor(self) -> None:
-        """Have the agent's doctor look when the agent is another than at the last start.
+        """Run the agent's doctor if the agent's program changed since the last start.
 
-        Raise PhaseError when it does not end well: an agent that its own doctor cannot bring up
-        to date must not be started on its data.
+        Raise PhaseError on failure: an agent that its own doctor cannot upgrade must not be started
+        on its data.
         """
         assert self._runtime is not None, "open_context comes first"
-        assert self._care is not None, "open_context comes first"
+        assert self._maintenance is not None, "open_context comes first"
         path, now = self._home / "run" / INSTALLED_FILE, self._runtime.version.identity()
         before = await asyncio.to_thread(read_text, path)
         if before and now and before != now:
             self._log.emit("agent.replaced")
-            self._care.doctor.start(fix=True)
-            record = await self._care.doctor.wait()
+            self._maintenance.doctor.start(fix=True)
+            record = await self._maintenance.doctor.wait()
             if record.status != "completed":
                 raise PhaseError(f"the doctor after an upgrade: {record.error}")
         if now and before != now:
             await asyncio.to_thread(atomic_file.write, path, now)
 
     async def start_agent(self) -> None:
-        """Start the agent, unless the plane said meanwhile that it should not run."""
+        """Start the agent, unless a directive meanwhile wants it stopped."""
         assert self._runtime is not None, "open_context comes first"
-        assert self._care is not None, "open_context comes first"
-        await self._care.renewal.settle()
+        assert self._maintenance is not None, "open_context comes first"
+        await self._maintenance.renewal.settle()
         await self._runtime.start(wanted=lambda: self._orders.wants_running)
 
     def abandon(self) -> None:
@@ -240,7 +241,7 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            # One that does not let go must not keep the agent from being stopped.
+            # A connection that does not close must not prevent stopping the agent.
             await asyncio.wait(self._tasks, timeout=limits.CLOSE_TIMEOUT_S)
         for closing in self._closings(number):
             try:
@@ -253,12 +254,12 @@ class Controller:
 
     def _closings(self, number: int) -> list[Coroutine[None, None, None]]:
         closings = [] if self._pairing is None else [self._pairing.close()]
-        if self._care is not None:
-            closings.append(self._care.close())
+        if self._maintenance is not None:
+            closings.append(self._maintenance.close())
         if self._runtime is not None:
             closings.append(self._runtime.supervisor.shutdown(number))
-        if self._doors is not None:
-            closings.append(self._doors.close())
+        if self._server is not None:
+            closings.append(self._server.close())
         return [*closings, self._boots.close(), self._session.close()]
 
     def _place(self, running: Running) -> Place:
@@ -330,7 +331,7 @@ class Controller:
         self._checkins.notice()
 
     def _notice_stage(self) -> None:
-        """Report a start that fails, and one that takes long as it goes on."""
+        """Report a start that fails, and the progress of a slow one."""
         now = self._lifecycle
         if self._slow is not None:
             self._slow.cancel()
@@ -356,7 +357,7 @@ class Controller:
             self._notice()
 
     def _keep_counts(self, state: State) -> None:
-        """Write what the next report would tell, in case there is none."""
+        """Write what the next report would contain, in case there is none."""
         sample = self._sampler.sample()
         self._boots.keep(
             BootCounters(
@@ -380,7 +381,7 @@ class Controller:
 
 
 def read_text(path: Path) -> str:
-    """Return what a small file says, or nothing when there is none."""
+    """Return a small file's text, empty if there is none."""
     try:
         return atomic_file.read_file(path, _SMALL_BYTES_MAX).decode()
     except FileNotFoundError:
@@ -388,7 +389,7 @@ def read_text(path: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

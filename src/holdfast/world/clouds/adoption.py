@@ -1,9 +1,9 @@
-"""Which machine is ours when we lost its id: the choice among several, and adoption by name.
+"""Finding our machine when its id was lost: choice among several, and adoption by name.
 
-A create may have been done and its answer lost, or an actor's memory may be older than the
-cloud's. The unique name then answers "taken". What holds it is adopted only after its labels say
-that it belongs to this very instance. It must never adopt on the name alone, and never twice in
-one call, so that two parties cannot hand each other a machine for ever.
+A create may have been done and its answer lost, or an actor's memory may be older than the cloud's.
+The unique name then answers "taken". The machine with that name is adopted only after its labels
+confirm that it belongs to this very instance. It must never adopt on the name alone, and never
+twice in one call, so that two parties cannot hand each other a machine for ever.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ async def create_or_adopt(
 ) -> Outcome[Machine]:
     """Create the machine, or return the one that already holds its name if it is ours.
 
-    Fail with `collision` when a stranger holds the name. An adopted machine may be in any state
-    and of an earlier epoch: go on as with an existing one.
+    Fail with `collision` if a foreign machine holds the name. An adopted machine may be in any
+    state and of an earlier epoch: treat it as an existing one.
     """
     created = await cloud.create(spec, idempotency_key=idempotency_key, timeout_ms=timeout_ms)
     if not isinstance(created, Conflict) or created.code != NAME_TAKEN:
@@ -65,8 +65,8 @@ async def create_or_adopt(
 async def adopt(cloud: Cloud, spec: MachineSpec, *, holder: str | None) -> Outcome[Machine]:
     """Return the machine that holds the spec's name after verifying that it is ours.
 
-    `holder` is its id when the refusal told it; else the listing is asked, and a listing that
-    does not show it yet is a `transient` failure, because the holder surely exists.
+    `holder` is its id if the refusal gave it; else the listing is read, and a listing that does not
+    show it yet is a `transient` failure, because the holder surely exists.
     """
     if holder is not None:
         described = await cloud.describe(holder)

@@ -1,11 +1,11 @@
-"""What a provider's refusal means: from a status and a body to a typed failure.
+"""Classifies a provider's refusal: status and body to a typed failure.
 
 Fly's statuses are ambiguous: 409 is a taken name, a lack of memory or a lost race, and only the
-text tells which. The order of the checks is therefore part of the meaning: a taken name before
-capacity (they share 409), a missing volume before plain not-found (they share 404). What carries
-no known marker is never taken for capacity, because that would move an instance for nothing.
-This module is pure. It must never turn a doubt into `not_found`: only that lets a machine be
-replaced.
+text distinguishes them. The order of the checks is therefore part of the meaning: a taken name
+before capacity (they share 409), a missing volume before plain not-found (they share 404). A
+refusal without a known marker is never classified as capacity, because that would move an instance
+for nothing. This module is pure. It must never turn a doubt into `not_found`: only that lets a
+machine be replaced.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MESSAGE_CHARS_MAX: Final = 400
 """Characters kept of a provider's text."""
 
 RETRY_AFTER_MS_MAX: Final = 600_000
-"""The longest pause we let a provider ask for, in milliseconds."""
+"""The longest pause a provider may request, in milliseconds."""
 
 NAME_STATUSES: Final = frozenset({409, 422})
 CAPACITY_STATUSES: Final = frozenset({400, 403, 409, 412})
@@ -70,12 +70,12 @@ def classify(
     retry_after: str | None = None,
     now_ms: int = 0,
 ) -> Failure:
-    """Return the typed failure that an answer other than 2xx means.
+    """Return the typed failure for an answer other than 2xx.
 
-    `subject` is what was asked about: a volume that is not there is `missing_volume` to a machine
-    that needs it, and plain `not_found` to whoever asks for the volume itself. `status` 0 stands
-    for an answer that never came. `retry_after` is that header as sent, in seconds or as an HTTP
-    date; `now_ms` is needed for the date only.
+    `subject` is what was requested: an absent volume is `missing_volume` for a machine that needs
+    it, and plain `not_found` for a request for the volume itself. `status` 0 means that no answer
+    came. `retry_after` is that header as sent, in seconds or as an HTTP date; `now_ms` is needed
+    for the date only.
     """
     text = _text(body)
     message = f"{status}: {redact(text)[:MESSAGE_CHARS_MAX]}"
@@ -113,13 +113,13 @@ def unrecognised(status: int, failure: Failure) -> bool:
 
 
 def holder_of(text: str) -> str | None:
-    """Return the id of the machine that holds a name, where the refusal's text tells it."""
+    """Return the id of the machine that holds a name, if the refusal's text contains it."""
     found = _HOLDER.search(text)
     return found.group(1) if found else None
 
 
 def retry_after_ms(header: str | None, *, now_ms: int) -> int | None:
-    """Return how long a Retry-After header asks to wait in milliseconds; None when unreadable."""
+    """Return the wait of a Retry-After header in milliseconds; None if it cannot be parsed."""
     if not header:
         return None
     written = header.strip()
@@ -136,7 +136,7 @@ def retry_after_ms(header: str | None, *, now_ms: int) -> int | None:
 
 
 def _text(body: str) -> str:
-    """Return what a body says: its `error`, `message` and `status` fields, else the raw text."""
+    """Return the text of a body: its `error`, `message` and `status` fields, else the raw text."""
     try:
         decoded = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -144,8 +144,8 @@ def _text(body: str) -> str:
     if not isinstance(decoded, dict):
         return body.strip()
     parts = [decoded.get(key) for key in ("error", "message", "status")]
-    said = " ".join(part for part in parts if isinstance(part, str) and part)
-    return said or body.strip()
+    text = " ".join(part for part in parts if isinstance(part, str) and part)
+    return text or body.strip()
 
 
 def _has(lowered: str, markers: tuple[str, ...]) -> bool:

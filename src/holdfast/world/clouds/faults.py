@@ -1,8 +1,8 @@
-"""What may go wrong with a call to the simulated cloud, as data.
+"""Faults of calls to the simulated cloud, as data.
 
-A fault says when the call is done and what the caller hears; the cloud carries it out. Plans are
-functions of the call, so that a test can aim at one call and the simulator can draw from a seed.
-A plan must never look at a clock or at chance other than what it is given.
+A fault sets when the call is executed and which answer the caller gets; the cloud applies it. Plans
+are functions of the call, so that a test can target one call and the simulator can draw from a
+seed. A plan must not use a clock or randomness other than what it is given.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Final, Literal, Protocol, TypeAlias
 from msgspec import Struct
 
 FaultKind: TypeAlias = Literal["delay", "refuse", "lose_reply", "repeat", "late"]
-"""`delay`: done after `delay_ms`. `refuse`: not done, the caller hears `status` and `body`; with
-404 it is a lie. `lose_reply`: done, the caller hears nothing. `repeat`: done twice, the caller
-hears the second answer. `late`: the caller hears nothing, and it is done `delay_ms` afterwards."""
+"""`delay`: executed after `delay_ms`.
+
+`refuse`: not executed. `lose_reply`, `repeat`, `late`: see below.
+
+`refuse` answers `status` and `body`; with 404 that is false. `lose_reply`: executed, no answer.
+`repeat`: executed twice, the second answer is returned. `late`: no answer, and executed `delay_ms`
+afterwards.
+"""
 
 FAULT_KINDS: Final[tuple[FaultKind, ...]] = ("delay", "refuse", "lose_reply", "repeat", "late")
 _LIES: Final = ((500, "internal error"), (503, "unavailable"), (404, "not found"), (502, ""))
@@ -43,7 +48,7 @@ class Call(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Fault(Struct, frozen=True, kw_only=True, gc=False):
-    """What is done to one call."""
+    """The fault applied to one call."""
 
     kind: FaultKind
     delay_ms: int = 0
@@ -101,7 +106,7 @@ def seeded(
 
 
 def first_of(*plans: Faults) -> Faults:
-    """Return a plan that asks these in turn and takes the first fault."""
+    """Return a plan that tries these in turn and takes the first fault."""
 
     def plan(call: Call) -> Fault | None:
         return next((fault for one in plans if (fault := one(call)) is not None), None)

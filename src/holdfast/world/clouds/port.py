@@ -1,9 +1,9 @@
-"""The cloud port: what is asked of a place where machines run, and its typed answers.
+"""The cloud port: calls to a place where machines run, and their typed answers.
 
-It fits local processes, containers and Fly Machines alike, so it promises only what all of them
-can keep: names are unique within a cloud, a listing may lag behind the truth, every call may be
-lost after it was done, and an incarnation (Fly's `instance_id`) changes with each start or update.
-This module is pure: types and verdicts only. It must never decide what to do about an answer.
+It fits local processes, containers and Fly Machines alike, so it promises only what all of them can
+keep: names are unique within a cloud, a listing may lag, every call may be lost after it was
+executed, and an incarnation (Fly's `instance_id`) changes with each start or update. This module is
+pure: types and classifications only. It must never decide what to do about an answer.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ NOT_FOUND: Final = "not_found"
 MISSING_VOLUME: Final = "missing_volume"
 """Permanent: the machine exists or could, but the volume it names does not."""
 NAME_TAKEN: Final = "name_taken"
-"""Conflict: a machine of this name exists; `holder` is its id where the cloud told it."""
+"""Conflict: a machine of this name exists; `holder` is its id if the cloud gave it."""
 COLLISION: Final = "collision"
-"""Conflict: what holds the name is not ours; it must never be adopted. `holder` is its id."""
+"""Conflict: the name's holder is not ours; it must never be adopted. `holder` is its id."""
 CONFLICT: Final = "conflict"
-"""Conflict: a concurrent change or a state that does not allow the call."""
+"""Conflict: a concurrent change, or a state that does not allow the call."""
 CAPACITY: Final = "capacity"
 """Retryable: no room there now; another region or size may have some."""
 RATE_LIMITED: Final = "rate_limited"
-"""Retryable: asked too often; `retry_after_ms` says when to ask again."""
+"""Retryable: too many calls; `retry_after_ms` is the wait."""
 WAIT_TIMEOUT: Final = "wait_timeout"
-"""Retryable: the awaited state did not come within the time; nothing is wrong yet."""
+"""Retryable: the awaited state did not come in time; nothing is wrong yet."""
 TRANSIENT: Final = "transient"
-"""Retryable: a fault of the other side or the way to it; the call may have been done."""
+"""Retryable: a fault of the other side or the way to it; the call may have been executed."""
 INVALID: Final = "invalid"
 """Permanent: the request itself is wrong."""
 DENIED: Final = "denied"
-"""Permanent: the cloud does not let us; a person must look at the credentials."""
+"""Permanent: the credentials are not accepted; a person must check them."""
 UNSUPPORTED: Final = "unsupported"
-"""Permanent: this cloud cannot do that; see `Capabilities`."""
+"""Permanent: this cloud does not support it; see `Capabilities`."""
 
 MachineState: TypeAlias = Literal[
     "created",
@@ -84,11 +84,11 @@ class Size(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class MachineSpec(Struct, frozen=True, kw_only=True):
-    """What a machine is to be. `name` is unique within the cloud and is the sandbox id.
+    """The specification of a machine. `name` is unique within the cloud and is the sandbox id.
 
-    `env` holds plain values and must carry no secret. `sealed` maps a variable's name to its
-    value as `enc:v1:...`; the cloud hands it on still sealed, as `HOLDFAST_ENC_<NAME>`, and gives
-    the key that opens it by a way of its own. `epoch` names the incarnation in our own counting.
+    `env` holds plain values and must carry no secret. `sealed` maps a variable's name to its value
+    as `enc:v1:...`; the cloud passes it on still sealed, as `HOLDFAST_ENC_<NAME>`, and provides the
+    key by its own means. `epoch` names the incarnation in our own counting.
     """
 
     name: str
@@ -106,7 +106,7 @@ class MachineSpec(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):
-    """What a machine uses: CPU time since its start, resident memory, bytes on its disk."""
+    """Resource use of a machine: CPU time since its start, resident memory, bytes on disk."""
 
     cpu_ms: int = 0
     rss_bytes: int = 0
@@ -115,10 +115,10 @@ class Usage(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """A machine as the cloud tells it.
+    """A machine as reported by the cloud.
 
-    `address` is `host:port` of its controller, or empty when the cloud routes by id. `exit_code`
-    is that of the last incarnation where it is known; killed by signal n reads as -n.
+    `address` is `host:port` of its controller, or empty if the cloud routes by id. `exit_code` is
+    that of the last incarnation if known; killed by signal n is -n.
     """
 
     id: str
@@ -136,10 +136,12 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 
 class VolumeSpec(Struct, frozen=True, kw_only=True, gc=False):
-    """A volume to be made. With `source_volume_id` it begins as a copy of that one (a fork).
+    """The specification of a volume.
 
-    `size_hint` is the machine it will be attached to, so that a cloud can place it where there
-    is room for both. A fork keeps the size of its source and ignores `size_gb`.
+    With `source_volume_id` it starts as a copy of that one (a fork).
+
+    `size_hint` is the machine it will be attached to, so that a cloud can place it where there is
+    room for both. A fork keeps the size of its source and ignores `size_gb`.
     """
 
     name: str
@@ -150,7 +152,7 @@ class VolumeSpec(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Volume(Struct, frozen=True, kw_only=True, gc=False):
-    """A volume as the cloud tells it."""
+    """A volume as reported by the cloud."""
 
     id: str
     name: str
@@ -162,7 +164,7 @@ class Volume(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Execution(Struct, frozen=True, kw_only=True, gc=False):
-    """What a command run inside a machine came to; the streams are cut at a limit."""
+    """The result of a command in a machine; the streams are cut at a limit."""
 
     exit_code: int
     stdout: str = ""
@@ -171,10 +173,10 @@ class Execution(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Capabilities(Struct, frozen=True, kw_only=True, gc=False):
-    """What a cloud can do, so that nobody has to ask which cloud it is.
+    """Features of a cloud, so that no caller depends on which cloud it is.
 
-    `isolation` is a sentence for people. `call_per_s` and `call_burst` are its rate for one
-    action on one machine, `read_per_s` and `read_burst` for reads; 0 means no limit.
+    `isolation` is a sentence for people. `call_per_s` and `call_burst` are its rate for one action
+    on one machine, `read_per_s` and `read_burst` for reads; 0 means no limit.
     """
 
     kind: str
@@ -191,28 +193,29 @@ class Capabilities(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Cloud(Protocol):
-    """A place where machines run. Every call is bounded in time and answers an `Outcome`.
+    """A place where machines run. Every call is bounded in time and returns an `Outcome`.
 
-    A `Retryable` answer to a call that changes something may mean that it was done: look before
-    asking again, or ask with the same unique name, which is the idempotency that all clouds have.
+    A `Retryable` answer to a call that changes something may mean that it was executed: check
+    before repeating it, or repeat it with the same unique name, the only idempotency that all
+    clouds have.
     """
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what this cloud can do; it does not change while it runs."""
+        """Return the features of this cloud; they do not change while it runs."""
         ...
 
     async def create(
         self, spec: MachineSpec, *, idempotency_key: str, timeout_ms: int
     ) -> Outcome[Machine]:
-        """Create and launch a machine; answer as soon as its id is known, before it is up.
+        """Create and launch a machine; return as soon as its id is known, before it is up.
 
         Fail with `name_taken`, `capacity`, `missing_volume`, `invalid` and the common ones.
         """
         ...
 
     async def describe(self, machine_id: str) -> Outcome[Machine]:
-        """Return the machine as it is now, from the source of truth; fail with `not_found`."""
+        """Return the machine's current state, from the source of truth; fail with `not_found`."""
         ...
 
     async def find(self, labels: dict[str, str]) -> Outcome[tuple[Machine, ...]]:
@@ -224,15 +227,15 @@ class Cloud(Protocol):
         ...
 
     async def stop(self, machine_id: str, *, grace_ms: int) -> Outcome[Machine]:
-        """Ask it to end, then kill it after `grace_ms`; answer at once, `wait` for the rest."""
+        """Send it SIGTERM, then kill it after `grace_ms`; return at once, `wait` for the rest."""
         ...
 
     async def update(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
-        """Give it a new spec under a new incarnation; a running one restarts, any other starts."""
+        """Apply a new spec under a new incarnation; a running one restarts, any other starts."""
         ...
 
     async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
-        """Give it a new spec for its next start, and leave alone what runs now."""
+        """Store a new spec for its next start, without touching what runs now."""
         ...
 
     async def wait(
@@ -240,22 +243,22 @@ class Cloud(Protocol):
     ) -> Outcome[Machine]:
         """Wait until this incarnation is in `state`; an empty incarnation means any.
 
-        Fail with `wait_timeout`, and with `conflict` when the state can no longer come (another
-        incarnation took over, or it failed). Waiting for `destroyed` takes not-found as success.
+        Fail with `wait_timeout`, and with `conflict` if the state can no longer come (another
+        incarnation took over, or it failed). Waiting for `destroyed` treats not-found as success.
         """
         ...
 
     async def destroy(self, machine_id: str) -> Outcome[None]:
-        """Kill and remove the machine from whatever state; keep its volume.
+        """Kill and remove the machine from any state; keep its volume.
 
-        Destroying what is not there fails with `not_found`, which `settles_destroy` accepts.
+        Destroying an absent machine fails with `not_found`, which `settles_destroy` accepts.
         """
         ...
 
     async def exec(
         self, machine_id: str, argv: tuple[str, ...], *, timeout_ms: int
     ) -> Outcome[Execution]:
-        """Run a command inside a started machine; fail with `conflict` when it is not started."""
+        """Run a command inside a started machine; fail with `conflict` if it is not started."""
         ...
 
     async def create_volume(
@@ -263,12 +266,12 @@ class Cloud(Protocol):
     ) -> Outcome[Volume]:
         """Create or fork a volume; fail with `capacity`, and `not_found` for the fork's source.
 
-        Names are not unique and not every cloud honours the key: find by name before asking again.
+        Names are not unique and not every cloud honours the key: find by name before repeating.
         """
         ...
 
     async def describe_volume(self, volume_id: str) -> Outcome[Volume]:
-        """Return the volume as it is now; fail with `not_found`."""
+        """Return the volume's current state; fail with `not_found`."""
         ...
 
     async def find_volumes(self, name: str) -> Outcome[tuple[Volume, ...]]:
@@ -276,7 +279,7 @@ class Cloud(Protocol):
         ...
 
     async def destroy_volume(self, volume_id: str) -> Outcome[None]:
-        """Remove a volume; fail with `conflict` while attached, `not_found` when not there."""
+        """Remove a volume; fail with `conflict` while attached, `not_found` if absent."""
         ...
 
     async def log_tail(self, machine_id: str, *, lines: int) -> Outcome[tuple[str, ...]]:
@@ -284,12 +287,12 @@ class Cloud(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections and tasks; machines live on."""
+        """Close connections and tasks; machines live on."""
         ...
 
 
 def labels_of(spec: MachineSpec) -> dict[str, str]:
-    """Return the labels a machine of this spec carries: its own, then ours, which win."""
+    """Return the labels of a machine with this spec: its own, then ours, which take precedence."""
     return {
         **spec.labels,
         LABEL_INSTANCE: spec.instance_id,
@@ -314,7 +317,7 @@ def verdict(outcome: Outcome[Machine]) -> Verdict:
 
 
 def settles_destroy(outcome: Outcome[None]) -> bool:
-    """Return whether a destroy has come to its end: done now, or nothing was there."""
+    """Return whether a destroy is complete: executed now, or there was nothing."""
     return isinstance(outcome, Ok) or (isinstance(outcome, Permanent) and outcome.code == NOT_FOUND)
 
 
@@ -336,7 +339,7 @@ def verify_ours(machine: Machine, spec: MachineSpec) -> Outcome[Machine]:
 def judge_wait(
     answer: Outcome[Machine], *, state: WaitableState, incarnation: str
 ) -> Outcome[Machine] | None:
-    """Return what a wait answers to what it saw, or None to go on waiting."""
+    """Return a wait's answer for an observed state, or None to go on waiting."""
     if not isinstance(answer, Ok):
         gone = isinstance(answer, Permanent) and answer.code == NOT_FOUND
         if gone and state == "destroyed":

@@ -1,10 +1,10 @@
 """The process cloud, the embedded default: each machine is a session of processes on this host.
 
-Machines do not depend on the plane: their output goes to their own log, their records lie on the
-disk, and a plane that was killed finds them again by pid, start time and boot id. This half only
-waits and watches; whatever touches a disk or a process runs in its worker threads, so that the
-serving loop is never held. What isolation this gives, and what not, is told in
-docs/process-cloud.md. It must never signal a process that it has not identified.
+Machines do not depend on the plane: their output goes to their own log, their records are on disk,
+and a plane that was killed finds them again by pid, start time and boot id. This half only waits
+and watches; whatever touches a disk or a process runs in its worker threads, so that the serving
+loop is never blocked. docs/process-cloud.md describes the isolation and its limits. It must never
+signal a process that it has not identified.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ from holdfast.world.clouds.process_table import Identity, open_process, send
 T = TypeVar("T")
 
 WORKERS: Final = 8
-"""Threads for blocking steps; one step takes milliseconds, but a stubborn kill takes seconds."""
+"""Threads for blocking steps; a step takes milliseconds, but a stubborn kill takes seconds."""
 
 WAIT_STEP_S: Final = 0.5
-"""How often a wait looks again in case another plane changed the machine, in seconds."""
+"""Time between two checks of a wait, in case another plane changed the machine, in seconds."""
 
 ROTATE_EVERY_S: Final = 5.0
-"""How often the logs are looked at, in seconds."""
+"""Time between two checks of the logs, in seconds."""
 
 CAPABILITIES: Final = Capabilities(
     kind="process",
@@ -71,14 +71,14 @@ _log: Final = logging.getLogger("holdfast.clouds.process")
 
 
 class _Watch(Struct, frozen=True, gc=False):
-    """A process whose end we hear of through its pidfd."""
+    """A process whose end is signalled by its pidfd."""
 
     leader: Identity
     handle: int
 
 
 def no_keys(spec: MachineSpec) -> Secret | None:
-    """Give no key: for machines without sealed values."""
+    """Return no key: for machines without sealed values."""
     del spec
     return None
 
@@ -102,8 +102,8 @@ class ProcessCloud:
     ) -> None:
         """Keep everything below `home`; `inherit` names more variables machines may see.
 
-        `ports` are the first and the last port that machines may be given, `confine` says how what
-        they run is confined, None for not at all.
+        `ports` are the first and last port for machines, `confine` is how their programs are
+        confined, None for not at all.
         """
         self.adoption = Adoption()
         self.on_exit: Callable[[Machine], None] | None = None
@@ -128,16 +128,14 @@ class ProcessCloud:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what this cloud can do."""
+        """Return the features of this cloud."""
         return CAPABILITIES
 
     async def __aenter__(self) -> Self:
-        """Open."""
         await self.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close."""
         await self.close()
 
     async def open(self) -> Adoption:
@@ -154,14 +152,14 @@ class ProcessCloud:
                 send(record.leader, SIGTERM)
             self._spawn_task(self._finish(record))
         for record in self.adoption.ended:
-            self._spawn_task(self._settle(record.id))
+            self._spawn_task(self._record_end(record.id))
         for name in self.adoption.unreadable:
             _log.error("machine %s: its record cannot be read; it is left alone", name)
         self._spawn_task(self._keep_logs_small())
         return self.adoption
 
     async def close(self) -> None:
-        """Stop watching; machines, and graces that run, are taken up by the next `open`."""
+        """Stop watching; the next `open` resumes machines and running graces."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -179,7 +177,7 @@ class ProcessCloud:
         return await self._machine(lambda: self._host.create(spec), timeout_ms)
 
     async def describe(self, machine_id: str) -> Outcome[Machine]:
-        """Return the machine as it is, with what it uses."""
+        """Return the machine's state, with its resource use."""
         return await self._run(lambda: self._host.look(machine_id))
 
     async def find(self, labels: dict[str, str]) -> Outcome[tuple[Machine, ...]]:
@@ -191,26 +189,26 @@ class ProcessCloud:
         return await self._machine(lambda: self._host.start(machine_id))
 
     async def stop(self, machine_id: str, *, grace_ms: int) -> Outcome[Machine]:
-        """Ask the controller to end (SIGTERM); kill the whole session after the grace."""
-        asked = await self._run(lambda: self._host.begin_stop(machine_id, grace_ms=grace_ms))
-        if not isinstance(asked, Ok):
-            return asked
-        if asked.value.phase == "stopping":
-            self._watch(asked.value)
-            self._spawn_task(self._finish(asked.value))
-        return Ok(self._host.machine(asked.value))
+        """Send the controller SIGTERM; kill the whole session after the grace."""
+        begun = await self._run(lambda: self._host.begin_stop(machine_id, grace_ms=grace_ms))
+        if not isinstance(begun, Ok):
+            return begun
+        if begun.value.phase == "stopping":
+            self._watch(begun.value)
+            self._spawn_task(self._finish(begun.value))
+        return Ok(self._host.machine(begun.value))
 
     async def update(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
-        """End the running program, at most 10 s, then start anew under the new spec."""
-        asked = await self._run(lambda: self._host.begin_update(machine_id, spec))
-        if not isinstance(asked, Ok):
-            return asked
-        self._watch(asked.value)
-        # A task of its own: a caller that gives up must not leave the machine between two specs.
-        return await asyncio.shield(self._spawn_task(self._finish_update(asked.value)))
+        """End the running program, within 10 s, then start anew under the new spec."""
+        begun = await self._run(lambda: self._host.begin_update(machine_id, spec))
+        if not isinstance(begun, Ok):
+            return begun
+        self._watch(begun.value)
+        # A task of its own: a cancelled caller must not leave the machine between two specs.
+        return await asyncio.shield(self._spawn_task(self._finish_update(begun.value)))
 
     async def store(self, machine_id: str, spec: MachineSpec) -> Outcome[Machine]:
-        """Write the new spec down for the next start."""
+        """Store the new spec for the next start."""
         done = await self._run(lambda: self._host.store(machine_id, spec))
         if not isinstance(done, Ok):
             return done
@@ -268,7 +266,7 @@ class ProcessCloud:
     async def create_volume(
         self, spec: VolumeSpec, *, idempotency_key: str, timeout_ms: int
     ) -> Outcome[Volume]:
-        """Make or fork a volume; the same name and key give the same one."""
+        """Make or fork a volume; the same name and key return the same one."""
         volumes, now_ms = self._host.volumes, self._clock.now_ms()
         return await self._run(
             lambda: volumes.create(spec, idempotency_key=idempotency_key, now_ms=now_ms),
@@ -276,7 +274,7 @@ class ProcessCloud:
         )
 
     async def describe_volume(self, volume_id: str) -> Outcome[Volume]:
-        """Return the volume as it is."""
+        """Return the volume's current state."""
         return await self._run(lambda: self._host.volumes.describe(volume_id))
 
     async def find_volumes(self, name: str) -> Outcome[tuple[Volume, ...]]:
@@ -284,7 +282,7 @@ class ProcessCloud:
         return await self._run(lambda: self._host.volumes.find(name))
 
     async def destroy_volume(self, volume_id: str) -> Outcome[None]:
-        """Remove a volume that no machine holds, with its data."""
+        """Remove a volume that is not attached, with its data."""
         return await self._run(lambda: self._host.volumes.destroy(volume_id))
 
     # ------------------------------------------------------------------ calling
@@ -296,7 +294,7 @@ class ProcessCloud:
         return Ok(self._host.machine(done.value)) if isinstance(done, Ok) else done
 
     async def _run(self, do: Callable[[], T], timeout_ms: int | None = None) -> Outcome[T]:
-        """Run a blocking step in a worker; a step whose caller gave up is still done."""
+        """Run a blocking step in a worker; it completes even if its caller is cancelled."""
         step = asyncio.get_running_loop().run_in_executor(self._pool, _answer, do)
         try:
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1_000):
@@ -307,7 +305,7 @@ class ProcessCloud:
     # ----------------------------------------------------------------- watching
 
     def _spawned(self, record: Record) -> None:
-        """Hear of a start, in a worker thread."""
+        """Handle a start, in a worker thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._watch, record)
 
@@ -335,16 +333,16 @@ class ProcessCloud:
     def _exited(self, machine_id: str) -> None:
         self._unwatch(machine_id)
         self._wake(machine_id)
-        self._spawn_task(self._settle(machine_id))
+        self._spawn_task(self._record_end(machine_id))
 
-    async def _settle(self, machine_id: str) -> None:
-        settled = await self._run(lambda: self._host.settle(machine_id))
+    async def _record_end(self, machine_id: str) -> None:
+        ended = await self._run(lambda: self._host.record_end(machine_id))
         self._wake(machine_id)
-        if isinstance(settled, Ok) and self.on_exit is not None:
-            self.on_exit(self._host.machine(settled.value))
+        if isinstance(ended, Ok) and self.on_exit is not None:
+            self.on_exit(self._host.machine(ended.value))
 
     async def _finish(self, record: Record) -> None:
-        """Take a stop, update or destroy to its end once its grace is over."""
+        """Complete a stop, update or destroy once its grace is over."""
         steps: dict[str, Callable[[], object]] = {
             "stopping": lambda: self._host.finish_stop(record.id),
             "updating": lambda: self._host.finish_update(record.id),
@@ -419,7 +417,7 @@ class ProcessCloud:
 
 
 def _answer(do: Callable[[], T]) -> Outcome[T]:
-    """Do a blocking step and turn what it declines, or what the disk refuses, into a failure."""
+    """Run a blocking step and turn a refusal or an OSError into a failure."""
     try:
         return Ok(do())
     except DeclinedError as declined:

@@ -1,8 +1,8 @@
-"""What the process cloud tells a machine about how to confine what it runs.
+"""The confinement order of the process cloud to its machines.
 
-The machine's side does it (`holdfast.machine.confine`) and is told by one variable; what it grants
-comes from the plane's own environment and settings, never from an owner's variables, which could
-name anything. It must never name a folder that holds what an agent may not see.
+The machine applies it (`holdfast.machine.confine`) and receives it in one variable; grants come
+from the plane's own environment and settings, never from an owner's variables, which could name
+anything. It must never name a folder that holds what an agent may not see.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import msgspec
 from msgspec import Struct
 
 VARIABLE: Final = "HOLDFAST_CONFINE_ORDER"
-"""The variable that a controller, and whoever runs a command in a machine, goes by."""
+"""The variable read by a controller and by commands run in a machine."""
 
 WRAPPER: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller.run_confined", "--")
-"""Runs a command confined, in the surroundings of a machine."""
+"""Runs a command confined, in the environment of a machine."""
 
 Kind: TypeAlias = Literal["auto", "bubblewrap+landlock", "bubblewrap", "landlock", "none"]
 
@@ -30,10 +30,10 @@ _NAMING_FILES: Final = (
 
 
 class Confine(Struct, frozen=True, kw_only=True):
-    """How machines are confined: `auto` is with all that the host offers.
+    """How machines are confined: `auto` uses all that the host supports.
 
-    `hidden` are folders that no agent may see but for its own in them. `read` and `write` are what
-    an operator grants besides. `plane` is the plane's port, 0 for none.
+    `hidden` are folders that no agent may see, except its own in them. `read` and `write` are
+    additional grants of an operator. `plane` is the plane's port, 0 for none.
     """
 
     kind: Kind = "auto"
@@ -50,7 +50,7 @@ def order(
 
     `ports` are the first and the last that machines have.
     """
-    said = {
+    fields = {
         "kind": confine.kind,
         "hidden": confine.hidden,
         "write": [str(path) for path in own],
@@ -61,4 +61,4 @@ def order(
         "ports": ports,
         "plane": confine.plane,
     }
-    return msgspec.json.encode(said).decode()
+    return msgspec.json.encode(fields).decode()

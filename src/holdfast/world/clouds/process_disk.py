@@ -1,7 +1,7 @@
-"""How much room a machine's files take: counted seldom and up to a limit.
+"""Disk usage of a machine's files: counted rarely and up to a limit.
 
-Walking a home with a package tree in it costs seconds, so the answer is kept for a while and the
-walk gives up at a number of files. A figure that would be wrong is not given at all.
+Walking a home with a package tree costs seconds, so the result is cached for a while and the walk
+gives up at a number of files. A figure that would be wrong is not returned at all.
 """
 
 from __future__ import annotations
@@ -14,27 +14,26 @@ from typing import Final
 from holdfast.kernel.clock import MINUTE_MS, Clock
 
 KEEP_MS: Final = MINUTE_MS
-"""How long a figure is good, in milliseconds."""
+"""How long a figure is valid, in milliseconds."""
 
 FILES_MAX: Final = 50_000
-"""Files looked at before giving up."""
+"""Files read before giving up."""
 
 _BLOCK_BYTES: Final = 512
 
 
 class DiskMeter:
-    """Remembers what each folder came to."""
+    """Caches the usage of each folder."""
 
     __slots__ = ("_clock", "_guard", "_known")
 
     def __init__(self, clock: Clock) -> None:
-        """Begin knowing nothing."""
         self._clock = clock
         self._guard = threading.Lock()
         self._known: dict[Path, tuple[float, int | None]] = {}
 
     def measure(self, folder: Path) -> int | None:
-        """Return the bytes that the files below take on the disk; None when they are too many."""
+        """Return the bytes that the files below take on disk; None if there are too many."""
         now = self._clock.steady_ms()
         with self._guard:
             known = self._known.get(folder)
@@ -46,7 +45,7 @@ class DiskMeter:
         return size
 
     def forget(self, folder: Path) -> None:
-        """Forget a folder that is gone."""
+        """Remove a deleted folder from the cache."""
         with self._guard:
             self._known.pop(folder, None)
 
@@ -66,5 +65,5 @@ def walk_bytes(folder: Path, *, files_max: int = FILES_MAX) -> int | None:
                         waiting.append(entry.path)
                     total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
         except (FileNotFoundError, PermissionError):
-            continue  # it went while we looked, or its owner hid it: what is left still counts
+            continue  # deleted meanwhile, or unreadable: the rest still counts
     return total

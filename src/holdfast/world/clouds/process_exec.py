@@ -1,8 +1,8 @@
-"""Running one command inside a machine of the process cloud, bounded in time and output.
+"""Runs one command inside a machine of the process cloud, limited in time and output.
 
-The command runs in a session of its own with the machine's environment, so it carries the
-machine's marker and goes with it. It is code that the machine's agent can influence, so it is
-confined as that is. It must never outlive its time, nor fill our memory.
+The command runs in a session of its own with the machine's environment, so it carries the machine's
+marker and ends with it. The machine's agent can influence its code, so it gets the same
+confinement. It must never outlive its time, nor fill our memory.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ async def run(
 
 
 async def _read(stream: asyncio.StreamReader | None) -> tuple[bytes, bool]:
-    """Read a stream to its end, keep its beginning, and say whether something was cut."""
+    """Read a stream to its end; return its beginning, and whether it was cut."""
     kept, cut = bytearray(), False
     while stream is not None and (chunk := await stream.read(_CHUNK_BYTES)):
-        room = EXEC_OUTPUT_BYTES_MAX - len(kept)
-        kept += chunk[:room]
-        cut = cut or len(chunk) > room
+        left = EXEC_OUTPUT_BYTES_MAX - len(kept)
+        kept += chunk[:left]
+        cut = cut or len(chunk) > left
     return bytes(kept), cut

@@ -1,8 +1,8 @@
 """The records of all machines: found by name or id, read anew, changed under a lock.
 
-A record that cannot be read is never taken for an absent machine, because an absent machine is
-replaced while the unreadable one may be running: whoever asks for an unknown id then hears that
-nobody can tell. It must never remove a folder that has a record.
+A record that cannot be read is never treated as an absent machine, because an absent machine is
+replaced while the unreadable one may be running: a lookup of an unknown id then fails as unknown.
+It must never remove a folder that has a record.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class MachineFolders:
     __slots__ = ("_cache", "_names", "root", "trash")
 
     def __init__(self, root: Path) -> None:
-        """Keep records under `root`; nothing is made before `prepare`."""
+        """Keep records under `root`; nothing is created before `prepare`."""
         self.root = root
         self.trash = root / _TRASH
         self._names: dict[str, str] = {}
         self._cache: dict[str, tuple[_Signature, Record]] = {}
 
     def prepare(self) -> None:
-        """Make the folders that every call needs."""
+        """Create the folders that every call needs."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.trash.mkdir(mode=0o700, exist_ok=True)
 
     def folder(self, name: str) -> Folder:
-        """Return the places of one machine."""
+        """Return the paths of one machine."""
         return Folder(self.root / name)
 
     def names(self) -> list[str]:
@@ -52,7 +52,7 @@ class MachineFolders:
         )
 
     def record(self, name: str) -> Record | None:
-        """Return a machine's record, or None; raise ValueError when it cannot be read."""
+        """Return a machine's record, or None; raise ValueError if it cannot be read."""
         path = self.folder(name).record
         try:
             found = path.stat()
@@ -86,7 +86,7 @@ class MachineFolders:
         return records, unreadable
 
     def find(self, machine_id: str) -> Record:
-        """Return a machine's record by id; decline with `not_found` only when that is sure."""
+        """Return a machine's record by id; decline with `not_found` only if that is certain."""
         known = self._names.get(machine_id)
         if known is not None:
             record = self._known(known)
@@ -103,7 +103,7 @@ class MachineFolders:
 
     @contextmanager
     def held(self, machine_id: str) -> Iterator[Record]:
-        """Hold a machine's lock and give its record as it is then; decline with `not_found`."""
+        """Hold a machine's lock and yield its current record; decline with `not_found`."""
         name = self.find(machine_id).spec.name
         try:
             with locked(self.folder(name).lock):
@@ -118,7 +118,7 @@ class MachineFolders:
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Hold the lock under which names and port ranges are given out."""
+        """Hold the lock for assigning names and port ranges."""
         with locked(self.root / _LOCK):
             yield
 
@@ -129,7 +129,7 @@ class MachineFolders:
         return record
 
     def throw_away(self, record: Record) -> Path:
-        """Move a machine's folder out of sight, which frees its name; return where it went."""
+        """Move a machine's folder aside, which frees its name; return the new path."""
         target = self.trash / record.id
         (self.root / record.spec.name).rename(target)
         sync_folder(self.root)
@@ -145,5 +145,5 @@ class MachineFolders:
 
 
 def gone(machine_id: str) -> Permanent:
-    """Return the failure that says a machine is not there."""
+    """Return the failure for an absent machine."""
     return Permanent(NOT_FOUND, f"machine {machine_id}: no such machine")

@@ -1,9 +1,9 @@
-"""The blocking half of the process cloud: what is done to one machine, step by step.
+"""The blocking half of the process cloud: steps on one machine.
 
-Every step holds the machine's lock, reads its record anew and asks the kernel what lives, so that
-threads, a second plane and a crash at any point all meet the same truth. What takes time between
-two steps (a grace) is left to the asynchronous half. It must be called from worker threads only,
-because it waits for disks and processes.
+Every step holds the machine's lock, reads its record anew and reads from the kernel which processes
+live, so that threads, a second plane and a crash at any point all see the same state. Waiting
+between two steps (a grace) is left to the asynchronous half. Call from worker threads only, because
+it waits for disks and processes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from holdfast.world.clouds.process_record import Phase, Record, sync_folder
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_spawn import (
     EnvKeys,
-    Gated,
+    HeldProcess,
     check_spec,
     environment,
     inherited_from,
@@ -60,17 +60,20 @@ from holdfast.world.clouds.process_table import (
 from holdfast.world.clouds.process_volumes import Volumes
 
 PROGRAM: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller")
-"""Isolated: it starts in a home that its agent writes to, with variables that owners set, and
-must load neither's code, because it holds the machine's credentials and its key."""
+"""Isolated: it must not load code or variables of the agent or owner.
+
+It starts in a home that its agent writes to, with variables that owners set, and it holds the
+machine's credentials and its key.
+"""
 
 UPDATE_GRACE_MS: Final = 10_000
-"""How long a running machine may take to end for an update, in milliseconds."""
+"""Time for a running machine to end for an update, in milliseconds."""
 
 _ID_CHARS: Final = 14
 _MAY_END: Final = frozenset({"running", "stopping"})
 _STATES: Final[dict[Phase, MachineState]] = {
     "created": "created",
-    "running": "stopped",  # decided to run, yet nothing runs: it ended by itself
+    "running": "stopped",  # recorded as running, yet no process lives: it ended by itself
     "stopping": "stopped",
     "stopped": "stopped",
     "failed": "failed",
@@ -88,9 +91,8 @@ _LIVE_STATES: Final[dict[Phase, MachineState]] = {
 class Adoption(Struct, frozen=True, kw_only=True):
     """What was found when the cloud was opened.
 
-    `ended` ended while nobody looked, and are to be settled; `pending` has a step left to finish;
-    `unreadable` names machines whose record cannot be read: they are left alone until a person
-    looks.
+    `ended` ended while no plane ran, and are to be recorded; `pending` has a step left to finish;
+    `unreadable` names machines whose record cannot be read: they are left alone for a person.
     """
 
     running: tuple[Record, ...] = ()
@@ -100,7 +102,7 @@ class Adoption(Struct, frozen=True, kw_only=True):
 
 
 class Host:
-    """All machines under one home. `on_spawn` hears of each start, in a worker thread."""
+    """All machines under one home. `on_spawn` is called for each start, in a worker thread."""
 
     def __init__(
         self,
@@ -117,12 +119,12 @@ class Host:
     ) -> None:
         """Keep machines under `home/machines` and volumes under `home/volumes`.
 
-        `confine` says how, None for not at all.
+        `confine` is how, None for not at all.
         """
         self.folders = MachineFolders(home / "machines")
         self.ports = Ports(self.folders.root / ".ports", first=ports[0], last=ports[1])
         self.volumes = Volumes(home / "volumes", holds=self._holds)
-        self.on_spawn: Callable[[Record], None] = _nobody_listens
+        self.on_spawn: Callable[[Record], None] = _ignore
         self._clock = clock
         self._keys = keys
         self._program = tuple(program)
@@ -135,7 +137,7 @@ class Host:
     # ----------------------------------------------------------------- adoption
 
     def adopt(self) -> Adoption:
-        """Look at every machine on disk: which live, which ended, which have a step to finish."""
+        """Check every machine on disk: which live, which ended, which have a step to finish."""
         self.folders.prepare()
         self.volumes.clear()
         with self.folders.naming():
@@ -143,8 +145,8 @@ class Host:
             self._drop_unborn({*unreadable, *(record.spec.name for record in records)})
             if not unreadable:
                 self.ports.release_strays({one.port: one.spec.name for one in records})
-        for leftover in sorted(self.folders.trash.iterdir()):
-            self.purge(leftover)
+        for entry in sorted(self.folders.trash.iterdir()):
+            self.purge(entry)
         running = [one for one in records if one.phase == "running" and is_alive(one.leader)]
         dead = [one for one in records if one.phase == "running" and not is_alive(one.leader)]
         return Adoption(
@@ -157,7 +159,7 @@ class Host:
         )
 
     def _drop_unborn(self, known: set[str]) -> None:
-        """Remove folders whose maker died before the record was written: nothing ran in them."""
+        """Remove folders whose creator died before the record was written: nothing ran in them."""
         for name in self.folders.names():
             if name not in known:
                 shutil.rmtree(self.folders.root / name)
@@ -165,7 +167,7 @@ class Host:
     # ------------------------------------------------------------------ looking
 
     def look(self, machine_id: str) -> Machine:
-        """Return the machine as it is, with what it uses."""
+        """Return the machine's state, with its resource use."""
         record = self.folders.find(machine_id)
         usage: Usage | None = None
         if record.leader is not None and is_alive(record.leader):
@@ -174,10 +176,10 @@ class Host:
         return self.machine(record, usage)
 
     def brief(self, machine_id: str) -> Machine:
-        """Return the machine as it is, its end written down, without the cost of measuring it."""
+        """Return the machine's state, recording its end, without the cost of measuring it."""
         record = self.folders.find(machine_id)
         if record.phase in _MAY_END and not is_alive(record.leader):
-            record = self.settle(machine_id)
+            record = self.record_end(machine_id)
         return self.machine(record)
 
     def find(self, labels: Mapping[str, str]) -> tuple[Machine, ...]:
@@ -189,7 +191,7 @@ class Host:
         return tuple(self.machine(one) for one in found)
 
     def machine(self, record: Record, usage: Usage | None = None) -> Machine:
-        """Return what the cloud tells of a record, in the light of what lives."""
+        """Return the cloud's view of a record and its living processes."""
         alive = is_alive(record.leader)
         state = _LIVE_STATES.get(record.phase) if alive else None
         return Machine(
@@ -221,7 +223,7 @@ class Host:
 
     @property
     def wrapper(self) -> tuple[str, ...]:
-        """Return what confines a command that follows it, nothing where nothing is confined."""
+        """Return the program that confines the command after it, empty if nothing is confined."""
         return () if self._confine is None else WRAPPER
 
     def surroundings(self, machine_id: str) -> tuple[dict[str, str], Path]:
@@ -262,7 +264,7 @@ class Host:
             _decline(Conflict(NAME_TAKEN, f"{text} with name {spec.name!r}", holder.id))
 
     def _lay_out(self, spec: MachineSpec) -> Record:
-        """Make folder, ports and record of a new machine; nothing runs yet."""
+        """Create folder, ports and record of a new machine; nothing runs yet."""
         if spec.volume_id is not None:
             self.volumes.check(spec.volume_id, machine_id="")
         folder = self.folders.folder(spec.name)
@@ -290,7 +292,7 @@ class Host:
         return record
 
     def _launch(self, record: Record) -> Record:
-        """Start the program; the caller holds the lock and has made sure that none runs."""
+        """Start the program; the caller holds the lock and has checked that none runs."""
         if record.starts:
             self._clear_out(record)
         folder = self.folders.folder(record.spec.name)
@@ -309,22 +311,22 @@ class Host:
             error="",
         )
         env = self._environment(ready, home)
-        gated = Gated(self._program, env=env, home=home, log=folder.log)
+        held = HeldProcess(self._program, env=env, home=home, log=folder.log)
         try:
-            leader = identify(gated.process.pid)
+            leader = identify(held.process.pid)
             if leader is None:
                 _decline(Retryable(TRANSIENT, f"machine {record.id}: it was killed at its gate"))
             ready = self.folders.put(replace(ready, leader=leader))
         except BaseException:
-            gated.shut()
+            held.shut()
             raise
-        gated.disown()
+        held.disown()
         self.on_spawn(ready)
-        gated.open()
+        held.open()
         return ready
 
     def _usable_port(self, record: Record) -> int:
-        """Return the machine's port range, or a new one when a stranger sits in the old one."""
+        """Return the machine's port range, or a new one if another program uses the old one."""
         if is_free(record.port):
             return record.port
         with self.folders.naming():
@@ -350,14 +352,14 @@ class Host:
 
     # ------------------------------------------------------------------- ending
 
-    def settle(self, machine_id: str) -> Record:
-        """Write down that a machine has ended, if it has, and kill what it left behind."""
+    def record_end(self, machine_id: str) -> Record:
+        """Record the end of a machine, if it has ended, and kill what it left behind."""
         with self.folders.held(machine_id) as record:
             ended = record.phase in _MAY_END and not is_alive(record.leader)
             return self._ended(record) if ended else record
 
     def begin_stop(self, machine_id: str, *, grace_ms: int) -> Record:
-        """Ask a machine to end and write down by when it must have."""
+        """Send a machine SIGTERM and record its deadline."""
         with self.folders.held(machine_id) as record:
             if record.phase in {"updating", "destroying"}:
                 _decline(Conflict(CONFLICT, f"machine {machine_id} is {record.phase}"))
@@ -367,17 +369,17 @@ class Host:
             if record.phase == "stopping":
                 earlier = min(stop_by_ms, record.stop_by_ms or stop_by_ms)
                 return self.folders.put(replace(record, stop_by_ms=earlier))
-            asked = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
+            updated = self._phase(record, "stopping", stop_by_ms=stop_by_ms)
             send(record.leader, SIGTERM)
-            return asked
+            return updated
 
     def finish_stop(self, machine_id: str) -> Record:
-        """Kill what is left of a machine that was asked to end."""
+        """Kill what is left of a stopping machine."""
         with self.folders.held(machine_id) as record:
             return self._ended(record) if record.phase == "stopping" else record
 
     def store(self, machine_id: str, spec: MachineSpec) -> Record:
-        """Write down a spec that the next start takes; what runs is left alone."""
+        """Store a spec for the next start, without touching what runs."""
         check_spec(spec)
         with self.folders.held(machine_id) as record:
             if spec.name != record.spec.name or spec.volume_id != record.spec.volume_id:
@@ -390,7 +392,7 @@ class Host:
             )
 
     def begin_update(self, machine_id: str, spec: MachineSpec) -> Record:
-        """Write down the new spec and ask the running program to end."""
+        """Store the new spec and send the running program SIGTERM."""
         check_spec(spec)
         with self.folders.held(machine_id) as record:
             if spec.name != record.spec.name:
@@ -402,12 +404,12 @@ class Host:
             if spec.volume_id is not None:
                 self.volumes.check(spec.volume_id, machine_id=machine_id)
             stop_by_ms = self._clock.now_ms() + UPDATE_GRACE_MS
-            asked = self._phase(replace(record, spec=spec), "updating", stop_by_ms=stop_by_ms)
+            updated = self._phase(replace(record, spec=spec), "updating", stop_by_ms=stop_by_ms)
             if spec.volume_id is not None:
                 self.volumes.attach(spec.volume_id, machine_id=machine_id)
             if alive and record.leader is not None:
                 send(record.leader, SIGTERM)
-            return asked
+            return updated
 
     def finish_update(self, machine_id: str) -> Record:
         """Kill what is left of the old program and start the new one."""
@@ -422,7 +424,7 @@ class Host:
                 raise
 
     def destroy(self, machine_id: str) -> Path:
-        """Kill and remove a machine whatever its state; return its folder, out of sight now."""
+        """Kill and remove a machine in any state; return its folder, moved aside."""
         with self.folders.held(machine_id) as record:
             self._phase(record, "destroying")
             self._clear_out(record)
@@ -432,7 +434,7 @@ class Host:
         return place
 
     def purge(self, place: Path) -> None:
-        """Remove what `destroy` put out of sight; what will not go is tried at the next open."""
+        """Delete what `destroy` moved aside; failures are retried at the next open."""
         shutil.rmtree(place, ignore_errors=True)
 
     # ------------------------------------------------------------------- within
@@ -459,11 +461,11 @@ class Host:
         try:
             return self.folders.find(machine_id).spec.volume_id == volume_id
         except DeclinedError as declined:
-            return isinstance(declined.failure, Retryable)  # cannot tell: then it is held
+            return isinstance(declined.failure, Retryable)  # unknown: treated as held
 
 
 def reap(leader: Identity) -> int | None:
-    """Collect a dead child and return its exit code; None when it is not our child."""
+    """Reap a dead child and return its exit code; None if it is not our child."""
     stat = read_stat(leader.pid)
     if stat is None or stat.start_ticks != leader.start_ticks:
         return None
@@ -474,7 +476,7 @@ def reap(leader: Identity) -> int | None:
     return os.waitstatus_to_exitcode(status) if pid else None
 
 
-def _nobody_listens(record: Record) -> None:
+def _ignore(record: Record) -> None:
     del record
 
 

@@ -1,9 +1,9 @@
-"""The log of a machine: its newest lines, and keeping it small.
+"""The log of a machine: its newest lines, and its rotation.
 
-The machine writes to the file itself, so that it needs nobody to live. Rotation therefore copies
-and cuts: the file is opened for appending, so the writer goes on at the new end. What is written
-between the copy and the cut is lost (microseconds; the price of a writer that depends on nobody),
-and while no plane runs, nothing is cut.
+The machine writes to the file itself, so that it does not depend on the plane. Rotation therefore
+copies and truncates: the file is opened for appending, so the writer goes on at the new end. What
+is written between the copy and the truncation is lost (microseconds; the price of an independent
+writer), and while no plane runs, nothing is rotated.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from pathlib import Path
 from typing import Final
 
 LOG_BYTES_MAX: Final = 8 * 1_048_576
-"""Size at which the log is rotated; one older file of about this size is kept beside it."""
+"""Size at which the log is rotated; one older file of about this size is kept."""
 
 TAIL_BYTES_MAX: Final = 262_144
-"""How far back a tail reads."""
+"""Bytes that a tail reads back."""
 
 LINE_CHARS_MAX: Final = 4_096
 """Characters kept of one line."""
 
 
 class NotALogError(OSError):
-    """What has the name of a log is a link, no file, another user's, or has a second name."""
+    """The log's name belongs to a link, no file, another user's, or one with a second name."""
 
     def __init__(self, path: Path) -> None:
-        """Name the path."""
         text = "it is a link, or no plain file of the plane's user with this name alone; remove it"
         super().__init__(errno.EPERM, text, str(path))
 
@@ -41,9 +40,9 @@ def open_log(path: Path) -> int:
 
 
 def rotate(path: Path, *, bytes_max: int = LOG_BYTES_MAX) -> bool:
-    """Move the content to `<log>.1` when it is larger than allowed; return whether it was.
+    """Move the content to `<log>.1` if it is larger than allowed; return whether it was.
 
-    What is no log is left alone: reading it says why, and other logs still have to be rotated.
+    What is no log is left alone: reading it reports why, and other logs still have to be rotated.
     """
     try:
         handle = _open(path, os.O_RDWR)
@@ -62,12 +61,12 @@ def rotate(path: Path, *, bytes_max: int = LOG_BYTES_MAX) -> bool:
 
 
 def older(path: Path) -> Path:
-    """Return where the rotated content lies."""
+    """Return the path of the rotated content."""
     return path.with_name(f"{path.name}.1")
 
 
 def tail(path: Path, *, lines: int) -> tuple[str, ...]:
-    """Return the newest lines, oldest first, looking into the rotated file when they are few."""
+    """Return the newest lines, oldest first, including rotated ones if there are few."""
     if lines <= 0:
         return ()
     found = _last_lines(path)
@@ -79,8 +78,8 @@ def tail(path: Path, *, lines: int) -> tuple[str, ...]:
 def _open(path: Path, flags: int) -> int:
     """Open a log in a folder that the machine's agent may write to.
 
-    What has its name may be a link to the plane's own files, which must be neither shown nor
-    written: raise NotALogError for what is no regular file of ours with this name alone.
+    The name may be a link to the plane's own files, which must be neither shown nor written: raise
+    NotALogError unless it is a regular file of ours with this single name.
     """
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

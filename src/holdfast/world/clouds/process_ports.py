@@ -1,9 +1,9 @@
-"""Which ports a machine has: ranges claimed on disk, and looked at before each use.
+"""Port ranges of machines: claimed on disk, and checked before each use.
 
-A claim is a symbolic link from the range's first port to the machine's name: made at once or not
-at all, so two planes cannot give one range twice. A stopped machine keeps its range, so that its
-address stays; a live one's is never given away. The range lies below the kernel's own choice for
-outgoing connections, which begins at 32768.
+A claim is a symbolic link from the range's first port to the machine's name: creating it is atomic,
+so two planes cannot assign one range twice. A stopped machine keeps its range, so that its address
+stays; a live one's is never reassigned. The range is below the kernel's own for outgoing
+connections, which begins at 32768.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 FIRST_PORT: Final = 20_000
 LAST_PORT: Final = 31_999
 PORTS_PER_MACHINE: Final = 4
-"""Controller, agent, and two for what the agent runs beside itself."""
+"""Controller, agent, and two for the agent's other programs."""
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -26,16 +26,16 @@ class Ports:
     """The ranges of all machines under one folder of claims."""
 
     def __init__(self, folder: Path, *, first: int = FIRST_PORT, last: int = LAST_PORT) -> None:
-        """Give ranges from `first` to `last`, both included."""
+        """Assign ranges from `first` to `last`, both included."""
         self._folder = folder
         self._first = first
         self._count = (last - first + 1) // PORTS_PER_MACHINE
         self._next = 0
 
     def claim(self, name: str) -> int | None:
-        """Claim a range that nobody listens in; return its first port, or None when all are held.
+        """Claim a range without a listener; return its first port, or None if all are held.
 
-        The search goes on from the last claim, so that a range just given up rests for long.
+        The search continues after the last claim, so that a released range stays unused for long.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         held = set(self._held())
@@ -53,14 +53,14 @@ class Ports:
         return None
 
     def release(self, port: int, name: str) -> None:
-        """Give a range up, if it is this machine's."""
+        """Release a range, if it is this machine's."""
         link = self._folder / str(port)
         with suppress(FileNotFoundError):
             if link.readlink() == Path(name):
                 link.unlink()
 
     def release_strays(self, holders: dict[int, str]) -> int:
-        """Give up every claim that no machine's record knows of; return how many."""
+        """Release every claim without a machine's record; return how many."""
         strays = [port for port in self._held() if self._owner(port) != holders.get(port)]
         for port in strays:
             (self._folder / str(port)).unlink(missing_ok=True)
@@ -79,13 +79,13 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """Return whether nobody listens in the range that begins at `port`, on the loopback."""
+    """Return whether the range that begins at `port` has no listener on loopback."""
     return all(_bindable(one) for one in range(port, port + PORTS_PER_MACHINE))
 
 
 def _bindable(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a connection that lingers after its end does not hold the port.
+        # As servers do: a connection in TIME_WAIT does not hold the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

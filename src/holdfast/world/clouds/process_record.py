@@ -1,8 +1,8 @@
-"""What the process cloud remembers of a machine, and where: one folder and one record each.
+"""The process cloud's record of a machine: one folder and one record each.
 
-The record is written before what it announces is done, and is on the disk when `save` returns, so
-that a crash at any point leaves something that tells the next plane what was going on. It holds
-sealed values only; the key that opens them is never written.
+The record is written before what it announces is done, and is on disk when `save` returns, so that
+after a crash at any point the next plane finds what was under way. It holds sealed values only; the
+key that opens them is never written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Phase: TypeAlias = Literal[
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One machine on disk. `phase` is what was last decided, not what is: ask the kernel."""
+    """One machine on disk. `phase` is what was last decided; the actual state is the kernel's."""
 
     id: str
     spec: MachineSpec
@@ -48,12 +48,11 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Folder:
-    """The places of one machine under `machines/<name>/`."""
+    """The paths of one machine under `machines/<name>/`."""
 
     __slots__ = ("home", "lock", "log", "record", "root", "state", "tmp")
 
     def __init__(self, root: Path) -> None:
-        """Name the places; nothing is made."""
         self.root = root
         self.home = root / "home"
         self.state = root / "state"
@@ -69,7 +68,7 @@ class Folder:
 
 
 def load(path: Path) -> Record:
-    """Return the record; raise FileNotFoundError, or ValueError when it cannot be read."""
+    """Return the record; raise FileNotFoundError, or ValueError if it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
     except msgspec.DecodeError as error:
@@ -78,7 +77,7 @@ def load(path: Path) -> Record:
 
 
 def save(path: Path, value: Struct) -> None:
-    """Write the value whole or not at all, mode 0600, and wait until it is on the disk."""
+    """Write the value atomically and durably, mode 0600."""
     draft = path.with_name(f".{path.name}.new")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "wb") as file:
@@ -90,7 +89,7 @@ def save(path: Path, value: Struct) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Sync a folder's entries to disk."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -102,7 +101,7 @@ def sync_folder(path: Path) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold a file's lock: against other threads of this process and other processes alike.
 
-    The lock goes with its holder, so a killed plane holds none. Children do not inherit it.
+    The lock ends with its holder, so a killed plane holds none. Children do not inherit it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:

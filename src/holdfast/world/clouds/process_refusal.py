@@ -1,7 +1,8 @@
-"""How the blocking half of the process cloud says no to the half that answers.
+"""Refusals of the blocking half of the process cloud.
 
-The blocking half runs in threads, many calls deep, where an exception reads better than passing
-an outcome up by hand; the edge turns it into that outcome at once. It must never leave the package.
+The blocking half runs in threads, many calls deep, where an exception is simpler than passing an
+outcome up by hand; the asynchronous half turns it into that outcome at once. It must never leave
+the package.
 """
 
 from __future__ import annotations
@@ -13,6 +14,5 @@ class DeclinedError(Exception):
     """A typed failure on its way to the caller."""
 
     def __init__(self, failure: Failure) -> None:
-        """Carry `failure`."""
         super().__init__(f"{failure.code}: {failure.message}")
         self.failure = failure

@@ -1,9 +1,9 @@
-"""Starting a machine's program: its environment, and a gate that it waits at.
+"""Starts a machine's program: its environment, and the start barrier it waits at.
 
-The program is started behind a gate: a shell that waits for one word on its input before it
-becomes the program (same pid, same start time). The word is given after the machine's record,
-with that pid, is on the disk. If the plane dies in between, the input closes and the shell ends,
-so no program ever runs that no record knows.
+The program is started behind a barrier: a shell that waits for one word on its input before it
+becomes the program (same pid, same start time). The word is sent after the machine's record, with
+that pid, is on disk. If the plane dies in between, the input closes and the shell ends, so no
+program ever runs without a record.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_table import MARKER
 
 EnvKeys: TypeAlias = Callable[[MachineSpec], Secret | None]
-"""Gives the key that opens a machine's sealed values; None when there is none."""
+"""Returns the key that opens a machine's sealed values; None if there is none."""
 
 _NPM: Final = ("REGISTRY", "USERCONFIG", "CAFILE")
 _NPM_USERCONFIG: Final = "NPM_CONFIG_USERCONFIG"
@@ -34,9 +34,9 @@ INHERITED: Final = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
     *(f"NPM_CONFIG_{name}" for name in _NPM), *(f"npm_config_{name.lower()}" for name in _NPM),
 )  # fmt: skip
-"""What of the plane's own environment a machine gets to see; nothing of it is a secret.
+"""Variables of the plane's own environment that a machine inherits; none is a secret.
 
-npm's settings are part of it, because a machine installs its agent anew with npm.
+npm's settings are included, because a machine reinstalls its agent with npm.
 """
 
 SEALED_PREFIX: Final = "HOLDFAST_ENC_"
@@ -44,12 +44,14 @@ KEY_NAME: Final = "HOLDFAST_ENV_KEY"
 SEAL: Final = "enc:v1:"
 
 CARRIED_PREFIX: Final = "HOLDFAST_AGENT_ENV_"
-"""Before a variable that is for the agent alone; the controller sets it there without this."""
+"""Prefix of a variable for the agent alone; the controller removes it."""
 
 _LOADS_CODE: Final = re.compile(r"LD_.*|OPENSSL_.*|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|MALLOC_.*")
-"""Variables that change which code a program loads, or how its libraries work. An owner may set
-them for an agent, which is confined; the controller, which is not, must not be started with them.
-What Python itself goes by is ignored by it: it is run isolated."""
+"""Variables that change which code a program loads, or how its libraries work.
+
+An owner may set them for an agent, which is confined; the controller, which is not, must not be
+started with them. Python's own are ignored by it: it is run isolated.
+"""
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -60,7 +62,7 @@ _TAKEN_PREFIXES: Final = (
     "KILOCLAW_ENC_",
     "KILOCLAW_ENV_",
 )
-_GATE: Final = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null'
+_BARRIER: Final = 'read -r word && [ "$word" = go ] || exit 125; exec "$@" </dev/null'
 _WORD: Final = b"go\n"
 
 
@@ -81,7 +83,7 @@ def check_spec(spec: MachineSpec) -> None:
 def environment(
     record: Record, folder: Folder, home: Path, *, inherited: Mapping[str, str], keys: EnvKeys
 ) -> dict[str, str]:
-    """Return the whole environment of a machine: what it inherits, its own, ours, which wins."""
+    """Return the environment of a machine: inherited, its own, then ours; later ones win."""
     spec = record.spec
     composed = {
         **inherited,
@@ -107,15 +109,15 @@ def environment(
 
 
 def carried(name: str) -> str:
-    """Return the name under which an owner's variable is handed to the controller."""
+    """Return the name under which an owner's variable is passed to the controller."""
     return f"{CARRIED_PREFIX}{name}" if _LOADS_CODE.fullmatch(name) else name
 
 
 def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dict[str, str]:
     """Return what a machine may inherit of the plane's environment; `extra` names more of it.
 
-    A machine has a home of its own, in which npm would miss the `.npmrc` that the first
-    installation went by; so the path of that one is handed on too.
+    A machine has a home of its own, in which npm would miss the `.npmrc` of the first installation;
+    so the path of that one is passed on too.
     """
     found = {name: environ[name] for name in (*INHERITED, *extra) if name in environ}
     if _NPM_USERCONFIG in found or _NPM_USERCONFIG.lower() in found or not environ.get("HOME"):
@@ -124,8 +126,8 @@ def inherited_from(environ: Mapping[str, str], extra: Sequence[str] = ()) -> dic
     return {**found, _NPM_USERCONFIG: str(npmrc)} if npmrc.is_file() else found
 
 
-class Gated:
-    """A started program that waits at its gate, as a child of this process."""
+class HeldProcess:
+    """A started program that waits at the barrier, as a child of this process."""
 
     __slots__ = ("process",)
 
@@ -136,7 +138,7 @@ class Gated:
         output = open_log(log)
         try:
             self.process = subprocess.Popen(
-                ["/bin/sh", "-c", _GATE, "holdfast-gate", *argv],
+                ["/bin/sh", "-c", _BARRIER, "holdfast-gate", *argv],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -148,25 +150,25 @@ class Gated:
             os.close(output)
 
     def open(self) -> None:
-        """Let it become its program; one that was killed at the gate is left to be noticed."""
+        """Let it become its program; one that was killed before is detected elsewhere."""
         self._say(_WORD)
 
     def disown(self) -> None:
-        """Leave the waiting for its end to whoever watches its pidfd, who may be another plane."""
-        self.process.returncode = 0  # else Popen waits for it, or complains when it is let go
+        """Leave waiting for its end to the holder of its pidfd, which may be another plane."""
+        self.process.returncode = 0  # else Popen waits for it, or warns when it is collected
 
     def shut(self) -> None:
-        """Turn it away: it ends without having done anything."""
+        """Close the barrier: it ends without having done anything."""
         self._say(b"")
         self.process.wait()
 
     def _say(self, word: bytes) -> None:
-        gate = self.process.stdin
-        if gate is None:  # pragma: no cover - it was opened as a pipe
+        pipe = self.process.stdin
+        if pipe is None:  # pragma: no cover - it was opened as a pipe
             return
         try:
-            with gate:
-                gate.write(word)
+            with pipe:
+                pipe.write(word)
         except BrokenPipeError:
             return
 

@@ -1,8 +1,8 @@
-"""Processes as the kernel tells them: who they are, whether they live, what they use.
+"""Processes as reported by the kernel: identity, whether they live, resource use.
 
-A pid is reused; pid, start time and boot id together are not. Nothing here signals a process
-before it has been identified through a pidfd, which stays with the very process that was looked
-at. It must never act on a bare number.
+A pid is reused; pid, start time and boot id together are not. Nothing here signals a process before
+it has been identified through a pidfd, which refers to the very process that was checked. It must
+never act on a bare number.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from holdfast.world.clouds.port import Usage
 
 PROC: Final = Path("/proc")
 MARKER: Final = "HOLDFAST_MACHINE_ID"
-"""The variable by which a machine's processes are known, wherever they have moved to."""
+"""The variable that marks a machine's processes, wherever they have moved to."""
 
 KILL_ROUNDS_MAX: Final = 20
 """Rounds of killing before giving up on processes that keep forking."""
 
 KILL_WAIT_MS: Final = 2_000
-"""How long one round waits for one that was killed to be gone, in milliseconds."""
+"""Wait of one round for killed processes to be gone, in milliseconds."""
 
 _TICK_MS: Final = 1_000 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -36,7 +36,7 @@ _DEAD_STATES: Final = frozenset({"Z", "X", "x"})
 
 
 class Identity(Struct, frozen=True, gc=False):
-    """A process for good: its pid, its start in clock ticks since boot, and which boot."""
+    """A permanent identity: pid, start in clock ticks since boot, and the boot id."""
 
     pid: int
     start_ticks: int
@@ -44,7 +44,7 @@ class Identity(Struct, frozen=True, gc=False):
 
 
 class Stat(Struct, frozen=True, gc=False):
-    """What `/proc/<pid>/stat` says that we need."""
+    """The fields of `/proc/<pid>/stat` that we need."""
 
     pid: int
     state: str
@@ -56,12 +56,12 @@ class Stat(Struct, frozen=True, gc=False):
 
 
 def boot_id() -> str:
-    """Return the name of this boot of the kernel."""
+    """Return the id of this boot of the kernel."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Return what the kernel tells of a pid, or None when there is none."""
+    """Return the kernel's fields of a pid, or None if there is none."""
     try:
         text = (PROC / str(pid) / "stat").read_bytes().decode("utf-8", "replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -92,19 +92,19 @@ def is_alive(identity: Identity | None) -> bool:
 
 
 def open_process(identity: Identity) -> int | None:
-    """Return a pidfd of this very process, or None when it is gone; the caller closes it."""
+    """Return a pidfd of this very process, or None if it is gone; the caller closes it."""
     try:
         handle = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return None
-    if is_alive(identity):  # looked at after the pidfd was opened, so both are the same process
+    if is_alive(identity):  # checked after the pidfd was opened, so both are the same process
         return handle
     os.close(handle)
     return None
 
 
 def send(identity: Identity, number: signal.Signals) -> bool:
-    """Signal this very process; return False when it is gone."""
+    """Signal this very process; return False if it is gone."""
     handle = open_process(identity)
     if handle is None:
         return False
@@ -147,7 +147,7 @@ def members(leader: Identity | None, machine_id: str) -> list[Identity]:
 def kill_members(leader: Identity | None, machine_id: str) -> bool:
     """Kill every process of a machine, the leader last; return whether all are gone.
 
-    The leader stays until its others are gone, because its session is how some of them are known.
+    The leader stays until the others are gone, because some are found by its session.
     """
     for _ in range(KILL_ROUNDS_MAX):
         found = members(leader, machine_id)
@@ -155,12 +155,12 @@ def kill_members(leader: Identity | None, machine_id: str) -> bool:
             return True
         others = [one for one in found if one != leader]
         if not _kill(others or found):
-            break  # one that does not end when killed hangs in the kernel: more rounds would too
+            break  # a process that survives SIGKILL hangs in the kernel: more rounds would not help
     return not members(leader, machine_id)
 
 
 def usage_of(leader: Identity, machine_id: str, *, disk_bytes: int | None) -> Usage:
-    """Return what a machine's processes use, added up; CPU of those that ended is not in it."""
+    """Return the total use of a machine's processes, without the CPU time of ended ones."""
     pids = {one.pid for one in members(leader, machine_id)}
     stats = [stat for pid in sorted(pids) if (stat := read_stat(pid)) is not None]
     return Usage(
@@ -172,7 +172,7 @@ def usage_of(leader: Identity, machine_id: str, *, disk_bytes: int | None) -> Us
 
 
 def wait_exit(handle: int, *, timeout_ms: int) -> bool:
-    """Block until the process of a pidfd has ended; return False when the time ran out."""
+    """Block until the process of a pidfd has ended; return False on timeout."""
     waiting = select.poll()
     waiting.register(handle, select.POLLIN)
     return bool(waiting.poll(timeout_ms))
@@ -183,7 +183,7 @@ def _kill(targets: list[Identity]) -> bool:
     handles = [handle for one in targets if (handle := open_process(one)) is not None]
     try:
         for handle in handles:
-            with suppress(ProcessLookupError):  # it ended by itself in between
+            with suppress(ProcessLookupError):  # it ended in between
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         return all(wait_exit(handle, timeout_ms=KILL_WAIT_MS) for handle in handles)
     finally:
@@ -197,5 +197,5 @@ def _carries(pid: int, marker: bytes, own: int) -> bool:
         if folder.stat().st_uid != own:
             return False
         return marker in (folder / "environ").read_bytes().split(b"\0")
-    except OSError:  # it ended meanwhile, or it is not ours to look at: then not ours to kill
+    except OSError:  # ended meanwhile, or another user's: not ours to kill
         return False

@@ -1,8 +1,8 @@
 """Volumes of the process cloud: a folder each, which outlives the machines it is attached to.
 
-A volume is made aside and moved into place, so it is there whole or not at all. Its attachment is
-a note; it counts only while the machine it names says the same, so that a crash between the two
-writes heals by itself. A fork copies files as they lie: stop the machine first for a clean one.
+A volume is made aside and renamed into place, so it is complete or absent. Its attachment is a
+note; it counts only while the machine it names confirms it, so that a crash between the two writes
+heals by itself. A fork copies files as they are: stop the machine first for a clean one.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ class VolumeRecord(Struct, frozen=True, kw_only=True):
 
 
 class Volumes:
-    """All volumes under one folder; `holds(machine_id, volume_id)` asks the machine's record."""
+    """All volumes under one folder; `holds(machine_id, volume_id)` reads the machine's record."""
 
     def __init__(self, folder: Path, *, holds: Callable[[str, str], bool]) -> None:
-        """Keep them under `folder`, made when first needed."""
+        """Keep them under `folder`, created when first needed."""
         self._folder = folder
         self._holds = holds
 
     def create(self, spec: VolumeSpec, *, idempotency_key: str, now_ms: int) -> Volume:
-        """Make or fork a volume; the same name and key give the same volume again."""
+        """Make or fork a volume; the same name and key return the same volume again."""
         volume_id = f"vol_{derive('volume', spec.name, idempotency_key)[:_ID_CHARS]}"
         place = self._folder / volume_id
         if place.is_dir():
@@ -102,19 +102,19 @@ class Volumes:
         shutil.rmtree(aside)
 
     def data_of(self, volume_id: str) -> Path:
-        """Return where the data lies; decline with `missing_volume`."""
+        """Return the path of the data; decline with `missing_volume`."""
         self._load(volume_id, MISSING_VOLUME)
         return self._folder / volume_id / _DATA
 
     def check(self, volume_id: str, *, machine_id: str) -> None:
-        """Decline with `missing_volume`, or `conflict` when another machine holds it."""
+        """Decline with `missing_volume`, or `conflict` if another machine holds it."""
         holder = self._volume(self._load(volume_id, MISSING_VOLUME)).attached_machine_id
         if holder is not None and holder != machine_id:
             text = f"volume {volume_id} is attached to machine {holder}"
             raise DeclinedError(Conflict(CONFLICT, text, holder))
 
     def attach(self, volume_id: str, *, machine_id: str) -> None:
-        """Note that a machine holds it; the machine's record must say so already."""
+        """Note that a machine holds it; the machine's record must confirm it already."""
         self.check(volume_id, machine_id=machine_id)
         record = self._load(volume_id, MISSING_VOLUME)
         kept = msgspec.structs.replace(record, machine_id=machine_id, used=True)

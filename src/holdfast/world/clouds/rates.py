@@ -1,8 +1,7 @@
 """Token buckets by key, as a provider counts requests.
 
-Full buckets are forgotten, so that ten thousand machines at rest cost nothing. Used by the
-simulated cloud to refuse, and fit for a client that would rather wait than be refused.
-Time comes only as an argument.
+Full buckets are dropped, so that ten thousand idle machines cost nothing. Used by the simulated
+cloud to refuse, and fit for a client that prefers to wait. Time is only ever an argument.
 """
 
 from __future__ import annotations
@@ -10,23 +9,22 @@ from __future__ import annotations
 from typing import Final
 
 SWEEP_AT_LEAST: Final = 1_024
-"""Buckets held before the full ones among them are forgotten."""
+"""Buckets held before full ones are dropped."""
 
 
 class Buckets:
-    """One bucket for each key: `burst` tokens, filled again at `per_s` a second."""
+    """One bucket per key: `burst` tokens, refilled at `per_s` a second."""
 
     __slots__ = ("_burst", "_levels", "_per_ms", "_sweep_at")
 
     def __init__(self, *, per_s: float, burst: int) -> None:
-        """Begin with every bucket full."""
         self._per_ms = per_s / 1_000
         self._burst = burst
         self._levels: dict[str, tuple[float, int]] = {}
         self._sweep_at = SWEEP_AT_LEAST
 
     def __len__(self) -> int:
-        """Return how many buckets are not known to be full."""
+        """Return how many buckets may not be full."""
         return len(self._levels)
 
     def take(self, key: str, *, now_ms: int) -> int:

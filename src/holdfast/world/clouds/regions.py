@@ -1,8 +1,8 @@
-"""Where to ask for room: region lists, their order, and walking them for a volume.
+"""Region lists, their order, and trying them for a volume.
 
 A region that had no room is tried later, not struck off a shared list: one full host must not
 shrink the fleet's choice for good. The order depends on a seed, so that instances spread and a
-replay repeats. The functions are pure; only the walk calls the cloud it is given.
+replay repeats. The functions are pure; only the walk calls the cloud.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def order_regions(regions: tuple[str, ...], *seed: str | int) -> tuple[str, ...]
 
 
 def deprioritise(regions: tuple[str, ...], failed: str | None) -> tuple[str, ...]:
-    """Return the list with the region that had no room left out, or last where few remain.
+    """Return the list with the region that had no room left out, or last if few remain.
 
-    Of three or more distinct regions all its entries go; of two it moves to the end; an only
-    region stays, because a full region may have room again.
+    Of three or more distinct regions all its entries are removed; of two it moves to the end; an
+    only region stays, because a full region may have room again.
     """
     if failed is None or failed not in regions:
         return regions
@@ -57,8 +57,8 @@ def deprioritise(regions: tuple[str, ...], failed: str | None) -> tuple[str, ...
 def volume_name(sandbox_id: str) -> str:
     """Return the volume's name: a full hash, so that no two sandboxes ever share one.
 
-    30 characters of [a-z0-9_] are allowed; cutting an id to fit would let names collide, and
-    a sweep by name would then delete somebody else's data.
+    30 characters of [a-z0-9_] are allowed; cutting an id to fit would let names collide, and a
+    sweep by name would then delete another owner's data.
     """
     return f"hf_{derive('volume', sandbox_id)}"
 
@@ -73,8 +73,8 @@ async def create_volume_walking(
 ) -> Outcome[Volume]:
     """Create a volume in the first region that has room.
 
-    Only a lack of capacity leads on to the next region; any other failure is the answer at once.
-    The last lack of capacity is the answer when none has room.
+    Only a lack of capacity leads on to the next region; any other failure is returned at once. The
+    last lack of capacity is returned if none has room.
     """
     answer: Outcome[Volume] = Permanent(INVALID, "regions: the list is empty; name at least one")
     for region in regions:
@@ -88,10 +88,10 @@ async def create_volume_walking(
         answer = await cloud.create_volume(
             placed, idempotency_key=f"{idempotency_key}:{region}", timeout_ms=timeout_ms
         )
-        if isinstance(answer, Ok) or not _lacks_room(answer):
+        if isinstance(answer, Ok) or not _lacks_capacity(answer):
             return answer
     return answer
 
 
-def _lacks_room(answer: Outcome[Volume]) -> bool:
+def _lacks_capacity(answer: Outcome[Volume]) -> bool:
     return isinstance(answer, Retryable) and answer.code == CAPACITY

@@ -1,9 +1,9 @@
-"""The simulated cloud: the in-memory twin of Fly's machines, with its manners and its faults.
+"""The simulated cloud: the in-memory twin of Fly's machines, with its behaviour and faults.
 
 It answers in statuses and texts, which the same classifier reads as for the real one, so a test
-against it is a test of that too. Time comes from the clock it is given and passes only by the
-`sleep` it is given, so it runs in virtual time. It holds no sandbox to one machine: whoever makes
-two has made two, and a checker finds them through `machines_of`. It must never start a task.
+against it is a test of that too. Time is that of the given clock and passes only by the given
+`sleep`, so it runs in virtual time. It does not limit a sandbox to one machine: a caller that
+creates two has two, and a checker finds them through `machines_of`. It must never start a task.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Sleep: TypeAlias = Callable[[int], Awaitable[None]]
 Executor: TypeAlias = Callable[[Machine, tuple[str, ...]], Execution]
 
 CALL_TIMEOUT_MS: Final = 30_000
-"""How long a caller without a timeout of its own waits for an answer, in milliseconds."""
+"""Time that a caller without its own timeout waits for an answer, in milliseconds."""
 
 READS: Final = frozenset(
     {"describe", "find", "wait", "describe_volume", "find_volumes", "log_tail"}
@@ -73,7 +73,7 @@ class SimulatedCloud:
         faults: Faults = no_faults,
         timing: Timing | None = None,
     ) -> None:
-        """Begin empty; `faults` may be replaced at any time through the attribute."""
+        """Begin empty; the attribute `faults` may be replaced at any time."""
         self.faults = faults
         self.calls: Counter[str] = Counter()
         self.answers: Counter[tuple[str, str]] = Counter()
@@ -89,12 +89,12 @@ class SimulatedCloud:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Return what Fly can do, as far as it is simulated."""
+        """Return Fly's features, as far as they are simulated."""
         return CAPABILITIES
 
     @property
     def world(self) -> World:
-        """Return the truth, for checkers and for those who play the world; late calls are done."""
+        """Return the true state, for checkers and tests; due late calls are executed first."""
         self._catch_up()
         return self._world
 
@@ -116,7 +116,7 @@ class SimulatedCloud:
         )
 
     async def find(self, labels: dict[str, str]) -> Outcome[tuple[Machine, ...]]:
-        """Return what the listing shows, which lags."""
+        """Return the listing, which lags."""
         target = labels.get(LABEL_SANDBOX, "")
         return await self._call("find", target, lambda: self._world.listed(labels))
 
@@ -127,7 +127,7 @@ class SimulatedCloud:
         )
 
     async def stop(self, machine_id: str, *, grace_ms: int) -> Outcome[Machine]:
-        """Begin to stop; how long it takes is a matter of `Timing`."""
+        """Begin to stop; `Timing` sets how long it takes."""
         del grace_ms
         return await self._call("stop", machine_id, lambda: self._world.stop(machine_id).machine())
 
@@ -167,7 +167,7 @@ class SimulatedCloud:
     async def exec(
         self, machine_id: str, argv: tuple[str, ...], *, timeout_ms: int
     ) -> Outcome[Execution]:
-        """Answer what `executor` says; refuse when the machine is not started."""
+        """Return what `executor` answers; refuse if the machine is not started."""
 
         def run() -> Execution:
             machine = self._world.row(machine_id).machine()
@@ -182,8 +182,8 @@ class SimulatedCloud:
 
         def tail() -> tuple[str, ...]:
             row = self._world.row(machine_id)
-            said = [f"{row.id} incarnation {number + 1}" for number in range(row.starts)]
-            return tuple(said[-min(lines, LOG_LINES_MAX) :] if lines > 0 else ())
+            printed = [f"{row.id} incarnation {number + 1}" for number in range(row.starts)]
+            return tuple(printed[-min(lines, LOG_LINES_MAX) :] if lines > 0 else ())
 
         return await self._call("log_tail", machine_id, tail)
 
@@ -192,7 +192,7 @@ class SimulatedCloud:
     async def create_volume(
         self, spec: VolumeSpec, *, idempotency_key: str, timeout_ms: int
     ) -> Outcome[Volume]:
-        """Create or fork a volume; as with Fly the key is ignored, so asking twice makes two."""
+        """Create or fork a volume; as with Fly the key is ignored, so repeating makes two."""
         del idempotency_key
         return await self._call(
             "create_volume", spec.name, lambda: self._world.create_volume(spec), timeout_ms
@@ -203,7 +203,7 @@ class SimulatedCloud:
         return await self._call("describe_volume", volume_id, lambda: self._world.volume(volume_id))
 
     async def find_volumes(self, name: str) -> Outcome[tuple[Volume, ...]]:
-        """Return the volumes of this name that the listing shows, which lags."""
+        """Return the volumes of this name in the listing, which lags."""
 
         def listed() -> tuple[Volume, ...]:
             seen_ms = self._clock.now_ms() - self._world.timing.listing_lag_ms
@@ -227,16 +227,16 @@ class SimulatedCloud:
     # -------------------------------------------------------------------- truth
 
     def machines_of(self, sandbox_id: str) -> tuple[Machine, ...]:
-        """Return every machine of a sandbox that is not destroyed, as it truly is."""
+        """Return every machine of a sandbox that is not destroyed, in its true state."""
         rows = self.world.rows_of(sandbox_id)
         return tuple(row.machine() for row in rows if row.state != "destroyed")
 
     def all_machines(self) -> tuple[Machine, ...]:
-        """Return every machine that is not destroyed, as it truly is."""
+        """Return every machine that is not destroyed, in its true state."""
         return tuple(row.machine() for row in self.world.rows() if row.state != "destroyed")
 
     def all_volumes(self) -> tuple[Volume, ...]:
-        """Return every volume, as it truly is."""
+        """Return every volume, in its true state."""
         return tuple(self.world.volumes())
 
     # ------------------------------------------------------------------- within
@@ -253,7 +253,7 @@ class SimulatedCloud:
     async def _carry_out(
         self, call: Call, fault: Fault | None, do: Callable[[], T], timeout_ms: int
     ) -> Outcome[T]:
-        """Let the way there pass, do it or not, let the way back pass, and say what is heard."""
+        """Wait the way there, execute or not, wait the way back, and return the answer."""
         there_ms = self._world.timing.call_ms // 2
         await self._sleep(there_ms)
         kind = fault.kind if fault is not None else None
@@ -298,7 +298,7 @@ class SimulatedCloud:
         heapq.heappush(self._late, (self._clock.now_ms() + delay_ms, self._numbers, do))
 
     def _catch_up(self) -> None:
-        """Do the calls that were put off and are due by now."""
+        """Execute the delayed calls that are due."""
         while self._late and self._late[0][0] <= self._clock.now_ms():
             _, _, do = heapq.heappop(self._late)
             do()
@@ -311,7 +311,7 @@ class SimulatedCloud:
             return classify(refusal.status, refusal.body)
 
     def _until_change(self, machine_id: str) -> int:
-        """Return how long until this machine is due to change, at most a polling step."""
+        """Return the time until this machine is due to change, at most a polling step."""
         try:
             row: Row = self._world.row(machine_id)
         except RefusedError:

@@ -1,8 +1,8 @@
-"""The truth behind the simulated cloud: machines and volumes, and how they change with time.
+"""The true state behind the simulated cloud: machines and volumes, changing with time.
 
-Everything here is synchronous and lazy: a machine knows its next state and when it is due, and is
-brought up to date whenever somebody looks. That makes 10,000 machines cost nothing while nobody
-asks. It answers as Fly does, by a status and a text; it must never know a typed failure.
+Everything here is synchronous and lazy: a machine has its next state and when it is due, and is
+updated on each access. That makes 10,000 idle machines cost nothing. It answers as Fly does, by a
+status and a text; it must not use typed failures.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UP: Final = frozenset({"starting", "started", "replacing", "updating"})
 
 
 class Timing(Struct, frozen=True, kw_only=True, gc=False):
-    """How long things take, in milliseconds. `call_ms` is one whole round trip."""
+    """Durations in milliseconds. `call_ms` is one whole round trip."""
 
     call_ms: int = 40
     create_ms: int = 200
@@ -46,7 +46,7 @@ class RefusedError(Exception):
     """The provider's refusal: a status, and a body as it would send it."""
 
     def __init__(self, status: int, body: str, retry_after: str | None = None) -> None:
-        """Keep the parts of the answer; `retry_after` is the header in seconds."""
+        """`retry_after` is the header in seconds."""
         super().__init__(f"{status} {body}")
         self.status = status
         self.body = body
@@ -71,7 +71,6 @@ class Row:
     )
 
     def __init__(self, machine_id: str, spec: MachineSpec, now_ms: int) -> None:
-        """Begin as `created`, not yet listed."""
         self.id = machine_id
         self.spec = spec
         self.state: MachineState = "created"
@@ -85,7 +84,7 @@ class Row:
         self.listed_until_ms = 0
 
     def machine(self, state: MachineState | None = None) -> Machine:
-        """Return what the cloud tells of it, in the given state or the present one."""
+        """Return the cloud's view of it, in the given state or the present one."""
         return Machine(
             id=self.id,
             name=self.spec.name,
@@ -101,10 +100,9 @@ class Row:
 
 
 class World:
-    """Machines by id, name and sandbox, and volumes; `now_ms` tells the time it lives in."""
+    """Machines by id, name and sandbox, and volumes; `now_ms` returns its time."""
 
     def __init__(self, *, now_ms: Callable[[], int], chance: Draws, timing: Timing) -> None:
-        """Begin empty."""
         self.now_ms = now_ms
         self.timing = timing
         self.full_regions: set[str] = set()
@@ -120,26 +118,26 @@ class World:
     # ------------------------------------------------------------------ looking
 
     def rows(self) -> Iterator[Row]:
-        """Yield every machine, brought up to date, in the order of making."""
+        """Yield every machine, updated, in the order of creation."""
         for machine_id in list(self._rows):
             row = self._rows.get(machine_id)
-            if row is not None and self.settle(row):
+            if row is not None and self.advance(row):
                 yield row
 
     def row(self, machine_id: str) -> Row:
-        """Return a machine, up to date; refuse with 404 when it is forgotten or never was."""
+        """Return a machine, updated; refuse with 404 if it is forgotten or never existed."""
         found = self._rows.get(machine_id)
-        if found is None or not self.settle(found):
+        if found is None or not self.advance(found):
             raise RefusedError(404, '{"error":"machine not found"}')
         return found
 
     def rows_of(self, sandbox_id: str) -> list[Row]:
         """Return the machines of one sandbox."""
         found = (self._rows.get(one) for one in self._by_sandbox.get(sandbox_id, ()))
-        return [row for row in found if row is not None and self.settle(row)]
+        return [row for row in found if row is not None and self.advance(row)]
 
     def listed(self, labels: dict[str, str]) -> tuple[Machine, ...]:
-        """Return what the listing shows, which is how things were up to `listing_lag_ms` ago."""
+        """Return the listing: the state of up to `listing_lag_ms` ago."""
         sandbox = labels.get(LABEL_SANDBOX)
         rows = self.rows() if sandbox is None else iter(self.rows_of(sandbox))
         now = self.now_ms()
@@ -158,8 +156,8 @@ class World:
 
     # ----------------------------------------------------------------- changing
 
-    def settle(self, row: Row) -> bool:
-        """Bring a machine up to date; return whether it is still remembered."""
+    def advance(self, row: Row) -> bool:
+        """Update a machine to the present; return whether it is still remembered."""
         now = self.now_ms()
         while row.due_state is not None and row.due_at_ms <= now:
             state, at_ms = row.due_state, row.due_at_ms
@@ -173,15 +171,15 @@ class World:
         return True
 
     def create(self, spec: MachineSpec) -> Row:
-        """Make and launch a machine; refuse with 409 or 422 when the name is taken."""
+        """Make and launch a machine; refuse with 409 or 422 if the name is taken."""
         holder = self._rows.get(self._by_name.get(spec.name, ""))
-        if holder is not None and self.settle(holder) and holder.state != "destroyed":
+        if holder is not None and self.advance(holder) and holder.state != "destroyed":
             text = (
                 "already_exists: unique machine name violation, machine ID "
                 f'{holder.id} already exists with name \\"{spec.name}\\"'
             )
             raise RefusedError(self._either(409, 422), f'{{"error":"{text}"}}')
-        self._check_room(spec.region)
+        self._check_capacity(spec.region)
         self._check_volume(spec, "")
         self._made += 1
         row = Row(derive("simulated", self._made, spec.name)[:_ID_CHARS], spec, self.now_ms())
@@ -191,7 +189,7 @@ class World:
         self._by_name[spec.name] = row.id
         self._by_sandbox[spec.sandbox_id] = (*self._by_sandbox.get(spec.sandbox_id, ()), row.id)
         self._attach(row)
-        self._told(row)
+        self._notify(row)
         self._later(row, "starting", row.created_at_ms + self.timing.create_ms)
         return row
 
@@ -201,7 +199,7 @@ class World:
         if row.state in _UP or row.state == "created":
             return row
         self._check_movable(row)
-        self._check_room(row.spec.region)
+        self._check_capacity(row.spec.region)
         self._check_volume(row.spec, row.id)
         row.starts += 1
         self._launch(row)
@@ -223,7 +221,7 @@ class World:
         """Replace the spec and launch under a new incarnation."""
         row = self.row(machine_id)
         self._check_movable(row)
-        self._check_room(spec.region)
+        self._check_capacity(spec.region)
         self._check_volume(spec, row.id)
         if spec.name != row.spec.name:
             raise RefusedError(400, '{"error":"invalid: a machine keeps its name"}')
@@ -240,7 +238,7 @@ class World:
         return row
 
     def store(self, machine_id: str, spec: MachineSpec) -> Row:
-        """Replace the spec and leave alone what runs."""
+        """Replace the spec without touching what runs."""
         row = self.row(machine_id)
         if row.state in {"destroying", "destroyed"}:
             raise RefusedError(404, '{"error":"machine not found"}')
@@ -250,7 +248,7 @@ class World:
         return row
 
     def destroy(self, machine_id: str) -> None:
-        """Begin to remove a machine, from whatever state."""
+        """Begin to remove a machine, from any state."""
         row = self.row(machine_id)
         if row.state == "destroyed":
             raise RefusedError(404, '{"error":"machine not found"}')
@@ -261,7 +259,7 @@ class World:
         self._later(row, "destroyed", self.now_ms() + self.timing.destroy_ms)
 
     def force(self, machine_id: str, state: MachineState, *, exit_code: int | None = None) -> None:
-        """Put a machine into a state, as the world does: it crashes, its host is lost."""
+        """Force a machine into a state: it crashed, its host is lost."""
         row = self.row(machine_id)
         row.due_state = None
         row.exit_code = exit_code
@@ -281,7 +279,7 @@ class World:
         return [self._with_holder(volume) for volume in self._volumes.values()]
 
     def create_volume(self, spec: VolumeSpec) -> Volume:
-        """Make a volume; it has no unique name, as with Fly: asking twice makes two."""
+        """Make a volume; it has no unique name, as with Fly: repeating makes two."""
         size_gb = spec.size_gb
         if spec.source_volume_id is not None:
             source = self._volumes.get(spec.source_volume_id)
@@ -309,7 +307,7 @@ class World:
         del self._volumes[volume_id]
 
     def lose_volume(self, volume_id: str) -> None:
-        """Let a volume be gone, as when its host's disk is."""
+        """Remove a volume, as when its host's disk is lost."""
         self._volumes.pop(volume_id, None)
 
     # ------------------------------------------------------------------- within
@@ -330,7 +328,7 @@ class World:
             self._detach(row)
             if self._by_name.get(row.spec.name) == row.id:
                 del self._by_name[row.spec.name]
-        self._told(row)
+        self._notify(row)
 
     def _later(self, row: Row, state: MachineState, at_ms: int) -> None:
         row.due_state, row.due_at_ms = state, at_ms
@@ -338,9 +336,9 @@ class World:
             self.wake_at(at_ms, lambda: self._wake(row))
 
     def _wake(self, row: Row) -> None:
-        self.settle(row)
+        self.advance(row)
 
-    def _told(self, row: Row) -> None:
+    def _notify(self, row: Row) -> None:
         if self.on_change is not None:
             self.on_change(row.machine())
 
@@ -359,7 +357,7 @@ class World:
         if row.state == "stopping":
             raise RefusedError(412, '{"error":"failed_precondition: machine still stopping"}')
 
-    def _check_room(self, region: str) -> None:
+    def _check_capacity(self, region: str) -> None:
         if region in self.full_regions:
             text = self._either("insufficient resources available", "insufficient memory available")
             status = 409 if "memory" in text else 412
@@ -376,10 +374,10 @@ class World:
             raise RefusedError(412, '{"error":"failed_precondition: volume in use"}')
 
     def _with_holder(self, volume: Volume) -> Volume:
-        """Return the volume with its holder brought up to date: a destroyed machine lets go."""
+        """Return the volume after updating its holder: a destroyed machine releases it."""
         holder = self._rows.get(volume.attached_machine_id or "")
         if holder is not None:
-            self.settle(holder)
+            self.advance(holder)
         return self._volumes[volume.id]
 
     def _attach(self, row: Row) -> None:

@@ -1,4 +1,4 @@
-"""The agent's command line as it may behave: slow, greedy, silent, talkative, failing."""
+"""The agent's command line in every behaviour: slow, memory-hungry, silent, verbose, failing."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Rig:
         self.folder = folder
         self.child_processes = child_processes
         self.started: list[Child] = []
-        self.turn = PriorityLock()
+        self.lock = PriorityLock()
         self.commands = CommandLine(
-            lambda: (sys.executable, str(folder / "agent.py")), Commands(self.turn, self.launch),
+            lambda: (sys.executable, str(folder / "agent.py")), Commands(self.lock, self.launch),
             hidden=("hidden-token",), clock=SystemClock(),
             log=Log(SystemClock(), descriptor),
         )  # fmt: skip
@@ -164,7 +164,7 @@ async def test_who_gives_up_ends_the_command_and_the_next_may_run(rig: Rig) -> N
     assert (await rig.commands.run()).code == 0
 
 
-async def test_a_look_makes_room_for_who_is_urgent_and_is_run_again(
+async def test_a_read_makes_way_for_an_urgent_command_and_is_repeated(
     rig: Rig, tmp_path: Path
 ) -> None:
     again = tmp_path / "again"
@@ -173,13 +173,13 @@ async def test_a_look_makes_room_for_who_is_urgent_and_is_run_again(
     look = asyncio.create_task(rig.commands.look())
     await until(again.exists, "the first look")
     async with asyncio.timeout(patience(5)):
-        await rig.turn.take(Rank.START)
+        await rig.lock.take(Rank.START)
     assert not alive(rig.started[0].pid), "one at a time: it has ended"
     await asyncio.sleep(0.02)
     assert len(rig.started) == 1
-    rig.turn.give_back()
+    rig.lock.give_back()
     assert ((await look).code, len(rig.started)) == (0, 2)
-    assert rig.turn.take_now()
+    assert rig.lock.take_now()
 
 
 def begun(rig: Rig, number: int) -> bool:
@@ -192,19 +192,19 @@ async def test_a_look_that_is_always_overtaken_says_so(rig: Rig) -> None:
     for number in range(1, limits.OVERTAKEN_MAX + 2):
         await until(partial(begun, rig, number), "its start")
         async with asyncio.timeout(patience(5)):
-            await rig.turn.take(Rank.ORDER)
-        rig.turn.give_back()
+            await rig.lock.take(Rank.ORDER)
+        rig.lock.give_back()
     assert (await look).code == "command_busy"
-    assert rig.turn.take_now()
+    assert rig.lock.take_now()
 
 
-async def test_an_order_makes_room_for_nobody(rig: Rig) -> None:
+async def test_an_order_makes_way_for_no_other_command(rig: Rig) -> None:
     rig.program("time.sleep(0.3)")
     order = asyncio.create_task(rig.commands.run())
     await until(lambda: rig.started, "its start")
-    await rig.turn.take(Rank.START)
+    await rig.lock.take(Rank.START)
     assert order.done() or not alive(rig.started[0].pid)
-    rig.turn.give_back()
+    rig.lock.give_back()
     assert (await order).code == 0
 
 
@@ -227,22 +227,22 @@ async def test_a_program_that_is_not_there_is_a_failure(tmp_path: Path, rig: Rig
 async def test_who_waits_too_long_for_others_says_so_and_has_done_nothing(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TURN_S", 0.05)
-    assert rig.turn.take_now(), "the doctor runs"
+    monkeypatch.setattr(limits, "LOCK_WAIT_S", 0.05)
+    assert rig.lock.take_now(), "the doctor runs"
     refused = await CommandBackend(rig.commands, alone()).decide(approve(), None)
     assert refused is not None
     assert (refused.code, refused.unable) == ("pairing_failed", True), "there is no doubt"
     assert "nothing was done" in refused.message
     assert (await listed(rig)).code == "command_busy"
     assert rig.started == []
-    rig.turn.give_back()
+    rig.lock.give_back()
     rig.program("pass")
     assert await CommandBackend(rig.commands, alone()).decide(approve(), None) is None
-    assert rig.turn.take_now(), "it was given back"
+    assert rig.lock.take_now(), "it was given back"
 
 
 def alone() -> Aftermath:
-    """Return what follows where nothing is linked to the agent: nothing is waited for."""
+    """Return an aftermath for an agent without a link: it waits for nothing."""
 
     async def never() -> bool:
         raise AssertionError("nobody asks")

@@ -191,7 +191,7 @@ async def test_what_is_not_understood_is_unknown_and_no_empty_list(machine: Mach
     state = machine.home / "agent" / "state"
     store = state / "credentials" / "chat-pairing.json"
     store.write_text(json.dumps({"version": 2, "requests": {}}))
-    # Its own command line still reads it; break that too, for whoever starts it from now on.
+    # Its own command line still reads it; break that too, for later runs of it.
     config = {"channels": {"chat": {"enabled": True}}, "nonsense": 1}
     (state / "demo.json").write_text(json.dumps(config))
     code, body = await machine.ask("GET", f"{LIST}?refresh=true")

@@ -1,6 +1,7 @@
 """The agent's socket: the greeting, the standing connection, lists and decisions over it.
 
-The gateway here speaks as the releases do; what they do themselves is tried in tests/openclaw.
+The gateway here follows the releases' protocol; the releases themselves are tested in
+tests/openclaw.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ PERSON = {"requestId": "A" * 32, "channel": "telegram", "accountId": "default", 
 
 @dataclass
 class Gateway:
-    """Speaks the protocol; `release` says whose rules it has."""
+    """A gateway; `release` selects whose rules it follows."""
 
     release: str = "new"
     port: int = 0

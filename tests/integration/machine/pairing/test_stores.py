@@ -1,4 +1,4 @@
-"""Reading what agents keep: real files and real databases, in every condition they may be in."""
+"""Reading an agent's stores: real files and real databases, in every state."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_a_disk_that_hangs_is_given_up(
 
     found = (await JsonSource(files, hang).look("devices", [DEVICES]))[DEVICES]
     assert failure(found).code == "store_timeout"
-    os.write(writing, b"{}")  # let the thread go
+    os.write(writing, b"{}")  # release the thread
     os.close(writing)
 
 
@@ -263,7 +263,7 @@ async def test_a_pipe_in_place_of_the_database_holds_no_thread_up(
     os.mkfifo(pipe)
     looking = asyncio.create_task(source.look("devices", [DEVICES]))
     await asyncio.wait({looking}, timeout=1)
-    if not looking.done():  # let the thread go
+    if not looking.done():  # release the thread
         os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
     found = failure((await looking)[DEVICES])
     assert (found.code, found.detail) == ("store_unknown", "it is no plain file")
@@ -296,7 +296,7 @@ async def test_names_with_odd_letters_are_paths_like_others(tmp_path: Path) -> N
         assert len(rows((await source.look("channels", ["telegram"]))["telegram"])) == 1
 
 
-def _swap_in_a_link(path: Path, other: Path) -> None:
+def _replace_by_a_link(path: Path, other: Path) -> None:
     path.symlink_to(other)
 
 
@@ -305,7 +305,9 @@ def _link_the_folder(path: Path, other: Path) -> None:
     path.parent.symlink_to(other.parent)
 
 
-@pytest.mark.parametrize("attack", [_swap_in_a_link, _link_the_folder, lambda a, b: os.link(b, a)])
+@pytest.mark.parametrize(
+    "attack", [_replace_by_a_link, _link_the_folder, lambda a, b: os.link(b, a)]
+)
 async def test_a_link_to_the_database_of_another_machine_shows_nothing(
     tmp_path: Path, database: sqlite3.Connection, attack: Callable[[Path, Path], None]
 ) -> None:

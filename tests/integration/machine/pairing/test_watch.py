@@ -1,4 +1,4 @@
-"""Hearing of changes from the kernel: real folders, real renames, a real database."""
+"""Change notifications from the kernel: real folders, real renames, a real database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Heard:
         self.decisive = decisive
 
     async def of(self, kind: Kind, act: Callable[[], object]) -> None:
-        await asyncio.sleep(0)  # what was told before is read before
+        await asyncio.sleep(0)  # earlier notifications are read first
         self.kinds.clear()
         act()
         await until(lambda: kind in self.kinds, f"news of {kind}")
@@ -110,7 +110,7 @@ async def test_a_commit_to_a_database_is_heard_of(
 async def test_reading_a_database_is_no_news(
     watcher: Watcher, heard: Heard, tmp_path: Path
 ) -> None:
-    # Else each look would make the next.
+    # Else each read would cause the next.
     path = tmp_path / "openclaw.sqlite"
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode=WAL")

@@ -1,4 +1,4 @@
-"""An approval whose command has the agent start itself again is answered when it is back."""
+"""An approval whose command restarts the agent is answered once the agent is back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.patience import patience
 
 
 class Gateway:
-    """An agent: the end of the link to it, and what it says when asked whether it is ready."""
+    """An agent: the end of the link to it, and its answers to readiness probes."""
 
     def __init__(self, folder: Path) -> None:
         self.config = folder / "openclaw.json"

@@ -1,4 +1,4 @@
-"""What looks do to what is known and shown: the contract's cases, and what was designed out."""
+"""Effects of reads on the cache and its views: the contract's cases, and excluded ones."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NO_CONFIG = Failure("config_unreadable", "The agent's configuration cannot be re
 MINUTE = 60_000
 
 
-class Room:
-    """A cache with a clock, and looks by number."""
+class Bench:
+    """A cache with a clock, and reads by number."""
 
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -80,280 +80,280 @@ class Room:
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def bench() -> Bench:
+    return Bench()
 
 
-def device(room: Room, name: str = "a", *, ago_ms: int | None = 0) -> Row:
-    ts = {} if ago_ms is None else {"ts": room.clock.now_ms() - ago_ms}
+def device(bench: Bench, name: str = "a", *, ago_ms: int | None = 0) -> Row:
+    ts = {} if ago_ms is None else {"ts": bench.clock.now_ms() - ago_ms}
     (row,) = device_rows([{"requestId": name, "deviceId": "d", "publicKey": "p", **ts}])
     return row
 
 
-def test_before_the_first_look_it_is_warming(room: Room) -> None:
-    body = room.body()
+def test_before_the_first_look_it_is_warming(bench: Bench) -> None:
+    body = bench.body()
     assert (body["requests"], body["lastUpdated"], body["state"]) == ([], "", "warming")
     assert not body["stale"]
     assert msgspec.convert(body, ChannelList).error is None
 
 
-def test_channels_are_merged_in_order_with_their_names(room: Room) -> None:
-    slack = (room.person("B", channel="slack"),)
-    assert room.look(telegram=(room.person("A"),), slack=slack) == "read"
-    body = room.body()
+def test_channels_are_merged_in_order_with_their_names(bench: Bench) -> None:
+    slack = (bench.person("B", channel="slack"),)
+    assert bench.look(telegram=(bench.person("A"),), slack=slack) == "read"
+    body = bench.body()
     assert [(row["channel"], row["code"]) for row in body["requests"]] == [
         ("telegram", "A"), ("slack", "B"),
     ]  # fmt: skip
-    assert body["lastUpdated"] == time_text(room.clock.now_ms())
+    assert body["lastUpdated"] == time_text(bench.clock.now_ms())
     assert [status["channel"] for status in body["statuses"]] == ["telegram", "slack"]
     assert body["state"] == "known"
 
 
-def test_a_configuration_that_cannot_be_read_leaves_everything(room: Room) -> None:
-    assert room.take(NO_CONFIG) == "failed"
-    body = room.body()
+def test_a_configuration_that_cannot_be_read_leaves_everything(bench: Bench) -> None:
+    assert bench.take(NO_CONFIG) == "failed"
+    body = bench.body()
     assert (body["requests"], body["lastUpdated"]) == ([], "")
     assert (body["stale"], body["error"]["code"]) == (True, "config_unreadable")
-    room.look(telegram=(room.person("A"),))
-    updated = room.body()["lastUpdated"]
-    room.clock.advance(1_000)
-    room.take(NO_CONFIG)
-    assert (room.codes(), room.body()["lastUpdated"]) == (["A"], updated)
-    assert room.body()["statuses"][0]["stale"]
+    bench.look(telegram=(bench.person("A"),))
+    updated = bench.body()["lastUpdated"]
+    bench.clock.advance(1_000)
+    bench.take(NO_CONFIG)
+    assert (bench.codes(), bench.body()["lastUpdated"]) == (["A"], updated)
+    assert bench.body()["statuses"][0]["stale"]
 
 
-def test_a_channel_that_fails_cold_costs_the_others_nothing(room: Room) -> None:
-    assert room.look(telegram=BROKEN, slack=(room.person("B", channel="slack"),)) == "read"
-    assert room.codes() == ["B"]
-    body = room.body()
+def test_a_channel_that_fails_cold_costs_the_others_nothing(bench: Bench) -> None:
+    assert bench.look(telegram=BROKEN, slack=(bench.person("B", channel="slack"),)) == "read"
+    assert bench.codes() == ["B"]
+    body = bench.body()
     assert (body["state"], body["error"]["code"]) == ("stale", "store_unreadable")
     assert [status["stale"] for status in body["statuses"]] == [True, False]
     assert body["statuses"][0]["lastSuccess"] == ""
 
 
-def test_a_channel_that_fails_keeps_its_rows_but_not_for_ever(room: Room) -> None:
-    room.look(telegram=(room.person("A"),), slack=(room.person("B", channel="slack"),))
-    first = room.body()["lastUpdated"]
-    room.clock.advance(59 * MINUTE)
-    fresh = room.person("C", channel="slack")
-    assert room.look(telegram=BROKEN, slack=(fresh,)) == "read"
-    assert room.codes() == ["A", "C"]
-    status = room.body()["statuses"][0]
+def test_a_channel_that_fails_keeps_its_rows_but_not_for_ever(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),), slack=(bench.person("B", channel="slack"),))
+    first = bench.body()["lastUpdated"]
+    bench.clock.advance(59 * MINUTE)
+    fresh = bench.person("C", channel="slack")
+    assert bench.look(telegram=BROKEN, slack=(fresh,)) == "read"
+    assert bench.codes() == ["A", "C"]
+    status = bench.body()["statuses"][0]
     assert (status["lastSuccess"], status["stale"]) == (first, True)
-    room.clock.advance(MINUTE + 1)
-    assert room.codes() == ["C"], "its time is over, although nobody could read it again"
+    bench.clock.advance(MINUTE + 1)
+    assert bench.codes() == ["C"], "its time is over, although nobody could read it again"
 
 
-def test_when_all_channels_fail_all_stays(room: Room) -> None:
-    room.look(telegram=(room.person("A"),))
-    updated = room.body()["lastUpdated"]
-    room.clock.advance(1_000)
-    assert room.look(telegram=BROKEN) == "failed"
-    assert (room.codes(), room.body()["lastUpdated"]) == (["A"], updated)
-    assert room.look(telegram=(room.person("B"),)) == "read"
-    assert (room.codes(), room.body()["state"]) == (["B"], "known")
+def test_when_all_channels_fail_all_stays(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),))
+    updated = bench.body()["lastUpdated"]
+    bench.clock.advance(1_000)
+    assert bench.look(telegram=BROKEN) == "failed"
+    assert (bench.codes(), bench.body()["lastUpdated"]) == (["A"], updated)
+    assert bench.look(telegram=(bench.person("B"),)) == "read"
+    assert (bench.codes(), bench.body()["state"]) == (["B"], "known")
 
 
-def test_a_missing_file_means_that_nobody_ever_asked(room: Room) -> None:
-    assert room.look(telegram=MISSING) == "read"
-    body = room.body()
+def test_a_missing_file_means_that_nobody_ever_asked(bench: Bench) -> None:
+    assert bench.look(telegram=MISSING) == "read"
+    body = bench.body()
     assert (body["requests"], body["state"], body["error"]) == ([], "known", None)
 
 
-def test_a_file_that_goes_missing_is_believed_the_second_time(room: Room) -> None:
-    room.look(telegram=(room.person("A"),))
-    assert room.look(telegram=MISSING) == "again"
-    assert (room.codes(), room.body()["state"]) == (["A"], "stale")
-    assert room.look(telegram=MISSING) == "read"
-    assert (room.codes(), room.body()["state"]) == ([], "known")
-    room.look(telegram=(room.person("B"),))
-    assert room.look(telegram=MISSING) == "again", "each time anew"
+def test_a_file_that_goes_missing_is_believed_the_second_time(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),))
+    assert bench.look(telegram=MISSING) == "again"
+    assert (bench.codes(), bench.body()["state"]) == (["A"], "stale")
+    assert bench.look(telegram=MISSING) == "read"
+    assert (bench.codes(), bench.body()["state"]) == ([], "known")
+    bench.look(telegram=(bench.person("B"),))
+    assert bench.look(telegram=MISSING) == "again", "each time anew"
 
 
-def test_without_channels_the_list_is_empty_and_known(room: Room) -> None:
-    room.look(telegram=(room.person("A"),))
-    room.clock.advance(1_000)
-    assert room.look() == "read"
-    body = room.body()
+def test_without_channels_the_list_is_empty_and_known(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),))
+    bench.clock.advance(1_000)
+    assert bench.look() == "read"
+    body = bench.body()
     assert (body["requests"], body["statuses"]) == ([], [])
-    assert body["lastUpdated"] == time_text(room.clock.now_ms())
+    assert body["lastUpdated"] == time_text(bench.clock.now_ms())
 
 
-def test_a_channel_that_is_switched_off_takes_its_rows_along(room: Room) -> None:
-    room.look(telegram=(room.person("A"),), slack=(room.person("B", channel="slack"),))
-    room.look(slack=BROKEN)
-    assert room.codes() == ["B"]
+def test_a_channel_that_is_switched_off_takes_its_rows_along(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),), slack=(bench.person("B", channel="slack"),))
+    bench.look(slack=BROKEN)
+    assert bench.codes() == ["B"]
 
 
 @pytest.mark.parametrize(("ago_ms", "shown"), [(0, 1), (60 * MINUTE, 1), (60 * MINUTE + 1, 0)])
-def test_a_person_waits_an_hour_to_the_millisecond(room: Room, ago_ms: int, shown: int) -> None:
-    room.look(telegram=(room.person("A", ago_ms=ago_ms),))
-    assert len(room.codes()) == shown
+def test_a_person_waits_an_hour_to_the_millisecond(bench: Bench, ago_ms: int, shown: int) -> None:
+    bench.look(telegram=(bench.person("A", ago_ms=ago_ms),))
+    assert len(bench.codes()) == shown
 
 
 @pytest.mark.parametrize(
     ("ago_ms", "shown"), [(5 * MINUTE, 1), (5 * MINUTE + 1, 0), (6 * MINUTE, 0), (None, 1)]
 )
-def test_a_device_waits_five_minutes(room: Room, ago_ms: int | None, shown: int) -> None:
-    room.devices((device(room, ago_ms=ago_ms),))
-    assert len(room.ids()) == shown
+def test_a_device_waits_five_minutes(bench: Bench, ago_ms: int | None, shown: int) -> None:
+    bench.devices((device(bench, ago_ms=ago_ms),))
+    assert len(bench.ids()) == shown
 
 
-def test_what_expires_is_gone_at_that_moment_and_makes_an_epoch(room: Room) -> None:
-    room.devices((device(room),))
-    epoch, told = room.cache.epoch, len(room.told)
-    room.clock.advance(5 * MINUTE)
-    assert (room.cache.count, room.cache.epoch) == (1, epoch)
-    room.clock.advance(1)
-    assert (room.cache.count, room.ids()) == (0, [])
-    assert room.cache.epoch > epoch
-    assert len(room.told) == told + 1
+def test_what_expires_is_gone_at_that_moment_and_makes_an_epoch(bench: Bench) -> None:
+    bench.devices((device(bench),))
+    epoch, told = bench.cache.epoch, len(bench.told)
+    bench.clock.advance(5 * MINUTE)
+    assert (bench.cache.count, bench.cache.epoch) == (1, epoch)
+    bench.clock.advance(1)
+    assert (bench.cache.count, bench.ids()) == (0, [])
+    assert bench.cache.epoch > epoch
+    assert len(bench.told) == told + 1
 
 
-def test_devices_that_cannot_be_read_stay_and_a_missing_file_clears(room: Room) -> None:
-    room.devices((device(room),))
-    updated = room.body("devices")["lastUpdated"]
-    room.clock.advance(1_000)
-    assert room.devices(BROKEN) == "failed"
-    assert (room.ids(), room.body("devices")["lastUpdated"]) == (["a"], updated)
-    assert room.devices(MISSING) == "again"
-    assert room.devices(MISSING) == "read"
-    assert (room.ids(), room.body("devices")["state"]) == ([], "known")
-    assert isinstance(msgspec.convert(room.body("devices"), DeviceList), DeviceList)
+def test_devices_that_cannot_be_read_stay_and_a_missing_file_clears(bench: Bench) -> None:
+    bench.devices((device(bench),))
+    updated = bench.body("devices")["lastUpdated"]
+    bench.clock.advance(1_000)
+    assert bench.devices(BROKEN) == "failed"
+    assert (bench.ids(), bench.body("devices")["lastUpdated"]) == (["a"], updated)
+    assert bench.devices(MISSING) == "again"
+    assert bench.devices(MISSING) == "read"
+    assert (bench.ids(), bench.body("devices")["state"]) == ([], "known")
+    assert isinstance(msgspec.convert(bench.body("devices"), DeviceList), DeviceList)
 
 
-def test_what_is_not_understood_is_unknown_and_no_empty_list(room: Room) -> None:
-    room.look(telegram=STRANGE)
-    assert room.body()["state"] == "unknown"
-    room.look(telegram=(room.person("A"),))
-    room.look(telegram=STRANGE)
-    assert room.body()["state"] == "stale", "what was known is still shown"
-    room.clock.advance(61 * MINUTE)
-    assert room.body()["state"] == "unknown"
+def test_what_is_not_understood_is_unknown_and_no_empty_list(bench: Bench) -> None:
+    bench.look(telegram=STRANGE)
+    assert bench.body()["state"] == "unknown"
+    bench.look(telegram=(bench.person("A"),))
+    bench.look(telegram=STRANGE)
+    assert bench.body()["state"] == "stale", "what was known is still shown"
+    bench.clock.advance(61 * MINUTE)
+    assert bench.body()["state"] == "unknown"
 
 
-def test_the_answer_is_the_same_object_until_something_changes(room: Room) -> None:
-    room.look(telegram=(room.person("A"),))
-    first = room.cache.listing("channels")
-    room.clock.advance(30 * MINUTE)
-    assert room.cache.listing("channels") is first
-    room.look(telegram=(room.person("A", ago_ms=30 * MINUTE),))
-    assert room.cache.listing("channels") is not first
+def test_the_answer_is_the_same_object_until_something_changes(bench: Bench) -> None:
+    bench.look(telegram=(bench.person("A"),))
+    first = bench.cache.listing("channels")
+    bench.clock.advance(30 * MINUTE)
+    assert bench.cache.listing("channels") is first
+    bench.look(telegram=(bench.person("A", ago_ms=30 * MINUTE),))
+    assert bench.cache.listing("channels") is not first
 
 
-def test_a_slow_look_does_not_overwrite_a_later_one(room: Room) -> None:
-    room.look(2, telegram=(room.person("NEW"),))
-    room.look(1, telegram=(room.person("OLD"),))
-    assert room.codes() == ["NEW"]
-    room.take({DEVICES: Found("json", (device(room, "new"),))}, 2, "devices")
-    room.take({DEVICES: Found("json", (device(room, "old"),))}, 1, "devices")
-    assert room.ids() == ["new"]
+def test_a_slow_look_does_not_overwrite_a_later_one(bench: Bench) -> None:
+    bench.look(2, telegram=(bench.person("NEW"),))
+    bench.look(1, telegram=(bench.person("OLD"),))
+    assert bench.codes() == ["NEW"]
+    bench.take({DEVICES: Found("json", (device(bench, "new"),))}, 2, "devices")
+    bench.take({DEVICES: Found("json", (device(bench, "old"),))}, 1, "devices")
+    assert bench.ids() == ["new"]
 
 
-def test_a_slow_look_is_not_lost_because_a_later_one_failed(room: Room) -> None:
-    room.look(1, telegram=(room.person("A"),))
-    room.look(3, telegram=BROKEN)
-    room.look(2, telegram=(room.person("B"),))
-    assert room.codes() == ["B"]
+def test_a_slow_look_is_not_lost_because_a_later_one_failed(bench: Bench) -> None:
+    bench.look(1, telegram=(bench.person("A"),))
+    bench.look(3, telegram=BROKEN)
+    bench.look(2, telegram=(bench.person("B"),))
+    assert bench.codes() == ["B"]
 
 
 @pytest.mark.parametrize("ruling", ["approved", "dismissed"])
-def test_what_was_decided_is_never_shown_again(room: Room, ruling: Ruling) -> None:
-    row = room.person("A")
-    room.look(telegram=(row,))
-    room.judge(row, ruling)
-    assert room.codes() == []
-    room.look(telegram=(row,))
-    assert room.codes() == []
-    room.clock.advance(1)
-    again = room.person("B")
+def test_what_was_decided_is_never_shown_again(bench: Bench, ruling: Ruling) -> None:
+    row = bench.person("A")
+    bench.look(telegram=(row,))
+    bench.judge(row, ruling)
+    assert bench.codes() == []
+    bench.look(telegram=(row,))
+    assert bench.codes() == []
+    bench.clock.advance(1)
+    again = bench.person("B")
     assert again.entry["id"] != row.entry["id"] or again.key != row.key
-    room.look(telegram=(row, again))
-    assert room.codes() == ["B"]
+    bench.look(telegram=(row, again))
+    assert bench.codes() == ["B"]
 
 
-def test_the_same_person_may_ask_anew(room: Room) -> None:
-    row = room.person("A")
-    room.look(telegram=(row,))
-    room.judge(row)
-    room.clock.advance(1)
-    at = time_text(room.clock.now_ms())
+def test_the_same_person_may_ask_anew(bench: Bench) -> None:
+    row = bench.person("A")
+    bench.look(telegram=(row,))
+    bench.judge(row)
+    bench.clock.advance(1)
+    at = time_text(bench.clock.now_ms())
     (anew,) = channel_rows("telegram", [{"id": "user-A", "code": "Z", "createdAt": at}])
-    room.look(telegram=(anew,))
-    assert room.codes() == ["Z"]
+    bench.look(telegram=(anew,))
+    assert bench.codes() == ["Z"]
 
 
-def test_a_decision_by_code_alone_holds_when_the_request_turns_up(room: Room) -> None:
-    row = room.person("ABC")
-    room.cache.judge(
+def test_a_decision_by_code_alone_holds_when_the_request_turns_up(bench: Bench) -> None:
+    row = bench.person("ABC")
+    bench.cache.judge(
         make_verdict(
             None,
             kind="channels",
             channel="telegram",
             code="abc",
             ruling="approved",
-            now_ms=room.clock.now_ms(),
+            now_ms=bench.clock.now_ms(),
         )
     )
-    room.look(telegram=(row,))
-    assert room.codes() == []
-    decided = room.cache.decided("channels", "telegram", key="", code="ABC")
+    bench.look(telegram=(row,))
+    assert bench.codes() == []
+    decided = bench.cache.decided("channels", "telegram", key="", code="ABC")
     assert decided is not None
     assert decided.ruling == "approved"
 
 
-def test_verdicts_are_forgotten_when_nobody_lists_the_request_any_more(room: Room) -> None:
-    row, other = room.person("A"), device(room, ago_ms=None)
-    room.look(telegram=(row,))
-    room.devices((other,))
-    room.judge(row)
-    room.judge(other, kind="devices")
-    room.clock.advance(limits.CHANNEL_TTL_MS + limits.VERDICT_SLACK_MS + 1)
-    room.look(telegram=(row,))
-    room.devices((other,))
-    assert set(room.cache.verdicts) == {row.key, other.key}, "both are listed yet"
-    assert (room.codes(), room.ids()) == ([], [])
-    room.look(telegram=())
-    room.devices(())
-    assert not room.cache.verdicts
+def test_verdicts_are_forgotten_when_nobody_lists_the_request_any_more(bench: Bench) -> None:
+    row, other = bench.person("A"), device(bench, ago_ms=None)
+    bench.look(telegram=(row,))
+    bench.devices((other,))
+    bench.judge(row)
+    bench.judge(other, kind="devices")
+    bench.clock.advance(limits.CHANNEL_TTL_MS + limits.VERDICT_SLACK_MS + 1)
+    bench.look(telegram=(row,))
+    bench.devices((other,))
+    assert set(bench.cache.verdicts) == {row.key, other.key}, "both are listed yet"
+    assert (bench.codes(), bench.ids()) == ([], [])
+    bench.look(telegram=())
+    bench.devices(())
+    assert not bench.cache.verdicts
 
 
-def test_there_are_not_endlessly_many_verdicts(room: Room) -> None:
+def test_there_are_not_endlessly_many_verdicts(bench: Bench) -> None:
     for number in range(limits.VERDICTS_MAX + 10):
-        room.judge(room.person(f"C{number}"))
-        room.clock.advance(1)
-    assert len(room.cache.verdicts) == limits.VERDICTS_MAX
-    assert room.cache.decided("channels", "telegram", key="", code="C0") is None
+        bench.judge(bench.person(f"C{number}"))
+        bench.clock.advance(1)
+    assert len(bench.cache.verdicts) == limits.VERDICTS_MAX
+    assert bench.cache.decided("channels", "telegram", key="", code="C0") is None
 
 
-def test_the_epoch_moves_with_the_list_and_its_certainty_and_nothing_else(room: Room) -> None:
-    row = room.person("A")
-    room.look(telegram=(row,))
-    epoch = room.cache.epoch
-    room.clock.advance(1_000)
-    room.look(telegram=(row,))
-    assert room.cache.epoch == epoch
+def test_the_epoch_moves_with_the_list_and_its_certainty_and_nothing_else(bench: Bench) -> None:
+    row = bench.person("A")
+    bench.look(telegram=(row,))
+    epoch = bench.cache.epoch
+    bench.clock.advance(1_000)
+    bench.look(telegram=(row,))
+    assert bench.cache.epoch == epoch
     for change in (
-        lambda: room.look(telegram=BROKEN),
-        lambda: room.look(telegram=(row,)),
-        lambda: room.judge(row),
-        room.look,
+        lambda: bench.look(telegram=BROKEN),
+        lambda: bench.look(telegram=(row,)),
+        lambda: bench.judge(row),
+        bench.look,
     ):
         change()
-        assert room.cache.epoch > epoch
-        epoch = room.cache.epoch
-        assert room.body()["epoch"] == room.body("devices")["epoch"] == epoch
+        assert bench.cache.epoch > epoch
+        epoch = bench.cache.epoch
+        assert bench.body()["epoch"] == bench.body("devices")["epoch"] == epoch
 
 
-def test_a_controller_that_starts_again_repeats_no_epoch(room: Room) -> None:
+def test_a_controller_that_starts_again_repeats_no_epoch(bench: Bench) -> None:
     for number in range(50):
-        room.look(telegram=(room.person(f"C{number}"),))
-    before = room.cache.epoch
-    room.clock.advance(1_000)
-    assert Cache({}, on_change=lambda: None, clock=room.clock).epoch > before
+        bench.look(telegram=(bench.person(f"C{number}"),))
+    before = bench.cache.epoch
+    bench.clock.advance(1_000)
+    assert Cache({}, on_change=lambda: None, clock=bench.clock).epoch > before
 
 
-def test_the_next_expiry_is_the_first(room: Room) -> None:
-    rows = (room.person("A", ago_ms=MINUTE), room.person("B"))
+def test_the_next_expiry_is_the_first(bench: Bench) -> None:
+    rows = (bench.person("A", ago_ms=MINUTE), bench.person("B"))
     assert views.next_expiry_ms(rows) == (rows[0].expires_ms or 0) + 1
-    assert views.next_expiry_ms((device(room, ago_ms=None),)) is None
+    assert views.next_expiry_ms((device(bench, ago_ms=None),)) is None

@@ -1,4 +1,4 @@
-"""Deciding: once for each request, told apart when it fails, never shown again when it worked."""
+"""Decisions: once per request, distinguishable when they fail, final when they worked."""
 
 from __future__ import annotations
 

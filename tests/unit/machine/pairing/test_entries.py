@@ -1,4 +1,4 @@
-"""One entry of what an agent keeps: what is taken, what is dropped, what may never leave."""
+"""One entry of an agent's store: what is accepted, what is dropped, what must not be passed on."""
 
 from __future__ import annotations
 

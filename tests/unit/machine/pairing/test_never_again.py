@@ -1,8 +1,8 @@
-"""What was approved or dismissed is never listed again, in whatever order things happen.
+"""What was approved or dismissed is never listed again, in any order of events.
 
-Each interleaving is a machine with an agent, looks that take their time and end in any order,
+Each interleaving is a machine with an agent, reads that take their time and end in any order,
 decisions, failures, restarts of the controller, other sources, and stores that go back in time.
-HOLDFAST_INTERLEAVINGS says how many are tried; a failure names its seed.
+HOLDFAST_INTERLEAVINGS sets how many are tried; a failure names its seed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Machine:
         self.boot()
 
     def boot(self) -> None:
-        """Start a controller: what was written down is all that it knows; its looks are gone."""
+        """Start a controller with only what was stored; running reads are gone."""
         rows = msgspec.json.decode(self.disk, type=tuple[Verdict, ...])
         verdicts: Verdicts = {row.key: row for row in rows}
         self.cache = Cache(verdicts, on_change=lambda: None, clock=self.clock)
@@ -56,7 +56,7 @@ class Machine:
         ))()  # fmt: skip
 
     def ask(self) -> None:
-        """Let one of few people ask, who may have asked before."""
+        """Add a request of one of few people, who may have one already."""
         sender = str(self.chance.randrange(4))
         if all(row["id"] != sender for row in self.store):
             self.asked += 1
@@ -72,7 +72,7 @@ class Machine:
         return channel_rows("chat", entries, coded=self.coded)
 
     def begin(self) -> None:
-        """Begin a look: what it brings is what is there now, however late it ends."""
+        """Begin a read: its result is the state now, however late it ends."""
         self.number += 1
         found = Found("rpc" if not self.coded else "json", self.rows())
         self.looks.append((self.number, {"chat": found}))
@@ -84,13 +84,13 @@ class Machine:
         self.looks.append((self.number, look))
 
     def end(self) -> None:
-        """End one of the looks, any of them."""
+        """End any one of the reads."""
         if self.looks:
             number, look = self.looks.pop(self.chance.randrange(len(self.looks)))
             self.cache.commit("channels", look, number)
 
     def decide(self) -> None:
-        """Decide what is listed; an agent that cannot dismiss goes on having it."""
+        """Decide a listed request; an agent that cannot dismiss keeps it."""
         listed = self.cache.listing("channels").rows
         if not listed:
             return
@@ -116,11 +116,11 @@ class Machine:
         self.boot()
 
     def go_back(self) -> None:
-        """Let the store be as it was: a snapshot restored, another machine with an old disk."""
+        """Restore an earlier store: a snapshot, another machine with an old disk."""
         self.store, self.backup = self.backup, self.store
 
     def other_source(self) -> None:
-        """Let another source be read: a downgrade, an upgrade, a store not understood."""
+        """Switch to another source: a downgrade, an upgrade, a store not understood."""
         self.coded = not self.coded
 
     def check(self, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""The agent's own client is let in by its key, for what it needs, and nobody else is."""
+"""Only the agent's own client is approved by its key, and only for what it needs."""
 
 from __future__ import annotations
 

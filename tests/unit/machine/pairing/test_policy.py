@@ -1,4 +1,4 @@
-"""When to look: at once, on hints, periodically, and less and less after failures."""
+"""When to read: at once, on hints, periodically, and with backoff after failures."""
 
 from __future__ import annotations
 

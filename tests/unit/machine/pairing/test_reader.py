@@ -1,4 +1,4 @@
-"""Which sources are asked, in which order, and what counts of their answers."""
+"""Which sources are read, in which order, and which results count."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Rig:
         names: tuple[Means, ...] = ("json", "sqlite", "rpc", "command")
         sources: dict[Means, Source] = {name: self.sources[name] for name in names}
         self.reader = Reader(
-            PAIRING, sources, env={}, read_config=read, told=lambda: self.told,
+            PAIRING, sources, env={}, read_config=read, running_version=lambda: self.told,
             version=VersionProbe(str(folder / "binary"), ask, ManualClock()),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the agent wrote down of its own client is mended, and nobody is let in by it."""
+"""The agent's record of its own client is repaired, and no device is approved by that."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ APPROVALS = "operator.approvals"
 
 
 def device(**changed: Any) -> dict[str, Any]:
-    """A client of the agent's own that was let in before it asked to see approvals."""
+    """A client of the agent's own that was approved before it needed the scope of approvals."""
     token = {"token": "t", "role": "operator", "scopes": [READ], "createdAtMs": 1}
     whole = {
         "deviceId": OWN, "publicKey": "key", "clientId": "gateway-client",
@@ -49,7 +49,7 @@ def request(**changed: Any) -> dict[str, Any]:
 
 
 class Machine:
-    """A state folder as OpenClaw up to 2026.7 keeps it."""
+    """A state folder as in OpenClaw up to 2026.7."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -104,7 +104,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-async def test_a_client_that_was_let_in_before_is_mended_once(machine: Machine) -> None:
+async def test_a_client_that_was_approved_before_is_repaired_once(machine: Machine) -> None:
     stranger = device(deviceId="s", clientId="cli")
     machine.put("paired.json", {"s": stranger, OWN: device()})
     before = machine.files()
@@ -169,8 +169,8 @@ async def test_nothing_else_is_granted_or_taken_away(
     found = await machine.repair()
     assert (found.repaired, found.removed) == (1, 0)
     assert machine.files()["pending.json"] == pending
-    mended = machine.read("paired.json")[OWN]
-    assert mended["scopes"] == mended["approvedScopes"] == [READ, APPROVALS]
+    repaired_itself = machine.read("paired.json")[OWN]
+    assert repaired_itself["scopes"] == repaired_itself["approvedScopes"] == [READ, APPROVALS]
 
 
 async def test_a_request_for_more_than_it_has_stays(machine: Machine) -> None:
@@ -195,10 +195,10 @@ async def test_without_the_owners_word_only_what_was_approved_comes_back(
 async def test_a_record_of_an_older_form_is_completed(machine: Machine) -> None:
     machine.put("paired.json", {OWN: device(role=..., approvedScopes=..., tokens=...)})
     assert (await machine.repair()).token_updated is False
-    mended = machine.read("paired.json")[OWN]
-    assert (mended["role"], mended["roles"]) == ("operator", ["operator"])
-    assert mended["approvedScopes"] == [READ, APPROVALS], "what it had counts as approved"
-    assert "tokens" not in mended, "no token is made"
+    repaired_itself = machine.read("paired.json")[OWN]
+    assert (repaired_itself["role"], repaired_itself["roles"]) == ("operator", ["operator"])
+    assert repaired_itself["approvedScopes"] == [READ, APPROVALS], "what it had counts as approved"
+    assert "tokens" not in repaired_itself, "no token is made"
 
 
 async def test_a_token_that_was_revoked_stays_as_it_is(machine: Machine) -> None:
@@ -360,6 +360,6 @@ async def test_whatever_fails_is_a_warning(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(device_repair, "mend", fail)
+    monkeypatch.setattr(device_repair, "plan_repair", fail)
     machine.put("paired.json", {OWN: device()})
     assert (await machine.repair()).warnings == ("ZeroDivisionError",)

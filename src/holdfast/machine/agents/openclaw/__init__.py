@@ -1,1 +1,1 @@
-"""What only OpenClaw needs: how it is installed, started, configured and given its secrets."""
+"""The OpenClaw profile: installation, start, configuration and secrets."""

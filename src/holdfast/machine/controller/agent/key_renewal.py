@@ -1,8 +1,8 @@
 """Gives the controller and its agent a renewed key while both run.
 
-The controller uses it with its next request. The agent is told to read its secrets again, which
-cuts no work; an agent that cannot, or does not in time, is restarted, drained as always. The key
-stands in a file for the owner only and in the environment of later starts, never in a log.
+The controller uses it from its next request on. The agent is made to reread its secrets, which cuts
+no work; an agent that cannot, or not in time, is drained and restarted. The key is stored in a file
+of mode 0600 and in the environment of later starts, never in a log.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from holdfast.machine.controller.process.priority_lock import Rank
 from holdfast.wire.controller.machine import AGENTS_KEY, OUR_KEY
 
 RELOAD_S: Final = 10.0
-"""How long the agent may take to read its secrets again (compat/controller.md)."""
+"""Time limit for the agent to reread its secrets (compat/controller.md)."""
 
-TURN_S: Final = 4.0
-"""How long it may take until no other command line of the agent's runs; then it is restarted.
+LOCK_WAIT_S: Final = 4.0
+"""How long to wait for the agent's other command lines; after that it is restarted.
 
-With the time above it is less than the 15 s after which a control plane gives up.
+Together with the limit above less than the 15 s after which a control plane gives up.
 """
 
 
 class Renewed(NamedTuple):
-    """What came of it.
+    """The result.
 
-    `signaled` when the agent is restarted, `moved` counts uses that refer to the file now.
+    `signaled` if the agent is restarted; `moved` counts uses that now refer to the file.
     """
 
     reloaded: bool = False
@@ -48,7 +48,7 @@ class Renewed(NamedTuple):
 
 
 class Renewal:
-    """Renews keys, one renewal after the other."""
+    """Renews keys, one renewal at a time."""
 
     def __init__(
         self,
@@ -58,7 +58,6 @@ class Renewal:
         supervisor: Supervisor,
         log: Log,
     ) -> None:
-        """Renew the keys of these."""
         self._agent = agent
         self._config = config
         self._credentials = credentials
@@ -68,7 +67,7 @@ class Renewal:
         self._restarting: asyncio.Task[bool] | None = None
 
     async def apply(self, values: Mapping[str, Secret]) -> Renewed:
-        """Put these in force at once, and let the agent have what is its own."""
+        """Apply these at once, and pass the agent its own."""
         async with self._lock:
             key = values.get(OUR_KEY) or values.get(AGENTS_KEY)
             if key is not None:
@@ -77,7 +76,7 @@ class Renewal:
             return Renewed() if own is None else await self._give(own)
 
     async def settle(self) -> None:
-        """Bring the file up to what the agent starts with, if there is one; raise OSError."""
+        """Rewrite an existing file with what the agent starts with; raise OSError."""
         keys = self._agent.profile.keys
         value = self._agent.env.get(AGENTS_KEY)
         if keys is None or not value:
@@ -87,7 +86,7 @@ class Renewal:
             await asyncio.to_thread(self._write, path, value)
 
     async def close(self) -> None:
-        """Wait for nothing: a restart under way is ended with the agent."""
+        """Cancel without waiting: a running restart ends with the agent."""
         if self._restarting is not None:
             self._restarting.cancel()
             await asyncio.gather(self._restarting, return_exceptions=True)
@@ -107,9 +106,9 @@ class Renewal:
         return Renewed(signaled=True, moved=max(moved, 0))
 
     async def _move(self, keys: Keys, old: str) -> int:
-        """Have the configuration refer to the file.
+        """Make the configuration refer to the file.
 
-        Return how many uses were moved, -1 if some could not be.
+        Return how many uses were changed, -1 if some could not be.
         """
         try:
             document = await self._config.read()
@@ -122,15 +121,15 @@ class Renewal:
         return keys.moved_count(patch)
 
     async def _reload(self, keys: Keys) -> bool:
-        """Return whether the agent has read its secrets again."""
-        said: list[str] = []
+        """Return whether the agent reread its secrets."""
+        printed: list[str] = []
         try:
             ran = await self._agent.commands.run(
                 lambda: keys.reload_argv(self._agent.place),
-                lambda _stream, line: said.append(line),
+                lambda _stream, line: printed.append(line),
                 Bounds(RELOAD_S),
                 rank=Rank.ORDER,
-                turn_s=TURN_S,
+                wait_s=LOCK_WAIT_S,
             )
         except TimeoutError:
             self._log.emit("renewal.reload_failed", because="another command line runs")
@@ -141,8 +140,10 @@ class Renewal:
         if ran.because:
             self._log.emit("renewal.reload_failed", because=f"not within {RELOAD_S:g} s")
         elif ran.code != 0:
-            # The log redacts; the last line says what the agent found wrong.
-            self._log.emit("renewal.reload_failed", code=ran.code, said=" ".join(said[-1:])[:200])
+            # The log redacts; the last line contains the agent's error.
+            self._log.emit(
+                "renewal.reload_failed", code=ran.code, printed=" ".join(printed[-1:])[:200]
+            )
         return ran.code == 0 and not ran.because
 
     def _write(self, path: Path, value: str) -> None:

@@ -1,6 +1,6 @@
-"""The agent in this machine: its processes, its files, its probes, by its profile.
+"""The agent's processes, files and probes, by its profile.
 
-It must never be reached but over loopback, and its environment must not hold the machine's own
+It must be reachable over loopback only, and its environment must not hold the machine's
 credentials.
 """
 
@@ -41,18 +41,18 @@ from holdfast.wire.address import LOOPBACK, Address
 LineHook = Callable[[Stream, str], None]
 
 _LINES_KEPT: Final = 20
-"""Lines that are kept of what a command printed."""
+"""Lines kept of a command's output."""
 
 
 class Ran(NamedTuple):
-    """How a command ended: its code, negative for a signal, and the last lines it printed."""
+    """How a command ended: its code, negative for a signal, and its last lines."""
 
     code: int
     lines: tuple[str, ...]
 
 
 class AgentProcesses:
-    """Makes the agent's processes and asks whether it is ready."""
+    """Starts the agent's processes and probes whether it is ready."""
 
     def __init__(
         self,
@@ -64,7 +64,6 @@ class AgentProcesses:
         session: aiohttp.ClientSession,
         log: Log,
     ) -> None:
-        """Run `profile` at `place`."""
         self.profile = profile
         self.place = place
         self.env = {**running.child_env, **profile.env(place), orphans.MARK: place.home}
@@ -77,12 +76,12 @@ class AgentProcesses:
         self.version: str | None = None
         self.watch_ms = limits.READY_WATCH_MS
         self.hooks: list[LineHook] = []
-        self.turn = PriorityLock()
-        self.commands = Commands(self.turn, self.launch)
+        self.lock = PriorityLock()
+        self.commands = Commands(self.lock, self.launch)
         """Runs every command line beside the agent: each loads its whole program."""
 
     def prepare(self) -> None:
-        """Make the agent's folders and first files; raise OSError when that fails."""
+        """Make the agent's folders and first files; raise OSError."""
         for folder in self.profile.folders(self.place):
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, content in self.profile.files(self.place).items():
@@ -96,9 +95,9 @@ class AgentProcesses:
         on_exit: Callable[[int | None, str | None], None],
         on_work_ended: Callable[[bool | None], None],
     ) -> Child:
-        """Start the agent; raise OSError when it cannot be made, PortTakenError when it must not.
+        """Start the agent; raise OSError, or PortTakenError if another program has its port.
 
-        `on_work_ended` hears whether work was cut, once it was told to drain.
+        `on_work_ended` is called with whether work was cut, at the end of a drain.
         """
         loop = asyncio.get_running_loop()
         self._child_processes.purge()
@@ -112,25 +111,25 @@ class AgentProcesses:
             on_exit(*_split(code))
 
         def line(stream: Stream, text: str) -> None:
-            self._line(stream, text)
+            self._on_line(stream, text)
             way = self._way
-            if way is not None and (said := way.hear(text)) is not None:
-                loop.call_later(way.settle_s, on_work_ended, said[0])
+            if way is not None and (seen := way.read_line(text)) is not None:
+                loop.call_later(way.settle_s, on_work_ended, seen[0])
 
         child = self.launch(self.profile.argv(self.place), line, ended)
         self._session_id = child.session
         return child
 
     def call_doctor(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Child:
-        """Start the agent's doctor; raise OSError when it cannot be made."""
+        """Start the agent's doctor; raise OSError."""
         argv = self.profile.doctor_argv(self.place, fix)
         return self.launch(argv, on_line, on_exit, on_rest=on_line)
 
     def drain(self, process: Process) -> None:
-        """Tell the agent to end its work, in the way of its release.
+        """Make the agent finish its work, in the way of its release.
 
-        A signal that does not end it is for the process that listens: a wrapper around that, which
-        some releases have, would not hand it on, and SIGUSR1 would open its debugger.
+        A signal that does not end it goes to the process that listens: the wrapper that some
+        releases have would not pass it on, and SIGUSR1 would open its debugger.
         """
         self._way = way = self.drain_way
         if way is None:
@@ -146,24 +145,24 @@ class AgentProcesses:
 
     @property
     def drain_way(self) -> DrainWay | None:
-        """Return how the agent drains, None when it cannot."""
+        """Return how the agent drains, None if it cannot."""
         return None if self.profile.drain is None else self.profile.drain(self.version)
 
     async def run(self, argv: Sequence[str], *, timeout_s: float, write: Sequence[str] = ()) -> Ran:
-        """Run a command that a start waits for to its end; raise OSError or TimeoutError.
+        """Run a command that a start waits for; raise OSError or TimeoutError.
 
-        It waits for its turn as long as an order takes that is under way; `timeout_s` begins then.
-        `write` are folders it may write to beside the agent's.
+        It waits for a running command line without limit; `timeout_s` begins afterwards. `write`
+        are folders it may write to besides the agent's.
         """
-        said: list[str] = []
+        seen: list[str] = []
 
         def keep(stream: Stream, line: str) -> None:
-            self._line(stream, line)
+            self._on_line(stream, line)
             if stream == "stdout":
-                said[:] = [*said[-_LINES_KEPT:], line]
+                seen[:] = [*seen[-_LINES_KEPT:], line]
 
         ran = await self._run(argv, keep, rank=Rank.START, timeout_s=timeout_s, write=write)
-        return Ran(ran, tuple(said))
+        return Ran(ran, tuple(seen))
 
     async def _run(
         self,
@@ -175,7 +174,7 @@ class AgentProcesses:
         cwd: str = "",
         write: Sequence[str] = (),
     ) -> int:
-        """Run a program in its turn; return the exit code. Raise OSError or TimeoutError."""
+        """Run a program under the lock; return the exit code. Raise OSError or TimeoutError."""
         bounds = Bounds(timeout_s)
         ran = await self.commands.run(
             lambda: argv, on_line, bounds, rank=rank, cwd=cwd, write=write
@@ -185,7 +184,7 @@ class AgentProcesses:
         return ran.code
 
     async def watch(self, on_probe: Callable[[bool, bool], None]) -> None:
-        """Probe until cancelled; tell (ready, answered) each time."""
+        """Probe until cancelled; report (ready, answered) each time."""
         was_ready = False
         while True:
             ready, answered = await self._probe()
@@ -200,12 +199,12 @@ class AgentProcesses:
             await asyncio.sleep(pause_ms / 1_000)
 
     def use(self, install: str) -> None:
-        """Run the agent that is installed at `install` from the next start on."""
+        """Use the installation at `install` from the next start on."""
         self.place = replace(self.place, install=install)
         self.env = {**self.env, **self.profile.env(self.place)}
 
     def _free_port(self) -> None:
-        """Raise PortTakenError when somebody listens on the agent's port; end what is ours."""
+        """Raise PortTakenError if another program listens on the agent's port; kill our orphans."""
         owner = find_owner(self.place.port)
         if owner is None:
             return
@@ -216,23 +215,23 @@ class AgentProcesses:
         raise PortTakenError(text, freed=ours)
 
     async def _holds_port(self) -> bool:
-        """Return whether who listens on the port is the agent; what cannot be seen is believed."""
+        """Return whether the agent holds the port; True if that cannot be determined."""
         owner = await asyncio.to_thread(find_owner, self.place.port)
         if owner is None or not owner.pid:
             return True
         return self._is_ours(owner.pid)
 
     def _is_ours(self, pid: int) -> bool:
-        """Return whether a process carries the agent's mark, or is in its session."""
+        """Return whether a process carries the agent's mark or is in its session."""
         if orphans.belongs(pid, self.place.home):
             return True
         return orphans.session_of(pid) == self._session_id
 
-    def end_leftovers(self) -> int:
-        """Kill what an earlier controller's agent left; return how many there were."""
-        return orphans.end_leftovers(self.place.home, spared=lambda: self._child_processes.sessions)
+    def end_orphans(self) -> int:
+        """Kill what an earlier controller's agent left; return the number of processes."""
+        return orphans.end_orphans(self.place.home, spared=lambda: self._child_processes.sessions)
 
-    async def ask_version(self) -> str:
+    async def query_version(self) -> str:
         """Return what `--version` prints; raise OSError or TimeoutError."""
         printed: list[str] = []
 
@@ -240,7 +239,7 @@ class AgentProcesses:
             if stream == "stdout" and sum(map(len, printed)) < limits.VERSION_TEXT_MAX:
                 printed.append(line)
 
-        # It is asked before the agent's own folders are made, and needs none of them.
+        # Runs before the agent's own folders are made, and needs none of them.
         code = await self._run(
             self.profile.version_argv(self.place), keep,
             rank=Rank.BRIEF, timeout_s=limits.VERSION_TIMEOUT_S, cwd="/",
@@ -250,12 +249,12 @@ class AgentProcesses:
             raise OSError(message)
         return "\n".join(printed)
 
-    async def ask_status(self) -> tuple[int, bytes]:
+    async def query_status(self) -> tuple[int, bytes]:
         """Return status and body of the agent's own readiness; raise OSError or TimeoutError."""
         return await self._get(self.profile.status_path)
 
     async def is_ready(self) -> bool:
-        """Return whether the agent says, asked now, that it can work."""
+        """Probe now; return whether the agent reports that it can work."""
         return (await self._probe())[0]
 
     async def _probe(self) -> tuple[bool, bool]:
@@ -267,13 +266,13 @@ class AgentProcesses:
         return status == 200 and _is_object(body), True  # noqa: PLR2004
 
     async def _get(self, path: str) -> tuple[int, bytes]:
-        """Return status and body; a body that is not JSON by its header comes back empty."""
+        """Return status and body; the body is empty unless its header says JSON."""
         url = http_url(Address(LOOPBACK, self.place.port), path)
         timeout = aiohttp.ClientTimeout(total=limits.PROBE_TIMEOUT_S)
         try:
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as answer:
-                json_said = answer.content_type == "application/json"
-                body = await read_answer(answer, limits.PROBE_BYTES_MAX) if json_said else b""
+                is_json = answer.content_type == "application/json"
+                body = await read_answer(answer, limits.PROBE_BYTES_MAX) if is_json else b""
                 return answer.status, body
         except aiohttp.ClientError as error:
             raise OSError(str(error)) from error
@@ -291,9 +290,8 @@ class AgentProcesses:
     ) -> Child:
         """Start a program in the agent's environment and folder, or in `cwd`; raise OSError.
 
-        What it leaves without an end of line goes to `on_rest`, or into the log. It may write to
-        the agent's home and to `write`. One that is `expendable` is
-        ended before the agent when the machine runs out of memory.
+        Output without a final newline goes to `on_rest`, or to the log. It may write to the agent's
+        home and to `write`. An `expendable` one is killed before the agent when memory runs out.
         """
         return self._child_processes.launch(
             argv,
@@ -308,10 +306,10 @@ class AgentProcesses:
         )
 
     def _rest(self, stream: Stream, text: str) -> None:
-        """Log what a process left unfinished; it is no line, so the hooks do not get it."""
+        """Log an unfinished line, without passing it to the hooks."""
         self._log.emit("agent.line", stream=stream, line=text, unfinished=True)
 
-    def _line(self, stream: Stream, line: str) -> None:
+    def _on_line(self, stream: Stream, line: str) -> None:
         self._log.emit("agent.line", stream=stream, line=line)
         for hook in self.hooks:
             try:
@@ -328,5 +326,5 @@ def _is_object(body: bytes) -> bool:
 
 
 def _split(code: int) -> tuple[int | None, str | None]:
-    """Return the exit code or the signal's name, the other one being None."""
+    """Return the exit code and the signal's name; one of them is None."""
     return (code, None) if code >= 0 else (None, signal_name(-code))

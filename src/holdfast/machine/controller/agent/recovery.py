@@ -1,7 +1,7 @@
-"""What is done to an agent between two starts: its own repair, another configuration or version.
+"""Repairs between two starts: the agent's own repair, another configuration or version.
 
-Which of them, and when, is the policy's decision. Everything here is bounded in time, says in
-words why it did nothing, and leaves nothing running when it is ended early.
+The policy decides which and when. Every step has a time limit, reports why it did nothing, and
+leaves no process behind when cancelled.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ class AgentRepairs:
     """Repairs one agent."""
 
     def __init__(self, agent: AgentProcesses, config: ConfigStore, installs: Installs) -> None:
-        """Repair `agent` with what is known of its configurations and installations."""
         self._agent = agent
         self._config = config
         self._installs = installs
         self._etag = ""
 
     async def repair(self, kind: Repair, reason: str, *, trial: str) -> Done:
-        """Do it, in bounded time."""
+        """Run this repair within its time limit."""
         match kind:
             case "mend":
-                return await self._mend()
+                return await self._repair_itself()
             case "roll_back" | "last_healthy_config":
                 return await self._roll_back(reason, trial)
             case "reinstall":
@@ -39,23 +38,23 @@ class AgentRepairs:
                 return await self._installs.go_back()
 
     async def started(self) -> None:
-        """Take note of the configuration and the version that the agent was just started with."""
+        """Record the configuration and version the agent was just started with."""
         self._etag = await self._config.observe()
 
     async def condemn(self, etag: str, reason: str) -> None:
-        """Remember that the trial of a configuration failed, whatever replaces it."""
+        """Record that the trial of a configuration failed, whatever replaces it."""
         await self._config.mark_bad(etag, reason)
 
     async def proved(self) -> None:
-        """Remember those as healthy."""
+        """Record those as healthy."""
         if self._etag:
             await self._config.mark_healthy(self._etag)
         await self._installs.proved()
 
     async def unproven(self) -> str:
-        """Return the etag of a change that was made and never proved itself, or nothing.
+        """Return the etag of a change that is still on trial, or an empty string.
 
-        A controller that died during a trial left one; without anything to go back to there is
+        A controller that died during a trial leaves one; without a version to go back to there is
         no trial.
         """
         await self._config.observe()
@@ -65,25 +64,25 @@ class AgentRepairs:
         version, verdict = known[0]
         return version.etag if verdict is None and version.origin in BY_PEOPLE else ""
 
-    async def _mend(self) -> Done:
-        argv = self._agent.profile.mend_argv
+    async def _repair_itself(self) -> Done:
+        argv = self._agent.profile.repair_argv
         if argv is None:
             return Done(done=False, detail="this agent has no repair of its own")
         try:
-            ran = await self._agent.run(argv(self._agent.place), timeout_s=limits.MEND_TIMEOUT_S)
+            ran = await self._agent.run(argv(self._agent.place), timeout_s=limits.REPAIR_TIMEOUT_S)
         except TimeoutError:
-            return Done(done=False, detail=f"it took longer than {limits.MEND_TIMEOUT_S:.0f} s")
+            return Done(done=False, detail=f"it took longer than {limits.REPAIR_TIMEOUT_S:.0f} s")
         except OSError as error:
             return Done(done=False, detail=str(error))
         return Done(done=ran.code == 0, detail=f"it ended with {ran.code}")
 
     async def _roll_back(self, reason: str, trial: str) -> Done:
         try:
-            # Without a trial it is the text of the last start that is meant: what a person has
-            # put in its place since has not been started once.
+            # Without a trial the text of the last start is meant: what a person has put in its
+            # place since has not been started once.
             change = await self._config.roll_back(reason, trial=trial or self._etag)
             if trial:
-                # The agent may have written its file anew meanwhile; what was offered is meant.
+                # The agent may have rewritten its file meanwhile; the text offered is meant.
                 await self._config.mark_bad(trial, reason)
         except RefusedError as refused:
             return Done(done=False, detail=refused.error)

@@ -1,4 +1,4 @@
-"""Everything that keeps the agent going, put together: supervisor, repairs, versions, trials."""
+"""Keeps the agent running: supervisor, repairs, versions and trials, wired together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from holdfast.machine.controller.supervise import Policy
 
 
 class AgentRuntime:
-    """Keeps one agent; made once a boot, `open` before anything is started."""
+    """Runs one agent; made once per boot; call `open` before anything is started."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class AgentRuntime:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Keep `agent` as `running` says; `seed` spreads the jitter of its restarts."""
+        """`seed` sets the jitter of restarts."""
         self._agent = agent
         self._running = running
         self._config = config
@@ -50,17 +50,17 @@ class AgentRuntime:
         self._installs = Installs(agent, home, on_change=self._moved, log=log)
         self._repairs = AgentRepairs(agent, config, self._installs)
         self.supervisor = Supervisor(self._policy(), agent, self._repairs, clock=clock, log=log)
-        self.version = VersionProbe(agent.profile.binary(agent.place), agent.ask_version, clock)
+        self.version = VersionProbe(agent.profile.binary(agent.place), agent.query_version, clock)
         self.version.listen(self._changed_version)
         agent.watch_ms = self.supervisor.policy.watch_ms
 
     async def open(self) -> None:
-        """End what an earlier controller left, and go on where it had come to; raise OSError.
+        """Kill what an earlier controller left, and resume its record; raise OSError.
 
-        Later something of ours might run that carries the agent's mark too, such as the question
-        for its version. A configuration that cannot be reached is no reason to have no routes.
+        This runs first, because later processes of ours, such as the version query, carry the
+        agent's mark too. An unreadable configuration does not stop the routes from being served.
         """
-        ended = await asyncio.to_thread(self._agent.end_leftovers)
+        ended = await asyncio.to_thread(self._agent.end_orphans)
         if ended:
             self._log.emit("agent.leftovers_killed", count=ended)
         self._installs.resume()
@@ -86,7 +86,7 @@ class AgentRuntime:
             self.supervisor.feed(supervise.ConfigChanged(change.etag))
 
     def _moved(self) -> None:
-        """Ask the version anew, because it may be another installation."""
+        """Query the version again, because the installation may have changed."""
         self.version.follow(self._agent.profile.binary(self._agent.place))
         task = asyncio.create_task(self._find(), name="version")
         self._learning.add(task)
@@ -100,7 +100,7 @@ class AgentRuntime:
             self._on_version()  # a report may have been sent without it
 
     def _learn(self) -> None:
-        """Take note of the version: releases drain in different ways."""
+        """Record the version: releases drain in different ways."""
         if self._agent.version != self.version.known.version:
             self._agent.version = self.version.known.version
             self.supervisor.policy = self._policy()
@@ -122,11 +122,11 @@ class AgentRuntime:
 
 
 def make_policy(profile: Profile, running: Running, *, seed: str) -> Policy:
-    """Return how an agent is supervised, before it is known how its release drains."""
+    """Return the supervision policy, before the agent's way to drain is known."""
     policy = Policy(
         stop_grace_ms=running.stop_grace_ms or profile.stop_grace_ms,
         misconfigured=profile.misconfigured,
-        mends=profile.mend_argv is not None,
+        can_repair=profile.repair_argv is not None,
         seed=seed,
     )
     figures: dict[str, Any] = dict(running.supervision)

@@ -1,8 +1,8 @@
-"""Puts references to secrets into the agent's configuration before it starts.
+"""Writes references to secrets into the agent's configuration before it starts.
 
-What the references are is the profile's business; this reads and writes the two files. A
-configuration that cannot be understood is left alone and said so: the agent will say what is
-wrong with it. Neither file holds a value.
+The profile computes the references; this reads and writes the two files. A configuration that
+cannot be parsed is left unchanged and logged: the agent reports what is wrong with it. Neither file
+holds a value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
 
 RECORD_FILE: Final = "holdfast-secrets.json"
-"""Beside the configuration: where our references are, so that none but ours are taken out."""
+"""Beside the configuration: where our references are, so that only ours are removed."""
 
 
 def put_references(
@@ -34,7 +34,7 @@ def put_references(
     *,
     log: Log,
 ) -> None:
-    """Write the configuration anew where its references are not right; raise OSError."""
+    """Rewrite the configuration if its references are outdated; raise OSError."""
     assert profile.refer is not None, "a profile without references has no business here"
     path, below = Path(profile.config_path(place)), Path(place.home)
     record = path.with_name(RECORD_FILE)
@@ -48,7 +48,7 @@ def put_references(
     before = _recorded(record, below)
     config, now = profile.refer(found, env, before)
     if now != before:
-        # First what we are about to own: a crash in between leaves nothing that nobody owns.
+        # The record first: a crash in between must not leave references that are not recorded.
         atomic_file.write(record, json.dumps({**before, **now}, indent=2) + "\n", below=below)
     if config != found:
         atomic_file.write(path, compose(config).raw.decode(), below=below)
@@ -58,7 +58,7 @@ def put_references(
 
 
 def _recorded(record: Path, below: Path) -> dict[str, str]:
-    """Return the references that were put in before; none where that cannot be read."""
+    """Return the recorded references; none if the record cannot be read."""
     try:
         found = json.loads(atomic_file.read_file(record, CONFIG_BYTES_MAX, below=below))
     except (FileNotFoundError, atomic_file.NotAFileError, atomic_file.TooLargeError, ValueError):

@@ -1,8 +1,8 @@
-"""Keeps one agent running: carries out what the policy decides, and tells it what happened.
+"""Keeps one agent running: executes what the policy decides and reports events to it.
 
-There is no queue of operations. Each one is a value given to the policy at once, and the policy
-remembers what follows a stop, so a child that ignores SIGTERM cannot hold up the shutdown behind
-it. It must never decide anything itself.
+There is no queue of operations. Each one is passed to the policy at once, and the policy remembers
+what follows a stop, so a child that ignores SIGTERM cannot delay a shutdown. It must not decide
+anything itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from holdfast.machine.controller.supervise.ports import (
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the supervisor tells: the policy's state, with process id and uptime in seconds."""
+    """Figures of the supervisor: the policy's state, process id and uptime in seconds."""
 
     state: State
     pid: int | None
@@ -39,7 +39,6 @@ class Supervisor:
     def __init__(
         self, policy: Policy, agent: Agent, repairs: Repairs, *, clock: Clock, log: Log
     ) -> None:
-        """Supervise `agent`; nothing is started yet."""
         self.policy = policy
         self._agent = agent
         self._repairs = repairs
@@ -60,7 +59,7 @@ class Supervisor:
         return self._state
 
     def stats(self) -> Stats:
-        """Return the figures of now."""
+        """Return the current figures."""
         spawned = self._state.spawned_ms
         uptime_s = 0 if spawned is None else (self._now() - spawned) // 1_000
         return Stats(self._state, None if self._process is None else self._process.pid, uptime_s)
@@ -70,16 +69,16 @@ class Supervisor:
         self._listeners.append(listener)
 
     def start(self) -> bool:
-        """Start the agent; return False when it runs already or is on its way."""
+        """Start the agent; return False if it runs or is starting already."""
         if self._state.status not in {"stopped", "crashed"}:
             return False
         self.feed(supervise.Start())
         return True
 
     async def stop(self, reason: str = "", *, drain_ms: int | None = None) -> bool:
-        """Stop the agent and wait for its end; return False when nothing ran.
+        """Stop the agent and wait for its end; return False if nothing ran.
 
-        Its work may take `drain_ms`, None for the policy's.
+        Its work may take `drain_ms`, None for the policy's limit.
         """
         ran = not self._state.idle
         self.feed(supervise.Stop(reason or "a stop was asked for", drain_ms))
@@ -89,7 +88,7 @@ class Supervisor:
     async def restart(self, reason: str = "", *, drain_ms: int | None = None) -> bool:
         """Replace the agent and wait for the new one; return False while shutting down.
 
-        Its work may take `drain_ms`, None for the policy's.
+        Its work may take `drain_ms`, None for the policy's limit.
         """
         before = self._state.children
         self.feed(supervise.Restart(reason or "a restart was asked for", drain_ms))
@@ -99,7 +98,7 @@ class Supervisor:
         return self._state.status != "shutting_down"
 
     async def shutdown(self, number: int) -> None:
-        """End the agent with this signal, for good, and wait until nothing of it runs."""
+        """End the agent with this signal, for good, and wait until no process of it runs."""
         self.feed(supervise.Shutdown(number))
         await self._until(lambda state: state.idle)
         if self._timer is not None:
@@ -108,19 +107,19 @@ class Supervisor:
             note.cancel()
 
     def feed(self, event: Event) -> None:
-        """Let the policy decide on `event`, and carry its commands out."""
+        """Let the policy decide on `event`, and execute its commands."""
         before = self._state
         self._state, commands = supervise.step(self.policy, before, event, self._now())
         for command in commands:
             self._carry_out(command)
         self._arm()
         if self._state is not before:
-            self._tell(before)
+            self._report(before)
 
     def _now(self) -> int:
         return int(self._clock.steady_ms())
 
-    def _tell(self, before: State) -> None:
+    def _report(self, before: State) -> None:
         after = self._state
         if before.status != after.status or before.ready != after.ready:
             self._log.emit(
@@ -164,7 +163,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         match command:
             case supervise.Spawn(child):
-                # Later, so that what the spawn reports is folded after this step, not within it.
+                # Deferred, so that events of the spawn are folded after this step, not within it.
                 loop.call_soon(self._spawn, child)
             case supervise.Drain() if self._process is not None:
                 self._log.emit("agent.draining", child=command.child)
@@ -181,13 +180,13 @@ class Supervisor:
             case supervise.BeHealthy():
                 self._note(self._repairs.proved())
             case supervise.CancelRepair():
-                pass  # it has not begun: `_repair` sees that it is not wanted any more
+                pass  # not begun: `_repair` checks whether it is still wanted
             case _:
                 self._log.emit("agent.nothing_to_signal", command=type(command).__name__)
 
     def _spawn(self, child: int) -> None:
         if self._state.child != child or self._state.status != "starting":
-            # A stop overtook the start: there is nothing to make, and the stop waits to hear it.
+            # A stop came before the start: nothing to spawn, and the stop waits for this event.
             self.feed(supervise.SpawnFailed(child, self._clock.now_ms()))
             return
 
@@ -241,7 +240,7 @@ class Supervisor:
         self._repairing.add_done_callback(lambda task: self._repair_ended(wanted, task))
 
     def _forgo(self, wanted: BeginRepair, because: str) -> None:
-        """Leave a repair; a configuration that failed its trial is no better known for that."""
+        """Cancel a repair; this is no verdict on a configuration on trial."""
         if wanted.failed:
             self._note(self._repairs.condemn(wanted.failed, wanted.reason))
         self._repaired(wanted.repair, Done(done=False, detail=because))
@@ -263,7 +262,7 @@ class Supervisor:
         self.feed(supervise.Repaired(repair, found.done, at_ms, found.detail))
 
     def _note(self, work: Coroutine[None, None, None]) -> None:
-        """Write something down beside; a failure of it is told and changes nothing."""
+        """Run a write of records; a failure is logged and changes nothing."""
         task = asyncio.create_task(work, name="note")
         self._notes.add(task)
         task.add_done_callback(self._noted)

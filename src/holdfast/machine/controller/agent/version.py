@@ -1,8 +1,8 @@
-"""Which version of the agent is installed, asked of the agent itself.
+"""The agent's installed version, as printed by the agent itself.
 
-One probe serves the version route and the check-in. Its answer is remembered for as long as the
-binary is the same file of the same size and time, so an upgrade in place shows; a failure is
-remembered only for a while.
+One probe serves the version route and the check-in. The result is cached while the binary is the
+same file with the same size and time, so an upgrade in place is noticed; a failure is cached for a
+limited time only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMMIT: Final = re.compile(r"\(([0-9a-f]+)\)")
 
 
 class Version(NamedTuple):
-    """A calendar version and a commit, each None when it is not known."""
+    """A calendar version and a commit, each None if unknown."""
 
     version: str | None
     commit: str | None
@@ -31,11 +31,11 @@ class Version(NamedTuple):
 UNKNOWN: Final = Version(None, None)
 
 
-class Ask(Protocol):
+class RunVersion(Protocol):
     """Runs `--version`."""
 
     async def __call__(self) -> str:
-        """Return what it printed; raise OSError or TimeoutError when it did not work."""
+        """Return the output; raise OSError or TimeoutError."""
         ...
 
 
@@ -49,53 +49,53 @@ def parse_version(text: str) -> Version:
 
 
 class VersionProbe:
-    """Asks once per binary; concurrent callers share one question."""
+    """Runs one query per binary, shared by concurrent callers."""
 
-    def __init__(self, binary: str, ask: Ask, clock: Clock) -> None:
+    def __init__(self, binary: str, run_version: RunVersion, clock: Clock) -> None:
         """Watch `binary`, a path or a name on PATH."""
         self._binary = binary
-        self._ask = ask
+        self._run_version = run_version
         self._clock = clock
         self._known = UNKNOWN
         self._of: tuple[str, int, int] | None = None
         self._failed_ms: float | None = None
-        self._asking: asyncio.Task[Version] | None = None
+        self._query: asyncio.Task[Version] | None = None
         self._listeners: list[Callable[[], None]] = []
 
     @property
     def known(self) -> Version:
-        """Return what is known without asking."""
+        """Return the cached version without a query."""
         return self._known
 
     def follow(self, binary: str) -> None:
-        """Watch this binary from now on; a failure of before is not held against it."""
+        """Watch this binary from now on; forget an earlier failure."""
         self._binary = binary
         if self._failed_ms is not None:
             self._failed_ms = self._of = None
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after the version changed; the first answer is no change."""
+        """Call `listener` after the version changed; the first result is no change."""
         self._listeners.append(listener)
 
     def identity(self) -> str:
-        """Return what tells this binary from the one before an upgrade; nothing without a file."""
+        """Return what identifies this binary across upgrades; empty without a file."""
         found = _identify(self._binary)
         return "" if found is None else " ".join(map(str, found))
 
     async def find(self, *, patient: bool = False) -> Version:
         """Return the version of the binary as it is now.
 
-        Another command line may have the turn for minutes: only who is `patient` waits for that,
-        everybody else gets what was known before.
+        Another command line may hold the lock for minutes: only a `patient` caller waits for that,
+        all others get the cached version.
         """
-        if self._asking is None:
+        if self._query is None:
             binary = _identify(self._binary)
             if self._fresh(binary):
                 return self._known
-            self._asking = asyncio.create_task(self._find(binary))
+            self._query = asyncio.create_task(self._find(binary))
         try:
             async with asyncio.timeout(None if patient else limits.VERSION_WAIT_S):
-                return await asyncio.shield(self._asking)
+                return await asyncio.shield(self._query)
         except TimeoutError:
             return self._known
 
@@ -107,11 +107,11 @@ class VersionProbe:
     async def _find(self, binary: tuple[str, int, int] | None) -> Version:
         before, first = self._known, self._of is None and self._failed_ms is None
         try:
-            self._known = parse_version(await self._ask())
+            self._known = parse_version(await self._run_version())
         except (OSError, TimeoutError):
             self._known = UNKNOWN
         finally:
-            self._asking = None
+            self._query = None
         self._of = binary
         self._failed_ms = self._clock.steady_ms() if self._known == UNKNOWN else None
         if self._known != before and not first:

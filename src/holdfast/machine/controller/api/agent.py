@@ -1,7 +1,7 @@
-"""The routes about the agent's life: how it does, start, stop, restart, and its recovery.
+"""Routes of the agent's life: status, start, stop, restart and recovery.
 
-A stop or restart may name in `drain_ms` how long running work is waited for (0: not at all), and
-tells in `workCut` whether any was cut; null is that the agent cannot tell.
+A stop or restart may set `drain_ms`, how long to wait for running work (0: not at all), and returns
+in `workCut` whether any was cut; null if the agent does not report it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.supervisor import Stats
-from holdfast.machine.controller.api.binder import Ask, Told, bind
+from holdfast.machine.controller.api.binder import Answer, Call, bind
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import SETTLED_LOAD
@@ -33,56 +33,56 @@ from holdfast.wire.controller.agent import (
 from holdfast.wire.times import time_text
 
 
-async def _status(context: Context, _ask: Ask[None]) -> GatewayStatus:
+async def _status(context: Context, _call: Call[None]) -> GatewayStatus:
     return describe(context.supervisor.stats())
 
 
-async def _start(context: Context, _ask: Ask[None]) -> OrderedAnswer:
+async def _start(context: Context, _call: Call[None]) -> OrderedAnswer:
     if context.supervisor.start():
         return OrderedAnswer(ok=True)
     raise RefusedError(409, "gateway_busy", "Gateway already running or starting")
 
 
-async def _stop(context: Context, ask: Ask[None]) -> OrderedAnswer:
+async def _stop(context: Context, call: Call[None]) -> OrderedAnswer:
     before = context.supervisor.state.goodbye
-    await context.supervisor.stop(drain_ms=_drain_ms(ask))
+    await context.supervisor.stop(drain_ms=_drain_ms(call))
     return OrderedAnswer(ok=True, work_cut=_cut(context, before))
 
 
-async def _restart(context: Context, ask: Ask[None]) -> OrderedAnswer:
+async def _restart(context: Context, call: Call[None]) -> OrderedAnswer:
     before = context.supervisor.state.goodbye
-    if await context.supervisor.restart(drain_ms=_drain_ms(ask)):
+    if await context.supervisor.restart(drain_ms=_drain_ms(call)):
         return OrderedAnswer(ok=True, work_cut=_cut(context, before))
     raise RefusedError(409, "shutting_down", "Controller is shutting down")
 
 
-async def _ready(context: Context, _ask: Ask[None]) -> Told[dict[str, Any]]:
+async def _ready(context: Context, _call: Call[None]) -> Answer[dict[str, Any]]:
     load = load_average()
     settled = not context.shared_cpu or load[0] < SETTLED_LOAD
     machine = {"loadAverage": list(load), "settled": settled}
     if context.supervisor.state.status != "running":
         body = {"ready": False, "error": "Gateway not running", "code": "gateway_not_running"}
-        return Told({**body, **machine}, 503)
+        return Answer({**body, **machine}, 503)
     try:
-        status, content = await context.agent.ask_status()
+        status, content = await context.agent.query_status()
     except (OSError, TimeoutError):
         body = {"ready": False, "error": "Gateway unreachable", "code": "gateway_unreachable"}
-        return Told({**body, **machine}, 502)
-    return Told({**_decode(content), **machine}, status if status == 200 else 503)  # noqa: PLR2004
+        return Answer({**body, **machine}, 502)
+    return Answer({**_decode(content), **machine}, status if status == 200 else 503)  # noqa: PLR2004
 
 
-async def _hold(context: Context, ask: Ask[HoldOrder]) -> LadderAnswer:
-    reason = ask.body.reason or "somebody stopped the recovery"
+async def _hold(context: Context, call: Call[HoldOrder]) -> LadderAnswer:
+    reason = call.body.reason or "somebody stopped the recovery"
     context.supervisor.feed(supervise.HoldLadder(reason))
     return describe_ladder(context.supervisor.state, ok=True)
 
 
-async def _retry(context: Context, _ask: Ask[None]) -> LadderAnswer:
+async def _retry(context: Context, _call: Call[None]) -> LadderAnswer:
     context.supervisor.feed(supervise.RetryLadder())
     return describe_ladder(context.supervisor.state, ok=True)
 
 
-async def _ladder(context: Context, _ask: Ask[None]) -> LadderAnswer:
+async def _ladder(context: Context, _call: Call[None]) -> LadderAnswer:
     return describe_ladder(context.supervisor.state)
 
 
@@ -99,7 +99,7 @@ GATEWAY: Final = (
 
 
 def describe(stats: Stats) -> GatewayStatus:
-    """Return the supervisor's figures in the words of compat/controller.md, and ours beside."""
+    """Return the supervisor's figures in the fields of compat/controller.md, plus ours."""
     state = stats.state
     return GatewayStatus(
         state=state.status,
@@ -125,7 +125,7 @@ def describe(stats: Stats) -> GatewayStatus:
 
 
 def describe_ladder(state: State, *, ok: bool | UnsetType = UNSET) -> LadderAnswer:
-    """Return how far the recovery has come, and why; `ok` answers an order."""
+    """Return the progress of the recovery and its reason; `ok` answers an order."""
     ladder = state.ladder
     return LadderAnswer(
         ok=ok,
@@ -162,14 +162,17 @@ def _last_exit(state: State) -> LastExit | None:
     )
 
 
-def _goodbye(said: Goodbye) -> LastEnd:
+def _goodbye(goodbye: Goodbye) -> LastEnd:
     return LastEnd(
-        reason=said.reason, work_cut=said.cut, took_ms=said.waited_ms, at=time_text(said.at_ms)
+        reason=goodbye.reason,
+        work_cut=goodbye.cut,
+        took_ms=goodbye.waited_ms,
+        at=time_text(goodbye.at_ms),
     )
 
 
 def _config(state: State) -> ConfigState:
-    """Return what is known of the configuration that was changed last."""
+    """Return the state of the configuration that was changed last."""
     if state.trial is not None:
         return ConfigState(state="trial", etag=state.trial.etag)
     if state.verdict is None:
@@ -179,12 +182,12 @@ def _config(state: State) -> ConfigState:
 
 
 def _cut(context: Context, before: Goodbye | None) -> bool | None:
-    said = context.supervisor.state.goodbye
-    return said.cut if said is not None and said is not before else False
+    goodbye = context.supervisor.state.goodbye
+    return goodbye.cut if goodbye is not None and goodbye is not before else False
 
 
-def _drain_ms(ask: Ask[None]) -> int | None:
-    given = ask.query.get("drain_ms")
+def _drain_ms(call: Call[None]) -> int | None:
+    given = call.query.get("drain_ms")
     return None if given is None else int(given)
 
 

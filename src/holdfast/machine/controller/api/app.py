@@ -1,9 +1,9 @@
 """The control API: one table of routes, served under `/_kilo/` and `/_holdfast/` alike.
 
-Health is for anybody; everything else wants the machine's token, looked at before the route, so
-that nobody learns what exists without it. Errors are `{error, code}`; the code
-`controller_route_unavailable` tells a control plane that this controller is too old for what it
-asked. Whatever is no control route belongs to the agent and never comes here: see `proxy`.
+Health needs no credential; all else requires the machine's token, checked before the route, so that
+callers without it cannot learn which routes exist. Errors are `{error, code}`; the code
+`controller_route_unavailable` means that this controller is too old for the request. All other
+paths belong to the agent and are handled by `proxy`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from holdfast.machine.controller.api.agent import GATEWAY, describe
-from holdfast.machine.controller.api.binder import Ask, Route, Serve, Told, bind, encode, problem
+from holdfast.machine.controller.api.binder import Answer, Call, Route, Serve, bind, encode, problem
 from holdfast.machine.controller.api.config import CONFIG
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.api.doctor import DOCTOR
@@ -49,22 +49,22 @@ _ABSENT: Final = (
     "clawmetry-start-sync",
     "kilo-chat/{rest:.*}",
 )
-"""What belongs to another product, whatever the method."""
+"""Routes of another product, for any method."""
 
 
 API_VERSION: Final = 1
 
 
-async def _health(context: Context, _ask: Ask[None]) -> HealthAnswer:
+async def _health(context: Context, _call: Call[None]) -> HealthAnswer:
     body = context.lifecycle.health("")
     return msgspec.convert({**body, "agentReady": context.supervisor.state.ready}, HealthAnswer)
 
 
-async def _platform_health(_context: Context, _ask: Ask[None]) -> HealthAnswer:
+async def _platform_health(_context: Context, _call: Call[None]) -> HealthAnswer:
     return HealthAnswer()
 
 
-async def _version(context: Context, _ask: Ask[None]) -> ControllerVersion:
+async def _version(context: Context, _call: Call[None]) -> ControllerVersion:
     found = await context.version.find()
     repaired = None if context.device_repair is None else context.device_repair.last
     return ControllerVersion(
@@ -81,7 +81,7 @@ async def _version(context: Context, _ask: Ask[None]) -> ControllerVersion:
     )
 
 
-async def _retry(context: Context, _ask: Ask[None]) -> RetryAnswer:
+async def _retry(context: Context, _call: Call[None]) -> RetryAnswer:
     return RetryAnswer(ok=True, phase=context.bootstrap.retry().name)
 
 
@@ -131,7 +131,7 @@ def authorised(header: str, knows: Callable[[bytes], bool]) -> bool:
     words = header.split()
     if len(words) != 2 or words[0].lower() != "bearer":  # noqa: PLR2004  scheme and token
         return False
-    return knows(words[1].encode("utf-8", "surrogateescape"))  # as aiohttp reads what is not UTF-8
+    return knows(words[1].encode("utf-8", "surrogateescape"))  # aiohttp's decoding of non-UTF-8
 
 
 def _with(context: Context, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -142,7 +142,7 @@ def _with(context: Context, serve: Serve) -> Callable[[web.Request], Awaitable[w
 
 
 def _guard(context: Context) -> Any:
-    """Return the middleware that authenticates, and answers what no route does."""
+    """Return the middleware that authenticates, and answers unknown routes."""
 
     @web.middleware
     async def guard(
@@ -158,10 +158,10 @@ def _guard(context: Context) -> Any:
         try:
             return await handler(request)
         except RefusedError as refused:
-            return encode(Told(refused.body, refused.status))
+            return encode(Answer(refused.body, refused.status))
         except web.HTTPException:
             raise
-        except Exception as error:  # noqa: BLE001  the edge: whoever asked gets an answer
+        except Exception as error:  # noqa: BLE001  the edge: every caller gets an answer
             context.log.emit("route.failed", path=request.path, error=repr(error))
             return problem(500, "Internal Server Error", "internal")
 

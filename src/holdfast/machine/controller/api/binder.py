@@ -1,8 +1,8 @@
-"""Binds a handler to its row: query and body are decoded and checked here, answers encoded.
+"""Binds a handler to its row: decodes and checks query and body, encodes answers.
 
-A handler is given what the row declares, of the row's types, and returns a struct of the row's
-answer. What is wrong with a request is refused before the handler, naming the field. Every error
-is `{error, code}`, and one about a part of the request names that part in `field`.
+A handler receives what the row declares, in the row's types, and returns a struct of the row's
+answer. Invalid requests are refused before the handler, naming the field. Every error is `{error,
+code}`, with `field` if it concerns one part of the request.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ C_co = TypeVar("C_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask(Generic[C_co]):
-    """A request as a handler sees it: texts of path and query, and the decoded body."""
+class Call(Generic[C_co]):
+    """A request as a handler sees it: path and query texts, and the decoded body."""
 
     path: Mapping[str, str]
     query: Mapping[str, str]
@@ -43,8 +43,8 @@ class Ask(Generic[C_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[C_co]):
-    """An answer with a status of its own."""
+class Answer(Generic[C_co]):
+    """An answer with its own status."""
 
     body: C_co
     status: int
@@ -52,7 +52,7 @@ class Told(Generic[C_co]):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An answer that is JSON already, compact, as the routes of pairing have always sent it."""
+    """An answer that is compact JSON already, as the pairing routes have always sent it."""
 
     content: bytes
     status: int = 200
@@ -60,7 +60,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """What is wrong with a request: `want` is for people; no `field` where it is all of it."""
+    """An invalid request: `want` is for people; `field` is empty if it concerns all of it."""
 
     code: str
     want: str
@@ -68,20 +68,20 @@ class Wrong:
     field: str = ""
 
     def refuse(self) -> RefusedError:
-        """Return the refusal that says so."""
+        """Return the refusal for it."""
         if self.field:
             return RefusedError(400, self.code, f"{self.field}: {self.want}", field=self.field)
         return RefusedError(400, self.code, self.want)
 
 
-Handler: TypeAlias = Callable[[Context, Ask[B]], Awaitable[A | Told[A] | Encoded]]
+Handler: TypeAlias = Callable[[Context, Call[B]], Awaitable[A | Answer[A] | Encoded]]
 Serve: TypeAlias = Callable[[Context, web.Request], Awaitable[web.Response]]
 Refuse: TypeAlias = Callable[[Wrong], Encoded]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row with what serves it."""
+    """A row with its handler."""
 
     row: ControllerEndpoint[Any, Any]
     serve: Serve
@@ -96,46 +96,46 @@ def bind(
 ) -> Route:
     """Return the route of a row.
 
-    `needs` raises RefusedError where this machine cannot do it, before anything is read. `refuse`
-    answers a body that is wrong in words of its own.
+    `needs` raises RefusedError if this machine does not support it, before anything is read.
+    `refuse` answers an invalid body in a format of its own.
     """
 
     async def serve(context: Context, request: web.Request) -> web.Response:
         needs(context)
-        ask = await _read(row, request)
-        if not isinstance(ask, Wrong):
-            return encode(await handler(context, ask))
+        call = await _read(row, request)
+        if not isinstance(call, Wrong):
+            return encode(await handler(context, call))
         if refuse is None:
-            raise ask.refuse()
-        return encode(refuse(ask))
+            raise call.refuse()
+        return encode(refuse(call))
 
     return Route(row, serve)
 
 
 def encode(answer: Any) -> web.Response:
-    """Return an answer: a struct or what JSON is made of, with its status."""
+    """Return an answer, a struct or JSON data, with its status."""
     if isinstance(answer, Encoded):
         return web.Response(
             body=answer.content, status=answer.status, content_type="application/json"
         )
     status = 200
-    if isinstance(answer, Told):
+    if isinstance(answer, Answer):
         answer, status = answer.body, answer.status
-    # As the standard library writes it, which is what existing clients have been sent.
+    # In the standard library's format, which existing clients have always received.
     return web.json_response(text=json.dumps(msgspec.to_builtins(answer)), status=status)
 
 
 def problem(status: int, error: str, code: str) -> web.Response:
-    """Return an error; without a code where compat/controller.md has none."""
-    return encode(Told({"error": error, "code": code} if code else {"error": error}, status))
+    """Return an error answer; without a code where compat/controller.md has none."""
+    return encode(Answer({"error": error, "code": code} if code else {"error": error}, status))
 
 
 def wrong(field: str, want: str) -> RefusedError:
-    """Return the refusal of a `field` that is not what it must be."""
+    """Return the refusal of a `field` with an invalid value."""
     return Wrong(INVALID_BODY, want, field=field).refuse()
 
 
-async def _read(row: ControllerEndpoint[B, A], request: web.Request) -> Ask[B] | Wrong:
+async def _read(row: ControllerEndpoint[B, A], request: web.Request) -> Call[B] | Wrong:
     query = dict(request.query)
     header = request.headers.get("If-Match")
     if row.if_match == "query" and header is not None:
@@ -147,14 +147,14 @@ async def _read(row: ControllerEndpoint[B, A], request: web.Request) -> Ask[B] |
         if value is not None and not re.fullmatch(param.pattern, value):
             return Wrong(INVALID_BODY, f"want {param.summary}", field=param.name)
     if row.request is None:
-        return Ask(path, query, cast("B", None))
+        return Call(path, query, cast("B", None))
     body = await _object(row, request)
     if isinstance(body, Wrong):
         return body
     if row.if_match == "body" and header is not None:
         body.setdefault("etag", header)
     try:
-        return Ask(path, query, msgspec.convert(body, row.request))
+        return Call(path, query, msgspec.convert(body, row.request))
     except msgspec.ValidationError as error:
         return explain(str(error), row.request)
 
@@ -164,10 +164,10 @@ async def _object(
 ) -> dict[str, Any] | Wrong:
     """Return the body, which must be a JSON object within the row's limit."""
     parts: list[bytes] = []
-    room = row.body_bytes_max
+    left = row.body_bytes_max
     while part := await request.content.read(_READ_BYTES):
-        room -= len(part)
-        if room < 0:
+        left -= len(part)
+        if left < 0:
             text = f"The body has more than {row.body_bytes_max} bytes"
             raise RefusedError(413, "body_too_large", text)
         parts.append(part)
@@ -182,7 +182,7 @@ async def _object(
 
 
 def explain(error: str, request: Any) -> Wrong:
-    """Return what msgspec says is wrong with a body, in the words that its field declares."""
+    """Return msgspec's error about a body, in the words that its field declares."""
     unknown = _UNKNOWN.search(error)
     if unknown is not None:
         names = ", ".join(field.encode_name for field in msgspec.structs.fields(request))
@@ -202,7 +202,7 @@ def explain(error: str, request: Any) -> Wrong:
 
 
 def _name(name: str, fault: Fault, otherwise: str, request: Any) -> Wrong:
-    """Return what is wrong with a field, in its own words if it has some."""
+    """Return what is wrong with a field, in its declared words if there are any."""
     for field in msgspec.structs.fields(request):
         if field.encode_name == name:
             for meta in _metas(field.type):
@@ -213,8 +213,8 @@ def _name(name: str, fault: Fault, otherwise: str, request: Any) -> Wrong:
 
 
 def _metas(declared: Any) -> list[msgspec.Meta]:
-    """Return what is said of a type, and of the alternatives that it is made of."""
-    said = [
+    """Return the metadata of a type and of its alternatives."""
+    metas = [
         meta for meta in getattr(declared, "__metadata__", ()) if isinstance(meta, msgspec.Meta)
     ]
-    return said + [meta for part in get_args(declared) for meta in _metas(part)]
+    return metas + [meta for part in get_args(declared) for meta in _metas(part)]

@@ -1,7 +1,7 @@
-"""The routes about the agent's configuration.
+"""Routes of the agent's configuration.
 
-`?force=true` insists on what would be refused because it is known to be bad, or because a patch
-would lose comments. A change reaches the agent by the file, which OpenClaw watches.
+`?force=true` overrides a refusal because it is known to be bad, or because a patch would lose
+comments. The agent receives a change through the file, which OpenClaw watches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType, structs
 
-from holdfast.machine.controller.api.binder import Ask, bind
+from holdfast.machine.controller.api.binder import Call, bind
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.config.history import Verdict, Version
 from holdfast.machine.controller.config.store import Change
@@ -25,45 +25,45 @@ from holdfast.wire.controller.config import (
 from holdfast.wire.times import time_text
 
 
-async def _read(context: Context, _ask: Ask[None]) -> ConfigAnswer:
-    found = await context.care.config.read()
+async def _read(context: Context, _call: Call[None]) -> ConfigAnswer:
+    found = await context.maintenance.config.read()
     return ConfigAnswer(config=found.config, etag=found.etag, plain=found.plain)
 
 
-async def _versions(context: Context, _ask: Ask[None]) -> VersionsAnswer:
-    known = await context.care.config.versions()
+async def _versions(context: Context, _call: Call[None]) -> VersionsAnswer:
+    known = await context.maintenance.config.versions()
     return VersionsAnswer(versions=tuple(_version(*row) for row in known))
 
 
 def _version(version: Version, verdict: Verdict | None) -> VersionAnswer:
-    told = VersionAnswer(etag=version.etag, at=time_text(version.at_ms), origin=version.origin)
+    answer = VersionAnswer(etag=version.etag, at=time_text(version.at_ms), origin=version.origin)
     if verdict is None:
-        return told
+        return answer
     return structs.replace(
-        told,
+        answer,
         verdict="healthy" if verdict.healthy else "bad",
         verdict_at=time_text(verdict.at_ms),
         reason=verdict.reason,
     )
 
 
-async def _replace(context: Context, ask: Ask[ReplaceOrder]) -> ChangeAnswer:
-    change = await context.care.config.replace(
-        ask.body.config, etag=ask.body.etag or None, force=_insists(ask)
+async def _replace(context: Context, call: Call[ReplaceOrder]) -> ChangeAnswer:
+    change = await context.maintenance.config.replace(
+        call.body.config, etag=call.body.etag or None, force=_is_forced(call)
     )
     return _done(change)
 
 
-async def _patch(context: Context, ask: Ask[dict[str, Any]]) -> ChangeAnswer:
-    change = await context.care.config.patch(
-        ask.body, etag=ask.query.get("etag"), force=_insists(ask)
+async def _patch(context: Context, call: Call[dict[str, Any]]) -> ChangeAnswer:
+    change = await context.maintenance.config.patch(
+        call.body, etag=call.query.get("etag"), force=_is_forced(call)
     )
     return _done(change)
 
 
-async def _restore(context: Context, ask: Ask[None]) -> ChangeAnswer:
-    change = await context.care.config.restore(ask.path["version"], force=_insists(ask))
-    # The agent sees the file change; there is nothing to signal.
+async def _restore(context: Context, call: Call[None]) -> ChangeAnswer:
+    change = await context.maintenance.config.restore(call.path["version"], force=_is_forced(call))
+    # The agent watches the file; no signal is needed.
     return _done(change, signaled=False)
 
 
@@ -72,8 +72,8 @@ def _done(change: Change, *, signaled: bool | UnsetType = UNSET) -> ChangeAnswer
     return ChangeAnswer(ok=True, etag=change.etag, changed=changed, signaled=signaled)
 
 
-def _insists(ask: Ask[Any]) -> bool:
-    return ask.query.get("force") == "true"
+def _is_forced(call: Call[Any]) -> bool:
+    return call.query.get("force") == "true"
 
 
 CONFIG: Final = (

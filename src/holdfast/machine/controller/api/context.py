@@ -1,4 +1,4 @@
-"""What the handlers of the control API have at hand."""
+"""What the handlers of the control API share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from holdfast.machine.controller.report.facts import Identity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What the handlers have at hand."""
+    """The parts of the controller that handlers use."""
 
     identity: Identity
     lifecycle: Lifecycle
@@ -28,7 +28,7 @@ class Context:
     supervisor: Supervisor
     agent: AgentProcesses
     version: VersionProbe
-    care: Maintenance
+    maintenance: Maintenance
     pairing: PairingParts | None
     device_repair: DeviceRepair | None
     bootstrap: Bootstrap

@@ -1,28 +1,28 @@
-"""The routes about the doctor."""
+"""Routes of the doctor."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from holdfast.machine.controller.api.binder import Ask, bind
+from holdfast.machine.controller.api.binder import Call, bind
 from holdfast.machine.controller.api.context import Context
 from holdfast.wire.controller import doctor as wire
 from holdfast.wire.controller.doctor import DoctorAnswer, DoctorOrder, OkAnswer, StartedAnswer
 from holdfast.wire.times import time_text
 
 
-async def _start(context: Context, ask: Ask[DoctorOrder]) -> StartedAnswer:
-    record = context.care.doctor.start(fix=ask.body.fix)
+async def _start(context: Context, call: Call[DoctorOrder]) -> StartedAnswer:
+    record = context.maintenance.doctor.start(fix=call.body.fix)
     started = time_text(record.started_at_ms)
     return StartedAnswer(ok=True, run_id=record.run_id, started_at=started)
 
 
-async def _status(context: Context, ask: Ask[None]) -> DoctorAnswer:
-    """Answer with the record; `?after=` asks for the output from `nextOffset` of before on."""
-    record = context.care.doctor.record
+async def _status(context: Context, call: Call[None]) -> DoctorAnswer:
+    """Answer with the record; `?after=` returns the output from an earlier `nextOffset` on."""
+    record = context.maintenance.doctor.record
     if record is None:
         return DoctorAnswer(has_run=False)
-    chunk = context.care.doctor.output.since(int(ask.query.get("after", "0")))
+    chunk = context.maintenance.doctor.output.since(int(call.query.get("after", "0")))
     finished = record.finished_at_ms
     return DoctorAnswer(
         has_run=True,
@@ -39,8 +39,8 @@ async def _status(context: Context, ask: Ask[None]) -> DoctorAnswer:
     )
 
 
-async def _cancel(context: Context, _ask: Ask[None]) -> OkAnswer:
-    context.care.doctor.cancel()
+async def _cancel(context: Context, _call: Call[None]) -> OkAnswer:
+    context.maintenance.doctor.cancel()
     return OkAnswer(ok=True)
 
 

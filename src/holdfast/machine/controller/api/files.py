@@ -1,7 +1,7 @@
-"""The routes about the files in the agent's state folder.
+"""Routes of the files in the agent's state folder.
 
 The agent's configuration is one of them, and is written through its store, so that a bad one is
-known whichever way it comes.
+recognised on either route.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.machine.controller.api.binder import Ask, bind, wrong
+from holdfast.machine.controller.api.binder import Call, bind, wrong
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.files.paths import PARTS_MAX, split
@@ -20,39 +20,43 @@ from holdfast.wire.controller import files as wire
 from holdfast.wire.controller.files import Node, TextAnswer, TreeAnswer, WriteOrder, WrittenAnswer
 
 
-async def _tree(context: Context, ask: Ask[None]) -> TreeAnswer:
-    """Answer with the tree below `?path=`, at most `?depth=` deep."""
-    parts = split(ask.query.get("path", ""))
-    depth = int(ask.query.get("depth", PARTS_MAX))
-    found = await asyncio.to_thread(context.care.files.tree, parts, depth=depth)
+async def _tree(context: Context, call: Call[None]) -> TreeAnswer:
+    """Answer with the tree below `?path=`, at most `?depth=` levels deep."""
+    parts = split(call.query.get("path", ""))
+    depth = int(call.query.get("depth", PARTS_MAX))
+    found = await asyncio.to_thread(context.maintenance.files.tree, parts, depth=depth)
     return TreeAnswer(tree=msgspec.convert(found.nodes, list[Node]), truncated=found.truncated)
 
 
-async def _read(context: Context, ask: Ask[None]) -> TextAnswer:
-    found = await asyncio.to_thread(context.care.files.read, split(ask.query.get("path", "")))
+async def _read(context: Context, call: Call[None]) -> TextAnswer:
+    found = await asyncio.to_thread(
+        context.maintenance.files.read, split(call.query.get("path", ""))
+    )
     return TextAnswer(content=found.content, etag=found.etag)
 
 
-async def _write(context: Context, ask: Ask[WriteOrder]) -> WrittenAnswer:
-    body = ask.body
+async def _write(context: Context, call: Call[WriteOrder]) -> WrittenAnswer:
+    body = call.body
     parts, etag = split(body.path), body.etag or None
     if body.create and etag is not None:
         raise wrong("etag", "a file that is created has none yet")
-    if context.care.config.path == Path(
+    if context.maintenance.config.path == Path(
         context.agent.profile.state_folder(context.agent.place), *parts
     ):
         return await _write_config(context, body.content, etag)
     etag = await asyncio.to_thread(
-        context.care.files.write, parts, body.content, etag=etag, create=body.create
+        context.maintenance.files.write, parts, body.content, etag=etag, create=body.create
     )
     context.log.emit("files.written", path="/".join(parts), etag=etag[:12], created=body.create)
     return WrittenAnswer(etag=etag)
 
 
 async def _write_config(context: Context, content: str, etag: str | None) -> WrittenAnswer:
-    """Write the configuration in the words of this route."""
+    """Write the configuration, answering in the format of this route."""
     try:
-        change = await context.care.config.write(content.encode("utf-8", "replace"), etag=etag)
+        change = await context.maintenance.config.write(
+            content.encode("utf-8", "replace"), etag=etag
+        )
     except RefusedError as error:
         if error.code == "config_etag_conflict":
             raise RefusedError(409, "file_etag_conflict", error.error) from error

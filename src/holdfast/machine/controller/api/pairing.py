@@ -1,4 +1,4 @@
-"""The routes of pairing. A list is answered from memory; an order answers `{success, message}`."""
+"""Routes of pairing. Lists come from memory; an order is answered with `{success, message}`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.machine.controller.api.binder import Ask, Encoded, Handler, Told, Wrong, bind
+from holdfast.machine.controller.api.binder import Answer, Call, Encoded, Handler, Wrong, bind
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.pairing.decisions import WRONG, Order, refuse
@@ -27,34 +27,34 @@ from holdfast.wire.controller.pairing import (
 
 
 def _lists(kind: Kind) -> Handler[None, Any]:
-    async def show(context: Context, ask: Ask[None]) -> Encoded | Told[Any]:
-        room = _room(context)
-        if ask.query.get("refresh") == "true":
-            listing, content = await room.refreshed(kind)
+    async def show(context: Context, call: Call[None]) -> Encoded | Answer[Any]:
+        pairing = _pairing_of(context)
+        if call.query.get("refresh") == "true":
+            listing, content = await pairing.refreshed(kind)
         else:
-            listing = room.listing(kind)
+            listing = pairing.listing(kind)
             content = listing.content
         if listing.body["state"] != "unknown":
             return Encoded(content)
         body = {**json.loads(content), "error": listing.body["error"].message}
-        del body["requests"]  # nobody may take "not known" for "nobody waits"
-        return Told({**body, "code": PAIRING_UNKNOWN}, STATUS_OF[PAIRING_UNKNOWN])
+        del body["requests"]  # "unknown" must not read as "no requests"
+        return Answer({**body, "code": PAIRING_UNKNOWN}, STATUS_OF[PAIRING_UNKNOWN])
 
     return show
 
 
 def _orders(ruling: Ruling) -> Handler[Any, PairingAnswer]:
-    async def take(context: Context, ask: Ask[ChannelOrder | DeviceOrder]) -> Encoded:
-        order = read_order(ask.body, ruling)
+    async def take(context: Context, call: Call[ChannelOrder | DeviceOrder]) -> Encoded:
+        order = read_order(call.body, ruling)
         if isinstance(order, PairingAnswer):
             return _answer(order)
-        return _answer(await _room(context).decide(order))
+        return _answer(await _pairing_of(context).decide(order))
 
     return take
 
 
 def read_order(body: ChannelOrder | DeviceOrder, ruling: Ruling) -> Order | PairingAnswer:
-    """Return the order in a body, or the answer that says what it does not name."""
+    """Return the order in a body, or the answer that names what is missing."""
     request_id, fingerprint = body.request_id or "", body.fingerprint or ""
     if isinstance(body, DeviceOrder):
         if not request_id:
@@ -69,7 +69,7 @@ def read_order(body: ChannelOrder | DeviceOrder, ruling: Ruling) -> Order | Pair
 
 
 def _refuse(found: Wrong) -> Encoded:
-    """Return a wrong body's answer, which is that of an order."""
+    """Return the answer to an invalid body, in the format of an order."""
     if not found.field:
         return _answer(refuse(PAIRING_INVALID, "Invalid request body"))
     if found.fault == "length":
@@ -82,8 +82,8 @@ def _answer(found: PairingAnswer) -> Encoded:
     return Encoded(msgspec.json.encode(found), status)
 
 
-def _room(context: Context) -> PairingParts:
-    """Return who keeps the requests; raise RefusedError where the agent asks nobody."""
+def _pairing_of(context: Context) -> PairingParts:
+    """Return the pairing runtime; raise RefusedError if the agent has no pairing."""
     if context.pairing is None:
         text = "This agent does not pair"
         raise RefusedError(STATUS_OF[PAIRING_UNSUPPORTED], PAIRING_UNSUPPORTED, text)
@@ -95,10 +95,10 @@ def _missing(name: str) -> PairingAnswer:
 
 
 PAIRING: Final = (
-    bind(wire.CHANNELS, _lists("channels"), needs=_room),
-    bind(wire.DEVICES, _lists("devices"), needs=_room),
-    bind(wire.CHANNELS_APPROVE, _orders("approved"), needs=_room, refuse=_refuse),
-    bind(wire.DEVICES_APPROVE, _orders("approved"), needs=_room, refuse=_refuse),
-    bind(wire.CHANNELS_DISMISS, _orders("dismissed"), needs=_room, refuse=_refuse),
-    bind(wire.DEVICES_DISMISS, _orders("dismissed"), needs=_room, refuse=_refuse),
+    bind(wire.CHANNELS, _lists("channels"), needs=_pairing_of),
+    bind(wire.DEVICES, _lists("devices"), needs=_pairing_of),
+    bind(wire.CHANNELS_APPROVE, _orders("approved"), needs=_pairing_of, refuse=_refuse),
+    bind(wire.DEVICES_APPROVE, _orders("approved"), needs=_pairing_of, refuse=_refuse),
+    bind(wire.CHANNELS_DISMISS, _orders("dismissed"), needs=_pairing_of, refuse=_refuse),
+    bind(wire.DEVICES_DISMISS, _orders("dismissed"), needs=_pairing_of, refuse=_refuse),
 )

@@ -1,8 +1,8 @@
-"""A configuration as a value: reading its text, naming its content, merging a patch into it.
+"""A configuration as a value: parsing its text, identifying its content, merging a patch.
 
-The text may be JSON5, which people write; what we write is JSON. The etag names a text, byte for
-byte. The content hash names what the text says, so that a verdict holds for the same settings in
-another layout.
+The text may be JSON5, which people write; what we write is JSON. The etag identifies a text, byte
+for byte. The content hash identifies the parsed value, so that a verdict holds for the same
+settings in another layout.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 CONFIG_BYTES_MAX: Final = 1_048_576
-"""A configuration's text; a real one takes less than 100 KiB."""
+"""Maximum bytes of a configuration's text; a real one takes less than 100 KiB."""
 
 CONFIG_DEPTH_MAX: Final = 32
-"""Objects and lists within each other; OpenClaw's deepest setting lies at 8."""
+"""Maximum nesting of objects and lists; OpenClaw's deepest setting is at 8."""
 
 KEY_PATHS_MAX: Final = 32
-"""Paths of keys in one line of the log."""
+"""Maximum paths of keys in one log line."""
 
 VERSIONS_KEPT: Final = 20
-"""Texts that are kept to go back to, beside the last healthy one, which is always kept."""
+"""Texts kept to go back to, besides the last healthy one, which is always kept."""
 
 VERDICTS_KEPT: Final = 500
-"""Verdicts that are remembered, some 300 bytes each; the oldest bad ones are forgotten first."""
+"""Verdicts kept, some 300 bytes each; the oldest bad ones are dropped first."""
 
 REASON_CHARS_MAX: Final = 512
-"""Characters of the reason in a verdict; what a check-in carries too."""
+"""Maximum characters of the reason in a verdict, as in a check-in."""
 
 
 Config = dict[str, Any]
 
 UNSAFE_KEYS: Final = frozenset({"__proto__", "prototype", "constructor"})
-"""Keys that a JavaScript program may take for its own machinery; a patch cannot set them."""
+"""Keys with a special meaning in JavaScript; a patch cannot set them."""
 
 _MD5_DIGITS: Final = 32
 
 
 class DocumentError(ValueError):
-    """A text is no configuration; the message says why and quotes nothing of it."""
+    """A text is not a configuration; the message gives the reason and quotes nothing of it."""
 
 
 class Document(NamedTuple):
-    """A text that was understood; `plain` when it is JSON, and not only JSON5."""
+    """A parsed text; `plain` if it is JSON, and not only JSON5."""
 
     raw: bytes
     config: Config
@@ -54,12 +54,12 @@ class Document(NamedTuple):
 
     @property
     def etag(self) -> str:
-        """Return the name of the text: its SHA-256 in 64 digits."""
+        """Return the SHA-256 of the text in 64 digits."""
         return etag_of(self.raw)
 
     @property
     def content(self) -> str:
-        """Return the name of what it says, whatever the layout."""
+        """Return the hash of the parsed value, independent of the layout."""
         return content_of(self.config)
 
 
@@ -81,7 +81,7 @@ def parse(raw: bytes) -> Document:
 
 
 def compose(config: Config) -> Document:
-    """Return a configuration as the text that we write; raise DocumentError."""
+    """Return the text we write for a configuration; raise DocumentError."""
     try:
         raw = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError):
@@ -90,14 +90,14 @@ def compose(config: Config) -> Document:
 
 
 def etag_of(raw: bytes) -> str:
-    """Return the name of a text."""
+    """Return the etag of a text."""
     return hashlib.sha256(raw).hexdigest()
 
 
 def content_of(config: Config) -> str:
-    """Return the name of what a configuration says; the order of its keys does not matter."""
-    said = json.dumps(config, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+    """Return the content hash of a configuration, independent of the order of keys."""
+    canonical = json.dumps(config, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def matches(given: str, raw: bytes) -> bool:
@@ -114,7 +114,7 @@ def matches(given: str, raw: bytes) -> bool:
 def merge(config: Mapping[str, Any], patch: Mapping[str, Any]) -> Config:
     """Return `config` with a merge patch (RFC 7396) applied: null deletes, objects are merged.
 
-    Keys that JavaScript takes for its own machinery are left out.
+    Keys with a special meaning in JavaScript are left out.
     """
     merged: Config = dict(config)
     for key, value in patch.items():
@@ -131,7 +131,7 @@ def merge(config: Mapping[str, Any], patch: Mapping[str, Any]) -> Config:
 
 
 def key_paths(patch: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a patch touches, as paths of keys without a value, at most a line's worth."""
+    """Return the paths of the keys that a patch touches, at most KEY_PATHS_MAX."""
     found: list[str] = []
     _walk(patch, "", found)
     return tuple(found)
@@ -156,7 +156,7 @@ def _parse_json5(raw: bytes) -> Any:
     except UnicodeDecodeError:
         raise DocumentError("it is not UTF-8") from None
     except pyjson5.Json5Exception as error:
-        # Its message may quote the text; its kind does not.
+        # Its message may quote the text; its type does not.
         raise DocumentError(f"it is neither JSON nor JSON5 ({type(error).__name__})") from None
 
 

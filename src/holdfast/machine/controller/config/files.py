@@ -1,8 +1,8 @@
-"""The versions and the ledger on the disk, below the controller's own folder.
+"""Versions and ledger on disk, below the controller's own folder.
 
-A version's text lies under its etag. What cannot be read of the ledger is set aside and told, and
-the next one begins empty: losing verdicts must not keep anybody from changing a configuration.
-Everything here blocks, and belongs into a thread.
+A version's text is stored under its etag. An unreadable ledger is set aside and logged, and an
+empty one is started: losing verdicts must not prevent changes. Everything here blocks; call it in a
+thread.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _LEDGER_BYTES_MAX: Final = 1_048_576
 
 
 class VersionFiles:
-    """Keeps texts and the ledger in one folder of mode 0700."""
+    """Stores texts and the ledger in one folder of mode 0700."""
 
     def __init__(self, folder: Path, *, on_damage: Callable[[str], None]) -> None:
-        """Keep them in `folder`; `on_damage` is told why a ledger was set aside."""
+        """Store in `folder`; `on_damage` gets the reason when a ledger is set aside."""
         self._folder = folder
         self._on_damage = on_damage
 
     def load(self) -> Ledger:
-        """Return what was kept; raise OSError."""
+        """Return the stored ledger; raise OSError."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / LEDGER_FILE
         try:
@@ -43,7 +43,7 @@ class VersionFiles:
             return Ledger()
 
     def save(self, ledger: Ledger) -> None:
-        """Keep the ledger, and no text that it does not name; raise OSError."""
+        """Write the ledger and delete texts that it does not name; raise OSError."""
         content = msgspec.json.encode(ledger)
         with atomic_file.open_folder(self._folder) as folder:
             over = self._read(folder, LEDGER_FILE, _LEDGER_BYTES_MAX)
@@ -55,12 +55,12 @@ class VersionFiles:
                 path.unlink(missing_ok=True)
 
     def keep(self, etag: str, raw: bytes) -> None:
-        """Keep a text under its etag; raise OSError."""
+        """Store a text under its etag; raise OSError."""
         with atomic_file.open_folder(self._folder) as folder:
             atomic_file.put(folder, etag, raw, over=None)
 
     def text(self, etag: str) -> bytes | None:
-        """Return a kept text, or None when it is not there any more."""
+        """Return a stored text, None if it is gone."""
         with atomic_file.open_folder(self._folder) as folder:
             return self._read(folder, etag, CONFIG_BYTES_MAX)
 

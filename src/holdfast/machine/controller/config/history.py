@@ -1,7 +1,7 @@
-"""What is known of every configuration that was in force: a value, and how it changes.
+"""The record of every configuration that was in force: a value and its changes.
 
-A version is a text by its etag; a verdict is about what a text says, so that a bad configuration
-in another layout is still known. Times are milliseconds since the epoch.
+A version is a text, named by its etag; a verdict is about the parsed content, so that a bad
+configuration in another layout is recognised. Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from holdfast.machine.controller.config.document import (
 )
 
 Origin: TypeAlias = Literal["first", "replace", "patch", "restore", "rollback", "renewal", "found"]
-"""What brought a version.
+"""What made a version.
 
-`found` was written by the agent itself, or by hand; `renewal` says only where a key is found.
+`found` was written by the agent itself or by hand; `renewal` only changes where a key is read.
 """
 
 BY_PEOPLE: Final[frozenset[Origin]] = frozenset({"replace", "patch", "restore"})
-"""Changes that somebody asked for; the agent's own are not put on trial."""
+"""Changes that a person ordered; the agent's own are not put on trial."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of an agent that ran with a configuration."""
+    """What happened to an agent that ran with a configuration."""
 
     healthy: bool
     at_ms: int
@@ -35,7 +35,7 @@ class Verdict(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Version(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One text that was in force since `at_ms`."""
+    """One text, in force since `at_ms`."""
 
     etag: str
     content: str
@@ -51,7 +51,7 @@ class Ledger(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def note(ledger: Ledger, version: Version) -> Ledger:
-    """Return the ledger once `version` is in force; the same again moves to the end."""
+    """Return the ledger with `version` in force; a known one moves to the end."""
     if ledger.versions and ledger.versions[-1].etag == version.etag:
         return ledger
     others = [known for known in ledger.versions if known.etag != version.etag]
@@ -59,19 +59,19 @@ def note(ledger: Ledger, version: Version) -> Ledger:
 
 
 def judge(ledger: Ledger, content: str, verdict: Verdict) -> Ledger:
-    """Return the ledger with a verdict; a later one replaces an earlier."""
+    """Return the ledger with a verdict, which replaces an earlier one."""
     verdicts = {known: old for known, old in ledger.verdicts.items() if known != content}
     verdicts[content] = structs.replace(verdict, reason=verdict.reason[:REASON_CHARS_MAX])
     return _prune(structs.replace(ledger, verdicts=verdicts))
 
 
 def verdict_on(ledger: Ledger, content: str) -> Verdict | None:
-    """Return what is known of a configuration."""
+    """Return the verdict about a configuration, None if there is none."""
     return ledger.verdicts.get(content)
 
 
 def last_healthy(ledger: Ledger) -> Version | None:
-    """Return the version that was last in force of those that are healthy."""
+    """Return the latest version with the verdict healthy."""
     for version in reversed(ledger.versions):
         verdict = ledger.verdicts.get(version.content)
         if verdict is not None and verdict.healthy:
@@ -80,13 +80,13 @@ def last_healthy(ledger: Ledger) -> Version | None:
 
 
 def find(ledger: Ledger, name: str) -> Version | None:
-    """Return the one version whose etag begins with `name`; None when none or several do."""
+    """Return the only version whose etag begins with `name`; None if none or several do."""
     found = [version for version in ledger.versions if version.etag.startswith(name)]
     return found[0] if len(found) == 1 else None
 
 
 def _prune(ledger: Ledger) -> Ledger:
-    """Return the ledger within its limits, with what one can go back to."""
+    """Return the ledger within its limits, keeping what can be gone back to."""
     kept = ledger.versions[-VERSIONS_KEPT:]
     healthy = last_healthy(ledger)
     if healthy is not None and healthy not in kept:

@@ -1,10 +1,10 @@
-"""Every change of the agent's configuration, one after the other, with a way back.
+"""Every change of the agent's configuration, one at a time, with a way back.
 
-A change is compared and set in one step: it names the text it was made from, or it is made from
-the text as it is under the lock. Whoever supervises the agent tells what a configuration did
-(`mark_healthy`, `roll_back`), and hears of changes by `listen`; a change that the agent or a
-person made in the file itself is seen by `observe`. Verdicts outlive the controller, so what was
-bad once is refused with its reason until somebody insists.
+A change is compare-and-set: it names the text it was made from, or it is made from the current text
+under the lock. The supervising part reports the effect of a configuration (`mark_healthy`,
+`roll_back`) and subscribes to changes with `listen`; `observe` detects a change that the agent or a
+person made in the file itself. Verdicts survive the controller, so a bad configuration is refused
+with its reason unless forced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.kernel.clock import Clock
-from holdfast.machine.controller.config import history as book
+from holdfast.machine.controller.config import history as ledger
 from holdfast.machine.controller.config.document import (
     CONFIG_BYTES_MAX,
     Config,
@@ -37,10 +37,10 @@ from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.times import time_text
 
 WOULD_NOT_BOOT: Final = "openclaw_config_would_not_boot"
-"""For a configuration that is known to keep the agent from starting (compat/controller.md)."""
+"""The code for a configuration that is known to prevent a start (compat/controller.md)."""
 
 _TRIES: Final = 5
-"""How often a roll-back is tried over a file that the agent keeps writing."""
+"""Attempts at a roll-back over a file that the agent keeps writing."""
 
 _T = TypeVar("_T")
 
@@ -55,7 +55,7 @@ class Change(NamedTuple):
 
 
 class ConfigStore:
-    """The agent's configuration file, and what is known of every text it held."""
+    """The agent's configuration file, and the record of every text it held."""
 
     def __init__(
         self,
@@ -68,11 +68,11 @@ class ConfigStore:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Change the file at `path`, and keep versions and verdicts below `shelf`.
+        """Change the file at `path`, and keep versions and verdicts below `folder`.
 
-        `below` is a folder above `path` that the agent cannot replace, its own by default.
-        `first` makes the text of a machine's first start. `fault` says why a configuration is
-        certain to keep the agent from starting, or nothing.
+        `below` is a folder above `path` that the agent cannot replace, its own by default. `first`
+        makes the text of a machine's first start. `fault` returns why a configuration certainly
+        prevents a start, or an empty string.
         """
         self._path = path
         self._below = below
@@ -89,54 +89,54 @@ class ConfigStore:
 
     @property
     def path(self) -> Path:
-        """Return where the file is."""
+        """Return the path of the file."""
         return self._path
 
     def listen(self, listener: Callable[[Change], None]) -> None:
-        """Call `listener`, on the loop, after each change that was made or observed."""
+        """Call `listener` on the loop after each change, made or observed."""
         self._listeners.append(listener)
 
-    # -- for whoever supervises the agent
+    # -- for the supervising part
 
     async def observe(self) -> str:
-        """Take note of the text as it is now; return its etag, empty when there is none.
+        """Record the current text; return its etag, empty if there is none.
 
-        A text that is new was written by the agent or by hand, and is told to the listeners.
+        A new text was written by the agent or by hand, and is reported to the listeners.
         """
         return await self._do(lambda: etag_of(raw) if (raw := self._look()) is not None else "")
 
     async def last_healthy(self) -> Version | None:
-        """Return the version that was last in force of those with a healthy verdict."""
-        return await self._do(lambda: book.last_healthy(self._loaded()))
+        """Return the latest version with the verdict healthy."""
+        return await self._do(lambda: ledger.last_healthy(self._loaded()))
 
     async def verdict(self, etag: str) -> Verdict | None:
-        """Return what is known of a version; None when it is not known yet."""
+        """Return the verdict about a version, None if there is none."""
 
         def look() -> Verdict | None:
-            version = book.find(self._loaded(), etag) if etag else None
-            return None if version is None else book.verdict_on(self._loaded(), version.content)
+            version = ledger.find(self._loaded(), etag) if etag else None
+            return None if version is None else ledger.verdict_on(self._loaded(), version.content)
 
         return await self._do(look)
 
     async def versions(self) -> tuple[tuple[Version, Verdict | None], ...]:
-        """Return every version that is kept, the latest first, with its verdict."""
+        """Return every stored version, the latest first, with its verdict."""
 
         def look() -> tuple[tuple[Version, Verdict | None], ...]:
             self._look()
             known = self._loaded()
             return tuple(
-                (version, book.verdict_on(known, version.content))
+                (version, ledger.verdict_on(known, version.content))
                 for version in reversed(known.versions)
             )
 
         return await self._do(look)
 
     async def mark_healthy(self, etag: str) -> bool:
-        """Remember that the agent stayed healthy with a version; False when it is not kept."""
+        """Record that the agent stayed healthy with a version; False if it is not stored."""
 
         def mark() -> bool:
             self._look()
-            version = book.find(self._loaded(), etag) if etag else None
+            version = ledger.find(self._loaded(), etag) if etag else None
             if version is None:
                 return False
             self._judge(version.content, Verdict(healthy=True, at_ms=self._clock.now_ms()))
@@ -147,10 +147,10 @@ class ConfigStore:
         return marked
 
     async def mark_bad(self, etag: str, reason: str) -> bool:
-        """Remember that a version did the agent no good; False when it is not kept."""
+        """Record that a version was bad; False if it is not stored."""
 
         def mark() -> bool:
-            version = book.find(self._loaded(), etag) if etag else None
+            version = ledger.find(self._loaded(), etag) if etag else None
             if version is None:
                 return False
             at_ms = self._clock.now_ms()
@@ -160,26 +160,25 @@ class ConfigStore:
         return await self._do(mark)
 
     async def roll_back(self, reason: str, *, trial: str = "") -> Change | None:
-        """Condemn the present text for `reason` and put the last healthy one in its place.
+        """Mark the current text bad for `reason` and replace it with the last healthy one.
 
-        Return None, with nothing changed or condemned, when the present one is itself known to be
-        healthy or nothing healthy is kept: then the configuration is not what can be repaired.
-        So it is when `trial` is the etag that failed and somebody has put another one since: that
-        one has not been tried yet. The one that failed is condemned all the same, unless it is
-        known to be healthy.
+        Return None, with no change, if the current one is itself known to be healthy or none is:
+        then the configuration is not what can be repaired. The same holds if `trial` is the etag
+        that failed and another text has replaced it since, which has not been tried yet; the failed
+        one is then marked bad all the same, unless it is known to be healthy.
         """
         return await self._do(lambda: self._roll_back(reason, trial))
 
-    # -- for whoever changes it
+    # -- for changes by routes
 
     async def read(self) -> Document:
-        """Return the configuration as it is; raise RefusedError (500) when it is none."""
+        """Return the current configuration; raise RefusedError (500) if it is invalid."""
         return await self._do(lambda: self._parsed(self._look()))
 
     async def replace(
         self, config: Config, *, etag: str | None = None, force: bool = False
     ) -> Change:
-        """Put `config` in the place of whatever is there; raise RefusedError."""
+        """Replace the configuration with `config`; raise RefusedError."""
 
         def put() -> Change:
             raw = self._expected(etag)
@@ -197,9 +196,9 @@ class ConfigStore:
         force: bool = False,
         origin: Origin = "patch",
     ) -> Change:
-        """Merge `patch` into what is there; raise RefusedError.
+        """Merge `patch` into the current one; raise RefusedError.
 
-        A text that is JSON5 and not JSON would lose its comments; that wants `force`.
+        A text that is JSON5 and not JSON would lose its comments; that requires `force`.
         """
 
         def put() -> Change:
@@ -219,7 +218,7 @@ class ConfigStore:
         return await self._do(put)
 
     async def write(self, raw: bytes, *, etag: str | None = None, force: bool = False) -> Change:
-        """Put a text in the place of whatever is there, as it is; raise RefusedError."""
+        """Replace the text with this one, unchanged; raise RefusedError."""
 
         def put() -> Change:
             over = self._expected(etag)
@@ -229,10 +228,10 @@ class ConfigStore:
         return await self._do(put)
 
     async def restore(self, name: str, *, force: bool = False) -> Change:
-        """Put an earlier text back; raise RefusedError.
+        """Restore an earlier text; raise RefusedError.
 
-        `base` is the text of a first start, `last-healthy` what it says, anything else the etag
-        of a version or how it begins.
+        `base` is the text of a first start, `last-healthy` the latest healthy version, anything
+        else an etag or its beginning.
         """
 
         def put() -> Change:
@@ -246,9 +245,9 @@ class ConfigStore:
     # -- inside: everything below blocks, and runs in a thread under the lock
 
     async def _do(self, work: Callable[[], _T]) -> _T:
-        """Do one piece of work to its end, whatever becomes of whoever asked for it."""
+        """Run one piece of work to its end, even if its caller is cancelled."""
         working = asyncio.create_task(self._alone(work), name="config")
-        working.add_done_callback(_heard)
+        working.add_done_callback(_retrieve)
         return await asyncio.shield(working)
 
     async def _alone(self, work: Callable[[], _T]) -> _T:
@@ -259,9 +258,9 @@ class ConfigStore:
                 message = f"The configuration cannot be reached: {error.strerror or error}"
                 raise RefusedError(500, "config_io_failed", message) from error
             finally:
-                self._tell()
+                self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         while self._damage:
             self._log.emit("config.ledger_damaged", because=self._damage.pop())
         changes, self._changes = self._changes, []
@@ -282,7 +281,7 @@ class ConfigStore:
         return self._ledger
 
     def _look(self) -> bytes | None:
-        """Return the text as it is, None when there is no file; keep it if it is new."""
+        """Return the current text, None if there is no file; store it if it is new."""
         try:
             raw = atomic_file.read_file(self._path, CONFIG_BYTES_MAX, below=self._below)
         except FileNotFoundError:
@@ -299,7 +298,7 @@ class ConfigStore:
         version = Version(
             etag=etag, content=_content(raw), at_ms=self._clock.now_ms(), origin=origin
         )
-        self._save(book.note(known, version))
+        self._save(ledger.note(known, version))
         change = Change(etag, before, origin, paths)
         if before != etag:
             self._changes.append(change)
@@ -310,10 +309,10 @@ class ConfigStore:
         self._ledger = ledger
 
     def _judge(self, content: str, verdict: Verdict) -> None:
-        self._save(book.judge(self._loaded(), content, verdict))
+        self._save(ledger.judge(self._loaded(), content, verdict))
 
     def _expected(self, etag: str | None) -> bytes | None:
-        """Return the text as it is; refuse when it is not the one that was named."""
+        """Return the current text; refuse if it is not the expected one."""
         raw = self._look()
         if etag is not None and (raw is None or not matches(etag, raw)):
             raise RefusedError(
@@ -332,10 +331,10 @@ class ConfigStore:
             raise RefusedError(500, "config_read_failed", message) from error
 
     def _admit(self, document: Document, before: bytes | None, *, force: bool) -> None:
-        """Refuse what is known to keep the agent from starting, unless somebody insists."""
+        """Refuse what is known to prevent a start, unless forced."""
         if force:
             return
-        verdict = book.verdict_on(self._loaded(), document.content)
+        verdict = ledger.verdict_on(self._loaded(), document.content)
         if verdict is not None and not verdict.healthy:
             raise RefusedError(
                 422, WOULD_NOT_BOOT, f"The agent did not stay healthy with it: {verdict.reason}",
@@ -346,7 +345,7 @@ class ConfigStore:
             raise RefusedError(422, WOULD_NOT_BOOT, f"The agent cannot start with it: {fault}")
 
     def _had_fault(self, raw: bytes) -> bool:
-        """Return whether the present text is no better, so that a change makes nothing worse."""
+        """Return whether the current text is as bad, so that a change makes nothing worse."""
         try:
             return bool(self._fault(parse(raw).config))
         except DocumentError:
@@ -369,7 +368,7 @@ class ConfigStore:
             return self._first()
         known = self._loaded()
         healthy = name == "last-healthy"
-        version = book.last_healthy(known) if healthy else book.find(known, name)
+        version = ledger.last_healthy(known) if healthy else ledger.find(known, name)
         text = self._version_files.text(version.etag) if version is not None else None
         if text is None:
             raise RefusedError(
@@ -385,8 +384,8 @@ class ConfigStore:
                 self._condemn_unknown(trial, reason)
                 return None
             content = "" if raw is None else _content(raw)
-            verdict = book.verdict_on(known, content)
-            healthy = book.last_healthy(known)
+            verdict = ledger.verdict_on(known, content)
+            healthy = ledger.last_healthy(known)
             text = self._version_files.text(healthy.etag) if healthy is not None else None
             if text is None or (verdict is not None and verdict.healthy):
                 return None
@@ -396,16 +395,16 @@ class ConfigStore:
             try:
                 return self._put(text, raw, "rollback")
             except RefusedError:
-                continue  # written once more meanwhile: that text is no better known
+                continue  # rewritten meanwhile: that text has no verdict yet
         raise RefusedError(409, "config_busy", "The agent keeps writing its configuration")
 
     def _condemn_unknown(self, etag: str, reason: str) -> None:
-        """Condemn a version that failed, where there is a healthy one and it is not it."""
+        """Mark a version that failed as bad, if another one is healthy."""
         known = self._loaded()
-        version = book.find(known, etag)
-        if version is None or book.last_healthy(known) is None:
+        version = ledger.find(known, etag)
+        if version is None or ledger.last_healthy(known) is None:
             return
-        if book.verdict_on(known, version.content) is None:
+        if ledger.verdict_on(known, version.content) is None:
             at_ms = self._clock.now_ms()
             self._judge(version.content, Verdict(healthy=False, at_ms=at_ms, reason=reason))
 
@@ -433,21 +432,21 @@ def _readable(raw: bytes) -> Document:
 
 
 def _is_superseded(known: Ledger, trial: str) -> bool:
-    """Return whether somebody has put another text in the place of the one on trial."""
+    """Return whether another text has replaced the one on trial."""
     if not known.versions:
         return False
     last = known.versions[-1]
     return last.etag != trial and last.origin in BY_PEOPLE
 
 
-def _heard(working: asyncio.Task[Any]) -> None:
-    """Take note of how it ended, in case that whoever asked has gone away."""
+def _retrieve(working: asyncio.Task[Any]) -> None:
+    """Retrieve the result, in case the caller was cancelled."""
     if not working.cancelled():
         working.exception()
 
 
 def _content(raw: bytes) -> str:
-    """Return what a verdict is about: what a text says, or the text itself when it says nothing."""
+    """Return the subject of a verdict: the content hash, or the text if it cannot be parsed."""
     try:
         return content_of(parse(raw).config)
     except DocumentError:

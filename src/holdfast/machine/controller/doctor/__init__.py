@@ -1,1 +1,1 @@
-"""The agent's own doctor as a job: one at a time, with its output, an end, and a record of it."""
+"""The agent's own doctor as a job: one at a time, with output, a time limit and a record."""

@@ -1,8 +1,8 @@
-"""Runs the agent's doctor: one at a time, bounded, cancelled when asked, recorded on the disk.
+"""Runs the agent's doctor: one at a time, time-limited, cancellable, recorded on disk.
 
-What it prints is redacted line by line before it is kept. The record and the output are written
-at most once a second while it runs, and at the end; a record that says `running` when nobody runs
-it was cut off by a restart of the controller, and is found and closed at the next start.
+Output is redacted line by line before it is kept. The record and the output are written at most
+once a second during a run, and at its end; a record `running` without a process was cut off by a
+restart of the controller, and is closed at the next start.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from holdfast.machine.controller.process.children import OnLine
 Status: TypeAlias = Literal["running", "completed", "failed", "cancelled"]
 
 OUTPUT_BYTES_MAX: Final = 1_048_576
-"""Bytes kept of the output, its end (compat/controller.md)."""
+"""Bytes kept of the end of the output (compat/controller.md)."""
 
 CUT: Final = "[… the beginning was cut …]\n"
 
@@ -37,7 +37,7 @@ INTERRUPTED: Final = "interrupted by controller restart"
 class Record(Struct, frozen=True, kw_only=True, rename="camel"):
     """One run; times are milliseconds since the epoch.
 
-    `error` says why it failed in words: its exit code says the rest.
+    `error` describes a failure that the exit code does not.
     """
 
     run_id: str
@@ -50,7 +50,7 @@ class Record(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Chunk(NamedTuple):
-    """Output from a position on; `next` is where the following one begins."""
+    """Output from a position on; `next` is the position after it."""
 
     text: str
     next: int
@@ -58,10 +58,9 @@ class Chunk(NamedTuple):
 
 
 class Tail:
-    """The last `limit` bytes of a text that grows, by whole lines."""
+    """The last `limit` bytes of a growing text, in whole lines."""
 
     def __init__(self, limit: int = OUTPUT_BYTES_MAX) -> None:
-        """Begin empty."""
         self._limit = limit
         self._lines: deque[bytes] = deque()
         self._kept = 0
@@ -69,7 +68,7 @@ class Tail:
 
     @property
     def end(self) -> int:
-        """Return how many bytes there were in all."""
+        """Return the total number of bytes added."""
         return self._dropped + self._kept
 
     def add(self, line: str) -> None:
@@ -83,7 +82,7 @@ class Tail:
             self._dropped += len(gone)
 
     def since(self, position: int) -> Chunk:
-        """Return what came from `position` on; `cut` when some of it is not kept any more."""
+        """Return what was added from `position` on; `cut` if part of it is no longer kept."""
         skip = max(position - self._dropped, 0)
         content = b"".join(self._lines)[skip:]
         cut = position < self._dropped
@@ -95,16 +94,16 @@ ALREADY: Final = "openclaw_doctor_already_active"
 NO_RUN: Final = "openclaw_doctor_no_active_run"
 
 LIMIT_S: Final = 120.0
-"""How long a run may take (compat/controller.md)."""
+"""Time limit of a run (compat/controller.md)."""
 
 KILL_S: Final = 5.0
 """From SIGTERM to SIGKILL (compat/controller.md)."""
 
 CLOSE_KILL_S: Final = 1.0
-"""The same when the controller ends, whose own shutdown has a deadline."""
+"""The same at the end of the controller, whose own shutdown has a deadline."""
 
 FLUSH_S: Final = 1.0
-"""Between two writes of a run that goes on (compat/controller.md)."""
+"""Time between two writes during a run (compat/controller.md)."""
 
 _RUN_ID_BYTES: Final = 8
 _RECORD_FILE: Final = "record.json"
@@ -113,14 +112,14 @@ _RECORD_BYTES_MAX: Final = 65_536
 
 
 class Process(Protocol):
-    """A doctor that runs."""
+    """A running doctor."""
 
     def send(self, number: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         ...
 
     def kill(self) -> None:
-        """End it and its group."""
+        """Kill the process and its group."""
         ...
 
 
@@ -128,12 +127,12 @@ class Launch(Protocol):
     """Starts the agent's doctor."""
 
     def __call__(self, *, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
-        """Return the process; raise OSError when it cannot be made."""
+        """Return the process; raise OSError."""
         ...
 
 
 class DoctorJobs:
-    """The runs of one agent's doctor, of which the last is remembered."""
+    """The runs of one agent's doctor; the last one is kept."""
 
     def __init__(
         self,
@@ -146,7 +145,7 @@ class DoctorJobs:
         limit_s: float = LIMIT_S,
         kill_s: float = KILL_S,
     ) -> None:
-        """Keep the record in `folder`; `draw` returns so many unguessable bytes as hexadecimal."""
+        """Store the record in `folder`; `draw` returns random bytes as hexadecimal digits."""
         self._folder = folder
         self._launch = launch
         self._draw = draw
@@ -166,16 +165,16 @@ class DoctorJobs:
 
     @property
     def record(self) -> Record | None:
-        """Return the run that goes on, or the last one, or None before the first."""
+        """Return the current run or the last one, None before the first."""
         return self._record
 
     @property
     def output(self) -> Tail:
-        """Return what that run printed."""
+        """Return the output of that run."""
         return self._tail
 
     async def recover(self) -> None:
-        """Take up the record of an earlier controller; a run that it left is closed."""
+        """Load the record of an earlier controller; close a run that it left."""
         record, output = await asyncio.to_thread(self._load)
         if record is None or self._record is not None:
             return
@@ -188,7 +187,7 @@ class DoctorJobs:
             self._write_soon()
 
     def start(self, *, fix: bool) -> Record:
-        """Start a run; raise RefusedError while one goes on or when it cannot be made."""
+        """Start a run; raise RefusedError if one is running or the start fails."""
         if self._process is not None:
             raise RefusedError(409, ALREADY, "A doctor run is under way")
         self._tail = Tail()
@@ -211,7 +210,7 @@ class DoctorJobs:
         return self._record
 
     def cancel(self) -> None:
-        """End the run that goes on; raise RefusedError when there is none."""
+        """Cancel the current run; raise RefusedError if there is none."""
         if self._process is None:
             raise RefusedError(409, NO_RUN, "No doctor run is under way")
         self._end("cancelled", "cancelled")
@@ -223,7 +222,7 @@ class DoctorJobs:
         return self._record
 
     async def close(self) -> None:
-        """End what runs, and write what is to be written."""
+        """Cancel a run, and finish pending writes."""
         if self._process is not None:
             self._end("failed", INTERRUPTED)
             self._later(CLOSE_KILL_S, self._process.kill)
@@ -234,14 +233,14 @@ class DoctorJobs:
             await asyncio.gather(self._writing, return_exceptions=True)
             await self._write()
 
-    # -- what happens to a run
+    # -- events of a run
 
     def _line(self, _stream: str, line: str) -> None:
         self._tail.add(redact(line))
         self._write_soon()
 
     def _end(self, status: Status, because: str) -> None:
-        """Ask it to end, and insist after a while; the first reason is the one that counts."""
+        """Send SIGTERM, later SIGKILL; the first reason is the one recorded."""
         if self._process is None or self._because:
             return
         self._wanted, self._because = status, because
@@ -273,7 +272,7 @@ class DoctorJobs:
     def _later(self, delay_s: float, act: Callable[..., None], *given: str) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(delay_s, act, *given))
 
-    # -- what is written down
+    # -- writing the record
 
     def _write_soon(self) -> None:
         self._dirty = True

@@ -1,7 +1,7 @@
-"""A doctor that waits: for its turn among the agent's command lines, and for the agent to be down.
+"""A doctor run that waits for the priority lock, and for the agent to be stopped.
 
 OpenClaw's doctor repairs nothing while a gateway runs on the same state. The agent is stopped as
-always, with its work drained; waiting counts as part of the run, so it has an end too.
+always, with its work drained; waiting counts towards the run's time limit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REASON: Final = "its doctor repairs"
 
 
 class PatientRun:
-    """One run that waits: for its turn, and in a repair for the agent to be down."""
+    """One run that waits for the lock, and for a repair until the agent is stopped."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class PatientRun:
         on_line: OnLine,
         on_exit: Callable[[int], None],
     ) -> None:
-        """Begin; `on_exit` is called once, whatever happens."""
+        """Start; `on_exit` is called exactly once."""
         self._agent = agent
         self._closing = closing
         self._supervisor = supervisor
@@ -47,22 +47,22 @@ class PatientRun:
         self._working.add_done_callback(lambda _: on_exit(self._code))
 
     def send(self, number: int) -> None:
-        """Send the doctor a signal; before there is one, give up waiting."""
+        """Signal the doctor; before it has started, cancel the wait."""
         if self._child is None:
             self._working.cancel()
         else:
             self._child.send(number)
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the doctor."""
         if self._child is None:
             self._working.cancel()
         else:
             self._child.kill()
 
     async def _work(self) -> None:
-        # The turn comes first, so that the agent is not down while others have it.
-        async with self._agent.commands.turn(Rank.ORDER, on_wait=self._say_that_it_waits):
+        # The lock comes first, so that the agent is not down while other command lines hold it.
+        async with self._agent.commands.hold(Rank.ORDER, on_wait=self._log_wait):
             try:
                 if _wants_alone(self._agent, self._supervisor, fix=self._fix):
                     await self._run_alone()
@@ -72,7 +72,7 @@ class PatientRun:
                 self._on_line("stderr", f"[the doctor cannot be started: {error.strerror}]")
                 self._code = 1
 
-    def _say_that_it_waits(self) -> None:
+    def _log_wait(self) -> None:
         self._on_line("stdout", "[waiting for another command of the agent's to end]")
 
     async def _run_alone(self) -> None:
@@ -91,7 +91,7 @@ class PatientRun:
         self._code = await done
 
     def _start_again(self) -> None:
-        """Start the agent, also one that has not ended yet; not while the controller ends."""
+        """Start the agent, even while it is stopping; not while the controller shuts down."""
         if self._closing() or self._supervisor.start():
             return
         if self._supervisor.state.status == "stopping":
@@ -101,7 +101,10 @@ class PatientRun:
 def launch_with(
     agent: AgentProcesses, supervisor: Supervisor, *, closing: Callable[[], bool]
 ) -> Launch:
-    """Return what starts the doctor of this agent, alone where it must be, in its turn."""
+    """Return a launcher for this agent's doctor.
+
+    It holds the lock, and for a repair the agent is stopped.
+    """
 
     def launch(*, fix: bool, on_line: OnLine, on_exit: Callable[[int], None]) -> Process:
         def start(ended: OnExit) -> Process:

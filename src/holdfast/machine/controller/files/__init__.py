@@ -1,6 +1,6 @@
-"""The agent's state folder, looked at and written from outside, and nothing beyond it.
+"""Reading and writing the agent's state folder from outside, and nothing beyond it.
 
-The agent works in that folder meanwhile and may not mean well: every step of a path is opened
-without following a symbolic link, below the folder opened before it, so that there is nothing to
-check first and use afterwards.
+The agent changes that folder meanwhile and is not trusted: every step of a path is opened without
+following symbolic links, relative to the folder opened before it, so that no check is separate from
+its use.
 """

@@ -1,4 +1,4 @@
-"""A path within the state folder: what it may look like, as a value."""
+"""The form of a path within the state folder, as a value."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Final
 from holdfast.machine.controller.errors import RefusedError
 
 PATH_CHARS_MAX: Final = 1_024
-"""Characters of a path."""
+"""Maximum characters of a path."""
 
 PARTS_MAX: Final = 32
-"""Folders within each other."""
+"""Maximum depth of a path."""
 
 _NAME_BYTES_MAX: Final = 255
 
 
 def split(path: str) -> tuple[str, ...]:
-    """Return the names of a path below the root, none for the root itself; raise RefusedError."""
+    """Return the names of a path below the root, none for the root; raise RefusedError."""
     if not path or path == ".":
         return ()
     parts = tuple(path.split("/"))
@@ -36,7 +36,7 @@ def split(path: str) -> tuple[str, ...]:
 
 
 def _is_name(part: str) -> bool:
-    """Return whether a name is one that any program can print."""
+    """Return whether a name is printable by any program."""
     try:
         size = len(part.encode())
     except UnicodeEncodeError:

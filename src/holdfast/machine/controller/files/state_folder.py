@@ -1,7 +1,7 @@
-"""Reading, listing and writing below one folder, step by step without following links.
+"""Reads, lists and writes below one folder, without following links.
 
-A file is written as a new one that takes the old one's name, over exactly the text that was
-looked at, with the old text kept aside. Everything here blocks, and belongs into a thread.
+A write makes a new file and renames it over exactly the text that was read; the old text is kept
+aside. Everything here blocks; call it in a thread.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from holdfast.machine.controller.files.paths import PARTS_MAX
 from holdfast.machine.controller.process import atomic_file
 
 FILE_BYTES_MAX: Final = 1_048_576
-"""Bytes of a file that is read or written; a larger one is not for this API."""
+"""Maximum bytes of a file that is read or written; larger ones are out of this API's scope."""
 
 ENTRIES_MAX: Final = 5_000
-"""Entries of one tree; the rest is asked for by a path further down."""
+"""Maximum entries of one tree; deeper ones need a request with a longer path."""
 
 BACKUPS_KEPT: Final = 5
 """Earlier texts kept of each file."""
@@ -34,20 +34,20 @@ BACKUPS_KEPT: Final = 5
 NOT_FOUND: Final = "file_not_found"
 
 _TRIES: Final = 5
-"""How often a write without an etag is tried over a file that the agent keeps writing."""
+"""Attempts of a write without an etag over a file that the agent keeps writing."""
 
 _NO_FOLDER: Final = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
 class Text(NamedTuple):
-    """A file's text, and the name of its bytes."""
+    """A file's text, and the etag of its bytes."""
 
     content: str
     etag: str
 
 
 class Tree(NamedTuple):
-    """Nodes as compat/controller.md has them; `truncated` when there were more than are told."""
+    """Nodes as in compat/controller.md; `truncated` if some were left out."""
 
     nodes: list[dict[str, Any]]
     truncated: bool
@@ -59,7 +59,7 @@ class StateFolder:
     def __init__(
         self, root: Path, backups: Path, *, below: Path | None = None, now_ms: Callable[[], int]
     ) -> None:
-        """Look below `root`; keep earlier texts below `backups`, which lies elsewhere.
+        """Work below `root`; keep earlier texts below `backups`, which is elsewhere.
 
         `below` is a folder above `root` that the agent cannot replace, itself by default.
         """
@@ -78,7 +78,7 @@ class StateFolder:
             raise _wrong("file_not_text", "It is not a text in UTF-8") from None
 
     def write(self, parts: Sequence[str], content: str, *, etag: str | None, create: bool) -> str:
-        """Write a file that exists, or with `create` one that does not; return its etag.
+        """Write a file that exists, or with `create` a new one; return its etag.
 
         Raise RefusedError.
         """
@@ -99,19 +99,19 @@ class StateFolder:
         raise RefusedError(409, "file_etag_conflict", text)
 
     def tree(self, parts: Sequence[str], *, depth: int) -> Tree:
-        """Return what lies below a folder, level by level, up to `depth`; raise RefusedError.
+        """Return what is below a folder, level by level, up to `depth`; raise RefusedError.
 
-        Links, sockets and names that cannot be printed are left out; a folder that cannot be
-        opened is told empty.
+        Links, sockets and unprintable names are left out; a folder that cannot be opened is listed
+        as empty.
         """
         top: list[dict[str, Any]] = []
         waiting: deque[tuple[tuple[str, ...], list[dict[str, Any]]]] = deque([(tuple(parts), top)])
-        room, truncated = ENTRIES_MAX, False
+        left, truncated = ENTRIES_MAX, False
         while waiting:
             where, into = waiting.popleft()
             found = self._list(where, must=where == tuple(parts))
-            truncated |= len(found) > room
-            for name, is_folder in found[:room]:
+            truncated |= len(found) > left
+            for name, is_folder in found[:left]:
                 node: dict[str, Any] = {
                     "name": name,
                     "path": "/".join((*where, name)),
@@ -124,7 +124,7 @@ class StateFolder:
                         waiting.append(((*where, name), node["children"]))
                     else:
                         node["truncated"] = True
-            room -= len(found[:room])
+            left -= len(found[:left])
         return Tree(top, truncated)
 
     def _list(self, where: tuple[str, ...], *, must: bool) -> list[tuple[str, bool]]:
@@ -145,12 +145,12 @@ class StateFolder:
         except RefusedError as error:
             if must and not (error.code == NOT_FOUND and not where):
                 raise
-            return []  # not made yet; or it has gone, or has become something else meanwhile
+            return []  # not made yet, deleted, or replaced by something else
         return sorted(found)
 
     @contextmanager
     def _parent(self, parts: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """Give the folder that a file lies in, opened, and the file's name."""
+        """Yield the opened parent folder of a file, and the file's name."""
         if not parts:
             raise _wrong("invalid_path", "path: missing")
         with self._folder(parts[:-1]) as folder:
@@ -161,7 +161,7 @@ class StateFolder:
 
     @contextmanager
     def _folder(self, parts: Sequence[str]) -> Iterator[int]:
-        """Give a descriptor of a folder, reached step by step; raise RefusedError."""
+        """Yield a descriptor of a folder, opened step by step; raise RefusedError."""
         with ExitStack() as opened:
             path = self._root.joinpath(*parts)
             try:
@@ -171,7 +171,7 @@ class StateFolder:
             yield folder
 
     def _keep(self, parts: Sequence[str], raw: bytes) -> None:
-        """Keep an earlier text aside; that it cannot be kept must not keep anybody from writing."""
+        """Keep an earlier text aside; a failure must not prevent the write."""
         path = "/".join(parts)
         digest = hashlib.sha256(path.encode()).hexdigest()[:8]
         aside = self._backups / f"{quote(path, safe='')[:150]}-{digest}"
@@ -221,7 +221,7 @@ def _create(folder: int, name: str, raw: bytes) -> None:
 
 
 def _io(error: OSError) -> RefusedError:
-    """Return the refusal for what the system said about one step."""
+    """Return the refusal for an OSError of one step."""
     if error.errno == errno.ENOENT:
         return RefusedError(404, NOT_FOUND, "There is no such file")
     if error.errno in _NO_FOLDER:

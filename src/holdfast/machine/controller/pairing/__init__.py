@@ -1,8 +1,8 @@
-"""Who waits to be let in to the agent, and letting them in.
+"""Pairing requests of the agent, and decisions about them.
 
-What an agent keeps of pairing lies in files, in a database, behind its socket or behind its
-command line, depending on the release; `source_*` read each of them, and which is read is decided
-by the agent's version. The cache is a value (`state`, changed by `apply`, read by `views`), when to
-look again is a value too (`policy`). It must never show a request that was approved or dismissed,
-and never say that nobody waits when it does not know.
+Depending on its release an agent keeps them in files, in a database, behind its socket or its
+command line; `openclaw/` has a source for each, chosen by the agent's version. The cache is a value
+(`state`, changed by `apply`, read by `views`), and so is the schedule of reads (`schedule`). It
+must never show a request that was approved or dismissed, and never report an empty list when the
+state is unknown.
 """

@@ -1,9 +1,9 @@
-"""How a look changes what is known. Pure: time is an argument.
+"""How a read changes the cache. Pure: time is an argument.
 
-A look commits part by part, and only over what is older than it, so that a slow one can neither
-overwrite a later one nor be lost because a later one failed. What cannot be read keeps what was
-known. A missing file means that nobody waits, but where there were requests only when it is still
-missing a moment later.
+A read commits part by part, and only over older data, so that a slow read can neither overwrite a
+later one nor be lost because a later one failed. A part that cannot be read keeps its data. A
+missing file means no requests, but where there were requests only if it is still missing a moment
+later.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from holdfast.machine.controller.pairing.state import (
 from holdfast.wire.controller.pairing import Kind
 
 Outcome: TypeAlias = Literal["read", "again", "failed"]
-"""What a look came to: `again` says that a file was gone that will be looked for once more."""
+"""The result of a read: `again` means that a file was missing and will be looked for once more."""
 
 _TTL_MS: Final = {"channels": limits.CHANNEL_TTL_MS, "devices": limits.DEVICE_TTL_MS}
 
 
 def commit(snapshot: Snapshot, look: Look, *, number: int, now_ms: int) -> tuple[Snapshot, Outcome]:
-    """Return what is known after the look that was begun as `number`, and what it came to."""
+    """Return the cache after the read that began as `number`, and its result."""
     if isinstance(look, Failure):
         return replace(snapshot, failure=look, looked=True), "failed"
     if number < snapshot.number:
@@ -73,14 +73,14 @@ def _merge(part: Part, found: Found, number: int, now_ms: int) -> Part:
 
 
 def _outcome(parts: dict[str, Part], number: int) -> Outcome:
-    """Return `read` when at least one part was, or there is none at all."""
+    """Return `read` if at least one part was, or if there are no parts."""
     if not parts or any(part.number == number for part in parts.values()):
         return "read"
     return "again" if any(part.gone for part in parts.values()) else "failed"
 
 
 def judge(verdicts: Verdicts, made: Verdict) -> Verdicts:
-    """Return the verdicts with one more; the oldest go when there are too many."""
+    """Return the verdicts plus one; the oldest are dropped beyond the limit."""
     kept = sorted(
         {**verdicts, made.key: made}.values(), key=lambda verdict: (verdict.at_ms, verdict.key)
     )
@@ -90,18 +90,18 @@ def judge(verdicts: Verdicts, made: Verdict) -> Verdicts:
 def make_verdict(
     row: Row | None, *, kind: Kind, channel: str, code: str, ruling: Ruling, now_ms: int
 ) -> Verdict:
-    """Return the verdict about a request, known by its code alone when it was not listed."""
+    """Return the verdict about a request, identified by its code alone if it was not listed."""
     until_ms = now_ms + _TTL_MS[kind] + limits.VERDICT_SLACK_MS
     key = code_mark(channel, code) if row is None else row.key
     code = code if row is None else row.code or code
     return Verdict(key, kind, channel, code, ruling, now_ms, until_ms)
 
 
-def forget(verdicts: Verdicts, shelves: Iterable[Snapshot], now_ms: int) -> Verdicts:
-    """Return the verdicts that are still needed: the late ones, and those of what is listed yet."""
+def forget(verdicts: Verdicts, snapshots: Iterable[Snapshot], now_ms: int) -> Verdicts:
+    """Return the verdicts still needed: recent ones, and those of requests still listed."""
     listed = {
         mark
-        for snapshot in shelves
+        for snapshot in snapshots
         for row in rows_of(snapshot)
         for mark in (row.key, row.code_mark)
     }
@@ -114,5 +114,5 @@ def forget(verdicts: Verdicts, shelves: Iterable[Snapshot], now_ms: int) -> Verd
 
 
 def rows_of(snapshot: Snapshot) -> tuple[Row, ...]:
-    """Return every row that is known, whether it may be shown or not."""
+    """Return every cached row, including those that must not be shown."""
     return tuple(row for part in snapshot.parts.values() for row in part.rows)

@@ -1,8 +1,8 @@
-"""Which channels an agent has, from its configuration: pure.
+"""The channels of an agent, from its configuration: pure.
 
-A channel counts when it is enabled and has what it connects with. For three of them that is a
-token, in the section, in one of its accounts, or in the environment; of others nothing more is
-known than that they are enabled. Values are looked at for truth only and go nowhere.
+A channel counts if it is enabled and has credentials. For three of them that is a token, in the
+section, in one of its accounts, or in the environment; for others being enabled is enough. Values
+are only tested for presence and passed nowhere.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _TOKENS: Final[Mapping[str, Mapping[str, str]]] = {
     "discord": {"token": "DISCORD_BOT_TOKEN"},
     "slack": {"botToken": "SLACK_BOT_TOKEN", "appToken": "SLACK_APP_TOKEN"},
 }
-"""Of each channel, the settings any of which is enough, and the variable beside each."""
+"""For each channel the settings of which one suffices, each with its variable."""
 
 _RESERVED: Final = frozenset({"defaults", "modelByChannel"})
-"""Names below `channels` that are no channels."""
+"""Names below `channels` that are not channels."""
 
 
 def detect(config: object, env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the channels that are on: the well-known in a fixed order, then others by name."""
+    """Return the enabled channels: well-known ones in a fixed order, then others by name."""
     sections = config.get("channels") if isinstance(config, Mapping) else None
     if not isinstance(sections, Mapping):
         return ()

@@ -1,6 +1,6 @@
-"""The agent's command line for pairing: bounded in time, memory and what is kept of its output.
+"""The agent's command line for pairing: limited in time, memory and output kept.
 
-It is never run for what can be had otherwise. Its output is not to be trusted.
+Used only where nothing else gives the answer. Its output is not trusted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from holdfast.machine.controller.process.priority_lock import Rank
 class Ended:
     """How a command ended.
 
-    `code` is negative for a signal. `because` is timeout, memory or overtaken when we ended it, the
-    last for a look that made room for something urgent as often as it may. `output` is
-    its standard output, `errors` the redacted tail of its standard error, for the log.
+    `code` is negative for a signal. `because` is timeout, memory or overtaken if we ended it, the
+    last for a read that made way for urgent commands as often as allowed. `output` is its standard
+    output, `errors` the redacted tail of its standard error, for the log.
     """
 
     code: int
@@ -35,7 +35,7 @@ class Ended:
 
 
 class CommandLine:
-    """Runs the agent's command lines about pairing."""
+    """Runs the agent's command lines for pairing."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class CommandLine:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Begin each command with what `program` returns; keep no text of `hidden`."""
+        """Begin each command with the result of `program`; remove `hidden` from its output."""
         self._program = program
         self._commands = commands
         self._hidden = tuple(text for text in hidden if text)
@@ -54,15 +54,15 @@ class CommandLine:
         self._log = log
 
     async def run(self, *arguments: str) -> Ended:
-        """Run one that was ordered and return how it ended.
+        """Run an ordered command and return how it ended.
 
-        Raise OSError when it cannot be made, TimeoutError when its turn does not come. Cancelled,
-        it ends the command.
+        Raise OSError if it cannot be started, TimeoutError if the lock is not free in time.
+        Cancelling ends the command.
         """
         return await self._run(arguments, Rank.ORDER)
 
     async def look(self, *arguments: str) -> Ended:
-        """Run one that changes nothing, and again where it made room; else as `run`."""
+        """Run a read-only command, again after it made way; otherwise like `run`."""
         ended = await self._run(arguments, Rank.LOOK)
         for _ in range(limits.OVERTAKEN_MAX):
             if ended.because != "overtaken":
@@ -81,7 +81,7 @@ class CommandLine:
         bounds = Bounds(limits.COMMAND_TIMEOUT_S, limits.COMMAND_BYTES_MAX)
         ran = await self._commands.run(
             argv, kept.take, bounds,
-            rank=rank, turn_s=limits.TURN_S, gives_way=rank is Rank.LOOK,
+            rank=rank, wait_s=limits.LOCK_WAIT_S, gives_way=rank is Rank.LOOK,
         )  # fmt: skip
         took_ms = round(self._clock.steady_ms() - began_ms)
         self._log.emit(
@@ -101,15 +101,15 @@ class _Kept:
 
     def __init__(self) -> None:
         self._output: list[str] = []
-        self._room = limits.COMMAND_OUTPUT_CHARS_MAX
+        self._left = limits.COMMAND_OUTPUT_CHARS_MAX
         self._errors: deque[str] = deque(maxlen=limits.COMMAND_ERROR_LINES)
 
     def take(self, stream: Stream, line: str) -> None:
         if stream == "stderr":
             self._errors.append(line[: limits.COMMAND_ERROR_CHARS])
-        elif self._room > 0:
+        elif self._left > 0:
             self._output.append(line)
-            self._room -= len(line) + 1
+            self._left -= len(line) + 1
 
     @property
     def output(self) -> str:

@@ -1,8 +1,8 @@
-"""Approving and dismissing, once for each request however many ask at the same time.
+"""Approving and dismissing, once per request however many callers ask at the same time.
 
-What was decided is written down before it is answered, so that neither a slow look nor a start
-of the controller shows it again. Means are tried in the order of the plan; one that cannot be used
-now is passed over, and the first that can gives the answer.
+A decision is stored before it is answered, so that neither a slow read nor a restart of the
+controller shows the request again. Backends are tried in the order of the plan; one that cannot be
+used now is skipped, and the first usable one gives the answer.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _UNSURE: Final = "It could not be looked at anew, so nothing was done"
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An agent did not do it: `code` and `message` for who asked, `detail` for the log.
+    """The agent refused: `code` and `message` for the caller, `detail` for the log.
 
-    `unable` says that this way could not be tried at all, so that another one may be.
+    `unable` means that this backend could not be tried, so that another one may be.
     """
 
     code: str
@@ -43,12 +43,12 @@ class Backend(Protocol):
     """One way to have the agent decide."""
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
-        """Have it done; return None when it was, else why not. `row` is None if not listed."""
+        """Execute the decision; return None on success. `row` is None if not listed."""
         ...
 
 
 class Decider:
-    """Carries out orders."""
+    """Executes orders."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Decider:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Decide what `cache` lists; `keep` returns when its verdicts are on the disk."""
+        """Decide what `cache` lists; `keep` returns once its verdicts are on disk."""
         self._cache = cache
         self._backends = backends
         self._plan = plan
@@ -78,7 +78,7 @@ class Decider:
         self._deciding: dict[str, tuple[Order, asyncio.Task[PairingAnswer]]] = {}
 
     async def decide(self, order: Order) -> PairingAnswer:
-        """Return what came of the order; it is carried out even if nobody waits any more."""
+        """Return the result of the order; it is executed even if the caller is gone."""
         if self._is_closing():
             return refuse(wire.SHUTTING_DOWN, "Cache is shutting down")
         wrong = check(order)
@@ -102,16 +102,16 @@ class Decider:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """End what is being decided; whether more is accepted is the controller's condition."""
+        """Cancel running decisions; `lifecycle` refuses new ones."""
         tasks = [task for _, task in self._deciding.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _locate(self, order: Order) -> tuple[Row | None, bool]:
-        """Return the request, and whether a look that was needed has ended.
+        """Return the request, and whether a needed read has ended.
 
-        One is needed where the request is not listed, or must be as it was.
+        A read is needed if the request is not listed, or must be unchanged.
         """
         row = self._find(order)
         if row is not None and not order.fingerprint:
@@ -134,7 +134,7 @@ class Decider:
         refusal = self._refusal(order, row)
         if refusal is not None:
             return refusal
-        means, refused = await self._through_arms(order, row)
+        means, refused = await self._try_backends(order, row)
         if refused is None:
             self._cache.judge(self._verdict(order, row))
             await self._keep()
@@ -155,7 +155,7 @@ class Decider:
         )  # fmt: skip
 
     def _refusal(self, order: Order, row: Row | None) -> PairingAnswer | None:
-        """Return why the agent need not be asked."""
+        """Return the answer if the agent need not be called."""
         if row is not None:
             if order.fingerprint and self._is_stale(order.kind, row):
                 return refuse(wire.PAIRING_UNKNOWN, _UNSURE)
@@ -167,13 +167,13 @@ class Decider:
         return None
 
     def _is_stale(self, kind: Kind, row: Row) -> bool:
-        """Return whether the last look at the request failed, so that it may have changed."""
+        """Return whether the last read of the request failed, so that it may have changed."""
         snapshot = self._cache.snapshot(kind)
         part = snapshot.parts.get(row.channel)
         return snapshot.failure is not None or part is None or part.failure is not None
 
     def _is_doubtful(self, order: Order) -> bool:
-        """Return whether the agent may know a request that we do not list."""
+        """Return whether the agent may have a request that we do not list."""
         if order.kind == "channels" and not order.code:
             return False
         listing = self._cache.listing(order.kind)
@@ -182,14 +182,14 @@ class Decider:
         )
         return uncoded or bool(listing.body["state"] != "known")
 
-    async def _through_arms(self, order: Order, row: Row | None) -> tuple[str, Refused | None]:
-        """Return which way was used and what came of it."""
+    async def _try_backends(self, order: Order, row: Row | None) -> tuple[str, Refused | None]:
+        """Return which backend was used and its result."""
         plan = self._plan()
         ways = plan.decide_channels if order.kind == "channels" else plan.decide_devices
         if order.ruling == "dismissed":
             ways = plan.dismiss_channels if order.kind == "channels" else plan.dismiss_devices
             if not ways:
-                return "hidden", None  # this release cannot forget it before it expires
+                return "hidden", None  # this release cannot delete it before it expires
         last = Refused(wire.PAIRING_FAILED, "The agent offers no way to decide this")
         for means in ways:
             backend = self._backends.get(means)

@@ -1,4 +1,4 @@
-"""Orders to approve or dismiss: what is asked, whether it is well-formed, what came of it. Pure."""
+"""Orders to approve or dismiss: their form, and the answers to them. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DONE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One decision that somebody asks for.
+    """One decision ordered by a caller.
 
     A channel request is named by `code`, by `request_id` or both; a device request by the id.
     """
@@ -62,12 +62,12 @@ class Order:
 
     @property
     def mark(self) -> str:
-        """Return what tells this request from others while it is not known."""
+        """Return a key for this request while it is not listed."""
         return "/".join((self.kind, self.channel, self.request_id.lower() or self.code.upper()))
 
 
 def check(order: Order) -> PairingAnswer | None:
-    """Return why the order is malformed, None when it is not."""
+    """Return why the order is malformed, None if it is valid."""
     fields: list[tuple[str, str]] = []
     if order.kind == "channels":
         fields.append(("channel", order.channel))
@@ -85,20 +85,20 @@ def check(order: Order) -> PairingAnswer | None:
 
 
 def find(order: Order, rows: Sequence[Row]) -> Row | None:
-    """Return the request that the order is about, if it is listed."""
+    """Return the request the order is about, if it is listed."""
     return next((row for row in rows if order.names(row)), None)
 
 
 def refuse(code: str, message: str, *, field: str = "") -> PairingAnswer:
-    """Return the answer that refuses."""
+    """Return the answer of a refusal."""
     return PairingAnswer(success=False, message=message, code=code, field=field)
 
 
 def done(order: Order) -> PairingAnswer:
-    """Return the answer that it was done."""
+    """Return the answer of a success."""
     return PairingAnswer(success=True, message=_DONE[order.kind, order.ruling])
 
 
 def already(verdict: Verdict) -> PairingAnswer:
-    """Return the answer that somebody decided before."""
+    """Return the answer for a request that was decided before."""
     return refuse(wire.PAIRING_ALREADY, f"This request was {verdict.ruling} already")

@@ -1,7 +1,7 @@
-"""Reading the agent's files without trusting them: what is no plain file, or too large, is refused.
+"""Reads the agent's files without trusting them: only plain files of limited size.
 
-The agent may put anything in its own folders; a pipe in place of a file must not hold a thread, and
-a link must not lead out.
+The agent may put anything in its own folders; a pipe in place of a file must not block a thread,
+and a link must not lead outside.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read_plain(path: str, *, below: str = "") -> bytes:
 
 
 def read_json(path: str, *, below: str = "") -> Any:
-    """Return what a file says as JSON; raise OSError and ValueError."""
+    """Return a file's JSON; raise OSError and ValueError."""
     return json.loads(read_plain(path, below=below), parse_constant=_refuse)
 
 
@@ -40,17 +40,16 @@ VERDICTS_FILE: Final = "pairing.json"
 
 
 class VerdictsFile:
-    """Writes verdicts, one write at a time; of several that wait only the latest is written."""
+    """Writes verdicts, one write at a time; of several waiting only the latest is written."""
 
     def __init__(self, path: Path, log: Log) -> None:
-        """Keep them in `path`."""
         self._path = path
         self._log = log
         self._lock = asyncio.Lock()
         self._written: Verdicts | None = None
 
     def read(self) -> Verdicts:
-        """Return what was written; what cannot be read is told and counts as nothing."""
+        """Return the stored verdicts; an unreadable file is logged and counts as empty."""
         try:
             content = atomic_file.read_file(self._path, limits.FILE_BYTES_MAX)
             found = msgspec.json.decode(content, type=tuple[Verdict, ...])
@@ -63,7 +62,7 @@ class VerdictsFile:
         return self._written
 
     async def write(self, verdicts: Verdicts) -> None:
-        """Return when these are on the disk, or when it refused them."""
+        """Write these; return when they are on disk, or when the disk refused them."""
         async with self._lock:
             if verdicts is self._written:
                 return

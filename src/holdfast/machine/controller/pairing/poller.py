@@ -1,7 +1,7 @@
-"""Keeps one kind of request up to date: looks when the schedule says so, one look at a time.
+"""Keeps one kind of request up to date: reads by the schedule, one read at a time.
 
-A refresh that somebody waits for is a look that begins after they asked; those who ask during a
-look share the next one. It must never decide when to look, nor what a look means.
+A refresh waits for a read that begins after the call; callers during a read share the next one. It
+decides neither when to read nor what a result means.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from holdfast.wire.controller.pairing import Kind
 
 
 class Reads(Protocol):
-    """What a keeper looks through."""
+    """What a poller reads from."""
 
     async def look(self, kind: Kind, /) -> Look:
-        """Return what is there now; it does not raise for what the agent keeps."""
+        """Return the current requests; raise nothing for the agent's content."""
         ...
 
     def debounce_ms(self, kind: Kind, /) -> int:
@@ -31,20 +31,27 @@ class Reads(Protocol):
         ...
 
 
-Settled = Callable[[Kind], Awaitable[None]]
+AfterRead = Callable[[Kind], Awaitable[None]]
 
 
 class Poller:
-    """Looks at one kind until it is cancelled."""
+    """Reads one kind until it is cancelled."""
 
     def __init__(
-        self, kind: Kind, cache: Cache, reads: Reads, *, settled: Settled, clock: Clock, log: Log
+        self,
+        kind: Kind,
+        cache: Cache,
+        reads: Reads,
+        *,
+        after_read: AfterRead,
+        clock: Clock,
+        log: Log,
     ) -> None:
-        """Put what `reads` brings into `cache`; `settled` is awaited after each look."""
+        """Put what `reads` returns into `cache`; `after_read` is awaited after each read."""
         self._kind: Kind = kind
         self._cache = cache
         self._reads = reads
-        self._settled = settled
+        self._after_read = after_read
         self._clock = clock
         self._log = log
         self._schedule = schedule.begin(clock.steady_ms())
@@ -53,31 +60,31 @@ class Poller:
         self._number = 0
 
     def hint(self) -> None:
-        """Look soon: something may have changed."""
+        """Read soon: something may have changed."""
         debounce_ms = self._reads.debounce_ms(self._kind)
         self._schedule = schedule.hint(self._schedule, self._clock.steady_ms(), debounce_ms)
         self._moved.set()
 
     def allow(self) -> None:
-        """Look at once, whatever failed before: the agent has become another one."""
+        """Read at once, whatever failed before: another agent runs now."""
         self._schedule = schedule.allow(self._schedule, self._clock.steady_ms())
         self._moved.set()
 
     async def refresh(self) -> bool:
-        """Return whether a look that began after this call succeeded everywhere."""
+        """Return whether a read that began after this call succeeded everywhere."""
         asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(asked)
         self._moved.set()
         return await asked
 
     async def run(self) -> None:
-        """Look until cancelled; whoever still waits then is told that it did not work."""
+        """Read until cancelled; callers still waiting then get False."""
         try:
             while True:
                 await self._wait()
                 await self._look()
         finally:
-            self._tell(self._waiting, worked=False)
+            self._answer(self._waiting, worked=False)
 
     async def _wait(self) -> None:
         while not self._waiting:
@@ -95,7 +102,7 @@ class Poller:
 
     async def _look(self) -> None:
         asked, self._waiting = self._waiting, []
-        # What was due anyway counts as such, whoever asked for it besides.
+        # A read that was due anyway counts as scheduled, even if it was requested too.
         forced = bool(asked) and not self._is_due()
         self._schedule = schedule.start(self._schedule)
         self._number += 1
@@ -114,26 +121,26 @@ class Poller:
                 self._schedule, now_ms, outcome, forced=forced, period_ms=self._period_ms()
             )
             known = self._cache.listing(self._kind).body["state"] == "known"
-            self._tell(asked, worked=outcome == "read" and known)
+            self._answer(asked, worked=outcome == "read" and known)
         self._report(before)
-        await self._settled(self._kind)
+        await self._after_read(self._kind)
 
     def _period_ms(self) -> int:
         parts = self._cache.snapshot(self._kind).parts.values()
         asked = any(part.source == "rpc" for part in parts)
-        return limits.PERIOD_ASKED_MS if asked else limits.PERIOD_MS
+        return limits.PERIOD_QUERIED_MS if asked else limits.PERIOD_MS
 
     def _is_due(self) -> bool:
         due_ms = self._schedule.next_ms
         return due_ms is not None and due_ms <= self._clock.steady_ms()
 
-    def _tell(self, asked: list[asyncio.Future[bool]], *, worked: bool) -> None:
+    def _answer(self, asked: list[asyncio.Future[bool]], *, worked: bool) -> None:
         for future in asked:
             if not future.done():
                 future.set_result(worked)
 
     def _report(self, before: dict[str, Part]) -> None:
-        """Log each part whose source began to fail, failed in another way, or works again."""
+        """Log each part whose source begins to fail, fails in another way, or works again."""
         snapshot = self._cache.snapshot(self._kind)
         for name in sorted({*before, *snapshot.parts}):
             was, now = before.get(name, Part()), snapshot.parts.get(name, Part())

@@ -1,4 +1,4 @@
-"""What the cache asks of where requests are kept."""
+"""Ports of the cache to where requests are stored."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from holdfast.machine.controller.pairing.state import Failure, Row
 from holdfast.wire.controller.pairing import Kind
 
 Parts: TypeAlias = Mapping[str, tuple[Row, ...] | Failure]
-"""What a source says of each part it was asked for."""
+"""A source's result for each requested part."""
 
 
 class Source(Protocol):
-    """One way to read who waits; it never raises for what the agent keeps or does."""
+    """One way to read requests; raises nothing for the agent's content or behaviour."""
 
     @property
     def name(self) -> str:
@@ -22,9 +22,9 @@ class Source(Protocol):
 
     @property
     def debounce_ms(self) -> int:
-        """Return how long to wait after a hint before it is read."""
+        """Return how long to wait after a hint before reading it."""
         ...
 
     async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
-        """Return what is kept of each of `names`: channels, or the devices' only part."""
+        """Return the stored requests of each of `names`: channels, or the devices' only part."""
         ...

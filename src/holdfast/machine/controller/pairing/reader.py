@@ -1,8 +1,8 @@
-"""One look: which sources, in which order, and what was found where.
+"""One read: which sources, in which order, and what was found where.
 
-The order is the profile's, by the agent's version. A source whose content is not understood is
-passed over for the next one, part by part; any other failure is an answer, because the next source
-would only repeat it, or, worse, hide it: OpenClaw's own command line reads a broken file as empty.
+The profile sets the order by the agent's version. A source whose content is not understood is
+skipped for the next one, part by part; any other failure is final, because the next source would
+only repeat it, or hide it: OpenClaw's own command line reads a broken file as empty.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_VERSION = "The agent's version is not known, so neither is where it keeps re
 
 
 class Reader:
-    """Looks at what the agent keeps."""
+    """Reads the agent's stores."""
 
     def __init__(
         self,
@@ -32,32 +32,32 @@ class Reader:
         *,
         env: Mapping[str, str],
         version: VersionProbe,
-        told: Callable[[], str | None],
+        running_version: Callable[[], str | None],
         read_config: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """Look through `sources`, for an agent whose environment is `env`.
+        """Read from `sources`, for an agent whose environment is `env`.
 
-        `version` asks the program, `told` returns what the running agent says of its version.
+        `version` queries the program, `running_version` the running agent.
         `read_config` returns the agent's configuration or raises OSError or ValueError.
         """
         self._pairing = pairing
         self._sources = sources
         self._env = env
         self._version = version
-        self._told = told
+        self._running_version = running_version
         self._read_config = read_config
 
     def plan(self) -> Plan:
-        """Return what is read and used on the agent's version, as far as it is known."""
-        return self._pairing.plan(self._version.known.version or self._told())
+        """Return the plan for the agent's version, as far as it is known."""
+        return self._pairing.plan(self._version.known.version or self._running_version())
 
     def debounce_ms(self, kind: Kind) -> int:
-        """Return how long to wait after a hint: what the source that is read first wants."""
+        """Return the wait after a hint that the first source needs."""
         order = self._order(self.plan(), kind)
         return order[0].debounce_ms if order else limits.DEBOUNCE_COMMAND_MS
 
     async def look(self, kind: Kind) -> Look:
-        """Return what is kept of each channel, or of the devices."""
+        """Return the stored requests of each channel, or of the devices."""
         await self._version.find()
         names: Sequence[str] | Failure = (DEVICES,)
         if kind == "channels":
@@ -85,7 +85,7 @@ class Reader:
     async def _through(
         self, order: Sequence[Source], kind: Kind, names: Sequence[str]
     ) -> dict[str, Found]:
-        """Ask source after source for what the ones before could not make sense of."""
+        """Read source after source for parts that earlier ones did not understand."""
         found: dict[str, Found] = {}
         left = list(names)
         for source in order:
@@ -103,7 +103,7 @@ def _is_strange(result: tuple[Row, ...] | Failure) -> bool:
 
 
 def _better(before: Found | None, now: Found) -> Found:
-    """Return what counts of two reads of one part: the later, unless it failed too."""
+    """Return the preferred of two reads of one part: the later, unless it failed too."""
     if before is None:
         return now
     first = before.result

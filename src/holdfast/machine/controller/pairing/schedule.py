@@ -1,9 +1,9 @@
-"""When to look: a value that is told what happened and says when to look next.
+"""When to read: a value that receives events and says when the next read is due.
 
-A look is due at once at the start, then periodically; after looks that failed, later and later.
-What hints at a change makes one due after a short wait that further hints do not prolong. A hint
-during a look or during the wait after a failure is not lost: it counts when looking is allowed
-again. Times are milliseconds of a clock that never goes back.
+A read is due at the start, then periodically; after failed reads, at growing intervals. A hint of a
+change makes one due after a short wait that further hints do not prolong. A hint during a read or
+during the wait after a failure is kept until reads are allowed again. Times are milliseconds of a
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.apply import Outcome
 
 _RETRY: Final = Backoff(first_ms=limits.BACKOFF_FIRST_MS, cap_ms=limits.BACKOFF_MAX_MS, jitter=0)
-"""Without jitter: what is asked is this machine's own, so that machines need no spreading out."""
+"""Without jitter: reads stay on this machine, so machines need not be spread out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """`regular_ms` is the periodic look, `hinted_ms` the one that a hint made due, if any.
+    """`regular_ms` is the periodic read, `hinted_ms` the one due after a hint, if any.
 
-    `barred_ms` is when looking on a hint is allowed again; `failures` counts those in a row.
-    `afresh` says that what made looks fail has changed during this one.
+    `barred_ms` is when reads on a hint are allowed again; `failures` counts those in a row.
+    `afresh` means that the cause of failures has changed during this read.
     """
 
     regular_ms: float
@@ -36,19 +36,19 @@ class Schedule:
 
     @property
     def next_ms(self) -> float | None:
-        """Return when to look next; None during a look."""
+        """Return when to read next; None during a read."""
         if self.looking:
             return None
         return self.regular_ms if self.hinted_ms is None else min(self.regular_ms, self.hinted_ms)
 
 
 def begin(now_ms: float) -> Schedule:
-    """Return the schedule of a start: look at once."""
+    """Return the schedule of a start: read at once."""
     return Schedule(regular_ms=now_ms)
 
 
 def hint(schedule: Schedule, now_ms: float, debounce_ms: int) -> Schedule:
-    """Return the schedule after something hinted at a change."""
+    """Return the schedule after a hint of a change."""
     hinted_ms = max(now_ms + debounce_ms, schedule.barred_ms)
     if schedule.hinted_ms is not None and schedule.hinted_ms <= hinted_ms:
         return schedule
@@ -56,9 +56,9 @@ def hint(schedule: Schedule, now_ms: float, debounce_ms: int) -> Schedule:
 
 
 def allow(schedule: Schedule, now_ms: float) -> Schedule:
-    """Return the schedule after what made looks fail has changed: look again without waiting.
+    """Return the schedule after the cause of failures has changed: read again without a wait.
 
-    A look that has begun already may have seen what was before; so there is another after it.
+    A read under way may have seen the earlier state; so another one follows.
     """
     return replace(
         schedule, hinted_ms=now_ms, barred_ms=0, failures=0, afresh=schedule.looking
@@ -66,7 +66,7 @@ def allow(schedule: Schedule, now_ms: float) -> Schedule:
 
 
 def start(schedule: Schedule) -> Schedule:
-    """Return the schedule once a look has begun: what hinted before is answered by it."""
+    """Return the schedule once a read has begun: it answers earlier hints."""
     return replace(schedule, looking=True, hinted_ms=None)
 
 
@@ -78,9 +78,9 @@ def finish(
     forced: bool,
     period_ms: int = limits.PERIOD_MS,
 ) -> Schedule:
-    """Return the schedule after the look; one that was asked for is no evidence of health.
+    """Return the schedule after the read; a requested one is no evidence of health.
 
-    `period_ms` is how long to wait for the next one when nothing happens.
+    `period_ms` is the time to the next one without a change.
     """
     done = replace(schedule, looking=False, afresh=False)
     if schedule.afresh and outcome == "failed":

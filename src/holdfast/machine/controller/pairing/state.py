@@ -1,7 +1,7 @@
-"""What is known of who waits: a value, changed by `apply`, shown by `views`.
+"""The cached pairing requests: a value, changed by `apply`, shown by `views`.
 
-A *shelf* holds one kind of request, by *part*: one part for each channel, a single one with the
-empty name for devices. Each part knows by itself when it was last read and what went wrong since.
+A snapshot holds one kind of request, by *part*: one part per channel, a single one with the empty
+name for devices. Each part records when it was last read and its failure since.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Ruling: TypeAlias = Literal["approved", "dismissed"]
 class Row:
     """One request.
 
-    `key` names it on every release and is never used for another one. `code` is empty for devices
-    and where the source does not tell it. `expires_ms` is the last moment at which it is valid,
-    None for a device request without a time, which does not expire. `entry` is what may leave.
+    `key` identifies it on every release and is never reused. `code` is empty for devices and where
+    the source does not have it. `expires_ms` is the last moment at which it is valid, None for a
+    device request without a time, which does not expire. `entry` is what may be passed on.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def code_mark(self) -> str:
-        """Return what tells the request from others by its code, empty without one."""
+        """Return a mark of the request by its code, empty without one."""
         return code_mark(self.channel, self.code) if self.code else ""
 
 
@@ -48,10 +48,10 @@ def code_mark(channel: str, code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a read failed: a stable code, and a sentence that holds nothing of the agent's output.
+    """Why a read failed: a stable code, and a sentence without any of the agent's output.
 
-    `missing` says that there is no such file. `strange` says that what is there is not understood,
-    so that nothing can be concluded from it. `detail`, `exit_code` and `took_ms` are for the log.
+    `missing` means that there is no such file. `strange` means that the content is not understood,
+    so that nothing follows from it. `detail`, `exit_code` and `took_ms` are for the log.
     """
 
     code: str
@@ -65,9 +65,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one read of one part brought: its rows or why there are none, and from which source.
+    """The result of one read of one part: its rows or its failure, and the source.
 
-    `note` says why a better source was passed over.
+    `note` gives the reason why a better source was skipped.
     """
 
     source: str
@@ -76,15 +76,15 @@ class Found:
 
 
 Look: TypeAlias = Mapping[str, Found] | Failure
-"""What one look brought: each part by its name, or why nothing could be looked at."""
+"""The result of one read: parts by name, or why nothing could be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is known of one channel, or of the devices.
+    """State of one channel, or of the devices.
 
-    `number` is that of the look that `rows` are from, 0 for none. `gone` says that the file was
-    missing once already although there were rows.
+    `number` is that of the read that `rows` are from, 0 for none. `gone` means that the file was
+    missing once although there were rows.
     """
 
     rows: tuple[Row, ...] = ()
@@ -98,10 +98,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is known of one kind; `number` is that of the look whose parts these are.
+    """State of one kind; `number` is that of the read its parts are from.
 
-    `failure` is why the last look could not be made at all. `updated_ms` is when a look last
-    succeeded, None for never. `looked` says that a look has ended, whatever came of it.
+    `failure` is why the last read could not begin. `updated_ms` is the time of the last success,
+    None for never. `looked` means that a read has ended, with any result.
     """
 
     kind: Kind
@@ -114,7 +114,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A request that was decided; it is not shown again, however long a source still lists it."""
+    """A decided request; it is not shown again, however long a source still lists it."""
 
     key: str
     kind: Kind
@@ -126,4 +126,4 @@ class Verdict:
 
 
 Verdicts: TypeAlias = Mapping[str, Verdict]
-"""Decided requests by their keys, or by `code_mark` where the key was not known."""
+"""Decided requests by key, or by `code_mark` where the key was unknown."""

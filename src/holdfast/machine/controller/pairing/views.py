@@ -1,6 +1,6 @@
-"""What is shown of what is known, at a moment. Pure: time is an argument.
+"""The visible part of the cache, at a moment. Pure: time is an argument.
 
-Expiry and verdicts count at the moment of reading, not of the last look.
+Expiry and verdicts are applied at the time of the view, not of the last read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holdfast.wire.times import time_text
 
 
 def visible(snapshot: Snapshot, verdicts: Verdicts, now_ms: int) -> tuple[Row, ...]:
-    """Return the requests that wait now."""
+    """Return the pending requests."""
     return tuple(
         row
         for row in rows_of(snapshot)
@@ -25,12 +25,12 @@ def visible(snapshot: Snapshot, verdicts: Verdicts, now_ms: int) -> tuple[Row, .
 
 
 def next_expiry_ms(rows: tuple[Row, ...]) -> int | None:
-    """Return the first moment at which one of these is no longer valid; None for never."""
+    """Return when the first of these expires; None for never."""
     return min((row.expires_ms + 1 for row in rows if row.expires_ms is not None), default=None)
 
 
 def state_of(snapshot: Snapshot, rows: tuple[Row, ...]) -> ListState:
-    """Return how sure a list of these rows is."""
+    """Return how reliable a list of these rows is."""
     if not snapshot.looked:
         return "warming"
     failures = [part.failure for part in snapshot.parts.values()] + [snapshot.failure]
@@ -41,7 +41,7 @@ def state_of(snapshot: Snapshot, rows: tuple[Row, ...]) -> ListState:
 
 
 def describe(snapshot: Snapshot, rows: tuple[Row, ...], epoch: int) -> dict[str, Any]:
-    """Return the answer for a list in the words of the wire."""
+    """Return the answer for a list, in the wire format."""
     state = state_of(snapshot, rows)
     failure = snapshot.failure or next(
         (part.failure for part in snapshot.parts.values() if part.failure is not None), None
@@ -58,11 +58,11 @@ def describe(snapshot: Snapshot, rows: tuple[Row, ...], epoch: int) -> dict[str,
 
 
 def signature(snapshot: Snapshot, rows: tuple[Row, ...]) -> str:
-    """Return a mark that changes when the list or how sure it is does, for the epoch."""
-    told = [state_of(snapshot, rows), *(f"{row.key}/{row.fingerprint}" for row in rows)]
+    """Return a hash that changes with the list or its reliability, for the epoch."""
+    marks = [state_of(snapshot, rows), *(f"{row.key}/{row.fingerprint}" for row in rows)]
     for name, part in snapshot.parts.items():
-        told += [name, "" if part.failure is None else part.failure.code]
-    return hashlib.blake2b("\0".join(told).encode(), digest_size=16).hexdigest()
+        marks += [name, "" if part.failure is None else part.failure.code]
+    return hashlib.blake2b("\0".join(marks).encode(), digest_size=16).hexdigest()
 
 
 def _status(name: str, part: Part, snapshot: Snapshot) -> SourceStatus:

@@ -1,7 +1,7 @@
-"""Watches the places where an agent keeps requests, and tells which kind may have changed.
+"""Watches the places where an agent stores requests, and reports which kind may have changed.
 
-A folder that is not there yet is waited for at its nearest parent. Where the system gives no more
-queues of news, the places are looked at every second instead. It must never read what they hold.
+A missing folder is awaited at its nearest parent. If the system has no more inotify instances, the
+places are polled every second instead. It must never read the content.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOVE_SELF: Final = 0x800
 OVERFLOW: Final = 0x4000
 IGNORED: Final = 0x8000
 ONLYDIR: Final = 0x1000000
-"""What may happen, as inotify(7) numbers it."""
+"""Event bits of inotify(7)."""
 
 _EVENT: Final = struct.Struct("iIII")
 _READ_BYTES: Final = 65_536
@@ -39,7 +39,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class Event(NamedTuple):
-    """What happened: `watch` is -1 when news was lost, `name` that of the entry in the folder."""
+    """One event: `watch` is -1 if events were lost, `name` is the entry in the folder."""
 
     watch: int
     mask: int
@@ -47,23 +47,23 @@ class Event(NamedTuple):
 
 
 class Inotify:
-    """One queue of news; give its descriptor to the loop."""
+    """One inotify queue; register its descriptor with the loop."""
 
     def __init__(self) -> None:
-        """Open the queue; raise OSError when the user has too many of them."""
+        """Open the queue; raise OSError if the user has too many."""
         self.descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def add(self, folder: str, mask: int) -> int:
-        """Return the number of a watch on this folder; raise OSError when there is none."""
+        """Return the number of a watch on this folder; raise OSError if it does not exist."""
         path = os.fsencode(folder)
         return _checked(_libc.inotify_add_watch(self.descriptor, path, mask | ONLYDIR))
 
     def remove(self, watch: int) -> None:
-        """Forget a watch; one that is gone already is no error."""
+        """Remove a watch; one that is gone already is no error."""
         _libc.inotify_rm_watch(self.descriptor, watch)
 
     def read(self) -> list[Event]:
-        """Return the news there is."""
+        """Return the queued events."""
         try:
             return list(_events(os.read(self.descriptor, _READ_BYTES)))
         except BlockingIOError:
@@ -92,10 +92,10 @@ def _checked(result: int) -> int:
 
 
 REPLACED = MOVED_TO | CLOSE_WRITE | DELETE | MOVED_FROM
-"""What happens to a file that is replaced as a whole."""
+"""Events of a file that is replaced as a whole."""
 
 WRITTEN = MODIFY | MOVED_TO | DELETE
-"""What happens to a database; its other files change without it, so attributes do not count."""
+"""Events of a database; its other files change without it, so attributes do not count."""
 
 _KINDS: tuple[Kind, ...] = ("channels", "devices")
 _COMING = CREATE | MOVED_TO
@@ -105,9 +105,9 @@ _LOST = OVERFLOW | IGNORED | _GOING
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A folder, the endings of the names in it that count, and what is told of which kinds.
+    """A folder, the suffixes of names in it that count, and the kinds to report.
 
-    `decisive` says that a change may be the end of what made looks fail.
+    `decisive` means that a change may have removed the cause of failed reads.
     """
 
     folder: str
@@ -118,17 +118,17 @@ class Target:
 
 
 class OnChange(Protocol):
-    """Hears that what is known of a kind may have changed."""
+    """Called when the state of a kind may have changed."""
 
     def __call__(self, kind: Kind, *, decisive: bool) -> None:
-        """Take note; see `Target`."""
+        """Handle the change; see `Target`."""
         ...
 
 
 def targets_of(pairing: Pairing, plan: Plan, *, env: Env, config: str) -> tuple[Target, ...]:
     """Return the places of the store that is read first, and of the configuration.
 
-    Where no store is read, because the release is not known, a change of any is a hint.
+    If no store is read, because the release is unknown, a change of any is a hint.
     """
     folder, name = os.path.split(config)
     targets = [Target(folder, (name,), REPLACED, ("channels",), decisive=True)]
@@ -147,10 +147,9 @@ def targets_of(pairing: Pairing, plan: Plan, *, env: Env, config: str) -> tuple[
 
 
 class Watcher:
-    """Tells `on_change` of each kind whose targets may have changed."""
+    """Calls `on_change` for each kind whose targets may have changed."""
 
     def __init__(self, on_change: OnChange, log: Log) -> None:
-        """Watch nothing yet."""
         self._on_change = on_change
         self._log = log
         self._queue: Inotify | None = None
@@ -160,7 +159,7 @@ class Watcher:
         self._waits: dict[int, list[Target]] = {}
 
     def watch(self, targets: Sequence[Target]) -> None:
-        """Watch exactly these; what changed in between is told as a change."""
+        """Watch exactly these; what changed in between is reported as a change."""
         if tuple(targets) == self._targets:
             return
         self.close()
@@ -173,10 +172,10 @@ class Watcher:
             return
         asyncio.get_running_loop().add_reader(self._queue.descriptor, self._read)
         self._backend()
-        self._tell(self._targets)
+        self._report(self._targets)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         if self._queue is not None:
             asyncio.get_running_loop().remove_reader(self._queue.descriptor)
             self._queue.close()
@@ -188,7 +187,7 @@ class Watcher:
         self._watches, self._waits = {}, {}
 
     def _backend(self) -> None:
-        """Watch each target's folder, or wait for it at the nearest parent that is there.
+        """Watch each target's folder, or wait for it at the nearest existing parent.
 
         A watch on a folder that is watched already replaces its mask, so each gets all of them.
         """
@@ -203,7 +202,7 @@ class Watcher:
             try:
                 watch = self._queue.add(folder, mask)
             except OSError:
-                continue  # it went in between; the periodic look is the net beneath
+                continue  # deleted in between; the periodic read covers it
             there = folder == target.folder
             (self._watches if there else self._waits).setdefault(watch, []).append(target)
         for watch in before - {*self._watches, *self._waits}:
@@ -219,12 +218,12 @@ class Watcher:
             self._backend()
             still = [target for targets in self._waits.values() for target in targets]
             changed += [target for target in waited if target not in still]
-        self._tell(changed)
+        self._report(changed)
 
     def _changed(self, event: Event) -> Sequence[Target]:
-        """Return the targets that this news is about."""
+        """Return the targets these events concern."""
         if event.watch < 0:
-            return self._targets  # news was lost
+            return self._targets  # events were lost
         return [
             target
             for target in self._watches.get(event.watch, ())
@@ -238,7 +237,7 @@ class Watcher:
             return bool(event.mask & (_LOST | _COMING))
         return event.watch < 0 or bool(event.watch in self._watches and event.mask & _LOST)
 
-    def _tell(self, targets: Sequence[Target]) -> None:
+    def _report(self, targets: Sequence[Target]) -> None:
         for kind in _KINDS:
             about = [target for target in targets if kind in target.kinds]
             if about:
@@ -250,7 +249,7 @@ class Watcher:
             await asyncio.sleep(limits.POLL_S)
             now = [_look(target) for target in self._targets]
             changed = zip(self._targets, before, now, strict=True)
-            self._tell([target for target, was, found in changed if was != found])
+            self._report([target for target, was, found in changed if was != found])
             before = now
 
 
@@ -261,7 +260,7 @@ def _nearest(folder: str) -> str:
 
 
 def _look(target: Target) -> tuple[tuple[str, int, int, int], ...]:
-    """Return what tells one condition of the target's files from another."""
+    """Return what distinguishes the states of the target's files."""
     found = []
     try:
         with os.scandir(target.folder) as entries:
@@ -270,5 +269,5 @@ def _look(target: Target) -> tuple[tuple[str, int, int, int], ...]:
                     stat = entry.stat()
                     found.append((entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
     except OSError:
-        return ()  # not there yet, or gone: which is a condition of its own
+        return ()  # not there yet, or deleted: a state of its own
     return tuple(sorted(found))

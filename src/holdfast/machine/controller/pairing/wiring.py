@@ -1,7 +1,7 @@
-"""Pairing in one machine, put together: sources, cache, triggers and decisions.
+"""Pairing in one machine, wired together: sources, cache, triggers and decisions.
 
-The one module here that makes things. It starts without delaying anybody: the first look is made
-as soon as the loop gets to it, and until then the lists say that they are warming.
+The only module here that constructs parts. It does not delay the start: the first read runs as soon
+as the loop is free, and until then the lists report that they are warming.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _KINDS: tuple[Kind, ...] = ("channels", "devices")
 
 
 class PairingParts:
-    """Who waits to be let in to this machine's agent."""
+    """The pairing parts of this machine's agent."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PairingParts:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Prepare to look; `on_change` hears of each new epoch."""
+        """`on_change` gets each new epoch."""
         self._clock = clock
         self._log = log
         self._file = VerdictsFile(run_folder / VERDICTS_FILE, log)
@@ -86,7 +86,7 @@ class PairingParts:
         self._env = agent.env
         self._config_path = agent.profile.config_path(agent.place)
         self._watcher = Watcher(self._changed, log)
-        # Not the one that probes and reports use: what fails here must not keep those waiting.
+        # A separate session from probes and reports: failures here must not delay those.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.SOCKETS_MAX),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -97,20 +97,20 @@ class PairingParts:
         )  # fmt: skip
         self._reader = Reader(
             pairing, self._sources(pairing, agent.env, agent.place.home),
-            env=agent.env, version=version, told=lambda: self._link.version,
+            env=agent.env, version=version, running_version=lambda: self._link.version,
             read_config=lambda: parse(read_plain(self._config_path, below=agent.place.home)).config,
         )  # fmt: skip
-        self._keepers = {
+        self._pollers = {
             kind: Poller(
-                kind, self._cache, self._reader, settled=self._looked, clock=clock, log=log
+                kind, self._cache, self._reader, after_read=self._looked, clock=clock, log=log
             )
             for kind in _KINDS
         }
         self._decider = Decider(
             self._cache, self._backends(agent),
             plan=self._reader.plan,
-            refresh=lambda kind: self._keepers[kind].refresh(),
-            hint=lambda kind: self._keepers[kind].hint(),
+            refresh=lambda kind: self._pollers[kind].refresh(),
+            hint=lambda kind: self._pollers[kind].hint(),
             keep=lambda: self._file.write(self._cache.verdicts),
             is_running=lambda: supervisor.state.status == "running",
             is_closing=is_closing,
@@ -129,26 +129,26 @@ class PairingParts:
 
     @property
     def epoch(self) -> int:
-        """Return the number of what is shown now."""
+        """Return the current epoch."""
         return self._cache.epoch
 
     @property
     def count(self) -> int:
-        """Return how many requests wait now."""
+        """Return how many requests are pending."""
         return self._cache.count
 
     def start(self) -> None:
-        """Begin to look, at once and without being waited for."""
+        """Start reading in the background."""
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(poller.run(), name=f"pairing-{kind}")
-                for kind, poller in self._keepers.items()
+                for kind, poller in self._pollers.items()
             ]
             if self._uses_socket():
                 self._tasks.append(asyncio.create_task(self._link.run(), name="pairing-link"))
 
     async def close(self) -> None:
-        """Look no more, decide nothing more."""
+        """Stop reading and deciding."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._watcher.close()
@@ -162,27 +162,27 @@ class PairingParts:
         await self._session.close()
 
     def hint(self) -> None:
-        """Look soon at both kinds."""
-        for poller in self._keepers.values():
+        """Read both kinds soon."""
+        for poller in self._pollers.values():
             poller.hint()
 
     def listing(self, kind: Kind) -> Listing:
-        """Return what waits, as it is known."""
+        """Return the cached pending requests."""
         return self._cache.listing(kind)
 
     async def refreshed(self, kind: Kind) -> tuple[Listing, bytes]:
-        """Look now; return what waits, and its JSON with whether the look worked."""
+        """Read now; return the pending requests, and their JSON with whether the read worked."""
         worked = False
         try:
             async with asyncio.timeout(limits.FORCED_WAIT_S):
-                worked = await self._keepers[kind].refresh()
+                worked = await self._pollers[kind].refresh()
         except TimeoutError:
             self._log.emit("pairing.refresh_slow", kind=kind)
         listing = self._cache.listing(kind)
         return listing, msgspec.json.encode({**listing.body, "refreshed": worked})
 
     async def decide(self, order: Order) -> PairingAnswer:
-        """Return what came of an order."""
+        """Return the result of an order."""
         return await self._decider.decide(order)
 
     def _sources(
@@ -218,16 +218,16 @@ class PairingParts:
         )
 
     def _uses_socket(self) -> bool:
-        """Return whether any release of this agent has an interface to speak to."""
+        """Return whether any release of this agent has an interface to connect to."""
         return "rpc" in self._pairing.plan(None).devices
 
     def _opened(self) -> None:
-        """Look again: the agent can be asked now, and has said which release it is."""
-        for poller in self._keepers.values():
+        """Read again: the agent's interface is open now, and its release is known."""
+        for poller in self._pollers.values():
             poller.allow()
 
     def _changed(self, kind: Kind, *, decisive: bool = False) -> None:
-        poller = self._keepers[kind]
+        poller = self._pollers[kind]
         poller.allow() if decisive else poller.hint()
 
     def _line(self, _stream: Stream, line: str) -> None:
@@ -237,7 +237,7 @@ class PairingParts:
     def _agent_changed(self, before: State, after: State) -> None:
         if before.ready != after.ready:
             self._link.want(ready=after.ready)
-            for poller in self._keepers.values():
+            for poller in self._pollers.values():
                 poller.allow() if after.ready else poller.hint()
 
     async def _looked(self, kind: Kind) -> None:
@@ -248,7 +248,7 @@ class PairingParts:
         await self._file.write(self._cache.verdicts)
 
     def _backend(self) -> None:
-        """Set the timer for the next request that expires, which is a change nobody else tells."""
+        """Set the timer for the next expiry, which is a change that no source reports."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None

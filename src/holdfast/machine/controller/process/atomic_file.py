@@ -1,15 +1,15 @@
-"""The one way to files in folders that the agent writes to: plain ones of ours, read and written.
+"""The only access to files in folders that the agent writes to: plain files of our user.
 
-The agent runs as our user and may put anything there, links to what it must not see above all. So
-every step of a path is opened below the folder opened before it, and none that is a link; what is
-read is a regular file of our user with one name only. A file with a second name (a hard link) may
-be a file from elsewhere, and nothing tells which.
+The agent runs as our user and may put anything there, in particular links to what it must not see.
+So every step of a path is opened relative to the folder opened before it, and none may be a link;
+what is read is a regular file of our user with a single name. A file with a second name (a hard
+link) may be a file from elsewhere, which cannot be detected.
 
-Nobody sees half of what is written, and it is written only over what the writer had in mind. The
-new text lies on the disk, whole, before it takes the name. Where the kernel can, the old and
-the new file change places, and what came out is compared: a write by another program in the last
-instant is put back and told, instead of being lost. Names are taken relative to an open folder,
-so that no other folder can be slipped in below a path.
+A write is never visible half done, and replaces only the content the writer expects. The new text
+is complete on disk before it takes the name. Where the kernel supports it, old and new file are
+exchanged, and the old one is compared: a write by another program in the last instant is put back
+and reported, not lost. Names are relative to an open folder, so that no other folder can be slipped
+in below a path.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _numbers = itertools.count(1)
 
 
 class TooLargeError(OSError):
-    """A file has more bytes than whoever reads it takes."""
+    """A file has more bytes than the reader takes."""
 
 
 class NotAFileError(OSError):
-    """What has the name is a folder, a device or a symbolic link."""
+    """The name belongs to a folder, a device or a symbolic link."""
 
 
 class LinkedError(NotAFileError):
-    """The file has another name besides: it may be a file from elsewhere."""
+    """The file has a second name: it may be a file from elsewhere."""
 
 
 class NotOursError(NotAFileError):
@@ -52,11 +52,11 @@ class NotOursError(NotAFileError):
 
 @contextmanager
 def open_folder(path: Path, *, below: Path | None = None) -> Iterator[int]:
-    """Give a descriptor of a folder for a moment; raise OSError.
+    """Yield a descriptor of a folder; raise OSError.
 
-    `below` is a folder above it that the agent cannot replace: from there on no step may be a
-    link, itself included. Without one, or for a folder that lies elsewhere, that goes for the last
-    step alone.
+    `below` is a folder above it that the agent cannot replace: from there on no step may be a link,
+    itself included. Without one, or for a folder that is elsewhere, that applies to the last step
+    alone.
     """
     steps: tuple[str, ...] = ()
     if below is not None and path.is_relative_to(below):
@@ -81,14 +81,14 @@ def read_file(path: Path, limit: int, *, below: Path | None = None) -> bytes:
 
 
 def stat_plain(folder: int, name: str) -> os.stat_result:
-    """Return the facts of a plain file without opening it; raise OSError as `read` does."""
+    """Return the stat result of a plain file without opening it; raise OSError as `read` does."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     check_plain(found, name)
     return found
 
 
 def check_plain(found: os.stat_result, name: str) -> None:
-    """Raise NotAFileError unless this is a regular file of ours with no other name."""
+    """Raise NotAFileError unless this is a regular file of ours with a single name."""
     if not stat.S_ISREG(found.st_mode):
         raise NotAFileError(errno.EISDIR, "not a regular file", name)
     if found.st_nlink > 1:
@@ -98,9 +98,9 @@ def check_plain(found: os.stat_result, name: str) -> None:
 
 
 def read(folder: int, name: str, limit: int) -> bytes:
-    """Return a plain file's bytes; raise OSError, or one of ours naming what is wrong.
+    """Return a plain file's bytes; raise OSError, or an error of this module.
 
-    It never follows a symbolic link, and never waits for what is no file.
+    It never follows a symbolic link, and never blocks on what is no file.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -122,13 +122,15 @@ def read(folder: int, name: str, limit: int) -> bytes:
 
 
 def put(folder: int, name: str, content: bytes, *, over: bytes | None, mode: int = 0o600) -> bool:
-    """Give `content` the name, when what has it now is `over`; None wants nothing to have it.
+    """Give `content` the name, if the name now has `over`; None requires that it is free.
 
-    Return False, with nothing changed, when something else has it. Raise OSError.
+    Return False, with no change, if the name has something else. Raise OSError.
     """
     fresh = _write_fresh(folder, content, mode)
     try:
-        done = _create(folder, fresh, name) if over is None else _swap(folder, fresh, name, over)
+        done = (
+            _create(folder, fresh, name) if over is None else _exchange(folder, fresh, name, over)
+        )
     finally:
         _remove(folder, fresh)
     os.fsync(folder)
@@ -138,7 +140,7 @@ def put(folder: int, name: str, content: bytes, *, over: bytes | None, mode: int
 def write(
     path: Path, content: str | bytes, *, below: Path | None = None, mode: int = 0o600
 ) -> None:
-    """Write a file that nobody else writes, so that power may fail at any moment; raise OSError.
+    """Write a file with no other writer, durably and atomically; raise OSError.
 
     See `open_folder` for `below`.
     """
@@ -148,7 +150,7 @@ def write(
 
 
 def put_over(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> None:
-    """Give `content` the name of a file that nobody else writes; raise OSError."""
+    """Give `content` the name of a file with no other writer; raise OSError."""
     fresh = _write_fresh(folder, content, mode)
     try:
         os.rename(fresh, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -158,7 +160,7 @@ def put_over(folder: int, name: str, content: bytes, *, mode: int = 0o600) -> No
 
 
 def _write_fresh(folder: int, content: bytes, mode: int) -> str:
-    # The name's own length may be all that the file system takes, so it is not part of this one.
+    # The name may have the maximum length of the file system, so it is not part of this one.
     fresh, descriptor = _open_fresh(folder)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
@@ -169,7 +171,7 @@ def _write_fresh(folder: int, content: bytes, mode: int) -> str:
 
 
 def _open_fresh(folder: int) -> tuple[str, int]:
-    """Open a file that was not there before: what has a name already may be a link to anything."""
+    """Open a file that did not exist: an existing name may be a link to anything."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     for _ in range(_NAMES_TRIED):
         fresh = f".holdfast-{os.getpid()}-{next(_numbers)}.new"
@@ -186,8 +188,8 @@ def _create(folder: int, fresh: str, name: str) -> bool:
     return True
 
 
-def _swap(folder: int, fresh: str, name: str, over: bytes) -> bool:
-    """Change places and look at what came out; put it back when it is not `over`."""
+def _exchange(folder: int, fresh: str, name: str, over: bytes) -> bool:
+    """Exchange the files and compare the old one; put it back if it is not `over`."""
     ours = read(folder, fresh, len(over) + 2**30)
     if _read_or_none(folder, name, len(over)) != over:
         return False
@@ -208,7 +210,7 @@ def _read_or_none(folder: int, name: str, limit: int) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return b""  # larger, or no file: in any case not what was expected
+        return b""  # larger, or no file: not what was expected
 
 
 def _rename(folder: int, old: str, new: str, how: int) -> None:
@@ -218,7 +220,7 @@ def _rename(folder: int, old: str, new: str, how: int) -> None:
     code = ctypes.get_errno()
     if code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code), new)
-    # An old file system: what was compared a moment ago has to do.
+    # An old file system: the comparison of a moment ago must do.
     if how == _NOREPLACE:
         os.link(old, new, src_dir_fd=folder, dst_dir_fd=folder)
     else:

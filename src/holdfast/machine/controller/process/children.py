@@ -1,16 +1,16 @@
-"""Processes: started in a group of their own, read, killed as a group, and reaped at once.
+"""Processes: started in their own group, read, killed as a group, and reaped at once.
 
-Every child of the controller goes through here, so one place reaps them all. A child's group is
-killed while its ended leader still holds the group's number, so no stranger can be hit. The
-controller is a subreaper: what the agent lets go of becomes our child, is reaped, and is killed
-once the agent has ended. A child is told to die with the controller, so a controller that is
-killed leaves no agent behind.
+Every child of the controller is started here, so one place reaps them all. A child's group is
+killed while its ended leader still holds the group's number, so no foreign process can be hit. The
+controller is a subreaper: descendants that the agent orphans become our children, are reaped, and
+are killed once the agent has ended. A child gets a parent death signal, so a killed controller
+leaves no agent behind.
 
-All that is started runs code that an agent can influence, so all of it is confined, and here is
-the one place where that is done. A confined program has a process around it: its sandbox, which
-leads the group and the session. Signals go to the program itself, and its end is the one told.
+Everything started runs code that an agent can influence, so all of it is confined, and only here. A
+confined program has a process around it: its sandbox, which leads the group and the session.
+Signals go to the program itself, and its exit status is the one reported.
 
-It must only be used from the main thread: a child's death signal follows the thread that made it.
+Use from the main thread only: a child's parent death signal follows the thread that made it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Lines:
     __slots__ = ("_cut", "_decoder", "_limit", "_rest")
 
     def __init__(self, limit: int = LINE_CHARS_MAX) -> None:
-        """Keep at most `limit` characters of a line; the rest of it is dropped and marked."""
+        """Keep at most `limit` characters of a line; the rest is dropped and marked."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._limit = limit
         self._rest = ""
@@ -63,14 +63,14 @@ class Lines:
         return lines
 
     def rest(self) -> str:
-        """Return what was left unfinished, and forget it; the child has ended."""
+        """Return and clear the unfinished line; the child has ended."""
         self._take(self._decoder.decode(b"", final=True))
         return self._finish()
 
     def _take(self, piece: str) -> None:
-        room = self._limit - len(self._rest)
-        self._cut = self._cut or len(piece) > room
-        self._rest += piece[:room]
+        left = self._limit - len(self._rest)
+        self._cut = self._cut or len(piece) > left
+        self._rest += piece[:left]
 
     def _finish(self) -> str:
         line, cut = self._rest.removesuffix("\r"), self._cut
@@ -100,14 +100,14 @@ class Child:
         on_rest: OnLine,
         on_exit: OnExit,
     ) -> None:
-        """Take over a process that was just made; `report` is what its sandbox tells."""
+        """Wrap a process that was just made; `report` reports from its sandbox."""
         self._process = process
         self._report = report
         self._on_line = on_line
         self._on_exit = on_exit
         self._killed = False
         if report is not None:
-            asyncio.get_running_loop().add_reader(report.fileno(), self._hear)
+            asyncio.get_running_loop().add_reader(report.fileno(), self._read_report)
         streams: tuple[tuple[Stream, IO[bytes] | None], ...] = (
             ("stdout", process.stdout),
             ("stderr", process.stderr),
@@ -118,18 +118,18 @@ class Child:
 
     @property
     def session(self) -> int:
-        """Return the id of its session, which is its group's and its sandbox's process's too."""
+        """Return its session id, which is also its group's and its sandbox's process id."""
         return self._process.pid
 
     @property
     def pid(self) -> int:
-        """Return the id of the program's process; its sandbox's until that is there."""
+        """Return the program's process id; its sandbox's until that is known."""
         if self._report is None or self._report.pid is None:
             return self._process.pid
         return self._report.pid
 
     def send(self, number: int) -> None:
-        """Send a signal to the program itself; nothing happens when it has ended."""
+        """Signal the program itself; does nothing after its end."""
         if self._process.returncode is not None:
             return
         if self._report is None:
@@ -138,23 +138,23 @@ class Child:
             self._report.send(number)
 
     def kill(self) -> None:
-        """End the whole group at once; nothing happens when it has ended."""
+        """Kill the whole group; does nothing after its end."""
         if self._process.returncode is None:
             self._killed = True
             self.end_group()
 
     def end_group(self) -> None:
-        """End what is left of its group, whose number its first process still holds."""
+        """Kill the rest of its group, whose number its first process still holds."""
         _quietly(os.killpg, self._process.pid, signal.SIGKILL)
 
     def finish(self, code: int) -> None:
-        """Take note of the end: read what is left, close the pipes, tell the owner."""
+        """Handle the end: read the rest, close the pipes, call the owner."""
         self._process.returncode = code
         if self._report is not None:
             self._report.take()
             lingering = self._report.lingering
             if lingering is not None:
-                # Its sandbox was killed before what is in it: that ends too, in a moment.
+                # Its sandbox was killed before its contents: they end too, in a moment.
                 loop = asyncio.get_running_loop()
                 loop.add_reader(lingering, self._finish_late, lingering, code)
                 return
@@ -171,13 +171,13 @@ class Child:
             code = self._finish_report(self._report, code)
         self._on_exit(code)
 
-    def _hear(self) -> None:
+    def _read_report(self) -> None:
         assert self._report is not None, "it is read"
         if not self._report.take():
             asyncio.get_running_loop().remove_reader(self._report.fileno())
 
     def _finish_report(self, report: Report, sandbox: int) -> int:
-        """Return how the program ended, by its report; where there is none, say so."""
+        """Return how the program ended, by its report; log if there is none."""
         asyncio.get_running_loop().remove_reader(report.fileno())
         report.close()
         if not report.ended and not self._killed:
@@ -199,7 +199,7 @@ class _Pipe:
         asyncio.get_running_loop().add_reader(pipe.fileno(), self._read)
 
     def finish(self) -> None:
-        """Read what the pipe still holds, hand on what is no whole line, close it."""
+        """Read what the pipe still holds, pass on an unfinished line, close it."""
         drained = 0
         while not self._pipe.closed and drained < DRAIN_BYTES_MAX:
             taken = self._read()
@@ -212,7 +212,7 @@ class _Pipe:
         self._close()
 
     def _read(self) -> int:
-        """Read once and hand the lines on; return how many bytes there were."""
+        """Read once and pass the lines on; return the number of bytes."""
         try:
             data = os.read(self._pipe.fileno(), READ_BYTES)
         except BlockingIOError:
@@ -233,17 +233,17 @@ class _Pipe:
 
 
 class ChildProcesses:
-    """Makes children and hears of their ends."""
+    """Starts children and handles their ends."""
 
     def __init__(self, confinement: Confinement) -> None:
-        """Know no children yet; each will be confined so."""
+        """Every child will get this confinement."""
         self.confinement = confinement
         self._children: dict[int, Child] = {}
         self._parent = os.getpid()
         self.strays_reaped = 0
 
     def open(self) -> None:
-        """Begin to adopt and reap; call it once, in the main thread, with a running loop."""
+        """Start to adopt and reap; call once, in the main thread, with a running loop."""
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
@@ -260,11 +260,11 @@ class ChildProcesses:
         write: Sequence[str] = (),
         expendable: bool = False,
     ) -> Child:
-        """Start a program, confined to these files and the system's; raise OSError if it cannot be.
+        """Start a program, confined to these files and the system's; raise OSError.
 
-        `on_exit` gets the code, negative for a signal, after the last line. `on_rest` gets what
-        it left without an end of line. One that is `expendable` is ended before the agent when
-        the machine runs out of memory.
+        `on_exit` gets the code, negative for a signal, after the last line. `on_rest` gets output
+        without a final newline. An `expendable` one is killed before the agent when memory runs
+        out.
         """
         if self.confinement.kind != "none" and shutil.which(argv[0], path=env.get("PATH")) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
@@ -298,19 +298,19 @@ class ChildProcesses:
 
     @property
     def sessions(self) -> tuple[int, ...]:
-        """Return the sessions of the children that live; each is its leader's id too."""
+        """Return the sessions of living children; each is its leader's process id too."""
         return tuple(self._children)
 
     def abandon(self) -> None:
-        """Kill every child with its group, from any thread, and wait for nothing."""
+        """Kill every child with its group, from any thread, without waiting."""
         for pid in tuple(self._children):
             _quietly(os.killpg, pid, signal.SIGKILL)
 
     def purge(self) -> int:
-        """Kill what ended children left behind, with all its descendants; return how many.
+        """Kill what ended children left behind, with all descendants; return how many.
 
-        What an ended parent leaves becomes our child before we hear of the end, so nothing is
-        missed but what is being forked at this very moment; hence once more before each start.
+        The orphans of an ended parent become our children before its end is reported, so only what
+        is being forked at this moment is missed; hence once more before each start.
         """
         found: set[int] = set()
         for _ in range(PURGE_ROUNDS_MAX):
@@ -364,13 +364,13 @@ def _children_of(process: str) -> list[int]:
         for task in Path("/proc", process, "task").iterdir():
             pids += map(int, (task / "children").read_text().split())
     except (FileNotFoundError, ProcessLookupError):
-        return pids  # it has ended meanwhile, or the kernel does not offer the list
+        return pids  # ended meanwhile, or not supported by the kernel
     return pids
 
 
 def _offer_to_the_kernel() -> None:
-    """Have this process, and what it starts, ended first when the machine runs out of memory."""
-    with suppress(OSError):  # this kernel does not offer it
+    """Mark this process and its children to be killed first when memory runs out."""
+    with suppress(OSError):  # not supported by this kernel
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
@@ -378,4 +378,4 @@ def _quietly(send: Callable[[int, int], None], pid: int, number: int) -> None:
     try:
         send(pid, number)
     except (ProcessLookupError, PermissionError):
-        return  # it ended in between, or changed its user: either way it is not ours to signal
+        return  # it ended, or changed its user: not ours to signal

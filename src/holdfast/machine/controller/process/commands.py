@@ -1,7 +1,7 @@
-"""The agent's command lines: each takes the turn, is bounded, ended as a group, and gives it back.
+"""The agent's command lines: each takes the lock, is limited, and is killed as a group.
 
 A command of OpenClaw loads its whole program: seconds of both processors and up to 1.7 GB. So only
-one runs at a time, whoever wants it, and no way out of here leaves one running or keeps the turn.
+one runs at a time, and no way out of here leaves one running or keeps the lock.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from holdfast.machine.controller.process.children import OnExit, OnLine
 from holdfast.machine.controller.process.priority_lock import PriorityLock, Rank
 
 LOOK_S: Final = 0.25
-"""From one look at a running command's memory to the next."""
+"""Time between two checks of a running command's memory."""
 
 KILLED_S: Final = 10.0
-"""How long the turn waits for the end of a command that was killed."""
+"""How long the lock waits for the end of a killed command."""
 
 _PAGE: Final = 4_096
 _KILLED: Final = -9
@@ -31,15 +31,15 @@ P = TypeVar("P")
 
 
 class Running(Protocol):
-    """A process that was started."""
+    """A started process."""
 
     @property
     def session(self) -> int:
-        """Return the id of its first process, of which all others descend."""
+        """Return the id of its first process, the ancestor of all others."""
         ...
 
     def kill(self) -> None:
-        """End the whole group."""
+        """Kill the whole group."""
         ...
 
 
@@ -56,20 +56,20 @@ class Launch(Protocol):
         write: Sequence[str] = (),
         expendable: bool = False,
     ) -> Running:
-        """Start it, in `cwd` or the agent's folder; raise OSError when it cannot be made.
+        """Start it in `cwd` or the agent's folder; raise OSError.
 
-        It may write to the agent's home and to `write`. One that is `expendable` is ended before
-        the agent when the machine runs out of memory.
+        It may write to the agent's home and to `write`. An `expendable` one is killed before the
+        agent when memory runs out.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one command may take.
+    """Limits of one command.
 
-    With `bytes_max` (0: no bound), of it and what it starts, it is also the first that the kernel
-    ends when memory runs out.
+    With `bytes_max` (0: no limit), for it and its children, it is also the first that the kernel
+    kills when memory runs out.
     """
 
     timeout_s: float
@@ -80,7 +80,7 @@ class Bounds:
 class Ran:
     """How a command ended: `code` is negative for a signal.
 
-    `because` is timeout, memory or overtaken when we ended it, the last for one that made room.
+    `because` is timeout, memory or overtaken if we ended it, the last if it made way.
     """
 
     code: int
@@ -88,11 +88,11 @@ class Ran:
 
 
 class Commands:
-    """Runs command lines of one agent, one after another."""
+    """Runs command lines of one agent, one at a time."""
 
-    def __init__(self, turn: PriorityLock, launch: Launch) -> None:
-        """Start programs by `launch`, in the one `turn` of this agent."""
-        self._turn = turn
+    def __init__(self, lock: PriorityLock, launch: Launch) -> None:
+        """Start programs by `launch`, under this agent's only `lock`."""
+        self._lock = lock
         self._launch = launch
 
     async def run(
@@ -102,20 +102,20 @@ class Commands:
         bounds: Bounds,
         *,
         rank: Rank,
-        turn_s: float | None = None,
+        wait_s: float | None = None,
         gives_way: bool = False,
         cwd: str = "",
         write: Sequence[str] = (),
     ) -> Ran:
-        """Run what `argv` returns once it has the turn; return how it ended, whatever ended it.
+        """Run what `argv` returns once it has the lock; return how it ended.
 
-        `gives_way` lets it be ended for somebody urgent. Raise OSError when it cannot be made,
-        TimeoutError when its turn does not come within `turn_s`. Cancelled, it ends the command.
+        `gives_way` allows killing it for an urgent command. Raise OSError if it cannot be started,
+        TimeoutError if the lock is not free within `wait_s`. Cancelling ends the command.
         """
         overtaken = asyncio.get_running_loop().create_future() if gives_way else None
         give_way = None if overtaken is None else partial(overtaken.set_result, 0)
-        async with asyncio.timeout(turn_s):
-            await self._turn.take(rank, give_way)
+        async with asyncio.timeout(wait_s):
+            await self._lock.take(rank, give_way)
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def ended(code: int) -> None:
@@ -128,52 +128,52 @@ class Commands:
                 argv(), on_line, ended, cwd=cwd, write=write, expendable=expendable
             )
         except BaseException:
-            self._turn.give_back()
+            self._lock.give_back()
             raise
         because = ""
         try:
             because = await _watch(child, done, overtaken, bounds)
         finally:
             child.kill()
-            self._turn.give_back_after(done, within_s=KILLED_S)
+            self._lock.give_back_after(done, within_s=KILLED_S)
             if not done.done():
                 await asyncio.wait({done}, timeout=CLOSE_TIMEOUT_S)
         return Ran(done.result() if done.done() else _KILLED, because)
 
     def begin(self, start: Callable[[OnExit], P], on_exit: OnExit) -> P | None:
-        """Start something now if nobody has the turn, which it gives back at its end.
+        """Start something now if the lock is free; it is released at the end of the process.
 
-        Return None where somebody has it; raise what `start` raises.
+        Return None if it is taken; raise what `start` raises.
         """
-        if not self._turn.take_now():
+        if not self._lock.take_now():
             return None
 
         def ended(code: int) -> None:
-            self._turn.give_back()
+            self._lock.give_back()
             on_exit(code)
 
         try:
             return start(ended)
         except BaseException:
-            self._turn.give_back()
+            self._lock.give_back()
             raise
 
     @asynccontextmanager
-    async def turn(self, rank: Rank, *, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold the turn for something that is more than a command; `on_wait` hears of a wait."""
-        if not self._turn.take_now():
+    async def hold(self, rank: Rank, *, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+        """Hold the lock for more than a command; `on_wait` is called before a wait."""
+        if not self._lock.take_now():
             on_wait()
-            await self._turn.take(rank)
+            await self._lock.take(rank)
         try:
             yield
         finally:
-            self._turn.give_back()
+            self._lock.give_back()
 
 
 async def _watch(
     child: Running, done: asyncio.Future[int], overtaken: asyncio.Future[int] | None, bounds: Bounds
 ) -> str:
-    """Return why the command must be ended, empty when it ended by itself."""
+    """Return why the command must be killed, empty if it ended by itself."""
     loop = asyncio.get_running_loop()
     until_s = loop.time() + bounds.timeout_s
     awaited = {done} if overtaken is None else {done, overtaken}
@@ -186,12 +186,12 @@ async def _watch(
             return "overtaken"
         if loop.time() >= until_s:
             return "timeout"
-        if bounds.bytes_max and _resident(child.session) > bounds.bytes_max:
+        if bounds.bytes_max and _resident_bytes(child.session) > bounds.bytes_max:
             return "memory"
 
 
-def _resident(pid: int) -> int:
-    """Return the bytes that a process and its descendants hold; 0 when it has ended."""
+def _resident_bytes(pid: int) -> int:
+    """Return the memory of a process and its descendants in bytes; 0 after its end."""
     found, left = 0, [pid]
     while left:
         current = Path("/proc", str(left.pop()))

@@ -1,9 +1,9 @@
-"""What an agent left running, found by the mark in its environment, and ended.
+"""Processes an agent left running, found by the mark in their environment, and killed.
 
-The agent itself dies with its controller. Its helpers may not, and they hold ports and locks; one
-may even have left its session, as daemons do. Every process of an agent inherits the mark, which
-names the agent's home, as only one machine has it; numbers of processes are used again and prove
-nothing. The controller itself never carries the mark.
+The agent itself dies with its controller. Its child programs may not, and they hold ports and
+locks; one may even have left its session, as daemons do. Every process of an agent inherits the
+mark, which names the agent's home, unique to a machine; process ids are reused and prove nothing.
+The controller itself never carries the mark.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ MARK: Final = "HOLDFAST_PROCESS_OF"
 _PROC: Final = Path("/proc")
 
 
-def end_leftovers(home: str, *, spared: Callable[[], Collection[int]]) -> int:
-    """Kill whatever an agent at `home` left behind; return how many there were.
+def end_orphans(home: str, *, spared: Callable[[], Collection[int]]) -> int:
+    """Kill what an agent at `home` left behind; return how many.
 
-    `spared` tells, each time, the sessions of what runs by our order, such as the question for
-    the version.
+    `spared` returns the sessions of our own commands, such as the version query, each time.
     """
-    return sum(kill(pid) for pid in find_leftovers(home) if session_of(pid) not in spared())
+    return sum(kill(pid) for pid in find_orphans(home) if session_of(pid) not in spared())
 
 
-def find_leftovers(home: str, proc: Path = _PROC) -> list[int]:
-    """Return the processes of an agent at `home` that live; a zombie does not."""
+def find_orphans(home: str, proc: Path = _PROC) -> list[int]:
+    """Return the living processes of an agent at `home`; zombies do not count."""
     return [
         int(entry.name)
         for entry in proc.iterdir()
@@ -46,11 +45,11 @@ def belongs(pid: int, home: str, proc: Path = _PROC) -> bool:
         mark = f"{MARK}={home}".encode()
         return mark in (proc / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
-        return False  # it ended, or belongs to somebody else
+        return False  # it ended, or belongs to another user
 
 
 def session_of(pid: int) -> int:
-    """Return the session of a process, 0 when it has ended."""
+    """Return the session of a process, 0 after its end."""
     try:
         return parse_session((_PROC / str(pid) / "stat").read_text())
     except OSError:
@@ -58,12 +57,12 @@ def session_of(pid: int) -> int:
 
 
 def kill(pid: int) -> int:
-    """End a process at once; return 1, or 0 when it was gone or is not ours."""
+    """Kill a process; return 1, or 0 if it was gone or is not ours."""
     return send(pid, signal.SIGKILL)
 
 
 def send(pid: int, number: int) -> int:
-    """Send a signal; return 1, or 0 when the process was gone or is not ours."""
+    """Send a signal; return 1, or 0 if the process was gone or is not ours."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):

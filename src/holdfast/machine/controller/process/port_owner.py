@@ -1,7 +1,7 @@
-"""Who listens on a port of this machine: looked up in /proc, where no tool need be installed.
+"""Finds the process that listens on a port, from /proc, where no tool need be installed.
 
-The sockets that listen are in /proc/net/tcp and tcp6; whose they are is found by their inode among
-the open files of the processes. Another user's files cannot be seen; such an owner has no name.
+Listening sockets are in /proc/net/tcp and tcp6; their owner is found by inode among the open files
+of the processes. Another user's files are not readable; such an owner has no name.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ _TABLES: Final = ("net/tcp", "net/tcp6")
 
 
 class Owner(NamedTuple):
-    """The process that holds a port; `pid` is 0 when it cannot be seen."""
+    """The process that holds a port; `pid` is 0 if it is not visible."""
 
     pid: int
     name: str
 
     def __str__(self) -> str:
-        """Return it for people."""
         return f"{self.name} (pid {self.pid})" if self.pid else "another user's process"
 
 
 def find_owner(port: int, proc: Path = Path("/proc")) -> Owner | None:
-    """Return who listens on `port`, on whatever address, or None when nobody does."""
+    """Return the listener on `port`, on any address, or None."""
     inodes: set[int] = set()
     for table in _TABLES:
         try:
@@ -48,7 +47,7 @@ def _holds(entry: Path, links: set[str]) -> bool:
         with os.scandir(entry / "fd") as files:
             return any(_link(file.path) in links for file in files)
     except OSError:
-        return False  # it has ended, or belongs to somebody else
+        return False  # it ended, or belongs to another user
 
 
 def _link(path: str) -> str:

@@ -1,11 +1,11 @@
-"""Whose turn it is to run a command line of the agent's: one at a time, the urgent ones first.
+"""The lock for the agent's command lines: one at a time, urgent ones first.
 
-Each command line loads the agent's whole program, so two at once would take the machine. What the
-agent's start waits for comes before what a person ordered, and that before a mere look; within a
-rank it is first come, first served. A look that is under way makes room for both, and is run again.
+Each command line loads the agent's whole program, so two at once would exhaust the machine. What
+the agent's start waits for precedes a person's order, and that precedes a mere read; within a rank
+it is first come, first served. A running read makes way for both, and is repeated.
 
-Unlike a lock of the standard library it can be taken at once, without waiting, by who must not wait
-to say whether a program could be started.
+Unlike a lock of the standard library it can be tried without waiting, by callers that must report
+at once whether a program could be started.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from enum import IntEnum
 from typing import TypeAlias
 
 GiveWay: TypeAlias = Callable[[], None]
-"""Called when somebody urgent waits; whoever has the turn is to give it back soon."""
+"""Called when an urgent caller waits; the holder must release the lock soon."""
 
 
 class Rank(IntEnum):
-    """Who comes first. The question for the version is brief, and worth nobody's work."""
+    """Priority. The version query is brief, and not worth interrupting any work."""
 
     START = 0
     ORDER = 1
@@ -29,28 +29,27 @@ class Rank(IntEnum):
 
 
 class PriorityLock:
-    """Taken by one at a time; who takes it gives it back, and must not take it twice."""
+    """Held by one at a time; the holder releases it and must not acquire it twice."""
 
     def __init__(self) -> None:
-        """Begin with nobody having it."""
         self._taken = False
         self._give_way: GiveWay | None = None
         self._waiting: list[tuple[Rank, asyncio.Future[None]]] = []
 
     def take_now(self) -> bool:
-        """Take it if nobody has it; return whether that was so."""
+        """Acquire it if it is free; return whether it was."""
         if self._taken:
             return False
         self._taken = True
         return True
 
     async def take(self, rank: Rank, give_way: GiveWay | None = None) -> None:
-        """Wait for it and take it; `give_way` is called at most once while it is held."""
+        """Wait for it and acquire it; `give_way` is called at most once while it is held."""
         if not self.take_now():
             await self._wait(rank)
         self._give_way = give_way
         if any(_is_urgent(other) for other, _ in self._waiting):
-            self._ask_for_room()  # who came between the handing over and now
+            self._preempt()  # a caller that came after the hand-over
 
     async def _wait(self, rank: Rank) -> None:
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -58,7 +57,7 @@ class PriorityLock:
         later = (index for index, (other, _) in enumerate(self._waiting) if other > rank)
         self._waiting.insert(next(later, len(self._waiting)), entry)
         if _is_urgent(rank):
-            self._ask_for_room()
+            self._preempt()
         try:
             await mine
         except asyncio.CancelledError:
@@ -68,13 +67,13 @@ class PriorityLock:
                 self.give_back()  # it was handed to us in the same moment
             raise
 
-    def _ask_for_room(self) -> None:
+    def _preempt(self) -> None:
         give_way, self._give_way = self._give_way, None
         if give_way is not None:
             give_way()
 
     def give_back(self) -> None:
-        """Hand it to the next who waits, if there is one."""
+        """Hand it to the next waiter, if there is one."""
         self._give_way = None
         while self._waiting:
             _, following = self._waiting.pop(0)
@@ -84,9 +83,9 @@ class PriorityLock:
         self._taken = False
 
     def give_back_after(self, ended: asyncio.Future[int], *, within_s: float) -> None:
-        """Hand it on once a killed program has `ended`, and at the latest after `within_s`.
+        """Release it once a killed program has `ended`, and at the latest after `within_s`.
 
-        One that the kernel does not let go of must not keep the agent from ever being repaired.
+        A process that the kernel does not end must not block repairs for ever.
         """
         if ended.done():
             self.give_back()

@@ -1,7 +1,7 @@
-"""What Linux says in /proc, as values: parsing only, the reading is done elsewhere.
+"""Parses files of /proc into values; they are read elsewhere.
 
-The columns of /proc/net/dev are not separated from the name when a counter is long, so the line
-is split at the colon first. Bridges and virtual ends repeat what the real interface has counted
+The columns of /proc/net/dev are not separated from the name if a counter is long, so the line is
+split at the colon first. Bridges and virtual interfaces repeat what the real interface has counted
 already; they are left out of the sum.
 """
 
@@ -39,7 +39,7 @@ class Traffic(NamedTuple):
 
 
 def parse_traffic(text: str) -> Traffic:
-    """Return the bytes of `eth0`, or of all real interfaces when there is no such."""
+    """Return the bytes of `eth0`, or of all real interfaces if there is none."""
     rows = dict(_rows(text))
     if "eth0" in rows:
         return rows["eth0"]
@@ -61,7 +61,7 @@ def _number(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """Return the memory of the machine in bytes from /proc/meminfo; 0 when it is not there."""
+    """Return the machine's memory in bytes from /proc/meminfo; 0 if it is absent."""
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         if name == "MemTotal":
@@ -76,7 +76,7 @@ def parse_session(text: str) -> int:
 
 
 def parse_listeners(text: str, port: int) -> set[int]:
-    """Return the inodes of the sockets that listen on `port`, from /proc/net/tcp or tcp6."""
+    """Return the inodes of sockets listening on `port`, from /proc/net/tcp or tcp6."""
     found: set[int] = set()
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -88,15 +88,15 @@ def parse_listeners(text: str, port: int) -> set[int]:
 
 
 class Meter(NamedTuple):
-    """A total that survives resets of the counter it follows."""
+    """A total that survives resets of its counter."""
 
     total: int = 0
     last: int | None = None
 
     def read(self, current: int) -> Meter:
-        """Return the meter after a reading; the first one is where it starts from.
+        """Return the meter after a reading; the first one is the starting point.
 
-        A counter that went back was reset: what it shows now is what came since.
+        A counter that went back was reset: its value is what came since.
         """
         if self.last is None:
             return Meter(self.total, current)

@@ -1,6 +1,6 @@
 """Reads the machine's figures: load, processors, memory, disk, traffic.
 
-Each reading that the system refuses becomes "unknown", never an exception: a report with a gap is
+A reading that the system refuses becomes "unknown", never an exception: a report with a gap is
 better than none.
 """
 
@@ -29,14 +29,14 @@ class Sampler:
     """Takes samples and keeps the totals of the traffic meters."""
 
     def __init__(self, disk: Path, proc: Path = Path("/proc")) -> None:
-        """Measure the file system that `disk` is on; read the system's figures from `proc`."""
+        """Measure the file system of `disk`; read the system's figures from `proc`."""
         self._disk = disk
         self._proc = proc
         self._received = Meter()
         self._sent = Meter()
 
     def sample(self) -> Sample:
-        """Return the figures now."""
+        """Return the current figures."""
         traffic = self._traffic()
         if traffic is not None:
             self._received = self._received.read(traffic.received)
@@ -74,7 +74,7 @@ class Sampler:
 
 
 def load_average() -> tuple[float, float, float]:
-    """Return the load over 1, 5 and 15 minutes; zeros where the system does not tell."""
+    """Return the load over 1, 5 and 15 minutes; zeros if the system has none."""
     try:
         return os.getloadavg()
     except OSError:

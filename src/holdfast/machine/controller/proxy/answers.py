@@ -1,4 +1,4 @@
-"""The proxy's own answers: short, as JSON, and complete to the byte."""
+"""The proxy's own answers: short, JSON, and complete to the byte."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from http import HTTPStatus
 from typing import Final
 
 RETRY_S: Final = 5
-"""What a caller is told to wait while the agent starts (compat/controller.md)."""
+"""Retry-After while the agent starts (compat/controller.md)."""
 
 TOKEN_HEADERS: Final = frozenset({b"x-holdfast-proxy-token", b"x-kiloclaw-proxy-token"})
-"""Where a caller puts the proxy token; neither ever reaches the agent."""
+"""Headers with the proxy token; neither is passed on to the agent."""
 
 
 def problem(status: int, error: str, code: str = "", *, close: bool, bare: bool = False) -> bytes:
-    """Return a whole answer `{error, code}`; a `bare` one (HEAD) without its body."""
+    """Return a complete answer `{error, code}`; a `bare` one (HEAD) without its body."""
     body = json.dumps({"error": error, "code": code} if code else {"error": error}).encode()
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
@@ -34,12 +34,12 @@ def unauthorised(*, close: bool, bare: bool = False) -> bytes:
 
 
 def not_ready(*, close: bool, bare: bool = False) -> bytes:
-    """Return the answer while the agent does not serve."""
+    """Return the answer while the agent is not ready."""
     return problem(503, "Gateway not ready", "gateway_not_ready", close=close, bare=bare)
 
 
 def bad_gateway(status: int, *, close: bool = True, bare: bool = False) -> bytes:
-    """Return the answer when the agent could not be had (502) or took too long (504)."""
+    """Return the answer if the agent is unreachable (502) or too slow (504)."""
     if status == HTTPStatus.GATEWAY_TIMEOUT:
         return problem(504, "Gateway Timeout", "agent_timeout", close=close, bare=bare)
     return problem(502, "Bad Gateway", "agent_unreachable", close=close, bare=bare)

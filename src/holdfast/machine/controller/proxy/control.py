@@ -1,7 +1,7 @@
-"""One control request, handed to the routes as if it had a connection to itself.
+"""One control request, passed to the routes as if it had its own connection.
 
-The routes are aiohttp's, whose protocol wants a transport. It is given this one, which writes to
-the caller's connection and, when it is closed, gives the connection back for the next request.
+The routes are aiohttp's, whose protocol requires a transport. This one writes to the caller's
+connection and, when closed, frees the connection for the next request.
 """
 
 from __future__ import annotations
@@ -14,45 +14,44 @@ from holdfast.relay.downstream import Downstream
 
 
 class Handler(Protocol):
-    """What aiohttp's protocol does, as far as it is used."""
+    """The part of aiohttp's protocol that is used."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Attach the transport."""
         ...
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End, whatever is under way."""
+        """Cancel what is under way."""
         ...
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in."""
+        """Receive bytes."""
         ...
 
     def pause_writing(self) -> None:
-        """Write no more for now."""
+        """Pause writing."""
         ...
 
     def resume_writing(self) -> None:
-        """Write again."""
+        """Resume writing."""
         ...
 
     def close(self) -> None:
-        """Close the transport once what was taken in is answered."""
+        """Close the transport once the received requests are answered."""
         ...
 
 
 class Control(asyncio.Transport):
-    """The connection that a control request seems to have."""
+    """The transport of one control request."""
 
     def __init__(self, downstream: Downstream, make: Callable[[], Handler]) -> None:
-        """Serve one request of this caller."""
         super().__init__()
         self._downstream = downstream
         self._handler = make()
         self._over = False
 
     def begin(self, head: bytes) -> None:
-        """Hand the head over."""
+        """Pass the head on."""
         self._handler.connection_made(self)
         if self._downstream.slow:
             self._handler.pause_writing()
@@ -61,31 +60,31 @@ class Control(asyncio.Transport):
             self.body_ended()
 
     def body(self, data: bytes) -> None:
-        """Hand on a piece of the body."""
+        """Pass on a piece of the body."""
         if not self._over:
             self._handler.data_received(data)
 
     def body_ended(self) -> None:
-        """Say that nothing follows: the transport is closed after the answer."""
+        """End the body: the transport is closed after the answer."""
         if not self._over:
             self._handler.close()
 
     def overdue(self) -> None:
-        """Give up a caller that does not go on with its request."""
+        """Abort a request whose caller stalls."""
         self._downstream.abort()
 
     def lost(self) -> None:
-        """End, because the caller has gone."""
+        """End, because the caller is gone."""
         if not self._over:
             self._over = True
             self._handler.connection_lost(None)
 
     def pause_writing(self) -> None:
-        """Pass on that the caller reads slowly."""
+        """Pass on back pressure from the caller."""
         self._handler.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass on that it has caught up."""
+        """Pass on the end of back pressure."""
         self._handler.resume_writing()
 
     # ------------------------------------------------------- what aiohttp sees of a connection
@@ -100,7 +99,7 @@ class Control(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def close(self) -> None:
-        """End the exchange; the caller's connection goes on."""
+        """End the exchange; the caller's connection stays open."""
         if self._over:
             return
         self._over = True
@@ -116,13 +115,13 @@ class Control(asyncio.Transport):
         return self._over or self._downstream.closing
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is known of the caller's connection."""
+        """Return information about the caller's connection."""
         return self._downstream.peer_info(name, default)
 
     def pause_reading(self) -> None:
-        """Take no more of the body for now."""
+        """Pause reading the body."""
         self._downstream.block()
 
     def resume_reading(self) -> None:
-        """Take more of the body."""
+        """Resume reading the body."""
         self._downstream.unblock()

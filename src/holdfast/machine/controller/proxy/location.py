@@ -1,4 +1,4 @@
-"""What an agent says of its own place: it knows only the loopback port that it listens on. Pure."""
+"""Rewrites an agent's own addresses in `Location`: it knows only its loopback port. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _LOOPBACK: Final = re.compile(
     rb"(?i)(?:http:)?//(?:127(?:\.[0-9]{1,3}){3}|localhost|\[::1\]):([0-9]{1,5})(?=[/?#]|$)"
 )
 _ELSEWHERE: Final = re.compile(rb"/\t*[/\\]")
-"""What a browser takes for the beginning of another host's address."""
+"""Beginnings that a browser takes for another host's address."""
 
 
 def own_paths(headers: http1.Headers, port: int) -> http1.Headers:
-    """Return an answer's headers with the agent's own loopback address taken out of `Location`.
+    """Return an answer's headers with the agent's own loopback address removed from `Location`.
 
     It listens on `port` of loopback, which the caller cannot reach or which is another program's
-    there; its path alone means the same place at the caller's side. Any other location stays.
+    there; the path alone is the same place for the caller. Any other location is unchanged.
     """
     return [
         (name, _own_path(value, port) if name == b"location" else value) for name, value in headers

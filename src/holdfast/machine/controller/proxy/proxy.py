@@ -1,4 +1,4 @@
-"""The proxy as a whole: who may pass, where the agent is, what is open, and the end of it all."""
+"""The proxy: admission, the agent's address, open connections and shutdown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WITHOUT: Final = http1.FORWARDED | answers.TOKEN_HEADERS
 
 
 class Proxy(Server):
-    """Answers control requests by the routes, and passes the rest on to the agent."""
+    """Answers control requests by the routes, and relays the rest to the agent."""
 
     def __init__(
         self,
@@ -40,9 +40,9 @@ class Proxy(Server):
         control: Callable[[], Handler],
         limits: Limits | None = None,
     ) -> None:
-        """Pass on to `agent` while it is `ready()`.
+        """Relay to `agent` while it is `ready()`.
 
-        `knows` says whether a proxy token is right; `control` makes what answers control requests.
+        `knows` checks a proxy token; `control` makes the handler of control requests.
         """
         super().__init__(limits or Limits())
         self.agents = Pool(agent, self.limits, self.time)
@@ -61,7 +61,7 @@ class Proxy(Server):
         self._require_token = proxying.require_token
 
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
-        """Give a request to whoever answers it."""
+        """Dispatch a request."""
         path = request.path
         if path.startswith(_PREFIXES) or path in _HEALTH:
             control = Control(downstream, self._control)
@@ -75,11 +75,11 @@ class Proxy(Server):
             self._exchange(downstream, request)
 
     def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
-        """Return an answer for whoever cannot be served at all."""
+        """Return an answer for a request that cannot be served at all."""
         return answers.problem(status, error, code, close=True, bare=bare)
 
     def _passes(self, downstream: Downstream, request: http1.Request) -> bool:
-        """Return whether a request may go to the agent; answer it where not."""
+        """Return whether a request may go to the agent; answer it if not."""
         socket, bare = http1.is_websocket(request), request.method == b"HEAD"
         close = socket or request.length != 0 or not downstream.keeps_alive
         if not self._admits(request.headers):
@@ -99,13 +99,13 @@ class Proxy(Server):
         return False
 
     def _admits(self, headers: http1.Headers) -> bool:
-        """Return whether a request shows the proxy token, where that is asked for."""
+        """Return whether a request carries the proxy token, if it is required."""
         if not self._require_token:
             return True
         return any(self._knows(value) for name, value in headers if name in answers.TOKEN_HEADERS)
 
     def _exchange(self, downstream: Downstream, request: http1.Request) -> None:
-        """Have the agent answer a request."""
+        """Relay a request to the agent."""
         self.totals.requests += 1
         headers = self._to_agent(request)
         if not request.minor:
@@ -124,7 +124,7 @@ class Proxy(Server):
         return http1.move_host(http1.end_to_end(request.headers, without=_WITHOUT), self._host)
 
     def _open_tunnel(self, downstream: Downstream, request: http1.Request) -> None:
-        """Give the whole connection away: it is a WebSocket from here on."""
+        """Hand over the whole connection: it is a WebSocket from here on."""
         self.totals.requests += 1
         slow = downstream.slow
         client, early = downstream.give_away()
@@ -141,12 +141,12 @@ class Proxy(Server):
         )
 
     def look(self) -> bool:
-        """Close the spare connections that have waited for too long."""
+        """Close spare connections that were idle for too long."""
         self.agents.look()
         return self.agents.used
 
     def stats(self) -> dict[str, int]:
-        """Return what is open and what went through."""
+        """Return figures of connections and traffic."""
         tunnels = {f"webSocket{k.capitalize()}": v for k, v in asdict(self.tunnels.totals).items()}
         return {
             **asdict(self.totals),
@@ -158,7 +158,7 @@ class Proxy(Server):
         }
 
     async def close(self, grace_s: float) -> None:
-        """End everything within `grace_s`: what rests at once, what is answered when it is."""
+        """Close everything within `grace_s`: idle connections at once, busy ones once answered."""
         self.closing = True
         await asyncio.gather(self.tunnels.close(grace_s), super().close(grace_s))
         self.agents.close()

@@ -1,1 +1,1 @@
-"""What the controller reports to the plane, when, and the directives that come back."""
+"""Reports of the controller to the plane, their schedule, and the directives in the answers."""

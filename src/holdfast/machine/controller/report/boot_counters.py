@@ -1,8 +1,8 @@
 """The file in which a boot's counts outlive it.
 
-Written before each report and whenever a count moves, durably: a new file, on the disk, under the
-old name. Writing waits for the disk in a thread, one at a time; of several counts that wait only
-the latest is written. A disk that refuses is told and must not keep a report from being sent.
+Written durably before each report and whenever a count changes: a new file, synced, renamed over
+the old one. Writes run in a thread, one at a time; of several waiting counts only the latest is
+written. A disk error is logged and must not prevent a report.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from holdfast.wire.limits import BOOTS_MAX
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What is on the disk: the boots of one machine, oldest first, the last written one last."""
+    """The file's content: the boots of one machine, oldest first, the last written one last."""
 
     sandbox_id: str
     boots: tuple[BootCounters, ...] = ()
@@ -30,15 +30,15 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Boots:
-    """`earlier` are the boots still to be told, oldest first; `answers` counts by boot."""
+    """`earlier` are boots still to be reported, oldest first; `answers` counts by boot."""
 
     sandbox_id: str
     earlier: tuple[BootCounters, ...] = ()
     answers: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
-        """Return what the next report names: the oldest, because they were owed first."""
+    def included(self) -> tuple[BootCounters, ...]:
+        """Return the boots that the next report includes: the oldest ones."""
         return self.earlier[:BOOTS_MAX]
 
     @property
@@ -48,10 +48,9 @@ class Boots:
 
 
 def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounters, ...]]:
-    """Return the boots of a saved file, and those that are too many to be kept.
+    """Return the boots of a saved file, and those beyond the limit.
 
-    What another machine's identity counted is not ours to tell. Raise ValueError when the content
-    is none of ours.
+    Counts of another machine's identity are not reported. Raise ValueError for foreign content.
     """
     saved = msgspec.json.decode(content, type=Saved)
     if saved.sandbox_id != sandbox_id:
@@ -60,10 +59,10 @@ def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounter
     return Boots(sandbox_id, saved.boots[surplus:]), saved.boots[:surplus]
 
 
-def settle(boots: Boots, told: tuple[BootCounters, ...]) -> Boots:
-    """Return the boots after a report that named `told` was answered."""
+def acknowledge(boots: Boots, included: tuple[BootCounters, ...]) -> Boots:
+    """Return the boots after a report with `included` was answered."""
     answers = dict(boots.answers)
-    for row in told:
+    for row in included:
         answers[row.boot_id] = answers.get(row.boot_id, 0) + 1
     done = {boot_id for boot_id, count in answers.items() if count >= ANSWERS_ENOUGH}
     return replace(
@@ -80,7 +79,7 @@ def save(boots: Boots, current: BootCounters) -> bytes:
 
 
 def counters_of(report: CheckIn) -> BootCounters:
-    """Return what a report says of its own boot."""
+    """Return the counters in a report for its own boot."""
     return BootCounters(
         boot_id=report.boot_id,
         sequence=report.sequence,
@@ -95,14 +94,14 @@ COUNTERS_FILE = "counters.json"
 """Below the machine's `run`."""
 
 COUNTERS_BYTES_MAX = 1_048_576
-"""Bytes of the file; it holds a few hundred for each boot."""
+"""Maximum bytes of the file; it holds a few hundred per boot."""
 
 
 class BootsFile:
-    """Keeps the counts of this boot, and hands out those of earlier ones until they are heard."""
+    """Stores the counts of this boot, and returns those of earlier ones until acknowledged."""
 
     def __init__(self, path: Path, boots: Boots, *, log: Log) -> None:
-        """Write to `path`; `boots` is what it held."""
+        """Write to `path`; `boots` is its earlier content."""
         self._path = path
         self._boots = boots
         self._log = log
@@ -112,18 +111,18 @@ class BootsFile:
         self._writing: asyncio.Task[None] | None = None
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
-        """Return the earlier boots that the next report names."""
-        return self._boots.told
+    def included(self) -> tuple[BootCounters, ...]:
+        """Return the earlier boots that the next report includes."""
+        return self._boots.included
 
     @property
     def waits(self) -> bool:
         """Return whether more of them wait for the report after it."""
         return self._boots.waits
 
-    def delivered(self, told: tuple[BootCounters, ...]) -> None:
-        """Count the answer to a report that named these; who was heard leaves the file."""
-        before, self._boots = self._boots, settle(self._boots, told)
+    def delivered(self, included: tuple[BootCounters, ...]) -> None:
+        """Count the answer to a report with these; acknowledged ones leave the file."""
+        before, self._boots = self._boots, acknowledge(self._boots, included)
         if self._current is not None and self._boots.earlier != before.earlier:
             self.keep(self._current)
 
@@ -135,12 +134,12 @@ class BootsFile:
             self._writing = asyncio.create_task(self._write(), name="counters")
 
     async def save(self, current: BootCounters) -> None:
-        """Write these counts, or later ones, and return when they are on the disk."""
+        """Write these counts, or later ones, and return when they are on disk."""
         self.keep(current)
         await self.close()
 
     async def close(self) -> None:
-        """Return when nothing waits to be written."""
+        """Return when no write is pending."""
         if self._writing is not None:
             await asyncio.shield(self._writing)
 
@@ -156,7 +155,7 @@ class BootsFile:
 
 
 def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
-    """Return the file's counts as those of earlier boots; what cannot be read is told."""
+    """Return the file's counts as those of earlier boots; log what cannot be read."""
     boots = Boots(sandbox_id)
     try:
         boots, surplus = recall(

@@ -1,10 +1,10 @@
-"""When to check in: a value that is told what happened and says when to send next.
+"""When to check in: a value that receives events and says when to send next.
 
 A regular report follows the interval with jitter. A change is reported at once, but not within
-`CHANGE_GAP_MS` of the send before; one more is free now and then, since what a person waits for
-(a pairing request) often comes right behind something else. A change that could not be delivered
-stays owed and is tried again after a growing wait, never longer than the interval; a plain report
-that failed waits for the next one. Times are milliseconds of a clock that never goes back.
+`CHANGE_GAP_MS` of the send before; occasionally a spare one may come earlier, since what a person
+waits for (a pairing request) often follows another change. A change that could not be delivered
+stays pending and is retried with backoff, up to the interval; a failed regular report waits for the
+next one. Times are milliseconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _RETRY: Final = Backoff(first_ms=limits.CHANGE_GAP_MS, cap_ms=limits.CHECKIN_INT
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """`owed` says that a change has not been delivered; `failures` counts those in a row.
+    """`unsent` means that a change has not been delivered; `failures` counts in a row.
 
-    `spent_ms` is when the free report, which may come early, was last used.
+    `spent_ms` is when the spare report, which may come early, was last used.
     """
 
     interval_ms: int
     regular_ms: int
     seed: str
     sent_ms: int | None = None
-    owed: bool = False
+    unsent: bool = False
     failures: int = 0
     sends: int = 0
     eager: bool = False
@@ -38,8 +38,8 @@ class Cadence:
     @property
     def next_ms(self) -> int:
         """Return when to send next."""
-        if not self.owed or self.sent_ms is None:
-            return self.regular_ms if not self.owed else 0
+        if not self.unsent or self.sent_ms is None:
+            return self.regular_ms if not self.unsent else 0
         wait_ms = limits.CHANGE_GAP_MS
         if self.failures and not self.eager:
             drawn_ms = _RETRY.delay_ms(self.failures, self.seed, self.sends)
@@ -58,12 +58,12 @@ def begin(now_ms: int, *, first_ms: int, interval_ms: int, seed: str) -> Cadence
 
 
 def change(cadence: Cadence) -> Cadence:
-    """Return the cadence after something changed that the plane wants to know."""
-    return replace(cadence, owed=True, eager=True)
+    """Return the cadence after a change that the plane must receive."""
+    return replace(cadence, unsent=True, eager=True)
 
 
 def send(cadence: Cadence, now_ms: int) -> Cadence:
-    """Return the cadence once a report has begun; changes from here on are owed anew."""
+    """Return the cadence once a report has begun; later changes are pending anew."""
     sends = cadence.sends + 1
     regular_ms = cadence.regular_ms
     if now_ms >= regular_ms:
@@ -72,7 +72,7 @@ def send(cadence: Cadence, now_ms: int) -> Cadence:
     return replace(
         cadence,
         sent_ms=now_ms,
-        owed=False,
+        unsent=False,
         eager=False,
         sends=sends,
         regular_ms=regular_ms,
@@ -81,13 +81,13 @@ def send(cadence: Cadence, now_ms: int) -> Cadence:
 
 
 def succeed(cadence: Cadence) -> Cadence:
-    """Return the cadence after the report was delivered."""
+    """Return the cadence after a delivered report."""
     return replace(cadence, failures=0)
 
 
-def fail(cadence: Cadence, *, owed: bool) -> Cadence:
-    """Return the cadence after it was not; `owed` says that it carried a change."""
-    return replace(cadence, failures=cadence.failures + 1, owed=cadence.owed or owed)
+def fail(cadence: Cadence, *, unsent: bool) -> Cadence:
+    """Return the cadence after a failed report; `unsent` means that it carried a change."""
+    return replace(cadence, failures=cadence.failures + 1, unsent=cadence.unsent or unsent)
 
 
 def set_interval(cadence: Cadence, interval_ms: int, now_ms: int) -> Cadence:
@@ -100,5 +100,5 @@ def set_interval(cadence: Cadence, interval_ms: int, now_ms: int) -> Cadence:
 
 
 def _jittered(interval_ms: int, seed: str, number: int) -> int:
-    """Return the interval less a share that belongs to the seed and the number."""
+    """Return the interval less a share derived from the seed and the number."""
     return round(interval_ms * (1 - limits.CHECKIN_JITTER * fraction("cadence", seed, number)))

@@ -1,9 +1,9 @@
-"""The check-in: reports to the plane on a cadence, and at once when something changed.
+"""The check-in: reports to the plane on a cadence, and at once after a change.
 
-One request is in flight at most. A failure advances nothing: the next success carries it all. It
-reports while the controller is degraded, which is when it matters. What is counted is on the disk
-before it is sent, and earlier boots' counts go along until they were heard. What it reports of its
-own failures is their kind, never an answer's text.
+At most one request is in flight. A failure advances nothing: the next success carries it all.
+Reports continue while the controller is degraded, when they matter most. Counts are on disk before
+they are sent, and earlier boots' counts are included until acknowledged. Its own failures are
+reported by kind, never with an answer's text.
 """
 
 from __future__ import annotations
@@ -22,41 +22,41 @@ from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report import cadence
 from holdfast.machine.controller.report.boot_counters import counters_of
-from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, settle
+from holdfast.machine.controller.report.facts import Delivered, Facts, Identity, build, totals_of
 from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.checkin import BootCounters, CheckIn, CommandOutcome
 from holdfast.wire.controller.directive import Directive
 
 
 class Survey(Protocol):
-    """Gathers the facts of a report."""
+    """Collects the facts of a report."""
 
     async def __call__(
         self, *, failed: int, last_error: str, interval_ms: int,
         outcomes: tuple[CommandOutcome, ...],
     ) -> Facts:  # fmt: skip
-        """Return the facts of now, with these of the check-in itself."""
+        """Return the current facts, including these of the check-in itself."""
         ...
 
 
 class Outcomes(Protocol):
-    """Where finished commands wait until the plane has heard of them."""
+    """The outcomes of finished commands that are not yet delivered."""
 
     def pending(self) -> tuple[CommandOutcome, ...]:
-        """Return what has not been delivered."""
+        """Return the undelivered outcomes."""
         ...
 
     def delivered(self, outcomes: tuple[CommandOutcome, ...]) -> None:
-        """Forget what was delivered."""
+        """Remove what was delivered."""
         ...
 
 
 class Counts(Protocol):
-    """Where counts outlive the boot that counted them."""
+    """Counts that outlive the boot that made them."""
 
     @property
-    def told(self) -> tuple[BootCounters, ...]:
-        """Return the earlier boots that the next report names."""
+    def included(self) -> tuple[BootCounters, ...]:
+        """Return the earlier boots that the next report includes."""
         ...
 
     @property
@@ -65,11 +65,11 @@ class Counts(Protocol):
         ...
 
     async def save(self, current: BootCounters) -> None:
-        """Return when these counts of the current boot are on the disk."""
+        """Return when these counts of the current boot are on disk."""
         ...
 
-    def delivered(self, told: tuple[BootCounters, ...]) -> None:
-        """Count the answer to a report that named these."""
+    def delivered(self, included: tuple[BootCounters, ...]) -> None:
+        """Count the answer to a report with these."""
         ...
 
 
@@ -90,9 +90,9 @@ class CheckIns:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Report as `identity` what `survey` finds; hand each directive on.
+        """Report what `survey` returns as `identity`; pass each directive on.
 
-        Once `closing` answers yes, no report is begun.
+        Once `closing` returns True, no report is begun.
         """
         self._identity = identity
         self._survey = survey
@@ -117,7 +117,7 @@ class CheckIns:
 
     @property
     def interval_ms(self) -> int:
-        """Return the interval in force."""
+        """Return the current interval."""
         return self._cadence.interval_ms
 
     @property
@@ -131,12 +131,12 @@ class CheckIns:
         self._moved.set()
 
     def set_interval(self, interval_ms: int) -> None:
-        """Follow another interval, if it is an allowed one."""
+        """Use another interval, if it is allowed."""
         self._cadence = cadence.set_interval(self._cadence, interval_ms, self._now())
         self._moved.set()
 
     async def run(self) -> None:
-        """Send until cancelled, or until the controller ends."""
+        """Send until cancelled, or until the controller shuts down."""
         while True:
             await self._wait()
             if self._closing():
@@ -153,35 +153,35 @@ class CheckIns:
                 continue
 
     async def _send(self) -> None:
-        owed = self._cadence.owed
+        unsent = self._cadence.unsent
         self._cadence = cadence.send(self._cadence, self._now())
         pair = self._credentials.current()
         if not (pair.complete and self._identity.reporting.sandbox_id):
-            self._fail("credentials_missing", owed=owed)
+            self._fail("credentials_missing", unsent=unsent)
             return
         try:
-            facts = await self._gather()
+            facts = await self._collect()
             report = self._number(facts)
             await self._counts.save(counters_of(report))
             status, body = await self._post(report, pair)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._fail(type(error).__name__, owed=owed)
+            self._fail(type(error).__name__, unsent=unsent)
             return
         except Exception as error:  # noqa: BLE001  a fault of ours must not silence the machine
             self._log.emit("checkin.fault", error=repr(error))
-            self._fail("internal", owed=owed)
+            self._fail("internal", unsent=unsent)
             return
         if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
-            self._settle(facts, report)
+            self._record_delivery(facts, report)
             self._take(body)
             return
-        # New credentials since we looked: they, not the machine, were refused. Try again soon.
+        # New credentials meanwhile: the refusal was for the old ones. Try again soon.
         rotated = status in {401, 403} and self._credentials.current() != pair
-        self._fail(f"http_{status}", owed=owed or rotated)
+        self._fail(f"http_{status}", unsent=unsent or rotated)
         if rotated:
             self.notice()
 
-    async def _gather(self) -> Facts:
+    async def _collect(self) -> Facts:
         return await self._survey(
             failed=self._cadence.failures,
             last_error=self._last_error,
@@ -190,13 +190,13 @@ class CheckIns:
         )
 
     def _number(self, facts: Facts) -> CheckIn:
-        """Return the next report; its facts must be of this turn of the loop.
+        """Return the next report; its facts must be of this loop iteration.
 
-        Counts that move later are kept under the number after it.
+        Later counts are stored under the number after it.
         """
         self._sequence += 1
         return build(
-            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.told
+            self._identity, facts, self._delivered, self._sequence, earlier=self._counts.included
         )
 
     async def _post(self, report: CheckIn, pair: Pair) -> tuple[int, bytes]:
@@ -210,8 +210,8 @@ class CheckIns:
         ) as answer:
             return answer.status, await read_answer(answer, limits.ANSWER_BYTES_MAX)
 
-    def _settle(self, facts: Facts, report: CheckIn) -> None:
-        self._delivered = settle(facts)
+    def _record_delivery(self, facts: Facts, report: CheckIn) -> None:
+        self._delivered = totals_of(facts)
         self._counts.delivered(report.earlier_boots)
         self._outcomes.delivered(facts.outcomes)
         self._cadence = cadence.succeed(self._cadence)
@@ -231,8 +231,8 @@ class CheckIns:
             return
         self._on_directive(directive)
 
-    def _fail(self, code: str, *, owed: bool) -> None:
-        self._cadence = cadence.fail(self._cadence, owed=owed)
+    def _fail(self, code: str, *, unsent: bool) -> None:
+        self._cadence = cadence.fail(self._cadence, unsent=unsent)
         self._last_error = code
         self._log.emit("checkin.failed", code=code, failures=self._cadence.failures)
 
@@ -241,7 +241,7 @@ class CheckIns:
 
 
 def machine_headers(pair: Pair) -> dict[str, str]:
-    """Return the headers that prove owner and machine, that of compat/check-in.md beside ours."""
+    """Return the headers that authenticate owner and machine, compat/check-in.md's and ours."""
     token = pair.gateway_token.reveal()
     return {
         "Authorization": f"Bearer {pair.api_key.reveal()}",

@@ -1,9 +1,9 @@
-"""What the plane wants: directives taken as they come, commands done once.
+"""Directives of the plane: applied as they come, with each command executed once.
 
 A directive is state. The wish to run or not is acted on when it differs from the last one, so an
-agent that somebody stopped by hand stays stopped until the plane changes its mind. A command is
-done once by its id; its outcome waits here until a check-in has delivered it. Orders of an older
-incarnation of the machine are not ours.
+agent that was stopped by hand stays stopped until the plane's wish changes. A command is executed
+once by its id; its outcome is kept until a check-in has delivered it. Orders for an older
+incarnation of the machine are ignored.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from holdfast.wire.controller.directive import Command, Directive
 
 
 class Orders:
-    """Carries out directives, one command after the other."""
+    """Executes directives, one command at a time."""
 
     def __init__(self, epoch: int, *, notify: Callable[[], None], clock: Clock, log: Log) -> None:
-        """Obey directives for the machine's incarnation `epoch`; 0 when it is not known."""
+        """Accept directives for the machine's incarnation `epoch`; 0 if unknown."""
         self._epoch = epoch
         self._notify = notify
         self._clock = clock
@@ -41,25 +41,25 @@ class Orders:
         self.revision = 0
 
     def serve(self, supervisor: Supervisor) -> None:
-        """Give orders to this supervisor from now on; until then commands are refused."""
+        """Send orders to this supervisor from now on; until then commands are refused."""
         self._supervisor = supervisor
 
     @property
     def wants_running(self) -> bool:
-        """Return whether the plane, as far as we know, wants the agent to run."""
+        """Return whether the plane, as far as known, wants the agent to run."""
         return self._desired == "running"
 
     def pending(self) -> tuple[CommandOutcome, ...]:
-        """Return the outcomes that the plane has not heard of."""
+        """Return the undelivered outcomes."""
         return tuple(self._outcomes.values())
 
     def delivered(self, outcomes: tuple[CommandOutcome, ...]) -> None:
-        """Forget outcomes that the plane has heard of."""
+        """Remove delivered outcomes."""
         for outcome in outcomes:
             self._outcomes.pop(outcome.id, None)
 
     def take(self, directive: Directive) -> None:
-        """Take a directive; what it asks for is done by `run`."""
+        """Accept a directive; `run` executes it."""
         if self._epoch and directive.epoch < self._epoch:
             self._log.emit("directive.stale", epoch=directive.epoch, ours=self._epoch)
             return
@@ -78,13 +78,13 @@ class Orders:
             self._seen.popitem(last=False)
 
     def _follow_ladder(self, directive: Directive) -> None:
-        """Hold the recovery, or let it begin anew, as the plane says.
+        """Hold the recovery, or let it begin anew, by the directive.
 
-        The first directive of a boot only tells where the plane's count stands.
+        The first directive of a boot only sets the plane's current count.
         """
         known, self._ladder = self._ladder, (directive.ladder, directive.ladder_turn)
         if self._supervisor is None:
-            self._ladder = None  # told again by the next one
+            self._ladder = None  # reported again by the next one
             return
         if known is not None and directive.ladder_turn > known[1]:
             self._supervisor.feed(supervise.RetryLadder())
@@ -92,7 +92,7 @@ class Orders:
             self._supervisor.feed(supervise.HoldLadder("stopped by way of the plane"))
 
     async def run(self) -> None:
-        """Do what is asked until cancelled."""
+        """Execute orders until cancelled."""
         while True:
             command = await self._work.get()
             if command is None:
@@ -100,7 +100,7 @@ class Orders:
                 continue
             try:
                 outcome = await self._try(command)
-            except Exception as error:  # noqa: BLE001  told as the outcome; the next still runs
+            except Exception as error:  # noqa: BLE001  becomes the outcome; the next still runs
                 self._log.emit("command.fault", id=command.id, error=repr(error))
                 outcome = CommandOutcome(id=command.id, ok=False, code="internal")
             self._log.emit("command.done", id=outcome.id, ok=outcome.ok, code=outcome.code)

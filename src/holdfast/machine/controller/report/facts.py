@@ -1,8 +1,8 @@
-"""The content of a check-in, computed from facts; and what a delivered one settles.
+"""The content of a check-in, computed from facts, and the totals after a delivery.
 
-Differences are counted from what was last delivered, so a report that was lost is contained in the
-next one. Totals go along with every report, numbered within this boot of the controller, from
-which the plane makes exact differences whatever happened on the way.
+Differences are counted from the last delivered report, so a lost report is contained in the next
+one. Every report also has totals, numbered within this boot of the controller, from which the plane
+computes exact differences despite losses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a report is made of, at one moment."""
+    """The facts of a report, at one moment."""
 
     stats: Stats
     sample: Sample
@@ -51,15 +51,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who reports: the machine's settings, the controller's version, and this boot of it."""
+    """The sender: the machine's settings, the controller's version, and this boot of it."""
 
     reporting: Reporting
     version: str
     boot_id: str
 
 
-def settle(facts: Facts) -> Delivered:
-    """Return what the plane has once a report of these facts was delivered."""
+def totals_of(facts: Facts) -> Delivered:
+    """Return the delivered totals after a report of these facts."""
     sample = facts.sample
     return Delivered(facts.stats.state.restarts, sample.received, sample.sent)
 
@@ -72,7 +72,7 @@ def build(
     *,
     earlier: tuple[checkin.BootCounters, ...] = (),
 ) -> checkin.CheckIn:
-    """Return the report of these facts, which names `earlier` boots too."""
+    """Return the report of these facts, including `earlier` boots."""
     given, state, sample = identity.reporting, facts.stats.state, facts.sample
     last = state.last_exit
     return checkin.CheckIn(
@@ -123,19 +123,19 @@ def build(
 
 
 def start_of(steps: Steps) -> checkin.Start | None:
-    """Return how the start went, as the plane reads it; None where no phase is known."""
+    """Return the state of the start in wire form; None if no phase is known."""
     phases = tuple(
         checkin.StartPhase(
             name=step.name, state=step.state, deadline_ms=step.deadline_ms, took_ms=step.took_ms,
             critical=step.critical, reason=step.reason,
         )
-        for step in steps.told()
+        for step in steps.snapshot()
     )  # fmt: skip
     return checkin.Start(phases=phases, again_in_ms=steps.again_in_ms) if phases else None
 
 
 def recovery_of(state: State) -> checkin.Recovery:
-    """Return how the agent is kept up, as the plane reads it."""
+    """Return the state of the recovery in wire form."""
     ladder, verdict = state.ladder, state.verdict
     config, reason = "", ""
     if state.trial is not None:
@@ -166,7 +166,7 @@ def climbs_of(state: State) -> tuple[checkin.Climb, ...]:
 
 
 def is_news(before: State, after: State) -> bool:
-    """Return whether the plane should hear of it at once: the recovery moved, or a trial ended."""
+    """Return whether to report at once: the recovery moved, or a trial ended."""
     return (
         after.parked != before.parked
         or after.blocked != before.blocked

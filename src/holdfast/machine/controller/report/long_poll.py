@@ -1,7 +1,7 @@
-"""The long poll: how a machine that cannot be reached from outside hears of a change at once.
+"""The long poll: delivers changes at once to a machine that is unreachable from outside.
 
-It asks for anything newer than the revision it has; the plane answers when there is something, or
-after a while that there is not. It must never turn into a hot loop, whatever the plane answers.
+It requests anything newer than its revision; the plane answers when there is something, or after a
+while with nothing. It must never become a hot loop, whatever the plane answers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Wake:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Ask for what is newer than `revision()`; hand each directive on."""
+        """Request what is newer than `revision()`; pass each directive on."""
         self._reporting = reporting
         self._credentials = credentials
         self._session = session

@@ -1,15 +1,15 @@
-"""How the agent is kept running: a state machine of values, without a process in sight.
+"""Supervision of the agent: a state machine of values, without any process.
 
-`step` takes what is, what happened and the time, and returns what is now and what to do. The
-supervisor carries the commands out; tests and the simulator do not need to. Times are whole
-milliseconds of a clock that never goes back; only an `at_ms` is a time of day.
+`step` takes the state, an event and the time, and returns the new state and commands. The
+supervisor executes the commands; tests and the simulator do not need to. Times are whole
+milliseconds of a monotonic clock; only an `at_ms` is a time of day.
 
-Between two starts lies at least `start_gap_ms`, whoever wants them. A crash waits for a backoff
-that a healthy run resets. A clean exit (code 0, no signal) is the agent asking to be started
-again, and it is, at once: the first time after a healthy run or an operator's start, and each
-time after a healthy run; further clean exits of short runs wait for a backoff of their own. An
-agent that will not stay up climbs the ladder; one whose configuration was just changed does not,
-it gets the last healthy one back.
+Between two starts lies at least `start_gap_ms`, whatever their cause. A crash waits for a backoff
+that a healthy run resets. A clean exit (code 0, no signal) is the agent's request for a restart,
+which it gets at once: the first time after a healthy run or an operator's start, and each time
+after a healthy run; further clean exits of short runs have a backoff of their own. An agent that
+keeps failing climbs the ladder; one whose configuration was just changed gets the last healthy one
+back instead.
 
 It must never hold two children, start one while stopping, or leave `shutting_down`.
 """
@@ -47,13 +47,13 @@ from holdfast.machine.controller.supervise.events import (
 from holdfast.machine.controller.supervise.policy import EX_CONFIG, Policy
 from holdfast.machine.controller.supervise.state import (
     Climb,
-    Ending,
     Exit,
     Goodbye,
     Ladder,
     Repair,
     State,
     Status,
+    Termination,
     Trial,
     Verdict,
 )
@@ -69,7 +69,6 @@ __all__ = [
     "ConfigChanged",
     "Drain",
     "Due",
-    "Ending",
     "Event",
     "Exit",
     "Exited",
@@ -93,6 +92,7 @@ __all__ = [
     "Status",
     "Stop",
     "Terminate",
+    "Termination",
     "Trial",
     "Verdict",
     "WorkEnded",

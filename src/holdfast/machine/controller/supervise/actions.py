@@ -1,4 +1,4 @@
-"""What the policy wants done; whoever carries it out reports back by an event."""
+"""Commands of the policy; the supervisor reports their results as events."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from holdfast.machine.controller.supervise.state import Repair
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Make the process, unless somebody else holds its port."""
+    """Start the process, unless another program holds its port."""
 
     child: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Ask the process to take no new work and to end what it has."""
+    """Make the process refuse new work and finish its own."""
 
     child: int
 
 
 @dataclass(frozen=True, slots=True)
 class Terminate:
-    """Ask the process to end, by this signal."""
+    """End the process with this signal."""
 
     child: int
     signal: int
@@ -32,14 +32,14 @@ class Terminate:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End the process and its group."""
+    """Kill the process and its group."""
 
     child: int
 
 
 @dataclass(frozen=True, slots=True)
 class BeginRepair:
-    """Do this repair, once; the reason goes into its record.
+    """Begin this repair, once; the reason goes into its record.
 
     `failed` is the etag of the configuration whose trial this ends, empty for every other repair.
     """
@@ -51,12 +51,12 @@ class BeginRepair:
 
 @dataclass(frozen=True, slots=True)
 class CancelRepair:
-    """End the repair that is under way."""
+    """Cancel the repair under way."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeHealthy:
-    """The child's configuration has proved itself; keep it as the one to come back to."""
+    """The child's configuration has proved itself; keep it as the one to go back to."""
 
     child: int
 

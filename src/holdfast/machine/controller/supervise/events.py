@@ -1,4 +1,4 @@
-"""What happens to an agent, as the supervisor is told it."""
+"""Events of an agent, as reported to the policy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from holdfast.machine.controller.supervise.state import Repair
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Somebody wants the agent to run."""
+    """An order to run the agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Somebody wants it not to run; its work may take `drain_ms`, None for the policy's."""
+    """An order to stop the agent; its work may take `drain_ms`, None for the policy's limit."""
 
     reason: str = "a stop was asked for"
     drain_ms: int | None = None
@@ -23,7 +23,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Somebody wants a new one; the old one's work may take `drain_ms`, None for the policy's."""
+    """An order to replace the agent; the old one's work may take `drain_ms`, None as in Stop."""
 
     reason: str = "a restart was asked for"
     drain_ms: int | None = None
@@ -31,7 +31,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class ConfigChanged:
-    """The agent's configuration was changed: it is on trial from the start that follows.
+    """The agent's configuration was changed: it is on trial from the next start on.
 
     With `restart` that start comes as soon as running work allows.
     """
@@ -44,33 +44,33 @@ class ConfigChanged:
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """The controller ends; `signal` is what it was told, and what the agent is told."""
+    """The controller shuts down; `signal` is the one it received and sends to the agent."""
 
     signal: int
 
 
 @dataclass(frozen=True, slots=True)
 class HoldLadder:
-    """Somebody stops the recovery: no further rung is to be taken."""
+    """An order to stop the recovery: no further rung is taken."""
 
     reason: str = "somebody stopped the recovery"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLadder:
-    """Somebody lets the recovery begin anew, from the first rung, at once."""
+    """An order to begin the recovery anew, from the first rung, at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """The system reported that the process exists. It is not ready yet."""
+    """The process exists. It is not ready yet."""
 
     child: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """The process could not be made."""
+    """The process could not be started."""
 
     child: int
     at_ms: int
@@ -78,9 +78,9 @@ class SpawnFailed:
 
 @dataclass(frozen=True, slots=True)
 class PortTaken:
-    """The process was not made, because somebody else listens on the agent's port.
+    """The process was not started, because another program listens on the agent's port.
 
-    With `freed` it was something that the agent had left behind, and it was ended.
+    With `freed` it was an orphan of the agent, and it was killed.
     """
 
     child: int
@@ -100,7 +100,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The child was asked whether it is ready; `answered` is False when it said nothing at all."""
+    """A readiness probe of the child ended; `answered` is False if there was no answer at all."""
 
     child: int
     ready: bool
@@ -109,9 +109,9 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class WorkEnded:
-    """The child, which is ending, says that its work is over, or that it was `cut`.
+    """The child, which is ending, reports that its work is over, or that it was `cut`.
 
-    None is that it cannot tell.
+    None if it does not report that.
     """
 
     child: int
@@ -120,7 +120,7 @@ class WorkEnded:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A repair ended; one that is not `done` changed nothing, and `detail` says why."""
+    """A repair ended; one that is not `done` changed nothing, and `detail` gives the reason."""
 
     repair: Repair
     done: bool

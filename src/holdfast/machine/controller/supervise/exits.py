@@ -10,30 +10,30 @@ from holdfast.machine.controller.supervise.moves import Step, delay_ms, repair, 
 from holdfast.machine.controller.supervise.policy import Policy
 from holdfast.machine.controller.supervise.state import (
     Cause,
-    Ending,
     Exit,
     Goodbye,
     State,
+    Termination,
     Verdict,
 )
 
 
 def spawn_failed(policy: Policy, state: State, event: SpawnFailed, now_ms: int) -> Step:
-    """Count a process that could not be made as one that ended with 1."""
+    """Count a process that could not be started as one that ended with 1."""
     return exited(policy, state, Exited(event.child, 1, None, event.at_ms), now_ms)
 
 
 def exited(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
-    """Decide what comes after the child; news of an older one is not news."""
+    """Decide what follows the child's end; events of an older child are ignored."""
     if not event.child or event.child != state.child:
         return state, ()
-    cause: Cause = "" if state.ending is None else state.ending.cause
+    cause: Cause = "" if state.termination is None else state.termination.cause
     requested = cause == "asked"
     healthy = _was_healthy(policy, state, cause, now_ms)
     goodbye = _goodbye(policy, state, event, now_ms)
     ended = replace(
         state, child=0, spawned_ms=None, ready=False, ready_ms=None, misses=0, silences=0,
-        silent_ms=None, kill_at_ms=None, ready_by_ms=None, settle_at_ms=None, ending=None,
+        silent_ms=None, kill_at_ms=None, ready_by_ms=None, settle_at_ms=None, termination=None,
         goodbye=goodbye or state.goodbye,
         cuts=state.cuts + (goodbye is not None and goodbye.cut is True),
         last_exit=Exit(event.code, event.signal, event.at_ms, requested, cause),
@@ -42,8 +42,8 @@ def exited(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
         ended = _forgive(ended)
     if requested:
         return rest(policy, ended, now_ms)
-    if state.ending is not None:
-        return _ended_by_us(policy, ended, state.ending, event.at_ms, now_ms)
+    if state.termination is not None:
+        return _ended_by_us(policy, ended, state.termination, event.at_ms, now_ms)
     if event.signal is None and event.code in policy.misconfigured:
         return _misconfigured(policy, ended, event, now_ms)
     if event.signal is None and event.code == 0:
@@ -53,7 +53,7 @@ def exited(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
 
 
 def repaired(policy: Policy, state: State, event: Repaired, now_ms: int) -> Step:
-    """Go on after a repair: start again, or do the next thing when it did nothing."""
+    """Continue after a repair: start again, or try the next step if it did nothing."""
     if state.repair is None or event.repair != state.repair:
         return state, ()
     after = _note(replace(state, repair=None, kill_at_ms=None), event)
@@ -64,7 +64,7 @@ def repaired(policy: Policy, state: State, event: Repaired, now_ms: int) -> Step
     if event.repair == "roll_back":
         if after.trial is not None:
             return retry(policy, after, 0, now_ms)  # changed meanwhile: that one has its trial
-        if _is_misconfigured(policy, after) and policy.mends and not after.mended:
+        if _is_misconfigured(policy, after) and policy.can_repair and not after.repaired_itself:
             return repair(after, "mend", state.repair_reason)
         reason = f"the trial failed and nothing could be rolled back: {event.detail}"
         return _failed(policy, after, reason, event.at_ms, now_ms)
@@ -72,9 +72,9 @@ def repaired(policy: Policy, state: State, event: Repaired, now_ms: int) -> Step
 
 
 def _note(state: State, event: Repaired) -> State:
-    """Return the state with the repair in its records."""
+    """Return the state with the repair recorded."""
     if event.repair == "mend":
-        return replace(state, mended=True)
+        return replace(state, repaired_itself=True)
     if event.repair == "roll_back":
         trial = state.tried
         if trial is None:
@@ -87,7 +87,7 @@ def _note(state: State, event: Repaired) -> State:
 
 
 def _was_healthy(policy: Policy, state: State, cause: Cause, now_ms: int) -> bool:
-    """Return whether the run that ends was long enough to end a row of failures."""
+    """Return whether the ended run was long enough to reset the failures."""
     if state.spawned_ms is None or cause == "slow":
         return False
     enough_ms = max(policy.healthy_ms, state.settle_ms)
@@ -98,36 +98,38 @@ def _was_healthy(policy: Policy, state: State, cause: Cause, now_ms: int) -> boo
 
 def _forgive(state: State) -> State:
     return replace(
-        state, failures=0, failing_ms=None, clean_run=0, settle_ms=0, mended=False,
+        state, failures=0, failing_ms=None, clean_run=0, settle_ms=0, repaired_itself=False,
         ladder=ladders.descend(state.ladder),
     )  # fmt: skip
 
 
 def _goodbye(policy: Policy, state: State, event: Exited, now_ms: int) -> Goodbye | None:
     """Return what became of running work, if we ended the child."""
-    ending = state.ending
-    if ending is None:
+    termination = state.termination
+    if termination is None:
         return None
-    killed = event.signal == "SIGKILL" and not ending.drained
+    killed = event.signal == "SIGKILL" and not termination.drained
     cut: bool | None = None
-    if ending.cut or (killed and (ending.was_ready or ending.cause == "stuck")):
+    if termination.cut or (killed and (termination.was_ready or termination.cause == "stuck")):
         cut = True
-    elif ending.drained or not ending.was_ready:
+    elif termination.drained or not termination.was_ready:
         cut = False
-    elif ending.drains:
-        cut = ending.drain_until_ms is None
+    elif termination.drains:
+        cut = termination.drain_until_ms is None
     elif policy.term_drains:
         cut = False
-    return Goodbye(ending.reason, cut, now_ms - ending.began_ms, event.at_ms)
+    return Goodbye(termination.reason, cut, now_ms - termination.began_ms, event.at_ms)
 
 
-def _ended_by_us(policy: Policy, state: State, ending: Ending, at_ms: int, now_ms: int) -> Step:
-    """Go on after a child that we ended because it was stuck, or too slow to become ready."""
-    if ending.cause == "stuck":
+def _ended_by_us(
+    policy: Policy, state: State, termination: Termination, at_ms: int, now_ms: int
+) -> Step:
+    """Continue after a child that we ended because it was stuck, or too slow to become ready."""
+    if termination.cause == "stuck":
         counted = replace(state, stuck=state.stuck + 1, settle_ms=policy.calm_ms)
     else:
         counted = replace(state, slow=state.slow + 1)
-    return _failed(policy, counted, ending.reason, at_ms, now_ms)
+    return _failed(policy, counted, termination.reason, at_ms, now_ms)
 
 
 def _clean(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
@@ -140,14 +142,14 @@ def _clean(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
 
 
 def _misconfigured(policy: Policy, state: State, event: Exited, now_ms: int) -> Step:
-    """End the trial of a wrong configuration; else have the agent mend itself once; else climb."""
+    """End the trial of a wrong configuration; else try the agent's own repair once; else climb."""
     counted = replace(state, misconfigurations=state.misconfigurations + 1)
     reason = f"exit code {event.code}: the agent's configuration is wrong"
     if counted.tried is not None:
         return _failed(policy, counted, reason, event.at_ms, now_ms)
-    if policy.mends and not counted.mended:
+    if policy.can_repair and not counted.repaired_itself:
         return repair(counted, "mend", reason)
-    if counted.mended:
+    if counted.repaired_itself:
         reason = f"exit code {event.code} after its own repair: its configuration is wrong"
     return _climb(policy, _count(counted, now_ms), reason, event.at_ms, now_ms)
 
@@ -159,16 +161,16 @@ def _count(state: State, now_ms: int) -> State:
 
 
 def _failed(policy: Policy, state: State, reason: str, at_ms: int, now_ms: int) -> Step:
-    """One failure: it ends a trial at once; else it is counted, and the next try is decided."""
+    """Handle one failure: end a trial at once; else count it and schedule the next try."""
     if state.tried is not None:
         return repair(state, "roll_back", reason)
     return _climb(policy, _count(state, now_ms), reason, at_ms, now_ms)
 
 
 def _climb(policy: Policy, state: State, reason: str, at_ms: int, now_ms: int) -> Step:
-    """Take the next rung when this one has had its tries; else, or when there is none, try again.
+    """Take the next rung once this one has had its tries; otherwise try again.
 
-    A wrong configuration will not get better by trying, so each of its rungs has one try.
+    A wrong configuration does not improve by retries, so each of its rungs has one try.
     """
     ladder, hopeless = state.ladder, _is_misconfigured(policy, state)
     wait_ms = delay_ms(policy, max(state.failures, 1))
@@ -186,7 +188,7 @@ def _climb(policy: Policy, state: State, reason: str, at_ms: int, now_ms: int) -
 
 
 def _is_misconfigured(policy: Policy, state: State) -> bool:
-    """Return whether the last child said that its configuration is wrong."""
+    """Return whether the last child's exit code means a wrong configuration."""
     last = state.last_exit
     return last is not None and last.signal is None and last.code in policy.misconfigured
 

@@ -1,8 +1,8 @@
-"""The recovery ladder: which rung comes when, and the record of those taken.
+"""The recovery ladder: the order of the rungs, and the record of those taken.
 
-Restarts come first, then the last healthy configuration, a fresh installation, the version
-before. A rung that cannot be taken is skipped with its reason. What is left is to park the agent
-and have somebody look. It must never climb while somebody holds it.
+Restarts come first, then the last healthy configuration, a fresh installation, the previous
+version. A rung that cannot be taken is skipped with its reason. After the last one the agent is
+parked for an operator. It must never climb while it is held.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def fail(ladder: Ladder) -> Ladder:
 
 
 def is_used_up(policy: Policy, ladder: Ladder) -> bool:
-    """Return whether the present rung has had its tries."""
+    """Return whether the current rung has had its tries."""
     enough = policy.restart_tries if ladder.rung == "restart" else policy.rung_tries
     return ladder.tries >= enough
 
 
 def next_rung(ladder: Ladder) -> Rise | None:
-    """Return the rung above the last one tried, None when there is only parking left."""
+    """Return the rung above the last one tried, None if only parking is left."""
     if ladder.reached is None:
         return RISES[0]
     index = RISES.index(ladder.reached) + 1
@@ -73,5 +73,5 @@ def finish(ladder: Ladder, *, done: bool, detail: str) -> Ladder:
 
 
 def descend(ladder: Ladder) -> Ladder:
-    """Return the ladder from its first rung again; what was tried and who holds it are kept."""
+    """Return the ladder at its first rung again; its record and hold are kept."""
     return Ladder(held=ladder.held, history=ladder.history)

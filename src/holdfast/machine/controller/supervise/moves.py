@@ -1,4 +1,4 @@
-"""The moves that rules share: begin a start, wait for one, end a child, come to rest."""
+"""Moves that rules share: begin a start, wait for one, end a child, come to rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.machine.controller.supervise.actions import (
     Terminate,
 )
 from holdfast.machine.controller.supervise.policy import Policy
-from holdfast.machine.controller.supervise.state import Ending, Repair, State
+from holdfast.machine.controller.supervise.state import Repair, State, Termination
 
 Step: TypeAlias = tuple[State, tuple[Command, ...]]
 
@@ -23,15 +23,15 @@ SIGTERM: Final = 15
 
 
 def fresh(state: State) -> State:
-    """Return the state as an operator's start leaves it: no grudge, no timer."""
+    """Return the state after an operator's start: no failures, no timer."""
     return replace(
         state, failures=0, failing_ms=None, clean_run=0, blocks=0, retry_at_ms=None, parked="",
-        blocked="", settle_ms=0, mended=False, ladder=ladder.descend(state.ladder),
+        blocked="", settle_ms=0, repaired_itself=False, ladder=ladder.descend(state.ladder),
     )  # fmt: skip
 
 
 def spawn(policy: Policy, state: State, now_ms: int) -> Step:
-    """Start a child; between two starts lies the gap, whoever wants them."""
+    """Start a child, at least the gap after the start before it."""
     earliest_ms = now_ms
     if state.started_ms is not None:
         earliest_ms = max(now_ms, state.started_ms + policy.start_gap_ms)
@@ -40,7 +40,7 @@ def spawn(policy: Policy, state: State, now_ms: int) -> Step:
     number = state.children + 1
     started = replace(
         state, status="starting", child=number, children=number, started_ms=now_ms,
-        spawned_ms=None, again=False, retry_at_ms=None, kill_at_ms=None, ending=None,
+        spawned_ms=None, again=False, retry_at_ms=None, kill_at_ms=None, termination=None,
     )  # fmt: skip
     return started, (Spawn(number),)
 
@@ -56,48 +56,50 @@ def retry(policy: Policy, state: State, delay_ms: int, now_ms: int) -> Step:
 
 
 def delay_ms(policy: Policy, failures: int) -> int:
-    """Return the wait; jitter takes from it, but never below the first wait."""
+    """Return the wait; jitter shortens it, but never below the first wait."""
     drawn = policy.backoff.delay_ms(failures, policy.seed)
     return max(drawn, min(policy.backoff.first_ms, policy.backoff.cap_ms))
 
 
 def repair(state: State, kind: Repair, reason: str) -> Step:
-    """Do this to the agent before its next start."""
+    """Run this repair before the agent's next start."""
     busy = replace(state, status="starting", repair=kind, repair_reason=reason)
-    # Named now: whoever changes the configuration before the repair begins puts that on trial.
+    # Named now: a change of the configuration before the repair begins puts that one on trial.
     failed = state.tried.etag if kind == "roll_back" and state.tried is not None else ""
     return busy, (BeginRepair(kind, reason, failed),)
 
 
-def end(policy: Policy, state: State, ending: Ending, now_ms: int, drain_ms: int = 0) -> Step:
-    """End whatever runs; a child that is ready may first finish its work for `drain_ms`."""
+def end(
+    policy: Policy, state: State, termination: Termination, now_ms: int, drain_ms: int = 0
+) -> Step:
+    """End the child or repair; a ready child may first finish its work for `drain_ms`."""
     if state.repair is not None:
         return state, (CancelRepair(),)
     if not state.child:
         return rest(policy, state, now_ms)
     quiet = replace(state, ready_by_ms=None, settle_at_ms=None)
     if drain_ms > 0 and state.ready:
-        ending = replace(ending, drains=True, drain_until_ms=now_ms + drain_ms)
-        return replace(quiet, ending=ending), (Drain(state.child),)
-    return terminate(policy, replace(quiet, ending=ending), SIGTERM, now_ms)
+        termination = replace(termination, drains=True, drain_until_ms=now_ms + drain_ms)
+        return replace(quiet, termination=termination), (Drain(state.child),)
+    return terminate(policy, replace(quiet, termination=termination), SIGTERM, now_ms)
 
 
 def terminate(
     policy: Policy, state: State, signal: int, now_ms: int, grace_ms: int | None = None
 ) -> Step:
-    """Ask the child to end now; SIGKILL follows after the grace, which is never prolonged."""
+    """End the child now; SIGKILL follows after the grace, which is never prolonged."""
     kill_at_ms = now_ms + (policy.stop_grace_ms if grace_ms is None else grace_ms)
     if state.kill_at_ms is not None:
         kill_at_ms = min(kill_at_ms, state.kill_at_ms)
-    ending = state.ending
-    if ending is not None:
-        ending = replace(ending, drain_until_ms=None)
-    ended = replace(state, ending=ending, kill_at_ms=kill_at_ms)
+    termination = state.termination
+    if termination is not None:
+        termination = replace(termination, drain_until_ms=None)
+    ended = replace(state, termination=termination, kill_at_ms=kill_at_ms)
     return ended, (Terminate(state.child, signal),)
 
 
 def rest(policy: Policy, state: State, now_ms: int) -> Step:
-    """Return what follows an end that was asked for."""
+    """Return what follows a requested end."""
     if state.status == "shutting_down":
         return state, ()
     if state.again:

@@ -8,7 +8,7 @@ from typing import Final
 from holdfast.kernel.backoff import Backoff
 
 EX_CONFIG: Final = 78
-"""The exit code that says: my configuration is wrong, starting me again will not help."""
+"""The exit code for a wrong configuration, which a restart does not cure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,29 +17,28 @@ class Policy:
 
     `backoff`, `healthy_ms` and `stop_grace_ms` are those of compat/controller.md, the rest is ours.
 
-    Starts: two of them are `start_gap_ms` apart, whoever asks. A start that is not ready within
-    `start_ms` has failed. OpenClaw took 23 s on a busy machine with empty caches.
+    Starts: two of them are `start_gap_ms` apart, whatever their cause. A start that is not ready
+    within `start_ms` has failed. OpenClaw took 23 s on a busy machine with empty caches.
 
-    Health: a run of `healthy_ms` ends a row of failures; after an agent got stuck, one of
-    `calm_ms`, because an agent that gets stuck every minute is not healthy. It is not ready any
-    more after `ready_misses` probes in a row that did not find it so, and stuck once
-    `stuck_misses` probes in a row and `stuck_ms` brought no answer of any kind. A ready one is
-    probed each `watch_ms`.
+    Health: a run of `healthy_ms` resets the failures; after an agent got stuck, one of `calm_ms`,
+    because an agent that gets stuck every minute is not healthy. It is no longer ready after
+    `ready_misses` probes in a row that did not find it so, and stuck once `stuck_misses` probes in
+    a row and `stuck_ms` brought no answer of any kind. A ready one is probed each `watch_ms`.
 
-    Ends: a stop or restart that somebody asked for gives running work `drain_ms` (0: the agent
-    cannot drain), then SIGTERM `stop_grace_ms`, then SIGKILL each `kill_again_ms`. With
-    `term_drains` the agent ends its work after SIGTERM too.
+    Ends: a requested stop or restart gives running work `drain_ms` (0: the agent cannot drain),
+    then SIGTERM `stop_grace_ms`, then SIGKILL each `kill_again_ms`. With `term_drains` the agent
+    finishes its work after SIGTERM too.
 
-    Trial of a changed configuration: ready within `trial_ready_ms` of its start and then without
-    a failure for `trial_ms`. One that fails is ended within `trial_grace_ms`.
+    Trial of a changed configuration: ready within `trial_ready_ms` of its start and then without a
+    failure for `trial_ms`. One that fails is ended within `trial_grace_ms`.
 
     Ladder: `restart_tries` failures in a row before the first repair, `rung_tries` after each.
-    Nothing is parked before failures have gone on for `park_ms`, so that an outage of something
-    the agent needs does not end it. A port that is held by somebody else is
-    looked at again after at most `blocked_cap_ms`.
+    Nothing is parked before failures have gone on for `park_ms`, so that an outage of something the
+    agent needs does not end it. A port held by another program is checked again after at most
+    `blocked_cap_ms`.
 
-    `misconfigured` are the exit codes that mean a wrong configuration; with `mends` the agent's
-    own repair is run once before the next try. `seed` spreads the jitter.
+    `misconfigured` are the exit codes that mean a wrong configuration; with `can_repair` the
+    agent's own repair is run once before the next try. `seed` sets the jitter.
     """
 
     backoff: Backoff = field(default_factory=Backoff)
@@ -63,5 +62,5 @@ class Policy:
     park_ms: int = 1_800_000
     blocked_cap_ms: int = 30_000
     misconfigured: tuple[int, ...] = (EX_CONFIG,)
-    mends: bool = False
+    can_repair: bool = False
     seed: str = ""

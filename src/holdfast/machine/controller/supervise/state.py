@@ -1,7 +1,7 @@
-"""What the supervisor knows, as frozen values.
+"""The state of supervision, as frozen values.
 
-Times are whole milliseconds of a clock that never goes back, but for `at_ms`, which is a time of
-day for people.
+Times are whole milliseconds of a monotonic clock, except `at_ms`, which is a time of day for
+people.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Status: TypeAlias = Literal[
 Rung: TypeAlias = Literal[
     "restart", "last_healthy_config", "reinstall", "previous_version", "parked"
 ]
-"""What is tried when an agent will not stay up, in this order."""
+"""What is tried when an agent keeps failing, in this order."""
 
 Rise: TypeAlias = Literal["last_healthy_config", "reinstall", "previous_version"]
 """A rung that repairs something."""
@@ -27,17 +27,17 @@ Repair: TypeAlias = Literal["mend", "roll_back"] | Rise
 """What is done to an agent between two starts: its own repair, the end of a trial, a rung."""
 
 Cause: TypeAlias = Literal["", "asked", "stuck", "slow"]
-"""Why we ended a child: somebody asked, it did not answer any more, it did not become ready."""
+"""Why we ended a child: on request, no more answers, or not ready in time."""
 
 HISTORY_MAX: Final = 16
-"""Rungs that are remembered with their reasons."""
+"""Rungs recorded with their reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child ended: a code, or the name of a signal; `requested` when somebody asked for it.
+    """How a child ended: a code, or the name of a signal; `requested` if on request.
 
-    `cause` says why we ended it, if we did.
+    `cause` is why we ended it, if we did.
     """
 
     code: int | None
@@ -49,7 +49,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """One rung that was taken, or skipped when `done` is False; None while it is being done."""
+    """One rung that was taken, or skipped if `done` is False; None while under way."""
 
     rung: Rung
     reason: str
@@ -60,10 +60,10 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """How far the recovery has come.
+    """The progress of the recovery.
 
     `rung` is the last one that was done and `tries` counts the failures since; `reached` is the
-    last one that was tried at all. `held` says that somebody stopped it: no further rung is
+    last one that was tried at all. `held` means that it was stopped by an order: no further rung is
     taken, and nothing is parked.
     """
 
@@ -77,7 +77,7 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A changed configuration that has to prove itself, by a child made after child `after`.
+    """A changed configuration on trial, by a child made after child `after`.
 
     `etag` names it.
     """
@@ -88,7 +88,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of the last trial."""
+    """Result of the last trial."""
 
     etag: str
     healthy: bool
@@ -100,7 +100,7 @@ class Verdict:
 class Goodbye:
     """What became of running work when a child was last ended on purpose.
 
-    `cut` is None where the agent cannot tell. `waited_ms` is how long the end took.
+    `cut` is None if the agent does not report it. `waited_ms` is how long the end took.
     """
 
     reason: str
@@ -110,11 +110,11 @@ class Goodbye:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """An end of the present child that is under way.
+class Termination:
+    """The end of the present child, under way.
 
-    `was_ready` says that it could have had work. `drain_until_ms` is set while work may still end
-    by itself. `drained` and `cut` are what the agent said about its work.
+    `was_ready` means that it may have had work. `drain_until_ms` is set while work may still
+    finish. `drained` and `cut` are the agent's reports about its work.
     """
 
     cause: Cause
@@ -129,18 +129,18 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the supervisor knows.
+    """The state of supervision.
 
     `child` numbers the current child, 0 for none; `started_ms` is when its start was ordered, and
-    then when it was made, `spawned_ms` when the system reported it and `ready_ms` since when it
-    has been ready. `misses` counts probes in a row that did not find it ready, `silences` those
-    that brought no answer at all, the first at `silent_ms`. `again` remembers that a start follows
-    the stop. `repair` is what is being done instead of running, and why. `mended` says that the
-    agent's own repair has had its chance.
+    then when it was made, `spawned_ms` when the system reported it and `ready_ms` since when it has
+    been ready. `misses` counts probes in a row that did not find it ready, `silences` those without
+    any answer, the first at `silent_ms`. `again` means that a start follows the stop. `repair` is
+    what is being done instead of running, and why. `repaired_itself` means that the
+    agent's own repair has been tried.
 
-    `failures` counts failures in a row, since `failing_ms`, and `clean_run` clean exits in a row;
-    a run of `settle_ms` ends both. The totals never go back. `parked` says why nothing more is
-    tried, `blocked` who holds the agent's port.
+    `failures` counts failures in a row, since `failing_ms`, and `clean_run` clean exits in a row; a
+    run of `settle_ms` resets both. The totals never decrease. `parked` is why nothing more is
+    tried, `blocked` the holder of the agent's port.
     """
 
     status: Status = "stopped"
@@ -171,19 +171,19 @@ class State:
     cuts: int = 0
     repair: Repair | None = None
     repair_reason: str = ""
-    mended: bool = False
+    repaired_itself: bool = False
     parked: str = ""
     blocked: str = ""
     ladder: Ladder = field(default_factory=Ladder)
     trial: Trial | None = None
     verdict: Verdict | None = None
-    ending: Ending | None = None
+    termination: Termination | None = None
     goodbye: Goodbye | None = None
     last_exit: Exit | None = None
 
     @property
     def restarts(self) -> int:
-        """Return the exits that nobody asked for, of every sort, since the controller started."""
+        """Return the number of unrequested exits, of every kind, since the controller started."""
         return self.crashes + self.clean_exits + self.misconfigurations + self.stuck + self.slow
 
     @property
@@ -193,7 +193,7 @@ class State:
 
     @property
     def tried(self) -> Trial | None:
-        """Return the trial, once a child was started with what is on it."""
+        """Return the trial, once a child was started with the configuration on it."""
         if self.trial is None or self.trial.after >= self.children:
             return None
         return self.trial
@@ -201,12 +201,12 @@ class State:
     @property
     def draining(self) -> bool:
         """Return whether running work is being waited for."""
-        return self.ending is not None and self.ending.drain_until_ms is not None
+        return self.termination is not None and self.termination.drain_until_ms is not None
 
     @property
     def deadline_ms(self) -> int | None:
         """Return when `Due` must come next, or None."""
-        drain_ms = None if self.ending is None else self.ending.drain_until_ms
+        drain_ms = None if self.termination is None else self.termination.drain_until_ms
         known = (
             self.retry_at_ms, self.kill_at_ms, self.ready_by_ms, self.settle_at_ms, drain_ms,
         )  # fmt: skip

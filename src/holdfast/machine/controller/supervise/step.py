@@ -1,7 +1,6 @@
-"""One step: what is, what happened and the time give what is now and what to do.
+"""One step: state, event and time to new state and commands.
 
-The rules of what people ask for are here; what is seen of a child and what follows its end have
-files of their own.
+The rules of orders are here; those of a living child and of its end have files of their own.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from holdfast.machine.controller.supervise.actions import CancelRepair
 from holdfast.machine.controller.supervise.events import Event
 from holdfast.machine.controller.supervise.moves import Step, end, fresh, spawn, terminate
 from holdfast.machine.controller.supervise.policy import Policy
-from holdfast.machine.controller.supervise.state import RISES, Ending, State, Trial
+from holdfast.machine.controller.supervise.state import RISES, State, Termination, Trial
 
 
 def step(policy: Policy, state: State, event: Event, now_ms: int) -> Step:
-    """Return the state after `event` and the commands to carry out, in order."""
+    """Return the state after `event` and the commands to execute, in order."""
     return _RULES[type(event)](policy, state, event, now_ms)
 
 
@@ -31,7 +30,7 @@ def _start(policy: Policy, state: State, _event: events.Start, now_ms: int) -> S
 
 def _stop(policy: Policy, state: State, event: events.Stop, now_ms: int) -> Step:
     if state.status == "stopping":
-        return replace(state, again=False, ending=_asked(state, event.reason)), ()
+        return replace(state, again=False, termination=_as_requested(state, event.reason)), ()
     if state.status == "crashed":
         return replace(state, status="stopped", retry_at_ms=None, parked="", blocked=""), ()
     if state.status in {"starting", "running"}:
@@ -48,7 +47,7 @@ def _restart(
     if state.status in {"stopped", "crashed"}:
         return spawn(policy, fresh(state), now_ms)
     if state.status == "stopping":
-        return replace(state, again=True, ending=_asked(state, event.reason)), ()
+        return replace(state, again=True, termination=_as_requested(state, event.reason)), ()
     again = replace(fresh(state), status="stopping", again=True)
     return _end(policy, again, event, now_ms)
 
@@ -60,15 +59,15 @@ def _end(
     now_ms: int,
 ) -> Step:
     drain_ms = policy.drain_ms if event.drain_ms is None else event.drain_ms
-    ending = Ending("asked", event.reason, now_ms, was_ready=state.ready)
-    return end(policy, state, ending, now_ms, drain_ms)
+    termination = Termination("asked", event.reason, now_ms, was_ready=state.ready)
+    return end(policy, state, termination, now_ms, drain_ms)
 
 
-def _asked(state: State, reason: str) -> Ending | None:
-    """Return the end under way as one that somebody asked for."""
-    if state.ending is None or state.ending.cause == "asked":
-        return state.ending
-    return replace(state.ending, cause="asked", reason=reason)
+def _as_requested(state: State, reason: str) -> Termination | None:
+    """Return the end under way as a requested one."""
+    if state.termination is None or state.termination.cause == "asked":
+        return state.termination
+    return replace(state.termination, cause="asked", reason=reason)
 
 
 def _config_changed(policy: Policy, state: State, event: events.ConfigChanged, now_ms: int) -> Step:
@@ -83,7 +82,7 @@ def _config_changed(policy: Policy, state: State, event: events.ConfigChanged, n
 def _shutdown(policy: Policy, state: State, event: events.Shutdown, now_ms: int) -> Step:
     if state.status == "shutting_down":
         return state, ()
-    ending = _asked(state, "the controller ends") or Ending(
+    termination = _as_requested(state, "the controller ends") or Termination(
         "asked", "the controller ends", now_ms, was_ready=state.ready
     )
     leaving = replace(
@@ -91,8 +90,8 @@ def _shutdown(policy: Policy, state: State, event: events.Shutdown, now_ms: int)
         settle_at_ms=None,
     )  # fmt: skip
     if not state.child:
-        return end(policy, leaving, ending, now_ms)
-    return terminate(policy, replace(leaving, ending=ending), event.signal, now_ms)
+        return end(policy, leaving, termination, now_ms)
+    return terminate(policy, replace(leaving, termination=termination), event.signal, now_ms)
 
 
 def _hold(_policy: Policy, state: State, event: events.HoldLadder, _now_ms: int) -> Step:

@@ -1,4 +1,4 @@
-"""What is seen of a child while it lives: made or not, ready or not, silent, and time passing."""
+"""Events of a living child: started or not, ready or not, silent, and time passing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from holdfast.machine.controller.supervise.moves import (
 )
 from holdfast.machine.controller.supervise.moves import spawn as spawn_child
 from holdfast.machine.controller.supervise.policy import Policy
-from holdfast.machine.controller.supervise.state import Cause, Ending, State, Status, Verdict
+from holdfast.machine.controller.supervise.state import Cause, State, Status, Termination, Verdict
 
 
 def spawned(policy: Policy, state: State, event: Spawned, now_ms: int) -> Step:
-    """Take note of the process; from now on it has to become ready."""
+    """Record the process; from now on it has to become ready."""
     if not event.child or event.child != state.child:
         return state, ()
     status: Status = "running" if state.status == "starting" else state.status
     within_ms = policy.trial_ready_ms if state.trial is not None else policy.start_ms
     ready_by_ms = now_ms + within_ms if status == "running" else None
-    # The gap to the next start is measured from here: making a process may take a while.
+    # The gap to the next start is measured from here: starting a process may take a while.
     made = replace(
         state, status=status, started_ms=now_ms, spawned_ms=now_ms, blocked="", blocks=0,
         ready_by_ms=ready_by_ms,
@@ -36,10 +36,10 @@ def spawned(policy: Policy, state: State, event: Spawned, now_ms: int) -> Step:
 
 
 def port_taken(policy: Policy, state: State, event: PortTaken, now_ms: int) -> Step:
-    """Wait for the port: no rung of the ladder would make somebody else let go of it."""
+    """Wait for the port: no rung of the ladder would free it."""
     if not event.child or event.child != state.child:
         return state, ()
-    without = replace(state, child=0, ending=None, kill_at_ms=None)
+    without = replace(state, child=0, termination=None, kill_at_ms=None)
     if state.status != "starting":
         return rest(policy, without, now_ms)
     if event.freed:
@@ -50,7 +50,7 @@ def port_taken(policy: Policy, state: State, event: PortTaken, now_ms: int) -> S
 
 
 def probed(policy: Policy, state: State, event: Probed, now_ms: int) -> Step:
-    """Follow readiness, and end a child that was ready and does not answer any more."""
+    """Track readiness, and end a child that was ready and no longer answers."""
     if event.child != state.child:
         return state, ()
     if state.draining:
@@ -60,7 +60,7 @@ def probed(policy: Policy, state: State, event: Probed, now_ms: int) -> Step:
     if event.ready:
         return _is_ready(policy, state, now_ms), ()
     if state.ready_by_ms is not None:
-        return state, ()  # it is given time to become ready, and that time is its limit
+        return state, ()  # it has the start's time limit to become ready
     missed = _miss(state, event, now_ms)
     if state.ready and missed.misses >= policy.ready_misses:
         by_ms = now_ms + policy.trial_ready_ms if _is_on_trial(state) else None
@@ -72,24 +72,24 @@ def probed(policy: Policy, state: State, event: Probed, now_ms: int) -> Step:
 
 
 def work_ended(policy: Policy, state: State, event: WorkEnded, now_ms: int) -> Step:
-    """End a child whose work is over, or was cut; it is not waited for any longer."""
-    if event.child != state.child or state.ending is None:
+    """End a child whose work is over, or was cut, without further waiting."""
+    if event.child != state.child or state.termination is None:
         return state, ()
-    ending = state.ending
+    termination = state.termination
     if event.cut is None:
-        told = replace(ending, drains=False)
+        updated = replace(termination, drains=False)
     else:
-        told = replace(ending, drained=ending.drained or not event.cut, cut=event.cut)
-    noted = replace(state, ending=told)
-    if told.drain_until_ms is None:
+        updated = replace(termination, drained=termination.drained or not event.cut, cut=event.cut)
+    noted = replace(state, termination=updated)
+    if updated.drain_until_ms is None:
         return noted, ()
     return terminate(policy, noted, SIGTERM, now_ms)
 
 
 def due(policy: Policy, state: State, event: Due, now_ms: int) -> Step:
-    """Do what the nearest deadline was for."""
-    ending = state.ending
-    if ending is not None and _is_past(ending.drain_until_ms, now_ms):
+    """Handle the nearest deadline."""
+    termination = state.termination
+    if termination is not None and _is_past(termination.drain_until_ms, now_ms):
         return terminate(policy, state, SIGTERM, now_ms)
     if _is_past(state.kill_at_ms, now_ms) and state.child:
         again = replace(state, kill_at_ms=now_ms + policy.kill_again_ms)
@@ -99,14 +99,14 @@ def due(policy: Policy, state: State, event: Due, now_ms: int) -> Step:
         text = f"it was not ready within {within_ms // 1_000} s"
         return _give_up(policy, state, "slow", text, now_ms)
     if _is_past(state.settle_at_ms, now_ms):
-        return _settle(state, event)
+        return _prove(state, event)
     if _is_past(state.retry_at_ms, now_ms):
         return spawn_child(policy, state, now_ms)
     return state, ()
 
 
 def _probed_draining(policy: Policy, state: State, event: Probed, now_ms: int) -> Step:
-    """Wait no longer for the work of an agent that does not answer any more."""
+    """Stop waiting for the work of an agent that no longer answers."""
     if event.ready:
         return state, ()
     missed = _miss(state, event, now_ms)
@@ -136,7 +136,7 @@ def _is_ready(policy: Policy, state: State, now_ms: int) -> State:
 
 
 def _is_on_trial(state: State) -> bool:
-    """Return whether the present child runs a configuration that has to prove itself."""
+    """Return whether the present child runs a configuration on trial."""
     return state.trial is not None and state.child > state.trial.after
 
 
@@ -151,20 +151,25 @@ def _is_past(at_ms: int | None, now_ms: int) -> bool:
 
 
 def _give_up(policy: Policy, state: State, cause: Cause, reason: str, now_ms: int) -> Step:
-    """End a child because of what it does not do; another one follows."""
-    ending = Ending(cause, reason, now_ms, was_ready=state.ready)
+    """End a child for what it fails to do; another one follows."""
+    termination = Termination(cause, reason, now_ms, was_ready=state.ready)
     leaving = replace(
-        state, status="stopping", again=True, ending=ending, ready_by_ms=None, settle_at_ms=None
+        state,
+        status="stopping",
+        again=True,
+        termination=termination,
+        ready_by_ms=None,
+        settle_at_ms=None,
     )
     grace_ms = policy.trial_grace_ms if state.trial is not None else policy.stop_grace_ms
     return terminate(policy, leaving, SIGTERM, now_ms, grace_ms)
 
 
-def _settle(state: State, event: Due) -> Step:
-    """Hold nothing against a child that has proved itself, and keep its configuration."""
+def _prove(state: State, event: Due) -> Step:
+    """Reset the failures of a child that has proved itself, and keep its configuration."""
     proved = replace(
         state, settle_at_ms=None, failures=0, failing_ms=None, clean_run=0, settle_ms=0,
-        mended=False, ladder=ladder.descend(state.ladder),
+        repaired_itself=False, ladder=ladder.descend(state.ladder),
     )  # fmt: skip
     if _is_on_trial(state):
         assert state.trial is not None, "it is on trial"

@@ -1,1 +1,1 @@
-"""Pairing as OpenClaw keeps it: its stores, its WebSocket, its command line, its own client."""
+"""Pairing of OpenClaw: its stores, its WebSocket, its command line, its own client."""

@@ -1,7 +1,7 @@
-"""The agent's command line as a source of requests and as a way to decide them: the last resort.
+"""The agent's command line as a source of requests and a way to decide them: the last resort.
 
-Its output is surrounded by whatever the program prints besides, and an error is a sentence; both
-are read with tolerance, and none of it leaves this module but for the log.
+The program prints other text around its output, and an error is a sentence; both are parsed
+tolerantly, and none of it leaves this module except for the log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REPLY: Final = "⇄ res"
 
 
 def is_hint(line: str) -> bool:
-    """Return whether the line may mean that somebody asked or was decided about."""
+    """Return whether the line may mean a new request or a decision."""
     if _REPLY in line:
         return False
     lower = line.lower()
@@ -36,7 +36,7 @@ def is_hint(line: str) -> bool:
 
 
 _NONE_SUCH: Final = ("no pending pairing request", "no pending device request", "unknown requestid")
-"""How the releases say that there is no such request, in lower case."""
+"""How the releases report that there is no such request, in lower case."""
 
 _OBJECT: Final = re.compile(r"^\s*\{", re.MULTILINE)
 _CANDIDATES_MAX: Final = 64
@@ -47,7 +47,6 @@ class CommandSource:
     """Lists requests by command line."""
 
     def __init__(self, commands: CommandLine) -> None:
-        """Run them through `commands`."""
         self.name, self.debounce_ms = "command", limits.DEBOUNCE_COMMAND_MS
         self._commands = commands
 
@@ -95,12 +94,12 @@ class CommandBackend:
     """Decides by command line; it can only approve."""
 
     def __init__(self, commands: CommandLine, aftermath: Aftermath) -> None:
-        """Run them through `commands`, and wait for what follows."""
+        """Use `commands`, and wait for what follows with `aftermath`."""
         self._commands = commands
         self._aftermath = aftermath
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
-        """Approve it; see `Arm`."""
+        """Approve the request; see `Backend`."""
         arguments: tuple[str, ...]
         if order.kind == "devices":
             arguments = ("devices", "approve", order.request_id if row is None else row.key)
@@ -140,7 +139,7 @@ def _explain(ended: Ended) -> Refused:
 
 
 def find_object(text: str, field: str) -> Mapping[str, Any] | None:
-    """Return the first JSON object with the field that begins a line; the rest is ignored."""
+    """Return the first JSON object with this field that begins a line; ignore the rest."""
     decoder = json.JSONDecoder()
     for begin in islice(_OBJECT.finditer(text), _CANDIDATES_MAX):
         try:

@@ -1,12 +1,12 @@
-"""The agent's own interface as a source of requests and as a way to decide them.
+"""The agent's own interface as a source of requests and a way to decide them.
 
-It tells of a channel request everything but the code, so such a request is decided by its id. Who
-approves a device must hold what the device gets; so each such approval has a connection of its
-own, with exactly these scopes.
+It lists all of a channel request but the code, so such a request is decided by its id. Approving a
+device requires the scopes that the device gets; so each such approval has a connection of its own,
+with exactly these scopes.
 
-An approval is answered by the agent only after the person was told of it, and OpenClaw leaves a
+The agent answers an approval only after the message to the person was sent, and OpenClaw leaves a
 second between two messages to one person, of which the first brought the code. So its list is
-asked meanwhile: a request that is gone from it, while its approval was not refused, is approved.
+polled meanwhile: a request that is gone from it, while its approval was not refused, is approved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LISTS: Final[Mapping[Kind, tuple[str, str]]] = {
 }
 _ADMIN: Final = "operator.admin"
 _GONE: Final = ("no longer exists", "unknown requestid", "denied")
-"""How it says that there is no such request; a stranger is told that they are denied."""
+"""How it reports that there is no such request; an unpaired client gets "denied"."""
 
 _LOOKS: Final = 2
 
@@ -42,13 +42,12 @@ class SocketSource:
     """Lists requests over the standing connection."""
 
     def __init__(self, link: Link) -> None:
-        """Ask over `link`."""
         self.name, self.debounce_ms = "rpc", limits.DEBOUNCE_MS
         self._link = link
 
     async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
         """Return what the agent lists; see `Source`."""
-        found = await self._ask(kind)
+        found = await self._query(kind)
         if isinstance(found, Failure):
             return dict.fromkeys(names, found)
         if kind == "devices":
@@ -58,7 +57,7 @@ class SocketSource:
             for name in names
         }
 
-    async def _ask(self, kind: Kind) -> Sequence[object] | Failure:
+    async def _query(self, kind: Kind) -> Sequence[object] | Failure:
         gateway = self._link.gateway
         if gateway is None:
             return Failure("agent_not_ready", "The agent cannot be asked yet")
@@ -84,13 +83,13 @@ class WebSocketBackend:
     """Decides over the agent's socket."""
 
     def __init__(self, link: Link, log: Log) -> None:
-        """Ask over `link`, or over connections that it opens."""
+        """Use `link`, or connections that it opens."""
         self._link = link
         self._log = log
         self._telling: set[asyncio.Task[Refused | None]] = set()
 
     async def decide(self, order: Order, row: Row | None) -> Refused | None:
-        """Have it done; see `Arm`."""
+        """Execute the decision; see `Backend`."""
         standing = self._link.gateway
         if standing is None:
             return Refused(wire.AGENT_NOT_RUNNING, "The agent cannot be asked yet", unable=True)
@@ -108,14 +107,14 @@ class WebSocketBackend:
             "channel": row.channel, "accountId": row.entry["accountId"], "requestId": row.key,
         }  # fmt: skip
         if order.ruling == "dismissed":
-            return await _ask(gateway, method, params)
+            return await _query(gateway, method, params)
         return await self._approve(gateway, method, params)
 
     async def _approve(
         self, gateway: Gateway, method: str, params: Mapping[str, Any]
     ) -> Refused | None:
-        """Approve, and return when that is in effect; telling the person of it may go on."""
-        answer = asyncio.create_task(_ask(gateway, method, {**params, "notify": True}))
+        """Approve, and return once that is in effect; the message to the person may follow."""
+        answer = asyncio.create_task(_query(gateway, method, {**params, "notify": True}))
         gone = asyncio.create_task(_wait_gone(gateway, params))
         try:
             await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,11 +126,11 @@ class WebSocketBackend:
         if answer.done():
             return answer.result()
         self._telling.add(answer)
-        answer.add_done_callback(self._told)
+        answer.add_done_callback(self._log_message_failure)
         return None
 
-    def _told(self, answer: asyncio.Task[Refused | None]) -> None:
-        """Log why the person may not have been told that they were let in."""
+    def _log_message_failure(self, answer: asyncio.Task[Refused | None]) -> None:
+        """Log why the person may not have received the message about the approval."""
         self._telling.discard(answer)
         refused = None if answer.cancelled() else answer.result()
         if refused is not None:
@@ -140,7 +139,7 @@ class WebSocketBackend:
     async def _device(self, standing: Gateway, order: Order, row: Row | None) -> Refused | None:
         params = {"requestId": order.request_id if row is None else row.key}
         if order.ruling == "dismissed":
-            return await _ask(standing, "device.pair.reject", params)
+            return await _query(standing, "device.pair.reject", params)
         if row is None:
             message = "What the device would be allowed is not known"
             return Refused(wire.PAIRING_FAILED, message, unable=True)
@@ -150,7 +149,7 @@ class WebSocketBackend:
             message = "The agent cannot be asked"
             return Refused(wire.PAIRING_FAILED, message, detail=repr(error), unable=True)
         try:
-            return await _ask(gateway, "device.pair.approve", params)
+            return await _query(gateway, "device.pair.approve", params)
         finally:
             await gateway.close()
 
@@ -158,7 +157,7 @@ class WebSocketBackend:
 async def _wait_gone(gateway: Gateway, params: Mapping[str, Any]) -> None:
     """Return when the request is off the agent's list.
 
-    It must be twice in a row: an approval that came too late is refused between the two.
+    It must be absent twice in a row: an approval that came too late is refused between the two.
     """
     method, field = _LISTS["channels"]
     looks = 0
@@ -176,7 +175,7 @@ async def _wait_gone(gateway: Gateway, params: Mapping[str, Any]) -> None:
         looks = looks + 1 if is_gone else 0
 
 
-async def _ask(gateway: Gateway, method: str, params: Mapping[str, Any]) -> Refused | None:
+async def _query(gateway: Gateway, method: str, params: Mapping[str, Any]) -> Refused | None:
     try:
         await gateway.request(method, params)
     except GatewayError as error:
@@ -191,10 +190,10 @@ async def _ask(gateway: Gateway, method: str, params: Mapping[str, Any]) -> Refu
 
 
 def needed_scopes(row: Row) -> tuple[str, ...]:
-    """Return what one must hold to approve this device: what it gets, and pairing itself."""
-    asked = {str(scope) for scope in row.entry.get("scopes", ())}
+    """Return the scopes required to approve this device: those it gets, and pairing itself."""
+    requested = {str(scope) for scope in row.entry.get("scopes", ())}
     roles = {row.entry.get("role", ""), *row.entry.get("roles", ())} - {"", "operator"}
-    return tuple(sorted(asked | {"operator.read", PAIRING} | ({_ADMIN} if roles else set())))
+    return tuple(sorted(requested | {"operator.read", PAIRING} | ({_ADMIN} if roles else set())))
 
 
 def _explain(error: GatewayError) -> Refused:
@@ -215,7 +214,7 @@ def _of(entries: Sequence[object], channel: str) -> list[Mapping[str, Any]]:
 
 
 def _as_stored(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a listed request as the agent's stores have it."""
+    """Return a listed request in the form of the agent's stores."""
     return {
         "requestId": entry.get("requestId"),
         "id": entry.get("senderId"),

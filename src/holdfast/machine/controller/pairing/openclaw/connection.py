@@ -1,8 +1,7 @@
-"""The standing connection to the agent's gateway: its events, and cheap questions.
+"""The standing connection to the agent's gateway: its events, and cheap queries.
 
-It is allowed to read and to pair, nothing more. What a single approval needs beyond that is asked
-for on a connection of its own, which ends with it. It must never keep the agent's start waiting,
-nor try more often than the backoff says.
+Its scopes are reading and pairing. A single approval that needs more uses a connection of its own,
+which ends with it. It must never delay the agent's start, nor retry faster than the backoff.
 """
 
 from __future__ import annotations
@@ -30,9 +29,11 @@ PAIRING: Final = "operator.pairing"
 _SCOPES: Final = ("operator.read", PAIRING)
 _RETRY: Final = Backoff(first_ms=500, cap_ms=60_000)
 _FROM_HERE: Final = {"X-Forwarded-For": "::1"}
-"""What tells an old release that a client is local although it is told to trust proxies here: it
-then takes loopback itself for a proxy, and whoever names nobody behind it for a stranger. It must
-not be sent to newer ones, which refuse a proxy that they do not trust."""
+"""The header by which an old release recognises a local client although it trusts proxies here.
+
+It then takes loopback itself for a proxy, and a request that names no client behind it for a
+foreign one. It must not be sent to newer ones, which refuse a proxy that they do not trust.
+"""
 
 _NEWS: Final = frozenset(
     {"device.pair.requested", "device.pair.resolved", "device.pair.changed", "node.pair.requested"}
@@ -52,9 +53,9 @@ class Link:
         on_news: Callable[[], None],
         log: Log,
     ) -> None:
-        """Speak to the agent at `place`.
+        """Connect to the agent at `place`.
 
-        `on_open` hears of each new connection, `on_news` that something about devices changed.
+        `on_open` is called for each new connection, `on_news` when something about devices changed.
         """
         self._place = place
         self._session = session
@@ -70,21 +71,21 @@ class Link:
 
     @property
     def gateway(self) -> Gateway | None:
-        """Return the open connection, None while there is none."""
+        """Return the open connection, None if there is none."""
         return self._open
 
     @property
     def end(self) -> asyncio.Future[Any] | None:
-        """Return what is done when the open connection ends, None while there is none."""
+        """Return a future that is done when the open connection ends, None if there is none."""
         return None if self._open is None else self._open.closed
 
     @property
     def version(self) -> str | None:
-        """Return what the agent says of its own version, None while it says nothing."""
+        """Return the version the agent reports, None if it reports none."""
         return None if self._open is None else parse_version(self._open.version).version
 
     def want(self, *, ready: bool) -> None:
-        """Say whether the agent is ready to be spoken to."""
+        """Set whether the agent is ready for a connection."""
         if ready:
             self._wanted.set()
         else:
@@ -96,20 +97,20 @@ class Link:
         while True:
             await self._wanted.wait()
             try:
-                self._open = await self.connect(_SCOPES, on_event=self._heard)
+                self._open = await self.connect(_SCOPES, on_event=self._on_event)
             except (OSError, TimeoutError, GatewayError) as error:
                 failures += 1
-                self._tell(type(error).__name__, str(error))
+                self._log_once(type(error).__name__, str(error))
             else:
                 failures = 0
-                self._tell("", "")
+                self._log_once("", "")
                 await self._stay(self._open)
             await asyncio.sleep(_RETRY.delay_ms(max(failures, 1), self._place.home) / 1_000)
 
     async def connect(
         self, scopes: Sequence[str], *, on_event: Callable[[str], None] = lambda _name: None
     ) -> Gateway:
-        """Return another connection with these scopes, proved by a device where it must be.
+        """Return another connection with these scopes, signed by a device key if required.
 
         Raise GatewayError, OSError or TimeoutError.
         """
@@ -151,12 +152,12 @@ class Link:
             self._open = None
             await gateway.close()
 
-    def _heard(self, event: str) -> None:
+    def _on_event(self, event: str) -> None:
         if event in _NEWS:
             self._on_news()
 
-    def _tell(self, code: str, detail: str) -> None:
-        """Log a failure once, and that it is over."""
+    def _log_once(self, code: str, detail: str) -> None:
+        """Log a failure once, and its end."""
         if code != self._failed:
             self._failed = code
             name = "pairing.link_failed" if code else "pairing.link_open"
@@ -164,7 +165,7 @@ class Link:
 
 
 async def _may_pair(gateway: Gateway) -> bool:
-    """Return whether we got what we asked for: old releases take it from who has no device."""
+    """Return whether the scopes were granted: old releases withhold them without a device."""
     if PAIRING in gateway.scopes:
         return True
     try:

@@ -1,8 +1,8 @@
-"""A device identity of the controller's, for releases that allow nothing without one.
+"""A device identity of the controller, for releases that require one.
 
 An Ed25519 key, made once and kept in the machine's `run` with mode 0600. The cipher is imported
-only where it is needed, because it costs memory, and a machine may lack it: then the command line
-is used instead.
+only on use, because it costs memory, and a machine may lack it: then the command line is used
+instead.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _KEY_FILE_BYTES_MAX: Final = 1_024
 
 
 def open_identity(path: Path) -> Sign:
-    """Return what signs for the device whose key is at `path`, made on the first use.
+    """Return the signer for the device key at `path`, which is made on first use.
 
-    Raise ImportError where there is no cipher, OSError or ValueError for the file.
+    Raise ImportError if there is no cipher, OSError or ValueError for the file.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415  see above
         Ed25519PrivateKey,
@@ -45,7 +45,7 @@ def open_identity(path: Path) -> Sign:
 
 
 class _Device:
-    """Signs for one key."""
+    """Signs with one key."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -53,15 +53,14 @@ class _Device:
         self._id = hashlib.sha256(self._public).hexdigest()
 
     def __call__(self, scopes: Sequence[str], token: str, nonce: str, at_ms: int) -> dict[str, Any]:
-        """Return the block that proves it; see `Sign`."""
-        said = (
+        claims = (
             "v3", self._id, CLIENT["id"], CLIENT["mode"], "operator", ",".join(scopes),
             str(at_ms), token, nonce, CLIENT["platform"], "",
         )  # fmt: skip
         return {
             "id": self._id,
             "publicKey": _encode(self._public),
-            "signature": _encode(self._key.sign("|".join(said).encode())),
+            "signature": _encode(self._key.sign("|".join(claims).encode())),
             "signedAt": at_ms,
             "nonce": nonce,
         }

@@ -1,8 +1,8 @@
-"""Repairing what the agent wrote down of its own client, in the files, before it starts.
+"""Repairs the agent's record of its own client, in its files, before it starts.
 
-A step of the start that never fails it: whatever goes wrong is a warning. Nothing is written
-unless both files are understood, each is written whole and only over what was read, and what was
-there before is kept in the machine's own folder. A database is the agent's alone.
+A step of the start that never fails it: every error is a warning. Nothing is written unless both
+files are understood, each is replaced as a whole and only over what was read, and the originals are
+kept in the machine's own folder. A database is never touched.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ from holdfast.machine.controller.agent.version import VersionProbe
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.files import read_json
-from holdfast.machine.controller.pairing.openclaw.device_repair_plan import RepairedStore, mend
+from holdfast.machine.controller.pairing.openclaw.device_repair_plan import (
+    RepairedStore,
+    plan_repair,
+)
 from holdfast.machine.controller.pairing.openclaw.own_client import device_id
 from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.machine import DeviceRepairTold
 
 PAIRED, PENDING = "paired.json", "pending.json"
 KEPT: Final = "device-repair"
-"""The folder below the machine's `run` that has both files as they were before the last repair."""
+"""Folder below the machine's `run` with both files as they were before the last repair."""
 
 Status: TypeAlias = Literal["noop", "repaired", "warning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repaired:
-    """What a repair came to; `because` says why there was nothing to do."""
+    """Result of a repair; `because` gives the reason why there was nothing to do."""
 
     status: Status = "noop"
     because: str = ""
@@ -47,7 +50,7 @@ class Repaired:
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> DeviceRepairTold:
-        """Return it as the version route shows it."""
+        """Return it in the form of the version route."""
         return DeviceRepairTold(
             status=self.status,
             because=self.because,
@@ -73,7 +76,7 @@ class DeviceRepair:
         is_running: Callable[[], bool],
         log: Log,
     ) -> None:
-        """`trusted` says that the owner wants the agent's own client approved without a person.
+        """`trusted`: the owner wants the agent's own client approved automatically.
 
         `below` is a folder above the agent's files that the agent cannot replace.
         """
@@ -89,7 +92,7 @@ class DeviceRepair:
         """What the repair of this start came to, None before it."""
 
     async def run(self) -> None:
-        """Do it, within bounded time, and say in the log what it came to; raise nothing."""
+        """Run within a time limit, and log the result; raise nothing."""
         self.last = await self._run()
         self._log.emit("pairing.repair", **msgspec.to_builtins(self.last.describe()))
 
@@ -135,7 +138,7 @@ class DeviceRepair:
             paired, pending = _read(folder, PAIRED), _read(folder, PENDING)
             if paired is None:
                 return Repaired(because="there are no files")
-            found = mend(
+            found = plan_repair(
                 _parse(paired, PAIRED), {} if pending is None else _parse(pending, PENDING),
                 own, trusted=self._trusted,
             )  # fmt: skip
@@ -149,7 +152,7 @@ class DeviceRepair:
         self, folder: int, found: RepairedStore, paired: bytes, pending: bytes | None,
         given_up: threading.Event,
     ) -> Repaired:  # fmt: skip
-        """Write the devices first: a request is taken away only once what it asks for is there."""
+        """Write the devices first: a request is removed only once what it asks for is there."""
         done = Repaired()
         plan = ((PAIRED, found.paired, paired), (PENDING, found.pending, pending))
         for name, content, before in plan:
@@ -200,7 +203,7 @@ def _text(content: dict[str, Any]) -> bytes:
 
 
 def _explain(error: Exception) -> str:
-    """Return what is wrong with a file, without anything that it says."""
+    """Return what is wrong with a file, without quoting it."""
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)

@@ -1,10 +1,10 @@
-"""What of the agent's record of devices is repaired before it starts: that of its own client.
+"""The repair of the agent's device records before its start: only those of its own client.
 
-Releases that keep devices in files may have let their own client in before it needed to see
-approvals, and then wait for somebody to approve what nobody can show. Pure: both files go in as
-they were read, and come out as they should be. Nobody is let in who was not, no token is made or
-brought back, and the one scope that is ever added is that of approvals, where it was approved once
-or the owner of the machine said that this client is approved without a person.
+Releases that keep devices in files may have approved their own client before it needed the scope
+for approvals, and then wait for an approval that no interface can show. Pure: takes both files as
+read, returns them as they should be. No new device is approved, no token is made or restored, and
+the only scope ever added is that of approvals, where it was approved once or the owner of the
+machine set that this client is approved automatically.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any, Final
 
 OPERATOR: Final = "operator"
 APPROVALS: Final = "operator.approvals"
-_MAY_ASK: Final = frozenset({APPROVALS, "operator.read"})
-"""A request for more than these is for a person, even of the agent's own client."""
+_REQUESTABLE: Final = frozenset({APPROVALS, "operator.read"})
+"""A request for any other scope needs a person, even from the agent's own client."""
 
 _CLIENT: Final = "gateway-client"
 _MODE: Final = "backend"
 _IMPLIED: Final[Mapping[str, str]] = {"operator.write": "operator.read"}
-"""What somebody holds besides, by the agent's own rule."""
+"""Scopes that a scope includes, by the agent's own rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairedStore:
-    """Both files as they should be, None for one that is right, and what was done to them."""
+    """Both files as they should be, None for one that is right, and what was changed."""
 
     paired: dict[str, Any] | None = None
     pending: dict[str, Any] | None = None
@@ -35,22 +35,22 @@ class RepairedStore:
     token_updated: bool = False
 
 
-def mend(paired: object, pending: object, own: str, *, trusted: bool) -> RepairedStore:
-    """Return what is to be written; raise ValueError for a form that is not known.
+def plan_repair(paired: object, pending: object, own: str, *, trusted: bool) -> RepairedStore:
+    """Return what to write; raise ValueError for an unknown form.
 
-    `own` is the id of the device whose key lies in the agent's folder. `trusted` says that the
-    owner wants it approved without a person.
+    `own` is the id of the device whose key is in the agent's folder. `trusted` means that the owner
+    wants it approved automatically.
     """
     devices, requests = _objects(paired, "paired.json"), _objects(pending, "pending.json")
     device = devices.get(own)
     if device is None or device.get("deviceId", own) != own:
         return RepairedStore()
-    asked = {key: entry for key, entry in requests.items() if _is_request(entry, device, own)}
-    if not _is_client(device, proven=bool(asked)):
+    requested = {key: entry for key, entry in requests.items() if _is_request(entry, device, own)}
+    if not _is_client(device, proven=bool(requested)):
         return RepairedStore()
     fixed, token_updated = _fix(device, trusted=trusted)
     held = _with_implied(_texts(fixed, "scopes"))
-    done = {key for key, entry in asked.items() if held.issuperset(_texts(entry, "scopes"))}
+    done = {key for key, entry in requested.items() if held.issuperset(_texts(entry, "scopes"))}
     return RepairedStore(
         paired={**devices, own: fixed} if fixed != device else None,
         pending={key: entry for key, entry in requests.items() if key not in done}
@@ -84,7 +84,7 @@ def _roles(entry: Mapping[str, Any]) -> set[object]:
 
 
 def _is_client(device: Mapping[str, Any], *, proven: bool) -> bool:
-    """Return whether it is the agent's own client; `proven` stands for a mode that is not said."""
+    """Return whether it is the agent's own client; `proven` replaces an absent mode."""
     mode = device.get("clientMode")
     return (
         device.get("clientId") == _CLIENT
@@ -94,7 +94,7 @@ def _is_client(device: Mapping[str, Any], *, proven: bool) -> bool:
 
 
 def _is_request(entry: Mapping[str, Any], device: Mapping[str, Any], own: str) -> bool:
-    """Return whether the paired device itself asks to see approvals, and for nothing beyond."""
+    """Return whether the paired device itself requests the scope of approvals, nothing beyond."""
     key = device.get("publicKey")
     return (
         entry.get("deviceId") == own
@@ -102,7 +102,7 @@ def _is_request(entry: Mapping[str, Any], device: Mapping[str, Any], own: str) -
         and (entry.get("clientId"), entry.get("clientMode")) == (_CLIENT, _MODE)
         and _roles(entry) == {OPERATOR}
         and APPROVALS in _texts(entry, "scopes")
-        and _MAY_ASK.issuperset(_texts(entry, "scopes"))
+        and _REQUESTABLE.issuperset(_texts(entry, "scopes"))
     )
 
 
@@ -111,7 +111,7 @@ def _with_implied(scopes: Sequence[str]) -> set[str]:
 
 
 def _fix(device: dict[str, Any], *, trusted: bool) -> tuple[dict[str, Any], bool]:
-    """Return the device as it should be, and whether its token has another scope."""
+    """Return the device as it should be, and whether its token got another scope."""
     approved = _texts(device, "approvedScopes")
     if not trusted and APPROVALS not in approved:
         return device, False
@@ -120,7 +120,7 @@ def _fix(device: dict[str, Any], *, trusted: bool) -> tuple[dict[str, Any], bool
         "role": device.get("role") or OPERATOR,
         "roles": _with(_texts(device, "roles"), OPERATOR),
         "scopes": _with(_texts(device, "scopes"), APPROVALS),
-        # Where none are written, the agent goes by the scopes.
+        # If none are stored, the agent uses the scopes.
         "approvedScopes": _with(approved or _texts(device, "scopes"), APPROVALS),
     }
     tokens = device.get("tokens")

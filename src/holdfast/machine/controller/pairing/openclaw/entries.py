@@ -1,8 +1,8 @@
-"""Single requests out of what an agent keeps: pure, tolerant of one entry, strict about fields.
+"""Parses single requests of an agent's stores: pure, tolerant of entries, strict about fields.
 
-A malformed entry is dropped and spoils nothing else. The fields of a device are a closed list,
+A malformed entry is dropped without affecting others. The fields of a device are a closed list,
 because the rest of a record holds its key; a channel's unknown fields are passed on, bounded, and
-without what looks like a secret. What an agent adds may not take the place of what we set.
+without what looks like a secret. The agent's fields may not replace ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.wire.times import parse_time, time_text
 
 _ID_CHARS: Final = 32
 _MOMENT_MAX_MS: Final = 2**43
-"""A moment beyond the year 2248 is taken for none."""
+"""A time beyond the year 2248 counts as missing."""
 _OURS: Final = frozenset(
     {"channel", "id", "code", "requestId", "accountId", "createdAt", "lastSeenAt", "expiresAt",
      "fingerprint", "meta"}
@@ -36,8 +36,8 @@ _DEVICE_LISTS: Final = ("roles", "scopes")
 def channel_rows(channel: str, entries: Sequence[object], *, coded: bool = True) -> tuple[Row, ...]:
     """Return the well-formed requests of one channel, oldest first.
 
-    `coded` says that the source tells codes, so that an entry without one is malformed; one that
-    does not is the agent's own interface, which names requests itself.
+    `coded` means that the source has codes, so that an entry without one is malformed; the agent's
+    own interface has none and provides request ids itself.
     """
     made = (_channel_row(channel, entry, coded=coded) for entry in entries)
     found = sorted(
@@ -54,9 +54,9 @@ def device_rows(entries: Sequence[object]) -> tuple[Row, ...]:
 
 
 def channel_request_id(channel: str, account: str, sender: str, created_at: str) -> str:
-    """Return the name of a channel request, as OpenClaw's own interface computes it.
+    """Return the id of a channel request, as OpenClaw's own interface computes it.
 
-    It contains the moment of asking, so a sender who asks again has a request of another name.
+    It contains the time of the request, so a repeated request has another id.
     """
     joined = f"{channel}\0{account}\0{sender}\0{created_at}"
     digest = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()
@@ -64,13 +64,13 @@ def channel_request_id(channel: str, account: str, sender: str, created_at: str)
 
 
 def read_moment(text: object) -> int | None:
-    """Return milliseconds since the epoch, None for what is no time that a message can write."""
+    """Return milliseconds since the epoch, None for what is not a representable time."""
     at_ms = parse_time(text)
     return at_ms if at_ms is not None and 0 <= at_ms < _MOMENT_MAX_MS else None
 
 
 def _channel_row(channel: str, entry: object, *, coded: bool) -> Row | None:
-    """Return the request; None when it is malformed. One without a time has always expired."""
+    """Return the request, None if malformed. One without a time counts as expired."""
     if not isinstance(entry, Mapping):
         return None
     code, sender = entry.get("code") if coded else "", entry.get("id")
@@ -85,7 +85,7 @@ def _channel_row(channel: str, entry: object, *, coded: bool) -> Row | None:
     account = _text(entry.get("accountId")) or account or "default"
     key = channel_request_id(channel, account, str(sender), created_at)
     if not coded and _is_name(entry.get("requestId")):
-        key = str(entry["requestId"])  # the agent's own word for it
+        key = str(entry["requestId"])  # the agent's own term
     expires_ms = created_ms + limits.CHANNEL_TTL_MS
     mark = _fingerprint(key)
     shown = {
@@ -129,7 +129,7 @@ def _device_row(entry: object) -> Row | None:
 
 
 def _fingerprint(*parts: str) -> str:
-    """Return a short mark of what would be approved, the same whatever source told it."""
+    """Return a short hash of what would be approved, the same from every source."""
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(joined, digest_size=8).hexdigest()
 
@@ -149,14 +149,14 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _number(value: object) -> float | None:
-    """Return a number of milliseconds that a date can hold; anything else counts as missing."""
+    """Return a number of milliseconds that a date can hold, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if isfinite(value) and 0 <= value < _MOMENT_MAX_MS else None
 
 
 def _extras(entry: Mapping[Any, object]) -> dict[str, Any]:
-    """Return the fields we do not know, such as they may leave."""
+    """Return the unknown fields that may be passed on."""
     unknown = {name: value for name, value in entry.items() if name not in _OURS}
     return _clean(unknown, 1)
 
@@ -175,7 +175,7 @@ def _is_private(name: str) -> bool:
 
 
 def _bound(value: object, depth: int) -> Any:
-    """Return the value with texts cut and redacted, and what is nested too deep left out."""
+    """Return the value with texts cut and redacted, and levels beyond the limit left out."""
     match value:
         case str():
             return redact(value[: limits.META_TEXT_MAX])

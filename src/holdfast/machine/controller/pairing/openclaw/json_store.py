@@ -1,8 +1,7 @@
 """Pairing requests in JSON files, as OpenClaw kept them up to 2026.7.
 
-One file for each channel and one for devices, replaced as a whole, so a reader never sees half of
-one. A file that is not there means that nobody ever asked; one whose form is not understood means
-that nothing can be said.
+One file per channel and one for devices, replaced as a whole, so a reader never sees half of one. A
+missing file means that there was never a request; an unknown form means that the state is unknown.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from holdfast.machine.controller.pairing.state import DEVICES, Failure, Row
 from holdfast.wire.controller.pairing import Kind
 
 _VERSION: Final = 1
-"""The form of a channel's file that is understood; one that names none is taken for it."""
+"""The version of a channel's file that is understood; a file without one counts as this."""
 
 ReadJson = Callable[[str], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class JsonFiles:
-    """Where they lie: the folder of the channels' files, and the devices' file."""
+    """Paths: the folder of the channels' files, and the devices' file."""
 
     credentials: str
     devices: str
@@ -37,13 +36,12 @@ class JsonSource:
     """Reads the files."""
 
     def __init__(self, files: JsonFiles, read: ReadJson = read_json) -> None:
-        """Read below these places."""
         self.name, self.debounce_ms = "json", limits.DEBOUNCE_MS
         self._files = files
         self._read = read
 
     async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
-        """Return what the files say; see `Source`."""
+        """Return the requests in the files; see `Source`."""
         try:
             async with asyncio.timeout(limits.STORE_TIMEOUT_S):
                 return await asyncio.to_thread(self._look, kind, names)

@@ -1,10 +1,10 @@
-"""Approving the agent's own client, where the owner of the machine asked for that.
+"""Approves the agent's own client, where the owner of the machine enabled that.
 
-On some set-ups the agent's tools connect to its gateway as a device that nobody approved. What a
-client says of itself proves nothing, so it is told by its key: a device's id is the hash of its
-public key, and the gateway has checked that who asks holds the private one. Only the key that lies
-in this agent's own folder counts, only for what its tools need, and what is asked for is never
-changed. Anything else waits for a person.
+On some set-ups the agent's tools connect to its gateway as a device that was never approved. A
+client's own claims prove nothing, so it is identified by its key: a device's id is the hash of its
+public key, and the gateway has verified possession of the private one. Only the key in this agent's
+own folder counts, only for the scopes its tools need, and the requested scopes are never changed.
+Any other request waits for a person.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from holdfast.wire.controller.pairing import PairingAnswer
 LEAST: Final = frozenset(
     {"operator.approvals", "operator.pairing", "operator.read", "operator.write"}
 )
-"""What the agent's own client may be let in for; to administer is for people to grant."""
+"""Scopes that the agent's own client may get; administration must be granted by a person."""
 
 _CLIENT: Final = ("gateway-client", "backend")
 _KEY_BYTES: Final = 32
 
 
 def device_id(identity: object) -> str:
-    """Return the id of the device whose identity file says this; raise ValueError."""
+    """Return the device id for an identity file; raise ValueError."""
     pem = str(identity.get("publicKeyPem", "")) if isinstance(identity, Mapping) else ""
     text = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
     try:
@@ -49,7 +49,7 @@ def device_id(identity: object) -> str:
 
 
 def is_own(row: Row, own: str) -> bool:
-    """Return whether a request is of this device and asks for no more than it needs."""
+    """Return whether a request is from this device and for no more than it needs."""
     entry = row.entry
     roles = {entry.get("role", ""), *entry.get("roles", ())} - {""}
     return (
@@ -62,7 +62,7 @@ def is_own(row: Row, own: str) -> bool:
 
 
 class OwnClient:
-    """Approves it when it asks; one try at a time, and not at once again after a failure."""
+    """Approves its requests; one attempt at a time, with a wait after a failure."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class OwnClient:
         clock: Clock,
         log: Log,
     ) -> None:
-        """Know it by the identity file at `path`, in a folder at or below `below`."""
+        """Identify it by the identity file at `path`, in a folder at or below `below`."""
         self._path = path
         self._below = below
         self._decide = decide
@@ -86,18 +86,18 @@ class OwnClient:
         self._later: asyncio.TimerHandle | None = None
 
     def see(self, rows: Sequence[Row]) -> None:
-        """Look through what waits, and begin to approve what is our own."""
+        """Start to approve pending requests that are our own."""
         listed = {row.key for row in rows}
         self._barred_ms = {key: at for key, at in self._barred_ms.items() if key in listed}
         if self._trying is not None and not self._trying.done():
             return
         now_ms = self._clock.steady_ms()
-        asked = [row for row in rows if self._barred_ms.get(row.key, 0) <= now_ms]
-        if asked:
-            self._trying = asyncio.create_task(self._approve(asked), name="pairing-own")
+        due = [row for row in rows if self._barred_ms.get(row.key, 0) <= now_ms]
+        if due:
+            self._trying = asyncio.create_task(self._approve(due), name="pairing-own")
 
     def close(self) -> None:
-        """Try no more."""
+        """Cancel and try no more."""
         if self._later is not None:
             self._later.cancel()
         if self._trying is not None:
@@ -107,7 +107,7 @@ class OwnClient:
         try:
             own = device_id(await asyncio.to_thread(read_json, self._path, below=self._below))
         except (OSError, ValueError, RecursionError):
-            return  # this agent has no identity of its own, so nobody is it
+            return  # this agent has no identity of its own, so no device matches
         for row in rows:
             if is_own(row, own):
                 await self._try(row)

@@ -1,10 +1,10 @@
-"""What follows an approval by command line: the agent may start itself again because of it.
+"""Handles the restart that an approval by command line may cause.
 
-OpenClaw's command makes the first person that it approves the owner of commands, and writes that
-into the configuration. Releases up to 2026.7 restart their gateway for it, a tenth of a second
-later, and what somebody says to it in that moment is lost. So such an approval is answered once
-the agent can be spoken to again. The restart is seen by the end of our own connection, which is
-the first thing that a gateway of any release lets go of.
+OpenClaw's command makes the first approved person the owner of commands, and writes that into the
+configuration. Releases up to 2026.7 restart their gateway for it, a tenth of a second later, and
+messages in that moment are lost. So such an approval is answered once the agent is reachable again.
+The restart is detected by the end of our own connection, which a gateway of any release closes
+first.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Ended: TypeAlias = "asyncio.Future[Any]"
 
 
 class Before(NamedTuple):
-    """How it was before the command: the file of the configuration, and our connection's end."""
+    """State before the command: the configuration's file, and the end of our connection."""
 
     file: tuple[int, int, int] | None
     ended: Ended | None
 
 
 class Aftermath:
-    """Waits for a restart that a command caused, where it caused one."""
+    """Waits for a restart that a command caused."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class Aftermath:
         is_ready: Callable[[], Awaitable[bool]],
         log: Log,
     ) -> None:
-        """`link_end` returns what is done when our connection ends, `is_ready` asks the agent."""
+        """`link_end` returns the future of our connection's end, `is_ready` probes the agent."""
         self._path = config_path
         self._link_end = link_end
         self._is_ready = is_ready
         self._log = log
 
     def before(self) -> Before:
-        """Return how it is now."""
+        """Return the current state."""
         return Before(_stamp(self._path), self._link_end())
 
     async def over(self, before: Before) -> None:
-        """Return when the agent can be spoken to: at once, unless it starts itself again."""
+        """Return when the agent is reachable: at once, unless it restarts."""
         if before.ended is None or _stamp(self._path) == before.file:
             return
         loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class Aftermath:
         self._log.emit("pairing.aftermath", restarted=bool(ended), waited_ms=waited_ms)
 
     async def _wait_until_ready(self) -> None:
-        """Wait, in bounded time; one that is about to end may still say once that it is ready."""
+        """Wait within a limit; one that is about to end may still report ready once."""
         in_a_row = 0
         try:
             async with asyncio.timeout(limits.RESTARTED_S):

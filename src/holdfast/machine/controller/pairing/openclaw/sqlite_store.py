@@ -1,9 +1,9 @@
-"""Pairing requests in OpenClaw's database, as it keeps them since 2026.8.1.
+"""Pairing requests in OpenClaw's database, where they are since 2026.8.1.
 
-The database belongs to the agent, whose main thread stops while somebody else holds its lock. So
-it is opened for one short read and closed again, read-only, never in a transaction that outlives
-the rows. Its layout is private and changes with releases: what differs from the one that is known
-by as little as a column is not understood, and not an empty list.
+The database belongs to the agent, whose main thread stops while another process holds its lock. So
+it is opened read-only for one short read and closed again, never in a transaction that outlives the
+rows. Its schema is private and changes with releases: a schema that differs by as little as a
+column is reported as not understood, never as an empty list.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from holdfast.machine.controller.process import atomic_file
 from holdfast.wire.controller.pairing import Kind
 
 KNOWN_VERSIONS: Final = frozenset({18})
-"""Values of `user_version` whose tables are known; 18 is that of 2026.9.6."""
+"""Values of `user_version` with known tables; 18 is that of 2026.9.6."""
 
 _CHANNEL_COLUMNS: Final[Mapping[str, str]] = {
     "channel_key": "channel", "account_id": "accountId", "request_id": "id", "code": "code",
@@ -44,7 +44,7 @@ _TABLES: Final[Mapping[Kind, tuple[str, Mapping[str, str], str]]] = {
     "devices": ("device_pairing_pending", _DEVICE_COLUMNS, "ts"),
 }
 _BESIDE: Final = ("-journal", "-wal", "-shm")
-"""What SQLite opens besides the database, when it is there."""
+"""Files that SQLite opens besides the database, if they exist."""
 
 _ROWS_READ_MAX: Final = 4 * limits.ROWS_MAX
 """Rows read at a time, newest first: expired ones stay until the agent prunes them."""
@@ -56,7 +56,7 @@ class SqliteSource:
     def __init__(
         self, path: str, *, below: str = "", is_serving: Callable[[], bool] = lambda: False
     ) -> None:
-        """Read the database at `path`, which is there once the agent serves.
+        """Read the database at `path`, which exists once the agent serves.
 
         `below` is a folder above it that the agent cannot replace; no step from there is a link.
         """
@@ -66,7 +66,7 @@ class SqliteSource:
         self._is_serving = is_serving
 
     async def look(self, kind: Kind, names: Sequence[str]) -> Parts:
-        """Return what the tables say; see `Source`."""
+        """Return the requests in the tables; see `Source`."""
         try:
             async with asyncio.timeout(limits.STORE_TIMEOUT_S):
                 found = await asyncio.to_thread(self._read, kind)
@@ -99,8 +99,8 @@ class SqliteSource:
     def _read_in(self, folder: int, kind: Kind) -> list[dict[str, Any]] | Failure:
         """Read the database in an open folder; raise OSError and sqlite3.Error.
 
-        SQLite opens a path and follows links, so what it has opened is compared with what was
-        looked at: who exchanges the file in between is not shown what it got.
+        SQLite opens a path and follows links, so the opened file is compared with the one that was
+        checked: if the file was exchanged in between, its content is not returned.
         """
         name = self._path.name
         looked_at = _look_at(folder, name)
@@ -113,10 +113,10 @@ class SqliteSource:
 
 
 def _look_at(folder: int, name: str) -> tuple[int, int]:
-    """Return which file the database is; raise OSError when it must not be opened.
+    """Return the device and inode of the database; raise OSError if it must not be opened.
 
-    A thread that opens a pipe never comes back, and SQLite writes to what lies beside a database.
-    Nothing is opened here: closing any descriptor of a database drops the locks on it.
+    A thread that opens a pipe never returns, and SQLite writes to the files beside a database.
+    Nothing is opened here: closing any descriptor of a database drops its locks.
     """
     found = atomic_file.stat_plain(folder, name)
     for suffix in _BESIDE:
@@ -137,7 +137,7 @@ def _has_open(file: tuple[int, int]) -> bool:
 
 def _select(database: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]] | Failure:
     table, columns, order = _TABLES[kind]
-    database.execute("BEGIN")  # so that version, columns and rows are of one moment
+    database.execute("BEGIN")  # version, columns and rows from one snapshot
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
         return _missing("the database is being made")
@@ -155,7 +155,7 @@ def _select(database: sqlite3.Connection, kind: Kind) -> list[dict[str, Any]] | 
 
 
 def _entry(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row as the agent's own lists show it."""
+    """Return a row in the form of the agent's own lists."""
     for name in ("meta", "roles", "scopes"):
         if name in row:
             row[name] = _decode(row[name])
@@ -188,7 +188,7 @@ def _unreadable(error: Exception) -> Failure:
 
 
 def _explain(error: sqlite3.OperationalError) -> Failure:
-    """Return what an error of opening or reading means."""
+    """Return the failure for an error of opening or reading."""
     if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return Failure("store_busy", "The pairing database is locked", detail=str(error))
     return _unreadable(error)

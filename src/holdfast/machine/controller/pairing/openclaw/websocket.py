@@ -1,8 +1,8 @@
-"""One connection to the agent's own WebSocket interface, as OpenClaw's gateway speaks it.
+"""One connection to the agent's own WebSocket interface, in OpenClaw's gateway protocol.
 
-The gateway asks with a nonce, the client says who it is and what it wants to be allowed, and from
-then on requests are answered by their ids and events come in between. It must only ever be used
-over loopback: what proves us is the agent's own token.
+The gateway sends a nonce, the client sends its identity and the scopes it requests; from then on
+answers carry the ids of requests, with events in between. It must only be used over loopback: it
+authenticates with the agent's own token.
 """
 
 from __future__ import annotations
@@ -23,34 +23,33 @@ _PROTOCOLS: Final = {"minProtocol": 3, "maxProtocol": 4}
 CLIENT: Final = {
     "id": "gateway-client", "version": "0.0.1", "platform": "linux", "mode": "backend",
 }  # fmt: skip
-"""Who we say we are: names are an allow-list of the gateway's, and this is the one for programs."""
+"""Our client name: the gateway has an allow-list, and this is the entry for programs."""
 
 _CLOSING: Final = aiohttp.ClientWSTimeout(ws_close=limits.CLOSE_S)  # pyright: ignore[reportCallIssue]
 """Its fields are declared in a way that pyright does not follow."""
 
 
 class GatewayError(Exception):
-    """The gateway refused a request: `code` and `reason` are its own words, for the log."""
+    """The gateway refused a request: `code` and `reason` are its own, for the log."""
 
     def __init__(self, code: str, reason: str) -> None:
-        """Keep what it said."""
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
 
     @property
     def is_about_rights(self) -> bool:
-        """Return whether a scope was missing; an unknown method is refused in the same words."""
+        """Return whether a scope was missing; an unknown method gets the same error."""
         return "missing scope" in self.reason
 
     @property
     def is_about_us(self) -> bool:
-        """Return whether it wants our own device approved first."""
+        """Return whether it requires our own device to be approved first."""
         return self.code == "NOT_PAIRED"
 
 
 class Sign(Protocol):
-    """Proves a device of ours, where the gateway allows nothing without one."""
+    """Signs as a device of ours, if the gateway requires one."""
 
     def __call__(self, scopes: Sequence[str], token: str, nonce: str, at_ms: int) -> dict[str, Any]:
         """Return the `device` block of a connect request."""
@@ -58,14 +57,14 @@ class Sign(Protocol):
 
 
 class Gateway:
-    """An open connection; make one with `connect`."""
+    """An open connection, made by `connect`."""
 
     def __init__(
         self,
         socket: aiohttp.ClientWebSocketResponse,
         on_event: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        """Speak over `socket`; `on_event` gets the name of each event."""
+        """Use `socket`; `on_event` gets the name of each event."""
         self._socket = socket
         self._on_event = on_event
         self._numbers = itertools.count(1)
@@ -81,12 +80,12 @@ class Gateway:
         return self._reading
 
     async def greet(self, token: str, scopes: Sequence[str], sign: Sign | None) -> None:
-        """Say who we are; raise GatewayError, OSError or TimeoutError."""
+        """Authenticate; raise GatewayError, OSError or TimeoutError."""
         challenge = await self._receive()
         if challenge.get("event") != "connect.challenge":
             raise OSError("the agent did not ask who we are")
-        asked = challenge.get("payload")
-        nonce, at_ms = _challenge(asked if isinstance(asked, dict) else {})
+        payload = challenge.get("payload")
+        nonce, at_ms = _challenge(payload if isinstance(payload, dict) else {})
         device = {} if sign is None else {"device": sign(scopes, token, nonce, at_ms)}
         params = {
             **_PROTOCOLS, "client": CLIENT, "role": "operator", "scopes": list(scopes),
@@ -119,7 +118,7 @@ class Gateway:
         raise GatewayError(str(error.get("code", "")), str(error.get("message", "")))
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         try:
             if self._reading is not None:
                 self._reading.cancel()
@@ -128,7 +127,7 @@ class Gateway:
             await self._socket.close()
 
     async def _read(self) -> None:
-        """Hand out answers and events until the connection ends."""
+        """Dispatch answers and events until the connection ends."""
         try:
             while True:
                 frame = await self._receive()
@@ -144,7 +143,7 @@ class Gateway:
                     future.set_exception(ConnectionResetError(str(error)))
 
     async def _receive(self) -> dict[str, Any]:
-        """Return the next frame; raise OSError when there is none."""
+        """Return the next frame; raise OSError at the end."""
         message = await self._socket.receive()
         if message.type != aiohttp.WSMsgType.TEXT:
             raise OSError(f"the connection ended ({self._socket.close_code})")
@@ -167,8 +166,8 @@ async def connect(
 ) -> Gateway:
     """Return an open connection to the agent on this port of loopback.
 
-    `headers` go along with the upgrade. Raise GatewayError when it refuses us, OSError or
-    TimeoutError when it cannot be reached.
+    `headers` are sent with the upgrade. Raise GatewayError if it refuses us, OSError or
+    TimeoutError if it cannot be reached.
     """
     try:
         async with asyncio.timeout(limits.RPC_TIMEOUT_S):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.machine.controller.process.orphans import find_leftovers
+from holdfast.machine.controller.process.orphans import find_orphans
 from tests.integration.machine.rig import ROOT, alive, run_machine, run_plane, until
 from tests.support.patience import patience
 
@@ -129,11 +129,11 @@ async def test_an_end_that_fails_exits_1_and_never_hangs(tmp_path: Path, sabotag
         *command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        await until(lambda: find_leftovers(str(tmp_path / "agent")), "the agent")
+        await until(lambda: find_orphans(str(tmp_path / "agent")), "the agent")
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(patience(15)):
             assert await process.wait() == 1
-        await until(lambda: not find_leftovers(str(tmp_path / "agent")), "nothing is left")
+        await until(lambda: not find_orphans(str(tmp_path / "agent")), "nothing is left")
     finally:
         if process.returncode is None:
             process.kill()

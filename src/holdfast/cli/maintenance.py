@@ -1,4 +1,4 @@
-"""`holdfast instance config | files | doctor | retry`: look after an agent in its machine."""
+"""`holdfast instance config | files | doctor | retry`: maintain an agent in its machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from holdfast.cli.output import (
     say,
     show,
     show_json,
-    show_table,
+    show_list,
 )
 from holdfast.cli.tables import Column
 from holdfast.wire.api.endpoint import Empty
@@ -53,10 +53,10 @@ _VERSIONS: Final = (
     Column("reason", drop=1, least=16),
 )
 _SHOWN: Final = 12
-"""Digits of a version that are shown; eight are enough to name it."""
+"""Digits of a version that are shown; eight identify it."""
 
 _FOLLOW_S: Final = 0.5
-"""Between two looks at what a doctor printed."""
+"""Interval between two reads of a doctor's output."""
 
 
 @config_app.command("show")
@@ -108,14 +108,11 @@ def history(name: Name, as_json: bool = JSON_OPTION) -> None:
     """Show its earlier configurations, and what became of the agent with each."""
     plane = connect()
     found = plane.call("config.versions", path={"id": resolve(plane, name)})
-    if as_json:
-        show_json(found)
-        return
     rows = (
         (row.etag[:_SHOWN], ago(row.at), row.origin, row.verdict, row.reason)
         for row in found.versions
     )
-    show_table(_VERSIONS, rows, empty="No configuration is known yet.")
+    show_list(found, _VERSIONS, rows, empty="No configuration is known yet.", as_json=as_json)
 
 
 @config_app.command("restore")
@@ -199,7 +196,7 @@ def doctor(
     cancel: Annotated[bool, typer.Option("--cancel", help="End the run that goes on.")] = False,
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Have its doctor look and repair, and follow what it says."""
+    """Run its doctor, and follow the output."""
     plane = connect()
     where = {"id": resolve(plane, name)}
     if cancel:
@@ -215,7 +212,7 @@ def doctor(
 
 
 def _follow(plane: Connection, where: dict[str, str], *, quiet: bool) -> DoctorRun:
-    """Print what a run says until it has ended; return its record."""
+    """Print a run's output until it has ended; return its record."""
     position = 0
     while True:
         run: DoctorRun = plane.call("doctor.run", path=where, query={"after": str(position)})
@@ -248,7 +245,7 @@ def _changed(done: ConfigChanged, *, as_json: bool = False) -> None:
 
 
 def _given(text: str) -> str:
-    """Return a text, or what the file or the standard input that it names holds."""
+    """Return a text, or the content of the file or standard input that it names."""
     if text == "-":
         return sys.stdin.read()
     if not text.startswith("@"):
@@ -260,7 +257,7 @@ def _given(text: str) -> str:
 
 
 def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; end with what is wrong with it."""
+    """Return the JSON object in a text; exit with an error if it is invalid."""
     try:
         found = msgspec.json.decode(text)
     except msgspec.DecodeError as error:

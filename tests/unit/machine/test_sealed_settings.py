@@ -5,7 +5,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from holdfast.machine.controller.sealed_settings import SealError, unseal
+from holdfast.machine.controller.sealed_settings import SealError, decrypt_settings
 from holdfast.machine.controller.settings import child_environment
 
 KEY = bytes(range(32))
@@ -20,7 +20,7 @@ def seal(text: str, nonce: bytes = b"n" * 12) -> str:
 @pytest.mark.parametrize("maker", ["HOLDFAST", "KILOCLAW"])
 def test_sealed_values_open_under_either_name(maker: str) -> None:
     environ = {f"{maker}_ENC_API_KEY": seal("geheim é"), f"{maker}_ENV_KEY": KEY_TEXT}
-    assert unseal(environ) == {"API_KEY": "geheim é"}
+    assert decrypt_settings(environ) == {"API_KEY": "geheim é"}
 
 
 def test_ours_wins_over_the_contracts() -> None:
@@ -29,16 +29,16 @@ def test_ours_wins_over_the_contracts() -> None:
         "KILOCLAW_ENC_X": seal("theirs"),
         "HOLDFAST_ENV_KEY": KEY_TEXT,
     }
-    assert unseal(environ) == {"X": "ours"}
+    assert decrypt_settings(environ) == {"X": "ours"}
 
 
 def test_an_empty_text_may_be_sealed() -> None:
     environ = {"HOLDFAST_ENC_X": seal(""), "HOLDFAST_ENV_KEY": KEY_TEXT}
-    assert unseal(environ) == {"X": ""}
+    assert decrypt_settings(environ) == {"X": ""}
 
 
 def test_nothing_sealed_needs_no_key() -> None:
-    assert unseal({"PATH": "/bin"}) == {}
+    assert decrypt_settings({"PATH": "/bin"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_nothing_sealed_needs_no_key() -> None:
 )
 def test_anything_odd_refuses_the_whole_set(environ: dict[str, str], said: str) -> None:
     with pytest.raises(SealError, match=said):
-        unseal({**environ, "HOLDFAST_ENC_GOOD": seal("good")})
+        decrypt_settings({**environ, "HOLDFAST_ENC_GOOD": seal("good")})
 
 
 def test_the_agent_sees_the_opened_secrets_but_not_ours() -> None:

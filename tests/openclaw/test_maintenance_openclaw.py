@@ -1,4 +1,4 @@
-"""Looking after each real OpenClaw: a bad configuration, its doctor, a key that is renewed."""
+"""Maintenance of each real OpenClaw: a bad configuration, its doctor, a renewed key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(1_500)]
 
 START_S = 400.0
 PATIENT = json.dumps({"start_ms": 390_000, "trial_ready_ms": 300_000})
-"""What is tried here is not how fast it starts: a busy machine takes minutes."""
+"""The speed of its start is not tested here: a busy machine takes minutes."""
 
 OLD, NEW = "first-key-0123456789", "second-key-0123456789"
 
@@ -57,7 +57,7 @@ async def reached(machine: Machine, wanted: Any) -> dict[str, Any]:
 
 
 async def ask(stage: Stage, person: int) -> None:
-    """Have somebody write to the agent, and wait for the answer: a turn within the gateway."""
+    """Send the agent a message, and wait for the answer: a turn within the gateway."""
     await stage.telegram.write(person, "hi")
     await until(
         lambda: any(ANSWER in text for text in stage.telegram.said_to(person)), "an answer", START_S
@@ -84,7 +84,7 @@ async def test_a_key_is_renewed_while_it_runs(release: Path, tmp_path: Path) -> 
             "POST", "/_kilo/env/patch", body={"KILOCODE_API_KEY": NEW}
         )
         assert status == 200
-        # The oldest takes its own command line for a stranger, so it is started again.
+        # The oldest treats its own command line as an unpaired device, so it is started again.
         again = stage.is_old
         assert answer == {
             "ok": True, "reloaded": not again, "signaled": again, "migratedProfiles": 1,

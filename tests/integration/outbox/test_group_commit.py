@@ -1,4 +1,4 @@
-"""Threads that write at the same time: one commit for all, and each hears of its own."""
+"""Threads that write at the same time: one commit for all, and each gets its own result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def commits(box: Outbox) -> Iterator[list[str]]:
 
 
 def at_once(box: Outbox, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Let threads make these calls while nobody can write; return what each came to."""
+    """Let threads make these calls while the folder is locked; return their results."""
     came: list[Any] = [None] * len(calls)
 
     def make(at: int) -> None:
@@ -49,7 +49,7 @@ def at_once(box: Outbox, calls: Sequence[Callable[[], Any]]) -> list[Any]:
     with box._queue.exclusive():
         for thread in threads:
             thread.start()
-        until(lambda: len(box._together._places) == len(calls), "all of them wait")
+        until(lambda: len(box._group._places) == len(calls), "all of them wait")
     for thread in threads:
         thread.join()
     return came
@@ -62,7 +62,7 @@ def queued(box: Outbox) -> list[str]:
     return [name for (name,) in rows]
 
 
-def test_those_that_wait_together_share_one_commit(box: Outbox) -> None:
+def test_those_that_wait_at_the_same_time_share_one_commit(box: Outbox) -> None:
     box.enqueue("event", "first", {})
     with commits(box) as seen:
         came = at_once(box, [partial(box.enqueue, "event", f"e{n}", {"n": n}) for n in range(MANY)])
@@ -72,8 +72,8 @@ def test_those_that_wait_together_share_one_commit(box: Outbox) -> None:
     stats = box.stats()
     assert (stats.pending, stats.dropped, stats.lost) == (MANY + 1, 0, 0)
     assert len(set(queued(box))) == MANY + 1
-    assert not box._together._places
-    assert not box._together._lead
+    assert not box._group._places
+    assert not box._group._lead
 
 
 def test_an_error_reaches_the_one_whose_it_is_and_leaves_nothing_of_it(box: Outbox) -> None:
@@ -86,7 +86,7 @@ def test_an_error_reaches_the_one_whose_it_is_and_leaves_nothing_of_it(box: Outb
 
         return do
 
-    came = at_once(box, [partial(box.write, work(f"e{n}"), together=True) for n in range(MANY)])
+    came = at_once(box, [partial(box.write, work(f"e{n}"), grouped=True) for n in range(MANY)])
     assert isinstance(came[7], ValueError)
     assert [one for at, one in enumerate(came) if at != 7] == [
         f"e{n}" for n in range(MANY) if n != 7
@@ -100,7 +100,7 @@ def test_a_call_from_within_writes_into_the_transaction_it_is_in(box: Outbox) ->
         tx.enqueue("event", "outer", {})
         assert box.enqueue("event", "inner", {}).state == "stored"
 
-    box.write(work, together=True)
+    box.write(work, grouped=True)
     with box.transaction() as tx:
         tx.enqueue("event", "block", {})
         assert box.enqueue("event", "in the block", {}).state == "stored"
@@ -144,7 +144,7 @@ def test_whoever_is_interrupted_while_it_leads_leaves_the_others_to_the_next(box
 
     def leads() -> None:
         try:
-            box.write(stops, together=True)
+            box.write(stops, grouped=True)
         except Stopped:
             came.append("stopped")
 
@@ -155,10 +155,10 @@ def test_whoever_is_interrupted_while_it_leads_leaves_the_others_to_the_next(box
     ]
     with box._queue.exclusive():
         leader.start()
-        until(lambda: box._together._lead, "it leads")
+        until(lambda: box._group._lead, "it leads")
         for other in others:
             other.start()
-        until(lambda: len(box._together._places) == 5, "all wait")
+        until(lambda: len(box._group._places) == 5, "all wait")
     for thread in (leader, *others):
         thread.join()
     assert "stopped" in came

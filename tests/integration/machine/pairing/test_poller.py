@@ -1,4 +1,4 @@
-"""Keeping a kind up to date: at once, one look at a time, told once, over at the end."""
+"""The poller: reads at once, one read at a time, answers each caller once, and stops."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ class Rig:
     def __init__(self, folder: Path, descriptor: int) -> None:
         self.path = folder / "log"
         self.reads = Reads()
-        self.settled: list[Kind] = []
+        self.after_read: list[Kind] = []
         clock, log = SystemClock(), Log(SystemClock(), descriptor)
         self.cache = Cache({}, on_change=lambda: None, clock=clock)
         self.poller = Poller(
-            "channels", self.cache, self.reads, settled=self.done, clock=clock, log=log
+            "channels", self.cache, self.reads, after_read=self.done, clock=clock, log=log
         )
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, *, hold: bool = False) -> None:
-        """Begin to look; with `hold` the first look lasts until `reads.hold` is set."""
+        """Begin to read; with `hold` the first read lasts until `reads.hold` is set."""
         if hold:
             self.reads.hold = asyncio.Event()
         self.task = asyncio.create_task(self.poller.run())
@@ -79,10 +79,10 @@ class Rig:
             await asyncio.gather(self.task, return_exceptions=True)
 
     async def done(self, kind: Kind) -> None:
-        self.settled.append(kind)
+        self.after_read.append(kind)
 
     async def looked(self, times: int) -> None:
-        await until(lambda: len(self.settled) >= times, f"{times} looks")
+        await until(lambda: len(self.after_read) >= times, f"{times} looks")
 
     def log(self, event: str) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in self.path.read_text().splitlines()]
