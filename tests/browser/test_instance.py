@@ -186,11 +186,11 @@ def test_configurations_are_put_back_and_the_doctor_looks(
     page.once("dialog", lambda dialog: dialog.accept())
     care.get_by_role("button", name="Put ab12").click()
     expect(page.locator("#toasts")).to_contain_text("The configuration was put back")
-    assert served.plane.care.restored == ["ab12" * 15]
+    assert served.plane.maintenance.restored == ["ab12" * 15]
     expect(care).to_contain_text("It has not looked yet.")
     care.get_by_role("button", name="Have the doctor look").click()
     expect(care).to_contain_text("channels: ok")
-    assert served.plane.care.run.fix is False
+    assert served.plane.maintenance.run.fix is False
     care.get_by_role("button", name="Go on with a failed start").click()
     expect(page.locator("#toasts")).to_contain_text("No phase of the start has failed")
     forgive("409")

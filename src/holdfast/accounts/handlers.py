@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from holdfast.accounts import rules
+from holdfast.accounts.directory import AccountDirectory, SignedIn
 from holdfast.accounts.records import Person
-from holdfast.accounts.register import AccountDirectory, SignedIn
 from holdfast.accounts.views import (
     account_view,
     audit_view,

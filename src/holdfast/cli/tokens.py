@@ -92,7 +92,7 @@ def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
     # Heavy, and for this only.
     import asyncio  # noqa: PLC0415
 
-    from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
+    from holdfast.accounts.directory import LOCAL_ACCOUNT  # noqa: PLC0415
     from holdfast.accounts.views import token_view  # noqa: PLC0415
     from holdfast.plane.wiring.local_admin import make_token, with_register  # noqa: PLC0415
 

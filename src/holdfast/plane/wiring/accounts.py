@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.passwords import Argon2
-from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import DAY_MS
 from holdfast.plane.wiring.confinement import make_admission, make_ask
 from holdfast.plane.wiring.core import Core

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.flow import CorrectionsFlow
 from holdfast.corrections.handlers import BrainCalls

@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry, Scope, Token
-from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast import __version__
-from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.kernel.clock import Clock
 from holdfast.metrics.registry import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide

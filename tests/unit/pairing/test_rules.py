@@ -24,7 +24,7 @@ from holdfast.pairing.requests import (
 from holdfast.pairing.state import Decision, Pairing
 from holdfast.pairing.visibility import Shown, forget_at, shown
 from holdfast.wire.controller.pairing import ChannelRequest, DeviceRequest
-from tests.unit.instances.pairing.rig import INSTANCE, UUID, device, telegram
+from tests.unit.pairing.rig import INSTANCE, UUID, device, telegram
 
 OPERATOR = Rule(id="r", kind="device", sender="*", role="operator", scopes=("operator.read",))
 

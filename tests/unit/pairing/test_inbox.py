@@ -20,7 +20,7 @@ from holdfast.pairing.ports import Listing, Place
 from holdfast.pairing.requests import Waiting, request_id
 from holdfast.pairing.state import Decision, Pairing
 from tests.support.logs import Lines
-from tests.unit.instances.pairing.rig import INSTANCE, Fixed, device, place, telegram
+from tests.unit.pairing.rig import INSTANCE, Fixed, device, place, telegram
 
 
 class Machines:

@@ -16,7 +16,7 @@ from holdfast.pairing.requests import request_id
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Execution
 from tests.support.logs import Lines
-from tests.unit.instances.pairing.rig import (
+from tests.unit.pairing.rig import (
     INSTANCE,
     UUID,
     Fixed,
