@@ -1,4 +1,4 @@
-"""A few runs of random faults of real processes; `python -m tests.bench faults` makes a thousand."""
+"""A few runs of random faults of real processes; a thousand are `python -m tests.bench faults`."""
 
 from __future__ import annotations
 
