@@ -1,7 +1,7 @@
-"""Every metric, declared once: its kind, name, labels and a sentence; and where figures go.
+"""Every metric, declared once (kind, name, labels, description), and the port `Meter`.
 
-What is counted is one of these objects, so a name that is not declared cannot be used. A label
-never holds an id: its values are few, and known when the code is written.
+`Meter` takes these objects, so an undeclared name cannot be used. Label values are few and fixed in
+the code; a label never holds an id.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 FAST: Final = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0)
-"""Bucket bounds in seconds, for what should take less than the 5 ms that the loop may be held."""
+"""Bucket bounds in seconds, for what should stay under 5 ms, the limit for blocking the loop."""
 
 SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Bucket bounds in seconds, for what waits for the outside."""
+"""Bucket bounds in seconds, for what waits for other systems."""
 
 
 class Counter(NamedTuple):
-    """A figure that only grows."""
+    """A value that only grows."""
 
     name: str
     help: str
@@ -24,7 +24,7 @@ class Counter(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """A figure that goes up and down."""
+    """A value that goes up and down."""
 
     name: str
     help: str
@@ -44,7 +44,7 @@ Metric: TypeAlias = Counter | Gauge | Histogram
 
 
 class Meter(Protocol):
-    """Where figures go."""
+    """Records measurements."""
 
     def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -60,16 +60,16 @@ class Meter(Protocol):
 
 
 class NoMeter:
-    """A meter that keeps nothing."""
+    """A meter that discards everything."""
 
     def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
     def gauge(self, metric: Gauge, value: float, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
 
 EVENTS: Final = Counter(
@@ -178,4 +178,4 @@ BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(
     value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)
 )
-"""All of them, in the order of their declaration."""
+"""Every metric, in the order of declaration."""
