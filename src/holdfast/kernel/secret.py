@@ -20,8 +20,8 @@ _VALUES: Final = (
     r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)"
 )
 _ASSIGNMENTS: Final = (
-    # Text before the keyword is kept, so it need not be matched. What follows is bounded: an agent may
-    # print lines of thousands of letters, which must not cost seconds.
+    # Text before the keyword is kept, so it need not be matched. What follows is bounded: an agent
+    # may print lines of thousands of letters, which must not cost seconds.
     r"(?P<name>(?:password|passphrase|secret|token|api[_-]?key)[\w-]{0,64})"
     r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)"
 )
