@@ -1,4 +1,4 @@
-"""Looks again and again at what is wrong with brains; says once when that begins or ends."""
+"""Checks brains for alerts periodically; logs each alert's begin and end once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from holdfast.wire.api.brains import AlertCode, BrainAlert
 from holdfast.wire.times import time_text
 
 _TURN: Final = 100
-"""Brains that are looked at before others get a turn: about a millisecond of them."""
+"""Brains checked before yielding to the event loop: about a millisecond."""
 
 
 async def _in_turns(brains: Sequence[Brain]) -> AsyncIterator[Brain]:
-    """Yield brains, letting others run now and then."""
+    """Yield brains, yielding to the event loop now and then."""
     for at, brain in enumerate(brains, 1):
         yield brain
         if at % _TURN == 0:
@@ -32,7 +32,7 @@ async def _in_turns(brains: Sequence[Brain]) -> AsyncIterator[Brain]:
 
 
 class Watch:
-    """What is wrong, and since when this plane knows."""
+    """The current alerts, and since when this process has seen them."""
 
     def __init__(
         self, directory: Directory, *, clock: Clock, log: Log, meter: Meter, publish: Publish
@@ -45,13 +45,13 @@ class Watch:
         self._since: dict[tuple[int, AlertCode], int] = {}
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check periodically, for ever."""
         while True:
             await self.look()
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:
-        """Look at every brain once, giving others a turn in between."""
+        """Check every brain once, yielding to the event loop in between."""
         now_ms = self._clock.now_ms()
         found: dict[tuple[int, AlertCode], Wrong] = {}
         brains = self._directory.brains_of(None)
@@ -74,7 +74,7 @@ class Watch:
         self._meter.gauge(metrics.BRAIN_BACKLOG_ROWS, backlog)
 
     def _say(self, event: str, no: int, code: str, value: int) -> None:
-        """Write a line and tell open pages."""
+        """Log an alert's change and notify open pages."""
         brain = self._directory.brain(no)
         write = self._log.warning if event.endswith("began") else self._log.info
         write(event, brain=brain.id, account=brain.account, code=code, value=value)
@@ -86,12 +86,12 @@ class Watch:
         )
 
     async def alerts(self, brains: Sequence[Brain]) -> list[BrainAlert]:
-        """Return what is wrong with these brains now, what began first at the top."""
+        """Return the current alerts of these brains, the oldest first."""
         found = [alert async for brain in _in_turns(brains) for alert in self.alerts_of(brain)]
         return sorted(found, key=lambda alert: (alert.since, alert.brain, alert.code))
 
     def alerts_of(self, brain: Brain) -> tuple[BrainAlert, ...]:
-        """Return what is wrong with a brain now."""
+        """Return the current alerts of a brain."""
         now_ms = self._clock.now_ms()
         return tuple(
             BrainAlert(

@@ -296,7 +296,7 @@ class MemoryCorrections:
             self._keys[key_id] = replace(key, revoked_at_ms=now_ms)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when keys were used last."""
+        """Store when keys were last used."""
         for key_id, at_ms in uses.items():
             key = self._keys.get(key_id)
             if key is not None:
@@ -306,7 +306,7 @@ class MemoryCorrections:
     # -- what is shown
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, those received last first."""
+        """Return corrections, last received first."""
         terms = list(_terms(query.words))
         found = [
             held
@@ -365,7 +365,7 @@ class MemoryCorrections:
         )
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
-        """Return lessons, those changed last first."""
+        """Return lessons, last changed first."""
         found = [
             row
             for row in (told.shown for told in self._lessons.values())

@@ -24,7 +24,7 @@ from holdfast.stores.thread import BACKGROUND
 from holdfast.telemetry.contact import Contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
-"""Pages written to the WAL at which it is checkpointed."""
+"""Bytes written to the WAL at which it is checkpointed."""
 
 _DECODER: Final = msgspec.json.Decoder(Contact)
 

@@ -115,7 +115,7 @@ class CorrectionsSqlite(SqliteStore):
         await self._change("revoke_key", id=key_id, now_ms=now_ms)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when keys were used last."""
+        """Store when keys were last used."""
         rows = [{"id": key_id, "at_ms": at_ms} for key_id, at_ms in uses.items()]
 
         def run(connection: apsw.Connection) -> None:
@@ -124,7 +124,7 @@ class CorrectionsSqlite(SqliteStore):
         await self._writer.call(run)
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, those received last first."""
+        """Return corrections, last received first."""
         name = "corrections_all"
         if query.words:
             name = "corrections_search"
@@ -150,7 +150,7 @@ class CorrectionsSqlite(SqliteStore):
         return None
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
-        """Return lessons, those changed last first."""
+        """Return lessons, last changed first."""
         return [LessonRow(*row) for row in await self._read("lessons", **query._asdict())]
 
     async def decide(
