@@ -26,7 +26,7 @@ from holdfast.kernel.log import NoLog
 from holdfast.kernel.outcome import Ok
 from holdfast.pairing import events
 from holdfast.pairing.definition import PAIRING, Policy
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.inbox import Inbox
 from holdfast.pairing.policy import Rule
 from holdfast.pairing.ports import Place
@@ -76,7 +76,7 @@ class Plane:
     def wake(self) -> None:
         """Start: nothing but what was committed is known."""
         self.lane = asyncio.Lock()
-        self.talk = MachineTalk(
+        self.talk = MachineClient(
             self,
             self.machine,
             {"there": ModelCloud(self.machine)},  # type: ignore[dict-item]

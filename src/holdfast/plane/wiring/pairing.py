@@ -15,7 +15,7 @@ from holdfast.kernel.outcome import Outcome
 from holdfast.letters import topics
 from holdfast.pairing.actions import PROVIDER
 from holdfast.pairing.definition import PAIRING, Policy
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.handlers import Awaited, Deps, handlers
 from holdfast.pairing.inbox import Inbox
 from holdfast.pairing.limits import EFFECT_MS
@@ -65,9 +65,11 @@ def places_part(core: Core, places: CommittedPlaces) -> Part:
     return Part(name="places", start=fill, on_commit=(places.hear,))
 
 
-def make_talk(core: Core, reach: Reach[Controllers], places: CommittedPlaces) -> MachineTalk:
+def make_machine_client(
+    core: Core, reach: Reach[Controllers], places: CommittedPlaces
+) -> MachineClient:
     """Return who asks machines over the wire, and by commands where they are older."""
-    return MachineTalk(places, reach.controllers, reach.by_name, log=core.log)
+    return MachineClient(places, reach.controllers, reach.by_name, log=core.log)
 
 
 def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade:

@@ -11,7 +11,7 @@ from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.machine.controller.pairing.limits import COMMAND_TIMEOUT_S
 from holdfast.pairing import limits, ports
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.requests import request_id
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Execution
@@ -44,7 +44,7 @@ class Room:
         self.controllers = Scripted(*capabilities)
         self.shell = Shell(kind)
         self.log = Lines()
-        self.talk = MachineTalk(
+        self.talk = MachineClient(
             self.places,
             self.controllers,
             {"there": self.shell},  # type: ignore[dict-item]
