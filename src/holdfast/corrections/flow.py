@@ -190,9 +190,9 @@ class CorrectionsFlow:
             self._directory.note(arrival, one)
             if not future.done():
                 future.set_result(one)
-        self._publish(arrivals, written)
+        self._announce(arrivals, written)
 
-    def _publish(self, arrivals: Sequence[Arrival], written: Sequence[Written]) -> None:
+    def _announce(self, arrivals: Sequence[Arrival], written: Sequence[Written]) -> None:
         """Publish each changed brain once, and update the metrics."""
         topics: dict[tuple[Topic, int], None] = {}
         accepted = deduplicated = refused = 0

@@ -71,7 +71,7 @@ class Awaited:
         """Nobody waits."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    def hear(self, instance: str) -> None:
+    def notify(self, instance: str) -> None:
         """Wake all calls that wait for this instance."""
         for event in self._waiting.get(instance, ()):
             event.set()

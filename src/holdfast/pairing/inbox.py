@@ -144,7 +144,7 @@ class Inbox:
             return
         self._begin(instance, entry, refresh=False)
 
-    def hear(self, instance: str) -> None:
+    def row_changed(self, instance: str) -> None:
         """Handle a change of an instance's committed rows."""
         entry = self._entries.get(instance)
         if entry is None:

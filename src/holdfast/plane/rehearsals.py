@@ -1,6 +1,6 @@
-"""Handlers of rehearsals: the worker's answers in the words of the messages.
+"""Handlers of rehearsals: the worker's results as wire messages.
 
-The worker is another process with a read-only store, so nothing asked here can change anything.
+The worker is another process with a read-only store, so a rehearsal cannot change anything.
 The audit row of the call is written by the edge before the basis is read.
 """
 
@@ -83,12 +83,12 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
 
 
 def _actor(call: Call) -> str:
-    """Return the address that the path names."""
+    """Return the address in the path."""
     return f"{call.path['kind']}/{call.path['id']}"
 
 
 async def _ask(question: Awaitable[T]) -> T:
-    """Return the worker's answer; refuse in words what it could not do."""
+    """Return the worker's answer; raise a Refusal for its errors."""
     try:
         return await question
     except UnknownActorError as error:
@@ -104,7 +104,7 @@ async def _ask(question: Awaitable[T]) -> T:
 
 
 def _ahead(answer: DryRun, mode: str) -> Rehearsal:
-    """Return what a look ahead came to."""
+    """Return the view of a dry run."""
     actions = sum(len(step.decisions) for step in answer.steps)
     waiting = f"; {answer.waiting} events would still wait" if answer.waiting else ""
     summary = f"{_count(len(answer.steps), 'tick')}, {_count(actions, 'action')}{waiting}"
@@ -122,7 +122,7 @@ def _ahead(answer: DryRun, mode: str) -> Rehearsal:
 
 
 def _back(answer: Replay, mode: str) -> Rehearsal:
-    """Return what a look back came to; each first difference is said with its path."""
+    """Return the view of a replay; the first differences are listed with their paths."""
     changes = tuple(
         f"tick {d.number}: {d.path}: recorded {d.recorded!r}, now {d.rehearsed!r}"[:REASON_MAX]
         for d in answer.divergences[:STEPS_MAX]
@@ -141,7 +141,7 @@ def _back(answer: Replay, mode: str) -> Rehearsal:
 
 
 def _why(answer: Explanation) -> Rehearsal:
-    """Return what the rules want now, after what the last tick decided."""
+    """Return the view of an explanation: the last tick, then the rules' result now."""
     now = RehearsedTick(
         number=answer.last.number + 1 if answer.last else 1,
         at=time_text(answer.now_ms),
@@ -177,7 +177,7 @@ def _step(step: Step) -> RehearsedTick:
 
 
 def _record(record: TickRecord) -> RehearsedTick:
-    """Return one recorded tick; what it left alone is counted there by reason."""
+    """Return one recorded tick; a record has its suppressions as counts by reason."""
     return RehearsedTick(
         number=record.number,
         at=time_text(record.now_ms),
@@ -194,7 +194,7 @@ def _record(record: TickRecord) -> RehearsedTick:
 
 
 def _event(item: Input) -> RehearsedEvent:
-    """Return one event as a tick took it."""
+    """Return one event of a tick."""
     return RehearsedEvent(
         id=item.event,
         name="",
@@ -205,7 +205,7 @@ def _event(item: Input) -> RehearsedEvent:
 
 
 def _action(decision: Decision) -> RehearsedAction:
-    """Return one action as a tick decided it."""
+    """Return one action of a tick."""
     return RehearsedAction(
         name=decision.name,
         rule=decision.rule,

@@ -151,7 +151,7 @@ class Plane:
         for call in result.calls:
             self.effects.append(call.call)
             self._carry_out(call.call)
-        self.inbox.hear(INSTANCE)
+        self.inbox.row_changed(INSTANCE)
         return result.stamps[0].outcome if result.stamps else ""
 
     def _carry_out(self, call: EffectCall) -> None:
@@ -282,7 +282,7 @@ class Interleaving:
     def _moved(self, **changes: Any) -> None:
         place = self.plane.place
         self.plane.place = msgspec.structs.replace(place, **changes)
-        self.plane.inbox.hear(INSTANCE)
+        self.plane.inbox.row_changed(INSTANCE)
 
     def _set_back(self) -> None:
         """Give the agent the store of a while ago: a restored volume, an older release."""

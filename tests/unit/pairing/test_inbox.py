@@ -84,7 +84,7 @@ class Room:
         )  # fmt: skip
         epoch = self.places.state.epoch + 1
         self.places.state = Pairing(instance=INSTANCE, epoch=epoch, decisions=(decision,))
-        self.inbox.hear(INSTANCE)
+        self.inbox.row_changed(INSTANCE)
 
 
 async def turns() -> None:
@@ -225,7 +225,7 @@ async def test_who_stops_has_nothing_waiting(room: Room) -> None:
     await room.machines.answer(told(telegram()))
     await asked
     room.places.place = place(running=False)
-    room.inbox.hear(INSTANCE)
+    room.inbox.row_changed(INSTANCE)
     assert room.ids() == []
     outcome = await room.ask()
     assert isinstance(outcome, Permanent)

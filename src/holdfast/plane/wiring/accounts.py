@@ -1,4 +1,4 @@
-"""Makes what knows people: accounts, sign-in, tokens, and who is calling."""
+"""Makes accounts: sign-in, tokens, and authentication."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Who keeps accounts and people, and who tells who is calling."""
+    """The directory of accounts, the authenticator, and the part."""
 
     directory: AccountDirectory
     access: Access
@@ -57,7 +57,7 @@ def make_people(core: Core) -> People:
 
 
 def account_names(core: Core) -> Callable[[], Awaitable[frozenset[str]]]:
-    """Return who tells which accounts there are."""
+    """Return a function that returns the names of all accounts."""
 
     async def names() -> frozenset[str]:
         return frozenset(account.name for account in await core.stores.accounts.accounts())

@@ -1,8 +1,8 @@
-"""Finds an instance's controller and asks it: the adapter of the port `Controllers`.
+"""Calls instances' controllers: the adapter of the port `Controllers`.
 
-Where a machine listens is asked of its cloud and believed for a moment; a call that cannot be
-made forgets it, because the machine may have moved. What a controller can do is asked of itself,
-once for each incarnation, and again after a while.
+A machine's address comes from its cloud and is cached for a short time; a failed call drops it,
+because the machine may have moved. Capabilities come from the controller itself, once for each
+incarnation, and again after a while.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from holdfast.world.clouds.port import Cloud
 from holdfast.world.controllers import ControllerClient, Target
 
 ADDRESS_MS: Final = 5_000
-"""How long an address is believed."""
+"""How long an address is cached."""
 
 CAPABILITIES_MS: Final = 60_000
-"""How long what a controller can do is believed: an upgrade without a new incarnation is rare."""
+"""How long capabilities are cached: an upgrade without a new incarnation is rare."""
 
 KNOWN_MAX: Final = 10_000
-"""Machines of which something is remembered."""
+"""Machines in each cache."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ class _Key(NamedTuple):
 
 
 class MachineControllers:
-    """Asks the controllers of instances' machines."""
+    """The client of all controllers."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class MachineControllers:
         secret: Secret,
         clock: Clock,
     ) -> None:
-        """Find machines by `reader` and `clouds`; `secret` is what gateway tokens derive from."""
+        """Find machines by `reader` and `clouds`; gateway tokens are derived from `secret`."""
         self._reader = reader
         self._clouds = clouds
         self._client = client
@@ -79,7 +79,7 @@ class MachineControllers:
         body: B | None = None,
         timeout_ms: int = TIMEOUT_MS,
     ) -> A:
-        """Return the controller's answer in its type; raise ControllerError."""
+        """Return the controller's decoded answer; raise ControllerError."""
         row, detail = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         target = Target(await self._address(key, detail.provider), self._token(row))
@@ -94,7 +94,7 @@ class MachineControllers:
             raise
 
     async def place(self, instance_id: str) -> Place:
-        """Return where an instance's proxy is and the token it wants; raise ControllerError."""
+        """Return the address of an instance's proxy and its token; raise ControllerError."""
         row, detail = await self._rows(instance_id)
         address = await self._address(_Key(row.machine_id, row.epoch), detail.provider)
         token = derived_token(
@@ -103,7 +103,7 @@ class MachineControllers:
         return Place(address, token)
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
-        """Return what the controller announces; nothing for one that is too old to say."""
+        """Return the controller's capabilities; none for one too old to announce them."""
         row, _ = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         known = self._capabilities.get(key)
