@@ -83,9 +83,9 @@ class LoadedActor:
         `complete` was set when the read began; it is cleared by whatever adds events elsewhere
         meanwhile.
         """
-        told = self.inbox
+        accepted = self.inbox
         self.inbox = {row.id: row for row in rows}
-        for row in told.values():
+        for row in accepted.values():
             self.inbox.setdefault(row.id, row)
         self.complete = self.complete and len(rows) < limit
 
@@ -137,13 +137,13 @@ class ActorCache:
 
     def fetch(self, address: Address) -> LoadedActor:
         """Return an actor, adding an empty one where it is not in memory."""
-        resident = self._all.get(address)
-        if resident is None:
-            resident = self._all[address] = LoadedActor(address)
+        loaded = self._all.get(address)
+        if loaded is None:
+            loaded = self._all[address] = LoadedActor(address)
             self.passivate()
         else:
             self._all.move_to_end(address)
-        return resident
+        return loaded
 
     def passivate(self) -> int:
         """Evict the least recently used that are idle; return how many.
@@ -155,7 +155,7 @@ class ActorCache:
         if over <= 0:
             return 0
         looked = islice(self._all.items(), _EVICTIONS_LOOKED_AT)
-        gone = [address for address, resident in looked if resident.idle][:over]
+        gone = [address for address, loaded in looked if loaded.idle][:over]
         for address in gone:
             del self._all[address]
         return len(gone)

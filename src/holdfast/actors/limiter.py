@@ -35,16 +35,16 @@ class Limiter:
         self._tokens = self._burst
         self._counted_ms = clock.steady_ms()
         self._paused_until_ms = 0.0
-        self._turns: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self._waiting)
 
     def submit(self, start: Callable[[], None]) -> None:
         """Have `start` called when it is admitted; it must call `leave` once, when it is done."""
-        self._turns.append(start)
+        self._waiting.append(start)
         self._pump()
 
     def leave(self) -> None:
@@ -64,7 +64,7 @@ class Limiter:
 
     def close(self) -> None:
         """Drop waiting calls."""
-        self._turns.clear()
+        self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -93,14 +93,14 @@ class Limiter:
             self._pumping = False
 
     def _give_out(self) -> None:
-        while self._turns and self._free > 0:
+        while self._waiting and self._free > 0:
             wait_ms = self._wait_ms()
             if wait_ms > 0:
                 self._sleep(wait_ms)
                 return
             self._free -= 1
             self._tokens -= 1
-            self._turns.popleft()()
+            self._waiting.popleft()()
 
     def _sleep(self, wait_ms: float) -> None:
         """Try again after `wait_ms`."""

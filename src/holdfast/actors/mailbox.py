@@ -40,9 +40,9 @@ class Mailbox:
         self._log = log
         self._poll_ms = poll_ms
         self._pending_max = pending_max
-        self._asking: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
+        self._waiters: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
         self._poller: asyncio.Task[None] | None = None
-        owner.listen(self._hear)
+        owner.listen(self._on_tick)
 
     async def start(self) -> None:
         """Wake actors with pending events, and begin to poll."""
@@ -70,7 +70,7 @@ class Mailbox:
             raise MailboxFullError(message)
         event_id = EventId(derive(str(actor), arrival.dedupe))
         future: asyncio.Future[Stamp | None] = asyncio.get_running_loop().create_future()
-        self._asking.setdefault(event_id, []).append(future)
+        self._waiters.setdefault(event_id, []).append(future)
         try:
             (accepted,) = await self.tell([(actor, arrival)])
             stamp = None
@@ -115,18 +115,18 @@ class Mailbox:
 
     def _leave(self, event_id: EventId, future: asyncio.Future[Stamp | None]) -> None:
         """Remove a waiting call."""
-        waiting = self._asking.get(event_id, [])
+        waiting = self._waiters.get(event_id, [])
         if future in waiting:
             waiting.remove(future)
         if not waiting:
-            self._asking.pop(event_id, None)
+            self._waiters.pop(event_id, None)
 
-    def _hear(self, committed: CommittedTick) -> None:
+    def _on_tick(self, committed: CommittedTick) -> None:
         """Complete the calls that wait for an event of this tick."""
-        if not self._asking:
+        if not self._waiters:
             return
         for stamp in committed.tick.stamps:
-            for future in self._asking.get(stamp.id, ()):
+            for future in self._waiters.get(stamp.id, ()):
                 if not future.done():
                     future.set_result(stamp)
 

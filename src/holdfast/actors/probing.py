@@ -257,7 +257,7 @@ class Prober:
                 standing.busy = False
                 lookout.gate.refund()
                 return
-            outcome = await self._ask(standing.row, lookout)
+            outcome = await self._call(standing.row, lookout)
         except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
             lookout.gate.leave()
             standing.busy = False
@@ -307,7 +307,7 @@ class Prober:
         self._schedule(standing, self._clock.now_ms())
         return False
 
-    async def _ask(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
+    async def _call(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
         definition = self._kinds[row.actor.kind].definition
         call = ProbeCall(
             actor=row.actor,

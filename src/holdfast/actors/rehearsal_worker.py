@@ -335,35 +335,35 @@ class RehearsalWorker:
         self._log = log
         self._timeout_s = timeout_s
         self._pool: ProcessPoolExecutor | None = None
-        self._asking = 0
-        self._turn = asyncio.Lock()
-        self._ending: asyncio.Task[None] | None = None
+        self._pending_calls = 0
+        self._lock = asyncio.Lock()
+        self._end_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def dry_run(self, asked: Ahead) -> DryRun:
         """Return what the next ticks would do."""
-        answer: DryRun = await self._ask(asked)
+        answer: DryRun = await self._rehearse(asked)
         return answer
 
     async def replay(self, asked: Back) -> Replay:
         """Repeat recorded ticks, by the policy of their time or by another."""
-        answer: Replay = await self._ask(asked)
+        answer: Replay = await self._rehearse(asked)
         return answer
 
     async def explain(self, asked: Why) -> Explanation:
         """Explain one entity or one tick."""
-        answer: Explanation = await self._ask(asked)
+        answer: Explanation = await self._rehearse(asked)
         return answer
 
-    async def _ask(self, asked: Ahead | Back | Why) -> Any:
+    async def _rehearse(self, asked: Ahead | Back | Why) -> Any:
         """Run one rehearsal at a time; a process that died is replaced, once.
 
         So ending the process of one that hangs affects no other, and the timeout of each begins
         with its own start.
         """
-        self._asking += 1
+        self._pending_calls += 1
         try:
-            async with self._turn:
+            async with self._lock:
                 try:
                     return await self._submit(asked)
                 except BrokenProcessPool as error:
@@ -371,7 +371,7 @@ class RehearsalWorker:
                     await self._end()
                     return await self._submit(asked)
         finally:
-            self._asking -= 1
+            self._pending_calls -= 1
             self._rest()
 
     def _rest(self) -> None:
@@ -380,8 +380,8 @@ class RehearsalWorker:
             self._timer.cancel()
 
         def idle() -> None:
-            if not self._asking:
-                self._ending = asyncio.get_running_loop().create_task(self._end())
+            if not self._pending_calls:
+                self._end_task = asyncio.get_running_loop().create_task(self._end())
 
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 

@@ -446,11 +446,11 @@ def _standing_changes(
         return (), (), (), ()
     old, new = draft.before.state, draft.state
     held, wanted = draft.definition.claims(old), draft.definition.claims(new)
-    asked = {probe.key: probe for probe in draft.standing(old)}
-    asking = {probe.key: probe for probe in draft.standing(new)}
+    before = {probe.key: probe for probe in draft.standing(old)}
+    after = {probe.key: probe for probe in draft.standing(new)}
     return (
         tuple(sorted(wanted - held)),
         tuple(sorted(held - wanted)),
-        tuple(probe for key, probe in asking.items() if asked.get(key) != probe),
-        tuple(sorted(asked.keys() - asking.keys())),
+        tuple(probe for key, probe in after.items() if before.get(key) != probe),
+        tuple(sorted(before.keys() - after.keys())),
     )

@@ -17,7 +17,7 @@ from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 
 
-def announce(log: Log, meter: Meter, tick: Tick[Any], post: LetterBox) -> None:
+def announce(log: Log, meter: Meter, tick: Tick[Any], letters: LetterBox) -> None:
     """Log and count the events of a committed tick."""
     actor, number = str(tick.after.address), tick.after.number
     kind = tick.after.address.kind
@@ -30,10 +30,10 @@ def announce(log: Log, meter: Meter, tick: Tick[Any], post: LetterBox) -> None:
         _decision(log, actor, number, decision)
     for note in tick.notes:
         announce_note(log, meter, actor, number, note)
-    for text in post.undeliverable:
+    for text in letters.undeliverable:
         meter.count(metrics.LETTERS_RETURNED, kind=kind)
         log.warning("letter.undeliverable", actor=actor, tick=number, reason=text)
-    for lost in post.lost:
+    for lost in letters.lost:
         log.error("letter.lost", actor=actor, sender=lost.sender, to=lost.to, reason=lost.why)
 
 

@@ -296,7 +296,7 @@ class SenderCalls:
                 raise missing("brain", field="id")
             brain = found
         sessions, corrections = await self._store.extent(brain.no)
-        heard = self._directory.standings_of(brain.no)
+        standings = self._directory.standings_of(brain.no)
         return Reply(
             BrainStanding(
                 brain_id=brain.id,
@@ -304,7 +304,7 @@ class SenderCalls:
                 sessions=sessions,
                 session_count=sessions,
                 corrections=corrections,
-                last_sync_at=time_text(heard[0].heard_ms) if heard else None,
+                last_sync_at=time_text(standings[0].heard_ms) if standings else None,
             )
         )
 

@@ -261,7 +261,7 @@ class PairingCalls:
             if answer.stamp is None:
                 return calls.pending(answer)
             _refuse(answer)
-            decision = await self._settled(place.instance, event.marks, changed)
+            decision = await self._result(place.instance, event.marks, changed)
         if decision is None or decision.status not in {"done", "failed"}:
             return calls.pending(answer)
         if decision.status == "failed":
@@ -298,7 +298,7 @@ class PairingCalls:
             raise Refusal(409, "pairing_not_memorable", text, field="remember", fix=fix)
         return rule
 
-    async def _settled(
+    async def _result(
         self, instance: str, wanted: tuple[str, ...], changed: asyncio.Event
     ) -> Decision | None:
         """Return the decision once it is over or in doubt, or as it is at the deadline."""
@@ -339,16 +339,16 @@ class PairingCalls:
         state = self._deps.places.pairing(place.instance)
         now_ms = self._deps.clock.now_ms()
         rules: list[Rule] = []
-        for number, told in enumerate(body.rules):
+        for number, given in enumerate(body.rules):
             fresh = Rule(
                 id=self._rule_id(),
-                kind=told.kind,
-                sender=told.sender,
+                kind=given.kind,
+                sender=given.sender,
                 by=call.principal.name,
                 created_ms=now_ms,
             )
             try:
-                rules.append(presenters.rule_of(told, known=state.rules, fresh=fresh))
+                rules.append(presenters.rule_of(given, known=state.rules, fresh=fresh))
             except ValueError as error:
                 field_name = f"rules.{number}.expires_at"
                 raise Refusal(400, "bad_field", str(error), field=field_name) from None

@@ -30,7 +30,7 @@ from holdfast.pairing.visibility import Known, Shown, forget_at, is_usable, show
 
 _BACKOFF: Final = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
 _MOVED: Final = Permanent("moved", "the machine was changed while it was asked; ask again")
-_TURNS_MAX: Final = 3
+_READS_MAX: Final = 3
 """Reads in a row of a machine that changes during each."""
 
 
@@ -71,7 +71,7 @@ class Inbox:
         self._publish = publish
         self._log = log
         self._entries: dict[str, Entry] = {}
-        self._turns = asyncio.Semaphore(LOOKS_MAX)
+        self._reads = asyncio.Semaphore(LOOKS_MAX)
         self._halted = False
 
     def __len__(self) -> int:
@@ -231,12 +231,12 @@ class Inbox:
         """Read the machine's list, store it, publish a change, and evaluate the rules."""
         outcome: Outcome[Known] = _MOVED
         place = self._places.of(instance)
-        for _ in range(_TURNS_MAX):
+        for _ in range(_READS_MAX):
             if place is None or not place.running:
                 outcome = Permanent(NOT_RUNNING, "the instance is not running")
                 break
             before = basis(place, self._places.pairing(instance))
-            async with self._turns:
+            async with self._reads:
                 listed = await self._machines.listing(place, refresh=refresh)
             now_ms = self._clock.now_ms()
             place = self._places.of(instance)
@@ -254,7 +254,7 @@ class Inbox:
         if place is not None:
             self._publish(PAIRING, instance, place.account)
             if isinstance(outcome, Ok):
-                await self._ask_rules(place, outcome.value.listing)
+                await self._apply_rules(place, outcome.value.listing)
         return outcome
 
     def _keep(self, instance: str, entry: Entry, outcome: Outcome[Known]) -> None:
@@ -267,7 +267,7 @@ class Inbox:
         if outcome.code == NOT_RUNNING:
             entry.known = None
 
-    async def _ask_rules(self, place: Place, listing: Listing) -> None:
+    async def _apply_rules(self, place: Place, listing: Listing) -> None:
         """Send each waiting request that a rule would approve to the pairing actor.
 
         The dedupe key has the policy's version: a request is sent again only under another policy.
@@ -278,9 +278,9 @@ class Inbox:
         now_ms = self._clock.now_ms()
         for one in shown(listing.requests, state, now_ms):
             if one.decision is None and judge(state.rules, one.request, now_ms) is not None:
-                await self._tell(place, state, one.request, now_ms)
+                await self._send(place, state, one.request, now_ms)
 
-    async def _tell(self, place: Place, state: Pairing, request: Waiting, now_ms: int) -> None:
+    async def _send(self, place: Place, state: Pairing, request: Waiting, now_ms: int) -> None:
         event = events.PairingSeen(
             account=place.account, request=request, forget_ms=forget_at(request, now_ms)
         )

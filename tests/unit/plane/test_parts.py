@@ -1,4 +1,4 @@
-"""Parts are folded into one process: a clash, a gap or a letter to nobody is found at once."""
+"""Parts are folded into one process: a clash, a gap or a letter without receiver is found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from holdfast.plane.wiring.part import (
     check_routes,
     every,
     join,
-    tell_pages,
+    publish_views,
 )
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryStore
@@ -156,7 +156,7 @@ def test_what_is_given_late_is_found_by_the_engine() -> None:
         for n, event in enumerate((Made("sun"), BulbAdded("a"), SwitchedOn())):
             await engine.mailbox.ask(lamp("hall"), arrive(event, str(n)), wait_ms=2_000)
         async with asyncio.timeout(60):
-            while not grid.lit():  # noqa: ASYNC110  nothing else tells of it
+            while not grid.lit():  # noqa: ASYNC110  there is no event for it
                 await asyncio.sleep(0.1)
         await engine.stop()
         assert ("operation", "hall", "acme") in published
@@ -184,7 +184,7 @@ def committed(*, commit: bool = True, outcome: EventOutcome = "applied") -> Comm
 
 def told(what: CommittedTick) -> list[tuple[str, str, str | None]]:
     kept: list[tuple[str, str, str | None]] = []
-    tell_pages(lambda *change: kept.append(change), {"instance": "instance"})(what)
+    publish_views(lambda *change: kept.append(change), {"instance": "instance"})(what)
     return kept
 
 
@@ -210,7 +210,7 @@ async def test_a_task_that_ends_with_an_error_is_logged_by_its_name() -> None:
 
     tasks.run(broken(), "watch")
     async with asyncio.timeout(20):
-        while not log.named("task.failed"):  # noqa: ASYNC110  nothing else tells of it
+        while not log.named("task.failed"):  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0)
     assert log.named("task.failed")[0]["task"] == "holdfast-watch"
     await tasks.cancel()

@@ -11,7 +11,7 @@ from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.passwords import Argon2
 from holdfast.kernel.clock import DAY_MS
-from holdfast.plane.wiring.confinement import make_admission, make_ask
+from holdfast.plane.wiring.confinement import make_admission, make_host_probe
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
 
@@ -38,7 +38,7 @@ def make_people(core: Core) -> People:
         clock=clock,
         entropy=secrets.token_bytes,
         session_life_ms=core.settings.session_days * DAY_MS,
-        admit=make_admission(core.settings, make_ask(core.settings)),
+        admit=make_admission(core.settings, make_host_probe(core.settings)),
     )
 
     async def purge() -> None:

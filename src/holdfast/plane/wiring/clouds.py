@@ -89,8 +89,8 @@ def clouds_part(clouds: Clouds) -> Part:
     """Return clouds as a part."""
 
     async def check_clouds() -> DoctorCheck:
-        told = [cloud.capabilities for cloud in clouds.by_name.values()]
-        kinds = ", ".join(f"{one.kind}: {one.isolation}" for one in told)
+        capabilities = [cloud.capabilities for cloud in clouds.by_name.values()]
+        kinds = ", ".join(f"{one.kind}: {one.isolation}" for one in capabilities)
         return DoctorCheck(name="clouds", result="ok", message=kinds[:512])
 
     return Part(

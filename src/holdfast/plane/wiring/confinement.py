@@ -51,7 +51,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     fix: str = _INSTALL
 
 
-async def ask_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) -> Offer:
+async def probe_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) -> Offer:
     """Return what this host supports, by running `program`, PROBE by default."""
     program = program or PROBE
     try:
@@ -76,11 +76,11 @@ async def ask_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) ->
             await process.wait()
 
 
-def make_ask(settings: Settings) -> Callable[[], Awaitable[Offer]]:
+def make_host_probe(settings: Settings) -> Callable[[], Awaitable[Offer]]:
     """Return a function that probes the host, unless the settings switch confinement off."""
 
-    async def ask() -> Offer:
-        offer = await ask_host()
+    async def probe() -> Offer:
+        offer = await probe_host()
         if settings.confine != "none":
             return offer
         return structs.replace(
@@ -88,11 +88,11 @@ def make_ask(settings: Settings) -> Callable[[], Awaitable[Offer]]:
             fix=f"take {PREFIX}CONFINE=none away and start the plane again",
         )  # fmt: skip
 
-    return ask
+    return probe
 
 
 def make_admission(
-    settings: Settings, ask: Callable[[], Awaitable[Offer]]
+    settings: Settings, probe: Callable[[], Awaitable[Offer]]
 ) -> Callable[[], Awaitable[None]]:
     """Return a function that refuses (409) a second account where agents are not confined.
 
@@ -102,7 +102,7 @@ def make_admission(
     async def admit() -> None:
         if settings.accept_unconfined:
             return
-        offer = await ask()
+        offer = await probe()
         if offer.kind not in UNCONFINED:
             return
         raise Refusal(
@@ -142,7 +142,7 @@ class HostWatch:
 
     def __init__(
         self, views: Views, accounts: Accounts, of: ConfinementOf,
-        *, settings: Settings, log: Any, ask: Callable[[], Awaitable[Offer]],
+        *, settings: Settings, log: Any, probe: Callable[[], Awaitable[Offer]],
     ) -> None:  # fmt: skip
         """Read `views` and `accounts`; `of` returns what a machine reported."""
         self._views = views
@@ -150,11 +150,11 @@ class HostWatch:
         self._of = of
         self._settings = settings
         self._log = log
-        self._ask = ask
+        self._probe = probe
 
-    async def tell(self) -> None:
+    async def log_support(self) -> None:
         """Log what the host supports, as an error where accounts are mixed without confinement."""
-        offer, accounts = await self._ask(), len(await self._accounts.accounts())
+        offer, accounts = await self._probe(), len(await self._accounts.accounts())
         facts = {
             "kind": offer.kind, "bubblewrap": offer.bubblewrap,
             "landlock_abi": offer.landlock_abi, "reason": offer.reason,
@@ -171,7 +171,7 @@ class HostWatch:
 
     async def check(self) -> DoctorCheck:
         """Return the host's support and the numbers of machines by confinement, the worst first."""
-        offer, accounts = await self._ask(), len(await self._accounts.accounts())
+        offer, accounts = await self._probe(), len(await self._accounts.accounts())
         counts: Counter[Confinement] = Counter()
         bare: list[str] = []
         async for name, kind in self._running():
@@ -229,8 +229,8 @@ def confinement_part(core: Core, of: ConfinementOf) -> Part:
     """Return the part that reports confinement: a log line at the start and a check."""
     watch = HostWatch(
         core.stores.reader, core.stores.accounts, of,
-        settings=core.settings, log=core.log, ask=make_ask(core.settings),
+        settings=core.settings, log=core.log, probe=make_host_probe(core.settings),
     )  # fmt: skip
     return Part(
-        name="confinement", jobs=(Job("confinement.tell", watch.tell),), checks=(watch.check,)
+        name="confinement", jobs=(Job("confinement.log", watch.log_support),), checks=(watch.check,)
     )

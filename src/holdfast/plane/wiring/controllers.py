@@ -110,13 +110,13 @@ class MachineControllers:
         if known is not None and self._clock.steady_ms() - known[1] < CAPABILITIES_MS:
             return known[0]
         try:
-            told = await self.call(instance_id, VERSION)
+            answer = await self.call(instance_id, VERSION)
         except ControllerError as error:
             if error.trouble != "too_old":
                 raise
-            told = ControllerVersion()
-        _remember(self._capabilities, key, frozenset(told.capabilities), self._clock)
-        return frozenset(told.capabilities)
+            answer = ControllerVersion()
+        _remember(self._capabilities, key, frozenset(answer.capabilities), self._clock)
+        return frozenset(answer.capabilities)
 
     async def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
         found = await self._reader.view(DETAIL_VIEW, instance_id)

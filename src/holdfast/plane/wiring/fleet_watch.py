@@ -97,14 +97,14 @@ def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
         return
     if view.contact == "lost":
         yield "silent"
-    told = view.recovery
-    if told is None:
+    recovery = view.recovery
+    if recovery is None:
         return
-    if told.rung == "parked":
+    if recovery.rung == "parked":
         yield "parked"
-    if told.blocked:
+    if recovery.blocked:
         yield "port_taken"
-    if told.held:
+    if recovery.held:
         yield "held"
 
 

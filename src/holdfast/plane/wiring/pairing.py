@@ -62,7 +62,7 @@ def places_part(core: Core, places: CommittedPlaces) -> Part:
     async def fill() -> None:
         await places.fill(core.stores.reader)
 
-    return Part(name="places", start=fill, on_commit=(places.hear,))
+    return Part(name="places", start=fill, on_commit=(places.on_commit,))
 
 
 def make_machine_client(
@@ -102,7 +102,7 @@ def make_pairing(core: Core, machines: PairingMachines, places: CommittedPlaces)
 def follow_pairing(inbox: Inbox, awaited: Awaited) -> Listener:
     """Return a listener that notifies the inbox and waiting calls of commits."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view == PAIRING_VIEW:
                 awaited.notify(view.key)
@@ -110,4 +110,4 @@ def follow_pairing(inbox: Inbox, awaited: Awaited) -> Listener:
             elif view.view == INSTANCE_VIEW:
                 inbox.row_changed(view.key)
 
-    return hear
+    return on_commit

@@ -123,7 +123,7 @@ def join(parts: Sequence[Part], tables: Tables, owner: Owner, publish: Publish) 
     for part in parts:
         for listener in part.on_commit:
             owner.listen(listener)
-    owner.listen(tell_pages(publish, topics))
+    owner.listen(publish_views(publish, topics))
 
 
 def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
@@ -137,10 +137,10 @@ def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
             raise WiringError(f"{text}, and no part gives that kind, or it takes no letters")
 
 
-def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
+def publish_views(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
     """Return the listener that publishes committed rows; it must be the last one."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         if committed.commit is None:
             return
         where, account = committed.tick.after.address.id, committed.commit.account
@@ -152,7 +152,7 @@ def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
         if any(stamp.outcome == "quarantined" for stamp in committed.tick.stamps):
             publish(QUARANTINE, where, account)
 
-    return hear
+    return on_commit
 
 
 def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:

@@ -45,7 +45,7 @@ class CommittedPlaces:
                     put(key, body)
                 after = page[-1][0]
 
-    def hear(self, committed: CommittedTick) -> None:
+    def on_commit(self, committed: CommittedTick) -> None:
         """Update from a commit; the first of all listeners about pairing."""
         for row in committed.tick.views if committed.commit is not None else ():
             put = self._put.get(row.view)

@@ -68,7 +68,7 @@ async def make_subjects(core: Core) -> Subjects:
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
-    heard = make_telemetry(core, machine_index, pairing.inbox.notice)
+    check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
@@ -80,7 +80,7 @@ async def make_subjects(core: Core) -> Subjects:
         agents=runnable_agents(core.home / AGENTS_FOLDER),
         accounts=account_names(core),
     )
-    contacts = LastContacts(heard.telemetry)
+    contacts = LastContacts(check_ins.telemetry)
     parts = (
         home_part(core),
         people.part,
@@ -89,7 +89,7 @@ async def make_subjects(core: Core) -> Subjects:
         deciding,
         reach.part,
         pairing.part,
-        heard.part,
+        check_ins.part,
         brains.part,
         instances_part(core, reach, contacts, placing),
         confinement_part(core, contacts.confinement),

@@ -19,7 +19,7 @@ from holdfast.wire.controller.machine import (
 )
 
 _BAD_REQUEST: Final = 400
-TELL_MS: Final = 15_000
+SEND_MS: Final = 15_000
 """Timeout of each of the two calls: a controller reloads its agent's secrets for a key."""
 
 
@@ -53,7 +53,7 @@ class ControllersAsHolders:
             return "no controller can be asked yet"
         try:
             if secrets.api_key:
-                await self._tell_key(instance_id, secrets.api_key)
+                await self._send_key(instance_id, secrets.api_key)
             if secrets.gateway_token:
                 tokens = RotateOrder(
                     gateway_token=secrets.gateway_token,
@@ -65,7 +65,7 @@ class ControllersAsHolders:
             return f"{error.trouble}: {error}"
         return ""
 
-    async def _tell_key(self, instance_id: str, api_key: str) -> None:
+    async def _send_key(self, instance_id: str, api_key: str) -> None:
         """Send the key to our route, which does not restart the agent, else to the older one."""
         try:
             await self._post(instance_id, ENV_PATCH, EnvOrder(ours=api_key))
@@ -76,4 +76,4 @@ class ControllersAsHolders:
 
     async def _post(self, instance_id: str, endpoint: ControllerEndpoint[B, Any], body: B) -> None:
         assert self.controllers is not None
-        await self.controllers.call(instance_id, endpoint, body=body, timeout_ms=TELL_MS)
+        await self.controllers.call(instance_id, endpoint, body=body, timeout_ms=SEND_MS)

@@ -99,8 +99,8 @@ def make_telemetry(
         if pairing_news is None:
             return
         for facts in machine_index.everyone():
-            heard = telemetry.contact(facts.instance)
-            if heard is not None and heard.pairing_count:
+            contact = telemetry.contact(facts.instance)
+            if contact is not None and contact.pairing_count:
                 pairing_news(facts.instance)
 
     machines = ControllerCalls(
@@ -222,7 +222,7 @@ def facts_of(row: MachineRow, *, interval_ms: int) -> MachineFacts:
 def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listener:
     """Return a listener that updates the index of machines on commits."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view != MACHINE_VIEW:
                 continue
@@ -233,7 +233,7 @@ def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listene
             else:
                 machine_index.put(facts_of(decode_machine(view.body), interval_ms=interval_ms))
 
-    return hear
+    return on_commit
 
 
 def _interval_ms(settings: Settings) -> int:
