@@ -77,7 +77,7 @@ def arrival(event: events.Event, key: str) -> Arrival:
 
 
 async def unasked(_call: EffectCall | ProbeCall) -> Outcome[Any]:
-    """Carry out whatever is asked, at once."""
+    """Carry out every effect at once."""
     return Ok(None)
 
 
@@ -143,7 +143,7 @@ def life(length: int) -> list[events.Event]:
 def history(
     kind: Kind, story: Sequence[events.Event], per_tick: int
 ) -> tuple[list[History], Folded[Any]]:
-    """Tick through a story as the owner does, and return its past and the state it led to."""
+    """Tick through a history as the owner does; return the history and the state."""
     folded: Folded[Any] = begin(kind.definition, address("instance", "i0"))
     past: list[History] = []
     for at in range(0, len(story), per_tick):

@@ -5,10 +5,10 @@
 
 Of the cached list, percentiles of the whole exchange over one connection, and the ratio to the
 command lines `openclaw pairing list` and `devices list` of the same run. Of a real message, from
-putting it into the played Bot API to the request in the controller's answer, which is asked for
-every 2 ms and never told to refresh. Of an approval at once, the whole exchange. Of health, the
+putting it into the fake Bot API to the request in the controller's list, which is polled every
+2 ms without `refresh`. Of an approval at once, the whole exchange. Of health, the
 whole exchange, every 10 ms while a command of the agent hangs. HOLDFAST_OPENCLAW_HOMES is a
-folder with one installation for each release; without it, what needs one is left out and said.
+folder with one installation for each release; without it, what needs one is skipped with a message.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def measure_idle(machine: Machine, idle_s: float) -> int:
 
 
 async def measure_hanging(machine: Machine, hang_s: float) -> list[float]:
-    """Ask for health while an approval waits for a command of `hang_s` seconds."""
+    """Poll health while an approval waits for a command of `hang_s` seconds."""
     config = machine.home / "agent" / "state" / "demo.json"
     slow = {"channels": {"chat": {"enabled": True}}, "commandS": hang_s}
     config.write_text(json.dumps(slow))
@@ -153,7 +153,7 @@ async def measure_approval(stage: Stage, code: str) -> float:
 
 
 async def make_room(stage: Stage, row: dict[str, Any]) -> None:
-    """Forget the request, because an account keeps no more than three."""
+    """Dismiss the request, because an account keeps no more than three."""
     await stage.decide(CHANNELS, "dismiss", channel="telegram", requestId=row["requestId"])
     if not stage.has_interface:
         store = stage.machine.home / "agent/openclaw/credentials/telegram-pairing.json"

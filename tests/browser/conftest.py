@@ -73,8 +73,8 @@ def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
 
 
 def _complains(message: ConsoleMessage) -> bool:
-    # Chromium says so now and then where a page with dialogs is loaded at a place in it; it takes
-    # nothing from anybody, because what is to get the focus there is not shown yet.
+    # Chromium logs this now and then for a page with dialogs and a fragment; it is harmless,
+    # because the element to focus is not shown yet.
     return message.type != "log" and "Autofocus processing was blocked" not in message.text
 
 
@@ -95,8 +95,8 @@ def served() -> Iterator[Served]:
 def open_page(browser: Browser, served: Served) -> Iterator[Open]:
     """Open a page, signed in as `person` unless that is empty.
 
-    What the console says, what a policy blocks and what a script raises fails the test, except
-    what `complaints` of the page is emptied of: a refused order is an error to the console too.
+    Console messages, policy violations and script errors fail the test, except those removed
+    from the page's `complaints`: a refused order is an error on the console too.
     """
     complaints: list[str] = []
     contexts = []

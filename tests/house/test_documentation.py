@@ -1,7 +1,7 @@
 """Every setting, endpoint, event, letter, metric and command is documented, and no ghost is.
 
-The pages are written from the code by tools/reference.py (`make docs`). What exists is
-discovered when the test runs: a room without code is reported as such, one with code is held.
+The pages are written from the code by tools/reference.py (`make docs`). What exists is discovered
+when the test runs; a package without code is reported as such.
 """
 
 from __future__ import annotations

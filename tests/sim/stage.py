@@ -1,4 +1,4 @@
-"""A stage for scenarios: a fleet under a weather of the scenario's choosing, checked all along."""
+"""A stage for scenarios: a fleet under the scenario's fault plan, checked all the time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HOURLY = Settings(
 def play(
     story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
 ) -> T:
-    """Play a story in calm weather; whatever the checker holds must hold all along."""
+    """Run a scenario without random faults; the checker's rules must hold all the time."""
     calm = FaultPlan(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
     calm = dataclasses.replace(calm, wakes=not hourly)
 
@@ -52,7 +52,7 @@ def play(
 
 
 async def up(fleet: Fleet, name: str = "alpha") -> str:
-    """Make an instance and wait until it runs and was heard."""
+    """Make an instance and wait until it runs and has checked in."""
     instance = await fleet.people.create(name)
     await fleet.until(lambda: heard(fleet, instance), within_s=120)
     return instance

@@ -1,4 +1,4 @@
-"""The campaign says what it found: rules that nobody reached, failures with the way to run them."""
+"""The campaign's report: rules that were never reached, failures with the command to rerun."""
 
 from __future__ import annotations
 

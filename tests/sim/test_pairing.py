@@ -9,7 +9,7 @@ from holdfast.sim.pairing import run
 
 SEEDS = range(250)
 ONCE_WRONG = (117, 218, 969, 1806, 2435)
-"""Seeds that once found something: an outcome taken as certain, a look that nobody ended."""
+"""Seeds that once found something: an outcome taken as certain, a read that was never ended."""
 
 
 def test_what_was_decided_is_never_seen_again() -> None:

@@ -1,6 +1,6 @@
-"""What went wrong in production, elsewhere and here, told as stories in virtual time.
+"""Faults from production, elsewhere and here, as scenarios in virtual time.
 
-Each is a scar of a real control plane or something that a seed found; the checker looks on.
+Each is a fault of a real control plane or one that a seed found; the checker runs all the time.
 """
 
 from __future__ import annotations
@@ -258,6 +258,6 @@ def test_a_clock_set_back_by_hours_holds_nothing_up(down: str) -> None:
 
 
 def test_twenty_converged_instances_are_silent_for_a_day() -> None:
-    """The figure is for ten thousand; tests/bench/bench_sim.py tells the same story of those."""
+    """The figure is for ten thousand; tests/bench/bench_sim.py runs the same with those."""
     rows, calls = play(lambda fleet: converge_and_rest(fleet, 20), Policy(), hourly=True)
     assert (rows, calls) == (0, 20)

@@ -1,4 +1,4 @@
-"""Every client connects to the host it means, whatever target it is told, or sends nothing."""
+"""Every client connects to its configured host, whatever the target, or sends nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from holdfast.world.controllers import ControllerClient, Target
 from tests.integration.machine.rig import until
 
 Ask: TypeAlias = Callable[[int, str], Awaitable[object]]
-"""Asks the server on a port of this machine for a target."""
+"""Requests a target from the server on a port of this machine."""
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
@@ -90,7 +90,7 @@ async def _sender(port: int, target: str) -> None:
     def ask() -> None:
         sender = HttpSender(lambda: None, clock=ManualClock())
         try:
-            # Behind the host, because whoever names an address here may name a user before it.
+            # Behind the host, because an address here may have a user before it.
             sender.ask(f"http://127.0.0.1:{port}/{target}", Secret("key"), b"{}")
         finally:
             sender.close()
@@ -153,7 +153,7 @@ async def servers() -> AsyncIterator[Meant]:
 
 
 async def asked(client: Ask, target: str) -> bool:
-    """Ask a client for a target; return whether anything was sent, and hold that it went right."""
+    """Request a target with a client; check the host, and return whether anything was sent."""
     async with servers() as meant:
         told = target.replace("TRAP", f"127.0.0.1:{meant.trap}")
         try:

@@ -1,4 +1,4 @@
-"""A machine's program for the tests of clouds: it does what STUB in its environment says."""
+"""A machine's program for the tests of clouds: STUB in its environment selects what it does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def say(line: str) -> None:
 
 
 def main() -> None:
-    """Print who we are, do what STUB says, then wait to be ended."""
+    """Print the identity, run the mode of STUB, then wait for a signal."""
     orders = os.environ.get("STUB", "").split()
     if "deaf" in orders:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Brains and people through the whole plane: what is sent, what is seen, and by whom."""
+"""Brains and people through the whole plane: what is sent, and what is visible."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parents[2] / "support" / "data" / "home-6f5f58d.zip"
 
 
 class Old:
-    """The present plane over the old folder, asked with the old tokens."""
+    """The present plane over the old folder, called with the old tokens."""
 
     def __init__(self, plane: Plane, facts: dict[str, Any]) -> None:
         self.plane = plane
@@ -66,8 +66,8 @@ async def test_instances_are_as_they_were(old: Old) -> None:
     found = await old.get("/api/instances", by="owner")
     expected = old.facts["list"]
     for item in expected["items"]:
-        item["confinement"] = "unknown"  # the old plane did not ask for it
-        if item["name"] == "gamma":  # heard after the old plane had answered
+        item["confinement"] = "unknown"  # the old plane had no such setting
+        if item["name"] == "gamma":  # received after the old plane had answered
             item["last_contact_at"] = "2026-05-28T20:26:40.000Z"
     assert found == expected
     for name, one in old.instances.items():

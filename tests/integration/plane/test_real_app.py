@@ -120,7 +120,7 @@ async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
             headers=json_headers(made.tokens.of(row)), body=body_of(row),
         )  # fmt: skip
         if answer.status >= 500 and answer.status in row.statuses:
-            continue  # what is not offered is said so
+            continue  # what is not supported is reported
         if answer.status >= 500 or (answer.status not in row.statuses and answer.status < 400):
             wrong.append((row.name, answer.status, answer.body))
     assert not wrong

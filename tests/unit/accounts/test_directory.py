@@ -31,7 +31,7 @@ class Rig:
         )
 
     async def admit(self) -> None:
-        """Admit another account unless told otherwise."""
+        """Admit another account unless `refusal` is set."""
         if self.refusal is not None:
             raise self.refusal
 

@@ -34,7 +34,7 @@ POLICY = Policy(period_ms=60_000)
 
 
 class DiskError(OSError):
-    """What the disk of these stories fails with, before or after it wrote."""
+    """The injected error of the disk, before or after a write."""
 
 
 def some_event(chance: random.Random) -> Event:
@@ -57,7 +57,7 @@ def some_event(chance: random.Random) -> Event:
 async def live_once(
     rig: Rig, chance: random.Random, said: dict[str, list[str]], serial: list[int]
 ) -> None:
-    """Let one plane live until it is dropped in the middle of whatever it does."""
+    """Let one plane live until it is dropped at any point."""
 
     async def grid(_call: EffectCall) -> Outcome[Any]:
         await asyncio.sleep(chance.random() * 3)
@@ -83,7 +83,7 @@ async def live_once(
                     lamp(name), arrive(some_event(chance), key), wait_ms=chance.choice([0, 500])
                 )
             except DiskError:
-                continue  # the customer was told that it failed; it may be there all the same
+                continue  # the caller got a failure; it may be written all the same
             said[name].append(key)
             await asyncio.sleep(chance.random() * 0.5)
 

@@ -1,4 +1,4 @@
-"""Letters: exactly once, in order per pair, back from nobody, and a bounded number of hops."""
+"""Letters: exactly once, in order per pair, returned without a receiver, bounded hops."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_rules_that_changed_are_found_with_their_path() -> None:
         (found,) = replay.divergences
         assert (found.number, found.path) == (3, "decisions[0].reason")
         assert (found.recorded, found.rehearsed) == ("it was dark", "a should shine")
-        # It believes the log and goes on: the ticks after it are right again.
+        # It goes on from the log: the ticks after it are equal again.
         assert replay.ticks == 5
         assert replay.bit_equal
 
@@ -178,7 +178,7 @@ def test_a_dry_run_goes_forward_and_shows_what_it_would_do() -> None:
         assert first.decisions[0].entity == "a"
         assert first.calls[0][1:] == ("bulb/a", "grid")
         assert run.change.begun == ("light: LightBulb a",)
-        # Nobody answers in a rehearsal, so the rules try again at each deadline.
+        # A rehearsal has no outcomes, so the rules try again at each deadline.
         assert [step.now_ms for step in run.steps] == [NOW, NOW + 60_000, NOW + 120_000]
         assert second.decisions[0].rule == third.decisions[0].rule == "light"
         assert (run.seq, run.waiting, run.truncated) == (2, 0, False)

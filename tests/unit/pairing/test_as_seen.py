@@ -26,7 +26,7 @@ SEEN, WIDER = "00000000000000aa", "00000000000000bb"
 
 
 class Machine:
-    """Tells what waits, as a test says."""
+    """Lists the requests set by a test."""
 
     def __init__(self) -> None:
         self.waiting: tuple[Waiting, ...] = ()
