@@ -126,7 +126,7 @@ async def measure_release(folder: Path, release: Path, chosen: argparse.Namespac
             found["message_to_visible_ms"].append(took_ms)
             if number < approvals:
                 found["approve_ms"].append(await measure_approval(stage, row["code"]))
-            await make_room(stage, row)
+            await free_slot(stage, row)
         found["commands"] = len(stage.machine.events("pairing.command"))
         found["by_interface"] = stage.has_interface
     return found
@@ -152,7 +152,7 @@ async def measure_approval(stage: Stage, code: str) -> float:
     return await timed(approve)
 
 
-async def make_room(stage: Stage, row: dict[str, Any]) -> None:
+async def free_slot(stage: Stage, row: dict[str, Any]) -> None:
     """Dismiss the request, because an account keeps no more than three."""
     await stage.decide(CHANNELS, "dismiss", channel="telegram", requestId=row["requestId"])
     if not stage.has_interface:
@@ -209,12 +209,12 @@ async def run(chosen: argparse.Namespace) -> bool:
                 shown[version] = "left out: not in HOLDFAST_OPENCLAW_HOMES"
                 continue
             found = await measure_release(folder, homes / version, chosen)
-            verdicts += tell_release(version, found, shown)
+            verdicts += print_release(version, found, shown)
     figures.tell("pairing in the machine", shown, as_json=chosen.json)
     return all(verdicts)
 
 
-def tell_release(version: str, found: dict[str, Any], shown: dict[str, Any]) -> list[bool]:
+def print_release(version: str, found: dict[str, Any], shown: dict[str, Any]) -> list[bool]:
     way = "interface" if found["by_interface"] else "command"
     cached = figures.percentiles(found["cached_list_ms"])["p50"]
     shown[f"{version} cached list ms"] = figures.percentiles(found["cached_list_ms"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -53,12 +54,12 @@ def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProces
         yield made
 
 
-@pytest.fixture
-def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
-    """Open a page of the real plane, signed in; complaints of the console fail the test."""
+@contextmanager
+def open_real_page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
+    """Open a page of a real plane, signed in; complaints of the console fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
-    sign_in(context, real_plane.json("link")["link"])
+    sign_in(context, plane.json("link")["link"])
     made = context.new_page()
     complaints: list[str] = []
     made.on(
@@ -70,6 +71,13 @@ def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
     made.goto("about:blank")
     context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
+    """Open a page of the shared real plane."""
+    with open_real_page(browser, real_plane) as page:
+        yield page
 
 
 def _complains(message: ConsoleMessage) -> bool:

@@ -52,13 +52,13 @@ def test_no_page_without_a_source() -> None:
     assert pages <= set(reference.PAGES)
 
 
-def test_every_room_has_its_readme() -> None:
+def test_every_package_has_its_readme() -> None:
     bare = [
         shown(path)
         for path in reference.PACKAGE.rglob("__init__.py")
         if path.parent.name != "migrations" and len(path.read_text(encoding="utf-8")) < 60
     ]
-    assert not bare, "a room says in its docstring what it is for and must never do:\n" + (
+    assert not bare, "a package says in its docstring what it is for and must never do:\n" + (
         "\n".join(bare)
     )
 

@@ -34,7 +34,7 @@ HOURLY = Settings(
 
 
 def play(
-    story: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
+    scenario: Callable[[Fleet], Awaitable[T]], policy: Policy | None = None, *, hourly: bool = False
 ) -> T:
     """Run a scenario without random faults; the checker's rules must hold all the time."""
     calm = FaultPlan(settings=HOURLY if hourly else SETTINGS, policy=policy or Policy())
@@ -43,7 +43,7 @@ def play(
     async def main(loop: SimLoop, clock: SimClock) -> T:
         fleet = Fleet(loop, clock, calm, seed=1)
         await fleet.begin()
-        result = await story(fleet)
+        result = await scenario(fleet)
         fleet.look()
         await fleet.check.finish()
         return result

@@ -16,28 +16,28 @@ from tests.sim.stage import machines, play, quick, state, up
 
 
 def test_two_machines_for_one_sandbox_are_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         (row,) = fleet.living(state(fleet, instance).sandbox_id)
         fleet.truth.create(replace(row.spec, name="another-name"))
         fleet.look()
 
     with pytest.raises(ViolationError, match="two machines"):
-        play(story)
+        play(scenario)
 
 
 def test_a_machine_destroyed_while_it_is_wanted_is_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         fleet.truth.destroy(machines(fleet, instance)[0][0])
         fleet.look()
 
     with pytest.raises(ViolationError, match="is wanted"):
-        play(story)
+        play(scenario)
 
 
 def test_a_status_that_outlives_its_limit_is_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         await fleet.people.create("alpha")
         fleet.restarts_s = lambda: 86_400.0
         fleet.excused_ms = lambda: 0.0  # type: ignore[method-assign]
@@ -45,30 +45,30 @@ def test_a_status_that_outlives_its_limit_is_found() -> None:
         await fleet.pass_time(3_600)
 
     with pytest.raises(ViolationError, match=r"has been starting|alarm is"):
-        play(story)
+        play(scenario)
 
 
 def test_an_acknowledged_event_that_is_not_there_is_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         await up(fleet)
         fleet.check.acknowledged([Accepted(EventId("nowhere"), fresh=True)])
 
     with pytest.raises(ViolationError, match="acknowledged and is not there"):
-        play(story)
+        play(scenario)
 
 
 def test_a_log_that_replays_otherwise_is_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         await up(fleet)
         (log,) = fleet.store.log.values()
         log[0] = replace(log[0], body=log[0].body.replace(b'"alpha"', b'"gamma"'))
 
     with pytest.raises(ViolationError, match="replay differs"):
-        play(story)
+        play(scenario)
 
 
 def test_what_exists_without_a_way_on_is_found() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         await up(fleet)
         fleet.store.probes.clear()
         for actor in fleet.store.actors.values():
@@ -76,7 +76,7 @@ def test_what_exists_without_a_way_on_is_found() -> None:
         fleet.look()
 
     with pytest.raises(ViolationError, match="neither alarm nor probe"):
-        play(story, quick())
+        play(scenario, quick())
 
 
 def test_a_loop_that_runs_hot_or_waits_for_nothing_is_found() -> None:

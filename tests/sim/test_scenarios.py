@@ -32,18 +32,18 @@ def cut(fleet: Fleet, for_s: float, code: int = 503) -> None:
 
 
 def test_a_create_whose_answer_is_lost_is_adopted_and_does_not_loop() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         fleet.cloud.faults = on_call("create", Fault(kind="lose_reply"))
         instance = await fleet.people.create("alpha")
         await fleet.until(lambda: heard(fleet, instance), within_s=300)
         assert len(machines(fleet, instance)) == 1
         assert fleet.cloud.calls["create"] <= 2
 
-    play(story)
+    play(scenario)
 
 
 def test_no_room_is_waited_for_and_nobody_has_to_ask_again() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         fleet.truth.full_regions.update({"", "ams", "fra", "iad"})
         instance = await fleet.people.create("alpha")
         await fleet.until(lambda: status(fleet, instance) == "stopped", within_s=60)
@@ -54,11 +54,11 @@ def test_no_room_is_waited_for_and_nobody_has_to_ask_again() -> None:
         fleet.truth.full_regions.clear()
         await fleet.until(lambda: heard(fleet, instance), within_s=400)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_start_ends_after_five_minutes_of_errors_with_its_id_kept_and_nothing_replaced() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         ((machine, _),) = machines(fleet, instance)
         await fleet.people.order(instance, "stop")
@@ -75,7 +75,7 @@ def test_a_start_ends_after_five_minutes_of_errors_with_its_id_kept_and_nothing_
         assert [one for one, _ in machines(fleet, instance)] == [machine]
         assert fleet.cloud.calls["create"] == 1
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("cooldown_ms", [30_000, MINUTE_MS, 5 * MINUTE_MS])
@@ -91,7 +91,7 @@ def test_no_pair_of_cooldown_and_cadence_keeps_a_recovery_from_running(
         destroy_retry_ms=cooldown_ms,
     )
 
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         for _ in range(3):
             ((machine, _),) = machines(fleet, instance)
@@ -103,11 +103,11 @@ def test_no_pair_of_cooldown_and_cadence_keeps_a_recovery_from_running(
             )
             await fleet.until(lambda: heard(fleet, instance), within_s=within_s)
 
-    play(story, policy)
+    play(scenario, policy)
 
 
 def test_a_machine_that_keeps_dying_is_revived_for_ever_and_at_once_by_a_person() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         for _ in range(8):
             ((machine, now),) = machines(fleet, instance)
@@ -120,11 +120,11 @@ def test_a_machine_that_keeps_dying_is_revived_for_ever_and_at_once_by_a_person(
         await fleet.until(lambda: heard(fleet, instance), within_s=60)
         assert fleet.cloud.calls["create"] == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_an_hour_without_a_plane_loses_no_contact() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         for name in ("a", "b", "c"):
             await up(fleet, name)
         fleet.restarts_s = lambda: 3_600.0
@@ -134,11 +134,11 @@ def test_an_hour_without_a_plane_loses_no_contact() -> None:
         await fleet.pass_time(1_800)
         assert happened(fleet, "ContactLost") == 0
 
-    play(story)
+    play(scenario)
 
 
 def test_a_silent_machine_is_noticed_within_three_intervals_and_ten_seconds() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         await fleet.pass_time(600)
         (controller,) = fleet.controllers()
@@ -152,12 +152,12 @@ def test_a_silent_machine_is_noticed_within_three_intervals_and_ten_seconds() ->
         controller.silent = False
         await fleet.until(lambda: heard(fleet, instance), within_s=INTERVAL_S + 10)
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("kind", ["delay", "lose_reply", "late", "repeat"])
 def test_a_destroy_while_the_create_is_in_flight_leaves_nothing(kind: str) -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         fault = Fault(kind=kind, delay_ms=25_000)  # type: ignore[arg-type]
         fleet.cloud.faults = on_call("create", fault)
         instance = await fleet.people.create("alpha")
@@ -167,11 +167,11 @@ def test_a_destroy_while_the_create_is_in_flight_leaves_nothing(kind: str) -> No
         await fleet.pass_time(300)
         assert [one for one in fleet.cloud.all_machines() if one.state != "destroyed"] == []
 
-    play(story)
+    play(scenario)
 
 
 def test_a_stop_while_it_starts_is_remembered() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         fleet.cloud.faults = on_call("create", Fault(kind="delay", delay_ms=20_000))
         instance = await fleet.people.create("alpha")
         await fleet.until(lambda: fleet.cloud.calls["create"] == 1, within_s=10, step_s=0.01)
@@ -180,11 +180,11 @@ def test_a_stop_while_it_starts_is_remembered() -> None:
         await fleet.pass_time(300)
         assert {now for _, now in machines(fleet, instance)} <= {"stopped"}
 
-    play(story)
+    play(scenario)
 
 
 def test_a_machine_that_vanished_is_replaced_once_and_only_after_it_was_confirmed_gone() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         ((machine, _),) = machines(fleet, instance)
         fleet.truth.force(machine, "destroyed")
@@ -195,11 +195,11 @@ def test_a_machine_that_vanished_is_replaced_once_and_only_after_it_was_confirme
         assert fleet.cloud.calls["create"] == 2
         assert len(machines(fleet, instance)) == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_an_hour_of_not_found_replaces_nothing() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         ((machine, _),) = machines(fleet, instance)
         cut(fleet, 3_600, 404)
@@ -208,11 +208,11 @@ def test_an_hour_of_not_found_replaces_nothing() -> None:
         await fleet.until(lambda: heard(fleet, instance), within_s=1_800)
         assert [one for one, _ in machines(fleet, instance)] == [machine]
 
-    play(story)
+    play(scenario)
 
 
 def test_two_planes_at_once_make_one_machine() -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instances = [await fleet.people.create(name) for name in "abc"]
         fleet.replace_plane()
         await fleet.pass_time(1)
@@ -222,13 +222,13 @@ def test_two_planes_at_once_make_one_machine() -> None:
             assert len(machines(fleet, instance)) == 1
         assert fleet.cloud.answers["create", "ok"] == len(instances)
 
-    play(story)
+    play(scenario)
 
 
 def test_it_is_heard_again_though_its_machine_says_nothing_new() -> None:
     """The start failed at the cloud while the machine ran on: same boot, same report."""
 
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         cut(fleet, 900)
         await fleet.people.order(instance, "stop")
@@ -239,12 +239,12 @@ def test_it_is_heard_again_though_its_machine_says_nothing_new() -> None:
         await fleet.until(lambda: heard(fleet, instance), within_s=2 * INTERVAL_S)
         assert happened(fleet, "RestartBegun") == 0
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("down", ["crash", "live"])
 def test_a_clock_set_back_by_hours_holds_nothing_up(down: str) -> None:
-    async def story(fleet: Fleet) -> None:
+    async def scenario(fleet: Fleet) -> None:
         instance = await up(fleet)
         cut(fleet, 90)
         await fleet.people.destroy(instance)
@@ -254,7 +254,7 @@ def test_a_clock_set_back_by_hours_holds_nothing_up(down: str) -> None:
         fleet.jump(-5 * HOUR_MS)
         await fleet.until(lambda: status(fleet, instance) == "destroyed", within_s=400)
 
-    play(story)
+    play(scenario)
 
 
 def test_twenty_converged_instances_are_silent_for_a_day() -> None:

@@ -28,7 +28,7 @@ for seed in map(int, sys.argv[1:]):
 
 
 @pytest.mark.parametrize("seed", [seed for seed in SEEDS if seed not in KEPT])
-def test_whatever_the_weather_it_comes_right(seed: int) -> None:
+def test_under_any_fault_plan_it_comes_right(seed: int) -> None:
     outcome, _ = play(seed)
     assert not outcome.failure, f"{outcome.failure}\n{again(seed)}"
 
@@ -39,7 +39,7 @@ def test_what_once_failed_does_not_fail_again(seed: int) -> None:
     assert not outcome.failure, f"{outcome.failure}\n{again(seed)}"
 
 
-def test_a_seed_is_the_same_story_under_every_hash_seed() -> None:
+def test_a_seed_gives_the_same_trace_under_every_hash_seed() -> None:
     """Nothing may iterate a set or a map in the order of its hashes."""
     seeds = ["3", "22", "44", "66"]
     told = [

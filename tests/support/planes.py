@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 from holdfast.cli.client import ApiError, Client
+from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 from tests.support.patience import patience
 
@@ -241,6 +242,19 @@ class PlaneProcess:
         return found
 
     # -- looking at it
+
+    def corrections(self, brain: str) -> list[CorrectionView]:
+        """Return every correction of a brain, newest first."""
+        found: list[CorrectionView] = []
+        after = ""
+        with self.client() as client:
+            while True:
+                query = {"brain": brain, "limit": "500", **({"after": after} if after else {})}
+                page = client.call("correction.list", query=query)
+                found += page.items
+                after = page.next
+                if not after:
+                    return found
 
     def log(self) -> str:
         """Return its log."""

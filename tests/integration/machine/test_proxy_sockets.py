@@ -358,7 +358,7 @@ async def test_a_side_that_will_not_close_is_cut_off(rig: Rig) -> None:
     assert await reader.read() == b""
 
 
-async def test_a_storm_of_every_kind_leaves_no_slot_taken(rig: Rig) -> None:
+async def test_faults_of_every_kind_leave_no_slot_taken(rig: Rig) -> None:
     """Two hundred upgrades that end in every way, at most three at once."""
 
     async def moody(rig: Rig, reader: Reader, writer: Writer) -> None:

@@ -27,7 +27,7 @@ WAIT_S = 10.0
 Script: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class _Door:
+class _Access:
     """Lets everybody in; a browser is its cookie."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class _Rig:
     """The agent proxy before a controller that does what `script` defines."""
 
     def __init__(self) -> None:
-        self.access, self.log = _Door(), _Log()
+        self.access, self.log = _Access(), _Log()
         access: Any = self.access
         self.side = AgentSide(access, trusted=(), log=self.log)
         self.port = 0

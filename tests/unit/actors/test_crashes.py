@@ -101,7 +101,7 @@ async def drop(before: set[asyncio.Task[Any]]) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_whatever_happens_the_log_is_whole(seed: int) -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         chance = random.Random(seed)
         store = MemoryStore()
         said: dict[str, list[str]] = {name: [] for name in NAMES}
@@ -123,7 +123,7 @@ def test_whatever_happens_the_log_is_whole(seed: int) -> None:
             assert rig.log.named("rules.fault") == []
             assert "actor.given_up" not in rig.log.at_least("critical")
 
-    play(story, seed=seed)
+    play(scenario, seed=seed)
 
 
 async def look_at(rig: Rig, name: str, keys: list[str]) -> None:
