@@ -239,7 +239,7 @@ class Prober:
         row = standing.row
         lookout = self._lookouts.get(row.provider)
         if lookout is None:
-            self._failed(standing, "no_provider", f"nobody asks {row.provider!r}", None)
+            self._failed(standing, "no_provider", f"no provider is called {row.provider!r}", None)
             return
         standing.busy = True
 

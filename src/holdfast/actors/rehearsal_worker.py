@@ -303,7 +303,7 @@ def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
         answer: DryRun | Replay | Explanation = done.value
         return answer
     rehearsal.close()
-    raise RuntimeError("the rehearsal process wants the reader of an embedded store")
+    raise RuntimeError("the rehearsal process needs the reader of an embedded store")
 
 
 async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:

@@ -32,7 +32,7 @@ def find_wrong(
                 "backlog",
                 pending,
                 f"{pending} rows wait at its senders, more than {limits.BACKLOG_ALERT_ROWS}",
-                "run `holdfast brain doctor` there; it says why they do not leave",
+                "run `holdfast brain doctor` there; it shows why they are not sent",
             )
         )
     silent = [
@@ -46,7 +46,7 @@ def find_wrong(
             Wrong(
                 "silent",
                 seconds,
-                f"a sender had rows waiting and has said nothing for {seconds} s",
+                f"a sender had rows waiting and had no contact for {seconds} s",
                 "see whether its program runs and reaches this plane",
             )
         )
@@ -62,7 +62,7 @@ def find_wrong(
                 latest,
                 f"{latest} rows were refused since the last full hour began, {before} in the one"
                 " before",
-                "run `holdfast brain dead-letters` there; each row says why",
+                "run `holdfast brain dead-letters` there; each row has its reason",
             )
         )
     return found

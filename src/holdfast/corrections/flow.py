@@ -113,7 +113,7 @@ class CorrectionsFlow:
         except Exception as error:
             raise Refusal(
                 503, "not_stored", "the disk did not take it; nothing of this request was kept",
-                fix="look at the disk and the log of the plane; send it again", retry_after_s=5,
+                fix="check the plane's disk and log; send it again", retry_after_s=5,
             ) from error  # fmt: skip
 
     async def close(self) -> None:

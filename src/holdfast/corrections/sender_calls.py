@@ -227,7 +227,7 @@ class SenderCalls:
     async def pull(self, call: Call) -> Reply:
         """Refuse to return events; the client reports this as switched off."""
         raise Refusal(
-            501, "not_offered", "this plane gives no events back",
+            501, "not_offered", "this plane does not return events",
             fix="nothing to do: the client goes on without", field=call.endpoint,
         )  # fmt: skip
 

@@ -141,12 +141,12 @@ EFFECT_RETRIES: Final = Counter(
 EFFECTS_WAITING: Final = Gauge("holdfast_effects_waiting", "Effects that are not over.")
 PROBES: Final = Counter(
     "holdfast_probes_total",
-    "Standing questions that were asked, by whether the answer was new.",
+    "Probes that were made, by result.",
     ("provider", "result"),
 )
 LETTERS_RETURNED: Final = Counter(
     "holdfast_letters_returned_total",
-    "Letters that went back because nobody could take them.",
+    "Letters returned because they could not be delivered.",
     ("kind",),
 )
 INTAKE_ROWS: Final = Counter(
@@ -156,10 +156,10 @@ INTAKE_ROWS: Final = Counter(
 )
 INTAKE_THROTTLED: Final = Counter(
     "holdfast_intake_throttled_total",
-    "Requests of brains that were told to wait because their minute was full.",
+    "Requests of brains refused with 429 by the limit a minute.",
 )
 INTAKE_FAILURES: Final = Counter(
-    "holdfast_intake_failures_total", "Requests of brains that the disk did not take."
+    "holdfast_intake_failures_total", "Requests of brains that could not be written."
 )
 INTAKE_COMMIT_SECONDS: Final = Histogram(
     "holdfast_intake_commit_seconds",
@@ -167,13 +167,13 @@ INTAKE_COMMIT_SECONDS: Final = Histogram(
     buckets=SLOW,
 )
 INTAKE_WAITING_ROWS: Final = Gauge(
-    "holdfast_intake_waiting_rows", "Rows of brains that wait for the disk."
+    "holdfast_intake_waiting_rows", "Rows of brains that wait for their commit."
 )
 BRAINS: Final = Gauge("holdfast_brains", "Brains.")
 BRAIN_BACKLOG_ROWS: Final = Gauge(
-    "holdfast_brain_backlog_rows", "Rows that wait at brains' senders, as they said last."
+    "holdfast_brain_backlog_rows", "Rows waiting at brains' senders, as last reported."
 )
-BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains now.", ("code",))
+BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "Current alerts of brains.", ("code",))
 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(
     value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

@@ -69,7 +69,7 @@ _WORDS: Final = {
     ("dismiss", "device"): "Device pairing dismissed",
 }
 REDEPLOY: Final = Permanent(
-    NO_MEANS, "this machine can be asked in no way; restart it to get a newer controller"
+    NO_MEANS, "this machine supports neither way; restart it to get a newer controller"
 )
 
 
@@ -296,7 +296,7 @@ class MachineClient:
                 text = "its machine cannot dismiss: it is put aside here until it expires"
                 return Ok(Carried(text, "plane"))
         elif asked.kind == "channel" and not asked.code:
-            return Permanent(NO_MEANS, "this machine approves by code only, and tells none")
+            return Permanent(NO_MEANS, "this machine approves by code only; this one has none")
         else:
             argv = commands.approve(dialect, asked)
         ran = await self._run(cloud, place, argv)

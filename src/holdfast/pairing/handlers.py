@@ -177,7 +177,7 @@ class PairingCalls:
             async with asyncio.timeout(self._deps.list_wait_ms / 1_000):
                 outcome = await self._deps.inbox.fetch(place, refresh=refresh)
         except TimeoutError:
-            text = "Its machine has not answered yet; the look goes on."
+            text = "Its machine has not answered yet; the list is still being read."
             raise Refusal(504, "pairing_timeout", text, fix="Ask again in a moment.") from None
         state = self._deps.places.pairing(place.instance)
         if not isinstance(outcome, Ok):

@@ -29,7 +29,7 @@ from holdfast.pairing.state import Pairing
 from holdfast.pairing.visibility import Known, Shown, forget_at, is_usable, shown
 
 _BACKOFF: Final = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
-_MOVED: Final = Permanent("moved", "the machine was changed while it was asked; ask again")
+_MOVED: Final = Permanent("moved", "the machine changed during the read; try again")
 _READS_MAX: Final = 3
 """Reads in a row of a machine that changes during each."""
 

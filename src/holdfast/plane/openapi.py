@@ -112,7 +112,7 @@ def _operation(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, An
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "The same key asks for the same effect at most once.",
+                "description": "Repeated calls with the same key have the effect once.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
             }
         )

@@ -46,7 +46,7 @@ _STEP_STATES: Final = {
     "expired": "failed",
     "unwanted": "ignored",
 }
-_DECIDED: Final = Refusal(409, "not_quarantined", "somebody decided about this event already")
+_DECIDED: Final = Refusal(409, "not_quarantined", "this event was retried or dropped already")
 
 
 class _Tag(msgspec.Struct):

@@ -6,7 +6,7 @@ The audit row of the call is written by the edge before the basis is read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -155,41 +155,42 @@ def _why(answer: Explanation) -> Rehearsal:
     )
     ticks = (_record(answer.last), now) if answer.last else (now,)
     wanted = _count(len(answer.actions), "action")
-    summary = f"the rules want {wanted} now and leave {len(answer.suppressed)} alone"
+    summary = f"the rules decide {wanted} now and suppress {len(answer.suppressed)}"
     return Rehearsal(actor=answer.actor, mode="explain", ticks=ticks, summary=summary)
 
 
 def _step(step: Step) -> RehearsedTick:
     """Return one rehearsed tick."""
-    return RehearsedTick(
-        number=step.number,
-        at=time_text(step.now_ms),
-        events=tuple(_event(item) for item in step.inputs),
-        actions=tuple(_action(decision) for decision in step.decisions),
-        suppressed=tuple(
+    return _tick(
+        step,
+        (
             Suppressed(name=item.entity, rule=item.rule, reason=item.because[:REASON_MAX])
             for item in step.suppressed[:STEPS_MAX]
         ),
-        notes=_notes(step.notes),
-        deadline_at=time_text(step.deadline_ms) if step.deadline_ms is not None else None,
-        state_hash=step.digest,
     )
 
 
 def _record(record: TickRecord) -> RehearsedTick:
     """Return one recorded tick; a record has its suppressions as counts by reason."""
-    return RehearsedTick(
-        number=record.number,
-        at=time_text(record.now_ms),
-        events=tuple(_event(item) for item in record.inputs),
-        actions=tuple(_action(decision) for decision in record.decisions),
-        suppressed=tuple(
+    return _tick(
+        record,
+        (
             Suppressed(name=_count(item.count, "entity"), rule=item.rule, reason=item.because)
             for item in record.withheld[:STEPS_MAX]
         ),
-        notes=_notes(record.notes),
-        deadline_at=time_text(record.deadline_ms) if record.deadline_ms is not None else None,
-        state_hash=record.digest,
+    )
+
+
+def _tick(tick: Step | TickRecord, suppressed: Iterable[Suppressed]) -> RehearsedTick:
+    return RehearsedTick(
+        number=tick.number,
+        at=time_text(tick.now_ms),
+        events=tuple(_event(item) for item in tick.inputs),
+        actions=tuple(_action(decision) for decision in tick.decisions),
+        suppressed=tuple(suppressed),
+        notes=_notes(tick.notes),
+        deadline_at=time_text(tick.deadline_ms) if tick.deadline_ms is not None else None,
+        state_hash=tick.digest,
     )
 
 

@@ -52,7 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, _doc("How machines and people reach the plane; made from host and port if empty.")
     ] = ""
     trusted_proxies: Annotated[
-        str, _doc("Addresses, comma-separated, whose forwarded headers are believed.")
+        str, _doc("Addresses, comma-separated, whose forwarded headers are trusted.")
     ] = ""
     agents_domain: Annotated[
         str,
@@ -94,13 +94,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     restart_soft_s: Annotated[Seconds, _doc("A restart may be declared over by then.")] = 300
     restart_hard_s: Annotated[Seconds, _doc("A restart that has not settled by then ends.")] = 900
     destroy_retry_s: Annotated[
-        Seconds, _doc("Between tries to destroy a machine that its cloud would not let go.")
+        Seconds, _doc("Between attempts to destroy a machine after its cloud failed to.")
     ] = 60
-    daily_look_s: Annotated[
-        Seconds, _doc("Between looks at a machine that is as it should be.")
-    ] = 86_400
+    daily_look_s: Annotated[Seconds, _doc("Between checks of a machine in its desired state.")] = (
+        86_400
+    )
     stale_provision_s: Annotated[
-        Seconds, _doc("An instance that was never started and has no machine goes after this.")
+        Seconds, _doc("An instance never started and without a machine is destroyed after this.")
     ] = 28_800
     stop_grace_s: Annotated[
         Seconds, _doc("A machine may take this long to stop before it is killed.")
@@ -116,7 +116,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Count, _doc("Days that events of brains other than corrections are kept.")
     ] = 30
     corrections_per_minute: Annotated[
-        Count, _doc("Corrections that one brain may send in any minute; more are told to wait.")
+        Count, _doc("Corrections that one brain may send in any minute; more are refused with 429.")
     ] = 600
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")

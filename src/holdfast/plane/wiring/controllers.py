@@ -137,18 +137,18 @@ class MachineControllers:
             raise ControllerError("unreachable", text, arrived=False)
         outcome = await cloud.describe(key.machine_id)
         if not isinstance(outcome, Ok):
-            text = f"Its cloud says {outcome.code}."
+            text = f"Its cloud answered {outcome.code}."
             raise ControllerError("unreachable", text, arrived=False)
         machine = outcome.value
         if machine.state != "started":
             raise ControllerError("not_running", f"The instance's machine is {machine.state}.")
         if not machine.address:
-            text = "Its cloud does not say where it listens."
+            text = "Its cloud has no address of it."
             raise ControllerError("unreachable", text, arrived=False)
         try:
             address = Address.parse(machine.address)
         except ValueError as error:
-            text = f"Its cloud does not say well where it listens: {error}."
+            text = f"Its cloud returned a malformed address: {error}."
             raise ControllerError("unreachable", text, arrived=False) from None
         _remember(self._addresses, key, address, self._clock)
         return address

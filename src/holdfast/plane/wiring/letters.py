@@ -30,6 +30,4 @@ ROUTES: Final = (
 def table() -> str:
     """Return the routes as a Markdown table."""
     rows = [f"| `{s}` | `{letter.__name__}` | `{r}` | {why} |" for s, letter, r, why in ROUTES]
-    return "\n".join(
-        ("| who writes | letter | to whom | what comes of it |", "|---|---|---|---|", *rows)
-    )
+    return "\n".join(("| sender | letter | receiver | effect |", "|---|---|---|---|", *rows))

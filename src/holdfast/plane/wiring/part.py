@@ -134,7 +134,7 @@ def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
         receiver = kinds.get(route.receiver)
         if receiver is None or receiver.definition.received is None:
             text = f"{route.sender!r} writes {route.letter.__name__} to {route.receiver!r}"
-            raise WiringError(f"{text}, and no part gives that kind, or it takes no letters")
+            raise WiringError(f"{text}, but no part has that kind, or it accepts no letters")
 
 
 def publish_views(publish: Publish, topics: Mapping[str, Topic]) -> Listener:

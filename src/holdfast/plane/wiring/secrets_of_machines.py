@@ -50,7 +50,7 @@ class ControllersAsHolders:
         Return the error, or an empty text.
         """
         if self.controllers is None:
-            return "no controller can be asked yet"
+            return "no controller can be reached yet"
         try:
             if secrets.api_key:
                 await self._send_key(instance_id, secrets.api_key)
