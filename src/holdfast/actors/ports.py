@@ -250,7 +250,6 @@ class ClaimTakenError(Exception):
     """Another actor holds a claim of the commit; nothing was written."""
 
     def __init__(self, claim: Claim, holder: Address) -> None:
-        """Keep the claim and its holder."""
         super().__init__(f"{claim.scope} {claim.key!r} is held by {holder}")
         self.claim = claim
         self.holder = holder

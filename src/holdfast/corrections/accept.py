@@ -92,7 +92,6 @@ class BadRowError(Exception):
     """A row is invalid: `code` for programs, the text for people, without the row's content."""
 
     def __init__(self, code: str, detail: str) -> None:
-        """Keep the reason."""
         super().__init__(detail)
         self.code = code
 

@@ -34,7 +34,6 @@ class StepWatch:
     __slots__ = ("_clock", "_now_ms", "_steady_ms")
 
     def __init__(self, clock: Clock) -> None:
-        """Measure from now."""
         self._clock = clock
         self._now_ms = clock.now_ms()
         self._steady_ms = clock.steady_ms()

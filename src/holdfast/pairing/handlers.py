@@ -68,7 +68,6 @@ class Awaited:
     """Wakes calls that wait for a change of an instance's committed pairing."""
 
     def __init__(self) -> None:
-        """Nobody waits."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def notify(self, instance: str) -> None:
@@ -123,7 +122,6 @@ class PairingCalls:
     """One method for each endpoint about pairing."""
 
     def __init__(self, deps: Deps) -> None:
-        """Answer from `deps`."""
         self._deps = deps
 
     def _visible(self, call: Call) -> Place:

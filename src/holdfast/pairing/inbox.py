@@ -40,7 +40,6 @@ class Entry:
     __slots__ = ("again", "failures", "known", "look", "timer", "trouble", "trouble_ms")
 
     def __init__(self) -> None:
-        """Know nothing."""
         self.known: Known | None = None
         self.trouble: Failure | None = None
         self.trouble_ms = 0

@@ -54,7 +54,6 @@ class CannotServeError(Exception):
     """A plane cannot start; `fix` is what to do."""
 
     def __init__(self, message: str, *, fix: str) -> None:
-        """Keep message and fix."""
         super().__init__(message)
         self.fix = fix
 
@@ -63,7 +62,6 @@ class PlaneRunsError(CannotServeError):
     """Another plane has the data folder."""
 
     def __init__(self, message: str) -> None:
-        """Set the fix: how to stop the other."""
         super().__init__(message, fix="holdfast down stops a plane of this data folder")
 
 

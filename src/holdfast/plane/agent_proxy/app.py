@@ -24,7 +24,6 @@ class AgentSide:
     """Agents' hosts: requests, sockets, and the periodic authorisation of open ones."""
 
     def __init__(self, access: AgentAccess, *, trusted: Sequence[Network], log: Log) -> None:
-        """Build the parts."""
         self.access = access
         self.live = Live(access, log=log)
         self._log = log

@@ -33,7 +33,6 @@ class Tally:
     """
 
     def __init__(self, shares: Shares) -> None:
-        """Start empty."""
         self._shares = shares
         self._each: Counter[str] = Counter()
         self._accounts: Counter[str] = Counter()
@@ -74,7 +73,6 @@ class Live:
     """All open connections, by session."""
 
     def __init__(self, access: AgentAccess, *, log: Log) -> None:
-        """Start empty."""
         self._access = access
         self._log = log
         self._open: dict[Signed, set[Callable[[], None]]] = {}

@@ -39,7 +39,6 @@ class Visit:
         header: Mapping[str, str],
         caller: Caller,
     ) -> None:
-        """Handle this request of this caller."""
         self._proxy = proxy
         self._down = downstream
         self._request = request

@@ -39,7 +39,6 @@ class Watch:
     """The alerts of instances, as of the last check."""
 
     def __init__(self, views: Views, *, meter: Meter, log: Any) -> None:
-        """Read `views`."""
         self._views = views
         self._meter = meter
         self._log = log

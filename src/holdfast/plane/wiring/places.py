@@ -26,7 +26,6 @@ class CommittedPlaces:
     """The port `Places`, over committed rows. `fill` must run before the engine."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._places: dict[str, Place] = {}
         self._details: dict[str, tuple[str, int]] = {}
         self._pairings: dict[str, bytes] = {}

@@ -27,7 +27,6 @@ class OwnMint:
     """Issues keys: the plane both issues and checks them."""
 
     def __init__(self, chance: Chance, clock: Clock) -> None:
-        """Make keys from `chance`."""
         self._chance = chance
         self._clock = clock
 
@@ -41,7 +40,6 @@ class ControllersAsHolders:
     """Sends secrets to controllers; `controllers` is set after construction."""
 
     def __init__(self) -> None:
-        """Start without controllers."""
         self.controllers: Controllers | None = None
 
     async def tell(self, instance_id: str, secrets: Secrets, *, overlap_ms: int) -> str:

@@ -188,7 +188,6 @@ class LastContacts:
     """The port `Contacts` of instances, over telemetry."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        """Read from `telemetry`."""
         self._telemetry = telemetry
 
     def of(self, instance_id: str) -> Reported | None:

@@ -17,7 +17,6 @@ class MemoryContacts:
     """Rows of contact, in memory."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self._rows: dict[str, bytes] = {}
         self._closed = False
         self.failing = False

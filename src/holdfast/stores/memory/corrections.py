@@ -71,7 +71,6 @@ class MemoryCorrections:
     """The store of corrections, in dictionaries."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._brains: list[Brain] = []
         self._aliases: dict[tuple[str, str], int] = {}
         self._keys: dict[str, BrainKey] = {}

@@ -49,7 +49,6 @@ class MemoryJournal:
     """
 
     def __init__(self, store: MemoryStore, *, clock: Clock, faults: Fault = no_fault) -> None:
-        """Write into `store`."""
         self.store = store
         self._reader = MemoryReader(store)
         self._clock = clock

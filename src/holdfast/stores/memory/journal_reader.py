@@ -23,7 +23,6 @@ class MemoryReader:
     """The Reader over a store in memory."""
 
     def __init__(self, store: MemoryStore) -> None:
-        """Read `store`."""
         self._store = store
 
     async def close(self) -> None:

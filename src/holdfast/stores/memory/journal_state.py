@@ -92,7 +92,6 @@ class MemoryStore:
     """Everything that a journal stores."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.epoch = 0
         self.arrivals = 0
         self.actors: dict[Address, Actor] = {}

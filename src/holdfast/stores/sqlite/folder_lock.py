@@ -50,7 +50,6 @@ class FolderLock:
     """The held lock. Keep it as long as the plane runs."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take over an open, locked file."""
         self._descriptor = descriptor
 
     def release(self) -> None:

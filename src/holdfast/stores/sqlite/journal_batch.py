@@ -87,7 +87,6 @@ class Batch:
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
-        """Take the connection that writes."""
         self._connection = connection
         queries = load_queries(SQL / "journal")
         self.queries = queries

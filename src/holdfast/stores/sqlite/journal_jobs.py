@@ -27,7 +27,6 @@ class Write(Job):
     __slots__ = ("commit",)
 
     def __init__(self, commit: Commit) -> None:
-        """Take a commit."""
         rows = len(commit.stamps) + len(commit.intents) + len(commit.effects)
         super().__init__(4 + rows + len(commit.letters) + len(commit.views))
         self.commit = commit

@@ -45,7 +45,6 @@ class Job:
     __slots__ = ("error", "future", "result", "weight")
 
     def __init__(self, weight: int = 1) -> None:
-        """Make a job without a future."""
         self.weight = weight
         self.future: asyncio.Future[Any] | None = None
         self.result: Any = None
@@ -61,7 +60,6 @@ class Call(Job):
     __slots__ = ("call",)
 
     def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
-        """Take the function."""
         super().__init__()
         self.call = call
 
