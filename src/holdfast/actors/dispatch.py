@@ -339,7 +339,7 @@ class Dispatch:
             late_ms = now_ms - row.valid_until_ms
             return call, "expired", Retryable("expired", f"its time ran out {late_ms} ms ago")
         if not self._kinds[row.actor.kind].definition.wanted(folded.state, call, now_ms):
-            return call, "unwanted", Permanent("unwanted", "`wanted` returned false")
+            return call, "unwanted", Permanent("unwanted", "the state does not want it any more")
         began_ms = self._clock.steady_ms()
         outcome = await self._execute(call, provider)
         took_s = (self._clock.steady_ms() - began_ms) / SECOND_MS

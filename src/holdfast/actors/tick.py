@@ -381,7 +381,7 @@ def _reasons(plan: Plan[Any]) -> tuple[tuple[Withheld, ...], Reasons]:
     return withheld, frozenset((s.rule, s.because, s.entity) for s in plan.suppressed)
 
 
-def tick(  # noqa: PLR0917  the order is that of the signature in the design as
+def tick(  # noqa: PLR0917  one fixed order for all four callers as
     definition: Definition[S, E, A, P],
     policy: P,
     before: Folded[S],

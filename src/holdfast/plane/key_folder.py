@@ -30,7 +30,7 @@ _OTHERS: Final = 0o077
 _NOTE: Final = b"The keys of this data folder are in "
 """The first line of the file left in the key ring's old place.
 
-An earlier version would make a new key ring where it finds none; with this file it refuses to
+An earlier version would make a new key ring where it finds none; with this file it does not start.
 """
 
 
