@@ -22,8 +22,8 @@ from holdfast.plane.operations import instance_address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.plane import Plane, make_plane
-from tests.integration.plane.test_real_app import Log
 from tests.support.asgi import Answer, call, json_headers
+from tests.support.logs import Lines
 
 FOLDER = Path(__file__).parents[2] / "support" / "data" / "home-6f5f58d.zip"
 
@@ -56,7 +56,7 @@ async def old(tmp_path: Path) -> AsyncIterator[Old]:
         path.chmod(0o700 if path.is_dir() else 0o600)
     facts = msgspec.json.decode((tmp_path / "facts.json").read_bytes())
     settings = load_settings({}, home=str(home), public_url="http://plane.test")
-    plane = await make_plane(settings, clock=SystemClock(), log=Log(), url="http://plane.test")
+    plane = await make_plane(settings, clock=SystemClock(), log=Lines(), url="http://plane.test")
     await plane.start()
     yield Old(plane, facts)
     await plane.stop()
