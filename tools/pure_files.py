@@ -14,7 +14,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "src" / "holdfast"
 
-ROOMS: Final = ("kernel", "wire", "letters")
+PACKAGES: Final = ("kernel", "wire", "letters")
 # In cli a module is named after its command.
 _OTHERWISE_NAMED: Final = ("cli",)
 # In a subject everything is pure but what carries effects out, what answers calls, and what keeps
@@ -38,12 +38,12 @@ NAMES: Final = read_names()
 
 
 def is_pure(path: Path) -> bool:
-    """Return whether a file of the package must touch nothing: by its name, folder or room."""
-    room, *folders = path.relative_to(PACKAGE).parts[:-1] or ("",)
+    """Return whether a file of the package must touch nothing: by its name, folder or package."""
+    package, *folders = path.relative_to(PACKAGE).parts[:-1] or ("",)
     # A folder of a pure name is pure as a whole.
-    named = bool({path.stem, *folders} & NAMES) and room not in _OTHERWISE_NAMED
-    subject = room in _SUBJECTS and path.stem not in _SUBJECT_IO
-    return named or subject or room in ROOMS
+    named = bool({path.stem, *folders} & NAMES) and package not in _OTHERWISE_NAMED
+    subject = package in _SUBJECTS and path.stem not in _SUBJECT_IO
+    return named or subject or package in PACKAGES
 
 
 def pure_files() -> list[Path]:

@@ -1,7 +1,7 @@
 """Write docs/reference/ from the code: settings, endpoints, events, letters, metrics, commands.
 
 `make docs` runs it, and tests/house compares its pages with those in git, so nothing that exists
-is undocumented and no page describes what is gone. Each part is discovered at run time; a room
+is undocumented and no page describes what is gone. Each part is discovered at run time; a package
 that has no code yet has no page yet. It must never describe from memory what can be read.
 """
 
@@ -57,9 +57,9 @@ def load(name: str) -> ModuleType | None:
     return importlib.import_module(name) if util.find_spec(name) is not None else None
 
 
-def has_code(room: str) -> bool:
-    """Say whether a room holds more than its own docstring."""
-    return any(path.name != "__init__.py" for path in (PACKAGE / room).rglob("*.py"))
+def has_code(package: str) -> bool:
+    """Say whether a package holds more than its own docstring."""
+    return any(path.name != "__init__.py" for path in (PACKAGE / package).rglob("*.py"))
 
 
 def first_sentence(thing: object) -> str:
@@ -171,9 +171,9 @@ def struct_entries(modules: Iterable[str]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def modules_below(room: str, stem: str = "*") -> list[str]:
-    """Return the names of the modules of a room whose file is called `stem`."""
-    files = (PACKAGE / room).rglob(f"{stem}.py") if room else PACKAGE.rglob(f"{stem}.py")
+def modules_below(package: str, stem: str = "*") -> list[str]:
+    """Return the names of the modules of a package whose file is called `stem`."""
+    files = (PACKAGE / package).rglob(f"{stem}.py") if package else PACKAGE.rglob(f"{stem}.py")
     return sorted(
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for path in files

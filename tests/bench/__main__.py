@@ -1,7 +1,7 @@
 """Runs the benches one after another: `python -m tests.bench [NAME ...]`, all of them by default.
 
-Each is a process of its own, so that one's memory is not another's. The exit code says whether
-all kept to their figures; what a bench prints is its own.
+Each is a process of its own, so that one's memory is not another's. The exit code is 0 only if all
+kept to their figures.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.bench_confinement
 
-It starts the demo agent 20 times in each kind that the host offers and says how long it takes from
-the launch to its first line, and what its sandbox's own processes hold: proportional set size,
-so that pages shared with the controller and other sandboxes are counted once.
+It starts the demo agent 20 times in each kind that the host supports and measures the time from the
+launch to its first line, and the memory of its sandbox's own processes: proportional set size, so
+that pages shared with the controller and other sandboxes are counted once.
 """
 
 from __future__ import annotations

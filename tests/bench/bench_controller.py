@@ -1,4 +1,4 @@
-"""Measures the controller: its start, its memory, how fast it hears of a death and acts.
+"""Measures the controller: its start, its memory, its reaction to an agent's death.
 
     python -m tests.bench.bench_controller [--starts 20] [--deaths 20] [--json]
 
@@ -33,7 +33,7 @@ FIGURES = {
 
 
 def ask(port: int, path: str) -> int:
-    """Return the status of a plain GET, 0 when nobody answers."""
+    """Return the status of a plain GET, 0 without an answer."""
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:

@@ -77,7 +77,7 @@ def arrival(event: events.Event, key: str) -> Arrival:
 
 
 async def unasked(_call: EffectCall | ProbeCall) -> Outcome[Any]:
-    """Carry out whatever is asked, at once."""
+    """Carry out every effect at once."""
     return Ok(None)
 
 
@@ -133,21 +133,21 @@ async def ticks_over_sqlite(actors: int, rounds: int) -> dict[str, float]:
 
 def life(length: int) -> list[events.Event]:
     """Return what happens to an instance that is started and stopped again and again."""
-    story: list[events.Event] = [created(0)]
+    scenario: list[events.Event] = [created(0)]
     wishes = (events.StartRequested("bench"), variable(1), events.StopRequested("bench"))
-    while len(story) < length:
-        story.append(wishes[len(story) % 3])
-    return story
+    while len(scenario) < length:
+        scenario.append(wishes[len(scenario) % 3])
+    return scenario
 
 
 def history(
-    kind: Kind, story: Sequence[events.Event], per_tick: int
+    kind: Kind, scenario: Sequence[events.Event], per_tick: int
 ) -> tuple[list[History], Folded[Any]]:
-    """Tick through a story as the owner does, and return its past and the state it led to."""
+    """Tick through a history as the owner does; return the history and the state."""
     folded: Folded[Any] = begin(kind.definition, address("instance", "i0"))
     past: list[History] = []
-    for at in range(0, len(story), per_tick):
-        rows = [row(event, at + n) for n, event in enumerate(story[at : at + per_tick])]
+    for at in range(0, len(scenario), per_tick):
+        rows = [row(event, at + n) for n, event in enumerate(scenario[at : at + per_tick])]
         now_ms = NOW + at * 1_000
         result = tick(kind.definition, kind.policy, folded, rows, now_ms, folded.number + 1)
         folded = result.after

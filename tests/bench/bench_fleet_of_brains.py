@@ -94,20 +94,6 @@ def restart(brain: int, begin: Barrier, answers: Any, *, folder: str, url: str, 
     answers.put((brain, time.monotonic() - began, left, new_by_hook))
 
 
-def shown(plane: PlaneProcess, brain: str) -> list[CorrectionView]:
-    """Return every correction of a brain as the plane shows it, oldest first."""
-    found: list[CorrectionView] = []
-    after = ""
-    with plane.client() as client:
-        while True:
-            query = {"brain": brain, "limit": "500", **({"after": after} if after else {})}
-            page = client.call("correction.list", query=query)
-            found += page.items
-            after = page.next
-            if not after:
-                return found[::-1]
-
-
 def busiest_minute(rows: list[CorrectionView]) -> int:
     """Return the most corrections that were taken of one brain within 60 s."""
     window: deque[float] = deque()
@@ -162,7 +148,7 @@ def judge(
     """Return what arrived against what was recorded."""
     lost = doubled = foreign = busiest = both = 0
     for brain, named in enumerate(brains):
-        rows = shown(plane, named)
+        rows = plane.corrections(named)[::-1]
         wanted = {texts(brain, number) for number in range(PENDING)}
         found = [(row.draft, row.final) for row in rows]
         lost += len(wanted - set(found))

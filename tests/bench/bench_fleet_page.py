@@ -1,7 +1,7 @@
 """Figure: the fleet page and its five charts over 10 million check-ins in at most 300 ms.
 
-A plane with the rows of 10,000 instances answers the page and the charts that it asks for, as a
-browser would ask: page first, then the charts of the widest window. The check-ins are those of
+A plane with the rows of 10,000 instances serves the page and its charts, in a browser's order: the
+page first, then the charts of the widest window. The check-ins are those of
 `bench_charts`, written to the plane's own file before it starts. What is timed is each call's
 whole way through a served plane, and their sum.
 """
@@ -76,7 +76,7 @@ def measure(plane: PlaneProcess) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure and say; return 1 when the figure was missed."""
+    """Measure and print; return 1 when the figure was missed."""
     options = figures.parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"

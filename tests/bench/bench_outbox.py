@@ -145,7 +145,9 @@ def footprint() -> dict[str, float]:
     bare = min(fresh("pass" + RSS) for _ in range(3))
     opened = min(fresh(OPENED + RSS) for _ in range(3))
     return {
-        "import_room_ms": round(min(fresh(timed.format("holdfast.outbox")) for _ in range(9)), 2),
+        "import_package_ms": round(
+            min(fresh(timed.format("holdfast.outbox")) for _ in range(9)), 2
+        ),
         "import_all_ms": round(
             min(fresh(timed.format("holdfast.outbox.box")) for _ in range(9)), 2
         ),

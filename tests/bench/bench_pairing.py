@@ -5,10 +5,10 @@
 
 Of the cached list, percentiles of the whole exchange over one connection, and the ratio to the
 command lines `openclaw pairing list` and `devices list` of the same run. Of a real message, from
-putting it into the played Bot API to the request in the controller's answer, which is asked for
-every 2 ms and never told to refresh. Of an approval at once, the whole exchange. Of health, the
+putting it into the fake Bot API to the request in the controller's list, which is polled every
+2 ms without `refresh`. Of an approval at once, the whole exchange. Of health, the
 whole exchange, every 10 ms while a command of the agent hangs. HOLDFAST_OPENCLAW_HOMES is a
-folder with one installation for each release; without it, what needs one is left out and said.
+folder with one installation for each release; without it, what needs one is skipped with a message.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ async def measure_idle(machine: Machine, idle_s: float) -> int:
 
 
 async def measure_hanging(machine: Machine, hang_s: float) -> list[float]:
-    """Ask for health while an approval waits for a command of `hang_s` seconds."""
+    """Poll health while an approval waits for a command of `hang_s` seconds."""
     config = machine.home / "agent" / "state" / "demo.json"
     slow = {"channels": {"chat": {"enabled": True}}, "commandS": hang_s}
     config.write_text(json.dumps(slow))
@@ -126,7 +126,7 @@ async def measure_release(folder: Path, release: Path, chosen: argparse.Namespac
             found["message_to_visible_ms"].append(took_ms)
             if number < approvals:
                 found["approve_ms"].append(await measure_approval(stage, row["code"]))
-            await make_room(stage, row)
+            await free_slot(stage, row)
         found["commands"] = len(stage.machine.events("pairing.command"))
         found["by_interface"] = stage.has_interface
     return found
@@ -152,8 +152,8 @@ async def measure_approval(stage: Stage, code: str) -> float:
     return await timed(approve)
 
 
-async def make_room(stage: Stage, row: dict[str, Any]) -> None:
-    """Forget the request, because an account keeps no more than three."""
+async def free_slot(stage: Stage, row: dict[str, Any]) -> None:
+    """Dismiss the request, because an account keeps no more than three."""
     await stage.decide(CHANNELS, "dismiss", channel="telegram", requestId=row["requestId"])
     if not stage.has_interface:
         store = stage.machine.home / "agent/openclaw/credentials/telegram-pairing.json"
@@ -209,12 +209,12 @@ async def run(chosen: argparse.Namespace) -> bool:
                 shown[version] = "left out: not in HOLDFAST_OPENCLAW_HOMES"
                 continue
             found = await measure_release(folder, homes / version, chosen)
-            verdicts += tell_release(version, found, shown)
+            verdicts += print_release(version, found, shown)
     figures.tell("pairing in the machine", shown, as_json=chosen.json)
     return all(verdicts)
 
 
-def tell_release(version: str, found: dict[str, Any], shown: dict[str, Any]) -> list[bool]:
+def print_release(version: str, found: dict[str, Any], shown: dict[str, Any]) -> list[bool]:
     way = "interface" if found["by_interface"] else "command"
     cached = figures.percentiles(found["cached_list_ms"])["p50"]
     shown[f"{version} cached list ms"] = figures.percentiles(found["cached_list_ms"])

@@ -1,7 +1,7 @@
 """A pairing list through plane and controller: `python -m tests.bench pairing_plane`.
 
 A real plane in a process of its own, a real controller and the demo agent with requests waiting;
-one client asks as programs do. The figure: p99 at most 5 ms, when nothing else runs on the
+one client calls the API. The figure: p99 at most 5 ms, when nothing else runs on the
 machine. Beside it the whole fleet's inbox, an approval up to its confirmation, and, where
 HOLDFAST_BENCH_OPENCLAW names an `openclaw` program, the real `pairing list` and `devices list` of
 the same run and the ratio to them.
@@ -40,7 +40,7 @@ def measure(count: int, ask: Callable[[], object]) -> dict[str, float]:
         began = time.perf_counter()
         ask()
         took.append((time.perf_counter() - began) * 1_000)
-        time.sleep(PACE_S)  # one caller may ask so often and no more
+        time.sleep(PACE_S)  # the rate limit of one caller
     return percentiles(took)
 
 

@@ -1,8 +1,8 @@
-"""How soon an agent's death is shown, how soon it is back, how soon a machine hears a stop.
+"""Times from an agent's death to its display and its return, and from a stop to its directive.
 
 `python -m tests.bench.bench_reaction [--rounds 20] [--json]`. A real plane and a real machine at
-the default restart policy. What is shown is what the API answers, asked every 10 ms; pages are
-told of the same commit at once. The stop is timed from the call to the answer of a long poll that
+the default restart policy. Display means the API's answer, polled every 10 ms; pages are notified
+of the same commit at once. The stop is timed from the call to the answer of a long poll that
 is held with the machine's own credentials, beside the machine's own.
 """
 
@@ -54,7 +54,7 @@ def deaths(plane: PlaneProcess, rounds: int) -> tuple[list[float], list[float]]:
 
 
 def stops(plane: PlaneProcess, rounds: int) -> list[float]:
-    """Order a stop again and again; return how soon the machine heard."""
+    """Order a stop repeatedly; return the times until its directive arrived."""
     heard = []
     for _ in range(rounds):
         machine = machine_of(plane)

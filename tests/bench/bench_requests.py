@@ -33,7 +33,7 @@ LIMIT_MS = 10.0
 
 
 def flood(url: str, token: str, instance: str, ends: Event, most: int) -> None:
-    """Change an instance again and again, until told to end or `most` times."""
+    """Change an instance repeatedly, until the event is set or `most` times."""
     os.nice(NICENESS)
     done = 0
     with Client(url, token) as client:

@@ -34,8 +34,8 @@ from tests.support.planes import PlaneProcess, plane_at
 
 EVERY_S: Final = 2.0
 QUIET_S: Final = 4.5
-"""Machines report changes at least 2 s apart, and a decision is one too: after both have passed,
-the next is told at once."""
+"""Machines report changes at least 2 s apart, and a decision is one too: after both intervals the
+next change is reported at once."""
 LEAST_REQUESTS: Final = 2
 """Every second one follows another; there are figures of both."""
 LIMITS: Final = {
@@ -84,7 +84,7 @@ class Waits:
 
 
 def decisions(page: Page, agent: DemoAgent, count: int) -> Waits:
-    """Let people ask and let them in, every second one right after the one before."""
+    """Make requests and approve them, every second one right after the one before."""
     watch, waits = Watch(page), Waits()
     for number in range(count):
         follows = number % 2 == 1
@@ -105,7 +105,7 @@ def decisions(page: Page, agent: DemoAgent, count: int) -> Waits:
 
 
 def main() -> None:
-    """Measure and print; the exit code says whether all kept to their figures."""
+    """Measure and print; the exit code is 0 only if all kept to their figures."""
     options = parser(__doc__)
     options.add_argument("--corrections", type=int, default=60)
     options.add_argument("--requests", type=int, default=40)

@@ -1,6 +1,6 @@
 """A plane that takes check-ins and nothing else, pinned to one core, for `bench_checkins`.
 
-It is the real edge, handlers, flow and stores, with as many machines as asked for; only people,
+It is the real edge, handlers, flow and stores, with a given number of machines; only people,
 pages and actors are missing. It prints one line of JSON when it listens.
 """
 
@@ -36,10 +36,10 @@ class Nobody:
     """No person is known here."""
 
     async def by_token(self, text: str) -> Principal | None:
-        """Know nobody."""
+        """Return None."""
 
     async def by_session(self, text: str) -> Principal | None:
-        """Know nobody."""
+        """Return None."""
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Refuse: no row here is audited."""
@@ -50,7 +50,7 @@ class Nowhere(Ear):
     """Accepts every transition and keeps none."""
 
     def _take(self, dedupe: str, *news: Any) -> None:
-        """Forget it."""
+        """Discard it."""
 
 
 class Loud(NoLog):
@@ -68,7 +68,7 @@ def memory_mib() -> float:
 
 
 def tell(line: dict[str, Any]) -> None:
-    """Write one line of JSON for whoever started this."""
+    """Write one line of JSON for the parent process."""
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

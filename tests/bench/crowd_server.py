@@ -74,7 +74,7 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> real.Cl
 
 
 async def start(plane: plane_module.Plane) -> None:
-    """Start, without the limit on calls, and make the crowd when there is nobody."""
+    """Start, without the limit on calls, and create the instances when there are none."""
     plenty = Rate(burst=1e9, per_s=1e9)
     plane.app._rates = Rates(plane.core.clock, calls=plenty, sign_ins=plenty)
     await start_really(plane)

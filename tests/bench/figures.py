@@ -1,4 +1,4 @@
-"""How the benches say what they measured: percentiles of one run, for people or as JSON."""
+"""Output of the benches: percentiles of one run, as text or JSON."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ int fdatasync(int fd) {
 
 
 def build_shim(folder: Path) -> Path:
-    """Compile what counts the syncs of each thread, and makes each slower where asked to."""
+    """Compile a library that counts the syncs of each thread, and slows them if requested."""
     source, library = folder / "shim.c", folder / "shim.so"
     source.write_text(SHIM, encoding="utf-8")
     subprocess.run(
@@ -107,7 +107,7 @@ def plane(wait_s: float = 0.0) -> Iterator[str]:
 
 @contextmanager
 def black_hole() -> Iterator[str]:
-    """Give an address that takes connections and says nothing."""
+    """Yield an address that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(200)
@@ -116,7 +116,7 @@ def black_hole() -> Iterator[str]:
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Give an address nobody listens on."""
+    """Yield an address without a listener."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         yield f"http://localhost:{unused.getsockname()[1]}"

@@ -166,7 +166,7 @@ def beside(
 
 
 def main() -> None:
-    """Do what the command line asks for."""
+    """Run the mode of the command line."""
     task, sdk, arguments = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     tasks: dict[str, Callable[..., dict[str, Any]]] = {
         "calls": calls, "beside": beside,

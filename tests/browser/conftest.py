@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -53,12 +54,12 @@ def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProces
         yield made
 
 
-@pytest.fixture
-def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
-    """Open a page of the real plane, signed in; complaints of the console fail the test."""
+@contextmanager
+def open_real_page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
+    """Open a page of a real plane, signed in; complaints of the console fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
-    sign_in(context, real_plane.json("link")["link"])
+    sign_in(context, plane.json("link")["link"])
     made = context.new_page()
     complaints: list[str] = []
     made.on(
@@ -72,9 +73,16 @@ def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
     assert complaints == []
 
 
+@pytest.fixture
+def real_page(browser: Browser, real_plane: PlaneProcess) -> Iterator[Page]:
+    """Open a page of the shared real plane."""
+    with open_real_page(browser, real_plane) as page:
+        yield page
+
+
 def _complains(message: ConsoleMessage) -> bool:
-    # Chromium says so now and then where a page with dialogs is loaded at a place in it; it takes
-    # nothing from anybody, because what is to get the focus there is not shown yet.
+    # Chromium logs this now and then for a page with dialogs and a fragment; it is harmless,
+    # because the element to focus is not shown yet.
     return message.type != "log" and "Autofocus processing was blocked" not in message.text
 
 
@@ -95,8 +103,8 @@ def served() -> Iterator[Served]:
 def open_page(browser: Browser, served: Served) -> Iterator[Open]:
     """Open a page, signed in as `person` unless that is empty.
 
-    What the console says, what a policy blocks and what a script raises fails the test, except
-    what `complaints` of the page is emptied of: a refused order is an error to the console too.
+    Console messages, policy violations and script errors fail the test, except those removed
+    from the page's `complaints`: a refused order is an error on the console too.
     """
     complaints: list[str] = []
     contexts = []

@@ -20,8 +20,8 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.web.hub import Hub
 from holdfast.web.site import Pages
 from tests.support.sample_brains import SampleBrains
-from tests.support.sample_care import SampleCare
 from tests.support.sample_fleet import SampleFleet
+from tests.support.sample_maintenance import SampleMaintenance
 from tests.support.sample_pairing import SamplePairing
 from tests.support.stub_plane import StubPlane
 
@@ -38,9 +38,9 @@ class Sampled:
         self.hub = Hub()
         self.fleet = SampleFleet(self.hub, now_ms=clock.now_ms(), count=count)
         self.pairing = SamplePairing(self.hub, now_ms=clock.now_ms())
-        self.care = SampleCare(now_ms=clock.now_ms())
+        self.maintenance = SampleMaintenance(now_ms=clock.now_ms())
         self.brains = SampleBrains(self.hub, now_ms=clock.now_ms())
-        samples = (self.fleet, self.pairing, self.brains, self.care)
+        samples = (self.fleet, self.pairing, self.brains, self.maintenance)
         api: dict[str, Any] = {}
         for sample in samples:
             api |= sample.handlers()

@@ -41,11 +41,11 @@ class DemoAgent:
         return str(mine["DEMO_TOKEN"])
 
     def hears(self, sender: str, text: str = "hi") -> str:
-        """Return what the agent answers to somebody who writes to it."""
+        """Return the agent's answer to a sender."""
         return self._post("/say", urllib.parse.urlencode({"sender": sender, "text": text}).encode())
 
     def is_knocked_at(self) -> str:
-        """Let a device ask to be let in; return the id of its request."""
+        """Make a device's pairing request; return its id."""
         token = self._token()
         answer: dict[str, Any] = json.loads(
             self._post("/_demo/device", b"", Authorization=f"Bearer {token}")

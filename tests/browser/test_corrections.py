@@ -60,7 +60,7 @@ def test_search_and_filters(feed: Page, served: Served) -> None:
     expect(feed.locator("#feed > li")).to_have_count(18)
     feed.locator(".chip", has_text="major").click()
     expect(feed.locator("#feed > li")).to_have_count(3)
-    expect_live(feed)  # before that nobody listens to the filters
+    expect_live(feed)  # before that the filters have no listeners
     feed.locator("#brain").select_option("release-notes")
     expect(feed.locator("#feed")).to_contain_text("Nothing matches.")
     assert "severity=major" in feed.url

@@ -57,7 +57,7 @@ def test_what_became_another_request_since_it_was_shown_is_not_let_in(
 ) -> None:
     now_ms = SystemClock().now_ms()
     asked = device(7, "in-0001", "birch", now_ms=now_ms, fingerprint="00000000000000bb")
-    served.plane.pairing.waiting[asked.request_id] = asked  # the page has not heard of it
+    served.plane.pairing.waiting[asked.request_id] = asked  # the page was not notified of it
     row = inbox.locator("[data-row].device")
     row.get_by_role("button", name="Approve openclaw-control-ui", exact=True).click()
     expect(inbox.locator("#toasts")).to_contain_text("The request is not what it was")
@@ -67,7 +67,7 @@ def test_what_became_another_request_since_it_was_shown_is_not_let_in(
 
 def test_with_the_keyboard_alone(inbox: Page, served: Served) -> None:
     rows = inbox.locator("[data-row]")
-    inbox.keyboard.press("a")  # nobody is looked at yet, so nobody is let in
+    inbox.keyboard.press("a")  # no request was opened yet, so none is approved
     inbox.keyboard.press("j")
     inbox.keyboard.press("j")
     expect(rows.nth(1).locator("[data-row-link]")).to_be_focused()
@@ -137,7 +137,7 @@ def test_a_request_whose_time_is_over_leaves_by_itself(open_page: Open, served: 
     )
     row = page.locator("[data-row]")
     expect(row).to_be_visible()
-    expect(page.locator("#inbox")).to_contain_text("Nobody is waiting.")  # without being told
+    expect(page.locator("#inbox")).to_contain_text("Nobody is waiting.")  # without a reload
 
 
 def test_an_instances_page_decides_sets_tokens_and_rules(open_page: Open, served: Served) -> None:

@@ -34,7 +34,7 @@ def test_orders_are_given_and_their_results_said(
     expect(page.locator("#why")).to_contain_text("Why is it not running?")
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()
     expect(page.get_by_role("link", name="Open its page")).to_have_count(0)
-    # Somebody else was quicker, and this page has not heard of it yet.
+    # Another session was quicker, and this page was not updated yet.
     known = served.plane.fleet.instances
     known["in-0001"] = msgspec.structs.replace(known["in-0001"], status="starting")
     page.get_by_role("button", name="Start", exact=True).click()
@@ -200,19 +200,19 @@ def test_configurations_are_put_back_and_the_doctor_looks(
 ) -> None:
     page = open_page("/instances/in-0001")
     page.get_by_text("Ask its machine").click()
-    care = page.locator("#care")
-    expect(care).to_contain_text("the agent was not ready in 40 s")
-    expect(care.get_by_role("button", name="Put c0ffee")).to_have_count(0)  # it is in force
-    expect(care.get_by_role("button", name="Put bad0")).to_have_count(0)
+    maintenance = page.locator("#care")
+    expect(maintenance).to_contain_text("the agent was not ready in 40 s")
+    expect(maintenance.get_by_role("button", name="Put c0ffee")).to_have_count(0)  # it is in force
+    expect(maintenance.get_by_role("button", name="Put bad0")).to_have_count(0)
     page.once("dialog", lambda dialog: dialog.accept())
-    care.get_by_role("button", name="Put ab12").click()
+    maintenance.get_by_role("button", name="Put ab12").click()
     expect(page.locator("#toasts")).to_contain_text("The configuration was put back")
-    assert served.plane.care.restored == ["ab12" * 15]
-    expect(care).to_contain_text("It has not looked yet.")
-    care.get_by_role("button", name="Have the doctor look").click()
-    expect(care).to_contain_text("channels: ok")
-    assert served.plane.care.run.fix is False
-    care.get_by_role("button", name="Go on with a failed start").click()
+    assert served.plane.maintenance.restored == ["ab12" * 15]
+    expect(maintenance).to_contain_text("It has not looked yet.")
+    maintenance.get_by_role("button", name="Have the doctor look").click()
+    expect(maintenance).to_contain_text("channels: ok")
+    assert served.plane.maintenance.run.fix is False
+    maintenance.get_by_role("button", name="Go on with a failed start").click()
     expect(page.locator("#toasts")).to_contain_text("No phase of the start has failed")
     forgive("409")
 

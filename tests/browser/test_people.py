@@ -31,7 +31,7 @@ def test_a_link_signs_in_once_and_only_by_its_button(
     forgive("401")
 
 
-def test_who_is_not_signed_in_is_led_to_the_door_and_back(
+def test_who_is_not_signed_in_is_led_to_the_sign_in_page_and_back(
     open_page: Open, served: Served, forgive: Forgive
 ) -> None:
     page = open_page("/profile")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import WAIT_MS, sign_in
+from tests.browser.conftest import open_real_page
 from tests.browser.test_fleet import expect_live
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at
@@ -26,21 +26,9 @@ def plane(tmp_path: Path) -> Iterator[PlaneProcess]:
 
 @pytest.fixture
 def page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
-    sign_in(context, plane.json("link")["link"])
-    made = context.new_page()
-    complaints: list[str] = []
-    made.on(
-        "console",
-        lambda m: complaints.append(f"{m.text} {m.location}") if m.type != "log" else None,
-    )
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.goto(plane.url)
-    yield made
-    made.goto("about:blank")
-    context.close()
-    assert complaints == []
+    with open_real_page(browser, plane) as made:
+        made.goto(plane.url)
+        yield made
 
 
 def test_an_agent_dies_comes_back_is_stopped_and_destroyed_before_ones_eyes(

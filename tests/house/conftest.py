@@ -1,4 +1,4 @@
-"""Let a house test say what it covered: what was discovered is part of the verdict."""
+"""Let a house test report what it covered: what was discovered is part of the result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """No URL is made by joining text, and every client that connects somewhere is on one list.
 
-A host that a joined text names is wherever its first slash, at sign or colon says. Connections,
+The host of a joined text depends on its first slash, at sign or colon. Connections,
 `Host` headers and request lines are made from `wire.address`, each on its own.
 """
 
@@ -28,7 +28,7 @@ CONNECTS = (
     "urllib.request", "asyncio.open_connection", "httpx", "requests",
 )  # fmt: skip
 
-# Who connects, and what says where to. tests/contract/clients asks each with hostile targets.
+# Modules that connect, and their source of addresses. tests/contract/clients tries hostile targets.
 CLIENTS = {
     "relay/urls.py": "the one maker of URLs for aiohttp",
     "world/controllers.py": "http_url of an Address",

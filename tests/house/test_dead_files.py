@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.house.sources import ROOT, SRC, imports, module_name, python_files, shown, tree
 
-# Rooms whose users are outside this package: their modules may be reached from tests alone.
+# Packages whose users are outside this package: their modules may be reached from tests alone.
 OFFERED = ("holdfast.compat", "holdfast.outbox", "holdfast.sdk", "holdfast.sim")
 
 # The twin in memory of a port: its use is to be held to the same suite as the real adapter.

@@ -1,7 +1,7 @@
 """Every setting, endpoint, event, letter, metric and command is documented, and no ghost is.
 
-The pages are written from the code by tools/reference.py (`make docs`). What exists is
-discovered when the test runs: a room without code is reported as such, one with code is held.
+The pages are written from the code by tools/reference.py (`make docs`). What exists is discovered
+when the test runs; a package without code is reported as such.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def test_no_page_without_a_source() -> None:
     assert pages <= set(reference.PAGES)
 
 
-def test_every_room_has_its_readme() -> None:
+def test_every_package_has_its_readme() -> None:
     bare = [
         shown(path)
         for path in reference.PACKAGE.rglob("__init__.py")
         if path.parent.name != "migrations" and len(path.read_text(encoding="utf-8")) < 60
     ]
-    assert not bare, "a room says in its docstring what it is for and must never do:\n" + (
+    assert not bare, "a package says in its docstring what it is for and must never do:\n" + (
         "\n".join(bare)
     )
 

@@ -1,7 +1,7 @@
 """Each Python that pyproject.toml names takes the code; one that is missing is named.
 
 The suite itself runs on each by `make matrix`. Here every version at hand compiles each file and
-imports the rooms that need no package.
+imports the packages that need no package.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.sources import SRC
-from tests.house.test_purity import STDLIB_ROOMS
+from tests.house.test_purity import STDLIB_PACKAGES
 from tools import matrix
 
 TAKES = """
@@ -31,9 +31,9 @@ def test_each_supported_python_takes_the_code(minor: str) -> None:
     pythons = matrix.find_pythons(minor)
     if not pythons:
         pytest.skip(matrix.would_run(minor))
-    rooms = [f"holdfast.{room}" for room in STDLIB_ROOMS]
+    packages = [f"holdfast.{package}" for package in STDLIB_PACKAGES]
     for version, python in pythons.items():
-        command = [str(python), "-I", "-B", "-W", "error", "-c", TAKES, str(SRC), *rooms]
+        command = [str(python), "-I", "-B", "-W", "error", "-c", TAKES, str(SRC), *packages]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"Python {version}: {done.stderr}"
 

@@ -1,4 +1,4 @@
-"""Names that say nothing are not used, and a subject's files are the ones everybody knows."""
+"""Meaningless names are not used, and every subject has the same files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SUBJECT_FILES = {
     "definition", "policy", "limits",
     # Parts of a fold that is too long for one file, and what is read from a log (decision 0007).
     "intents", "outcomes", "contact", "keys", "transitions", "environment",
-    # More handlers of an instance: its upkeep, its start, its secrets and their names.
+    # More handlers of an instance: its maintenance, its start, its secrets and their names.
     "maintenance", "start_report", "secrets", "secret_catalogue",
-    # What waits in machines is asked of them, not folded (decision 0021): what a request is, the
-    # commands that ask, what of a list may be shown, and the memory of it.
+    # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
+    # commands that list them, what of a list may be shown, and the cache.
     "requests", "commands", "visibility", "inbox",
 }  # fmt: skip
 

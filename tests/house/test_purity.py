@@ -15,7 +15,7 @@ import pytest
 from tests.house.sources import ROOT, imports, module_name, python_files, shown, uses
 from tools import pure_files
 
-STDLIB_ROOMS = {
+STDLIB_PACKAGES = {
     "kernel": ("holdfast.kernel",),
     "outbox": ("holdfast.outbox", "holdfast.kernel"),
     "sdk": ("holdfast.sdk", "holdfast.outbox", "holdfast.kernel"),
@@ -85,12 +85,12 @@ def test_pure_files_make_no_clock() -> None:
     assert not found, "a pure file is given the time as now_ms:\n" + "\n".join(found)
 
 
-@pytest.mark.parametrize("room", STDLIB_ROOMS)
-def test_base_rooms_need_no_package(room: str) -> None:
-    own = STDLIB_ROOMS[room]
+@pytest.mark.parametrize("package", STDLIB_PACKAGES)
+def test_base_packages_need_only_the_standard_library(package: str) -> None:
+    own = STDLIB_PACKAGES[package]
     strangers = [
         f"{shown(path)}:{line} imports {imported}"
-        for path in python_files(f"src/holdfast/{room}")
+        for path in python_files(f"src/holdfast/{package}")
         for line, imported in imports(path)
         if imported.partition(".")[0] not in sys.stdlib_module_names
         if not any(imported == name or imported.startswith(name + ".") for name in own)

@@ -1,4 +1,4 @@
-"""What git keeps says nothing about the machine it was written on, nor where packages come from."""
+"""Nothing in git reveals the machine it was written on, nor where packages come from."""
 
 from __future__ import annotations
 

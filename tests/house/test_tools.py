@@ -1,4 +1,4 @@
-"""The tools are set as strictly as we say, and every exception has its reason."""
+"""The tools are as strict as documented, and every exception has its reason."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How long tests wait before they call something failed: longer on a machine that is busy.
+"""Deadlines of tests, longer on a busy machine.
 
-A deadline in a test bounds how long a failure takes to show; it says nothing about speed. So every
-one of real time goes through `patience`, and its figure is what an idle machine is given.
+A deadline in a test bounds how long a failure takes to show; it does not measure speed. So every
+one of real time goes through `patience`, and its figure is that of an idle machine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A real plane in a process of its own, with a home of its own, and nothing left behind.
 
-Tests and benches start one with `PlaneProcess`, speak to it as programs do, and kill it as the
-world does. `close` destroys what it runs, ends it, and says which processes were left.
+Tests and benches start one with `PlaneProcess`, call its API, and may kill it. `close` destroys its
+instances, ends it, and returns the processes that were left.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 from holdfast.cli.client import ApiError, Client
+from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 from tests.support.patience import patience
 
@@ -36,7 +37,7 @@ QUICK = {
     "HOLDFAST_STOP_GRACE_S": "2",
     "HOLDFAST_TELEMETRY_BUFFER_S": "0.1",
 }
-"""Cadences under which nobody has to wait."""
+"""Short cadences, for short waits."""
 
 _SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
 
@@ -54,7 +55,7 @@ def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
@@ -127,7 +128,7 @@ class PlaneProcess:
         self.process.wait()
 
     def terminate(self, seconds: float = DEADLINE_S) -> int:
-        """Ask it to stop; return its exit code."""
+        """Stop it by a signal; return its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(patience(seconds))
@@ -178,10 +179,10 @@ class PlaneProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def rest(self, name: str) -> None:
-        """Wait until an instance's next change will be told at once.
+        """Wait until an instance's next change will be reported at once.
 
         Reports on change are at least 2 s apart: a death sooner than that after the report of its
-        readiness is told with the report of its return.
+        readiness comes with the report of its return.
         """
 
         def is_old() -> bool:
@@ -241,6 +242,19 @@ class PlaneProcess:
         return found
 
     # -- looking at it
+
+    def corrections(self, brain: str) -> list[CorrectionView]:
+        """Return every correction of a brain, newest first."""
+        found: list[CorrectionView] = []
+        after = ""
+        with self.client() as client:
+            while True:
+                query = {"brain": brain, "limit": "500", **({"after": after} if after else {})}
+                page = client.call("correction.list", query=query)
+                found += page.items
+                after = page.next
+                if not after:
+                    return found
 
     def log(self) -> str:
         """Return its log."""

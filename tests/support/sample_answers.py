@@ -25,7 +25,7 @@ GAP = range(20, 23)
 PEAKS = {8, 9, 31, 44, 45}
 
 # id, ago in ms, kind, name, rule, reason, cause
-STORY = (
+TIMELINE = (
     ("e5", 2 * MINUTE, "event", "ContactRegained", "", "", ""),
     ("o3", 9 * MINUTE, "outcome", "MachineStarted", "", "listening after 1.1 s", "x3"),
     ("x3", 9 * MINUTE + 900, "effect", "start", "", "", "a3"),
@@ -57,7 +57,7 @@ def timeline(view: InstanceView, *, page: int, now_ms: int) -> Timeline:
             },
             TimelineEntry,
         )
-        for name, ago, kind, what, rule, reason, cause in STORY
+        for name, ago, kind, what, rule, reason, cause in TIMELINE
     )
     return Timeline(entries=entries, next=str(page + 1) if page < 2 else "")
 

@@ -113,7 +113,7 @@ def climbs_of(view: InstanceView) -> tuple[Climb, ...]:
 
 
 class SampleFleet:
-    """Some instances and what can be asked about them."""
+    """Some instances, and handlers about them."""
 
     def __init__(self, hub: Hub, *, now_ms: int, count: int = 60) -> None:
         self._hub = hub
@@ -135,7 +135,7 @@ class SampleFleet:
             self.lines.append(f"{what}: turn {number} done in 1.{number % 10} s")
 
     def change(self, instance_id: str, **fields: Any) -> InstanceView:
-        """Commit a change of an instance and tell the pages."""
+        """Commit a change of an instance and notify the pages."""
         view = msgspec.structs.replace(self.instances[instance_id], **fields)
         self.instances[instance_id] = view
         topic = CONTACT if set(fields) <= {"last_contact_at", "load"} else INSTANCE

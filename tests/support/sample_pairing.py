@@ -34,7 +34,7 @@ CATALOGUE = (
 
 
 def channel(at: int, instance: str, name: str, *, now_ms: int, **fields: Any) -> PairingRequest:
-    """Return a request of somebody who wrote to a bot."""
+    """Return the request of a bot's new sender."""
     plain = {
         "request_id": f"telegram:{'QWERTZUP'[at:]}{'ASDFGHJK'[:at]}",
         "instance": instance,
@@ -107,7 +107,7 @@ class SamplePairing:
         )  # fmt: skip
 
     def come(self, request: PairingRequest) -> None:
-        """Let somebody ask."""
+        """Add a request."""
         self.waiting[request.request_id] = request
         self._hub.publish(PAIRING, request.instance, request.account)
 

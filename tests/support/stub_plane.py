@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.ports import AccountsStore
-from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.rate import Rate, Rates

@@ -1,7 +1,7 @@
 """Walks the endpoint table: what every route must refuse, whatever its handler does.
 
-`walk` takes any application bound to a table, so the same walk holds the edge with stub handlers
-and the whole plane. It returns what went wrong, one line a finding, and how much it looked at.
+`walk` takes any application bound to a table, so the same walk tests the edge with stub handlers
+and the whole plane. It returns the findings, one line each, and how much it checked.
 """
 
 from __future__ import annotations

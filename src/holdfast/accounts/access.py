@@ -1,8 +1,8 @@
-"""Who is calling: proofs of identity looked up, and remembered for a few seconds.
+"""Authentication: principals of tokens and sessions, with a short-lived cache.
 
-A right or wrong proof is believed for CACHE_LIFE_MS, so a busy client costs no look-up per call
-and a revocation in another process is felt soon; one in this process is felt at once. It never
-keeps a secret, only its hash.
+A result, positive or negative, is cached for CACHE_LIFE_MS, so a busy client costs no look-up per
+call; a revocation in another process takes effect within that time, one in this process at once.
+Keys are hashes; no secret is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from holdfast.wire.api.call import Principal
 
 
 class Access:
-    """The look-up and its memory."""
+    """Looks up principals and caches the results."""
 
     def __init__(self, store: AccountsStore, *, clock: Clock) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Access:
         self._uses: dict[str, int] = {}
 
     async def by_token(self, text: str) -> Principal | None:
-        """Return whose API token this is; None where it is unknown, revoked or expired."""
+        """Return the principal of an API token; None where it is unknown, revoked or expired."""
         if not rules.looks_right(text, rules.TOKEN_PREFIX):
             return None
         hashed, now_ms = rules.secret_hash(text), self._clock.now_ms()
@@ -38,13 +38,13 @@ class Access:
         return principal
 
     async def by_session(self, text: str) -> Principal | None:
-        """Return whose session this is; its `token_id` is the session's hash."""
+        """Return the principal of a session; its `token_id` is the session's hash."""
         if not rules.looks_right(text, rules.SESSION_PREFIX):
             return None
         return await self.by_session_hash(rules.secret_hash(text))
 
     async def by_session_hash(self, hashed: str) -> Principal | None:
-        """Return whose session has this hash, for whoever was told it by a session before."""
+        """Return the principal of the session with this hash."""
         now_ms = self._clock.now_ms()
         held = self._known.get(hashed)
         if held is None or held[1] <= now_ms:
@@ -52,12 +52,12 @@ class Access:
         return held[0]
 
     def forget(self) -> None:
-        """Believe nothing any more: something was revoked, or a session ended."""
+        """Empty the cache: a token was revoked or created, or a session ended."""
         self._generation += 1
         self._known.clear()
 
     async def flush(self) -> int:
-        """Write down when tokens were last used; return how many. Call it about once a minute."""
+        """Store when tokens were last used; return how many. Called about once a minute."""
         uses, self._uses = self._uses, {}
         if uses:
             await self._store.note_uses(
@@ -66,7 +66,7 @@ class Access:
         return len(uses)
 
     async def _look_up_token(self, hashed: str, now_ms: int) -> tuple[Principal | None, int]:
-        """Ask the store for a token."""
+        """Look a token up in the store."""
         generation, until_ms = self._generation, now_ms + CACHE_LIFE_MS
         token = await self._store.token(hashed)
         principal = None
@@ -84,7 +84,7 @@ class Access:
         return self._remember(hashed, principal, until_ms, generation)
 
     async def _look_up_session(self, hashed: str, now_ms: int) -> tuple[Principal | None, int]:
-        """Ask the store for a session."""
+        """Look a session up in the store."""
         generation, until_ms = self._generation, now_ms + CACHE_LIFE_MS
         found = await self._store.session(hashed, now_ms)
         principal = None
@@ -103,7 +103,7 @@ class Access:
     def _remember(
         self, hashed: str, principal: Principal | None, until_ms: int, generation: int
     ) -> tuple[Principal | None, int]:
-        """Keep an answer, unless something was revoked while it was on its way."""
+        """Cache a result, unless `forget` was called while it was read."""
         if generation == self._generation:
             while len(self._known) >= CACHE_ITEMS_MAX:
                 del self._known[next(iter(self._known))]

@@ -1,7 +1,7 @@
-"""The chain of the audit: each row's hash covers the row before, so a changed row shows.
+"""The hash chain of the audit: each row's hash covers the row before, so a changed row shows.
 
-What this cannot show is a tail cut off together with its hashes; keep the head somewhere else
-where that matters. Pure: it never reads or writes a row itself.
+A tail cut off together with its hashes does not show; store the head elsewhere where that
+matters. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from holdfast.accounts.records import AuditEntry, AuditRow
 
 GENESIS: Final = "0" * 64
-"""What stands before the first row."""
+"""The `before` hash of the first row."""
 
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 

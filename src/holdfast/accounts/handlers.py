@@ -1,4 +1,4 @@
-"""Handlers of the account endpoints: from a call to the register and back."""
+"""Handlers of the account endpoints: from a call to `AccountDirectory` and back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from holdfast.accounts import rules
+from holdfast.accounts.directory import AccountDirectory, SignedIn
 from holdfast.accounts.records import Person
-from holdfast.accounts.register import AccountDirectory, SignedIn
 from holdfast.accounts.views import (
     account_view,
     audit_view,
@@ -48,7 +48,7 @@ def session_cookie(secret: str, *, life_s: int, secure: bool) -> str:
 
 
 def visible_account(call: Call) -> str | None:
-    """Return whose rows the caller may see: their own, or for an operator all or the one asked."""
+    """Return the caller's account; for an operator the one of the query, or None for all."""
     if call.principal.scope == "operator":
         return call.query.get("account")
     return call.principal.account
@@ -107,7 +107,7 @@ class AccountHandlers:
         return Reply(view, cookies=(cookie,))
 
     async def show_session(self, call: Call) -> Reply:
-        """Say who is signed in."""
+        """Return the caller's session."""
         who = call.principal
         person = await self._store.person(who.name) if who.kind == "session" else None
         if person is not None:
@@ -150,7 +150,7 @@ class AccountHandlers:
         return Reply(TokenList(items=tuple(map(token_view, tokens))))
 
     async def make_token(self, call: Call) -> Reply:
-        """Make a token; an owner's can be no more than the owner."""
+        """Make a token; an owner's token gets the owner's scope and account."""
         body: TokenCreate = call.body
         who = call.principal
         account = body.account or None
@@ -189,7 +189,7 @@ class AccountHandlers:
         return Reply(account_view(await self._directory.make_account(body.name)), status=201)
 
     async def list_people(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
-        """List everybody."""
+        """List all people."""
         people = await self._store.people()
         return Reply(PersonList(items=tuple(map(person_view, people))))
 
@@ -235,8 +235,8 @@ class AccountHandlers:
 def _refuse_outliving(call: Call, body: TokenCreate) -> None:
     """Refuse (403) a token that would live longer than the token it is made with.
 
-    Whoever got hold of one that ends soon could otherwise keep its rights for ever. (An operator's
-    is no less than that anyway: operators let people in by links.)
+    Otherwise the holder of a stolen short-lived token could keep its rights for ever. (An
+    operator's token can do so anyway, by a sign-in link.)
     """
     ends_ms = call.principal.expires_at_ms
     if ends_ms is None:
@@ -250,7 +250,7 @@ def _refuse_outliving(call: Call, body: TokenCreate) -> None:
 
 
 def _session_view(person: Person, *, csrf: str, expires_at: str | None) -> SessionView:
-    """Return a person's session as they see it."""
+    """Return the view of a person's own session."""
     return SessionView(
         person=person.name,
         scope=person.scope,

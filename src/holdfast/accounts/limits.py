@@ -13,17 +13,17 @@ LINK_LIFE_MS: Final = 15 * MINUTE_MS
 """How long a one-time sign-in link works."""
 
 SESSION_LIFE_MS: Final = 24 * HOUR_MS
-"""How long a session lasts, whatever is done with it."""
+"""Lifetime of a session, from sign-in; use does not extend it."""
 
 CACHE_LIFE_MS: Final = 5 * SECOND_MS
-"""How long a proof of identity is believed without looking again, so the longest that a
-revocation by another process takes to be felt."""
+"""How long a look-up is cached, so the longest that a revocation by another process takes to have
+effect."""
 
 CACHE_ITEMS_MAX: Final = 10_000
-"""Remembered proofs, right and wrong ones."""
+"""Cached look-ups, positive and negative."""
 
 TOKEN_USE_GRAIN_MS: Final = MINUTE_MS
-"""How exactly the last use of a token is known."""
+"""Resolution of a token's `last_used_at`."""
 
 ATTEMPTS_FREE: Final = 5
 """Failed sign-ins before the first wait."""
@@ -32,8 +32,8 @@ ATTEMPT_FIRST_WAIT_MS: Final = 2 * SECOND_MS
 """The first wait; it doubles with every further failure."""
 
 ATTEMPT_LONGEST_WAIT_MS: Final = 15 * MINUTE_MS
-"""The longest wait: a stranger who fails on purpose cannot lock a person out for longer, and a
-one-time link gets in at any time."""
+"""The longest wait: deliberate failures cannot lock a person out for longer, and a one-time link
+is never delayed."""
 
 ATTEMPTS_FORGOTTEN_MS: Final = DAY_MS
 """Failures are forgotten this long after the last one."""

@@ -1,4 +1,4 @@
-"""Argon2 on a thread of its own.
+"""Password hashing by Argon2, on a thread of its own.
 
 Hashing is slow on purpose (tens of milliseconds, tens of MiB), so it may neither hold the serving
 loop nor run many times at once: one thread bounds the memory, and sign-in limits bound the queue.
@@ -20,10 +20,10 @@ PASSES: Final = 2
 
 
 class Argon2:
-    """The hasher that the plane uses."""
+    """The port `Hasher` by argon2-cffi."""
 
     def __init__(self, *, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
-        """Take other figures for tests only: weaker ones are weaker."""
+        """Use the defaults outside of tests."""
         self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="accounts-argon2")
         self._nobody = ""
@@ -34,17 +34,17 @@ class Argon2:
         return await loop.run_in_executor(self._threads, self._hasher.hash, password)
 
     async def matches(self, password_hash: str, password: str) -> bool:
-        """Return whether the password is the one hashed; for no hash, fail after as long."""
+        """Return whether the password is the one hashed; an empty hash takes as long and fails."""
         loop = asyncio.get_running_loop()
         right = await loop.run_in_executor(self._threads, self._verify, password_hash, password)
         return right and bool(password_hash)
 
     def close(self) -> None:
-        """End the thread after what it is doing."""
+        """End the thread, after the call under way."""
         self._threads.shutdown()
 
     def _verify(self, known: str, password: str) -> bool:
-        """Return whether the password is the one hashed; a hash that is damaged matches none."""
+        """Return whether the password is the one hashed; a damaged hash matches none."""
         if not known and not self._nobody:
             self._nobody = self._hasher.hash("a password that nobody has")
         try:

@@ -1,7 +1,7 @@
-"""What accounts ask of a store, and of whatever hashes passwords.
+"""Ports of accounts: the store and the password hasher.
 
 The adapters are in `stores`; one contract suite runs on each. Every method that writes returns
-after its row is durable. Nothing here takes or returns a secret in the clear.
+after its row is durable. No method takes or returns a plaintext secret but `Hasher`'s.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class People(Protocol):
         ...
 
     async def people(self) -> Sequence[Person]:
-        """Return everybody by name, at most LIST_ITEMS_MAX."""
+        """Return all people by name, at most LIST_ITEMS_MAX."""
         ...
 
     async def person(self, name: str) -> Person | None:
@@ -45,7 +45,7 @@ class People(Protocol):
         ...
 
     async def set_password(self, name: str, password_hash: str, *, keep: str) -> bool:
-        """Set a person's password and end their sessions but `keep`; False for nobody."""
+        """Set a person's password and end their sessions but `keep`; False where unknown."""
         ...
 
     async def add_session(self, session: Session) -> None:
@@ -53,11 +53,11 @@ class People(Protocol):
         ...
 
     async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
-        """Return a session that has not expired, and whose it is."""
+        """Return a session that has not expired, and its person."""
         ...
 
     async def end_session(self, hashed: str) -> None:
-        """End a session; one that is not there is no error."""
+        """End a session, if it exists."""
         ...
 
     async def add_link(self, link: Link) -> None:
@@ -65,7 +65,7 @@ class People(Protocol):
         ...
 
     async def use_link(self, hashed: str, now_ms: int) -> Person | None:
-        """Use a link up and return whose it was; None where it is used, expired or unknown.
+        """Consume a link and return its person; None where it is used, expired or unknown.
 
         Of any number of callers at the same time exactly one gets the person.
         """
@@ -84,7 +84,7 @@ class People(Protocol):
         ...
 
     async def purge(self, now_ms: int) -> int:
-        """Delete sessions, links and attempts that are over for long; return how many."""
+        """Delete sessions, links and attempts that ended long ago; return how many."""
         ...
 
 
@@ -104,14 +104,14 @@ class Tokens(Protocol):
         ...
 
     async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
-        """Revoke a token of the account (any, for None); None where there is none to see.
+        """Revoke a token of the account (any, for None); None where there is none.
 
-        One that is revoked already keeps its first time.
+        An earlier revocation's time stays.
         """
         ...
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when tokens were last used, by id; never earlier than is noted already."""
+        """Note when tokens were last used, by id; a time earlier than the stored one is ignored."""
         ...
 
 
@@ -135,11 +135,11 @@ class Audit(Protocol):
 
 
 class AccountsStore(People, Tokens, Audit, Protocol):
-    """All of it, as one store keeps it."""
+    """One store for all three."""
 
 
 class Hasher(Protocol):
-    """What makes and checks password hashes, off the serving loop."""
+    """Makes and checks password hashes, off the event loop."""
 
     async def hash(self, password: str) -> str:
         """Return the hash to keep."""

@@ -14,16 +14,16 @@ Scope = Literal["owner", "operator"]
 
 
 class Account(Struct, frozen=True, kw_only=True, gc=False):
-    """What owns instances."""
+    """The owner of instances and of other actors."""
 
     name: str
     created_at_ms: int
 
 
 class Person(Struct, frozen=True, kw_only=True, gc=False):
-    """Somebody who may sign in; `account` is None for an operator.
+    """A person who may sign in; `account` is None for an operator.
 
-    `password_hash` is empty for somebody who has set none and signs in by link only.
+    `password_hash` is empty where none was set: such a person signs in by link only.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Attempts(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True, gc=False):
-    """What is written down of a call: `begin` before its effect, `end` with the answer's status.
+    """An audited call: `begin` is written before its effect, `end` with the answer's status.
 
     `begins` is the number of the begin row that an end row belongs to. `key` is the caller's
     idempotency key.
@@ -108,7 +108,7 @@ class AuditRow(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Audited(NamedTuple):
-    """A begin row with what its end row added: the answer's status and, after a sign-in, who.
+    """A begin row and what its end row added: the status and, after a sign-in, the person.
 
     Status 0 means that no end was written: the answer is not known.
     """

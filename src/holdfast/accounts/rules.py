@@ -1,6 +1,6 @@
-"""The rules of accounts: how secrets look, how long to wait after a failed sign-in, who sees what.
+"""Rules of accounts: the form of secrets, delays after failed sign-ins, visibility.
 
-Pure: random bytes and the time come in as arguments.
+Pure: random bytes and the time are arguments.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ def secret_text(prefix: str, entropy: bytes) -> str:
 
 
 def looks_right(text: str, prefix: str) -> bool:
-    """Return whether a text has the form of our secrets, so that others cost no look-up."""
+    """Return whether a text has the form of our secrets; others are rejected without a look-up."""
     return text.startswith(prefix) and _SECRET.fullmatch(text) is not None
 
 
 def secret_hash(text: str) -> str:
-    """Return what is kept of a secret. It has 256 random bits, so a fast hash is enough."""
+    """Return the hash stored for a secret. With 256 random bits a fast hash is enough."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def token_id(hashed: str) -> str:
-    """Return the id of the token with this hash; it tells nothing about the secret."""
+    """Return the id of the token with this hash; it reveals nothing about the secret."""
     return "tok_" + hashlib.sha256(b"id:" + hashed.encode()).hexdigest()[:16]
 
 
 def csrf_text(session: str) -> str:
-    """Return what a browser's change must repeat: bound to its session, useless without it."""
+    """Return the CSRF token of a session: a browser's mutating calls must repeat it."""
     return hashlib.sha256(b"csrf:" + session.encode()).hexdigest()[:40]
 
 
@@ -73,19 +73,19 @@ def after_attempt(attempts: Attempts, now_ms: int) -> Attempts:
 def after_success(attempts: Attempts) -> Attempts:
     """Return the record with one failure less.
 
-    One, not all: whoever owns one account must not be able to wipe out what the same peer failed
-    at others.
+    One, not all: otherwise a peer could clear its failures at other accounts by signing in to its
+    own.
     """
     return Attempts(failures=max(0, attempts.failures - 1), last_at_ms=attempts.last_at_ms)
 
 
 def person_key(name: str) -> str:
-    """Return under which key a person's failures are counted."""
+    """Return the key under which a person's failures are counted."""
     return f"person:{name}"
 
 
 def peer_key(peer: str) -> str:
-    """Return under which key a peer's failures are counted: an IPv6 network counts as one peer."""
+    """Return the key under which a peer's failures are counted; an IPv6 /64 is one peer."""
     try:
         found = ipaddress.ip_address(peer)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Rows of accounts as the messages that people see; pure."""
+"""Wire messages of account rows; pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from holdfast.wire.times import time_text
 
 
 def maybe_iso(at_ms: int | None) -> str | None:
-    """Return a time that may be missing."""
+    """Return the time as text; None stays None."""
     return None if at_ms is None else time_text(at_ms)
 
 
 def account_view(account: Account) -> AccountView:
-    """Return an account as people see it."""
+    """Return the view of an account."""
     return AccountView(name=account.name, created_at=time_text(account.created_at_ms))
 
 
 def person_view(person: Person) -> PersonView:
-    """Return a person as operators see them."""
+    """Return the view of a person, for operators."""
     return PersonView(
         name=person.name,
         scope=person.scope,
@@ -54,7 +54,7 @@ def link_view(secret: str, link: Link) -> LinkView:
 
 
 def audit_view(audited: Audited) -> AuditView:
-    """Return an audited call; after a sign-in its end knows who it was."""
+    """Return the view of an audited call; a sign-in's person is known from its end row."""
     row, entry = audited.row, audited.row.entry
     return AuditView(
         seq=row.seq,

@@ -1,11 +1,11 @@
-"""Alarms: durable deadlines, fired in time, and fired again until their tick has answered them.
+"""Alarms: durable deadlines, fired in time, and again until a tick has moved them.
 
-The store holds every alarm; the near ones are also in memory. An alarm is never ticked off here:
-only a tick that moves the deadline does that, so a crash, a failed commit or a rule that raised
-costs a delay and never an alarm. A deadline that a tick leaves in the past is tried again after a
-wait that grows, so that a faulty rule cannot make the owner spin.
+The store holds every alarm; the near ones are also in memory. Only a tick that moves the deadline
+clears an alarm, so a crash, a failed commit or a rule that raised delays an alarm and never loses
+it. A deadline that a tick leaves in the past is fired again after a growing wait, so that a faulty
+rule cannot make the owner spin.
 
-The clock may step. Forward, what became due is fired at the next glance. Back, every actor with
+The clock may step. Forward, due alarms fire at the next check. Back, every actor with
 an alarm is woken, so that its rules set their deadlines by the new time.
 """
 
@@ -35,11 +35,11 @@ _LATE_BACKOFF = Backoff(first_ms=1_000, cap_ms=300_000)
 _REFILL_BACKOFF = Backoff(first_ms=200, cap_ms=10_000)
 _BUSY_MS = 5
 _HEAP_SLACK = 3
-"""How many moved entries the heap may hold for each alarm before it is made anew."""
+"""Stale heap entries per alarm before the heap is rebuilt."""
 _FOREVER_MS = 1 << 62
 _EVER_MS = 2**62
 _FIRED_RETRY_MS = 30_000
-"""When a fired alarm is fired again if no tick has answered it, in milliseconds."""
+"""When an alarm is fired again if no tick has moved it, in milliseconds."""
 
 
 class Alarms:
@@ -78,10 +78,10 @@ class Alarms:
         return len(self._due)
 
     async def start(self) -> None:
-        """Read the near alarms, wake whoever has a far one, and begin to fire.
+        """Read the near alarms, wake actors that have a far one, and begin to fire.
 
         A far alarm is rare, and may be one that was near before the clock was set back while no
-        plane ran: its actor sets it by the present time, and says nothing if it stays.
+        plane ran: its actor sets it by the present time, and writes nothing if it stays.
         """
         await self._refill()
         for row in await self._journal.alarms(_FOREVER_MS, ALARM_PAGE):
@@ -90,14 +90,14 @@ class Alarms:
         self._task = asyncio.create_task(self._run(), name="holdfast-alarms")
 
     async def stop(self) -> None:
-        """Fire no more."""
+        """Stop firing."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
     def hear(self, committed: CommittedTick) -> None:
-        """Take an actor's deadline from a tick that is over."""
+        """Set an actor's alarm by the deadline of a committed tick."""
         actor, deadline_ms = committed.tick.after.address, committed.tick.deadline_ms
         now_ms = self._clock.now_ms()
         if deadline_ms is None:
@@ -110,7 +110,7 @@ class Alarms:
             self._keep(actor, now_ms + self._hold_back(committed, deadline_ms))
 
     def _hold_back(self, committed: CommittedTick, deadline_ms: int) -> int:
-        """Return how long to wait with a deadline that a tick left in the past."""
+        """Return the wait, in ms, for a deadline that a tick left in the past."""
         actor = committed.tick.after.address
         busy, idle = self._late.get(actor, (0, 0))
         if committed.tick.decisions and busy < BUSY_TICKS_MAX:
@@ -131,7 +131,7 @@ class Alarms:
         return delay_ms
 
     def _set(self, actor: Address, at_ms: int) -> None:
-        """Keep an alarm in memory when it is near; a far one is read when its time is near."""
+        """Keep an alarm in memory if it is near; a far one is read from the store later."""
         if at_ms > self._known_until_ms:
             self._due.pop(actor, None)
             return
@@ -167,13 +167,13 @@ class Alarms:
             self._refill_at_ms = self._clock.steady_ms() + min(near_ms, self._horizon_ms) / 2
 
     async def _wake_all(self) -> None:
-        """Wake who has an alarm, however far: it was set by a time that was too late."""
+        """Wake every actor that has an alarm: the clock went back, so alarms are too late."""
         for row in await self._journal.alarms(_EVER_MS, ALARM_PAGE):
             self._wake(row.actor)
         self._stepped_back = False
 
     def _fire(self, now_ms: int) -> None:
-        """Wake whoever is due; each stays due, later, until its tick has answered."""
+        """Wake due actors; each alarm stays set, for later, until a tick moves it."""
         while self._heap and self._heap[0][0] <= now_ms:
             at_ms, actor = heapq.heappop(self._heap)
             if self._due.get(actor) != at_ms:
@@ -184,7 +184,7 @@ class Alarms:
             self._wake(actor)
 
     async def _run(self) -> None:
-        """Watch for ever; a bug of the watching is logged, and the watch goes on."""
+        """Run `_watch` for ever; an exception is logged and it starts again."""
         while True:
             try:
                 await self._watch()
@@ -194,7 +194,7 @@ class Alarms:
                 await asyncio.sleep(1)
 
     async def _watch(self) -> None:
-        """Fire what is due, sleep until the next or a glance, for ever."""
+        """Fire what is due and sleep until the next alarm or check, for ever."""
         steps = StepWatch(self._clock)
         while True:
             stepped_ms = steps.stepped_ms()
@@ -215,18 +215,18 @@ class Alarms:
                 continue
 
     async def _try_refill(self) -> None:
-        """Read the store; when it cannot be read, try again after a growing wait."""
+        """Read the store; on failure, try again after a growing wait."""
         try:
             await self._refill()
             self._failures = 0
-        except Exception as error:  # noqa: BLE001  the store may be away; alarms wait in it
+        except Exception as error:  # noqa: BLE001  the store may be unavailable; alarms stay in it
             self._failures += 1
             delay_ms = _REFILL_BACKOFF.delay_ms(self._failures)
             self._refill_at_ms = self._clock.steady_ms() + delay_ms
             self._log.error("alarms.refill_failed", retry_in_ms=delay_ms, exc_info=error)
 
     def _stepped(self, by_ms: float) -> None:
-        """Deal with a step of the clock."""
+        """Handle a step of the clock."""
         self._log.warning("clock.stepped", by_ms=round(by_ms), alarms=len(self._due))
         self._refill_at_ms = 0.0
         self._stepped_back = self._stepped_back or by_ms < 0

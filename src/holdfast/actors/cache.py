@@ -1,7 +1,7 @@
-"""The actors that are in memory, and the order in which they were last used.
+"""The actors in memory, in the order of their last use.
 
-An actor costs a small object here: no coroutine, no queue of its own. Leaving memory loses
-nothing, because what is here is either committed or accepted in the journal already.
+An actor costs a small object here: no coroutine, no queue of its own. Evicting one loses nothing,
+because everything here is in the journal, committed or accepted.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _EVICTIONS_LOOKED_AT = 64
 class LoadedActor:
     """One actor in memory.
 
-    `inbox` holds accepted events that no tick took, in order; `complete` says that it holds all
-    that the store does, so that nothing needs to be read. `front` holds what must be folded
-    before the inbox, `doubted` what is remembered of commits that were not answered and may have
-    been written all the same. `flying` is true while a read or a commit is under way, `resting`
-    while it waits after a failure, `again` when it was woken meanwhile.
+    `inbox` holds accepted events that no tick took, in order; `complete` is true when it holds
+    all that the store does, so that nothing needs to be read. `front` holds what must be folded
+    before the inbox, `doubted` commits whose result is unknown: they may have been written.
+    `flying` is true while a read or a commit is under way, `resting` during the wait after a
+    failure, `again` when it was woken meanwhile.
     """
 
     __slots__ = (
@@ -68,29 +68,29 @@ class LoadedActor:
         self.since = 0
 
     def doubt(self, flight: Any) -> None:
-        """Remember a commit that was not answered; only the newest are kept."""
+        """Record a commit whose result is unknown; only the newest are kept."""
         self.doubted.append(flight)
         del self.doubted[:-DOUBTED_KEPT]
 
     def keep(self, row: Pending) -> None:
-        """Remember an accepted event, unless a tick took it before this was told."""
+        """Add an accepted event, unless a tick took it already."""
         if row.id not in self.recent and not self.given_up:
             self.inbox.setdefault(row.id, row)
 
     def read(self, rows: Sequence[Pending], limit: int) -> None:
-        """Take over what the store has; it comes before what was told since.
+        """Take over the store's pending events, before those accepted since.
 
-        `complete` was set when the reading began; whoever learns meanwhile that there is more
-        takes it back.
+        `complete` was set when the read began; it is cleared by whatever adds events elsewhere
+        meanwhile.
         """
-        told = self.inbox
+        accepted = self.inbox
         self.inbox = {row.id: row for row in rows}
-        for row in told.values():
+        for row in accepted.values():
             self.inbox.setdefault(row.id, row)
         self.complete = self.complete and len(rows) < limit
 
     def next_events(self) -> list[Pending]:
-        """Return what the next tick takes: what goes in front, then the oldest."""
+        """Return the events of the next tick: `front`, then the oldest of `inbox`."""
         if not self.front:
             return list(islice(self.inbox.values(), TICK_EVENTS_MAX))
         first = {row.id for row in self.front}
@@ -98,7 +98,7 @@ class LoadedActor:
         return [*self.front, *islice(rest, TICK_EVENTS_MAX - len(self.front))]
 
     def took(self, stamps: Sequence[Stamp]) -> None:
-        """Forget events that a committed tick stamped."""
+        """Remove events that a committed tick stamped."""
         for stamp in stamps:
             self.inbox.pop(stamp.id, None)
             self.recent.append(stamp.id)
@@ -106,7 +106,7 @@ class LoadedActor:
         self.failures = self.claims_lost = 0
 
     def forget(self) -> None:
-        """Drop everything that was believed of it: the store knows better."""
+        """Drop everything, so that it is read from the store again."""
         self.folded = None
         self.inbox.clear()
         self.front.clear()
@@ -116,13 +116,13 @@ class LoadedActor:
 
     @property
     def idle(self) -> bool:
-        """Return whether it may leave memory."""
+        """Return whether it may be evicted."""
         busy = self.flying or self.ready or self.resting or self.given_up
         return not (busy or self.inbox or self.front)
 
 
 class ActorCache:
-    """All of them, the least recently used first."""
+    """Loaded actors, the least recently used first."""
 
     def __init__(self, most: int = RESIDENT_MAX) -> None:
         self._most = most
@@ -136,26 +136,26 @@ class ActorCache:
         return self._all.get(address)
 
     def fetch(self, address: Address) -> LoadedActor:
-        """Return an actor, brought in as one of which nothing is known yet."""
-        resident = self._all.get(address)
-        if resident is None:
-            resident = self._all[address] = LoadedActor(address)
+        """Return an actor, adding an empty one where it is not in memory."""
+        loaded = self._all.get(address)
+        if loaded is None:
+            loaded = self._all[address] = LoadedActor(address)
             self.passivate()
         else:
             self._all.move_to_end(address)
-        return resident
+        return loaded
 
     def passivate(self) -> int:
-        """Let go of the least recently used that are idle; return how many left.
+        """Evict the least recently used that are idle; return how many.
 
-        It looks at a bounded number: a crowd that wakes all at once is all busy, and looking
-        through it for each that wakes would cost the square of its size.
+        A bounded number is examined: when many actors wake at once all are busy, and examining all
+        of them at each wake would cost the square of their number.
         """
         over = len(self._all) - self._most
         if over <= 0:
             return 0
         looked = islice(self._all.items(), _EVICTIONS_LOOKED_AT)
-        gone = [address for address, resident in looked if resident.idle][:over]
+        gone = [address for address, loaded in looked if loaded.idle][:over]
         for address in gone:
             del self._all[address]
         return len(gone)

@@ -1,4 +1,4 @@
-"""What handlers of every subject share: ask an actor, answer with what came of it, page, refuse."""
+"""Shared by handlers of every subject: send an event to an actor, answer, page, refuse."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ async def ask(
     arrival: Callable[..., Arrival],
     dedupe: str,
 ) -> Answer:
-    """Have an actor take an event, once for each Idempotency-Key of the caller.
+    """Send an event to an actor, once for each Idempotency-Key of the caller.
 
-    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait.
+    `arrival` makes the row of the actor's kind. Refuse (429) when its mailbox is full.
     """
     key = call.idempotency_key
     unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
@@ -48,18 +48,18 @@ async def ask(
 
 
 def caller(who: Principal) -> str:
-    """Return whose an Idempotency-Key is; a token's name is free to choose, its id is not."""
+    """Return the scope of a caller's Idempotency-Keys: by token id, since names may repeat."""
     return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
 
 
 def pending(answer: Answer) -> Reply:
-    """Answer 202: the order is durable, and where it is followed."""
+    """Return 202 with the path of the operation."""
     url = f"/api/operations/{answer.event}"
     return Reply(Pending(operation=answer.event, url=url), status=202, headers={"location": url})
 
 
 def refuse_if_refused(answer: Answer) -> None:
-    """Raise what the fold said against it."""
+    """Raise the refusal of the fold, if it refused."""
     stamp = answer.stamp
     if stamp is None:
         return
@@ -71,7 +71,7 @@ def refuse_if_refused(answer: Answer) -> None:
 
 
 def page_offset(cursor: str) -> int:
-    """Return where a page begins; refuse (400) a cursor that no page gave."""
+    """Return where a page begins; refuse (400) an invalid cursor."""
     if not cursor:
         return 0
     digits = cursor[1:]
@@ -90,7 +90,7 @@ def page_cursor(offset: int) -> str:
 
 
 def missing(noun: str, *, field: str = "", fix: str = "") -> Refusal:
-    """Return the refusal (404) of what is not there, or not the caller's to see."""
+    """Return the refusal (404) of what does not exist or is not visible to the caller."""
     return Refusal(404, f"no_such_{noun}", f"There is no such {noun}.", field=field, fix=fix)
 
 
@@ -105,7 +105,7 @@ async def visible(
 
 
 def actor_of(kind: str, name: str, *, noun: str) -> Address:
-    """Return the address of the actor that a caller named; refuse (404) what cannot be one."""
+    """Return the address of the actor that a caller named; refuse (404) a malformed id."""
     try:
         return address(kind, name)
     except ValueError:

@@ -1,8 +1,8 @@
-"""What is written of a tick, and how an actor is made again from what was written.
+"""The commit of a tick, and restoring an actor from what was committed.
 
-Pure: the live owner, the worker that rehearses and the simulator share it, so that a state which
-was loaded is the state that was committed. A digest that differs from the one that was written is
-a note, never silence, and never a reason to stop.
+Pure; shared by the live owner, the rehearsal worker and the simulator, so that a loaded state is
+the committed one. A digest that differs from the committed one becomes a note and never stops the
+actor.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from holdfast.kernel.ids import Address
 
 
 class Restored(NamedTuple):
-    """An actor made from the store; `notes` say what did not come out as it was written."""
+    """An actor restored from the store; `notes` name digests and outcomes that differ."""
 
     folded: Folded[Any]
     notes: tuple[Note, ...] = ()
@@ -34,7 +34,7 @@ def hex_digest(digest: int) -> str:
 def fold_rows(
     definition: Definition[Any, Any, Any, Any], state: Any, rows: Iterable[Logged]
 ) -> tuple[Any, list[Note]]:
-    """Fold logged events onto a state, believing the outcomes that they were stamped with.
+    """Fold logged events onto a state, by the outcomes that they were stamped with.
 
     Raise NewerEventError when a row was written by newer code. An event that was applied once and
     is not applied now leaves a note.
@@ -59,7 +59,7 @@ def fold_rows(
 def fold_loaded(
     definition: Definition[Any, Any, Any, Any], where: Address, loaded: Loaded | None
 ) -> Restored:
-    """Return the actor that the store describes; an unknown one begins empty.
+    """Return the actor as stored; an unknown one begins empty.
 
     Raise NewerEventError when its state or an event of its log is newer than this code.
     """
@@ -97,7 +97,7 @@ def fold_loaded(
 def _compare(
     definition: Definition[Any, Any, Any, Any], state: Any, written: str, seq: int
 ) -> list[Note]:
-    """Return a note when a state does not have the digest that was written for it."""
+    """Return a note when a state's digest is not the stored one."""
     found = hex_digest(full_digest(definition, state))
     if found == written:
         return []
@@ -136,7 +136,7 @@ def compose(
     state: bytes | None,
     phases_us: tuple[int, ...] = (),
 ) -> Commit:
-    """Return the transaction that a tick comes to."""
+    """Return the transaction of a tick."""
     definition, after = kind.definition, tick.after
     digest = hex_digest(after.digest)
     return Commit(
@@ -189,7 +189,7 @@ def describe(
 
 
 def _intents(kind: Kind, tick: Tick[Any]) -> tuple[Logged, ...]:
-    """Return the log rows of the events that the tick itself made."""
+    """Return the log rows of a tick's intents."""
     return tuple(
         Logged(
             id=intent.id,
@@ -208,7 +208,7 @@ def _intents(kind: Kind, tick: Tick[Any]) -> tuple[Logged, ...]:
 
 
 def _effects(tick: Tick[Any]) -> tuple[EffectRow, ...]:
-    """Return the rows of the calls to be made."""
+    """Return the effect rows of a tick."""
     base = tick.after.number * EFFECTS_PER_TICK
     return tuple(
         EffectRow(

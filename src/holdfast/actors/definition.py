@@ -1,13 +1,13 @@
-"""What makes a kind of actor: its types, its fold, its rules, and what it shows.
+"""The definition of a kind of actor: its types, its fold, its rules, its views.
 
-The engine knows no domain word. A subject (an instance, a town, an account's billing) hands it
-one `Definition`, a bundle of pure functions, and gets the mailbox, the commit, the alarms, the
-dry run, the replay and the simulation for it. Nothing in a definition may touch a clock, chance
-or the world; a function that does breaks replay, and the simulator finds it.
+A subject (an instance, a town, an account's billing) gives the engine one `Definition`, a set of
+pure functions, and gets mailbox, commit, alarms, dry run, replay and simulation for it. Nothing in
+a definition may use a clock, randomness or I/O: that would break replay, and the simulator finds
+it.
 
 A state is one frozen value made of *entities*, named by text keys. A small actor is one entity,
-`SELF`; a town has one for each bead and agent. The fold says which it touched, and hashes,
-invariants and views are computed for those alone, so that a tick costs what changed.
+`SELF`; a town has one for each bead and agent. The fold returns which it touched, and hashes,
+invariants and views are computed for those alone, so the cost of a tick is that of the change.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SELF: Final = ""
 
 
 class At(NamedTuple):
-    """When and as what an event is folded: the tick's time and number, and the event's id."""
+    """The context of folding an event: the tick's time and number, and the event's id."""
 
     now_ms: int
     number: int
@@ -39,7 +39,7 @@ class At(NamedTuple):
 
 
 class Applied(NamedTuple, Generic[S]):
-    """The event changed the state; `touched` names the entities that are not as they were."""
+    """The event changed the state; `touched` names the changed entities."""
 
     state: S
     touched: tuple[str, ...] = (SELF,)
@@ -52,7 +52,7 @@ class Ignored(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The event asked for something that may not be; `code` is stable, `message` says the fix."""
+    """The event is not allowed; `code` is stable, `message` includes the fix."""
 
     code: str
     message: str
@@ -62,21 +62,21 @@ Verdict: TypeAlias = "Applied[S] | Ignored | Refused"
 
 
 class Action(Protocol):
-    """Something to do, so specific that carrying it out leaves no choice.
+    """Something to do, fully specified: carrying it out decides nothing.
 
-    `rule` names the rule that wants it and `reason` says why in words. `expect` is what the rule
-    saw (a status, an epoch, a version); the action is not carried out unless it is still so.
+    `rule` names the rule that produced it and `reason` is a sentence. `expect` is what the rule
+    saw (a status, an epoch, a version); the action is carried out only while that holds.
     `entity` is the key of the entity that it acts on.
     """
 
     @property
     def rule(self) -> str:
-        """Return the name of the rule that wants it."""
+        """Return the name of the rule that produced it."""
         ...
 
     @property
     def reason(self) -> str:
-        """Return why, in words."""
+        """Return the reason, as a sentence."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Action(Protocol):
 
 
 class Suppressed(NamedTuple):
-    """A rule looked at an entity and did nothing, because."""
+    """A rule examined an entity and did nothing, for the reason `because`."""
 
     rule: str
     because: str
@@ -99,14 +99,14 @@ class Suppressed(NamedTuple):
 
 
 class Plan(NamedTuple, Generic[A]):
-    """What the rules want: actions in order, and what they left undone with the reasons."""
+    """The result of the rules: actions in order, and what was suppressed with the reasons."""
 
     actions: tuple[A, ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
 
 
 class Claim(NamedTuple):
-    """A name that one actor at a time may hold: `key` is unique within `scope`."""
+    """A name held by one actor at a time: `key` is unique within `scope`."""
 
     scope: str
     key: str
@@ -115,10 +115,10 @@ class Claim(NamedTuple):
 class Effect(Struct, frozen=True, kw_only=True):
     """A call to the outside, to be made after the commit.
 
-    Effects of one `lane` are made in order, those of different lanes side by side; `provider`
-    names who carries it out and bounds how many run at once. `body` is a tagged struct of the
-    subject. `epoch` and `valid_until_ms` are looked at again immediately before the call.
-    With `supersedes`, what still waits in the lane is dropped.
+    Effects of one `lane` run in order, those of different lanes concurrently; `provider` names
+    the executor and bounds the concurrency. `body` is a tagged struct of the subject. `epoch` and
+    `valid_until_ms` are checked again immediately before the call. With `supersedes`, effects
+    still waiting in the lane are dropped.
     """
 
     lane: str
@@ -130,7 +130,7 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """A standing question to the outside, asked every `period_ms`, and once at start-up.
+    """A periodic query to another system, made every `period_ms`, and once at start-up.
 
     It makes an event only when the answer differs from the last one that did.
     """
@@ -151,7 +151,7 @@ class Letter(Struct, frozen=True, kw_only=True):
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """What carrying out one action comes to: events first, then calls and letters."""
+    """The result of carrying out one action: intents, then effects and letters."""
 
     intents: tuple[Any, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -159,7 +159,7 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class ViewRow(NamedTuple):
-    """One row that people read: `body` is JSON, or None where the row is gone."""
+    """One row of a view: `body` is JSON, or None to delete the row."""
 
     view: str
     key: str
@@ -190,7 +190,7 @@ class EffectCall(NamedTuple):
 
 
 class ProbeAnswer(NamedTuple):
-    """What a probe was told, when it is not what it was told before."""
+    """An answer to a probe that differs from the one before."""
 
     key: str
     epoch: int
@@ -208,12 +208,12 @@ class Definition(Generic[S, E, A, P]):
 
     `version` counts changes of its events and its state; a row with a greater one is never
     interpreted. `found` returns what an action's `expect` is compared with. `deadline` is the
-    next moment at which the rules may want something without any event, in ms since the epoch.
-    `exists` is false before the first event and after the last: what exists must have a deadline
-    or a probe. `wanted` is asked immediately before an effect is carried out. `settle`, `probed`,
-    `claim_lost`, `received` and `returned` turn what the engine has to say into the subject's own
-    events; `carried` returns the letter that an event was made from by `received`, so that one to
-    nobody can go back to its sender. `found_at` is where another process finds it: `module:NAME`.
+    next time, in ms since the epoch, at which the rules may act without an event. `exists` is
+    false before the first event and after the last: what exists must have a deadline or a probe.
+    `wanted` is called immediately before an effect is carried out. `settle`, `probed`,
+    `claim_lost`, `received` and `returned` make the subject's own events of outcomes, answers,
+    lost claims and letters; `carried` returns the letter of an event made by `received`, so that
+    an undeliverable one can go back. `found_at` locates it for another process: `module:NAME`.
     """
 
     kind: str

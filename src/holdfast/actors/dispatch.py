@@ -1,19 +1,19 @@
-"""Effects: calls to the outside, made after the commit that decided them, at least once each.
+"""Effects: calls to other systems, made after the commit that decided them, at least once each.
 
-Effects of one lane are made in order, those of different lanes side by side, as far as their
-provider's gate allows. Immediately before each call its epoch and its time are looked at again
-against the committed state. The outcome comes back as an event, accepted in the same transaction
-that finishes the effect; a process that dies between the call and that transaction makes the call
-again, with the same idempotency key.
+Effects of one lane run in order, those of different lanes concurrently, as far as the provider's
+limiter allows. Immediately before each call its epoch and its time are checked against the
+committed state. The outcome comes back as an event, accepted in the transaction that finishes the
+effect; if the process dies between the call and that transaction, the call is made again, with the
+same idempotency key.
 
-What the subject hears through `settle`, besides what its executor returned:
+Outcomes given to `settle` besides those that the executor returned:
 
-    Retryable("expired")       its time ran out before it could be made, or made again
-    Permanent("unwanted")      the state does not want it any more
+    Retryable("expired")       `valid_until_ms` passed before it could be made, or retried
+    Permanent("unwanted")      `wanted` returned false
     Retryable("timeout")       the executor did not return in time; it may have been done
     Permanent("bug")           the executor raised; the log has the traceback
-    Permanent("no_provider")   nobody carries out what it names
-    Permanent("undecodable")   its body was not understood
+    Permanent("no_provider")   no such provider
+    Permanent("undecodable")   its body could not be decoded
 
 A superseded effect makes no event: the intent that superseded it is in the state already.
 """
@@ -61,11 +61,11 @@ _STORE_BACKOFF = Backoff(first_ms=100, cap_ms=10_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """Who carries effects out; an executor may as well wait for a machine to report.
+    """An executor of effects and its bounds; an executor may wait for a machine's report.
 
-    `timeout_ms` bounds one call. The gate may be shared with the provider's probes. `settling`
-    are codes of a Retryable that its subject hears at once instead of after other tries in the
-    lane: what seconds do not change, the rules wait for by their own measure.
+    `timeout_ms` bounds one call. The limiter may be shared with the provider's probes.
+    `settling` are codes of a Retryable that settle the effect at once, without retries in the
+    lane: retrying within seconds does not help, so the rules decide when to try again.
     """
 
     execute: Executor
@@ -105,7 +105,7 @@ class Dispatch:
         log: Log,
         meter: Meter,
     ) -> None:
-        """Carry nothing out yet; `told` hears of the events that outcomes become."""
+        """Start nothing yet; `told` is called with each event made of an outcome."""
         self._journal = journal
         self._kinds = kinds
         self._providers = providers
@@ -123,9 +123,9 @@ class Dispatch:
         return self._waiting
 
     async def start(self) -> None:
-        """Take up what was not finished before, in the order of the lanes.
+        """Load unfinished effects, in the order of the lanes.
 
-        Nobody knows which of it a plane before had begun, so each counts as tried once.
+        A previous process may have begun any of them, so each counts as tried once.
         """
         self._stopping = False
         rows: list[EffectRow] = []
@@ -141,7 +141,7 @@ class Dispatch:
             self._log.info("effects.resumed", count=len(rows))
 
     def halt(self) -> None:
-        """Begin no further call: another process owns the actors now."""
+        """Begin no further call: another process holds the lease now."""
         self._stopping = True
 
     async def stop(self) -> None:
@@ -159,13 +159,13 @@ class Dispatch:
         self._waiting = 0
 
     def hear(self, committed: CommittedTick) -> None:
-        """Take the effects of a committed tick."""
+        """Add the effects of a committed tick."""
         if committed.commit is not None:
             for row in committed.commit.effects:
                 self.add(row)
 
     def add(self, row: EffectRow) -> None:
-        """Put an effect at the end of its lane; drop what waits there when it supersedes."""
+        """Append an effect to its lane; one that supersedes drops those waiting there."""
         key = (row.actor, row.lane)
         lane = self._lanes.get(key)
         if lane is None:
@@ -179,7 +179,7 @@ class Dispatch:
         self._kick(lane)
 
     def _supersede(self, lane: _Lane) -> None:
-        """Drop what waits in a lane; the next may begin once that is durable."""
+        """Drop what waits in a lane; the next effect begins once that is durable."""
         running = lane.running
         dropped = [row for row in lane.rows if row is not running]
         lane.rows = deque([running] if running is not None else [])
@@ -197,7 +197,7 @@ class Dispatch:
 
         self._spawn(drop())
 
-    # -- turns -------------------------------------------------------------------------------
+    # -- lanes -------------------------------------------------------------------------------
 
     def _kick(self, lane: _Lane) -> None:
         """Queue the first effect of a lane for its provider, if nothing holds the lane."""
@@ -217,7 +217,7 @@ class Dispatch:
             provider.gate.submit(lambda: self._begin(lane, provider))
 
     def _begin(self, lane: _Lane, provider: Provider) -> None:
-        """Use a turn for the effect that is first now."""
+        """Start the effect that is first now, with a slot of the limiter."""
         lane.holds -= 1
         stale = not lane.rows or self._providers.get(lane.rows[0].provider) is not provider
         if self._stopping or lane.holds or stale:
@@ -237,7 +237,7 @@ class Dispatch:
         self._kick(lane)
 
     def _rest(self, lane: _Lane, delay_ms: float) -> None:
-        """Hold a lane for a while; what supersedes its queue ends the wait."""
+        """Hold a lane for `delay_ms`; a superseding effect ends the wait."""
         self._let_go(lane)
         lane.holds += 1
 
@@ -257,7 +257,7 @@ class Dispatch:
             lane.attempt = 0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something to its end; what it raises is logged, never lost."""
+        """Run a coroutine as a task; an exception is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
 
@@ -272,10 +272,10 @@ class Dispatch:
     # -- one attempt -------------------------------------------------------------------------
 
     async def _attempt(self, lane: _Lane, row: EffectRow, provider: Provider) -> None:
-        """Look once more whether it is wanted, call, and decide what the outcome means."""
+        """Check that the effect is still wanted, call, and handle the outcome."""
         try:
             call, status, outcome = await self._carry_out(row, provider, lane.attempt)
-        except Exception as error:  # noqa: BLE001  nothing was asked yet; it is looked at again
+        except Exception as error:  # noqa: BLE001  no call was made yet; it is tried again
             self._meter.count(metrics.FAULTS, where="dispatch")
             self._log.error("effect.stuck", actor=str(row.actor), effect=row.id, exc_info=error)
             call, status, outcome = self._call(row), "waiting", None
@@ -302,7 +302,7 @@ class Dispatch:
             await self._settle(lane, row, call, status, outcome)
 
     def _again(self, lane: _Lane, outcome: Retryable) -> bool:
-        """Arrange another attempt in the lane, if there is time for one."""
+        """Schedule another attempt in the lane, if time is left for one."""
         row = lane.rows[0]
         delay_ms = outcome.retry_after_ms or _LANE_BACKOFF.delay_ms(lane.attempt, row.id)
         spent_ms = self._clock.steady_ms() - lane.began_ms
@@ -325,7 +325,7 @@ class Dispatch:
     async def _carry_out(
         self, row: EffectRow, provider: Provider, attempt: int
     ) -> tuple[EffectCall, EffectStatus, Outcome[Any] | None]:
-        """Make the call, unless it is too late or unwanted; None when the state is not known."""
+        """Make the call, unless it is too late or unwanted; None when the state is unknown."""
         call = self._call(row, attempt)
         if call.body is None:
             return call, "done", Permanent("undecodable", f"effect {row.id}: body not understood")
@@ -360,7 +360,7 @@ class Dispatch:
             return self._bug(call, error)
 
     def _bug(self, call: EffectCall, error: Exception) -> Permanent:
-        """Write down that an executor raised."""
+        """Log an executor's exception; return the outcome."""
         self._meter.count(metrics.FAULTS, where="executor")
         self._log.error(
             "effect.bug",
@@ -372,7 +372,7 @@ class Dispatch:
         return Permanent("bug", f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
 
     def _call(self, row: EffectRow, attempt: int = 1) -> EffectCall:
-        """Return an effect as its executor gets it; its body is None when not understood."""
+        """Return an effect for its executor; the body is None where it cannot be decoded."""
         body: Any = None
         kind = self._kinds.get(row.actor.kind)
         if kind is not None:
@@ -420,11 +420,11 @@ class Dispatch:
     def _arrival(
         self, row: EffectRow, call: EffectCall, outcome: Outcome[Any]
     ) -> tuple[Address, Arrival] | None:
-        """Return the event of an outcome; None when its kind cannot make one, which is logged."""
+        """Return the event of an outcome; None, logged, when its kind cannot make one."""
         try:
             kind = self._kinds[row.actor.kind]
             body = kind.definition.encode_event(kind.definition.settle(call, outcome))
-        except Exception as error:  # noqa: BLE001  the effect is over all the same; people hear of it
+        except Exception as error:  # noqa: BLE001  the effect is finished without an event; it is logged
             self._meter.count(metrics.FAULTS, where="settle")
             self._log.critical("effect.unsettled", effect=row.id, exc_info=error)
             return None
@@ -440,7 +440,7 @@ class Dispatch:
     async def _finish(
         self, row: EffectRow, status: EffectStatus, arrival: tuple[Address, Arrival] | None
     ) -> None:
-        """Write that an effect is over, however often the store has to be asked."""
+        """Mark an effect finished, retrying until the store has written it."""
         failures = 0
         while True:
             try:
@@ -459,7 +459,7 @@ class Dispatch:
             return
 
     def _say(self, row: EffectRow, result: str, reason: str) -> None:
-        """Write what became of an effect."""
+        """Log the result of an effect."""
         self._meter.count(metrics.EFFECTS, provider=row.provider, result=result)
         self._log.info(
             "effect.over",

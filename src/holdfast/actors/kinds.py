@@ -1,8 +1,8 @@
-"""The kinds of actors that a process knows, each with its rules and its policy.
+"""The kinds of actors of a process, each with its definition and its policy.
 
-The engine looks a kind up by the first half of an address. A policy is a value that the rules
-are given; its contents are kept under their hash, so that a replay can decide by the policy of
-its time. Nothing here reads a setting: whoever wires the plane makes the policies.
+A kind is looked up by the first half of an address. A policy is an argument of the rules; its
+contents are stored under their hash, so that a replay can decide by the policy of its time.
+Policies are made in plane/wiring; nothing here reads a setting.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.actors.definition import Definition
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A definition with the policy that its rules are given; `policy_hash` names the policy."""
+    """A definition with the policy of its rules; `policy_hash` is the policy's key."""
 
     definition: Definition[Any, Any, Any, Any]
     policy: Any
@@ -30,7 +30,7 @@ Kinds: TypeAlias = Mapping[str, Kind]
 
 
 def hash_policy(body: bytes) -> str:
-    """Return the name under which a policy's contents are kept: 32 hexadecimal digits."""
+    """Return the key of a policy's stored contents: 32 hexadecimal digits."""
     return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
@@ -50,14 +50,14 @@ def make_kinds(*kinds: Kind) -> dict[str, Kind]:
 
 
 class Recipe(NamedTuple):
-    """How another process makes the same kind: where its definition is, and its policy's body."""
+    """A kind for another process: where its definition is, and its policy's body."""
 
     found_at: str
     policy_body: bytes
 
 
 def recipes(kinds: Kinds) -> tuple[Recipe, ...]:
-    """Return the recipes of kinds; raise ValueError for one that could not be made from its own."""
+    """Return the recipes of kinds; raise ValueError for one without `found_at`."""
     for kind in kinds.values():
         definition = kind.definition
         try:

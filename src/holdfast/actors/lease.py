@@ -1,8 +1,8 @@
 """The lease: the number that every commit carries, so that two planes never both write.
 
-It is taken once, at the start, and is greater than any before. The compare-and-set of a commit
-is the safety; the lease makes an older plane hear at its next commit that it is one. It is never
-given back: a plane that ends is simply followed by one with a greater epoch.
+It is taken once, at the start, and is greater than any before. Safety comes from the
+compare-and-set of a commit; the lease makes an older plane's next commit fail. It is never given
+back: the next plane takes one with a greater epoch.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from holdfast.kernel.log import Log
 
 
 class Lease:
-    """The right to commit, as far as this process knows."""
+    """The lease of this process; it may be lost without notice until the next commit."""
 
     def __init__(self, journal: Journal, *, holder: str, log: Log) -> None:
-        """Hold nothing yet; `holder` names this process in the store, for people to read."""
+        """Hold nothing yet; `holder` names this process in the store, for people."""
         self._journal = journal
         self._holder = holder
         self._log = log
@@ -26,7 +26,7 @@ class Lease:
         self.lost = False
 
     def on_lost(self, hear: Callable[[], None]) -> None:
-        """Have `hear` called once, when another process is found to own the actors."""
+        """Have `hear` called once, when another process is found to hold the lease."""
         self._hear.append(hear)
 
     async def take(self) -> int:
@@ -37,7 +37,7 @@ class Lease:
         return self.epoch
 
     def lose(self, reason: str) -> None:
-        """Note that it is another's; whoever asked to hear of it is told once."""
+        """Mark the lease lost and call the listeners, once."""
         if self.lost:
             return
         self.lost = True

@@ -1,9 +1,9 @@
-"""Where letters go: to their receiver, or back to their sender.
+"""Routing of letters: to their receiver, or back to their sender.
 
-Pure. A letter becomes an event of the receiver's own, made by the receiver's definition, and is a
-row of the sender's commit. It comes back when its kind is unknown, takes no letters, or it was
-handed on too often; and when nobody is there, which only the receiver's own tick can know: a
-letter that an actor refuses which does not exist goes back in the commit of that refusal.
+Pure. A letter is a row of the sender's commit and becomes an event of the receiver's kind, made by
+the receiver's definition. It comes back when the kind is unknown or takes no letters, after too
+many hops, and when the receiver does not exist. The latter shows only in the receiver's own tick:
+the letter goes back in the commit of its refusal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LetterBox(NamedTuple):
 
 
 def sort_letters(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> LetterBox:
-    """Return where the letters of a tick go, and what comes back of those that it refused."""
+    """Return the rows of a tick's letters and of the letters that it sends back."""
     if not tick.letters and all(row.source != "letter" for row in taken):
         return LetterBox()
     here, number = tick.after.address, tick.after.number
@@ -65,7 +65,7 @@ def sort_letters(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> Let
 
 
 def deliver(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> LetterRow | str:
-    """Return the row that brings a letter to its receiver, or why there is none."""
+    """Return the row that delivers a letter, or why there is none."""
     if letter.hops > LETTER_HOPS_MAX:
         return f"hops {letter.hops}: it was handed on more than {LETTER_HOPS_MAX} times"
     kind = kinds.get(letter.to.kind)
@@ -76,7 +76,7 @@ def deliver(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> Lette
         return f"kind {letter.to.kind!r} takes no letters"
     try:
         body = definition.encode_event(definition.received(sender, letter))
-    except Exception as error:  # noqa: BLE001  the letter goes back, with what was wrong with it
+    except Exception as error:  # noqa: BLE001  the letter goes back with the error
         return f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
     return LetterRow(
         to=letter.to, body=body, dedupe=dedupe, version=definition.version, hops=letter.hops
@@ -84,7 +84,7 @@ def deliver(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> Lette
 
 
 def give_back(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> LetterRow | str:
-    """Return the row that brings a letter back to its sender, or why it cannot."""
+    """Return the row that returns a letter to its sender, or why there is none."""
     kind = kinds.get(sender.kind)
     if kind is None or kind.definition.returned is None:
         return f"kind {sender.kind!r} takes no letter back"
@@ -108,7 +108,7 @@ def nobody_took(kinds: Kinds, tick: Tick[Any], taken: Sequence[Pending]) -> list
 
 
 def _back_from_here(kinds: Kinds, here: Address, row: Pending) -> LetterRow | str:
-    """Return the row that brings a refused letter back to whoever wrote it."""
+    """Return the row that returns a refused letter to its sender."""
     definition = kinds[here.kind].definition
     if definition.carried is None:
         return f"kind {here.kind!r} does not tell what letter an event carried"

@@ -1,8 +1,8 @@
-"""How much may be asked of one provider: calls side by side, calls per second, and its pauses.
+"""Bounds of the calls to one provider: concurrency, calls per second, and pauses.
 
-A gate is shared by everything that asks the same provider, effects and probes alike, because the
-provider counts them together. Whoever wants to call leaves a function here and costs no coroutine
-until its turn has come; turns are given in the order of asking.
+A limiter is shared by everything that calls the same provider, effects and probes alike, because
+the provider counts them together. A waiting call is a function, without a coroutine until it
+starts; calls start in the order of `submit`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from holdfast.kernel.clock import SECOND_MS, Clock
 
 
 class Limiter:
-    """Turns to call one provider.
+    """Admits calls to one provider.
 
     At most `concurrency` calls run at once and `rate_per_s` begin in a second, after a first
-    `burst`. A pause holds every new call back until it is over.
+    `burst`. No call begins during a pause.
     """
 
     def __init__(
         self, clock: Clock, *, concurrency: int = 8, rate_per_s: float = 50.0, burst: int = 0
     ) -> None:
-        """Raise ValueError when nothing could ever pass."""
+        """Raise ValueError for bounds that admit no call."""
         if concurrency < 1 or rate_per_s <= 0:
             message = f"concurrency {concurrency}, rate_per_s {rate_per_s}: both must be above 0"
             raise ValueError(message)
@@ -35,42 +35,42 @@ class Limiter:
         self._tokens = self._burst
         self._counted_ms = clock.steady_ms()
         self._paused_until_ms = 0.0
-        self._turns: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._pumping = False
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return len(self._waiting)
 
     def submit(self, start: Callable[[], None]) -> None:
-        """Have `start` called when its turn has come; it must `leave` once, when it is done."""
-        self._turns.append(start)
+        """Have `start` called when it is admitted; it must call `leave` once, when it is done."""
+        self._waiting.append(start)
         self._pump()
 
     def leave(self) -> None:
-        """Give a turn back after its call."""
+        """Release a slot after its call."""
         self._free += 1
         self._pump()
 
     def refund(self) -> None:
-        """Give a turn back that was not used: nothing was asked of the provider."""
+        """Release a slot that was not used: no call was made."""
         self._tokens = min(self._burst, self._tokens + 1)
         self.leave()
 
     def pause(self, for_ms: float) -> None:
-        """Hold every new call back for `for_ms`, as the provider asked."""
+        """Begin no call for `for_ms`, as the provider requested."""
         until_ms = self._clock.steady_ms() + for_ms
         self._paused_until_ms = max(self._paused_until_ms, until_ms)
 
     def close(self) -> None:
-        """Forget who waits."""
-        self._turns.clear()
+        """Drop waiting calls."""
+        self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _wait_ms(self) -> float:
-        """Return how long until the next call may begin, free turns aside."""
+        """Return the ms until the rate and the pause admit a call, whatever the concurrency."""
         now_ms = self._clock.steady_ms()
         earned = (now_ms - self._counted_ms) * self._rate_per_ms
         self._tokens = min(self._burst, self._tokens + earned)
@@ -79,10 +79,10 @@ class Limiter:
         return max(self._paused_until_ms - now_ms, lacking)
 
     def _pump(self) -> None:
-        """Give out the turns that there are.
+        """Start the calls that are admitted.
 
-        Who gives a turn back at once calls this from within; the loop that is at it goes on, since
-        a queue of such calls, each inside the one before, would be deeper than the stack.
+        A call that is over at once calls this recursively; that returns to the running loop,
+        since a queue of nested calls would be deeper than the stack.
         """
         if self._pumping:
             return
@@ -93,17 +93,17 @@ class Limiter:
             self._pumping = False
 
     def _give_out(self) -> None:
-        while self._turns and self._free > 0:
+        while self._waiting and self._free > 0:
             wait_ms = self._wait_ms()
             if wait_ms > 0:
                 self._sleep(wait_ms)
                 return
             self._free -= 1
             self._tokens -= 1
-            self._turns.popleft()()
+            self._waiting.popleft()()
 
     def _sleep(self, wait_ms: float) -> None:
-        """Look again when a turn may have come."""
+        """Try again after `wait_ms`."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -111,5 +111,5 @@ class Limiter:
             self._timer = None
             self._pump()
 
-        # The extra fraction keeps rounding from waking it a moment too early, again and again.
+        # The extra fraction keeps rounding from waking it too early, again and again.
         self._timer = asyncio.get_running_loop().call_later((wait_ms + 0.5) / SECOND_MS, again)

@@ -1,8 +1,8 @@
-"""The mailbox: how handlers, effects, probes and letters reach an actor, and how they hear back.
+"""The mailbox: how handlers, effects and probes send events to an actor and get the result.
 
 Accepting only inserts: no actor is locked, and a repeated dedupe key returns the first event. The
-answer is on the event itself, so whoever asked waits for its stamp and never looks at a view to
-guess. What was accepted is durable before anybody is told.
+result is the event's stamp, so a caller waits for the stamp instead of reading views. An event is
+durable before `ask` or `tell` returns.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ class Mailbox:
         poll_ms: int = POLL_MS,
         pending_max: int = MAILBOX_PENDING_MAX,
     ) -> None:
-        """Ask the store every `poll_ms` for events that another process accepted."""
+        """Poll the store every `poll_ms` for events that another process accepted."""
         self._journal = journal
         self._owner = owner
         self._clock = clock
         self._log = log
         self._poll_ms = poll_ms
         self._pending_max = pending_max
-        self._asking: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
+        self._waiters: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
         self._poller: asyncio.Task[None] | None = None
-        owner.listen(self._hear)
+        owner.listen(self._on_tick)
 
     async def start(self) -> None:
-        """Wake whoever has events waiting from before, and keep looking."""
+        """Wake actors with pending events, and begin to poll."""
         full = await self._look()
         self._poller = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
 
     async def stop(self) -> None:
-        """Look no more; whoever still waits for an answer gets its operation instead."""
+        """Stop polling; pending calls of `ask` return without a stamp."""
         if self._poller is not None:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
@@ -70,7 +70,7 @@ class Mailbox:
             raise MailboxFullError(message)
         event_id = EventId(derive(str(actor), arrival.dedupe))
         future: asyncio.Future[Stamp | None] = asyncio.get_running_loop().create_future()
-        self._asking.setdefault(event_id, []).append(future)
+        self._waiters.setdefault(event_id, []).append(future)
         try:
             (accepted,) = await self.tell([(actor, arrival)])
             stamp = None
@@ -90,7 +90,7 @@ class Mailbox:
         return accepted
 
     def told(self, actor: Address, arrival: Arrival, accepted: Accepted) -> None:
-        """Take note of an event that this process accepted by another way."""
+        """Add an event that this process accepted outside of `ask` and `tell`."""
         if accepted.fresh:
             self._owner.keep(actor, pending_row(accepted.id, arrival, self._clock.now_ms()))
         else:
@@ -99,7 +99,7 @@ class Mailbox:
     async def _wait(
         self, future: asyncio.Future[Stamp | None], event_id: EventId, wait_ms: int
     ) -> Stamp | None:
-        """Wait for a stamp; at the end of the time ask the store, since another may own it."""
+        """Wait for a stamp; then read the store, since another process may own the actor."""
         if wait_ms > 0:
             # A timer that ends the future costs a fifth of asyncio.wait, and every call waits.
             timer = asyncio.get_running_loop().call_later(wait_ms / 1_000, _expire, future)
@@ -114,35 +114,35 @@ class Mailbox:
         return await self._journal.stamp(event_id)
 
     def _leave(self, event_id: EventId, future: asyncio.Future[Stamp | None]) -> None:
-        """Wait no more for an event."""
-        waiting = self._asking.get(event_id, [])
+        """Remove a waiting call."""
+        waiting = self._waiters.get(event_id, [])
         if future in waiting:
             waiting.remove(future)
         if not waiting:
-            self._asking.pop(event_id, None)
+            self._waiters.pop(event_id, None)
 
-    def _hear(self, committed: CommittedTick) -> None:
-        """Answer whoever asked for an event of this tick."""
-        if not self._asking:
+    def _on_tick(self, committed: CommittedTick) -> None:
+        """Complete the calls that wait for an event of this tick."""
+        if not self._waiters:
             return
         for stamp in committed.tick.stamps:
-            for future in self._asking.get(stamp.id, ()):
+            for future in self._waiters.get(stamp.id, ()):
                 if not future.done():
                     future.set_result(stamp)
 
     async def _poll(self, full: int) -> None:
-        """Look again and again; soon when there was more than one look brings."""
+        """Poll for ever; at once again when a query was full."""
         while True:
             more = full >= WAITING_PAGE
             await asyncio.sleep(_FULL_PAGE_POLL_S if more else self._poll_ms / 1_000)
             try:
                 full = await self._look()
-            except Exception as error:  # noqa: BLE001  looked at again; the store may be away
+            except Exception as error:  # noqa: BLE001  polled again; the store may be unavailable
                 full = 0
                 self._log.error("mailbox.poll_failed", exc_info=error)
 
     async def _look(self) -> int:
-        """Wake the actors whose events wait in the store; return how many there were."""
+        """Wake the actors with pending events in the store; return how many there were."""
         actors = await self._journal.waiting_actors(WAITING_PAGE)
         for actor in actors:
             self._owner.look_again(actor)
@@ -150,6 +150,6 @@ class Mailbox:
 
 
 def _expire(future: asyncio.Future[Stamp | None]) -> None:
-    """End a wait without an answer."""
+    """End a wait without a stamp."""
     if not future.done():
         future.set_result(None)

@@ -1,9 +1,9 @@
-"""The owner: it takes ready actors in turn, ticks them, and commits what their ticks come to.
+"""The owner: takes ready actors in turn, ticks them and commits the results.
 
-One loop ticks, synchronously and one actor at a time; the commits of many actors are in flight
-side by side, so that the store can write them together. A state is current only after its
-commit: nothing of a tick is published before, and a refused commit drops it. The owner never
-holds the serving loop longer than a slice, and never gives an actor up because a disk failed.
+One loop ticks, synchronously and one actor at a time; commits of many actors are in flight
+concurrently, so that the store can write them together. A state is current only after its commit:
+nothing of a tick is published before, and a refused commit drops it. The owner holds the event
+loop for one slice at most, and retries for ever when the disk fails.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _STOP_WAIT_S = 10.0
 
 
 class CommittedTick(NamedTuple):
-    """A tick that is over: `commit` is None when there was nothing to write."""
+    """A finished tick: `commit` is None when there was nothing to write."""
 
     kind: Kind
     tick: Tick[Any]
@@ -133,13 +133,13 @@ class Owner:
         self._stopping = False
 
     def listen(self, listener: Listener) -> None:
-        """Have `listener` told of every tick that is over; it must return at once."""
+        """Have `listener` called with every finished tick; it must return at once."""
         self._listeners.append(listener)
 
     # -- waking ------------------------------------------------------------------------------
 
     def wake(self, actor: Address) -> None:
-        """Have an actor ticked soon; one that is ready already is not ready twice."""
+        """Have an actor ticked soon; repeated calls have no effect."""
         if actor.kind not in self._kinds:
             if actor.kind not in self._unknown:
                 self._unknown.add(actor.kind)
@@ -158,13 +158,13 @@ class Owner:
         self._work.set()
 
     def keep(self, actor: Address, row: Pending) -> None:
-        """Remember an event that this process accepted, and wake its actor."""
+        """Add an event that this process accepted, and wake its actor."""
         if actor.kind in self._kinds:
             self._cache.fetch(actor).keep(row)
         self.wake(actor)
 
     def look_again(self, actor: Address) -> None:
-        """Have the store asked for an actor's events: somebody else accepted some."""
+        """Have an actor's pending events read again: another process accepted some."""
         resident = self._cache.find(actor)
         if resident is not None:
             if resident.flying or resident.ready or resident.resting or resident.given_up:
@@ -173,7 +173,7 @@ class Owner:
         self.wake(actor)
 
     def waiting(self, actor: Address) -> int:
-        """Return how many events are known to wait for an actor."""
+        """Return how many pending events of an actor are in memory."""
         resident = self._cache.find(actor)
         return 0 if resident is None else len(resident.inbox)
 
@@ -205,12 +205,12 @@ class Owner:
         self._runner = asyncio.create_task(self._run(), name="holdfast-owner")
 
     def halt(self) -> None:
-        """Tick no more; what is in flight may land."""
+        """Stop ticking; commits in flight may finish."""
         self._stopping = True
         self._work.set()
 
     async def stop(self) -> None:
-        """Stop ticking and wait for the commits in flight; raise nothing of theirs."""
+        """Stop ticking and wait for the commits in flight, without raising their errors."""
         self.halt()
         if self._runner is not None:
             await self._runner
@@ -222,7 +222,7 @@ class Owner:
             self._guard(under.resident, partial(self._land, under))
 
     async def _run(self) -> None:
-        """Land what is over and tick what is ready, a slice at a time, for ever."""
+        """Handle finished reads and commits and tick ready actors, a slice at a time, for ever."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
@@ -243,7 +243,7 @@ class Owner:
                 slice_end = self._clock.steady_ms() + SLICE_MS
 
     def _guard(self, resident: LoadedActor, step: Callable[[], None]) -> None:
-        """Take one step; a bug in it costs its actor a wait and a reload, never the loop."""
+        """Run one step; an exception delays and reloads its actor and never ends the loop."""
         try:
             step()
         except Exception as error:  # noqa: BLE001  the loop is every actor's; it must not end
@@ -253,7 +253,7 @@ class Owner:
     def _begin(
         self, work: Coroutine[Any, Any, Any], then: Callable[[asyncio.Task[Any]], _Under]
     ) -> None:
-        """Start something that the actor waits for; its end is handled by the loop."""
+        """Start a read or commit of an actor; the loop handles its end."""
         task = asyncio.get_running_loop().create_task(work)
         self._under.add(task)
         self._flying += 1
@@ -294,7 +294,7 @@ class Owner:
                     self._rest(resident, "claim_lost", error)
 
     def _turn(self, resident: LoadedActor) -> None:
-        """Give one actor its turn: read what is missing, or tick it."""
+        """Read what an actor misses, or tick it."""
         resident.ready = False
         if resident.given_up or resident.flying:
             return
@@ -312,7 +312,7 @@ class Owner:
         return loaded, await self._journal.pending(resident.address, TICK_EVENTS_MAX)
 
     def _restore(self, resident: LoadedActor, loaded: Loaded | None, rows: list[Pending]) -> None:
-        """Take over what was read and tick, unless the plane stops."""
+        """Take over what was read and tick, unless the plane is stopping."""
         if resident.folded is None:
             kind = self._kinds[resident.address.kind]
             try:
@@ -339,7 +339,7 @@ class Owner:
         self._find_doubted(resident, loaded)
 
     def _find_doubted(self, resident: LoadedActor, loaded: Loaded | None) -> None:
-        """Tell of the tick whose commit was not answered, when the store turns out to have it."""
+        """Publish the tick whose commit had no answer, if the store has it."""
         flights = [*reversed(resident.doubted)]
         resident.doubted.clear()
         for flight in flights:
@@ -352,7 +352,7 @@ class Owner:
     # -- one tick ----------------------------------------------------------------------------
 
     def _tick(self, resident: LoadedActor, folded: Folded[Any]) -> None:
-        """Tick an actor and begin its commit, or publish at once that there is nothing to say."""
+        """Tick an actor and begin its commit, or publish at once when nothing is to be written."""
         kind = self._kinds[resident.address.kind]
         resident.again = False
         rows = resident.next_events()
@@ -383,7 +383,7 @@ class Owner:
         rows: list[Pending],
         took_ms: float,
     ) -> tuple[Commit, Callable[[asyncio.Task[Any]], _Flight]]:
-        """Return a tick's commit, and what is remembered of it until it lands."""
+        """Return a tick's commit with what is needed when it is done."""
         event_bytes = sum(len(row.body) for row in rows)
         event_bytes += sum(len(intent.body) for intent in result.intents)
         state: bytes | None = None
@@ -410,7 +410,7 @@ class Owner:
         )
 
     def _check_all(self, kind: Kind, result: Tick[Any], size: int) -> None:
-        """Look at every entity of a large actor, since it is written as a whole now."""
+        """Check every entity of a large actor, since its whole state is written now."""
         where = str(result.after.address)
         if size > STATE_LOOP_BYTES_MAX:
             self._log.warning("state.too_large", actor=where, size=size, most=STATE_LOOP_BYTES_MAX)
@@ -420,7 +420,7 @@ class Owner:
                 announce_note(self._log, self._meter, where, result.after.number, note)
 
     def _land_commit(self, flight: _Flight, error: BaseException | None) -> None:
-        """Publish a committed tick, or find out what a refused one means."""
+        """Publish a committed tick, or handle the refusal of the commit."""
         resident = flight.resident
         match error:
             case None:
@@ -455,7 +455,7 @@ class Owner:
         self._go_on(resident)
 
     def _publish(self, flight: _Flight) -> None:
-        """Tell of a tick that is committed, and wake whom it wrote to."""
+        """Publish a committed tick, and wake the receivers of its letters."""
         self._tell(flight.committed)
         self._safely(partial(announce, self._log, self._meter, flight.committed.tick, flight.post))
         for row in flight.post.rows:
@@ -465,7 +465,7 @@ class Owner:
             self.wake(row.to)
 
     def _settle(self, resident: LoadedActor, committed: CommittedTick) -> None:
-        """Tell of a tick that has nothing to write, and go on."""
+        """Publish a tick that has nothing to write, and go on."""
         self._tell(committed)
         self._go_on(resident)
 
@@ -479,10 +479,10 @@ class Owner:
             self._wake(resident)
 
     def _safely(self, tell: partial[None]) -> None:
-        """Tell somebody of a tick; what they raise is logged, for it is committed all the same."""
+        """Call a listener with a tick; an exception is logged, since the tick is committed."""
         try:
             tell()
-        except Exception as error:  # noqa: BLE001  a page must not stop an actor
+        except Exception as error:  # noqa: BLE001  a listener must not stop an actor
             where = getattr(tell.func, "__qualname__", repr(tell.func))
             self._meter.count(metrics.FAULTS, where="listener")
             self._log.error("listener.fault", listener=where, exc_info=error)
@@ -505,7 +505,7 @@ class Owner:
         *,
         at_least_ms: int = 0,
     ) -> None:
-        """Keep what waits, wait a little longer each time, and try again for ever."""
+        """Keep the pending events and try again after a growing wait, for ever."""
         resident.failures += 1
         actor = str(resident.address)
         delay_ms = max(at_least_ms, _COMMIT_BACKOFF.delay_ms(resident.failures, actor))
@@ -530,7 +530,7 @@ class Owner:
         asyncio.get_running_loop().call_later(delay_ms / 1_000, rested)
 
     def _give_up(self, resident: LoadedActor, error: NewerEventError) -> None:
-        """Own an actor no more that newer code has written; other code must take it."""
+        """Stop owning an actor that newer code has written."""
         resident.given_up = True
         resident.forget()
         self._meter.count(metrics.FAULTS, where="newer")
@@ -568,19 +568,19 @@ class Owner:
         )
 
     async def _accept_loss(self, actor: Address, arrival: Arrival) -> Pending:
-        """Accept a loss, so that it is in the log like every other event."""
+        """Accept `claim_lost`, so that it is in the log like every other event."""
         (accepted,) = await self._journal.accept([(actor, arrival)])
         return pending_row(accepted.id, arrival, self._clock.now_ms())
 
 
 def _is_stored(committed: CommittedTick, loaded: Loaded) -> bool:
-    """Return whether the last tick that the store has of an actor is this one."""
+    """Return whether an actor's last tick in the store is this one."""
     after, digest = committed.tick.after, hex_digest(committed.tick.after.digest)
     return (after.number, digest, after.seq) == (loaded.number, loaded.digest, loaded.seq)
 
 
 def pending_row(event_id: Any, arrival: Arrival, now_ms: int) -> Pending:
-    """Return an arrival as the pending event that it is once accepted."""
+    """Return the pending event of an accepted arrival."""
     return Pending(
         id=event_id,
         body=arrival.body,

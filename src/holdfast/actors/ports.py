@@ -1,8 +1,8 @@
-"""What the engine asks of a store: the journal that owners write, and what others read.
+"""Ports of the engine: the journal that owners write, and the reader.
 
-Two adapters exist from the start (memory and SQLite) and one suite holds both to these words;
-PostgreSQL is meant to be the third. Every method is durable when it returns, unless it says
-otherwise. A store never interprets a body.
+One contract suite runs on both adapters, memory and SQLite; PostgreSQL is planned. Every method
+that writes returns after the write is durable, unless stated otherwise. A store never interprets a
+body.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EffectStatus = Literal["waiting", "done", "superseded", "expired", "unwanted"]
 
 
 class Arrival(Struct, frozen=True, gc=False, kw_only=True):
-    """An event that asks to be taken: `dedupe` is unique per actor and makes it idempotent."""
+    """An event to accept: `dedupe` is unique per actor and makes it idempotent."""
 
     body: bytes
     dedupe: str
@@ -51,7 +51,7 @@ class Pending(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Stamp(Struct, frozen=True, gc=False, kw_only=True):
-    """What a tick made of an event. `code` and `message` tell why it was not applied."""
+    """The result of an event. `code` and `message` are the reason why it was not applied."""
 
     id: EventId
     seq: int
@@ -83,8 +83,8 @@ class Logged(Struct, frozen=True, gc=False, kw_only=True):
 class EffectRow(Struct, frozen=True, gc=False, kw_only=True):
     """An effect in its lane; `ordinal` orders the lane; `cause` is the event of its intent.
 
-    `attempts` counts those of planes before; a try that is followed by another in its lane is no
-    write, so the store has none and the log has each. What a new plane takes up counts one.
+    `attempts` counts attempts of earlier processes. A retry within the lane is not written to the
+    store, only logged; an effect that a new process takes up counts as one attempt.
     """
 
     id: str
@@ -119,7 +119,7 @@ class LetterRow(Struct, frozen=True, gc=False, kw_only=True):
 class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
     """A standing probe; `answer` is the digest of the last answer that made an event.
 
-    A commit that changes only when it is asked keeps the answer.
+    A commit that changes only its times keeps the answer.
     """
 
     actor: Address
@@ -132,12 +132,12 @@ class ProbeRow(Struct, frozen=True, gc=False, kw_only=True):
 
 
 def asks_alike(one: ProbeRow, other: ProbeRow) -> bool:
-    """Return whether two forms of a probe ask the same, however often."""
+    """Return whether two rows of a probe make the same query, at whatever period."""
     return (one.provider, one.body, one.epoch) == (other.provider, other.body, other.epoch)
 
 
 class Commit(Struct, frozen=True, kw_only=True):
-    """Everything one tick leaves behind, written in one transaction or not at all.
+    """Everything that one tick writes, in one transaction or not at all.
 
     It is refused unless the actor's last `seq` is `expected_seq`, its last tick was before
     `number`, and the lease is `lease_epoch`.
@@ -169,7 +169,7 @@ class Commit(Struct, frozen=True, kw_only=True):
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
-    """An actor as the store knows it: the newest state at or before, and the log since."""
+    """An actor in the store: the newest stored state, and the log since."""
 
     state: bytes | None
     state_version: int
@@ -184,14 +184,14 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
 
 class Alarm(NamedTuple):
-    """When an actor wants to be ticked."""
+    """When an actor is to be ticked."""
 
     actor: Address
     at_ms: int
 
 
 class Operation(Struct, frozen=True, kw_only=True):
-    """An event followed from its arrival to what came of it."""
+    """An event, its stamp and the effects that it caused."""
 
     event: Logged | Pending
     actor: Address
@@ -201,7 +201,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What became of an event that somebody asked for.
+    """The result of `Mailboxes.ask`.
 
     `stamp` is None when no tick took it in time: the call is then answered with 202 and the
     address of its operation. `fresh` is false when the dedupe key had been used before.
@@ -236,7 +236,7 @@ class UnwritableError(Exception):
 
 
 class StaleError(Exception):
-    """The commit's basis is not the store's: somebody else wrote, or a stamped event waits no more.
+    """The commit's basis is not the store's: another wrote, or a stamped event is not pending.
 
     The actor is loaded again and its tick made again.
     """
@@ -250,14 +250,13 @@ class ClaimTakenError(Exception):
     """Another actor holds a claim of the commit; nothing was written."""
 
     def __init__(self, claim: Claim, holder: Address) -> None:
-        """Name the claim and who holds it."""
         super().__init__(f"{claim.scope} {claim.key!r} is held by {holder}")
         self.claim = claim
         self.holder = holder
 
 
 class Journal(Protocol):
-    """The durable half of the engine. One process writes; many actors' writes share a commit."""
+    """The engine's store. One process writes; writes of many actors share a transaction."""
 
     async def accept(self, arrivals: Sequence[tuple[Address, Arrival]]) -> list[Accepted]:
         """Insert events without taking any actor's lock; a repeated dedupe key returns the first.
@@ -271,7 +270,7 @@ class Journal(Protocol):
         ...
 
     async def load(self, actor: Address) -> Loaded | None:
-        """Return what is known of an actor, or None when nothing is."""
+        """Return an actor, or None for an unknown one."""
         ...
 
     async def commit(self, commit: Commit) -> None:
@@ -283,7 +282,7 @@ class Journal(Protocol):
         ...
 
     async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
+        """Return actors that have pending events, the longest waiting first."""
         ...
 
     async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
@@ -307,7 +306,7 @@ class Journal(Protocol):
     async def answer_probe(
         self, actor: Address, key: str, answer: str, arrival: Arrival
     ) -> Accepted | None:
-        """Remember a probe's new answer and accept its event; None when the probe is gone."""
+        """Store a probe's new answer and accept its event; None when the probe is gone."""
         ...
 
     async def keep_policy(self, policy_hash: str, body: bytes) -> None:
@@ -315,7 +314,7 @@ class Journal(Protocol):
         ...
 
     async def stamp(self, event: EventId) -> Stamp | None:
-        """Return what became of an event, or None while no tick has taken it."""
+        """Return an event's stamp, or None while no tick has taken it."""
         ...
 
     async def drop_quarantined(self, event: EventId, by: str) -> bool:
@@ -323,20 +322,20 @@ class Journal(Protocol):
         ...
 
     async def prune(self, before_ms: int) -> int:
-        """Forget what no replay from `before_ms` on needs; return how many rows that was.
+        """Delete what no replay from `before_ms` on needs; return how many rows.
 
-        Each actor keeps its newest snapshot before that time and everything since, and what waits
-        or is in quarantine. The dedupe keys of what is forgotten are forgotten with it.
+        Each actor keeps its newest snapshot before that time and everything since, pending events
+        and quarantined ones. The dedupe keys of deleted events are deleted too.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what was promised and release the files."""
+        """Finish accepted writes and release the files."""
         ...
 
 
 class Reader(Protocol):
-    """What pages, rehearsals and the command line read; it never writes and never blocks a tick.
+    """Read access for pages, rehearsals and the command line; never writes or blocks a tick.
 
     An embedded store answers at once, on the caller's thread, within some tens of microseconds; a
     store behind a network suspends the caller. What may take longer than 5 ms runs in another
@@ -354,7 +353,7 @@ class Reader(Protocol):
         ...
 
     async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
-        """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        """Return an actor now, or its newest snapshot at or before `at_seq` and the log since."""
         ...
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
@@ -384,13 +383,13 @@ class Reader(Protocol):
         ...
 
     async def operation(self, event: EventId) -> Operation | None:
-        """Follow an event from its arrival to the outcomes of its effects."""
+        """Return an event with its stamp and the outcomes of its effects."""
         ...
 
     async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
-        """Return the newest operations that people or programs asked for."""
+        """Return the newest operations of people and programs."""
         ...
 
     async def effects(self, actor: Address, *, limit: int = 100) -> list[EffectRow]:

@@ -1,16 +1,16 @@
-"""Probes: standing questions to the outside, asked at computed times and mostly answered alike.
+"""Probes: periodic queries of other systems, at computed times.
 
-When a probe is asked is never stored: it is a phase, drawn from its name, plus whole periods, so
-that a fleet's questions are spread and nothing is written by a quiet day. At start-up each is
-asked once, spread over a window. An answer makes an event only when it is not the last one; a
-failure makes none, is counted, and is tried again within the period.
+The next time of a probe is not stored: it is a phase, derived from its name, plus whole periods, so
+that queries are spread over the fleet and nothing is written while nothing changes. At start-up
+each is made once, spread over a window. An answer makes an event only when it differs from the
+last; a failure makes none, is counted, and is tried again within the period.
 
-What the store holds was asked for under the policy of its time. Before its first look after
-start-up, a probe is compared with what its actor asks for now and follows that, which writes
-nothing. A policy may so change how a probe is asked, and end it; it may not begin one, because
-that takes a commit, and none is made where nothing happened.
+A stored probe was made under the policy of its time. Before its first call after start-up it is
+compared with the probe that its actor defines now and follows that, which writes nothing. So a
+policy can change and end a probe; it cannot begin one, because that takes a commit, and there is
+none where nothing happened.
 
-When the clock is set back, what is due moves with it: a look is late by no step.
+When the clock is set back, due times move with it, so that no call is late by the step.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ _BACKOFF = Backoff(first_ms=5_000, cap_ms=3_600_000)
 _GLANCE_MS = 30_000
 _PERIOD_MS_MIN = 1_000
 _HEAP_SLACK = 3
-"""How many moved entries the heap may hold for each probe before it is made anew."""
+"""Stale heap entries per probe before the heap is rebuilt."""
 
 
 class ProbeCall(NamedTuple):
-    """A probe as the one who asks gets it."""
+    """A probe as its executor gets it."""
 
     actor: Address
     key: str
@@ -68,7 +68,7 @@ Looker: TypeAlias = Callable[[ProbeCall], Awaitable[Outcome[Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookout:
-    """Who asks a provider; the gate may be shared with the provider's effects."""
+    """An executor of probes; the limiter may be shared with the provider's effects."""
 
     look: Looker
     gate: Limiter
@@ -76,9 +76,9 @@ class Lookout:
 
 
 class _Standing:
-    """One probe: `at_ms` is when it is asked next; `busy` while it waits for its turn or answer.
+    """One probe: `at_ms` is its next time; `busy` while it waits for the limiter or an answer.
 
-    `renewed` says that it is as its actor asks for it under the present policy.
+    `renewed` is true once it is as its actor defines it under the present policy.
     """
 
     __slots__ = ("answer", "at_ms", "busy", "failures", "gone", "renewed", "row")
@@ -94,7 +94,7 @@ class _Standing:
 
 
 def next_look_ms(actor: Address, key: str, period_ms: int, now_ms: int) -> int:
-    """Return the next time after `now_ms` at which a probe is asked: its phase plus k periods."""
+    """Return the next time of a probe after `now_ms`: its phase plus k periods."""
     period_ms = max(period_ms, _PERIOD_MS_MIN)
     phase_ms = spread_ms(period_ms, "probe", str(actor), key)
     return now_ms + 1 + (phase_ms - now_ms - 1) % period_ms
@@ -115,7 +115,7 @@ class Prober:
         meter: Meter,
         spread_window_ms: int = PROBE_SPREAD_MS,
     ) -> None:
-        """Ask nothing yet; the first look of each is spread over `spread_window_ms`."""
+        """Start nothing yet; first calls are spread over `spread_window_ms`."""
         self._journal = journal
         self._kinds = kinds
         self._lookouts = lookouts
@@ -134,7 +134,7 @@ class Prober:
         return len(self._all)
 
     async def start(self) -> None:
-        """Read the standing probes and begin to ask."""
+        """Read the standing probes and begin to make them."""
         after = ("", "")
         now_ms = self._clock.now_ms()
         while page := await self._journal.probes(PROBE_PAGE, after):
@@ -148,12 +148,12 @@ class Prober:
         self._runner = asyncio.create_task(self._run(), name="holdfast-prober")
 
     def halt(self) -> None:
-        """Ask nothing further: another process owns the actors now."""
+        """Begin no further call: another process holds the lease now."""
         if self._runner is not None:
             self._runner.cancel()
 
     async def stop(self) -> None:
-        """Ask no more."""
+        """Stop, abandoning calls under way."""
         tasks = [*self._tasks, *([self._runner] if self._runner is not None else [])]
         for lookout in self._lookouts.values():
             lookout.gate.close()
@@ -165,7 +165,7 @@ class Prober:
         self._heap.clear()
 
     def hear(self, committed: CommittedTick) -> None:
-        """Take the probes that a committed tick began, changed and ended."""
+        """Apply a committed tick: probes begun, changed and ended."""
         if committed.commit is None:
             return
         actor = committed.commit.actor
@@ -197,14 +197,14 @@ class Prober:
             heapq.heapify(self._heap)
 
     def _set_back(self, by_ms: int) -> None:
-        """Have everything asked that much earlier: the clock was set back by it."""
+        """Move every due time by `by_ms`: the clock was set back."""
         for standing in self._all.values():
             standing.at_ms -= by_ms
         self._heap = [(one.at_ms, *where) for where, one in self._all.items()]
         heapq.heapify(self._heap)
 
     async def _run(self) -> None:
-        """Watch for ever; a bug of the watching is logged, and the watch goes on."""
+        """Run `_watch` for ever; an exception is logged and it starts again."""
         while True:
             try:
                 await self._watch()
@@ -214,7 +214,7 @@ class Prober:
                 await asyncio.sleep(1)
 
     async def _watch(self) -> None:
-        """Ask what is due, sleep until the next, for ever."""
+        """Make the probes that are due and sleep until the next, for ever."""
         steps = StepWatch(self._clock)
         while True:
             stepped_ms = round(steps.stepped_ms())
@@ -235,11 +235,11 @@ class Prober:
                 continue
 
     def _queue(self, standing: _Standing) -> None:
-        """Have a probe asked when its provider's turn has come."""
+        """Submit a probe to its provider's limiter."""
         row = standing.row
         lookout = self._lookouts.get(row.provider)
         if lookout is None:
-            self._failed(standing, "no_provider", f"nobody asks {row.provider!r}", None)
+            self._failed(standing, "no_provider", f"no provider is called {row.provider!r}", None)
             return
         standing.busy = True
 
@@ -251,13 +251,13 @@ class Prober:
         lookout.gate.submit(start)
 
     async def _look(self, standing: _Standing, lookout: Lookout) -> None:
-        """Ask once and deal with the answer; nothing is raised but cancellation."""
+        """Call once and handle the answer; raise nothing but cancellation."""
         try:
             if not (standing.renewed or await self._renew(standing)):
                 standing.busy = False
                 lookout.gate.refund()
                 return
-            outcome = await self._ask(standing.row, lookout)
+            outcome = await self._call(standing.row, lookout)
         except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
             lookout.gate.leave()
             standing.busy = False
@@ -280,7 +280,7 @@ class Prober:
             standing.busy = False
 
     async def _renew(self, standing: _Standing) -> bool:
-        """Make a probe what its actor asks for now; return whether it is asked with this turn."""
+        """Update a probe to its actor's present definition; return whether to make it now."""
         row, kind = standing.row, self._kinds[standing.row.actor.kind]
         loaded = await self._journal.load(row.actor)
         if standing.gone:
@@ -307,7 +307,7 @@ class Prober:
         self._schedule(standing, self._clock.now_ms())
         return False
 
-    async def _ask(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
+    async def _call(self, row: ProbeRow, lookout: Lookout) -> Outcome[Any]:
         definition = self._kinds[row.actor.kind].definition
         call = ProbeCall(
             actor=row.actor,
@@ -327,7 +327,7 @@ class Prober:
             raise
 
     async def _answered(self, standing: _Standing, outcome: Outcome[Any]) -> None:
-        """Make an event of an answer that is not the last one, and wait for the next time."""
+        """Make an event of an answer that differs from the last, and schedule the next call."""
         row = standing.row
         definition = self._kinds[row.actor.kind].definition
         if standing.gone:
@@ -366,7 +366,7 @@ class Prober:
     def _failed(
         self, standing: _Standing, code: str, message: str, error: BaseException | None
     ) -> None:
-        """Count a failure and try again, at the latest at the next regular time."""
+        """Count a failure and schedule a retry, at the next regular time at the latest."""
         row = standing.row
         if standing.gone:
             return

@@ -1,8 +1,8 @@
-"""The tick record: what one tick was given, what it decided, and what it left undone.
+"""The tick record: the input, the decisions and the suppressions of one tick.
 
-It is kept beside the log so that `explain` and replay need no guess, and it is small: what was
-suppressed is counted by (rule, because), and only entities whose reason changed are named. It
-holds no content and no secret, because events hold none.
+It is stored beside the log for `explain` and replay. It is small: suppressions are counted by
+(rule, because), and only entities whose reason changed are named. It holds no content and no
+secret, because events hold none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from holdfast.actors.ports import EventOutcome
 
 
 class Input(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One pending event that the tick took, and what became of it."""
+    """One pending event that the tick took, and its result."""
 
     event: str
     outcome: EventOutcome
@@ -25,10 +25,10 @@ class Input(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Decision(Struct, frozen=True, omit_defaults=True):
-    """One action of the plan and how it went.
+    """One action of the plan and its result.
 
     `name` is the action's type, `args` the action itself. `conflict` found something other than
-    it expected, which is then in `found`; `fault` raised, and `found` says what.
+    it expected, which is then in `found`; `fault` raised, and `found` is the error.
     """
 
     rule: str
@@ -42,7 +42,7 @@ class Decision(Struct, frozen=True, omit_defaults=True):
 
 
 class Withheld(Struct, frozen=True, gc=False):
-    """How many entities a rule left alone for one reason."""
+    """How many entities a rule suppressed for one reason."""
 
     rule: str
     because: str
@@ -50,7 +50,7 @@ class Withheld(Struct, frozen=True, gc=False):
 
 
 class Note(Struct, frozen=True, gc=False):
-    """Something that should not be: a broken invariant (numbered) or a fault of the rules (0)."""
+    """A broken invariant (by its number) or an exception of the rules (0)."""
 
     number: int
     entity: str

@@ -1,8 +1,8 @@
-"""The process in which rehearsals run, so that a long replay never holds the serving loop.
+"""The process in which rehearsals run, so that a long replay never blocks the event loop.
 
-It opens the store read-only, through a function that is named by its dotted path, and finds the
-kinds the same way; it is given nothing that could write and nothing that could call out. There is
-one such process, at a low priority; one that dies or takes too long is replaced.
+It opens the store read-only, through a function given by its dotted path, and finds the kinds the
+same way; it has nothing that could write or make calls. There is one such process, at a low
+priority; it is replaced when it dies or takes too long.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _PENDING_MAX: Final = 65_536
 
 
 class UnknownActorError(LookupError):
-    """Nothing is known of this actor, or this tick of it is not."""
+    """There is no such actor, or no such tick of it."""
 
 
 class RehearsalTimeoutError(Exception):
@@ -59,7 +59,7 @@ class RehearsalTimeoutError(Exception):
 
 
 class Ahead(Struct, frozen=True, kw_only=True):
-    """What to look ahead at: `policy` overrides fields by name, `events` are invented, as JSON."""
+    """A dry run: `policy` overrides fields by name, `events` are hypothetical, as JSON."""
 
     actor: str
     now_ms: int
@@ -70,9 +70,9 @@ class Ahead(Struct, frozen=True, kw_only=True):
 
 
 class Back(Struct, frozen=True, kw_only=True):
-    """What to look back at: ticks with a basis from `from_seq` on (0: all), up to `to_seq`.
+    """A replay: ticks with a basis from `from_seq` on (0: all), up to `to_seq`.
 
-    With `what_if`, every tick is decided by the present policy under the overrides in `policy`.
+    With `what_if`, every tick is decided by the present policy with the overrides in `policy`.
     """
 
     actor: str
@@ -83,7 +83,7 @@ class Back(Struct, frozen=True, kw_only=True):
 
 
 class Why(Struct, frozen=True, kw_only=True):
-    """What to explain: an entity as it is now, or what the tick `tick`, or of `event`, decided."""
+    """An explanation: of an entity now, or of the tick numbered `tick` or of `event`."""
 
     actor: str
     now_ms: int
@@ -92,7 +92,7 @@ class Why(Struct, frozen=True, kw_only=True):
     event: str = ""
 
 
-# -- over a reader, in whatever process -----------------------------------------------------------
+# -- over a reader, in any process -----------------------------------------------------------
 
 
 async def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
@@ -101,7 +101,7 @@ async def look_ahead(reader: Reader, kinds: Kinds, asked: Ahead) -> DryRun:
     kind = override(kind, asked.policy)
     loaded = await _load(reader, where)
     taken = _PENDING_MAX if asked.until == "drained" else asked.ticks * TICK_EVENTS_MAX
-    # What a mailbox holds beyond that is read to be counted: it would still wait.
+    # Events beyond that are read to be counted: they would still be pending.
     pending = await reader.pending(where, min(taken + MAILBOX_PENDING_MAX, _PENDING_MAX))
     invented = [_invent(kind, where, n, body, asked.now_ms) for n, body in enumerate(asked.events)]
     return dry_run(
@@ -147,7 +147,7 @@ async def look_back(reader: Reader, kinds: Kinds, asked: Back) -> Replay:
 
 
 async def look_into(reader: Reader, kinds: Kinds, asked: Why) -> Explanation:
-    """Return why; raise UnknownActorError when the actor or the tick is not known."""
+    """Explain; raise UnknownActorError when the actor or the tick is unknown."""
     where, kind = _kind(kinds, asked.actor)
     loaded = await _load(reader, where)
     folded = fold_loaded(kind.definition, where, loaded).folded
@@ -195,10 +195,10 @@ async def _load(reader: Reader, where: Address) -> Loaded:
 
 
 async def _first_kept(reader: Reader, where: Address, from_seq: int) -> int:
-    """Return where a replay may begin: 0 stands for as early as the log is kept.
+    """Return where a replay may begin: 0 means as early as the log reaches.
 
-    Raise ValueError when it was pruned beyond what was asked for: without what led there the state
-    is not known, and every tick would seem to differ.
+    Raise ValueError when the log was pruned beyond `from_seq`: without earlier events the state
+    is unknown, and every tick would seem to differ.
     """
     oldest = await reader.ticks(where, limit=1)
     kept_seq = decode_record(oldest[0]).basis if oldest else 0
@@ -217,7 +217,7 @@ async def _last_record(reader: Reader, where: Address, number: int) -> TickRecor
 
 
 def _invent(kind: Kind, where: Address, index: int, body: bytes, now_ms: int) -> Pending:
-    """Return an invented event as a pending one; raise ValueError when it is none of the kind's."""
+    """Return a hypothetical event as pending; raise ValueError when it is not the kind's."""
     version = kind.definition.version
     try:
         event = kind.definition.decode_event(body, version)
@@ -233,7 +233,7 @@ def _invent(kind: Kind, where: Address, index: int, body: bytes, now_ms: int) ->
 
 
 def _policies(reader: Reader, kind: Kind) -> PolicyOf:
-    """Return the policy of a hash as it was kept; one that was not kept is an error by name."""
+    """Return a function from a hash to its stored policy; it raises for an unknown one."""
 
     async def policy_of(policy_hash: str) -> Any:
         body = await reader.policy(policy_hash)
@@ -272,7 +272,7 @@ _KINDS: list[Kinds] = []
 
 
 def find(path: str) -> Any:
-    """Return what a dotted path `module:name` names; raise ValueError when it is none."""
+    """Return the object at `module:name`; raise ValueError when there is none."""
     module, colon, name = path.partition(":")
     if not colon:
         raise ValueError(f"path {path!r}: want the form module:name")
@@ -282,19 +282,19 @@ def find(path: str) -> Any:
 def _prepare(
     reader_path: str, reader_args: tuple[Any, ...], kinds_path: str, kinds_args: Any
 ) -> None:
-    """Open the store for reading and find the kinds, once in the life of the process."""
+    """Open the store for reading and load the kinds, once per process."""
     os.nice(_NICENESS)
-    # A replay makes many small values that live shortly; the default looks at them all too often.
+    # A replay makes many short-lived values; the default thresholds collect too often.
     gc.set_threshold(50_000, 20, 100)
     _KINDS.append(find(kinds_path)(*kinds_args))
     _READER.append(find(reader_path)(*reader_args))
 
 
 def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
-    """Do one rehearsal in the worker process; raise RuntimeError for a reader that suspends.
+    """Run one rehearsal in the worker process; raise RuntimeError for a reader that suspends.
 
-    There is no loop here: a loop holds sockets, and this process must hold none. The reader of an
-    embedded store answers without suspending, so one step takes the rehearsal to its end.
+    There is no event loop: a loop has sockets, and this process must have none. The reader of an
+    embedded store answers without suspending, so one step completes the rehearsal.
     """
     rehearsal = _answer(asked)
     try:
@@ -303,7 +303,7 @@ def _run(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
         answer: DryRun | Replay | Explanation = done.value
         return answer
     rehearsal.close()
-    raise RuntimeError("the rehearsal process wants the reader of an embedded store")
+    raise RuntimeError("the rehearsal process needs the reader of an embedded store")
 
 
 async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
@@ -318,7 +318,7 @@ async def _answer(asked: Ahead | Back | Why) -> DryRun | Replay | Explanation:
 
 
 class RehearsalWorker:
-    """One process for rehearsals, started at the first of them."""
+    """One process for rehearsals, started at the first one."""
 
     def __init__(
         self,
@@ -335,35 +335,35 @@ class RehearsalWorker:
         self._log = log
         self._timeout_s = timeout_s
         self._pool: ProcessPoolExecutor | None = None
-        self._asking = 0
-        self._turn = asyncio.Lock()
-        self._ending: asyncio.Task[None] | None = None
+        self._pending_calls = 0
+        self._lock = asyncio.Lock()
+        self._end_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def dry_run(self, asked: Ahead) -> DryRun:
-        """Look ahead."""
-        answer: DryRun = await self._ask(asked)
+        """Return what the next ticks would do."""
+        answer: DryRun = await self._rehearse(asked)
         return answer
 
     async def replay(self, asked: Back) -> Replay:
-        """Look back, as it was or as it would have been."""
-        answer: Replay = await self._ask(asked)
+        """Repeat recorded ticks, by the policy of their time or by another."""
+        answer: Replay = await self._rehearse(asked)
         return answer
 
     async def explain(self, asked: Why) -> Explanation:
-        """Look into one entity or one tick."""
-        answer: Explanation = await self._ask(asked)
+        """Explain one entity or one tick."""
+        answer: Explanation = await self._rehearse(asked)
         return answer
 
-    async def _ask(self, asked: Ahead | Back | Why) -> Any:
-        """Run a rehearsal when its turn has come; a process that died is replaced, once.
+    async def _rehearse(self, asked: Ahead | Back | Why) -> Any:
+        """Run one rehearsal at a time; a process that died is replaced, once.
 
-        There is one at a time, so that ending the process of one that hangs ends nobody else's,
-        and the time of each begins with its own turn.
+        So ending the process of one that hangs affects no other, and the timeout of each begins
+        with its own start.
         """
-        self._asking += 1
+        self._pending_calls += 1
         try:
-            async with self._turn:
+            async with self._lock:
                 try:
                     return await self._submit(asked)
                 except BrokenProcessPool as error:
@@ -371,17 +371,17 @@ class RehearsalWorker:
                     await self._end()
                     return await self._submit(asked)
         finally:
-            self._asking -= 1
+            self._pending_calls -= 1
             self._rest()
 
     def _rest(self) -> None:
-        """Let the process go, with its memory, when nobody asks for a while."""
+        """End the process when it was idle for a while, to free its memory."""
         if self._timer is not None:
             self._timer.cancel()
 
         def idle() -> None:
-            if not self._asking:
-                self._ending = asyncio.get_running_loop().create_task(self._end())
+            if not self._pending_calls:
+                self._end_task = asyncio.get_running_loop().create_task(self._end())
 
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
@@ -403,7 +403,7 @@ class RehearsalWorker:
             raise RehearsalTimeoutError(message) from None
 
     async def _end(self) -> None:
-        """End the process, whatever it does; the next rehearsal starts another."""
+        """Kill the process; the next rehearsal starts another."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await asyncio.to_thread(_kill, pool)

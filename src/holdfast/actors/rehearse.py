@@ -1,9 +1,9 @@
-"""Rehearsal: what the next ticks would do, what past ticks did, and why; nothing is touched.
+"""Rehearsal: what the next ticks would do, what past ticks did, and why; read-only.
 
-Every function here calls the tick that the live loop calls, over data that a reader brought, so a
-preview cannot differ from what follows and a replay needs no stand-ins. Nothing is committed,
-because committing is not the tick's work. Effects are shown, never made; their recorded outcomes
-are events of the log like all others, and are believed.
+Every function here calls the tick that the live loop calls, over data of a reader, so a preview
+cannot differ from what follows and a replay needs no mocks. Nothing is committed, because the tick
+does not commit. Effects are shown, never made; their recorded outcomes are events of the log like
+all others.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from holdfast.actors.tick import Folded, Tick, full_digest, tick
 
 Until = Literal["", "drained"]
 PolicyOf: TypeAlias = Callable[[str], Awaitable[Any]]
-"""Returns the policy of a hash as it was kept."""
+"""Returns the stored policy of a hash."""
 
 
 class Step(Struct, frozen=True, kw_only=True):
@@ -59,9 +59,9 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True):
-    """How a tick differs from the one before it: what it does or leaves alone anew, and no longer.
+    """How a tick differs from the one before it: actions and suppressions begun and ended.
 
-    What is left alone is named by its reason, since a record counts it so.
+    A suppression is named by its reason, since a record counts by reason.
     """
 
     begun: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Change(Struct, frozen=True):
 
 
 class DryRun(Struct, frozen=True, kw_only=True):
-    """What the next ticks would do, from which basis. `waiting` events are left after them."""
+    """The next ticks and their basis. `waiting` events remain after them."""
 
     actor: str
     seq: int
@@ -94,7 +94,7 @@ class Divergence(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True, kw_only=True):
-    """What came of making recorded ticks again.
+    """The result of repeating recorded ticks.
 
     `differences` counts ticks that decided otherwise; `divergences` holds the first of them.
     `bit_equal` is None when no digest could be compared: another version of the state, or a
@@ -112,12 +112,12 @@ class Replay(Struct, frozen=True, kw_only=True):
 
     @property
     def match(self) -> bool:
-        """Return whether everything came out as it was recorded."""
+        """Return whether every tick equals its record."""
         return self.differences == 0 and self.bit_equal is not False
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """What the rules want of one entity now, what they leave alone and why."""
+    """The actions and suppressions of one entity now, with the reasons."""
 
     actor: str
     entity: str
@@ -185,7 +185,7 @@ def dry_run(
 
 
 def show(result: Tick[Any]) -> Step:
-    """Return a tick as people look at it."""
+    """Return a tick in the form for people."""
     reasons = sorted(result.after.reasons)
     return Step(
         number=result.after.number,
@@ -218,7 +218,7 @@ def _change(last: TickRecord | None, first: Step | None) -> Change:
 
 
 def _titles(decisions: Iterable[Decision], withheld: Iterable[Withheld | Suppressed]) -> set[str]:
-    """Return what a tick did, by entity, and why it left others alone, as its record counts it."""
+    """Return titles of a tick's actions, by entity, and of its suppressions, by reason."""
     done = {f"{one.rule}: {one.name} {one.entity}".rstrip() for one in decisions}
     return done | {f"{one.rule}: left alone, {one.because}" for one in withheld}
 
@@ -234,12 +234,12 @@ async def replay(
     from_seq: int = 0,
     policy_of: PolicyOf | None = None,
 ) -> Replay:
-    """Make recorded ticks again and compare them with their records.
+    """Repeat recorded ticks and compare them with their records.
 
     `folded` is a snapshot at or before the first of `history`. Ticks whose basis is below
     `from_seq` are folded and not compared. `policy_of` returns the policy of a hash; without it
     every tick is decided by the kind's own policy, which is a what-if: decisions are compared,
-    digests are not. After a difference the log is believed and the replay goes on.
+    digests are not. After a difference the replay goes on from the log.
     """
     comparison = _Comparison(kind, policy_of)
     async for record, rows in history:
@@ -251,7 +251,7 @@ async def replay(
 
 
 class _Comparison:
-    """A replay while it is being made."""
+    """A replay in progress."""
 
     def __init__(self, kind: Kind, policy_of: PolicyOf | None) -> None:
         self.kind = kind
@@ -263,7 +263,7 @@ class _Comparison:
         self.compared = self.unequal = 0
 
     async def policy(self, policy_hash: str) -> Any:
-        """Return the policy of a tick's time, or the one to try instead."""
+        """Return the policy of a tick's time, or the what-if policy."""
         if self.policy_of is None:
             return self.kind.policy
         if policy_hash not in self.policies:
@@ -273,7 +273,7 @@ class _Comparison:
     def believe(
         self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]
     ) -> Folded[Any]:
-        """Fold what the log says of a tick, without making it."""
+        """Fold a tick's logged events, without repeating the tick."""
         self.events += len(rows)
         state, _ = fold_rows(self.kind.definition, folded.state, rows)
         return Folded(
@@ -288,7 +288,7 @@ class _Comparison:
     async def again(
         self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]
     ) -> Folded[Any]:
-        """Make one tick again, compare it, and return the state that the log says it led to."""
+        """Repeat one tick, compare it, and return the state according to the log."""
         pending = [_pending(row) for row in rows if row.source != "intent"]
         policy = await self.policy(record.policy)
         result = tick(self.kind.definition, policy, folded, pending, record.now_ms, record.number)
@@ -309,7 +309,7 @@ class _Comparison:
     def believe_again(
         self, folded: Folded[Any], record: TickRecord, rows: Sequence[Logged]
     ) -> Folded[Any]:
-        """Go on from the log after a difference; its events are counted already."""
+        """Return the state according to the log after a difference; events are counted already."""
         after = self.believe(folded, record, rows)
         self.events -= len(rows)
         return after
@@ -318,7 +318,7 @@ class _Comparison:
         """Return whether a tick differs from its record in any of the fields."""
         if all(getattr(record, name) == getattr(result, name) for name in fields):
             return False
-        # What was recorded went through JSON: compare the two in that form.
+        # The record went through JSON: compare in that form.
         made = msgspec.to_builtins({name: getattr(result, name) for name in fields})
         kept = msgspec.to_builtins({name: getattr(record, name) for name in fields})
         for path, recorded, rehearsed in differences(kept, made):
@@ -327,7 +327,7 @@ class _Comparison:
         return False
 
     def _compare_state(self, record: TickRecord, result: Tick[Any]) -> bool:
-        """Return whether the state came out differently, within one version of the state."""
+        """Return whether the state's digest differs, within one version of the state."""
         if record.state_version != self.kind.definition.version:
             return False
         self.compared += 1
@@ -343,7 +343,7 @@ class _Comparison:
             self.found.append(divergence)
 
     def result(self, actor: str) -> Replay:
-        """Return what came of it."""
+        """Return the result."""
         return Replay(
             actor=actor,
             first_tick=self.first,
@@ -361,7 +361,7 @@ _ALL = ("inputs", "decisions", "withheld", "notes", "deadline_ms")
 
 
 def _pending(row: Logged) -> Pending:
-    """Return a log row as the pending event that it was."""
+    """Return the pending event of a log row."""
     return Pending(
         id=row.id,
         body=row.body,
@@ -394,10 +394,10 @@ def differences(recorded: Any, rehearsed: Any, path: str = "") -> Iterator[tuple
 def explain(
     kind: Kind, folded: Folded[Any], entity: str, *, now_ms: int, last: TickRecord | None = None
 ) -> Explanation:
-    """Return what the rules want of one entity now, and what they leave alone and why.
+    """Return the actions and suppressions of one entity now, with the reasons.
 
-    It asks the same rules as the tick and shows their answer for the entity; an action that would
-    be a conflict is shown as one, so that it says what the next tick without events would do.
+    It runs the same rules as the tick; an action that would be a conflict is shown as one, so the
+    result is what the next tick without events would do.
     """
     definition = kind.definition
     number = folded.number + 1
@@ -418,7 +418,7 @@ def explain(
 
 
 def _weigh(kind: Kind, folded: Folded[Any], action: Any) -> Decision:
-    """Return an action of the plan, and whether what it expects is so."""
+    """Return an action of the plan, and whether its expectation holds."""
     found = kind.definition.found(folded.state, action)
     conflict = found != action.expect
     return Decision(

@@ -1,4 +1,4 @@
-"""The tick: the one pure function by which anything changes.
+"""The tick: the one pure function that changes an actor.
 
     apply      each pending event: applied, ignored or refused; one that raises is quarantined
                and named, the rest go on
@@ -7,9 +7,9 @@
                intents at once, collect its effects; a failed expectation is a conflict
     check      numbered invariants over what was touched
 
-The live loop, the dry run, the replay and the simulator all call this function; the live loop
-alone commits what it returns. It touches no clock, no chance and no world, and it raises only
-when it meets an event that is newer than the code: that must stop the actor, never be skipped.
+The live loop, the dry run, the replay and the simulator all call this function; only the live loop
+commits the result. It uses no clock, no randomness and no I/O, and raises only for an event that is
+newer than the code, which must stop the actor and never be skipped.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Folded(Struct, Generic[S], frozen=True):
 
 
 class Intent(Struct, frozen=True):
-    """An event that the tick itself makes, before the effect that it announces."""
+    """An event that the tick itself makes, before the effect that follows it."""
 
     id: EventId
     seq: int
@@ -84,7 +84,7 @@ class Intent(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """An effect with the id that its intents, its lane and its outcome know it by."""
+    """An effect with its id, which its intents, its lane and its outcome refer to."""
 
     id: str
     ordinal: int
@@ -95,7 +95,7 @@ class Call(Struct, frozen=True):
 
 
 class Tick(Struct, Generic[S], frozen=True):
-    """What a tick comes to. Nothing of it has happened until it is committed."""
+    """The result of a tick; without any consequence until it is committed."""
 
     before: Folded[S]
     after: Folded[S]
@@ -132,7 +132,7 @@ def entity_hash(key: str, body: bytes | None) -> int:
 
 
 def full_digest(definition: Definition[S, Any, Any, Any], state: S) -> int:
-    """Return the digest of a state computed from nothing, to compare the kept one with."""
+    """Return the digest of a whole state, to compare with the incremental one."""
     total = sum(
         entity_hash(key, definition.entity(state, key)) for key in definition.entities(state)
     )
@@ -140,7 +140,7 @@ def full_digest(definition: Definition[S, Any, Any, Any], state: S) -> int:
 
 
 def begin(definition: Definition[S, Any, Any, Any], where: Address) -> Folded[S]:
-    """Return the basis of an actor of which nothing is known yet."""
+    """Return the basis of a new actor."""
     state = definition.empty(where.id)
     return Folded(address=where, state=state, digest=full_digest(definition, state))
 
@@ -154,7 +154,7 @@ def fold(
     """
     try:
         verdict = definition.apply(state, event, at)
-    except Exception as error:  # noqa: BLE001  one bad event must not stop the others; it is named
+    except Exception as error:  # noqa: BLE001  one bad event must not stop the others
         return state, "quarantined", type(error).__name__, str(error)[:REASON_CHARS_MAX], ()
     match verdict:
         case Applied(state=new, touched=touched):
@@ -166,7 +166,7 @@ def fold(
 
 
 class _Draft(Generic[S, E, A, P]):
-    """The tick while it is being made: the only thing in the engine that changes in place."""
+    """A tick in progress: the only mutable object of the engine."""
 
     def __init__(
         self, definition: Definition[S, E, A, P], policy: P, before: Folded[S], at: tuple[int, int]
@@ -188,7 +188,7 @@ class _Draft(Generic[S, E, A, P]):
         self.cause = ""
 
     def fault(self, where: str, error: Exception) -> None:
-        """Note that the rules themselves raised: the actor goes on, and people hear of it."""
+        """Note an exception of the rules: the actor goes on, and the note is shown."""
         text = f"{where}: {type(error).__name__}: {error}"[:REASON_CHARS_MAX]
         self.notes.append(Note(0, "", text))
 
@@ -229,7 +229,7 @@ class _Draft(Generic[S, E, A, P]):
         )
 
     def plan(self) -> Plan[A]:
-        """Ask the rules; a rule that raises costs this plan, not the actor."""
+        """Run the rules; an exception gives an empty plan and a note."""
         try:
             return self.definition.reconcile(self.state, self.policy, self.now_ms, self.number)
         except Exception as error:  # noqa: BLE001  kept as a note, and tried again by the alarm
@@ -237,7 +237,7 @@ class _Draft(Generic[S, E, A, P]):
             return Plan()
 
     def carry_out(self, action: A, index: int) -> None:
-        """Check one action against the state as it now is, and fold what it comes to."""
+        """Check one action against the current state, and fold its intents."""
         found: Any = None
         try:
             found = self.definition.found(self.state, action)
@@ -280,14 +280,14 @@ class _Draft(Generic[S, E, A, P]):
         return intents, state, touched
 
     def name_calls(self, work: Work, index: int, cause: str) -> list[Call]:
-        """Name an action's effects and place them in order; raise when one cannot be written."""
+        """Give an action's effects ids and ordinals; raise when one cannot be encoded."""
         return [
             self.call(effect, index, ordinal, cause)
             for ordinal, effect in enumerate(work.effects, start=len(self.calls))
         ]
 
     def call(self, effect: Effect, index: int, ordinal: int, cause: str) -> Call:
-        """Name one effect."""
+        """Give one effect its id."""
         effect_id = derive(str(self.before.address), self.number, "effect", index, ordinal)
         call = EffectCall(
             id=effect_id,
@@ -330,7 +330,7 @@ class _Draft(Generic[S, E, A, P]):
                     self.notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
 
     def digest(self) -> int:
-        """Return the digest after the tick, from the kept one and what was touched."""
+        """Return the digest after the tick, from the previous one and what was touched."""
         total = self.before.digest
         for key in self.touched:
             total += entity_hash(key, self.definition.entity(self.state, key))
@@ -338,7 +338,7 @@ class _Draft(Generic[S, E, A, P]):
         return total % DIGEST_MODULUS
 
     def deadline(self) -> int | None:
-        """Return when to tick again without any event; what exists must have an answer."""
+        """Return when to tick again without an event; note when nothing would ever wake it."""
         try:
             deadline = self.definition.deadline(self.state, self.policy, self.now_ms)
         except Exception as error:  # noqa: BLE001  kept as a note, and tried again by the alarm
@@ -357,11 +357,11 @@ class _Draft(Generic[S, E, A, P]):
         return deadline
 
     def standing(self, state: S) -> tuple[Probe, ...]:
-        """Return the probes that a state wants."""
+        """Return the probes of a state."""
         return self.definition.probes(state, self.policy)
 
     def views(self) -> tuple[ViewRow, ...]:
-        """Return the rows to show; a view that raises is noted and shows what it did."""
+        """Return the view rows; a view that raises is noted, and its row stays as it was."""
         if not self.touched:
             return ()
         before = self.before.state if self.before.seq else None
@@ -381,7 +381,7 @@ def _reasons(plan: Plan[Any]) -> tuple[tuple[Withheld, ...], Reasons]:
     return withheld, frozenset((s.rule, s.because, s.entity) for s in plan.suppressed)
 
 
-def tick(  # noqa: PLR0917  the order is that of the sentence it reads as
+def tick(  # noqa: PLR0917  one fixed order for all four callers as
     definition: Definition[S, E, A, P],
     policy: P,
     before: Folded[S],
@@ -389,7 +389,7 @@ def tick(  # noqa: PLR0917  the order is that of the sentence it reads as
     now_ms: int,
     number: int,
 ) -> Tick[S]:
-    """Return what becomes of an actor when it takes `pending` at `now_ms` in its tick `number`.
+    """Return the tick `number` of an actor, which takes `pending` at `now_ms`.
 
     Raise NewerEventError when an event was written by newer code; nothing else is raised.
     """
@@ -441,16 +441,16 @@ def tick(  # noqa: PLR0917  the order is that of the sentence it reads as
 def _standing_changes(
     draft: _Draft[Any, Any, Any, Any],
 ) -> tuple[tuple[Claim, ...], tuple[Claim, ...], tuple[Probe, ...], tuple[str, ...]]:
-    """Return what the new state claims and probes that the old one did not, and the reverse."""
+    """Return the claims and probes that were added and removed."""
     if not draft.touched:
         return (), (), (), ()
     old, new = draft.before.state, draft.state
     held, wanted = draft.definition.claims(old), draft.definition.claims(new)
-    asked = {probe.key: probe for probe in draft.standing(old)}
-    asking = {probe.key: probe for probe in draft.standing(new)}
+    before = {probe.key: probe for probe in draft.standing(old)}
+    after = {probe.key: probe for probe in draft.standing(new)}
     return (
         tuple(sorted(wanted - held)),
         tuple(sorted(held - wanted)),
-        tuple(probe for key, probe in asking.items() if asked.get(key) != probe),
-        tuple(sorted(asked.keys() - asking.keys())),
+        tuple(probe for key, probe in after.items() if before.get(key) != probe),
+        tuple(sorted(before.keys() - after.keys())),
     )

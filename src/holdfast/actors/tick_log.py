@@ -1,7 +1,7 @@
 """One structured line for each decision, conflict, refusal, quarantine and broken invariant.
 
-A line carries ids, the rule and the reason, so that a log alone answers why something was done.
-It carries no body of an event: what an action's arguments are is in the tick record.
+A line has ids, the rule and the reason, so that the log alone explains why something was done. It
+has no event bodies; an action's arguments are in the tick record.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 
 
-def announce(log: Log, meter: Meter, tick: Tick[Any], post: LetterBox) -> None:
-    """Write the lines of a committed tick and count them."""
+def announce(log: Log, meter: Meter, tick: Tick[Any], letters: LetterBox) -> None:
+    """Log and count the events of a committed tick."""
     actor, number = str(tick.after.address), tick.after.number
     kind = tick.after.address.kind
     meter.count(metrics.TICKS, kind=kind)
@@ -30,15 +30,15 @@ def announce(log: Log, meter: Meter, tick: Tick[Any], post: LetterBox) -> None:
         _decision(log, actor, number, decision)
     for note in tick.notes:
         announce_note(log, meter, actor, number, note)
-    for text in post.undeliverable:
+    for text in letters.undeliverable:
         meter.count(metrics.LETTERS_RETURNED, kind=kind)
         log.warning("letter.undeliverable", actor=actor, tick=number, reason=text)
-    for lost in post.lost:
+    for lost in letters.lost:
         log.error("letter.lost", actor=actor, sender=lost.sender, to=lost.to, reason=lost.why)
 
 
 def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -> None:
-    """Write that an invariant is broken (by its number) or that the rules are at fault (0)."""
+    """Log a broken invariant (by its number) or an exception of the rules (0)."""
     name = "invariant.broken" if note.number else "rules.fault"
     meter.count(metrics.FAULTS, where=name)
     log.error(
@@ -52,7 +52,7 @@ def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -
 
 
 def _stamp(log: Log, actor: str, stamp: Stamp) -> None:
-    """Write what became of one event, when it is not simply that it was applied."""
+    """Log the result of one event, unless it was applied."""
     fields: dict[str, Any] = {
         "actor": actor,
         "event_id": stamp.id,
@@ -73,7 +73,7 @@ def _stamp(log: Log, actor: str, stamp: Stamp) -> None:
 
 
 def _decision(log: Log, actor: str, number: int, decision: Decision) -> None:
-    """Write one action and how it went."""
+    """Log one action and its result."""
     fields: dict[str, Any] = {
         "actor": actor,
         "tick": number,

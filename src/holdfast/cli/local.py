@@ -40,9 +40,9 @@ def local_token(settings: Settings) -> str:
 
 async def _make(settings: Settings) -> str:
     """Create an operator's token named after this user."""
-    from holdfast.plane.wiring.local_admin import make_token, with_register  # noqa: PLC0415  as above
+    from holdfast.plane.wiring.local_admin import make_token, open_directory  # noqa: PLC0415  as above
 
-    async with with_register(settings) as directory:
+    async with open_directory(settings) as directory:
         secret, _token = await make_token(
             directory, f"command line of {getpass.getuser()}", scope="operator", account=None
         )

@@ -89,12 +89,12 @@ def _make(name: str, scope: str, account: str, days: int) -> TokenCreated:
     # A slow import, needed here only.
     import asyncio  # noqa: PLC0415
 
-    from holdfast.accounts.register import LOCAL_ACCOUNT  # noqa: PLC0415
+    from holdfast.accounts.directory import LOCAL_ACCOUNT  # noqa: PLC0415
     from holdfast.accounts.views import token_view  # noqa: PLC0415
-    from holdfast.plane.wiring.local_admin import make_token, with_register  # noqa: PLC0415
+    from holdfast.plane.wiring.local_admin import make_token, open_directory  # noqa: PLC0415
 
     async def make() -> TokenCreated:
-        async with with_register(settings_or_fail()) as directory:
+        async with open_directory(settings_or_fail()) as directory:
             secret, token = await make_token(
                 directory,
                 name,

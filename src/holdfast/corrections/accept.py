@@ -1,8 +1,8 @@
-"""From a request to rows: our versioned batch, read row by row. Pure.
+"""Decodes our versioned batch, row by row. Pure.
 
-The envelope has a version, and one this plane does not take is refused as a whole, with the range
-it takes. A row that cannot be read is refused alone, by its event id, so that it is not sent for
-ever and the rows beside it are not held up.
+The envelope has a version; an unsupported one is refused as a whole, with the supported range. A
+row that cannot be read is refused alone, by its event id, so that it is not sent again for ever and
+does not hold up the rows beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from holdfast.wire.limits import (
 )
 
 OLDEST_VERSION: Final = max(1, BATCH_VERSION - 1)
-"""The oldest version of a batch that is taken; a request without one is the gradata SDK's."""
+"""The oldest supported version of a batch; a request without one is the gradata SDK's."""
 
 
 class _Row(Struct, gc=False):
@@ -74,7 +74,7 @@ class _Happened(Struct, gc=False):
 
 
 class Batch(Struct, kw_only=True):
-    """A batch that was read; `numbers` are those of refused rows, which came all the same."""
+    """A decoded batch; `numbers` are those of refused rows, which count as received."""
 
     sdk: str
     source: str
@@ -89,10 +89,9 @@ class Batch(Struct, kw_only=True):
 
 
 class BadRowError(Exception):
-    """A row cannot be taken: `code` for programs, the text for people, without its content."""
+    """A row is invalid: `code` for programs, the text for people, without the row's content."""
 
     def __init__(self, code: str, detail: str) -> None:
-        """Say why."""
         super().__init__(detail)
         self.code = code
 
@@ -106,7 +105,7 @@ _KINDS: Final = ("correction", "lesson", "event")
 
 
 def text(value: object, most: int) -> str:
-    """Return a value as a text of at most so many characters; nothing for what is none."""
+    """Return a value as a text of at most `most` characters; empty if it is no text."""
     if isinstance(value, str):
         return value[:most]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -115,24 +114,24 @@ def text(value: object, most: int) -> str:
 
 
 def whole(value: object, most: int = COUNTER_MAX) -> int:
-    """Return a value as a whole number from 0 to `most`; 0 for what is none."""
+    """Return a value as an integer from 0 to `most`; 0 if it is no number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
         return int(value)
     return 0
 
 
 def session_text(value: object) -> str | None:
-    """Return a session as text, None where there is none: 12 and "12" are one session."""
+    """Return a session as text, or None: 12 and "12" are one session."""
     return text(value, limits.SESSION_MAX) or None
 
 
 def moment(at_ms: int, now_ms: int) -> int:
-    """Return when something happened; the present where its clock cannot have been right."""
+    """Return the time of a row; `now_ms` where the sender's clock cannot have been right."""
     return at_ms if 0 < at_ms <= now_ms + limits.AHEAD_MS_MAX else now_ms
 
 
 def refuse_version(version: object) -> None:
-    """Refuse (400) a batch of a version that is not taken."""
+    """Refuse (400) a batch of an unsupported version."""
     if isinstance(version, int) and not isinstance(version, bool):  # noqa: SIM102  true is 1
         if OLDEST_VERSION <= version <= BATCH_VERSION:
             return
@@ -144,7 +143,7 @@ def refuse_version(version: object) -> None:
 
 
 def refuse_many(rows: int) -> None:
-    """Refuse (413) a request with more rows than one may have; its sender then splits it."""
+    """Refuse (413) a request with too many rows; its sender then splits it."""
     if rows > INGEST_ROWS_MAX:
         raise Refusal(
             413, "too_many_rows", f"the request has more than {INGEST_ROWS_MAX} rows", field="rows",
@@ -155,7 +154,7 @@ def refuse_many(rows: int) -> None:
 def open_batch(body: IngestRequest) -> Batch:
     """Return our batch with no row read yet.
 
-    Refuse (400) a version that is not taken, (413) too many rows.
+    Refuse (400) an unsupported version, (413) too many rows.
     """
     refuse_version(body.version)
     rows = body.rows or []
@@ -165,7 +164,7 @@ def open_batch(body: IngestRequest) -> Batch:
         sdk=text(body.sdk, TEXT_MAX) or "unknown",
         source=text(body.source, SOURCE_MAX),
         name=text(body.brain, TEXT_MAX),
-        # The rows of a batch still wait at its sender when it says how many do.
+        # The sender's reported queue still includes the rows of this batch.
         depth=max(0, depth - len(rows)),
         oldest_ms=oldest_ms if depth > len(rows) else 0,
         corrections=[],
@@ -185,13 +184,13 @@ def begins_with_correction(rows: Sequence[Raw]) -> bool:
 
 
 def read_rows(batch: Batch, rows: Sequence[Raw], now_ms: int) -> None:
-    """Put rows where they belong, or among those refused."""
+    """Add rows to the batch's lists, or to those refused."""
     for raw in rows:
         _read_row(batch, raw, now_ms)
 
 
 def _queue(raw: Raw) -> tuple[int, int]:
-    """Return how a sender's queue stands; what cannot be read says nothing."""
+    """Return the depth and age of a sender's queue; zeros where they cannot be read."""
     try:
         queue = _QUEUE.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -200,7 +199,7 @@ def _queue(raw: Raw) -> tuple[int, int]:
 
 
 def _read_row(batch: Batch, raw: Raw, now_ms: int) -> None:
-    """Put one row where it belongs, or among those refused."""
+    """Add one row to the list of its kind, or to those refused."""
     row = None
     try:
         row = _ROW.decode(raw)
@@ -223,7 +222,7 @@ def _read_row(batch: Batch, raw: Raw, now_ms: int) -> None:
 
 
 def _check_row(row: _Row) -> None:
-    """Raise BadRowError for a row whose number or id cannot be kept."""
+    """Raise BadRowError for a row whose number or id is out of range."""
     if not 0 <= row.seq <= COUNTER_MAX:
         raise BadRowError("bad_row", f"seq: want a number of 0 to {COUNTER_MAX}")
     if not 0 < len(row.event_id) <= EVENT_ID_MAX:
@@ -231,7 +230,7 @@ def _check_row(row: _Row) -> None:
 
 
 def _refuse(batch: Batch, raw: Raw, row: _Row | None, code: str, detail: str) -> None:
-    """Note a refused row by its event id, which is looked for even where the row is broken."""
+    """Record a refused row by its event id, which is searched for even in a broken row."""
     event_id, seq = (row.event_id, row.seq) if row is not None else _who(raw)
     event_id = event_id[:TEXT_MAX]
     batch.refused.append(RefusedRow(event_id=event_id, code=code, detail=detail[:500], id=event_id))
@@ -240,7 +239,7 @@ def _refuse(batch: Batch, raw: Raw, row: _Row | None, code: str, detail: str) ->
 
 
 def _who(raw: Raw) -> tuple[str, int]:
-    """Return the event id and number of a row that fits nothing, empty and 0 where it has none."""
+    """Return the event id and number of an undecodable row; empty and 0 where it has none."""
     found = loads(bytes(raw))
     if not isinstance(found, dict):
         return "", 0
@@ -248,7 +247,7 @@ def _who(raw: Raw) -> tuple[str, int]:
 
 
 def loads(raw: bytes) -> Any:
-    """Return any JSON, None for what is none."""
+    """Return decoded JSON, or None for invalid JSON."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -256,7 +255,7 @@ def loads(raw: bytes) -> Any:
 
 
 def _json(raw: Raw, most: int) -> str:
-    """Return JSON as its text, or nothing for null and for what is too long to keep."""
+    """Return JSON as its text; empty for null and for what exceeds `most`."""
     found = bytes(raw)
     return "" if found == bytes(NULL) or len(found) > most else found.decode("utf-8", "replace")
 
@@ -303,7 +302,7 @@ def severity_text(value: object) -> str:
 
 
 def _context(raw: Raw) -> str:
-    """Return a context: a text as it is, anything else as JSON, nothing for one too long."""
+    """Return a context: a text as it is, anything else as JSON; empty if too long."""
     found = _json(raw, CONTEXT_MAX)
     if not found.startswith('"'):
         return found
@@ -317,7 +316,7 @@ def classifications_text(raw: Raw) -> str:
 
 
 def classes_json(found: object) -> str:
-    """Return what may be a list of classes as JSON, empty for none."""
+    """Return a list of classes as JSON; empty for anything else."""
     if not isinstance(found, list) or not found:
         return ""
     names = [text(one, limits.CATEGORY_MAX) for one in found[: limits.CLASSIFICATIONS_MAX]]

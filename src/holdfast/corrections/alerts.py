@@ -1,4 +1,4 @@
-"""What is wrong with a brain: a long queue, silence with rows waiting, refusals that rise. Pure."""
+"""Alerts of a brain: long queue, silence with rows waiting, rising refusals. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.wire.api.brains import AlertCode
 
 
 class Wrong(NamedTuple):
-    """One thing that is wrong; `value` is the figure that tells."""
+    """One alert; `value` is the figure that caused it."""
 
     code: AlertCode
     value: int
@@ -22,7 +22,7 @@ class Wrong(NamedTuple):
 def find_wrong(
     standings: Iterable[Standing], refused: Mapping[int, int], now_ms: int
 ) -> list[Wrong]:
-    """Return what is wrong with a brain, given its senders and its refused rows by hour."""
+    """Return the alerts of a brain, given its senders and its refused rows by hour."""
     found = []
     senders = list(standings)
     pending = sum(one.depth for one in senders)
@@ -32,7 +32,7 @@ def find_wrong(
                 "backlog",
                 pending,
                 f"{pending} rows wait at its senders, more than {limits.BACKLOG_ALERT_ROWS}",
-                "run `holdfast brain doctor` there; it says why they do not leave",
+                "run `holdfast brain doctor` there; it shows why they are not sent",
             )
         )
     silent = [
@@ -46,12 +46,12 @@ def find_wrong(
             Wrong(
                 "silent",
                 seconds,
-                f"a sender had rows waiting and has said nothing for {seconds} s",
+                f"a sender had rows waiting and had no contact for {seconds} s",
                 "see whether its program runs and reaches this plane",
             )
         )
     hour = now_ms // limits.REFUSALS_SPAN_MS
-    # The hour that runs has not had its time yet: with the one before it, it is a whole one.
+    # The current hour is incomplete: it is added to the one before it.
     latest = refused.get(hour, 0) + refused.get(hour - 1, 0)
     before = refused.get(hour - 2, 0)
     is_rise = latest >= max(1, before) * limits.REFUSALS_ALERT_FACTOR
@@ -62,7 +62,7 @@ def find_wrong(
                 latest,
                 f"{latest} rows were refused since the last full hour began, {before} in the one"
                 " before",
-                "run `holdfast brain dead-letters` there; each row says why",
+                "run `holdfast brain dead-letters` there; each row has its reason",
             )
         )
     return found

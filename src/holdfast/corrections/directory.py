@@ -1,8 +1,8 @@
-"""Brains, keys and senders as they are in the file, held in memory.
+"""Brains, keys and senders, cached in memory as they are in the file.
 
-A batch is looked at by its key, its brain and its sender; asking a file for each would cost more
-than writing it. Everything here is in the file first and here afterwards. A name that a sender
-made leads to a brain only within the account of its key.
+A batch needs its key, its brain and its sender; reading each from the file would cost more than
+writing the batch. Changes go to the file first. A name made by a sender refers to a brain of its
+key's account only.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REFUSED_HOURS: Final = 3
 _ID_BYTES: Final = 8
 DEFAULT_NAME: Final = "default"
 OTHERS: Final = "others"
-"""The sender and the SDK version of what comes beyond the bounds."""
+"""The sender and the SDK version under which anything beyond the bounds is counted."""
 _GRAIN_MS: Final = 60_000
 
 
 class Directory:
-    """Everything that is known without asking a file."""
+    """The cache, and every change of what it holds."""
 
     def __init__(self, store: CorrectionsStore, *, clock: Clock, entropy: Entropy) -> None:
         self._store = store
@@ -48,7 +48,7 @@ class Directory:
         self._taken: dict[int, int] = {}
 
     async def load(self) -> None:
-        """Take in what the file has."""
+        """Read the file."""
         hour = self._clock.now_ms() // HOUR_MS
         kept = await self._store.load(refused_since_hour=hour - REFUSED_HOURS)
         for brain in kept.brains:
@@ -78,7 +78,7 @@ class Directory:
     # -- keys
 
     def owner(self, text: str) -> Principal | None:
-        """Return whose key a text is; None for one that is unknown or revoked."""
+        """Return the principal of a key; None where it is unknown or revoked."""
         if not keys.looks_right(text):
             return None
         key = self._by_hash.get(key_hash(text))
@@ -122,22 +122,22 @@ class Directory:
         return secret, key
 
     async def revoke_key(self, key_id: str, *, account: str | None) -> BrainKey:
-        """Revoke a key; refuse (404) one that the account does not see."""
+        """Revoke a key; refuse (404) one that is not visible to the account."""
         key = self._keys.get(key_id)
         if key is None or account not in {None, key.account}:
             raise Refusal(404, "no_such_key", "there is no such brain key", field="id")
         at_ms = key.revoked_at_ms
         if at_ms is None:
             at_ms = self._clock.now_ms()
-            # Here first: a key that is to stop must not work while a disk is slow.
+            # In memory first: a revoked key must not work while a disk is slow.
             self._put_key(_with(key, revoked_at_ms=at_ms))
-        # Whatever is known here: a disk that failed the first time has to hear it from the next,
-        # or the key would work again after a restart. The file keeps the first moment it hears.
+        # Also when it is revoked in memory already: if the first write failed, this one must
+        # succeed, or the key would work again after a restart. The file keeps the first time.
         await self._store.revoke_key(key_id, at_ms)
         return self._keys[key_id]
 
     async def flush(self) -> None:
-        """Write down when keys were used last; to the minute, called about once a minute."""
+        """Store when keys were last used, to the minute; called about once a minute."""
         uses, self._uses = self._uses, {}
         if not uses:
             return
@@ -149,11 +149,11 @@ class Directory:
     # -- brains
 
     def brain(self, no: int) -> Brain:
-        """Return a brain by its number; KeyError for none."""
+        """Return a brain by its number; raise KeyError if there is none."""
         return self._brains[no]
 
     def find(self, named: str, account: str | None) -> Brain | None:
-        """Return a brain that an account sees by its id or, within the account, its name."""
+        """Return a brain visible to an account, by its id or, within the account, its name."""
         brain = self._by_id.get(named)
         if brain is None and account is not None:
             brain = self._by_name.get((account, named))
@@ -166,16 +166,16 @@ class Directory:
         return [brain for brain in self._in_order if account in {None, brain.account}]
 
     def aliases_of(self, no: int) -> Sequence[str]:
-        """Return what its senders call a brain, besides its name."""
+        """Return a brain's aliases: the names that its senders use."""
         return self._aliases.get(no, ())
 
     async def make_brain(self, name: str, *, account: str, instance: str = "") -> Brain:
-        """Return a new brain, or the account's that has this name; refuse (429) too many."""
+        """Return the account's brain of this name, created if needed; refuse (429) too many."""
         if (
             sum(one.account == account for one in self._brains.values())
             >= limits.BRAINS_PER_ACCOUNT
         ):
-            # 429, not a refusal for good: its rows are worth keeping until there is room.
+            # 429, not a permanent refusal: the sender keeps its rows until there is room.
             raise Refusal(
                 429, "too_many_brains", f"this account has {limits.BRAINS_PER_ACCOUNT} brains",
                 fix="use one name for each brain, or a key of its own", retry_after_s=3_600,
@@ -194,12 +194,12 @@ class Directory:
         return brain
 
     async def resolve(self, key: BrainKey, names: Iterable[str]) -> Brain:
-        """Return the brain that a key's holder means; `names` are what it calls it, best first.
+        """Return the brain of a request; `names` are those that the sender uses, best first.
 
-        A key of one brain means that one, whatever it is called, and what it is called leads
-        nobody else there: a program sends its folder's name, which another machine's has too. Any
-        other key means the brain of its account that has one of the names; where none has, one is
-        made of the last, which people chose where a program chose the others.
+        A key of one brain means that one, whatever the names, and adds no alias: a program sends
+        its folder's name, which may be the same on other machines. Any other key means the brain
+        of its account that has one of the names; if none has, one is created by the last name,
+        which a person chose where a program chose the others.
         """
         if key.brain:
             return self._brains[key.brain]
@@ -214,7 +214,7 @@ class Directory:
         return brain
 
     async def _note_alias(self, brain: Brain, name: str) -> None:
-        """Remember another name of a brain, up to a number of them."""
+        """Store an alias of a brain, up to a number of them."""
         known = self._aliases.setdefault(brain.no, [])
         if name in {brain.id, brain.name} or (brain.account, name) in self._by_name:
             return
@@ -224,10 +224,10 @@ class Directory:
         self._by_name[brain.account, name] = brain
         await self._store.add_alias(brain.account, name, brain.no)
 
-    # -- what they sent
+    # -- senders
 
     def note(self, arrival: Arrival, written: Written) -> None:
-        """Take in what became of an arrival, once it is durable."""
+        """Apply the result of an arrival, once it is durable."""
         no = arrival.brain
         self._standings.setdefault(no, {})[arrival.source] = written.standing
         known = self._counts.setdefault(no, {})
@@ -250,39 +250,39 @@ class Directory:
             for old in [one for one in hours if one < hour - REFUSED_HOURS]:
                 del hours[old]
 
-    def knows_or_has_room(self, no: int, source: str) -> bool:
-        """Return whether the numbers of a sender can be kept."""
+    def has_room_for(self, no: int, source: str) -> bool:
+        """Return whether the sender is known, or another one can be added."""
         known = self._standings.get(no, {})
         return source in known or len(known) < limits.SOURCES_PER_BRAIN
 
     def counted_as(self, no: int, sdk: str) -> str:
-        """Return under which name an SDK version of a brain is counted."""
+        """Return the name under which an SDK version of a brain is counted."""
         known = self._counts.get(no, {})
         is_fine = sdk in known or len(known) < limits.VERSIONS_PER_BRAIN
         return sdk if is_fine else OTHERS
 
     def forget_senders(self, before_ms: int) -> None:
-        """Forget senders that said nothing since a moment, as the file does."""
+        """Remove senders without contact since `before_ms`, as the file does."""
         for known in self._standings.values():
             for source in [one.source for one in known.values() if one.heard_ms < before_ms]:
                 del known[source]
 
-    # -- what people decided
+    # -- verdicts
 
     def revision(self, no: int) -> int:
-        """Return the number of the newest decision about a brain's lessons, 0 before the first."""
+        """Return the number of a brain's newest verdict, 0 before the first."""
         return self._verdicts.get(no, 0)
 
     def taken(self, no: int) -> int:
-        """Return up to which number a brain has what was decided about its lessons."""
+        """Return the number up to which a brain has taken verdicts."""
         return self._taken.get(no, 0)
 
     def note_decided(self, no: int, number: int) -> None:
-        """Take in that something was decided, once it is durable."""
+        """Apply a verdict, once it is durable."""
         self._verdicts[no] = max(self.revision(no), number)
 
     async def note_taken(self, no: int, number: int) -> bool:
-        """Take in up to which number a brain has them; return whether that is news."""
+        """Store up to which number a brain has taken verdicts; return whether that changed."""
         if not self.taken(no) < number <= self.revision(no):
             return False
         await self._store.take_verdicts(no, number, self._clock.now_ms())
@@ -290,11 +290,11 @@ class Directory:
         return True
 
     def known(self, key: BrainKey, name: str) -> Brain | None:
-        """Return the brain that a key's holder means; None, and none is made, where it is new."""
+        """Return the brain of a request; None, without creating one, where it is new."""
         return self._brains[key.brain] if key.brain else self.find(name[:TEXT_MAX], key.account)
 
     def standings_of(self, no: int) -> list[Standing]:
-        """Return a brain's senders, those heard last first."""
+        """Return a brain's senders, latest contact first."""
         found = self._standings.get(no, {}).values()
         return sorted(found, key=lambda one: (-one.heard_ms, one.source))
 

@@ -1,8 +1,8 @@
-"""The stream of what brains send: bounded, gathered, written in groups, answered when durable.
+"""The ingest of brains' rows: rate-limited, written in groups, answered when durable.
 
-What waits while one group is written goes together into the next, so the busier it is the more
-rows share a commit. A group that cannot be written is tried row by row of its requests, so that
-one that breaks the store fails alone. Nothing of a text is ever logged.
+Requests that arrive while one group is written form the next, so more rows share a commit under
+load. A group that cannot be written is retried request by request, so that a bad one fails alone.
+Texts are never logged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Waiting = tuple[Arrival, "asyncio.Future[Written]"]
 
 
 class CorrectionsFlow:
-    """Rows in, durable rows out; made once, by plane/wiring."""
+    """Writes arrivals; made once, by plane/wiring."""
 
     def __init__(
         self,
@@ -42,10 +42,7 @@ class CorrectionsFlow:
         keep: Forgotten,
         corrections_per_minute: int = limits.CORRECTIONS_PER_MINUTE,
     ) -> None:
-        """Join the parts; nothing runs before something is taken.
-
-        `keep` is how long corrections and events are kept, in milliseconds.
-        """
+        """Keep corrections and events for `keep` milliseconds."""
         self._store = store
         self._directory = directory
         self._clock = clock
@@ -61,11 +58,11 @@ class CorrectionsFlow:
         self._writing: set[asyncio.Task[None]] = set()
 
     def bound(self, brain: int, *, corrections: int, others: int) -> None:
-        """Count rows against a brain's minute; refuse (429) what it has no room for.
+        """Count rows against a brain's limit a minute; refuse (429) rows beyond it.
 
-        A request with nothing in it counts as one row, since it is written down too. One with more
-        than a whole minute holds takes all of an empty one: it would never fit otherwise.
-        Corrections that are refused count for nothing, so that what waits is not made longer.
+        An empty request counts as one row, since it is written too. A request larger than the limit
+        takes a whole empty minute: it would never fit otherwise. Refused corrections are not
+        counted, so that they do not lengthen the wait.
         """
         now_ms = round(self._clock.steady_ms())
         if not corrections:
@@ -79,10 +76,10 @@ class CorrectionsFlow:
             self._refuse(wait_ms)
 
     def refuse_full(self, brain: int) -> None:
-        """Refuse (429) a request with a correction for which there is no room, and count nothing.
+        """Refuse (429) a request with a correction beyond the limit, without counting.
 
-        It spares the reading of a request that is refused whatever else is in it, so that a brain
-        that does not wait costs others little.
+        So a request that will be refused is not decoded, and a brain that ignores retry-after
+        costs little.
         """
         wait_ms = self._corrections.wait_ms(brain, 1, round(self._clock.steady_ms()))
         if wait_ms:
@@ -99,7 +96,7 @@ class CorrectionsFlow:
         )  # fmt: skip
 
     async def take(self, arrival: Arrival) -> Written:
-        """Return what became of an arrival, once it is durable; refuse (503) what cannot be now."""
+        """Return the result of an arrival, once durable; refuse (503) one not written."""
         if self._waiting_rows + arrival.rows > limits.WAITING_ROWS_MAX:
             raise Refusal(
                 503, "intake_busy", "more rows wait for the disk than this plane holds",
@@ -116,19 +113,19 @@ class CorrectionsFlow:
         except Exception as error:
             raise Refusal(
                 503, "not_stored", "the disk did not take it; nothing of this request was kept",
-                fix="look at the disk and the log of the plane; send it again", retry_after_s=5,
+                fix="check the plane's disk and log; send it again", retry_after_s=5,
             ) from error  # fmt: skip
 
     async def close(self) -> None:
-        """Write what waits."""
+        """Write what is waiting."""
         while self._writing:
             await asyncio.gather(*self._writing, return_exceptions=True)
 
     def _begin(self) -> None:
-        """Hand a group to the writer, unless as many as it may have are on their way."""
+        """Submit a group to the writer, up to its number of groups in flight."""
         if not self._waiting or len(self._writing) >= limits.GROUPS_AT_ONCE:
             return
-        task = asyncio.get_running_loop().create_task(self._write(self._gather()))
+        task = asyncio.get_running_loop().create_task(self._write(self._next_group()))
         self._writing.add(task)
         task.add_done_callback(self._ended)
 
@@ -136,8 +133,8 @@ class CorrectionsFlow:
         self._writing.discard(task)
         self._begin()
 
-    def _gather(self) -> list[_Waiting]:
-        """Return those that waited longest, as many as fit into one commit."""
+    def _next_group(self) -> list[_Waiting]:
+        """Return the longest waiting arrivals, as many as fit into one commit."""
         group: list[_Waiting] = []
         rows = 0
         while self._waiting:
@@ -153,7 +150,7 @@ class CorrectionsFlow:
         started_ms = self._clock.steady_ms()
         try:
             await self._write_all(group)
-        except Exception as error:  # noqa: BLE001  each request hears of it, or is tried alone
+        except Exception as error:  # noqa: BLE001  each request gets the error, or is tried alone
             if len(group) > 1:
                 self._log.warning("intake.group_failed", requests=len(group), reason=str(error))
                 for one in group:
@@ -170,11 +167,11 @@ class CorrectionsFlow:
         """Write one request of a group that failed."""
         try:
             await self._write_all([one])
-        except Exception as error:  # noqa: BLE001  its sender hears of it
+        except Exception as error:  # noqa: BLE001  its sender gets the error
             self._fail(one, error)
 
     def _fail(self, one: _Waiting, error: Exception) -> None:
-        """Tell a sender that its request was not written."""
+        """Set the error of a request that was not written."""
         arrival, future = one
         self._log.error(
             "intake.not_stored", brain=arrival.brain, rows=arrival.rows, reason=str(error)
@@ -184,7 +181,7 @@ class CorrectionsFlow:
             future.set_exception(error)
 
     async def _write_all(self, group: Sequence[_Waiting]) -> None:
-        """Write requests in one commit, and tell whoever waits or watches."""
+        """Write requests in one commit, set their results and notify open pages."""
         now_ms = self._clock.now_ms()
         forgotten = Forgotten(now_ms - self._keep.corrections_ms, now_ms - self._keep.events_ms)
         arrivals = [arrival for arrival, _ in group]
@@ -193,10 +190,10 @@ class CorrectionsFlow:
             self._directory.note(arrival, one)
             if not future.done():
                 future.set_result(one)
-        self._tell(arrivals, written)
+        self._announce(arrivals, written)
 
-    def _tell(self, arrivals: Sequence[Arrival], written: Sequence[Written]) -> None:
-        """Say what is new of each brain, once, and count."""
+    def _announce(self, arrivals: Sequence[Arrival], written: Sequence[Written]) -> None:
+        """Publish each changed brain once, and update the metrics."""
         topics: dict[tuple[Topic, int], None] = {}
         accepted = deduplicated = refused = 0
         for arrival, one in zip(arrivals, written, strict=True):

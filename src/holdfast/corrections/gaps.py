@@ -1,8 +1,8 @@
-"""Which numbers of a source have come: one number below which all have, and ranges above it. Pure.
+"""Received sequence numbers of a sender: the newest one, and ranges that are missing. Pure.
 
-A sender numbers its rows one by one. Remembering every id for ever would grow without end; this
-grows with what is missing only. Beyond `most` ranges the oldest are forgotten and counted: a row
-in a forgotten range counts as one that came, so it is then told apart by its content alone.
+A sender numbers its rows one by one. A set of all ids would grow for ever; this grows with the
+missing ranges only. Beyond `most` ranges the oldest are dropped and counted: a row in a dropped
+range counts as received, so it is then deduplicated by its content alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _END: Final = 2**63
 
 
 class Numbers(Struct, frozen=True, gc=False):
-    """What is known of a source's numbers: `gaps` are (first, last), in order, none touching.
+    """The numbers of one sender: `gaps` are (first, last), in order, none adjacent.
 
-    `newest` is the largest number that came. All up to `newest` have come except the gaps.
+    `newest` is the largest number received. All up to `newest` were received except the gaps.
     """
 
     newest: int = 0
@@ -39,7 +39,7 @@ class Numbers(Struct, frozen=True, gc=False):
         return sum(last - first + 1 for first, last in self.gaps)
 
     def has(self, number: int) -> bool:
-        """Return whether a number has come."""
+        """Return whether a number was received."""
         if number > self.newest:
             return False
         at = bisect_right(self.gaps, (number, _END)) - 1
@@ -47,7 +47,7 @@ class Numbers(Struct, frozen=True, gc=False):
 
 
 def add(numbers: Numbers, came: Iterable[int], *, most: int = GAPS_MAX) -> Numbers:
-    """Return what is known after these numbers, each 1 or more, came in whatever order."""
+    """Return the numbers with more received ones, each 1 or more, in any order."""
     newest, gaps = numbers.newest, list(numbers.gaps)
     for number in sorted(came):
         if number == newest + 1:
@@ -62,7 +62,7 @@ def add(numbers: Numbers, came: Iterable[int], *, most: int = GAPS_MAX) -> Numbe
 
 
 def _fill(gaps: list[tuple[int, int]], number: int) -> None:
-    """Take a number out of the gap it is in, if it is in one."""
+    """Remove a number from the gap that contains it, if any."""
     at = bisect_right(gaps, (number, _END)) - 1
     if at < 0 or number > gaps[at][1]:
         return

@@ -1,8 +1,8 @@
-"""From the gradata SDK's shapes to rows, and back to the answers it needs. Pure.
+"""Decodes the gradata SDK's requests to rows. Pure.
 
-Its client drops a row on most refusals, so everything that can be made sense of is taken: an
-unknown severity, a missing category, a text that is too long. What cannot is left out and counted.
-A correction comes here under different ids by different routes; what it says joins it.
+Its client drops a row on most refusals, so everything that can be interpreted is accepted: an
+unknown severity, a missing category, a text that is too long. The rest is left out and counted. A
+correction arrives under different ids by different routes, and is deduplicated by content.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SECOND_MS: Final = 1_000
 
 
 class Rows(msgspec.Struct):
-    """What was made sense of; `corrections_sent` and `watermark` are for the answer."""
+    """Decoded rows; `corrections_sent` and `watermark` are for the answer."""
 
     corrections: list[Correction]
     lessons: list[Lesson]
@@ -57,7 +57,7 @@ def empty() -> Rows:
 def time_ms(value: object, now_ms: int) -> int:
     """Return an ISO time, or seconds or milliseconds since the epoch, as milliseconds.
 
-    What is none, and what a wrong clock wrote, is now.
+    An invalid or impossible time becomes `now_ms`.
     """
     if isinstance(value, str):
         at_ms = parse_time(value)
@@ -73,7 +73,7 @@ def _correction(
 ) -> Correction | None:
     """Return a correction of these fields; None where both texts are missing.
 
-    One without an id is told apart by when it was made: a connected 0.6 sends each once.
+    One without an id gets one of its time: a connected 0.6 sends each once.
     """
     draft, final = text(fields.get("draft"), _SIDE_MAX), text(fields.get("final"), _SIDE_MAX)
     if not draft and not final:
@@ -110,7 +110,7 @@ def _class_names(found: object) -> object:
 
 
 def _json_text(value: object, most: int) -> str:
-    """Return a value as JSON, nothing for null and for one too long to keep."""
+    """Return a value as JSON; empty for null and for one longer than `most`."""
     if value in (None, "", {}, []):
         return ""
     encoded = msgspec.json.encode(value)
@@ -118,15 +118,15 @@ def _json_text(value: object, most: int) -> str:
 
 
 def read_single(body: IngestRequest, now_ms: int) -> Correction | None:
-    """Return the single correction of a write-through; None where there is nothing in it."""
+    """Return the single correction of a write-through; None where it is empty."""
     found = loads(bytes(body.correction))
     if not isinstance(found, dict):
         return None
     event_id = text(body.event_id, EVENT_ID_MAX)
     in_id = _SINGLE_ID.fullmatch(event_id)
     at_ms = time_ms(int(in_id[1]), now_ms) if in_id else now_ms
-    # Its severity is "minor" and its category UNKNOWN whatever they were, and its description
-    # repeats the final text: none of the three is worth more than what another route says.
+    # This route always sends severity "minor" and category UNKNOWN, and the final text as the
+    # description: the data of another route is preferred.
     fields = {**found, "classifications": None, "summary": ""}
     return _correction(
         fields,
@@ -163,7 +163,7 @@ def read_events(raws: list[Raw] | None, now_ms: int, rows: Rows) -> None:
 
 
 def _read_event(found: dict[str, Any], at_ms: int, rows: Rows) -> None:
-    """Add one event: a correction, a lesson beside its event, or just an event."""
+    """Add one event: a correction, a lesson with its event, or an event alone."""
     raw_data = found.get("data")
     data: dict[str, Any] = raw_data if isinstance(raw_data, dict) else {}
     kind = text(found.get("type"), TEXT_MAX)
@@ -198,12 +198,12 @@ def _read_event(found: dict[str, Any], at_ms: int, rows: Rows) -> None:
 
 
 def _made_id(found: dict[str, Any]) -> str:
-    """Return an id for an event that has none: the same event gets the same one each time."""
+    """Return an id for an event without one, derived from its content."""
     return "made:" + hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()[:48]
 
 
 def _read_lesson(data: dict[str, Any], *, event_id: str, at_ms: int) -> Lesson | None:
-    """Return what a change of a lesson says of it; None where it says nothing."""
+    """Return the lesson of a change event; None where it has no data of one."""
     said = text(data.get("lesson_description"), limits.LESSON_TEXT_MAX)
     category = category_text(data.get("lesson_category"))
     if not said:

@@ -1,4 +1,4 @@
-"""Answers what people and pages ask about brains; a brain that they may not see does not exist."""
+"""Handlers about brains, for people and pages; an invisible brain is answered with 404."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_LIMIT: Final = 2**62
 
 
 class BrainCalls:
-    """One method for each endpoint that people call."""
+    """One method for each endpoint for people."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class BrainCalls:
         account_exists: AccountExists,
         default_account: str,
     ) -> None:
-        """Join the parts; an operator who names no account means `default_account`."""
+        """Use `default_account` for an operator who names no account."""
         self._store = store
         self._directory = directory
         self._watch = watch
@@ -165,7 +165,7 @@ class BrainCalls:
         return Reply(views.trend_charts(rows, trend, call.now_ms))
 
     async def list_alerts(self, call: Call) -> Reply:
-        """List what is wrong now, what began first at the top."""
+        """List current alerts, the oldest first."""
         one = self._asked_brain(call)
         brains = [one] if one is not None else self._directory.brains_of(_account(call))
         if call.query.get("brain") and one is None:
@@ -174,7 +174,7 @@ class BrainCalls:
         return Reply(BrainAlertList(items=tuple(found[:PAGE_ITEMS_MAX])))
 
     async def list_lessons(self, call: Call) -> Reply:
-        """List lessons, those changed last first."""
+        """List lessons, last changed first."""
         limit, brain = _limit(call), self._asked_brain(call)
         if call.query.get("brain") and brain is None:
             return Reply(LessonList(items=()))
@@ -230,7 +230,7 @@ class BrainCalls:
         return Reply(BrainKeyList(items=tuple(self._key_view(key) for key in found)))
 
     async def make_key(self, call: Call) -> Reply:
-        """Make a key; a brain that it names and that is not there is made too."""
+        """Make a key, and the brain that it names if needed."""
         body: BrainKeyCreate = call.body
         account = await self._own_account(call, body.account)
         no = 0
@@ -262,19 +262,19 @@ class BrainCalls:
         )
 
     def _visible(self, call: Call) -> Brain:
-        """Return the brain of a path; refuse (404) one that the caller does not see."""
+        """Return the brain of a path; refuse (404) one not visible to the caller."""
         brain = self._directory.find(call.path["id"], call.principal.account)
         if brain is None:
             raise calls.missing("brain", field="id")
         return brain
 
     def _asked_brain(self, call: Call) -> Brain | None:
-        """Return the brain that a list is narrowed to; None where it is none that is seen."""
+        """Return the brain that a list is filtered by; None where it is not visible."""
         named = call.query.get("brain", "")
         return self._directory.find(named, call.principal.account) if named else None
 
     async def _own_account(self, call: Call, asked: str) -> str:
-        """Return for which account something is made; refuse (404) another's, or one not there."""
+        """Return the account to create in; refuse (404) another's or an unknown one."""
         own = call.principal.account
         account = asked or own or self._default_account
         if own not in {None, account} or not await self._account_exists(account):
@@ -283,7 +283,7 @@ class BrainCalls:
 
 
 def _account(call: Call) -> str | None:
-    """Return whose rows are listed: the caller's, or for an operator all or those asked for."""
+    """Return the caller's account; for an operator the one of the query, or None for all."""
     own = call.principal.account
     return call.query.get("account") if own is None else own
 
@@ -300,7 +300,7 @@ def _bad_cursor() -> Refusal:
 
 
 def _cursor(call: Call, parts: int) -> tuple[int, ...]:
-    """Return the numbers of a cursor, all beyond every row where there is none."""
+    """Return the numbers of a cursor; without one, numbers beyond every row."""
     text = call.query.get("after", "")
     if not text:
         return (NO_LIMIT,) * parts

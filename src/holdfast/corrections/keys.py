@@ -1,4 +1,4 @@
-"""How brain keys look, and what is kept of them. Pure: random bytes come in as an argument."""
+"""The form of brain keys, and their ids. Pure: random bytes are an argument."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import re
 from typing import Final
 
 PREFIX: Final = "hfb_"
-"""So that scanners of leaked secrets know ours."""
+"""A prefix by which scanners of leaked secrets recognise our keys."""
 
 ENTROPY_BYTES: Final = 32
 _SECRET: Final = re.compile(r"hfb_[A-Za-z0-9_-]{43}")
 
 
 def make_secret(entropy: bytes) -> str:
-    """Return a key to hand out, of 32 random bytes."""
+    """Return a new key, made of 32 random bytes."""
     return PREFIX + base64.urlsafe_b64encode(entropy).rstrip(b"=").decode()
 
 
@@ -25,5 +25,5 @@ def looks_right(text: str) -> bool:
 
 
 def id_of(hashed: str) -> str:
-    """Return the id of the key with this hash; it tells nothing about the key."""
+    """Return the id of the key with this hash; it reveals nothing about the key."""
     return "bk_" + hashlib.sha256(b"id:" + hashed.encode()).hexdigest()[:16]

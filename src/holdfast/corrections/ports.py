@@ -1,4 +1,4 @@
-"""What corrections ask of others: their store, and what they must know of others. Pure."""
+"""Ports of corrections. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from holdfast.corrections.records import (
 )
 
 Entropy: TypeAlias = Callable[[int], bytes]
-"""Gives so many random bytes."""
+"""Returns as many random bytes."""
 InstanceOwner: TypeAlias = Callable[[str], str | None]
-"""Whose an instance is; None for one that does not exist."""
+"""Returns the account of an instance; None for one that does not exist."""
 AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Whether there is such an account."""
+"""Returns whether an account exists."""
 
 
 class CorrectionRow(NamedTuple):
-    """One correction as lists show it; `via` are the counts of each route in their order."""
+    """One correction as in lists; `via` are the counts by route, in the order of ROUTES."""
 
     no: int
     brain: int
@@ -45,7 +45,7 @@ class CorrectionRow(NamedTuple):
 
 
 class CorrectionWhole(NamedTuple):
-    """One correction with all that is known of it."""
+    """One correction with its details."""
 
     row: CorrectionRow
     draft: str
@@ -59,7 +59,7 @@ class CorrectionWhole(NamedTuple):
 
 
 class LessonRow(NamedTuple):
-    """One lesson; `verdict_no` is the decision's number among those of its brain, 0 for none."""
+    """One lesson; `verdict_no` is the verdict's number within its brain, 0 for none."""
 
     no: int
     brain: int
@@ -80,7 +80,7 @@ class LessonRow(NamedTuple):
 
 
 class CorrectionQuery(NamedTuple):
-    """Which corrections: None, 0 and empty texts narrow nothing. `below` is a number."""
+    """A filter of corrections: None, 0 and empty texts do not filter. `below` is a number."""
 
     account: str | None
     below: int
@@ -93,7 +93,7 @@ class CorrectionQuery(NamedTuple):
 
 
 class LessonQuery(NamedTuple):
-    """Which lessons: those changed before (`below_ms`, `below`); `*` is any decision."""
+    """A filter of lessons: those changed before (`below_ms`, `below`); `*` is any verdict."""
 
     account: str | None
     below_ms: int
@@ -105,9 +105,9 @@ class LessonQuery(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Everything that is held in memory, as it is in the file.
+    """Everything that the directory keeps in memory.
 
-    `verdicts` are (brain, number of its newest decision, number up to which it has them).
+    `verdicts` are (brain, number of its newest verdict, number up to which it took them).
     """
 
     brains: Sequence[Brain]
@@ -120,10 +120,10 @@ class Kept(NamedTuple):
 
 
 class CorrectionsStore(Protocol):
-    """Where brains, keys and what they send are kept. What changes is durable on return."""
+    """The store of brains, keys and their rows. Changes are durable on return."""
 
     async def load(self, *, refused_since_hour: int) -> Kept:
-        """Return what is held in memory."""
+        """Return what the directory keeps in memory."""
         ...
 
     async def write(self, arrivals: Sequence[Arrival], *, forgotten: Forgotten) -> list[Written]:
@@ -147,33 +147,33 @@ class CorrectionsStore(Protocol):
         ...
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when keys were used last."""
+        """Store when keys were last used."""
         ...
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, those received last first."""
+        """Return corrections, last received first."""
         ...
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
-        """Return one correction that the account sees."""
+        """Return one correction visible to the account."""
         ...
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
-        """Return lessons, those changed last first."""
+        """Return lessons, last changed first."""
         ...
 
     async def decide(
         self, no: int, decision: str, *, by: str, account: str | None, now_ms: int
     ) -> LessonRow | None:
-        """Keep what a person decided about a lesson that the account sees; return it."""
+        """Store a person's verdict on a lesson visible to the account; return the lesson."""
         ...
 
     async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
-        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        """Return a brain's lessons with verdicts after number `since`, in the order of verdicts."""
         ...
 
     async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
-        """Note up to which number a brain has what was decided; never a lower one."""
+        """Note up to which number a brain has taken verdicts; a lower number is ignored."""
         ...
 
     async def hours(self, brain: int, since_hour: int) -> Sequence[tuple[int, str, int]]:
@@ -185,9 +185,9 @@ class CorrectionsStore(Protocol):
         ...
 
     async def purge(self, forgotten: Forgotten) -> int:
-        """Forget some of what was received before; return how many rows, 0 at the end."""
+        """Delete some rows received before; return how many, 0 when done."""
         ...
 
     async def close(self) -> None:
-        """Finish what was asked and release what is held."""
+        """Finish submitted work and release the resources."""
         ...

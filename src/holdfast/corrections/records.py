@@ -1,4 +1,4 @@
-"""What is kept of brains and handed over: brains, keys, and rows on their way to the disk. Pure.
+"""Values of corrections: brains, keys, and rows to write. Pure.
 
 Times are milliseconds since the epoch. `account` is the name of the owning account.
 """
@@ -14,11 +14,11 @@ from holdfast.wire.api.brains import Route
 from holdfast.wire.api.ingest import RefusedRow
 
 ROUTES: Final[tuple[Route, ...]] = ("ingest", "single", "sync", "push", "correct")
-"""In the order in which a correction's counts stand."""
+"""In the order of a correction's counts."""
 
 
 class Brain(Struct, frozen=True, kw_only=True):
-    """One brain: `no` is its number in the file, `id` what others call it."""
+    """One brain: `no` is its number in the file, `id` its public id."""
 
     no: int
     id: str
@@ -29,7 +29,7 @@ class Brain(Struct, frozen=True, kw_only=True):
 
 
 class BrainKey(Struct, frozen=True, kw_only=True):
-    """One key: `brain` is the number of the only brain it speaks for, 0 for its whole account."""
+    """One key: `brain` is the number of the only brain it is valid for, 0 for the whole account."""
 
     id: str
     hash: str
@@ -49,9 +49,9 @@ class BrainKey(Struct, frozen=True, kw_only=True):
 class Correction(Struct, gc=False, kw_only=True):
     """One correction as it came.
 
-    `scope` and `hash` say what the same correction is: the hash of both texts, within a session
-    or, without one, a UTC day. `cut_hash` is the hash of what a route that cuts texts would have
-    made of them, empty where it would not have. `was_cut` says that this one may be cut itself.
+    Equal `scope` and `hash` are the same correction: the hash of both texts, within a session
+    or, without one, a UTC day. `cut_hash` is the hash of both texts as cut by a route that
+    truncates, empty where it would not. `was_cut` is true where this one may be truncated.
     """
 
     event_id: str
@@ -74,7 +74,7 @@ class Correction(Struct, gc=False, kw_only=True):
 
 
 class Lesson(Struct, gc=False, kw_only=True):
-    """One lesson as its brain tells it; a later one with the same id takes its place."""
+    """One lesson as sent by its brain; a later one with the same id replaces it."""
 
     event_id: str
     seq: int
@@ -103,7 +103,7 @@ class Event(Struct, gc=False, kw_only=True):
 
 
 class Arrival(Struct, kw_only=True):
-    """What one request brought for one brain; `rows` counts those that were read or refused."""
+    """The rows of one request for one brain; `rows` counts those read and refused."""
 
     brain: int
     account: str
@@ -120,7 +120,7 @@ class Arrival(Struct, kw_only=True):
     refused_numbers: tuple[int, ...] = ()
 
     def unnumber(self, source: str) -> None:
-        """Take the numbers off every row, and name who is said to have sent them."""
+        """Remove the numbers from every row, and set the sender."""
         self.source, self.refused_numbers = source, ()
         for rows in (self.corrections, self.lessons, self.events):
             for row in rows:
@@ -133,7 +133,7 @@ class Arrival(Struct, kw_only=True):
 
 
 class Standing(NamedTuple):
-    """How one sender of a brain stands, as it was told and heard last."""
+    """The state of one sender of a brain: its reported queue and last contact."""
 
     brain: int
     source: str
@@ -145,7 +145,7 @@ class Standing(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of an arrival, once it is durable; `lessons` says whether any changed."""
+    """The result of an arrival, once durable; `lessons` is true if any changed."""
 
     accepted: int
     deduplicated: int
@@ -154,14 +154,14 @@ class Written(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """From when back corrections and events are not kept any more."""
+    """The times before which corrections and events are purged."""
 
     corrections_ms: int
     events_ms: int
 
 
 class Counts(NamedTuple):
-    """Rows of one brain and one SDK version, by what became of them."""
+    """Rows of one brain and one SDK version, by result."""
 
     brain: int
     sdk: str

@@ -1,8 +1,8 @@
-"""What the same correction is: equal texts in one session or, without one, on one UTC day. Pure.
+"""Identity of corrections: equal texts in one session or, without one, on one UTC day. Pure.
 
-The hash is made here of the texts that came; a hash that a sender sent is never believed, or one
-sender could make another's correction disappear. A route that cuts texts is joined with one that
-does not by the hash of what a cut would have left of both.
+The hash is computed here from the texts; a hash sent by a sender is not used, or one sender could
+make another's correction disappear. Corrections by a route that truncates texts are matched with
+those by another by the hash of the truncated texts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DAY_CHARS: Final = 10
 
 
 class Identity(NamedTuple):
-    """By what a correction is told apart; see `records.Correction`."""
+    """The identity of a correction; see `records.Correction`."""
 
     scope: str
     hash: bytes
@@ -32,19 +32,19 @@ def content_hash(draft: str, final: str) -> bytes:
 
 
 def day_of(at_ms: int) -> str:
-    """Return the UTC day of a moment: `2026-11-21`."""
+    """Return the UTC day of a time: `2026-11-21`."""
     return (_EPOCH + timedelta(milliseconds=at_ms)).date().isoformat()
 
 
 def scope_of(session: str | None, day: str, at_ms: int) -> str:
-    """Return within what repeats are one: the session, or the day as its sender names it."""
+    """Return the scope of repeats: the session, or the day as the sender names it."""
     if session is not None:
         return f"s:{session}"
     return f"d:{day if len(day) == _DAY_CHARS else day_of(at_ms)}"
 
 
 def identity(draft: str, final: str, scope: str, *, cut: int) -> Identity:
-    """Return by what a correction is told apart; `cut` is where its route cuts texts, or 0."""
+    """Return the identity of a correction; its route truncates texts at `cut`, or 0."""
     hashed = content_hash(draft, final)
     was_cut = cut > 0 and (len(draft) >= cut or len(final) >= cut)
     is_long = len(draft) > GRADATA_CUT or len(final) > GRADATA_CUT
@@ -55,10 +55,10 @@ def identity(draft: str, final: str, scope: str, *, cut: int) -> Identity:
 
 
 def raised(via: int, count: int, event_id: str, known: list[str]) -> int:
-    """Return how often a correction was made by one route, after it came again under a new id.
+    """Return the count of a correction by one route, after a repeat under a new id.
 
-    A sender that counts says how often by now, under the first id, a `~` and the count; its first
-    row may still come behind such a one. A sender that does not count sends each time alike.
+    A sender that counts sends the first id, a `~` and the count so far; its first row may arrive
+    after such a one. A sender that does not count sends each repeat as a new row.
     """
     if count > 1:
         return max(via, count)

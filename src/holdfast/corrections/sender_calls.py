@@ -1,7 +1,7 @@
-"""Answers what brains send: our batches, and the routes of the gradata SDK.
+"""Handlers for brains: our batches, and the routes of the gradata SDK.
 
-A handler reads, bounds, and answers when what it took is on the disk. Which brain is meant comes
-from the key first. Long lists are read in parts, so that none holds the serving loop.
+A handler decodes, applies limits, and answers when the rows are durable. The brain is determined by
+the key first. Long lists are decoded in parts, so that none blocks the event loop.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ from holdfast.wire.limits import PAGE_ITEMS_MAX, TEXT_MAX, VERDICTS_MAX
 from holdfast.wire.times import time_text
 
 _PART: Final = 50
-"""Rows that are read before others get a turn: about a millisecond of them."""
+"""Rows decoded before yielding to the event loop: about a millisecond."""
 _RULES_MAX: Final = 100
 _NOTHING_NEW: Final = "ok"
 
 
 class SenderCalls:
-    """One method for each endpoint that brains call."""
+    """One method for each endpoint for brains."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class SenderCalls:
         return {
             "ingest.batch": self.ingest,
             "ingest.lessons": self.list_lessons,
-            "ingest.verdicts": self.tell_verdicts,
+            "ingest.verdicts": self.list_verdicts,
             "gradata.connect": self.connect,
             "gradata.sync": self.sync,
             "gradata.push": self.push,
             "gradata.pull": self.pull,
-            "gradata.metrics": self.hear,
+            "gradata.metrics": self.heartbeat,
             "gradata.corpus": self.drop,
             "gradata.correct": self.correct,
             "gradata.rules": self.rules,
@@ -101,7 +101,7 @@ class SenderCalls:
         }
 
     async def ingest(self, call: Call) -> Reply:
-        """Take our batch, or the single correction of a gradata write-through."""
+        """Ingest our batch, or the single correction of a gradata write-through."""
         body: IngestRequest = call.body
         if body.version is None and body.rows is None:
             return await self._ingest_single(call, body)
@@ -131,7 +131,7 @@ class SenderCalls:
             oldest_ms=batch.oldest_ms,
             refused_numbers=tuple(batch.numbers),
         )
-        if not self._directory.knows_or_has_room(brain.no, batch.source):
+        if not self._directory.has_room_for(brain.no, batch.source):
             arrival.unnumber(OTHERS)
         written = await self._flow.take(arrival)
         return Reply(
@@ -144,10 +144,10 @@ class SenderCalls:
             )
         )
 
-    async def tell_verdicts(self, call: Call) -> Reply:
-        """Tell a brain what was decided since it asked last; what it names, it has taken.
+    async def list_verdicts(self, call: Call) -> Reply:
+        """Return verdicts after the number that a brain sends, up to which it has taken them.
 
-        A number beyond the newest is of a file that was restored since: then all are told.
+        A number beyond the newest means that the file was restored since: then all are returned.
         """
         body: VerdictsRequest = call.body
         refuse_version(body.version)
@@ -173,7 +173,7 @@ class SenderCalls:
         )
 
     async def _ingest_single(self, call: Call, body: IngestRequest) -> Reply:
-        """Take a single correction; one with nothing in it is answered as known already."""
+        """Ingest a single correction; an empty one is answered as a duplicate."""
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
         correction = gradata.read_single(body, call.now_ms)
         if correction is None:
@@ -183,7 +183,7 @@ class SenderCalls:
         return Reply(IngestAnswer(accepted=written.accepted, deduplicated=written.deduplicated > 0))
 
     async def connect(self, call: Call) -> Reply:
-        """Say hello."""
+        """Answer the gradata client's handshake."""
         body: ConnectRequest = call.body
         brain = await self._brain(
             call, text(body.brain_id, TEXT_MAX), text(body.brain_name, TEXT_MAX)
@@ -191,7 +191,7 @@ class SenderCalls:
         return Reply(ConnectAnswer(brain_id=brain.id))
 
     async def sync(self, call: Call) -> Reply:
-        """Take events since a cursor."""
+        """Ingest events since a cursor."""
         body: SyncRequest = call.body
         brain = await self._brain(
             call, text(body.brain_id, TEXT_MAX), text(body.brain_name, TEXT_MAX)
@@ -215,39 +215,39 @@ class SenderCalls:
         )
 
     async def push(self, call: Call) -> Reply:
-        """Take a page of events; every one that came counts as accepted, or its client stops."""
+        """Ingest a page of events; every one counts as accepted, or its client stops."""
         body: PushRequest = call.body
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
-        # No bound but the body's: this client never makes a page smaller that was refused.
+        # No limit but the body's: this client does not split a refused page.
         events = body.events or []
         rows = await self._read(events, call.now_ms)
         written = await self._take(call, brain, "push", rows)
         return Reply(PushAnswer(accepted=len(events), deduplicated=written.deduplicated))
 
     async def pull(self, call: Call) -> Reply:
-        """Say that events are not given back; the client then calls it switched off."""
+        """Refuse to return events; the client reports this as switched off."""
         raise Refusal(
-            501, "not_offered", "this plane gives no events back",
+            501, "not_offered", "this plane does not return events",
             fix="nothing to do: the client goes on without", field=call.endpoint,
         )  # fmt: skip
 
-    async def hear(self, call: Call) -> Reply:
-        """Hear that a brain is alive; its figures are made here from what it sends."""
+    async def heartbeat(self, call: Call) -> Reply:
+        """Answer a heartbeat; the figures of a brain are computed from its rows instead."""
         body: MetricsRequest = call.body
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
         await self._take(call, brain, "sync", gradata.empty())
         return Reply(Taken())
 
     async def drop(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
-        """Take patterns and keep nothing."""
+        """Accept patterns without storing them."""
         return Reply(Taken())
 
     async def activation(self, call: Call) -> Reply:  # noqa: ARG002  every handler takes one
-        """Take what an installation says and keep nothing."""
+        """Accept an installation's report without storing it."""
         return Reply(Taken(), status=202)
 
     async def correct(self, call: Call) -> Reply:
-        """Take a correction of a connected 0.6 and answer with it as that SDK's event."""
+        """Ingest a correction of a connected 0.6; answer with it as that SDK's event."""
         body: CorrectRequest = call.body
         brain = await self._brain(call, text(body.brain_id, TEXT_MAX))
         correction = gradata.read_connected(body, call.now_ms)
@@ -266,7 +266,7 @@ class SenderCalls:
         return Reply(RulesAnswer(rules_text=views.rules_text(rows)))
 
     async def list_lessons(self, call: Call) -> Reply:
-        """List a brain's lessons with what people decided; a key of many brains lists all."""
+        """List a brain's lessons with verdicts; a key of the whole account lists all."""
         key = self._key(call)
         rows = await self._store.lessons(
             LessonQuery(key.account, NO_LIMIT, NO_LIMIT, PAGE_ITEMS_MAX, brain=key.brain)
@@ -280,13 +280,13 @@ class SenderCalls:
         return Reply(LessonList(items=items))
 
     async def whoami(self, call: Call) -> Reply:
-        """Say whose key this is."""
+        """Return the owner of this key."""
         key = self._key(call)
         brain = self._directory.brain(key.brain).id if key.brain else ""
         return Reply(WhoAmI(account=key.account, key=key.name, brain_id=brain))
 
     async def show(self, call: Call) -> Reply:
-        """Say how a brain stands; a key of one brain asks for that one, whatever it calls it."""
+        """Show a brain; a key of one brain gets that one, whatever the name."""
         key = self._key(call)
         if key.brain:
             brain = self._directory.brain(key.brain)
@@ -296,7 +296,7 @@ class SenderCalls:
                 raise missing("brain", field="id")
             brain = found
         sessions, corrections = await self._store.extent(brain.no)
-        heard = self._directory.standings_of(brain.no)
+        standings = self._directory.standings_of(brain.no)
         return Reply(
             BrainStanding(
                 brain_id=brain.id,
@@ -304,7 +304,7 @@ class SenderCalls:
                 sessions=sessions,
                 session_count=sessions,
                 corrections=corrections,
-                last_sync_at=time_text(heard[0].heard_ms) if heard else None,
+                last_sync_at=time_text(standings[0].heard_ms) if standings else None,
             )
         )
 
@@ -315,7 +315,7 @@ class SenderCalls:
         return key
 
     async def _brain(self, call: Call, *names: str) -> Brain:
-        """Return the brain that a request means."""
+        """Return the brain of a request."""
         return await self._directory.resolve(self._key(call), names)
 
     async def _read(self, raws: list[Raw], now_ms: int) -> gradata.Rows:
@@ -326,7 +326,7 @@ class SenderCalls:
         return rows
 
     async def _take(self, call: Call, brain: Brain, route: Route, rows: gradata.Rows) -> Written:
-        """Take what the gradata SDK sent."""
+        """Ingest rows of the gradata SDK."""
         self._flow.bound(
             brain.no,
             corrections=len(rows.corrections),
@@ -350,7 +350,7 @@ class SenderCalls:
 
 
 async def _in_parts(raws: list[Raw]) -> AsyncIterator[list[Raw]]:
-    """Yield a list in parts, letting others run between two."""
+    """Yield a list in parts, yielding to the event loop between two."""
     for first in range(0, len(raws), _PART):
         if first:
             await asyncio.sleep(0)

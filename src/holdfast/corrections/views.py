@@ -1,4 +1,4 @@
-"""Rows of corrections as the messages that people see; pure."""
+"""Wire messages of correction rows; pure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from holdfast.wire.limits import EVENT_IDS_SHOWN_MAX
 from holdfast.wire.times import time_text
 
 SEVERITIES: Final = ("as-is", "minor", "moderate", "major", "discarded")
-"""From the lightest to the heaviest; a chart weighs them 0 to 4."""
+"""From the lightest to the heaviest; charts weight them 0 to 4."""
 _SAME_SEVERITY: Final = {"trivial": "as-is", "rewrite": "discarded"}
-"""What older programs call two of them."""
+"""Names of two of them in older programs."""
 
 _CORRECTION_ID: Final = re.compile(r"c([1-9][0-9]{0,17})")
 _LESSON_ID: Final = re.compile(r"l([1-9][0-9]{0,17})")
@@ -38,7 +38,7 @@ _WORD: Final = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 class Trend(NamedTuple):
-    """A window of a trend: `steps` of `step_ms`, the last of which runs now."""
+    """A window of a trend: `steps` of `step_ms`, the last of which is the current one."""
 
     steps: int
     step_ms: int
@@ -53,33 +53,33 @@ TREND_DEFAULT: Final = "7d"
 
 
 def correction_id(no: int) -> str:
-    """Return what a correction is called outside."""
+    """Return the public id of a correction."""
     return f"c{no}"
 
 
 def correction_no(text: str) -> int:
-    """Return the number of a correction's id, 0 for what is none."""
+    """Return the number of a correction's id, 0 if it is invalid."""
     found = _CORRECTION_ID.fullmatch(text)
     return int(found[1]) if found else 0
 
 
 def lesson_no(text: str) -> int:
-    """Return the number of a lesson's id, 0 for what is none."""
+    """Return the number of a lesson's id, 0 if it is invalid."""
     found = _LESSON_ID.fullmatch(text)
     return int(found[1]) if found else 0
 
 
 def search_words(text: str) -> str:
-    """Return what somebody typed as a query: all of its words, the last as a beginning.
+    """Return a full-text query of all words of a text, the last as a prefix.
 
-    Each is quoted, so nothing that is typed is an operator; empty where there is no word.
+    Each word is quoted, so that none is an operator; empty where there is no word.
     """
     words = [f'"{word}"' for word in _WORD.findall(unicodedata.normalize("NFC", text))]
     return " ".join(words) + " *" if words else ""
 
 
 def correction_view(row: CorrectionRow, brain: Brain) -> CorrectionView:
-    """Return a correction as a list shows it."""
+    """Return the view of a correction in a list."""
     return CorrectionView(
         id=correction_id(row.no),
         brain=brain.id,
@@ -101,7 +101,7 @@ def correction_view(row: CorrectionRow, brain: Brain) -> CorrectionView:
 
 
 def correction_detail(whole: CorrectionWhole, brain: Brain) -> CorrectionDetail:
-    """Return a correction with all that is known of it."""
+    """Return the detailed view of a correction."""
     return CorrectionDetail(
         view=correction_view(whole.row, brain),
         draft=whole.draft,
@@ -124,7 +124,7 @@ def brain_view(
     counts: Sequence[Counts],
     alerts: tuple[BrainAlert, ...],
 ) -> BrainView:
-    """Return a brain as a list shows it; senders and counts come latest first."""
+    """Return the view of a brain in a list; senders and counts are latest first."""
     return BrainView(
         id=brain.id,
         name=brain.name,
@@ -149,7 +149,7 @@ def brain_detail(
     counts: Sequence[Counts],
     aliases: Sequence[str],
 ) -> BrainDetail:
-    """Return one brain with its senders and what is missing of each."""
+    """Return the view of one brain with its senders and their gaps."""
     return BrainDetail(
         view=view,
         versions=tuple(
@@ -198,7 +198,7 @@ def key_view(key: BrainKey, brain: Brain | None) -> BrainKeyView:
 
 
 def lesson_view(row: LessonRow, brain: Brain, *, taken: int) -> LessonView:
-    """Return a lesson; `taken` is up to which number its brain has what was decided."""
+    """Return the view of a lesson; its brain has taken verdicts up to `taken`."""
     return LessonView(
         id=f"l{row.no}",
         brain=brain.id,
@@ -220,7 +220,7 @@ def lesson_view(row: LessonRow, brain: Brain, *, taken: int) -> LessonView:
 
 
 def verdict(row: LessonRow, now_ms: int) -> Verdict:
-    """Return what was decided about a lesson, as its brain is told."""
+    """Return the verdict on a lesson, in the form for its brain."""
     return Verdict(
         number=row.verdict_no,
         lesson_id=row.lesson_id,
@@ -235,12 +235,12 @@ def verdict(row: LessonRow, now_ms: int) -> Verdict:
 
 
 def trend_since(trend: Trend, now_ms: int) -> int:
-    """Return where a trend begins, in milliseconds since the epoch."""
+    """Return the start of a trend, in milliseconds since the epoch."""
     return (now_ms // trend.step_ms + 1 - trend.steps) * trend.step_ms
 
 
 def trend_charts(rows: Iterable[tuple[int, str, int]], trend: Trend, now_ms: int) -> ChartSet:
-    """Return how many corrections there were, by severity, and how heavy they were on average."""
+    """Return the charts of corrections by severity, and of their mean severity."""
     since_ms = trend_since(trend, now_ms)
     steps = range(trend.steps)
     volume = {name: [0] * trend.steps for name in (*SEVERITIES, "other")}
@@ -275,12 +275,12 @@ def trend_charts(rows: Iterable[tuple[int, str, int]], trend: Trend, now_ms: int
 
 
 def rules_text(rows: Iterable[LessonRow]) -> str:
-    """Return lessons as text for a prompt, the surest first; rejected ones are left out."""
-    told = [
+    """Return lessons as text for a prompt, the most confident first, without rejected ones."""
+    chosen = [
         row
         for row in rows
         if row.decision != "rejected"
         and (row.decision == "approved" or row.state in {"PATTERN", "RULE"})
     ]
-    told.sort(key=lambda row: (row.decision != "approved", -row.confidence, row.lesson_id))
-    return "\n".join(f"- [{row.category}] {row.text}" for row in told)
+    chosen.sort(key=lambda row: (row.decision != "approved", -row.confidence, row.lesson_id))
+    return "\n".join(f"- [{row.category}] {row.text}" for row in chosen)

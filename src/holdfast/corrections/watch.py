@@ -1,4 +1,4 @@
-"""Looks again and again at what is wrong with brains; says once when that begins or ends."""
+"""Checks brains for alerts periodically; logs each alert's begin and end once."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from holdfast.letters.topics import BRAIN, Publish
 from holdfast.wire.api.brains import AlertCode, BrainAlert
 from holdfast.wire.times import time_text
 
-_TURN: Final = 100
-"""Brains that are looked at before others get a turn: about a millisecond of them."""
+_CHUNK: Final = 100
+"""Brains checked before yielding to the event loop: about a millisecond."""
 
 
-async def _in_turns(brains: Sequence[Brain]) -> AsyncIterator[Brain]:
-    """Yield brains, letting others run now and then."""
+async def _yielding(brains: Sequence[Brain]) -> AsyncIterator[Brain]:
+    """Yield brains, yielding to the event loop now and then."""
     for at, brain in enumerate(brains, 1):
         yield brain
-        if at % _TURN == 0:
+        if at % _CHUNK == 0:
             await asyncio.sleep(0)
 
 
 class Watch:
-    """What is wrong, and since when this plane knows."""
+    """The current alerts, and since when this process has seen them."""
 
     def __init__(
         self, directory: Directory, *, clock: Clock, log: Log, meter: Meter, publish: Publish
@@ -45,36 +45,36 @@ class Watch:
         self._since: dict[tuple[int, AlertCode], int] = {}
 
     async def run(self) -> None:
-        """Look for ever."""
+        """Check periodically, for ever."""
         while True:
             await self.look()
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:
-        """Look at every brain once, giving others a turn in between."""
+        """Check every brain once, yielding to the event loop in between."""
         now_ms = self._clock.now_ms()
         found: dict[tuple[int, AlertCode], Wrong] = {}
         brains = self._directory.brains_of(None)
         backlog = 0
-        async for brain in _in_turns(brains):
+        async for brain in _yielding(brains):
             backlog += sum(one.depth for one in self._directory.standings_of(brain.no))
             for wrong in self._wrong(brain, now_ms):
                 found[brain.no, wrong.code] = wrong
         for (no, code), wrong in found.items():
             if (no, code) not in self._since:
                 self._since[no, code] = now_ms
-                self._say("intake.alert_began", no, code, wrong.value)
+                self._report("intake.alert_began", no, code, wrong.value)
         for no, code in [key for key in self._since if key not in found]:
             del self._since[no, code]
-            self._say("intake.alert_ended", no, code, 0)
+            self._report("intake.alert_ended", no, code, 0)
         counted = Counter(code for _, code in found)
         for code in get_args(AlertCode):
             self._meter.gauge(metrics.BRAIN_ALERTS, counted[code], code=code)
         self._meter.gauge(metrics.BRAINS, len(brains))
         self._meter.gauge(metrics.BRAIN_BACKLOG_ROWS, backlog)
 
-    def _say(self, event: str, no: int, code: str, value: int) -> None:
-        """Write a line and tell open pages."""
+    def _report(self, event: str, no: int, code: str, value: int) -> None:
+        """Log an alert's change and notify open pages."""
         brain = self._directory.brain(no)
         write = self._log.warning if event.endswith("began") else self._log.info
         write(event, brain=brain.id, account=brain.account, code=code, value=value)
@@ -86,12 +86,12 @@ class Watch:
         )
 
     async def alerts(self, brains: Sequence[Brain]) -> list[BrainAlert]:
-        """Return what is wrong with these brains now, what began first at the top."""
-        found = [alert async for brain in _in_turns(brains) for alert in self.alerts_of(brain)]
+        """Return the current alerts of these brains, the oldest first."""
+        found = [alert async for brain in _yielding(brains) for alert in self.alerts_of(brain)]
         return sorted(found, key=lambda alert: (alert.since, alert.brain, alert.code))
 
     def alerts_of(self, brain: Brain) -> tuple[BrainAlert, ...]:
-        """Return what is wrong with a brain now."""
+        """Return the current alerts of a brain."""
         now_ms = self._clock.now_ms()
         return tuple(
             BrainAlert(

@@ -1,8 +1,8 @@
-"""How many rows a brain sent in the last minute, and when there is room again. Pure.
+"""A sliding window of rows a minute, by brain. Pure.
 
-A window that slides, not a bucket that fills: a bucket of 600 lets 1,200 pass in the first minute.
-What was sent in one second leaves together, at the end of that second's minute, so an answer of
-"wait" is never too short and may be up to a second too long.
+A sliding window instead of a token bucket: a bucket of 600 lets 1,200 pass in the first minute.
+Rows of one second leave together, at the end of that second's minute, so a returned wait is never
+too short and may be up to a second too long.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 from holdfast.corrections.limits import WINDOW_GRAIN_MS, WINDOW_MS
 
 WINDOWS_SWEPT: Final = 10_000
-"""Windows beyond which those of quiet brains are looked for and dropped."""
+"""Windows beyond which those of idle brains are removed."""
 
 
 class Window:
-    """What one brain sent; times are steady milliseconds that never go back."""
+    """The rows of one brain; times are those of the steady clock, in ms."""
 
     __slots__ = ("_most", "_sent", "_total")
 
@@ -28,9 +28,9 @@ class Window:
         self._total = 0
 
     def take(self, rows: int, now_ms: int) -> int:
-        """Count rows and return 0, or count none and return how long to wait, in milliseconds.
+        """Count rows and return 0, or count none and return the wait, in milliseconds.
 
-        More rows than a whole minute allows never fit: whoever calls bounds them before.
+        More rows than `most` never fit: the caller must bound them.
         """
         wait_ms = self.wait_ms(rows, now_ms)
         if not wait_ms:
@@ -38,7 +38,7 @@ class Window:
         return wait_ms
 
     def wait_ms(self, rows: int, now_ms: int) -> int:
-        """Return how long until there is room for rows, in milliseconds, and count nothing."""
+        """Return the wait until there is room for rows, in milliseconds, without counting."""
         self._forget(now_ms)
         over = self._total + rows - self._most
         if over <= 0:
@@ -57,7 +57,7 @@ class Window:
     def _note(self, rows: int, now_ms: int) -> None:
         if rows == 0:
             return
-        # Dated to the end of its second, so that nothing leaves the window early.
+        # Dated to the end of its second, so that no row leaves the window early.
         at_ms = (now_ms // WINDOW_GRAIN_MS + 1) * WINDOW_GRAIN_MS
         self._total += rows
         if self._sent and self._sent[-1][0] == at_ms:
@@ -66,13 +66,13 @@ class Window:
             self._sent.append([at_ms, rows])
 
     def idle(self, now_ms: int) -> bool:
-        """Return whether nothing is counted any more."""
+        """Return whether the window is empty."""
         self._forget(now_ms)
         return not self._sent
 
 
 class Windows:
-    """A window for each of many brains; those of brains that send nothing are dropped."""
+    """A window for each of many brains; those of idle brains are removed."""
 
     __slots__ = ("_each", "_most", "_sweep_at")
 
@@ -83,7 +83,7 @@ class Windows:
         self._sweep_at = WINDOWS_SWEPT
 
     def wait_ms(self, brain: int, rows: int, now_ms: int) -> int:
-        """Return how long a brain has to wait; see `Window.wait_ms`."""
+        """Return a brain's wait; see `Window.wait_ms`."""
         window = self._each.get(brain)
         return 0 if window is None else window.wait_ms(rows, now_ms)
 

@@ -1,5 +1,5 @@
-"""Words everything shares: typed ids, clock port, outcome, backoff, secret.
+"""Types that every package shares: ids, clock, chance, outcome, backoff, secret, log, metrics.
 
-Pure, and standard library only, because every other room stands on it: the SDK
-inside somebody's agent as much as the plane. It must never import another room.
+Pure, and standard library only: it is imported by the SDK within an agent's process as well as by
+the plane. It imports no other package of ours.
 """

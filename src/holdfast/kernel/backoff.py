@@ -1,8 +1,7 @@
-"""How long to wait before the next try, and jitter that a replay can repeat.
+"""Exponential backoff with jitter that a replay can repeat.
 
-Chance would make two machines that failed together come back together only by luck, and would
-make a replay differ. So jitter is drawn from a seed that the caller holds: spread over the fleet,
-yet the same for the same attempt each time it is computed.
+Jitter is derived from a seed of the caller's instead of random numbers: spread over the fleet, yet
+the same for the same attempt each time it is computed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from hashlib import blake2b
 else:
-    # hashlib would load OpenSSL, four megabytes in other people's programs, for what is built in.
+    # hashlib would load OpenSSL, 4 MB in the processes that use the SDK; `_blake2` is built in.
     try:
         from _blake2 import blake2b
     except ImportError:
@@ -23,21 +22,21 @@ _MAX_DOUBLINGS: Final = 62
 
 
 def fraction(*seed: str | int) -> float:
-    """Return a number in [0, 1) that belongs to the seed, evenly spread over seeds."""
+    """Return a number in [0, 1) derived from the seed, uniform over seeds."""
     joined = "\x1f".join(str(part) for part in seed)
     digest = blake2b(joined.encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> (64 - _FRACTION_BITS)) / (1 << _FRACTION_BITS)
 
 
 def spread_ms(width_ms: int, *seed: str | int) -> int:
-    """Return a whole number of milliseconds in [0, width_ms) that belongs to the seed."""
+    """Return a whole number of milliseconds in [0, width_ms) derived from the seed."""
     return int(fraction(*seed) * width_ms)
 
 
 class Backoff(NamedTuple):
     """A growing wait: `first_ms`, times `factor` for each failure, never above `cap_ms`.
 
-    `jitter` is the share of the wait that is drawn by the seed: 0.2 gives 80 to 100 % of it.
+    `jitter` is the share of the wait that depends on the seed: 0.2 gives 80 to 100 % of it.
     """
 
     first_ms: int = 1_000

@@ -1,4 +1,4 @@
-"""Where new ids and keys come from, as a port; the one real source is made in plane.wiring."""
+"""The port of randomness; the one real source is made in plane.wiring."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Chance(Protocol):
-    """Where new ids and keys come from."""
+    """Source of random ids and keys."""
 
     def token(self, prefix: str) -> str:
         """Return the prefix and 256 random bits as URL-safe text."""

@@ -1,8 +1,8 @@
-"""The clock as a port: what may ask for the time takes one of these.
+"""The port of time: code that needs the time is given a `Clock`.
 
-Times are whole milliseconds since the epoch everywhere in Holdfast, because whole numbers are the
-same on every machine and in every replay. Durations are measured on the steady clock, which no
-administrator and no leap second moves.
+Times are whole milliseconds since the epoch everywhere in Holdfast, because integers are the same
+on every machine and in every replay. Durations are measured on the steady clock, which neither an
+administrator nor a leap second moves.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ DAY_MS: Final = 24 * HOUR_MS
 
 
 class Clock(Protocol):
-    """What tells the time: `now_ms` for facts, `steady_ms` for durations."""
+    """`now_ms` is for timestamps, `steady_ms` for durations."""
 
     def now_ms(self) -> int:
         """Return the time of day in milliseconds since the epoch; it may step either way."""
         ...
 
     def steady_ms(self) -> float:
-        """Return milliseconds since an unnamed start; it never goes back."""
+        """Return milliseconds since an arbitrary start; never decreases."""
         ...
 
 
 class StepWatch:
-    """Notices how far the time of day was stepped, by the steady clock beside it."""
+    """Measures steps of the time of day against the steady clock."""
 
     __slots__ = ("_clock", "_now_ms", "_steady_ms")
 
     def __init__(self, clock: Clock) -> None:
-        """Begin to watch."""
         self._clock = clock
         self._now_ms = clock.now_ms()
         self._steady_ms = clock.steady_ms()
@@ -72,7 +71,7 @@ class ManualClock:
         self._steady_ms = 0.0
 
     def now_ms(self) -> int:
-        """Return the time it was last set to."""
+        """Return the time set last."""
         return self._now_ms
 
     def steady_ms(self) -> float:
@@ -80,7 +79,7 @@ class ManualClock:
         return self._steady_ms
 
     def advance(self, by_ms: int) -> None:
-        """Let `by_ms` milliseconds pass on both clocks; raise ValueError when negative."""
+        """Advance both clocks by `by_ms` milliseconds; raise ValueError when negative."""
         if by_ms < 0:
             message = f"by_ms {by_ms}: time passes forward; use jump for a step of the clock"
             raise ValueError(message)

@@ -1,9 +1,8 @@
 """Typed identifiers and the derivation of new ones.
 
-Ids that meet have types of their own, so that a checker catches an actor's used as an event's.
-Ids never come from chance inside the core: `derive` makes the same id from the same parts, which
-is what lets a dry run, a replay and the live loop name the same thing alike. It never looks at a
-clock and never draws a random number.
+Each kind of id has a type of its own, so that a type checker catches a mix-up.
+Ids made by an actor are not random: `derive` makes the same id from the same parts, so that a dry
+run, a replay and the live loop give the same thing the same id.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}")
 
 
 class Address(NamedTuple):
-    """Where an actor is found: its kind and its id within the kind, written `kind/id`."""
+    """The address of an actor: its kind and its id within the kind, written `kind/id`."""
 
     kind: ActorKind
     id: ActorId
 
     def __str__(self) -> str:
-        """Return the written form, the one that stores and logs use."""
+        """Return `kind/id`, the form in stores and logs."""
         return f"{self.kind}/{self.id}"
 
 
@@ -55,6 +54,6 @@ def parse_address(text: str) -> Address:
 
 
 def derive(*parts: str | int) -> str:
-    """Return the id that belongs to these parts: 24 hexadecimal digits, the same each time."""
+    """Return the id of these parts: 24 hexadecimal digits, the same each time."""
     joined = "\x1f".join(str(part) for part in parts)
     return hashlib.blake2b(joined.encode(), digest_size=ID_BYTES).hexdigest()

@@ -1,4 +1,4 @@
-"""Where structured log lines go, as a port: structlog's loggers fit it."""
+"""The port of structured logging; structlog's loggers implement it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from typing import Any, Protocol
 
 
 class Log(Protocol):
-    """Where structured lines go; whoever wires it redacts them."""
+    """A structured logger; plane/wiring gives one that redacts secrets."""
 
     def debug(self, event: str, **fields: Any) -> Any:
-        """Write what only a search for a fault wants."""
+        """Log details for debugging."""
         ...
 
     def info(self, event: str, **fields: Any) -> Any:
-        """Write what happened as it should."""
+        """Log a normal event."""
         ...
 
     def warning(self, event: str, **fields: Any) -> Any:
-        """Write what should not happen, and was dealt with."""
+        """Log a problem that was handled."""
         ...
 
     def error(self, event: str, **fields: Any) -> Any:
-        """Write what somebody should look at; `exc_info` takes an exception."""
+        """Log a fault to look at; `exc_info` takes an exception."""
         ...
 
     def critical(self, event: str, **fields: Any) -> Any:
-        """Write what stops work until somebody acts."""
+        """Log a fault that stops work until a person acts."""
         ...
 
 
 class NoLog:
-    """A log that keeps nothing; a subclass keeps lines by its `write`."""
+    """A log that discards lines; a subclass keeps them by overriding `write`."""
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        """Take one line."""
+        """Discard one line."""
 
     def debug(self, event: str, **fields: Any) -> None:
-        """Write at this level; so do the others."""
+        """Write at this level."""
         self.write("debug", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:

@@ -1,7 +1,7 @@
-"""Every metric, declared once: its kind, name, labels and a sentence; and where figures go.
+"""Every metric, declared once (kind, name, labels, description), and the port `Meter`.
 
-What is counted is one of these objects, so a name that is not declared cannot be used. A label
-never holds an id: its values are few, and known when the code is written.
+`Meter` takes these objects, so an undeclared name cannot be used. Label values are few and fixed in
+the code; a label never holds an id.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 FAST: Final = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0)
-"""Bucket bounds in seconds, for what should take less than the 5 ms that the loop may be held."""
+"""Bucket bounds in seconds, for what should stay under 5 ms, the limit for blocking the loop."""
 
 SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Bucket bounds in seconds, for what waits for the outside."""
+"""Bucket bounds in seconds, for what waits for other systems."""
 
 
 class Counter(NamedTuple):
-    """A figure that only grows."""
+    """A value that only grows."""
 
     name: str
     help: str
@@ -24,7 +24,7 @@ class Counter(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """A figure that goes up and down."""
+    """A value that goes up and down."""
 
     name: str
     help: str
@@ -44,7 +44,7 @@ Metric: TypeAlias = Counter | Gauge | Histogram
 
 
 class Meter(Protocol):
-    """Where figures go."""
+    """Records measurements."""
 
     def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -60,16 +60,16 @@ class Meter(Protocol):
 
 
 class NoMeter:
-    """A meter that keeps nothing."""
+    """A meter that discards everything."""
 
     def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
     def gauge(self, metric: Gauge, value: float, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
-        """Keep nothing."""
+        """Discard it."""
 
 
 EVENTS: Final = Counter(
@@ -141,12 +141,12 @@ EFFECT_RETRIES: Final = Counter(
 EFFECTS_WAITING: Final = Gauge("holdfast_effects_waiting", "Effects that are not over.")
 PROBES: Final = Counter(
     "holdfast_probes_total",
-    "Standing questions that were asked, by whether the answer was new.",
+    "Probes that were made, by result.",
     ("provider", "result"),
 )
 LETTERS_RETURNED: Final = Counter(
     "holdfast_letters_returned_total",
-    "Letters that went back because nobody could take them.",
+    "Letters returned because they could not be delivered.",
     ("kind",),
 )
 INTAKE_ROWS: Final = Counter(
@@ -156,10 +156,10 @@ INTAKE_ROWS: Final = Counter(
 )
 INTAKE_THROTTLED: Final = Counter(
     "holdfast_intake_throttled_total",
-    "Requests of brains that were told to wait because their minute was full.",
+    "Requests of brains refused with 429 by the limit a minute.",
 )
 INTAKE_FAILURES: Final = Counter(
-    "holdfast_intake_failures_total", "Requests of brains that the disk did not take."
+    "holdfast_intake_failures_total", "Requests of brains that could not be written."
 )
 INTAKE_COMMIT_SECONDS: Final = Histogram(
     "holdfast_intake_commit_seconds",
@@ -167,15 +167,15 @@ INTAKE_COMMIT_SECONDS: Final = Histogram(
     buckets=SLOW,
 )
 INTAKE_WAITING_ROWS: Final = Gauge(
-    "holdfast_intake_waiting_rows", "Rows of brains that wait for the disk."
+    "holdfast_intake_waiting_rows", "Rows of brains that wait for their commit."
 )
 BRAINS: Final = Gauge("holdfast_brains", "Brains.")
 BRAIN_BACKLOG_ROWS: Final = Gauge(
-    "holdfast_brain_backlog_rows", "Rows that wait at brains' senders, as they said last."
+    "holdfast_brain_backlog_rows", "Rows waiting at brains' senders, as last reported."
 )
-BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains now.", ("code",))
+BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "Current alerts of brains.", ("code",))
 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(
     value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)
 )
-"""All of them, in the order of their declaration."""
+"""Every metric, in the order of declaration."""

@@ -1,7 +1,7 @@
-"""What came of asking the outside for something.
+"""The outcome of a call to another system.
 
-Inside Holdfast a failure that can be expected is a value, not an exception: whoever asked must
-decide what it means. Exceptions are left for bugs and for the edges.
+Within Holdfast an expected failure is a value, not an exception, so that the caller must handle it.
+Exceptions are for bugs and for the edge.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Ok(Generic[T]):
-    """It was done; `value` is the answer."""
+    """Done; `value` is the answer."""
 
     value: T
 
@@ -24,7 +24,7 @@ class Retryable:
     """It may work later: a timeout, a lost connection, a rate limit, a fault of the other side.
 
     It may also have been done already, which is why every call carries an idempotency key.
-    `retry_after_ms` is what the other side asked for, if it asked.
+    `retry_after_ms` is the delay that the other side requested, if any.
     """
 
     code: str
@@ -34,7 +34,7 @@ class Retryable:
 
 @dataclass(frozen=True, slots=True)
 class Permanent:
-    """It will not work however often it is asked: bad input, no right, no such thing."""
+    """It will not work however often it is tried: bad input, no permission, not found."""
 
     code: str
     message: str
@@ -42,7 +42,7 @@ class Permanent:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something else is there already; `holder` names it where the other side told us."""
+    """Something else exists already; `holder` names it where the other side reported it."""
 
     code: str
     message: str

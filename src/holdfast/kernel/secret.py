@@ -1,7 +1,7 @@
-"""Secrets as values that do not print, and the redactor for what is written down.
+"""Secrets as values that do not print, and redaction of texts.
 
-A secret leaves this wrapper only by `reveal`, which is easy to search for. The redactor is the
-last net under logs and error texts; it must never be the only one.
+A secret leaves this wrapper only by `reveal`, which is easy to search for. Redaction is the last
+safeguard of logs and error texts and must never be the only one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _VALUES: Final = (
     r"|\bsk-[A-Za-z0-9_-]{8,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}\b|\bxox[abp]-[A-Za-z0-9-]+)"
 )
 _ASSIGNMENTS: Final = (
-    # What stands before the word stays as it is, so it need not be matched; and what follows is
-    # bounded: an agent may print lines of thousands of letters, and they must not cost seconds.
+    # Text before the keyword is kept, so it need not be matched. What follows is bounded: an agent
+    # may print lines of thousands of letters, which must not cost seconds.
     r"(?P<name>(?:password|passphrase|secret|token|api[_-]?key)[\w-]{0,64})"
     r"(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>[^\s\"',;&]+)"
 )
@@ -29,32 +29,31 @@ _ASSIGNMENTS: Final = (
 
 @cache
 def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    """Compile when first needed: a program that only holds a secret never does."""
+    """Compile at the first use, which programs that only hold secrets never reach."""
     return re.compile(text, flags)
 
 
 class Secret:
-    """A text that must not be seen: equality takes constant time, printing shows nothing."""
+    """A confidential text: equality takes constant time, printing shows nothing."""
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        """Wrap `value`."""
         self._value = value
 
     def reveal(self) -> str:
-        """Return the text itself, for the one place that needs it."""
+        """Return the text itself."""
         return self._value
 
     def __bool__(self) -> bool:
-        """Return whether there is any text at all."""
+        """Return whether the text is not empty."""
         return bool(self._value)
 
     def __eq__(self, other: object) -> bool:
         """Compare in constant time with another secret."""
         if not isinstance(other, Secret):
             return NotImplemented
-        # Seldom compared, and it loads OpenSSL in programs that may never send.
+        # Imported late: it loads OpenSSL, and comparisons are rare.
         import hmac  # noqa: PLC0415
 
         return hmac.compare_digest(self._value.encode(), other._value.encode())
@@ -64,7 +63,7 @@ class Secret:
         return hash(self._value)
 
     def __repr__(self) -> str:
-        """Return a mark that says that there is a secret, and nothing of it."""
+        """Return a placeholder without the text."""
         return f"Secret({HIDDEN})"
 
     __str__ = __repr__
@@ -76,7 +75,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """Return the text with whatever looks like a credential replaced by a mark."""
+    """Return the text with all that looks like a credential replaced by a mark."""
     cleaned = _pattern(_VALUES).sub(HIDDEN, text)
     assignments = _pattern(_ASSIGNMENTS, re.IGNORECASE)
     return assignments.sub(lambda m: f"{m['name']}{m['between']}{HIDDEN}", cleaned)

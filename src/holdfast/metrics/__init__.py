@@ -1,5 +1,5 @@
-"""The typed metric catalogue, logs and traces; dashboards and alert rules as code.
+"""Prometheus metrics and structured logs.
 
-Everything measured is named once, in the catalogue. A label never holds an id of
-unbounded number, and a log line never holds a secret.
+Metrics are declared in kernel/metrics.py. No label holds an id of unbounded number, and no log line
+holds a secret.
 """

@@ -1,8 +1,8 @@
-"""Structured logs: one line an event, JSON or for people, with secrets taken out of both.
+"""Structured logs: one line an event, as JSON or text, both redacted.
 
-Every line says what happened (`event`), at what level and when, and carries ids. Redaction is the
-last net, not the only one: nothing should put a secret into a line in the first place. Only the
-programs set logging up; packages are given a logger.
+Every line has the event's name (`event`), level, time and ids. Redaction is the last safeguard: no
+secret should be logged in the first place. Only programs set logging up; packages are given a
+logger.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TRACEBACK_FIELDS: Final = frozenset({"exception", "stack"})
 
 
 def clean(name: str, value: Any, depth: int = 0) -> Any:
-    """Return a value fit to be written: secrets hidden, texts redacted and cut."""
+    """Return a value to log: secrets hidden, texts redacted and cut."""
     if isinstance(value, Secret) or (is_secret_name(name) and isinstance(value, (str, bytes))):
         return HIDDEN if value else ""
     if isinstance(value, str):
@@ -50,7 +50,7 @@ def clean(name: str, value: Any, depth: int = 0) -> Any:
 def redact_line(
     _logger: Any, _method: str, line: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Take secrets out of a line, as a processor of structlog."""
+    """Redact a line; a processor of structlog."""
     return {name: clean(name, value) for name, value in line.items()}
 
 
@@ -59,8 +59,8 @@ def set_up(
 ) -> structlog.typing.FilteringBoundLogger:
     """Set logging up for this process and return its logger.
 
-    Lines of libraries that use the standard library's logging come out alike. Raise ValueError
-    for a level that is none.
+    Lines of the standard library's logging get the same form. Raise ValueError for an unknown
+    level.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:

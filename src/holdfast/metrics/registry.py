@@ -1,4 +1,4 @@
-"""The declared metrics as live figures, through the Prometheus client library."""
+"""The port `Meter` by the Prometheus client library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.kernel.metrics import CATALOGUE, Counter, Gauge, Histogram, Metric
 
 
 class Metrics:
-    """Every metric of `kernel.metrics`, in one registry; it fits the port `Meter`.
+    """Every metric of `kernel.metrics`, in one registry; it implements `Meter`.
 
     A label that the metric does not declare raises ValueError at its first use.
     """
@@ -50,6 +50,6 @@ class Metrics:
         self._child(metric, labels).observe(value)
 
     def render(self) -> bytes:
-        """Return every figure in the text form that Prometheus reads."""
+        """Return all metrics in the Prometheus text format."""
         rendered: bytes = generate_latest(self.registry)
         return rendered

@@ -1,7 +1,7 @@
-"""Who may talk to an instance's agent: requests, decisions and the rules that take them.
+"""Pairing requests of an instance's agent: decisions about them, by people and by rules.
 
-A subject of its own beside the instance: one actor each, known by the instance's id, that holds
-the policy and every decision until no list can bring the decided request back. What waits is not
-in it: that is asked of the machine and kept in memory (`inbox`). It never decides without a person
-unless a rule of the instance's own policy says so.
+One actor per instance, with the instance's id, holds the policy, and every decision until no list
+can contain the decided request any more. Waiting requests are not in the state: they are read from
+the machine and cached in memory (`inbox`). A request is decided by a person, or by a rule of the
+instance's own policy.
 """

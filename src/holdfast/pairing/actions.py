@@ -1,4 +1,4 @@
-"""What the rules of pairing may want, and what carrying it out comes to."""
+"""Actions of pairing, and their intents and effects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from holdfast.pairing.limits import SEND_MS
 from holdfast.pairing.state import Pairing, by_serial
 
 PROVIDER: Final = "pairing"
-"""Who carries the calls out."""
+"""The provider of every effect."""
 LANE: Final = "pairing"
-"""One lane: a machine is told one thing at a time, so that one command runs in it at most."""
+"""One lane, so that at most one command runs in a machine."""
 
 
 class Expect(Struct, frozen=True, gc=False):
-    """What a rule saw of a decision; an empty status is a decision that is not there."""
+    """What a rule saw of a decision; an empty status means that there is none."""
 
     serial: int
     status: str
@@ -26,7 +26,7 @@ class Expect(Struct, frozen=True, gc=False):
 
 
 class _Action(Struct, frozen=True, kw_only=True):
-    """What every action carries."""
+    """Fields of every action."""
 
     rule: str
     reason: str
@@ -35,19 +35,19 @@ class _Action(Struct, frozen=True, kw_only=True):
 
 
 class TellMachine(_Action, frozen=True, kw_only=True):
-    """Tell the machine a decision."""
+    """Send a decision to the machine."""
 
 
 class LookForIt(_Action, frozen=True, kw_only=True):
-    """Ask the machine whether the request of a doubted decision still waits."""
+    """Read from the machine whether the request of a doubted decision still waits."""
 
 
 class GiveUp(_Action, frozen=True, kw_only=True):
-    """Take a decision that was sent as one of unknown outcome."""
+    """Mark a sent decision as one of unknown outcome."""
 
 
 class Forget(_Action, frozen=True, kw_only=True):
-    """Forget decisions whose requests no source can list any more."""
+    """Remove decisions whose requests no source can list any more."""
 
     serials: tuple[int, ...]
 
@@ -56,7 +56,7 @@ Action: TypeAlias = TellMachine | LookForIt | GiveUp | Forget
 
 
 def expect_of(state: Pairing, serial: int) -> Expect:
-    """Return what a rule sees of a decision, to be compared when its action is carried out."""
+    """Return what a rule sees of a decision, for the action's expectation."""
     known = by_serial(state, serial)
     return Expect(serial, "", 0) if known is None else Expect(serial, known.status, known.tries)
 
@@ -67,7 +67,7 @@ def found(state: Pairing, action: Any) -> Expect:
 
 
 def act(state: Pairing, action: Action, _policy: Any, at: At) -> Work:
-    """Return the intent, and the call, that an action comes to."""
+    """Return the intent of an action, and its effect."""
     serial = action.expect.serial
     if isinstance(action, Forget):
         return Work(intents=(events.DecisionsForgotten(action.serials),))

@@ -1,8 +1,8 @@
-"""The fold: what each event makes of an instance's pairing, and what it may not.
+"""The fold of an instance's pairing.
 
-That a request is decided at most once is decided here and nowhere else, whoever asks, however
-often, before and after a restart: a decision holds its request's marks until no list can bring
-the request back. The fold is total; an outcome of a decision that is over is ignored.
+Only the fold ensures that a request is decided at most once, by any number of callers and across
+restarts: a decision holds its request's marks until no list can contain the request any more. The
+fold is total; an outcome of a decision that is over is ignored.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ _DONE_WORDS: Final = {"approve": "approved", "dismiss": "dismissed"}
 
 
 def apply(state: Pairing, event: events.Event, at: At) -> Verdict[Pairing]:
-    """Return what the event makes of the pairing."""
+    """Apply an event."""
     if state.gone:
         if isinstance(event, events.InstanceGone):
-            return Ignored("it is known already")  # a letter must not come back to who is gone
+            return Ignored(
+                "it is known already"
+            )  # not Refused, which would return the letter to a destroyed instance
         return Refused("destroyed", "the instance was destroyed; make a new one")
     return _FOLDS[type(event)](state, event, at)
 
 
-# ------------------------------------------------------------------------ what was decided
+# ----------------------------------------------------------------------- decisions
 
 
 def _decided(state: Pairing, event: events.PairingDecided, at: At) -> Verdict[Pairing]:
@@ -80,7 +82,7 @@ def _seen(state: Pairing, event: events.PairingSeen, at: At) -> Verdict[Pairing]
 
 
 def _not_again(state: Pairing, marks: tuple[str, ...], verb: str) -> Refused | Ignored | None:
-    """Return why a request may not be decided about (again), or None."""
+    """Return why a request may not be decided (again), or None."""
     if not marks:
         return Refused("pairing_unnamed", "nothing names the request")
     known = decided(state, marks)
@@ -114,7 +116,7 @@ def _fresh(state: Pairing, event: events.PairingDecided, at: At) -> Decision:
 
 
 def _begun(state: Pairing, fresh: Decision) -> Verdict[Pairing]:
-    """Take a decision in, in the place of one about the same request that failed."""
+    """Add a decision, replacing a failed one about the same request."""
     marks = set(fresh.marks)
     others = tuple(one for one in state.decisions if not marks.intersection(one.marks))
     return Applied(
@@ -159,7 +161,7 @@ def _rules_problem(rules: tuple[Rule, ...]) -> Refused | None:
 
 
 def _no_room_to_remember(state: Pairing, rule: Rule) -> Refused | None:
-    """Return why a sender may not be remembered: the rule would switch on others, or not fit."""
+    """Return why a sender may not be remembered: other rules would take effect, or no room."""
     if state.mode == "manual" and state.rules:
         text = "the policy is manual and holds rules that this would switch on; set it first"
         return Refused("policy_manual", text)
@@ -167,7 +169,7 @@ def _no_room_to_remember(state: Pairing, rule: Rule) -> Refused | None:
 
 
 def _without_alike(rules: tuple[Rule, ...], rule: Rule) -> tuple[Rule, ...]:
-    """Return the rules but those that say the same of the same sender."""
+    """Return the rules without those equivalent to `rule`."""
     return tuple(one for one in rules if _gist(one) != _gist(rule))
 
 
@@ -175,7 +177,7 @@ def _gist(rule: Rule) -> tuple[object, ...]:
     return (rule.kind, rule.channel, rule.sender, rule.role, rule.scopes, rule.expires_ms)
 
 
-# ------------------------------------------------------------------------ what came of it
+# ------------------------------------------------------------------------ outcomes
 
 
 def _sent(state: Pairing, event: events.DecisionSent, at: At) -> Verdict[Pairing]:
@@ -243,7 +245,7 @@ def _doubted(state: Pairing, event: events.DecisionDoubted, at: At) -> Verdict[P
     runs_until_ms = at.now_ms + ORDER_RUNS_MS if event.runs else known.runs_until_ms
     look_ms = at.now_ms + _RESOLVE.delay_ms(known.tries + 1, state.instance, event.serial)
     if at.now_ms < runs_until_ms:
-        look_ms = min(look_ms, runs_until_ms)  # the look from which on it is certain
+        look_ms = min(look_ms, runs_until_ms)  # from this check on the result is certain
     return _change(
         state,
         event.serial,
@@ -256,7 +258,7 @@ def _doubted(state: Pairing, event: events.DecisionDoubted, at: At) -> Verdict[P
 
 
 def _change(state: Pairing, serial: int, **changes: Any) -> Verdict[Pairing]:
-    """Return the state with one decision changed; every change makes older lists worthless."""
+    """Return the state with one decision changed; every change invalidates older lists."""
     if by_serial(state, serial) is None:
         return Ignored("there is no such decision any more")
     changed = tuple(
@@ -272,7 +274,7 @@ def _forgotten(state: Pairing, event: events.DecisionsForgotten, _at: At) -> Ver
 
 
 def _gone(state: Pairing, event: events.InstanceGone, _at: At) -> Verdict[Pairing]:
-    """End, whether or not anything was ever decided: a decision that arrives late is refused."""
+    """End, even without any decision before: a decision that arrives late is refused."""
     account = state.account or event.account
     return Applied(
         Pairing(instance=state.instance, account=account, epoch=state.epoch + 1, gone=True)

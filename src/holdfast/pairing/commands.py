@@ -1,9 +1,9 @@
-"""The command lines that list and decide in a machine whose controller cannot.
+"""Command lines for machines whose controller cannot list and decide.
 
 Two dialects. `image` is that of compat/pairing.md: helper programs and `openclaw` in an image of
 its own, run with HOME=/root. `process` is a machine of the process cloud: its environment names the
 installation, and the agent's state lies in its home. Arguments are a list; the one shell is a
-fixed text that gets them as its own. Pure.
+fixed text with them as arguments. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Dialect: TypeAlias = Literal["image", "process"]
 Argv: TypeAlias = tuple[str, ...]
 
 DEVICES: Final = "devices"
-"""The source that is no channel."""
+"""The source of device requests."""
 
 _HOME: Final = ("/usr/bin/env", "HOME=/root")
 _IMAGE_CHANNELS: Final = "/usr/local/bin/openclaw-pairing-list.js"
@@ -40,7 +40,7 @@ _DETECTED: Final = (
 
 
 def dialect_of(cloud: str) -> Dialect:
-    """Return the dialect of machines of a cloud, by its kind."""
+    """Return the dialect of a cloud's machines, by its kind."""
     return "process" if cloud == "process" else "image"
 
 
@@ -76,7 +76,7 @@ def approve(dialect: Dialect, asked: Asked) -> Argv:
 
 
 def dismiss(dialect: Dialect, asked: Asked) -> Argv | None:
-    """Return the command that dismisses; OpenClaw's knows it for devices only."""
+    """Return the command that dismisses, or None: OpenClaw has one for devices only."""
     if asked.kind != "device":
         return None
     return _run(dialect, (DEVICES, "reject", asked.machine_id))
@@ -93,7 +93,7 @@ def _process(*arguments: str) -> Argv:
 
 
 def detect_channels(config: str) -> tuple[str, ...] | None:
-    """Return the channels that are enabled and have a token; None where it cannot be read."""
+    """Return the channels that are enabled and have a token; None if the config cannot be read."""
     try:
         found: Any = msgspec.json.decode(config)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,7 +1,7 @@
-"""Pairing as a kind of actor: everything of this subject, bundled for the engine.
+"""The kind of actor `pairing`: its `Definition`.
 
-This module joins; it decides nothing itself but what an outcome of a call is in this subject's
-words: a failure is certain only where the executor says so.
+Its own logic is the event of an effect's outcome: a failure is certain only where the executor says
+so.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ KIND: Final = "pairing"
 INSTANCE_KIND: Final = "instance"
 
 _UNCERTAIN: Final = frozenset({ports.DOUBT, ports.MAY_RUN, "bug", "undecodable"})
-"""Permanent failures after which a decision may have been carried out all the same."""
+"""Codes of Permanent failures after which a decision may have been carried out."""
 
 
 class Policy(Struct, frozen=True):
-    """Pairing has no interval that an operator could set; its rules are the instance's own."""
+    """Empty: pairing has no operator's settings; its rules are in the instance's state."""
 
 
 def wanted(state: Pairing, call: EffectCall, _now_ms: int) -> bool:
-    """Return whether a call is still the one that its decision waits for."""
+    """Return whether a call is still the one of its decision's status."""
     known = by_serial(state, call.body.serial)
     expected = "sent" if isinstance(call.body, ports.DecideCall) else "doubted"
     return known is not None and known.status == expected
 
 
 def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
-    """Return the event that the outcome of a call is."""
+    """Return the event of a call's outcome."""
     body = call.body
     about = {"serial": body.serial, "verb": body.verb, "request": request_id(body.asked)}
     match outcome:
@@ -68,7 +68,7 @@ def settle(call: EffectCall, outcome: Outcome[Any]) -> events.Event:
 
 
 def _is_certain(call: EffectCall, failure: Failure) -> bool:
-    """Return whether a decision that failed so was certainly not carried out."""
+    """Return whether the failure means that the decision was not carried out."""
     if isinstance(call.body, ports.LookCall):
         return False
     if failure.code == "expired":
@@ -77,7 +77,7 @@ def _is_certain(call: EffectCall, failure: Failure) -> bool:
 
 
 def received(sender: Address, letter: Letter) -> events.Event:
-    """Return the event that a letter is; raise ValueError for one that a pairing does not take."""
+    """Return the event of a letter; raise ValueError for an unsupported one."""
     match letter.body:
         case InstanceDestroyed(account=account) if sender == (INSTANCE_KIND, letter.to.id):
             return events.InstanceGone(account)
@@ -89,7 +89,7 @@ def received(sender: Address, letter: Letter) -> events.Event:
 def arrival(
     event: events.Event, *, dedupe: str, source: Source, by: str = "", cause: str = ""
 ) -> Arrival:
-    """Return an event ready to be accepted; `dedupe` makes it idempotent for this instance."""
+    """Return an event to accept; `dedupe` makes it idempotent for this instance."""
     return Arrival(
         body=events.encode_event(event),
         dedupe=dedupe,

@@ -1,15 +1,15 @@
-"""Asks machines who waits, and tells them what was decided.
+"""Calls to machines about pairing: lists of requests, and decisions.
 
-A machine's controller is asked where it announces that it can; else the agent's own command is
-run in the machine, one at a time. Which way was taken never changes what an answer means. When it
-is not known whether a decision was carried out, the machine is asked afresh: a request that is
-gone was decided. This module looks at no state and changes none.
+A machine's controller is called where it announces the capability; else the agent's own command is
+run in the machine, one at a time. The meaning of an answer is the same either way. When it is
+unknown whether a decision was carried out, the list is read afresh: a request that is gone was
+decided. This module reads and changes no state of an actor.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from holdfast.actors.definition import EffectCall
@@ -19,7 +19,6 @@ from holdfast.pairing import commands
 from holdfast.pairing.limits import APPROVE_TIMEOUT_MS, EXEC_TIMEOUT_MS, LIST_TIMEOUT_MS
 from holdfast.pairing.outcomes import (
     NOT_FOUND_TEXT,
-    Half,
     does_not_pair,
     doubt,
     failure,
@@ -70,17 +69,17 @@ _WORDS: Final = {
     ("dismiss", "device"): "Device pairing dismissed",
 }
 REDEPLOY: Final = Permanent(
-    NO_MEANS, "this machine can be asked in no way; restart it to get a newer controller"
+    NO_MEANS, "this machine supports neither way; restart it to get a newer controller"
 )
 
 
-class MachineTalk:
-    """Asks machines and tells them, by whatever way each has."""
+class MachineClient:
+    """Lists requests and sends decisions, through a controller or a command."""
 
     def __init__(
         self, places: Places, controllers: Controllers, clouds: Mapping[str, Cloud], *, log: Log
     ) -> None:
-        """Find machines by `places`; run commands by `clouds`, by provider."""
+        """Look machines up in `places`; run commands through `clouds`, by provider."""
         self._places = places
         self._controllers = controllers
         self._clouds = clouds
@@ -90,11 +89,11 @@ class MachineTalk:
     # -- lists
 
     async def listing(self, place: Place, *, refresh: bool) -> Outcome[Listing]:
-        """Return what waits in one machine; a failure of either half fails it all."""
+        """Return the requests waiting in one machine; fail if either of the two lists fails."""
         try:
             can = await self._controllers.capabilities(place.instance)
             if can & {wire.CHANNELS.capability, wire.DEVICES.capability}:
-                return await self._told(place, can, refresh=refresh)
+                return Ok(await self._call_lists(place, can, refresh=refresh))
         except ControllerError as error:
             if error.trouble != "too_old":
                 self._log.warning(
@@ -104,67 +103,58 @@ class MachineTalk:
                 return failure(error)
         return await self._run_lists(place)
 
-    async def _told(self, place: Place, can: frozenset[str], *, refresh: bool) -> Outcome[Listing]:
-        asked = []
+    async def _call_lists(self, place: Place, can: frozenset[str], *, refresh: bool) -> Listing:
+        calls = []
         if wire.CHANNELS.capability in can:
-            asked.append(self._ask_channels(place, refresh=refresh))
+            calls.append(self._call_list(place, wire.CHANNELS, of_channels, refresh=refresh))
         if wire.DEVICES.capability in can:
-            asked.append(self._ask_devices(place, refresh=refresh))
-        both = join(await asyncio.gather(*asked))
-        return Ok(_listing(both, "controller"))
+            calls.append(self._call_list(place, wire.DEVICES, of_devices, refresh=refresh))
+        return join(await asyncio.gather(*calls))
 
-    async def _ask_channels(self, place: Place, *, refresh: bool) -> Half:
+    async def _call_list(
+        self,
+        place: Place,
+        endpoint: ControllerEndpoint[None, A],
+        read: Callable[[A], Listing],
+        *,
+        refresh: bool,
+    ) -> Listing:
+        query = {"refresh": "true"} if refresh else None
         try:
-            return of_channels(await self._get(place, wire.CHANNELS, refresh=refresh))
+            answer = await self._controllers.call(
+                place.instance, endpoint, query=query, timeout_ms=LIST_TIMEOUT_MS
+            )
         except ControllerError as error:
             if does_not_pair(error):
-                return Half()
+                return Listing(via="controller")
             raise
-
-    async def _ask_devices(self, place: Place, *, refresh: bool) -> Half:
-        try:
-            return of_devices(await self._get(place, wire.DEVICES, refresh=refresh))
-        except ControllerError as error:
-            if does_not_pair(error):
-                return Half()
-            raise
-
-    async def _get(
-        self, place: Place, endpoint: ControllerEndpoint[None, A], *, refresh: bool
-    ) -> A:
-        return await self._controllers.call(
-            place.instance,
-            endpoint,
-            query={"refresh": "true"} if refresh else None,
-            timeout_ms=LIST_TIMEOUT_MS,
-        )
+        return read(answer)
 
     async def _run_lists(self, place: Place) -> Outcome[Listing]:
-        """Return what the agent's own commands list, one after the other."""
+        """Return the lists of the agent's own commands, run one after the other."""
         cloud = self._clouds.get(place.provider)
         if cloud is None:
             return REDEPLOY
         dialect = commands.dialect_of(cloud.capabilities.kind)
         if dialect == "image":
-            halves = [await self._run_list(cloud, place, "channels", commands.list_all_channels())]
+            lists = [await self._run_list(cloud, place, "channels", commands.list_all_channels())]
         else:
             channels = await self._enabled(cloud, place)
             if not isinstance(channels, tuple):
                 return channels
-            halves = [
+            lists = [
                 await self._run_list(cloud, place, name, commands.list_channel(name))
                 for name in channels
             ]
         argv = commands.list_devices(dialect)
-        halves.append(await self._run_list(cloud, place, commands.DEVICES, argv))
-        for half in halves:
-            if isinstance(half, Permanent):
-                return half
-        told = [half for half in halves if isinstance(half, Half)]
-        return Ok(_listing(join(told), "exec"))
+        lists.append(await self._run_list(cloud, place, commands.DEVICES, argv))
+        for one in lists:
+            if isinstance(one, Permanent):
+                return one
+        return Ok(join(one for one in lists if isinstance(one, Listing)))
 
     async def _enabled(self, cloud: Cloud, place: Place) -> tuple[str, ...] | Permanent:
-        """Return the channels of a machine's configuration."""
+        """Return the enabled channels of a machine's configuration."""
         ran = await self._run(cloud, place, commands.read_config())
         if not isinstance(ran, Execution):
             return ran
@@ -175,8 +165,8 @@ class MachineTalk:
 
     async def _run_list(
         self, cloud: Cloud, place: Place, source: str, argv: commands.Argv
-    ) -> Half | Permanent:
-        """Return what one command lists; one that failed or said nonsense is not empty."""
+    ) -> Listing | Permanent:
+        """Return the list of one command; an incomplete one when it failed or printed no list."""
         ran = await self._run(cloud, place, argv)
         if not isinstance(ran, Execution):
             return ran
@@ -186,11 +176,11 @@ class MachineTalk:
                 exit_code=ran.exit_code,
             )  # fmt: skip
             return _unread(source, f"its command ended with {ran.exit_code}")
-        half = _parsed(source, ran.stdout)
-        if half is None or ran.truncated:
+        found = _parsed(source, ran.stdout)
+        if found is None or ran.truncated:
             self._log.warning("pairing.output_unread", instance=place.instance, source=source)
             return _unread(source, "what its command printed cannot be understood")
-        return half
+        return found
 
     async def _run(self, cloud: Cloud, place: Place, argv: commands.Argv) -> Execution | Permanent:
         """Run one command in a machine, one at a time."""
@@ -221,10 +211,10 @@ class MachineTalk:
                 raise TypeError(message)
 
     async def _decide(self, place: Place, verb: Verb, asked: Asked, *, again: bool) -> Outcome[Any]:
-        """Tell a machine; when that was done before or it is not known, look for the request.
+        """Send a decision; if it was sent before, or the result is unknown, look for the request.
 
-        A request that still waits right after its answer was lost proves nothing: the order may
-        be running. An order that is given again may be refused because the first one was obeyed.
+        A request that still waits right after an answer was lost proves nothing: the order may be
+        running. A repeated order may be refused because the first one was carried out.
         """
         if again:
             looked = await self._look(place, verb, asked)
@@ -232,13 +222,13 @@ class MachineTalk:
                 return doubt(_as_permanent(looked), runs=True)
             if not isinstance(looked.value, StillWaits):
                 return looked
-        told = await self._tell(place, verb, asked)
-        if isinstance(told, Ok):
-            return told
-        doubtful = told.code.startswith(_DOUBTFUL)
+        sent = await self._send(place, verb, asked)
+        if isinstance(sent, Ok):
+            return sent
+        doubtful = sent.code.startswith(_DOUBTFUL)
         if not doubtful and not again:
-            return told
-        first = _as_permanent(told)
+            return sent
+        first = _as_permanent(sent)
         self._log.warning("pairing.outcome_unknown", instance=place.instance, code=first.code)
         if doubtful or was_decided(first.code):
             looked = await self._look(place, verb, asked)
@@ -258,8 +248,8 @@ class MachineTalk:
         text = f"{_WORDS[verb, asked.kind]} (the answer was lost; the request is gone)"
         return Ok(Carried(text, "controller" if listed.value.via == "controller" else "exec"))
 
-    async def _tell(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Carried]:
-        """Tell a machine by its controller, else by a command."""
+    async def _send(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Carried]:
+        """Send a decision through the controller, else by a command."""
         needed = _endpoint(verb, asked).capability
         try:
             can = await self._controllers.capabilities(place.instance)
@@ -272,7 +262,7 @@ class MachineTalk:
                 return await self._order(place, verb, asked)
             except ControllerError as error:
                 if error.trouble != "too_old":
-                    return _told_off(error)
+                    return _order_failed(error)
         return await self._command(place, verb, asked)
 
     async def _order(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Carried]:
@@ -294,7 +284,7 @@ class MachineTalk:
         return Permanent(answer.code or "controller_refused", answer.message)
 
     async def _command(self, place: Place, verb: Verb, asked: Asked) -> Outcome[Carried]:
-        """Run the agent's own command; what no command can do is done here alone."""
+        """Run the agent's own command; without one for it, dismiss on the plane alone."""
         cloud = self._clouds.get(place.provider)
         if cloud is None:
             return REDEPLOY
@@ -306,7 +296,7 @@ class MachineTalk:
                 text = "its machine cannot dismiss: it is put aside here until it expires"
                 return Ok(Carried(text, "plane"))
         elif asked.kind == "channel" and not asked.code:
-            return Permanent(NO_MEANS, "this machine approves by code only, and tells none")
+            return Permanent(NO_MEANS, "this machine approves by code only; this one has none")
         else:
             argv = commands.approve(dialect, asked)
         ran = await self._run(cloud, place, argv)
@@ -323,15 +313,15 @@ class MachineTalk:
 
 
 _DOUBTFUL: Final = "doubtful:"
-"""Put before the code of a failure after which a decision may have been carried out."""
+"""Prefix of the code of a failure after which a decision may have been carried out."""
 
 
 def _endpoint(verb: Verb, asked: Asked) -> ControllerEndpoint[Any, PairingAnswer]:
     return _ORDERS[verb, asked.kind]
 
 
-def _told_off(error: ControllerError) -> Permanent:
-    """Return a controller's failure, marked when it leaves a doubt."""
+def _order_failed(error: ControllerError) -> Permanent:
+    """Return a controller's failure, marked if the order may have been carried out."""
     plain = failure(error)
     if not is_doubtful(error):
         return plain
@@ -339,7 +329,7 @@ def _told_off(error: ControllerError) -> Permanent:
 
 
 def _not_run(ran: Failure) -> Permanent:
-    """Return why a command did not run to its end, marked when it may have run all the same."""
+    """Return why a command did not complete, marked if it may have run all the same."""
     if ran.code == UNSUPPORTED:
         return REDEPLOY
     if ran.code in {"conflict", "not_found"}:
@@ -353,34 +343,31 @@ def _as_permanent(outcome: Failure) -> Permanent:
     return Permanent(outcome.code.removeprefix(_DOUBTFUL), outcome.message)
 
 
-def _listing(half: Half, via: Any) -> Listing:
+def _unread(source: str, why: str) -> Listing:
     return Listing(
-        requests=half.requests,
-        via=via,
-        complete=half.complete,
-        sources=half.sources,
-        error=half.error,
+        via="exec",
+        complete=False,
+        error=f"{source}: {why}",
+        sources=(Source(name=source, error=why),),
     )
 
 
-def _unread(source: str, why: str) -> Half:
-    return Half(complete=False, error=f"{source}: {why}", sources=(Source(name=source, error=why),))
-
-
-def _parsed(source: str, output: str) -> Half | None:
-    """Return what a command printed, or None for what is no list."""
+def _parsed(source: str, output: str) -> Listing | None:
+    """Return the list that a command printed, or None if it printed none."""
     if source == commands.DEVICES:
         devices = read_list(output, "pending", DeviceRequest)
         if devices is None:
             devices = read_list(output, "requests", DeviceRequest)
         if devices is None:
             return None
-        found = [of_device(one, tells_scopes=False) for one in devices]
+        found = [of_device(one, has_scopes=False) for one in devices]
     else:
         channels = read_list(output, "requests", ChannelRequest, channel=source)
         if channels is None:
             return None
         found = [of_channel(one) for one in channels]
-    return Half(
-        requests=tuple(one for one in found if one is not None), sources=(Source(name=source),)
+    return Listing(
+        via="exec",
+        requests=tuple(one for one in found if one is not None),
+        sources=(Source(name=source),),
     )

@@ -1,8 +1,8 @@
-"""What happens to an instance's pairing, in the past tense.
+"""Events of an instance's pairing.
 
-What people and rules decided, what was sent, and what came of it. An outcome carries the `serial`
-of its decision. Events name requests by code or id, senders by their id at the channel; they hold
-no message and no secret.
+Decisions of people and rules, intents, and outcomes. An outcome has the `serial` of its decision.
+Events refer to requests by code or id and to senders by their id at the channel; they have no
+message texts and no secrets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVENT_VERSION = 1
 
 
 class PairingDecided(Struct, frozen=True, kw_only=True, tag="PairingDecided"):
-    """A person decided about a request; `remember` is the rule they want beside it."""
+    """A person decided about a request; `remember` is the rule to add with it."""
 
     account: str
     verb: Verb
@@ -32,7 +32,7 @@ class PairingDecided(Struct, frozen=True, kw_only=True, tag="PairingDecided"):
 
 
 class PairingSeen(Struct, frozen=True, kw_only=True, tag="PairingSeen"):
-    """A request waits that a rule may let in; the fold asks the rules."""
+    """A request waits that a rule may approve; the fold evaluates the rules."""
 
     account: str
     request: Waiting
@@ -40,7 +40,7 @@ class PairingSeen(Struct, frozen=True, kw_only=True, tag="PairingSeen"):
 
 
 class PolicySet(Struct, frozen=True, kw_only=True, tag="PairingPolicySet"):
-    """Somebody set how requests are decided; with `version` only in place of that one."""
+    """The policy was set; with `version`, only if that is the current one."""
 
     account: str
     mode: Mode
@@ -50,28 +50,28 @@ class PolicySet(Struct, frozen=True, kw_only=True, tag="PairingPolicySet"):
 
 
 class InstanceGone(Struct, frozen=True, tag="PairingInstanceGone", gc=False):
-    """The instance was destroyed; nothing about its pairing matters any more.
+    """The instance was destroyed.
 
-    `account` is whose it was; empty in events of before it was told.
+    `account` is its owner; empty in events of before the field existed.
     """
 
     account: str = ""
 
 
 class DecisionSent(Struct, frozen=True, tag="PairingDecisionSent", gc=False):
-    """A decision is about to be told to the machine."""
+    """Intent: a decision is sent to the machine."""
 
     serial: int
 
 
 class DecisionLost(Struct, frozen=True, tag="PairingDecisionLost", gc=False):
-    """Nothing was heard of a decision that was sent; whether it was done is to be found out."""
+    """A sent decision had no outcome in time; whether it was carried out is to be checked."""
 
     serial: int
 
 
 class LookSent(Struct, frozen=True, tag="PairingLookSent", gc=False):
-    """The machine is about to be asked whether a doubted decision was done."""
+    """Intent: the machine's list is read, to check a doubted decision."""
 
     serial: int
 
@@ -93,7 +93,7 @@ class DecisionDone(Struct, frozen=True, kw_only=True, tag="PairingDecisionDone",
 
 
 class DecisionFailed(Struct, frozen=True, kw_only=True, tag="PairingDecisionFailed", gc=False):
-    """A decision was certainly not carried out; the request waits on."""
+    """A decision was certainly not carried out; the request still waits."""
 
     serial: int
     verb: Verb
@@ -103,7 +103,7 @@ class DecisionFailed(Struct, frozen=True, kw_only=True, tag="PairingDecisionFail
 
 
 class DecisionDoubted(Struct, frozen=True, kw_only=True, tag="PairingDecisionDoubted", gc=False):
-    """Whether a decision was carried out is not known; `runs` says that it may be yet."""
+    """It is unknown whether a decision was carried out; with `runs` it still may be."""
 
     serial: int
     verb: Verb
@@ -123,6 +123,6 @@ encode_event = msgspec.json.Encoder(order="deterministic").encode
 
 
 def decode_event(body: bytes, _version: int) -> Event:
-    """Return a stored event; there is one version so far, so there is nothing to upcast."""
+    """Return a stored event; there is one version so far, without upcasts."""
     event: Event = _decoder.decode(body)
     return event

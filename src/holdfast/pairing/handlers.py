@@ -1,7 +1,7 @@
-"""The calls about pairing: inbox, lists, decisions, policies, history.
+"""Handlers about pairing: inbox, lists, decisions, policies, history.
 
-A handler checks who may see what, accepts an event and answers with what came of it; whether
-something may be decided is the fold's business alone. What is not visible is not there (404).
+A handler checks visibility, sends an event to the actor and answers with the result; only the fold
+decides whether a decision is allowed. What is not visible is answered with 404.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from holdfast.wire.times import time_text
 
 _LOG_PAGE: Final = 200
 _LOG_PAGES_MAX: Final = 25
-"""Pages of the log that one page of the history looks through."""
+"""Pages of the log read for one page of the history."""
 
 _STATUSES: Final = {
     **STATUS_OF,
@@ -65,20 +65,19 @@ _BAD_POLICY: Final = frozenset({"bad_rule", "too_many_rules"})
 
 
 class Awaited:
-    """Wakes whoever waits for a change of an instance's committed pairing."""
+    """Wakes calls that wait for a change of an instance's committed pairing."""
 
     def __init__(self) -> None:
-        """Nobody waits."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    def hear(self, instance: str) -> None:
-        """Wake everybody who waits for this instance."""
+    def notify(self, instance: str) -> None:
+        """Wake all calls that wait for this instance."""
         for event in self._waiting.get(instance, ()):
             event.set()
 
     @contextmanager
     def changes(self, instance: str) -> Any:
-        """Give an event that is set with each change, for as long as the block lasts."""
+        """Yield an event that is set with each change, within the block."""
         event = asyncio.Event()
         waiting = self._waiting.setdefault(instance, set())
         waiting.add(event)
@@ -92,7 +91,7 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """What the handlers need."""
+    """Dependencies of the handlers."""
 
     mailboxes: Mailboxes
     reader: Reader
@@ -106,7 +105,7 @@ class Deps:
 
 
 def handlers(deps: Deps) -> Mapping[str, Handler]:
-    """Return a handler for each row about pairing, by the row's name."""
+    """Return the handlers by the names of their endpoints."""
     made = PairingCalls(deps)
     return {
         "pairing.inbox": made.whole_inbox,
@@ -120,24 +119,23 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
 
 
 class PairingCalls:
-    """The handlers over their parts."""
+    """One method for each endpoint about pairing."""
 
     def __init__(self, deps: Deps) -> None:
-        """Answer from `deps`."""
         self._deps = deps
 
     def _visible(self, call: Call) -> Place:
-        """Return where an instance is; refuse with 404 what is not there or not the caller's."""
+        """Return an instance's place; refuse (404) an unknown or invisible one."""
         place = self._deps.places.of(call.path["id"])
         account = call.principal.account
         if place is None or (account is not None and place.account != account):
             raise calls.missing("instance")
         return place
 
-    # -- looks
+    # -- reads
 
     async def whole_inbox(self, call: Call) -> Reply:
-        """Show what waits over all visible instances, from what is known already."""
+        """Show waiting requests of all visible instances, from memory."""
         account, asked = call.principal.account, call.query.get("account")
         if asked and account is not None and asked != account:
             raise calls.missing("account", field="account")
@@ -165,7 +163,7 @@ class PairingCalls:
         return Reply(_inbox(call, items, counts, troubles))
 
     async def list_one(self, call: Call) -> Reply:
-        """Show what waits for one instance, asked of its machine."""
+        """Show waiting requests of one instance, read from its machine."""
         place = self._visible(call)
         state = self._deps.places.pairing(place.instance)
         if not place.running:
@@ -177,7 +175,7 @@ class PairingCalls:
             async with asyncio.timeout(self._deps.list_wait_ms / 1_000):
                 outcome = await self._deps.inbox.fetch(place, refresh=refresh)
         except TimeoutError:
-            text = "Its machine has not answered yet; the look goes on."
+            text = "Its machine has not answered yet; the list is still being read."
             raise Refusal(504, "pairing_timeout", text, fix="Ask again in a moment.") from None
         state = self._deps.places.pairing(place.instance)
         if not isinstance(outcome, Ok):
@@ -195,13 +193,13 @@ class PairingCalls:
         return Reply(presenters.listing(place, known, items, epoch=state.epoch, via=via))
 
     async def policy(self, call: Call) -> Reply:
-        """Show how requests of an instance are decided."""
+        """Show an instance's policy."""
         place = self._visible(call)
         state = self._deps.places.pairing(place.instance)
         return Reply(presenters.policy(place.instance, state))
 
     async def history(self, call: Call) -> Reply:
-        """Show what was decided for an instance, newest first."""
+        """Show an instance's decisions, newest first."""
         place = self._visible(call)
         limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
         before = calls.page_offset(call.query.get("after", ""))
@@ -227,12 +225,12 @@ class PairingCalls:
     # -- decisions
 
     async def approve(self, call: Call) -> Reply:
-        """Let a request in."""
+        """Approve a request."""
         body: PairingApprove = call.body
         return await self._decide(call, "approve", body, remember=body.remember)
 
     async def dismiss(self, call: Call) -> Reply:
-        """Put a request aside."""
+        """Dismiss a request."""
         return await self._decide(call, "dismiss", call.body, remember=False)
 
     async def _decide(
@@ -261,7 +259,7 @@ class PairingCalls:
             if answer.stamp is None:
                 return calls.pending(answer)
             _refuse(answer)
-            decision = await self._settled(place.instance, event.marks, changed)
+            decision = await self._result(place.instance, event.marks, changed)
         if decision is None or decision.status not in {"done", "failed"}:
             return calls.pending(answer)
         if decision.status == "failed":
@@ -269,9 +267,9 @@ class PairingCalls:
         return Reply(self._outcome(place, event.asked, decision, rule))
 
     async def _known(self, place: Place, asked: Asked) -> Waiting | None:
-        """Return the request that is meant as its machine tells it, or None.
+        """Return the request as its machine lists it, or None.
 
-        One that is not known is looked for once; a machine that cannot be asked decides itself.
+        For one not in memory the list is read once; if that fails, the machine itself decides.
         """
         known = find((one.request for one in self._deps.inbox.waiting(place)), asked)
         if known is not None:
@@ -286,7 +284,7 @@ class PairingCalls:
         return find(listed.value.listing.requests, asked)
 
     def _remember(self, call: Call, waiting: Waiting | None, now_ms: int) -> Rule:
-        """Return the rule that remembers the sender; refuse (409) where it would say too much."""
+        """Return the rule that remembers the sender; refuse (409) where it would be too broad."""
         rule = None
         if waiting is not None:
             rule = remembered(
@@ -298,10 +296,10 @@ class PairingCalls:
             raise Refusal(409, "pairing_not_memorable", text, field="remember", fix=fix)
         return rule
 
-    async def _settled(
+    async def _result(
         self, instance: str, wanted: tuple[str, ...], changed: asyncio.Event
     ) -> Decision | None:
-        """Return the decision once it is over or in doubt, or as it is when the time is."""
+        """Return the decision once it is over or in doubt, or as it is at the deadline."""
         decision: Decision | None = None
         try:
             async with asyncio.timeout(self._deps.answer_wait_ms / 1_000):
@@ -333,22 +331,22 @@ class PairingCalls:
     # -- the policy
 
     async def set_policy(self, call: Call) -> Reply:
-        """Set how requests of an instance are decided."""
+        """Set an instance's policy."""
         body: PairingPolicySet = call.body
         place = self._visible(call)
         state = self._deps.places.pairing(place.instance)
         now_ms = self._deps.clock.now_ms()
         rules: list[Rule] = []
-        for number, told in enumerate(body.rules):
+        for number, given in enumerate(body.rules):
             fresh = Rule(
                 id=self._rule_id(),
-                kind=told.kind,
-                sender=told.sender,
+                kind=given.kind,
+                sender=given.sender,
                 by=call.principal.name,
                 created_ms=now_ms,
             )
             try:
-                rules.append(presenters.rule_of(told, known=state.rules, fresh=fresh))
+                rules.append(presenters.rule_of(given, known=state.rules, fresh=fresh))
             except ValueError as error:
                 field_name = f"rules.{number}.expires_at"
                 raise Refusal(400, "bad_field", str(error), field=field_name) from None
@@ -415,7 +413,7 @@ def _inbox(
 
 
 def _named(body: PairingApprove | PairingDismiss) -> Asked:
-    """Return which request is meant; refuse (400) none, half of one, and two."""
+    """Return the request referred to; refuse (400) none, a partial reference, or two."""
     if body.request_id is not None:
         if body.channel is not None or body.code is not None:
             text = "Name the request by its id, or by channel and code; not by both."
@@ -431,7 +429,7 @@ def _named(body: PairingApprove | PairingDismiss) -> Asked:
 
 
 def _as_seen(body: PairingApprove | PairingDismiss, asked: Asked, waiting: Waiting | None) -> Asked:
-    """Return what the machine is told; refuse (409) a request that is not what somebody saw."""
+    """Return the reference for the machine; refuse (409) a request changed since it was seen."""
     if waiting is None:
         return msgspec.structs.replace(asked, fingerprint=body.fingerprint)
     if body.fingerprint and waiting.asked.fingerprint != body.fingerprint:
@@ -441,7 +439,7 @@ def _as_seen(body: PairingApprove | PairingDismiss, asked: Asked, waiting: Waiti
 
 
 def _refusal(code: str, message: str) -> Refusal:
-    """Return how a failure of a machine is answered."""
+    """Return the refusal of a machine's failure."""
     status = _STATUSES.get(code, _FAULT)
     name = "instance_not_running" if code == NOT_RUNNING else code
     retry_after_s = 5 if status == 503 else None  # noqa: PLR2004  HTTP
@@ -449,7 +447,7 @@ def _refusal(code: str, message: str) -> Refusal:
 
 
 def _refuse(answer: Answer) -> None:
-    """Raise what the fold said against it; a rule that means nothing is a bad request."""
+    """Raise the fold's refusal, if any; an invalid rule is a bad request (400)."""
     stamp = answer.stamp
     if stamp is not None and stamp.code in _BAD_POLICY:
         raise Refusal(400, stamp.code, stamp.message, field=stamp.message.partition(":")[0])

@@ -1,9 +1,9 @@
-"""What waits over the whole fleet, in memory: kept by asking machines that said they have news.
+"""Waiting requests of the whole fleet, in memory, read from machines that report changes.
 
-Nothing here is durable and nothing here decides: a new plane asks again. One look at a machine is
-under way at a time; whoever wants what it brings waits for it, and news that arrives meanwhile
-makes one more. A list is kept under the basis that was so before it was asked for. A rule's match
-is told to the pairing's owner, whose fold alone decides.
+Nothing here is durable: a new process reads the lists again. One read of a machine is in flight at
+a time and shared by all callers; a change reported meanwhile causes one more. A list is stored with
+the basis of before it was read. A request that matches a rule is sent to the pairing actor, whose
+fold alone decides.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from holdfast.pairing.state import Pairing
 from holdfast.pairing.visibility import Known, Shown, forget_at, is_usable, shown
 
 _BACKOFF: Final = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
-_MOVED: Final = Permanent("moved", "the machine was changed while it was asked; ask again")
-_TURNS_MAX: Final = 3
-"""Looks in a row at a machine that changes during each."""
+_MOVED: Final = Permanent("moved", "the machine changed during the read; try again")
+_READS_MAX: Final = 3
+"""Reads in a row of a machine that changes during each."""
 
 
 class Entry:
-    """What is known of one instance's machine."""
+    """The cache for one instance's machine."""
 
     __slots__ = ("again", "failures", "known", "look", "timer", "trouble", "trouble_ms")
 
     def __init__(self) -> None:
-        """Know nothing."""
         self.known: Known | None = None
         self.trouble: Failure | None = None
         self.trouble_ms = 0
@@ -51,7 +50,7 @@ class Entry:
 
 
 class Inbox:
-    """The lists of all machines that this process has heard of."""
+    """The cached lists of all machines."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class Inbox:
         publish: Publish,
         log: Log,
     ) -> None:
-        """Ask `machines`; `publish` whenever what waits at an instance is another than before."""
+        """Read from `machines`; call `publish` when an instance's waiting requests change."""
         self._machines = machines
         self._places = places
         self._mailboxes = mailboxes
@@ -71,20 +70,20 @@ class Inbox:
         self._publish = publish
         self._log = log
         self._entries: dict[str, Entry] = {}
-        self._turns = asyncio.Semaphore(LOOKS_MAX)
+        self._reads = asyncio.Semaphore(LOOKS_MAX)
         self._halted = False
 
     def __len__(self) -> int:
-        """Return of how many instances something is known."""
+        """Return the number of instances in the cache."""
         return len(self._entries)
 
     # -- reading
 
     def waiting(self, place: Place) -> tuple[Shown, ...]:
-        """Return what is known to wait for an instance; nothing where it does not run.
+        """Return the cached waiting requests of an instance; none where it does not run.
 
-        What belongs to an older basis is shown until a newer list is there, but for what was
-        decided and for another machine's.
+        A list of an older basis is shown until a newer one is read, without decided requests and
+        never that of another machine.
         """
         entry = self._entries.get(place.instance)
         if entry is None or entry.known is None or not place.running:
@@ -95,11 +94,11 @@ class Inbox:
         return shown(entry.known.listing.requests, state, self._clock.now_ms())
 
     def instances(self) -> Iterable[str]:
-        """Return the instances of which anything is known, in the order it became so."""
+        """Return the instances in the cache, in the order of their first read."""
         return tuple(self._entries)
 
     def trouble(self, instance: str) -> tuple[str, int] | None:
-        """Return why an instance's list is not whole and since when (ms), or None."""
+        """Return why an instance's list is incomplete and since when (ms), or None."""
         entry = self._entries.get(instance)
         if entry is None:
             return None
@@ -109,13 +108,12 @@ class Inbox:
             return entry.known.listing.error or "the list is not complete", entry.known.fetched_ms
         return None
 
-    # -- asking
+    # -- fetching
 
     async def fetch(self, place: Place, *, refresh: bool) -> Outcome[Known]:
         """Return the list of a running instance's machine.
 
-        Without `refresh` a list that a command told a moment ago is good enough, and so is the
-        one that is being asked for now.
+        Without `refresh`, a recent list of a command is reused, and so is a read in flight.
         """
         if self._halted:
             return _MOVED
@@ -136,7 +134,7 @@ class Inbox:
         return await asyncio.shield(self._begin(place.instance, entry, refresh=refresh))
 
     def notice(self, instance: str) -> None:
-        """Look at a machine soon: it has something new, or something was decided about it."""
+        """Read a machine's list soon: it has changed, or a request of it was decided."""
         if self._halted:
             return
         entry = self._entries.setdefault(instance, Entry())
@@ -145,8 +143,8 @@ class Inbox:
             return
         self._begin(instance, entry, refresh=False)
 
-    def hear(self, instance: str) -> None:
-        """Take note that an instance's committed rows changed."""
+    def row_changed(self, instance: str) -> None:
+        """Handle a change of an instance's committed rows."""
         entry = self._entries.get(instance)
         if entry is None:
             return
@@ -156,7 +154,7 @@ class Inbox:
         elif not place.running:
             entry.known, entry.trouble = None, None
         elif (
-            # A command costs seconds: a list from one is dropped by its basis, not asked for anew.
+            # A command costs seconds: its list is invalidated by the basis, not read anew at once.
             entry.known is not None
             and entry.known.listing.via == "controller"
             and entry.known.basis != basis(place, self._places.pairing(instance))
@@ -169,7 +167,7 @@ class Inbox:
         del self._entries[instance]
 
     def halt(self) -> list[asyncio.Task[Outcome[Known]]]:
-        """Begin no further look and forget everything; return the looks that were broken off."""
+        """Begin no further read and clear the cache; return the cancelled reads."""
         self._halted = True
         looks = []
         for entry in self._entries.values():
@@ -182,10 +180,10 @@ class Inbox:
         return looks
 
     async def close(self) -> None:
-        """Halt, and wait until every look has ended."""
+        """Halt, and wait until every read has ended."""
         await asyncio.gather(*self.halt(), return_exceptions=True)
 
-    # -- a look
+    # -- reading a machine
 
     def _begin(self, instance: str, entry: Entry, *, refresh: bool) -> asyncio.Task[Outcome[Known]]:
         if entry.look is not None and not entry.look.done():
@@ -201,9 +199,9 @@ class Inbox:
         return look
 
     def _over(self, instance: str, entry: Entry, look: asyncio.Task[Outcome[Known]]) -> None:
-        """Look again at once where there was news meanwhile, and later after a failure."""
+        """Read again, at once after a change meanwhile, later after a failure."""
         if entry.look is not look:
-            return  # another was begun before this was heard of
+            return  # another read began before this callback
         entry.look = None
         if look.cancelled() or self._entries.get(instance) is not entry:
             return
@@ -229,15 +227,15 @@ class Inbox:
             entry.failures = 0
 
     async def _look(self, instance: str, entry: Entry, *, refresh: bool) -> Outcome[Known]:
-        """Ask the machine, keep what it told, say what is new, and ask the rules."""
+        """Read the machine's list, store it, publish a change, and evaluate the rules."""
         outcome: Outcome[Known] = _MOVED
         place = self._places.of(instance)
-        for _ in range(_TURNS_MAX):
+        for _ in range(_READS_MAX):
             if place is None or not place.running:
                 outcome = Permanent(NOT_RUNNING, "the instance is not running")
                 break
             before = basis(place, self._places.pairing(instance))
-            async with self._turns:
+            async with self._reads:
                 listed = await self._machines.listing(place, refresh=refresh)
             now_ms = self._clock.now_ms()
             place = self._places.of(instance)
@@ -255,7 +253,7 @@ class Inbox:
         if place is not None:
             self._publish(PAIRING, instance, place.account)
             if isinstance(outcome, Ok):
-                await self._ask_rules(place, outcome.value.listing)
+                await self._apply_rules(place, outcome.value.listing)
         return outcome
 
     def _keep(self, instance: str, entry: Entry, outcome: Outcome[Known]) -> None:
@@ -268,11 +266,10 @@ class Inbox:
         if outcome.code == NOT_RUNNING:
             entry.known = None
 
-    async def _ask_rules(self, place: Place, listing: Listing) -> None:
-        """Tell the owner of each waiting request that a rule would let in.
+    async def _apply_rules(self, place: Place, listing: Listing) -> None:
+        """Send each waiting request that a rule would approve to the pairing actor.
 
-        The key holds the policy's version: a request that was told once is told again only under
-        another policy.
+        The dedupe key has the policy's version: a request is sent again only under another policy.
         """
         state = self._places.pairing(place.instance)
         if state.mode != "rules":
@@ -280,9 +277,9 @@ class Inbox:
         now_ms = self._clock.now_ms()
         for one in shown(listing.requests, state, now_ms):
             if one.decision is None and judge(state.rules, one.request, now_ms) is not None:
-                await self._tell(place, state, one.request, now_ms)
+                await self._send(place, state, one.request, now_ms)
 
-    async def _tell(self, place: Place, state: Pairing, request: Waiting, now_ms: int) -> None:
+    async def _send(self, place: Place, state: Pairing, request: Waiting, now_ms: int) -> None:
         event = events.PairingSeen(
             account=place.account, request=request, forget_ms=forget_at(request, now_ms)
         )

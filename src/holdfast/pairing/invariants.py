@@ -1,4 +1,4 @@
-"""Statements that hold of every instance's pairing at every moment."""
+"""Invariants of an instance's pairing."""
 
 from __future__ import annotations
 

@@ -1,15 +1,13 @@
-"""What a machine's answers mean for pairing: from its words to a listing or an outcome. Pure."""
+"""Decodes machines' answers to listings and outcomes. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Final
 
-from msgspec import Struct
-
 from holdfast.kernel.outcome import Permanent
 from holdfast.pairing.limits import OUTPUT_ITEMS_MAX
-from holdfast.pairing.ports import DOUBT, MAY_RUN, NOT_RUNNING, Source
+from holdfast.pairing.ports import DOUBT, MAY_RUN, NOT_RUNNING, Listing, Source
 from holdfast.pairing.requests import Waiting, newest_first, of_channel, of_device
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.wire.controller.pairing import (
@@ -29,42 +27,33 @@ from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.times import parse_time
 
 NOT_FOUND_TEXT: Final = "no pending pairing request"
-"""How OpenClaw's command line says that a request is not there, in lower case."""
+"""What OpenClaw's command line prints for an unknown request, in lower case."""
 
 _CERTAIN: Final = frozenset({PAIRING_FAILED, SHUTTING_DOWN, AGENT_NOT_RUNNING, PAIRING_UNKNOWN})
-"""Codes of 5xx with which a controller says that it did not do what was asked."""
+"""Codes of 5xx by which a controller reports that it did not carry out the order."""
 
 _OVER: Final = frozenset({"controller_timeout", PAIRING_TIMEOUT})
-"""Failures after which no order runs any more: each was waited for longer than it may run."""
+"""Failures after which no order runs any more: the wait exceeded its longest run."""
 _FAULT: Final = 500
 _BAD_REQUEST: Final = 400
 
 
-class Half(Struct, frozen=True, kw_only=True):
-    """One of the two lists of a machine, and how sure it is."""
-
-    requests: tuple[Waiting, ...] = ()
-    complete: bool = True
-    sources: tuple[Source, ...] = ()
-    error: str = ""
+def of_channels(answer: ChannelList) -> Listing:
+    """Return the channel requests of a controller's answer."""
+    found = [of_channel(one) for one in answer.requests]
+    return _listing(answer, found, {})
 
 
-def of_channels(told: ChannelList) -> Half:
-    """Return the channels' half of what a controller tells."""
-    found = [of_channel(one) for one in told.requests]
-    return _half(told, found, {})
+def of_devices(answer: DeviceList) -> Listing:
+    """Return the device requests; a controller that has an epoch or statuses sends scopes too."""
+    ours = bool(answer.epoch or answer.statuses)
+    found = [of_device(one, has_scopes=ours) for one in answer.requests]
+    return _listing(answer, found, {"": "devices"})
 
 
-def of_devices(told: DeviceList) -> Half:
-    """Return the devices' half; a controller that tells how sure it is tells scopes as well."""
-    ours = bool(told.epoch or told.statuses)
-    found = [of_device(one, tells_scopes=ours) for one in told.requests]
-    return _half(told, found, {"": "devices"})
-
-
-def _half(
-    told: ChannelList | DeviceList, found: Iterable[Waiting | None], names: dict[str, str]
-) -> Half:
+def _listing(
+    answer: ChannelList | DeviceList, found: Iterable[Waiting | None], names: dict[str, str]
+) -> Listing:
     kept = tuple(one for one in found if one is not None)
     sources = tuple(
         Source(
@@ -73,41 +62,43 @@ def _half(
             error="" if one.error is None else one.error.message,
             stale=one.stale,
         )
-        for one in told.statuses
+        for one in answer.statuses
     )
-    error = "" if told.error is None else told.error.message
-    if told.state == "warming":
+    error = "" if answer.error is None else answer.error.message
+    if answer.state == "warming":
         error = error or "its controller has not read the list yet"
-    elif told.state != "known":
-        error = error or f"its controller calls the list {told.state}"
-    return Half(
+    elif answer.state != "known":
+        error = error or f"its controller calls the list {answer.state}"
+    return Listing(
+        via="controller",
         requests=kept,
-        complete=told.state == "known" and not told.stale,
+        complete=answer.state == "known" and not answer.stale,
         sources=sources,
         error=error[:REASON_MAX],
     )
 
 
-def join(halves: Iterable[Half]) -> Half:
-    """Return both halves as one, newest first and bounded."""
-    both = tuple(halves)
-    requests = newest_first(one for half in both for one in half.requests)
-    errors = dict.fromkeys(half.error for half in both if half.error)
-    return Half(
+def join(lists: Iterable[Listing]) -> Listing:
+    """Return one or more lists read the same way as one, newest first and bounded."""
+    parts = tuple(lists)
+    requests = newest_first(one for part in parts for one in part.requests)
+    errors = dict.fromkeys(part.error for part in parts if part.error)
+    return Listing(
+        via=parts[0].via,
         requests=requests[:OUTPUT_ITEMS_MAX],
-        complete=all(half.complete for half in both) and len(requests) <= OUTPUT_ITEMS_MAX,
-        sources=tuple(source for half in both for source in half.sources),
+        complete=all(part.complete for part in parts) and len(requests) <= OUTPUT_ITEMS_MAX,
+        sources=tuple(source for part in parts for source in part.sources),
         error="; ".join(errors)[:REASON_MAX],
     )
 
 
 def does_not_pair(error: ControllerError) -> bool:
-    """Return whether a controller says that its agent has no pairing at all."""
+    """Return whether a controller reports that its agent has no pairing."""
     return error.code == PAIRING_UNSUPPORTED
 
 
 def is_doubtful(error: ControllerError) -> bool:
-    """Return whether what was asked may have been done although it failed."""
+    """Return whether a failed order may have been carried out."""
     match error.trouble:
         case "timeout" | "broken" | "unreachable":
             return error.arrived
@@ -118,7 +109,7 @@ def is_doubtful(error: ControllerError) -> bool:
 
 
 def failure(error: ControllerError) -> Permanent:
-    """Return a controller's failure to decide in this subject's words."""
+    """Return a controller's failure as a Permanent with a code of pairing."""
     if error.trouble == "not_running":
         return Permanent(NOT_RUNNING, "the instance is not running")
     codes = {
@@ -133,14 +124,14 @@ def failure(error: ControllerError) -> Permanent:
 
 
 def was_decided(code: str) -> bool:
-    """Return whether a request that was refused so is over, so that an earlier order may be why."""
+    """Return whether a refusal means that the request is over, maybe by an earlier order."""
     return code in {PAIRING_NOT_FOUND, PAIRING_ALREADY}
 
 
 def doubt(error: Permanent, *, runs: bool | None = None) -> Permanent:
-    """Return that the outcome is not known, with what went wrong first.
+    """Return an unknown outcome, with the first error.
 
-    `runs` says whether the order may run on; None leaves it to the kind of the failure.
+    `runs` is whether the order may still run; None derives it from the error's code.
     """
     may_run = error.code not in _OVER if runs is None else runs
     return Permanent(MAY_RUN if may_run else DOUBT, f"{error.code}: {error.message}"[:REASON_MAX])

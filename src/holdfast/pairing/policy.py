@@ -1,4 +1,4 @@
-"""Whether a rule lets a request in without asking a person. Pure, and it says no when in doubt."""
+"""Rules that approve a request without a person. Pure; in doubt a rule does not match."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from holdfast.wire.api.pairing import ANYBODY
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Whom to let in; `*` means any, and nothing means it by being left out.
+    """A rule of approval; `*` means any, and an omitted field never does.
 
-    `scopes` is the most a device may ask for. Times are ms since the epoch; `expires_ms` 0 is
+    `scopes` are all that a device may request. Times are ms since the epoch; `expires_ms` 0 is
     for ever.
     """
 
@@ -29,12 +29,12 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 def judge(rules: Iterable[Rule], request: Waiting, now_ms: int) -> Rule | None:
-    """Return the first rule that lets the request in, or None."""
+    """Return the first rule that matches the request, or None."""
     return next((rule for rule in rules if lets_in(rule, request, now_ms)), None)
 
 
 def lets_in(rule: Rule, request: Waiting, now_ms: int) -> bool:
-    """Return whether one rule lets a request in."""
+    """Return whether one rule matches a request."""
     asked = request.asked
     if rule.kind != asked.kind or (rule.expires_ms and now_ms >= rule.expires_ms):
         return False
@@ -46,21 +46,21 @@ def lets_in(rule: Rule, request: Waiting, now_ms: int) -> bool:
 
 
 def _has_role(allowed: str, roles: Sequence[str]) -> bool:
-    """Return whether every role that is asked for is the allowed one; none is not any."""
+    """Return whether every requested role is the allowed one; false without any."""
     if allowed == ANYBODY:
         return True
     return bool(roles) and all(role == allowed for role in roles)
 
 
 def _within(cap: Sequence[str], scopes: Sequence[str] | None) -> bool:
-    """Return whether what is asked for is within the cap; what is not known is not within."""
+    """Return whether the requested scopes are within the cap; unknown ones are not."""
     if ANYBODY in cap:
         return True
     return scopes is not None and set(scopes) <= set(cap)
 
 
 def problem(rule: Rule) -> tuple[str, str] | None:
-    """Return (field, what is wrong) of a rule that could not mean anything, or None."""
+    """Return (field, error) of an invalid rule, or None."""
     if rule.kind == "channel":
         if not rule.channel:
             return "channel", "a channel's rule names its channel"
@@ -75,10 +75,10 @@ def problem(rule: Rule) -> tuple[str, str] | None:
 
 
 def remembered(request: Waiting, *, rule_id: str, by: str, now_ms: int) -> Rule | None:
-    """Return the rule that would let the same sender in again, or None where it cannot say so.
+    """Return the rule that would approve the same sender again, or None if there is none.
 
-    A device of which the role or the scopes are not known cannot be remembered: the rule would
-    have to allow any.
+    A device with unknown role or scopes cannot be remembered: the rule would have to allow
+    any.
     """
     asked = request.asked
     if not asked.sender:

@@ -1,7 +1,7 @@
-"""What pairing asks of the world: bodies of calls, what they answer, and where a machine is.
+"""Ports of pairing: bodies and results of effects, places of machines, lists.
 
-A body holds everything its call needs, so that whoever carries it out looks nothing up in a
-state that may have moved on.
+A body holds everything that its call needs, so that the executor reads nothing from a state that
+may have changed since.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from holdfast.pairing.state import Pairing, Verb
 Via: TypeAlias = Literal["controller", "exec", "plane"]
 
 NOT_RUNNING = "not_running"
-"""Permanent: the instance does not run, so nobody can be asked."""
+"""Permanent: the instance does not run, so there is no machine to call."""
 NO_MEANS = "redeploy"
-"""Permanent: neither a route nor a command can do it; a newer machine could."""
+"""Permanent: neither a route nor a command can do it; a newer controller could."""
 DOUBT = "doubt"
-"""Permanent: whether it was done could not be found out; nothing of it runs any more."""
+"""Permanent: it is unknown whether it was done; no order runs any more."""
 MAY_RUN = "may_run"
-"""Permanent: it was sent and its answer lost; it may be carried out still."""
+"""Permanent: it was sent and the answer was lost; it may still be carried out."""
 
 
 class DecideCall(Struct, frozen=True, tag="decide", gc=False):
-    """Tell the machine a decision."""
+    """Send a decision to the machine."""
 
     serial: int
     verb: Verb
@@ -36,9 +36,9 @@ class DecideCall(Struct, frozen=True, tag="decide", gc=False):
 
 
 class LookCall(Struct, frozen=True, tag="look", omit_defaults=True, gc=False):
-    """Ask the machine whether a request still waits, afresh.
+    """Read from the machine, afresh, whether a request still waits.
 
-    `early` says that the order may still run, so that a request which waits proves nothing.
+    `early` is true while the order may still run: a waiting request then proves nothing.
     """
 
     serial: int
@@ -54,14 +54,14 @@ decode_body = msgspec.json.Decoder(Body).decode
 
 
 class Carried(Struct, frozen=True, gc=False):
-    """A decision that was carried out, in the machine's words."""
+    """A decision that was carried out, with the machine's message."""
 
     message: str
     via: Via
 
 
 class StillWaits(Struct, frozen=True, gc=False):
-    """The request waits on: the decision was not carried out."""
+    """The request still waits: the decision was not carried out."""
 
 
 class Place(Struct, frozen=True, kw_only=True, gc=False):
@@ -78,9 +78,9 @@ class Place(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Basis(Struct, frozen=True, gc=False):
-    """Everything that makes a list worthless when it changes: the pairing epoch, the machine.
+    """What invalidates a list when it changes: the pairing epoch and the machine.
 
-    A list belongs to the basis that was so before it was asked for.
+    A list has the basis of before it was read.
     """
 
     pairing_epoch: int
@@ -90,7 +90,7 @@ class Basis(Struct, frozen=True, gc=False):
 
 
 class Source(Struct, frozen=True, kw_only=True, gc=False):
-    """How one source of a list stands; times in ms, 0 for never."""
+    """The state of one source of a list; times in ms, 0 for never."""
 
     name: str
     last_success_ms: int = 0
@@ -99,11 +99,11 @@ class Source(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Listing(Struct, frozen=True, kw_only=True):
-    """What a machine says waits. Not `complete` where some source could not be read."""
+    """The waiting requests of a machine; not `complete` where a source could not be read."""
 
-    requests: tuple[Waiting, ...]
     via: Literal["controller", "exec"]
-    complete: bool
+    requests: tuple[Waiting, ...] = ()
+    complete: bool = True
     sources: tuple[Source, ...] = ()
     error: str = ""
 
@@ -121,13 +121,13 @@ class Places(Protocol):
 
 
 class Machines(Protocol):
-    """Asks a machine, by whatever way it has."""
+    """Reads lists of machines."""
 
     async def listing(self, place: Place, *, refresh: bool) -> Outcome[Listing]:
-        """Return what waits; with `refresh` as the agent says now, not as it said before."""
+        """Return the waiting requests; with `refresh`, as read from the agent now."""
         ...
 
 
 def basis(place: Place, state: Pairing) -> Basis:
-    """Return what a list that is asked for now will belong to."""
+    """Return the basis of a list that is read now."""
     return Basis(state.epoch, place.epoch, place.machine_id, place.config_version)

@@ -1,4 +1,4 @@
-"""From what the plane knows to what it answers: requests, lists, policies, history. Pure."""
+"""Wire messages of pairing: requests, lists, policies, history. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from holdfast.wire.times import parse_time, time_text
 
 
 def request(place: Place, one: Shown) -> PairingRequest:
-    """Return one request as people see it."""
+    """Return the view of one request."""
     waiting, decision = one.request, one.decision
     asked = waiting.asked
     return PairingRequest(
@@ -60,17 +60,17 @@ def _time(at_ms: int | None) -> str | None:
 def listing(
     place: Place, known: Known, items: Iterable[Shown], *, epoch: int, via: Via
 ) -> PairingList:
-    """Return a list that was told."""
-    told = known.listing
+    """Return the view of a machine's list."""
+    found = known.listing
     return PairingList(
         instance=place.instance,
         items=tuple(request(place, one) for one in items)[:PAIRING_PENDING_MAX],
         via=via,
-        complete=told.complete,
+        complete=found.complete,
         epoch=epoch,
         fetched_at=time_text(known.fetched_ms),
-        error=told.error[:REASON_MAX],
-        sources=tuple(_source(one) for one in told.sources),
+        error=found.error[:REASON_MAX],
+        sources=tuple(_source(one) for one in found.sources),
     )
 
 
@@ -84,14 +84,14 @@ def _source(one: Source) -> PairingSource:
 
 
 def nothing(place: Place, *, epoch: int, note: str, complete: bool = True) -> PairingList:
-    """Return the list of a machine that nobody asked, and why."""
+    """Return an empty list of a machine that was not read, with the reason."""
     return PairingList(
         instance=place.instance, items=(), via="none", complete=complete, epoch=epoch, note=note
     )
 
 
 def policy(instance: str, state: Pairing) -> PairingPolicy:
-    """Return how requests are decided."""
+    """Return the view of a policy."""
     return PairingPolicy(
         instance=instance,
         mode=state.mode,
@@ -114,25 +114,25 @@ def _rule(one: Rule) -> PairingRule:
     )
 
 
-def rule_of(told: PairingRule, *, known: Sequence[Rule], fresh: Rule) -> Rule:
-    """Return a rule as it is to be kept; one that is there already keeps its beginning.
+def rule_of(body: PairingRule, *, known: Sequence[Rule], fresh: Rule) -> Rule:
+    """Return a rule to store; a known one keeps its id, author and time.
 
-    `fresh` gives id, author and time of a new one. Raise ValueError for an end that is no time.
+    `fresh` has those of a new one. Raise ValueError for an invalid `expires_at`.
     """
     expires_ms = 0
-    if told.expires_at is not None:
-        parsed = parse_time(told.expires_at)
+    if body.expires_at is not None:
+        parsed = parse_time(body.expires_at)
         if parsed is None:
             raise ValueError("expires_at: want a time in ISO 8601")
         expires_ms = parsed
-    old = next((one for one in known if told.id and one.id == told.id), fresh)
+    old = next((one for one in known if body.id and one.id == body.id), fresh)
     return Rule(
         id=old.id,
-        kind=told.kind,
-        sender=told.sender,
-        channel=told.channel or "",
-        role=told.role or "",
-        scopes=tuple(sorted(set(told.scopes))),
+        kind=body.kind,
+        sender=body.sender,
+        channel=body.channel or "",
+        role=body.role or "",
+        scopes=tuple(sorted(set(body.scopes))),
         expires_ms=expires_ms,
         by=old.by,
         created_ms=old.created_ms,
@@ -140,7 +140,7 @@ def rule_of(told: PairingRule, *, known: Sequence[Rule], fresh: Rule) -> Rule:
 
 
 def history(rows: Iterable[Logged]) -> list[PairingEntry]:
-    """Return what the log tells of decisions, in the order of the rows; intents are left out."""
+    """Return the log's decisions, in the order of the rows, without intents."""
     entries: list[PairingEntry] = []
     for row in rows:
         if row.outcome == "applied":

@@ -1,4 +1,4 @@
-"""The rules: which decisions are to be told, looked for or forgotten, and when the next is."""
+"""The rules: which decisions to send, check or remove, and the next deadline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from holdfast.pairing.state import Decision, Pairing
 
 
 def reconcile(state: Pairing, _policy: Any, now_ms: int, _number: int) -> Plan[act.Action]:
-    """Return the plan of this tick: each decision's next step, and what can be forgotten."""
+    """Return the plan of this tick: each decision's next step, and decisions to remove."""
     planned: list[act.Action] = []
     held: list[Suppressed] = []
     forgettable: list[Decision] = []
@@ -34,7 +34,7 @@ def reconcile(state: Pairing, _policy: Any, now_ms: int, _number: int) -> Plan[a
 
 
 def _step(state: Pairing, decision: Decision, now_ms: int) -> act.Action | None:
-    """Return what a decision needs now, or None while it waits."""
+    """Return a decision's next action, or None while it waits."""
     expect = act.expect_of(state, decision.serial)
     if decision.status == "asked":
         text = f"{decision.by or 'somebody'} decided: {decision.verb}"
@@ -51,7 +51,7 @@ def _step(state: Pairing, decision: Decision, now_ms: int) -> act.Action | None:
 
 
 def is_forgettable(decision: Decision, now_ms: int) -> bool:
-    """Return whether nothing depends on a decision any more."""
+    """Return whether a decision can be removed."""
     match decision.status:
         case "done":
             return now_ms >= decision.forget_ms
@@ -64,7 +64,7 @@ def is_forgettable(decision: Decision, now_ms: int) -> bool:
 
 
 def deadline(state: Pairing, _policy: Any, now_ms: int) -> int | None:
-    """Return when a decision may need something without any event, in ms since the epoch."""
+    """Return when a decision needs an action without an event, in ms since the epoch."""
     moments = [_moment(one, now_ms) for one in state.decisions]
     return min(moments, default=None)
 

@@ -1,8 +1,8 @@
-"""A request as the plane knows it, and the marks by which it is known again.
+"""Pairing requests on the plane, and the marks that identify them.
 
-The same request looks different to different sources: one tells its code, another only an id, a
-third the sender and when. Each of these makes a *mark*, and a decision keeps all it knew. A
-request that bears any mark of a decision is that decision's, whoever lists it and whenever.
+Sources list the same request differently: one with its code, another with an id only, a third with
+sender and time. Each of these makes a *mark*, and a decision keeps all marks. A request with any
+mark of a decision is the one decided, whatever the source and the time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _UUID: Final = re.compile(UUID_PATTERN)
 
 
 class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What a machine must be told to decide about one request.
+    """The reference to one request in an order to a machine.
 
-    A channel's is named by its code or the id the machine gave it, a device's by its UUID in
-    `machine_id`. `fingerprint` is what the request was when somebody looked at it.
+    A channel's is referred to by its code or its id at the machine, a device's by its UUID in
+    `machine_id`. `fingerprint` is that of the request when a person saw it.
     """
 
     kind: Kind
@@ -45,9 +45,9 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One request that waits, as a machine told it. Times are ms since the epoch.
+    """One waiting request, as listed by a machine. Times are ms since the epoch.
 
-    `scopes` is None where the source does not tell what the device asks for.
+    `scopes` is None where the source does not list the requested scopes.
     """
 
     asked: Asked
@@ -63,25 +63,25 @@ class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def request_id(asked: Asked) -> str:
-    """Return what a request is called in the API."""
+    """Return the id of a request in the API."""
     if asked.kind == "device":
         return asked.machine_id
     return f"{asked.channel}:{asked.code or asked.machine_id}"
 
 
 def marks(asked: Asked, *, created_ms: int | None = None) -> tuple[str, ...]:
-    """Return every mark of a request, sorted: short digests, since they are kept."""
-    told: list[tuple[str, ...]] = []
+    """Return every mark of a request, sorted: short digests, since they are stored."""
+    found: list[tuple[str, ...]] = []
     if asked.kind == "device":
-        told.append(("device", asked.machine_id.lower()))
+        found.append(("device", asked.machine_id.lower()))
     else:
         if asked.code:
-            told.append(("code", asked.channel, asked.code.upper()))
+            found.append(("code", asked.channel, asked.code.upper()))
         if asked.machine_id:
-            told.append(("id", asked.channel, asked.machine_id))
+            found.append(("id", asked.channel, asked.machine_id))
         if asked.sender and created_ms is not None:
-            told.append(("sender", asked.channel, asked.sender, str(created_ms)))
-    return tuple(sorted(_mark(parts) for parts in told))
+            found.append(("sender", asked.channel, asked.sender, str(created_ms)))
+    return tuple(sorted(_mark(parts) for parts in found))
 
 
 def _mark(parts: tuple[str, ...]) -> str:
@@ -90,18 +90,18 @@ def _mark(parts: tuple[str, ...]) -> str:
 
 
 def is_expired(request: Waiting, now_ms: int) -> bool:
-    """Return whether a request is over; at its last millisecond it is not."""
+    """Return whether a request has expired; at `expires_ms` itself it has not."""
     return request.expires_ms is not None and now_ms > request.expires_ms
 
 
 def find(requests: Iterable[Waiting], asked: Asked) -> Waiting | None:
-    """Return the request that is meant, by any mark it shares."""
+    """Return the request that shares any mark with `asked`, or None."""
     wanted = set(marks(asked))
     return next((one for one in requests if wanted.intersection(one.marks)), None)
 
 
 def named(text: str) -> Asked:
-    """Return what a request id names: a device by its UUID, else a channel's request."""
+    """Return the reference of an API id: a device by its UUID, else a channel's request."""
     if _UUID.fullmatch(text):
         return Asked(kind="device", machine_id=text)
     channel, _, name = text.partition(":")
@@ -109,77 +109,77 @@ def named(text: str) -> Asked:
 
 
 def by_name(channel: str, name: str) -> Asked:
-    """Return a channel's request by its code, or by an id where it cannot be a code."""
+    """Return the reference of a channel's request by code, or by id if it is no code."""
     if _CODE.fullmatch(name):
         return Asked(kind="channel", channel=channel, code=name)
     return Asked(kind="channel", channel=channel, machine_id=name)
 
 
-def of_channel(told: ChannelRequest) -> Waiting | None:
-    """Return a channel's request, or None for one that nobody could decide about."""
-    name = told.request_id[:TEXT_MAX]
-    if not told.id or not (_CODE.fullmatch(told.code) or name):
+def of_channel(listed: ChannelRequest) -> Waiting | None:
+    """Return a channel's request, or None for one without the ids to decide it."""
+    name = listed.request_id[:TEXT_MAX]
+    if not listed.id or not (_CODE.fullmatch(listed.code) or name):
         return None
     asked = Asked(
         kind="channel",
-        channel=told.channel,
-        code=told.code if _CODE.fullmatch(told.code) else "",
+        channel=listed.channel,
+        code=listed.code if _CODE.fullmatch(listed.code) else "",
         machine_id=name,
-        sender=told.id,
-        fingerprint=told.fingerprint,
+        sender=listed.id,
+        fingerprint=listed.fingerprint,
     )
-    created_ms = parse_time(told.created_at)
-    ends_ms = parse_time(told.expires_at)
+    created_ms = parse_time(listed.created_at)
+    ends_ms = parse_time(listed.expires_at)
     if ends_ms is None and created_ms is not None:
         ends_ms = created_ms + CHANNEL_LIFE_MS
     return Waiting(
         asked=asked,
         marks=marks(asked, created_ms=created_ms),
-        sender_name=_name_in(told.meta),
-        account=told.account_id or _text(told.meta, "accountId"),
+        sender_name=_name_in(listed.meta),
+        account=listed.account_id or _text(listed.meta, "accountId"),
         created_ms=created_ms,
         expires_ms=ends_ms,
     )
 
 
-def of_device(told: DeviceRequest, *, tells_scopes: bool) -> Waiting | None:
-    """Return a device's request, or None for one that nobody could decide about."""
-    if not _UUID.fullmatch(told.request_id) or not told.device_id:
+def of_device(listed: DeviceRequest, *, has_scopes: bool) -> Waiting | None:
+    """Return a device's request, or None for one without the ids to decide it."""
+    if not _UUID.fullmatch(listed.request_id) or not listed.device_id:
         return None
     asked = Asked(
         kind="device",
-        machine_id=told.request_id,
-        sender=told.device_id,
-        fingerprint=told.fingerprint,
+        machine_id=listed.request_id,
+        sender=listed.device_id,
+        fingerprint=listed.fingerprint,
     )
-    created_ms = None if told.ts is None else int(told.ts)
-    ends_ms = parse_time(told.expires_at)
+    created_ms = None if listed.ts is None else int(listed.ts)
+    ends_ms = parse_time(listed.expires_at)
     if ends_ms is None and created_ms is not None:
         ends_ms = created_ms + DEVICE_LIFE_MS
-    roles = dict.fromkeys(role for role in (told.role, *told.roles) if role)
+    roles = dict.fromkeys(role for role in (listed.role, *listed.roles) if role)
     return Waiting(
         asked=asked,
         marks=marks(asked),
-        sender_name=told.display_name,
+        sender_name=listed.display_name,
         roles=tuple(roles),
-        scopes=told.scopes if tells_scopes or told.scopes else None,
-        platform=told.platform,
-        client=told.client_id,
+        scopes=listed.scopes if has_scopes or listed.scopes else None,
+        platform=listed.platform,
+        client=listed.client_id,
         created_ms=created_ms,
         expires_ms=ends_ms,
     )
 
 
 def newest_first(requests: Iterable[Waiting]) -> tuple[Waiting, ...]:
-    """Return the requests by age, those without a time last, in an order that never varies."""
+    """Return the requests newest first, those without a time last, in a total order."""
     return tuple(sorted(requests, key=lambda one: (-(one.created_ms or 0), request_id(one.asked))))
 
 
 def read_list(text: str, key: str, kind: type[Any], **missing: str) -> list[Any] | None:
-    """Return the items under a key of a JSON object that a command printed, each in its type.
+    """Return the items under a key of a JSON object that a command printed, decoded.
 
-    `missing` is put into items that lack it. A single item that does not fit is left out; None
-    says that the text is no such object.
+    Items get the defaults `missing`. An item that does not decode is left out; None means that
+    the text is no such object.
     """
     try:
         found = msgspec.json.decode(_json_part(text))
@@ -201,7 +201,7 @@ def _item(raw: object, kind: type[Any], missing: dict[str, str]) -> Any:
 
 
 def _json_part(text: str) -> str:
-    """Return the text from its first line that begins an object: commands print hints before."""
+    """Return the text from the first line that begins an object: commands print hints first."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
         if line.startswith("{"):
@@ -210,7 +210,7 @@ def _json_part(text: str) -> str:
 
 
 def _name_in(meta: dict[str, Any]) -> str:
-    """Return what a sender calls themselves, as far as the channel tells."""
+    """Return a sender's own name, where the channel provides one."""
     first = " ".join(_text(meta, key) for key in ("firstName", "lastName")).strip()
     user = _text(meta, "username") or _text(meta, "tag") or _text(meta, "name")
     both: Sequence[str] = [part for part in (first, f"@{user}" if first and user else user) if part]

@@ -1,7 +1,7 @@
-"""What is known of an instance's pairing: its policy, and the decisions that still matter.
+"""The state of an instance's pairing: its policy, and the decisions that are kept.
 
-A decision matters until no source can list its request any more (`forget_ms`). `epoch` grows with
-everything that makes an older list worthless. What waits is not here: it is asked of the machine.
+A decision is kept until no source can list its request any more (`forget_ms`). `epoch` grows with
+each change that invalidates older lists. Waiting requests are not here: the machine has them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from holdfast.pairing.requests import Asked
 Mode: TypeAlias = Literal["manual", "rules"]
 Verb: TypeAlias = Literal["approve", "dismiss"]
 Status: TypeAlias = Literal["asked", "sent", "doubted", "done", "failed"]
-"""`asked`: taken, to be sent. `sent`: on its way. `doubted`: it may have been done, which is to be
-found out. `done`, `failed`: over."""
+"""`asked`: to be sent. `sent`: in flight. `doubted`: it may have been carried out, which is to be
+checked. `done`, `failed`: over."""
 
 STATE_VERSION = 1
 
@@ -27,10 +27,10 @@ STATE_VERSION = 1
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One decision about one request. Times are ms since the epoch.
 
-    `until_ms` is when its present status ends by itself, `forget_ms` when it stops to matter.
+    `until_ms` is when its present status ends by itself, `forget_ms` when it may be removed.
     Before `runs_until_ms` an order whose answer was lost may still be carried out.
-    `asked` is kept only while there is something to tell the machine. `rule` names the rule that
-    decided, `remember` is one to be added when it is done.
+    `asked` is kept only while it may have to be sent. `rule` is the id of the rule that decided,
+    `remember` is a rule to add when it is done.
     """
 
     serial: int
@@ -67,11 +67,11 @@ class Pairing(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 OPEN = frozenset({"asked", "sent", "doubted"})
 HIDING = frozenset({"done", "doubted"})
-"""Statuses in which a decision's request must not be shown: it is not known to be waiting."""
+"""Statuses in which a decision's request is not shown: it may not be waiting any more."""
 
 
 def empty(instance: str) -> Pairing:
-    """Return what is known before the first event."""
+    """Return the state before the first event."""
     return Pairing(instance=instance)
 
 
@@ -99,7 +99,7 @@ def encode_state(state: Pairing) -> bytes:
 
 
 def decode_state(body: bytes, version: int) -> Pairing:
-    """Return a stored state; raise ValueError when it is of a version this code does not know."""
+    """Return a stored state; raise ValueError for an unknown version."""
     if version > STATE_VERSION:
         message = f"pairing state of version {version}; this code knows {STATE_VERSION}"
         raise ValueError(message)

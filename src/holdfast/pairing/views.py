@@ -1,6 +1,6 @@
-"""The row that people and the inbox read of an instance's pairing: its state, as it is.
+"""The view of an instance's pairing, for people and the inbox: the state itself.
 
-The state holds nothing that its owner may not see, and it is small, so that one row serves all.
+The state contains nothing that its owner may not see, and is small, so one row is enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PAIRING_VIEW: Final = "pairing"
 
 
 def views(before: Pairing | None, after: Pairing, _touched: Iterable[str]) -> Iterable[ViewRow]:
-    """Return the row that shows `after`; none for what is gone."""
+    """Return the row of `after`; a deletion for a destroyed instance."""
     if after.gone:
         if before is not None and before.account and not before.gone:
             yield ViewRow(PAIRING_VIEW, after.instance, after.account, None)

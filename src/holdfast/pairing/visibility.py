@@ -1,8 +1,8 @@
-"""What may be shown of a list, given what was decided. Pure.
+"""Which requests of a list are shown, given the decisions. Pure.
 
-Two belts hold a decided request back. A list that was asked for before something changed belongs
-to another basis and is not used again. And whatever a list says, a request with a mark of a
-decision that is done, or may be, is not shown.
+Two mechanisms hide a decided request. A list that was read before a change has another basis and is
+not used again. And whatever the list, a request with a mark of a decision that is done, or may be,
+is not shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.pairing.state import HIDING, Decision, Pairing, decided
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """A list as it was told at `fetched_ms`, and the basis it belongs to."""
+    """A list, read at `fetched_ms`, and its basis."""
 
     basis: Basis
     listing: Listing
@@ -26,14 +26,14 @@ class Known(Struct, frozen=True, kw_only=True):
 
 
 class Shown(Struct, frozen=True):
-    """A request to be shown, with the decision about it that is on its way or failed."""
+    """A request to show, with the decision about it that is in flight or failed."""
 
     request: Waiting
     decision: Decision | None = None
 
 
 def shown(requests: Iterable[Waiting], state: Pairing, now_ms: int) -> tuple[Shown, ...]:
-    """Return what waits for a decision: neither over nor decided, each request once."""
+    """Return the requests that are neither expired nor decided, each once."""
     kept: list[Shown] = []
     seen: set[str] = set()
     for request in requests:
@@ -47,7 +47,7 @@ def shown(requests: Iterable[Waiting], state: Pairing, now_ms: int) -> tuple[Sho
 
 
 def is_usable(known: Known | None, basis: Basis, now_ms: int, life_ms: int) -> bool:
-    """Return whether a kept list still answers a question: of this basis, whole, and young."""
+    """Return whether a cached list can be used: of this basis, complete, and recent."""
     return (
         known is not None
         and known.basis == basis
@@ -57,7 +57,7 @@ def is_usable(known: Known | None, basis: Basis, now_ms: int, life_ms: int) -> b
 
 
 def forget_at(request: Waiting | None, now_ms: int) -> int:
-    """Return until when a decision about a request must be remembered, in ms since the epoch."""
+    """Return until when a decision about a request must be kept, in ms since the epoch."""
     if request is None or request.expires_ms is None:
         return now_ms + FORGET_UNTIMED_MS
     return max(request.expires_ms, now_ms) + FORGET_SLACK_MS

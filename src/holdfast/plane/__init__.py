@@ -1,5 +1,5 @@
-"""The server: settings, build, edge, directive and serve.
+"""The server: settings, edge, agent proxy, wiring and serve.
 
-plane.wiring is the only place that makes things and imports stores. Here, and in
-few other files, the real clock, chance and environment enter the program.
+plane.wiring is the only package that imports stores and constructs the parts. The real clock,
+randomness and environment enter the program here and in few other files.
 """

@@ -1,7 +1,7 @@
-"""Handlers about the plane itself: health, the documents of its API, agents, the doctor.
+"""Handlers about the plane itself: health, API documents, agents, doctor.
 
-Health and the OpenAPI document are public and say nothing about what runs here. A check of the
-doctor looks and never repairs, and an error inside one is its result, not the report's end.
+Health and the OpenAPI document are public and reveal nothing about what runs here. A check of the
+doctor is read-only, and an exception within one is its result and does not end the report.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def about_handlers(
 
 
 def installed_versions(folder: Path, prefix: str) -> list[str]:
-    """Return the folders that an agent is installed in, newest name last."""
+    """Return the names of the folders with installations of an agent, newest last."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if path.name.startswith(prefix))
 
 
 def _agents(folder: Path, version: str) -> tuple[AgentView, ...]:
-    """Return every known agent, and whether it can be run now."""
+    """Return every agent, and whether it can run here."""
     views = []
     for agent in AGENTS:
         found = installed_versions(folder, agent.folder) if agent.folder else [version]
@@ -98,10 +98,10 @@ def _agents(folder: Path, version: str) -> tuple[AgentView, ...]:
 
 
 async def _run(check: Check) -> DoctorCheck:
-    """Return what a check found, or that it failed itself."""
+    """Return a check's result, or a failure if it raised."""
     try:
         return await check()
-    except Exception as error:  # noqa: BLE001  a check that breaks is a finding like any other
+    except Exception as error:  # noqa: BLE001  a check that raises is a failed check
         name = getattr(check, "__name__", "check").replace("check_", "").replace("_", " ")
         text = f"the check itself failed: {type(error).__name__}: {error}"
         return DoctorCheck(name=name, result="failed", message=text[:REASON_MAX])

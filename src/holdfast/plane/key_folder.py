@@ -1,10 +1,10 @@
-"""The folder of the plane's keys, which lies apart from the data folder that machines live in.
+"""The folder of the plane's keys, apart from the data folder that contains machines' folders.
 
 An agent of the process cloud runs as the plane's user, and its machine's folder is below the data
-folder. So what opens secrets is kept beside it, where confinement hides all of it at once. Data
-folders of versions before have their keys inside: each file is copied, synced and renamed into
-place before the old one goes, so that a crash at any point loses nothing. Every command looks for
-a file here, so this loads nothing that is slow.
+folder. So keys are kept beside the data folder, where confinement hides all of them at once. Data
+folders of earlier versions contain the keys: each file is copied, synced and renamed into place
+before the old one is deleted, so that a crash at any point loses nothing. Every command imports
+this module, so it imports nothing slow.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ KEY_FILES: Final = (KEYRING_FILE, GATEWAY_FILE, TOKEN_FILE)
 FOLDER_MODE: Final = 0o700
 _OTHERS: Final = 0o077
 _NOTE: Final = b"The keys of this data folder are in "
-"""How the file begins that lies in the key ring's old place.
+"""The first line of the file left in the key ring's old place.
 
-A version before would make a new key ring where it finds none; over this one it refuses to start.
+An earlier version would make a new key ring where it finds none; with this file it does not start.
 """
 
 
 class KeysError(Exception):
-    """The plane's keys cannot be used; the text names file and remedy."""
+    """The plane's keys cannot be used; the text has the file and the fix."""
 
 
 def prepare_keys(settings: Settings, names: Sequence[str] = KEY_FILES) -> Path:
-    """Return the keys folder, made if need be, with these files moved out of the data folder.
+    """Return the keys folder, created if needed, with these files moved out of the data folder.
 
-    Raise KeysError, with nothing lost, when the folder cannot be had or a file is in both places
+    Raise KeysError, with nothing lost, when the folder cannot be used or a file is in both places
     with different contents.
     """
     refuse_overlap(settings)
@@ -56,7 +56,7 @@ def prepare_keys(settings: Settings, names: Sequence[str] = KEY_FILES) -> Path:
 
 
 def find_keyring(settings: Settings) -> Path | None:
-    """Return the key ring that a plane would use, also one that it would move; None without."""
+    """Return the path of the key ring, also one still to be moved; None without one."""
     new, old = settings.keys_folder / KEYRING_FILE, Path(settings.home) / KEYRING_FILE
     if new.exists():
         return new
@@ -67,7 +67,7 @@ def find_keyring(settings: Settings) -> Path | None:
 
 
 def write_key(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Write a file whole and durably, readable by its owner only unless `mode` says more."""
+    """Write a file atomically and durably, by default readable by its owner only."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
@@ -80,7 +80,7 @@ def write_key(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def refuse_loose(path: Path) -> None:
-    """Raise KeysError when others than the owner may use a file or folder; OSError without one."""
+    """Raise KeysError when others than the owner have access; OSError if it does not exist."""
     mode = path.stat().st_mode
     if mode & _OTHERS:
         want = "700" if stat.S_ISDIR(mode) else "600"
@@ -109,7 +109,7 @@ def _make(settings: Settings, keys: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from moving files here; the lock goes with its process."""
+    """Hold a lock against other processes that move files; it ends with its process."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -119,7 +119,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _move(old: Path, new: Path) -> None:
-    """Move one file, unless it is not there or was moved before."""
+    """Move one file, unless it does not exist or was moved before."""
     found = _read(old, new)
     if found is None:
         return
@@ -139,7 +139,7 @@ def _move(old: Path, new: Path) -> None:
 
 
 def _read(old: Path, new: Path) -> tuple[bytes, int] | None:
-    """Return a file's content and mode; None when there is none to be moved."""
+    """Return a file's content and mode; None when there is none to move."""
     try:
         descriptor = os.open(old, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -156,7 +156,7 @@ def _read(old: Path, new: Path) -> tuple[bytes, int] | None:
 
 
 def leave_note(home: Path, keys: Path) -> None:
-    """Say in the key ring's old place, in the data folder, where it is."""
+    """Write the new path of the key ring into its old place in the data folder."""
     old = home / KEYRING_FILE
     content = _NOTE + os.fsencode(keys) + b"; docs/guide/operating.md says why.\n"
     try:

@@ -1,10 +1,10 @@
-"""The key ring: seals what must not be read from the stores, with keys that can be replaced.
+"""The key ring: encrypts secrets in the stores, with keys that can be rotated.
 
-A file in the keys folder holds 32-byte keys, each with an id; the newest seals, all open. A sealed
+A file in the keys folder holds 32-byte keys, each with an id; the newest seals, any opens. A sealed
 text is `hf1.<key id>.<base64 of nonce, ciphertext, tag>`, AES-256-GCM with the account, the
-instance and the name as associated data, so that it opens only where it was put. Machines get a
-key of their own, derived from the oldest key of the ring, so that it stays the same when the ring
-grows. Losing the file loses every secret: it belongs in the backup, apart from the stores.
+instance and the name as associated data, so that it opens only in its place. Each machine gets a
+key of its own, derived from the oldest key of the ring, so that it stays the same when keys are
+added. Losing the file loses every secret: it belongs in the backup, apart from the stores.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class KeyRing:
         return derive.derive(self._root)
 
     def seal_env(self, text: str, key: bytes) -> str:
-        """Return `enc:v1:` and base64 of nonce, ciphertext and tag, as a controller opens it."""
+        """Return `enc:v1:` and base64 of nonce, ciphertext and tag, the form for a controller."""
         nonce = self._entropy(NONCE_BYTES)
         sealed = AESGCM(key).encrypt(nonce, text.encode(), None)
         return ENV_PREFIX + base64.b64encode(nonce + sealed).decode()
@@ -127,7 +127,7 @@ def open_keyring(folder: Path, *, entropy: Callable[[int], bytes] = secrets.toke
 def make_keyring(
     folder: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
 ) -> KeyRing:
-    """Make a key ring where there is none; what another one sealed does not open with it."""
+    """Make a key ring where there is none; it opens nothing sealed by another one."""
     path = folder / KEYRING_FILE
     if path.exists():
         raise KeysError(f"{path}: there is a key ring; rename it first, and keep it")
@@ -139,7 +139,7 @@ def make_keyring(
 def rotate(
     folder: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
 ) -> KeyRing:
-    """Add a key that seals from now on; what was sealed before still opens."""
+    """Add a key that seals from now on; texts sealed before still open."""
     path = folder / KEYRING_FILE
     old = _read(path)
     new = _File(old.version, (*old.keys, _new_key(now_ms, entropy)))
@@ -162,7 +162,7 @@ def _raw(key: Key) -> bytes:
 
 
 def _bound(context: Context) -> bytes:
-    """Return the associated data: unambiguous, because each part is written with its length."""
+    """Return the associated data: unambiguous, because each part has its length."""
     return msgspec.json.encode(("holdfast", *context))
 
 

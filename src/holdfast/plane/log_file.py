@@ -1,8 +1,8 @@
 """The file that a plane in the background writes its log to, kept below a bound.
 
-Whoever starts the plane opens the file as its standard error, so that what a dying interpreter
-says lands there too; the file is therefore copied and emptied in place, never renamed. It must
-never touch a standard error that is not this file: a terminal or a supervisor's pipe.
+The process that starts the plane opens the file as its standard error, so that the output of a
+crashing interpreter is in it too; the file is therefore copied and truncated in place, not renamed.
+A standard error that is not this file, a terminal or a supervisor's pipe, is left alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import BinaryIO, Final
 
 NAME: Final = "plane.log"
 BYTES_MAX: Final = 32 * 1024 * 1024
-"""How large the file may grow before it becomes `plane.log.1`; so at most twice this is kept."""
+"""Bytes at which the file is moved to `plane.log.1`; so at most twice this is kept."""
 
 
 def open_log(home: Path) -> BinaryIO:
-    """Open the log for appending, made for its owner only."""
+    """Open the log for appending; a new one is readable by its owner only."""
     descriptor = os.open(home / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "ab")
 
@@ -35,9 +35,9 @@ def is_ours(home: Path, descriptor: int | None = None) -> bool:
 
 
 def shrink(home: Path, *, bytes_max: int = BYTES_MAX) -> bool:
-    """Move the lines away when the file has grown too large; return whether they were.
+    """Rotate the file if it is too large; return whether it was.
 
-    Lines written between the copy and the cut are lost: a few, once in 32 MiB.
+    Lines written between the copy and the truncation are lost: a few, once in 32 MiB.
     """
     path = home / NAME
     if path.stat().st_size <= bytes_max:

@@ -1,4 +1,4 @@
-"""The endpoint table as OpenAPI 3.1 and as a page to read; pure, and made from nothing else."""
+"""The endpoint table as OpenAPI 3.1 and as an HTML page. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from holdfast.wire.api.table import path_names
 from holdfast.wire.controller.endpoint import ControllerProblem
 
 REFUSALS: Final = (400, 401, 403, 404, 408, 413, 415, 429, 500)
-"""What any route may answer besides what its row declares."""
+"""Errors that any route may return besides those declared by its row."""
 
 _REF: Final = "#/components/schemas/{name}"
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
@@ -43,7 +43,7 @@ _PAGE_TYPES: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api:
-    """What the documents of two tables differ in: words, errors, and what proves a caller."""
+    """The differences of two tables' documents: texts, errors and security schemes."""
 
     title: str
     summary: str
@@ -72,7 +72,7 @@ CONTROLLER: Final = Api(
 
 
 def document(table: Iterable[Endpoint], *, version: str, api: Api = PLANE) -> dict[str, Any]:
-    """Return the table as an OpenAPI 3.1 document, ready to be encoded."""
+    """Return the table as an OpenAPI 3.1 document, to be encoded as JSON."""
     rows = tuple(table)
     types = [t for row in rows for t in (row.request, row.response, row.pending) if t is not None]
     unique = [*dict.fromkeys(types), api.problem]
@@ -112,7 +112,7 @@ def _operation(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, An
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "The same key asks for the same effect at most once.",
+                "description": "Repeated calls with the same key have the effect once.",
                 "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
             }
         )
@@ -143,7 +143,7 @@ def _responses(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, An
             answer["content"] = problem
             if row.kind == "page":
                 answer["content"] = {"text/html": {"schema": {"type": "string"}}}
-            # /health says so itself when it is not well.
+            # /health returns its own body when unhealthy.
             if status in row.statuses and row.scope == "public" and row.response is not None:
                 answer["content"] = {"application/json": {"schema": {}}}
         elif status not in {204, 304}:
@@ -176,7 +176,7 @@ def page(table: Iterable[Endpoint], *, version: str) -> bytes:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>Holdfast: endpoints</title>'
-        '<link rel="icon" href="data:,">'  # else a browser asks for one that is not there
+        '<link rel="icon" href="data:,">'  # else browsers request an icon
         f"</head><body><main><h1>Endpoints of Holdfast {html.escape(version)}</h1>"
         '<p>The same as <a href="/api/openapi.json">OpenAPI 3.1</a>.</p>'
         f"<nav><ul>{contents}</ul></nav>{sections}</main></body></html>"

@@ -1,7 +1,7 @@
-"""Handlers of operations and quarantine: what became of an order, and of an event that failed.
+"""Handlers of operations and of quarantined events.
 
-Both are read from the journal, which never forgets, so they cannot disagree with what happened.
-An event's name is its tag; its body is never shown, because it may hold sealed values.
+Both are read from the journal. An event is shown by its tag; its body is not, because it may hold
+sealed values.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STEP_STATES: Final = {
     "expired": "failed",
     "unwanted": "ignored",
 }
-_DECIDED: Final = Refusal(409, "not_quarantined", "somebody decided about this event already")
+_DECIDED: Final = Refusal(409, "not_quarantined", "this event was retried or dropped already")
 
 
 class _Tag(msgspec.Struct):
@@ -111,7 +111,7 @@ def operation_handlers(
             cause=row.id,
             by=call.principal.name,
         )
-        # The arrival first: a crash in between leaves the event waiting, never lost.
+        # The arrival first: a crash in between leaves the event pending as well, never lost.
         await mailboxes.tell([(actor, arrival)])
         await journal.drop_quarantined(row.id, call.principal.name)
         publish(QUARANTINE, row.id, None)
@@ -134,7 +134,7 @@ def operation_handlers(
 
 
 def instance_address(instance_id: str) -> Address:
-    """Return the address of an instance's actor; refuse (404) what cannot be one."""
+    """Return the address of an instance's actor; refuse (404) a malformed id."""
     return calls.actor_of("instance", instance_id, noun="instance")
 
 
@@ -156,7 +156,7 @@ async def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged
 
 
 def _quarantined(actor: Address, row: Logged) -> QuarantinedEvent:
-    """Return a quarantined event as people see it."""
+    """Return the view of a quarantined event."""
     return QuarantinedEvent(
         event=row.id,
         actor=str(actor),
@@ -167,7 +167,7 @@ def _quarantined(actor: Address, row: Logged) -> QuarantinedEvent:
 
 
 def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Operation:
-    """Return an operation as people see it."""
+    """Return the view of an operation."""
     event = followed.event
     taken = isinstance(event, Logged)
     waiting = any(row.status == "waiting" for row in followed.effects)
@@ -188,7 +188,7 @@ def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Opera
 
 
 async def _steps(reader: Reader, followed: Followed) -> tuple[OperationStep, ...]:
-    """Return what an operation led to, in order: its event, actions, effects and outcomes."""
+    """Return the steps of an operation, in order: its event, actions, effects and outcomes."""
     event = followed.event
     steps = [_event_step(event, "event")]
     if isinstance(event, Logged):

@@ -1,12 +1,12 @@
-"""Handlers of rehearsals: the worker's answers in the words of the messages.
+"""Handlers of rehearsals: the worker's results as wire messages.
 
-The worker is another process with a read-only store, so nothing asked here can change anything.
+The worker is another process with a read-only store, so a rehearsal cannot change anything.
 The audit row of the call is written by the edge before the basis is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -83,12 +83,12 @@ def rehearsal_handlers(worker: RehearsalWorker) -> dict[str, Handler]:
 
 
 def _actor(call: Call) -> str:
-    """Return the address that the path names."""
+    """Return the address in the path."""
     return f"{call.path['kind']}/{call.path['id']}"
 
 
 async def _ask(question: Awaitable[T]) -> T:
-    """Return the worker's answer; refuse in words what it could not do."""
+    """Return the worker's answer; raise a Refusal for its errors."""
     try:
         return await question
     except UnknownActorError as error:
@@ -104,7 +104,7 @@ async def _ask(question: Awaitable[T]) -> T:
 
 
 def _ahead(answer: DryRun, mode: str) -> Rehearsal:
-    """Return what a look ahead came to."""
+    """Return the view of a dry run."""
     actions = sum(len(step.decisions) for step in answer.steps)
     waiting = f"; {answer.waiting} events would still wait" if answer.waiting else ""
     summary = f"{_count(len(answer.steps), 'tick')}, {_count(actions, 'action')}{waiting}"
@@ -122,7 +122,7 @@ def _ahead(answer: DryRun, mode: str) -> Rehearsal:
 
 
 def _back(answer: Replay, mode: str) -> Rehearsal:
-    """Return what a look back came to; each first difference is said with its path."""
+    """Return the view of a replay; the first differences are listed with their paths."""
     changes = tuple(
         f"tick {d.number}: {d.path}: recorded {d.recorded!r}, now {d.rehearsed!r}"[:REASON_MAX]
         for d in answer.divergences[:STEPS_MAX]
@@ -141,7 +141,7 @@ def _back(answer: Replay, mode: str) -> Rehearsal:
 
 
 def _why(answer: Explanation) -> Rehearsal:
-    """Return what the rules want now, after what the last tick decided."""
+    """Return the view of an explanation: the last tick, then the rules' result now."""
     now = RehearsedTick(
         number=answer.last.number + 1 if answer.last else 1,
         at=time_text(answer.now_ms),
@@ -155,46 +155,47 @@ def _why(answer: Explanation) -> Rehearsal:
     )
     ticks = (_record(answer.last), now) if answer.last else (now,)
     wanted = _count(len(answer.actions), "action")
-    summary = f"the rules want {wanted} now and leave {len(answer.suppressed)} alone"
+    summary = f"the rules decide {wanted} now and suppress {len(answer.suppressed)}"
     return Rehearsal(actor=answer.actor, mode="explain", ticks=ticks, summary=summary)
 
 
 def _step(step: Step) -> RehearsedTick:
     """Return one rehearsed tick."""
-    return RehearsedTick(
-        number=step.number,
-        at=time_text(step.now_ms),
-        events=tuple(_event(item) for item in step.inputs),
-        actions=tuple(_action(decision) for decision in step.decisions),
-        suppressed=tuple(
+    return _tick(
+        step,
+        (
             Suppressed(name=item.entity, rule=item.rule, reason=item.because[:REASON_MAX])
             for item in step.suppressed[:STEPS_MAX]
         ),
-        notes=_notes(step.notes),
-        deadline_at=time_text(step.deadline_ms) if step.deadline_ms is not None else None,
-        state_hash=step.digest,
     )
 
 
 def _record(record: TickRecord) -> RehearsedTick:
-    """Return one recorded tick; what it left alone is counted there by reason."""
-    return RehearsedTick(
-        number=record.number,
-        at=time_text(record.now_ms),
-        events=tuple(_event(item) for item in record.inputs),
-        actions=tuple(_action(decision) for decision in record.decisions),
-        suppressed=tuple(
+    """Return one recorded tick; a record has its suppressions as counts by reason."""
+    return _tick(
+        record,
+        (
             Suppressed(name=_count(item.count, "entity"), rule=item.rule, reason=item.because)
             for item in record.withheld[:STEPS_MAX]
         ),
-        notes=_notes(record.notes),
-        deadline_at=time_text(record.deadline_ms) if record.deadline_ms is not None else None,
-        state_hash=record.digest,
+    )
+
+
+def _tick(tick: Step | TickRecord, suppressed: Iterable[Suppressed]) -> RehearsedTick:
+    return RehearsedTick(
+        number=tick.number,
+        at=time_text(tick.now_ms),
+        events=tuple(_event(item) for item in tick.inputs),
+        actions=tuple(_action(decision) for decision in tick.decisions),
+        suppressed=tuple(suppressed),
+        notes=_notes(tick.notes),
+        deadline_at=time_text(tick.deadline_ms) if tick.deadline_ms is not None else None,
+        state_hash=tick.digest,
     )
 
 
 def _event(item: Input) -> RehearsedEvent:
-    """Return one event as a tick took it."""
+    """Return one event of a tick."""
     return RehearsedEvent(
         id=item.event,
         name="",
@@ -205,7 +206,7 @@ def _event(item: Input) -> RehearsedEvent:
 
 
 def _action(decision: Decision) -> RehearsedAction:
-    """Return one action as a tick decided it."""
+    """Return one action of a tick."""
     return RehearsedAction(
         name=decision.name,
         rule=decision.rule,

@@ -1,8 +1,8 @@
-"""Runs a plane in this process until it is told to stop: lock, log, sockets, signals.
+"""Runs a plane in this process until a signal stops it: lock, log, sockets, signals.
 
-The first SIGTERM or SIGINT begins an orderly stop: no new calls, streams ended, what is pending
-written. Machines go on running. The lock on the data folder is taken before anything is opened,
-so a second plane refuses and names the first.
+The first SIGTERM or SIGINT begins an orderly stop: no new calls, streams ended, pending writes
+finished. Machines go on running. The lock on the data folder is taken before anything is opened, so
+a second plane fails with the first one's name.
 """
 
 from __future__ import annotations
@@ -33,28 +33,27 @@ from holdfast.plane.wiring.plane import Plane, make_plane
 BACKLOG: Final = 2_048
 STOP_S: Final = 10
 GC_THRESHOLD: Final = 50_000
-"""Objects made before the collector looks: states are made of values that hold no cycles."""
+"""Allocations before a garbage collection: states are made of values without cycles."""
 SWITCH_S: Final = 0.000_5
-"""How long another thread may keep the interpreter from the serving loop; 5 ms is Python's own.
+"""Switch interval of threads, in seconds, which delays the event loop; Python's own is 5 ms.
 
 Measured with check-ins at 2,000/s beside the writers' threads: p99 24 ms became 6 ms.
 """
 ARENAS_MAX: Final = 2
-"""Heaps of the C library; memory given back to one is of no use to the others."""
+"""Heaps of the C library; memory freed in one is not available to the others."""
 _M_ARENA_MAX: Final = -8
 KEEP_ALIVE_S: Final = 75
-"""How long an idle connection stays open: longer than a machine's interval in the demo set-up."""
+"""Keep-alive timeout in seconds: longer than a machine's interval in the demo set-up."""
 
 
 OWNER_ONLY: Final = 0o077
-"""The mask for every file made here and by machines: the folder holds keys and transcripts."""
+"""The umask of the plane and of machines: the folder holds keys and transcripts."""
 
 
 class CannotServeError(Exception):
-    """A plane cannot begin to serve; `fix` says what to do."""
+    """A plane cannot start; `fix` is what to do."""
 
     def __init__(self, message: str, *, fix: str) -> None:
-        """Keep both sentences."""
         super().__init__(message)
         self.fix = fix
 
@@ -63,15 +62,14 @@ class PlaneRunsError(CannotServeError):
     """Another plane has the data folder."""
 
     def __init__(self, message: str) -> None:
-        """Say what ends the other."""
         super().__init__(message, fix="holdfast down stops a plane of this data folder")
 
 
 def run(settings: Settings) -> int:
-    """Serve until told to stop; return the exit code.
+    """Serve until a signal; return the exit code.
 
-    Raise CannotServeError when folder, keys or port cannot be had, and PlaneRunsError when that
-    is because a plane runs.
+    Raise CannotServeError when folder, keys or port cannot be used, and PlaneRunsError when
+    another plane is the reason.
     """
     os.umask(OWNER_ONLY)
     log = set_up(level=settings.log_level)
@@ -93,7 +91,7 @@ def run(settings: Settings) -> int:
 
 
 def _bound_arenas() -> None:
-    """Have the C library keep few heaps: by default each of our threads may grow one of its own."""
+    """Limit the C library's heaps: by default each thread may get one of its own."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS_MAX)
 
@@ -107,14 +105,14 @@ async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any
         log.info("plane.serving", url=url, home=settings.home, version=__version__, pid=os.getpid())
         await _Server(_config(plane), plane).serve(sockets=[listener])
     finally:
-        gc.unfreeze()  # what is frozen is never collected, and stores complain of it at the end
+        gc.unfreeze()  # frozen objects are never collected, and stores warn of that when unclosed
         await plane.stop()
         log.info("plane.stopped", url=url)
     return 0
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, which tells the edge at once that it stops: streams would hold it up."""
+    """Uvicorn's server, which ends the edge's streams at the first signal: they would delay it."""
 
     def __init__(self, config: uvicorn.Config, plane: Plane) -> None:
         super().__init__(config)
@@ -122,7 +120,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Listen for signals; uvicorn's own way would raise them again before we have stopped."""
+        """Handle signals; uvicorn's own handler would raise them again before we have stopped."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.begin_to_stop)
@@ -133,14 +131,14 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def begin_to_stop(self) -> None:
-        """Take no new calls and end what is held open; a second signal does not wait."""
+        """Take no new calls and end open streams; a second signal forces the exit."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self._plane.begin_to_stop()
 
 
 def _config(plane: Plane) -> uvicorn.Config:
-    """Return how uvicorn serves us: proxies are believed or not by the edge, not here."""
+    """Return uvicorn's configuration; forwarded headers are evaluated by the edge, not here."""
     return uvicorn.Config(
         plane.subjects.agents.before(plane.app),
         http=cast("Any", BoundedConnection.before(plane.subjects.agents.proxy)),
@@ -158,7 +156,7 @@ def _config(plane: Plane) -> uvicorn.Config:
 
 
 def _prepare_home(settings: Settings) -> None:
-    """Have a data folder that can be written; raise CannotServeError when it cannot."""
+    """Create the data folder; raise CannotServeError when it is not writable."""
     try:
         home = prepare_home(settings)
         probe = home / f".write-{os.getpid()}"
@@ -172,7 +170,7 @@ def _prepare_home(settings: Settings) -> None:
 
 
 def _listen(settings: Settings) -> socket.socket:
-    """Return a bound socket; raise CannotServeError when it cannot be had."""
+    """Return a bound socket; raise CannotServeError when the port is not available."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,12 +191,12 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _url(settings: Settings, listener: socket.socket) -> str:
-    """Return how this machine reaches the socket; every address is reached by loopback."""
+    """Return the URL of the socket from this machine; "every address" becomes loopback."""
     return url_of(settings.host, listener.getsockname()[1])
 
 
 def _loop_factory() -> Any:
-    """Return uvloop's loop where it can be had, else asyncio's own."""
+    """Return uvloop's loop if it is installed, else asyncio's own."""
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415  absent on platforms that it does not support
 

@@ -1,10 +1,9 @@
 """Every setting of the plane: its name, its default, its unit, and what it is for.
 
-A setting comes from the environment (`HOLDFAST_PORT`), else from `config.toml` in the data
-folder (`port = 8700`), else from the default here. A value that does not fit is an error that
-names the setting and its source; an unknown name in the file is one too, because a misspelt
-setting that is silently ignored is found out about in the worst week. This is one of the few
-files that may read the environment.
+A setting comes from the environment (`HOLDFAST_PORT`), else from `config.toml` in the data folder
+(`port = 8700`), else from the default here. An invalid value is an error that names the setting and
+its source; so is an unknown name in the file, so that a misspelt setting is not silently ignored.
+This is one of the few files that may read the environment.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Seconds = Annotated[float, Meta(ge=0, le=10**9)]
 
 PORTS_PER_MACHINE: Final = 4
-"""What the process cloud gives to each machine."""
+"""Ports that the process cloud gives to each machine."""
 PORTS_END: Final = 65_536
 
 
 def _doc(text: str, **limits: Any) -> Meta:
-    """Return the note that the reference page prints beside a setting."""
+    """Return the description of a setting, for the reference page."""
     return Meta(description=text, **limits)
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an operator may set. Durations end in `_s` and are seconds."""
+    """Settings of an operator. Durations end in `_s` and are seconds."""
 
     home: Annotated[str, _doc("The data folder: stores, machines, logs.")] = "~/.holdfast"
     keys: Annotated[
@@ -53,7 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str, _doc("How machines and people reach the plane; made from host and port if empty.")
     ] = ""
     trusted_proxies: Annotated[
-        str, _doc("Addresses, comma-separated, whose forwarded headers are believed.")
+        str, _doc("Addresses, comma-separated, whose forwarded headers are trusted.")
     ] = ""
     agents_domain: Annotated[
         str,
@@ -95,13 +94,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     restart_soft_s: Annotated[Seconds, _doc("A restart may be declared over by then.")] = 300
     restart_hard_s: Annotated[Seconds, _doc("A restart that has not settled by then ends.")] = 900
     destroy_retry_s: Annotated[
-        Seconds, _doc("Between tries to destroy a machine that its cloud would not let go.")
+        Seconds, _doc("Between attempts to destroy a machine after its cloud failed to.")
     ] = 60
-    daily_look_s: Annotated[
-        Seconds, _doc("Between looks at a machine that is as it should be.")
-    ] = 86_400
+    daily_look_s: Annotated[Seconds, _doc("Between checks of a machine in its desired state.")] = (
+        86_400
+    )
     stale_provision_s: Annotated[
-        Seconds, _doc("An instance that was never started and has no machine goes after this.")
+        Seconds, _doc("An instance never started and without a machine is destroyed after this.")
     ] = 28_800
     stop_grace_s: Annotated[
         Seconds, _doc("A machine may take this long to stop before it is killed.")
@@ -117,7 +116,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Count, _doc("Days that events of brains other than corrections are kept.")
     ] = 30
     corrections_per_minute: Annotated[
-        Count, _doc("Corrections that one brain may send in any minute; more are told to wait.")
+        Count, _doc("Corrections that one brain may send in any minute; more are refused with 429.")
     ] = 600
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
@@ -130,19 +129,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def keys_folder(self) -> Path:
-        """Return where the plane's keys are: the folder that was set, else one beside the data."""
+        """Return the keys folder: the one that is set, else one beside the data folder."""
         home = Path(self.home)
         return Path(self.keys).expanduser() if self.keys else home.parent / f"{home.name}.keys"
 
 
 class SettingError(ValueError):
-    """A setting does not fit; the text names it, its source and what would."""
+    """A setting is invalid; the text has its name, its source and the fix."""
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Return the settings of this process: overrides, environment, file, defaults, in that order.
 
-    `overrides` that are None count as not given. Raise SettingError when a value does not fit.
+    `overrides` that are None count as not given. Raise SettingError for an invalid value.
     """
     env = os.environ if environment is None else environment
     given = {key: value for key, value in overrides.items() if value is not None}
@@ -160,9 +159,9 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
 
 
 def refuse_overlap(settings: Settings) -> None:
-    """Raise SettingError when keys and data folder are the same, or one lies in the other.
+    """Raise SettingError when keys and data folder are the same, or one contains the other.
 
-    Links count as what they lead to.
+    Links are resolved.
     """
     home, keys = Path(settings.home).resolve(), settings.keys_folder.resolve()
     if keys.is_relative_to(home) or home.is_relative_to(keys):
@@ -173,13 +172,13 @@ def refuse_overlap(settings: Settings) -> None:
 
 
 def url_of(host: str, port: int) -> str:
-    """Return how this machine reaches a listener; "every address" is reached by loopback."""
+    """Return the URL of a listener from this machine; "every address" becomes loopback."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://{Address(here, port)}"
 
 
 def paths_in(text: str) -> list[str]:
-    """Return the paths of a text that separates them by colons."""
+    """Return the paths of a colon-separated text."""
     return [path for path in text.split(":") if path]
 
 
@@ -198,7 +197,7 @@ def describe_settings() -> list[tuple[str, str, str, str]]:
 
 
 def _from_file(path: Path) -> Mapping[str, Any]:
-    """Return what the file sets; a file that is not there sets nothing."""
+    """Return the settings of the file; none where it does not exist."""
     try:
         text = path.read_text()
     except (FileNotFoundError, NotADirectoryError):
@@ -216,7 +215,7 @@ def _from_file(path: Path) -> Mapping[str, Any]:
 
 
 def _from_environment(env: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return what the environment sets; variables of other parts of Holdfast are left alone."""
+    """Return the settings of the environment; variables of other parts of Holdfast are ignored."""
     values: dict[str, Any] = {}
     for name in Settings.__struct_fields__:
         text = env.get(PREFIX + name.upper())
@@ -226,7 +225,7 @@ def _from_environment(env: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
-    """Return the values as settings; texts are read as the type the setting has."""
+    """Return the values as settings; texts are decoded to the setting's type."""
     try:
         settings = msgspec.convert(dict(values), Settings, strict=False)
     except msgspec.ValidationError as error:
@@ -256,7 +255,7 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
 
 
 def _check_granted(name: str, path: str, hidden: Path) -> None:
-    """Raise SettingError for a path that agents must not be granted: it would show them ours."""
+    """Raise SettingError for a path that must not be granted to agents: it contains our files."""
     if not path.startswith("/"):
         raise SettingError(f"{name}: {path!r}: want an absolute path")
     granted, ours = Path(path).resolve(), hidden.resolve()

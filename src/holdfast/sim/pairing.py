@@ -26,7 +26,7 @@ from holdfast.kernel.log import NoLog
 from holdfast.kernel.outcome import Ok
 from holdfast.pairing import events
 from holdfast.pairing.definition import PAIRING, Policy
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.inbox import Inbox
 from holdfast.pairing.policy import Rule
 from holdfast.pairing.ports import Place
@@ -75,7 +75,7 @@ class Plane:
     def wake(self) -> None:
         """Start with only what was committed."""
         self.lane = asyncio.Lock()
-        self.talk = MachineTalk(
+        self.talk = MachineClient(
             self,
             self.machine,
             {"there": ModelCloud(self.machine)},  # type: ignore[dict-item]
@@ -150,7 +150,7 @@ class Plane:
         for call in result.calls:
             self.effects.append(call.call)
             self._carry_out(call.call)
-        self.inbox.hear(INSTANCE)
+        self.inbox.row_changed(INSTANCE)
         return result.stamps[0].outcome if result.stamps else ""
 
     def _carry_out(self, call: EffectCall) -> None:
@@ -281,7 +281,7 @@ class Interleaving:
     def _moved(self, **changes: Any) -> None:
         place = self.plane.place
         self.plane.place = msgspec.structs.replace(place, **changes)
-        self.plane.inbox.hear(INSTANCE)
+        self.plane.inbox.row_changed(INSTANCE)
 
     def _set_back(self) -> None:
         """Restore an earlier store of the agent: a restored volume, an older release."""

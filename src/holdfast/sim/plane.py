@@ -42,7 +42,7 @@ from holdfast.plane.wiring.instances import Placing, instances_part
 from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
-from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
+from holdfast.plane.wiring.telemetry import LastContacts, machines_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
@@ -265,9 +265,9 @@ class Plane:
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
         )
-        contacts = HeardContacts(heard.telemetry)
+        contacts = LastContacts(heard.telemetry)
         return (
-            book_part(core, machine_index),
+            machines_part(core, machine_index),
             places_part(core, places),
             deciding,
             reach.part,

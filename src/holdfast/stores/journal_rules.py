@@ -1,4 +1,4 @@
-"""What both journals decide alike: the rules that no adapter may have its own opinion of."""
+"""Rules shared by both journals, so that the adapters behave alike."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from holdfast.actors.ports import (
 from holdfast.kernel.ids import ActorId, ActorKind, Address
 
 SNAPSHOT_EVENTS: Final = 64
-"""A state is kept for replays each time its actor's log passes a multiple of this."""
+"""A snapshot is kept each time the actor's seq passes a multiple of this."""
 
 BOUNDED_SOURCES: Final = frozenset({"api", "cli"})
-"""Sources that a full mailbox refuses. What the engine itself has to say is never refused."""
+"""Sources that a full mailbox refuses; events of the engine itself are never refused."""
 
 ASKED_SOURCES: Final = BOUNDED_SOURCES
-"""Sources whose events are operations: people or programs asked for them."""
+"""Sources whose events are operations: requests of people and programs."""
 
 OPERATION_GENERATIONS: Final = 5
-"""How often outcomes that lead to further effects are followed."""
+"""Depth to which outcomes that lead to further effects are followed."""
 
 OPERATION_ROWS_MAX: Final = 256
-"""Effects, and outcomes, of one operation that are shown."""
+"""Effects, and outcomes, shown of one operation."""
 
 FINISHED: Final = frozenset({"done", "expired", "unwanted"})
-"""Statuses that an effect keeps. A superseded one may have been under way and come to something."""
+"""Final statuses. A superseded effect is not final: it may have been under way and still end."""
 
 
 def address_of(text: str) -> Address:
-    """Return the address in a stored row, which was checked when it was made."""
+    """Return the address in a stored row, without checking it again."""
     kind, _, actor_id = text.partition("/")
     return Address(ActorKind(kind), ActorId(actor_id))
 
@@ -56,9 +56,9 @@ def is_inline(state: bytes) -> bool:
 
 
 def keeps_snapshot(commit: Commit) -> bool:
-    """Return whether a commit's state is kept for replays.
+    """Return whether a commit's state is kept as a snapshot.
 
-    That depends on the commit alone, so that no adapter has to look at what it keeps already.
+    That depends on the commit alone, so that no adapter needs a query for it.
     """
     if commit.state is None:
         return False
@@ -69,8 +69,7 @@ def keeps_snapshot(commit: Commit) -> bool:
 def settle_lanes(effects: Sequence[EffectRow]) -> tuple[list[EffectRow], list[tuple[str, str]]]:
     """Return a commit's effects in order, and the (actor, lane) pairs that they supersede.
 
-    An effect supersedes what waits in its lane from earlier commits and what stands before it in
-    its own.
+    An effect supersedes those that wait in its lane, of earlier commits and of its own.
     """
     rows = sorted(effects, key=lambda effect: effect.ordinal)
     lanes: dict[tuple[str, str], int] = {}
@@ -88,14 +87,14 @@ def settle_lanes(effects: Sequence[EffectRow]) -> tuple[list[EffectRow], list[tu
 
 
 def keep_answer(old: ProbeRow | None, new: ProbeRow) -> ProbeRow:
-    """Return a probe as it is put: its last answer stays where the question is the same."""
+    """Return a probe as stored: the last answer stays where the query is the same."""
     if old is None or not asks_alike(old, new):
         return new
     return structs.replace(new, answer=old.answer)
 
 
 def full(actor: Address | str, waiting: int) -> MailboxFullError:
-    """Return the error of a mailbox that takes no more from people and programs."""
+    """Return the error of a full mailbox."""
     return MailboxFullError(
         f"{actor}: {waiting} events wait, of at most {MAILBOX_PENDING_MAX};"
         " ask again when some were taken"
@@ -110,9 +109,9 @@ def follow(
     caused_events: Callable[[Sequence[str]], Iterable[Logged]],
     caused_effects: Callable[[Sequence[str]], Iterable[EffectRow]],
 ) -> list[Operation]:
-    """Follow events through intents and effects to their outcomes, and what those led to.
+    """Follow events through intents and effects to their outcomes, and further effects.
 
-    All are followed together: a fixed number of look-ups however many there are.
+    All are followed together: the number of look-ups is fixed, whatever the number of events.
     """
     origin = {event.id: str(event.id) for event, _, _ in asked}
     roots: dict[str, str] = {str(key): value for key, value in origin.items()}

@@ -1,10 +1,10 @@
-"""Brings a database to the form this code expects, one numbered file after another.
+"""Migrates a database to the schema of this code, one numbered file after another.
 
 A file is `NNNN_pre_name.sql` (safe while the code before it still runs: it adds) or
 `NNNN_post_name.sql` (removes what only that code needed). Each is applied once, in its own
-transaction, and remembered with the hash of its text, so that a file changed after it was
-applied is found. A database that knows a migration this code does not have was written by
-newer code and is refused: it is never guessed at, and nothing is ever undone.
+transaction, and recorded with the hash of its text, so that a file changed after it was
+applied is found. A database with a migration that this code does not have was written by newer
+code and is refused. There are no downgrades.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAME: Final = re.compile(r"(\d{4})_(pre|post)_[a-z0-9_]+\.sql")
 
 
 class Statements(Protocol):
-    """What a migration needs of a connection: run a script, give back the rows."""
+    """The part of a connection that a migration needs."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any:
         """Run statements and return their rows."""
@@ -35,12 +35,12 @@ class Migration(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Return the hash by which a change of the file is found."""
+        """Return the hash of the file, to detect a change."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 class MigrationError(Exception):
-    """The database and the files disagree; the message says on what, and what to do."""
+    """The database and the files disagree; the message has the difference and the fix."""
 
 
 def shipped(folder: Path) -> list[Migration]:
@@ -57,7 +57,7 @@ def shipped(folder: Path) -> list[Migration]:
 
 
 def _missing(connection: Statements, migrations: Sequence[Migration]) -> Sequence[Migration]:
-    """Return what was not applied yet; raise MigrationError on a disagreement."""
+    """Return migrations not applied yet; raise MigrationError on a disagreement."""
     applied = list(connection.execute("SELECT number, name, digest FROM migrations ORDER BY 1"))
     if len(applied) > len(migrations):
         raise MigrationError(
@@ -80,7 +80,7 @@ def migrate(connection: Statements, migrations: Sequence[Migration], *, now_ms: 
     while _missing(connection, migrations):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Asked again under the lock: another process may have been quicker.
+            # Checked again under the lock: another process may have migrated meanwhile.
             for migration in _missing(connection, migrations)[:1]:
                 connection.execute(migration.sql)
                 connection.execute(

@@ -1,9 +1,8 @@
-"""One thread that owns one connection: work goes in as functions, answers come back awaited.
+"""One thread that owns one connection and runs functions for awaiting callers.
 
-Embedded stores block while they work, and each may be written by one thread only. A thread that
-writes in the background asks the system for less of the processor than the serving loop, so that
-a batch or a roll-up yields to requests where both share one core. It must never be used by two
-stores.
+Embedded stores block while they work, and each may be written by one thread only. A background
+writer has a higher niceness than the event loop, so that a batch or a roll-up yields to requests
+where both share one core. One thread serves one store.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ BACKGROUND: Final = 10
 
 
 class OwnThread:
-    """A single thread, started with the first call."""
+    """A single thread, started by the first call."""
 
     def __init__(self, name: str, *, nice: int = 0) -> None:
         """Name the thread; `nice` is added to its niceness where the system allows it."""
@@ -33,13 +32,13 @@ class OwnThread:
         self._closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run `work` in the thread, after what was given before; raise RuntimeError once closed."""
+        """Run `work` in the thread, in order of calls; raise RuntimeError once closed."""
         if self._closed:
             raise RuntimeError("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def end(self, last: Callable[[], T]) -> None:
-        """Run `last`, then end the thread; a second call does nothing."""
+        """Run `last`, then end the thread; idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -50,7 +49,7 @@ class OwnThread:
 
 
 def yield_more(nice: int) -> None:
-    """Lower this thread's claim on the processor; on Linux niceness is a thread's own."""
+    """Raise this thread's niceness; on Linux niceness is per thread."""
     if nice:
         with suppress(OSError):
             own = os.getpriority(os.PRIO_PROCESS, 0)

@@ -1,4 +1,4 @@
-"""What every store of corrections must do: what is the same is one row, by whatever route it comes.
+"""What every store of corrections must do: equal corrections are one row, whatever the route.
 
 Run on memory and on SQLite.
 """
@@ -95,7 +95,7 @@ async def test_a_repeat_raises_the_count_and_another_session_is_a_recurrence(
 ) -> None:
     sent = [
         arrival(correction(1)),
-        arrival(correction(2)),  # said again, by a sender that does not count
+        arrival(correction(2)),  # a repeat, by a sender that does not count
         arrival(correction(3, session="s2")),
         arrival(correction(4, session=None, day="2026-05-28")),
         arrival(correction(5, session=None, day="2026-05-29")),

@@ -1,4 +1,4 @@
-"""Memory and SQLite answer alike, whatever is asked in whatever order."""
+"""Memory and SQLite give the same results for any calls in any order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LARGE = b"L" * (STATE_INLINE_BYTES_MAX + 1)
 
 
 class Alike(RuleBasedStateMachine):
-    """One journal of each kind, asked the same."""
+    """One journal of each kind, with the same calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Alike(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def both(self, method: str, *args: Any) -> Any:
-        """Ask both journals and return the answer that they agree on."""
+        """Call both journals and return the common result."""
         answers = []
         for journal in (self.memory, self.sqlite):
             try:
@@ -69,7 +69,7 @@ class Alike(RuleBasedStateMachine):
         return answers[0]
 
     def read(self, method: str, *args: Any, **options: Any) -> Any:
-        """Ask both readers and return the answer that they agree on."""
+        """Call both readers and return the common result."""
         answers = [
             self.loop.run_until_complete(getattr(reader, method)(*args, **options))
             for reader in self.readers

@@ -1,4 +1,4 @@
-"""What the rehearsal process of these tests is told to load: lamps, and no sockets."""
+"""The reader and kinds of these tests' rehearsal process: lamps, and no sockets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def open_reader(path: str) -> SqliteReader:
 
 
 class Deadly(SqliteReader):
-    """A reader whose process dies at the first load, and hangs where a file says so."""
+    """A reader whose process dies at the first load, and hangs while a file exists."""
 
     async def load(self, *args: Any, **options: Any) -> Any:
         mark = self._path.with_suffix(".died")

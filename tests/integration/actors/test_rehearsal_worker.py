@@ -65,8 +65,8 @@ async def lived(tmp_path: Path) -> AsyncIterator[Path]:
         code="test",
     )
     await engine.start()
-    story = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn(), SwitchedOff()]
-    for n, event in enumerate(story):
+    scenario = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn(), SwitchedOff()]
+    for n, event in enumerate(scenario):
         answer = await engine.mailbox.ask(lamp("hall"), arrive(event, f"{n}"), wait_ms=10_000)
         assert answer.stamp is not None
     async with asyncio.timeout(patience(20)):

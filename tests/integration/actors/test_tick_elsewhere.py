@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-STORY = """
+SCENARIO = """
 import hashlib, msgspec
 from holdfast.actors.kinds import make_kind
 from tests.support.toys.lamp import LAMP, Policy, Made, BulbAdded
@@ -24,7 +24,7 @@ print(hashlib.sha256(msgspec.json.encode([commit for _, commit in done])).hexdig
 def test_hash_seeds_change_nothing() -> None:
     answers = {
         subprocess.run(
-            [sys.executable, "-c", STORY],
+            [sys.executable, "-c", SCENARIO],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             check=True,
             capture_output=True,

@@ -17,25 +17,12 @@ from tests.support.asgi import Answer, call, json_headers
 from tests.support.logs import Lines
 
 
-class Log(Lines):
-    """A log that keeps its lines, with the levels that only the engine uses."""
-
-    def debug(self, event: str, **fields: Any) -> None:
-        self.lines.append(("debug", event, fields))
-
-    def critical(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
-
-    def exception(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
-
-
 @dataclass
 class Town:
     """A plane, tokens of two owners and an operator, and a key of all brains of `local`."""
 
     plane: Plane
-    log: Log
+    log: Lines
     tokens: dict[str, str] = field(default_factory=dict)
     key: str = ""
 
@@ -70,7 +57,7 @@ class Town:
 
 async def make_town(home: Path, **settings: Any) -> Town:
     """Start a plane with two accounts."""
-    log = Log()
+    log = Lines()
     chosen = load_settings(
         {}, home=str(home), public_url="http://plane.test", accept_unconfined=True, **settings
     )

@@ -142,7 +142,7 @@ def test_its_events_by_three_routes_are_each_one_correction(
     assert len(told) == 5
     synced = kalle.post("/sync", {"brain_name": "olga", "manifest": {}, "events": made})
     assert synced["new_watermark"] == max(one["created_at"] for one in made)
-    # LESSON_CHANGE events count twice: as themselves, and as the lesson they tell of.
+    # LESSON_CHANGE events count twice: as themselves, and as the lesson in them.
     assert synced["ingested_count"] >= len(made)
     pushed = [
         {**one, "event_id": "02J" + one["event_id"][3:], "ts": one["created_at"],

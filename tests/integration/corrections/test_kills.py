@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.sdk import Brain
-from holdfast.wire.api.brains import BrainKeyCreate, CorrectionView
+from holdfast.wire.api.brains import BrainKeyCreate
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, plane_at, until
 
@@ -79,7 +79,7 @@ def test_killed_at_random_every_correction_is_there_once(
         agent.join(patience(10))
         until("everything is sent", lambda a=agent: a.brain.flush(2.0).pending == 0, seconds=90)  # type: ignore[misc]
     for agent in brains:
-        rows = shown(plane, agent.view.brain)
+        rows = plane.corrections(agent.view.brain)
         assert {row.draft: row.count for row in rows} == agent.made
         assert len(rows) == len(agent.made)
         with plane.client() as client:
@@ -87,17 +87,3 @@ def test_killed_at_random_every_correction_is_there_once(
         assert [source.gaps for source in detail.sources] == [()]
         assert detail.view.refused == 0
         assert len(agent.made) > KILLS
-
-
-def shown(plane: PlaneProcess, brain: str) -> list[CorrectionView]:
-    """Return every correction of a brain as the plane shows it."""
-    found: list[CorrectionView] = []
-    after = ""
-    with plane.client() as client:
-        while True:
-            query = {"brain": brain, "limit": "500", **({"after": after} if after else {})}
-            page = client.call("correction.list", query=query)
-            found += page.items
-            after = page.next
-            if not after:
-                return found

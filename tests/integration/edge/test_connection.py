@@ -37,7 +37,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     server = Server(config)
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(patience(DEADLINE_S)):
-        while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
+        while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
             await asyncio.sleep(0.005)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
@@ -49,7 +49,7 @@ async def connect(port: int) -> Streams:
 
 
 async def flood(streams: Streams, piece: bytes, most: int) -> bytes:
-    """Send up to so many bytes until the other side hangs up; return what it said."""
+    """Send up to so many bytes until the other side disconnects; return what it sent."""
     reader, writer = streams
     sent = 0
     with suppress(ConnectionError):

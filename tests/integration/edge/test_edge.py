@@ -484,7 +484,7 @@ async def test_head_is_get_without_a_body() -> None:
     assert (post.status, post.header("allow")) == (405, "OPTIONS, POST")
 
 
-async def test_an_entitlement_is_asked_for_at_the_gate() -> None:
+async def test_a_missing_entitlement_is_refused() -> None:
     asked: list[str] = []
 
     def gate(principal: Principal, name: str) -> bool:

@@ -30,7 +30,7 @@ class Browser:
     async def ask(
         self, host: str, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, CIMultiDictProxy[str], str]:
-        """Ask the plane under a host name; return status, headers and body."""
+        """Send a request to the plane under a host name; return status, headers and body."""
         sent = {**PAGE, "Host": host, **{k.replace("_", "-"): v for k, v in headers.items()}}
         if host in self.cookies and "Cookie" not in sent:
             sent["Cookie"] = self.cookies[host]

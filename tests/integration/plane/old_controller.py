@@ -1,8 +1,8 @@
 """The controller of the commit before pairing: a real one, built from this repository's history.
 
 It is installed in an environment of its own that borrows every dependency from ours, so nothing
-is downloaded. Without the commit (a shallow clone) whoever wants it is told loudly, and a build
-machine fails.
+is downloaded. Without the commit (a shallow clone) its tests are skipped with a message, and fail
+on a build machine.
 """
 
 from __future__ import annotations

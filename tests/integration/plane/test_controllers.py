@@ -29,7 +29,7 @@ SANDBOX = "ki_" + "0" * 32
 
 
 class Rows:
-    """A reader that knows one machine."""
+    """A reader with one machine."""
 
     def __init__(self, machine_id: str = "m-1") -> None:
         self.machine_id = machine_id
@@ -45,7 +45,7 @@ class Rows:
 
 
 class Place:
-    """A cloud that says where the machine listens, and how often it was asked."""
+    """A cloud with the machine's address, which counts look-ups."""
 
     def __init__(self) -> None:
         self.answer: Outcome[Machine] = Permanent("not_found", "gone")

@@ -22,14 +22,14 @@ from holdfast.plane.operations import instance_address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.plane import Plane, make_plane
-from tests.integration.plane.test_real_app import Log
 from tests.support.asgi import Answer, call, json_headers
+from tests.support.logs import Lines
 
 FOLDER = Path(__file__).parents[2] / "support" / "data" / "home-6f5f58d.zip"
 
 
 class Old:
-    """The present plane over the old folder, asked with the old tokens."""
+    """The present plane over the old folder, called with the old tokens."""
 
     def __init__(self, plane: Plane, facts: dict[str, Any]) -> None:
         self.plane = plane
@@ -56,7 +56,7 @@ async def old(tmp_path: Path) -> AsyncIterator[Old]:
         path.chmod(0o700 if path.is_dir() else 0o600)
     facts = msgspec.json.decode((tmp_path / "facts.json").read_bytes())
     settings = load_settings({}, home=str(home), public_url="http://plane.test")
-    plane = await make_plane(settings, clock=SystemClock(), log=Log(), url="http://plane.test")
+    plane = await make_plane(settings, clock=SystemClock(), log=Lines(), url="http://plane.test")
     await plane.start()
     yield Old(plane, facts)
     await plane.stop()
@@ -66,8 +66,8 @@ async def test_instances_are_as_they_were(old: Old) -> None:
     found = await old.get("/api/instances", by="owner")
     expected = old.facts["list"]
     for item in expected["items"]:
-        item["confinement"] = "unknown"  # the old plane did not ask for it
-        if item["name"] == "gamma":  # heard after the old plane had answered
+        item["confinement"] = "unknown"  # the old plane had no such setting
+        if item["name"] == "gamma":  # received after the old plane had answered
             item["last_contact_at"] = "2026-05-28T20:26:40.000Z"
     assert found == expected
     for name, one in old.instances.items():

@@ -94,7 +94,7 @@ def _error(plane: PlaneProcess, name: str) -> str:
 
 
 def test_a_new_data_folder_takes_up_the_keys_of_the_one_before(own: PlaneProcess) -> None:
-    """Who removes only the data folder must not be locked out by a token that nobody knows."""
+    """Removing only the data folder must not leave a token that no account accepts."""
     own.cli("instance", "list")
     assert own.terminate() == 0
     shutil.rmtree(own.home)

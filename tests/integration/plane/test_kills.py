@@ -27,7 +27,7 @@ LOADED_S = 0.6
 
 
 class Writer(threading.Thread):
-    """Changes one variable again and again, and remembers the last change that was answered."""
+    """Changes one variable repeatedly, and keeps the last change that was answered."""
 
     def __init__(self, plane: PlaneProcess, instance_id: str) -> None:
         super().__init__(daemon=True)

@@ -19,7 +19,7 @@ TRIED = [
 
 
 def shown(plane: PlaneProcess) -> dict[str, Any]:
-    """Return what the command line says of the instance."""
+    """Return the command line's view of the instance."""
     found: dict[str, Any] = json.loads(plane.cli("instance", "show", "demo", "--json").stdout)
     return found
 

@@ -42,7 +42,7 @@ async def running(home: Path) -> AsyncIterator[Plane]:
 
 
 async def set_policy(plane: Plane, instance: str) -> None:
-    """Have an instance's pairing know something."""
+    """Give an instance's pairing some state."""
     event = PolicySet(account="local", mode="rules", by="test")
     row = arrival(event, dedupe="policy", source="api")
     answer = await plane.core.mailbox.ask(address("pairing", instance), row, wait_ms=60_000)

@@ -8,12 +8,12 @@ import pytest
 
 from holdfast.accounts import audit
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.local_admin import make_token, with_register
+from holdfast.plane.wiring.local_admin import make_token, open_directory
 from holdfast.wire.api.call import Refusal
 
 
 async def test_a_token_that_is_made_locally_is_audited(tmp_path: Path) -> None:
-    async with with_register(Settings(home=str(tmp_path / "home"))) as directory:
+    async with open_directory(Settings(home=str(tmp_path / "home"))) as directory:
         secret, token = await make_token(directory, "ci", scope="operator", account=None)
         with pytest.raises(Refusal, match="no_such_account"):
             await make_token(directory, "ci", scope="owner", account="nowhere")

@@ -1,4 +1,4 @@
-"""What pairing keeps in memory of committed rows is, after each commit, what the rows say."""
+"""After each commit, the rows that pairing caches in memory equal the committed ones."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ async def test_places_follow_what_is_committed(tmp_path: Path) -> None:
         assert told.status in {200, 202}, told.body
         async with asyncio.timeout(patience(120)):
             reader = made.plane.core.stores.reader
-            while await reader.view(INSTANCE_VIEW, one) is not None:  # noqa: ASYNC110  no event tells
+            while await reader.view(INSTANCE_VIEW, one) is not None:  # noqa: ASYNC110  there is no event for it
                 await asyncio.sleep(0.02)
-        await made.plane.core.engine.stop()  # the last commit is told of before this returns
+        await made.plane.core.engine.stop()  # the last commit is published before this returns
         assert (await check(made, one)).of(one) is None
         assert (await check(made, "nobody")).of("nobody") is None
     finally:

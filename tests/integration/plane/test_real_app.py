@@ -14,33 +14,19 @@ import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis import checks
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.edge.rate import Rate, Rates
-from holdfast.plane.openapi import document
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.wire.api.table import ENDPOINTS
 from tests.support.asgi import call, json_headers
 from tests.support.logs import Lines
 from tests.support.planes import processes_of
+from tests.support.schemas import CHECKS, described
 from tests.support.walk import Tokens, body_of, target_of, walk
 
 PLENTY = Rate(burst=1e9, per_s=1e9)
-
-
-class Log(Lines):
-    """A log that keeps its lines, with the levels that only the engine uses."""
-
-    def debug(self, event: str, **fields: Any) -> None:
-        self.lines.append(("debug", event, fields))
-
-    def critical(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
-
-    def exception(self, event: str, **fields: Any) -> None:
-        self.lines.append(("error", event, fields))
 
 
 @dataclass
@@ -48,7 +34,7 @@ class Made:
     """A plane that decides and is not served."""
 
     plane: Plane
-    log: Log
+    log: Lines
     tokens: Tokens
     instance: str
 
@@ -63,7 +49,7 @@ async def brain_key(plane: Plane, name: str) -> str:
 
 async def make(home: Path) -> Made:
     """Start a plane with a stopped instance of the account `local`."""
-    clock, log = SystemClock(), Log()
+    clock, log = SystemClock(), Lines()
     chosen = load_settings(
         {}, home=str(home), public_url="http://plane.test", accept_unconfined=True
     )
@@ -107,7 +93,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
 async def test_every_route_refuses_what_it_must(made: Made) -> None:
     findings = await walk(made.plane.app, ENDPOINTS, made.tokens, theirs=made.instance)
     assert not findings.wrong, "\n".join(findings.wrong)
-    assert not [line for line in made.log.lines if line[0] == "error"]
+    assert made.log.at_least("error", "critical") == []
 
 
 async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
@@ -120,16 +106,16 @@ async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
             headers=json_headers(made.tokens.of(row)), body=body_of(row),
         )  # fmt: skip
         if answer.status >= 500 and answer.status in row.statuses:
-            continue  # what is not offered is said so
+            continue  # what is not supported is reported
         if answer.status >= 500 or (answer.status not in row.statuses and answer.status < 400):
             wrong.append((row.name, answer.status, answer.body))
     assert not wrong
-    assert not [line for line in made.log.lines if line[0] == "error"]
+    assert made.log.at_least("error", "critical") == []
 
 
 async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     chosen = load_settings({}, home=str(tmp_path / "home"))
-    plane = await make_plane(chosen, clock=SystemClock(), log=Log(), url="http://plane.test")
+    plane = await make_plane(chosen, clock=SystemClock(), log=Lines(), url="http://plane.test")
 
     async def broken() -> None:
         raise RuntimeError("no alarms today")
@@ -142,7 +128,7 @@ async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     await again.plane.stop()
     (tmp_path / "home" / "keyring.json").write_text("{")
     with pytest.raises(Exception, match="keyring"):
-        await make_plane(chosen, clock=SystemClock(), log=Log(), url="http://plane.test")
+        await make_plane(chosen, clock=SystemClock(), log=Lines(), url="http://plane.test")
     assert not [t for t in asyncio.all_tasks() if t.get_name().startswith("holdfast")]
 
 
@@ -163,24 +149,6 @@ async def test_a_lost_lease_is_said_and_ends_all_deciding(made: Made) -> None:
 
 
 # -- schemathesis ---------------------------------------------------------------------------------
-
-ROWS = tuple(row for row in ENDPOINTS if row.kind == "json" and row.scope != "machine")
-CHECKS: list[Any] = [
-    checks.not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_schema_conformance,
-]
-
-
-def described() -> dict[str, Any]:
-    """Return the document without credentials: each case gets an operator's."""
-    found = document(ROWS, version="0.0.test")
-    for path in found["paths"].values():
-        for operation in path.values():
-            del operation["security"]
-    return found
-
 
 schema = schemathesis.openapi.from_dict(described())
 

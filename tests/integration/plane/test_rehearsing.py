@@ -1,4 +1,4 @@
-"""Rehearsals and quarantine of the real plane: what is asked changes nothing."""
+"""Rehearsals and quarantine of the real plane; rehearsals change nothing."""
 
 from __future__ import annotations
 

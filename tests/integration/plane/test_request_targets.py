@@ -22,7 +22,7 @@ METHODS = (b"GET", b"HEAD", b"OPTIONS", b"POST", b"CONNECT", b"DELETE")
 
 
 class Hosts(NamedTuple):
-    """The two kinds of host of one plane, a way in, and a port that nobody may connect to."""
+    """The two kinds of host of one plane, a session, and a port that must get no connection."""
 
     plane: PlaneProcess
     agent: str

@@ -1,4 +1,4 @@
-"""A host that offers no confinement: who may share it, and how loudly it is said."""
+"""A host without confinement: which accounts may share it, and what is logged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ confinement.PROBE = (sys.executable, "-I", "-c", f"print({said!r})")
 main(["serve"])
 """,
 )
-"""A plane whose host says that it offers nothing: only the program that is asked is another."""
+"""A plane whose host supports nothing: only the probing program is replaced."""
 
 
 BUSY_S = 45
@@ -73,7 +73,7 @@ def test_accounts_that_share_a_bare_host_already_go_on_and_it_is_said_loudly(
     assert bare.json("account", "create", "other")["name"] == "other"
     assert bare.terminate() == 0
 
-    # Two accounts, and it is not accepted any more: said loudly, and nothing is stopped.
+    # Two accounts, and it is not accepted any more: logged as an error, and nothing is stopped.
     bare.environment["HOLDFAST_ACCEPT_UNCONFINED"] = "false"
     bare.start(wait=False)
     bare.wait(BUSY_S)

@@ -1,4 +1,4 @@
-"""One plane at a time has the data folder, and the second is told who."""
+"""One plane at a time has the data folder, and the second one's error names it."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ PRODUCER = textwrap.dedent("""
 
 
 def run_until_killed(path: Path, life: int, lines: int) -> list[list[str]]:
-    """Let a process write until it said `lines` things, kill it, and return what it said."""
+    """Let a process write until it printed `lines` lines, kill it, and return the lines."""
     root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, "-c", PRODUCER, str(path), str(life)],
@@ -267,7 +267,7 @@ def run_until_killed(path: Path, life: int, lines: int) -> list[list[str]]:
         process.wait()
         process.stdout.close()
     assert process.returncode == -signal.SIGKILL, said[-3:]
-    # The pipe may end within a line; what was not told in full was not acknowledged.
+    # The pipe may end within a line; a partial line was not acknowledged.
     return [words for words in said if len(words) == (3 if words[0] == "accepted" else 5)]
 
 

@@ -1,4 +1,4 @@
-"""The writing thread: what shares a commit, who is told, and that nothing ends it."""
+"""The writing thread: what shares a commit, where errors go, and that nothing ends it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.patience import patience
 async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:
     faults = [OSError("no room to tidy up")] * 2
 
-    def tidy(_idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
+    def tidy(_idle: bool) -> None:  # noqa: FBT001  the writer's callback has it
         if faults:
             raise faults.pop()
 

@@ -72,7 +72,7 @@ def checkin(form: dict[str, Any] = OURS, **more: Any) -> CheckIn:
 
 
 class Ear:
-    """Hears transitions; refuses while `deaf`, and hears without an answer while `silent`."""
+    """Receives transitions; raises while `deaf`, and records but never returns while `silent`."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []

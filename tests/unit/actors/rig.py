@@ -49,7 +49,7 @@ Answerer = Callable[[EffectCall], Awaitable[Outcome[Any]]]
 
 
 class Grid:
-    """The outside of the lamps. `answers` is asked per bulb; what is not there is lit at once."""
+    """The executor of lamps. `answers` is looked up per bulb; others are lit at once."""
 
     def __init__(self) -> None:
         self.calls: list[EffectCall] = []
@@ -140,7 +140,7 @@ class Rig:
         return await self.engine.mailbox.ask(lamp(name), arrive(event, key), wait_ms=wait_ms)
 
     async def say(self, name: str, *events: Event) -> list[str]:
-        """Ask one after the other and return the outcomes."""
+        """Send events one after the other and return the outcomes."""
         outcomes: list[str] = []
         for event in events:
             answer = await self.ask(name, event)
@@ -173,10 +173,10 @@ def arrive(event: Event, key: str) -> Arrival:
 async def until(condition: Callable[[], bool], *, within_s: float = 120.0) -> None:
     """Let virtual time pass until something holds."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110  virtual time passes only while somebody sleeps
+        while not condition():  # noqa: ASYNC110  virtual time passes only during a sleep
             await asyncio.sleep(0.01)
 
 
 def play(main: Callable[[SimClock], Coroutine[Any, Any, T]], *, seed: int = 1) -> T:
-    """Run a story in virtual time."""
+    """Run a scenario in virtual time."""
     return run(seed, lambda _loop, clock: main(clock))

@@ -35,7 +35,7 @@ async def start_lighting(rig: Rig) -> None:
 
 
 def test_an_alarm_ticks_its_actor_when_it_is_due() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with patient(clock) as rig:
             began = clock.now_ms()
             await start_lighting(rig)
@@ -44,11 +44,11 @@ def test_an_alarm_ticks_its_actor_when_it_is_due() -> None:
             late_ms = clock.now_ms() - began - 60_000
             assert 0 <= late_ms < 100
 
-    play(story)
+    play(scenario)
 
 
 def test_an_alarm_outlives_its_plane() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with patient(clock, store) as rig:
             await start_lighting(rig)
@@ -58,11 +58,11 @@ def test_an_alarm_outlives_its_plane() -> None:
             ticks = len(rig.ticks_of(lamp("hall")))
             await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=1)
 
-    play(story)
+    play(scenario)
 
 
 def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = patient(clock, wrap=wrap)
         async with rig:
             await start_lighting(rig)
@@ -72,11 +72,11 @@ def test_an_alarm_whose_tick_cannot_be_committed_is_tried_for_ever() -> None:
             assert wrapped(rig).fail == []
             assert len(rig.ticks_of(lamp("hall"))) > ticks
 
-    play(story)
+    play(scenario)
 
 
 def test_a_deadline_left_in_the_past_does_not_spin() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = patient(clock, wrap=wrap, policy=Policy(late=True))
         async with rig:
             await rig.say("hall", Made("hall"))
@@ -86,11 +86,11 @@ def test_a_deadline_left_in_the_past_does_not_spin() -> None:
             assert len(wrapped(rig).commits) <= 40
             assert late[-1]["retry_in_ms"] > 200_000
 
-    play(story)
+    play(scenario)
 
 
 def test_far_alarms_are_read_when_their_time_is_near() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         policy = Policy(patience_ms=7_200_000, valid_ms=9_000_000)
         async with patient(clock, policy=policy) as rig:
             await start_lighting(rig)
@@ -100,11 +100,11 @@ def test_far_alarms_are_read_when_their_time_is_near() -> None:
             assert len(rig.ticks_of(lamp("hall"))) == ticks
             await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=20)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_step_forward_fires_what_became_due() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with patient(clock) as rig:
             await start_lighting(rig)
             ticks = len(rig.ticks_of(lamp("hall")))
@@ -112,11 +112,11 @@ def test_a_step_forward_fires_what_became_due() -> None:
             await until(lambda: len(rig.ticks_of(lamp("hall"))) > ticks, within_s=5)
             assert rig.log.named("clock.stepped")[0]["by_ms"] == 3_600_000
 
-    play(story)
+    play(scenario)
 
 
 def test_a_step_back_wakes_who_waits_and_spins_nobody() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = patient(clock, wrap=wrap)
         async with rig:
             await start_lighting(rig)
@@ -128,11 +128,11 @@ def test_a_step_back_wakes_who_waits_and_spins_nobody() -> None:
             await asyncio.sleep(3_600)
             assert len(wrapped(rig).commits) > commits
 
-    play(story)
+    play(scenario)
 
 
 def test_a_step_back_wakes_who_has_an_alarm_far_ahead() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=Policy(patience_ms=90 * DAY_MS)) as rig:
             await start_lighting(rig)
             assert len(rig.engine.alarms) == 0
@@ -142,11 +142,11 @@ def test_a_step_back_wakes_who_has_an_alarm_far_ahead() -> None:
             await asyncio.sleep(5)
             assert woken == [lamp("hall")]
 
-    play(story)
+    play(scenario)
 
 
 def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         policy = Policy(patience_ms=1_200_000, valid_ms=9_000_000)
         async with patient(clock, policy=policy) as rig:
             await start_lighting(rig)
@@ -163,11 +163,11 @@ def test_a_store_that_cannot_be_read_delays_alarms_and_loses_none() -> None:
             assert rig.log.named("alarms.refill_failed")
             assert len(rig.ticks_of(lamp("hall"))) > ticks
 
-    play(story)
+    play(scenario)
 
 
 def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with patient(clock) as rig:
             await start_lighting(rig)
             ticks = len(rig.ticks_of(lamp("hall")))
@@ -183,7 +183,7 @@ def test_a_bug_of_the_watch_is_logged_and_the_watch_goes_on() -> None:
             assert rig.log.named("alarms.fault")
             assert len(rig.ticks_of(lamp("hall"))) > ticks
 
-    play(story)
+    play(scenario)
 
 
 def test_more_overdue_alarms_than_one_look_brings_are_all_fired(
@@ -191,7 +191,7 @@ def test_more_overdue_alarms_than_one_look_brings_are_all_fired(
 ) -> None:
     monkeypatch.setattr("holdfast.actors.alarms.ALARM_PAGE", 5)
 
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         names = [f"l{n}" for n in range(23)]
         async with patient(clock, store) as rig:
@@ -207,4 +207,4 @@ def test_more_overdue_alarms_than_one_look_brings_are_all_fired(
             # The faulty rules of all of them are tried again and again, none is forgotten.
             assert len(rig.log.named("alarm.unanswered")) >= 23 * 5
 
-    play(story)
+    play(scenario)

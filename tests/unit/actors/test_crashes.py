@@ -34,7 +34,7 @@ POLICY = Policy(period_ms=60_000)
 
 
 class DiskError(OSError):
-    """What the disk of these stories fails with, before or after it wrote."""
+    """The injected error of the disk, before or after a write."""
 
 
 def some_event(chance: random.Random) -> Event:
@@ -57,7 +57,7 @@ def some_event(chance: random.Random) -> Event:
 async def live_once(
     rig: Rig, chance: random.Random, said: dict[str, list[str]], serial: list[int]
 ) -> None:
-    """Let one plane live until it is dropped in the middle of whatever it does."""
+    """Let one plane live until it is dropped at any point."""
 
     async def grid(_call: EffectCall) -> Outcome[Any]:
         await asyncio.sleep(chance.random() * 3)
@@ -83,7 +83,7 @@ async def live_once(
                     lamp(name), arrive(some_event(chance), key), wait_ms=chance.choice([0, 500])
                 )
             except DiskError:
-                continue  # the customer was told that it failed; it may be there all the same
+                continue  # the caller got a failure; it may be written all the same
             said[name].append(key)
             await asyncio.sleep(chance.random() * 0.5)
 
@@ -101,7 +101,7 @@ async def drop(before: set[asyncio.Task[Any]]) -> None:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_whatever_happens_the_log_is_whole(seed: int) -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         chance = random.Random(seed)
         store = MemoryStore()
         said: dict[str, list[str]] = {name: [] for name in NAMES}
@@ -123,7 +123,7 @@ def test_whatever_happens_the_log_is_whole(seed: int) -> None:
             assert rig.log.named("rules.fault") == []
             assert "actor.given_up" not in rig.log.at_least("critical")
 
-    play(story, seed=seed)
+    play(scenario, seed=seed)
 
 
 async def look_at(rig: Rig, name: str, keys: list[str]) -> None:

@@ -61,7 +61,7 @@ async def settled(rig: Rig) -> None:
 
 
 def test_an_outcome_comes_back_as_an_event_in_the_same_transaction() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
             await settled(rig)
@@ -72,11 +72,11 @@ def test_an_outcome_comes_back_as_an_event_in_the_same_transaction() -> None:
             assert (last.source, last.cause) == ("effect", effect.id)
             assert rig.grid.calls[0].key == effect.id
 
-    play(story)
+    play(scenario)
 
 
 def test_lanes_run_side_by_side_up_to_what_the_provider_allows() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def gate(of: Clock) -> Limiter:
             return Limiter(of, concurrency=2, rate_per_s=1e6)
 
@@ -87,11 +87,11 @@ def test_lanes_run_side_by_side_up_to_what_the_provider_allows() -> None:
             assert rig.grid.most == 2
             assert sorted(rig.grid.lit()) == list("abcd")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_newer_intent_supersedes_what_waits_in_its_lane() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             rig.grid.answers["a"] = slow(5.0, Ok(None))
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -105,11 +105,11 @@ def test_a_newer_intent_supersedes_what_waits_in_its_lane() -> None:
             assert await status(rig, "a") == "lit"
 
     for seed in range(5):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_a_wait_between_two_tries_ends_when_it_is_superseded() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             rig.grid.answers["a"] = script(Retryable("busy", "later", retry_after_ms=20_000))
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -120,11 +120,11 @@ def test_a_wait_between_two_tries_ends_when_it_is_superseded() -> None:
             assert clock.now_ms() - began < 1_000
             assert [call.epoch for call in rig.grid.calls] == [1, 3]
 
-    play(story)
+    play(scenario)
 
 
 def test_what_the_state_no_longer_wants_is_not_done() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def gate(of: Clock) -> Limiter:
             return Limiter(of, concurrency=1, rate_per_s=1e6)
 
@@ -139,11 +139,11 @@ def test_what_the_state_no_longer_wants_is_not_done() -> None:
             }
             assert states == {"bulb/a": "done", "bulb/b": "unwanted"}
 
-    play(story)
+    play(scenario)
 
 
 def test_what_is_too_late_is_not_done_and_its_subject_hears() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         policy = Policy(valid_ms=1_000)
         async with Rig(clock, store, policy=policy) as rig:
@@ -156,11 +156,11 @@ def test_what_is_too_late_is_not_done_and_its_subject_hears() -> None:
             assert (await rig.reader.effects(lamp("hall")))[0].status == "expired"
             assert (await rig.state("hall")).bulbs["a"].code == "expired"
 
-    play(story)
+    play(scenario)
 
 
 def test_a_retryable_failure_is_tried_again_in_the_lane() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             lost = Retryable("lost", "connection lost")
             rig.grid.answers["a"] = script(lost, lost, lost)
@@ -170,11 +170,11 @@ def test_a_retryable_failure_is_tried_again_in_the_lane() -> None:
             assert len({call.key for call in rig.grid.calls}) == 1
             assert await status(rig, "a") == "lit"
 
-    play(story)
+    play(scenario)
 
 
 def test_after_30_s_of_failures_the_rules_decide() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             rig.grid.default = slow(0.1, Retryable("lost", "connection lost"))
             began = clock.now_ms()
@@ -184,12 +184,12 @@ def test_after_30_s_of_failures_the_rules_decide() -> None:
             bulb = (await rig.state("hall")).bulbs["a"]
             assert (bulb.status, bulb.code) == ("broken", "lost")
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("outcome", [Permanent("nope", "no such bulb"), Conflict("held", "taken")])
 def test_other_failures_are_final_at_once(outcome: Outcome[Any]) -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             rig.grid.default = slow(0.1, outcome)
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -197,11 +197,11 @@ def test_other_failures_are_final_at_once(outcome: Outcome[Any]) -> None:
             assert len(rig.grid.calls) == 1
             assert (await rig.state("hall")).bulbs["a"].status == "broken"
 
-    play(story)
+    play(scenario)
 
 
 def test_what_a_lane_would_repeat_in_vain_settles_at_once() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, settling=frozenset({"full"})) as rig:
             rig.grid.default = slow(0.1, Retryable("full", "no room"))
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -210,11 +210,11 @@ def test_what_a_lane_would_repeat_in_vain_settles_at_once() -> None:
             bulb = (await rig.state("hall")).bulbs["a"]
             assert (bulb.status, bulb.code) == ("broken", "full")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_rate_limit_holds_the_whole_provider_back() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def gate(of: Clock) -> Limiter:
             return Limiter(of, concurrency=1, rate_per_s=1e6)
 
@@ -234,11 +234,11 @@ def test_a_rate_limit_holds_the_whole_provider_back() -> None:
             assert times[0] - began >= 10_000
             assert rig.grid.lit().count("a") == 2
 
-    play(story)
+    play(scenario)
 
 
 def test_another_retry_after_holds_only_its_lane_back() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             rig.grid.answers["a"] = script(Retryable("busy", "later", retry_after_ms=10_000))
             began = clock.now_ms()
@@ -248,11 +248,11 @@ def test_another_retry_after_holds_only_its_lane_back() -> None:
             await settled(rig)
             assert clock.now_ms() - began >= 10_000
 
-    play(story)
+    play(scenario)
 
 
 def test_calls_begin_at_the_rate_that_the_provider_allows() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def gate(of: Clock) -> Limiter:
             return Limiter(of, concurrency=100, rate_per_s=10, burst=10)
 
@@ -263,11 +263,11 @@ def test_calls_begin_at_the_rate_that_the_provider_allows() -> None:
             await settled(rig)
             assert 2_900 <= clock.now_ms() - began <= 3_500
 
-    play(story)
+    play(scenario)
 
 
 def test_an_executor_that_hangs_is_a_timeout() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, timeout_ms=31_000) as rig:
             rig.grid.default = never
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -278,12 +278,12 @@ def test_an_executor_that_hangs_is_a_timeout() -> None:
             assert await status(rig, "a") == "lit"
             assert rig.log.named("effect.over")[0]["result"] == "timeout"
 
-    play(story)
+    play(scenario)
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), TimeoutError("of its own")])
 def test_an_executor_that_raises_is_a_bug_with_its_traceback(error: Exception) -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
 
             async def raises(_call: EffectCall) -> Outcome[Any]:
@@ -295,11 +295,11 @@ def test_an_executor_that_raises_is_a_bug_with_its_traceback(error: Exception) -
             assert (await rig.state("hall")).bulbs["a"].code == "bug"
             assert rig.log.named("effect.bug")[0]["exc_info"] is error
 
-    play(story)
+    play(scenario)
 
 
 def test_an_effect_that_nobody_carries_out_is_an_outcome() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock)
         rig.engine.dispatch._providers = {}
         async with rig:
@@ -307,11 +307,11 @@ def test_an_effect_that_nobody_carries_out_is_an_outcome() -> None:
             await settled(rig)
             assert (await rig.state("hall")).bulbs["a"].code == "no_provider"
 
-    play(story)
+    play(scenario)
 
 
 def test_a_call_under_way_at_a_crash_is_made_again_with_its_key() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             rig.grid.default = never
@@ -325,11 +325,11 @@ def test_a_call_under_way_at_a_crash_is_made_again_with_its_key() -> None:
             assert {call.attempt for call in rig.grid.calls} == {2}
             assert await status(rig, "d") == "lit"
 
-    play(story)
+    play(scenario)
 
 
 def test_an_outcome_is_not_lost_to_a_full_disk() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             finish = rig.raw.finish_effect
             failures = [OSError("disk full")] * 6
@@ -346,11 +346,11 @@ def test_an_outcome_is_not_lost_to_a_full_disk() -> None:
             assert await status(rig, "a") == "lit"
             assert len(rig.log.named("effect.finish_failed")) == 6
 
-    play(story)
+    play(scenario)
 
 
 def test_a_tombstone_wants_nothing() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def gate(of: Clock) -> Limiter:
             return Limiter(of, concurrency=1, rate_per_s=1e6)
 
@@ -362,16 +362,16 @@ def test_a_tombstone_wants_nothing() -> None:
             outcomes = [row.outcome for row in rig.log_of(lamp("hall"))][-2:]
             assert outcomes == ["refused", "refused"]
 
-    play(story)
+    play(scenario)
 
 
-def test_a_gate_that_lets_nothing_pass_is_refused() -> None:
+def test_a_limiter_that_admits_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         Limiter(ManualClock(), concurrency=0)
 
 
 def test_a_subject_that_cannot_say_what_it_wants_delays_only_its_lane() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         failures = [ValueError("what do I want?")]
 
         def undecided(state: Lamp, call: EffectCall, now_ms: int) -> bool:
@@ -389,11 +389,11 @@ def test_a_subject_that_cannot_say_what_it_wants_delays_only_its_lane() -> None:
             assert await status(rig, "a") == "lit"
             assert rig.log.named("effect.stuck")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_plane_that_lost_its_lease_calls_nobody() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         slow_policy = Policy(patience_ms=600_000)
         async with Rig(clock, store, policy=slow_policy) as first:
@@ -408,11 +408,11 @@ def test_a_plane_that_lost_its_lease_calls_nobody() -> None:
                 assert len(first.grid.calls) == 1
                 assert len(second.grid.calls) == 1
 
-    play(story)
+    play(scenario)
 
 
-def test_any_number_of_turns_may_be_given_back_at_once() -> None:
-    async def story(clock: SimClock) -> None:
+def test_any_number_of_slots_may_be_released_at_once() -> None:
+    async def scenario(clock: SimClock) -> None:
         gate = Limiter(clock, concurrency=1, rate_per_s=1e6)
         begun: list[int] = []
         gate.submit(lambda: begun.append(0))
@@ -427,4 +427,4 @@ def test_any_number_of_turns_may_be_given_back_at_once() -> None:
         await until(lambda: len(gate) == 0)
         assert begun == list(range(5_001))
 
-    play(story)
+    play(scenario)

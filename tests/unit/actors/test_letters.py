@@ -1,4 +1,4 @@
-"""Letters: exactly once, in order per pair, back from nobody, and a bounded number of hops."""
+"""Letters: exactly once, in order per pair, returned without a receiver, bounded hops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def quiet(rig: Rig) -> None:
 
 
 def test_letters_arrive_once_and_in_the_order_of_their_sender() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             await rig.say("attic", Made("attic"))
@@ -31,43 +31,43 @@ def test_letters_arrive_once_and_in_the_order_of_their_sender() -> None:
             assert (row.source, row.by) == ("letter", "lamp/hall")
 
     for seed in range(4):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_a_letter_to_nobody_comes_back() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"), NoteWritten("lamp/nobody", "hello"))
             await quiet(rig)
             assert (await rig.state("hall")).returned == ("lamp/nobody:hello",)
             assert rig.log.named("letter.undeliverable")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_letter_to_a_tombstone_comes_back() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("attic", Made("attic"), Smashed())
             await rig.say("hall", Made("hall"), NoteWritten("lamp/attic", "hello"))
             await quiet(rig)
             assert (await rig.state("hall")).returned == ("lamp/attic:hello",)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_letter_to_an_unknown_kind_comes_back_in_the_same_commit() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"), NoteWritten("town/x", "hello"))
             await quiet(rig)
             assert (await rig.state("hall")).returned == ("town/x:hello",)
 
-    play(story)
+    play(scenario)
 
 
 def test_letters_that_answer_each_other_end() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             await rig.say("attic", Made("attic"))
@@ -77,11 +77,11 @@ def test_letters_that_answer_each_other_end() -> None:
             assert sum(len(one.heard) for one in both) == LETTER_HOPS_MAX + 1
             assert sum(len(one.returned) for one in both) == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_a_returned_letter_to_a_sender_that_is_gone_is_lost_and_logged() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             await rig.say("hall", Made("hall"), NoteWritten("lamp/nobody", "x"))
@@ -95,11 +95,11 @@ def test_a_returned_letter_to_a_sender_that_is_gone_is_lost_and_logged() -> None
             assert (await rig.state("hall")).returned == ()
 
     for seed in range(4):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_a_letter_survives_a_crash_between_its_commit_and_its_receiver() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             await rig.say("hall", Made("hall"))
@@ -111,4 +111,4 @@ def test_a_letter_survives_a_crash_between_its_commit_and_its_receiver() -> None
             assert (await rig.state("attic")).heard == ("lamp/hall:late:0",)
 
     for seed in range(4):
-        play(story, seed=seed)
+        play(scenario, seed=seed)

@@ -78,7 +78,7 @@ def wrapped(rig: Rig) -> Wrapped:
 
 
 def test_an_asked_event_is_answered_with_its_stamp() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             answer = await rig.ask("hall", Made("hall"))
             assert answer.fresh
@@ -88,11 +88,11 @@ def test_an_asked_event_is_answered_with_its_stamp() -> None:
             assert msgspec.json.decode(body)["name"] == "hall"
             assert (account, seq) == ("acme", 1)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_refusal_is_an_answer_with_its_code() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             answer = await rig.ask("hall", SwitchedOn())
             assert answer.stamp is not None
@@ -101,11 +101,11 @@ def test_a_refusal_is_an_answer_with_its_code() -> None:
             assert line["code"] == "nobody"
             assert line["event_id"] == answer.event
 
-    play(story)
+    play(scenario)
 
 
 def test_a_repeated_key_gets_the_first_answer() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             first = await rig.ask("hall", Made("hall"), key="once")
             second = await rig.ask("hall", Made("hall"), key="once")
@@ -113,11 +113,11 @@ def test_a_repeated_key_gets_the_first_answer() -> None:
             assert not second.fresh
             assert second.stamp == first.stamp
 
-    play(story)
+    play(scenario)
 
 
 def test_who_asks_twice_at_once_hears_twice() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             answers = await asyncio.gather(
                 *(rig.ask("hall", Made("hall"), key="once") for _ in range(3))
@@ -126,11 +126,11 @@ def test_who_asks_twice_at_once_hears_twice() -> None:
             assert sorted(answer.fresh for answer in answers) == [False, False, True]
 
     for seed in range(5):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_an_event_that_no_tick_takes_in_time_has_no_stamp_yet() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             wrapped(rig).fail = [OSError("disk full")] * 10
@@ -139,11 +139,11 @@ def test_an_event_that_no_tick_takes_in_time_has_no_stamp_yet() -> None:
             await until(lambda: len(rig.log_of(lamp("hall"))) == 1)
             assert len(rig.log.named("actor.commit_failed")) == 10
 
-    play(story)
+    play(scenario)
 
 
 def test_events_are_taken_in_the_order_of_their_arrival() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             keys = [f"b{n}" for n in range(40)]
@@ -152,11 +152,11 @@ def test_events_are_taken_in_the_order_of_their_arrival() -> None:
             await until(lambda: len(rig.log_of(lamp("hall"))) == 41)
             assert list((await rig.state("hall")).bulbs) == keys
 
-    play(story)
+    play(scenario)
 
 
 def test_a_flood_is_taken_in_ticks_of_a_bounded_size() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             many = [(lamp("hall"), arrive(Made("hall"), f"m{n}")) for n in range(500)]
@@ -166,11 +166,11 @@ def test_a_flood_is_taken_in_ticks_of_a_bounded_size() -> None:
             assert max(sizes) == TICK_EVENTS_MAX
             assert sum(sizes) == 500
 
-    play(story)
+    play(scenario)
 
 
 def test_a_flooded_actor_does_not_starve_another() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             many = [(lamp("hall"), arrive(Made("hall"), f"m{n}")) for n in range(1_000)]
@@ -179,11 +179,11 @@ def test_a_flooded_actor_does_not_starve_another() -> None:
             before = [str(commit.actor) for commit in wrapped(rig).commits]
             assert before.count("lamp/hall") <= 3
 
-    play(story)
+    play(scenario)
 
 
 def test_a_full_mailbox_refuses_who_asks() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             wrapped(rig).fail = [OSError("disk full")] * 5
@@ -193,21 +193,21 @@ def test_a_full_mailbox_refuses_who_asks() -> None:
             with pytest.raises(MailboxFullError, match="1024"):
                 await rig.ask("hall", Made("hall"))
 
-    play(story)
+    play(scenario)
 
 
 def test_what_was_told_here_is_not_read_again() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"), BulbAdded("a"), BulbAdded("b"), BulbAdded("c"))
             assert wrapped(rig).pendings == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             assert await rig.say("hall", Made("hall"), Cursed(), BulbAdded("a")) == [
                 "applied",
@@ -228,22 +228,22 @@ def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
             assert await rig.journal.drop_quarantined(row.id, "ann")
             assert len(await rig.reader.quarantined(account=None)) == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_what_is_not_an_event_is_quarantined() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             arrival = Arrival(body=b'{"type":"dance"}', dedupe="x", version=1, source="api")
             answer = await rig.engine.mailbox.ask(lamp("hall"), arrival, wait_ms=1_000)
             assert answer.stamp is not None
             assert (answer.stamp.outcome, answer.stamp.code) == ("quarantined", "ValidationError")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_name_is_held_by_one_and_the_loser_hears_of_it_first() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("sun"))
             assert await rig.say("attic", Made("sun")) == ["applied"]
@@ -257,11 +257,11 @@ def test_a_name_is_held_by_one_and_the_loser_hears_of_it_first() -> None:
             assert await rig.say("cellar", Made("sun")) == ["applied"]
             assert (await rig.state("cellar")).name == "sun"
 
-    play(story)
+    play(scenario)
 
 
 def test_two_that_want_one_name_at_once_never_both_have_it() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await asyncio.gather(*(rig.ask(f"l{n}", Made("sun")) for n in range(6)))
             names = [(await rig.state(f"l{n}")).name for n in range(6)]
@@ -270,11 +270,11 @@ def test_two_that_want_one_name_at_once_never_both_have_it() -> None:
             assert losses.count(("sun",)) == 5
 
     for seed in range(5):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_a_stale_commit_drops_the_state_and_the_tick_is_made_again() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"))
@@ -283,11 +283,11 @@ def test_a_stale_commit_drops_the_state_and_the_tick_is_made_again() -> None:
             assert len(rig.log.named("commit.stale")) == 4
             assert [row.seq for row in rig.log_of(lamp("hall"))] == [1, 2]
 
-    play(story)
+    play(scenario)
 
 
 def test_a_second_plane_takes_the_lease_and_the_first_stops() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as first:
             await first.say("hall", Made("hall"))
@@ -300,11 +300,11 @@ def test_a_second_plane_takes_the_lease_and_the_first_stops() -> None:
                 await until(lambda: len(second.log_of(lamp("hall"))) == 2)
                 assert list((await second.state("hall")).bulbs) == ["a"]
 
-    play(story)
+    play(scenario)
 
 
 def test_an_event_of_newer_code_stops_its_actor_loudly_and_no_other() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             newer = Arrival(body=b"{}", dedupe="n", version=3, source="api")
             answer = await rig.engine.mailbox.ask(lamp("hall"), newer, wait_ms=100)
@@ -313,11 +313,11 @@ def test_an_event_of_newer_code_stops_its_actor_loudly_and_no_other() -> None:
             assert await rig.say("attic", Made("attic")) == ["applied"]
             assert rig.log_of(lamp("hall")) == []
 
-    play(story)
+    play(scenario)
 
 
 def test_rules_that_raise_are_a_note_and_are_tried_again_by_the_alarm() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, policy=Policy(raises=True))
         async with rig:
             assert await rig.say("hall", Made("hall")) == ["applied"]
@@ -327,11 +327,11 @@ def test_rules_that_raise_are_a_note_and_are_tried_again_by_the_alarm() -> None:
             assert "the rules raise" in records[0].notes[0].text
             assert rig.log.named("rules.fault")
 
-    play(story)
+    play(scenario)
 
 
 def test_an_action_whose_expectation_fails_is_a_conflict_and_does_nothing() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, policy=Policy(faithless=True))
         async with rig:
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn())
@@ -340,11 +340,11 @@ def test_an_action_whose_expectation_fails_is_a_conflict_and_does_nothing() -> N
             record = decode_record(rig.ticks_of(lamp("hall"))[-1])
             assert [decision.result for decision in record.decisions] == ["conflict"]
 
-    play(story)
+    play(scenario)
 
 
 def test_idle_actors_leave_memory_and_come_back_as_they_were() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, resident_max=3)
         async with rig:
             for n in range(10):
@@ -354,11 +354,11 @@ def test_idle_actors_leave_memory_and_come_back_as_they_were() -> None:
             assert list((await rig.state("l0")).bulbs) == ["a", "b"]
             assert rig.log.named("rules.fault") == []
 
-    play(story)
+    play(scenario)
 
 
 def test_a_digest_that_does_not_fit_is_a_note_and_no_silence() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             await rig.say("hall", Made("hall"))
@@ -367,11 +367,11 @@ def test_a_digest_that_does_not_fit_is_a_note_and_no_silence() -> None:
             assert await rig.say("hall", BulbAdded("a")) == ["applied"]
             assert "digest of seq 1" in rig.log.named("rules.fault")[0]["reason"]
 
-    play(story)
+    play(scenario)
 
 
 def test_what_was_accepted_before_a_crash_is_taken_after_it() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         dead = Rig(clock, store)
         for n in range(1_500):
@@ -381,21 +381,21 @@ def test_what_was_accepted_before_a_crash_is_taken_after_it() -> None:
             await until(lambda: len(store.waiting) == 0)
             assert (await rig.state("l1499")).made
 
-    play(story)
+    play(scenario)
 
 
 def test_events_that_another_process_accepted_are_found() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             await rig.journal.accept([(lamp("hall"), arrive(BulbAdded("a"), "other"))])
             await until(lambda: len(rig.log_of(lamp("hall"))) == 2, within_s=10)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_large_state_is_written_as_snapshots_and_loads_as_it_was() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"))
@@ -413,13 +413,13 @@ def test_a_large_state_is_written_as_snapshots_and_loads_as_it_was() -> None:
             assert (loaded.state, loaded.seq, loaded.digest) == (live.state, live.seq, live.digest)
             assert next_rig.log.named("rules.fault") == []
 
-    play(story)
+    play(scenario)
 
 
 def test_a_state_that_holds_the_loop_too_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.actors.owner.STATE_LOOP_BYTES_MAX", 20_000)
 
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("x" * 19_000), Made("again"))
             assert rig.log.named("state.too_large") == []
@@ -427,25 +427,25 @@ def test_a_state_that_holds_the_loop_too_long_is_said(monkeypatch: pytest.Monkey
             (line,) = rig.log.named("state.too_large")
             assert line["actor"] == "lamp/attic"
 
-    play(story)
+    play(scenario)
 
 
 def test_a_listener_that_raises_stops_nothing() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
 
-            def broken(_landed: Any) -> None:
+            def broken(_committed: Any) -> None:
                 raise ValueError("no page today")
 
             rig.engine.owner.listen(broken)
             assert await rig.say("hall", Made("hall"), BulbAdded("a")) == ["applied"] * 2
             assert len(rig.log.named("listener.fault")) >= 2
 
-    play(story)
+    play(scenario)
 
 
 def test_converged_is_silent() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"), BulbAdded("a"), SwitchedOn(), SwitchedOff())
@@ -456,11 +456,11 @@ def test_converged_is_silent() -> None:
             assert len(wrapped(rig).commits) == commits
             assert len(rig.grid.calls) == calls
 
-    play(story)
+    play(scenario)
 
 
 def test_random_orders_lose_nothing_and_double_nothing() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             wrapped(rig).fail = [StaleError("race"), OSError("disk")]
@@ -481,7 +481,7 @@ def test_random_orders_lose_nothing_and_double_nothing() -> None:
                 assert [row.seq for row in log] == list(range(1, len(log) + 1))
 
     for seed in range(8):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_the_toy_is_of_a_version_that_the_tests_know() -> None:
@@ -489,7 +489,7 @@ def test_the_toy_is_of_a_version_that_the_tests_know() -> None:
 
 
 def test_a_bug_of_the_owner_itself_costs_a_wait_and_not_the_loop() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             owner = rig.engine.owner
             go_on, failures = owner._go_on, [KeyError("a bug")]
@@ -506,11 +506,11 @@ def test_a_bug_of_the_owner_itself_costs_a_wait_and_not_the_loop() -> None:
             assert rig.log.named("actor.owner_failed")
             assert [row.seq for row in rig.log_of(lamp("hall"))] == [1, 2]
 
-    play(story)
+    play(scenario)
 
 
 def test_a_figure_that_cannot_be_counted_stops_nothing() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             count = rig.meter.count
 
@@ -523,4 +523,4 @@ def test_a_figure_that_cannot_be_counted_stops_nothing() -> None:
             assert await rig.say("hall", Made("hall"), BulbAdded("a")) == ["applied"] * 2
             assert rig.log.named("listener.fault")[0]["listener"] == "announce"
 
-    play(story)
+    play(scenario)

@@ -25,7 +25,7 @@ OFTEN = Policy(period_ms=600_000)
 
 
 def test_a_probe_is_asked_each_period_and_makes_an_event_when_the_answer_changes() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(5 * 3_600)
@@ -41,11 +41,11 @@ def test_a_probe_is_asked_each_period_and_makes_an_event_when_the_answer_changes
             await asyncio.sleep(3_600)
             assert (await rig.state("hall")).grid == "gone"
 
-    play(story)
+    play(scenario)
 
 
 def test_a_failure_makes_no_event_and_is_tried_again_within_the_period() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
             rig.grid.seen = Retryable("lost", "no connection")
@@ -54,11 +54,11 @@ def test_a_failure_makes_no_event_and_is_tried_again_within_the_period() -> None
             assert len(rig.log_of(lamp("hall"))) == 1
             assert len(rig.log.named("probe.failed")) == len(rig.grid.looks)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_probe_that_raises_is_logged_and_asked_again() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
             rig.grid.seen = None  # type: ignore[assignment]
@@ -67,11 +67,11 @@ def test_a_probe_that_raises_is_logged_and_asked_again() -> None:
             assert failed
             assert failed[0]["exc_info"] is not None
 
-    play(story)
+    play(scenario)
 
 
 def test_at_start_up_each_is_asked_once_over_a_window() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             for n in range(50):
@@ -83,18 +83,18 @@ def test_at_start_up_each_is_asked_once_over_a_window() -> None:
             await asyncio.sleep(31)
             assert len(rig.grid.looks) == 50
 
-    play(story)
+    play(scenario)
 
 
 def test_a_probe_ends_with_its_actor() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"), Smashed())
             await asyncio.sleep(3 * 3_600)
             assert rig.grid.looks == []
             assert len(rig.engine.prober) == 0
 
-    play(story)
+    play(scenario)
 
 
 @settings(deadline=None)
@@ -111,7 +111,7 @@ def test_the_next_look_is_one_phase_in_every_period(key: str, period_ms: int, no
 
 
 def test_a_step_back_of_the_clock_delays_no_look() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(2 * 3_600)
@@ -120,11 +120,11 @@ def test_a_step_back_of_the_clock_delays_no_look() -> None:
             await asyncio.sleep(3 * 3_600)
             assert 3 <= len(rig.grid.looks) - before <= 4
 
-    play(story)
+    play(scenario)
 
 
 def test_what_moved_is_not_remembered_for_ever() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("hall"))
             row = next(iter(rig.engine.prober._all.values())).row
@@ -132,11 +132,11 @@ def test_what_moved_is_not_remembered_for_ever() -> None:
                 rig.engine.prober._put(_Standing(row, clock.now_ms() + DAY_MS, renewed=True))
             assert len(rig.engine.prober._heap) < 20_000
 
-    play(story)
+    play(scenario)
 
 
 def test_a_policy_that_changed_between_two_planes_is_asked_by_and_makes_no_event() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
@@ -152,11 +152,11 @@ def test_a_policy_that_changed_between_two_planes_is_asked_by_and_makes_no_event
             await asyncio.sleep(600)
             assert (await rig.state("hall")).grid == "silent"
 
-    play(story)
+    play(scenario)
 
 
 def test_a_probe_that_the_policy_no_longer_wants_is_asked_no_more() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             await rig.say("hall", Made("hall"))
@@ -166,11 +166,11 @@ def test_a_probe_that_the_policy_no_longer_wants_is_asked_no_more() -> None:
             assert rig.grid.looks == []
             assert len(rig.engine.prober) == 0
 
-    play(story)
+    play(scenario)
 
 
 def test_what_is_stood_for_is_looked_up_once_and_again_while_the_store_is_away() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store, policy=HOURLY) as rig:
             await rig.say("hall", Made("hall"))
@@ -191,11 +191,11 @@ def test_what_is_stood_for_is_looked_up_once_and_again_while_the_store_is_away()
             assert len(rig.grid.looks) >= 5
             assert loads == 2
 
-    play(story)
+    play(scenario)
 
 
 def test_a_probe_whose_provider_changed_is_asked_of_the_new_one() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         store = MemoryStore()
         async with Rig(clock, store) as rig:
             await rig.say("hall", Made("hall"))
@@ -209,7 +209,7 @@ def test_a_probe_whose_provider_changed_is_asked_of_the_new_one() -> None:
             assert rig.grid.looks == []
             assert {line["code"] for line in rig.log.named("probe.failed")} == {"no_provider"}
 
-    play(story)
+    play(scenario)
 
 
 def test_a_probe_that_is_asked_at_other_times_makes_no_event_for_the_same_answer() -> None:
@@ -219,7 +219,7 @@ def test_a_probe_that_is_asked_at_other_times_makes_no_event_for_the_same_answer
             for probe in LAMP.probes(state, policy)
         )
 
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock, definition=replace_fields(LAMP, probes=eager)) as rig:
             await rig.say("hall", Made("hall"))
             await asyncio.sleep(3_600)
@@ -229,4 +229,4 @@ def test_a_probe_that_is_asked_at_other_times_makes_no_event_for_the_same_answer
             assert len(rig.grid.looks) >= 6
             assert [row.source for row in rig.log_of(lamp("hall"))] == ["api", "probe", "api"]
 
-    play(story)
+    play(scenario)

@@ -14,7 +14,7 @@ from tests.unit.actors.test_owner import wrap, wrapped
 
 
 def test_a_plane_that_stops_makes_no_tick_of_what_it_still_reads() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"))
@@ -27,11 +27,11 @@ def test_a_plane_that_stops_makes_no_tick_of_what_it_still_reads() -> None:
         assert len(wrapped(rig).commits) == commits
         assert len(await rig.raw.pending(lamp("hall"), 9)) == 1
 
-    play(story)
+    play(scenario)
 
 
 def test_a_letter_that_comes_while_its_receiver_is_read_is_not_overlooked() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"))
@@ -43,11 +43,11 @@ def test_a_letter_that_comes_while_its_receiver_is_read_is_not_overlooked() -> N
             await asyncio.sleep(2.5)
             assert (await rig.state("attic")).heard == ("lamp/hall:hello:0",)
 
-    play(story)
+    play(scenario)
 
 
 def test_an_actor_that_loses_many_claims_goes_on_after_a_rest() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         def claims(state: Lamp) -> frozenset[Claim]:
             return frozenset([Claim("lamp", f"n{len(state.lost)}")] if state.made else [])
 
@@ -59,11 +59,11 @@ def test_an_actor_that_loses_many_claims_goes_on_after_a_rest() -> None:
             await asyncio.sleep(300)
             assert rig.store.claims[Claim("lamp", "n12")] == lamp("hall")
 
-    play(story)
+    play(scenario)
 
 
 def test_a_tick_whose_commit_was_not_answered_is_told_of_once_it_is_found() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             told: list[Commit] = []
@@ -78,11 +78,11 @@ def test_a_tick_whose_commit_was_not_answered_is_told_of_once_it_is_found() -> N
             assert sorted(set(numbers)) == [commit.number for commit in wrapped(rig).commits]
             assert len(rig.grid.calls) == 2
 
-    play(story)
+    play(scenario)
 
 
 def test_a_tick_that_was_not_committed_is_not_told_of_after_a_lost_answer() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         rig = Rig(clock, wrap=wrap)
         async with rig:
             await rig.say("hall", Made("hall"), BulbAdded("a"))
@@ -93,4 +93,4 @@ def test_a_tick_that_was_not_committed_is_not_told_of_after_a_lost_answer() -> N
             committed = [effect.id for commit in wrapped(rig).commits for effect in commit.effects]
             assert [call.id for call in rig.grid.calls] == committed
 
-    play(story)
+    play(scenario)

@@ -93,7 +93,7 @@ async def remember(events: list[Event], sizes: list[int], policy: Policy) -> Mem
 def test_a_replay_of_any_history_matches(
     events: list[Event], sizes: list[int], from_seq: int
 ) -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         store = await remember(events, sizes, Policy())
         replay = await look_back(
             MemoryReader(store), KINDS, Back(actor="lamp/hall", from_seq=from_seq)
@@ -104,11 +104,11 @@ def test_a_replay_of_any_history_matches(
             assert replay.bit_equal
             assert replay.events == len(await MemoryReader(store).log(HALL))
 
-    play(story)
+    play(scenario)
 
 
 def test_a_replay_decides_by_the_policy_of_its_time() -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         events = [Made("sun"), BulbAdded("a"), BulbAdded("b"), SwitchedOn()]
         store = await remember(events, [2], Policy(lit_max=1))
         reader = MemoryReader(store)
@@ -122,11 +122,11 @@ def test_a_replay_decides_by_the_policy_of_its_time() -> None:
         less = Back(actor="lamp/hall", what_if=True, policy={"lit_max": 1})
         assert (await look_back(reader, KINDS, less)).differences == 0
 
-    play(story)
+    play(scenario)
 
 
 def test_rules_that_changed_are_found_with_their_path() -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         events = [Made("sun"), BulbAdded("a"), SwitchedOn(), SwitchedOff(), SwitchedOn()]
         store = await remember(events, [1], Policy())
         row = store.ticks[HALL][3]
@@ -141,15 +141,15 @@ def test_rules_that_changed_are_found_with_their_path() -> None:
         (found,) = replay.divergences
         assert (found.number, found.path) == (3, "decisions[0].reason")
         assert (found.recorded, found.rehearsed) == ("it was dark", "a should shine")
-        # It believes the log and goes on: the ticks after it are right again.
+        # It goes on from the log: the ticks after it are equal again.
         assert replay.ticks == 5
         assert replay.bit_equal
 
-    play(story)
+    play(scenario)
 
 
 def test_a_digest_that_was_not_is_found() -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         store = await remember([Made("sun"), BulbAdded("a")], [1], Policy())
         row = store.ticks[HALL][2]
         record = msgspec.structs.replace(decode_record(row.record or b""), digest="0" * 32)
@@ -158,11 +158,11 @@ def test_a_digest_that_was_not_is_found() -> None:
         assert not replay.match
         assert [found.path for found in replay.divergences] == ["digest"]
 
-    play(story)
+    play(scenario)
 
 
 def test_a_dry_run_goes_forward_and_shows_what_it_would_do() -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         store = await remember([Made("sun"), BulbAdded("a")], [1], Policy())
         journal = MemoryJournal(store, clock=ManualClock(NOW))
         await journal.accept(
@@ -178,12 +178,12 @@ def test_a_dry_run_goes_forward_and_shows_what_it_would_do() -> None:
         assert first.decisions[0].entity == "a"
         assert first.calls[0][1:] == ("bulb/a", "grid")
         assert run.change.begun == ("light: LightBulb a",)
-        # Nobody answers in a rehearsal, so the rules try again at each deadline.
+        # A rehearsal has no outcomes, so the rules try again at each deadline.
         assert [step.now_ms for step in run.steps] == [NOW, NOW + 60_000, NOW + 120_000]
         assert second.decisions[0].rule == third.decisions[0].rule == "light"
         assert (run.seq, run.waiting, run.truncated) == (2, 0, False)
 
-    play(story)
+    play(scenario)
 
 
 def test_a_dry_run_until_drained_takes_everything_that_waits() -> None:
@@ -202,7 +202,7 @@ def test_violations_are_named_before_and_after() -> None:
 
 
 def test_what_if_looks_ahead_with_invented_events_and_another_policy() -> None:
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         store = await remember([Made("sun"), BulbAdded("a"), BulbAdded("b")], [1], Policy())
         reader = MemoryReader(store)
         asked = Ahead(
@@ -224,11 +224,11 @@ def test_what_if_looks_ahead_with_invented_events_and_another_policy() -> None:
             with pytest.raises(ValueError, match=name):
                 await look_ahead(reader, KINDS, wrong)
 
-    play(story)
+    play(scenario)
 
 
 def test_why_tells_the_rules_and_the_tick_that_took_an_event() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("sun"), BulbAdded("a"))
             answer = await rig.ask("hall", SwitchedOn())
@@ -245,11 +245,11 @@ def test_why_tells_the_rules_and_the_tick_that_took_an_event() -> None:
             with pytest.raises(UnknownActorError, match="kind"):
                 await look_into(rig.reader, KINDS, Why(actor="town/x", now_ms=0))
 
-    play(story)
+    play(scenario)
 
 
 def test_what_the_live_owner_did_replays_to_the_bit() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("sun"), *(BulbAdded(f"b{n}") for n in range(30)))
             for _ in range(20):
@@ -264,7 +264,7 @@ def test_what_the_live_owner_did_replays_to_the_bit() -> None:
             assert 0 < late.ticks < replay.ticks
 
     for seed in range(3):
-        play(story, seed=seed)
+        play(scenario, seed=seed)
 
 
 def test_differences_have_paths() -> None:
@@ -281,7 +281,7 @@ def test_nothing_is_known_of_a_fresh_actor() -> None:
 
 
 def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("sun"), BulbAdded("a"))
             for _ in range(50):
@@ -297,11 +297,11 @@ def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
             with pytest.raises(ValueError, match=r"from_seq 3: .* from \d+ on"):
                 await look_back(rig.reader, KINDS, Back(actor="lamp/hall", from_seq=3))
 
-    play(story)
+    play(scenario)
 
 
 def test_a_dry_run_says_what_would_still_wait() -> None:
-    async def story(clock: SimClock) -> None:
+    async def scenario(clock: SimClock) -> None:
         journal = MemoryJournal(MemoryStore(), clock=clock)
         rig = Rig(clock, journal.store)
         async with rig:
@@ -313,7 +313,7 @@ def test_a_dry_run_says_what_would_still_wait() -> None:
         two = Ahead(actor="lamp/hall", now_ms=clock.now_ms(), ticks=2)
         assert (await look_ahead(rig.reader, KINDS, two)).waiting == 0
 
-    play(story)
+    play(scenario)
 
 
 def test_a_dry_run_tells_which_reasons_are_new_and_which_are_gone() -> None:

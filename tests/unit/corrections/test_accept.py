@@ -1,4 +1,4 @@
-"""Our batch is read row by row: what cannot be read is refused alone, and nothing is believed."""
+"""Our batch is read row by row: an unreadable row is refused alone, and nothing is trusted."""
 
 from __future__ import annotations
 

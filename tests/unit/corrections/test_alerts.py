@@ -1,4 +1,4 @@
-"""What is wrong with a brain is said at its bound, and not before."""
+"""An alert of a brain begins at its bound, and not before."""
 
 from __future__ import annotations
 

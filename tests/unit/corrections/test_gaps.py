@@ -1,4 +1,4 @@
-"""Numbers of a source: whatever the order, what is missing is named exactly."""
+"""Numbers of a sender: in any order, the missing ones are known exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gradata SDK's shapes: everything that makes sense is taken, and joined by what it says."""
+"""The gradata SDK's shapes: everything meaningful is accepted, and deduplicated by content."""
 
 from __future__ import annotations
 

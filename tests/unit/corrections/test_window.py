@@ -1,4 +1,4 @@
-"""The limit of a minute: never over it, and a wait that was told is enough."""
+"""The limit of a minute: never exceeded, and a returned wait is long enough."""
 
 from __future__ import annotations
 

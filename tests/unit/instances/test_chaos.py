@@ -69,7 +69,7 @@ def _wanted(bench: Bench, call: EffectCall) -> bool:
 
 @pytest.mark.parametrize("policy", [PLAIN, POLICY, POLLING], ids=["plain", "volumes", "polling"])
 @pytest.mark.parametrize("seed", [*range(25), 79, 853])
-async def test_after_any_storm_it_is_as_people_want_it(seed: int, policy: Policy) -> None:
+async def test_after_any_faults_it_is_as_people_want_it(seed: int, policy: Policy) -> None:
     chance = random.Random(seed)
     bench = Bench(policy)
     driver = bench.driver
@@ -81,7 +81,7 @@ async def test_after_any_storm_it_is_as_people_want_it(seed: int, policy: Policy
     if destroyed:
         driver.send(events.DestroyRequested())
     bench.cloud.faults = no_faults
-    # A person answers what needs one; late calls of the storm are done within a minute.
+    # A person answers what needs one; late calls are done within a minute.
     for _ in range(3):
         await bench.settle(HOUR_MS)
         if driver.state.blocked:

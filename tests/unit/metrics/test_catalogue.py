@@ -29,7 +29,7 @@ def test_rows_are_named_alike_and_say_what_they_are() -> None:
 def test_the_engine_counts_with_the_labels_of_the_catalogue() -> None:
     labels = {row.name: tuple(sorted(row.labels)) for row in CATALOGUE}
 
-    async def story(_clock: SimClock) -> None:
+    async def scenario(_clock: SimClock) -> None:
         async with Rig(_clock) as rig:
             answers = [Retryable("lost", "no line"), Ok(None)]
 
@@ -47,7 +47,7 @@ def test_the_engine_counts_with_the_labels_of_the_catalogue() -> None:
                 assert used == {labels[name]}, name
             assert len(rig.meter.names) >= 10
 
-    play(story)
+    play(scenario)
 
 
 def test_figures_come_out_in_the_text_form() -> None:

@@ -1,4 +1,4 @@
-"""What a host offers is asked of the host, told to people, and decides who may share it."""
+"""A host's confinement is probed, reported, and decides which accounts may share it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import pytest
 
 from holdfast.machine.confine import Kind
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.confinement import HostWatch, Offer, ask_host, make_admission, make_ask
+from holdfast.plane.wiring.confinement import (
+    HostWatch,
+    Offer,
+    make_admission,
+    make_host_probe,
+    probe_host,
+)
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.instances import InstanceView, Status
 from holdfast.wire.confinement import CONFINEMENT_WORDS, Confinement, read_confinement
@@ -33,7 +39,7 @@ def test_plane_and_machine_mean_the_same_kinds() -> None:
 
 
 async def test_the_host_is_asked_by_the_program_of_machines() -> None:
-    offer = await ask_host(within_s=55)
+    offer = await probe_host(within_s=55)
     assert offer.kind in get_args(Kind)
     assert (offer.kind == "bubblewrap+landlock") == (not offer.reason)
 
@@ -46,14 +52,14 @@ async def test_the_host_is_asked_by_the_program_of_machines() -> None:
 async def test_a_host_that_does_not_answer_is_unknown_in_bounded_time(
     code: str, reason: str
 ) -> None:
-    offer = await ask_host(
+    offer = await probe_host(
         (sys.executable, "-I", "-c", code), within_s=0.5 if "600" in code else 50
     )
     assert (offer.kind, reason in offer.reason) == ("unknown", True), offer
 
 
 async def test_a_program_that_is_not_there_is_unknown() -> None:
-    assert "cannot be run" in (await ask_host(("/nowhere/python",))).reason
+    assert "cannot be run" in (await probe_host(("/nowhere/python",))).reason
 
 
 @pytest.mark.parametrize("offer", [NONE, Offer(reason="the host was not examined within 10 s")])
@@ -74,7 +80,7 @@ async def test_any_confinement_lets_accounts_share_a_host(kind: Confinement) -> 
 
 
 async def test_what_is_switched_off_is_not_offered() -> None:
-    offer = await make_ask(Settings(confine="none"))()
+    offer = await make_host_probe(Settings(confine="none"))()
     assert (offer.kind, offer.reason) == ("none", "HOLDFAST_CONFINE=none switches it off")
     with pytest.raises(Refusal) as caught:
         await make_admission(Settings(), asked(offer))()
@@ -82,7 +88,7 @@ async def test_what_is_switched_off_is_not_offered() -> None:
 
 
 class Fleet:
-    """Running and stopped instances, what their machines told, and who owns them."""
+    """Running and stopped instances, their machines' reports, and their accounts."""
 
     def __init__(self, told: dict[str, Confinement], accounts: int = 1) -> None:
         self.told = told
@@ -114,7 +120,7 @@ class Fleet:
     def watch(self, offer: Offer, **settings: Any) -> HostWatch:
         return HostWatch(
             self, self, self.told.__getitem__, settings=Settings(**settings), log=self,
-            ask=asked(offer),
+            probe=asked(offer),
         )  # fmt: skip
 
 
@@ -161,7 +167,7 @@ async def test_the_log_says_what_the_host_offers(
     offer: Offer, accounts: int, said: tuple[str, str]
 ) -> None:
     fleet = Fleet({}, accounts)
-    await fleet.watch(offer).tell()
+    await fleet.watch(offer).log_support()
     ((level, event, fields),) = fleet.lines
     assert (level, event) == said
     assert (fields["kind"], fields["reason"]) == (offer.kind, offer.reason)

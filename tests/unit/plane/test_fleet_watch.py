@@ -1,4 +1,4 @@
-"""The watch over the fleet: what is counted as wrong, and when it is said to begin and to end."""
+"""The watch over the fleet: which alerts are counted, and when begin and end are logged."""
 
 from __future__ import annotations
 

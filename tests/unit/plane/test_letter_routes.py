@@ -1,4 +1,4 @@
-"""The table of who writes to whom is what the receivers take, no more and no less."""
+"""The table of letters is exactly what the receivers accept."""
 
 from __future__ import annotations
 

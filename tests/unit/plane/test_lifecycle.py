@@ -1,4 +1,4 @@
-"""The lifecycle dataset says what ticks of an instance came to, by the contract's names."""
+"""The lifecycle dataset of an instance's ticks, by the names of docs/compat/check-in.md."""
 
 from __future__ import annotations
 

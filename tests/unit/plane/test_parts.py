@@ -1,4 +1,4 @@
-"""Parts are folded into one process: a clash, a gap or a letter to nobody is found at once."""
+"""Parts are folded into one process: a clash, a gap or a letter without receiver is found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from holdfast.plane.wiring.part import (
     check_routes,
     every,
     join,
-    tell_pages,
+    publish_views,
 )
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryStore
@@ -185,7 +185,7 @@ def committed(*, commit: bool = True, outcome: EventOutcome = "applied") -> Comm
 
 def told(what: CommittedTick) -> list[tuple[str, str, str | None]]:
     kept: list[tuple[str, str, str | None]] = []
-    tell_pages(lambda *change: kept.append(change), {"instance": "instance"})(what)
+    publish_views(lambda *change: kept.append(change), {"instance": "instance"})(what)
     return kept
 
 

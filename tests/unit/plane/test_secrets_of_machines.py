@@ -1,4 +1,4 @@
-"""How a controller is told of new secrets: in which order, under which names, and what may fail."""
+"""Sending new secrets to a controller: order, routes, and failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = Secrets(api_key="hfm_new", gateway_token="g" * 64, proxy_token="p" * 64)
 
 
 class Controllers:
-    """Takes what it is told unless a path, or a name in a body, is refused."""
+    """Accepts calls unless a path, or a name in a body, is refused."""
 
     def __init__(self, refuses: Mapping[str, ControllerError]) -> None:
         self.refuses = refuses

@@ -27,7 +27,7 @@ from holdfast.wire.api.pairing import (
 from holdfast.wire.api.secrets import SecretField, SecretGroup, SecretList
 from holdfast.wire.times import time_text
 from tests.support.sample_pairing import channel, device
-from tests.unit.web.desk import Desk
+from tests.unit.web.sample_pages import SamplePages
 
 NOW = 1_795_000_000_000
 
@@ -135,7 +135,7 @@ def test_decisions_of_many_instances_stand_newest_first_and_say_who_decided() ->
 
 def test_the_time_that_passes_alone_makes_no_other_page() -> None:
     found = PairingInbox(items=(channel(0, "in-1", "birch", now_ms=NOW),), total=1)
-    renderer = Desk().pages.context.renderer
+    renderer = SamplePages().pages.context.renderer
     one, later, over = (
         fingerprint(
             renderer.draw_elements(

@@ -1,4 +1,4 @@
-"""Decides who may speak to which agent, and where it is; the same for requests and sockets."""
+"""Authorises requests and WebSockets to agents, and finds their controllers."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from holdfast.wire.controller.machine import AGENT_TOKEN, HEALTH
 ENTER: Final = "/_holdfast/enter"
 AGAIN: Final = "/_holdfast/again"
 RESERVED: Final = (b"/_holdfast/", b"/_kilo/")
-"""What is the plane's here and the controller's there; the agent has neither."""
+"""Paths reserved for the plane and for controllers; agents get neither."""
 
 
 class Place(NamedTuple):
-    """Where an instance's controller listens, and the token that its proxy wants."""
+    """Where an instance's controller listens, and the token for its proxy."""
 
     address: Address
     token: str
 
 
 class Machines(Protocol):
-    """The controllers of instances, as far as the door needs them."""
+    """The controllers of instances, as far as the agent proxy needs them."""
 
     async def place(self, instance_id: str) -> Place:
-        """Return where to go; raise ControllerError."""
+        """Return the place; raise ControllerError."""
         ...
 
     async def call(self, instance_id: str, endpoint: ControllerEndpoint[Any, A]) -> A:
@@ -47,7 +47,7 @@ class Machines(Protocol):
 
 
 class Passage(NamedTuple):
-    """Leave to pass: who, to which instance, where it is, and whose it is."""
+    """An authorised request: the session, the instance, its place and its account."""
 
     signed: Signed
     place: Place
@@ -55,7 +55,7 @@ class Passage(NamedTuple):
 
 
 class AgentAccess:
-    """The decisions."""
+    """Authorises and signs in."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class AgentAccess:
     ) -> None:
         """Look instances up by `reader` and sessions by their hash.
 
-        `dashboard` is where people sign in; `entitled` says whether an instance may be used now.
+        `dashboard` is its URL; `entitled` returns whether an instance may be used now.
         """
         self.hosts = hosts
         self.signovers = signovers
@@ -83,7 +83,7 @@ class AgentAccess:
     # ------------------------------------------------------------------ at the dashboard
 
     async def open(self, call: Call) -> Reply:
-        """Sign a person over to an agent: the handler of the dashboard's link."""
+        """Redirect to an agent's host with a one-time code: the handler of the dashboard's link."""
         if call.principal.kind != "session":
             raise Refusal(
                 403, "needs_a_browser", "Only a browser that is signed in can open an agent.",
@@ -108,9 +108,9 @@ class AgentAccess:
     # ------------------------------------------------------------------ at an agent's host
 
     async def enter(self, instance_id: str, code: str) -> tuple[str, str]:
-        """Return the secret of a new session and where it begins; ("", "") for a bad code.
+        """Return the secret of a new session and its first path; ("", "") for a bad code.
 
-        An agent whose page asks for its token gets it in the fragment, which no server sees.
+        An agent whose page needs its token gets it in the fragment, which no server sees.
         """
         secret = self.signovers.redeem(code, instance_id)
         if not secret:
@@ -121,16 +121,16 @@ class AgentAccess:
         try:
             told = await self._machines.call(instance_id, AGENT_TOKEN)
         except ControllerError:
-            return secret, "/"  # it is not up yet: the page that says so comes back here
+            return secret, "/"  # it is not up yet: the waiting page comes back here
         return secret, f"/#token={quote(told.token)}"
 
     def way_back(self, instance_id: str, signed: Signed | None = None) -> str:
-        """Return where the dashboard signs a person over to this agent."""
+        """Return the dashboard's link that opens this agent."""
         origin = self._dashboard if signed is None else signed.dashboard
         return f"{origin}/instances/{instance_id}/open"
 
     async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage | Notice:
-        """Return leave to pass, or the page that says why not."""
+        """Return the authorised passage, or the page with the reason."""
         signed = self._signed(instance_id, header)
         link = (self.way_back(instance_id, signed), "Open it from the dashboard")
         if signed is None:
@@ -153,7 +153,7 @@ class AgentAccess:
             return pages.no_route(page) if settled else _waiting(page, up=up)
 
     def _refusal(self, view: InstanceView, page: tuple[str, str]) -> Notice | None:
-        """Return why an instance may not be spoken to, or None."""
+        """Return the page for an instance that may not be used, or None."""
         if view.status in {"destroying", "destroyed"} or view.desired == "destroyed":
             return pages.destroying(page)
         if not self._entitled(view):
@@ -163,7 +163,7 @@ class AgentAccess:
         return None if view.status == "running" else _waiting(page, up=True)
 
     async def still(self, signed: Signed) -> bool:
-        """Return whether what was let in may stay: signed in, visible, meant to run."""
+        """Return whether a session is still authorised: signed in, visible, wanted running."""
         principal = await self._sessions(signed.session)
         if principal is None:
             return False
@@ -171,7 +171,7 @@ class AgentAccess:
         return view is not None and self._refusal(view, ("", "")) is None
 
     async def why(self, passage: Passage) -> Notice:
-        """Return the page for an agent whose controller says that it is not ready."""
+        """Return the page for an agent whose controller reports that it is not ready."""
         instance_id = passage.signed.instance
         page = (f"{passage.signed.dashboard}/instances/{instance_id}", "Its page in the dashboard")
         try:
@@ -183,7 +183,7 @@ class AgentAccess:
             return pages.degraded(page, health.error or "")
         if gateway.parked or gateway.state == "crashed":
             return pages.crashed(page, gateway.parked or "")
-        if gateway.state == "stopped":  # or its order to start is on the way
+        if gateway.state == "stopped":  # or its start is in flight
             return pages.stopped(page)
         return pages.starting((AGAIN, "Try now"))
 
@@ -195,7 +195,7 @@ class AgentAccess:
         return None
 
     async def _visible(self, instance_id: str, principal: Principal) -> InstanceView | None:
-        """Return an instance that this person may see."""
+        """Return an instance visible to this person."""
         view = await self._view(instance_id)
         if view is None or principal.scope not in {"owner", "operator"}:
             return None

@@ -1,4 +1,4 @@
-"""The public side as a whole: what the server is given in place of the edge alone."""
+"""The agent proxy as one object, wrapped around the edge for the server."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from holdfast.plane.agent_proxy.proxy import AgentProxy
 from holdfast.plane.edge.auth import Network
 
 CLOSE_S: Final = 1.0
-"""How long what is open may take to end when the plane stops."""
+"""How long open connections may take to end when the plane stops."""
 
 _ANEW: Final = [(b"content-length", b"0"), (b"connection", b"close")]
 
 
 class AgentSide:
-    """Agents' hosts: requests, sockets, and who may stay."""
+    """Agents' hosts: requests, sockets, and the periodic authorisation of open ones."""
 
     def __init__(self, access: AgentAccess, *, trusted: Sequence[Network], log: Log) -> None:
-        """Put the parts together."""
         self.access = access
         self.live = Live(access, log=log)
         self._log = log
@@ -32,12 +31,12 @@ class AgentSide:
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look at who may stay."""
+        """Begin to check open connections."""
         self._watching = asyncio.get_running_loop().create_task(self.live.watch())
         self._watching.add_done_callback(self._watch_ended)
 
     def _watch_ended(self, watching: asyncio.Task[None]) -> None:
-        """End what nobody looks at any more, and look again, unless we stopped the watch."""
+        """End all open connections and restart the watch, unless it was stopped."""
         if watching is not self._watching:
             return
         error = None if watching.cancelled() else watching.exception()
@@ -46,7 +45,7 @@ class AgentSide:
         self.start()
 
     def release(self) -> None:
-        """Begin nothing more and end what is open, so that the plane can stop without waiting."""
+        """Begin nothing more and end open connections, so that the plane can stop at once."""
         self.proxy.closing = True
         self.live.end_all()
 
@@ -59,10 +58,10 @@ class AgentSide:
         await self.proxy.close(CLOSE_S)
 
     def before(self, edge: ASGIApp) -> ASGIApp:
-        """Return an application that leaves what is not for agents' hosts to `edge`.
+        """Return an application that passes requests for other hosts to `edge`.
 
-        The connection has given what is for them to the proxy. It cannot where such a request was
-        sent ahead behind one for the dashboard: that is refused here (421), and may be sent again.
+        The connection has handed requests for agents' hosts to the proxy. It cannot where one was
+        pipelined behind a request for the dashboard: that is refused here (421); it can be retried.
         """
 
         async def choose(scope: Scope, receive: Receive, send: Send) -> None:

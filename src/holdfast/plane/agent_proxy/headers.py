@@ -1,4 +1,4 @@
-"""What may pass between a browser and an agent, and what is the plane's own. Pure."""
+"""Headers between a browser and an agent, without those of the plane. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from holdfast.accounts.handlers import SESSION_COOKIE
 from holdfast.relay import http1
 
 COOKIE: Final = "hf_agent"
-"""The cookie of a browser that was signed over; agents never see it nor can set it."""
+"""The session cookie of an agent's host; agents can neither read nor set it."""
 
 PROXY_TOKEN: Final = b"x-holdfast-proxy-token"
 
@@ -27,11 +27,11 @@ _UNSAFE: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 def to_agent(headers: http1.Headers, *, host: bytes, token: bytes) -> http1.Headers:
-    """Return a request's headers as they go to the controller at `host`."""
+    """Return a request's headers for the controller at `host`."""
     kept: http1.Headers = []
     for name, value in http1.end_to_end(headers, without=_WITHOUT):
         if name == b"cookie":
-            value = _agents_cookies(value)  # noqa: PLW2901  what is left of it
+            value = _agents_cookies(value)  # noqa: PLW2901  the remaining cookies
             if not value:
                 continue
         if name == b"authorization" and _is_ours(value):
@@ -51,7 +51,7 @@ def _is_ours(value: bytes) -> bool:
 
 
 def from_agent(headers: http1.Headers) -> http1.Headers:
-    """Return an answer's headers as they go to the browser; cookies are for this host alone."""
+    """Return a response's headers for the browser; cookies are for this host only."""
     kept: http1.Headers = []
     for name, value in headers:
         if name in _NOT_FROM_AGENTS:
@@ -66,7 +66,7 @@ def from_agent(headers: http1.Headers) -> http1.Headers:
 
 
 def _host_only(value: bytes) -> bytes:
-    """Return a cookie without its domain, so that no other host gets it; nothing for ours."""
+    """Return a cookie without its domain, so that no other host gets it; empty for ours."""
     first, *attributes = value.split(b";")
     if first.partition(b"=")[0].strip() in _OURS:
         return b""
@@ -75,16 +75,16 @@ def _host_only(value: bytes) -> bytes:
 
 
 def sent_cookies(header: str) -> list[str]:
-    """Return every value that a browser sent under our name: another host may have added one."""
+    """Return all values of our cookie: another host may have added one."""
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return [value for name, _, value in pairs if name == COOKIE]
 
 
 def is_own(method: str, header: Mapping[str, str], *, origin: str, socket: bool = False) -> bool:
-    """Return whether a request comes from the agent's own pages, or is a person's way there.
+    """Return whether a request comes from the agent's own pages, or is a navigation to them.
 
     Another agent's page counts as the same site to a browser, so it must be the same origin.
-    A WebSocket must say where it comes from, because browsers let any page open one.
+    A WebSocket must have an Origin, because browsers let any page open one.
     """
     said = header.get("origin")
     if socket:

@@ -1,4 +1,4 @@
-"""How agents' hosts are named: the instance's id without dashes, below one domain. Pure."""
+"""Names of agents' hosts: the instance's id without dashes, below one domain. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AgentHosts:
         return name == self.domain or name.endswith(f".{self.domain}")
 
     def instance(self, host: str) -> str:
-        """Return whose host this is, or nothing."""
+        """Return the instance of a host, or an empty text."""
         label, _, domain = _name(host).partition(".")
         found = _LABEL.fullmatch(label)
         return "-".join(found.groups()) if found and domain == self.domain else ""

@@ -1,4 +1,4 @@
-"""What is open to agents now, so that it ends when whoever opened it may no longer be there."""
+"""Open requests and sockets to agents, ended when their session is no longer authorised."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from holdfast.plane.agent_proxy.access import AgentAccess, Passage
 from holdfast.plane.agent_proxy.sessions import Signed
 
 LOOK_S: Final = 1.0
-"""Between two looks at who may stay, in seconds."""
+"""Between two checks of open connections, in seconds."""
 
 STAY_S: Final = 5.0
-"""How long one look may take; after that nobody knows, so nobody stays."""
+"""Timeout of one check; then the connection is ended."""
 
 
 class Shares(NamedTuple):
@@ -27,19 +27,18 @@ class Shares(NamedTuple):
 
 
 class Tally:
-    """How much of one kind is open, however many browsers ask.
+    """Counts of one kind of open connections, bounded.
 
-    No account can take it all: where many share a plane, the others keep half.
+    One account can take half of the total at most.
     """
 
     def __init__(self, shares: Shares) -> None:
-        """Begin with nothing."""
         self._shares = shares
         self._each: Counter[str] = Counter()
         self._accounts: Counter[str] = Counter()
 
     def full(self, passage: Passage) -> str:
-        """Return of what there would be one too many, or nothing."""
+        """Return which bound one more would exceed, or an empty text."""
         if self._each[passage.signed.instance] >= self._shares.each:
             return "to this agent"
         if self._accounts[passage.account] >= self._shares.account:
@@ -71,16 +70,15 @@ class Tally:
 
 
 class Live:
-    """Everything open, by whose it is."""
+    """All open connections, by session."""
 
     def __init__(self, access: AgentAccess, *, log: Log) -> None:
-        """Begin with nothing."""
         self._access = access
         self._log = log
         self._open: dict[Signed, set[Callable[[], None]]] = {}
 
     def add(self, signed: Signed, end: Callable[[], None]) -> Callable[[], None]:
-        """Remember how to end something; return what forgets it, which may be called twice."""
+        """Register how to end a connection; return an idempotent function that removes it."""
         self._open.setdefault(signed, set()).add(end)
 
         def forget() -> None:
@@ -99,10 +97,10 @@ class Live:
                 self._end(end)
 
     async def watch(self) -> None:
-        """End what may not stay, until cancelled."""
+        """End connections that are no longer authorised, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            # Side by side: one that cannot be told must not keep the others' ends waiting.
+            # Concurrently: one slow check must not delay the others.
             await asyncio.gather(*(self._look(signed) for signed in list(self._open)))
 
     async def _look(self, signed: Signed) -> None:
@@ -111,17 +109,17 @@ class Live:
                 self._end(end)
 
     async def _stays(self, signed: Signed) -> bool:
-        """Return whether somebody may stay; where that cannot be told, or not in time, not."""
+        """Return whether a session is still authorised; False on an error or a timeout."""
         try:
             async with asyncio.timeout(STAY_S):
                 return await self._access.still(signed)
-        except Exception as error:  # noqa: BLE001  whatever it is, nobody stays for it
+        except Exception as error:  # noqa: BLE001  no error may keep a connection open
             self._log.error("agent_door.watch_failed", exc_info=error)
             return False
 
     def _end(self, end: Callable[[], None]) -> None:
-        """End one thing; what goes wrong there keeps no other open."""
+        """End one connection; an error is logged."""
         try:
             end()
-        except Exception as error:  # noqa: BLE001  whatever it is, nobody stays for it
+        except Exception as error:  # noqa: BLE001  no error may keep a connection open
             self._log.error("agent_door.end_failed", exc_info=error)

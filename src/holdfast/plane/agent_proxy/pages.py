@@ -1,6 +1,6 @@
-"""The pages that people see in an agent's place: it starts, it is stopped, it cannot be reached.
+"""The pages shown in an agent's place: it starts, it is stopped, it cannot be reached.
 
-They stand alone: no script, no file of the dashboard's, because this is another host.
+They have no script and no file of the dashboard, because this is another host.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from holdfast.relay import http1
 
 
 class Notice(NamedTuple):
-    """A page: `code` is for programs. With `again_s` it is asked for again after so many seconds.
+    """A page: `code` is for programs. With `again_s` it reloads after as many seconds.
 
-    `link` leads on, as (address, words). `busy` says that something is being done about it.
+    `link` is (address, text). `busy` shows that work is in progress.
     """
 
     status: int
@@ -90,13 +90,13 @@ def starting(link: tuple[str, str]) -> Notice:
 
 
 def stopped(link: tuple[str, str]) -> Notice:
-    """Return the page of an agent that is not meant to run, or whose order to is on its way."""
+    """Return the page of an agent that is not to run, or whose start is in flight."""
     text = "Start it on its page in the dashboard; this page opens it once it runs."
     return Notice(503, "agent_stopped", "The agent is stopped", text, 10, link)
 
 
 def crashed(link: tuple[str, str], why: str) -> Notice:
-    """Return the page of an agent that will not stay up."""
+    """Return the page of an agent that crashed repeatedly."""
     text = f"Its controller is trying to bring it back. {why}".strip()
     return Notice(503, "agent_crashed", "The agent is not running", text, 5, link, busy=True)
 
@@ -114,7 +114,7 @@ def no_route(link: tuple[str, str]) -> Notice:
 
 
 def destroying(link: tuple[str, str]) -> Notice:
-    """Return the page of an agent that is going for good."""
+    """Return the page of an agent that is being destroyed."""
     text = "It is being destroyed, with its data."
     return Notice(409, "agent_destroying", "This agent is gone", text, 0, link)
 
@@ -126,20 +126,20 @@ def suspended(link: tuple[str, str]) -> Notice:
 
 
 def missing(link: tuple[str, str]) -> Notice:
-    """Return the page of a host that is nobody's, or not this person's."""
+    """Return the page of an unknown host, or one not visible to this person."""
     return Notice(
         404, "no_such_agent", "There is no such agent", "The address may be old.", 0, link
     )
 
 
 def signed_out(link: tuple[str, str]) -> Notice:
-    """Return the page for a browser that was not signed over."""
+    """Return the page for a browser without a session."""
     text = "Open the agent from the dashboard, where you are signed in."
     return Notice(401, "not_signed_over", "Sign in first", text, 0, link)
 
 
 def foreign() -> Notice:
-    """Return the answer to a request that another site's page made."""
+    """Return the answer to a cross-site request."""
     text = "An agent answers its own pages only."
     return Notice(403, "cross_site", "This request comes from another page", text)
 

@@ -1,8 +1,8 @@
-"""The relay between browsers and agents: every connection to an agent's host, HTTP and WebSocket.
+"""The proxy between browsers and agents: connections to an agent's host, HTTP and WebSocket.
 
-The edge gives a connection away whole when a request on it asks for an agent's host, and gets it
-back when one asks for another. So one strict parser reads what agents are asked, and their bytes
-go on as they came.
+The edge hands a whole connection over when a request on it is for an agent's host, and gets it back
+when one is for another. So one strict parser reads requests for agents, and their bytes are passed
+on unchanged.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from holdfast.relay.tunnel import Bounds, Tunnels
 from holdfast.relay.upstream import Pools
 
 CONNECT_S: Final = 5.0
-"""How long a controller may take to accept."""
+"""Connect timeout of a controller."""
 
 SILENCE_S: Final = 330.0
-"""How long it may be silent: a little longer than it waits for its agent."""
+"""Read timeout of a controller: a little longer than its own for its agent."""
 
 SPARE_S: Final = 15.0
 """How long a connection to a controller is kept; controllers keep theirs for 75 s."""
@@ -41,11 +41,11 @@ LIMITS: Final = Limits(
 )
 
 SHARES: Final = Shares(each=64, account=256, total=512)
-"""Requests that are passed on at once."""
+"""Concurrent requests."""
 
 BOUNDS: Final = Bounds(most=2_000, handshake_s=10.0)
 SOCKET_SHARES: Final = Shares(each=100, account=1_000, total=BOUNDS.most)
-"""WebSockets at once; an agent's controller takes no more than its hundred either."""
+"""Concurrent WebSockets; an agent's controller allows a hundred."""
 
 
 class AgentProxy(Server):
@@ -54,7 +54,7 @@ class AgentProxy(Server):
     def __init__(
         self, access: AgentAccess, live: Live, *, trusted: Sequence[Network], log: Log
     ) -> None:
-        """Decide by `door`, and have `live` end what may not stay."""
+        """Authorise by `door`; `live` ends connections that are no longer authorised."""
         super().__init__(LIMITS)
         self.access = access
         self.live = live
@@ -66,10 +66,10 @@ class AgentProxy(Server):
         self._trusted = tuple(trusted)
         self._domain = access.hosts.domain.encode()
 
-    # ------------------------------------------------------------------ what the edge asks
+    # ------------------------------------------------------------------ called by the edge
 
     def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:
-        """Return whether a request is for an agent's host, or cannot be read and may be for one."""
+        """Return whether a request is for an agent's host, or is malformed and may be for one."""
         if self._domain not in head.lower():
             return False
         try:
@@ -79,9 +79,9 @@ class AgentProxy(Server):
         return self.access.hosts.ours(self._find_caller(header_of(request.headers), transport).host)
 
     def is_for_agents(self, scope: Scope) -> bool:
-        """Return whether a request that the edge was given asks for an agent's host."""
+        """Return whether a request that reached the edge is for an agent's host."""
         headers = [(name.lower(), value) for name, value in scope["headers"]]
-        if not self._trusted:  # then nothing but `Host` counts, and every request comes by here
+        if not self._trusted:  # then only `Host` counts, and every request was checked by `claims`
             return self.access.hosts.ours(http1.first(headers, b"host").decode("latin-1"))
         client = scope.get("client")
         peer, scheme = client[0] if client else "", scope.get("scheme", "http")
@@ -89,17 +89,17 @@ class AgentProxy(Server):
         return self.access.hosts.ours(caller.host)
 
     def take_over(self, guest: Guest) -> None:
-        """Serve a connection from now on, until a request on it is for another host."""
+        """Serve a connection until a request on it is for another host."""
         downstream = _AgentDownstream(self, guest)
         guest.transport.set_protocol(downstream)
         downstream.connection_made(guest.transport)
         downstream.slow = guest.slow
         downstream.data_received(guest.received)
 
-    # ------------------------------------------------------------------ what the relay asks
+    # ------------------------------------------------------------------ called by the relay
 
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
-        """Decide about a request, or give the connection back to the edge."""
+        """Begin a request, or give the connection back to the edge."""
         downstream = cast("_AgentDownstream", downstream)
         header = header_of(request.headers)
         caller = self._find_caller(header, downstream.guest.transport)
@@ -111,11 +111,11 @@ class AgentProxy(Server):
             downstream.guest.back(transport, head + early)
 
     def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
-        """Return an answer for whoever cannot be served at all."""
+        """Return the answer to a request that cannot be served."""
         return write_notice(Notice(status, code, error, ""), {}, close=True, bare=bare)
 
     def look(self) -> bool:
-        """Close the spare connections that have waited for too long."""
+        """Close spare connections that were idle for too long."""
         self.pools.look()
         return len(self.pools) > 0
 
@@ -133,7 +133,7 @@ class AgentProxy(Server):
 
 
 class _AgentDownstream(Downstream):
-    """A connection that the edge gave away."""
+    """A connection handed over by the edge."""
 
     def __init__(self, server: AgentProxy, guest: Guest) -> None:
         super().__init__(server)

@@ -1,8 +1,8 @@
-"""Who was signed over to which agent: codes that are good once, and what they become.
+"""Sessions at agents' hosts, and the one-time codes that begin them.
 
-Both are kept in memory, by their hashes: after a restart of the plane the dashboard signs a
-person over again without their noticing. What is kept names the dashboard's session, which is
-looked up at every request, so signing out there ends it here.
+Both are kept in memory, by their hashes: after a restart of the plane the dashboard redirects with
+a new code, without the person's action. Each refers to the dashboard's session, which is looked up
+at every request, so signing out there ends it here.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Final, NamedTuple
 from holdfast.kernel.clock import HOUR_MS, SECOND_MS, Clock
 
 CODE_MS: Final = 60 * SECOND_MS
-"""How long a code is good: the browser follows it at once."""
+"""Lifetime of a code: the browser follows the redirect at once."""
 
 SESSION_MS: Final = 12 * HOUR_MS
-"""How long a browser stays signed over; after that the dashboard is asked again."""
+"""Lifetime of a session at an agent's host; then the dashboard issues a new code."""
 
 KEPT_MAX: Final = 10_000
-"""Codes, and sessions, that are kept; the oldest go first."""
+"""Codes, and sessions, kept in memory; the oldest are dropped first."""
 
 _SECRET_CHARS: Final = 43
 
 
 class Signed(NamedTuple):
-    """A browser at one agent's host: `session` is the hash of the dashboard's own."""
+    """A session at one agent's host: `session` is the hash of the dashboard's session."""
 
     instance: str
     session: str
@@ -39,19 +39,19 @@ class SignOvers:
     """The codes and the sessions."""
 
     def __init__(self, clock: Clock, draw: Callable[[], str]) -> None:
-        """Begin with none; `draw` returns 256 random bits as URL-safe text."""
+        """Start empty; `draw` returns 256 random bits as URL-safe text."""
         self._clock = clock
         self._draw = draw
         self._codes: OrderedDict[str, Signed] = OrderedDict()
         self._sessions: OrderedDict[str, Signed] = OrderedDict()
 
     def offer(self, instance: str, session: str, dashboard: str) -> str:
-        """Return a code that signs this dashboard session over to an agent, once."""
+        """Return a one-time code for this dashboard session and an agent."""
         until_ms = self._clock.now_ms() + CODE_MS
         return self._keep(self._codes, Signed(instance, session, until_ms, dashboard))
 
     def redeem(self, code: str, instance: str) -> str:
-        """Return the secret of a new session for a code, or nothing if it is not good here."""
+        """Return the secret of a new session for a code; empty if the code is not valid here."""
         signed = self._codes.pop(_hash(code), None)
         if signed is None or signed.instance != instance or self._over(signed):
             return ""
@@ -59,7 +59,7 @@ class SignOvers:
         return self._keep(self._sessions, signed._replace(until_ms=until_ms))
 
     def find(self, secret: str, instance: str) -> Signed | None:
-        """Return whose secret this is, if it is good for this agent."""
+        """Return the session of a secret, if it is valid for this agent."""
         if len(secret) != _SECRET_CHARS:
             return None
         signed = self._sessions.get(_hash(secret))

@@ -1,4 +1,4 @@
-"""One request at an agent's host: decided about, then answered, passed on, or made a tunnel."""
+"""One request at an agent's host: authorised, then answered, passed on, or made a tunnel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ENTER, _AGAIN = ENTER.encode(), AGAIN.encode()
 
 
 class Visit:
-    """A job of a caller's connection until it is known who answers."""
+    """A job of a caller's connection until the request is authorised."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class Visit:
         header: Mapping[str, str],
         caller: Caller,
     ) -> None:
-        """Decide about this request of this caller."""
         self._proxy = proxy
         self._down = downstream
         self._request = request
@@ -49,34 +48,34 @@ class Visit:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Read no further until it is decided."""
+        """Stop reading until the request is authorised."""
         self._down.start(self, self._request)
         self._down.block()
         self._run(self._decide())
 
-    # ------------------------------------------------------------- what the connection asks
+    # ------------------------------------------------------------- called by the connection
 
     def body(self, data: bytes) -> None:
-        """Have nothing to do: nothing is read while this decides."""
+        """Do nothing: reading is stopped."""
 
     def body_ended(self) -> None:
-        """Have nothing to do."""
+        """Do nothing."""
 
     def lost(self) -> None:
-        """Decide no further."""
+        """Cancel the authorisation."""
         if self._task is not None:
             self._task.cancel()
 
     def overdue(self) -> None:
-        """Give up what cannot be decided in time."""
+        """Give up an authorisation that takes too long."""
         self.lost()
         self._show(pages.no_route(("", "")))
 
     def pause_writing(self) -> None:
-        """Have nothing to do: whoever answers looks at it."""
+        """Do nothing: the job that answers handles it."""
 
     def resume_writing(self) -> None:
-        """Have nothing to do."""
+        """Do nothing."""
 
     # ---------------------------------------------------------------------------- decisions
 
@@ -86,13 +85,13 @@ class Visit:
         self._task = task
 
     def _ran(self, task: asyncio.Task[None]) -> None:
-        """End a connection for which nothing could be decided; the log says why."""
+        """End a connection whose request failed; the error is logged."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._proxy.log.error("agent_door.failed", exc_info=error)
             self._down.abort()
 
     async def _decide(self) -> None:
-        """Answer, pass on, or give the connection to a tunnel."""
+        """Answer, pass on, or open a tunnel."""
         request, socket = self._request, http1.is_websocket(self._request)
         instance_id = self._proxy.access.hosts.instance(self._caller.host)
         origin = f"{'https' if self._caller.secure else 'http'}://{self._caller.host.lower()}"
@@ -115,7 +114,7 @@ class Visit:
                 self._pass(passage)
 
     async def _sign_over(self, instance_id: str) -> None:
-        """Take a code, or lead back to where one is given."""
+        """Redeem a code, or redirect to the dashboard for one."""
         access, request = self._proxy.access, self._request
         back = access.way_back(instance_id)
         if request.method not in {b"GET", b"HEAD"}:
@@ -134,7 +133,7 @@ class Visit:
     # -------------------------------------------------------------------------- passing on
 
     def _pass(self, passage: Passage) -> None:
-        """Pass a request on until it is answered, its caller gone, or its leave withdrawn."""
+        """Pass a request on until it is answered, its caller is gone, or it is ended by `Live`."""
         proxy, request = self._proxy, self._request
         if request.length > proxy.limits.body_bytes:
             self._show(_TOO_LARGE)
@@ -175,7 +174,7 @@ class Visit:
         exchange.begin()
 
     def _open_tunnel(self, passage: Passage) -> None:
-        """Give the whole connection away: it is a WebSocket from here on."""
+        """Hand the whole connection to a tunnel: it is a WebSocket from here on."""
         proxy = self._proxy
         if proxy.tunnels.full or proxy.sockets.full(passage):
             self._show(_BUSY)
@@ -215,7 +214,7 @@ class Visit:
     # ---------------------------------------------------------------- in an answer's place
 
     def _keeps(self, response: http1.Response) -> int:
-        """Return how much to keep of an answer that a person is shown a page in place of."""
+        """Return how many bytes to buffer of an answer that is replaced by a page."""
         kind = http1.first(response.headers, b"content-type").partition(b";")[0].strip().lower()
         refused = response.status in {_NOT_READY, _UNAUTHORISED} and kind == b"application/json"
         by_person = "text/html" in self._header.get("accept", "")
@@ -226,7 +225,7 @@ class Visit:
         self._run(self._explain(response, content))
 
     async def _explain(self, response: http1.Response, content: bytes) -> None:
-        """Show a page in place of the controller's own refusal."""
+        """Send a page in place of the controller's refusal."""
         assert self._passage is not None
         code = _object(content).get("code", "")
         if response.status == _NOT_READY and code in {"gateway_not_ready", ""}:
@@ -252,7 +251,7 @@ class Visit:
 
     @property
     def _must_close(self) -> bool:
-        """Return whether an answer that is written now is the last of its connection."""
+        """Return whether the connection must close after this answer."""
         gone = http1.is_websocket(self._request) or not self._request.minor
         return gone or not (self._down.keeps_alive and self._down.asked)
 

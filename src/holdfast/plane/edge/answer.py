@@ -1,4 +1,4 @@
-"""From a reply or a problem back to HTTP, with the headers every answer carries."""
+"""Responses: a reply or a problem as HTTP, with the headers of every response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECURITY: Final = (
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""On every answer."""
+"""Headers of every response."""
 
 PAGE_SECURITY: Final = (
     (
@@ -34,7 +34,7 @@ PAGE_SECURITY: Final = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-"""On every page: only our own files run, and nobody frames us."""
+"""Headers of every page: only our own files run, and framing is forbidden."""
 
 _STRICT_CSP: Final = ((b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),)
 _NO_STORE: Final = (b"cache-control", b"no-store")
@@ -57,7 +57,7 @@ def encode_body(reply: Reply) -> bytes:
 def _head(
     content_type: str, extra: Mapping[str, str], *, cookies: tuple[str, ...] = ()
 ) -> list[tuple[bytes, bytes]]:
-    """Return the headers of an answer; a handler's own win over ours of the same name."""
+    """Return the headers of a response; a handler's own take precedence over ours."""
     headers = [(name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in extra.items()]
     given = {name for name, _ in headers}
     is_page = content_type.startswith("text/html")
@@ -108,7 +108,7 @@ def problem_page(status: int, problem: Problem) -> bytes:
     text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<link rel="icon" href="data:,">'  # as on every page: else one is asked for
+        '<link rel="icon" href="data:,">'  # as on every page: else browsers request an icon
         f"<title>{status}</title></head><body><main><h1>{status}</h1>{text}"
         '<p><a href="/">Back to the fleet</a></p></main></body></html>'
     ).encode()
@@ -152,7 +152,7 @@ async def send_stream(
 
 
 async def _gone(receive: Receive) -> bool:
-    """Return when the caller has hung up."""
+    """Return when the caller has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
     return True

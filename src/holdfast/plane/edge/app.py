@@ -1,12 +1,11 @@
 """The edge: from the endpoint table to an ASGI application.
 
-One path for every request: find the row, bound how often, identify, check scope and origin, read
+One path for every request: find the row, limit the rate, authenticate, check scope and origin, read
 and decode within limits, write the audit's first row, call the handler, write its second, answer.
-It is written on Starlette's types rather than its router, whose linear scan costs more than the
-rest together. It must never know what an endpoint does, nor hold the loop: handlers await.
+It uses Starlette's types but not its router, whose linear scan costs more than the rest together.
 
-Serve it with uvicorn's proxy headers and access log off: which proxies to believe is decided
-here, and an access log would keep the secrets of one-time links.
+Serve it with uvicorn's proxy headers and access log off: which proxies are trusted is decided here,
+and an access log would record the secrets of one-time links.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _READS: Final = frozenset({"GET", "HEAD"})
 
 @dataclass(slots=True)
 class _Request:
-    """One request on its way through; filled in as more is known."""
+    """One request in progress; fields are set as they become known."""
 
     method: str
     path: str
@@ -70,7 +69,7 @@ class _Request:
 
     @property
     def endpoint(self) -> str:
-        """Return the name of the endpoint, or nothing where there is none."""
+        """Return the name of the endpoint; empty where there is none."""
         return "" if self.route is None else self.route.row.name
 
 
@@ -100,9 +99,9 @@ class Edge:
     ) -> None:
         """Bind the table; raise ValueError unless each row has exactly one handler.
 
-        `request_prefix` tells this process's request ids from others'. `hosts` are the names that
-        requests may ask for, or None for any; `https_host` is reached by https, whether or not the
-        proxy in front is believed, so its cookies say so. `check_responses` holds every answer
+        `request_prefix` makes this process's request ids unique. `hosts` are the names that
+        requests may be for, or None for any; `https_host` is reached by https, whether or not the
+        proxy in front is trusted, so its cookies are Secure. `check_responses` checks every answer
         against its declared type, for tests.
         """
         self._routes = Routes(table, handlers)
@@ -159,7 +158,7 @@ class Edge:
         )
 
     async def _serve(self, request: _Request, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens."""
+        """Answer one request; never raise."""
         try:
             reply = await self._handle(request, receive)
             body = answer.encode_body(reply)
@@ -170,7 +169,7 @@ class Edge:
         except Refusal as refusal:
             reply = self._refused(request, refusal)
             body = answer.encode_body(reply)
-        except Exception as error:  # noqa: BLE001  the last net: the caller gets an id to ask with
+        except Exception as error:  # noqa: BLE001  the last resort: the caller gets a request id
             self._log.error("call_failed", request_id=request.id, exc_info=error)
             reply = self._refused(request, _INTERNAL)
             body = answer.encode_body(reply)
@@ -193,7 +192,7 @@ class Edge:
         row = found.route.row
         changes = request.method not in _READS
         if row.scope == "public" and changes:
-            # First, so that a page elsewhere cannot use up its reader's tries to sign in.
+            # First, so that another site's page cannot use up its reader's sign-in attempts.
             auth.check_origin(request.header, request.caller)
             if row.mutates:
                 self._bound(peer_key(request.caller.peer), strict=True)
@@ -231,7 +230,7 @@ class Edge:
         return Reply(refusal.problem, status=405, headers=allow)
 
     def _bound(self, key: str, *, strict: bool) -> None:
-        """Refuse (429) who calls too often."""
+        """Refuse (429) calls above the rate."""
         wait_s = self._rates.wait_s(key, strict=strict)
         if wait_s:
             raise Refusal(
@@ -250,7 +249,7 @@ class Edge:
     async def _read(
         self, request: _Request, route: Route, receive: Receive, *, guarded: bool
     ) -> Any:
-        """Return the decoded body; a session's change must repeat its token first."""
+        """Return the decoded body; a mutating call of a session needs its CSRF token first."""
         header, row = request.header, route.row
         needs_token = guarded and request.identity.csrf != ""
         given = header.get(auth.CSRF_HEADER, "")
@@ -260,7 +259,7 @@ class Edge:
                 auth.check_csrf(given, request.identity)
             return None
         is_form = has_body and edge_body.body_kind(header, route) == edge_body.FORM
-        # Decoding a form of a megabyte would hold the loop for 90 ms; of 64 KiB, for 3.
+        # Decoding a form of a megabyte would block the loop for 90 ms; of 64 KiB, for 3.
         bytes_max = min(row.body_bytes_max, self._limits.form_bytes if is_form else 2**63)
         raw = await edge_body.read_body(receive, header, bytes_max=bytes_max, limits=self._limits)
         fields = edge_body.read_form(raw, self._limits) if is_form else {}
@@ -274,7 +273,7 @@ class Edge:
     def _call(
         self, request: _Request, found: Found, *, query: dict[str, str], body: Any, key: str
     ) -> Call:
-        """Return the call as the handler sees it, without the proofs unless they are its own."""
+        """Return the call for the handler, without credentials unless the handler checks them."""
         header = request.header
         if found.route.row.scope != "machine":
             header.pop("authorization", None)
@@ -296,14 +295,14 @@ class Edge:
         )
 
     def _by_public_name(self, request: _Request) -> bool:
-        """Return whether a browser asked for the name that is reached by https."""
+        """Return whether the request is for the name that is reached by https."""
         return self._https_host != "" and request.caller.host == self._https_host
 
     async def _audited(self, request: _Request, route: Route, call: Call) -> Reply:
         """Call the handler between two rows of the audit.
 
-        Nothing happens without the first row (503). A missing second row leaves the status
-        unknown, which the audit shows; the effect cannot be taken back for it.
+        Without the first row nothing is done (503). A missing second row leaves the status
+        unknown, which the audit shows; the call's effect stands.
         """
         entry = _audit_entry(call, target=request.path)
         try:
@@ -330,14 +329,14 @@ class Edge:
         return reply
 
     async def _end_audit(self, request: _Request, entry: AuditEntry) -> None:
-        """Write the second row; a failure is told to the log, because the answer stands."""
+        """Write the second row; a failure is only logged, because the answer stands."""
         try:
             await self._audit.append_audit(entry)
-        except Exception as error:  # noqa: BLE001  the first error, if any, must come through
+        except Exception as error:  # noqa: BLE001  the first error, if any, must be raised
             self._log.error("audit_end_failed", request_id=request.id, exc_info=error)
 
     def _refused(self, request: _Request, refusal: Refusal) -> Reply:
-        """Return a refusal as JSON, as a page, or as the way to the sign-in page."""
+        """Return a refusal as JSON, as a page, or as a redirect to the sign-in page."""
         request.code = refusal.problem.code
         reply = answer.problem_reply(refusal, request.id)
         if request.route is not None and request.route.row.scope == "brain":
@@ -378,10 +377,10 @@ class Edge:
                 self._streams[who] -= 1
                 self._streams += Counter()  # drops those at zero
         except OSError:
-            return  # the reader hung up in the middle of a chunk
+            return  # the reader disconnected within a chunk
 
     def _write_line(self, request: _Request, status: int) -> None:
-        """Log a call that changed something or failed; tell the observer of every one."""
+        """Log a call that changed something or failed; pass every one to the observer."""
         spent_ms = self._clock.steady_ms() - request.started_ms
         if self._observe is not None:
             self._observe(request.endpoint or "none", status, spent_ms)
@@ -390,7 +389,7 @@ class Edge:
             return
         who = request.identity.principal
         write = self._log.info if status < _FAILED else self._log.warning
-        # What a row declares is an answer that it gives on purpose, a 501 among them.
+        # A status that the row declares is intended, a 501 too.
         is_fault = status >= _OUR_FAULT and (row is None or status not in row.statuses)
         (self._log.error if is_fault else write)(
             "call",
@@ -425,7 +424,7 @@ def _audit_entry(call: Call, *, target: str) -> AuditEntry:
 
 
 def _check_response(route: Route | None, reply: Reply, body: bytes) -> None:
-    """Raise AssertionError where a reply is not what its row declares."""
+    """Raise AssertionError where a reply is not of its row's declared type."""
     if route is None or route.row.kind != "json" or reply.status >= _FAILED:
         return
     row = route.row
@@ -442,7 +441,7 @@ def _check_response(route: Route | None, reply: Reply, body: bytes) -> None:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Agree to everything a server says of its own life; ours is kept by `plane.serve`."""
+    """Answer the lifespan protocol; start and stop are done by `plane.serve`."""
     while True:
         message: Message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -1,9 +1,9 @@
-"""Who may pass: identity, scope, the browser's own protections, and what proxies may say.
+"""Authentication and authorisation: identity, scope, CSRF, origin, hosts, trusted proxies.
 
-A bearer token needs no protection against forged requests, because no browser sends one by
-itself. A session cookie does: the request must come from our own origin and repeat the session's
-token. Machines are looked at by their handler; here only the presence of both credentials counts,
-because 401 comes before anything is read.
+A bearer token needs no protection against forged requests, because no browser sends one by itself.
+A session cookie does: the request must come from our own origin and repeat the session's CSRF
+token. Machines are authenticated by their handler; here only the presence of both credentials is
+checked, because 401 comes before the body is read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ANONYMOUS: Final = Principal("anonymous", "public", None, "anonymous")
 MACHINE: Final = Principal("machine", "machine", None, "machine")
 GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")
 HOPS_MAX: Final = 16
-"""Addresses of `x-forwarded-for` that are looked at, from the end."""
+"""Addresses of `x-forwarded-for` that are evaluated, from the end."""
 
 CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf"
@@ -54,7 +54,7 @@ _GRANTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Where a request came from, after proxies were believed or not."""
+    """Where a request came from, after evaluating forwarded headers."""
 
     peer: str
     host: str
@@ -64,7 +64,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling; `csrf` is empty for anything but a session."""
+    """The caller's principal; `csrf` is empty for anything but a session."""
 
     principal: Principal
     csrf: str = ""
@@ -77,7 +77,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
-    """Return whether an address is in one of the networks; what is no address is in none."""
+    """Return whether an address is in one of the networks; False for anything else."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -86,7 +86,7 @@ def _within(address: str, networks: Sequence[Network]) -> bool:
 
 
 def _bare(hop: str) -> str:
-    """Return an address without its port, which some proxies add: it differs with every call."""
+    """Return an address without the port that some proxies add, which differs with every call."""
     found = _WITH_PORT.fullmatch(hop)
     return hop if found is None else found["v6"] or found["v4"]
 
@@ -97,7 +97,7 @@ def find_caller(
     """Return where a request came from; forwarded headers count from trusted proxies only.
 
     The client is the last address in `x-forwarded-for` that is not itself a trusted proxy:
-    whatever stands before it was written by the client.
+    earlier ones are written by the client.
     """
     host = header.get("host", "")
     if not trusted or not _within(peer, trusted):
@@ -114,7 +114,7 @@ def find_caller(
 
 
 def bearer(header: Mapping[str, str]) -> str:
-    """Return the bearer token of a request, or nothing; the scheme's case does not matter."""
+    """Return the bearer token of a request, or an empty text; the scheme is case-insensitive."""
     scheme, _, token = header.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
@@ -122,10 +122,10 @@ def bearer(header: Mapping[str, str]) -> str:
 async def identify(
     row: Endpoint, header: Mapping[str, str], authenticator: Authenticator, key_owner: KeyOwner
 ) -> Identity:
-    """Return who is calling; refuse (401) proofs that are wrong or missing, (403) a wrong scope.
+    """Return the caller; refuse (401) wrong or missing credentials, (403) a wrong scope.
 
-    A public row asks nobody; a token wins over a cookie, and a wrong one is not forgiven for it.
-    What brains call takes brain keys only: a session or API token there is a wrong proof.
+    A public row needs none; a token takes precedence over a cookie, also a wrong one.
+    Endpoints for brains accept brain keys only: a session or API token there is refused.
     """
     if row.scope == "brain":
         brain = key_owner(bearer(header))
@@ -150,7 +150,7 @@ async def identify(
 
 
 def _granted(row: Endpoint, principal: Principal | None) -> Principal:
-    """Return the principal where its scope is enough."""
+    """Return the principal if its scope is sufficient."""
     if principal is None:
         raise _unauthenticated("sign in, or send an API token")
     if principal.scope not in _GRANTS[row.scope]:
@@ -169,9 +169,9 @@ def _unauthenticated(message: str) -> Refusal:
 
 
 def known_hosts(listens_on: str, public_url: str) -> frozenset[str] | None:
-    """Return the names that a plane on this machine alone goes by; None for one that others reach.
+    """Return the host names of a plane that listens on loopback; None for any other.
 
-    Whoever listens on the network may be called anything there, and says so by listening.
+    A plane that listens on the network may have any name there.
     """
     if listens_on != "localhost" and not _within(listens_on, _LOOPBACK):
         return None
@@ -179,17 +179,17 @@ def known_hosts(listens_on: str, public_url: str) -> frozenset[str] | None:
 
 
 def https_host(public_url: str) -> str:
-    """Return the host of the public address as browsers send it, where that is https."""
+    """Return the host of the public URL as browsers send it, if that is https; else empty."""
     parts = urlsplit(public_url)
     return parts.netloc if parts.scheme == "https" else ""
 
 
 def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
-    """Refuse (421) a request that asks for a name which is not ours.
+    """Refuse (421) a request for a host name which is not ours.
 
-    A page on the web can have its own name lead to this machine's loopback and then counts as
-    our own page to the browser. An address cannot be made to lead elsewhere. What proxies forward
-    is not looked at: such a page can send that as well.
+    A web page can resolve its own name to this machine's loopback address (DNS rebinding) and is
+    then same-origin for the browser. An IP address cannot be rebound. Forwarded headers are not
+    evaluated: such a page can send those as well.
     """
     host = header.get("host", "")
     if known is None or not host:
@@ -215,7 +215,7 @@ def _is_address(name: str) -> bool:
 
 
 def check_origin(header: Mapping[str, str], caller: Caller) -> None:
-    """Refuse (403) a change that a browser says comes from another site."""
+    """Refuse (403) a mutating call that a browser marks as cross-site."""
     site = header.get("sec-fetch-site", "same-origin")
     origin = header.get("origin")
     same = origin is None or (origin != "null" and urlsplit(origin).netloc == caller.host)
@@ -227,7 +227,7 @@ def check_origin(header: Mapping[str, str], caller: Caller) -> None:
 
 
 def check_csrf(given: str, identity: Identity) -> None:
-    """Refuse (403) a change by a session that does not repeat its token."""
+    """Refuse (403) a mutating call of a session without its CSRF token."""
     if not hmac.compare_digest(given.encode(), identity.csrf.encode()):
         raise Refusal(
             403, "csrf", "the form is from another session", field=CSRF_HEADER,
@@ -236,7 +236,7 @@ def check_csrf(given: str, identity: Identity) -> None:
 
 
 def idempotency_key(header: Mapping[str, str]) -> str:
-    """Return the caller's idempotency key, or nothing; refuse (400) one that does not fit."""
+    """Return the caller's idempotency key, or an empty text; refuse (400) a malformed one."""
     key = header.get("idempotency-key")
     if key is None:
         return ""

@@ -1,7 +1,7 @@
-"""Read and decode what a caller sent, within bounds.
+"""Read and decode a request, within bounds.
 
-The size is counted while reading, never trusted from a header; so is the time. An error names the
-field and what to do, and never repeats a value: it might be somebody's password in the wrong box.
+Size and time are measured while reading; no header is trusted. An error names the field and the
+fix, and never repeats a value, which might be a password in the wrong field.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _ESCAPE: Final = re.compile(
     rb"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-"""One escape in JSON: a pair of surrogates, half a pair, or any other."""
+"""One escape in JSON: a surrogate pair, a lone surrogate, or any other."""
 _UNKNOWN: Final = rb"\ufffd"
 
 
 class ClientGoneError(Exception):
-    """The caller hung up before its body was complete: there is nobody to answer."""
+    """The caller disconnected before its body was complete."""
 
 
 async def read_body(
@@ -57,7 +57,7 @@ async def read_body(
 
 
 async def _read(receive: Receive, bytes_max: int) -> bytes:
-    """Return the body, counting its bytes as they come."""
+    """Return the body, counting its bytes as they arrive."""
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -94,7 +94,7 @@ def body_kind(header: Mapping[str, str], route: Route) -> str:
 
 
 def decode_json(route: Route, body: bytes) -> Any:
-    """Return the decoded request; refuse (400) one that does not fit, naming the field."""
+    """Return the decoded request; refuse (400) an invalid one, naming the field."""
     if route.decoder is None:
         return None
     try:
@@ -111,10 +111,10 @@ def decode_json(route: Route, body: bytes) -> Any:
 
 
 def mend_surrogates(body: bytes) -> bytes:
-    """Return JSON in which each escape of half a character is the one of the unknown character.
+    """Return JSON in which each escape of a lone surrogate is replaced by U+FFFD.
 
-    Other writers of JSON, Python's own among them, let such halves through, and a brain must not
-    lose what it learned for one.
+    Other JSON encoders, Python's own among them, emit lone surrogates, and a brain must not lose
+    a row because of one.
     """
     return _ESCAPE.sub(lambda found: _UNKNOWN if found["half"] else found[0], body)
 
@@ -136,7 +136,7 @@ def read_form(body: bytes, limits: EdgeLimits) -> dict[str, Any]:
 
 
 def decode_form(route: Route, fields: dict[str, Any]) -> Any:
-    """Return the request made of a form's fields; refuse (400) one that does not fit."""
+    """Return the request made of a form's fields; refuse (400) an invalid one."""
     if route.row.request is None:
         return None
     try:
@@ -146,7 +146,7 @@ def decode_form(route: Route, fields: dict[str, Any]) -> Any:
 
 
 def split_query(text: str, limits: EdgeLimits) -> list[tuple[str, str]]:
-    """Return the pairs of a query string or form; refuse (400) one that is malformed or huge."""
+    """Return the pairs of a query string or form; refuse (400) a malformed or too large one."""
     try:
         return parse_qsl(
             text,
@@ -163,7 +163,7 @@ def split_query(text: str, limits: EdgeLimits) -> list[tuple[str, str]]:
 
 
 def read_query(route: Route, text: str, limits: EdgeLimits) -> dict[str, str]:
-    """Return the checked query parameters; refuse (400) what the row does not declare.
+    """Return the validated query parameters; refuse (400) undeclared ones.
 
     Browsers add parameters of their own to pages, which therefore ignore unknown ones.
     """
@@ -197,7 +197,7 @@ def _refuse_parameter(route: Route, name: str, why: str) -> None:
 
 
 def refused_field(text: str, route: Route) -> Refusal:
-    """Return the refusal that belongs to msgspec's complaint, without any value in it."""
+    """Return the refusal of a msgspec error, without any value."""
     at = _AT.search(text)
     what = _VALUE.sub("…", _AT.sub("", text))
     named = _FIELD.search(what)
@@ -207,6 +207,6 @@ def refused_field(text: str, route: Route) -> Refusal:
 
 
 def _see(route: Route) -> str:
-    """Return where the form of a request is written down."""
+    """Return the reference to the documentation of a request."""
     name = getattr(route.row.request, "__name__", "nothing")
     return f"send {name} as described in /api/openapi.json"

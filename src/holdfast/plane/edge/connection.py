@@ -1,9 +1,9 @@
-"""One connection to the edge, bounded before there is a request and after its answer.
+"""One connection to the edge, with bounds before a request and after its response.
 
-Uvicorn bounds neither the head of a request nor the time it may take, nor what is still sent after
-an answer: without an account, a caller could fill the memory with one endless header, or hold
-every descriptor with connections that say nothing. Bodies are bounded where they are read, by the
-edge. It must never touch a request that keeps within the bounds.
+Uvicorn limits neither the size nor the time of a request's head, nor the bytes sent after a
+response: without an account, a caller could fill the memory with one endless header, or hold every
+descriptor with idle connections. Bodies are bounded where they are read, by the edge. Requests
+within the bounds are not affected.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ HEAD_BYTES_MAX: Final = 65_536
 rarely more than 8."""
 
 HEAD_S: Final = 15.0
-"""How long a caller may take to send them, in seconds, also the first after connecting."""
+"""Timeout of a head in seconds, counted from connecting for the first."""
 
 LEFT_BYTES_MAX: Final = 2 * 1_048_576
-"""Bytes that are taken in and thrown away after an answer: whoever was refused before the body
-was read shall read the refusal, and the largest body is half of this."""
+"""Bytes that are read and discarded after a response, so that a caller refused before its body was
+read gets the refusal; the largest body is half of this."""
 
 BLANK_BYTES_MAX: Final = 8
-"""Bytes of empty lines before a request: some callers end a body with a line too many."""
+"""Bytes of empty lines before a request: some clients send an extra line after a body."""
 
 _NO_WEBSOCKET: Final = (
     b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 68\r\n"
@@ -36,10 +36,10 @@ _NO_WEBSOCKET: Final = (
 
 
 class Guest(NamedTuple):
-    """A connection with what was read of a request, given to whoever serves the host it is for.
+    """A connection handed over to the server of another host, with the bytes read so far.
 
-    `slow` says that the caller was told to be behind with reading. `back` takes the connection
-    again, with what was read of a request for another host.
+    `slow` is true while writing is paused. `back` returns the connection, with the bytes read of a
+    request for another host.
     """
 
     transport: asyncio.Transport
@@ -49,7 +49,7 @@ class Guest(NamedTuple):
 
 
 class OtherHosts(Protocol):
-    """Who serves the hosts that are not the edge's."""
+    """The server of the hosts that are not the edge's."""
 
     def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:
         """Return whether a request is for one of these hosts, or may be."""
@@ -61,7 +61,7 @@ class OtherHosts(Protocol):
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """Uvicorn's protocol, which closes a connection that sends too much or says nothing."""
+    """Uvicorn's protocol, which closes a connection that sends too much or is idle."""
 
     head_s = HEAD_S
 
@@ -76,7 +76,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     @classmethod
     def before(cls, others: OtherHosts) -> Callable[..., asyncio.Protocol]:
-        """Return what makes connections that go to `others` when they ask for a host of theirs."""
+        """Return a factory of connections that are handed to `others` for their hosts."""
 
         def make(**told: Any) -> asyncio.Protocol:
             made = cls(**told)
@@ -86,17 +86,17 @@ class BoundedConnection(HttpToolsProtocol):
         return make
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first head."""
+        """Start the timeout of the first head."""
         super().connection_made(transport)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Cancel the timeout."""
         self._wait_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in, and count those that belong to no request that is being served."""
+        """Receive bytes, and count those that belong to no request being served."""
         if self.transport.is_closing():
             return
         if self._others is not None and not (self._in_message or self._is_answering()):
@@ -119,10 +119,10 @@ class BoundedConnection(HttpToolsProtocol):
                 self.send_400_response("The head of the request is too large.")
 
     def _look_for_host(self, others: OtherHosts, data: bytes) -> bytes:
-        """Return what is ours to read of a request that begins here: a whole head, or nothing yet.
+        """Return the edge's part of a request that begins here: a whole head, or nothing yet.
 
-        The head is looked at as it came, before it is read in any other way: whoever serves
-        another host has a parser of their own.
+        The raw head is examined before any parsing, because the server of another host has a
+        parser of its own.
         """
         held, self._held = self._held + data, b""
         start = len(held) - len(held.lstrip(b"\r\n"))
@@ -140,7 +140,7 @@ class BoundedConnection(HttpToolsProtocol):
         return b""
 
     def _give_away(self, others: OtherHosts, received: bytes) -> None:
-        """Have others serve this connection, until they give it back."""
+        """Hand this connection to `others`, until they give it back."""
         self._wait_no_more()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
@@ -158,11 +158,11 @@ class BoundedConnection(HttpToolsProtocol):
         others.take_over(Guest(self.transport, received, self.flow.write_paused, back))
 
     def _should_upgrade_to_ws(self) -> bool:
-        """Return True: an upgrade is refused here, and never left half read."""
+        """Return True: an upgrade is refused here, after reading it whole."""
         return True
 
     def handle_websocket_upgrade(self) -> None:
-        """Refuse it: the plane's own hosts speak no WebSocket."""
+        """Refuse it: the plane's own hosts have no WebSocket."""
         if not self._is_answering():
             self.transport.write(_NO_WEBSOCKET)
         self.transport.close()
@@ -174,7 +174,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header in, or a trailer; raise ValueError, which uvicorn answers by 400."""
+        """Receive a header or a trailer; raise ValueError, which uvicorn answers with 400."""
         self._field_bytes += len(name) + len(value)
         if self._field_bytes > HEAD_BYTES_MAX:
             message = "headers or trailers are too large"
@@ -182,7 +182,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """End a head: from here the edge looks after the request."""
+        """End a head: from here the edge bounds the request."""
         self._in_head = False
         self._head_bytes = self._left_bytes = 0
         self._wait_no_more()
@@ -194,11 +194,11 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def _is_serving(self) -> bool:
-        """Return whether what arrives belongs to a request that has no answer yet."""
+        """Return whether arriving bytes belong to a request without a response yet."""
         return not self._in_head and self._is_answering()
 
     def _is_answering(self) -> bool:
-        """Return whether a request waits for the rest of its answer; before the first none does."""
+        """Return whether a response is incomplete; False before the first request."""
         begun = self.cycle is not None  # pyright: ignore[reportUnnecessaryComparison]
         return begun and not self.cycle.response_complete
 
@@ -211,7 +211,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._limit = None
 
     def _waited(self) -> None:
-        """Close, unless a request is being answered, or rests and uvicorn looks after it."""
+        """Close, unless a request is being answered, or uvicorn's keep-alive timer runs."""
         self._limit = None
         if self._is_answering():
             if self._in_head:

@@ -1,4 +1,4 @@
-"""What the edge is given: handlers, identities, the audit, a log, limits."""
+"""Ports of the edge: handlers, identities, the audit, limits."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.wire.api.call import Principal, Problem
 
 Gate: TypeAlias = Callable[[Principal, str], bool]
-"""Whether a principal's account holds an entitlement."""
+"""Returns whether a principal's account has an entitlement."""
 KeyOwner: TypeAlias = Callable[[str], Principal | None]
-"""Whose brain key a text is; None for a key that is unknown or revoked."""
+"""Returns the principal of a brain key; None for an unknown or revoked one."""
 Observer: TypeAlias = Callable[[str, int, float], None]
-"""Told of every answered call: endpoint, status, milliseconds."""
+"""Called for every answered call: endpoint, status, milliseconds."""
 ProblemPage: TypeAlias = Callable[[int, Problem], bytes]
-"""Makes the HTML that a browser sees of a refusal."""
+"""Makes the HTML page of a refusal."""
 
 BODY_READ_S: Final = 10.0
-"""How long a caller may take to send a body, in seconds; a slow one holds no memory for longer."""
+"""Timeout of a body in seconds, which bounds how long a slow one holds memory."""
 
 
 class Authenticator(Protocol):
-    """Who is calling."""
+    """Looks up principals."""
 
     async def by_token(self, text: str) -> Principal | None:
-        """Return whose API token this is."""
+        """Return the principal of an API token, or None."""
         ...
 
     async def by_session(self, text: str) -> Principal | None:
-        """Return whose session this is."""
+        """Return the principal of a session, or None."""
         ...
 
 
 class AuditTrail(Protocol):
-    """Where calls are written down."""
+    """Writes audit entries."""
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Return the row, once it is durable."""
@@ -43,7 +43,7 @@ class AuditTrail(Protocol):
 
 
 class RateLimiter(Protocol):
-    """How often somebody may call."""
+    """Limits the rate of calls."""
 
     def wait_s(self, key: str, *, strict: bool) -> int:
         """Count a call; return 0, or how many seconds to wait. Signing in is `strict`."""
@@ -52,7 +52,7 @@ class RateLimiter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeLimits:
-    """What one edge allows."""
+    """Limits of one edge."""
 
     body_read_s: float = BODY_READ_S
     form_bytes: int = 65_536

@@ -1,7 +1,7 @@
-"""How often somebody may call: a bucket of calls for each caller, refilled steadily.
+"""Rate limit of calls: a token bucket for each caller.
 
-It lives in memory and forgets the callers that were seen longest ago, so a flood of new ones
-costs bounded memory; the durable limits on failed sign-ins are the accounts' own.
+Buckets are in memory; the least recently used are dropped, so memory is bounded. Durable limits of
+failed sign-ins are in `accounts`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from holdfast.kernel.clock import SECOND_MS, Clock
 
 CALLERS_MAX: Final = 10_000
-"""Callers remembered."""
+"""Callers with a bucket in memory."""
 
 
 class Rate(NamedTuple):
@@ -24,10 +24,10 @@ class Rate(NamedTuple):
 
 
 CALLS: Final = Rate(burst=500, per_s=200)
-"""For whoever proved who they are: a dashboard with many panels stays below it."""
+"""For authenticated callers: a dashboard with many panels stays below it."""
 
 SIGN_INS: Final = Rate(burst=10, per_s=0.5)
-"""For whoever changes something without having proved who they are."""
+"""For mutating calls without authentication."""
 
 
 class Rates:
@@ -40,7 +40,7 @@ class Rates:
         self._buckets: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()
 
     def wait_s(self, key: str, *, strict: bool) -> int:
-        """Take a call from the bucket; return 0, or the seconds until there is one."""
+        """Take a token from the bucket; return 0, or the seconds until there is one."""
         rate = self._sign_ins if strict else self._calls
         now_s = self._clock.steady_ms() / SECOND_MS
         left, at_s = self._buckets.get((key, strict), (rate.burst, now_s))

@@ -1,7 +1,7 @@
-"""From a method and a path to a row: one dictionary for exact paths, patterns for the rest.
+"""Routing from method and path to a row: a dictionary for exact paths, patterns for the rest.
 
-Starlette looks through its routes one by one, 15 µs for forty; a check-in is found here by one
-look into a dictionary. Patterns are grouped by method and number of segments.
+Starlette scans its routes one by one, 15 µs for forty; a check-in is found here by one dictionary
+look-up. Patterns are grouped by method and number of segments.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from holdfast.wire.api.table import path_names
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A row with its handler and what can be made ready beforehand."""
+    """A row with its handler and precomputed data."""
 
     row: Endpoint
     handler: Handler
@@ -38,7 +38,7 @@ class Found(NamedTuple):
 
 
 def _pattern(row: Endpoint) -> re.Pattern[str] | None:
-    """Return what the path of a row with parameters must match as a whole."""
+    """Return the pattern of a path with parameters, or None without any."""
     names = path_names(row.path)
     if not names:
         return None
@@ -66,7 +66,7 @@ def make_route(row: Endpoint, handler: Handler) -> Route:
 
 
 class Routes:
-    """Every route; a handler that is missing or left over is a ValueError."""
+    """Every route; raises ValueError for a missing handler or one without a row."""
 
     def __init__(self, table: Iterable[Endpoint], handlers: Mapping[str, Handler]) -> None:
         rows = tuple(table)
@@ -97,7 +97,7 @@ class Routes:
         return None
 
     def methods(self, path: str) -> list[str]:
-        """Return the methods that a path takes, in order; none where there is no such path."""
+        """Return the methods of a path, in order; none where there is no such path."""
         found = set(self._methods.get(path, ()))
         for method, routes in self._patterns.items():
             if any(r.pattern is not None and r.pattern.fullmatch(path) for r in routes):

@@ -1,5 +1,5 @@
-"""The only place that makes things: stores, clouds, actors and handlers meet here.
+"""Dependency injection: the only package that constructs stores, clouds, actors and handlers.
 
-Nothing else imports `stores`. Each module makes one part and returns it; `plane.py` puts them
-together and is what `serve` runs. This package must never decide anything about a domain.
+Nothing else imports `stores`. Each module makes one part and returns it; `plane.py` joins them for
+`serve`. There is no domain logic here.
 """

@@ -1,4 +1,4 @@
-"""Makes what is about the plane itself: its documents, operations, rehearsals, and the doctor."""
+"""Makes the parts about the plane itself: documents, operations, rehearsals, and the doctor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MIB: Final = 1024 * 1024
 
 
 def home_part(core: Core) -> Part:
-    """Return what looks after the data folder: its rights, its disk, its log file."""
+    """Return the part of the data folder: checks of permissions and disk, and log rotation."""
     home = core.home
 
     async def check_folder() -> DoctorCheck:
@@ -52,7 +52,7 @@ def home_part(core: Core) -> Part:
 def about_part(
     core: Core, parts: Sequence[Part], *, health: Callable[[], str], metrics: Callable[[], bytes]
 ) -> Part:
-    """Return what answers about the plane; `parts` are all others, whose checks the doctor runs."""
+    """Return the handlers about the plane; the doctor runs the checks of all other `parts`."""
     worker = make_worker(core.home / JOURNAL_FILE, kinds_of(parts), core.log)
     core.closing.push_async_callback(worker.stop)
     checks: list[Check] = [check for part in parts for check in part.checks]
@@ -81,7 +81,7 @@ def about_part(
 
 
 def _folder(home: Path, keys: Path) -> DoctorCheck:
-    """Return whether the data folder and the keys are for their owner only."""
+    """Check that the data folder and the keys are accessible to their owner only."""
     files = (path for path in (keys / name for name in KEY_FILES) if path.exists())
     loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
     if loose:
@@ -97,7 +97,7 @@ def _folder(home: Path, keys: Path) -> DoctorCheck:
 
 
 def _disk(home: Path) -> DoctorCheck:
-    """Return whether there is room to write."""
+    """Check the free disk space."""
     usage = shutil.disk_usage(home)
     share = usage.free / usage.total
     result = "ok"

@@ -1,4 +1,4 @@
-"""Makes what knows people: accounts, sign-in, tokens, and who is calling."""
+"""Makes accounts: sign-in, tokens, and authentication."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.passwords import Argon2
-from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import DAY_MS
-from holdfast.plane.wiring.confinement import make_admission, make_ask
+from holdfast.plane.wiring.confinement import make_admission, make_host_probe
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Who keeps accounts and people, and who tells who is calling."""
+    """The directory of accounts, the authenticator, and the part."""
 
     directory: AccountDirectory
     access: Access
@@ -38,7 +38,7 @@ def make_people(core: Core) -> People:
         clock=clock,
         entropy=secrets.token_bytes,
         session_life_ms=core.settings.session_days * DAY_MS,
-        admit=make_admission(core.settings, make_ask(core.settings)),
+        admit=make_admission(core.settings, make_host_probe(core.settings)),
     )
 
     async def purge() -> None:
@@ -57,7 +57,7 @@ def make_people(core: Core) -> People:
 
 
 def account_names(core: Core) -> Callable[[], Awaitable[frozenset[str]]]:
-    """Return who tells which accounts there are."""
+    """Return a function that returns the names of all accounts."""
 
     async def names() -> frozenset[str]:
         return frozenset(account.name for account in await core.stores.accounts.accounts())

@@ -1,4 +1,4 @@
-"""Makes the public side of agents."""
+"""Makes the agent proxy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECRET_BYTES = 32
 
 
 def make_agent_side(core: Core, controllers: MachineControllers, access: Access) -> AgentSide:
-    """Return agents' hosts; the dashboard is where this plane is."""
+    """Return the agent proxy; the dashboard is at the plane's own URL."""
     agents = AgentAccess(
         AgentHosts(core.settings.agents_domain),
         SignOvers(core.clock, lambda: secrets.token_urlsafe(_SECRET_BYTES)),
@@ -33,7 +33,7 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
 
 
 def agents_part(side: AgentSide) -> Part:
-    """Return what opens an agent's page, and starts and ends its connections."""
+    """Return the part of the agent proxy: its handler, start and release."""
 
     async def start() -> None:
         side.start()

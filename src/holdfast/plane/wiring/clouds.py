@@ -1,7 +1,7 @@
-"""Makes the clouds that machines are placed in, and who calls them and asks their machines.
+"""Makes the clouds that machines run in, their executors, and the client of controllers.
 
-Clouds and controllers need each other: a cloud's calls hand secrets to running machines, which is
-asked of their controllers, and where a controller listens is asked of its cloud.
+Clouds and controllers need each other: a cloud's calls send secrets to running machines through
+their controllers, and a controller's address comes from its cloud.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ OPENCLAW_LINK: Final = "openclaw"
 PROCESS: Final = "process"
 
 CALLS_MAX: Final = 16
-"""Calls to one cloud at a time."""
+"""Concurrent calls to one cloud."""
 CALLS_PER_S: Final = 200.0
-"""Calls to one cloud that begin in a second; a cloud with limits of its own answers with them."""
+"""Calls to one cloud that begin in a second; a cloud may have lower limits of its own."""
 SETTLING: Final = frozenset({CAPACITY})
-"""Room is not made within seconds: the instance's own backoff between starts waits for it."""
+"""Codes without retries: no capacity appears within seconds, so the instance's backoff waits."""
 
 C_co = TypeVar("C_co", bound=Controllers, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clouds:
-    """Clouds by name, with the calls that the engine makes to them."""
+    """Clouds by name, with the engine's executors for them."""
 
     by_name: Mapping[str, Cloud]
     providers: Mapping[str, Provider]
@@ -64,7 +64,7 @@ class Clouds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach(Generic[C_co]):
-    """Where machines run and how those that do are asked."""
+    """The clouds, and the client of their machines' controllers."""
 
     by_name: Mapping[str, Cloud]
     controllers: C_co
@@ -72,7 +72,7 @@ class Reach(Generic[C_co]):
 
 
 async def make_reach(core: Core) -> Reach[MachineControllers]:
-    """Open the clouds, and return them with who asks their machines."""
+    """Open the clouds, and return them with the client of controllers."""
     holders = ControllersAsHolders()
     clouds = await open_clouds(core, mint=OwnMint(core.chance, core.clock), holders=holders)
     client = ControllerClient()
@@ -89,8 +89,8 @@ def clouds_part(clouds: Clouds) -> Part:
     """Return clouds as a part."""
 
     async def check_clouds() -> DoctorCheck:
-        told = [cloud.capabilities for cloud in clouds.by_name.values()]
-        kinds = ", ".join(f"{one.kind}: {one.isolation}" for one in told)
+        capabilities = [cloud.capabilities for cloud in clouds.by_name.values()]
+        kinds = ", ".join(f"{one.kind}: {one.isolation}" for one in capabilities)
         return DoctorCheck(name="clouds", result="ok", message=kinds[:512])
 
     return Part(
@@ -102,7 +102,7 @@ def clouds_part(clouds: Clouds) -> Part:
 
 
 async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
-    """Open the process cloud, which finds its living machines, and wire its calls."""
+    """Open the process cloud, which finds its running machines, and wire its calls."""
     settings = core.settings
     last_port = settings.port_first + settings.machines_max * PORTS_PER_MACHINE - 1
     process = ProcessCloud(
@@ -125,7 +125,7 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
 
 
 def make_confine(home: Path, settings: Settings, url: str) -> Confine:
-    """Return how machines are confined: nothing of the plane's own is for agents to see."""
+    """Return the confinement of machines, which hides the plane's own files from agents."""
     return Confine(
         kind=settings.confine,
         hidden=(str(home), str(settings.keys_folder)),
@@ -138,7 +138,7 @@ def make_confine(home: Path, settings: Settings, url: str) -> Confine:
 def join_cloud(
     core: Core, cloud: Cloud, *, platform: Platform, mint: KeyMint, holders: Holders
 ) -> tuple[Provider, Lookout]:
-    """Return who makes the engine's calls to a cloud, and who asks it; they share one gate."""
+    """Return a cloud's executors of effects and probes; they share one limiter."""
     calls = CloudCalls(
         cloud,
         sealer=core.keyring,
@@ -153,7 +153,7 @@ def join_cloud(
 
 
 def platform_of(home: Path, settings: Settings, url: str) -> Platform:
-    """Return what every machine is told about this plane."""
+    """Return the data about this plane for every machine."""
     base = Base.parse(url)
     return Platform(
         checkin_url=base.url("/api/controller/checkin"),
@@ -168,11 +168,11 @@ class CloudLogs:
     """The output of machines, from the cloud that runs them."""
 
     def __init__(self, clouds: Mapping[str, Cloud]) -> None:
-        """Ask the cloud of the provider's name."""
+        """Read from `clouds`, by provider."""
         self._clouds = clouds
 
     async def tail(self, provider: str, machine_id: str, *, lines: int) -> LogChunk:
-        """Return the newest lines; the note says why there are none."""
+        """Return the newest lines; without any, the note is the reason."""
         cloud = self._clouds.get(provider)
         if cloud is None:
             return LogChunk((), f"no cloud called {provider!r} is configured here")
@@ -185,7 +185,7 @@ class CloudLogs:
 def watch_exits(
     mailboxes: Mailboxes, run: Callable[[Coroutine[Any, Any, Any]], None]
 ) -> Callable[[Machine], None]:
-    """Return what a cloud calls when a machine ended by itself: its instance is told at once."""
+    """Return a cloud's callback for a machine that ended by itself: it sends an event at once."""
 
     def ended(machine: Machine) -> None:
         instance = machine.labels.get("holdfast_instance", "")

@@ -1,8 +1,8 @@
-"""What this host offers to confine agents with, which machines run confined, and who may join.
+"""Confinement of agents: what this host supports, which machines have it, and admission.
 
-The plane must not import the machine's side, so it asks the program that controllers ask. Without
-confinement an agent reads what the plane's user can: every other account's agents and the keys. So
-a second account is refused there, unless the operator accepts it in the settings.
+The plane must not import the machine's side, so it runs the program that controllers run. Without
+confinement an agent can read what the plane's user can: every other account's agents and the keys.
+So a second account is refused there, unless the operator accepts it in the settings.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from holdfast.wire.limits import REASON_MAX
 
 PROBE: Final = (sys.executable, "-I", "-m", "holdfast.machine.confine", "--probe")
 PROBE_S: Final = 10.0
-"""How long the host may take to answer: tenths of a second, and more when it is busy."""
+"""Timeout of the program: it takes tenths of a second, and more on a busy host."""
 NAMED_MAX: Final = 5
-"""Unconfined machines that the doctor names."""
+"""Unconfined machines that the doctor lists by name."""
 UNCONFINED: Final[frozenset[Confinement]] = frozenset({"none", "unknown"})
 _CHUNK: Final = 200
-"""Views that are read before others get a turn: some 2 ms."""
+"""Views that are read before yielding to the event loop: some 2 ms."""
 _INSTALL: Final = "install bubblewrap (apt install bubblewrap)"
 _ACCEPT: Final = f"set {PREFIX}ACCEPT_UNCONFINED=true to accept it"
 
 
 class Offer(Struct, frozen=True, kw_only=True):
-    """What confines agents on a host.
+    """The confinement that a host supports.
 
-    `reason` says why not more, or why that is not known; `fix` is what makes it more.
+    `reason` is why it is not more, or not known; `fix` is how to get more.
     """
 
     kind: Confinement = "unknown"
@@ -51,8 +51,8 @@ class Offer(Struct, frozen=True, kw_only=True):
     fix: str = _INSTALL
 
 
-async def ask_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) -> Offer:
-    """Return what this host offers, found out anew by `program`, PROBE by default."""
+async def probe_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) -> Offer:
+    """Return what this host supports, by running `program`, PROBE by default."""
     program = program or PROBE
     try:
         process = await asyncio.create_subprocess_exec(
@@ -76,11 +76,11 @@ async def ask_host(program: Sequence[str] = (), *, within_s: float = PROBE_S) ->
             await process.wait()
 
 
-def make_ask(settings: Settings) -> Callable[[], Awaitable[Offer]]:
-    """Return what finds out what confines agents here: what the host offers, if it is wanted."""
+def make_host_probe(settings: Settings) -> Callable[[], Awaitable[Offer]]:
+    """Return a function that probes the host, unless the settings switch confinement off."""
 
-    async def ask() -> Offer:
-        offer = await ask_host()
+    async def probe() -> Offer:
+        offer = await probe_host()
         if settings.confine != "none":
             return offer
         return structs.replace(
@@ -88,21 +88,21 @@ def make_ask(settings: Settings) -> Callable[[], Awaitable[Offer]]:
             fix=f"take {PREFIX}CONFINE=none away and start the plane again",
         )  # fmt: skip
 
-    return ask
+    return probe
 
 
 def make_admission(
-    settings: Settings, ask: Callable[[], Awaitable[Offer]]
+    settings: Settings, probe: Callable[[], Awaitable[Offer]]
 ) -> Callable[[], Awaitable[None]]:
-    """Return what refuses (409) a second account where agents are not confined.
+    """Return a function that refuses (409) a second account where agents are not confined.
 
-    The host is asked each time: what was installed meanwhile counts at once.
+    The host is probed each time, so that what was installed meanwhile counts at once.
     """
 
     async def admit() -> None:
         if settings.accept_unconfined:
             return
-        offer = await ask()
+        offer = await probe()
         if offer.kind not in UNCONFINED:
             return
         raise Refusal(
@@ -126,7 +126,7 @@ class Views(Protocol):
 
 
 class Accounts(Protocol):
-    """Who there is."""
+    """The accounts."""
 
     async def accounts(self) -> Sequence[object]:
         """Return every account."""
@@ -134,27 +134,27 @@ class Accounts(Protocol):
 
 
 ConfinementOf = Callable[[str], Confinement]
-"""What the machine of an instance told last, by the instance's id."""
+"""Returns what the machine of an instance reported last, by the instance's id."""
 
 
 class HostWatch:
-    """Says what this host and its machines are confined with: in the log, and to the doctor."""
+    """Reports the confinement of this host and its machines: in the log, and to the doctor."""
 
     def __init__(
         self, views: Views, accounts: Accounts, of: ConfinementOf,
-        *, settings: Settings, log: Any, ask: Callable[[], Awaitable[Offer]],
+        *, settings: Settings, log: Any, probe: Callable[[], Awaitable[Offer]],
     ) -> None:  # fmt: skip
-        """Look at `views` and `accounts`; `of` knows what machines told."""
+        """Read `views` and `accounts`; `of` returns what a machine reported."""
         self._views = views
         self._accounts = accounts
         self._of = of
         self._settings = settings
         self._log = log
-        self._ask = ask
+        self._probe = probe
 
-    async def tell(self) -> None:
-        """Log what the host offers, loudly where accounts are mixed without it."""
-        offer, accounts = await self._ask(), len(await self._accounts.accounts())
+    async def log_support(self) -> None:
+        """Log what the host supports, as an error where accounts are mixed without confinement."""
+        offer, accounts = await self._probe(), len(await self._accounts.accounts())
         facts = {
             "kind": offer.kind, "bubblewrap": offer.bubblewrap,
             "landlock_abi": offer.landlock_abi, "reason": offer.reason,
@@ -170,8 +170,8 @@ class HostWatch:
             self._log.warning("host.unconfined", accounts=accounts, fix=offer.fix, **facts)
 
     async def check(self) -> DoctorCheck:
-        """Return what the host offers and how many machines run with what, the worst first."""
-        offer, accounts = await self._ask(), len(await self._accounts.accounts())
+        """Return the host's support and the numbers of machines by confinement, the worst first."""
+        offer, accounts = await self._probe(), len(await self._accounts.accounts())
         counts: Counter[Confinement] = Counter()
         bare: list[str] = []
         async for name, kind in self._running():
@@ -189,7 +189,7 @@ class HostWatch:
         )
 
     async def _running(self) -> AsyncIterator[tuple[str, Confinement]]:
-        """Give the name of each instance that runs, and what confines its agent."""
+        """Yield the name of each running instance, and its agent's confinement."""
         after = ""
         while True:
             rows = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
@@ -204,7 +204,7 @@ class HostWatch:
 
 
 def _describe(offer: Offer, counts: Counter[Confinement], bare: list[str], accounts: int) -> str:
-    """Return the check's sentence."""
+    """Return the check's message."""
     parts = []
     if bare:
         more = f" and {len(bare) - NAMED_MAX} more" if len(bare) > NAMED_MAX else ""
@@ -219,18 +219,18 @@ def _describe(offer: Offer, counts: Counter[Confinement], bare: list[str], accou
 
 
 def _fix(bare: list[str], first: str) -> str:
-    """Return what makes it well."""
+    """Return the check's fix."""
     restart = f"holdfast instance restart {bare[0]}" if bare else "restart the instances"
     first = f"{first}, then " if first else ""
     return f"{first}{restart}" + (" and the others" if len(bare) > 1 else "")
 
 
 def confinement_part(core: Core, of: ConfinementOf) -> Part:
-    """Return what says how agents are confined, in the log at the start and to the doctor."""
+    """Return the part that reports confinement: a log line at the start and a check."""
     watch = HostWatch(
         core.stores.reader, core.stores.accounts, of,
-        settings=core.settings, log=core.log, ask=make_ask(core.settings),
+        settings=core.settings, log=core.log, probe=make_host_probe(core.settings),
     )  # fmt: skip
     return Part(
-        name="confinement", jobs=(Job("confinement.tell", watch.tell),), checks=(watch.check,)
+        name="confinement", jobs=(Job("confinement.log", watch.log_support),), checks=(watch.check,)
     )

@@ -1,8 +1,8 @@
-"""Finds an instance's controller and asks it: the adapter of the port `Controllers`.
+"""Calls instances' controllers: the adapter of the port `Controllers`.
 
-Where a machine listens is asked of its cloud and believed for a moment; a call that cannot be
-made forgets it, because the machine may have moved. What a controller can do is asked of itself,
-once for each incarnation, and again after a while.
+A machine's address comes from its cloud and is cached for a short time; a failed call drops it,
+because the machine may have moved. Capabilities come from the controller itself, once for each
+incarnation, and again after a while.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from holdfast.world.clouds.port import Cloud
 from holdfast.world.controllers import ControllerClient, Target
 
 ADDRESS_MS: Final = 5_000
-"""How long an address is believed."""
+"""How long an address is cached."""
 
 CAPABILITIES_MS: Final = 60_000
-"""How long what a controller can do is believed: an upgrade without a new incarnation is rare."""
+"""How long capabilities are cached: an upgrade without a new incarnation is rare."""
 
 KNOWN_MAX: Final = 10_000
-"""Machines of which something is remembered."""
+"""Machines in each cache."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ class _Key(NamedTuple):
 
 
 class MachineControllers:
-    """Asks the controllers of instances' machines."""
+    """The client of all controllers."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class MachineControllers:
         secret: Secret,
         clock: Clock,
     ) -> None:
-        """Find machines by `reader` and `clouds`; `secret` is what gateway tokens derive from."""
+        """Find machines by `reader` and `clouds`; gateway tokens are derived from `secret`."""
         self._reader = reader
         self._clouds = clouds
         self._client = client
@@ -79,7 +79,7 @@ class MachineControllers:
         body: B | None = None,
         timeout_ms: int = TIMEOUT_MS,
     ) -> A:
-        """Return the controller's answer in its type; raise ControllerError."""
+        """Return the controller's decoded answer; raise ControllerError."""
         row, detail = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         target = Target(await self._address(key, detail.provider), self._token(row))
@@ -94,7 +94,7 @@ class MachineControllers:
             raise
 
     async def place(self, instance_id: str) -> Place:
-        """Return where an instance's proxy is and the token it wants; raise ControllerError."""
+        """Return the address of an instance's proxy and its token; raise ControllerError."""
         row, detail = await self._rows(instance_id)
         address = await self._address(_Key(row.machine_id, row.epoch), detail.provider)
         token = derived_token(
@@ -103,20 +103,20 @@ class MachineControllers:
         return Place(address, token)
 
     async def capabilities(self, instance_id: str) -> frozenset[str]:
-        """Return what the controller announces; nothing for one that is too old to say."""
+        """Return the controller's capabilities; none for one too old to announce them."""
         row, _ = await self._rows(instance_id)
         key = _Key(row.machine_id, row.epoch)
         known = self._capabilities.get(key)
         if known is not None and self._clock.steady_ms() - known[1] < CAPABILITIES_MS:
             return known[0]
         try:
-            told = await self.call(instance_id, VERSION)
+            answer = await self.call(instance_id, VERSION)
         except ControllerError as error:
             if error.trouble != "too_old":
                 raise
-            told = ControllerVersion()
-        _remember(self._capabilities, key, frozenset(told.capabilities), self._clock)
-        return frozenset(told.capabilities)
+            answer = ControllerVersion()
+        _remember(self._capabilities, key, frozenset(answer.capabilities), self._clock)
+        return frozenset(answer.capabilities)
 
     async def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
         found = await self._reader.view(DETAIL_VIEW, instance_id)
@@ -137,18 +137,18 @@ class MachineControllers:
             raise ControllerError("unreachable", text, arrived=False)
         outcome = await cloud.describe(key.machine_id)
         if not isinstance(outcome, Ok):
-            text = f"Its cloud says {outcome.code}."
+            text = f"Its cloud answered {outcome.code}."
             raise ControllerError("unreachable", text, arrived=False)
         machine = outcome.value
         if machine.state != "started":
             raise ControllerError("not_running", f"The instance's machine is {machine.state}.")
         if not machine.address:
-            text = "Its cloud does not say where it listens."
+            text = "Its cloud has no address of it."
             raise ControllerError("unreachable", text, arrived=False)
         try:
             address = Address.parse(machine.address)
         except ValueError as error:
-            text = f"Its cloud does not say well where it listens: {error}."
+            text = f"Its cloud returned a malformed address: {error}."
             raise ControllerError("unreachable", text, arrived=False) from None
         _remember(self._addresses, key, address, self._clock)
         return address

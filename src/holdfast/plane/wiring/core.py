@@ -1,6 +1,6 @@
-"""What every part is handed: settings, clock, chance, stores, keys, the engine, and where to close.
+"""The dependencies of every part: settings, clock, chance, stores, keys, mailbox, exit stack.
 
-The simulator makes one too, with its own clock and stores in memory; nothing here opens anything.
+The simulator makes one too, with its own clock and stores in memory. Nothing is opened here.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from holdfast.telemetry.ports import Analytics, ContactStore
 
 
 class Stores(Protocol):
-    """The open stores that more than one part reads."""
+    """The open stores that more than one part uses."""
 
     @property
     def journal(self) -> Journal:
-        """Return where actors' events are kept."""
+        """Return the store of actors' events."""
         ...
 
     @property
     def reader(self) -> Reader:
-        """Return who reads committed rows."""
+        """Return the reader of committed rows."""
         ...
 
     @property
     def accounts(self) -> AccountsStore:
-        """Return where people and tokens are kept."""
+        """Return the store of people and tokens."""
         ...
 
     @property
     def contacts(self) -> ContactStore:
-        """Return where last contacts are kept."""
+        """Return the store of last contacts."""
         ...
 
     @property
     def analytics(self) -> Analytics:
-        """Return where datapoints are kept."""
+        """Return the store of datapoints."""
         ...
 
 
@@ -70,11 +70,11 @@ class SystemChance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
-    """What every part is handed.
+    """The dependencies of every part.
 
-    `publish` tells open pages, `run` runs something beside the rest and logs what it raises.
-    `mailbox` is how events reach actors. `url` is how machines and people reach this plane. On
-    `closing` goes what a part opens, at once; it is closed in the reverse order.
+    `publish` notifies open pages, `run` runs a background task and logs its exception. `mailbox`
+    sends events to actors. `url` is the plane's URL for machines and people. A part pushes what it
+    opens on `closing`, at once; it is closed in the reverse order.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""Makes the stream of brains: its file, its directory, its flow, its watch, and their handlers."""
+"""Makes the stream of corrections: its store, directory, flow, watch, and handlers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
-from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.flow import CorrectionsFlow
 from holdfast.corrections.handlers import BrainCalls
@@ -28,7 +28,7 @@ CORRECTIONS_FILE: Final = "intake.db"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brains:
-    """The stream of brains, made and not yet started."""
+    """The stream of corrections, made and not yet started."""
 
     store: CorrectionsStore
     directory: Directory
@@ -36,8 +36,8 @@ class Brains:
     part: Part
 
 
-class Keeping:
-    """What is done now and then: the check of the doctor, and forgetting what is old."""
+class Retention:
+    """Periodic work: the doctor's check, and the purge of old rows."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Keeping:
         keep: Forgotten,
         core: Core,
     ) -> None:
-        """Forget by `keep`, which is how long corrections and events are kept, in ms."""
+        """Purge by `keep`: how long corrections and events are kept, in ms."""
         self._store = store
         self._directory = directory
         self._watch = watch
@@ -56,7 +56,7 @@ class Keeping:
         self._log: Any = core.log
 
     async def check(self) -> DoctorCheck:
-        """Look at what is wrong with brains."""
+        """Return the brains' alerts as a check."""
         brains = self._directory.brains_of(None)
         alerts = await self._watch.alerts(brains)
         if not alerts:
@@ -70,7 +70,7 @@ class Keeping:
         )
 
     async def purge(self) -> None:
-        """Forget what is older than it is kept, a part at a time."""
+        """Delete rows older than the retention, a part at a time."""
         now_ms, gone = self._clock.now_ms(), 0
         forgotten = Forgotten(now_ms - self._keep.corrections_ms, now_ms - self._keep.events_ms)
         while part := await self._store.purge(forgotten):
@@ -81,7 +81,7 @@ class Keeping:
 
 
 def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
-    """Open the file and join the stream; what is opened is given to `core.closing`."""
+    """Open the store and make the stream; what is opened is pushed on `core.closing`."""
     settings, clock, log = core.settings, core.clock, core.log
     store = open_corrections(core.home / CORRECTIONS_FILE, now_ms=clock.now_ms())
     core.closing.push_async_callback(store.close)
@@ -99,7 +99,7 @@ def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
     )
     core.closing.push_async_callback(flow.close)
     watch = Watch(directory, clock=clock, log=log, meter=core.meter, publish=core.publish)
-    keeping = Keeping(store, directory, watch, keep, core)
+    retention = Retention(store, directory, watch, keep, core)
     senders = SenderCalls(store, directory, flow, clock=clock, publish=core.publish)
     part = Part(
         name="corrections",
@@ -111,9 +111,9 @@ def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
         jobs=(
             Job("intake watch", watch.run),
             every("intake.note_uses", directory.flush, MINUTE_S, log),
-            every("intake.purge", keeping.purge, HOUR_S, log),
+            every("intake.purge", retention.purge, HOUR_S, log),
         ),
-        checks=(keeping.check,),
+        checks=(retention.check,),
     )
     return Brains(store=store, directory=directory, watch=watch, part=part)
 
@@ -125,7 +125,7 @@ def _people(
     watch: Watch,
     machine_index: MachineIndex,
 ) -> dict[str, Handler]:
-    """Return the handlers of what people call about brains."""
+    """Return the handlers about brains for people."""
 
     def instance_owner(instance: str) -> str | None:
         facts = machine_index.of_instance(instance)

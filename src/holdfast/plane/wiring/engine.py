@@ -1,7 +1,7 @@
 """Makes the engine: journal, owner, mailbox, alarms, dispatch and probes, in their order.
 
-The order of starting matters and is kept here: the lease before any commit, effects before
-probes, alarms and mailboxes last, so that nothing is decided before it can be carried out.
+The order of starting is defined here: the lease before any commit, effects before probes, alarms
+and mailboxes last, so that nothing is decided before it can be carried out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from holdfast.stores.sqlite.journal_reader import SqliteReader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The parts, made and not yet started."""
+    """The engine's parts, made and not yet started."""
 
     journal: Journal
     lease: Lease
@@ -39,7 +39,7 @@ class Engine:
     kinds: Kinds
 
     async def start(self) -> None:
-        """Take the lease, keep the policies, and take up what was left."""
+        """Take the lease, store the policies, and load unfinished work."""
         await self.lease.take()
         for kind in self.kinds.values():
             await self.journal.keep_policy(kind.policy_hash, kind.policy_body)
@@ -73,9 +73,9 @@ def make_engine(
     holder: str,
     code: str,
 ) -> Engine:
-    """Join the parts; whoever calls adds listeners and starts it.
+    """Make the engine; the caller adds listeners and starts it.
 
-    The three tables are read when something runs, so they may be filled until it is started.
+    The three tables may be filled until it is started.
     """
     lease = Lease(journal, holder=holder, log=log)
     owner = Owner(journal, kinds, lease=lease, clock=clock, log=log, meter=meter, code=code)
@@ -109,7 +109,7 @@ def make_engine(
 
 
 def open_reader(path: str) -> Reader:
-    """Open the journal for reading only; the rehearsal process finds this by its name."""
+    """Open the journal read-only; the rehearsal process imports this by its dotted path."""
     return SqliteReader(Path(path))
 
 

@@ -1,4 +1,4 @@
-"""The engine's own part: its start, the pruning of its journal, and what the doctor asks of it."""
+"""The engine's own part: its start, the pruning of its journal, and its checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIB: Final = 1024 * 1024
 
 
 def engine_part(core: Core) -> Part:
-    """Return the engine as a part; whatever was opened before this is closed after it stopped."""
+    """Return the engine as a part; resources opened before this are closed after it stopped."""
     engine, stores, clock = core.engine, core.stores, core.clock
     core.closing.push_async_callback(engine.stop)
 
@@ -53,7 +53,7 @@ def engine_part(core: Core) -> Part:
 
 
 def _engine(engine: Engine) -> DoctorCheck:
-    """Return whether the engine decides, and how much waits in it."""
+    """Check that the engine holds the lease, and how much is pending."""
     if engine.lease.lost:
         return DoctorCheck(
             name="engine",
@@ -72,7 +72,7 @@ def _engine(engine: Engine) -> DoctorCheck:
 
 
 def _journal(home: Path) -> DoctorCheck:
-    """Return how large the journal is, and whether its write-ahead log is being moved away."""
+    """Check the journal's size, and whether its WAL is being checkpointed."""
     path = home / JOURNAL_FILE
     wal = path.with_name(path.name + "-wal")
     wal_bytes = wal.stat().st_size if wal.exists() else 0

@@ -32,7 +32,7 @@ class Stores:
 
 
 def open_stores(home: Path, settings: Settings, clock: Clock, closing: AsyncExitStack) -> Stores:
-    """Open every store; each is given to `closing` as soon as it is open."""
+    """Open every store; each is pushed on `closing` as soon as it is open."""
     journal = SqliteJournal(home / JOURNAL_FILE, clock=clock)
     closing.push_async_callback(journal.close)
     reader = SqliteReader(home / JOURNAL_FILE)

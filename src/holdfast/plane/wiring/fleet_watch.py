@@ -1,7 +1,7 @@
-"""Counts what is wrong in the fleet, and says in the log when it began and when it ended.
+"""Counts the alerts of the fleet, and logs when one begins and ends.
 
-Pages show what is wrong with an instance; this is for alerting on the whole. It reads the
-committed views, so it knows what pages know, and a plane that is started anew says it all again.
+Pages show the alerts of one instance; this is for alerting on the fleet. It reads the committed
+views, the same data as pages, and a restarted plane logs current alerts again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
 
 WATCH_S: Final = 15.0
-"""Between two looks: a scrape interval of Prometheus."""
+"""Between two checks: a scrape interval of Prometheus."""
 
 _CHUNK: Final = 200
-"""Views that are read before others get a turn: some 2 ms."""
+"""Views that are read before yielding to the event loop: some 2 ms."""
 
 AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "held"]
 
@@ -36,26 +36,25 @@ class Views(Protocol):
 
 
 class Watch:
-    """What is wrong with instances, as of the last look."""
+    """The alerts of instances, as of the last check."""
 
     def __init__(self, views: Views, *, meter: Meter, log: Any) -> None:
-        """Look at `views`."""
         self._views = views
         self._meter = meter
         self._log = log
         self._wrong: dict[tuple[str, AlertCode], InstanceView] = {}
 
     async def run(self) -> None:
-        """Look for ever; a failure is a line in the log, and the next look comes."""
+        """Check periodically, for ever; a failure is logged."""
         while True:
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001  told, and the next look may go well
+            except Exception as error:  # noqa: BLE001  logged; the next check may succeed
                 self._log.exception("instances.watch_failed", reason=str(error))
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:
-        """Look at every instance once."""
+        """Check every instance once."""
         statuses: Counter[str] = Counter()
         not_ready = 0
         wrong: dict[tuple[str, AlertCode], InstanceView] = {}
@@ -90,25 +89,25 @@ class Watch:
 
 
 def find_wrong(view: InstanceView) -> Iterator[AlertCode]:
-    """Return what is wrong with an instance; what is not to run cannot be silent or parked."""
+    """Return the alerts of an instance; one that is not to run is neither silent nor parked."""
     if view.attention:
         yield "attention"
     if view.desired != "running":
         return
     if view.contact == "lost":
         yield "silent"
-    told = view.recovery
-    if told is None:
+    recovery = view.recovery
+    if recovery is None:
         return
-    if told.rung == "parked":
+    if recovery.rung == "parked":
         yield "parked"
-    if told.blocked:
+    if recovery.blocked:
         yield "port_taken"
-    if told.held:
+    if recovery.held:
         yield "held"
 
 
 def _about(view: InstanceView, code: AlertCode) -> dict[str, str]:
-    """Return a line of the log: which instance, and why as far as it is told."""
+    """Return the fields of a log line: the instance, and the reason if it is known."""
     why = view.attention or (view.recovery.reason if view.recovery else "")
     return {"instance": view.id, "account": view.account, "code": code, "because": why}

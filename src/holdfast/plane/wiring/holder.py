@@ -1,4 +1,4 @@
-"""The data folder and who holds it: what every command looks at, so it loads nothing else."""
+"""The data folder and the holder of its lock. Every command imports this, so it loads little."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ACCOUNTS_FILE: Final = "accounts.db"
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Return the data folder, made if need be, for its owner only."""
+    """Return the data folder, created if needed, for its owner only."""
     home = Path(settings.home)
     home.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     return home
 
 
 def lock_holder(settings: Settings) -> folder_lock.Holder | None:
-    """Return who holds the data folder now, or None when nobody does."""
+    """Return the holder of the data folder's lock, or None when it is free."""
     folder = Path(settings.home)
     try:
         descriptor = os.open(folder / folder_lock.NAME, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""Makes instances: their kind of actor, what answers about them and their secrets, their alerts."""
+"""Makes instances: their kind of actor, handlers, secrets and alerts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from holdfast.wire.controller.calls import Controllers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placing:
-    """Where new instances are placed and whose they are, by which policy, with which agents."""
+    """Defaults of new instances: provider, region and account; policy and known agents."""
 
     policy: Policy
     provider: str
@@ -46,7 +46,7 @@ def instance_kind(policy: Policy) -> Kind:
 def instances_part(
     core: Core, reach: Reach[Controllers], contacts: Contacts, placing: Placing
 ) -> Part:
-    """Return instances as a part; `contacts` tells what was last heard of their machines."""
+    """Return instances as a part; `contacts` has the last reports of their machines."""
     reader = core.stores.reader
     deps = Deps(
         mailboxes=core.mailbox,
@@ -81,7 +81,7 @@ def instances_part(
 
 
 def instance_policy(settings: Settings) -> Policy:
-    """Return the policy of instances that these settings ask for."""
+    """Return the policy of instances by these settings."""
     return Policy(
         start_timeout_ms=_ms(settings.start_timeout_s),
         restart_soft_ms=_ms(settings.restart_soft_s),
@@ -94,7 +94,7 @@ def instance_policy(settings: Settings) -> Policy:
 
 
 def runnable_agents(folder: Path) -> Callable[[], frozenset[str]]:
-    """Return who tells which agents can be run now: those of ours, and those in the folder."""
+    """Return a function for the agents that can run: built-in ones and those installed."""
 
     def runnable() -> frozenset[str]:
         return frozenset(

@@ -1,7 +1,7 @@
-"""Who may write to whom: the one table of letters between actors.
+"""The table of letters between actors: kind of sender, kind of receiver, letter.
 
-Each receiver's definition takes exactly what stands here and raises for anything else, which then
-goes back to its sender; a test compares the two, and docs/architecture.md prints the table.
+Each receiver's definition accepts exactly these and raises for anything else, which then goes back
+to its sender; a test compares the two, and docs/architecture.md prints the table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from holdfast.letters.instances import InstanceDestroyed
 
 
 class Route(NamedTuple):
-    """A letter with the kinds of actor that write and receive it, and what comes of it."""
+    """A letter with the kinds of actor that send and receive it, and its effect."""
 
     sender: str
     letter: type[Struct]
@@ -30,6 +30,4 @@ ROUTES: Final = (
 def table() -> str:
     """Return the routes as a Markdown table."""
     rows = [f"| `{s}` | `{letter.__name__}` | `{r}` | {why} |" for s, letter, r, why in ROUTES]
-    return "\n".join(
-        ("| who writes | letter | to whom | what comes of it |", "|---|---|---|---|", *rows)
-    )
+    return "\n".join(("| sender | letter | receiver | effect |", "|---|---|---|---|", *rows))

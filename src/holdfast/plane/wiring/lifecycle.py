@@ -1,7 +1,7 @@
-"""From committed ticks of instances to the lifecycle dataset of docs/compat/check-in.md.
+"""Records committed ticks of instances in the lifecycle dataset of docs/compat/check-in.md.
 
-A change of status is an `instance.*` event, a decision of the rules a `reconcile.*` one. Nothing
-is kept here: what is recorded may be lost with the sink, and the log of events has it all.
+A change of status is an `instance.*` event, a decision of the rules a `reconcile.*` one. Points may
+be lost with the sink; the log of events is complete.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENTERED: Final = {
 
 
 def follow_lifecycle(record: Callable[[LifecyclePoint], None]) -> Callable[[CommittedTick], None]:
-    """Return a listener that records what each committed tick of an instance comes to."""
+    """Return a listener that records the points of each committed tick of an instance."""
 
     def hear(committed: CommittedTick) -> None:
         if committed.commit is None or committed.tick.after.address.kind != KIND:

@@ -1,7 +1,7 @@
-"""What the command line does on the plane's own machine, whether a plane runs or not.
+"""Local administration by the command line on the plane's machine, with or without a running plane.
 
-Making a token or finding the running plane must not load the engine, so this opens the accounts
-and the lock file and nothing else.
+Making a token or finding the running plane must not load the engine, so only the accounts and the
+lock file are opened.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry, Scope, Token
-from holdfast.accounts.register import AccountDirectory
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
@@ -31,8 +31,8 @@ _FAILED: Final = 500
 
 
 @asynccontextmanager
-async def with_register(settings: Settings) -> AsyncIterator[AccountDirectory]:
-    """Open the people and tokens of this machine for a moment."""
+async def open_directory(settings: Settings) -> AsyncIterator[AccountDirectory]:
+    """Open this machine's accounts within a block."""
     clock = SystemClock()
     store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
     hasher = Argon2()
@@ -61,7 +61,7 @@ async def make_token(
 ) -> tuple[str, Token]:
     """Return a new token's secret and row, made on this machine and audited like any other.
 
-    Raise Refusal as the register does.
+    Raise Refusal as `AccountDirectory.make_token` does.
     """
     who = f"{getpass.getuser()} on this machine"
     store, now_ms = directory.store, SystemClock().now_ms

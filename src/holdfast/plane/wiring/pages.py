@@ -1,4 +1,4 @@
-"""Makes the pages over the handlers that programs use, and the edge that serves everything."""
+"""Makes the pages over the API's handlers, and the edge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from holdfast.wire.api.table import ENDPOINTS
 
 
 def make_pages(core: Core, api: Mapping[str, Handler], hub: Hub) -> Pages:
-    """Return the pages; each is drawn from what `api` answers its reader."""
+    """Return the pages, rendered from answers of `api` to their reader."""
     return Pages(api, hub=hub, clock=core.clock, version=__version__)
 
 
@@ -61,7 +61,7 @@ def make_edge(
 
 
 def _measure_calls(meter: Meter) -> Observer:
-    """Return what the edge tells of every answered call."""
+    """Return the edge's observer, which measures calls."""
 
     def measure(endpoint: str, status: int, spent_ms: float) -> None:
         meter.count(metrics.CALLS, endpoint=endpoint, status=str(status))

@@ -1,4 +1,4 @@
-"""Makes pairing: its kind of actor, who asks machines, the inbox, and what answers about it."""
+"""Makes pairing: its kind of actor, the client of machines, the inbox, and handlers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.kernel.outcome import Outcome
 from holdfast.letters import topics
 from holdfast.pairing.actions import PROVIDER
 from holdfast.pairing.definition import PAIRING, Policy
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.handlers import Awaited, Deps, handlers
 from holdfast.pairing.inbox import Inbox
 from holdfast.pairing.limits import EFFECT_MS
@@ -28,21 +28,21 @@ from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.wire.controller.calls import Controllers
 
 CALLS_MAX: Final = 32
-"""Machines that are told a decision at a time."""
+"""Decisions sent to machines concurrently."""
 CALLS_PER_S: Final = 200.0
 
 
-class Talk(Machines, Protocol):
-    """Asks machines about pairing, and tells them what was decided."""
+class PairingMachines(Machines, Protocol):
+    """Reads machines' lists, and carries out effects."""
 
     async def execute(self, call: EffectCall) -> Outcome[object]:
-        """Tell a machine a decision, or look whether it was carried out."""
+        """Send a decision to a machine, or check whether it was carried out."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairingMade:
-    """The inbox, which telemetry tells of news, and the part."""
+    """The inbox, which telemetry notifies, and the part."""
 
     inbox: Inbox
     part: Part
@@ -54,26 +54,28 @@ def pairing_kind() -> Kind:
 
 
 def places_part(core: Core, places: CommittedPlaces) -> Part:
-    """Return the rows that pairing needs as a part: filled before the engine decides anything.
+    """Return the part that fills `places` before the engine starts and updates it on commits.
 
-    It stands before every other part that hears of pairing, so that they find what was committed.
+    It comes before other listeners about pairing, so that they read the committed rows.
     """
 
     async def fill() -> None:
         await places.fill(core.stores.reader)
 
-    return Part(name="places", start=fill, on_commit=(places.hear,))
+    return Part(name="places", start=fill, on_commit=(places.on_commit,))
 
 
-def make_talk(core: Core, reach: Reach[Controllers], places: CommittedPlaces) -> MachineTalk:
-    """Return who asks machines over the wire, and by commands where they are older."""
-    return MachineTalk(places, reach.controllers, reach.by_name, log=core.log)
+def make_machine_client(
+    core: Core, reach: Reach[Controllers], places: CommittedPlaces
+) -> MachineClient:
+    """Return the client of machines: through controllers, or by commands for older ones."""
+    return MachineClient(places, reach.controllers, reach.by_name, log=core.log)
 
 
-def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade:
-    """Return the inbox over everything, and what answers about it."""
+def make_pairing(core: Core, machines: PairingMachines, places: CommittedPlaces) -> PairingMade:
+    """Return the inbox, and the part with the handlers."""
     reader, clock = core.stores.reader, core.clock
-    inbox = Inbox(talk, places, core.mailbox, clock=clock, publish=core.publish, log=core.log)
+    inbox = Inbox(machines, places, core.mailbox, clock=clock, publish=core.publish, log=core.log)
     core.closing.push_async_callback(inbox.close)
     awaited = Awaited()
     gate = Limiter(clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
@@ -89,7 +91,7 @@ def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade
     part = Part(
         name="pairing",
         kinds=(pairing_kind(),),
-        providers={PROVIDER: Provider(execute=talk.execute, gate=gate, timeout_ms=EFFECT_MS)},
+        providers={PROVIDER: Provider(execute=machines.execute, gate=gate, timeout_ms=EFFECT_MS)},
         handlers=handlers(deps),
         on_commit=(follow_pairing(inbox, awaited),),
         topics={PAIRING_VIEW: topics.PAIRING},
@@ -98,14 +100,14 @@ def make_pairing(core: Core, talk: Talk, places: CommittedPlaces) -> PairingMade
 
 
 def follow_pairing(inbox: Inbox, awaited: Awaited) -> Listener:
-    """Return a listener by which the inbox, and whoever waits, hear of what is committed."""
+    """Return a listener that notifies the inbox and waiting calls of commits."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view == PAIRING_VIEW:
-                awaited.hear(view.key)
-                inbox.hear(view.key)
+                awaited.notify(view.key)
+                inbox.row_changed(view.key)
             elif view.view == INSTANCE_VIEW:
-                inbox.hear(view.key)
+                inbox.row_changed(view.key)
 
-    return hear
+    return on_commit

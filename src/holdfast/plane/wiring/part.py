@@ -1,8 +1,8 @@
-"""What a subject gives to the process, as one value, and the fold over all of them.
+"""`Part`, everything that one subject contributes to the process, and the fold over all parts.
 
-A subject's wiring file makes its `Part`; `plane.py` and the simulator each hold a tuple of parts
-and do with it what is here, so that neither knows what a part is about. Two parts that give the
-same thing are an error that names both, and so is an endpoint that no part answers.
+A subject's wiring file makes its `Part`; `plane.py` and the simulator each have a tuple of parts
+and use the functions here, independent of the subjects. Two parts that give the same name are an
+error that names both, and so is an endpoint without a handler.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ DAY_S: Final = 86_400.0
 
 
 class WiringError(ValueError):
-    """The parts do not fit together; the message names the parts and what they give."""
+    """The parts are inconsistent; the message has the parts and the names."""
 
 
 class Job(NamedTuple):
-    """Work that runs beside the rest until the plane stops; its task bears the name."""
+    """A background task that runs until the plane stops; the task has this name."""
 
     name: str
     work: Callable[[], Coroutine[Any, Any, None]]
@@ -44,13 +44,13 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one subject gives; `name` is for messages.
+    """The contributions of one subject; `name` is for messages.
 
     `kinds`, `providers` and `lookouts` go to the engine, `handlers` are bound to endpoint rows of
-    their names, `on_commit` hears every tick that is over. `topics` names the views whose committed
-    rows open pages are told of, each with its topic. `checks` are the doctor's. `start` is awaited
-    once, in the order of the parts, then `jobs` run. `release` ends what is held open when the stop
-    begins. What must be closed is pushed on `Core.closing` by whoever opens it.
+    their names, `on_commit` is called with every finished tick. `topics` are the views whose
+    committed rows are published to open pages, each with its topic. `checks` are the doctor's.
+    `start` is awaited once, in the order of the parts, then `jobs` run. `release` ends open streams
+    when the stop begins. What must be closed is pushed on `Core.closing` where it is opened.
     """
 
     name: str
@@ -68,10 +68,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What the engine looks up by name: made empty, filled by `join` before it starts.
+    """The engine's tables by name: made empty, filled by `join` before it starts.
 
-    The engine is made first and reads these when it runs, so that a part may be made in one step
-    although the engine needs the part's providers and the part needs the engine's mailbox.
+    The engine is made first and reads these when it runs, because the engine needs the parts'
+    providers and the parts need the engine's mailbox.
     """
 
     kinds: dict[str, Kind] = field(default_factory=dict[str, Kind])
@@ -105,7 +105,7 @@ def handlers_of(parts: Iterable[Part]) -> dict[str, Handler]:
 
 
 def bind(parts: Iterable[Part], rows: Sequence[Endpoint]) -> dict[str, Handler]:
-    """Return exactly one handler for each row; raise WiringError naming rows where it is not so."""
+    """Return exactly one handler for each row; raise WiringError naming other rows."""
     handlers, names = handlers_of(parts), {row.name for row in rows}
     missing, extra = sorted(names - handlers.keys()), sorted(handlers.keys() - names)
     if missing or extra:
@@ -114,7 +114,7 @@ def bind(parts: Iterable[Part], rows: Sequence[Endpoint]) -> dict[str, Handler]:
 
 
 def join(parts: Sequence[Part], tables: Tables, owner: Owner, publish: Publish) -> None:
-    """Give the engine what the parts have for it, before it starts; raise WiringError."""
+    """Fill the engine's tables and add listeners, before it starts; raise WiringError."""
     tables.kinds.update(kinds_of(parts))
     check_routes(tables.kinds)
     tables.providers.update(merge("provider", ((p.name, p.providers) for p in parts)))
@@ -123,24 +123,24 @@ def join(parts: Sequence[Part], tables: Tables, owner: Owner, publish: Publish) 
     for part in parts:
         for listener in part.on_commit:
             owner.listen(listener)
-    owner.listen(tell_pages(publish, topics))
+    owner.listen(publish_views(publish, topics))
 
 
 def check_routes(kinds: Kinds, routes: Iterable[Route] = ROUTES) -> None:
-    """Raise WiringError where a kind that is here writes to one that could not take its letter."""
+    """Raise WiringError where a kind sends letters to one that is missing or takes none."""
     for route in routes:
         if route.sender not in kinds:
             continue
         receiver = kinds.get(route.receiver)
         if receiver is None or receiver.definition.received is None:
             text = f"{route.sender!r} writes {route.letter.__name__} to {route.receiver!r}"
-            raise WiringError(f"{text}, and no part gives that kind, or it takes no letters")
+            raise WiringError(f"{text}, but no part has that kind, or it accepts no letters")
 
 
-def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
-    """Return the listener that publishes what each commit changed, once all others heard of it."""
+def publish_views(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
+    """Return the listener that publishes committed rows; it must be the last one."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         if committed.commit is None:
             return
         where, account = committed.tick.after.address.id, committed.commit.account
@@ -152,11 +152,11 @@ def tell_pages(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
         if any(stamp.outcome == "quarantined" for stamp in committed.tick.stamps):
             publish(QUARANTINE, where, account)
 
-    return hear
+    return on_commit
 
 
 def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:
-    """Return a job that is done again and again; a failure is a log line and tried next time."""
+    """Return a periodic job; a failure is logged, and the next run comes as usual."""
 
     async def repeat() -> None:
         while True:
@@ -171,14 +171,14 @@ def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: 
 
 
 class Tasks:
-    """Everything that runs beside the rest; a task that ends with an error is logged."""
+    """Background tasks; one that ends with an exception is logged."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, work: Coroutine[Any, Any, Any], name: str = "") -> None:
-        """Run something beside the rest; what it raises is logged."""
+        """Run a background task; its exception is logged."""
         task = asyncio.get_running_loop().create_task(work)
         if name:
             task.set_name(f"{TASK_PREFIX}{name}")
@@ -191,7 +191,7 @@ class Tasks:
             self._log.error("task.failed", task=task.get_name(), exc_info=task.exception())
 
     async def cancel(self) -> None:
-        """End all of them, and wait until they have ended."""
+        """Cancel all tasks, and wait until they have ended."""
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

@@ -1,8 +1,8 @@
-"""Where machines are and what was decided about pairing: committed rows, kept in memory.
+"""Places of machines and the state of pairing: committed rows, cached in memory.
 
-Whoever hears of a commit, and whoever looks at a list over the whole fleet, cannot wait for a
-store at each instance. So what pairing needs of the rows is taken in once, at the start, and then
-with each commit: one small record an instance, and the pairing row of those that have one.
+Listeners of commits, and lists over the whole fleet, cannot wait for a store at each instance. So
+the rows are read once, at the start, and updated with each commit: one small record an instance,
+and the pairing row of those that have one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ _PAGE: Final = 1_000
 
 
 class CommittedPlaces:
-    """The port `Places`, over the rows as they are committed. `fill` it before the engine runs."""
+    """The port `Places`, over committed rows. `fill` must run before the engine."""
 
     def __init__(self) -> None:
-        """Know nothing yet."""
         self._places: dict[str, Place] = {}
         self._details: dict[str, tuple[str, int]] = {}
         self._pairings: dict[str, bytes] = {}
@@ -37,7 +36,7 @@ class CommittedPlaces:
         }
 
     async def fill(self, reader: Reader) -> None:
-        """Take in what was committed before this plane started."""
+        """Read the rows committed before this start."""
         for view, put in self._put.items():
             after = ""
             while page := await reader.views(view, account=None, after=after, limit=_PAGE):
@@ -45,19 +44,19 @@ class CommittedPlaces:
                     put(key, body)
                 after = page[-1][0]
 
-    def hear(self, committed: CommittedTick) -> None:
-        """Take in what a commit wrote; the first of all who hear of pairing."""
+    def on_commit(self, committed: CommittedTick) -> None:
+        """Update from a commit; the first of all listeners about pairing."""
         for row in committed.tick.views if committed.commit is not None else ():
             put = self._put.get(row.view)
             if put is not None:
                 put(row.key, row.body)
 
     def of(self, instance: str) -> Place | None:
-        """Return where an instance's machine is, or None when there is no such instance."""
+        """Return the place of an instance's machine, or None when there is no such instance."""
         return self._places.get(instance) if instance in self._details else None
 
     def pairing(self, instance: str) -> Pairing:
-        """Return the committed state of an instance's pairing; empty where nothing is."""
+        """Return the committed state of an instance's pairing; empty if there is none."""
         body = self._pairings.get(instance)
         return empty(instance) if body is None else decode_state(body, STATE_VERSION)
 

@@ -1,8 +1,8 @@
-"""Makes a whole plane out of settings, starts it, and stops it.
+"""Makes a whole plane from settings, starts it, and stops it.
 
-Which subjects there are stands in `make_subjects`, a line for each; everything else here is the
-same for all of them. What was opened is closed in the reverse order even when a start fails half
-way, and the first error is the one that is raised.
+The subjects are listed in `make_subjects`, a line for each; everything else here is the same for
+all of them. Resources are closed in the reverse order of opening even when a start fails half way,
+and the first error is raised.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast import __version__
-from holdfast.accounts.register import LOCAL_ACCOUNT
+from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.kernel.clock import Clock
 from holdfast.metrics.registry import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
@@ -39,11 +39,11 @@ from holdfast.plane.wiring.instances import (
     runnable_agents,
 )
 from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
-from holdfast.plane.wiring.pairing import make_pairing, make_talk, places_part
+from holdfast.plane.wiring.pairing import make_machine_client, make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
-from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
+from holdfast.plane.wiring.telemetry import LastContacts, machines_part, make_telemetry
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
@@ -51,7 +51,7 @@ from holdfast.wire.api.table import ENDPOINTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """Every part in the order of its start, and what the edge asks of three of them."""
+    """Every part in the order of start, and what the edge needs of three of them."""
 
     parts: tuple[Part, ...]
     people: People
@@ -62,13 +62,13 @@ class Subjects:
 async def make_subjects(core: Core) -> Subjects:
     """Make every subject: the order of the lines is that of opening, and closing is the reverse.
 
-    The order of the tuple is that of starting, and of what the doctor says.
+    The order of the tuple is that of starting, and of the doctor's checks.
     """
     reach = await where.make_reach(core)
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
-    pairing = make_pairing(core, make_talk(core, reach, places), places)
-    heard = make_telemetry(core, machine_index, pairing.inbox.notice)
+    pairing = make_pairing(core, make_machine_client(core, reach, places), places)
+    check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
@@ -80,16 +80,16 @@ async def make_subjects(core: Core) -> Subjects:
         agents=runnable_agents(core.home / AGENTS_FOLDER),
         accounts=account_names(core),
     )
-    contacts = HeardContacts(heard.telemetry)
+    contacts = LastContacts(check_ins.telemetry)
     parts = (
         home_part(core),
         people.part,
-        book_part(core, machine_index),
+        machines_part(core, machine_index),
         places_part(core, places),
         deciding,
         reach.part,
         pairing.part,
-        heard.part,
+        check_ins.part,
         brains.part,
         instances_part(core, reach, contacts, placing),
         confinement_part(core, contacts.confinement),
@@ -100,7 +100,7 @@ async def make_subjects(core: Core) -> Subjects:
 
 @dataclass(slots=True, kw_only=True)
 class Plane:
-    """A plane that is made. `app` is its ASGI application, `status` what `/health` says."""
+    """A plane. `app` is its ASGI application, `status` the status of `/health`."""
 
     core: Core
     hub: Hub
@@ -111,7 +111,7 @@ class Plane:
     status: str = "starting"
 
     async def start(self) -> None:
-        """Take up everything that was left, and begin."""
+        """Start every part, then the jobs."""
         for part in self.subjects.parts:
             if part.start is not None:
                 await part.start()
@@ -120,7 +120,7 @@ class Plane:
         self.status = "ok"
 
     def begin_to_stop(self) -> None:
-        """Take no new calls and end what is held open."""
+        """Take no new calls and end open streams."""
         self.status = "stopping"
         self.app.close()
         for part in self.subjects.parts:
@@ -128,19 +128,19 @@ class Plane:
                 part.release()
 
     async def stop(self) -> None:
-        """Stop deciding, write what is pending, close what is open."""
+        """Stop the engine, finish pending writes, close all resources."""
         self.status = "stopping"
         self.app.close()
         await self.tasks.cancel()
         await self.core.closing.aclose()
 
     def health(self) -> str:
-        """Return the word of `/health`."""
+        """Return the status of `/health`."""
         return "degraded" if self.core.engine.lease.lost else self.status
 
 
 async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) -> Plane:
-    """Return a plane that is ready to be started; `url` is how machines and people reach it."""
+    """Return a plane to start; `url` is its URL for machines and people."""
     closing, hub, metrics, tasks = AsyncExitStack(), Hub(), Metrics(), Tasks(log)
     try:
         core = _open_core(
@@ -166,7 +166,7 @@ def _open_core(
     metrics: Metrics,
     tasks: Tasks,
 ) -> Core:
-    """Open the data folder and return what every part is handed."""
+    """Open the data folder and return the core."""
     home = prepare_home(settings)
     keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing)
@@ -203,7 +203,7 @@ def _open_core(
 
 
 def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Tasks) -> Plane:
-    """Bind a handler to each row of the table, pages over the same handlers as programs use."""
+    """Bind a handler to each row of the table, with pages over the API's handlers."""
     plane: Plane
 
     def health() -> str:

@@ -1,4 +1,4 @@
-"""Secrets that a plane makes for itself and keeps in its keys folder, for its owner only."""
+"""The plane's own secrets, in its keys folder, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ SECRET_BYTES: Final = 32
 def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
     """Return the key ring and the secret of machines' gateway tokens, made for a new data folder.
 
-    To be called before the stores are opened. Raise KeysError, also where the data folder has a
+    Called before the stores are opened. Raise KeysError, also where the data folder has a
     journal and there is no key ring: a new one would open nothing of what is sealed there.
     """
     home, keys = Path(settings.home), prepare_keys(settings)
     if not (home / ACCOUNTS_FILE).exists():
-        (keys / TOKEN_FILE).unlink(missing_ok=True)  # of people that are forgotten
+        (keys / TOKEN_FILE).unlink(missing_ok=True)  # of accounts that do not exist any more
     try:
         ring = open_keyring(keys)
     except FileNotFoundError:
@@ -52,10 +52,10 @@ def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
 
 
 def read_or_make_secret(path: Path) -> str:
-    """Return the secret in a file, made with mode 0600 where there is none.
+    """Return the secret in a file, created with mode 0600 if needed.
 
-    Raise KeysError for a file without a secret, which would make every machine's token one
-    that anybody can compute, and for one that others may read.
+    Raise KeysError for an empty file, which would make every machine's token computable by
+    anybody, and for one that others may read.
     """
     try:
         text = path.read_text().strip()
@@ -70,5 +70,5 @@ def read_or_make_secret(path: Path) -> str:
 
 
 def env_key_text(keyring: KeyRing, spec: MachineSpec) -> Secret:
-    """Return the key of an instance's machine as its controller reads it: base64."""
+    """Return the key of an instance's machine in the form for its controller: base64."""
     return Secret(base64.b64encode(keyring.env_key(spec.instance_id)).decode())

@@ -1,4 +1,4 @@
-"""Where machines' keys come from, and how machines that run are told of new secrets."""
+"""Issues machines' API keys, and sends new secrets to running machines."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from holdfast.wire.controller.machine import (
 )
 
 _BAD_REQUEST: Final = 400
-TELL_MS: Final = 15_000
-"""How long one of the two calls may take: a controller that takes a key reloads its agent's."""
+SEND_MS: Final = 15_000
+"""Timeout of each of the two calls: a controller reloads its agent's secrets for a key."""
 
 
 class OwnMint:
-    """Makes keys here: the plane is the issuer as well as the one that checks them."""
+    """Issues keys: the plane both issues and checks them."""
 
     def __init__(self, chance: Chance, clock: Clock) -> None:
-        """Draw from `chance`."""
         self._chance = chance
         self._clock = clock
 
@@ -38,22 +37,21 @@ class OwnMint:
 
 
 class ControllersAsHolders:
-    """Tells controllers over the wire. Which ones there are is said after it is made."""
+    """Sends secrets to controllers; `controllers` is set after construction."""
 
     def __init__(self) -> None:
-        """Know nobody yet."""
         self.controllers: Controllers | None = None
 
     async def tell(self, instance_id: str, secrets: Secrets, *, overlap_ms: int) -> str:
-        """Hand secrets over, the key first: the call for it carries a token that may end with it.
+        """Send secrets, the key first: the token of that call may end with the old key.
 
-        Return why not, or nothing.
+        Return the error, or an empty text.
         """
         if self.controllers is None:
-            return "no controller can be asked yet"
+            return "no controller can be reached yet"
         try:
             if secrets.api_key:
-                await self._tell_key(instance_id, secrets.api_key)
+                await self._send_key(instance_id, secrets.api_key)
             if secrets.gateway_token:
                 tokens = RotateOrder(
                     gateway_token=secrets.gateway_token,
@@ -65,8 +63,8 @@ class ControllersAsHolders:
             return f"{error.trouble}: {error}"
         return ""
 
-    async def _tell_key(self, instance_id: str, api_key: str) -> None:
-        """Tell the key by our name, which leaves the agent alone, else by the older one."""
+    async def _send_key(self, instance_id: str, api_key: str) -> None:
+        """Send the key to our route, which does not restart the agent, else to the older one."""
         try:
             await self._post(instance_id, ENV_PATCH, EnvOrder(ours=api_key))
         except ControllerError as error:
@@ -76,4 +74,4 @@ class ControllersAsHolders:
 
     async def _post(self, instance_id: str, endpoint: ControllerEndpoint[B, Any], body: B) -> None:
         assert self.controllers is not None
-        await self.controllers.call(instance_id, endpoint, body=body, timeout_ms=TELL_MS)
+        await self.controllers.call(instance_id, endpoint, body=body, timeout_ms=SEND_MS)

@@ -1,7 +1,7 @@
 """Makes the stream of check-ins: the index of machines, last contact, charts, lifecycle points.
 
-What it notices about a machine becomes an event of the machine's instance; committed rows of
-instances tell it which machines there are.
+Transitions of a machine are sent as events to its instance; the index of machines is updated from
+committed rows of instances.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ PAGE: Final = 1_000
 
 _PAIRING_ALONE: Final = frozenset({"pairing_epoch", "pairing_count"})
 _PAIRING_NEWS: Final = _PAIRING_ALONE | {"machine_id", "boot_id", "epoch", "agent_ready"}
-"""What of a report may mean that other requests wait than before."""
+"""Changes of a report after which other pairing requests may wait."""
 
 PairingNews = Callable[[str], None]
-"""Told the instance whose machine may have other pairing requests than before."""
+"""Called with an instance whose machine may have other pairing requests than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class TelemetryMade:
     """The stream of check-ins; `part` starts after the engine."""
 
     telemetry: Telemetry
     part: Part
 
 
-def book_part(core: Core, machine_index: MachineIndex) -> Part:
-    """Return the index of machines as a part; it is filled before anything is decided."""
+def machines_part(core: Core, machine_index: MachineIndex) -> Part:
+    """Return the index of machines as a part; it is filled before the engine starts."""
     interval_ms = _interval_ms(core.settings)
 
     async def fill() -> None:
@@ -70,11 +70,11 @@ def book_part(core: Core, machine_index: MachineIndex) -> Part:
 
 def make_telemetry(
     core: Core, machine_index: MachineIndex, pairing_news: PairingNews | None = None
-) -> Heard:
-    """Return the stream of check-ins, which tells instances through their mailboxes.
+) -> TelemetryMade:
+    """Return the stream of check-ins, which sends events to instances.
 
-    A new process knows no pairing request: `pairing_news` is told at the start of every machine
-    that last said it has some, and then whenever a machine says that they are others.
+    A new process has no pairing requests in memory: `pairing_news` is called at the start for
+    every machine that last reported some, and then for each report of other ones.
     """
     settings, stores, clock = core.settings, core.stores, core.clock
     telemetry = Telemetry(
@@ -99,8 +99,8 @@ def make_telemetry(
         if pairing_news is None:
             return
         for facts in machine_index.everyone():
-            heard = telemetry.contact(facts.instance)
-            if heard is not None and heard.pairing_count:
+            contact = telemetry.contact(facts.instance)
+            if contact is not None and contact.pairing_count:
                 pairing_news(facts.instance)
 
     machines = ControllerCalls(
@@ -125,16 +125,16 @@ def make_telemetry(
         start=start,
         release=telemetry.release,
     )
-    return Heard(telemetry=telemetry, part=part)
+    return TelemetryMade(telemetry=telemetry, part=part)
 
 
 class InstanceTransitions:
-    """Tells an instance's actor what telemetry has noticed about its machine."""
+    """Sends transitions of machines to their instances' actors."""
 
     def __init__(self, mailboxes: Mailboxes, pairing_news: PairingNews | None = None) -> None:
-        """Tell through `mailboxes`, which return when the event is durable.
+        """Send through `mailboxes`, which return when the event is durable.
 
-        What waits for pairing is no event: whoever keeps it in memory is told to look.
+        Pairing requests make no event: `pairing_news` is called instead.
         """
         self._mailboxes = mailboxes
         self._pairing_news = pairing_news
@@ -142,26 +142,26 @@ class InstanceTransitions:
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str
     ) -> None:
-        """Say that the machine is silent."""
+        """Send that contact was lost."""
         del epoch, since_ms, at_ms
-        await self._tell(instance, events.ContactLost(level), dedupe)
+        await self._send(instance, events.ContactLost(level), dedupe)
 
     async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
-        """Say that it speaks again."""
+        """Send that contact was regained."""
         del epoch, at_ms
-        await self._tell(instance, events.ContactRegained(), dedupe)
+        await self._send(instance, events.ContactRegained(), dedupe)
 
     async def reported(
         self, instance: str, report: Report, *, changed: frozenset[str], at_ms: int, dedupe: str
     ) -> None:
-        """Say what is new about the machine; two machines for one instance are said first."""
+        """Send changes of the machine's report; a second machine of the instance comes first."""
         del at_ms
         if self._pairing_news is not None and changed & _PAIRING_NEWS:
             self._pairing_news(instance)
         if changed <= _PAIRING_ALONE:
             return
         if "twins" in changed and report.twins:
-            await self._tell(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
+            await self._send(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
         event = events.MachineReported(
             machine_id=report.machine_id,
             boot_id=report.boot_id,
@@ -172,27 +172,26 @@ class InstanceTransitions:
             reason=report.degraded or report.last_exit_reason,
             recovery=report.recovery,
         )
-        await self._tell(instance, event, dedupe)
+        await self._send(instance, event, dedupe)
 
     async def commands_done(
         self, instance: str, outcomes: tuple[CommandOutcome, ...], *, at_ms: int, dedupe: str
     ) -> None:
-        """Hear what came of leased commands; no effect is leased to machines yet."""
+        """Ignore outcomes of leased commands; no effect is leased to machines yet."""
 
-    async def _tell(self, instance: str, event: events.Event, dedupe: str) -> None:
+    async def _send(self, instance: str, event: events.Event, dedupe: str) -> None:
         row = arrival(event, dedupe=dedupe, source="contact")
         await self._mailboxes.tell([(address(KIND, instance), row)])
 
 
-class HeardContacts:
-    """What telemetry knows, as instances read it."""
+class LastContacts:
+    """The port `Contacts` of instances, over telemetry."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        """Read from `telemetry`."""
         self._telemetry = telemetry
 
     def of(self, instance_id: str) -> Reported | None:
-        """Return what the machine said last, or None when it never did."""
+        """Return the machine's last report, or None if there was none."""
         view = self._telemetry.contact(instance_id)
         if view is None or view.heard_ms is None:
             return None
@@ -209,20 +208,20 @@ class HeardContacts:
         )
 
     def confinement(self, instance_id: str) -> Confinement:
-        """Return what the machine told last of what confines its agent."""
+        """Return the confinement that the machine reported last."""
         view = self._telemetry.contact(instance_id)
         return "unknown" if view is None else view.confinement
 
 
 def facts_of(row: MachineRow, *, interval_ms: int) -> MachineFacts:
-    """Return an instance's machine row in telemetry's words."""
+    """Return the facts of an instance's machine row."""
     return MachineFacts(interval_ms=interval_ms, **structs.asdict(row))
 
 
 def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listener:
-    """Return a listener that keeps the index of machines as it is committed."""
+    """Return a listener that updates the index of machines on commits."""
 
-    def hear(committed: CommittedTick) -> None:
+    def on_commit(committed: CommittedTick) -> None:
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view != MACHINE_VIEW:
                 continue
@@ -233,7 +232,7 @@ def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listene
             else:
                 machine_index.put(facts_of(decode_machine(view.body), interval_ms=interval_ms))
 
-    return hear
+    return on_commit
 
 
 def _interval_ms(settings: Settings) -> int:

@@ -1,10 +1,10 @@
 """Check-ins and lifecycle events in DuckDB, `telemetry.duckdb`: one writer thread, one reader.
 
-A batch goes in as one JSON text and one statement, so that the interpreter's lock is free while
-the engine works. Fleet panels come from a roll-up by the minute, the five minutes and the hour,
-which `settle` computes again from the earliest point that was written since; so late points and
-steps of the clock come out right. Memory and threads are bounded. It must never be opened by two
-processes, and nothing here may hold the serving loop.
+A batch goes in as one JSON text and one statement, so that the GIL is free while the engine works.
+Fleet panels come from a roll-up by the minute, the five minutes and the hour, which `settle`
+recomputes from the earliest point written since; so late points and steps of the clock come out
+right. Memory and threads are bounded. The file must not be opened by two processes, and nothing
+here blocks the event loop.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from holdfast.telemetry.ports import (
 from holdfast.telemetry.views import STEPS_S
 
 MEMORY_MB: Final = 192
-"""What the engine may use for its work, before it spills into a folder beside the file."""
+"""Memory of the engine before it spills into a folder beside the file."""
 
 MINUTES_KEPT_MS: Final = 2 * DAY_MS
-"""How long the roll-up keeps its minutes; longer windows are drawn in longer steps."""
+"""How long the roll-up keeps its minutes; longer windows use longer steps."""
 
 SETTLE_CHUNK_MS: Final = 6 * HOUR_MS
-"""How much time one statement of the roll-up covers, so that memory stays bounded."""
+"""Time that one statement of the roll-up covers, which bounds memory."""
 
 BYTES_MAX_FLOOR: Final = 16_777_216
-"""The least size that may be asked for: space comes free by groups of 122,880 rows, about 7 MB."""
+"""The least `bytes_max`: space is freed by groups of 122,880 rows, about 7 MB."""
 
 PRUNE_GAP_MS: Final = 10 * 60_000
-"""Between two looks for what is too old or too much."""
+"""Between two checks for points that are too old or too many."""
 
 PRUNE_TRIES_MAX: Final = 64
-"""Days dropped in one look when the file is too large."""
+"""Days dropped in one check when the file is too large."""
 
 
 _PARAMETER: Final = re.compile(r"\$([a-z_]+)")
@@ -68,10 +68,10 @@ class DuckdbAnalytics:
         bytes_max: int | None = None,
         memory_mb: int = MEMORY_MB,
     ) -> None:
-        """Open the file; raise MigrationError when it is newer, duckdb.IOException when it is held.
+        """Open the file; raise MigrationError when it is newer, duckdb.IOException when locked.
 
         Points are kept for `keep_days`, and fewer when they take more than `bytes_max` bytes;
-        raise ValueError when that is less than the store can keep to.
+        raise ValueError when that is below the least size that the store can hold.
         """
         if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
             raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
@@ -103,15 +103,15 @@ class DuckdbAnalytics:
     async def write(
         self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]
     ) -> None:
-        """Keep the points; all or none. Raise ValueError for a point that does not fit."""
+        """Write the points; all or none. Raise ValueError for a value out of range."""
         await self._writing.run(lambda: self._write(checkins, events))
 
     async def settle(self, now_ms: int) -> None:
-        """Bring the roll-up up to date and drop what is older than the retention."""
+        """Update the roll-up and drop points older than the retention."""
         await self._writing.run(lambda: self._settle(now_ms))
 
     async def fleet(self, span: Span, account: str = "") -> Sequence[FleetBucket]:
-        """Return the steps that have check-ins, oldest first, as the roll-up has them."""
+        """Return the steps that have check-ins, oldest first, from the roll-up."""
         rows = await self._read("fleet", {**_values(span), "account": account})
         return [FleetBucket(*row) for row in rows]
 
@@ -126,13 +126,13 @@ class DuckdbAnalytics:
         return [Restarts(*row) for row in rows]
 
     async def count(self) -> tuple[int, int]:
-        """Return how many check-ins and lifecycle events are kept."""
+        """Return how many check-ins and lifecycle events are stored."""
         checkins = await self._read("checkins_count", {})
         events = await self._read("lifecycle_count", {})
         return checkins[0][0], events[0][0]
 
     async def close(self) -> None:
-        """Write what is pending and give the file back."""
+        """Write pending points and close the file."""
         self._closing.set()
         await self._reading.end(self._reader.close)
         await self._writing.end(self._connection.close)
@@ -163,7 +163,7 @@ class DuckdbAnalytics:
             raise
 
     def _settle(self, now_ms: int) -> None:
-        """Compute the roll-up from the earliest new point on, a stretch at a time."""
+        """Compute the roll-up from the earliest new point on, one span at a time."""
         dirty_ms = self._run("dirty_get")[0][0]
         while dirty_ms is not None and not self._closing.is_set():
             from_ms, newest_ms = self._run("extent", from_ms=dirty_ms)[0]
@@ -178,7 +178,7 @@ class DuckdbAnalytics:
             self._prune_at_ms = now_ms + PRUNE_GAP_MS
 
     def _roll_up(self, from_ms: int, until_ms: int) -> None:
-        """Compute every step that has a part between the two times again, all or none."""
+        """Recompute every step that overlaps the span, all or none."""
         self._connection.execute("BEGIN TRANSACTION")
         try:
             for step_s in STEPS_S:
@@ -196,7 +196,7 @@ class DuckdbAnalytics:
             raise
 
     def _prune(self, now_ms: int) -> None:
-        """Drop what is too old, then whole days while the file is too large."""
+        """Drop points that are too old, then whole days while the file is too large."""
         self._drop_before(now_ms, now_ms - self._keep_ms)
         if self._bytes_max is None:
             return
@@ -216,7 +216,7 @@ class DuckdbAnalytics:
         self._run("rollup_prune", before_s=before_ms // 1_000, minutes_before_s=minutes_ms // 1_000)
 
     def _used_bytes(self) -> int:
-        """Return the bytes of the file that are in use; what is freed is used again first."""
+        """Return the bytes of the file in use; freed space is reused first."""
         row = self._connection.execute(
             "SELECT block_size * used_blocks FROM pragma_database_size()"
         ).fetchone()
@@ -232,7 +232,7 @@ def _values(span: Span) -> dict[str, int]:
 
 
 class _Statements:
-    """The connection as the migrator wants it: SQLite's words, and rows given back."""
+    """A connection for the migrator: SQLite's BEGIN statement, and rows as results."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection

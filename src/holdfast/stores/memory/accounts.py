@@ -1,6 +1,6 @@
 """Accounts kept in memory: for tests and the simulator, under the same contract suite as SQLite.
 
-It forgets everything with its process, so no plane that people use may be built on it.
+Nothing is persistent, so it is not for production.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AccountsMemory:
         return self._people.setdefault(person.name, person) is person
 
     async def people(self) -> Sequence[Person]:
-        """Return everybody by name."""
+        """Return all people by name."""
         return [self._people[name] for name in sorted(self._people)][:LIST_ITEMS_MAX]
 
     async def person(self, name: str) -> Person | None:
@@ -78,7 +78,7 @@ class AccountsMemory:
         self._sessions[session.hash] = session
 
     async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
-        """Return a session that has not expired, and whose it is."""
+        """Return a session that has not expired, and its person."""
         found = self._sessions.get(hashed)
         if found is None or found.expires_at_ms <= now_ms:
             return None
@@ -93,7 +93,7 @@ class AccountsMemory:
         self._links[link.hash] = link
 
     async def use_link(self, hashed: str, now_ms: int) -> Person | None:
-        """Use a link up and return whose it was."""
+        """Consume a link and return its person."""
         found = self._links.get(hashed)
         if found is None or hashed in self._used or found.expires_at_ms <= now_ms:
             return None
@@ -116,7 +116,7 @@ class AccountsMemory:
             self._attempts[peer] = rules.after_success(self._attempts[peer])
 
     async def purge(self, now_ms: int) -> int:
-        """Delete sessions, links and attempts that are over for long."""
+        """Delete sessions, links and attempts that ended long ago."""
         before = now_ms - PURGE_KEPT_MS
         sessions = [k for k, v in self._sessions.items() if v.expires_at_ms < before]
         links = [k for k, v in self._links.items() if v.expires_at_ms < before]
@@ -131,7 +131,7 @@ class AccountsMemory:
         return len(sessions) + len(links) + len(attempts)
 
     async def add_token(self, token: Token) -> bool:
-        """Add a token; False where its account has enough already."""
+        """Add a token; False where its account has TOKENS_MAX already."""
         self._own(token.account)
         live = [t for t in self._tokens.values() if t.account == token.account]
         if sum(1 for t in live if t.revoked_at_ms is None) >= TOKENS_MAX:
@@ -149,7 +149,7 @@ class AccountsMemory:
         return sorted(seen, key=lambda t: (-t.created_at_ms, t.id))[:LIST_ITEMS_MAX]
 
     async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
-        """Revoke a token that the account sees."""
+        """Revoke a token of the account."""
         for hashed, token in self._tokens.items():
             if token.id == token_id and (account is None or token.account == account):
                 if token.revoked_at_ms is None:

@@ -1,7 +1,7 @@
 """Last contact in memory: the twin for tests and the simulator.
 
-Rows go through the same encoding as in the file, so that a later change of a row in use cannot
-reach what was saved.
+Rows go through the same encoding as in the file, so that later changes of an object do not alter
+the saved row.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from holdfast.telemetry.contact import Contact
 
 
 class MemoryContacts:
-    """Rows of contact that live as long as this object."""
+    """Rows of contact, in memory."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self._rows: dict[str, bytes] = {}
         self._closed = False
         self.failing = False
 
     async def load(self) -> Sequence[Contact]:
-        """Return every row."""
+        """Return all rows."""
         self._check()
         return [msgspec.json.decode(body, type=Contact) for _, body in sorted(self._rows.items())]
 
     async def save(self, rows: Sequence[Contact]) -> None:
-        """Write the rows, each in place of the one before; all or none."""
+        """Replace the rows of these instances; all or none."""
         self._check()
         self._rows.update({row.instance: msgspec.json.encode(row) for row in rows})
 
@@ -39,11 +38,11 @@ class MemoryContacts:
             self._rows.pop(instance, None)
 
     async def close(self) -> None:
-        """Refuse further calls."""
+        """Make further calls fail."""
         self._closed = True
 
     def _check(self) -> None:
-        """Raise when closed, or told to fail, as a full disk would."""
+        """Raise when closed, or when set to fail, as a full disk would."""
         if self._closed:
             raise RuntimeError("the contact store is closed")
         if self.failing:

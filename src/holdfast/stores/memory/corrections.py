@@ -1,7 +1,7 @@
 """Corrections kept in memory: for tests and the simulator, under the same suite as SQLite.
 
-It takes rows one after the other, which is what the groups of the other store must come to. It
-forgets everything with its process, so no plane that people use may be built on it.
+It takes rows one after the other; the groups of the SQLite store must have the same result.
+Nothing is persistent, so it is not for production.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
 
 
 class _Stored(Struct):
-    """One correction; `row` is as its first telling, but for what repeats changed."""
+    """One correction; `row` is the first one received, with changes by repeats."""
 
     no: int
     arrival: Arrival
@@ -60,7 +60,7 @@ class _Stored(Struct):
 
 
 class _Told(Struct):
-    """One lesson, and by which of its sender's rows it is known."""
+    """One lesson, with the sender's row that it came in."""
 
     shown: LessonRow
     source: str
@@ -71,7 +71,6 @@ class MemoryCorrections:
     """The store of corrections, in dictionaries."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._brains: list[Brain] = []
         self._aliases: dict[tuple[str, str], int] = {}
         self._keys: dict[str, BrainKey] = {}
@@ -114,7 +113,7 @@ class MemoryCorrections:
     # -- writing
 
     async def write(self, arrivals: Sequence[Arrival], *, forgotten: Forgotten) -> list[Written]:
-        """Take arrivals in; nothing of them can fail."""
+        """Take arrivals in; none can fail."""
         before = {named: standing.numbers for named, standing in self._standings.items()}
         return [
             self._take(one, before.get((one.brain, one.source), Numbers()), forgotten)
@@ -169,7 +168,7 @@ class MemoryCorrections:
         return True
 
     def _raise(self, held: _Stored, arrival: Arrival, row: Correction, *, is_new: bool) -> None:
-        """Count a repeat by its route, and believe the route that says more."""
+        """Count a repeat by its route, and keep the data of the more detailed route."""
         at, single = ROUTES.index(arrival.route), ROUTES.index("single")
         only_single = not any(count for i, count in enumerate(held.via) if i != single)
         if only_single and at != single:
@@ -207,7 +206,7 @@ class MemoryCorrections:
         return None
 
     def _tell(self, arrival: Arrival, lesson: Lesson) -> bool:
-        """Keep a lesson as it is told, unless that is older than what is known."""
+        """Store a lesson, unless a newer version is stored."""
         named = (arrival.brain, lesson.lesson_id)
         known = self._lessons.get(named)
         if known is not None:
@@ -243,7 +242,7 @@ class MemoryCorrections:
         return True
 
     def _stand(self, arrival: Arrival) -> Standing:
-        """Keep which numbers came and what was said of the queue."""
+        """Record the received numbers and the queue's reported state."""
         named = (arrival.brain, arrival.source)
         known = self._standings.get(named)
         rows: list[Correction | Lesson | Event] = [
@@ -296,7 +295,7 @@ class MemoryCorrections:
             self._keys[key_id] = replace(key, revoked_at_ms=now_ms)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when keys were used last."""
+        """Store when keys were last used."""
         for key_id, at_ms in uses.items():
             key = self._keys.get(key_id)
             if key is not None:
@@ -306,7 +305,7 @@ class MemoryCorrections:
     # -- what is shown
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, those received last first."""
+        """Return corrections, last received first."""
         terms = list(_terms(query.words))
         found = [
             held
@@ -322,7 +321,7 @@ class MemoryCorrections:
         return [self._shown(held) for held in found[: query.limit]]
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
-        """Return one correction that the account sees."""
+        """Return one correction visible to the account."""
         held = self._corrections.get(no)
         if held is None or account not in {None, held.arrival.account}:
             return None
@@ -365,7 +364,7 @@ class MemoryCorrections:
         )
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
-        """Return lessons, those changed last first."""
+        """Return lessons, last changed first."""
         found = [
             row
             for row in (told.shown for told in self._lessons.values())
@@ -381,7 +380,7 @@ class MemoryCorrections:
     async def decide(
         self, no: int, decision: str, *, by: str, account: str | None, now_ms: int
     ) -> LessonRow | None:
-        """Keep what a person decided about a lesson that the account sees; return it."""
+        """Store a person's verdict on a lesson visible to the account; return the lesson."""
         for told in self._lessons.values():
             row = told.shown
             if row.no == no and account in {None, row.account}:
@@ -394,13 +393,13 @@ class MemoryCorrections:
         return None
 
     async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
-        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        """Return a brain's lessons with verdicts after number `since`, in the order of verdicts."""
         rows = [one.shown for one in self._lessons.values() if one.shown.brain == brain]
         found = [row for row in rows if row.verdict_no > max(since, 0)]
         return sorted(found, key=lambda row: row.verdict_no)[:limit]
 
     async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
-        """Note up to which number a brain has what was decided; never a lower one."""
+        """Note up to which number a brain has taken verdicts; a lower number is ignored."""
         del now_ms
         self._taken[brain] = max(self._taken.get(brain, taken_no), taken_no)
 
@@ -418,7 +417,7 @@ class MemoryCorrections:
         return len({row.session for row in rows} - {None}), len(rows)
 
     async def purge(self, forgotten: Forgotten) -> int:
-        """Forget some of what was received before; return how many rows, 0 at the end."""
+        """Delete some rows received before; return how many, 0 when done."""
         before_ms, hour = forgotten.corrections_ms, forgotten.corrections_ms // HOUR_MS
         oldest = list(self._corrections.values())[:PURGE_ROWS]
         gone = [held for held in oldest if held.arrival.received_ms < before_ms]
@@ -451,7 +450,7 @@ class MemoryCorrections:
 
 
 def _terms(words: str) -> Iterator[tuple[str, bool]]:
-    """Yield each word of a query, and whether it is only the beginning of one."""
+    """Yield each word of a query, and whether it is a prefix."""
     for text, star in _TERM.findall(words):
         for word in _words(text):
             yield word, bool(star)
@@ -469,6 +468,6 @@ def _has_words(row: Correction, terms: Sequence[tuple[str, bool]]) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a text without case and marks over letters."""
+    """Return the words of a text without case and diacritics."""
     plain = unicodedata.normalize("NFD", text.lower())
     return _WORD.findall("".join(c for c in plain if not unicodedata.combining(c)))

@@ -1,6 +1,6 @@
-"""The journal in memory: the same words held, for the simulator, for tests, and for reading them.
+"""The journal in memory, for the simulator and for tests.
 
-A `MemoryStore` outlives the journal that wrote it, so a crash is to drop everything but the store.
+A `MemoryStore` outlives the journal that wrote it: to simulate a crash, keep only the store.
 """
 
 from __future__ import annotations
@@ -38,18 +38,17 @@ Fault = Callable[[str], None]
 
 
 def no_fault(_point: str) -> None:
-    """Let everything go well."""
+    """Inject no fault."""
 
 
 class MemoryJournal:
     """The Journal over a store in memory.
 
-    `faults` is called with `<method>.before` and `<method>.after` for every write; what it raises
-    before means that nothing was written, and after, that it was and nobody was told.
+    `faults` is called with `<method>.before` and `<method>.after` for every write. If it raises
+    before, nothing was written; after, the write was made and the caller gets no answer.
     """
 
     def __init__(self, store: MemoryStore, *, clock: Clock, faults: Fault = no_fault) -> None:
-        """Write into `store`."""
         self.store = store
         self._reader = MemoryReader(store)
         self._clock = clock
@@ -90,7 +89,7 @@ class MemoryJournal:
         return await self._reader.pending(actor, limit)
 
     async def load(self, actor: Address) -> Loaded | None:
-        """Return what is known of an actor, or None when nothing is."""
+        """Return an actor, or None for an unknown one."""
         return self._reader.load_now(actor)
 
     async def commit(self, commit: Commit) -> None:
@@ -108,7 +107,7 @@ class MemoryJournal:
         return self.store.epoch
 
     async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
+        """Return actors that have pending events, the longest waiting first."""
         known = self.store.known
         oldest = sorted(
             (known[next(iter(events))].arrival, actor)
@@ -155,7 +154,7 @@ class MemoryJournal:
     async def answer_probe(
         self, actor: Address, key: str, answer: str, arrival: Arrival
     ) -> Accepted | None:
-        """Remember a probe's new answer and accept its event; None when the probe is gone."""
+        """Store a probe's new answer and accept its event; None when the probe is gone."""
         self._faults("answer_probe.before")
         accepted = None
         row = self.store.probes.get((str(actor), key))
@@ -172,7 +171,7 @@ class MemoryJournal:
         self._faults("keep_policy.after")
 
     async def stamp(self, event: EventId) -> Stamp | None:
-        """Return what became of an event, or None while no tick has taken it."""
+        """Return an event's stamp, or None while no tick has taken it."""
         known = self.store.known.get(event)
         if known is None or not isinstance(known.event, Logged):
             return None
@@ -195,7 +194,7 @@ class MemoryJournal:
         return dropped
 
     async def prune(self, before_ms: int) -> int:
-        """Forget what no replay from `before_ms` on needs; return how many rows that was."""
+        """Delete what no replay from `before_ms` on needs; return how many rows."""
         self._faults("prune.before")
         count = self.store.prune(before_ms)
         self._faults("prune.after")

@@ -23,7 +23,6 @@ class MemoryReader:
     """The Reader over a store in memory."""
 
     def __init__(self, store: MemoryStore) -> None:
-        """Read `store`."""
         self._store = store
 
     async def close(self) -> None:
@@ -42,11 +41,11 @@ class MemoryReader:
         return [(key, rows[key][0], rows[key][2]) for key in keys[:limit]]
 
     async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
-        """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        """Return an actor now, or its newest snapshot at or before `at_seq` and the log since."""
         return self.load_now(actor, at_seq=at_seq)
 
     def load_now(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
-        """Return the same, for whoever cannot await: the simulator's checker."""
+        """Return the same, synchronously, for the simulator's checker."""
         found = self._store.actors.get(actor)
         if found is None:
             return None
@@ -69,7 +68,7 @@ class MemoryReader:
         )
 
     def _load_past(self, actor: Address, at_seq: int) -> Loaded | None:
-        """Return an actor as it was; None when what it was made of is no longer kept."""
+        """Return an actor at `at_seq`; None when the rows for that were pruned."""
         kept = [s for s in self._store.snapshots.get(actor, ()) if s.seq <= at_seq]
         start = kept[-1] if kept else None
         after = start.seq if start else 0
@@ -142,14 +141,14 @@ class MemoryReader:
         return found.account if found else ""
 
     async def operation(self, event: EventId) -> Operation | None:
-        """Follow an event from its arrival to the outcomes of its effects."""
+        """Return an event with its stamp and the outcomes of its effects."""
         known = self._store.known.get(event)
         return None if known is None else self._follow([known])[0]
 
     async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
-        """Return the newest operations that people or programs asked for."""
+        """Return the newest operations of people and programs."""
         return self._follow(list(self._asked(account, actor, limit)))
 
     def _asked(self, account: str | None, actor: Address | None, limit: int) -> Iterator[Known]:

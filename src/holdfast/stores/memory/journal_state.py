@@ -1,7 +1,6 @@
-"""What a disk would hold, in memory.
+"""The stored state of a journal in memory.
 
-Each write is judged in full before anything of it is done, so there is no moment at which half of
-it is there. `clone` is a copy of the disk.
+Each write is validated in full before any of it is applied, so that no half of it is ever visible.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class Ended(NamedTuple):
 
 
 class Actor(Struct, gc=False):
-    """Where an actor's log ends, and its newest state."""
+    """The end of an actor's log, and its newest state."""
 
     account: str
     seq: int = 0
@@ -73,7 +72,7 @@ class Actor(Struct, gc=False):
 
 
 class Known(NamedTuple):
-    """An event, whose it is, and when it arrived among all."""
+    """An event, its actor and its position among all arrivals."""
 
     arrival: int
     actor: Address
@@ -81,7 +80,7 @@ class Known(NamedTuple):
 
 
 def _copied(value: Any) -> Any:
-    """Return a copy of what changes in place; rows never do."""
+    """Return a copy of a mutable container; rows are immutable."""
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -90,10 +89,9 @@ def _copied(value: Any) -> Any:
 
 
 class MemoryStore:
-    """What a disk would hold."""
+    """Everything that a journal stores."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.epoch = 0
         self.arrivals = 0
         self.actors: dict[Address, Actor] = {}
@@ -116,7 +114,7 @@ class MemoryStore:
         self.policies: dict[str, bytes] = {}
 
     def clone(self) -> MemoryStore:
-        """Return a copy that further writes do not reach."""
+        """Return an independent copy."""
         copy = MemoryStore()
         for name, value in vars(self).items():
             setattr(copy, name, _copied(value))
@@ -125,7 +123,7 @@ class MemoryStore:
     # ------------------------------------------------------------------------------- events
 
     def take(self, actor: Address, event_id: EventId, arrival: Arrival, now_ms: int) -> Accepted:
-        """Insert one event unless it is there."""
+        """Insert one event unless its id is known."""
         if event_id in self.known:
             return Accepted(event_id, fresh=False)
         event = Pending(
@@ -180,7 +178,7 @@ class MemoryStore:
         self.log.setdefault(actor, []).append(event)
 
     def drop(self, event_id: EventId, by: str) -> bool:
-        """Take an event out of quarantine for good."""
+        """Mark a quarantined event dropped."""
         if event_id not in self.quarantine:
             return False
         del self.quarantine[event_id]
@@ -202,7 +200,7 @@ class MemoryStore:
     # ------------------------------------------------------------------------------ effects
 
     def call(self, effects: Sequence[EffectRow]) -> None:
-        """Put a commit's effects into their lanes."""
+        """Add a commit's effects to their lanes."""
         rows, superseded = settle_lanes(effects)
         for lane in superseded:
             for effect_id in self.lanes.pop(lane, {}):
@@ -217,7 +215,7 @@ class MemoryStore:
                 self.lanes.setdefault((str(row.actor), row.lane), {})[row.id] = None
 
     def finish(self, effect_id: str, status: EffectStatus) -> None:
-        """Give an effect its last status."""
+        """Set an effect's final status."""
         effect = self.effects[effect_id]
         if effect.status in FINISHED:
             return
@@ -231,7 +229,7 @@ class MemoryStore:
     # -------------------------------------------------------------------------------- ticks
 
     def judge(self, commit: Commit) -> None:
-        """Raise what is wrong with a commit, before anything of it is written."""
+        """Raise StaleError or ClaimTakenError for a commit that may not be written."""
         if commit.lease_epoch != self.epoch:
             raise LeaseLostError(f"{commit.actor}: lease {commit.lease_epoch} is not the newest")
         actor = self.actors.get(commit.actor)
@@ -250,7 +248,7 @@ class MemoryStore:
                 raise ClaimTakenError(claim, holder)
 
     def write(self, commit: Commit) -> None:
-        """Write a commit that was judged."""
+        """Write a commit that `judge` accepted."""
         address = commit.actor
         for stamp in commit.stamps:
             self.stamp(address, stamp)
@@ -278,7 +276,7 @@ class MemoryStore:
             self.take(letter.to, event_id, arrival, commit.now_ms)
 
     def _stand(self, commit: Commit) -> None:
-        """Put up and take down probes and claims."""
+        """Add and remove probes and claims."""
         address = commit.actor
         for key in commit.unprobes:
             self.probes.pop((str(address), key), None)
@@ -292,7 +290,7 @@ class MemoryStore:
             self.claims[claim] = address
 
     def _move(self, commit: Commit) -> None:
-        """Move the end of an actor's log, and keep its state, snapshot and record."""
+        """Set the end of an actor's log, and store its state, snapshot and record."""
         actor = self.actors.get(commit.actor)
         if actor is None:
             actor = self.actors[commit.actor] = Actor(commit.account)
@@ -325,7 +323,7 @@ class MemoryStore:
     # ---------------------------------------------------------------------------- retention
 
     def prune(self, before_ms: int) -> int:
-        """Forget what no replay from `before_ms` on needs; return how many rows that was."""
+        """Delete what no replay from `before_ms` on needs; return how many rows."""
         return sum(
             self._prune(address, floor.seq, before_ms)
             for address, kept in self.snapshots.items()

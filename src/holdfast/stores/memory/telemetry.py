@@ -1,7 +1,7 @@
 """Check-ins and lifecycle events in memory: the twin for tests and the simulator.
 
-It answers every panel from the points themselves, which is what the roll-up of the real store is
-compared with. It is no place for more points than a test makes.
+Every panel is computed from the points themselves; the roll-up of the DuckDB store is compared
+with that. It is for as many points as a test makes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from holdfast.telemetry.ports import (
 )
 
 POINTS_MAX: Final = 1_000_000
-"""Points of one kind that are kept; more is a mistake of the test."""
+"""Points of one kind; more is an error of the test."""
 
 
 class MemoryAnalytics:
-    """Datapoints that live as long as this object."""
+    """Datapoints, in memory."""
 
     def __init__(self, *, keep_days: int = 30, points_max: int = POINTS_MAX) -> None:
         """Keep points for `keep_days`, and at most `points_max` of each kind."""
@@ -39,7 +39,7 @@ class MemoryAnalytics:
     async def write(
         self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]
     ) -> None:
-        """Keep the points; all or none."""
+        """Write the points; all or none."""
         self._check()
         if max(len(self.checkins) + len(checkins), len(self.events) + len(events)) > (
             self._points_max
@@ -49,7 +49,7 @@ class MemoryAnalytics:
         self.events += events
 
     async def settle(self, now_ms: int) -> None:
-        """Drop what is older than the retention; there is no roll-up to bring up to date."""
+        """Drop points older than the retention; there is no roll-up to update."""
         self._check()
         before_ms = now_ms - self._keep_ms
         self.checkins = [point for point in self.checkins if point.seen_ms >= before_ms]
@@ -80,12 +80,12 @@ class MemoryAnalytics:
         return sorted(rows, key=lambda row: (-row.restarts, row.instance))[:limit]
 
     async def count(self) -> tuple[int, int]:
-        """Return how many check-ins and lifecycle events are kept."""
+        """Return how many check-ins and lifecycle events are stored."""
         self._check()
         return len(self.checkins), len(self.events)
 
     async def close(self) -> None:
-        """Refuse further calls."""
+        """Make further calls fail."""
         self._closed = True
 
     def _within(self, span: Span, account: str) -> list[CheckinPoint]:
@@ -97,7 +97,7 @@ class MemoryAnalytics:
         ]
 
     def _check(self) -> None:
-        """Raise when closed, or told to fail, as a full disk would."""
+        """Raise when closed, or when set to fail, as a full disk would."""
         if self._closed:
             raise RuntimeError("the analytics store is closed")
         if self.failing:
@@ -145,7 +145,7 @@ def _machine_bucket(bucket_s: int, points: Sequence[CheckinPoint]) -> MachineBuc
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
-    """Return the quantile, drawn between the two nearest values."""
+    """Return the quantile, interpolated between the two nearest values."""
     ordered = sorted(values)
     at = (len(ordered) - 1) * share
     low = int(at)

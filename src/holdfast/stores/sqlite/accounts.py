@@ -32,10 +32,10 @@ from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
 
 CHECKPOINT_PAGES: Final = 1_000
-"""Pages of 4 KiB in the write-ahead log before a commit moves them into the file."""
+"""Pages of 4 KiB in the WAL at which a commit checkpoints it."""
 
 CACHE_KIB: Final = 2_000
-"""The file is small; its writer asks for few pages of it."""
+"""The file is small, so its writer caches few pages."""
 
 _SEQ_MAX: Final = 2**62
 _SESSION_FIELDS: Final = 4
@@ -58,7 +58,7 @@ class AccountsSqlite(SqliteStore):
         return await self._change("add_person", **asdict(person)) == 1
 
     async def people(self) -> Sequence[Person]:
-        """Return everybody by name."""
+        """Return all people by name."""
         return [_person(row) for row in await self._read("people", limit=LIST_ITEMS_MAX)]
 
     async def person(self, name: str) -> Person | None:
@@ -82,7 +82,7 @@ class AccountsSqlite(SqliteStore):
         await self._change("add_session", **asdict(session))
 
     async def session(self, hashed: str, now_ms: int) -> tuple[Session, Person] | None:
-        """Return a session that has not expired, and whose it is."""
+        """Return a session that has not expired, and its person."""
         for row in await self._read("session", hash=hashed, now_ms=now_ms):
             own, person = row[:_SESSION_FIELDS], row[_SESSION_FIELDS:]
             names = Session.__struct_fields__
@@ -98,7 +98,7 @@ class AccountsSqlite(SqliteStore):
         await self._change("add_link", **asdict(link))
 
     async def use_link(self, hashed: str, now_ms: int) -> Person | None:
-        """Use a link up and return whose it was."""
+        """Consume a link and return its person."""
 
         def run(connection: apsw.Connection) -> Person | None:
             values = {"hash": hashed, "now_ms": now_ms}
@@ -134,17 +134,17 @@ class AccountsSqlite(SqliteStore):
         await self._writer.call(run)
 
     def _attempts(self, connection: apsw.Connection, key: str) -> Attempts:
-        """Return what is counted under a key."""
+        """Return the attempts counted under a key."""
         for failures, last_at_ms in connection.execute(self._sql["attempts"], {"key": key}):
             return Attempts(failures=failures, last_at_ms=last_at_ms)
         return Attempts()
 
     def _put_attempts(self, connection: apsw.Connection, key: str, attempts: Attempts) -> None:
-        """Keep what is counted under a key."""
+        """Store the attempts counted under a key."""
         connection.execute(self._sql["put_attempts"], {"key": key, **asdict(attempts)})
 
     async def purge(self, now_ms: int) -> int:
-        """Delete sessions, links and attempts that are over for long."""
+        """Delete sessions, links and attempts that ended long ago."""
 
         def run(connection: apsw.Connection) -> int:
             gone = 0
@@ -156,7 +156,7 @@ class AccountsSqlite(SqliteStore):
         return await self._writer.call(run)
 
     async def add_token(self, token: Token) -> bool:
-        """Add a token; False where its account has enough already."""
+        """Add a token; False where its account has TOKENS_MAX already."""
 
         def run(connection: apsw.Connection) -> bool:
             counted = connection.execute(self._sql["live_tokens"], {"account": token.account})
@@ -181,7 +181,7 @@ class AccountsSqlite(SqliteStore):
         return [_token(row) for row in rows]
 
     async def revoke_token(self, token_id: str, account: str | None, now_ms: int) -> Token | None:
-        """Revoke a token that the account sees."""
+        """Revoke a token of the account."""
         values = {"id": token_id, "account": account, "now_ms": now_ms}
 
         def run(connection: apsw.Connection) -> Token | None:
@@ -241,7 +241,7 @@ def _audit_row(row: Sequence[Any]) -> AuditRow:
 
 
 def open_accounts(path: Path, *, now_ms: int) -> AccountsSqlite:
-    """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
+    """Open the file, created and migrated if needed; raise MigrationError for a newer one."""
     writer = open_store(
         path, "accounts", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
     )

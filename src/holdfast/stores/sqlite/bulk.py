@@ -1,9 +1,9 @@
 """One statement for many rows.
 
-A thread that steps SQLite gives up the interpreter's lock at each step, and under a busy loop
-waits up to 5 ms to get it back. So a group of rows goes in by one step: `:rows` in a statement
-becomes as many `(?, ?, …)` as there are. Sizes are powers of two, so that there are few texts and
-each stays prepared.
+A thread releases the GIL at each step of SQLite, and under a busy event loop waits up to 5 ms to
+get it back. So a group of rows goes in by one step: `:rows` in a statement becomes as many
+`(?, ?, …)` as there are rows. Sizes are powers of two, so that there are few statement texts, which
+stay in the cache of prepared statements.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Bulk:
         return changed
 
     def read(self, connection: apsw.Connection, rows: Sequence[Row]) -> list[Row]:
-        """Return what the statement answers over all rows."""
+        """Return the statement's results over all rows."""
         found: list[Row] = []
         for text, parameters in self._parts(rows):
             found += connection.execute(text, parameters).fetchall()

@@ -1,8 +1,8 @@
 """Last contact in a SQLite file of its own, `contact.db`, with one writer thread.
 
-Its rows change with every check-in, and none of them is worth an entry in the journal. The flow
-writes once a second, so a crash loses at most the last second; then a machine seems heard a
-second earlier than it was, and its next message puts the counters right.
+Its rows change with every check-in, which is too often for the journal. They are written once a
+second, so a crash loses the last second at most: the last contact is then a second too early, and
+the machine's next message corrects the counters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.stores.thread import BACKGROUND
 from holdfast.telemetry.contact import Contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
-"""Written to the WAL before it is folded into the file."""
+"""Bytes written to the WAL at which it is checkpointed."""
 
 _DECODER: Final = msgspec.json.Decoder(Contact)
 
@@ -33,7 +33,7 @@ class SqliteContacts:
     """Rows of contact in a file."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
-        """Open the file and bring it to the present form; raise MigrationError when it is newer."""
+        """Open and migrate the file; raise MigrationError when it is newer."""
         queries = load_queries(SQL / "contact")
         self._load = queries["contact_load"]
         self._save = Bulk(queries["contact_save"], 3)
@@ -45,13 +45,13 @@ class SqliteContacts:
         )
 
     async def load(self) -> Sequence[Contact]:
-        """Return every row."""
+        """Return all rows."""
         return await self._writer.call(
             lambda connection: [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
         )
 
     async def save(self, rows: Sequence[Contact]) -> None:
-        """Write the rows, each in place of the one before; all or none."""
+        """Replace the rows of these instances; all or none."""
         await self._writer.call(lambda connection: self._write(connection, rows))
 
     async def forget(self, instances: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ class SqliteContacts:
         await self._writer.call(lambda connection: self._forget.write(connection, keys))
 
     async def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         await self._writer.close()
 
     def _write(self, connection: apsw.Connection, rows: Sequence[Contact]) -> None:
@@ -70,7 +70,7 @@ class SqliteContacts:
         self._unchecked_bytes += sum(len(body) for _, _, body in values)
 
     def _checkpoint(self, _idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
-        """Fold the write-ahead log into the file once enough was written."""
+        """Checkpoint the WAL once enough was written."""
         if self._unchecked_bytes > CHECKPOINT_BYTES:
             self._unchecked_bytes = 0
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)

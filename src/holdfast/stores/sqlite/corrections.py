@@ -1,7 +1,7 @@
 """Brains and what they send in a SQLite file of their own, `intake.db`.
 
-One thread writes with group commit, so that what it answers is on the disk; another reads on a
-connection of its own, so that a search holds up neither a sender nor the serving loop.
+One thread writes with group commit and answers after the commit; another reads on a connection of
+its own, so that a search delays neither senders nor the event loop.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.limits import PREVIEW_MAX
 
 CHECKPOINT_PAGES: Final = 8_192
-"""Pages of 4 KiB in the write-ahead log before a commit moves them into the file."""
+"""Pages of 4 KiB in the WAL at which a commit checkpoints it."""
 CACHE_KIB: Final = 65_536
-"""The writer looks for each correction in two indexes; those of a busy hour fit."""
+"""The writer looks each correction up in two indexes; the pages of a busy hour fit."""
 
 _ROW_FIELDS: Final = 20
 _VIA_FROM: Final = 14
@@ -64,7 +64,7 @@ class CorrectionsSqlite(SqliteStore):
         self._projection = Projection(queries)
 
     async def load(self, *, refused_since_hour: int) -> Kept:
-        """Return what is held in memory."""
+        """Return what the directory keeps in memory."""
         standings = [
             Standing(brain, source, sdk, Numbers(newest, _GAPS.decode(gaps), forgotten), *rest)
             for brain, source, sdk, newest, gaps, forgotten, *rest in await self._read("sources")
@@ -115,7 +115,7 @@ class CorrectionsSqlite(SqliteStore):
         await self._change("revoke_key", id=key_id, now_ms=now_ms)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
-        """Note when keys were used last."""
+        """Store when keys were last used."""
         rows = [{"id": key_id, "at_ms": at_ms} for key_id, at_ms in uses.items()]
 
         def run(connection: apsw.Connection) -> None:
@@ -124,7 +124,7 @@ class CorrectionsSqlite(SqliteStore):
         await self._writer.call(run)
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, those received last first."""
+        """Return corrections, last received first."""
         name = "corrections_all"
         if query.words:
             name = "corrections_search"
@@ -137,11 +137,11 @@ class CorrectionsSqlite(SqliteStore):
         except apsw.SQLError as error:
             if not query.words or "fts5" not in str(error):
                 raise
-            return []  # a letter newer than the index's alphabet: nothing has such a word
+            return []  # a character newer than the tokenizer's Unicode: no row has such a word
         return [_correction(row) for row in rows]
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
-        """Return one correction that the account sees."""
+        """Return one correction visible to the account."""
         for row in await self._read("correction", no=no, account=account, preview=PREVIEW_MAX):
             draft, final, context, classes, ids, *rest = row[_ROW_FIELDS:]
             names = _NAMES.decode(classes) if classes else ()
@@ -150,13 +150,13 @@ class CorrectionsSqlite(SqliteStore):
         return None
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
-        """Return lessons, those changed last first."""
+        """Return lessons, last changed first."""
         return [LessonRow(*row) for row in await self._read("lessons", **query._asdict())]
 
     async def decide(
         self, no: int, decision: str, *, by: str, account: str | None, now_ms: int
     ) -> LessonRow | None:
-        """Keep what a person decided about a lesson that the account sees; return it."""
+        """Store a person's verdict on a lesson visible to the account; return the lesson."""
         values = {"no": no, "account": account}
         told = {**values, "decision": decision, "decided_by": by, "now_ms": now_ms}
 
@@ -170,12 +170,12 @@ class CorrectionsSqlite(SqliteStore):
         return await self._writer.call(run)
 
     async def verdicts(self, brain: int, *, since: int, limit: int) -> Sequence[LessonRow]:
-        """Return a brain's lessons decided about since a number, in the order of the decisions."""
+        """Return a brain's lessons with verdicts after number `since`, in the order of verdicts."""
         rows = await self._read("verdicts", brain=brain, since=since, limit=limit)
         return [LessonRow(*row) for row in rows]
 
     async def take_verdicts(self, brain: int, taken_no: int, now_ms: int) -> None:
-        """Note up to which number a brain has what was decided; never a lower one."""
+        """Note up to which number a brain has taken verdicts; a lower number is ignored."""
         await self._change("take_verdicts", brain=brain, taken_no=taken_no, now_ms=now_ms)
 
     async def hours(self, brain: int, since_hour: int) -> Sequence[tuple[int, str, int]]:
@@ -189,7 +189,7 @@ class CorrectionsSqlite(SqliteStore):
         return found[0][0], found[0][1]
 
     async def purge(self, forgotten: Forgotten) -> int:
-        """Forget some of what was received before; return how many rows, 0 at the end."""
+        """Delete some rows received before; return how many, 0 when done."""
 
         def run(connection: apsw.Connection) -> int:
             sql, values = self._sql, {"limit": PURGE_ROWS, "before_ms": forgotten.corrections_ms}
@@ -226,13 +226,13 @@ def _key(row: tuple[Any, ...]) -> BrainKey:
 
 
 def _correction(row: tuple[Any, ...]) -> CorrectionRow:
-    """Return a row of the lists; the routes' counts stand one after the other."""
+    """Return a row of the lists; the counts by route are the last columns."""
     via_to = _VIA_FROM + len(ROUTES)
     return CorrectionRow._make((*row[:_VIA_FROM], row[_VIA_FROM:via_to], *row[via_to:]))
 
 
 def open_corrections(path: Path, *, now_ms: int) -> CorrectionsSqlite:
-    """Open the file, made and migrated where needed; raise MigrationError for a newer one's."""
+    """Open the file, created and migrated if needed; raise MigrationError for a newer one."""
     writer = open_store(
         path, "corrections", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
     )

@@ -1,8 +1,8 @@
 """From arrivals to rows, a group at a time, inside one transaction of the writing thread.
 
-What is known is asked for once for the whole group, and what is new goes in by few statements of
-many rows, since each step of SQLite gives up the interpreter's lock. Within a group the first of
-two that say the same is new and the other a repeat, as if they had come one after the other.
+Stored rows are looked up once for the whole group, and new rows go in by few statements of many
+rows, since each step of SQLite releases the GIL. Within a group the first of two equal rows is new
+and the other a repeat, as if they had come one after the other.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _encode = msgspec.json.encode
 class _Held(Struct):
     """A correction that this group adds (`no` 0 until it has one) or changes.
 
-    What is added has `row`; what is changed has been read from the file.
+    An added one has `row`; a changed one was read from the file.
     """
 
     no: int
@@ -60,7 +60,7 @@ class _Held(Struct):
 
 
 class _Tally(Struct):
-    """What became of one arrival so far."""
+    """The result of one arrival so far."""
 
     accepted: int = 0
     deduplicated: int = 0
@@ -68,7 +68,7 @@ class _Tally(Struct):
 
 
 class _Group(Struct):
-    """One group on its way: what is known, by id and by content, and what comes of it."""
+    """One group in progress: stored corrections, by id and by content, and the changes."""
 
     connection: apsw.Connection
     arrivals: Sequence[Arrival]
@@ -94,10 +94,10 @@ class Projection:
     def write(
         self, connection: apsw.Connection, arrivals: Sequence[Arrival], *, forgotten: Forgotten
     ) -> list[Written]:
-        """Write the arrivals and return what became of each.
+        """Write the arrivals and return the result of each.
 
-        A numbered row that came before, and was made before what is `forgotten`, is known although
-        nothing is left of it.
+        A numbered row that came before, and was made before `forgotten`, is a repeat although
+        its row was purged.
         """
         group = _Group(
             connection=connection,
@@ -130,7 +130,7 @@ class Projection:
     def _numbers(
         self, connection: apsw.Connection, arrivals: Sequence[Arrival]
     ) -> dict[_Named, Numbers]:
-        """Return which numbers of these senders came before."""
+        """Return the numbers of these senders that came before."""
         senders = list({(arrival.brain, arrival.source) for arrival in arrivals})
         found = self._bulk["some_sources"].read(connection, senders)
         return {
@@ -139,7 +139,7 @@ class Projection:
         }
 
     def _look_up(self, group: _Group) -> None:
-        """Find what is known of the group's corrections, by id and by content."""
+        """Look the group's corrections up, by id and by content."""
         rows = [(a.brain, c) for a in group.arrivals for c in a.corrections]
         if not rows:
             return
@@ -153,7 +153,7 @@ class Projection:
     def _take(
         self, group: _Group, arrival: Arrival, tally: _Tally, row: Correction, forgotten: Forgotten
     ) -> None:
-        """Take one correction: known by its id, the same as another, or new."""
+        """Take one correction: a known id, a repeat by content, or new."""
         named, same = (arrival.brain, row.event_id), (arrival.brain, row.hash, row.scope)
         known = group.by_id.get(named)
         if known is not None:
@@ -202,7 +202,7 @@ class Projection:
     def _raise(
         self, group: _Group, held: _Held, arrival: Arrival, row: Correction, *, is_new: bool
     ) -> None:
-        """Count a repeat by its route, and believe the route that says more."""
+        """Count a repeat by its route, and keep the data of the more detailed route."""
         at = ROUTES.index(arrival.route)
         only_single = not any(count for i, count in enumerate(held.via) if ROUTES[i] != "single")
         if only_single and arrival.route != "single":
@@ -271,7 +271,7 @@ class Projection:
             self._bulk["add_cut_hashes"].write(connection, longs)
 
     def _change(self, group: _Group) -> None:
-        """Write what repeats changed, and every id that is new."""
+        """Write the changes by repeats, and new ids."""
         connection = group.connection
         for held in group.changed.values():
             values = {f"via_{name}": held.via[i] for i, name in enumerate(ROUTES)}
@@ -302,7 +302,7 @@ class Projection:
             self._bulk["add_ids"].write(connection, ids)
 
     def _add_events(self, group: _Group, forgotten: Forgotten) -> None:
-        """Add the events that are not known."""
+        """Add new events."""
         rows = [
             (
                 a.brain,
@@ -328,7 +328,7 @@ class Projection:
                 added.discard(named)
 
     def _put_lessons(self, group: _Group) -> None:
-        """Keep the newest telling of each lesson."""
+        """Store the newest version of each lesson."""
         for arrival, tally in zip(group.arrivals, group.tallies, strict=True):
             for lesson in arrival.lessons:
                 values = {
@@ -346,7 +346,7 @@ class Projection:
                 tally.lessons |= is_news
 
     def _put_sources(self, group: _Group) -> list[Standing]:
-        """Keep which numbers came and what was said of queues; return each arrival's sender."""
+        """Record received numbers and queue states; return each arrival's sender."""
         latest: dict[_Named, Standing] = {}
         standings = []
         for arrival in group.arrivals:

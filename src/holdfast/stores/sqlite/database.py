@@ -1,7 +1,7 @@
 """Opening SQLite files: one connection that writes and checkpoints, any number that only read.
 
-SQLite before 3.51.3 can corrupt a WAL when two connections write or checkpoint at once. We bring
-a newer one, and still let exactly one connection do either.
+SQLite before 3.51.3 can corrupt a WAL when two connections write or checkpoint at once. apsw brings
+a newer one, and still exactly one connection does either.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BUSY_MS: Final = 5_000
 """How long a transaction waits for one of another process, in milliseconds."""
 
 WRITER_CACHE_KIB: Final = 32_768
-"""What a writer keeps of its file in memory, unless its store asks for another size."""
+"""Page cache of a writer, unless its store sets another size."""
 READER_CACHE_KIB: Final = 4_096
 WAL_KEPT_BYTES: Final = 67_108_864
-"""The size that the WAL is cut back to when it starts again; overwriting it is quicker."""
+"""The size that the WAL is truncated to when it restarts; overwriting is quicker than growing."""
 
 
 def open_store(
@@ -35,8 +35,8 @@ def open_store(
 ) -> apsw.Connection:
     """Open a store's file for writing, in the form of the migrations in the folder `name`.
 
-    A commit that brings the write-ahead log to `checkpoint_pages` moves it into the file; 0
-    leaves that to the store. Raise MigrationError when newer code wrote the file.
+    A commit that brings the WAL to `checkpoint_pages` checkpoints it; 0 leaves that to the
+    store. Raise MigrationError when newer code wrote the file.
     """
     connection = open_writer(path)
     try:
@@ -46,8 +46,8 @@ def open_store(
         try:
             migrate(connection, migrations, now_ms=now_ms)
         except apsw.Error:
-            # The command line may be making the same file at the same moment; the second look
-            # finds its work done, or raises what is really wrong.
+            # The command line may be creating the same file at the same moment; the second try
+            # finds it done, or raises the real error.
             migrate(connection, migrations, now_ms=now_ms)
     except BaseException:
         connection.close()
@@ -56,9 +56,9 @@ def open_store(
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """Open the file for writing, made for its owner's eyes only when it is not there.
+    """Open the file for writing; a new one is readable by its owner only.
 
-    Whoever commits here is durable when the commit returns: synchronous is FULL.
+    A commit is durable when it returns: synchronous is FULL.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -70,7 +70,7 @@ def open_writer(path: Path) -> apsw.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
-    # A statement of many rows keeps what it would take back; in memory, not in a file each time.
+    # The statement journal of a bulk statement is kept in memory, not in a temporary file.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 

@@ -1,8 +1,8 @@
 """The lock of the data folder: one plane at a time.
 
-It is a lock of the operating system on an open file, so it goes when its process goes, however
-that happens; a stale file locks nobody out. Who holds it is written inside for the next one to
-read. It guards a folder on this machine only, never one that several machines share.
+It is a lock of the operating system on an open file, so it ends with its process in any case, and
+a stale file does not lock. The holder is written into the file, for error messages. It works for a
+folder on this machine only, not for one that several machines share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STEP_S: Final = 0.01
 
 
 class Holder(Struct, frozen=True):
-    """Who holds the folder; `since_ms` in milliseconds since the epoch."""
+    """The process that holds the folder; `since_ms` is in ms since the epoch."""
 
     pid: int
     since_ms: int
@@ -34,7 +34,7 @@ class LockedError(Exception):
     """Another plane has the folder; `holder` names it, or is None when it had not written yet."""
 
     def __init__(self, folder: Path, holder: Holder | None) -> None:
-        """Say who, and what to do."""
+        """Make the message: the holder, and the fix."""
         who = (
             f"process {holder.pid} on {holder.host} at {holder.url}"
             if holder
@@ -50,18 +50,17 @@ class FolderLock:
     """The held lock. Keep it as long as the plane runs."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take over an open, locked file."""
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let the next plane in; doing it twice is harmless."""
+        """Release the lock; idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def read_holder(folder: Path) -> Holder | None:
-    """Return who wrote the lock file last, whether or not it still runs."""
+    """Return the last holder written to the file, whether or not it still runs."""
     try:
         return msgspec.json.decode((folder / NAME).read_bytes(), type=Holder)
     except (FileNotFoundError, msgspec.DecodeError):
@@ -71,7 +70,7 @@ def read_holder(folder: Path) -> Holder | None:
 def take_lock(folder: Path, holder: Holder) -> FolderLock:
     """Take the folder; raise LockedError when another process, or this one, has it.
 
-    It is tried for GLANCE_S: whoever only looks at the lock holds it for an instant.
+    It is tried for GLANCE_S: a process that only checks the lock holds it for an instant.
     """
     descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -88,7 +87,7 @@ def take_lock(folder: Path, holder: Holder) -> FolderLock:
 
 
 def _lock(descriptor: int, *, until: float) -> None:
-    """Lock an open file; raise BlockingIOError when it cannot be had in time."""
+    """Lock an open file; raise BlockingIOError when it stays locked until `until`."""
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

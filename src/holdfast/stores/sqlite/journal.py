@@ -1,8 +1,8 @@
 """The journal in SQLite: one writing thread with group commit, and reads beside it.
 
-Every write goes through one thread (`writer.py`); it is answered after the commit that holds it,
+Every write goes through one thread (`writer.py`) and is answered after the commit that contains it,
 and synchronous=FULL makes that durable. Reads run on the caller's thread over a connection that
-cannot write, since each takes some tens of microseconds; only a large actor is loaded elsewhere.
+cannot write, since each takes some tens of microseconds; a large actor is loaded on a thread.
 The file must not be on a network file system: WAL needs memory that all its users share.
 """
 
@@ -41,26 +41,26 @@ from holdfast.stores.sqlite.journal_reader import SqliteReader
 from holdfast.stores.sqlite.writer import Call, GroupWriter
 
 CHECKPOINT_PAGES: Final = 8_192
-"""Pages in the WAL (32 MiB) at which it is moved into the database whatever waits."""
+"""Pages in the WAL (32 MiB) at which it is checkpointed even while jobs wait."""
 
 CHECKPOINT_IDLE_PAGES: Final = 256
-"""Pages in the WAL (1 MiB) at which that is done as soon as nothing waits."""
+"""Pages in the WAL (1 MiB) at which it is checkpointed as soon as no job waits."""
 
 CHECKPOINT_MS: Final = 60_000
-"""After how long without work even a small WAL is moved, in milliseconds."""
+"""Idle time in ms after which even a small WAL is checkpointed."""
 
 PRUNE_EVENTS: Final = 4_096
-"""Events that are forgotten in one transaction, about 10 ms, while others wait to be written."""
+"""Events deleted in one transaction, about 10 ms, during which other writes wait."""
 
 CHECKPOINT_RETRY_MS: Final = 5_000.0
-"""How long after a failure it is tried again, in milliseconds."""
+"""Delay in ms before a failed checkpoint is retried."""
 
 
 class SqliteJournal:
     """The Journal over one file. Use it from one loop; close it before the loop ends."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
-        """Open the file at `path`, made and migrated where needed.
+        """Open the file at `path`, created and migrated if needed.
 
         Raise MigrationError when newer code wrote it, and apsw.Error when it cannot be opened.
         """
@@ -92,14 +92,14 @@ class SqliteJournal:
         return apsw.SQLITE_OK
 
     def _checkpoint(self, idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
-        """Move the WAL into the database when it is large, or when there is nothing else to do.
+        """Checkpoint the WAL when it is large, or when idle.
 
-        What a reader still needs stays in the WAL; only what came since the last time counts, so
-        that a slow reader does not make this run after every commit.
+        Pages that a reader still needs stay in the WAL; only pages since the last checkpoint count,
+        so that a slow reader does not cause one after every commit.
         """
         pages, now_ms = self._pages, self._clock.steady_ms()
         if pages < self._moved_pages:
-            self._moved_pages = 0  # the WAL has begun again
+            self._moved_pages = 0  # the WAL was restarted
         new, waited_ms = pages - self._moved_pages, now_ms - self._moved_ms
         due = new >= CHECKPOINT_PAGES or (
             idle and new > 0 and (new >= CHECKPOINT_IDLE_PAGES or waited_ms > CHECKPOINT_MS)
@@ -111,12 +111,12 @@ class SqliteJournal:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._moved_pages = pages
         except apsw.Error:
-            # Nothing is lost: the WAL holds it all, and it is tried again.
+            # Nothing is lost: everything is in the WAL, and the checkpoint is retried.
             self._hold_ms = CHECKPOINT_RETRY_MS
             logging.getLogger(__name__).exception("journal checkpoint failed")
 
     def _finish(self) -> None:
-        """Leave one plain file behind."""
+        """Checkpoint fully, so that the WAL can be removed."""
         try:
             self._reader.close_now()
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -124,7 +124,7 @@ class SqliteJournal:
             self._connection.close()
 
     async def close(self) -> None:
-        """Finish what was promised and release the file."""
+        """Finish accepted writes and release the file."""
         await self._writer.close()
 
     async def _call(self, call: Callable[[apsw.Connection], Any]) -> Any:
@@ -161,7 +161,7 @@ class SqliteJournal:
         return self._reader.pending_at(arrivals) if arrivals else []
 
     async def stamp(self, event: EventId) -> Stamp | None:
-        """Return what became of an event, or None while no tick has taken it."""
+        """Return an event's stamp, or None while no tick has taken it."""
         return self._reader.stamp(event)
 
     async def drop_quarantined(self, event: EventId, by: str) -> bool:
@@ -178,7 +178,7 @@ class SqliteJournal:
     # ------------------------------------------------------------------------------- actors
 
     async def load(self, actor: Address) -> Loaded | None:
-        """Return what is known of an actor, or None when nothing is."""
+        """Return an actor, or None for an unknown one."""
         if self._reader.is_small(actor):
             return self._reader.load_now(actor)
         return await asyncio.to_thread(self._reader.load_now, actor)
@@ -197,7 +197,7 @@ class SqliteJournal:
         return taken[0]
 
     async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
+        """Return actors that have pending events, the longest waiting first."""
         actors = self._reader.waiting_actors(limit)
         self._batch.compare(map(str, actors))
         return actors
@@ -232,7 +232,7 @@ class SqliteJournal:
     async def answer_probe(
         self, actor: Address, key: str, answer: str, arrival: Arrival
     ) -> Accepted | None:
-        """Remember a probe's new answer and accept its event; None when the probe is gone."""
+        """Store a probe's new answer and accept its event; None when the probe is gone."""
         job = Answer(str(actor), key, answer, self._row(actor, arrival))
         accepted: Accepted | None = await self._writer.write(job)
         return accepted
@@ -240,11 +240,11 @@ class SqliteJournal:
     # ---------------------------------------------------------------------------- retention
 
     async def prune(self, before_ms: int) -> int:
-        """Forget what no replay from `before_ms` on needs; return how many rows that was.
+        """Delete what no replay from `before_ms` on needs; return how many rows.
 
         Each actor keeps its newest snapshot before that time and everything since. The dedupe
-        keys of what is forgotten are forgotten with it. A long log goes in parts, each up to a
-        snapshot, so that others write in between and what is left can always be replayed.
+        keys of deleted events are deleted too. A long log is deleted in parts, each up to a
+        snapshot, so that other writes go in between and the rest can always be replayed.
         """
         sql = self._batch.queries["prune_steps"]
         steps = await self._call(

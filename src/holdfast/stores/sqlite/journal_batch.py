@@ -1,9 +1,9 @@
 """Turning a group of jobs into one transaction.
 
-Each job is judged by itself before anything of it is written: a stale basis or a taken claim
-fails that job and no other, without a savepoint each. Every question asks only for what is wrong,
-and every write takes the rows of all jobs, so the cost of a group is a dozen statements.
-Jobs that touch the same thing are put into different transactions, in their order.
+Each job is validated by itself before any of it is written: a stale basis or a taken claim fails
+that job and no other, without a savepoint each. A query returns only violations, and a write takes
+the rows of all jobs, so a group costs a dozen statements. Jobs that touch the same rows go into
+different transactions, in their order.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ UNWRITABLE: Final = (
     apsw.NotADBError,
     apsw.ReadOnlyError,
 )
-"""Errors of the file and not of a job: trying its jobs one by one would not help."""
+"""Errors of the file and not of a job: writing the jobs one by one would not help."""
 
 _WIDTHS: Final = {
     "find_logged": 1,
@@ -80,14 +80,13 @@ _WIDTHS: Final = {
 
 
 class Batch:
-    """Writes groups over one connection, and knows by heart what waits in mailboxes.
+    """Writes groups over one connection, and caches which events are pending.
 
-    Pending events are in memory as (id, number of arrival) by actor: their ids are in no index of
-    the file. When something fails, or another connection wrote, they are read again.
+    Pending events are cached as (id, number of arrival) by actor: the file has no index of their
+    ids. After a failure, or a write of another connection, they are read again.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
-        """Take the connection that writes."""
         self._connection = connection
         queries = load_queries(SQL / "journal")
         self.queries = queries
@@ -98,9 +97,9 @@ class Batch:
         self._doubted = False
 
     def arrivals(self, actor: str, limit: int) -> list[int] | None:
-        """Return the numbers of what waits for an actor, oldest first; None when not known.
+        """Return the arrival numbers of an actor's pending events, in order; None when unknown.
 
-        Any thread may ask: the copy is one step of the interpreter.
+        Any thread may call it: the copy is atomic under the GIL.
         """
         mail = self._mail
         if mail is None or self._doubted:
@@ -108,9 +107,9 @@ class Batch:
         return list(mail.get(actor, {}).values())[:limit]
 
     def compare(self, actors: Iterable[str]) -> None:
-        """Doubt what is known when an actor waits of which it says nothing.
+        """Invalidate the cache when it lacks one of these actors with pending events.
 
-        Then another process has accepted an event; what waits is read again before the next write.
+        Then another process has accepted an event; the cache is read again before the next write.
         """
         mail = self._mail
         if mail is not None and any(actor not in mail for actor in actors):
@@ -122,7 +121,7 @@ class Batch:
             self._transact(group)
 
     def _transact(self, group: list[AnyJob]) -> None:
-        """Write a group, or where it fails each of its jobs by itself."""
+        """Write a group; if that fails, write each of its jobs by itself."""
         for job in group:
             job.result = job.error = None
         connection = self._connection
@@ -131,7 +130,7 @@ class Batch:
             self._look()
             self._write(group)
             connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001  told to every job that it concerns
+        except Exception as error:  # noqa: BLE001  set on every job that it concerns
             self._mail = None
             roll_back(connection, error)
             if isinstance(error, UNWRITABLE):
@@ -144,7 +143,7 @@ class Batch:
                     self._transact([job])
 
     def _look(self) -> None:
-        """Read what waits, unless what is known of it is still so."""
+        """Read the pending events, unless the cache is valid."""
         connection = self._connection
         version = connection.execute(self.queries["data_version"]).get
         if self._mail is not None and version == self._version and not self._doubted:
@@ -156,7 +155,7 @@ class Batch:
         self._mail, self._version, self._doubted = mail, version, False
 
     def _write(self, group: list[AnyJob]) -> None:
-        """Write everything of a group, events first, so that commits are judged after them."""
+        """Write a group, accepted events first, so that commits are validated after them."""
         accepts: list[Accept] = []
         writes: list[Write] = []
         finishes: list[Finish] = []
@@ -180,7 +179,7 @@ class Batch:
     # ---------------------------------------------------------------------------- accepting
 
     def _take(self, accepts: list[Accept], outcomes: Sequence[Finish | Answer]) -> None:
-        """Insert events and tell each job which were new."""
+        """Insert events and give each job its results."""
         rows = [row for job in accepts for row in job.rows]
         rows += [job.row for job in outcomes if job.row is not None]
         logged = self._logged(rows)
@@ -194,12 +193,12 @@ class Batch:
         self._run("insert_pending", new)
 
     def _logged(self, rows: Sequence[Row]) -> set[str]:
-        """Return which ids of rows were stamped already."""
+        """Return the ids of rows that were stamped already."""
         found = self._bulk["find_logged"].read(self._connection, [(row[0],) for row in rows])
         return {row[0] for row in found}
 
     def _accept(self, row: Row, logged: set[str], new: list[Row]) -> Accepted:
-        """Add a row to `new` unless its event is there, and say which."""
+        """Add a row to `new` unless its event exists; return the result."""
         event, actor = row[0], row[1]
         assert self._mail is not None
         waiting = self._mail.get(actor)
@@ -213,7 +212,7 @@ class Batch:
         return Accepted(event, fresh=True)
 
     def _admits(self, job: Accept, logged: set[str]) -> bool:
-        """Return whether mailboxes have room for a job; set its error where they have not."""
+        """Return whether the mailboxes have room for a job; set its error if not."""
         assert self._mail is not None
         mail, room = self._mail, MAILBOX_PENDING_MAX - len(job.rows)
         if all(len(mail.get(row[1], ())) <= room for row in job.rows):
@@ -235,7 +234,7 @@ class Batch:
     # ------------------------------------------------------------------- effects and probes
 
     def _finish(self, jobs: list[Finish]) -> list[Finish]:
-        """Finish effects; return the jobs whose effects are there."""
+        """Finish effects; return the jobs whose effects exist."""
         if not jobs:
             return []
         ids = [(job.effect,) for job in jobs]
@@ -245,7 +244,7 @@ class Batch:
         return there
 
     def _answer(self, jobs: list[Answer]) -> list[Answer]:
-        """Remember answers; return the jobs whose probes are there."""
+        """Store answers; return the jobs whose probes exist."""
         if not jobs:
             return []
         keys = [(job.actor, job.key) for job in jobs]
@@ -290,7 +289,7 @@ class Batch:
             self._bulk[name].write(self._connection, rows)
 
     def _commit(self, commits: list[Commit]) -> None:
-        """Write commits that were found good."""
+        """Write validated commits."""
         run = self._run
         run("stamp_events", [row for c in commits for row in self._stamp_rows(c)])
         run("insert_intents", [self._intent_row(c, e) for c in commits for e in c.intents])
@@ -313,7 +312,7 @@ class Batch:
         self._send(commits)
 
     def _stamp_rows(self, commit: Commit) -> list[Row]:
-        """Take stamped events out of the mailbox and return the rows of their stamps."""
+        """Remove stamped events from the cache and return the rows of their stamps."""
         if not commit.stamps:
             return []
         actor = str(commit.actor)
@@ -346,7 +345,7 @@ class Batch:
         self._run("remove_views", [key for key, row in rows.items() if row[3] is None])
 
     def _put_lanes(self, commits: list[Commit]) -> None:
-        """Drop what is superseded, then put new effects into their lanes."""
+        """Drop superseded effects, then add new ones to their lanes."""
         effects, superseded = [], []
         for commit in commits:
             if commit.effects:
@@ -367,7 +366,7 @@ class Batch:
         )  # fmt: skip
 
     def _put_probes(self, commits: list[Commit]) -> None:
-        """Take probes down and set them up; the last of each key counts."""
+        """Remove and add probes; the last of each key counts."""
         self._run("remove_probes", [(str(c.actor), key) for c in commits for key in c.unprobes])
         rows = {
             (str(p.actor), p.key): (
@@ -379,7 +378,7 @@ class Batch:
         self._run("put_probes", list(rows.values()))
 
     def _send(self, commits: list[Commit]) -> None:
-        """Put letters into the mailboxes of their receivers."""
+        """Insert letters as pending events of their receivers."""
         rows = []
         for commit in commits:
             sender = str(commit.actor)

@@ -1,4 +1,4 @@
-"""What the writing thread is asked to do, and what of it may share a transaction."""
+"""The jobs of the writing thread, and which of them may share a transaction."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class Write(Job):
     __slots__ = ("commit",)
 
     def __init__(self, commit: Commit) -> None:
-        """Take a commit."""
         rows = len(commit.stamps) + len(commit.intents) + len(commit.effects)
         super().__init__(4 + rows + len(commit.letters) + len(commit.views))
         self.commit = commit
@@ -61,11 +60,11 @@ class Answer(Job):
 
 
 AnyJob: TypeAlias = Accept | Write | Finish | Answer | Call
-"""A Call is something rare, which has a transaction to itself."""
+"""A Call is rare and has a transaction to itself."""
 
 
 def _keys(job: AnyJob) -> Iterator[tuple[str, ...]]:
-    """Yield what no two jobs of one transaction may touch."""
+    """Yield the keys that no two jobs of one transaction may share."""
     if isinstance(job, Write):
         yield "actor", str(job.commit.actor)
         for claim in (*job.commit.claims, *job.commit.releases):
@@ -77,7 +76,7 @@ def _keys(job: AnyJob) -> Iterator[tuple[str, ...]]:
 
 
 def split(jobs: Iterable[AnyJob]) -> Iterator[list[AnyJob]]:
-    """Yield the jobs in order as groups that can be judged before anything of them is written."""
+    """Yield the jobs in order, as groups that can be validated before any of them is written."""
     group: list[AnyJob] = []
     touched: set[tuple[str, ...]] = set()
     for job in jobs:

@@ -1,7 +1,7 @@
 """Reading a journal in SQLite, over connections that cannot write.
 
-A connection is used by one thread at a time; those that are free wait in a pool. WAL gives each
-statement what was committed when it began, so reading neither blocks the writer nor waits.
+A connection is used by one thread at a time; free ones are in a pool. With WAL each statement sees
+what was committed when it began, so reads neither block the writer nor wait.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SqliteReader:
     """The journal's Reader, and the reads of its owner."""
 
     def __init__(self, path: Path) -> None:
-        """Read the journal at `path`; raise apsw.CantOpenError when it is not there."""
+        """Read the journal at `path`; raise apsw.CantOpenError when it does not exist."""
         self._path = path
         self._queries = load_queries(SQL / "journal")
         self._caused_events = Bulk(self._queries["caused_events"], 1)
@@ -117,7 +117,7 @@ class SqliteReader:
         self.close_now()
 
     def close_now(self) -> None:
-        """Release the connections, for a thread that is no loop's."""
+        """Release the connections, from a thread without an event loop."""
         while self._free:
             self._free.pop().close()
 
@@ -142,11 +142,11 @@ class SqliteReader:
     # --------------------------------------------------------------------------- one actor
 
     async def load(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
-        """Return an actor as it is, or its nearest snapshot at or before `at_seq` and the log."""
+        """Return an actor now, or its newest snapshot at or before `at_seq` and the log since."""
         return self.load_now(actor, at_seq=at_seq)
 
     def load_now(self, actor: Address, *, at_seq: int | None = None) -> Loaded | None:
-        """Return the same, for a thread that is no loop's."""
+        """Return the same, synchronously."""
         with self._connection() as connection:
             # One transaction: the snapshot and the log after it belong together.
             connection.execute("BEGIN")
@@ -187,7 +187,7 @@ class SqliteReader:
         )
 
     def _load_past(self, connection: apsw.Connection, actor: str, at_seq: int) -> Loaded | None:
-        """Return an actor as it was; None when what it was made of is no longer kept."""
+        """Return an actor at `at_seq`; None when the rows for that were pruned."""
         found = connection.execute(self._queries["snapshot_at"], (actor, at_seq)).fetchone()
         start, tick, version, kept_digest, state = found or (0, 0, 0, "", None)
         since = self._log(connection, actor, start, at_seq)
@@ -221,7 +221,7 @@ class SqliteReader:
         return [_pending(row) for row in self._all("pending", str(actor), limit)]
 
     def pending_at(self, arrivals: Sequence[int]) -> list[Pending]:
-        """Return the events of these arrivals that still wait, in order."""
+        """Return the events of these arrivals that are still pending, in order."""
         with self._connection() as connection:
             rows = self._by_arrival.read(connection, [(arrival,) for arrival in arrivals])
         return [_pending(row) for row in rows]
@@ -244,7 +244,7 @@ class SqliteReader:
         return [_effect(row) for row in self._all("effects", str(actor), limit)]
 
     def stamp(self, event: EventId) -> Stamp | None:
-        """Return what became of an event, or None while no tick has taken it."""
+        """Return an event's stamp, or None while no tick has taken it."""
         row = self._one("stamp", event)
         return None if row is None else Stamp(**dict(zip(_STAMP, row, strict=True)))
 
@@ -267,14 +267,14 @@ class SqliteReader:
         return [(address_of(actor), _logged(event)) for actor, *event in rows]
 
     async def operation(self, event: EventId) -> Operation | None:
-        """Follow an event from its arrival to the outcomes of its effects."""
+        """Return an event with its stamp and the outcomes of its effects."""
         row = self._one("event_logged", event) or self._one("event_pending", event)
         return None if row is None else self._follow([_found(row)])[0]
 
     async def operations(
         self, *, account: str | None, actor: Address | None = None, limit: int = 100
     ) -> list[Operation]:
-        """Return the newest operations that people or programs asked for."""
+        """Return the newest operations of people and programs."""
         return self._follow([_found(row) for row in self._asked(account, actor, limit)])
 
     def _asked(self, account: str | None, actor: Address | None, limit: int) -> list[Any]:
@@ -308,7 +308,7 @@ class SqliteReader:
     # -------------------------------------------------------------------- what the owner asks
 
     def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
+        """Return actors that have pending events, the longest waiting first."""
         return [address_of(actor) for (actor,) in self._all("waiting_actors", limit)]
 
     def alarms(self, until_ms: int, limit: int) -> list[Alarm]:

@@ -1,4 +1,4 @@
-"""A SQLite file with one thread that writes in groups and one that reads: what stores share."""
+"""A SQLite file with one thread that writes in groups and one that reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from holdfast.stores.thread import OwnThread
 
 
 class SqliteStore:
-    """Named statements over a writer and a reader, neither of which holds the serving loop."""
+    """Named statements over a writer and a reader, neither of which blocks the event loop."""
 
     def __init__(
         self,
@@ -21,14 +21,14 @@ class SqliteStore:
         *,
         name: str,
     ) -> None:
-        """Take over both connections; `name` is how the two threads are called."""
+        """Take over both connections; `name` names the two threads."""
         self._writer = CallWriter(writer, name=f"{name}-write")
         self._reader = reader
         self._sql = statements
         self._reading = OwnThread(f"{name}-read")
 
     async def close(self) -> None:
-        """Finish what was asked and close both connections."""
+        """Finish submitted work and close both connections."""
         await self._reading.end(self._reader.close)
         await self._writer.close()
 

@@ -1,12 +1,12 @@
-"""The one thread that writes a SQLite file: what waits together is written together.
+"""The one thread that writes a SQLite file, by group commit.
 
-Jobs that were submitted in one round of the loop reach the thread as one list, and their answers
-come back in one call, so that a thousand of them wake each side once. The thread never waits for
-more to come: a group is what gathered while the one before was being written.
-It must never answer before the commit, and nothing that goes wrong may end it.
+Jobs submitted in one iteration of the event loop reach the thread as one list, and their results
+come back in one call, so that a thousand jobs wake each side once. The thread does not wait for
+more jobs: a group is what arrived while the one before was written. Results are set after the
+commit, and no error ends the thread.
 
-How a group becomes a transaction is the store's: the journal judges its jobs together, and every
-other store hands over functions of the connection, each in a savepoint of its own (`call_writer`).
+The store makes a transaction of a group: the journal validates its jobs together; the other stores
+submit functions of the connection, each run in a savepoint of its own (`CallWriter`).
 """
 
 from __future__ import annotations
@@ -25,27 +25,26 @@ import apsw
 from holdfast.stores.thread import yield_more
 
 GROUP_ROWS_MAX: Final = 4_096
-"""Rows of one group, so that no job waits long behind others'."""
+"""Rows of one group, so that no job waits long behind others."""
 
 CALLS_MAX: Final = 64
-"""Calls of one group: each is some statements and may look at many rows."""
+"""Calls of one group: each is some statements and may read many rows."""
 
 WAITING_MAX: Final = 65_536
-"""Jobs that wait for the thread at a time; whoever brings another waits for room first."""
+"""Jobs in the thread's queue; a further `write` waits for room first."""
 
 IDLE_S: Final = 0.5
-"""How often the thread of a store that tidies up when idle wakes without work, in seconds."""
+"""How often an idle thread of a store with `tidy` wakes, in seconds."""
 
 T = TypeVar("T")
 
 
 class Job:
-    """Something to write, and whom to tell; `weight` is about how many rows it comes to."""
+    """Something to write, with its future; `weight` is about how many rows it writes."""
 
     __slots__ = ("error", "future", "result", "weight")
 
     def __init__(self, weight: int = 1) -> None:
-        """Make a job that nobody waits for yet."""
         self.weight = weight
         self.future: asyncio.Future[Any] | None = None
         self.result: Any = None
@@ -61,17 +60,16 @@ class Call(Job):
     __slots__ = ("call",)
 
     def __init__(self, call: Callable[[apsw.Connection], Any]) -> None:
-        """Take the function."""
         super().__init__()
         self.call = call
 
 
 class ClosedError(RuntimeError):
-    """The store was closed; nothing is written any more."""
+    """The store is closed; nothing is written any more."""
 
 
 Tidy: TypeAlias = Callable[[bool], None]
-"""Told after each group, and now and then without one, whether nothing waits."""
+"""Called after each group, and when idle, with whether no job waits."""
 
 
 class GroupWriter(Generic[J]):
@@ -90,8 +88,7 @@ class GroupWriter(Generic[J]):
         """Start the thread; `nice` is added to its niceness where the system allows it.
 
         `apply` writes a group of about `rows_max` rows and sets each job's result or error.
-        `tidy` is called after each group and when idle, which its argument tells; `finish` is the
-        last thing that runs.
+        `tidy` is called after each group and when idle, which is its argument; `finish` runs last.
         """
         self._apply = apply
         self._tidy = tidy
@@ -109,7 +106,7 @@ class GroupWriter(Generic[J]):
         self._thread.start()
 
     def write(self, job: J) -> Awaitable[Any]:
-        """Return what gives the job's result once it is durable, or raises its error.
+        """Return an awaitable of the job's result once durable; it raises the job's error.
 
         Raise ClosedError when the store is closed.
         """
@@ -122,7 +119,7 @@ class GroupWriter(Generic[J]):
         return await self._submit(job)
 
     def _submit(self, job: J) -> asyncio.Future[Any]:
-        """Hand a job to the thread; the future is done after its commit, or has its error."""
+        """Submit a job; the future is done after its commit, or has its error."""
         if self._closed:
             raise ClosedError("the store is closed")
         loop = self._loop
@@ -142,7 +139,7 @@ class GroupWriter(Generic[J]):
             self._fresh = []
 
     async def close(self) -> None:
-        """Write what was submitted, run `finish`, and end the thread; twice is harmless."""
+        """Write what was submitted, run `finish`, and end the thread; idempotent."""
         if self._closed:
             if self._ended is not None:
                 await asyncio.shield(self._ended)
@@ -168,7 +165,7 @@ class GroupWriter(Generic[J]):
             if group:
                 try:
                     self._apply(group)
-                except Exception as fault:  # noqa: BLE001  every job of the group hears of it
+                except Exception as fault:  # noqa: BLE001  set on every job of the group
                     for job in group:
                         job.error = fault
                 self._answer(group)
@@ -176,7 +173,7 @@ class GroupWriter(Generic[J]):
                 self._tidy_up(self._tidy, idle=not waiting and self._queue.empty())
         try:
             self._finish()
-        except Exception as fault:  # noqa: BLE001  whoever closes hears of it
+        except Exception as fault:  # noqa: BLE001  raised by `close`
             error = fault
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._end, error)
@@ -188,7 +185,7 @@ class GroupWriter(Generic[J]):
             logging.getLogger(__name__).exception("%s: tidying up failed", self._thread.name)
 
     def _gather(self, waiting: deque[J], *, going: bool) -> bool:
-        """Move what was submitted into `waiting`; return whether more may come."""
+        """Move submitted jobs into `waiting`; return whether more may come."""
         try:
             if going and not waiting:
                 jobs = self._queue.get(timeout=IDLE_S if self._tidy is not None else None)
@@ -218,7 +215,7 @@ class GroupWriter(Generic[J]):
         try:
             self._loop.call_soon_threadsafe(self._settle, group)
         except RuntimeError:
-            # The loop is closed: whoever asked is gone, and what was written stays written.
+            # The loop is closed: no caller is left, and what was written stays written.
             self._closed = True
 
     def _settle(self, group: list[J]) -> None:
@@ -247,7 +244,7 @@ class CallWriter(GroupWriter[Call]):
     def __init__(
         self, connection: apsw.Connection, *, name: str, tidy: Tidy | None = None, nice: int = 0
     ) -> None:
-        """Take over `connection`: nobody else may use it from now on, and the thread closes it."""
+        """Take over `connection`: only the thread uses it from now on, and closes it."""
         super().__init__(
             name=name,
             apply=partial(write_calls, connection),
@@ -258,16 +255,16 @@ class CallWriter(GroupWriter[Call]):
         )
 
     async def call(self, work: Callable[[apsw.Connection], T]) -> T:
-        """Return what `work` returned, once it is durable; raise what it or the commit raised."""
+        """Return the result of `work` once durable; raise its error or the commit's."""
         result: T = await self.write(Call(work))
         return result
 
 
 def write_calls(connection: apsw.Connection, jobs: list[Call]) -> None:
-    """Make calls in one transaction, each in a savepoint: one that fails takes back only its own.
+    """Run calls in one transaction, each in a savepoint, so that a failed one rolls back alone.
 
-    Another process may write the same file: the transaction takes the lock first and waits for
-    it. A call whose caller has gone away is not begun.
+    Another process may write the same file: the transaction takes the write lock first and waits
+    for it. A call whose caller was cancelled is not begun.
     """
     asked = [job for job in jobs if job.future is None or not job.future.cancelled()]
     if not asked:
@@ -283,7 +280,7 @@ def write_calls(connection: apsw.Connection, jobs: list[Call]) -> None:
 
 
 def _call(connection: apsw.Connection, job: Call) -> None:
-    """Make one call; raise what ended the whole transaction, as a full disk does."""
+    """Run one call; raise an error that ended the whole transaction, as a full disk does."""
     failed: Exception | None = None
     try:
         with connection:
@@ -292,8 +289,8 @@ def _call(connection: apsw.Connection, job: Call) -> None:
             except Exception as error:
                 failed = error
                 raise
-    except Exception as error:  # noqa: BLE001  told to the caller, or raised for the whole group
-        first = failed or error  # the second is that the savepoint went with the transaction
+    except Exception as error:  # noqa: BLE001  set on the caller, or raised for the whole group
+        first = failed or error  # the second error is only that the savepoint is gone
         if not connection.in_transaction:
             raise first from None
         job.error = first

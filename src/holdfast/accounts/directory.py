@@ -1,8 +1,7 @@
-"""What can be done with people, sessions and tokens, in terms of the store.
+"""Operations on accounts, people, sessions and tokens.
 
-It decides and refuses in words (`Refusal`), and is used by the plane's handlers and, on the
-machine itself, by the command line. Time and chance are passed in. A secret leaves it exactly
-once, in the return value of the call that made it.
+Used by the plane's handlers and by the command line on the plane's own machine. Errors are
+`Refusal`s. A secret is returned once, by the call that made it; only its hash is stored.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.wire.api.call import Refusal
 
 LOCAL_ACCOUNT: Final = "local"
-"""The account of whatever is made without naming one."""
+"""The default account of instances and tokens."""
 
 FIRST_OPERATOR: Final = "operator"
-"""The person that the first run makes; without a password, so only a link signs them in."""
+"""The person that the first run creates, without a password: they sign in by a link."""
 
 
 class SignedIn(NamedTuple):
@@ -41,7 +40,7 @@ class SignedIn(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What checking the audit found; `head` is the last row's hash."""
+    """The result of checking the audit; `head` is the last row's hash."""
 
     rows: int
     broken_at: int | None
@@ -49,7 +48,7 @@ class Verdict(NamedTuple):
 
 
 class AccountDirectory:
-    """Accounts, people and tokens: who signs in, and what programs show."""
+    """Creates, signs in, lists and revokes."""
 
     def __init__(
         self,
@@ -62,10 +61,9 @@ class AccountDirectory:
         session_life_ms: int = SESSION_LIFE_MS,
         admit: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Take `entropy` for random bytes: `secrets.token_bytes` in earnest.
+        """Draw random bytes from `entropy`: `secrets.token_bytes` in production.
 
-        `admit` raises Refusal when there may be no account besides those that there are; without
-        it none is added to them.
+        `admit` raises Refusal where no further account may be added; without it, none may be.
         """
         self._admit = admit
         self._store = store
@@ -77,7 +75,7 @@ class AccountDirectory:
 
     @property
     def store(self) -> AccountsStore:
-        """Return the store, for plain lists."""
+        """Return the store, for lists."""
         return self._store
 
     def _secret(self, prefix: str) -> str:
@@ -94,7 +92,7 @@ class AccountDirectory:
         return await self._store.add_person(operator)
 
     async def make_link(self, person: str) -> tuple[str, Link]:
-        """Return a one-time sign-in link's secret and its row; refuse for nobody (404)."""
+        """Return a one-time link's secret and row; refuse (404) an unknown person."""
         if await self._store.person(person) is None:
             raise Refusal(
                 404, "no_such_person", f"nobody is called {person!r}", field="person",
@@ -111,10 +109,10 @@ class AccountDirectory:
         return secret, link
 
     async def sign_in_by_link(self, secret: str, *, peer: str) -> SignedIn:
-        """Use a link up; refuse (401) where it is used, expired or wrong, (429) after many.
+        """Consume a link; refuse (401) where it is used, expired or wrong, (429) after many.
 
-        A right link is not held up by failures: nobody guesses 256 bits, and it is the way in for
-        whom a stranger's wrong passwords, from the same address, keep out.
+        Failed attempts do not delay a valid link: 256 bits cannot be guessed, and a link is the way
+        in for a person locked out by wrong passwords that others sent from the same address.
         """
         key, person = rules.peer_key(peer), None
         if rules.looks_right(secret, rules.LINK_PREFIX):
@@ -150,7 +148,7 @@ class AccountDirectory:
     async def set_password(
         self, name: str, new: str, *, current: str, session_hash: str, peer: str
     ) -> None:
-        """Set one's own password; refuse (409) without the current one where there is one."""
+        """Set a person's own password; refuse (409) a wrong current one, where one is set."""
         person = await self._store.person(name)
         if person is None:
             raise Refusal(404, "no_such_person", f"nobody is called {name!r}")
@@ -197,7 +195,7 @@ class AccountDirectory:
                 409, "too_many_tokens", f"this account has {TOKENS_MAX} tokens already",
                 fix="revoke those that are not used (see last_used_at)",
             )  # fmt: skip
-        # Somebody may have tried it before it was: their wrong proof must not be remembered.
+        # A negative result may be cached for this token's hash.
         self._access.forget()
         return secret, token
 
@@ -235,7 +233,7 @@ class AccountDirectory:
         return person
 
     async def check_audit(self) -> Verdict:
-        """Check the chain of the audit from its first row to its last."""
+        """Check the whole chain of the audit."""
         rows, head = 0, audit.GENESIS
         while page := await self._store.audit_chain(rows, AUDIT_CHECK_ROWS):
             broken = audit.first_broken(page, seq=rows, before=head)

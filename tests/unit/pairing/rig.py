@@ -131,7 +131,7 @@ class Driver:
 
 
 class Fixed:
-    """Where one instance is, as a test says."""
+    """The place of one instance, as set by a test."""
 
     def __init__(self) -> None:
         self.place: Place | None = place()
@@ -149,7 +149,7 @@ Answer = Callable[[str, str, Any], tuple[int, Any]]
 
 
 class Scripted:
-    """Controllers that answer as a test says; what they were asked is kept."""
+    """Controllers with answers set by a test; calls are recorded."""
 
     def __init__(self, *capabilities: str) -> None:
         self.can = frozenset(capabilities)
@@ -187,7 +187,7 @@ class Scripted:
 
 
 class Shell:
-    """A cloud in which commands print what a test says."""
+    """A cloud whose commands print texts set by a test."""
 
     def __init__(self, kind: str = "fly") -> None:
         self.capabilities = Capabilities(kind=kind, isolation="none")

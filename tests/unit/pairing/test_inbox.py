@@ -20,7 +20,7 @@ from holdfast.pairing.ports import Listing, Place
 from holdfast.pairing.requests import Waiting, request_id
 from holdfast.pairing.state import Decision, Pairing
 from tests.support.logs import Lines
-from tests.unit.instances.pairing.rig import INSTANCE, Fixed, device, place, telegram
+from tests.unit.pairing.rig import INSTANCE, Fixed, device, place, telegram
 
 
 class Machines:
@@ -54,7 +54,7 @@ class Mail:
         raise NotImplementedError(f"{actor} {arrival} {wait_ms}")
 
 
-class Room:
+class Rig:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.places = Fixed()
@@ -84,7 +84,7 @@ class Room:
         )  # fmt: skip
         epoch = self.places.state.epoch + 1
         self.places.state = Pairing(instance=INSTANCE, epoch=epoch, decisions=(decision,))
-        self.inbox.hear(INSTANCE)
+        self.inbox.row_changed(INSTANCE)
 
 
 async def turns() -> None:
@@ -92,175 +92,175 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def told(*requests: Waiting, via: Any = "controller", complete: bool = True) -> Ok[Listing]:
+def listed(*requests: Waiting, via: Any = "controller", complete: bool = True) -> Ok[Listing]:
     return Ok(Listing(requests=requests, via=via, complete=complete))
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    made = Room()
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
     yield made
     await made.inbox.close()
 
 
-async def test_news_is_fetched_once_and_pages_are_told(room: Room) -> None:
-    room.inbox.notice(INSTANCE)
-    room.inbox.notice(INSTANCE)
+async def test_news_is_fetched_once_and_pages_are_told(rig: Rig) -> None:
+    rig.inbox.notice(INSTANCE)
+    rig.inbox.notice(INSTANCE)
     await turns()
-    assert room.machines.asked == [False]
-    await room.machines.answer(told(telegram()))
-    assert room.ids() == ["telegram:AB12"]
-    assert room.changes == [("pairing", INSTANCE, "acme")]
+    assert rig.machines.asked == [False]
+    await rig.machines.answer(listed(telegram()))
+    assert rig.ids() == ["telegram:AB12"]
+    assert rig.changes == [("pairing", INSTANCE, "acme")]
     # What came while the look was under way makes one more.
-    assert room.machines.asked == [False, False]
+    assert rig.machines.asked == [False, False]
 
 
-async def test_who_asks_while_a_look_is_under_way_shares_it(room: Room) -> None:
-    first, second = room.ask(), room.ask()
+async def test_who_asks_while_a_look_is_under_way_shares_it(rig: Rig) -> None:
+    first, second = rig.ask(), rig.ask()
     await turns()
-    await room.machines.answer(told(telegram()))
+    await rig.machines.answer(listed(telegram()))
     assert await first == await second
-    assert room.machines.asked == [False]
+    assert rig.machines.asked == [False]
 
 
-async def test_a_forced_look_is_a_new_one(room: Room) -> None:
-    first = room.ask()
+async def test_a_forced_look_is_a_new_one(rig: Rig) -> None:
+    first = rig.ask()
     await turns()
-    forced = room.ask(refresh=True)
-    await room.machines.answer(told(telegram()))
+    forced = rig.ask(refresh=True)
+    await rig.machines.answer(listed(telegram()))
     await first
     await turns()
-    assert room.machines.asked == [False, True]
-    await room.machines.answer(told())
+    assert rig.machines.asked == [False, True]
+    await rig.machines.answer(listed())
     assert (await forced).value.listing.requests == ()
 
 
-async def test_what_a_command_told_is_kept_for_two_minutes(room: Room) -> None:
-    asked = room.ask()
+async def test_what_a_command_told_is_kept_for_two_minutes(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram(), via="exec"))
+    await rig.machines.answer(listed(telegram(), via="exec"))
     await asked
-    room.clock.advance(CACHE_MS - 1)
-    assert (await room.ask()).value.listing.requests == (telegram(),)
-    assert room.machines.asked == [False]
-    room.clock.advance(1)
-    room.ask()
+    rig.clock.advance(CACHE_MS - 1)
+    assert (await rig.ask()).value.listing.requests == (telegram(),)
+    assert rig.machines.asked == [False]
+    rig.clock.advance(1)
+    rig.ask()
     await turns()
-    assert room.machines.asked == [False, False]
+    assert rig.machines.asked == [False, False]
 
 
-async def test_an_incomplete_list_is_not_kept(room: Room) -> None:
-    asked = room.ask()
+async def test_an_incomplete_list_is_not_kept(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram(), via="exec", complete=False))
+    await rig.machines.answer(listed(telegram(), via="exec", complete=False))
     await asked
-    assert room.inbox.trouble(INSTANCE) is not None
-    room.ask()
+    assert rig.inbox.trouble(INSTANCE) is not None
+    rig.ask()
     await turns()
-    assert room.machines.asked == [False, False]
+    assert rig.machines.asked == [False, False]
 
 
 async def test_the_first_warning_an_approval_by_the_controller_ends_what_was_kept(
-    room: Room,
+    rig: Rig,
 ) -> None:
     """A list kept from a command, an approval by the controller, then the route is lost."""
-    asked = room.ask()
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram(), device(), via="exec"))
+    await rig.machines.answer(listed(telegram(), device(), via="exec"))
     await asked
-    room.decide(telegram(), "done")
-    assert room.ids() == [request_id(device().asked)]
-    again = room.ask()
+    rig.decide(telegram(), "done")
+    assert rig.ids() == [request_id(device().asked)]
+    again = rig.ask()
     await turns()
-    assert room.machines.asked == [False, False], "what was kept is of another epoch"
-    await room.machines.answer(told(telegram(), device(), via="exec"))
+    assert rig.machines.asked == [False, False], "what was kept is of another epoch"
+    await rig.machines.answer(listed(telegram(), device(), via="exec"))
     await again
-    assert room.ids() == [request_id(device().asked)]
+    assert rig.ids() == [request_id(device().asked)]
 
 
 async def test_the_second_warning_a_list_begun_before_an_approval_is_not_kept(
-    room: Room,
+    rig: Rig,
 ) -> None:
     """A slow list begins, the request is approved, and the list writes it back."""
-    slow = room.ask()
+    slow = rig.ask()
     await turns()
-    room.decide(telegram(), "done")
-    await room.machines.answer(told(telegram(), device(), via="exec"))
+    rig.decide(telegram(), "done")
+    await rig.machines.answer(listed(telegram(), device(), via="exec"))
     await slow
-    assert room.ids() == [request_id(device().asked)]
-    room.ask()
+    assert rig.ids() == [request_id(device().asked)]
+    rig.ask()
     await turns()
-    assert room.machines.asked == [False, False], "the old list is not good for the new epoch"
+    assert rig.machines.asked == [False, False], "the old list is not good for the new epoch"
 
 
 @pytest.mark.parametrize(
     "changes", [{"machine_id": "m2"}, {"epoch": 2}, {"machine_id": "m2", "epoch": 2}]
 )
 async def test_a_list_of_another_machine_is_asked_for_anew(
-    room: Room, changes: dict[str, Any]
+    rig: Rig, changes: dict[str, Any]
 ) -> None:
-    asked = room.ask()
+    asked = rig.ask()
     await turns()
-    room.places.place = place(**changes)
-    await room.machines.answer(told(telegram()))
-    assert room.machines.asked == [False, False]
-    await room.machines.answer(told(device()))
+    rig.places.place = place(**changes)
+    await rig.machines.answer(listed(telegram()))
+    assert rig.machines.asked == [False, False]
+    await rig.machines.answer(listed(device()))
     assert (await asked).value.listing.requests == (device(),)
 
 
-async def test_changed_tokens_end_what_was_kept(room: Room) -> None:
-    asked = room.ask()
+async def test_changed_tokens_end_what_was_kept(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram(), via="exec"))
+    await rig.machines.answer(listed(telegram(), via="exec"))
     await asked
-    room.places.place = place(config_version=2)
-    room.ask()
+    rig.places.place = place(config_version=2)
+    rig.ask()
     await turns()
-    assert room.machines.asked == [False, False]
+    assert rig.machines.asked == [False, False]
 
 
-async def test_who_stops_has_nothing_waiting(room: Room) -> None:
-    asked = room.ask()
+async def test_who_stops_has_nothing_waiting(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram()))
+    await rig.machines.answer(listed(telegram()))
     await asked
-    room.places.place = place(running=False)
-    room.inbox.hear(INSTANCE)
-    assert room.ids() == []
-    outcome = await room.ask()
+    rig.places.place = place(running=False)
+    rig.inbox.row_changed(INSTANCE)
+    assert rig.ids() == []
+    outcome = await rig.ask()
     assert isinstance(outcome, Permanent)
     assert outcome.code == ports.NOT_RUNNING
 
 
-async def test_a_failure_keeps_what_was_known_and_says_so(room: Room) -> None:
-    asked = room.ask()
+async def test_a_failure_keeps_what_was_known_and_says_so(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.machines.answer(told(telegram()))
+    await rig.machines.answer(listed(telegram()))
     await asked
-    again = room.ask()
+    again = rig.ask()
     await turns()
-    await room.machines.answer(Permanent("controller_unreachable", "gone"))
+    await rig.machines.answer(Permanent("controller_unreachable", "gone"))
     assert await again == Permanent("controller_unreachable", "gone")
-    assert room.ids() == ["telegram:AB12"]
-    assert room.inbox.trouble(INSTANCE) == ("gone", room.clock.now_ms())
+    assert rig.ids() == ["telegram:AB12"]
+    assert rig.inbox.trouble(INSTANCE) == ("gone", rig.clock.now_ms())
 
 
-async def test_a_rule_is_told_of_each_request_once_under_each_policy(room: Room) -> None:
+async def test_a_rule_is_told_of_each_request_once_under_each_policy(rig: Rig) -> None:
     rule = Rule(id="r1", kind="channel", channel="telegram", sender="*")
-    room.places.state = Pairing(instance=INSTANCE, mode="rules", policy_version=3, rules=(rule,))
-    room.inbox.notice(INSTANCE)
+    rig.places.state = Pairing(instance=INSTANCE, mode="rules", policy_version=3, rules=(rule,))
+    rig.inbox.notice(INSTANCE)
     await turns()
-    await room.machines.answer(told(telegram(), device()))
-    (dedupe,) = room.mail.told
+    await rig.machines.answer(listed(telegram(), device()))
+    (dedupe,) = rig.mail.told
     assert dedupe.startswith("rule:3:")
 
 
-async def test_nobody_is_asked_after_the_end(room: Room) -> None:
-    asked = room.ask()
+async def test_nobody_is_asked_after_the_end(rig: Rig) -> None:
+    asked = rig.ask()
     await turns()
-    await room.inbox.close()
+    await rig.inbox.close()
     with pytest.raises(asyncio.CancelledError):
         await asked
-    room.inbox.notice(INSTANCE)
-    assert isinstance(await room.ask(), Permanent)
-    assert room.machines.asked == [False]
+    rig.inbox.notice(INSTANCE)
+    assert isinstance(await rig.ask(), Permanent)
+    assert rig.machines.asked == [False]

@@ -27,7 +27,7 @@ WAIT_S = 10.0
 Script: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class _Door:
+class _Access:
     """Lets everybody in; a browser is its cookie."""
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class _Log(NoLog):
 
 
 class _Rig:
-    """The agents' side before a controller that does what `script` says."""
+    """The agent proxy before a controller that does what `script` defines."""
 
     def __init__(self) -> None:
-        self.access, self.log = _Door(), _Log()
+        self.access, self.log = _Access(), _Log()
         access: Any = self.access
         self.side = AgentSide(access, trusted=(), log=self.log)
         self.port = 0
@@ -129,7 +129,7 @@ class _Asked:
                 if self.raw[:5] == b"HTTP/":
                     self.status = int(self.raw.split()[1])
         except ConnectionResetError:
-            pass  # what is ended from here is cut off, and says so
+            pass  # a response ended by the plane is cut off detectably
         finally:
             sending.cancel()
             writer.close()

@@ -1,6 +1,6 @@
-"""An agent for storms: each start draws its fate from a seed and from how often it was started.
+"""An agent that fails at random: each start draws its fate from the seed and the start's number.
 
-    python stormy_agent.py PORT SEED FOLDER
+    python faulty_agent.py PORT SEED FOLDER
 
 It answers /readyz like an agent does, unless its fate is another. Standard library only: it is
 started thousands of times.

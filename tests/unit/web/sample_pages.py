@@ -9,8 +9,8 @@ from holdfast.web.hub import Hub
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Call, Principal
 from tests.support.sample_brains import SampleBrains
-from tests.support.sample_care import SampleCare
 from tests.support.sample_fleet import SampleFleet
+from tests.support.sample_maintenance import SampleMaintenance
 from tests.support.sample_pairing import SamplePairing
 
 NOW = 1_795_000_000_000
@@ -19,7 +19,7 @@ OWNER = Principal("olga", "owner", "local", "session", "s2")
 HOSTILE = "<script>alert(1)</script>\"'"
 
 
-class Desk:
+class SamplePages:
     """The pages over a sample fleet of one kind of reader after another."""
 
     def __init__(self, *, count: int = 12) -> None:
@@ -28,13 +28,13 @@ class Desk:
         self.fleet = SampleFleet(self.hub, now_ms=NOW, count=count)
         self.pairing = SamplePairing(self.hub, now_ms=NOW)
         self.brains = SampleBrains(self.hub, now_ms=NOW)
-        self.care = SampleCare(now_ms=NOW)
+        self.maintenance = SampleMaintenance(now_ms=NOW)
         self.asked: list[str] = []
         api = {name: self._noted(name, made) for name, made in self.handlers().items()}
         self.pages = Pages(api, hub=self.hub, clock=self.clock, version="0.test")
 
     def handlers(self) -> dict[str, Any]:
-        made = (self.fleet, self.pairing, self.brains, self.care)
+        made = (self.fleet, self.pairing, self.brains, self.maintenance)
         return {name: handler for each in made for name, handler in each.handlers().items()}
 
     def _noted(self, name: str, handler: Any) -> Any:

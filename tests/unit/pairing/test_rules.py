@@ -24,7 +24,7 @@ from holdfast.pairing.requests import (
 from holdfast.pairing.state import Decision, Pairing
 from holdfast.pairing.visibility import Shown, forget_at, shown
 from holdfast.wire.controller.pairing import ChannelRequest, DeviceRequest
-from tests.unit.instances.pairing.rig import INSTANCE, UUID, device, telegram
+from tests.unit.pairing.rig import INSTANCE, UUID, device, telegram
 
 OPERATOR = Rule(id="r", kind="device", sender="*", role="operator", scopes=("operator.read",))
 
@@ -101,11 +101,11 @@ def test_a_request_is_over_one_ms_after_its_end() -> None:
     assert channel is not None
     assert not is_expired(channel, 3_600_000)
     assert is_expired(channel, 3_600_001)
-    asked = of_device(DeviceRequest(request_id=UUID, device_id="d", ts=0.0), tells_scopes=True)
+    asked = of_device(DeviceRequest(request_id=UUID, device_id="d", ts=0.0), has_scopes=True)
     assert asked is not None
     assert not is_expired(asked, 300_000)
     assert is_expired(asked, 300_001)
-    untimed = of_device(DeviceRequest(request_id=UUID, device_id="d"), tells_scopes=False)
+    untimed = of_device(DeviceRequest(request_id=UUID, device_id="d"), has_scopes=False)
     assert untimed is not None
     assert (untimed.expires_ms, untimed.scopes) == (None, None)
 
@@ -125,7 +125,7 @@ def test_what_nobody_could_decide_about_is_left_out(told: ChannelRequest | Devic
     if isinstance(told, ChannelRequest):
         assert of_channel(told) is None
     else:
-        assert of_device(told, tells_scopes=True) is None
+        assert of_device(told, has_scopes=True) is None
 
 
 def test_one_bad_item_does_not_spoil_a_printed_list() -> None:

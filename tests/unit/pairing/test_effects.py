@@ -11,12 +11,12 @@ from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.machine.controller.pairing.limits import COMMAND_TIMEOUT_S
 from holdfast.pairing import limits, ports
-from holdfast.pairing.effects import MachineTalk
+from holdfast.pairing.effects import MachineClient
 from holdfast.pairing.requests import request_id
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Execution
 from tests.support.logs import Lines
-from tests.unit.instances.pairing.rig import (
+from tests.unit.pairing.rig import (
     INSTANCE,
     UUID,
     Fixed,
@@ -34,17 +34,17 @@ TOO_OLD = (404, {"error": "Not Found"})
 GONE_401 = (401, {"error": "Unauthorized", "code": "controller_route_unavailable"})
 
 
-def told(*requests: Any) -> tuple[int, Any]:
+def listed(*requests: Any) -> tuple[int, Any]:
     return 200, {"requests": list(requests), "lastUpdated": "2026-01-01T00:00:00.000Z"}
 
 
-class Room:
+class Rig:
     def __init__(self, *capabilities: str, kind: str = "fly") -> None:
         self.places = Fixed()
         self.controllers = Scripted(*capabilities)
         self.shell = Shell(kind)
         self.log = Lines()
-        self.talk = MachineTalk(
+        self.talk = MachineClient(
             self.places,
             self.controllers,
             {"there": self.shell},  # type: ignore[dict-item]
@@ -67,23 +67,23 @@ class Room:
         return await self.talk.execute(call)
 
 
-def by_controller() -> Room:
-    room = Room(*ALL)
-    room.controllers.answers = {"channels": told(ROW), "devices": told(PENDING)}
-    return room
+def by_controller() -> Rig:
+    rig = Rig(*ALL)
+    rig.controllers.answers = {"channels": listed(ROW), "devices": listed(PENDING)}
+    return rig
 
 
-def by_command(answer: tuple[int, Any] | None = None) -> Room:
+def by_command(answer: tuple[int, Any] | None = None) -> Rig:
     """A machine whose controller has no pairing routes, or lost them."""
-    room = Room(*(ALL if answer else ()))
+    rig = Rig(*(ALL if answer else ()))
     if answer:
         routes = ("channels", "devices", "channels/approve", "devices/approve")
-        room.controllers.answers = dict.fromkeys(routes, answer)
-    room.shell.says("openclaw-pairing-list.js", f'{{"requests": [{_json(ROW)}]}}')
-    room.shell.says("openclaw-device-pairing-list.js", f'{{"requests": [{_json(PENDING)}]}}')
-    room.shell.says("pairing approve", "Approved")
-    room.shell.says("devices approve", "Approved")
-    return room
+        rig.controllers.answers = dict.fromkeys(routes, answer)
+    rig.shell.says("openclaw-pairing-list.js", f'{{"requests": [{_json(ROW)}]}}')
+    rig.shell.says("openclaw-device-pairing-list.js", f'{{"requests": [{_json(PENDING)}]}}')
+    rig.shell.says("pairing approve", "Approved")
+    rig.shell.says("devices approve", "Approved")
+    return rig
 
 
 def _json(value: Any) -> str:
@@ -91,35 +91,35 @@ def _json(value: Any) -> str:
 
 
 async def test_the_controllers_list_is_used_and_a_forced_one_says_refresh() -> None:
-    room = by_controller()
-    assert await room.ids() == [UUID, "telegram:AB12"]
-    assert await room.ids(refresh=True) == [UUID, "telegram:AB12"]
-    assert room.controllers.asked == [
+    rig = by_controller()
+    assert await rig.ids() == [UUID, "telegram:AB12"]
+    assert await rig.ids(refresh=True) == [UUID, "telegram:AB12"]
+    assert rig.controllers.asked == [
         "GET /_kilo/pairing/channels",
         "GET /_kilo/pairing/devices",
         "GET /_kilo/pairing/channels?refresh=true",
         "GET /_kilo/pairing/devices?refresh=true",
     ]
-    assert room.shell.ran == []
+    assert rig.shell.ran == []
 
 
 @pytest.mark.parametrize("answer", [None, TOO_OLD, GONE_401])
 async def test_a_controller_without_the_route_is_passed_by(
     answer: tuple[int, Any] | None,
 ) -> None:
-    room = by_command(answer)
-    assert await room.ids() == [UUID, "telegram:AB12"]
+    rig = by_command(answer)
+    assert await rig.ids() == [UUID, "telegram:AB12"]
     for request in (telegram(), device()):
-        outcome = await room.decide("approve", request)
+        outcome = await rig.decide("approve", request)
         assert isinstance(outcome, Ok)
         assert outcome.value.via == "exec"
-    assert [argv[:2] for argv in room.shell.ran] == [("/usr/bin/env", "HOME=/root")] * 4
+    assert [argv[:2] for argv in rig.shell.ran] == [("/usr/bin/env", "HOME=/root")] * 4
 
 
 async def test_one_too_old_to_tell_what_it_can_is_passed_by() -> None:
-    room = by_command()
-    room.controllers.version_trouble = ControllerError("too_old", "no version", status=404)
-    assert await room.ids() == [UUID, "telegram:AB12"]
+    rig = by_command()
+    rig.controllers.version_trouble = ControllerError("too_old", "no version", status=404)
+    assert await rig.ids() == [UUID, "telegram:AB12"]
 
 
 @pytest.mark.parametrize("route", ["channels", "devices"])
@@ -136,13 +136,13 @@ async def test_one_too_old_to_tell_what_it_can_is_passed_by() -> None:
     ],
 )
 async def test_trouble_is_no_old_controller(route: str, answer: Any, code: str) -> None:
-    room = by_controller()
-    room.controllers.answers[route] = answer
-    failed = await room.list_()
+    rig = by_controller()
+    rig.controllers.answers[route] = answer
+    failed = await rig.list_()
     assert isinstance(failed, Permanent)
     assert failed.code == code
-    assert room.shell.ran == []
-    assert [line[:2] for line in room.log.lines] == [("warning", "pairing.list_failed")]
+    assert rig.shell.ran == []
+    assert [line[:2] for line in rig.log.lines] == [("warning", "pairing.list_failed")]
 
 
 @pytest.mark.parametrize("request_", [telegram(), device()])
@@ -167,11 +167,11 @@ async def test_trouble_is_no_old_controller(route: str, answer: Any, code: str) 
 async def test_what_a_controller_says_against_it_is_passed_on(
     request_: Any, answer: Any, code: str, text: str
 ) -> None:
-    room = by_controller()
-    room.controllers.answers[f"{request_.asked.kind}s/approve"] = answer
-    failed = await room.decide("approve", request_)
+    rig = by_controller()
+    rig.controllers.answers[f"{request_.asked.kind}s/approve"] = answer
+    failed = await rig.decide("approve", request_)
     assert failed == Permanent(code, text)
-    assert room.shell.ran == []
+    assert rig.shell.ran == []
 
 
 @pytest.mark.parametrize(
@@ -186,40 +186,40 @@ async def test_what_a_controller_says_against_it_is_passed_on(
     ],
 )
 async def test_an_unknown_outcome_is_found_out(answer: Any, may_still_run: bool) -> None:  # noqa: FBT001
-    room = by_controller()
-    room.controllers.answers["channels/approve"] = answer
-    waits = await room.decide("approve", telegram())
+    rig = by_controller()
+    rig.controllers.answers["channels/approve"] = answer
+    waits = await rig.decide("approve", telegram())
     assert isinstance(waits, Permanent)
     assert waits.code == (ports.MAY_RUN if may_still_run else ports.DOUBT)
-    assert room.shell.ran == []
-    room.controllers.answers["channels"] = told()
-    gone = await room.decide("approve", telegram())
+    assert rig.shell.ran == []
+    rig.controllers.answers["channels"] = listed()
+    gone = await rig.decide("approve", telegram())
     assert isinstance(gone, Ok)
     assert "the request is gone" in gone.value.message
-    room.controllers.answers["channels"] = (500, {"error": "still down"})
-    unknown = await room.decide("approve", telegram())
+    rig.controllers.answers["channels"] = (500, {"error": "still down"})
+    unknown = await rig.decide("approve", telegram())
     assert isinstance(unknown, Permanent)
     assert unknown == waits
 
 
 @pytest.mark.parametrize("trouble", ["unreachable", "timeout"])
 async def test_what_was_never_sent_is_certain(trouble: Any) -> None:
-    room = by_controller()
+    rig = by_controller()
     refused = ControllerError(trouble, "no connection", arrived=False)
-    room.controllers.answers["channels/approve"] = refused
-    failed = await room.decide("approve", telegram())
+    rig.controllers.answers["channels/approve"] = refused
+    failed = await rig.decide("approve", telegram())
     assert failed == Permanent(f"controller_{trouble}", "no connection")
 
 
 @pytest.mark.parametrize("code", ["pairing_not_found", "pairing_already"])
 async def test_an_order_given_again_may_be_refused_because_the_first_was_obeyed(code: str) -> None:
-    room = by_controller()
-    room.controllers.answers["channels/approve"] = (
+    rig = by_controller()
+    rig.controllers.answers["channels/approve"] = (
         409, {"success": False, "message": "Gone", "code": code},
     )  # fmt: skip
-    first = await room.decide("approve", telegram())
+    first = await rig.decide("approve", telegram())
     assert first == Permanent(code, "Gone")
-    unsure = await room.decide("approve", telegram(), attempt=2)
+    unsure = await rig.decide("approve", telegram(), attempt=2)
     assert unsure == Permanent(ports.MAY_RUN, f"{code}: Gone")
 
 
@@ -230,38 +230,38 @@ def test_the_plane_waits_longer_than_a_controller_lets_its_command_run() -> None
 
 
 async def test_a_second_try_looks_before_it_asks_again() -> None:
-    room = by_controller()
-    room.controllers.answers["channels/approve"] = (200, {"success": True, "message": "ok"})
-    room.controllers.answers["channels"] = told()
-    done = await room.decide("approve", telegram(), attempt=2)
+    rig = by_controller()
+    rig.controllers.answers["channels/approve"] = (200, {"success": True, "message": "ok"})
+    rig.controllers.answers["channels"] = listed()
+    done = await rig.decide("approve", telegram(), attempt=2)
     assert isinstance(done, Ok)
-    assert not [asked for asked in room.controllers.asked if asked.startswith("POST")]
-    room.controllers.answers["channels"] = told(ROW)
-    assert await room.decide("approve", telegram(), attempt=2) == Ok(
+    assert not [asked for asked in rig.controllers.asked if asked.startswith("POST")]
+    rig.controllers.answers["channels"] = listed(ROW)
+    assert await rig.decide("approve", telegram(), attempt=2) == Ok(
         ports.Carried("ok", "controller")
     )
 
 
 async def test_what_a_list_of_an_agent_that_does_not_pair_is() -> None:
-    room = by_controller()
+    rig = by_controller()
     refused = (404, {"error": "This agent does not pair", "code": "pairing_unsupported"})
-    room.controllers.answers = {"channels": refused, "devices": refused}
-    found = await room.list_()
+    rig.controllers.answers = {"channels": refused, "devices": refused}
+    found = await rig.list_()
     assert isinstance(found, Ok)
     assert (found.value.requests, found.value.complete) == ((), True)
 
 
 async def test_a_command_that_fails_or_prints_nonsense_is_not_empty() -> None:
-    room = Room()
-    room.shell.says("openclaw-pairing-list.js", f'{{"requests": [{_json(ROW)}]}}')
-    room.shell.says("openclaw-device-pairing-list.js", "Killed", code=137)
-    found = await room.list_()
+    rig = Rig()
+    rig.shell.says("openclaw-pairing-list.js", f'{{"requests": [{_json(ROW)}]}}')
+    rig.shell.says("openclaw-device-pairing-list.js", "Killed", code=137)
+    found = await rig.list_()
     assert isinstance(found, Ok)
     assert [request_id(one.asked) for one in found.value.requests] == ["telegram:AB12"]
     assert not found.value.complete
     assert "devices: its command ended with 137" in found.value.error
-    room.shell.prints[1] = ("device-pairing", Ok(_printed("oops")))
-    found = await room.list_()
+    rig.shell.prints[1] = ("device-pairing", Ok(_printed("oops")))
+    found = await rig.list_()
     assert isinstance(found, Ok)
     assert not found.value.complete
 
@@ -275,68 +275,68 @@ def _execution(**fields: Any) -> Execution:
 
 
 async def test_a_cloud_without_commands_says_to_redeploy() -> None:
-    room = Room()
-    assert await room.list_() == await room.decide("approve", telegram())
-    failed = await room.list_()
+    rig = Rig()
+    assert await rig.list_() == await rig.decide("approve", telegram())
+    failed = await rig.list_()
     assert isinstance(failed, Permanent)
     assert failed.code == ports.NO_MEANS
 
 
 async def test_a_failed_command_says_little_and_a_missing_request_is_told_apart() -> None:
-    room = by_command()
-    room.shell.prints.insert(
+    rig = by_command()
+    rig.shell.prints.insert(
         0,
         ("approve telegram", Ok(_execution(exit_code=1, stderr="boom: secret at /root/x"))),
     )
-    failed = await room.decide("approve", telegram())
+    failed = await rig.decide("approve", telegram())
     assert failed == Permanent("pairing_failed", "Approval failed")
     no_such = "No pending pairing request found for code AB12"
-    room.shell.prints[0] = (
+    rig.shell.prints[0] = (
         "approve telegram", Ok(_execution(exit_code=1, stderr=no_such)),
     )  # fmt: skip
-    failed = await room.decide("approve", telegram())
+    failed = await rig.decide("approve", telegram())
     assert isinstance(failed, Permanent)
     assert failed.code == "pairing_not_found"
 
 
 async def test_a_command_that_timed_out_is_found_out() -> None:
-    room = by_command()
-    room.shell.prints.insert(0, ("approve telegram", Retryable("transient", "killed")))
-    failed = await room.decide("approve", telegram())
+    rig = by_command()
+    rig.shell.prints.insert(0, ("approve telegram", Retryable("transient", "killed")))
+    failed = await rig.decide("approve", telegram())
     assert isinstance(failed, Permanent)
     assert failed.code == ports.MAY_RUN
     assert failed.message.startswith("command_timeout")
-    room.shell.prints[1] = ("openclaw-pairing-list.js", Ok(_printed('{"requests": []}')))
-    assert isinstance(await room.decide("approve", telegram()), Ok)
+    rig.shell.prints[1] = ("openclaw-pairing-list.js", Ok(_printed('{"requests": []}')))
+    assert isinstance(await rig.decide("approve", telegram()), Ok)
 
 
 async def test_what_does_not_run_is_told_nothing() -> None:
-    room = by_controller()
-    room.places.place = place(running=False)
-    failed = await room.decide("approve", telegram())
+    rig = by_controller()
+    rig.places.place = place(running=False)
+    failed = await rig.decide("approve", telegram())
     assert failed == Permanent(ports.NOT_RUNNING, "the instance is not running")
-    assert room.controllers.asked == []
+    assert rig.controllers.asked == []
 
 
 async def test_what_no_machine_can_dismiss_is_put_aside_here() -> None:
-    room = by_command()
-    done = await room.decide("dismiss", telegram())
+    rig = by_command()
+    done = await rig.decide("dismiss", telegram())
     assert isinstance(done, Ok)
     assert done.value.via == "plane"
-    room = by_controller()
-    room.controllers.answers["devices/dismiss"] = (200, {"success": True, "message": "ok"})
-    assert await room.decide("dismiss", device()) == Ok(ports.Carried("ok", "controller"))
+    rig = by_controller()
+    rig.controllers.answers["devices/dismiss"] = (200, {"success": True, "message": "ok"})
+    assert await rig.decide("dismiss", device()) == Ok(ports.Carried("ok", "controller"))
 
 
 async def test_the_order_says_what_was_looked_at() -> None:
-    room = by_controller()
+    rig = by_controller()
     row = {**ROW, "fingerprint": "0123456789abcdef", "requestId": "x" * 32}
-    room.controllers.answers["channels"] = told(row)
-    room.controllers.answers["channels/approve"] = (200, {"success": True, "message": "ok"})
-    listed = await room.list_()
-    assert isinstance(listed, Ok)
-    await room.decide("approve", listed.value.requests[-1])
-    assert room.controllers.bodies[-1] == {
+    rig.controllers.answers["channels"] = listed(row)
+    rig.controllers.answers["channels/approve"] = (200, {"success": True, "message": "ok"})
+    found = await rig.list_()
+    assert isinstance(found, Ok)
+    await rig.decide("approve", found.value.requests[-1])
+    assert rig.controllers.bodies[-1] == {
         "channel": "telegram",
         "code": "AB12",
         "requestId": "x" * 32,
@@ -345,14 +345,14 @@ async def test_the_order_says_what_was_looked_at() -> None:
 
 
 async def test_a_process_machine_is_asked_channel_by_channel_one_after_the_other() -> None:
-    room = Room(kind="process")
+    rig = Rig(kind="process")
     config = '{"channels":{"telegram":{"enabled":true,"botToken":"t"}}}'
-    room.shell.says("/bin/cat", config)
-    room.shell.says("pairing list telegram", '{"channel":"telegram","requests":[]}')
-    room.shell.says("devices list", f'{{"pending": [{_json(PENDING)}], "paired": []}}')
-    assert await room.ids() == [UUID]
-    assert len(room.shell.ran) == 3
-    room.shell.prints[0] = ("/bin/cat", Ok(_printed("not json")))
-    failed = await room.list_()
+    rig.shell.says("/bin/cat", config)
+    rig.shell.says("pairing list telegram", '{"channel":"telegram","requests":[]}')
+    rig.shell.says("devices list", f'{{"pending": [{_json(PENDING)}], "paired": []}}')
+    assert await rig.ids() == [UUID]
+    assert len(rig.shell.ran) == 3
+    rig.shell.prints[0] = ("/bin/cat", Ok(_printed("not json")))
+    failed = await rig.list_()
     assert isinstance(failed, Permanent)
     assert failed.code == "config_unreadable"

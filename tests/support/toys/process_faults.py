@@ -1,8 +1,8 @@
-"""A storm around one agent of real processes, under the real supervisor, repeatable by its seed.
+"""Random faults of one agent of real processes, under the real supervisor, by seed.
 
-    python -m tests.support.toys.real_storm FIRST LAST SECONDS
+    python -m tests.support.toys.process_faults FIRST LAST SECONDS
 
-Each seed is one storm of some seconds; what each came to is a line of JSON. A worker is one
+Each seed is one run of some seconds; each prints its result as a line of JSON. A worker is one
 process, because one process can be the subreaper of one agent only.
 """
 
@@ -41,7 +41,7 @@ from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
 from tests.support.patience import patience
 
-STUB = Path(__file__).with_name("stormy_agent.py")
+STUB = Path(__file__).with_name("faulty_agent.py")
 GAP_S = 0.99
 """A second between two starts, less what two clocks of whole milliseconds cut off."""
 
@@ -61,7 +61,7 @@ POLICY = Policy(
 
 @dataclass
 class Found:
-    """What one storm came to; `broken` are the rules that did not hold."""
+    """The result of one run; `broken` are the rules that did not hold."""
 
     seed: int
     starts_s: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class NoRepairs:
         return Done(done=self._chance.random() < 0.5, detail="a toy")
 
     async def condemn(self, etag: str, reason: str) -> None:
-        """It has no configurations."""
+        """Do nothing: there are no configurations."""
 
     async def started(self) -> None:
         """Take no note."""
@@ -97,18 +97,18 @@ def profile_of(seed: int) -> Profile:
         return (place.python, "-I", "-S", str(STUB), str(place.port), str(seed), place.home)
 
     return Profile(
-        name="stormy", argv=argv, env=lambda _place: {}, version_argv=argv,
+        name="faulty", argv=argv, env=lambda _place: {}, version_argv=argv,
         binary=lambda _place: str(STUB), doctor_argv=lambda place, _fix: argv(place),
         folders=lambda place: (place.workspace,), state_folder=lambda place: place.home,
         config_path=lambda place: f"{place.home}/config.json",
     )  # fmt: skip
 
 
-async def rage(seed: int, seconds: float, child_processes: ChildProcesses) -> Found:
-    """Let one storm rage in a folder of its own, then end it."""
+async def run_faults(seed: int, seconds: float, child_processes: ChildProcesses) -> Found:
+    """Run one agent with faults in a folder of its own, then stop it."""
     found = Found(seed)
     chance = random.Random(seed)
-    with tempfile.TemporaryDirectory(prefix="storm-") as home:
+    with tempfile.TemporaryDirectory(prefix="faults-") as home:
         async with aiohttp.ClientSession() as session:
             agent = make_agent(seed, home, child_processes, session)
             log = Log(SystemClock())
@@ -164,7 +164,7 @@ def make_agent(
 
 
 async def disturb(supervisor: Supervisor, chance: random.Random, seconds: float) -> None:
-    """Ask for this and that while the time passes."""
+    """Make random requests of the supervisor for `seconds`."""
     ends = time.monotonic() + seconds
     asks: Sequence[Callable[[], Any]] = (
         supervisor.start,
@@ -208,7 +208,7 @@ async def work(first: int, last: int, seconds: float) -> None:
     child_processes = ChildProcesses(unconfined())
     child_processes.open()
     for seed in range(first, last):
-        found = await rage(seed, seconds, child_processes)
+        found = await run_faults(seed, seconds, child_processes)
         sys.stdout.write(json.dumps(found.__dict__) + "\n")
         sys.stdout.flush()
 

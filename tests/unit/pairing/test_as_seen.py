@@ -20,13 +20,13 @@ from holdfast.pairing.requests import Waiting
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.api.pairing import PairingApprove, PairingDismiss
 from tests.support.logs import Lines
-from tests.unit.instances.pairing.rig import INSTANCE, UUID, Fixed, device
+from tests.unit.pairing.rig import INSTANCE, UUID, Fixed, device
 
 SEEN, WIDER = "00000000000000aa", "00000000000000bb"
 
 
 class Machine:
-    """Tells what waits, as a test says."""
+    """Lists the requests set by a test."""
 
     def __init__(self) -> None:
         self.waiting: tuple[Waiting, ...] = ()
@@ -59,7 +59,7 @@ class Chance:
         return "1" * 32
 
 
-class Desk:
+class Rig:
     def __init__(self) -> None:
         self.machine, self.mail, clock, places = Machine(), Mail(), ManualClock(), Fixed()
         self.inbox = Inbox(
@@ -101,24 +101,24 @@ def asks(fingerprint: str, *scopes: str) -> Waiting:
     ],
 )
 async def test_what_asks_for_more_than_was_seen_is_not_decided(body: Any) -> None:
-    desk = Desk()
-    desk.machine.waiting = (asks(WIDER, "operator.admin"),)
+    rig = Rig()
+    rig.machine.waiting = (asks(WIDER, "operator.admin"),)
     with pytest.raises(Refusal) as refused:
-        await desk.decide(body)
+        await rig.decide(body)
     assert (refused.value.status, refused.value.problem.code) == (409, "pairing_changed")
-    assert desk.mail.decided == []
-    desk = Desk()
-    desk.machine.waiting = (asks(SEEN, "operator.read"),)
-    assert (await desk.decide(body)).asked.fingerprint == SEEN
+    assert rig.mail.decided == []
+    rig = Rig()
+    rig.machine.waiting = (asks(SEEN, "operator.read"),)
+    assert (await rig.decide(body)).asked.fingerprint == SEEN
 
 
 async def test_the_machine_is_told_what_was_seen_of_a_request_the_plane_does_not_know() -> None:
-    desk = Desk()
-    decided = await desk.decide(PairingApprove(request_id=UUID, fingerprint=SEEN))
+    rig = Rig()
+    decided = await rig.decide(PairingApprove(request_id=UUID, fingerprint=SEEN))
     assert decided.asked.fingerprint == SEEN
 
 
 async def test_who_says_nothing_of_what_was_seen_decides_about_what_is_there() -> None:
-    desk = Desk()
-    desk.machine.waiting = (asks(WIDER, "operator.admin"),)
-    assert (await desk.decide(PairingApprove(request_id=UUID))).asked.fingerprint == WIDER
+    rig = Rig()
+    rig.machine.waiting = (asks(WIDER, "operator.admin"),)
+    assert (await rig.decide(PairingApprove(request_id=UUID))).asked.fingerprint == WIDER

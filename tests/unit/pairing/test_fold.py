@@ -16,7 +16,7 @@ from holdfast.pairing.limits import (
 )
 from holdfast.pairing.policy import Rule
 from holdfast.pairing.state import decided
-from tests.unit.instances.pairing.rig import FAR_MS, Driver, approve, device, rules, telegram
+from tests.unit.pairing.rig import FAR_MS, Driver, approve, device, rules, telegram
 
 DONE = Ok(ports.Carried("Pairing approved", "controller"))
 ADA = Rule(id="r1", kind="channel", channel="telegram", sender="777001")

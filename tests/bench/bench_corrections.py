@@ -1,7 +1,7 @@
 """Figure: 20,000 corrections a second, durable, over 64 connections that carry 4,000 brains.
 
-Run it: `make bench ARGS="intake"`, or `python -m tests.bench.bench_intake` with `--seconds`,
-`--batch`. A whole plane is served in a process of its own; this process sends batches made
+Run it: `make bench ARGS="corrections"`, or `python -m tests.bench.bench_corrections` with
+`--seconds`, `--batch`. A whole plane is served in a process of its own; this one sends batches made
 beforehand, each connection the next one when its answer came, and nothing else. The machine's
 two cores carry both, so the sender is counted apart: beside the rate by the clock stands the one
 of the plane's share, rows / (seconds - the sender's own processor seconds / cores), and the

@@ -15,8 +15,8 @@ from holdfast.wire.api.maintenance import (
 from holdfast.wire.times import time_text
 
 
-class SampleCare:
-    """What machines know, the same for each of them."""
+class SampleMaintenance:
+    """Configurations and doctor runs, the same for each of them."""
 
     def __init__(self, *, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -25,7 +25,7 @@ class SampleCare:
 
     async def versions(self, call: Call) -> Reply:
         at = time_text(self.now_ms)
-        told = (
+        versions = (
             ConfigVersion(etag="c0ffee" * 10, at=at, origin="replace", verdict="unknown"),
             ConfigVersion(
                 etag="bad0" * 15, at=at, origin="patch", verdict="bad", verdict_at=at,
@@ -34,7 +34,7 @@ class SampleCare:
             ConfigVersion(etag="ab12" * 15, at=at, origin="base", verdict="healthy"),
         )  # fmt: skip
         assert call.path["id"]
-        return Reply(ConfigVersions(versions=told))
+        return Reply(ConfigVersions(versions=versions))
 
     async def restore(self, call: Call) -> Reply:
         self.restored.append(call.body.version)

@@ -1,8 +1,8 @@
-"""A storm around one supervised agent in virtual time, repeatable by its seed.
+"""Random faults of one supervised agent in virtual time, repeatable by the seed.
 
 Children exit with 0, 1 or 78, are killed, run out of memory, find their port busy, never become
-ready, get stuck, or ignore what they are told, while people start, stop and change things. The
-policy is the real one; what it wants is done by a process that exists only here.
+ready, get stuck, or ignore SIGTERM, while the agent is started, stopped and reconfigured. The
+policy is the real one; its commands are carried out by a simulated process.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SHORTEST_MS, LONGEST_MS = 1, 90_000
 
 
 @dataclass
-class Storm:
-    """One storm: `starts` are the times at which children were made."""
+class FaultRun:
+    """One run: `starts` are the times at which children were made, in ms."""
 
     seed: int
     minutes: int = 30
@@ -60,8 +60,8 @@ class Storm:
         self._queue: list[tuple[int, int, Event]] = []
         self._number = 0
 
-    def run(self) -> Storm:
-        """Let it rage, then stop the agent; what went against the rules is in `broken`."""
+    def run(self) -> FaultRun:
+        """Inject the faults, then stop the agent; rules that did not hold are in `broken`."""
         for _ in range(self.minutes):
             at = self.chance.randrange(self.minutes * 60_000)
             self._later(at, self.chance.choice(ASKED))

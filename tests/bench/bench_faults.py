@@ -1,14 +1,14 @@
-"""Storms of real processes around an agent: a start a second at most, no orphan, one port.
+"""Random faults of an agent of real processes: a start a second at most, no orphan, one port.
 
-    python -m tests.bench storm
-    python -m tests.bench.bench_storm [--seeds 1000] [--workers 24] [--seconds 4] [--json]
+    python -m tests.bench faults
+    python -m tests.bench.bench_faults [--seeds 1000] [--workers 24] [--seconds 4] [--json]
 
-Each seed is a storm of some seconds: an agent of real processes exits with 0, 1 or 78, is killed,
+Each seed is a run of some seconds: an agent of real processes exits with 0, 1 or 78, is killed,
 runs out of memory, crashes, leaves a squatter on its port, starts a successor of itself, leaves
 daemons, ignores SIGTERM, hangs, or never becomes ready, while it is started, stopped, restarted
 and reconfigured at random. Judged: the least time between two starts, how many listened on the
-port at once, and how many of its processes were left at the end. The bench fails when one storm
-broke a rule. The same rules hold for a thousand longer storms in virtual time in the suite.
+port at once, and how many of its processes were left at the end. The bench fails when one run
+broke a rule. The same rules hold for a thousand longer runs in virtual time in the suite.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from itertools import pairwise
 from typing import Any
 
 from tests.bench.figures import parser, tell
-from tests.support.toys.real_storm import GAP_S
+from tests.support.toys.process_faults import GAP_S
 
 
 async def run_worker(first: int, last: int, seconds: float) -> list[dict[str, Any]]:
-    """Run the storms of these seeds, one after another, in a process of their own."""
+    """Run these seeds, one after another, in a process of their own."""
     command = (
         sys.executable,
         "-m",
-        "tests.support.toys.real_storm",
+        "tests.support.toys.process_faults",
         str(first),
         str(last),
         str(seconds),
@@ -43,7 +43,7 @@ async def run_worker(first: int, last: int, seconds: float) -> list[dict[str, An
 
 
 async def run(seeds: int, workers: int, seconds: float) -> list[dict[str, Any]]:
-    """Run all storms, in as many processes as there are workers."""
+    """Run all seeds, in as many processes as there are workers."""
     edges = [round(seeds * number / workers) for number in range(workers + 1)]
     spans = [(a, b) for a, b in pairwise(edges) if a < b]
     found = await asyncio.gather(*(run_worker(a, b, seconds) for a, b in spans))
@@ -60,9 +60,9 @@ def main() -> None:
     broken = [(row["seed"], row["broken"]) for row in rows if row["broken"]]
     done = [row for row in rows if "gap_s" in row]
     tell(
-        "storm",
+        "faults",
         {
-            "storms": len(done),
+            "runs": len(done),
             "starts": sum(len(row["starts_s"]) for row in done),
             "least_gap_s": min(row["gap_s"] for row in done),
             "figure_s": GAP_S,
