@@ -51,3 +51,14 @@ def test_every_module_is_used() -> None:
         if not (TWIN.fullmatch(name) and name in suites)
     ]
     assert not dead, "imported by nothing in src: wire it in or delete it:\n" + "\n".join(dead)
+
+
+def test_no_package_is_empty() -> None:
+    empty = [
+        shown(path.parent)
+        for path in python_files("src/holdfast")
+        if path.name == "__init__.py"
+        if not [other for other in path.parent.rglob("*.py") if other != path]
+        if not [node for node in tree(path).body if not isinstance(node, ast.Expr)]
+    ]
+    assert not empty, f"packages without a module: {empty}"
