@@ -42,7 +42,7 @@ def dry_run(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Print what the next ticks would do."""
-    _ask("dry-run", actor, DryRunRequest(ticks=ticks, at_ms=at_ms), as_json=as_json)
+    _call("dry-run", actor, DryRunRequest(ticks=ticks, at_ms=at_ms), as_json=as_json)
 
 
 @app.command()
@@ -54,7 +54,7 @@ def replay(
 ) -> None:
     """Fold the log again, decide again, and compare both with what was recorded."""
     body = ReplayRequest(from_seq=start, to_seq=end)
-    answer = _ask("replay", actor, body, as_json=as_json)
+    answer = _call("replay", actor, body, as_json=as_json)
     if answer.differences or answer.bit_equal is False:
         fail("the replay differs from the record")
 
@@ -81,7 +81,7 @@ def what_if(
         from_seq=start,
         ticks=ticks,
     )
-    _ask("what-if", actor, body, as_json=as_json)
+    _call("what-if", actor, body, as_json=as_json)
 
 
 @app.command()
@@ -92,10 +92,10 @@ def explain(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Explain a tick's decisions."""
-    _ask("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
+    _call("explain", actor, ExplainRequest(tick=tick, event=event), as_json=as_json)
 
 
-def _ask(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
+def _call(mode: str, actor: str, body: msgspec.Struct, *, as_json: bool) -> Rehearsal:
     """Call one rehearsal and print it."""
     kind, slash, actor_id = actor.partition("/")
     if not slash:

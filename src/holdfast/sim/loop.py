@@ -23,8 +23,8 @@ EPOCH_MS: Final = 1_760_000_000_000
 STILL_MAX: Final = 100_000
 """Iterations of the loop without time passing after which it counts as spinning."""
 
-_ENDINGS: Final = 8
-_ENDING_S: Final = 60.0
+_CANCEL_ROUNDS: Final = 8
+_CANCEL_S: Final = 60.0
 """How often, and for how many virtual seconds, remaining tasks are cancelled."""
 
 
@@ -157,13 +157,13 @@ def run(seed: int, main: Callable[[SimLoop, SimClock], Coroutine[Any, Any, T]]) 
 def _end(loop: SimLoop) -> None:
     """Cancel the remaining tasks, and those they leave, then close the loop."""
     try:
-        for _ in range(_ENDINGS):
+        for _ in range(_CANCEL_ROUNDS):
             left = asyncio.all_tasks(loop)
             if not left:
                 break
             loop.still = 0
             for task in left:
                 task.cancel()
-            loop.run_until_complete(asyncio.wait(left, timeout=_ENDING_S))
+            loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_S))
     finally:
         loop.close()

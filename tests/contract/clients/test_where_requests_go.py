@@ -76,7 +76,7 @@ async def _wake(port: int, target: str) -> None:
             _reporting=SimpleNamespace(sandbox_id="s", wake_url=f"http://127.0.0.1:{port}{target}"),
             _on_directive=lambda _directive: None,
         )
-        await Wake._ask(wake, 1)
+        await Wake._poll(wake, 1)
 
 
 async def _command_line(port: int, target: str) -> None:

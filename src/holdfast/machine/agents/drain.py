@@ -77,7 +77,7 @@ BY_SIGTERM: Final = DrainWay(
 )
 """OpenClaw from 2026.8 on; its own budget is 315 s."""
 
-_ENDING_SINCE: Final = (2026, 8)
+_SIGTERM_SINCE: Final = (2026, 8)
 
 
 def openclaw_drain(version: str | None) -> DrainWay:
@@ -88,4 +88,4 @@ def openclaw_drain(version: str | None) -> DrainWay:
     if version is None:
         return BY_SIGTERM
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    return BY_SIGTERM if numbers >= _ENDING_SINCE else BY_RESTART
+    return BY_SIGTERM if numbers >= _SIGTERM_SINCE else BY_RESTART

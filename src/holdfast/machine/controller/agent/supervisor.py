@@ -127,9 +127,12 @@ class Supervisor:
                 restarts=after.restarts, was=before.status,
             )  # fmt: skip
         if after.goodbye is not before.goodbye and after.goodbye is not None:
-            said = after.goodbye
+            goodbye = after.goodbye
             self._log.emit(
-                "agent.ended", reason=said.reason, work_cut=said.cut, took_ms=said.waited_ms
+                "agent.ended",
+                reason=goodbye.reason,
+                work_cut=goodbye.cut,
+                took_ms=goodbye.waited_ms,
             )
         if after.ladder.history != before.ladder.history:
             rung = after.ladder.history[-1]

@@ -72,10 +72,10 @@ class Poller:
 
     async def refresh(self) -> bool:
         """Return whether a read that began after this call succeeded everywhere."""
-        asked: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(asked)
+        waiting: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
         self._moved.set()
-        return await asked
+        return await waiting
 
     async def run(self) -> None:
         """Read until cancelled; callers still waiting then get False."""
@@ -101,9 +101,9 @@ class Poller:
                 continue
 
     async def _look(self) -> None:
-        asked, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
         # A read that was due anyway counts as scheduled, even if it was requested too.
-        forced = bool(asked) and not self._is_due()
+        forced = bool(waiting) and not self._is_due()
         self._schedule = schedule.start(self._schedule)
         self._number += 1
         before = dict(self._cache.snapshot(self._kind).parts)
@@ -121,21 +121,21 @@ class Poller:
                 self._schedule, now_ms, outcome, forced=forced, period_ms=self._period_ms()
             )
             known = self._cache.listing(self._kind).body["state"] == "known"
-            self._answer(asked, worked=outcome == "read" and known)
+            self._answer(waiting, worked=outcome == "read" and known)
         self._report(before)
         await self._after_read(self._kind)
 
     def _period_ms(self) -> int:
         parts = self._cache.snapshot(self._kind).parts.values()
-        asked = any(part.source == "rpc" for part in parts)
-        return limits.PERIOD_QUERIED_MS if asked else limits.PERIOD_MS
+        queried = any(part.source == "rpc" for part in parts)
+        return limits.PERIOD_QUERIED_MS if queried else limits.PERIOD_MS
 
     def _is_due(self) -> bool:
         due_ms = self._schedule.next_ms
         return due_ms is not None and due_ms <= self._clock.steady_ms()
 
-    def _answer(self, asked: list[asyncio.Future[bool]], *, worked: bool) -> None:
-        for future in asked:
+    def _answer(self, waiting: list[asyncio.Future[bool]], *, worked: bool) -> None:
+        for future in waiting:
             if not future.done():
                 future.set_result(worked)
 

@@ -111,7 +111,7 @@ class Target:
     """
 
     folder: str
-    endings: tuple[str, ...]
+    suffixes: tuple[str, ...]
     mask: int
     kinds: tuple[Kind, ...]
     decisive: bool = False
@@ -228,7 +228,7 @@ class Watcher:
             target
             for target in self._watches.get(event.watch, ())
             if event.mask & _LOST
-            or (event.mask & target.mask and event.name.endswith(target.endings))
+            or (event.mask & target.mask and event.name.endswith(target.suffixes))
         ]
 
     def _moves(self, event: Event) -> bool:
@@ -265,7 +265,7 @@ def _look(target: Target) -> tuple[tuple[str, int, int, int], ...]:
     try:
         with os.scandir(target.folder) as entries:
             for entry in entries:
-                if entry.name.endswith(target.endings):
+                if entry.name.endswith(target.suffixes):
                     stat = entry.stat()
                     found.append((entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
     except OSError:

@@ -59,7 +59,7 @@ class Wake:
         while True:
             began_ms, had = self._clock.steady_ms(), self._revision()
             try:
-                await self._ask(had)
+                await self._poll(had)
                 self._failures = 0
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
                 self._failures += 1
@@ -76,7 +76,7 @@ class Wake:
             return 0
         return max(limits.WAKE_GAP_MS - (self._clock.steady_ms() - began_ms), 0) / 1_000
 
-    async def _ask(self, revision: int) -> None:
+    async def _poll(self, revision: int) -> None:
         pair = self._credentials.current()
         if not pair.complete:
             message = "no credentials yet"
