@@ -337,7 +337,7 @@ class RehearsalWorker:
         self._pool: ProcessPoolExecutor | None = None
         self._pending_calls = 0
         self._lock = asyncio.Lock()
-        self._end_task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def dry_run(self, asked: Ahead) -> DryRun:
@@ -381,7 +381,7 @@ class RehearsalWorker:
 
         def idle() -> None:
             if not self._pending_calls:
-                self._end_task = asyncio.get_running_loop().create_task(self._end())
+                self._task = asyncio.get_running_loop().create_task(self._end())
 
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
