@@ -21,6 +21,7 @@ from holdfast.actors.limits import (
     ALARM_PAGE,
     BUSY_TICKS_MAX,
     CLOCK_STEP_MS,
+    LOOP_RETRY_S,
 )
 from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Journal
@@ -72,7 +73,7 @@ class Alarms:
         self._stepped_back = False
         self._refill_at_ms = 0.0
         self._moved = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._due)
@@ -87,14 +88,14 @@ class Alarms:
         for row in await self._journal.alarms(_FOREVER_MS, ALARM_PAGE):
             if row.at_ms > self._known_until_ms:
                 self._wake(row.actor)
-        self._task = asyncio.create_task(self._run(), name="holdfast-alarms")
+        self.task = asyncio.create_task(self._run(), name="holdfast-alarms")
 
     async def stop(self) -> None:
         """Fire no more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
 
     def hear(self, committed: CommittedTick) -> None:
         """Take an actor's deadline from a tick that is over."""
@@ -191,7 +192,7 @@ class Alarms:
             except Exception as error:  # noqa: BLE001  every actor relies on this one loop
                 self._meter.count(metrics.FAULTS, where="alarms")
                 self._log.error("alarms.fault", exc_info=error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(LOOP_RETRY_S)
 
     async def _watch(self) -> None:
         """Fire what is due, sleep until the next or a glance, for ever."""

@@ -35,6 +35,9 @@ ANSWER_WAIT_MS: Final = 2_000
 FAULT_RETRY_MS: Final = 60_000
 """When an actor whose rules raised is ticked again, in milliseconds."""
 
+LOOP_RETRY_S: Final = 1.0
+"""How long a loop of the engine rests after a bug of its own, in seconds."""
+
 RESIDENT_MAX: Final = 20_000
 """Actors kept in memory; the least recently used are passivated."""
 

@@ -41,20 +41,20 @@ class Mailbox:
         self._poll_ms = poll_ms
         self._pending_max = pending_max
         self._asking: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
-        self._poller: asyncio.Task[None] | None = None
-        owner.listen(self._hear)
+        self.task: asyncio.Task[None] | None = None
+        owner.join(self._hear)
 
     async def start(self) -> None:
         """Wake whoever has events waiting from before, and keep looking."""
         full = await self._look()
-        self._poller = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
+        self.task = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
 
     async def stop(self) -> None:
         """Look no more; whoever still waits for an answer gets its operation instead."""
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
-            self._poller = None
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
 
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
         """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.

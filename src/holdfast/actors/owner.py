@@ -30,6 +30,7 @@ from holdfast.actors.limits import (
     CLAIM_TRIES_MAX,
     COMMITS_MAX,
     FAULT_RETRY_MS,
+    LOOP_RETRY_S,
     RESIDENT_MAX,
     SLICE_MS,
     STATE_INLINE_BYTES_MAX,
@@ -128,13 +129,24 @@ class Owner:
         self._flying = 0
         self._work = asyncio.Event()
         self._listeners: list[Listener] = []
-        self._runner: asyncio.Task[None] | None = None
+        self._parts: list[Listener] = []
+        self.task: asyncio.Task[None] | None = None
+        self.fault: str | None = None
         self._unknown: set[str] = set()
         self._stopping = False
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` told of every tick that is over; it must return at once."""
         self._listeners.append(listener)
+
+    def join(self, part: Listener) -> None:
+        """Have a part of the engine told of every tick that is over, before all listeners.
+
+        Part and journal disagree once a tick was not heard, so what a part raises is the owner's
+        `fault`, and ends the ticking: whoever runs the process has to end it, and the next takes
+        everything up from the journal.
+        """
+        self._parts.append(part)
 
     # -- waking ------------------------------------------------------------------------------
 
@@ -202,7 +214,7 @@ class Owner:
         """Begin to tick; the lease must be held."""
         self._stopping = False
         self._lease.on_lost(self.halt)
-        self._runner = asyncio.create_task(self._run(), name="holdfast-owner")
+        self.task = asyncio.create_task(self._run(), name="holdfast-owner")
 
     def halt(self) -> None:
         """Tick no more; what is in flight may land."""
@@ -212,9 +224,9 @@ class Owner:
     async def stop(self) -> None:
         """Stop ticking and wait for the commits in flight; raise nothing of theirs."""
         self.halt()
-        if self._runner is not None:
-            await self._runner
-            self._runner = None
+        if self.task is not None:
+            await self.task
+            self.task = None
         if self._under:
             await asyncio.wait(self._under, timeout=_STOP_WAIT_S)
         while self._over:
@@ -222,7 +234,17 @@ class Owner:
             self._guard(under.resident, partial(self._land, under))
 
     async def _run(self) -> None:
-        """Land what is over and tick what is ready, a slice at a time, for ever."""
+        """Land what is over and tick what is ready, for ever; a bug of the loop is logged."""
+        while not self._stopping:
+            try:
+                await self._go()
+            except Exception as error:  # noqa: BLE001  the loop is every actor's; it must not end
+                self._meter.count(metrics.FAULTS, where="owner")
+                self._log.error("owner.fault", exc_info=error)
+                await asyncio.sleep(LOOP_RETRY_S)
+
+    async def _go(self) -> None:
+        """Work a slice at a time, until told to stop."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
@@ -442,8 +464,6 @@ class Owner:
 
     def _committed(self, flight: _Flight) -> None:
         resident, committed = flight.resident, flight.committed
-        took_s = (self._clock.steady_ms() - flight.started_ms) / 1_000
-        self._meter.observe(metrics.COMMIT_SECONDS, took_s)
         resident.folded = committed.tick.after
         resident.took(committed.tick.stamps)
         if flight.state_bytes is None:
@@ -452,7 +472,12 @@ class Owner:
             resident.size, resident.since = flight.state_bytes, 0
         resident.doubted.clear()
         self._publish(flight)
+        self._safely(partial(self._measure, flight.started_ms))
         self._go_on(resident)
+
+    def _measure(self, started_ms: float) -> None:
+        took_s = (self._clock.steady_ms() - started_ms) / 1_000
+        self._meter.observe(metrics.COMMIT_SECONDS, took_s)
 
     def _publish(self, flight: _Flight) -> None:
         """Tell of a tick that is committed, and wake whom it wrote to."""
@@ -470,6 +495,11 @@ class Owner:
         self._go_on(resident)
 
     def _tell(self, committed: CommittedTick) -> None:
+        for part in self._parts:
+            try:
+                part(committed)
+            except Exception as error:  # noqa: BLE001  the other parts hear of it all the same
+                self._fail(part, error)
         for listener in self._listeners:
             self._safely(partial(listener, committed))
 
@@ -488,6 +518,14 @@ class Owner:
             self._log.error("listener.fault", listener=where, exc_info=error)
 
     # -- what goes wrong ---------------------------------------------------------------------
+
+    def _fail(self, part: Listener, error: Exception) -> None:
+        """Tick no more: a part of the engine does not know what the journal does."""
+        where = getattr(part, "__qualname__", repr(part))
+        self._meter.count(metrics.FAULTS, where="part")
+        self._log.critical("engine.part_failed", part=where, exc_info=error)
+        self.fault = self.fault or f"{where} raised {type(error).__name__}: {error}"
+        self.halt()
 
     def _retry(self, resident: LoadedActor) -> None:
         """Try again: at once for the first two times, then after a growing wait."""

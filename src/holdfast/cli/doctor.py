@@ -69,6 +69,7 @@ def examine(settings: Settings) -> DoctorReport:
         _folder(Path(settings.home)),
         _keys(settings),
         _disk(Path(settings.home)),
+        _stores(Path(settings.home)),
         _port(settings),
         _log(Path(settings.home)),
     )
@@ -134,6 +135,14 @@ def _disk(home: Path) -> DoctorCheck:
     if usage.free < DISK_FAIL_BYTES:
         return _failed("disk", message, "free some space, or set HOLDFAST_HOME to a larger disk")
     return DoctorCheck(name="disk", result="ok", message=message)
+
+
+def _stores(home: Path) -> DoctorCheck:
+    """Return whether the files of the data folder are in order."""
+    # Heavy: it brings the engines of all stores, and only this needs them.
+    from holdfast.plane.wiring.files import damaged_files, stores_check  # noqa: PLC0415
+
+    return stores_check(list(damaged_files(home)), only_moved=False)
 
 
 def _port(settings: Settings) -> DoctorCheck:

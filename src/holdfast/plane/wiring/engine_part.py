@@ -47,6 +47,8 @@ def engine_part(core: Core) -> Part:
     return Part(
         name="engine",
         start=engine.start,
+        vitals=engine.vitals,
+        troubles=lambda: ("the lease is another plane's",) if engine.lease.lost else (),
         jobs=(every("journal.prune", prune, DAY_S, core.log),),
         checks=(check_journal, check_engine, check_quarantine),
     )

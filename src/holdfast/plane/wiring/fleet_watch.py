@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
 from holdfast.kernel import metrics
+from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
 
@@ -38,7 +39,7 @@ class Views(Protocol):
 class Watch:
     """What is wrong with instances, as of the last look."""
 
-    def __init__(self, views: Views, *, meter: Meter, log: Any) -> None:
+    def __init__(self, views: Views, *, meter: Meter, log: Log) -> None:
         """Look at `views`."""
         self._views = views
         self._meter = meter
@@ -51,7 +52,7 @@ class Watch:
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001  told, and the next look may go well
-                self._log.exception("instances.watch_failed", reason=str(error))
+                self._log.error("instances.watch_failed", reason=str(error), exc_info=error)
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:

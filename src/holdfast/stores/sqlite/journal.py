@@ -33,8 +33,9 @@ from holdfast.actors.ports import (
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
+from holdfast.kernel.vital import Vital
 from holdfast.stores.sqlite.bulk import Row
-from holdfast.stores.sqlite.database import open_store
+from holdfast.stores.sqlite.database import make_trouble, open_store
 from holdfast.stores.sqlite.journal_batch import Batch
 from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Finish, Write
 from holdfast.stores.sqlite.journal_reader import SqliteReader
@@ -67,9 +68,10 @@ class SqliteJournal:
         self._clock = clock
         self._path = path
         connection = open_store(path, "journal", now_ms=clock.now_ms())
+        self.trouble = make_trouble()
         try:
             self._batch = Batch(connection)
-            self._reader = SqliteReader(path)
+            self._reader = SqliteReader(path, trouble=self.trouble)
         except BaseException:
             connection.close()
             raise
@@ -83,6 +85,7 @@ class SqliteJournal:
             apply=self._batch.apply,
             tidy=self._checkpoint,
             finish=self._finish,
+            trouble=self.trouble,
         )
 
     # ----------------------------------------------------------------------------- the file
@@ -110,8 +113,9 @@ class SqliteJournal:
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._moved_pages = pages
-        except apsw.Error:
+        except apsw.Error as error:
             # Nothing is lost: the WAL holds it all, and it is tried again.
+            self.trouble.hear(error)
             self._hold_ms = CHECKPOINT_RETRY_MS
             logging.getLogger(__name__).exception("journal checkpoint failed")
 
@@ -122,6 +126,10 @@ class SqliteJournal:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             self._connection.close()
+
+    def vital(self) -> Vital:
+        """Return the thread that writes."""
+        return self._writer.vital()
 
     async def close(self) -> None:
         """Finish what was promised and release the file."""

@@ -29,7 +29,8 @@ from holdfast.stores.journal_rules import Found, address_of, follow
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
-from holdfast.stores.sqlite.database import open_reader
+from holdfast.stores.sqlite.database import make_trouble, open_reader
+from holdfast.stores.trouble import Trouble
 
 READERS_KEPT: Final = 4
 """Connections that stay open between reads."""
@@ -81,9 +82,13 @@ def _found(row: Sequence[Any]) -> Found:
 class SqliteReader:
     """The journal's Reader, and the reads of its owner."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the journal at `path`; raise apsw.CantOpenError when it is not there."""
+    def __init__(self, path: Path, *, trouble: Trouble | None = None) -> None:
+        """Read the journal at `path`; raise apsw.CantOpenError when it is not there.
+
+        `trouble` hears of what is wrong with the file.
+        """
         self._path = path
+        self._trouble = trouble or make_trouble()
         self._queries = load_queries(SQL / "journal")
         self._caused_events = Bulk(self._queries["caused_events"], 1)
         self._caused_effects = Bulk(self._queries["caused_effects"], 1)
@@ -98,6 +103,9 @@ class SqliteReader:
             connection = open_reader(self._path)
         try:
             yield connection
+        except apsw.Error as error:
+            self._trouble.hear(error)
+            raise
         finally:
             if len(self._free) < READERS_KEPT:
                 self._free.append(connection)
