@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 from msgspec.structs import replace
 
 from holdfast.actors.definition import EffectCall
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
@@ -37,7 +38,6 @@ from holdfast.actors.limits import (
     LANE_RETRY_MS_MAX,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, EffectRow, EffectStatus, Journal
 from holdfast.actors.tasks import is_cancelled
 from holdfast.actors.tick import Folded

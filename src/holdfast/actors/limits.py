@@ -68,8 +68,8 @@ DOUBTED_KEPT: Final = 8
 EFFECTS_PER_TICK: Final = 65_536
 """Room for the effects of one tick within the numbers that order a lane."""
 
-ALARM_PAGE: Final = 10_000
-"""Alarms that one look at the store brings into memory."""
+ALARM_PAGE: Final = 2_000
+"""Alarms that one read of the store brings, before others have their turn."""
 
 ALARM_HORIZON_MS: Final = 600_000
 """How far ahead alarms are kept in memory."""

@@ -274,6 +274,13 @@ class Journal(Protocol):
         """Return what is known of an actor, or None when nothing is."""
         ...
 
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event.
+
+        None when the log since then is not all kept.
+        """
+        ...
+
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
         ...
@@ -282,12 +289,12 @@ class Journal(Protocol):
         """Take the lease of everything and return its epoch, greater than any before."""
         ...
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
         ...
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
         ...
 
     async def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
@@ -326,7 +333,21 @@ class Journal(Protocol):
         """Forget what no replay from `before_ms` on needs; return how many rows that was.
 
         Each actor keeps its newest snapshot before that time and everything since, and what waits
-        or is in quarantine. The dedupe keys of what is forgotten are forgotten with it.
+        or is in quarantine. An actor that has old events and no newer snapshot is given one of its
+        present state, so that a log which never grows long is forgotten too, at the latest when it
+        is twice as old. The dedupe keys of what is forgotten are forgotten with it.
+        """
+        ...
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        ...
+
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget all of an actor; return how many events that was.
+
+        Nothing is forgotten of one that has an event since `before_ms`, or anything that waits or
+        is in quarantine.
         """
         ...
 

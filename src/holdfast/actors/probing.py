@@ -26,6 +26,7 @@ from msgspec import structs
 
 from holdfast.actors.commit import fold_loaded
 from holdfast.actors.definition import ProbeAnswer
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
@@ -36,7 +37,6 @@ from holdfast.actors.limits import (
     PROBE_SPREAD_MS,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, Journal, ProbeRow, asks_alike
 from holdfast.actors.tasks import is_cancelled
 from holdfast.kernel import metrics
@@ -257,13 +257,16 @@ class Prober:
         """Ask once and deal with the answer; whatever goes wrong, it is asked again."""
         code = "bug"
         try:
-            outcome = await self._in_turn(standing, lookout)
+            asked = await self._in_turn(standing, lookout)
+            if asked is None:
+                return
+            (outcome,) = asked
             code = "store"
             if isinstance(outcome, Retryable):
                 if outcome.retry_after_ms:
                     lookout.gate.pause(outcome.retry_after_ms)
                 self._failed(standing, outcome.code, outcome.message, None, self._clock.now_ms())
-            elif outcome is not None:
+            else:
                 await self._answered(standing, outcome)
         except asyncio.CancelledError as error:
             if is_cancelled():
@@ -274,14 +277,14 @@ class Prober:
         finally:
             standing.busy = False
 
-    async def _in_turn(self, standing: _Standing, lookout: Lookout) -> Outcome[Any] | None:
+    async def _in_turn(self, standing: _Standing, lookout: Lookout) -> tuple[Outcome[Any]] | None:
         """Ask and give the turn back; None when it is not asked with this turn."""
         asked = False
         try:
             if not (standing.renewed or await self._renew(standing)):
                 return None
             asked = True
-            return await self._ask(standing.row, lookout)
+            return (await self._ask(standing.row, lookout),)
         finally:
             if asked:
                 lookout.gate.leave()

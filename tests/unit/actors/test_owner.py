@@ -417,7 +417,7 @@ def test_a_large_state_is_written_as_snapshots_and_loads_as_it_was() -> None:
 
 
 def test_a_state_that_holds_the_loop_too_long_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.actors.owner.STATE_LOOP_BYTES_MAX", 20_000)
+    monkeypatch.setattr("holdfast.actors.tick_log.STATE_LOOP_BYTES_MAX", 20_000)
 
     async def story(clock: SimClock) -> None:
         async with Rig(clock) as rig:

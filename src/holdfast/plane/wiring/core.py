@@ -74,8 +74,9 @@ class Core:
     """What every part is handed.
 
     `log` and `meter` never raise. `publish` tells open pages, `run` runs something beside the rest
-    and logs what it raises. `mailbox` is how events reach actors. `url` is how machines and people reach this plane. On
-    `closing` goes what a part opens, at once; it is closed in the reverse order.
+    and logs what it raises. `mailbox` is how events reach actors. `url` is how machines and people
+    reach this plane. On `closing` goes what a part opens, at once; it is closed in the reverse
+    order.
     """
 
     settings: Settings

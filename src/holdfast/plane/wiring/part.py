@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.actors.dispatch import Provider
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kind, Kinds
-from holdfast.actors.owner import CommittedTick, Listener, Owner
+from holdfast.actors.owner import Listener, Owner
 from holdfast.actors.probing import Lookout
 from holdfast.actors.tasks import why_ended
 from holdfast.kernel.log import Log
@@ -54,7 +55,8 @@ class Part:
     rows open pages are told of, each with its topic. `checks` are the doctor's. `start` is awaited
     once, in the order of the parts, then `jobs` run. `vitals` is asked after that for what must not
     end before the plane does, as no job must. While `troubles` gives any, health is degraded; one
-    of the checks says the same. `release` ends what is held open when the stop begins. What must be closed is pushed on `Core.closing` by whoever opens it.
+    of the checks says the same. `release` ends what is held open when the stop begins. What must be
+    closed is pushed on `Core.closing` by whoever opens it.
     """
 
     name: str
@@ -168,16 +170,20 @@ def vitals_of(tasks: Iterable[asyncio.Task[Any]]) -> Iterator[Vital]:
 
 
 def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:
-    """Return a job that is done again and again; a failure is a log line and tried next time."""
+    """Return a job that is done again and again, first within a minute of the start.
+
+    A failure is a log line and tried next time.
+    """
 
     async def repeat() -> None:
+        await asyncio.sleep(min(every_s, MINUTE_S))
         while True:
-            await asyncio.sleep(every_s)
             try:
                 await job()
             except Exception as error:
                 why = str(error)
                 log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
+            await asyncio.sleep(every_s)
 
     return Job(name, repeat)
 

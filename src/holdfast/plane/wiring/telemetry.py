@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.actors.owner import CommittedTick, Listener
+from holdfast.actors.flights import CommittedTick
+from holdfast.actors.owner import Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival

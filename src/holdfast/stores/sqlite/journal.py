@@ -53,6 +53,9 @@ CHECKPOINT_MS: Final = 60_000
 PRUNE_EVENTS: Final = 4_096
 """Events that are forgotten in one transaction, about 10 ms, while others wait to be written."""
 
+PRUNE_ACTORS: Final = 500
+"""Actors that are looked at in one transaction for whether their logs have grown old."""
+
 CHECKPOINT_RETRY_MS: Final = 5_000.0
 """How long after a failure it is tried again, in milliseconds."""
 
@@ -191,6 +194,10 @@ class SqliteJournal:
             return self._reader.load_now(actor)
         return await asyncio.to_thread(self._reader.load_now, actor)
 
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event."""
+        return await asyncio.to_thread(self._reader.load_older, actor, below)
+
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
         await self._writer.write(Write(commit))
@@ -204,15 +211,15 @@ class SqliteJournal:
         )
         return taken[0]
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, those that wait longest first."""
-        actors = self._reader.waiting_actors(limit)
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
+        actors = self._reader.waiting_actors(limit, skip)
         self._batch.compare(map(str, actors))
         return actors
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
-        return self._reader.alarms(until_ms, limit)
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
+        return self._reader.alarms(until_ms, limit, after)
 
     async def keep_policy(self, policy_hash: str, body: bytes) -> None:
         """Keep a policy's contents under its hash, for replays."""
@@ -254,6 +261,12 @@ class SqliteJournal:
         keys of what is forgotten are forgotten with it. A long log goes in parts, each up to a
         snapshot, so that others write in between and what is left can always be replayed.
         """
+        after = ""
+        while page := await self.actors(PRUNE_ACTORS, after):
+            until = str(page[-1])
+            values = (after, until, before_ms, before_ms)
+            await self._call(partial(self._snapshot_old, values))
+            after = until
         sql = self._batch.queries["prune_steps"]
         steps = await self._call(
             lambda connection: connection.execute(sql, (before_ms,)).fetchall()
@@ -262,6 +275,28 @@ class SqliteJournal:
         for actor, rows in groupby(steps, itemgetter(0)):
             for seq in _parts([seq for _, seq in rows]):
                 count += await self._call(partial(self._prune, actor, seq, before_ms))
+        return count
+
+    def _snapshot_old(self, values: Row, connection: apsw.Connection) -> None:
+        connection.execute(self._batch.queries["snapshot_old"], values)
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        return self._reader.actors(limit, after)
+
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        count: int = await self._call(partial(self._forget, str(actor), before_ms))
+        return count
+
+    def _forget(self, actor: str, before_ms: int, connection: apsw.Connection) -> int:
+        queries = self._batch.queries
+        if connection.execute(queries["must_stay"], (actor, before_ms, *(actor,) * 4)).get:
+            return 0
+        connection.execute(queries["forget_events"], (actor,))
+        count = connection.changes()
+        for name in ("forget_ticks", "forget_snapshots", "forget_effects", "forget_actor"):
+            connection.execute(queries[name], (actor,))
         return count
 
     def _prune(self, actor: str, seq: int, before_ms: int, connection: apsw.Connection) -> int:
