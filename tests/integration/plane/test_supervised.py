@@ -54,7 +54,15 @@ async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
 
 
 async def test_everything_that_must_not_end_is_watched(plane: Plane) -> None:
-    assert {vital.name for vital in plane.supervisor.vitals} >= NAMES
+    names = {vital.name for vital in plane.supervisor.vitals}
+    assert names >= NAMES
+    assert plane.supervisor.fault() is None
+
+
+async def test_a_job_that_is_done_once_may_end(plane: Plane) -> None:
+    (once,) = (t for t in asyncio.all_tasks() if t.get_name() == "holdfast-confinement.tell")
+    async with asyncio.timeout(patience(20)):
+        await once
     assert plane.supervisor.fault() is None
 
 

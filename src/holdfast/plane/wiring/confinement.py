@@ -232,5 +232,7 @@ def confinement_part(core: Core, of: ConfinementOf) -> Part:
         settings=core.settings, log=core.log, ask=make_ask(core.settings),
     )  # fmt: skip
     return Part(
-        name="confinement", jobs=(Job("confinement.tell", watch.tell),), checks=(watch.check,)
+        name="confinement",
+        jobs=(Job("confinement.tell", watch.tell, ends=True),),
+        checks=(watch.check,),
     )

@@ -20,6 +20,8 @@ from holdfast.wire.limits import REASON_MAX
 WAL_WARN_BYTES: Final = 256 * 1024 * 1024
 EFFECTS_WARN: Final = 1_000
 HELD_SHOWN: Final = 100
+EXAMINE_FIRST_S: Final = 2.0
+"""How long after the start every actor is looked at, in seconds."""
 _MIB: Final = 1024 * 1024
 
 
@@ -64,7 +66,7 @@ def engine_part(core: Core) -> Part:
         troubles=lambda: _troubles(engine),
         jobs=(
             daily("journal.prune", prune, core.home, clock, core.log),
-            every("actors.examine", examine, DAY_S, core.log),
+            every("actors.examine", examine, DAY_S, core.log, first_s=EXAMINE_FIRST_S),
         ),
         checks=(check_journal, check_engine, check_actors, check_quarantine),
     )

@@ -45,6 +45,13 @@ class Watch:
         self._meter = meter
         self._log = log
         self._wrong: dict[tuple[str, AlertCode], InstanceView] = {}
+        self.count = self.not_ready = 0
+        self.agents: frozenset[str] = frozenset()
+
+    def wrong(self) -> Iterator[tuple[InstanceView, AlertCode]]:
+        """Yield what is wrong, and with which instance."""
+        for (_, code), view in self._wrong.items():
+            yield view, code
 
     async def run(self) -> None:
         """Look for ever; a failure is a line in the log, and the next look comes."""
@@ -59,9 +66,11 @@ class Watch:
         """Look at every instance once."""
         statuses: Counter[str] = Counter()
         not_ready = 0
+        agents: set[str] = set()
         wrong: dict[tuple[str, AlertCode], InstanceView] = {}
         async for view in self._all():
             statuses[view.status] += 1
+            agents.add(view.agent)
             not_ready += view.status == "running" and view.agent_ready is False
             wrong |= {(view.id, code): view for code in find_wrong(view)}
         for (instance, code), view in wrong.items():
@@ -70,7 +79,8 @@ class Watch:
         for (instance, code), view in self._wrong.items():
             if (instance, code) not in wrong:
                 self._log.info("instance.alert_ended", **_about(view, code))
-        self._wrong = wrong
+        self._wrong, self.agents = wrong, frozenset(agents)
+        self.count, self.not_ready = statuses.total(), not_ready
         for status in get_args(Status):
             self._meter.gauge(metrics.INSTANCES, statuses[status], status=status)
         self._meter.gauge(metrics.AGENTS_NOT_READY, not_ready)

@@ -40,10 +40,14 @@ class WiringError(ValueError):
 
 
 class Job(NamedTuple):
-    """Work that runs beside the rest until the plane stops; its task bears the name."""
+    """Work that runs beside the rest until the plane stops; its task bears the name.
+
+    One that `ends` is done once, after the start.
+    """
 
     name: str
     work: Callable[[], Coroutine[Any, Any, None]]
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,14 +173,21 @@ def vitals_of(tasks: Iterable[asyncio.Task[Any]]) -> Iterator[Vital]:
         yield Vital(task.get_name(), partial(why_ended, task))
 
 
-def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:
-    """Return a job that is done again and again, first within a minute of the start.
+def every(
+    name: str,
+    job: Callable[[], Awaitable[object]],
+    every_s: float,
+    log: Log,
+    *,
+    first_s: float = MINUTE_S,
+) -> Job:
+    """Return a job that is done again and again, first within `first_s` of the start.
 
     A failure is a log line and tried next time.
     """
 
     async def repeat() -> None:
-        await asyncio.sleep(min(every_s, MINUTE_S))
+        await asyncio.sleep(min(every_s, first_s))
         while True:
             try:
                 await job()
@@ -195,9 +206,11 @@ class Tasks:
         self._log = log
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def run_job(self, job: Job) -> Vital:
-        """Run a job, which must not end."""
-        return Vital(job.name, partial(why_ended, self._begin(job.work(), job.name)))
+    def run_job(self, job: Job) -> Iterator[Vital]:
+        """Run a job; yield it where it must not end."""
+        task = self._begin(job.work(), job.name)
+        if not job.ends:
+            yield Vital(job.name, partial(why_ended, task))
 
     def run(self, work: Coroutine[Any, Any, Any], name: str = "") -> None:
         """Run something beside the rest; what it raises is logged."""

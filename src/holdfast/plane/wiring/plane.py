@@ -120,7 +120,8 @@ class Plane:
         for part in self.subjects.parts:
             if part.start is not None:
                 await part.start()
-            self.supervisor.add(self.tasks.run_job(job) for job in part.jobs)
+            for job in part.jobs:
+                self.supervisor.add(self.tasks.run_job(job))
             if part.vitals is not None:
                 self.supervisor.add(part.vitals())
         self.status = "ok"
