@@ -164,6 +164,7 @@ class _Line(msgspec.Struct):
     event: str = ""
     level: str = ""
     at: str = ""
+    reason: str = ""
 
 
 def _log(home: Path) -> DoctorCheck:
@@ -178,7 +179,8 @@ def _log(home: Path) -> DoctorCheck:
         if line.event == "plane.stopped":
             return DoctorCheck(name="log", result="ok", message=f"it was stopped at {line.at}")
         if line.level in {"error", "critical"}:
-            return _noted(f"the last error, at {line.at}: {line.event}", home)
+            why = f": {line.reason}" if line.reason else ""
+            return _noted(f"the last error, at {line.at}: {line.event}{why}", home)
     return DoctorCheck(name="log", result="ok", message="no error in the end of the log")
 
 
