@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.limits import (
     ALARM_GLANCE_MS,
     ALARM_HORIZON_MS,
     ALARM_PAGE,
     BUSY_TICKS_MAX,
     CLOCK_STEP_MS,
+    LOOP_RETRY_S,
 )
-from holdfast.actors.owner import CommittedTick
-from holdfast.actors.ports import Journal
+from holdfast.actors.ports import Alarm, Journal
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock, StepWatch
@@ -37,7 +38,6 @@ _BUSY_MS = 5
 _HEAP_SLACK = 3
 """Stale heap entries per alarm before the heap is rebuilt."""
 _FOREVER_MS = 1 << 62
-_EVER_MS = 2**62
 _FIRED_RETRY_MS = 30_000
 """When an alarm is fired again if no tick has moved it, in milliseconds."""
 
@@ -72,7 +72,7 @@ class Alarms:
         self._stepped_back = False
         self._refill_at_ms = 0.0
         self._moved = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._due)
@@ -84,17 +84,17 @@ class Alarms:
         plane ran: its actor sets it by the present time, and writes nothing if it stays.
         """
         await self._refill()
-        for row in await self._journal.alarms(_FOREVER_MS, ALARM_PAGE):
+        async for row in self._all(_FOREVER_MS):
             if row.at_ms > self._known_until_ms:
                 self._wake(row.actor)
-        self._task = asyncio.create_task(self._run(), name="holdfast-alarms")
+        self.task = asyncio.create_task(self._run(), name="holdfast-alarms")
 
     async def stop(self) -> None:
-        """Stop firing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Fire no more."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
 
     def hear(self, committed: CommittedTick) -> None:
         """Set an actor's alarm by the deadline of a committed tick."""
@@ -153,22 +153,28 @@ class Alarms:
         """Read the alarms up to the horizon."""
         if self._stepped_back:
             await self._wake_all()
-        now_ms = self._clock.now_ms()
-        until_ms = now_ms + self._horizon_ms
+        until_ms = self._clock.now_ms() + self._horizon_ms
         self._refill_at_ms = self._clock.steady_ms() + self._horizon_ms / 2
-        rows = await self._journal.alarms(until_ms, ALARM_PAGE)
-        full = len(rows) >= ALARM_PAGE
-        self._known_until_ms = rows[-1].at_ms if full else until_ms
-        for row in rows:
+        # Before the first page: what is set while the pages are read is kept as well.
+        self._known_until_ms = until_ms
+        async for row in self._all(until_ms):
             if row.actor not in self._due and row.actor not in self._late:
                 self._set(row.actor, row.at_ms)
-        if full:
-            near_ms = max(self._known_until_ms - now_ms, self._glance_ms)
-            self._refill_at_ms = self._clock.steady_ms() + min(near_ms, self._horizon_ms) / 2
+
+    async def _all(self, until_ms: int) -> AsyncIterator[Alarm]:
+        """Yield every alarm up to a time: those that nobody answers must not hide the others."""
+        page = await self._journal.alarms(until_ms, ALARM_PAGE)
+        while page:
+            for row in page:
+                yield row
+            if len(page) < ALARM_PAGE:
+                return
+            await asyncio.sleep(0)
+            page = await self._journal.alarms(until_ms, ALARM_PAGE, page[-1])
 
     async def _wake_all(self) -> None:
-        """Wake every actor that has an alarm: the clock went back, so alarms are too late."""
-        for row in await self._journal.alarms(_EVER_MS, ALARM_PAGE):
+        """Wake who has an alarm, however far: it was set by a time that was too late."""
+        async for row in self._all(_FOREVER_MS):
             self._wake(row.actor)
         self._stepped_back = False
 
@@ -191,7 +197,7 @@ class Alarms:
             except Exception as error:  # noqa: BLE001  every actor relies on this one loop
                 self._meter.count(metrics.FAULTS, where="alarms")
                 self._log.error("alarms.fault", exc_info=error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(LOOP_RETRY_S)
 
     async def _watch(self) -> None:
         """Fire what is due and sleep until the next alarm or check, for ever."""

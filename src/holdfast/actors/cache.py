@@ -13,6 +13,7 @@ from typing import Any
 
 from holdfast.actors.limits import DOUBTED_KEPT, RESIDENT_MAX, STAMPED_KEPT, TICK_EVENTS_MAX
 from holdfast.actors.ports import Pending, Stamp
+from holdfast.actors.record import Note
 from holdfast.actors.tick import Folded
 from holdfast.kernel.ids import Address, EventId
 
@@ -22,11 +23,12 @@ _EVICTIONS_LOOKED_AT = 64
 class LoadedActor:
     """One actor in memory.
 
-    `inbox` holds accepted events that no tick took, in order; `complete` is true when it holds
-    all that the store does, so that nothing needs to be read. `front` holds what must be folded
-    before the inbox, `doubted` commits whose result is unknown: they may have been written.
-    `flying` is true while a read or a commit is under way, `resting` during the wait after a
-    failure, `again` when it was woken meanwhile.
+    `inbox` holds accepted events that no tick took, in order; `complete` says that it holds all
+    that the store does, so that nothing needs to be read. `front` holds what must be folded
+    before the inbox, `notes` what the next tick, which writes the state again, says of one that was
+    made from the log. `doubted` holds what is remembered of commits that were not answered and may
+    have been written all the same. `flying` is true while a read or a commit is under way,
+    `resting` while it waits after a failure, `again` when it was woken meanwhile.
     """
 
     __slots__ = (
@@ -41,6 +43,7 @@ class LoadedActor:
         "front",
         "given_up",
         "inbox",
+        "notes",
         "ready",
         "recent",
         "resting",
@@ -53,6 +56,7 @@ class LoadedActor:
         self.folded: Folded[Any] | None = None
         self.inbox: dict[EventId, Pending] = {}
         self.front: list[Pending] = []
+        self.notes: tuple[Note, ...] = ()
         # A list: an empty deque takes 760 bytes, and nearly every actor's is empty for ever.
         self.doubted: list[Any] = []
         self.recent: deque[EventId] = deque(maxlen=STAMPED_KEPT)
@@ -103,6 +107,7 @@ class LoadedActor:
             self.inbox.pop(stamp.id, None)
             self.recent.append(stamp.id)
         self.front.clear()
+        self.notes = ()
         self.failures = self.claims_lost = 0
 
     def forget(self) -> None:
@@ -111,6 +116,7 @@ class LoadedActor:
         self.inbox.clear()
         self.front.clear()
         self.recent.clear()
+        self.notes = ()
         self.complete = False
         self.size = self.since = 0
 

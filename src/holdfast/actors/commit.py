@@ -20,10 +20,16 @@ from holdfast.kernel.ids import Address
 
 
 class Restored(NamedTuple):
-    """An actor restored from the store; `notes` name digests and outcomes that differ."""
+    """An actor made from the store; `notes` say what did not come out as it was written.
+
+    `doubted` says that what is stored has another digest than was written for it. `rebuilt` says
+    that an older state and the log gave what the stored state does not, or no longer does.
+    """
 
     folded: Folded[Any]
     notes: tuple[Note, ...] = ()
+    doubted: bool = False
+    rebuilt: bool = False
 
 
 def hex_digest(digest: int) -> str:
@@ -80,9 +86,10 @@ def fold_loaded(
     if loaded.since and loaded.state is not None and loaded.state_digest and same:
         notes += _compare(definition, state, loaded.state_digest, loaded.state_seq)
     state, faults = fold_rows(definition, state, loaded.since)
-    notes += faults
     if loaded.digest and same:
         notes += _compare(definition, state, loaded.digest, loaded.seq)
+    doubted = bool(notes)
+    notes += faults
     folded = Folded(
         address=where,
         state=state,
@@ -91,7 +98,22 @@ def fold_loaded(
         digest=full_digest(definition, state),
         alarm_ms=loaded.alarm_ms,
     )
-    return Restored(folded, tuple(notes))
+    return Restored(folded, tuple(notes), doubted)
+
+
+def fold_older(
+    definition: Definition[Any, Any, Any, Any], where: Address, older: Loaded, why: str
+) -> Restored | None:
+    """Return an actor made again from an older state and its log; None when that differs too.
+
+    `why` says what is wrong with the state that is stored. Raise what fold_loaded does.
+    """
+    found = fold_loaded(definition, where, older)
+    if found.doubted:
+        return None
+    text = f"rebuilt from {len(older.since)} events since seq {older.state_seq}: {why}"
+    note = Note(0, "", text[:REASON_CHARS_MAX])
+    return Restored(found.folded, (note, *found.notes), rebuilt=True)
 
 
 def _compare(

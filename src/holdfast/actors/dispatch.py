@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 from msgspec.structs import replace
 
 from holdfast.actors.definition import EffectCall
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
@@ -37,8 +38,8 @@ from holdfast.actors.limits import (
     LANE_RETRY_MS_MAX,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, EffectRow, EffectStatus, Journal
+from holdfast.actors.tasks import is_cancelled
 from holdfast.actors.tick import Folded
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
@@ -226,10 +227,6 @@ class Dispatch:
             return
         lane.holds += 1
         lane.running = lane.rows[0]
-        if lane.attempt == 0:
-            lane.attempt = lane.running.attempts
-            lane.began_ms = self._clock.steady_ms()
-        lane.attempt += 1
         self._spawn(self._attempt(lane, lane.running, provider))
 
     def _release(self, lane: _Lane) -> None:
@@ -272,34 +269,53 @@ class Dispatch:
     # -- one attempt -------------------------------------------------------------------------
 
     async def _attempt(self, lane: _Lane, row: EffectRow, provider: Provider) -> None:
-        """Check that the effect is still wanted, call, and handle the outcome."""
+        """Look once more whether it is wanted, call, and decide what the outcome means.
+
+        Whatever is raised, the turn is given back and the lane goes on; only a stop ends it.
+        """
         try:
-            call, status, outcome = await self._carry_out(row, provider, lane.attempt)
-        except Exception as error:  # noqa: BLE001  no call was made yet; it is tried again
+            outcome = await self._in_turn(lane, row, provider)
+            if outcome is None:
+                self._put_off(lane)
+                return
+            call, status, came = outcome
+            if (
+                isinstance(came, Retryable)
+                and status == "done"
+                and came.code not in provider.settling
+                and self._again(lane, came)
+            ):
+                lane.running = None
+                self._release(lane)
+                return
+        except Exception as error:  # noqa: BLE001  its outcome is not known; it is made again
             self._meter.count(metrics.FAULTS, where="dispatch")
             self._log.error("effect.stuck", actor=str(row.actor), effect=row.id, exc_info=error)
-            call, status, outcome = self._call(row), "waiting", None
-        except BaseException:
+            self._put_off(lane)
+            return
+        await self._settle(lane, row, call, status, came)
+
+    async def _in_turn(
+        self, lane: _Lane, row: EffectRow, provider: Provider
+    ) -> tuple[EffectCall, EffectStatus, Outcome[Any]] | None:
+        """Carry it out and give the turn back; None when the state of its actor is not known."""
+        try:
+            if lane.attempt == 0:
+                lane.attempt = row.attempts
+                lane.began_ms = self._clock.steady_ms()
+            lane.attempt += 1
+            call, status, outcome = await self._carry_out(row, provider, lane.attempt)
+            if isinstance(outcome, Retryable) and outcome.code == RATE_LIMITED:
+                provider.gate.pause(outcome.retry_after_ms or 0)
+        finally:
             provider.gate.leave()
-            raise
-        if isinstance(outcome, Retryable) and outcome.code == RATE_LIMITED:
-            provider.gate.pause(outcome.retry_after_ms or 0)
-        provider.gate.leave()
-        if outcome is None:
-            lane.running = None
-            lane.attempt -= 1
-            self._rest(lane, MINUTE_MS)
-            self._release(lane)
-        elif (
-            isinstance(outcome, Retryable)
-            and status == "done"
-            and outcome.code not in provider.settling
-            and self._again(lane, outcome)
-        ):
-            lane.running = None
-            self._release(lane)
-        else:
-            await self._settle(lane, row, call, status, outcome)
+        return None if outcome is None else (call, status, outcome)
+
+    def _put_off(self, lane: _Lane) -> None:
+        """Look at a lane again in a minute, and count its attempts anew."""
+        lane.running = None
+        self._rest(lane, MINUTE_MS)
+        self._release(lane)
 
     def _again(self, lane: _Lane, outcome: Retryable) -> bool:
         """Schedule another attempt in the lane, if time is left for one."""
@@ -356,11 +372,15 @@ class Dispatch:
             if limit.expired():
                 return Retryable("timeout", f"no answer within {provider.timeout_ms} ms")
             return self._bug(call, error)
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            return self._bug(call, error)
         except Exception as error:  # noqa: BLE001  a bug is an outcome; its traceback is logged
             return self._bug(call, error)
 
-    def _bug(self, call: EffectCall, error: Exception) -> Permanent:
-        """Log an executor's exception; return the outcome."""
+    def _bug(self, call: EffectCall, error: BaseException) -> Permanent:
+        """Write down that an executor raised."""
         self._meter.count(metrics.FAULTS, where="executor")
         self._log.error(
             "effect.bug",
@@ -455,8 +475,16 @@ class Dispatch:
                 continue
             self._count(-1)
             if accepted is not None and arrival is not None:
-                self._told(*arrival, accepted)
+                self._tell(*arrival, accepted)
             return
+
+    def _tell(self, actor: Address, arrival: Arrival, accepted: Accepted) -> None:
+        """Have the owner take the event now; it is in the store, and found there otherwise."""
+        try:
+            self._told(actor, arrival, accepted)
+        except Exception as error:  # noqa: BLE001  the mailbox's next look at the store finds it
+            self._meter.count(metrics.FAULTS, where="dispatch")
+            self._log.error("dispatch.fault", exc_info=error)
 
     def _say(self, row: EffectRow, result: str, reason: str) -> None:
         """Log the result of an effect."""

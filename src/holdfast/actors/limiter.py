@@ -13,6 +13,9 @@ from collections.abc import Callable
 
 from holdfast.kernel.clock import SECOND_MS, Clock
 
+_FAULT_RETRY_MS = 1_000.0
+"""When turns are given out again after a fault, in milliseconds."""
+
 
 class Limiter:
     """Admits calls to one provider.
@@ -81,14 +84,19 @@ class Limiter:
     def _pump(self) -> None:
         """Start the calls that are admitted.
 
-        A call that is over at once calls this recursively; that returns to the running loop,
-        since a queue of nested calls would be deeper than the stack.
+        Who gives a turn back at once calls this from within; the loop that is at it goes on, since
+        a queue of such calls, each inside the one before, would be deeper than the stack. What is
+        raised goes to the loop's exception handler: no caller could do anything about it.
         """
         if self._pumping:
             return
         self._pumping = True
         try:
             self._give_out()
+        except Exception as error:  # noqa: BLE001  whoever waits gets a turn all the same
+            self._sleep(_FAULT_RETRY_MS)
+            text = "giving out turns failed; it is tried again"
+            asyncio.get_running_loop().call_exception_handler({"message": text, "exception": error})
         finally:
             self._pumping = False
 

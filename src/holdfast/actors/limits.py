@@ -35,6 +35,9 @@ ANSWER_WAIT_MS: Final = 2_000
 FAULT_RETRY_MS: Final = 60_000
 """When an actor whose rules raised is ticked again, in milliseconds."""
 
+LOOP_RETRY_S: Final = 1.0
+"""How long a loop of the engine rests after a bug of its own, in seconds."""
+
 RESIDENT_MAX: Final = 20_000
 """Actors kept in memory; the least recently used are passivated."""
 
@@ -65,8 +68,8 @@ DOUBTED_KEPT: Final = 8
 EFFECTS_PER_TICK: Final = 65_536
 """Room for the effects of one tick within the numbers that order a lane."""
 
-ALARM_PAGE: Final = 10_000
-"""Alarms that one query of the store returns."""
+ALARM_PAGE: Final = 2_000
+"""Alarms that one read of the store brings, before others have their turn."""
 
 ALARM_HORIZON_MS: Final = 600_000
 """How far ahead alarms are kept in memory."""

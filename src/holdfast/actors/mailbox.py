@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from holdfast.actors.flights import CommittedTick, pending_row
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, POLL_MS, WAITING_PAGE
-from holdfast.actors.owner import CommittedTick, Owner, pending_row
+from holdfast.actors.owner import Owner
 from holdfast.actors.ports import Accepted, Answer, Arrival, Journal, MailboxFullError, Stamp
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
@@ -41,20 +42,21 @@ class Mailbox:
         self._poll_ms = poll_ms
         self._pending_max = pending_max
         self._waiters: dict[EventId, list[asyncio.Future[Stamp | None]]] = {}
-        self._poller: asyncio.Task[None] | None = None
-        owner.listen(self._on_tick)
+        self._skip = 0
+        self.task: asyncio.Task[None] | None = None
+        owner.join(self._on_tick)
 
     async def start(self) -> None:
         """Wake actors with pending events, and begin to poll."""
         full = await self._look()
-        self._poller = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
+        self.task = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
 
     async def stop(self) -> None:
-        """Stop polling; pending calls of `ask` return without a stamp."""
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
-            self._poller = None
+        """Look no more; whoever still waits for an answer gets its operation instead."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
 
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
         """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.
@@ -131,7 +133,7 @@ class Mailbox:
                     future.set_result(stamp)
 
     async def _poll(self, full: int) -> None:
-        """Poll for ever; at once again when a query was full."""
+        """Look again and again; soon when there is more than one look brings."""
         while True:
             more = full >= WAITING_PAGE
             await asyncio.sleep(_FULL_PAGE_POLL_S if more else self._poll_ms / 1_000)
@@ -142,10 +144,15 @@ class Mailbox:
                 self._log.error("mailbox.poll_failed", exc_info=error)
 
     async def _look(self) -> int:
-        """Wake the actors with pending events in the store; return how many there were."""
-        actors = await self._journal.waiting_actors(WAITING_PAGE)
+        """Wake actors whose events wait in the store; return how many there were.
+
+        A full page is followed by the next one at the next look, since the events of a whole page
+        may wait for what does not come, and must not hide those behind them.
+        """
+        actors = await self._journal.waiting_actors(WAITING_PAGE, self._skip)
         for actor in actors:
             self._owner.look_again(actor)
+        self._skip = self._skip + len(actors) if len(actors) >= WAITING_PAGE else 0
         return len(actors)
 
 

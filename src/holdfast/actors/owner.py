@@ -12,28 +12,41 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from holdfast.actors.cache import ActorCache, LoadedActor
 from holdfast.actors.commit import (
     Restored,
-    check_all,
     compose,
     fold_loaded,
-    hex_digest,
     snapshot_due,
+)
+from holdfast.actors.flights import (
+    CommittedTick,
+    Fetch,
+    Flight,
+    Loss,
+    Read,
+    Rebuild,
+    Under,
+    is_stored,
+    lost_arrival,
+    measure,
+    pending_row,
 )
 from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.lease import Lease
-from holdfast.actors.letters import LetterBox, sort_letters
+from holdfast.actors.letters import sort_letters
 from holdfast.actors.limits import (
     CLAIM_TRIES_MAX,
     COMMITS_MAX,
     FAULT_RETRY_MS,
+    LOOP_RETRY_S,
     RESIDENT_MAX,
     SLICE_MS,
     STATE_INLINE_BYTES_MAX,
-    STATE_LOOP_BYTES_MAX,
     TICK_EVENTS_MAX,
 )
 from holdfast.actors.ports import (
@@ -47,8 +60,9 @@ from holdfast.actors.ports import (
     StaleError,
     UnwritableError,
 )
+from holdfast.actors.rebuild import read_older
 from holdfast.actors.tick import Folded, NewerEventError, Tick, tick
-from holdfast.actors.tick_log import announce, announce_note
+from holdfast.actors.tick_log import announce, announce_all, announce_restored
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SECOND_MS, Clock
@@ -60,41 +74,6 @@ _COMMIT_BACKOFF = Backoff(first_ms=50, cap_ms=10_000)
 _STOP_WAIT_S = 10.0
 
 
-class CommittedTick(NamedTuple):
-    """A finished tick: `commit` is None when there was nothing to write."""
-
-    kind: Kind
-    tick: Tick[Any]
-    commit: Commit | None
-
-
-class _Flight(NamedTuple):
-    """A commit under way."""
-
-    resident: LoadedActor
-    committed: CommittedTick
-    post: LetterBox
-    state_bytes: int | None
-    event_bytes: int
-    task: asyncio.Task[Any]
-    started_ms: float
-
-
-class _Fetch(NamedTuple):
-    """A read under way: an actor's state where it is not in memory, and its pending events."""
-
-    resident: LoadedActor
-    task: asyncio.Task[tuple[Loaded | None, list[Pending]]]
-
-
-class _Loss(NamedTuple):
-    """The acceptance of `claim_lost` under way."""
-
-    resident: LoadedActor
-    task: asyncio.Task[Pending]
-
-
-_Under: TypeAlias = "_Flight | _Fetch | _Loss"
 Listener: TypeAlias = Callable[[CommittedTick], None]
 
 
@@ -123,18 +102,31 @@ class Owner:
         self._code = code
         self._cache = ActorCache(resident_max)
         self._ready: deque[LoadedActor] = deque()
-        self._over: deque[_Under] = deque()
+        self._over: deque[Under] = deque()
         self._under: set[asyncio.Task[Any]] = set()
         self._flying = 0
         self._work = asyncio.Event()
         self._listeners: list[Listener] = []
-        self._runner: asyncio.Task[None] | None = None
+        self._parts: list[Listener] = []
+        self.task: asyncio.Task[None] | None = None
+        self.fault: str | None = None
         self._unknown: set[str] = set()
+        self.unloadable: dict[Address, str] = {}
+        self.rebuilt: dict[Address, str] = {}
         self._stopping = False
 
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with every finished tick; it must return at once."""
         self._listeners.append(listener)
+
+    def join(self, part: Listener) -> None:
+        """Have a part of the engine told of every tick that is over, before all listeners.
+
+        Part and journal disagree once a tick was not heard, so what a part raises is the owner's
+        `fault`, and ends the ticking: whoever runs the process has to end it, and the next takes
+        everything up from the journal.
+        """
+        self._parts.append(part)
 
     # -- waking ------------------------------------------------------------------------------
 
@@ -195,6 +187,9 @@ class Owner:
             return fold_loaded(kind.definition, actor, loaded).folded
         except NewerEventError:
             return None
+        except Exception:
+            self.wake(actor)  # which makes it again from its log
+            raise
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -202,7 +197,7 @@ class Owner:
         """Begin to tick; the lease must be held."""
         self._stopping = False
         self._lease.on_lost(self.halt)
-        self._runner = asyncio.create_task(self._run(), name="holdfast-owner")
+        self.task = asyncio.create_task(self._run(), name="holdfast-owner")
 
     def halt(self) -> None:
         """Stop ticking; commits in flight may finish."""
@@ -212,9 +207,9 @@ class Owner:
     async def stop(self) -> None:
         """Stop ticking and wait for the commits in flight, without raising their errors."""
         self.halt()
-        if self._runner is not None:
-            await self._runner
-            self._runner = None
+        if self.task is not None:
+            await self.task
+            self.task = None
         if self._under:
             await asyncio.wait(self._under, timeout=_STOP_WAIT_S)
         while self._over:
@@ -222,7 +217,17 @@ class Owner:
             self._guard(under.resident, partial(self._land, under))
 
     async def _run(self) -> None:
-        """Handle finished reads and commits and tick ready actors, a slice at a time, for ever."""
+        """Land what is over and tick what is ready, for ever."""
+        while not self._stopping:
+            try:
+                await self._go()
+            except Exception as error:  # noqa: BLE001  the loop is every actor's; it must not end
+                self._meter.count(metrics.FAULTS, where="owner")
+                self._log.error("owner.fault", exc_info=error)
+                await asyncio.sleep(LOOP_RETRY_S)
+
+    async def _go(self) -> None:
+        """Work a slice at a time, until told to stop."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
@@ -251,7 +256,7 @@ class Owner:
             self._rest(resident, "owner", error, at_least_ms=SECOND_MS)
 
     def _begin(
-        self, work: Coroutine[Any, Any, Any], then: Callable[[asyncio.Task[Any]], _Under]
+        self, work: Coroutine[Any, Any, Any], then: Callable[[asyncio.Task[Any]], Under]
     ) -> None:
         """Start a read or commit of an actor; the loop handles its end."""
         task = asyncio.get_running_loop().create_task(work)
@@ -268,7 +273,7 @@ class Owner:
 
         task.add_done_callback(over)
 
-    def _land(self, under: _Under) -> None:
+    def _land(self, under: Under) -> None:
         """Handle the end of a read or a commit."""
         task = under.task
         under.resident.flying = False
@@ -278,15 +283,16 @@ class Owner:
             return
         error = task.exception()
         match under:
-            case _Flight():
+            case Flight():
                 self._land_commit(under, error)
-            case _Fetch(resident=resident):
-                if error is None:
-                    self._restore(resident, *under.task.result())
-                else:
-                    resident.complete = False
-                    self._rest(resident, "load", error)
-            case _Loss(resident=resident):
+            case Fetch(resident=resident) | Rebuild(resident=resident) if error is not None:
+                self._cannot_load(resident, error)
+            case Fetch(resident=resident):
+                self._restore(resident, *under.task.result())
+            case Rebuild(resident=resident):
+                self._restored(resident, *under.task.result())
+                self._begin_with(resident, under.rows)
+            case Loss(resident=resident):
                 if error is None:
                     resident.front.append(under.task.result())
                     self._wake(resident)
@@ -300,11 +306,11 @@ class Owner:
             return
         if resident.folded is None or (not resident.complete and not resident.front):
             resident.complete = True
-            self._begin(self._read(resident), lambda task: _Fetch(resident, task))
+            self._begin(self._read(resident), lambda task: Fetch(resident, task))
         else:
             self._tick(resident, resident.folded)
 
-    async def _read(self, resident: LoadedActor) -> tuple[Loaded | None, list[Pending]]:
+    async def _read(self, resident: LoadedActor) -> Read:
         """Read an actor's state where it is not in memory, and its oldest pending events."""
         loaded = None
         if resident.folded is None:
@@ -320,22 +326,46 @@ class Owner:
             except NewerEventError as error:
                 self._give_up(resident, error)
                 return
-            except Exception as error:  # noqa: BLE001  one actor's state must not stop the others
-                self._rest(resident, "load", error)
+            except Exception as error:  # noqa: BLE001  it is made again from its log
+                self._rebuild(resident, (loaded, rows), error)
+                return
+            if restored.doubted:
+                self._rebuild(resident, (loaded, rows), restored)
                 return
             self._restored(resident, restored, loaded)
+        self._begin_with(resident, rows)
+
+    def _begin_with(self, resident: LoadedActor, rows: list[Pending]) -> None:
+        """Take over the events that wait, and tick unless the plane stops."""
         resident.read(rows, TICK_EVENTS_MAX)
         if resident.folded is not None and not self._stopping:
             self._tick(resident, resident.folded)
 
+    def _rebuild(self, resident: LoadedActor, read: Read, damage: Exception | Restored) -> None:
+        """Make an actor again from its log: what is stored is not what was written."""
+        definition, where = self._kinds[resident.address.kind].definition, resident.address
+        work = read_older(self._journal, definition, where, read[0], damage, log=self._log)
+        self._begin(work, lambda task: Rebuild(resident, task, read[1]))
+
+    def _cannot_load(self, resident: LoadedActor, error: BaseException) -> None:
+        """Say that an actor is not governed now, and try again."""
+        if isinstance(error, NewerEventError):
+            self._give_up(resident, error)
+            return
+        resident.complete = False
+        self.unloadable[resident.address] = f"{type(error).__name__}: {error}"
+        self._rest(resident, "load", error)
+
     def _restored(self, resident: LoadedActor, restored: Restored, loaded: Loaded | None) -> None:
         resident.folded = restored.folded
+        self.unloadable.pop(resident.address, None)
         if loaded is not None:
             resident.size = len(loaded.state or b"")
             resident.since = sum(len(row.body) for row in loaded.since)
-        for note in restored.notes:
-            where = str(resident.address)
-            announce_note(self._log, self._meter, where, restored.folded.number, note)
+        if restored.rebuilt:
+            resident.notes = restored.notes
+            self.rebuilt[resident.address] = restored.notes[0].text
+        announce_restored(self._log, self._meter, restored)
         self._find_doubted(resident, loaded)
 
     def _find_doubted(self, resident: LoadedActor, loaded: Loaded | None) -> None:
@@ -343,7 +373,7 @@ class Owner:
         flights = [*reversed(resident.doubted)]
         resident.doubted.clear()
         for flight in flights:
-            if loaded is not None and _is_stored(flight.committed, loaded):
+            if loaded is not None and is_stored(flight.committed, loaded):
                 self._log.info("commit.found", actor=str(resident.address), tick=loaded.number)
                 resident.took(flight.committed.tick.stamps)
                 self._publish(flight)
@@ -361,8 +391,11 @@ class Owner:
             result = tick(
                 kind.definition, kind.policy, folded, rows, self._clock.now_ms(), folded.number + 1
             )
-            if result.silent:
-                self._settle(resident, CommittedTick(kind, result, None))
+            if resident.notes:
+                result = replace(result, notes=(*result.notes, *resident.notes))
+            elif result.silent:
+                self._tell(CommittedTick(kind, result, None))
+                self._go_on(resident)
                 return
             took_ms = self._clock.steady_ms() - began
             flight = self._compose(resident, kind, result, rows, took_ms)
@@ -382,16 +415,17 @@ class Owner:
         result: Tick[Any],
         rows: list[Pending],
         took_ms: float,
-    ) -> tuple[Commit, Callable[[asyncio.Task[Any]], _Flight]]:
-        """Return a tick's commit with what is needed when it is done."""
+    ) -> tuple[Commit, Callable[[asyncio.Task[Any]], Flight]]:
+        """Return a tick's commit, and what is remembered of it until it lands."""
         event_bytes = sum(len(row.body) for row in rows)
         event_bytes += sum(len(intent.body) for intent in result.intents)
         state: bytes | None = None
         changed = result.after.seq != result.before.seq
-        if changed and snapshot_due(resident.size, resident.since + event_bytes):
+        due = changed and snapshot_due(resident.size, resident.since + event_bytes)
+        if due or resident.notes:
             state = kind.definition.encode_state(result.after.state)
             if len(state) > STATE_INLINE_BYTES_MAX:
-                self._check_all(kind, result, len(state))
+                announce_all(self._log, self._meter, kind.definition, result, len(state))
         post = sort_letters(self._kinds, result, rows)
         commit = compose(
             kind,
@@ -405,22 +439,12 @@ class Owner:
         started = self._clock.steady_ms()
         size = None if state is None else len(state)
         committed = CommittedTick(kind, result, commit)
-        return commit, lambda task: _Flight(
+        return commit, lambda task: Flight(
             resident, committed, post, size, event_bytes, task, started
         )
 
-    def _check_all(self, kind: Kind, result: Tick[Any], size: int) -> None:
-        """Check every entity of a large actor, since its whole state is written now."""
-        where = str(result.after.address)
-        if size > STATE_LOOP_BYTES_MAX:
-            self._log.warning("state.too_large", actor=where, size=size, most=STATE_LOOP_BYTES_MAX)
-        known = {(note.number, note.entity) for note in result.notes}
-        for note in check_all(kind.definition, result.after.state):
-            if (note.number, note.entity) not in known:
-                announce_note(self._log, self._meter, where, result.after.number, note)
-
-    def _land_commit(self, flight: _Flight, error: BaseException | None) -> None:
-        """Publish a committed tick, or handle the refusal of the commit."""
+    def _land_commit(self, flight: Flight, error: BaseException | None) -> None:
+        """Publish a committed tick, or find out what a refused one means."""
         resident = flight.resident
         match error:
             case None:
@@ -440,10 +464,8 @@ class Owner:
                 resident.doubt(flight)
                 self._rest(resident, "commit", error)
 
-    def _committed(self, flight: _Flight) -> None:
+    def _committed(self, flight: Flight) -> None:
         resident, committed = flight.resident, flight.committed
-        took_s = (self._clock.steady_ms() - flight.started_ms) / 1_000
-        self._meter.observe(metrics.COMMIT_SECONDS, took_s)
         resident.folded = committed.tick.after
         resident.took(committed.tick.stamps)
         if flight.state_bytes is None:
@@ -452,10 +474,11 @@ class Owner:
             resident.size, resident.since = flight.state_bytes, 0
         resident.doubted.clear()
         self._publish(flight)
+        self._safely(partial(measure, self._meter, self._clock, flight.started_ms))
         self._go_on(resident)
 
-    def _publish(self, flight: _Flight) -> None:
-        """Publish a committed tick, and wake the receivers of its letters."""
+    def _publish(self, flight: Flight) -> None:
+        """Tell of a tick that is committed, and wake whom it wrote to."""
         self._tell(flight.committed)
         self._safely(partial(announce, self._log, self._meter, flight.committed.tick, flight.post))
         for row in flight.post.rows:
@@ -464,12 +487,12 @@ class Owner:
                 other.complete = False
             self.wake(row.to)
 
-    def _settle(self, resident: LoadedActor, committed: CommittedTick) -> None:
-        """Publish a tick that has nothing to write, and go on."""
-        self._tell(committed)
-        self._go_on(resident)
-
     def _tell(self, committed: CommittedTick) -> None:
+        for part in self._parts:
+            try:
+                part(committed)
+            except Exception as error:  # noqa: BLE001  the other parts hear of it all the same
+                self._fail(part, error)
         for listener in self._listeners:
             self._safely(partial(listener, committed))
 
@@ -488,6 +511,14 @@ class Owner:
             self._log.error("listener.fault", listener=where, exc_info=error)
 
     # -- what goes wrong ---------------------------------------------------------------------
+
+    def _fail(self, part: Listener, error: Exception) -> None:
+        """Tick no more: a part of the engine does not know what the journal does."""
+        where = getattr(part, "__qualname__", repr(part))
+        self._meter.count(metrics.FAULTS, where="part")
+        self._log.critical("engine.part_failed", part=where, exc_info=error)
+        self.fault = self.fault or f"{where} raised {type(error).__name__}: {error}"
+        self.halt()
 
     def _retry(self, resident: LoadedActor) -> None:
         """Try again: at once for the first two times, then after a growing wait."""
@@ -532,11 +563,12 @@ class Owner:
     def _give_up(self, resident: LoadedActor, error: NewerEventError) -> None:
         """Stop owning an actor that newer code has written."""
         resident.given_up = True
+        self.unloadable[resident.address] = str(error)
         resident.forget()
         self._meter.count(metrics.FAULTS, where="newer")
         self._log.critical("actor.given_up", actor=str(resident.address), reason=str(error))
 
-    def _lose_claim(self, flight: _Flight, error: ClaimTakenError) -> None:
+    def _lose_claim(self, flight: Flight, error: ClaimTakenError) -> None:
         """Put `claim_lost` in front of the same events, and tick again."""
         if self._stopping:
             return
@@ -555,38 +587,10 @@ class Owner:
             resident.claims_lost = 0
             self._rest(resident, "claim_lost", error, at_least_ms=FAULT_RETRY_MS)
             return
-        number = flight.committed.tick.after.number
-        arrival = Arrival(
-            body=definition.encode_event(definition.claim_lost(error.claim)),
-            dedupe=f"claim_lost:{number}:{error.claim.scope}:{error.claim.key}",
-            version=definition.version,
-            source="engine",
-            by=str(error.holder),
-        )
-        self._begin(
-            self._accept_loss(resident.address, arrival), lambda task: _Loss(resident, task)
-        )
+        arrival = lost_arrival(definition, flight.committed.tick.after.number, error)
+        self._begin(self._accept_loss(resident.address, arrival), lambda task: Loss(resident, task))
 
     async def _accept_loss(self, actor: Address, arrival: Arrival) -> Pending:
         """Accept `claim_lost`, so that it is in the log like every other event."""
         (accepted,) = await self._journal.accept([(actor, arrival)])
         return pending_row(accepted.id, arrival, self._clock.now_ms())
-
-
-def _is_stored(committed: CommittedTick, loaded: Loaded) -> bool:
-    """Return whether an actor's last tick in the store is this one."""
-    after, digest = committed.tick.after, hex_digest(committed.tick.after.digest)
-    return (after.number, digest, after.seq) == (loaded.number, loaded.digest, loaded.seq)
-
-
-def pending_row(event_id: Any, arrival: Arrival, now_ms: int) -> Pending:
-    """Return the pending event of an accepted arrival."""
-    return Pending(
-        id=event_id,
-        body=arrival.body,
-        version=arrival.version,
-        source=arrival.source,
-        accepted_ms=now_ms,
-        cause=arrival.cause,
-        by=arrival.by,
-    )

@@ -273,6 +273,13 @@ class Journal(Protocol):
         """Return an actor, or None for an unknown one."""
         ...
 
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event.
+
+        None when the log since then is not all kept.
+        """
+        ...
+
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
         ...
@@ -281,12 +288,12 @@ class Journal(Protocol):
         """Take the lease of everything and return its epoch, greater than any before."""
         ...
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, the longest waiting first."""
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
         ...
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
         ...
 
     async def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
@@ -324,8 +331,22 @@ class Journal(Protocol):
     async def prune(self, before_ms: int) -> int:
         """Delete what no replay from `before_ms` on needs; return how many rows.
 
-        Each actor keeps its newest snapshot before that time and everything since, pending events
-        and quarantined ones. The dedupe keys of deleted events are deleted too.
+        Each actor keeps its newest snapshot before that time and everything since, and what waits
+        or is in quarantine. An actor that has old events and no newer snapshot is given one of its
+        present state, so that a log which never grows long is forgotten too, at the latest when it
+        is twice as old. The dedupe keys of what is forgotten are forgotten with it.
+        """
+        ...
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        ...
+
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget all of an actor; return how many events that was.
+
+        Nothing is forgotten of one that has an event since `before_ms`, or anything that waits or
+        is in quarantine.
         """
         ...
 

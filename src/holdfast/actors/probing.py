@@ -26,17 +26,19 @@ from msgspec import structs
 
 from holdfast.actors.commit import fold_loaded
 from holdfast.actors.definition import ProbeAnswer
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (
     CLOCK_STEP_MS,
     EFFECT_TIMEOUT_MS,
+    LOOP_RETRY_S,
     PROBE_PAGE,
     PROBE_SPREAD_MS,
     REASON_CHARS_MAX,
 )
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Accepted, Arrival, Journal, ProbeRow, asks_alike
+from holdfast.actors.tasks import is_cancelled
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff, spread_ms
 from holdfast.kernel.clock import SECOND_MS, Clock, StepWatch
@@ -128,7 +130,7 @@ class Prober:
         self._heap: list[tuple[int, Address, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Event()
-        self._runner: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -145,22 +147,22 @@ class Prober:
             if len(page) < PROBE_PAGE:
                 break
             after = (str(page[-1].actor), page[-1].key)
-        self._runner = asyncio.create_task(self._run(), name="holdfast-prober")
+        self.task = asyncio.create_task(self._run(), name="holdfast-prober")
 
     def halt(self) -> None:
-        """Begin no further call: another process holds the lease now."""
-        if self._runner is not None:
-            self._runner.cancel()
+        """Ask nothing further: another process owns the actors now."""
+        if self.task is not None:
+            self.task.cancel()
 
     async def stop(self) -> None:
-        """Stop, abandoning calls under way."""
-        tasks = [*self._tasks, *([self._runner] if self._runner is not None else [])]
+        """Ask no more."""
+        tasks = [*self._tasks, *([self.task] if self.task is not None else [])]
         for lookout in self._lookouts.values():
             lookout.gate.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._runner = None
+        self.task = None
         self._all.clear()
         self._heap.clear()
 
@@ -211,7 +213,7 @@ class Prober:
             except Exception as error:  # noqa: BLE001  every actor relies on this one loop
                 self._meter.count(metrics.FAULTS, where="prober")
                 self._log.error("prober.fault", exc_info=error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(LOOP_RETRY_S)
 
     async def _watch(self) -> None:
         """Make the probes that are due and sleep until the next, for ever."""
@@ -225,7 +227,7 @@ class Prober:
                 at_ms, actor, key = heapq.heappop(self._heap)
                 standing = self._all.get((actor, key))
                 if standing is not None and standing.at_ms == at_ms and not standing.busy:
-                    self._queue(standing)
+                    self._queue(standing, now_ms)
             self._moved.clear()
             next_ms = self._heap[0][0] - now_ms if self._heap else _GLANCE_MS
             try:
@@ -234,12 +236,13 @@ class Prober:
             except TimeoutError:
                 continue
 
-    def _queue(self, standing: _Standing) -> None:
-        """Submit a probe to its provider's limiter."""
+    def _queue(self, standing: _Standing, now_ms: int) -> None:
+        """Have a probe asked when its provider's turn has come."""
         row = standing.row
         lookout = self._lookouts.get(row.provider)
         if lookout is None:
-            self._failed(standing, "no_provider", f"no provider is called {row.provider!r}", None)
+            nobody = f"nobody asks {row.provider!r}"
+            self._failed(standing, "no_provider", nobody, None, now_ms)
             return
         standing.busy = True
 
@@ -251,33 +254,52 @@ class Prober:
         lookout.gate.submit(start)
 
     async def _look(self, standing: _Standing, lookout: Lookout) -> None:
-        """Call once and handle the answer; raise nothing but cancellation."""
+        """Ask once and deal with the answer; whatever goes wrong, it is asked again."""
+        code = "bug"
         try:
-            if not (standing.renewed or await self._renew(standing)):
-                standing.busy = False
-                lookout.gate.refund()
+            asked = await self._in_turn(standing, lookout)
+            if asked is None:
                 return
-            outcome = await self._call(standing.row, lookout)
-        except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
-            lookout.gate.leave()
-            standing.busy = False
-            self._failed(standing, "bug", f"{type(error).__name__}: {error}", error)
-            return
-        except BaseException:
-            lookout.gate.leave()
-            raise
-        lookout.gate.leave()
-        try:
+            (outcome,) = asked
+            code = "store"
             if isinstance(outcome, Retryable):
                 if outcome.retry_after_ms:
                     lookout.gate.pause(outcome.retry_after_ms)
-                self._failed(standing, outcome.code, outcome.message, None)
+                self._failed(standing, outcome.code, outcome.message, None, self._clock.now_ms())
             else:
                 await self._answered(standing, outcome)
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            self._put_off(standing, code, error)
         except Exception as error:  # noqa: BLE001  tried again; the traceback is logged
-            self._failed(standing, "store", f"{type(error).__name__}: {error}", error)
+            self._put_off(standing, code, error)
         finally:
             standing.busy = False
+
+    async def _in_turn(self, standing: _Standing, lookout: Lookout) -> tuple[Outcome[Any]] | None:
+        """Ask and give the turn back; None when it is not asked with this turn."""
+        asked = False
+        try:
+            if not (standing.renewed or await self._renew(standing)):
+                return None
+            asked = True
+            return (await self._call(standing.row, lookout),)
+        finally:
+            if asked:
+                lookout.gate.leave()
+            else:
+                lookout.gate.refund()
+
+    def _put_off(self, standing: _Standing, code: str, error: BaseException) -> None:
+        """Try again after a while, even where the time cannot be asked."""
+        try:
+            text = f"{type(error).__name__}: {error}"
+            self._failed(standing, code, text, error, self._clock.now_ms())
+        except Exception as second:  # noqa: BLE001  it must be asked again, whatever is wrong
+            self._log.error("prober.fault", exc_info=second)
+            loop = asyncio.get_running_loop()
+            loop.call_later(LOOP_RETRY_S, self._schedule, standing, 0)
 
     async def _renew(self, standing: _Standing) -> bool:
         """Update a probe to its actor's present definition; return whether to make it now."""
@@ -364,14 +386,18 @@ class Prober:
             self._schedule(standing, next_look_ms(row.actor, row.key, row.period_ms, now_ms))
 
     def _failed(
-        self, standing: _Standing, code: str, message: str, error: BaseException | None
+        self,
+        standing: _Standing,
+        code: str,
+        message: str,
+        error: BaseException | None,
+        now_ms: int,
     ) -> None:
         """Count a failure and schedule a retry, at the next regular time at the latest."""
         row = standing.row
         if standing.gone:
             return
         standing.failures += 1
-        now_ms = self._clock.now_ms()
         regular_ms = next_look_ms(row.actor, row.key, row.period_ms, now_ms)
         delay_ms = _BACKOFF.delay_ms(standing.failures, str(row.actor), row.key)
         self._meter.count(metrics.PROBES, provider=row.provider, result="failed")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.actors.commit import Restored, check_all
+from holdfast.actors.definition import Definition
 from holdfast.actors.letters import LetterBox
+from holdfast.actors.limits import STATE_LOOP_BYTES_MAX
 from holdfast.actors.ports import Stamp
 from holdfast.actors.record import Decision, Note
 from holdfast.actors.tick import Tick
@@ -49,6 +52,34 @@ def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -
         entity=note.entity,
         reason=note.text,
     )
+
+
+def announce_restored(log: Log, meter: Meter, restored: Restored) -> None:
+    """Write what did not come out of the store as it was written, and what was made of it."""
+    where, number = str(restored.folded.address), restored.folded.number
+    if restored.rebuilt:
+        meter.count(metrics.FAULTS, where="rebuilt")
+        log.error("actor.rebuilt", actor=where, tick=number, reason=restored.notes[0].text)
+        return
+    for note in restored.notes:
+        announce_note(log, meter, where, number, note)
+
+
+def announce_all(
+    log: Log,
+    meter: Meter,
+    definition: Definition[Any, Any, Any, Any],
+    tick: Tick[Any],
+    size: int,
+) -> None:
+    """Look at every entity of a large actor, since it is written as a whole now."""
+    where = str(tick.after.address)
+    if size > STATE_LOOP_BYTES_MAX:
+        log.warning("state.too_large", actor=where, size=size, most=STATE_LOOP_BYTES_MAX)
+    known = {(note.number, note.entity) for note in tick.notes}
+    for note in check_all(definition, tick.after.state):
+        if (note.number, note.entity) not in known:
+            announce_note(log, meter, where, tick.after.number, note)
 
 
 def _stamp(log: Log, actor: str, stamp: Stamp) -> None:

@@ -69,6 +69,7 @@ def examine(settings: Settings) -> DoctorReport:
         _folder(Path(settings.home)),
         _keys(settings),
         _disk(Path(settings.home)),
+        _stores(Path(settings.home)),
         _port(settings),
         _log(Path(settings.home)),
     )
@@ -136,6 +137,14 @@ def _disk(home: Path) -> DoctorCheck:
     return DoctorCheck(name="disk", result="ok", message=message)
 
 
+def _stores(home: Path) -> DoctorCheck:
+    """Return whether the files of the data folder are in order."""
+    # Heavy: it brings the engines of all stores, and only this needs them.
+    from holdfast.plane.wiring.files import damaged_files, stores_check  # noqa: PLC0415
+
+    return stores_check(list(damaged_files(home)), only_moved=False)
+
+
 def _port(settings: Settings) -> DoctorCheck:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -154,6 +163,7 @@ class _Line(msgspec.Struct):
     event: str = ""
     level: str = ""
     at: str = ""
+    reason: str = ""
 
 
 def _log(home: Path) -> DoctorCheck:
@@ -168,7 +178,8 @@ def _log(home: Path) -> DoctorCheck:
         if line.event == "plane.stopped":
             return DoctorCheck(name="log", result="ok", message=f"it was stopped at {line.at}")
         if line.level in {"error", "critical"}:
-            return _noted(f"the last error, at {line.at}: {line.event}", home)
+            why = f": {line.reason}" if line.reason else ""
+            return _noted(f"the last error, at {line.at}: {line.event}{why}", home)
     return DoctorCheck(name="log", result="ok", message="no error in the end of the log")
 
 

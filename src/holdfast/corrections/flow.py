@@ -146,9 +146,10 @@ class CorrectionsFlow:
         return group
 
     async def _write(self, group: list[_Waiting]) -> None:
-        """Write a group and answer each request of it."""
-        started_ms = self._clock.steady_ms()
+        """Write a group and answer each request of it, whatever goes wrong."""
+        started_ms: float | None = None
         try:
+            started_ms = self._clock.steady_ms()
             await self._write_all(group)
         except Exception as error:  # noqa: BLE001  each request gets the error, or is tried alone
             if len(group) > 1:
@@ -159,8 +160,9 @@ class CorrectionsFlow:
                 self._fail(group[0], error)
         finally:
             self._waiting_rows -= sum(arrival.rows for arrival, _ in group)
-            spent_s = (self._clock.steady_ms() - started_ms) / SECOND_MS
-            self._meter.observe(metrics.INTAKE_COMMIT_SECONDS, spent_s)
+            if started_ms is not None:
+                spent_s = (self._clock.steady_ms() - started_ms) / SECOND_MS
+                self._meter.observe(metrics.INTAKE_COMMIT_SECONDS, spent_s)
             self._meter.gauge(metrics.INTAKE_WAITING_ROWS, self._waiting_rows)
 
     async def _write_one(self, one: _Waiting) -> None:

@@ -239,7 +239,9 @@ class InstanceCalls:
         log = await self._deps.reader.log_tail(actor, before=before, limit=limit)
         if not log:
             return Reply(Timeline(entries=()))
-        oldest, newest = log[-1].tick, log[0].tick
+        oldest = log[-1].tick
+        # The newest page tells of ticks after the last event too: they may have notes.
+        newest = log[0].tick if before else oldest + _TICKS_MAX
         bodies = await self._deps.reader.ticks(
             actor, after=oldest - 1, limit=min(newest - oldest + 1, _TICKS_MAX)
         )

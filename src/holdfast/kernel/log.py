@@ -1,4 +1,8 @@
-"""The port of structured logging; structlog's loggers implement it."""
+"""Where structured log lines go, as a port: structlog's loggers fit it.
+
+Whoever makes a process hands out a `TotalLog`: the code that writes lines does so between the steps
+of its work, and must never be stopped half way by a full disk or a closed pipe.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +58,32 @@ class NoLog:
     def critical(self, event: str, **fields: Any) -> None:
         """Write at this level."""
         self.write("critical", event, fields)
+
+
+class TotalLog(NoLog):
+    """Another log, whose calls never raise; `dropped` counts the lines that it did not take.
+
+    The first line that is taken again is followed by one that says how many were not.
+    """
+
+    def __init__(self, inner: Log) -> None:
+        """Write into `inner`."""
+        self._inner = inner
+        self._told = 0
+        self.dropped = 0
+
+    @classmethod
+    def over(cls, log: Log) -> TotalLog:
+        """Return a log over another, or that log itself where it is one already."""
+        return log if isinstance(log, TotalLog) else cls(log)
+
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """Hand one line over, or count it."""
+        try:
+            getattr(self._inner, level)(event, **fields)
+            if self._told != self.dropped:
+                dropped = self.dropped
+                self._inner.error("log.lines_dropped", lines=dropped - self._told, in_all=dropped)
+                self._told = dropped
+        except Exception:  # noqa: BLE001  there is nowhere left to say it but this count
+            self.dropped += 1

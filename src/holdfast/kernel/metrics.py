@@ -6,6 +6,7 @@ the code; a label never holds an id.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 FAST: Final = (0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0)
@@ -70,6 +71,38 @@ class NoMeter:
 
     def observe(self, metric: Histogram, value: float, **labels: str) -> None:
         """Discard it."""
+
+
+class TotalMeter:
+    """Another meter, whose calls never raise; `dropped` counts what it did not take."""
+
+    def __init__(self, inner: Meter) -> None:
+        """Measure into `inner`."""
+        self._inner = inner
+        self.dropped = 0
+
+    @classmethod
+    def over(cls, meter: Meter) -> TotalMeter:
+        """Return a meter over another, or that meter itself where it is one already."""
+        return meter if isinstance(meter, TotalMeter) else cls(meter)
+
+    def count(self, metric: Counter, by: float = 1, **labels: str) -> None:
+        """Add to a counter."""
+        self._give(lambda: self._inner.count(metric, by, **labels))
+
+    def gauge(self, metric: Gauge, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._give(lambda: self._inner.gauge(metric, value, **labels))
+
+    def observe(self, metric: Histogram, value: float, **labels: str) -> None:
+        """Add one measurement to a histogram."""
+        self._give(lambda: self._inner.observe(metric, value, **labels))
+
+    def _give(self, measure: Callable[[], None]) -> None:
+        try:
+            measure()
+        except Exception:  # noqa: BLE001  a figure is never worth the work that it measures
+            self.dropped += 1
 
 
 EVENTS: Final = Counter(
@@ -173,7 +206,13 @@ BRAINS: Final = Gauge("holdfast_brains", "Brains.")
 BRAIN_BACKLOG_ROWS: Final = Gauge(
     "holdfast_brain_backlog_rows", "Rows waiting at brains' senders, as last reported."
 )
-BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "Current alerts of brains.", ("code",))
+LOG_LINES_DROPPED: Final = Gauge(
+    "holdfast_log_lines_dropped", "Lines that the log did not take since the start."
+)
+MEASUREMENTS_DROPPED: Final = Gauge(
+    "holdfast_measurements_dropped", "Measurements that could not be kept since the start."
+)
+BRAIN_ALERTS: Final = Gauge("holdfast_brain_alerts", "What is wrong with brains now.", ("code",))
 
 CATALOGUE: Final[tuple[Metric, ...]] = tuple(
     value for value in tuple(vars().values()) if isinstance(value, Counter | Gauge | Histogram)

@@ -21,17 +21,25 @@ from typing import Any, Final, cast
 import uvicorn
 
 from holdfast import __version__
+from holdfast.actors.tasks import why_ended
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.log import Log, TotalLog
 from holdfast.metrics.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.settings import SettingError, Settings, url_of
+from holdfast.plane.wiring.files import StoreError
 from holdfast.plane.wiring.holder import lock_holder, prepare_home
 from holdfast.plane.wiring.local_admin import hold_folder
 from holdfast.plane.wiring.plane import Plane, make_plane
 
 BACKLOG: Final = 2_048
 STOP_S: Final = 10
+STOP_FAILED_S: Final = 30.0
+"""How long a plane of which a part has ended may take to stop, in seconds."""
+EXIT_FAULT: Final = 70
+"""The exit code then: an internal fault, as `sysexits.h` has it. Start it again."""
+_FIX: Final = "start it again; what was accepted is in the journal, and machines run on"
 GC_THRESHOLD: Final = 50_000
 """Allocations before a garbage collection: states are made of values without cycles."""
 SWITCH_S: Final = 0.000_5
@@ -72,7 +80,7 @@ def run(settings: Settings) -> int:
     another plane is the reason.
     """
     os.umask(OWNER_ONLY)
-    log = set_up(level=settings.log_level)
+    log = TotalLog(set_up(level=settings.log_level))
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     sys.setswitchinterval(SWITCH_S)
     _bound_arenas()
@@ -86,6 +94,8 @@ def run(settings: Settings) -> int:
         ):
             try:
                 return runner.run(_serve(settings, listener, url, log))
+            except StoreError as error:
+                raise CannotServeError(str(error), fix=error.fix) from error
             except (KeysError, SettingError) as error:
                 raise CannotServeError(str(error), fix="docs/guide/operating.md") from error
 
@@ -96,19 +106,58 @@ def _bound_arenas() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS_MAX)
 
 
-async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any) -> int:
-    """Make the plane, serve it, and stop it."""
+async def _serve(settings: Settings, listener: socket.socket, url: str, log: Log) -> int:
+    """Make the plane, serve it, and stop it; return the exit code."""
     plane = await make_plane(settings, clock=SystemClock(), log=log, url=url)
+    fault: str | None = None
     try:
         await plane.start()
         gc.freeze()
         log.info("plane.serving", url=url, home=settings.home, version=__version__, pid=os.getpid())
-        await _Server(_config(plane), plane).serve(sockets=[listener])
+        fault = await _serve_until_it_ends(plane, listener)
     finally:
-        gc.unfreeze()  # frozen objects are never collected, and stores warn of that when unclosed
-        await plane.stop()
-        log.info("plane.stopped", url=url)
-    return 0
+        gc.unfreeze()  # what is frozen is never collected, and stores complain of it at the end
+        if fault is None:
+            await plane.stop()
+            log.info("plane.stopped", url=url)
+        else:
+            await _stop_what_failed(plane, fault, log)
+    return 0 if fault is None else EXIT_FAULT
+
+
+async def _serve_until_it_ends(plane: Plane, listener: socket.socket) -> str | None:
+    """Serve until told to stop, or until a vital part has ended: return then which and why."""
+    server = _Server(_config(plane), plane)
+    watching = asyncio.create_task(plane.supervisor.wait(), name="holdfast-supervisor")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="holdfast-serving")
+    await asyncio.wait((watching, serving), return_when=asyncio.FIRST_COMPLETED)
+    fault = plane.supervisor.fault()
+    if not serving.done():
+        fault = fault or f"supervisor: {why_ended(watching)}"
+        plane.core.log.critical("plane.failing", reason=fault)
+        server.begin_to_stop()
+    watching.cancel()
+    await serving
+    return fault
+
+
+async def _stop_what_failed(plane: Plane, fault: str, log: Log) -> None:
+    """Stop as far as it goes; what hangs is left behind, and the process ends all the same."""
+    try:
+        async with asyncio.timeout(STOP_FAILED_S):
+            await plane.stop()
+    except Exception as error:
+        log.error("plane.stop_failed", exc_info=error)  # noqa: TRY400  the port
+        _say_last(fault, log)
+        os._exit(EXIT_FAULT)
+    _say_last(fault, log)
+
+
+def _say_last(fault: str, log: Log) -> None:
+    """Say why the process ends, where nothing comes after it; the log may be what is broken."""
+    with suppress(Exception):
+        log.critical("plane.failed", reason=fault, fix=_FIX)
+        sys.stderr.flush()
 
 
 class _Server(uvicorn.Server):

@@ -153,7 +153,17 @@ class Disk:
         await self._pass("prune.before")
         return await self._inner.prune(before_ms)
 
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget an actor."""
+        await self._pass("forget.before")
+        return await self._inner.forget(actor, before_ms)
+
     # -------------------------------------------------------------------------------- reads
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses."""
+        self._live()
+        return await self._inner.actors(limit, after)
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
@@ -165,15 +175,20 @@ class Disk:
         await self._pass("load")
         return await self._inner.load(actor)
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from an older state."""
+        await self._pass("load")
+        return await self._inner.load_older(actor, below)
+
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
         """Return actors that have pending events."""
         self._live()
-        return await self._inner.waiting_actors(limit)
+        return await self._inner.waiting_actors(limit, skip)
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
         """Return the alarms at or before a time."""
         self._live()
-        return await self._inner.alarms(until_ms, limit)
+        return await self._inner.alarms(until_ms, limit, after)
 
     async def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
         """Return effects that are not finished."""

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.accounts.ports import AccountsStore
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.owner import CommittedTick
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.ports import Answer, Arrival, Journal, Mailboxes, Reader
 from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Secrets
 from holdfast.kernel.ids import Address
-from holdfast.kernel.metrics import NoMeter
+from holdfast.kernel.log import TotalLog
+from holdfast.kernel.metrics import NoMeter, TotalMeter
 from holdfast.kernel.outcome import Outcome, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.pairing.ports import NOT_RUNNING, Listing, Place
@@ -213,14 +214,15 @@ class Plane:
     def _open_core(self) -> Core:
         fleet = self._fleet
         tables = Tables()
+        log, meter = TotalLog(self.recording_log), TotalMeter(NoMeter())
         engine = make_engine(
             self.disk,
             tables.kinds,
             providers=tables.providers,
             lookouts=tables.lookouts,
             clock=fleet.clock,
-            log=self.recording_log,
-            meter=NoMeter(),
+            log=log,
+            meter=meter,
             holder=self.name,
             code="simulated",
         )
@@ -230,8 +232,8 @@ class Plane:
             url=URL,
             clock=fleet.clock,
             chance=fleet.names,
-            log=self.recording_log,
-            meter=NoMeter(),
+            log=log,
+            meter=meter,
             publish=lambda *_: None,
             run=self._run,
             stores=_Stores(self.disk, fleet),

@@ -109,6 +109,10 @@ class Telemetry:
             *self._notifier.start(),
         ]
 
+    def running(self) -> tuple[asyncio.Task[None], ...]:
+        """Return the loops that must not end before `close`."""
+        return (*self._tasks, *self._writers)
+
     def release(self) -> None:
         """Send every long poll home and hold none any more: the plane is about to stop."""
         self._closing = True
@@ -269,7 +273,10 @@ class Telemetry:
     async def _turn_wheel(self) -> None:
         while True:
             await asyncio.sleep(WHEEL_STEP_MS / 1_000)
-            self.advance()
+            try:
+                self.advance()
+            except Exception as error:  # noqa: BLE001  every machine relies on this one loop
+                self._log.error("wheel.fault", exc_info=error)
 
     def advance(self) -> None:
         """Look who has become silent; called by the loop, and by tests that own the clock."""

@@ -210,6 +210,15 @@ class Alike(RuleBasedStateMachine):
     def prune(self, back: int) -> None:
         self.both("prune", NOW + self.made - back)
 
+    @rule(actor=actors, back=st.integers(0, 5))
+    def forget(self, actor: Any, back: int) -> None:
+        self.both("forget", actor, NOW + self.made - back)
+
+    @rule(actor=actors, below=st.integers(1, 12))
+    def look_older(self, actor: Any, below: int) -> None:
+        self.both("load_older", actor, below)
+        self.both("actors", 3, str(actor))
+
     @precondition(lambda self: self.made % 5 == 4)
     @rule()
     def reopen(self) -> None:

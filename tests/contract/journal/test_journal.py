@@ -136,6 +136,8 @@ async def test_actors_that_wait_longest_come_first(journal: Journal) -> None:
     await accept(journal, "3", to=B)
     assert await journal.waiting_actors(10) == [B, A]
     assert await journal.waiting_actors(1) == [B]
+    assert await journal.waiting_actors(1, 1) == [A]
+    assert await journal.waiting_actors(1, 2) == []
     await journal.commit(commit(0, 1, epoch, actor=B, stamps=stamps(first, first=1, tick=1)))
     assert await journal.waiting_actors(10) == [A, B]
 
@@ -455,6 +457,8 @@ async def test_alarms_come_the_earliest_first_and_change_only_when_told(journal:
     assert await journal.alarms(NOW + 10, 10) == [Alarm(B, NOW + 9), Alarm(A, NOW + 10)]
     assert await journal.alarms(NOW + 9, 10) == [Alarm(B, NOW + 9)]
     assert await journal.alarms(NOW + 10, 1) == [Alarm(B, NOW + 9)]
+    assert await journal.alarms(NOW + 10, 1, Alarm(B, NOW + 9)) == [Alarm(A, NOW + 10)]
+    assert await journal.alarms(NOW + 10, 1, Alarm(A, NOW + 10)) == []
     await journal.commit(commit(0, 2, epoch, actor=B, alarm_ms=None, alarm_changed=True))
     assert await journal.alarms(NOW + 99, 10) == [Alarm(A, NOW + 10)]
 

@@ -21,6 +21,7 @@ from tests.contract.journal.rows import (
     commit,
     effect,
     intent,
+    probe,
     stamps,
 )
 
@@ -223,3 +224,96 @@ async def test_what_replays_need_outlives_the_rest(store: Store, journal: Journa
     assert [event.fresh for event in taken] == [True, False]
     journal = await store.reopen()
     assert [e.id for e in await journal.pending(A, 5)] == [taken[0].id]
+
+
+async def test_a_log_too_short_for_a_snapshot_is_forgotten_too(
+    store: Store, journal: Journal
+) -> None:
+    epoch = await journal.lease("me")
+    for number in (1, 2, 3):
+        [event] = await accept(journal, f"k{number}")
+        marks = stamps([event], first=number, tick=number)
+        await journal.commit(commit(number - 1, number, epoch, stamps=marks))
+    assert await journal.prune(NOW + 1) == 0
+    # Its oldest event is old, its newest is not: its present state is kept from now on.
+    assert await journal.prune(NOW + 2) == 0
+    assert await journal.prune(NOW + 4) > 0
+    assert await journal.prune(NOW + 4) == 0
+    reader = store.reader()
+    assert await reader.log(A) == []
+    loaded = await reader.load(A)
+    assert loaded is not None
+    assert (loaded.seq, loaded.state) == (3, f"state {A} 3".encode())
+    kept = await journal.load_older(A, 4)
+    assert kept is not None
+    assert (kept.state, kept.state_seq, kept.digest) == (loaded.state, 3, loaded.digest)
+    await reader.close()
+
+
+async def test_an_actor_is_made_from_older_states_or_its_first_event(journal: Journal) -> None:
+    epoch = await journal.lease("me")
+    last = SNAPSHOT_EVENTS + 2
+    for number in range(1, last + 1):
+        [event] = await accept(journal, f"k{number}")
+        marks = stamps([event], first=number, tick=number)
+        await journal.commit(commit(number - 1, number, epoch, stamps=marks))
+    newest = await journal.load_older(A, last + 1)
+    assert newest is not None
+    assert (newest.state_seq, len(newest.since)) == (SNAPSHOT_EVENTS, 2)
+    assert (newest.seq, newest.number, newest.digest) == (last, last, f"digest {last}")
+    first = await journal.load_older(A, newest.state_seq)
+    assert first is not None
+    assert (first.state, first.state_seq, len(first.since)) == (None, 0, last)
+    assert first.state_version == newest.state_version
+    await journal.prune(NOW + SNAPSHOT_EVENTS + 1)
+    assert await journal.load_older(A, newest.state_seq) is None
+    assert await journal.load_older(B, 1) is None
+
+
+async def test_an_actor_is_forgotten_as_a_whole_unless_something_of_it_is_left(
+    store: Store, journal: Journal
+) -> None:
+    epoch = await journal.lease("me")
+    [event, held] = await accept(journal, "k1", "k2")
+    await journal.commit(
+        commit(
+            0, 1, epoch, stamps=stamps([event], first=1, tick=1),
+            effects=(effect("e1"),), probes=(probe("p"),), alarm_ms=NOW, alarm_changed=True,
+        )
+    )  # fmt: skip
+    assert await journal.actors(10) == [A]
+    assert await journal.forget(A, NOW + 1) == 0, "it has newer events"
+    await journal.commit(
+        commit(1, 2, epoch, stamps=stamps([held], first=2, tick=2), alarm_changed=True)
+    )
+    assert await journal.forget(A, NOW + 9) == 0, "an effect waits"
+    await journal.finish_effect("e1", "done", None)
+    assert await journal.forget(A, NOW + 9) == 0, "a probe stands"
+    await journal.commit(commit(2, 3, epoch, unprobes=("p",)))
+    [waiting] = await accept(journal, "k3")
+    assert await journal.forget(A, NOW + 9) == 0, "an event waits"
+    marks = stamps([waiting], first=3, tick=4)
+    await journal.commit(commit(2, 4, epoch, stamps=marks))
+    assert await journal.forget(A, NOW + 9) == 3
+    assert await journal.forget(A, NOW + 9) == 0
+    reader = store.reader()
+    assert await journal.load(A) is None
+    assert await journal.actors(10) == []
+    assert await reader.log(A) == []
+    assert await reader.ticks(A) == []
+    assert await reader.effects(A) == []
+    # Its address may be used again, from the beginning.
+    [again] = await accept(journal, "k1")
+    await journal.commit(commit(0, 1, epoch, stamps=stamps([again], first=1, tick=1)))
+    assert await journal.actors(10, str(A)) == []
+    await reader.close()
+
+
+async def test_a_quarantined_event_keeps_its_actor(journal: Journal) -> None:
+    epoch = await journal.lease("me")
+    [event] = await accept(journal, "k1")
+    marks = stamps([event], first=1, tick=1, outcome="quarantined")
+    await journal.commit(commit(0, 1, epoch, stamps=marks))
+    assert await journal.forget(A, NOW + 9) == 0
+    await journal.drop_quarantined(event, "ada")
+    assert await journal.forget(A, NOW + 9) == 1

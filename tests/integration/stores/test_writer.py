@@ -36,6 +36,32 @@ async def test_a_fault_while_tidying_up_leaves_the_thread_at_work() -> None:
     assert faults == []
 
 
+async def test_a_thread_that_ends_is_known_and_leaves_nobody_waiting() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def apply(_jobs: list[Job]) -> None:
+        begun.set()
+        go.wait(60)
+        raise SystemExit("the thread ends")
+
+    writer: GroupWriter[Job] = GroupWriter(name="test-write", apply=apply, finish=lambda: None)
+    assert writer.vital().ended() is None
+    async with asyncio.timeout(patience(10)):
+        first = asyncio.ensure_future(writer.write(Job()))
+        await asyncio.to_thread(begun.wait, 60)
+        others = [asyncio.ensure_future(writer.write(Job())) for _ in range(3)]
+        go.set()
+        for one in (first, *others):
+            with pytest.raises(ClosedError, match="the thread ends"):
+                await one
+        with pytest.raises(ClosedError):
+            await writer.write(Job())
+        while writer.vital().ended() is None:  # noqa: ASYNC110  a thread tells no loop of its end
+            await asyncio.sleep(0)
+        assert "the thread ends" in str(writer.vital().ended())
+        await writer.close()
+
+
 @pytest.fixture
 def connection(tmp_path: Path) -> apsw.Connection:
     opened = open_writer(tmp_path / "some.db")

@@ -17,6 +17,7 @@ from holdfast.actors.probing import Lookout, ProbeCall
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, address
+from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.sim.loop import SimClock, run
@@ -97,6 +98,7 @@ class Rig:
         settling: frozenset[str] = frozenset(),
         wrap: Callable[[Journal], Journal] | None = None,
         resident_max: int = RESIDENT_MAX,
+        instruments: Callable[[Rig], tuple[Any, Any]] | None = None,
     ) -> None:
         self.clock = clock
         self.store = store if store is not None else MemoryStore()
@@ -104,6 +106,8 @@ class Rig:
         self.journal: Journal = self.raw if wrap is None else wrap(self.raw)
         self.reader = MemoryReader(self.store)
         self.log, self.meter, self.grid = Lines(), Figures(), Grid()
+        log, meter = (self.log, self.meter) if instruments is None else instruments(self)
+        self.total = TotalMeter(meter)
         self.kind: Kind = make_kind(definition, policy or Policy())
         made_gate = gate(clock) if gate is not None else Limiter(clock, rate_per_s=1e6)
         self.engine = make_engine(
@@ -111,8 +115,8 @@ class Rig:
             make_kinds(self.kind),
             holder="rig",
             clock=clock,
-            log=self.log,
-            meter=self.meter,
+            log=log,
+            meter=self.total,
             providers={
                 "grid": Provider(
                     execute=self.grid.execute,

@@ -208,3 +208,60 @@ def test_more_overdue_alarms_than_one_look_brings_are_all_fired(
             assert len(rig.log.named("alarm.unanswered")) >= 23 * 5
 
     play(scenario)
+
+
+def test_a_page_of_alarms_that_nobody_answers_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = 5
+    monkeypatch.setattr("holdfast.actors.alarms.ALARM_PAGE", page)
+
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        stuck = [f"a{n}" for n in range(page + 1)]
+        async with patient(clock, store) as rig:
+            rig.grid.default = never
+            for name in (*stuck, "well"):
+                await rig.say(name, Made(name), BulbAdded("a"), SwitchedOn())
+        now_ms = clock.now_ms()
+        for name in stuck:
+            store.actors[lamp(name)].alarm_ms = now_ms - DAY_MS
+        store.actors[lamp("well")].alarm_ms = now_ms + 30_000
+        rig = patient(clock, store)
+        rig.grid.default = never
+        woken: list[Address] = []
+        rig.engine.alarms._wake = woken.append
+        async with rig:
+            await until(lambda: lamp("well") in woken, within_s=600)
+        assert {str(lamp(name)) for name in stuck} <= {str(actor) for actor in woken}
+
+    play(story)
+
+
+def test_every_far_alarm_is_woken_at_the_start_and_after_a_step_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    page = 5
+    monkeypatch.setattr("holdfast.actors.alarms.ALARM_PAGE", page)
+
+    async def story(clock: SimClock) -> None:
+        store = MemoryStore()
+        names = [f"a{n}" for n in range(page + 1)]
+        async with patient(clock, store) as rig:
+            rig.grid.default = never
+            for name in names:
+                await rig.say(name, Made(name), BulbAdded("a"), SwitchedOn())
+        for name in names:
+            store.actors[lamp(name)].alarm_ms = clock.now_ms() + DAY_MS
+        rig = patient(clock, store)
+        rig.grid.default = never
+        woken: list[Address] = []
+        rig.engine.alarms._wake = woken.append
+        async with rig:
+            assert {str(actor) for actor in woken} == {str(lamp(name)) for name in names}
+            await asyncio.sleep(5)
+            woken.clear()
+            clock.jump(-DAY_MS)
+            await until(lambda: len(woken) >= len(names), within_s=60)
+
+    play(story)

@@ -9,12 +9,14 @@ import pytest
 
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel import metrics
+from holdfast.kernel.log import NoLog
+from holdfast.plane.wiring.fleet_checks import fleet_checks
 from holdfast.plane.wiring.fleet_watch import _CHUNK, Watch, find_wrong
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from tests.unit.web.shapes import view
 
 
-class Fleet(metrics.NoMeter):
+class Fleet(metrics.NoMeter, NoLog):
     """Views, a meter and a log in one."""
 
     def __init__(self, *views: InstanceView) -> None:
@@ -33,10 +35,9 @@ class Fleet(metrics.NoMeter):
     def gauge(self, metric: metrics.Gauge, value: float, **labels: str) -> None:
         self.gauges[metric.name, *labels.values()] = value
 
-    def warning(self, event: str, **about: str) -> None:
-        self.lines.append((event, about["instance"], about["code"]))
-
-    info = warning
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        assert level in {"warning", "info"}
+        self.lines.append((event, fields["instance"], fields["code"]))
 
 
 PARKED = RecoveryView(rung="parked", reason="exit code 1")
@@ -87,3 +88,26 @@ async def test_a_large_fleet_is_read_to_its_end() -> None:
     fleet = Fleet(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * _CHUNK + 1)))
     await fleet.watch.look()
     assert fleet.gauges["holdfast_instance_alerts", "silent"] == 2 * _CHUNK + 1
+
+
+async def test_the_doctor_names_instances_that_need_a_look() -> None:
+    fleet = Fleet(view(id="a", name="kalle", recovery=PARKED, attention="look"), view(id="b"))
+    check_instances, _ = fleet_checks(fleet.watch, None)
+    found = await check_instances()
+    assert (found.result, found.fix) == ("warning", "holdfast instance show kalle")
+    assert found.message == "1 need a look: kalle (attention), kalle (parked)"
+    fleet.shown["a"] = view(id="a", name="kalle")
+    assert (await check_instances()).message == "nothing is wrong with 2 instances"
+
+
+async def test_the_doctor_names_agents_that_cannot_be_run() -> None:
+    fleet = Fleet(view(id="a", agent="openclaw"), view(id="b", agent="demo"))
+    runnable = frozenset({"demo"})
+    _, check_agents = fleet_checks(fleet.watch, lambda: runnable)
+    found = await check_agents()
+    assert (found.result, found.fix) == ("failed", "holdfast agents install openclaw")
+    runnable = frozenset({"demo", "openclaw"})
+    assert (await check_agents()).result == "ok"
+    fleet.shown["b"] = view(id="b", agent="demo", status="running", agent_ready=False)
+    found = await check_agents()
+    assert (found.result, "1 cannot work now" in found.message) == ("warning", True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import make_kind
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import Commit
 from holdfast.instances import events
 from holdfast.instances.definition import INSTANCE

@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.actors.definition import ViewRow
 from holdfast.actors.dispatch import Provider
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import load_kinds, make_kind, make_kinds, recipes
 from holdfast.actors.limiter import Limiter
-from holdfast.actors.owner import CommittedTick
 from holdfast.actors.ports import EventOutcome, Stamp
 from holdfast.actors.probing import Lookout
 from holdfast.instances.definition import INSTANCE

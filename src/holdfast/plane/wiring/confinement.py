@@ -232,5 +232,7 @@ def confinement_part(core: Core, of: ConfinementOf) -> Part:
         settings=core.settings, log=core.log, probe=make_host_probe(core.settings),
     )  # fmt: skip
     return Part(
-        name="confinement", jobs=(Job("confinement.log", watch.log_support),), checks=(watch.check,)
+        name="confinement",
+        jobs=(Job("confinement.log", watch.log_support, ends=True),),
+        checks=(watch.check,),
     )

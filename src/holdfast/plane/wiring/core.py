@@ -17,7 +17,8 @@ from holdfast.accounts.ports import AccountsStore
 from holdfast.actors.ports import Journal, Mailboxes, Reader
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.metrics import Meter
+from holdfast.kernel.log import TotalLog
+from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.secret import Secret
 from holdfast.letters.topics import Publish
 from holdfast.plane.keyring import KeyRing
@@ -72,9 +73,10 @@ class SystemChance:
 class Core:
     """The dependencies of every part.
 
-    `publish` notifies open pages, `run` runs a background task and logs its exception. `mailbox`
-    sends events to actors. `url` is the plane's URL for machines and people. A part pushes what it
-    opens on `closing`, at once; it is closed in the reverse order.
+    `log` and `meter` never raise. `publish` tells open pages, `run` runs something beside the rest
+    and logs what it raises. `mailbox` is how events reach actors. `url` is how machines and people
+    reach this plane. On `closing` goes what a part opens, at once; it is closed in the reverse
+    order.
     """
 
     settings: Settings
@@ -82,8 +84,8 @@ class Core:
     url: str
     clock: Clock
     chance: Chance
-    log: Any
-    meter: Meter
+    log: TotalLog
+    meter: TotalMeter
     publish: Publish
     run: Callable[[Coroutine[Any, Any, Any]], None]
     stores: Stores

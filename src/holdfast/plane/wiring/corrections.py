@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.corrections.directory import Directory
@@ -16,14 +16,14 @@ from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.files import open_kept
+from holdfast.plane.wiring.holder import CORRECTIONS_FILE
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job, Part, every
 from holdfast.stores.sqlite.corrections import open_corrections
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.limits import REASON_MAX
-
-CORRECTIONS_FILE: Final = "intake.db"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,9 @@ class Retention:
 def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
     """Open the store and make the stream; what is opened is pushed on `core.closing`."""
     settings, clock, log = core.settings, core.clock, core.log
-    store = open_corrections(core.home / CORRECTIONS_FILE, now_ms=clock.now_ms())
+    store = open_kept(
+        core.home / CORRECTIONS_FILE, lambda path: open_corrections(path, now_ms=clock.now_ms())
+    )
     core.closing.push_async_callback(store.close)
     keep = Forgotten(settings.correction_days * DAY_MS, settings.brain_event_days * DAY_MS)
     directory = Directory(store, clock=clock, entropy=secrets.token_bytes)
@@ -108,6 +110,8 @@ def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
             **senders.by_endpoint(),
         },
         start=directory.load,
+        vitals=lambda: (store.vital(),),
+        troubles=lambda: (f"{CORRECTIONS_FILE}: {store.trouble}",) if str(store.trouble) else (),
         jobs=(
             Job("intake watch", watch.run),
             every("intake.note_uses", directory.flush, MINUTE_S, log),

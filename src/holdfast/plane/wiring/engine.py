@@ -6,8 +6,9 @@ and mailboxes last, so that nothing is decided before it can be carried out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from holdfast.actors.alarms import Alarms
@@ -19,9 +20,11 @@ from holdfast.actors.owner import Owner
 from holdfast.actors.ports import Journal, Reader
 from holdfast.actors.probing import Lookout, Prober
 from holdfast.actors.rehearsal_worker import RehearsalWorker
+from holdfast.actors.tasks import why_ended
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.log import Log
-from holdfast.kernel.metrics import Meter
+from holdfast.kernel.log import Log, TotalLog
+from holdfast.kernel.metrics import Meter, TotalMeter
+from holdfast.kernel.vital import Vital
 from holdfast.stores.sqlite.journal_reader import SqliteReader
 
 
@@ -48,6 +51,19 @@ class Engine:
         await self.prober.start()
         await self.alarms.start()
         await self.mailbox.start()
+
+    def vitals(self) -> Iterator[Vital]:
+        """Yield the loops that decide; what ends because another plane took the lease is no fault.
+
+        None of them has ended before it was started.
+        """
+        for part in (self.owner, self.mailbox, self.prober, self.alarms):
+            yield Vital(type(part).__name__.lower(), partial(self._ended, part))
+
+    def _ended(self, part: Owner | Mailbox | Prober | Alarms) -> str | None:
+        if self.lease.lost:
+            return None
+        return self.owner.fault or why_ended(part.task)
 
     async def stop(self) -> None:
         """Stop in the reverse order; every part is stopped even when one before it fails."""
@@ -77,6 +93,7 @@ def make_engine(
 
     The three tables may be filled until it is started.
     """
+    log, meter = TotalLog.over(log), TotalMeter.over(meter)
     lease = Lease(journal, holder=holder, log=log)
     owner = Owner(journal, kinds, lease=lease, clock=clock, log=log, meter=meter, code=code)
     mailbox = Mailbox(journal, owner, clock=clock, log=log)
@@ -92,8 +109,8 @@ def make_engine(
         meter=meter,
     )
     prober = Prober(journal, kinds, lookouts, told=mailbox.told, clock=clock, log=log, meter=meter)
-    for listener in (dispatch.hear, alarms.hear, prober.hear):
-        owner.listen(listener)
+    for part in (dispatch.hear, alarms.hear, prober.hear):
+        owner.join(part)
     for halt in (dispatch.halt, prober.halt):
         lease.on_lost(halt)
     return Engine(

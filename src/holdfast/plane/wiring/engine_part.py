@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.clock import DAY_MS
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.daily import daily
 from holdfast.plane.wiring.engine import Engine
+from holdfast.plane.wiring.examine import examine_actors, forget_actors
 from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.plane.wiring.part import DAY_S, Part, every
 from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.limits import REASON_MAX
 
 WAL_WARN_BYTES: Final = 256 * 1024 * 1024
 EFFECTS_WARN: Final = 1_000
+HELD_SHOWN: Final = 100
+EXAMINE_FIRST_S: Final = 2.0
+"""How long after the start every actor is looked at, in seconds."""
 _MIB: Final = 1024 * 1024
 
 
@@ -25,9 +32,13 @@ def engine_part(core: Core) -> Part:
 
     async def prune() -> None:
         before_ms = clock.now_ms() - core.settings.journal_days * DAY_MS
-        forgotten = await stores.journal.prune(before_ms)
-        if forgotten:
-            core.log.info("journal.pruned", rows=forgotten, before_ms=before_ms)
+        rows = await stores.journal.prune(before_ms)
+        actors = await forget_actors(stores.journal, engine.kinds, before_ms)
+        if rows or actors:
+            core.log.info("journal.pruned", rows=rows, actors=actors, before_ms=before_ms)
+
+    async def examine() -> None:
+        await examine_actors(stores.journal, engine.kinds, engine.owner.wake, core.log)
 
     async def check_journal() -> DoctorCheck:
         return await asyncio.to_thread(_journal, core.home)
@@ -35,21 +46,60 @@ def engine_part(core: Core) -> Part:
     async def check_engine() -> DoctorCheck:
         return _engine(engine)
 
+    async def check_actors() -> DoctorCheck:
+        return _actors(engine)
+
     async def check_quarantine() -> DoctorCheck:
-        held = len(await stores.reader.quarantined(account=None))
+        held = len(await stores.reader.quarantined(account=None, limit=HELD_SHOWN + 1))
+        many = f"more than {HELD_SHOWN}" if held > HELD_SHOWN else str(held)
         return DoctorCheck(
             name="quarantine",
             result="warning" if held else "ok",
-            message=f"{held} events are in quarantine" if held else "nothing is in quarantine",
+            message=f"{many} events are in quarantine" if held else "nothing is in quarantine",
             fix="holdfast quarantine list" if held else "",
         )
 
     return Part(
         name="engine",
         start=engine.start,
-        jobs=(every("journal.prune", prune, DAY_S, core.log),),
-        checks=(check_journal, check_engine, check_quarantine),
+        vitals=engine.vitals,
+        troubles=lambda: _troubles(engine),
+        jobs=(
+            daily("journal.prune", prune, core.home, clock, core.log),
+            every("actors.examine", examine, DAY_S, core.log, first_s=EXAMINE_FIRST_S),
+        ),
+        checks=(check_journal, check_engine, check_actors, check_quarantine),
     )
+
+
+def _troubles(engine: Engine) -> Iterator[str]:
+    """Yield what keeps actors from being governed."""
+    if engine.lease.lost:
+        yield "another plane took the lease of this journal"
+    for actor, why in engine.owner.unloadable.items():
+        yield f"{actor} cannot be loaded: {why}"
+
+
+def _actors(engine: Engine) -> DoctorCheck:
+    """Return which actors are not governed, and which were made again from their logs."""
+    owner = engine.owner
+    if owner.unloadable:
+        actor, why = next(iter(owner.unloadable.items()))
+        return DoctorCheck(
+            name="actors",
+            result="failed",
+            message=f"{len(owner.unloadable)} cannot be loaded; {actor}: {why}"[:REASON_MAX],
+            fix="restore the data folder from a backup, or update this plane if it is older",
+        )
+    if owner.rebuilt:
+        actor, why = next(iter(owner.rebuilt.items()))
+        return DoctorCheck(
+            name="actors",
+            result="warning",
+            message=f"{len(owner.rebuilt)} had a damaged state; {actor} was {why}"[:REASON_MAX],
+            fix="look at the disk: what is stored changed there; nothing else is to be done",
+        )
+    return DoctorCheck(name="actors", result="ok", message="every state that was read is in order")
 
 
 def _engine(engine: Engine) -> DoctorCheck:

@@ -1,53 +1,229 @@
-"""Opens the embedded stores of one data folder, and closes them."""
+"""Opens the embedded stores of one data folder, looks after their files, and closes them.
+
+Last contact and charts can be lost: every check-in tells the first anew, and the second is history.
+So where their file is damaged, or another program holds it, it is moved aside and begun anew,
+loudly. A store that cannot be lost is never touched: the error names its file and what to do.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from holdfast.kernel.clock import Clock
+import apsw
+import duckdb
+import msgspec
+
+from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.log import Log
+from holdfast.kernel.vital import Vital
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
+from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
+from holdfast.plane.wiring.part import Part
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
+from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 from holdfast.stores.sqlite.contact import SqliteContacts
+from holdfast.stores.sqlite.database import DAMAGE, find_damage
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.limits import REASON_MAX
 
 CONTACT_FILE: Final = "contact.db"
 TELEMETRY_FILE: Final = "telemetry.duckdb"
 
+CHECK_S: Final = 10.0
+"""How long the doctor looks through one file at most, in seconds."""
+
+_BESIDE: Final = ("-wal", "-shm", ".wal", ".spill")
+"""What SQLite and DuckDB keep beside a file."""
+
+_UNREADABLE: Final = (apsw.Error, duckdb.Error, msgspec.MsgspecError, OSError)
+
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """A store that cannot be lost cannot be opened; `fix` says what to do."""
+
+    def __init__(self, path: Path, error: Exception, *, fix: str) -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__(f"{path}: {type(error).__name__}: {error}")
+        self.fix = fix
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The open stores of one plane."""
+    """The open stores of one plane; `moved` says which files were moved aside at the start."""
 
     journal: SqliteJournal
     reader: SqliteReader
     accounts: AccountsSqlite
     contacts: SqliteContacts
     analytics: DuckdbAnalytics
+    moved: list[str] = field(default_factory=list[str])
+
+    def vitals(self) -> Iterator[Vital]:
+        """Yield the threads that write."""
+        for store in (self.journal, self.accounts, self.contacts):
+            yield store.vital()
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what is wrong with files; what was moved aside stays until the next start."""
+        yield from self.moved
+        for name, trouble in (
+            (JOURNAL_FILE, self.journal.trouble),
+            (ACCOUNTS_FILE, self.accounts.trouble),
+            (CONTACT_FILE, self.contacts.trouble),
+            (TELEMETRY_FILE, self.analytics.trouble),
+        ):
+            if str(trouble):
+                yield f"{name}: {trouble}"
 
 
-def open_stores(home: Path, settings: Settings, clock: Clock, closing: AsyncExitStack) -> Stores:
-    """Open every store; each is pushed on `closing` as soon as it is open."""
-    journal = SqliteJournal(home / JOURNAL_FILE, clock=clock)
+def open_stores(
+    home: Path, settings: Settings, clock: Clock, closing: AsyncExitStack, log: Log
+) -> Stores:
+    """Open every store; each is given to `closing` as soon as it is open. Raise StoreError."""
+    moved: list[str] = []
+    aside = partial(_open_or_begin_anew, clock=clock, log=log, moved=moved)
+    journal = open_kept(home / JOURNAL_FILE, lambda path: SqliteJournal(path, clock=clock))
     closing.push_async_callback(journal.close)
-    reader = SqliteReader(home / JOURNAL_FILE)
+    reader = SqliteReader(home / JOURNAL_FILE, trouble=journal.trouble)
     closing.push_async_callback(reader.close)
-    accounts = open_accounts(home / ACCOUNTS_FILE, now_ms=clock.now_ms())
+    accounts = open_kept(
+        home / ACCOUNTS_FILE, lambda path: open_accounts(path, now_ms=clock.now_ms())
+    )
     closing.push_async_callback(accounts.close)
-    contacts = SqliteContacts(home / CONTACT_FILE, clock=clock)
+    contacts = aside(home / CONTACT_FILE, lambda path: SqliteContacts(path, clock=clock))
     closing.push_async_callback(contacts.close)
-    analytics = DuckdbAnalytics(
+    analytics = aside(
         home / TELEMETRY_FILE,
-        clock=clock,
-        keep_days=settings.telemetry_days,
-        memory_mb=settings.telemetry_memory_mb,
+        lambda path: DuckdbAnalytics(
+            path,
+            clock=clock,
+            keep_days=settings.telemetry_days,
+            memory_mb=settings.telemetry_memory_mb,
+        ),
     )
     closing.push_async_callback(analytics.close)
     return Stores(
-        journal=journal, reader=reader, accounts=accounts, contacts=contacts, analytics=analytics
+        journal=journal,
+        reader=reader,
+        accounts=accounts,
+        contacts=contacts,
+        analytics=analytics,
+        moved=moved,
+    )
+
+
+def open_kept(path: Path, make: Callable[[Path], T]) -> T:
+    """Open a store that cannot be lost; raise StoreError, which says what to do."""
+    try:
+        return make(path)
+    except MigrationError as error:
+        raise StoreError(path, error, fix="run the version that wrote it") from error
+    except _UNREADABLE as error:
+        raise StoreError(path, error, fix=_fix_of(path, error)) from error
+
+
+def _fix_of(path: Path, error: Exception) -> str:
+    """Return what to do about a store that cannot be opened."""
+    if isinstance(error, DAMAGE):
+        return (
+            f"restore {path.name} from a backup with all of the data folder, or try"
+            f" sqlite3 {path} .recover; keep the damaged file"
+        )
+    if isinstance(error, apsw.BusyError):
+        return f"another program holds {path.name}: end it (fuser {path} names it)"
+    return f"see that {path} is a file of this user, on a disk with room"
+
+
+def _open_or_begin_anew(
+    path: Path, make: Callable[[Path], T], *, clock: Clock, log: Log, moved: list[str]
+) -> T:
+    """Open a store that can be lost; one that cannot be opened is moved aside and begun anew."""
+    try:
+        return make(path)
+    except MigrationError as error:
+        raise StoreError(path, error, fix="run the version that wrote it") from error
+    except _UNREADABLE as error:
+        try:
+            kept = _move_aside(path, now_ms=clock.now_ms())
+            made = make(path)
+        except _UNREADABLE as second:
+            raise StoreError(path, second, fix=_fix_of(path, second)) from error
+        reason = f"{type(error).__name__}: {error}"
+        log.error("store.begun_anew", file=path.name, kept=kept.name, reason=reason)  # noqa: TRY400  the port
+        moved.append(f"{path.name} could not be read and was begun anew; the old one is {kept}")
+        return made
+
+
+def _move_aside(path: Path, *, now_ms: int) -> Path:
+    """Rename a file, and what belongs to it, by the time; return its new name."""
+    when = datetime.fromtimestamp(now_ms / SECOND_MS, UTC).strftime("%Y%m%dT%H%M%S")
+    kept = path.with_name(f"{path.name}.damaged-{when}")
+    number = 1
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{path.name}.damaged-{when}-{number}")
+    for beside in ("", *_BESIDE):
+        one = path.with_name(path.name + beside)
+        if one.exists():
+            one.rename(kept.with_name(kept.name + beside))
+    return kept
+
+
+def stores_part(home: Path, stores: Stores) -> Part:
+    """Return what looks after the files: their threads, their troubles, and the doctor's look."""
+
+    async def check_stores() -> DoctorCheck:
+        wrong = list(stores.troubles())
+        wrong += await asyncio.to_thread(lambda: list(damaged_files(home)))
+        charts = await stores.analytics.find_damage()
+        if charts:
+            wrong.append(f"{TELEMETRY_FILE}: {charts}")
+        return stores_check(wrong, only_moved=wrong == stores.moved)
+
+    return Part(
+        name="stores",
+        vitals=stores.vitals,
+        troubles=stores.troubles,
+        checks=(check_stores,),
+    )
+
+
+def damaged_files(home: Path) -> Iterator[str]:
+    """Yield what SQLite finds wrong with the files of a data folder; it only reads them."""
+    for name in (JOURNAL_FILE, ACCOUNTS_FILE, CORRECTIONS_FILE, CONTACT_FILE):
+        path = home / name
+        if not path.exists():
+            continue
+        try:
+            found = find_damage(path, within_s=CHECK_S)
+        except apsw.Error as error:
+            found = f"{type(error).__name__}: {error}"
+        if found:
+            yield f"{name}: {found}"
+
+
+def stores_check(wrong: list[str], *, only_moved: bool) -> DoctorCheck:
+    """Return the doctor's word about files of which `wrong` is known."""
+    if not wrong:
+        return DoctorCheck(name="stores", result="ok", message="no damage found in any file")
+    fix = "restore the file from a backup, or make room for it; then restart the plane"
+    if only_moved:
+        fix = "look at the disk; restart the plane to acknowledge it, and delete the old file"
+    return DoctorCheck(
+        name="stores",
+        result="warning" if only_moved else "failed",
+        message="; ".join(wrong)[:REASON_MAX],
+        fix=fix,
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
 from holdfast.kernel import metrics
+from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
 
@@ -38,28 +39,38 @@ class Views(Protocol):
 class Watch:
     """The alerts of instances, as of the last check."""
 
-    def __init__(self, views: Views, *, meter: Meter, log: Any) -> None:
+    def __init__(self, views: Views, *, meter: Meter, log: Log) -> None:
+        """Look at `views`."""
         self._views = views
         self._meter = meter
         self._log = log
         self._wrong: dict[tuple[str, AlertCode], InstanceView] = {}
+        self.count = self.not_ready = 0
+        self.agents: frozenset[str] = frozenset()
+
+    def wrong(self) -> Iterator[tuple[InstanceView, AlertCode]]:
+        """Yield what is wrong, and with which instance."""
+        for (_, code), view in self._wrong.items():
+            yield view, code
 
     async def run(self) -> None:
         """Check periodically, for ever; a failure is logged."""
         while True:
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001  logged; the next check may succeed
-                self._log.exception("instances.watch_failed", reason=str(error))
+            except Exception as error:  # noqa: BLE001  told, and the next look may go well
+                self._log.error("instances.watch_failed", reason=str(error), exc_info=error)
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:
         """Check every instance once."""
         statuses: Counter[str] = Counter()
         not_ready = 0
+        agents: set[str] = set()
         wrong: dict[tuple[str, AlertCode], InstanceView] = {}
         async for view in self._all():
             statuses[view.status] += 1
+            agents.add(view.agent)
             not_ready += view.status == "running" and view.agent_ready is False
             wrong |= {(view.id, code): view for code in find_wrong(view)}
         for (instance, code), view in wrong.items():
@@ -68,7 +79,8 @@ class Watch:
         for (instance, code), view in self._wrong.items():
             if (instance, code) not in wrong:
                 self._log.info("instance.alert_ended", **_about(view, code))
-        self._wrong = wrong
+        self._wrong, self.agents = wrong, frozenset(agents)
+        self.count, self.not_ready = statuses.total(), not_ready
         for status in get_args(Status):
             self._meter.gauge(metrics.INSTANCES, statuses[status], status=status)
         self._meter.gauge(metrics.AGENTS_NOT_READY, not_ready)

@@ -13,6 +13,7 @@ from holdfast.stores.sqlite import folder_lock
 FOLDER_MODE: Final = 0o700
 JOURNAL_FILE: Final = "journal.db"
 ACCOUNTS_FILE: Final = "accounts.db"
+CORRECTIONS_FILE: Final = "intake.db"
 
 
 def prepare_home(settings: Settings) -> Path:

@@ -20,8 +20,9 @@ from holdfast.plane.about import installed_versions
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.clouds import CloudLogs, Reach
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.fleet_checks import Unowned, fleet_checks
 from holdfast.plane.wiring.fleet_watch import Watch
-from holdfast.plane.wiring.part import Job, Part
+from holdfast.plane.wiring.part import HOUR_S, Job, Part, every
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.controller.calls import Controllers
 
@@ -67,6 +68,7 @@ def instances_part(
         mailboxes=core.mailbox, reader=reader, sealer=core.keyring, chance=core.chance
     )
     watch = Watch(reader, meter=core.meter, log=core.log)
+    unowned = Unowned(reader, reach.by_name)
     return Part(
         name="instances",
         kinds=(instance_kind(placing.policy),),
@@ -76,7 +78,12 @@ def instances_part(
             **maintenance_handlers(reader, reach.controllers),
         },
         topics={INSTANCE_VIEW: topics.INSTANCE},
-        jobs=(Job("instances.watch", watch.run),),
+        jobs=(
+            Job("instances.watch", watch.run),
+            every("machines.look", unowned.look, HOUR_S, core.log),
+        ),
+        troubles=unowned.troubles,
+        checks=(*fleet_checks(watch, placing.agents), unowned.check),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Final, Protocol
 
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.actors.limiter import Limiter
-from holdfast.actors.owner import CommittedTick, Listener
+from holdfast.actors.owner import Listener
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.outcome import Outcome
 from holdfast.letters import topics

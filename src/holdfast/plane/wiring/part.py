@@ -8,15 +8,19 @@ error that names both, and so is an endpoint without a handler.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from holdfast.actors.dispatch import Provider
+from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kind, Kinds
-from holdfast.actors.owner import CommittedTick, Listener, Owner
+from holdfast.actors.owner import Listener, Owner
 from holdfast.actors.probing import Lookout
+from holdfast.actors.tasks import why_ended
 from holdfast.kernel.log import Log
+from holdfast.kernel.vital import Vital
 from holdfast.letters.topics import OPERATION, QUARANTINE, Publish, Topic
 from holdfast.plane.about import Check
 from holdfast.plane.wiring.letters import ROUTES, Route
@@ -36,10 +40,14 @@ class WiringError(ValueError):
 
 
 class Job(NamedTuple):
-    """A background task that runs until the plane stops; the task has this name."""
+    """Work that runs beside the rest until the plane stops; its task bears the name.
+
+    One that `ends` is done once, after the start.
+    """
 
     name: str
     work: Callable[[], Coroutine[Any, Any, None]]
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +55,12 @@ class Part:
     """The contributions of one subject; `name` is for messages.
 
     `kinds`, `providers` and `lookouts` go to the engine, `handlers` are bound to endpoint rows of
-    their names, `on_commit` is called with every finished tick. `topics` are the views whose
-    committed rows are published to open pages, each with its topic. `checks` are the doctor's.
-    `start` is awaited once, in the order of the parts, then `jobs` run. `release` ends open streams
-    when the stop begins. What must be closed is pushed on `Core.closing` where it is opened.
+    their names, `on_commit` hears every tick that is over. `topics` names the views whose committed
+    rows open pages are told of, each with its topic. `checks` are the doctor's. `start` is awaited
+    once, in the order of the parts, then `jobs` run. `vitals` is asked after that for what must not
+    end before the plane does, as no job must. While `troubles` gives any, health is degraded; one
+    of the checks says the same. `release` ends what is held open when the stop begins. What must be
+    closed is pushed on `Core.closing` by whoever opens it.
     """
 
     name: str
@@ -61,6 +71,8 @@ class Part:
     on_commit: tuple[Listener, ...] = ()
     topics: Mapping[str, Topic] = field(default_factory=dict[str, Topic])
     jobs: tuple[Job, ...] = ()
+    vitals: Callable[[], Iterable[Vital]] | None = None
+    troubles: Callable[[], Iterable[str]] | None = None
     checks: tuple[Check, ...] = ()
     start: Callable[[], Awaitable[object]] | None = None
     release: Callable[[], None] | None = None
@@ -155,17 +167,34 @@ def publish_views(publish: Publish, topics: Mapping[str, Topic]) -> Listener:
     return on_commit
 
 
-def every(name: str, job: Callable[[], Awaitable[object]], every_s: float, log: Log) -> Job:
-    """Return a periodic job; a failure is logged, and the next run comes as usual."""
+def vitals_of(tasks: Iterable[asyncio.Task[Any]]) -> Iterator[Vital]:
+    """Yield tasks, each of which must not end, by their names."""
+    for task in tasks:
+        yield Vital(task.get_name(), partial(why_ended, task))
+
+
+def every(
+    name: str,
+    job: Callable[[], Awaitable[object]],
+    every_s: float,
+    log: Log,
+    *,
+    first_s: float = MINUTE_S,
+) -> Job:
+    """Return a job that is done again and again, first within `first_s` of the start.
+
+    A failure is a log line and tried next time.
+    """
 
     async def repeat() -> None:
+        await asyncio.sleep(min(every_s, first_s))
         while True:
-            await asyncio.sleep(every_s)
             try:
                 await job()
             except Exception as error:
                 why = str(error)
                 log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
+            await asyncio.sleep(every_s)
 
     return Job(name, repeat)
 
@@ -177,13 +206,23 @@ class Tasks:
         self._log = log
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def run_job(self, job: Job) -> Iterator[Vital]:
+        """Run a job; yield it where it must not end."""
+        task = self._begin(job.work(), job.name)
+        if not job.ends:
+            yield Vital(job.name, partial(why_ended, task))
+
     def run(self, work: Coroutine[Any, Any, Any], name: str = "") -> None:
-        """Run a background task; its exception is logged."""
+        """Run something beside the rest; what it raises is logged."""
+        self._begin(work, name)
+
+    def _begin(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         if name:
             task.set_name(f"{TASK_PREFIX}{name}")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

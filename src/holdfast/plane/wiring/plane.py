@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from holdfast import __version__
 from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log, TotalLog
+from holdfast.kernel.metrics import LOG_LINES_DROPPED, MEASUREMENTS_DROPPED, TotalMeter
 from holdfast.metrics.registry import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.edge.app import Edge
@@ -30,7 +32,7 @@ from holdfast.plane.wiring.core import Core, SystemChance
 from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.engine_part import engine_part
-from holdfast.plane.wiring.files import open_stores
+from holdfast.plane.wiring.files import open_stores, stores_part
 from holdfast.plane.wiring.holder import prepare_home
 from holdfast.plane.wiring.instances import (
     Placing,
@@ -43,6 +45,7 @@ from holdfast.plane.wiring.pairing import make_machine_client, make_pairing, pla
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
+from holdfast.plane.wiring.supervisor import Supervisor
 from holdfast.plane.wiring.telemetry import LastContacts, machines_part, make_telemetry
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
@@ -59,7 +62,7 @@ class Subjects:
     agents: AgentSide
 
 
-async def make_subjects(core: Core) -> Subjects:
+async def make_subjects(core: Core, files: Part) -> Subjects:
     """Make every subject: the order of the lines is that of opening, and closing is the reverse.
 
     The order of the tuple is that of starting, and of the doctor's checks.
@@ -83,6 +86,7 @@ async def make_subjects(core: Core) -> Subjects:
     contacts = LastContacts(check_ins.telemetry)
     parts = (
         home_part(core),
+        files,
         people.part,
         machines_part(core, machine_index),
         places_part(core, places),
@@ -108,6 +112,7 @@ class Plane:
     tasks: Tasks
     subjects: Subjects
     app: Edge
+    supervisor: Supervisor
     status: str = "starting"
 
     async def start(self) -> None:
@@ -116,12 +121,15 @@ class Plane:
             if part.start is not None:
                 await part.start()
             for job in part.jobs:
-                self.tasks.run(job.work(), job.name)
+                self.supervisor.add(self.tasks.run_job(job))
+            if part.vitals is not None:
+                self.supervisor.add(part.vitals())
         self.status = "ok"
 
     def begin_to_stop(self) -> None:
         """Take no new calls and end open streams."""
         self.status = "stopping"
+        self.supervisor.stop()
         self.app.close()
         for part in self.subjects.parts:
             if part.release is not None:
@@ -130,23 +138,33 @@ class Plane:
     async def stop(self) -> None:
         """Stop the engine, finish pending writes, close all resources."""
         self.status = "stopping"
+        self.supervisor.stop()
         self.app.close()
         await self.tasks.cancel()
         await self.core.closing.aclose()
 
     def health(self) -> str:
-        """Return the status of `/health`."""
-        return "degraded" if self.core.engine.lease.lost else self.status
+        """Return the word of `/health`."""
+        if self.supervisor.fault() is not None:
+            return "failed"
+        troubled = self.status == "ok" and any(self._troubles())
+        return "degraded" if troubled else self.status
+
+    def _troubles(self) -> Iterator[str]:
+        for part in self.subjects.parts:
+            if part.troubles is not None:
+                yield from part.troubles()
 
 
-async def make_plane(settings: Settings, *, clock: Clock, log: Any, url: str) -> Plane:
-    """Return a plane to start; `url` is its URL for machines and people."""
+async def make_plane(settings: Settings, *, clock: Clock, log: Log, url: str) -> Plane:
+    """Return a plane that is ready to be started; `url` is how machines and people reach it."""
+    log = TotalLog.over(log)
     closing, hub, metrics, tasks = AsyncExitStack(), Hub(), Metrics(), Tasks(log)
     try:
-        core = _open_core(
+        core, files = _open_core(
             settings, closing, clock=clock, log=log, url=url, hub=hub, metrics=metrics, tasks=tasks
         )
-        subjects = await make_subjects(core)
+        subjects = await make_subjects(core, files)
         join(subjects.parts, core.tables, core.engine.owner, core.publish)
         return _serve(core, subjects, hub, metrics, tasks)
     except BaseException:
@@ -160,17 +178,17 @@ def _open_core(
     closing: AsyncExitStack,
     *,
     clock: Clock,
-    log: Any,
+    log: TotalLog,
     url: str,
     hub: Hub,
     metrics: Metrics,
     tasks: Tasks,
-) -> Core:
-    """Open the data folder and return the core."""
+) -> tuple[Core, Part]:
+    """Open the data folder; return what every part is handed, and what looks after its stores."""
     home = prepare_home(settings)
     keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
-    stores = open_stores(home, settings, clock, closing)
-    tables = Tables()
+    stores = open_stores(home, settings, clock, closing, log)
+    tables, meter = Tables(), TotalMeter(metrics)
     engine = make_engine(
         stores.journal,
         tables.kinds,
@@ -178,18 +196,18 @@ def _open_core(
         lookouts=tables.lookouts,
         clock=clock,
         log=log,
-        meter=metrics,
+        meter=meter,
         holder=f"{socket.gethostname()}:{os.getpid()}",
         code=__version__,
     )
-    return Core(
+    core = Core(
         settings=settings,
         home=home,
         url=url,
         clock=clock,
         chance=SystemChance(),
         log=log,
-        meter=metrics,
+        meter=meter,
         publish=hub.publish,
         run=tasks.run,
         stores=stores,
@@ -200,6 +218,7 @@ def _open_core(
         mailbox=engine.mailbox,
         closing=closing,
     )
+    return core, stores_part(home, stores)
 
 
 def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Tasks) -> Plane:
@@ -209,7 +228,12 @@ def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Ta
     def health() -> str:
         return plane.health()
 
-    about = about_part(core, subjects.parts, health=health, metrics=metrics.render)
+    def figures() -> bytes:
+        core.meter.gauge(LOG_LINES_DROPPED, core.log.dropped)
+        core.meter.gauge(MEASUREMENTS_DROPPED, core.meter.dropped)
+        return metrics.render()
+
+    about = about_part(core, subjects.parts, health=health, metrics=figures)
     api = (*subjects.parts, about)
     pages = make_pages(core, handlers_of(api), hub)
     app = make_edge(
@@ -219,5 +243,13 @@ def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Ta
         key_owner=subjects.brains.directory.owner,
         pages=pages,
     )
-    plane = Plane(core=core, hub=hub, metrics=metrics, tasks=tasks, subjects=subjects, app=app)
+    plane = Plane(
+        core=core,
+        hub=hub,
+        metrics=metrics,
+        tasks=tasks,
+        subjects=subjects,
+        app=app,
+        supervisor=Supervisor(),
+    )
     return plane

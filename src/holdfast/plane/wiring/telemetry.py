@@ -12,7 +12,8 @@ from typing import Final
 
 from msgspec import structs
 
-from holdfast.actors.owner import CommittedTick, Listener
+from holdfast.actors.flights import CommittedTick
+from holdfast.actors.owner import Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
@@ -23,7 +24,7 @@ from holdfast.kernel.ids import address
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.lifecycle import follow_lifecycle
-from holdfast.plane.wiring.part import Part
+from holdfast.plane.wiring.part import Part, vitals_of
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
@@ -123,6 +124,7 @@ def make_telemetry(
         },
         on_commit=(follow_lifecycle(telemetry.points.record),),
         start=start,
+        vitals=lambda: vitals_of(telemetry.running()),
         release=telemetry.release,
     )
     return TelemetryMade(telemetry=telemetry, part=part)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from holdfast.stores.duckdb import MIGRATIONS, SQL
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
 from holdfast.stores.thread import BACKGROUND, OwnThread
+from holdfast.stores.trouble import Trouble
 from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,
@@ -53,6 +54,12 @@ PRUNE_TRIES_MAX: Final = 64
 """Days dropped in one check when the file is too large."""
 
 
+_DAMAGE: Final = (
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.SerializationException,
+)
+
 _PARAMETER: Final = re.compile(r"\$([a-z_]+)")
 
 
@@ -76,6 +83,7 @@ class DuckdbAnalytics:
         if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
             raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._connection = duckdb.connect(
             str(path),
             config={
@@ -88,9 +96,15 @@ class DuckdbAnalytics:
                 "enable_external_access": "true",
             },
         )
-        migrate(
-            _Statements(self._connection), shipped(MIGRATIONS / "telemetry"), now_ms=clock.now_ms()
-        )
+        try:
+            migrate(
+                _Statements(self._connection),
+                shipped(MIGRATIONS / "telemetry"),
+                now_ms=clock.now_ms(),
+            )
+        except BaseException:
+            self._connection.close()
+            raise
         self._queries = load_queries(SQL / "telemetry")
         self._reader = self._connection.cursor()
         self._writing = OwnThread("telemetry writer", nice=BACKGROUND)
@@ -98,17 +112,20 @@ class DuckdbAnalytics:
         self._keep_ms = keep_days * DAY_MS
         self._bytes_max = bytes_max
         self._prune_at_ms = 0
+        self.trouble = Trouble(
+            is_damage=is_damage, unwritable=(duckdb.IOException, duckdb.OutOfMemoryException)
+        )
         self._closing = threading.Event()
 
     async def write(
         self, checkins: Sequence[CheckinPoint], events: Sequence[LifecyclePoint]
     ) -> None:
-        """Write the points; all or none. Raise ValueError for a value out of range."""
-        await self._writing.run(lambda: self._write(checkins, events))
+        """Keep the points; all or none. Raise ValueError for a point that does not fit."""
+        await self._work(lambda: self._write(checkins, events))
 
     async def settle(self, now_ms: int) -> None:
-        """Update the roll-up and drop points older than the retention."""
-        await self._writing.run(lambda: self._settle(now_ms))
+        """Bring the roll-up up to date and drop what is older than the retention."""
+        await self._work(lambda: self._settle(now_ms))
 
     async def fleet(self, span: Span, account: str = "") -> Sequence[FleetBucket]:
         """Return the steps that have check-ins, oldest first, from the roll-up."""
@@ -136,6 +153,24 @@ class DuckdbAnalytics:
         self._closing.set()
         await self._reading.end(self._reader.close)
         await self._writing.end(self._connection.close)
+
+    async def _work(self, write: Callable[[], None]) -> None:
+        """Write in the thread; what is wrong with the file is noted."""
+        try:
+            await self._writing.run(write)
+        except (duckdb.Error, OSError) as error:
+            self.trouble.hear(error)
+            raise
+        self.trouble.written()
+
+    async def find_damage(self) -> str:
+        """Return what is wrong with the roll-up, which is read as a whole, or nothing."""
+        try:
+            await self._read("rollup_hash", {})
+        except (duckdb.Error, OSError) as error:
+            self.trouble.hear(error)
+            return str(error)
+        return ""
 
     async def _read(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         query = self._queries[name]
@@ -221,6 +256,11 @@ class DuckdbAnalytics:
             "SELECT block_size * used_blocks FROM pragma_database_size()"
         ).fetchone()
         return int(row[0]) if row else 0
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether DuckDB has found a file damaged; a wrong checksum has no class of its own."""
+    return isinstance(error, _DAMAGE) or "Corrupt database" in str(error)
 
 
 def _values(span: Span) -> dict[str, int]:

@@ -92,6 +92,10 @@ class MemoryJournal:
         """Return an actor, or None for an unknown one."""
         return self._reader.load_now(actor)
 
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event."""
+        return self._reader.load_older(actor, below)
+
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
         self._faults("commit.before")
@@ -106,21 +110,24 @@ class MemoryJournal:
         self._faults("lease.after")
         return self.store.epoch
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, the longest waiting first."""
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
         known = self.store.known
         oldest = sorted(
             (known[next(iter(events))].arrival, actor)
             for actor, events in self.store.waiting.items()
         )
-        return [actor for _, actor in oldest[:limit]]
+        return [actor for _, actor in oldest[skip : skip + limit]]
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
+        passed = (-1, "") if after is None else (after.at_ms, str(after.actor))
         due = sorted(
             (actor.alarm_ms, str(address), address)
             for address, actor in self.store.actors.items()
-            if actor.alarm_ms is not None and actor.alarm_ms <= until_ms
+            if actor.alarm_ms is not None
+            and actor.alarm_ms <= until_ms
+            and (actor.alarm_ms, str(address)) > passed
         )
         return [Alarm(address, at_ms) for at_ms, _, address in due[:limit]]
 
@@ -198,6 +205,17 @@ class MemoryJournal:
         self._faults("prune.before")
         count = self.store.prune(before_ms)
         self._faults("prune.after")
+        return count
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        return sorted((a for a in self.store.actors if str(a) > after), key=str)[:limit]
+
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        self._faults("forget.before")
+        count = self.store.forget(actor, before_ms)
+        self._faults("forget.after")
         return count
 
     async def close(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import structs
+
 from holdfast.actors.ports import (
     EffectRow,
     Loaded,
@@ -67,9 +69,24 @@ class MemoryReader:
             state_digest=found.state_digest,
         )
 
-    def _load_past(self, actor: Address, at_seq: int) -> Loaded | None:
-        """Return an actor at `at_seq`; None when the rows for that were pruned."""
-        kept = [s for s in self._store.snapshots.get(actor, ()) if s.seq <= at_seq]
+    def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event."""
+        found = self._store.actors.get(actor)
+        past = None if found is None else self._load_past(actor, found.seq, below)
+        if found is None or past is None:
+            return None
+        return structs.replace(
+            past,
+            number=found.number,
+            digest=found.digest,
+            alarm_ms=found.alarm_ms,
+            state_version=past.state_version if past.state is not None else found.state_version,
+        )
+
+    def _load_past(self, actor: Address, at_seq: int, below: int | None = None) -> Loaded | None:
+        """Return an actor as it was; None when what it was made of is no longer kept."""
+        end = at_seq + 1 if below is None else below
+        kept = [s for s in self._store.snapshots.get(actor, ()) if s.seq < end]
         start = kept[-1] if kept else None
         after = start.seq if start else 0
         since = [e for e in self._store.log.get(actor, ()) if after < e.seq <= at_seq]

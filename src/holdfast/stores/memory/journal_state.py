@@ -323,12 +323,59 @@ class MemoryStore:
     # ---------------------------------------------------------------------------- retention
 
     def prune(self, before_ms: int) -> int:
-        """Delete what no replay from `before_ms` on needs; return how many rows."""
+        """Forget what no replay from `before_ms` on needs; return how many rows that was."""
+        for address in self.actors:
+            self._snapshot_old(address, before_ms)
         return sum(
             self._prune(address, floor.seq, before_ms)
             for address, kept in self.snapshots.items()
             if (floor := max((s for s in kept if s.at_ms < before_ms), default=None))
         )
+
+    def _snapshot_old(self, address: Address, before_ms: int) -> None:
+        """Keep the present state of an actor whose log is old, unless a newer one is kept."""
+        actor, log = self.actors[address], self.log.get(address, [])
+        if actor.state is None or not log or log[0].at_ms >= before_ms:
+            return
+        newest = [event for event in log if event.seq == actor.state_seq]
+        kept = self.snapshots.get(address, [])
+        if not newest or any(s.at_ms >= before_ms or s.seq >= actor.state_seq for s in kept):
+            return
+        self.snapshots.setdefault(address, []).append(
+            Snapshot(
+                actor.state_seq,
+                actor.state_tick,
+                newest[0].at_ms,
+                actor.state_version,
+                actor.state_digest,
+                actor.state,
+            )
+        )
+
+    def forget(self, address: Address, before_ms: int) -> int:
+        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        log, text = self.log.get(address, []), str(address)
+        actor = self.actors.get(address)
+        if (
+            actor is None
+            or actor.alarm_ms is not None
+            or any(e.at_ms >= before_ms or e.outcome == "quarantined" for e in log)
+            or address in self.waiting
+            or any(e.actor == address and e.status == "waiting" for e in self.effects.values())
+            or any(key[0] == text for key in self.probes)
+        ):
+            return 0
+        for event in log:
+            self._forget(event)
+        for effect in [e for e in self.effects.values() if e.actor == address]:
+            self._drop_effect(effect)
+        for kept in (self.log, self.ticks, self.snapshots, self.actors):
+            kept.pop(address, None)
+        return len(log)
+
+    def _drop_effect(self, effect: EffectRow) -> None:
+        del self.effects[effect.id], self.places[effect.id]
+        self.called[effect.cause].remove(effect.id)
 
     def _prune(self, address: Address, floor: int, before_ms: int) -> int:
         log = self.log.get(address, [])
@@ -348,8 +395,7 @@ class MemoryStore:
             if e.actor == address and e.created_ms < before_ms and e.status != "waiting"
         ]
         for effect in finished:
-            del self.effects[effect.id], self.places[effect.id]
-            self.called[effect.cause].remove(effect.id)
+            self._drop_effect(effect)
         return len(gone) + len(ended) + len(kept) - len(self.snapshots[address]) + len(finished)
 
     def _forget(self, event: Logged) -> None:

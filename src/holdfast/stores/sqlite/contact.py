@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.vital import Vital
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
@@ -33,22 +34,34 @@ class SqliteContacts:
     """Rows of contact in a file."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
-        """Open and migrate the file; raise MigrationError when it is newer."""
+        """Open the file, bring it to the present form, and read it once.
+
+        Raise MigrationError when it is newer, and apsw.Error or msgspec.MsgspecError when what it
+        holds cannot be read.
+        """
         queries = load_queries(SQL / "contact")
         self._load = queries["contact_load"]
         self._save = Bulk(queries["contact_save"], 3)
         self._forget = Bulk(queries["contact_forget"], 1)
         self._unchecked_bytes = 0
+        self.path = path
         self._connection = open_store(path, "contact", now_ms=clock.now_ms())
+        try:
+            self._read(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
         self._writer = CallWriter(
             self._connection, name="contact-write", tidy=self._checkpoint, nice=BACKGROUND
         )
+        self.trouble = self._writer.trouble
 
     async def load(self) -> Sequence[Contact]:
-        """Return all rows."""
-        return await self._writer.call(
-            lambda connection: [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
-        )
+        """Return every row."""
+        return await self._writer.call(self._read)
+
+    def _read(self, connection: apsw.Connection) -> list[Contact]:
+        return [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
 
     async def save(self, rows: Sequence[Contact]) -> None:
         """Replace the rows of these instances; all or none."""
@@ -58,6 +71,10 @@ class SqliteContacts:
         """Remove the rows of these instances."""
         keys = [(one,) for one in instances]
         await self._writer.call(lambda connection: self._forget.write(connection, keys))
+
+    def vital(self) -> Vital:
+        """Return the thread that writes."""
+        return self._writer.vital()
 
     async def close(self) -> None:
         """Close the file."""

@@ -7,6 +7,7 @@ a newer one, and still exactly one connection does either.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,13 @@ import apsw
 
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.sqlite import MIGRATIONS
+from holdfast.stores.trouble import Trouble
+
+DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
+"""What SQLite raises when it finds that a file is damaged, or none of its own."""
+
+UNWRITABLE: Final = (apsw.CantOpenError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
+"""What it raises when there is no room, or the disk or its rights do not let it write."""
 
 BUSY_MS: Final = 5_000
 """How long a transaction waits for one of another process, in milliseconds."""
@@ -53,6 +61,30 @@ def open_store(
         connection.close()
         raise
     return connection
+
+
+def make_trouble() -> Trouble:
+    """Return what hears of one file's errors."""
+    return Trouble(is_damage=lambda error: isinstance(error, DAMAGE), unwritable=UNWRITABLE)
+
+
+def find_damage(path: Path, *, within_s: float) -> str:
+    """Return what SQLite finds wrong with a file, or nothing; it looks for `within_s` at most.
+
+    Only reading; raise apsw.Error where the file cannot be opened.
+    """
+    ends = time.monotonic() + within_s
+    connection = open_reader(path)
+    try:
+        connection.set_progress_handler(lambda: time.monotonic() > ends, 10_000)
+        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
+    except DAMAGE as error:
+        return str(error)
+    except apsw.InterruptError:
+        return ""
+    finally:
+        connection.close()
+    return "" if found == ["ok"] else found[0]
 
 
 def open_writer(path: Path) -> apsw.Connection:

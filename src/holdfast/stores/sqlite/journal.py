@@ -33,8 +33,9 @@ from holdfast.actors.ports import (
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
+from holdfast.kernel.vital import Vital
 from holdfast.stores.sqlite.bulk import Row
-from holdfast.stores.sqlite.database import open_store
+from holdfast.stores.sqlite.database import make_trouble, open_store
 from holdfast.stores.sqlite.journal_batch import Batch
 from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Finish, Write
 from holdfast.stores.sqlite.journal_reader import SqliteReader
@@ -52,6 +53,9 @@ CHECKPOINT_MS: Final = 60_000
 PRUNE_EVENTS: Final = 4_096
 """Events deleted in one transaction, about 10 ms, during which other writes wait."""
 
+PRUNE_ACTORS: Final = 500
+"""Actors that are looked at in one transaction for whether their logs have grown old."""
+
 CHECKPOINT_RETRY_MS: Final = 5_000.0
 """Delay in ms before a failed checkpoint is retried."""
 
@@ -67,9 +71,10 @@ class SqliteJournal:
         self._clock = clock
         self._path = path
         connection = open_store(path, "journal", now_ms=clock.now_ms())
+        self.trouble = make_trouble()
         try:
             self._batch = Batch(connection)
-            self._reader = SqliteReader(path)
+            self._reader = SqliteReader(path, trouble=self.trouble)
         except BaseException:
             connection.close()
             raise
@@ -83,6 +88,7 @@ class SqliteJournal:
             apply=self._batch.apply,
             tidy=self._checkpoint,
             finish=self._finish,
+            trouble=self.trouble,
         )
 
     # ----------------------------------------------------------------------------- the file
@@ -110,8 +116,9 @@ class SqliteJournal:
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._moved_pages = pages
-        except apsw.Error:
-            # Nothing is lost: everything is in the WAL, and the checkpoint is retried.
+        except apsw.Error as error:
+            # Nothing is lost: the WAL holds it all, and it is tried again.
+            self.trouble.hear(error)
             self._hold_ms = CHECKPOINT_RETRY_MS
             logging.getLogger(__name__).exception("journal checkpoint failed")
 
@@ -122,6 +129,10 @@ class SqliteJournal:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         finally:
             self._connection.close()
+
+    def vital(self) -> Vital:
+        """Return the thread that writes."""
+        return self._writer.vital()
 
     async def close(self) -> None:
         """Finish accepted writes and release the file."""
@@ -183,6 +194,10 @@ class SqliteJournal:
             return self._reader.load_now(actor)
         return await asyncio.to_thread(self._reader.load_now, actor)
 
+    async def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event."""
+        return await asyncio.to_thread(self._reader.load_older, actor, below)
+
     async def commit(self, commit: Commit) -> None:
         """Write a tick; raise StaleError or ClaimTakenError and write nothing when refused."""
         await self._writer.write(Write(commit))
@@ -196,15 +211,15 @@ class SqliteJournal:
         )
         return taken[0]
 
-    async def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, the longest waiting first."""
-        actors = self._reader.waiting_actors(limit)
+    async def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
+        actors = self._reader.waiting_actors(limit, skip)
         self._batch.compare(map(str, actors))
         return actors
 
-    async def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
-        return self._reader.alarms(until_ms, limit)
+    async def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
+        return self._reader.alarms(until_ms, limit, after)
 
     async def keep_policy(self, policy_hash: str, body: bytes) -> None:
         """Keep a policy's contents under its hash, for replays."""
@@ -246,6 +261,12 @@ class SqliteJournal:
         keys of deleted events are deleted too. A long log is deleted in parts, each up to a
         snapshot, so that other writes go in between and the rest can always be replayed.
         """
+        after = ""
+        while page := await self.actors(PRUNE_ACTORS, after):
+            until = str(page[-1])
+            values = (after, until, before_ms, before_ms)
+            await self._call(partial(self._snapshot_old, values))
+            after = until
         sql = self._batch.queries["prune_steps"]
         steps = await self._call(
             lambda connection: connection.execute(sql, (before_ms,)).fetchall()
@@ -254,6 +275,28 @@ class SqliteJournal:
         for actor, rows in groupby(steps, itemgetter(0)):
             for seq in _parts([seq for _, seq in rows]):
                 count += await self._call(partial(self._prune, actor, seq, before_ms))
+        return count
+
+    def _snapshot_old(self, values: Row, connection: apsw.Connection) -> None:
+        connection.execute(self._batch.queries["snapshot_old"], values)
+
+    async def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        return self._reader.actors(limit, after)
+
+    async def forget(self, actor: Address, before_ms: int) -> int:
+        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        count: int = await self._call(partial(self._forget, str(actor), before_ms))
+        return count
+
+    def _forget(self, actor: str, before_ms: int, connection: apsw.Connection) -> int:
+        queries = self._batch.queries
+        if connection.execute(queries["must_stay"], (actor, before_ms, *(actor,) * 4)).get:
+            return 0
+        connection.execute(queries["forget_events"], (actor,))
+        count = connection.changes()
+        for name in ("forget_ticks", "forget_snapshots", "forget_effects", "forget_actor"):
+            connection.execute(queries[name], (actor,))
         return count
 
     def _prune(self, actor: str, seq: int, before_ms: int, connection: apsw.Connection) -> int:

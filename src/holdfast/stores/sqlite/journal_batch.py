@@ -136,6 +136,7 @@ class Batch:
             if isinstance(error, UNWRITABLE):
                 for job in group:
                     job.error = UnwritableError(f"{type(error).__name__}: {error}")
+                    job.error.__cause__ = error
             elif len(group) == 1:
                 group[0].error = error
             else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
+from msgspec import structs
 
 from holdfast.actors.ports import (
     Alarm,
@@ -29,7 +30,8 @@ from holdfast.stores.journal_rules import Found, address_of, follow
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
-from holdfast.stores.sqlite.database import open_reader
+from holdfast.stores.sqlite.database import make_trouble, open_reader
+from holdfast.stores.trouble import Trouble
 
 READERS_KEPT: Final = 4
 """Connections that stay open between reads."""
@@ -81,9 +83,13 @@ def _found(row: Sequence[Any]) -> Found:
 class SqliteReader:
     """The journal's Reader, and the reads of its owner."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the journal at `path`; raise apsw.CantOpenError when it does not exist."""
+    def __init__(self, path: Path, *, trouble: Trouble | None = None) -> None:
+        """Read the journal at `path`; raise apsw.CantOpenError when it is not there.
+
+        `trouble` hears of what is wrong with the file.
+        """
         self._path = path
+        self._trouble = trouble or make_trouble()
         self._queries = load_queries(SQL / "journal")
         self._caused_events = Bulk(self._queries["caused_events"], 1)
         self._caused_effects = Bulk(self._queries["caused_effects"], 1)
@@ -98,6 +104,9 @@ class SqliteReader:
             connection = open_reader(self._path)
         try:
             yield connection
+        except apsw.Error as error:
+            self._trouble.hear(error)
+            raise
         finally:
             if len(self._free) < READERS_KEPT:
                 self._free.append(connection)
@@ -155,6 +164,28 @@ class SqliteReader:
             finally:
                 connection.execute("COMMIT")
 
+    def load_older(self, actor: Address, below: int) -> Loaded | None:
+        """Return an actor from its newest snapshot below a seq, or from its first event."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                row = connection.execute(self._queries["actor"], (str(actor),)).fetchone()
+                if row is None:
+                    return None
+                _, version, _, _, seq, number, digest, alarm_ms, _ = row
+                past = self._load_past(connection, str(actor), seq, below)
+            finally:
+                connection.execute("COMMIT")
+        if past is None:
+            return None
+        return structs.replace(
+            past,
+            number=number,
+            digest=digest,
+            alarm_ms=alarm_ms,
+            state_version=past.state_version if past.state is not None else version,
+        )
+
     def is_small(self, actor: Address) -> bool:
         """Return whether loading an actor takes one row."""
         row = self._one("is_small", str(actor))
@@ -186,9 +217,12 @@ class SqliteReader:
             state_digest=state_digest,
         )
 
-    def _load_past(self, connection: apsw.Connection, actor: str, at_seq: int) -> Loaded | None:
-        """Return an actor at `at_seq`; None when the rows for that were pruned."""
-        found = connection.execute(self._queries["snapshot_at"], (actor, at_seq)).fetchone()
+    def _load_past(
+        self, connection: apsw.Connection, actor: str, at_seq: int, below: int | None = None
+    ) -> Loaded | None:
+        """Return an actor as it was; None when what it was made of is no longer kept."""
+        newest = at_seq if below is None else below - 1
+        found = connection.execute(self._queries["snapshot_at"], (actor, newest)).fetchone()
         start, tick, version, kept_digest, state = found or (0, 0, 0, "", None)
         since = self._log(connection, actor, start, at_seq)
         if len(since) != at_seq - start:
@@ -307,14 +341,19 @@ class SqliteReader:
 
     # -------------------------------------------------------------------- what the owner asks
 
-    def waiting_actors(self, limit: int) -> list[Address]:
-        """Return actors that have pending events, the longest waiting first."""
-        return [address_of(actor) for (actor,) in self._all("waiting_actors", limit)]
+    def waiting_actors(self, limit: int, skip: int = 0) -> list[Address]:
+        """Return actors that have pending events, those that wait longest first, after `skip`."""
+        return [address_of(actor) for (actor,) in self._all("waiting_actors", limit, skip)]
 
-    def alarms(self, until_ms: int, limit: int) -> list[Alarm]:
-        """Return the alarms at or before `until_ms`, the earliest first."""
-        rows = self._all("alarms", until_ms, limit)
+    def alarms(self, until_ms: int, limit: int, after: Alarm | None = None) -> list[Alarm]:
+        """Return the alarms at or before `until_ms`, the earliest first, paged by the last one."""
+        passed = (-1, "") if after is None else (after.at_ms, str(after.actor))
+        rows = self._all("alarms", until_ms, *passed, limit)
         return [Alarm(address_of(actor), at_ms) for actor, at_ms in rows]
+
+    def actors(self, limit: int, after: str = "") -> list[Address]:
+        """Return actors in the order of their addresses, after one of those."""
+        return [address_of(actor) for (actor,) in self._all("actors", after, limit)]
 
     def waiting_effects(self, limit: int, after: str = "") -> list[EffectRow]:
         """Return effects that are not finished, in the order of their lanes, paged by id."""

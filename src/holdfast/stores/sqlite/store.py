@@ -6,6 +6,7 @@ from typing import Any
 
 import apsw
 
+from holdfast.kernel.vital import Vital
 from holdfast.stores.sqlite.writer import CallWriter
 from holdfast.stores.thread import OwnThread
 
@@ -23,9 +24,14 @@ class SqliteStore:
     ) -> None:
         """Take over both connections; `name` names the two threads."""
         self._writer = CallWriter(writer, name=f"{name}-write")
+        self.trouble = self._writer.trouble
         self._reader = reader
         self._sql = statements
         self._reading = OwnThread(f"{name}-read")
+
+    def vital(self) -> Vital:
+        """Return the thread that writes."""
+        return self._writer.vital()
 
     async def close(self) -> None:
         """Finish submitted work and close both connections."""
@@ -35,7 +41,11 @@ class SqliteStore:
     async def _read(self, query: str, /, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a named query."""
         statement = self._sql[query]
-        return await self._reading.run(lambda: list(self._reader.execute(statement, values)))
+        try:
+            return await self._reading.run(lambda: list(self._reader.execute(statement, values)))
+        except apsw.Error as error:
+            self.trouble.hear(error)
+            raise
 
     async def _change(self, query: str, /, **values: Any) -> int:
         """Run a named statement; return how many rows it changed, once durable."""

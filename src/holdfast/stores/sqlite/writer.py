@@ -22,7 +22,10 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import apsw
 
+from holdfast.kernel.vital import Vital
+from holdfast.stores.sqlite.database import make_trouble
 from holdfast.stores.thread import yield_more
+from holdfast.stores.trouble import Trouble
 
 GROUP_ROWS_MAX: Final = 4_096
 """Rows of one group, so that no job waits long behind others."""
@@ -84,23 +87,27 @@ class GroupWriter(Generic[J]):
         tidy: Tidy | None = None,
         rows_max: int = GROUP_ROWS_MAX,
         nice: int = 0,
+        trouble: Trouble | None = None,
     ) -> None:
         """Start the thread; `nice` is added to its niceness where the system allows it.
 
         `apply` writes a group of about `rows_max` rows and sets each job's result or error.
-        `tidy` is called after each group and when idle, which is its argument; `finish` runs last.
+        `trouble` hears of what went wrong with the file. `tidy` is called after each group and when
+        idle, which its argument tells; `finish` is the last thing that runs.
         """
         self._apply = apply
         self._tidy = tidy
         self._finish = finish
         self._rows_max = rows_max
         self._nice = nice
+        self.trouble = trouble or make_trouble()
         self.waiting = 0
         self._room = asyncio.Event()
         self._queue: queue.SimpleQueue[list[J] | None] = queue.SimpleQueue()
         self._fresh: list[J] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self.fault: BaseException | None = None
         self._ended: asyncio.Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -137,13 +144,24 @@ class GroupWriter(Generic[J]):
         if self._fresh:
             self._queue.put(self._fresh)
             self._fresh = []
+        if self.fault is not None:
+            self._fail_all(self.fault)
+
+    def vital(self) -> Vital:
+        """Return the thread as what must not end before `close`."""
+        return Vital(self._thread.name, self._why_ended)
+
+    def _why_ended(self) -> str | None:
+        if self._thread.is_alive() or self._ended is not None:
+            return None
+        return f"the thread ended: {self.fault!r}"
 
     async def close(self) -> None:
         """Write what was submitted, run `finish`, and end the thread; idempotent."""
         if self._closed:
             if self._ended is not None:
                 await asyncio.shield(self._ended)
-            return
+            return  # or the thread ended by a fault: it has released everything
         self._closed = True
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
@@ -155,9 +173,32 @@ class GroupWriter(Generic[J]):
     # ------------------------------------------------------------------------- in the thread
 
     def _run(self) -> None:
-        yield_more(self._nice)
-        waiting: deque[J] = deque()
+        """Write until the end; should the thread end by a fault, nobody is left waiting."""
         error: BaseException | None = None
+        waiting: deque[J] = deque()
+        try:
+            yield_more(self._nice)
+            self._write_all(waiting)
+        except BaseException as fault:  # noqa: BLE001  whatever it is, whoever waits hears of it
+            self.fault = error = fault
+            self._closed = True
+            self._queue.put([*waiting])
+        try:
+            self._finish()
+        except Exception as fault:  # noqa: BLE001  whoever closes hears of it
+            error = error or fault
+        self._tell_loop(self._end, error)
+
+    def _tell_loop(self, tell: Callable[[T], None], what: T) -> None:
+        """Have the loop do something; one that is closed has nobody left who waits."""
+        if self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(tell, what)
+        except RuntimeError:
+            self._closed = True
+
+    def _write_all(self, waiting: deque[J]) -> None:
         going = True
         while going or waiting:
             going = self._gather(waiting, going=going)
@@ -168,20 +209,27 @@ class GroupWriter(Generic[J]):
                 except Exception as fault:  # noqa: BLE001  set on every job of the group
                     for job in group:
                         job.error = fault
-                self._answer(group)
+                except BaseException:
+                    waiting.extendleft(reversed(group))
+                    raise
+                self._note(group)
+                self._tell_loop(self._settle, group)
             if self._tidy is not None:
                 self._tidy_up(self._tidy, idle=not waiting and self._queue.empty())
-        try:
-            self._finish()
-        except Exception as fault:  # noqa: BLE001  raised by `close`
-            error = fault
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._end, error)
+
+    def _note(self, group: list[J]) -> None:
+        """Have what went wrong with the file known."""
+        errors = [job.error for job in group if job.error is not None]
+        if not errors:
+            self.trouble.written()
+        for error in errors:
+            self.trouble.hear(error)
 
     def _tidy_up(self, tidy: Tidy, *, idle: bool) -> None:
         try:
             tidy(idle)
-        except Exception:
+        except Exception as error:
+            self.trouble.hear(error)
             logging.getLogger(__name__).exception("%s: tidying up failed", self._thread.name)
 
     def _gather(self, waiting: deque[J], *, going: bool) -> bool:
@@ -210,14 +258,6 @@ class GroupWriter(Generic[J]):
             group.append(job)
         return group
 
-    def _answer(self, group: list[J]) -> None:
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._settle, group)
-        except RuntimeError:
-            # The loop is closed: no caller is left, and what was written stays written.
-            self._closed = True
-
     def _settle(self, group: list[J]) -> None:
         self.waiting -= len(group)
         self._room.set()
@@ -230,8 +270,20 @@ class GroupWriter(Generic[J]):
             else:
                 future.set_result(job.result)
 
+    def _fail_all(self, fault: BaseException) -> None:
+        """Give everybody who waits the fault that ended the thread."""
+        left: list[J] = []
+        while not self._queue.empty():
+            left.extend(self._queue.get_nowait() or ())
+        for job in left:
+            job.error = ClosedError(f"the thread that writes has ended: {fault!r}")
+        self._settle(left)
+
     def _end(self, error: BaseException | None) -> None:
-        assert self._ended is not None
+        if self.fault is not None:
+            self._fail_all(self.fault)
+        if self._ended is None:
+            return  # it ended by a fault, and nobody has closed it yet
         if error is not None:
             self._ended.set_exception(error)
         else:

@@ -29,9 +29,13 @@ from holdfast.wire.limits import PAGE_ITEMS_MAX
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether the plane serves; `starting` until its stores are open."""
+    """Whether the plane serves; `starting` until its stores are open.
 
-    status: Literal["ok", "starting", "degraded", "stopping"]
+    `degraded` serves, and something needs a person: the doctor says what. `failed` is about to end,
+    because a part that it cannot do without has.
+    """
+
+    status: Literal["ok", "starting", "degraded", "failed", "stopping"]
     version: Label
 
 

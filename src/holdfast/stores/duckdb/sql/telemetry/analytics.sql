@@ -48,6 +48,10 @@ UPDATE rollup_dirty SET from_ms = $from_ms;
 -- The times of the first and the last check-in from a time on, or nulls.
 SELECT min(seen_ms), max(seen_ms) FROM checkins WHERE seen_ms >= $from_ms;
 
+-- name: rollup_hash
+-- Read every value of the roll-up, so that a damaged block is found.
+SELECT count(*), bit_xor(hash(kept)) FROM rollup AS kept;
+
 -- name: rollup_delete!
 -- Remove the steps that are about to be computed again.
 DELETE FROM rollup WHERE step_s = $step_s AND bucket_s >= $from_ms // 1000 AND bucket_s < $until_ms // 1000;

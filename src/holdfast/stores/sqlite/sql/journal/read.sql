@@ -163,12 +163,18 @@ SELECT place FROM effects WHERE id = ?;
 
 -- name: waiting_actors
 -- Actors with pending events, those that wait longest first.
-SELECT actor FROM events WHERE seq IS NULL GROUP BY actor ORDER BY min(arrival) LIMIT ?;
+SELECT actor FROM events WHERE seq IS NULL
+GROUP BY actor ORDER BY min(arrival) LIMIT ? OFFSET ?;
 
 -- name: alarms
--- Alarms up to a time, the earliest first.
+-- Alarms up to a time, the earliest first, after one of them.
 SELECT address, alarm_ms FROM actors
-WHERE alarm_ms IS NOT NULL AND alarm_ms <= ? ORDER BY alarm_ms, address LIMIT ?;
+WHERE alarm_ms IS NOT NULL AND alarm_ms <= ? AND (alarm_ms, address) > (?, ?)
+ORDER BY alarm_ms, address LIMIT ?;
+
+-- name: actors
+-- Actors, paged by address.
+SELECT address FROM actors WHERE address > ? ORDER BY address LIMIT ?;
 
 -- name: probes
 -- Standing probes, paged by (actor, key).

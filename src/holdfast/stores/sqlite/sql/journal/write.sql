@@ -180,6 +180,61 @@ INSERT INTO policies (hash, body) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING;
 UPDATE events SET outcome = 'dropped', message = ? || message
 WHERE id = ? AND seq IS NOT NULL AND outcome = 'quarantined';
 
+-- name: snapshot_old!
+-- Keep the present states of some actors whose logs begin before a time, where no snapshot since
+-- then lets their old events be forgotten.
+INSERT INTO snapshots (actor, seq, tick, at_ms, version, digest, state)
+SELECT actors.address, actors.state_seq, actors.state_tick, newest.at_ms, actors.state_version,
+       actors.state_digest, actors.state
+FROM actors
+JOIN events AS newest
+    ON newest.actor = actors.address AND newest.seq IS NOT NULL AND newest.seq = actors.state_seq
+WHERE actors.address > ? AND actors.address <= ?
+    AND actors.state IS NOT NULL
+    AND ? > (
+        SELECT oldest.at_ms FROM events AS oldest
+        WHERE oldest.actor = actors.address AND oldest.seq IS NOT NULL
+        ORDER BY oldest.seq LIMIT 1
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM snapshots
+        WHERE snapshots.actor = actors.address
+            AND (snapshots.at_ms >= ? OR snapshots.seq >= actors.state_seq)
+    );
+
+-- name: must_stay
+-- Whether an actor is spoken of since a time, or something of it waits or is in quarantine.
+SELECT EXISTS (
+        SELECT 1 FROM events WHERE actor = ? AND seq IS NOT NULL
+        AND (at_ms >= ? OR outcome = 'quarantined')
+    )
+    OR EXISTS (SELECT 1 FROM events WHERE actor = ? AND seq IS NULL)
+    OR EXISTS (SELECT 1 FROM effects WHERE actor = ? AND status = 'waiting')
+    OR EXISTS (SELECT 1 FROM probes WHERE actor = ?)
+    OR NOT EXISTS (
+        SELECT 1 FROM actors WHERE address = ? AND alarm_ms IS NULL
+    );
+
+-- name: forget_events!
+-- Forget the log of an actor.
+DELETE FROM events WHERE actor = ? AND seq IS NOT NULL;
+
+-- name: forget_ticks!
+-- Forget its tick records.
+DELETE FROM ticks WHERE actor = ?;
+
+-- name: forget_snapshots!
+-- Forget its states.
+DELETE FROM snapshots WHERE actor = ?;
+
+-- name: forget_effects!
+-- Forget its effects.
+DELETE FROM effects WHERE actor = ?;
+
+-- name: forget_actor!
+-- Forget that it was there.
+DELETE FROM actors WHERE address = ?;
+
 -- name: prune_steps
 -- Snapshots before a time: what leads to the newest of an actor is what no replay needs.
 SELECT actor, seq FROM snapshots WHERE at_ms < ? ORDER BY actor, seq;

@@ -1,0 +1,26 @@
+"""Why a task ended: asked to, because something else was cancelled, or by what it raised."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+
+def is_cancelled() -> bool:
+    """Return whether the running task itself was asked to end.
+
+    What a provider waits for may be cancelled by others; that is a failure like any other, and
+    must not end the task that waits.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def why_ended(task: asyncio.Task[Any] | None) -> str | None:
+    """Return why a task ended, or None while it runs, was not started, or was stopped."""
+    if task is None or not task.done():
+        return None
+    if task.cancelled():
+        return "it was cancelled"
+    error = task.exception()
+    return "it returned" if error is None else f"it raised {type(error).__name__}: {error}"

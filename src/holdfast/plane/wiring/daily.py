@@ -1,0 +1,72 @@
+"""Work that is done once a day, whenever the plane was started: when it was done last is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.kernel.clock import DAY_MS, Clock
+from holdfast.kernel.log import Log
+from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
+
+DAILY_FILE: Final = "daily.json"
+"""In the data folder: when each job was done last, in milliseconds since the epoch."""
+
+FIRST_S: Final = MINUTE_S
+"""How long after the start it is looked whether a job is due; then each hour."""
+
+_LAST: Final = msgspec.json.Decoder(dict[str, int])
+
+
+def daily(
+    name: str,
+    job: Callable[[], Awaitable[object]],
+    home: Path,
+    clock: Clock,
+    log: Log,
+    *,
+    first_s: float = FIRST_S,
+) -> Job:
+    """Return a job that is done soon after the start when it was not done within a day.
+
+    A failure is a log line, and it is tried again within the hour.
+    """
+
+    async def look() -> None:
+        now_ms = clock.now_ms()
+        if 0 <= now_ms - _read(home).get(name, 0) < DAY_MS:
+            return
+        await job()
+        await asyncio.to_thread(_note, home, name, now_ms)
+
+    async def repeat() -> None:
+        await asyncio.sleep(first_s)
+        while True:
+            try:
+                await look()
+            except Exception as error:
+                why = str(error)
+                log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
+            await asyncio.sleep(HOUR_S)
+
+    return Job(name, repeat)
+
+
+def _read(home: Path) -> dict[str, int]:
+    """Return when each job was done last; nothing where that is not known."""
+    try:
+        return _LAST.decode((home / DAILY_FILE).read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _note(home: Path, name: str, now_ms: int) -> None:
+    """Keep when a job was done."""
+    path = home / DAILY_FILE
+    partial = path.with_name(f"{DAILY_FILE}.new")
+    partial.write_bytes(msgspec.json.encode(_read(home) | {name: now_ms}))
+    partial.replace(path)

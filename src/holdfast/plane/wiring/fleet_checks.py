@@ -1,0 +1,115 @@
+"""What the doctor says of the fleet: instances, their agents, and machines that nobody owns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from holdfast.actors.ports import Reader
+from holdfast.instances.views import INSTANCE_VIEW
+from holdfast.kernel.outcome import Ok
+from holdfast.plane.about import Check
+from holdfast.plane.wiring.fleet_watch import Watch
+from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.limits import REASON_MAX
+from holdfast.world.clouds.port import LABEL_INSTANCE, Cloud, Machine
+
+_GONE: Final = frozenset({"destroying", "destroyed"})
+
+
+class Unowned:
+    """Machines of clouds whose instance is not there, as of the last look.
+
+    Such a machine runs, and costs, and nobody governs it: it is newer than a journal that was
+    restored, or its instance was lost with it. It is never ended here.
+    """
+
+    def __init__(self, reader: Reader, clouds: Mapping[str, Cloud]) -> None:
+        """Ask `clouds` and compare with the committed rows of instances."""
+        self._reader = reader
+        self._clouds = clouds
+        self._found: dict[str, str] = {}
+        self._failed: list[str] = []
+
+    async def look(self) -> None:
+        """Ask every cloud for its machines."""
+        found: dict[str, str] = {}
+        failed: list[str] = []
+        for name, cloud in self._clouds.items():
+            outcome = await cloud.find({})
+            if not isinstance(outcome, Ok):
+                failed.append(f"{name}: {outcome.code}: {outcome.message}")
+                continue
+            for machine in outcome.value:
+                if not await self._is_owned(machine):
+                    found[machine.id] = f"{name} machine {machine.id} ({machine.name})"
+        self._found, self._failed = found, failed
+
+    async def _is_owned(self, machine: Machine) -> bool:
+        if machine.state in _GONE:
+            return True
+        instance = machine.labels.get(LABEL_INSTANCE, "")
+        return await self._reader.view(INSTANCE_VIEW, instance) is not None
+
+    def troubles(self) -> Iterator[str]:
+        """Yield what was found."""
+        for text in self._found.values():
+            yield f"{text} belongs to no instance"
+
+    async def check(self) -> DoctorCheck:
+        """Look again, and say what was found."""
+        await self.look()
+        if self._found:
+            named = ", ".join(self._found.values())
+            return DoctorCheck(
+                name="machines",
+                result="failed",
+                message=f"{len(self._found)} belong to no instance: {named}"[:REASON_MAX],
+                fix="restore the journal that has their instances, or end them: see operating.md",
+            )
+        if self._failed:
+            return DoctorCheck(
+                name="machines",
+                result="warning",
+                message="; ".join(self._failed)[:REASON_MAX],
+                fix="look at the cloud, and ask again",
+            )
+        return DoctorCheck(name="machines", result="ok", message="each belongs to an instance")
+
+
+def fleet_checks(watch: Watch, agents: Callable[[], frozenset[str]] | None) -> tuple[Check, ...]:
+    """Return what looks at instances, and at their agents; `agents` tells which can be run."""
+
+    async def check_instances() -> DoctorCheck:
+        await watch.look()
+        wrong = list(watch.wrong())
+        if not wrong:
+            text = f"nothing is wrong with {watch.count} instances"
+            return DoctorCheck(name="instances", result="ok", message=text)
+        names = ", ".join(dict.fromkeys(f"{view.name} ({code})" for view, code in wrong))
+        return DoctorCheck(
+            name="instances",
+            result="warning",
+            message=f"{len({view.id for view, _ in wrong})} need a look: {names}"[:REASON_MAX],
+            fix=f"holdfast instance show {wrong[0][0].name}",
+        )
+
+    async def check_agents() -> DoctorCheck:
+        await watch.look()
+        missing = sorted(watch.agents - (agents() if agents is not None else watch.agents))
+        if missing:
+            return DoctorCheck(
+                name="agents",
+                result="failed",
+                message=f"instances use {', '.join(missing)}, which cannot be run here",
+                fix=f"holdfast agents install {missing[0]}",
+            )
+        waiting = f"; {watch.not_ready} cannot work now" if watch.not_ready else ""
+        return DoctorCheck(
+            name="agents",
+            result="warning" if watch.not_ready else "ok",
+            message=f"all that instances use are installed{waiting}",
+            fix="holdfast instance list shows which are not ready" if watch.not_ready else "",
+        )
+
+    return (check_instances, check_agents)
