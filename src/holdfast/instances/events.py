@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
-from holdfast.wire.controller.checkin import Recovery
+from holdfast.letters.machine import Condition
 
 EVENT_VERSION = 1
 
@@ -365,17 +365,8 @@ class ContactRegained(Struct, frozen=True, tag="ContactRegained", gc=False):
     """The machine was heard again."""
 
 
-class MachineReported(Struct, frozen=True, kw_only=True, tag="MachineReported", gc=False):
+class MachineReported(Condition, frozen=True, kw_only=True, tag="MachineReported", gc=False):
     """A check-in showed something new: readiness, versions, a boot, restarts, the recovery."""
-
-    machine_id: str = ""
-    boot_id: str = ""
-    agent_ready: bool | None = None
-    agent_version: str = ""
-    controller_version: str = ""
-    restarts: int = 0
-    reason: str = ""
-    recovery: Recovery | None = None
 
 
 class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):

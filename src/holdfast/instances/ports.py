@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
-from holdfast.wire.confinement import Confinement
-from holdfast.wire.controller.checkin import Climb, Start
+from holdfast.letters.machine import LastContact
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -282,29 +281,11 @@ class Holders(Protocol):
         ...
 
 
-class Reported(Struct, frozen=True, gc=False, kw_only=True):
-    """What the contact table knows of a machine beyond the log; times in ms.
-
-    `start` is how its start was told at `start_ms`, by the incarnation `epoch` (0: not told).
-    `climbs` are the rungs of its recovery that were tried last. `confinement` is its agent's.
-    """
-
-    last_contact_ms: int = 0
-    load: float | None = None
-    restarts: int = 0
-    cpus: int = 0
-    epoch: int = 0
-    start: Start | None = None
-    start_ms: int = 0
-    climbs: tuple[Climb, ...] = ()
-    confinement: Confinement = "unknown"
-
-
 class Contacts(Protocol):
-    """The committed table of last contacts, which is not in any event log."""
+    """The last contact of machines, which is not in any event log."""
 
-    def of(self, instance_id: str) -> Reported | None:
-        """Return what the machine said last, or None when it never did."""
+    def contact(self, instance: str, /) -> LastContact | None:
+        """Return what is known of an instance's machine from its check-ins, or None."""
         ...
 
 

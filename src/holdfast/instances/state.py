@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.wire.controller.checkin import Recovery
+from holdfast.letters.machine import Condition
 
 Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
 Status: TypeAlias = Literal[
@@ -144,22 +144,17 @@ class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
     tried_ms: int = 0
 
 
-class Contact(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the machine said last, as far as it changed something; `looked` after a silence."""
+class Contact(Condition, frozen=True, gc=False, omit_defaults=True):
+    """The machine's condition as last reported; `looked`: the cloud was asked after a silence.
+
+    The fields of the condition follow these in what is stored, because they are keyword-only.
+    """
 
     heard: Heard = "unknown"
     level: int = 0
     since_ms: int = 0
     looked: bool = False
     silent_restarts: int = 0
-    machine_id: str = ""
-    boot_id: str = ""
-    agent_ready: bool | None = None
-    agent_version: str = ""
-    controller_version: str = ""
-    restarts: int = 0
-    reason: str = ""
-    recovery: Recovery | None = None
 
 
 class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

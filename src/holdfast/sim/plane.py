@@ -42,7 +42,7 @@ from holdfast.plane.wiring.instances import Placing, instances_part
 from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
-from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
+from holdfast.plane.wiring.telemetry import book_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import Line
 from holdfast.sim.flaky_disk import Disk
@@ -265,7 +265,6 @@ class Plane:
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
         )
-        contacts = HeardContacts(heard.telemetry)
         return (
             book_part(core, machine_index),
             places_part(core, places),
@@ -273,7 +272,7 @@ class Plane:
             reach.part,
             pairing.part,
             heard.part,
-            instances_part(core, reach, contacts, placing),
+            instances_part(core, reach, heard.telemetry, placing),
         )
 
     # --------------------------------------------------------------------------------- life

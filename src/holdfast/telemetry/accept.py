@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from holdfast.telemetry.ports import MachineFacts
+from holdfast.letters.machine import MachineFacts
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn
 from holdfast.wire.controller.identity import decode_sandbox, gateway_token, key_hash
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX, TEXT_MAX

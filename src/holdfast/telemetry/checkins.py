@@ -14,11 +14,13 @@ from typing import Final
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
+from holdfast.letters.machine import LastContact, MachineFacts
 from holdfast.telemetry import counters as ledgers
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.contact import (
     Contact,
+    last_contact,
     new_contact,
     note,
     report_of,
@@ -31,7 +33,6 @@ from holdfast.telemetry.ports import (
     Analytics,
     Commands,
     ContactStore,
-    MachineFacts,
     Machines,
     NoCommands,
     Transitions,
@@ -70,10 +71,14 @@ class Telemetry:
         analytics: Analytics,
         transitions: Transitions,
         commands: Commands | None = None,
+        interval_ms: int = 0,
         checkin_gap_ms: int = CHECKIN_GAP_MS,
         flush_ms: int = FLUSH_MS,
     ) -> None:
-        """Join the parts; nothing runs before `start`. Durations are in milliseconds."""
+        """Join the parts; nothing runs before `start`. Durations are in milliseconds.
+
+        `interval_ms` is the interval of check-ins that machines are asked for; 0 leaves it to them.
+        """
         self.hub = WakeHub()
         self.points = PointSink(analytics, clock=clock, log=log, flush_ms=flush_ms)
         self._clock = clock
@@ -83,6 +88,7 @@ class Telemetry:
         self._sink = ContactSink(contacts, clock=clock, log=log, flush_ms=flush_ms)
         self._notifier = Notifier(transitions, clock=clock, log=log, settled=self._sink.mark)
         self._commands = commands or NoCommands()
+        self._interval_ms = interval_ms
         self._gap_ms = checkin_gap_ms
         self._entries: dict[str, _Entry] = {}
         self._wheel = Wheel(clock.steady_ms())
@@ -170,7 +176,7 @@ class Telemetry:
     def directive(self, facts: MachineFacts) -> Directive:
         """Return what a machine is to be told now."""
         commands = self._commands.due(facts.instance, now_ms=self._clock.now_ms())
-        return views.directive(facts, commands)
+        return views.directive(facts, commands, interval_ms=self._interval_ms)
 
     async def directive_after(
         self, sandbox: str, revision: int, *, wait_s: float
@@ -192,12 +198,12 @@ class Telemetry:
                 return None
             await self.hub.wait(sandbox, left_ms / 1_000)
 
-    def contact(self, instance: str) -> views.ContactView | None:
-        """Return what is known of an instance's machine by hearing it, or None."""
+    def contact(self, instance: str) -> LastContact | None:
+        """Return what is known of an instance's machine from its check-ins, or None."""
         entry = self._entries.get(instance)
         if entry is None:
             return None
-        return views.contact_view(entry.contact, lost=entry.notice.level > 0)
+        return last_contact(entry.contact, lost=entry.notice.level > 0)
 
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
@@ -239,7 +245,7 @@ class Telemetry:
     def _entry(self, facts: MachineFacts) -> _Entry:
         entry = self._entries.get(facts.instance)
         if entry is None:
-            entry = _Entry(new_contact(facts.instance, facts.interval_ms))
+            entry = _Entry(new_contact(facts.instance, self._interval_ms))
             self._entries[facts.instance] = entry
         return entry
 

@@ -7,7 +7,8 @@ is not in it does not exist. Pure.
 
 from __future__ import annotations
 
-from holdfast.telemetry.ports import MachineFacts, Watched
+from holdfast.letters.machine import MachineFacts
+from holdfast.telemetry.ports import Watched
 
 
 class MachineIndex:

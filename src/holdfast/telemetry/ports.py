@@ -7,47 +7,14 @@ answers panels; it never judges a message, and a failing one never changes what 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from holdfast.letters.machine import MachineFacts
 from holdfast.telemetry.contact import Contact, Report
 from holdfast.wire.controller.checkin import CommandOutcome
 from holdfast.wire.controller.directive import Command
-
-
-class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
-    """What the plane knows of a machine that may check in: a committed view row of its instance.
-
-    Key hashes are lower-case hexadecimal SHA-256; the next one is of a key on its way there.
-    `token_version` 0 is the token of compat/instance-life.md; the version before it, and the one
-    that the running machine still has, are good until `previous_token_until_ms`. `expected` says
-    that silence would be news: the instance is meant to run and has been started; `heard` says
-    that it knows its machine to speak, and what it does not know it is told again. `revision`
-    grows with each change of what a directive says; `ladder` and `ladder_turn` are part of that.
-    `interval_ms` 0 leaves the cadence to the machine.
-    """
-
-    sandbox: str
-    instance: str
-    account: str
-    api_key_hash: str
-    previous_key_hash: str = ""
-    previous_key_until_ms: int = 0
-    next_key_hash: str = ""
-    token_version: int = 0
-    live_token_version: int = 0
-    previous_token_until_ms: int = 0
-    epoch: int = 0
-    desired: Literal["running", "stopped", "destroyed"] = "running"
-    expected: bool = True
-    heard: bool = True
-    machine_id: str = ""
-    region: str = ""
-    interval_ms: int = 0
-    ladder: Literal["auto", "held"] = "auto"
-    ladder_turn: int = 0
-    revision: int = 0
 
 
 class Machines(Protocol):

@@ -43,7 +43,7 @@ from holdfast.plane.wiring.pairing import make_pairing, make_talk, places_part
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
-from holdfast.plane.wiring.telemetry import HeardContacts, book_part, make_telemetry
+from holdfast.plane.wiring.telemetry import book_part, make_telemetry
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
@@ -80,7 +80,6 @@ async def make_subjects(core: Core) -> Subjects:
         agents=runnable_agents(core.home / AGENTS_FOLDER),
         accounts=account_names(core),
     )
-    contacts = HeardContacts(heard.telemetry)
     parts = (
         home_part(core),
         people.part,
@@ -91,8 +90,8 @@ async def make_subjects(core: Core) -> Subjects:
         pairing.part,
         heard.part,
         brains.part,
-        instances_part(core, reach, contacts, placing),
-        confinement_part(core, contacts.confinement),
+        instances_part(core, reach, heard.telemetry, placing),
+        confinement_part(core, heard.telemetry),
         agents_part(agents),
     )
     return Subjects(parts=parts, people=people, brains=brains, agents=agents)

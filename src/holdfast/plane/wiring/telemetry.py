@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from msgspec import structs
+import msgspec
 
 from holdfast.actors.owner import CommittedTick, Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
-from holdfast.instances.ports import Reported
-from holdfast.instances.views import MACHINE_VIEW, MachineRow, decode_machine
+from holdfast.instances.views import MACHINE_VIEW, decode_machine
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.ids import address
 from holdfast.plane.settings import Settings
@@ -28,8 +27,6 @@ from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.contact import Report
 from holdfast.telemetry.handlers import ChartCalls, ControllerCalls
 from holdfast.telemetry.machines import MachineIndex
-from holdfast.telemetry.ports import MachineFacts
-from holdfast.wire.confinement import Confinement
 from holdfast.wire.controller.checkin import CommandOutcome
 
 PAGE: Final = 1_000
@@ -52,19 +49,18 @@ class Heard:
 
 def book_part(core: Core, machine_index: MachineIndex) -> Part:
     """Return the index of machines as a part; it is filled before anything is decided."""
-    interval_ms = _interval_ms(core.settings)
 
     async def fill() -> None:
         reader, after = core.stores.reader, ""
         while page := await reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
             for _key, body, _seq in page:
-                machine_index.put(facts_of(decode_machine(body), interval_ms=interval_ms))
+                machine_index.put(decode_machine(body))
             after = page[-1][0]
 
     return Part(
         name="machines",
         start=fill,
-        on_commit=(follow_machines(machine_index, interval_ms=interval_ms),),
+        on_commit=(follow_machines(machine_index),),
     )
 
 
@@ -84,6 +80,7 @@ def make_telemetry(
         contacts=stores.contacts,
         analytics=stores.analytics,
         transitions=InstanceTransitions(core.mailbox, pairing_news),
+        interval_ms=_interval_ms(settings),
         checkin_gap_ms=round(settings.checkin_min_s * SECOND_MS),
         flush_ms=max(1, round(settings.telemetry_buffer_s * SECOND_MS)),
     )
@@ -162,16 +159,7 @@ class InstanceTransitions:
             return
         if "twins" in changed and report.twins:
             await self._tell(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
-        event = events.MachineReported(
-            machine_id=report.machine_id,
-            boot_id=report.boot_id,
-            agent_ready=report.agent_ready,
-            agent_version=report.agent_version,
-            controller_version=report.controller_version,
-            restarts=report.restarts,
-            reason=report.degraded or report.last_exit_reason,
-            recovery=report.recovery,
-        )
+        event = msgspec.convert(report, events.MachineReported, from_attributes=True)
         await self._tell(instance, event, dedupe)
 
     async def commands_done(
@@ -184,42 +172,7 @@ class InstanceTransitions:
         await self._mailboxes.tell([(address(KIND, instance), row)])
 
 
-class HeardContacts:
-    """What telemetry knows, as instances read it."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        """Read from `telemetry`."""
-        self._telemetry = telemetry
-
-    def of(self, instance_id: str) -> Reported | None:
-        """Return what the machine said last, or None when it never did."""
-        view = self._telemetry.contact(instance_id)
-        if view is None or view.heard_ms is None:
-            return None
-        return Reported(
-            last_contact_ms=view.heard_ms,
-            load=view.load_5m,
-            restarts=view.restarts,
-            cpus=view.cpus,
-            epoch=view.epoch,
-            start=view.start,
-            start_ms=view.start_ms,
-            climbs=view.climbs,
-            confinement=view.confinement,
-        )
-
-    def confinement(self, instance_id: str) -> Confinement:
-        """Return what the machine told last of what confines its agent."""
-        view = self._telemetry.contact(instance_id)
-        return "unknown" if view is None else view.confinement
-
-
-def facts_of(row: MachineRow, *, interval_ms: int) -> MachineFacts:
-    """Return an instance's machine row in telemetry's words."""
-    return MachineFacts(interval_ms=interval_ms, **structs.asdict(row))
-
-
-def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listener:
+def follow_machines(machine_index: MachineIndex) -> Listener:
     """Return a listener that keeps the index of machines as it is committed."""
 
     def hear(committed: CommittedTick) -> None:
@@ -231,7 +184,7 @@ def follow_machines(machine_index: MachineIndex, *, interval_ms: int) -> Listene
                 if facts is not None:
                     machine_index.remove(facts.instance)
             else:
-                machine_index.put(facts_of(decode_machine(view.body), interval_ms=interval_ms))
+                machine_index.put(decode_machine(view.body))
 
     return hear
 

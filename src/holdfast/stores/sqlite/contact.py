@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import apsw
-import msgspec
 
 from holdfast.kernel.clock import Clock
 from holdfast.stores.queries import load_queries
@@ -21,12 +20,10 @@ from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.database import open_store
 from holdfast.stores.sqlite.writer import CallWriter
 from holdfast.stores.thread import BACKGROUND
-from holdfast.telemetry.contact import Contact
+from holdfast.telemetry.contact import Contact, decode_contact, encode_contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
 """Written to the WAL before it is folded into the file."""
-
-_DECODER: Final = msgspec.json.Decoder(Contact)
 
 
 class SqliteContacts:
@@ -47,7 +44,7 @@ class SqliteContacts:
     async def load(self) -> Sequence[Contact]:
         """Return every row."""
         return await self._writer.call(
-            lambda connection: [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
+            lambda connection: [decode_contact(body) for (body,) in connection.execute(self._load)]
         )
 
     async def save(self, rows: Sequence[Contact]) -> None:
@@ -64,8 +61,7 @@ class SqliteContacts:
         await self._writer.close()
 
     def _write(self, connection: apsw.Connection, rows: Sequence[Contact]) -> None:
-        encode = msgspec.json.encode
-        values = [(row.instance, row.heard_ms, encode(row).decode()) for row in rows]
+        values = [(row.instance, row.heard_ms, encode_contact(row).decode()) for row in rows]
         self._save.write(connection, values)
         self._unchecked_bytes += sum(len(body) for _, _, body in values)
 
