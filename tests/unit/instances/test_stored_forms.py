@@ -1,4 +1,8 @@
-"""What earlier versions stored is read, and stored again byte for byte: hashes depend on it."""
+"""What earlier versions stored is read, and stored again as it was: hashes depend on the state's.
+
+An event may get fields behind those that it had. A state shows no field at its default, so one
+that is added leaves the bytes of what was stored before as they are.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def test_a_stored_report_is_read_and_written_alike() -> None:
     event = decode_event(EVENT, EVENT_VERSION)
     assert isinstance(event, MachineReported)
     assert (event.restarts, event.recovery) == (3, RECOVERY)
-    assert encode_event(event) == EVENT
+    assert encode_event(event).startswith(EVENT.removesuffix(b"}"))
 
 
 def test_a_stored_state_is_read_and_written_alike() -> None:
