@@ -58,7 +58,7 @@ def _reported(state: Instance, event: events.MachineReported, at: At) -> Verdict
         return Ignored("nothing differs")
     heard = replace(state, contact=new)
     if state.status == "stopped" and not state.aim and state.machine.id:
-        heard = replace(heard, suspect_ms=at.now_ms)  # what is stopped does not speak
+        heard = replace(heard, suspect_ms=at.now_ms)  # a stopped machine sends no check-in
     return Applied(heard)
 
 

@@ -254,7 +254,7 @@ class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
 
 
 class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
-    """The cloud took the order to stop the machine; `machine` tells how far it is."""
+    """The cloud took the order to stop the machine; `machine` says how far it is."""
 
     serial: int
     epoch: int
@@ -262,7 +262,7 @@ class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
 
 
 class MachineDescribed(Struct, frozen=True, tag="MachineDescribed", gc=False):
-    """The cloud told the machine's state."""
+    """The cloud described the machine."""
 
     serial: int
     epoch: int
@@ -370,7 +370,7 @@ class MachineReported(Condition, frozen=True, kw_only=True, tag="MachineReported
 
 
 class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):
-    """Two machines spoke for this instance."""
+    """Two machines reported for this instance."""
 
     machine_ids: tuple[str, ...]
 

@@ -233,7 +233,7 @@ class InstanceCalls:
         return Reply(found)
 
     async def timeline(self, call: Call) -> Reply:
-        """Tell what happened, what was decided and what came of it."""
+        """Show what happened, what was decided and what came of it."""
         view = await self._view(call, call.path["id"])
         limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
         before = calls.page_offset(call.query.get("after", ""))
@@ -339,7 +339,7 @@ class InstanceCalls:
         return await self._order(call, events.RestartRequested(call.body.reason))
 
     async def rotate_secrets(self, call: Call) -> Reply:
-        """Replace its tokens and its key; its machine is told, or launched anew at the last."""
+        """Replace its tokens and its key, by handing them over or, at the last, a new launch."""
         body: InstanceRotation = call.body
         until_ms = self._deps.clock.now_ms() + body.overlap_s * SECOND_MS
         event = events.TokenRotated(previous_expires_ms=until_ms, renew_key=body.key)

@@ -1,8 +1,8 @@
-"""What people and other rooms read of an instance: rows made from the state, never kept by hand.
+"""What people and other packages read of an instance: rows that follow from its state.
 
     instance         the wire's `InstanceView`, without what only the contact table knows
     instance-detail  what only its own page shows; a secret appears by name only
-    machine          keyed by sandbox id: what authenticates a machine and directs it
+    machine          keyed by sandbox id: `letters.machine.MachineFacts`, for telemetry
 
 A row is gone when the instance is. Nothing here decides, and no row holds a plaintext secret.
 """
@@ -134,13 +134,13 @@ def attention(state: Instance) -> str:
 
 def _agent_trouble(state: Instance) -> str:
     """Return what only a person can put right about the agent itself, or nothing."""
-    told = state.contact.recovery
-    if told is None or state.desired != "running":
+    recovery = state.contact.recovery
+    if recovery is None or state.desired != "running":
         return ""
-    if told.rung == "parked":
-        text = f"its agent will not stay up and is left alone: {told.reason}; look at its log"
+    if recovery.rung == "parked":
+        text = f"its agent will not stay up and is left alone: {recovery.reason}; look at its log"
         return f"{text}, then retry its recovery"[:REASON_MAX]
-    return f"its agent cannot start: {told.blocked}"[:REASON_MAX] if told.blocked else ""
+    return f"its agent cannot start: {recovery.blocked}"[:REASON_MAX] if recovery.blocked else ""
 
 
 def last_error(state: Instance) -> str:

@@ -1,8 +1,8 @@
-"""The stream of check-ins: counted and answered in memory, written by the second, told if news.
+"""The stream of check-ins: counted and answered in memory, written each second.
 
 A check-in changes three things here: its row of contact, the datapoints that wait for the
-analytics store, and, where what it says differs from what its instance's owner was told, a debt
-of news that is paid until it is accepted. Nothing a machine hears depends on a disk. A crash
+analytics store, and, where its report differs from what its instance has accepted, a notice that
+is delivered until it is accepted. No answer to a machine depends on a disk. A crash
 loses at most the last second of contact and of datapoints; the counters of our own protocol lose
 nothing by it, because the next message repeats their sums.
 """
@@ -138,7 +138,7 @@ class Telemetry:
     def receive(self, admitted: Admitted) -> int:
         """Take a proven check-in; return 0, or the milliseconds to wait when it came too soon.
 
-        Even a refused one was heard: a machine that talks too much is not a silent one.
+        Even a refused one counts as contact: a machine that sends too often is not silent.
         """
         facts, checkin = admitted.facts, admitted.checkin
         entry = self._entry(facts)
@@ -174,7 +174,7 @@ class Telemetry:
         return ACCEPTED
 
     def directive(self, facts: MachineFacts) -> Directive:
-        """Return what a machine is to be told now."""
+        """Return the present directive of a machine."""
         commands = self._commands.due(facts.instance, now_ms=self._clock.now_ms())
         return views.directive(facts, commands, interval_ms=self._interval_ms)
 
@@ -216,7 +216,7 @@ class Telemetry:
                 self._unwatch(entry)  # a new incarnation has its own time to be heard
             entry.epoch = facts.epoch
             if not facts.heard:
-                self._tell_again(entry.contact)
+                self._report_again(entry.contact)
             if entry.watch is None:
                 self._watch(entry)
             return
@@ -224,11 +224,11 @@ class Telemetry:
         if known is not None and known.watch is not None and not known.notice.level:
             self._unwatch(known)
 
-    def _tell_again(self, contact: Contact) -> None:
-        """Have the next check-in told even if it says nothing new: its owner forgot the last.
+    def _report_again(self, contact: Contact) -> None:
+        """Have the next report delivered even if it is the same: the instance dropped the last.
 
         An instance that stopped and runs again with the same boot of the same machine would
-        otherwise wait for ever for news that were told before.
+        otherwise wait for ever for a report that it accepted before.
         """
         if contact.report is not None and contact.report == contact.told:
             contact.report = contact.told = None
@@ -261,7 +261,7 @@ class Telemetry:
             self._notifier.enqueue(entry.notice)
 
     def _watch(self, entry: _Entry) -> Watch:
-        """Watch from now on; a loss that was told of this incarnation is not told again."""
+        """Watch from now on; an accepted loss of this incarnation is not delivered again."""
         contact = entry.contact
         levels = silence_levels(contact.interval_ms)
         level = contact.told_level if contact.told_epoch == entry.epoch else 0
@@ -287,7 +287,7 @@ class Telemetry:
                 self._log.warning("silence not noted", instance=silent.key, error=reason)
 
     def _silent(self, silent: Silent) -> None:
-        """Owe the news that a machine is silent, unless it is expected to be."""
+        """Enqueue the notice that a machine is silent, unless it is expected to be."""
         entry = self._entries.get(silent.key)
         if entry is None:
             return

@@ -1,7 +1,7 @@
 """Makes the stream of check-ins: the index of machines, last contact, charts, lifecycle points.
 
-What it notices about a machine becomes an event of the machine's instance; committed rows of
-instances tell it which machines there are.
+A transition of a machine becomes an event of its instance; the machines that there are come from
+the committed rows of instances.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PAIRING_NEWS: Final = _PAIRING_ALONE | {"machine_id", "boot_id", "epoch", "agen
 """What of a report may mean that other requests wait than before."""
 
 PairingNews = Callable[[str], None]
-"""Told the instance whose machine may have other pairing requests than before."""
+"""Called with the instance whose machine may have other pairing requests than before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +67,10 @@ def book_part(core: Core, machine_index: MachineIndex) -> Part:
 def make_telemetry(
     core: Core, machine_index: MachineIndex, pairing_news: PairingNews | None = None
 ) -> Heard:
-    """Return the stream of check-ins, which tells instances through their mailboxes.
+    """Return the stream of check-ins, which puts events into the mailboxes of instances.
 
-    A new process knows no pairing request: `pairing_news` is told at the start of every machine
-    that last said it has some, and then whenever a machine says that they are others.
+    A new process knows no pairing request: `pairing_news` is called at the start for every machine
+    that reported some, and then whenever a machine reports that they changed.
     """
     settings, stores, clock = core.settings, core.stores, core.clock
     telemetry = Telemetry(
@@ -126,12 +126,12 @@ def make_telemetry(
 
 
 class InstanceTransitions:
-    """Tells an instance's actor what telemetry has noticed about its machine."""
+    """Makes events of an instance of what telemetry has noticed about its machine."""
 
     def __init__(self, mailboxes: Mailboxes, pairing_news: PairingNews | None = None) -> None:
-        """Tell through `mailboxes`, which return when the event is durable.
+        """Put events into `mailboxes`, which return when they are durable.
 
-        What waits for pairing is no event: whoever keeps it in memory is told to look.
+        Pending pairing requests are no events: `pairing_news` is called to have them read again.
         """
         self._mailboxes = mailboxes
         self._pairing_news = pairing_news
@@ -139,35 +139,35 @@ class InstanceTransitions:
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str
     ) -> None:
-        """Say that the machine is silent."""
+        """Add the event that the machine is silent."""
         del epoch, since_ms, at_ms
-        await self._tell(instance, events.ContactLost(level), dedupe)
+        await self._put(instance, events.ContactLost(level), dedupe)
 
     async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
-        """Say that it speaks again."""
+        """Add the event that the machine was heard again."""
         del epoch, at_ms
-        await self._tell(instance, events.ContactRegained(), dedupe)
+        await self._put(instance, events.ContactRegained(), dedupe)
 
     async def reported(
         self, instance: str, report: Report, *, changed: frozenset[str], at_ms: int, dedupe: str
     ) -> None:
-        """Say what is new about the machine; two machines for one instance are said first."""
+        """Add the event of the new report; before it, that two machines report, if so."""
         del at_ms
         if self._pairing_news is not None and changed & _PAIRING_NEWS:
             self._pairing_news(instance)
         if changed <= _PAIRING_ALONE:
             return
         if "twins" in changed and report.twins:
-            await self._tell(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
+            await self._put(instance, events.TwinSeen(report.twins), f"{dedupe}:twins")
         event = msgspec.convert(report, events.MachineReported, from_attributes=True)
-        await self._tell(instance, event, dedupe)
+        await self._put(instance, event, dedupe)
 
     async def commands_done(
         self, instance: str, outcomes: tuple[CommandOutcome, ...], *, at_ms: int, dedupe: str
     ) -> None:
-        """Hear what came of leased commands; no effect is leased to machines yet."""
+        """Do nothing: no effect is leased to machines yet."""
 
-    async def _tell(self, instance: str, event: events.Event, dedupe: str) -> None:
+    async def _put(self, instance: str, event: events.Event, dedupe: str) -> None:
         row = arrival(event, dedupe=dedupe, source="contact")
         await self._mailboxes.tell([(address(KIND, instance), row)])
 

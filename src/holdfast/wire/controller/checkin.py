@@ -1,4 +1,4 @@
-"""The check-in: what a controller tells the plane about its machine.
+"""The check-in: what a controller reports to the plane about its machine.
 
 Its first fields are those that existing controllers send (docs/compat/check-in.md); what follows
 from `protocol` on is ours, and its presence is what asks for an answer with a directive. Counters

@@ -2,7 +2,7 @@
 
 Written before each report and whenever a count moves, durably: a new file, on the disk, under the
 old name. Writing waits for the disk in a thread, one at a time; of several counts that wait only
-the latest is written. A disk that refuses is told and must not keep a report from being sent.
+the latest is written. A disk that refuses is logged and must not keep a report from being sent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Boots:
-    """`earlier` are the boots still to be told, oldest first; `answers` counts by boot."""
+    """`earlier` are the boots still to be reported, oldest first; `answers` counts by boot."""
 
     sandbox_id: str
     earlier: tuple[BootCounters, ...] = ()
@@ -50,7 +50,7 @@ class Boots:
 def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounters, ...]]:
     """Return the boots of a saved file, and those that are too many to be kept.
 
-    What another machine's identity counted is not ours to tell. Raise ValueError when the content
+    What another machine's identity counted is not reported. Raise ValueError when the content
     is none of ours.
     """
     saved = msgspec.json.decode(content, type=Saved)
@@ -156,7 +156,7 @@ class BootsFile:
 
 
 def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
-    """Return the file's counts as those of earlier boots; what cannot be read is told."""
+    """Return the file's counts as those of earlier boots; what cannot be read is logged."""
     boots = Boots(sandbox_id)
     try:
         boots, surplus = recall(

@@ -1,4 +1,4 @@
-"""When to check in: a value that is told what happened and says when to send next.
+"""When to check in: a value that follows from what happened and says when to send next.
 
 A regular report follows the interval with jitter. A change is reported at once, but not within
 `CHANGE_GAP_MS` of the send before; one more is free now and then, since what a person waits for

@@ -80,11 +80,11 @@ class Orders:
     def _follow_ladder(self, directive: Directive) -> None:
         """Hold the recovery, or let it begin anew, as the plane says.
 
-        The first directive of a boot only tells where the plane's count stands.
+        The first directive of a boot only says where the plane's count stands.
         """
         known, self._ladder = self._ladder, (directive.ladder, directive.ladder_turn)
         if self._supervisor is None:
-            self._ladder = None  # told again by the next one
+            self._ladder = None  # given again by the next one
             return
         if known is not None and directive.ladder_turn > known[1]:
             self._supervisor.feed(supervise.RetryLadder())
@@ -100,7 +100,7 @@ class Orders:
                 continue
             try:
                 outcome = await self._try(command)
-            except Exception as error:  # noqa: BLE001  told as the outcome; the next still runs
+            except Exception as error:  # noqa: BLE001  it is the outcome; the next still runs
                 self._log.emit("command.fault", id=command.id, error=repr(error))
                 outcome = CommandOutcome(id=command.id, ok=False, code="internal")
             self._log.emit("command.done", id=outcome.id, ok=outcome.ok, code=outcome.code)

@@ -166,7 +166,7 @@ def climbs_of(state: State) -> tuple[checkin.Climb, ...]:
 
 
 def is_news(before: State, after: State) -> bool:
-    """Return whether the plane should hear of it at once: the recovery moved, or a trial ended."""
+    """Return whether to report it at once: the recovery moved, or a trial ended."""
     return (
         after.parked != before.parked
         or after.blocked != before.blocked

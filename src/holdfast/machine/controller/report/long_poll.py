@@ -1,4 +1,4 @@
-"""The long poll: how a machine that cannot be reached from outside hears of a change at once.
+"""The long poll: how a machine that cannot be reached from outside gets a change at once.
 
 It asks for anything newer than the revision it has; the plane answers when there is something, or
 after a while that there is not. It must never turn into a hot loop, whatever the plane answers.
