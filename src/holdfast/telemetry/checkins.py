@@ -278,7 +278,7 @@ class Telemetry:
             self.advance()
 
     def advance(self) -> None:
-        """Look who has become silent; called by the loop, and by tests that own the clock."""
+        """Find machines that fell silent; called by the loop, and by tests that own the clock."""
         for silent in self._wheel.advance(self._clock.steady_ms()):
             try:
                 self._silent(silent)

@@ -62,7 +62,7 @@ STALE = Delta(fresh=False)
 
 
 def count_deltas(ledger: Ledger, checkin: CheckIn) -> Delta:
-    """Add a check-in of the older form (compat/check-in.md): its differences are believed."""
+    """Add a check-in of the older form (compat/check-in.md): it sends differences."""
     delta = Delta(
         fresh=True,
         restarts=checkin.restarts_since_last_checkin,
