@@ -87,7 +87,7 @@ async def serve(folder: Path, machines: int) -> None:
         transitions=Nowhere(),
     )
     for number in range(machines):
-        machine_index.put(facts(number, interval_ms=0))
+        machine_index.put(facts(number))
     calls = ControllerCalls(
         telemetry, machine_index, clock=clock, secret=SECRET, publish=lambda *_: None
     )

@@ -58,7 +58,7 @@ def _guard(state: Instance, kind: type) -> Refused | None:
 
 
 def _directs_otherwise(old: Instance, new: Instance) -> bool:
-    """Return whether the machine must hear something else than before."""
+    """Return whether the machine's directive differs from the one before."""
     return (
         old.desired != new.desired
         or old.machine.epoch != new.machine.epoch

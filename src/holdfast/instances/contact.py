@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
@@ -48,23 +49,16 @@ def _reported(state: Instance, event: events.MachineReported, at: At) -> Verdict
     if event.machine_id and state.machine.id and event.machine_id != state.machine.id:
         return Ignored("another machine spoke; contact tells of two")
     old = state.contact
-    new = Contact(
+    new = replace(
+        msgspec.convert(event, Contact, from_attributes=True),
         heard="heard",
         since_ms=old.since_ms if old.heard == "heard" else at.now_ms,
-        machine_id=event.machine_id,
-        boot_id=event.boot_id,
-        agent_ready=event.agent_ready,
-        agent_version=event.agent_version,
-        controller_version=event.controller_version,
-        restarts=event.restarts,
-        reason=event.reason,
-        recovery=event.recovery,
     )
     if new == old:
         return Ignored("nothing differs")
     heard = replace(state, contact=new)
     if state.status == "stopped" and not state.aim and state.machine.id:
-        heard = replace(heard, suspect_ms=at.now_ms)  # what is stopped does not speak
+        heard = replace(heard, suspect_ms=at.now_ms)  # a stopped machine sends no check-in
     return Applied(heard)
 
 

@@ -74,11 +74,11 @@ def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work
 
 
 def _letters(state: Instance, event: events.Intent) -> tuple[Letter, ...]:
-    """Return whom an intent is told: the pairing of an instance ends with it."""
+    """Return the letters that an intent sends: the pairing of an instance ends with it."""
     if not isinstance(event, events.DestroyFinished):
         return ()
-    told = InstanceDestroyed(account=state.account)
-    return (Letter(to=address(PAIRING, state.id), body=told),)
+    letter = InstanceDestroyed(account=state.account)
+    return (Letter(to=address(PAIRING, state.id), body=letter),)
 
 
 def _folded(state: Instance, intent: events.Intent, at: At) -> Instance:

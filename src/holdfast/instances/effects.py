@@ -60,7 +60,7 @@ class CloudCalls:
     ) -> None:
         """Ask `cloud`; a machine's tokens derive from `token_secret`, its keys from `mint`.
 
-        `holders` are told new secrets while they run.
+        `holders` are handed new secrets while they run.
         """
         self._cloud = cloud
         self._sealer = sealer
@@ -96,7 +96,7 @@ class CloudCalls:
         return await self._machine_call(probe.body)
 
     async def _machine_call(self, body: Any) -> Outcome[Any]:
-        """Ask about a machine, or tell it to start or stop."""
+        """Describe a machine, or order it to start or stop."""
         cloud = self._cloud
         match body:
             case ports.FindCall(instance_id=instance, sandbox_id=sandbox):
@@ -121,7 +121,7 @@ class CloudCalls:
                 raise TypeError(message)
 
     async def _find(self, instance_id: str, sandbox_id: str) -> Outcome[Listed]:
-        """Return our living machines, the best first, each as the source of truth tells it.
+        """Return our living machines, the best first, each as the source of truth describes it.
 
         A listed machine that the source of truth does not know may be one that lags, or a lie
         of either: then nothing is known, and the question is asked again later.
@@ -235,7 +235,7 @@ class CloudCalls:
         return Ok(ports.Minted(key_hash(api_key), self._sealer.seal(api_key, context), expires_ms))
 
     async def _hand_over(self, body: ports.HandOverCall) -> Outcome[ports.HandedOver]:
-        """Write the secrets down for the next start and tell the controller that runs."""
+        """Store the secrets for the next start and hand them to the running controller."""
         launch = body.launch
         spec = self._spec(launch)
         if isinstance(spec, Permanent):
@@ -245,10 +245,10 @@ class CloudCalls:
         stored = await self._cloud.store(body.machine_id, spec)
         if isinstance(stored, Permanent) and stored.code == NOT_FOUND:
             return stored
-        told = self._tokens(launch) if body.with_tokens else ports.Secrets()
+        handed = self._tokens(launch) if body.with_tokens else ports.Secrets()
         if body.with_key:
-            told = told._replace(api_key=api_key)
-        refused = await self._holders.tell(launch.instance_id, told, overlap_ms=body.overlap_ms)
+            handed = handed._replace(api_key=api_key)
+        refused = await self._holders.tell(launch.instance_id, handed, overlap_ms=body.overlap_ms)
         if isinstance(stored, Ok) or not refused:
             return Ok(ports.HandedOver(stored=isinstance(stored, Ok), pushed=not refused))
         return Retryable("undelivered", f"{stored.message}; {refused}")
@@ -315,7 +315,7 @@ def _ordered(machines: list[Machine]) -> list[Machine]:
 
 
 def _seen(outcome: Outcome[Machine]) -> Outcome[Seen]:
-    """Return what the cloud told without what changes by itself."""
+    """Return the machine as the cloud describes it, without what changes by itself."""
     return Ok(_machine(outcome.value)) if isinstance(outcome, Ok) else outcome
 
 

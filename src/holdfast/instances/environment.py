@@ -1,4 +1,4 @@
-"""What a machine is told through its environment, and which names nobody else may set.
+"""The environment that a machine is launched with, and which names nobody else may set.
 
 Layers, later ones win: what the platform sets by default, the owner's plain variables, the
 owner's secrets, and what is reserved. A sensitive value never stands in the plain half. This
@@ -29,7 +29,7 @@ RESERVED_PREFIXES: Final = ("HOLDFAST_", "KILOCLAW_", "FLY_")
 
 
 class Platform(Struct, frozen=True, kw_only=True):
-    """What every machine of this plane is told.
+    """What every machine of this plane is launched with.
 
     `defaults` are variables that owners may change, `fixed` ones that they may not.
     """
@@ -101,8 +101,8 @@ def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:
-    """Return what the plane tells every machine about itself."""
-    told = {
+    """Return the variables that the plane sets for every machine."""
+    always = {
         "HOLDFAST_SANDBOX_ID": launch.sandbox_id,
         "HOLDFAST_INSTANCE_ID": launch.instance_id,
         "HOLDFAST_MACHINE_EPOCH": str(launch.epoch),
@@ -118,4 +118,4 @@ def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:
         "HOLDFAST_DEFAULT_MODEL": launch.model,
         "HOLDFAST_SECRET_PATHS": _paths(launch),
     }
-    return told | {name: value for name, value in optional.items() if value} | platform.fixed
+    return always | {name: value for name, value in optional.items() if value} | platform.fixed

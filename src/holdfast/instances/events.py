@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from holdfast.instances.ports import Seen
 from holdfast.instances.state import Config, Step
-from holdfast.wire.controller.checkin import Recovery
+from holdfast.letters.machine import Condition
 
 EVENT_VERSION = 1
 
@@ -24,7 +24,7 @@ EVENT_VERSION = 1
 
 
 class InstanceCreated(Struct, frozen=True, kw_only=True, tag="InstanceCreated"):
-    """Somebody made an instance; with `desired` running it starts at once."""
+    """An instance was requested; with `desired` running it starts at once."""
 
     account: str
     name: str
@@ -40,37 +40,37 @@ class InstanceCreated(Struct, frozen=True, kw_only=True, tag="InstanceCreated"):
 
 
 class StartRequested(Struct, frozen=True, tag="StartRequested", gc=False):
-    """Somebody wants it running."""
+    """A start was requested."""
 
     reason: str = ""
 
 
 class StopRequested(Struct, frozen=True, tag="StopRequested", gc=False):
-    """Somebody wants it stopped."""
+    """A stop was requested."""
 
     reason: str = ""
 
 
 class RestartRequested(Struct, frozen=True, tag="RestartRequested", gc=False):
-    """Somebody wants it launched anew with its present configuration."""
+    """A new launch with its present configuration was requested."""
 
     reason: str = ""
 
 
 class LadderStopRequested(Struct, frozen=True, tag="LadderStopRequested", gc=False):
-    """Somebody stops the recovery of its agent where it is."""
+    """A hold of the recovery of its agent, where it is, was requested."""
 
     reason: str = ""
 
 
 class LadderRetryRequested(Struct, frozen=True, tag="LadderRetryRequested", gc=False):
-    """Somebody lets the recovery of its agent begin anew."""
+    """A new beginning of the recovery of its agent was requested."""
 
     reason: str = ""
 
 
 class DestroyRequested(Struct, frozen=True, tag="DestroyRequested", gc=False):
-    """Somebody wants it gone for good, from whatever status."""
+    """Its destruction was requested, from whatever status."""
 
     reason: str = ""
 
@@ -173,7 +173,7 @@ class RestartEnded(Struct, frozen=True, tag="RestartEnded", gc=False):
 
 
 class StopSettled(Struct, frozen=True, tag="StopSettled", gc=False):
-    """Nothing of it runs any more."""
+    """No machine of it runs any more."""
 
 
 class StopOverdue(Struct, frozen=True, tag="StopOverdue", gc=False):
@@ -201,7 +201,7 @@ class VolumeAbandoned(Struct, frozen=True, tag="VolumeAbandoned", gc=False):
 
 
 class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
-    """Nothing of it is left; what stays is a tombstone."""
+    """The destruction is finished; only a tombstone stays."""
 
 
 class ClockSetBack(Struct, frozen=True, tag="ClockSetBack", gc=False):
@@ -254,7 +254,7 @@ class MachineStarted(Struct, frozen=True, tag="MachineStarted", gc=False):
 
 
 class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
-    """The cloud took the order to stop the machine; `machine` tells how far it is."""
+    """The cloud took the order to stop the machine; `machine` says how far it is."""
 
     serial: int
     epoch: int
@@ -262,7 +262,7 @@ class MachineStopped(Struct, frozen=True, tag="MachineStopped", gc=False):
 
 
 class MachineDescribed(Struct, frozen=True, tag="MachineDescribed", gc=False):
-    """The cloud told the machine's state."""
+    """The cloud described the machine."""
 
     serial: int
     epoch: int
@@ -365,21 +365,12 @@ class ContactRegained(Struct, frozen=True, tag="ContactRegained", gc=False):
     """The machine was heard again."""
 
 
-class MachineReported(Struct, frozen=True, kw_only=True, tag="MachineReported", gc=False):
+class MachineReported(Condition, frozen=True, kw_only=True, tag="MachineReported", gc=False):
     """A check-in showed something new: readiness, versions, a boot, restarts, the recovery."""
-
-    machine_id: str = ""
-    boot_id: str = ""
-    agent_ready: bool | None = None
-    agent_version: str = ""
-    controller_version: str = ""
-    restarts: int = 0
-    reason: str = ""
-    recovery: Recovery | None = None
 
 
 class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):
-    """Two machines spoke for this instance."""
+    """Two machines reported for this instance."""
 
     machine_ids: tuple[str, ...]
 

@@ -32,6 +32,7 @@ from holdfast.instances.start_report import (
     start_fact,
     start_fix,
     start_view,
+    status_of,
 )
 from holdfast.instances.state import Config
 from holdfast.instances.views import (
@@ -166,16 +167,17 @@ class InstanceCalls:
 
     def _merged(self, view: InstanceView, seq: int) -> InstanceView:
         """Return a committed row with what only the contact table knows."""
-        told = self._deps.contacts.of(view.id)
-        if told is None:
+        last = self._deps.contacts.contact(view.id)
+        if last is None or not last.heard_ms:
             return replace(view, seq=seq)
+        load = last.status.load_avg_5m if last.status and view.status == "running" else None
         return replace(
             view,
             seq=seq,
-            last_contact_at=time_text(told.last_contact_ms) if told.last_contact_ms else None,
-            load=told.load if view.status == "running" else None,
-            restarts=max(view.restarts, told.restarts),
-            confinement=confinement_of(view, told),
+            last_contact_at=time_text(last.heard_ms),
+            load=load,
+            restarts=max(view.restarts, last.restarts),
+            confinement=confinement_of(status_of(view, last)),
         )
 
     async def _view(self, call: Call, instance_id: str) -> InstanceView:
@@ -193,7 +195,7 @@ class InstanceCalls:
         loaded = await self._deps.reader.load(_actor(view.id))
         alarm_ms = None if loaded is None else loaded.alarm_ms
         pending = detail.launched_version not in {0, detail.config_version}
-        told = self._deps.contacts.of(view.id)
+        last = self._deps.contacts.contact(view.id)
         facts = {
             "provider": detail.provider,
             "volume": detail.volume_id,
@@ -209,8 +211,8 @@ class InstanceCalls:
                 stopped_at=time_text(detail.stopped_ms) if detail.stopped_ms else None,
                 next_alarm_at=time_text(alarm_ms) if alarm_ms else None,
                 sandbox_id=detail.sandbox_id,
-                start=start_view(view, told),
-                climbs=climbs_view(view, told),
+                start=start_view(view, last),
+                climbs=climbs_view(view, last),
                 details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
             )
         )
@@ -223,7 +225,7 @@ class InstanceCalls:
             raise calls.missing("instance")
         state = presenters.state_of(loaded, view.id)
         found = presenters.explain(state, self._deps.policy, self._deps.clock.now_ms())
-        start = start_view(view, self._deps.contacts.of(view.id))
+        start = start_view(view, self._deps.contacts.contact(view.id))
         if (fact := start_fact(start)) is not None:
             found = replace(
                 found, facts=(*found.facts, fact), fix=found.fix or start_fix(start, view.name)
@@ -231,7 +233,7 @@ class InstanceCalls:
         return Reply(found)
 
     async def timeline(self, call: Call) -> Reply:
-        """Tell what happened, what was decided and what came of it."""
+        """Show what happened, what was decided and what came of it."""
         view = await self._view(call, call.path["id"])
         limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
         before = calls.page_offset(call.query.get("after", ""))
@@ -339,7 +341,7 @@ class InstanceCalls:
         return await self._order(call, events.RestartRequested(call.body.reason))
 
     async def rotate_secrets(self, call: Call) -> Reply:
-        """Replace its tokens and its key; its machine is told, or launched anew at the last."""
+        """Replace its tokens and its key, by handing them over or, at the last, a new launch."""
         body: InstanceRotation = call.body
         until_ms = self._deps.clock.now_ms() + body.overlap_s * SECOND_MS
         event = events.TokenRotated(previous_expires_ms=until_ms, renew_key=body.key)

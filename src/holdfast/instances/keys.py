@@ -1,6 +1,6 @@
 """A machine's key and tokens over time: when they are renewed, who has which, what is still good.
 
-A new key is written down before any machine hears of it, and from then on the plane knows it; it
+A new key is stored before any machine gets it, and from then on the plane knows it; it
 takes the place of the old one only when it arrived. What it replaces stays good until its own
 expiry, so a machine that was not reached goes on, and is launched anew before that moment. Pure:
 the fold here, the rules by the questions at the end.
@@ -178,7 +178,7 @@ def retry_ms(state: Instance) -> int:
 
 
 def relaunch_ms(state: Instance) -> int | None:
-    """Return when a machine that could not be told must be launched anew, or None.
+    """Return when a machine that took no new secrets must be launched anew, or None.
 
     Only after a try: what it has now is good until then, and handing over is cheaper.
     """

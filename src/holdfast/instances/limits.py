@@ -56,7 +56,7 @@ HAND_OVER_CAP_MS: Final = 60 * MINUTE_MS
 """Waits between tries to make a key or to hand secrets over: what is in force is good for days."""
 
 RELAUNCH_MS: Final = 10 * MINUTE_MS
-"""So long before what a machine has expires, it is launched anew if it could not be told."""
+"""So long before what a machine has expires, it is launched anew if it could not be handed over."""
 
 KEY_LIFE_MS: Final = 30 * 24 * 60 * MINUTE_MS
 """How long a key is good (compat/instance-life.md)."""

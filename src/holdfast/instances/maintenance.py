@@ -78,7 +78,7 @@ class MaintenanceCalls:
     """The handlers over their parts."""
 
     def __init__(self, reader: Reader, controllers: Controllers) -> None:
-        """Know instances by `reader`, and ask their controllers."""
+        """Look instances up in `reader`, and call their controllers."""
         self._reader = reader
         self._controllers = controllers
 

@@ -187,7 +187,7 @@ def _described(state: Instance, event: events.MachineDescribed, at: At) -> Verdi
 def _progress(state: Instance, at: At, *, current: bool) -> Instance:
     """Return what the machine's newest state means for the status.
 
-    `current` says whether it was told of the incarnation that this epoch launched.
+    `current` says whether it is about the incarnation that this epoch launched.
     """
     up, failed = state.machine.state == "started", state.machine.state == "failed"
     match state.aim:
@@ -214,19 +214,19 @@ def _failed_restart(state: Instance, at: At) -> Instance:
 
 def _steady(state: Instance, at: At) -> Instance:
     """Return what a look at a machine means when nothing is under way."""
-    now_ms, told = at.now_ms, state.machine.state
+    now_ms, seen = at.now_ms, state.machine.state
     looked = replace(state, suspect_ms=0, contact=replace(state.contact, looked=True))
     if state.desired != "running":
         return looked
-    if told == "started":
+    if seen == "started":
         if state.status == "running":
             return replace(looked, down_count=0)
         return to_running(looked, now_ms)
     if state.status != "running":
         return looked
-    if told == "failed":
+    if seen == "failed":
         return went_down(looked, "machine_failed", "the machine failed", now_ms)
-    if told in DOWN:
+    if seen in DOWN:
         return replace(looked, down_count=state.down_count + 1)
     return looked
 

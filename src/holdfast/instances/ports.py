@@ -1,4 +1,4 @@
-"""What an instance asks of the outside, what it is told, and who is asked.
+"""What an instance asks of the outside, the answers, and the ports that are asked.
 
 Bodies of effects are complete: whoever carries one out needs no look at the state, so a replay
 shows exactly what was asked. Secrets in them are sealed; they are opened at the moment of the
@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.instances.state import Step
-from holdfast.wire.confinement import Confinement
-from holdfast.wire.controller.checkin import Climb, Start
+from holdfast.letters.machine import LastContact
 
 
 class Launch(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,10 +132,10 @@ class MintCall(Struct, frozen=True, tag="mint", gc=False):
 
 
 class HandOverCall(Struct, frozen=True, tag="hand_over"):
-    """Write the secrets of `launch` into the machine's configuration and tell its controller.
+    """Write the secrets of `launch` into the machine's configuration and to its controller.
 
-    The key is told only `with_key`, the tokens only `with_tokens`; those that they replace stay
-    known there for `overlap_ms`.
+    The key goes there only `with_key`, the tokens only `with_tokens`; those that they replace
+    stay valid for `overlap_ms`.
     """
 
     serial: int
@@ -173,7 +172,7 @@ def step_of(body: Body) -> Step:
 
 
 class Seen(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A machine as the cloud tells it, without what changes by itself: usage and times."""
+    """A machine as the cloud describes it, without what changes by itself: usage and times."""
 
     id: str
     state: str
@@ -197,7 +196,7 @@ class Listed(Struct, frozen=True, gc=False):
 
 
 class VolumeFound(Struct, frozen=True, gc=False):
-    """The volume as the cloud tells it."""
+    """The volume as the cloud describes it."""
 
     id: str
     region: str = ""
@@ -263,7 +262,7 @@ class KeyMint(Protocol):
 
 
 class Secrets(NamedTuple):
-    """What a controller is told, empty where nothing is new; texts to be written down nowhere."""
+    """What is handed to a controller, empty where nothing is new; never to be logged or stored."""
 
     api_key: str = ""
     gateway_token: str = ""
@@ -282,29 +281,11 @@ class Holders(Protocol):
         ...
 
 
-class Reported(Struct, frozen=True, gc=False, kw_only=True):
-    """What the contact table knows of a machine beyond the log; times in ms.
-
-    `start` is how its start was told at `start_ms`, by the incarnation `epoch` (0: not told).
-    `climbs` are the rungs of its recovery that were tried last. `confinement` is its agent's.
-    """
-
-    last_contact_ms: int = 0
-    load: float | None = None
-    restarts: int = 0
-    cpus: int = 0
-    epoch: int = 0
-    start: Start | None = None
-    start_ms: int = 0
-    climbs: tuple[Climb, ...] = ()
-    confinement: Confinement = "unknown"
-
-
 class Contacts(Protocol):
-    """The committed table of last contacts, which is not in any event log."""
+    """The last contact of machines, which is not in any event log."""
 
-    def of(self, instance_id: str) -> Reported | None:
-        """Return what the machine said last, or None when it never did."""
+    def contact(self, instance: str, /) -> LastContact | None:
+        """Return what is known of an instance's machine from its check-ins, or None."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What people ask about one instance, told from its log and its state.
+"""What people ask about one instance, answered from its log and its state.
 
 The timeline is the log and the tick records side by side; the explanation asks the very rules
 that decide. Nothing is kept for either, so neither can disagree with what happened. Pure.
@@ -233,20 +233,21 @@ def _contact_facts(state: Instance) -> list[Fact]:
     return [*facts, *_recovery_facts(contact.recovery)]
 
 
-def _recovery_facts(told: Recovery | None) -> list[Fact]:
+def _recovery_facts(recovery: Recovery | None) -> list[Fact]:
     """Return what the machine does about an agent that fails."""
-    if told is None:
+    if recovery is None:
         return []
     facts = []
-    if told.rung != "restart":
-        text = f"the recovery of its agent came to {told.rung.replace('_', ' ')}: {told.reason}"
-        facts.append(Fact(code=f"recovery.{told.rung}", text=text[:REASON_MAX]))
-    if told.held:
+    if recovery.rung != "restart":
+        rung = recovery.rung.replace("_", " ")
+        text = f"the recovery of its agent came to {rung}: {recovery.reason}"
+        facts.append(Fact(code=f"recovery.{recovery.rung}", text=text[:REASON_MAX]))
+    if recovery.held:
         facts.append(Fact(code="recovery.held", text="its recovery was stopped by somebody"))
-    if told.blocked:
-        facts.append(Fact(code="recovery.blocked", text=told.blocked))
-    if told.config == "rolled_back":
-        text = f"its last change of configuration was rolled back: {told.config_reason}"
+    if recovery.blocked:
+        facts.append(Fact(code="recovery.blocked", text=recovery.blocked))
+    if recovery.config == "rolled_back":
+        text = f"its last change of configuration was rolled back: {recovery.config_reason}"
         facts.append(Fact(code="config.rolled_back", text=text[:REASON_MAX]))
     return facts
 

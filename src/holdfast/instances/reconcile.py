@@ -143,14 +143,14 @@ def _start(state: Instance, policy: Policy, now_ms: int) -> Answer:
     if _wants_volume(state, policy):
         text = "the volume is looked at before every start"
         return _do(act.EnsureVolume, state, "start.volume", text)
-    told = state.machine.state
-    if told in {"stopping", "destroying"}:
-        text = f"the machine is {told}; it is launched when it has ended"
+    seen = state.machine.state
+    if seen in {"stopping", "destroying"}:
+        text = f"the machine is {seen}; it is launched when it has ended"
         return _do(act.WaitForMachine, state, "start.wait", text, until="stopped")
-    if (state.sent and told in _GOING_UP) or (not state.sent and told in _GOING_UP - {"created"}):
-        text = f"the machine is {told}"
+    if (state.sent and seen in _GOING_UP) or (not state.sent and seen in _GOING_UP - {"created"}):
+        text = f"the machine is {seen}"
         return _do(act.WaitForMachine, state, "start.wait", text, until="started")
-    text = f"the machine is {told}; it is launched with its configuration"
+    text = f"the machine is {seen}; it is launched with its configuration"
     return _do(act.LaunchMachine, state, "start.launch", text)
 
 
@@ -201,7 +201,7 @@ def _restart(state: Instance, policy: Policy, now_ms: int) -> Answer:
         return Hold("restart.retry", "a step failed; it is tried again soon", min(again, hard))
     if not state.machine.id:
         return _end_restart(state, "stopped", "machine_gone", "the machine is gone")
-    told = state.machine.state
+    seen = state.machine.state
     if now_ms >= soft:
         return _late_restart(state, soft)
     if not state.sent and state.volume_id and _wants_volume(state, policy):
@@ -210,27 +210,27 @@ def _restart(state: Instance, policy: Policy, now_ms: int) -> Answer:
     if not state.sent:
         text = "the machine takes its configuration and is launched anew"
         return _do(act.LaunchMachine, state, "restart.launch", text)
-    if not told:
+    if not seen:
         return _do(act.DescribeMachine, state, "restart.describe", "its state is not known")
-    if told in {"stopped", "suspended"}:
+    if seen in {"stopped", "suspended"}:
         text = "the configuration was taken but the machine is down; it is started"
         return _do(act.StartMachine, state, "restart.start", text)
-    text = f"the machine is {told}"
+    text = f"the machine is {seen}"
     return _do(act.WaitForMachine, state, "restart.wait", text, until="started")
 
 
 def _late_restart(state: Instance, soft: int) -> Answer:
     """Settle a restart after its soft limit, by what the machine is found to be."""
-    told = state.machine.state
-    if state.machine.seen_ms < soft or not told:
+    seen = state.machine.state
+    if state.machine.seen_ms < soft or not seen:
         text = "the restart takes long; the machine is asked"
         return _do(act.DescribeMachine, state, "restart.soft", text)
-    if told in DOWN:
-        return _end_restart(state, "stopped", "restart_timeout", f"the machine is {told}")
-    if told == "started" and not state.sent:
+    if seen in DOWN:
+        return _end_restart(state, "stopped", "restart_timeout", f"the machine is {seen}")
+    if seen == "started" and not state.sent:
         text = "the configuration was never taken; it runs as before"
         return _end_restart(state, "running", "restart_not_sent", text)
-    text = f"the machine is {told}; it may still settle"
+    text = f"the machine is {seen}; it may still settle"
     return _do(act.WaitForMachine, state, "restart.wait", text, until="started")
 
 

@@ -1,59 +1,61 @@
-"""How a machine's controller comes up and recovers its agent, as its check-ins tell it. Pure.
+"""How a controller comes up and recovers its agent, as its last check-in reports it. Pure.
 
-It is telemetry, and in no event: it is read beside the state, and only where it is of the
-incarnation that the state knows.
+That is in no event: it is read beside the state, and only where it is of the incarnation that the
+state knows.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from msgspec import structs
+import msgspec
 
-from holdfast.instances.ports import Reported
+from holdfast.letters.machine import LastContact
 from holdfast.wire.api.instances import Climb, Fact, InstanceView, StartPhase, StartView
-from holdfast.wire.confinement import Confinement
+from holdfast.wire.confinement import Confinement, read_confinement
+from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.times import time_text
 
 _SHOWN: Final = frozenset({"starting", "running", "restarting", "recovering"})
 
 
-def start_view(view: InstanceView, told: Reported | None) -> StartView | None:
-    """Return the start of the machine that the instance has now, or None where it is not told."""
-    if told is None or told.start is None or view.status not in _SHOWN:
+def status_of(view: InstanceView, last: LastContact | None) -> MachineStatus | None:
+    """Return what the instance's present machine reported last, or None where that is unknown."""
+    if last is None or view.status not in _SHOWN:
         return None
-    if not _is_of(view, told):
+    is_other = last.epoch and view.epoch and last.epoch != view.epoch
+    return None if is_other else last.status
+
+
+def start_view(view: InstanceView, last: LastContact | None) -> StartView | None:
+    """Return the start of the present machine, or None where it is unknown."""
+    status = status_of(view, last)
+    if last is None or status is None or status.start is None:
         return None
-    start, again_ms = told.start, told.start.again_in_ms
+    start, again_ms = status.start, status.start.again_in_ms
     return StartView(
-        phases=tuple(StartPhase(**structs.asdict(phase)) for phase in start.phases),
-        told_at=time_text(told.start_ms),
-        again_at=time_text(told.start_ms + again_ms) if again_ms else None,
+        phases=msgspec.convert(start.phases, tuple[StartPhase, ...], from_attributes=True),
+        told_at=time_text(last.status_ms),
+        again_at=time_text(last.status_ms + again_ms) if again_ms else None,
     )
 
 
-def climbs_view(view: InstanceView, told: Reported | None) -> tuple[Climb, ...]:
-    """Return the rungs that the machine of now tried last, the latest last."""
-    if told is None or view.status not in _SHOWN or not _is_of(view, told):
-        return ()
+def climbs_view(view: InstanceView, last: LastContact | None) -> tuple[Climb, ...]:
+    """Return the rungs that the present machine tried last, the latest last."""
+    status = status_of(view, last)
     return tuple(
         Climb(
             rung=climb.rung, at=time_text(climb.at_ms), reason=climb.reason, done=climb.done,
             detail=climb.detail,
         )
-        for climb in told.climbs
+        for climb in (() if status is None else status.climbs)
     )  # fmt: skip
 
 
-def confinement_of(view: InstanceView, told: Reported) -> Confinement:
-    """Return what confines the agent of the machine of now, as far as it has told."""
-    return told.confinement if view.status in _SHOWN and _is_of(view, told) else "unknown"
-
-
-def _is_of(view: InstanceView, told: Reported) -> bool:
-    """Return whether the incarnation that is known has told this."""
-    return not (told.epoch and view.epoch and told.epoch != view.epoch)
+def confinement_of(status: MachineStatus | None) -> Confinement:
+    """Return what confines an agent, as its machine reported it."""
+    return "unknown" if status is None else read_confinement(status.confinement)
 
 
 def start_fact(start: StartView | None) -> Fact | None:
@@ -78,5 +80,5 @@ def start_fix(start: StartView | None, name: str) -> str:
         if not phase.critical:
             return f"Look at its log, then: holdfast instance retry {name}"
         if start is not None and start.again_at is None:
-            return f"BeginRepair its keys and settings, then: holdfast instance restart {name}"
+            return f"Put its keys and settings right, then: holdfast instance restart {name}"
     return ""

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.wire.controller.checkin import Recovery
+from holdfast.letters.machine import Condition
 
 Desired: TypeAlias = Literal["running", "stopped", "destroyed"]
 Status: TypeAlias = Literal[
@@ -87,7 +87,7 @@ class Machine(Struct, frozen=True, gc=False, omit_defaults=True):
     """The machine as last seen; `state` is empty when the last thing known may be out of date.
 
     `epoch` and `config_version` are those with which it was launched, `before` the incarnation
-    that the launch replaced: an answer that still tells of that one is out of date.
+    that the launch replaced: an answer about that one is out of date.
     """
 
     id: str = ""
@@ -144,28 +144,23 @@ class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
     tried_ms: int = 0
 
 
-class Contact(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the machine said last, as far as it changed something; `looked` after a silence."""
+class Contact(Condition, frozen=True, gc=False, omit_defaults=True):
+    """The machine's condition as last reported; `looked`: the cloud was asked after a silence.
+
+    The fields of the condition follow these in what is stored, because they are keyword-only.
+    """
 
     heard: Heard = "unknown"
     level: int = 0
     since_ms: int = 0
     looked: bool = False
     silent_restarts: int = 0
-    machine_id: str = ""
-    boot_id: str = ""
-    agent_ready: bool | None = None
-    agent_version: str = ""
-    controller_version: str = ""
-    restarts: int = 0
-    reason: str = ""
-    recovery: Recovery | None = None
 
 
 class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One instance. Times are ms since the epoch, 0 for never.
 
-    `sent` tells that the aim's own command was accepted by the cloud in this epoch, `looked` that
+    `sent`: the aim's own command was accepted by the cloud in this epoch, `looked` that
     a listing of this epoch was conclusive, `swept_ms` when one found nothing left to destroy.
     `volume_asked_ms` is when a volume was last asked for that may yet come to light;
     `late_create_ms` and `late_launch_ms` are when a create, an update or a start was last asked
@@ -173,8 +168,8 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     `tries` count failures of the present step, `failures` those of whole starts in a row.
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
     must go. `ladder_held` says that somebody stopped the recovery of its agent, `ladder_turn` how
-    often one was told to begin anew. `suspect_ms` is when somebody said that the machine may be
-    down, `twin_ms` when two spoke for it.
+    often one was made to begin anew. `suspect_ms` is when somebody said that the machine may be
+    down, `twin_ms` when two reported for it.
     """
 
     id: str

@@ -38,8 +38,8 @@ _AIM_STATUS: dict[Aim, Status] = {
 LAUNCHES: Final = frozenset({"update", "start"})
 """Steps that bring the bound machine up."""
 
-_TELL: Final = frozenset({"describe", "wait", "stop", "update", "start", "create"})
-"""Steps whose success tells how the machine is; a listing does where none is known."""
+_SHOW: Final = frozenset({"describe", "wait", "stop", "update", "start", "create"})
+"""Steps whose success shows how the machine is; a listing does where none is known."""
 
 
 def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
@@ -76,9 +76,9 @@ def settled(state: Instance, serial: int) -> Instance:
 
 
 def _proves(state: Instance, job: Job) -> bool:
-    """Return whether this call's success tells what came of every launch asked for before."""
-    tells = job.step in _TELL or (job.step == "find" and not state.machine.id)
-    return tells and job.began_ms - may_launch_from(state) >= LISTING_LAG_MS
+    """Return whether this call's success shows what came of every launch asked for before."""
+    shows = job.step in _SHOW or (job.step == "find" and not state.machine.id)
+    return shows and job.began_ms - may_launch_from(state) >= LISTING_LAG_MS
 
 
 def given_up(state: Instance) -> Instance:
@@ -189,7 +189,7 @@ def went_down(state: Instance, code: str, message: str, now_ms: int) -> Instance
 
 
 def observed(state: Instance, seen: Seen, now_ms: int, **launched: int) -> Instance:
-    """Return the state with what the cloud told of its machine; `launched` sets what it runs."""
+    """Return the state with what the cloud says of its machine; `launched` sets what it runs."""
     old = state.machine if state.machine.id == seen.id else Machine()
     machine = Machine(
         id=seen.id,

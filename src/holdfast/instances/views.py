@@ -1,8 +1,8 @@
-"""What people and other rooms read of an instance: rows made from the state, never kept by hand.
+"""What people and other packages read of an instance: rows that follow from its state.
 
     instance         the wire's `InstanceView`, without what only the contact table knows
     instance-detail  what only its own page shows; a secret appears by name only
-    machine          keyed by sandbox id: what authenticates a machine and directs it
+    machine          keyed by sandbox id: `letters.machine.MachineFacts`, for telemetry
 
 A row is gone when the instance is. Nothing here decides, and no row holds a plaintext secret.
 """
@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from holdfast.actors.definition import ViewRow
 from holdfast.instances.state import Fault, Instance, exists
+from holdfast.letters.machine import MachineFacts
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from holdfast.wire.controller.checkin import Recovery
 from holdfast.wire.limits import REASON_MAX
@@ -36,35 +37,6 @@ _ATTENTION: Final = {
     "denied": "the cloud denies us; look at the credentials",
     "volume_lost": "its volume is gone; start it again to go on with an empty one",
 }
-
-
-class MachineRow(Struct, frozen=True, gc=False, kw_only=True):
-    """What telemetry knows of a machine that may check in; hashes are hexadecimal SHA-256.
-
-    `next_key_hash` is of a key that may have arrived, `live_token_version` the number of the tokens
-    that the running machine has. `expected` says that silence would be news, `heard` that the
-    instance knows its machine to speak. Times are ms since the epoch.
-    """
-
-    instance: str
-    sandbox: str
-    account: str
-    api_key_hash: str
-    previous_key_hash: str = ""
-    previous_key_until_ms: int = 0
-    next_key_hash: str = ""
-    token_version: int = 1
-    live_token_version: int = 1
-    previous_token_until_ms: int = 0
-    epoch: int = 0
-    desired: Literal["running", "stopped", "destroyed"] = "running"
-    expected: bool = False
-    heard: bool = True
-    machine_id: str = ""
-    region: str = ""
-    ladder: Literal["auto", "held"] = "auto"
-    ladder_turn: int = 0
-    revision: int = 0
 
 
 class DetailRow(Struct, frozen=True, kw_only=True):
@@ -87,7 +59,7 @@ class DetailRow(Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.Encoder().encode
 decode_instance = msgspec.json.Decoder(InstanceView).decode
 decode_detail = msgspec.json.Decoder(DetailRow).decode
-decode_machine = msgspec.json.Decoder(MachineRow).decode
+decode_machine = msgspec.json.Decoder(MachineFacts).decode
 
 
 def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> Iterable[ViewRow]:
@@ -104,8 +76,8 @@ def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> 
     detail = _encode(detail_row(after))
     if fresh or before is None or detail != _encode(detail_row(before)):
         yield ViewRow(DETAIL_VIEW, after.id, account, detail)
-    machine = machine_row(after)
-    if fresh or before is None or machine != machine_row(before):
+    machine = machine_facts(after)
+    if fresh or before is None or machine != machine_facts(before):
         yield ViewRow(MACHINE_VIEW, after.sandbox_id, account, _encode(machine))
 
 
@@ -131,13 +103,15 @@ def instance_view(state: Instance) -> InstanceView:
         epoch=state.epoch,
         attention=attention(state),
         error=last_error(state),
-        recovery=recovery_view(contact.recovery),
+        recovery=_recovery_view(contact.recovery),
     )
 
 
-def recovery_view(told: Recovery | None) -> RecoveryView | None:
-    """Return what the machine told of its agent's recovery, as pages read it."""
-    return None if told is None else RecoveryView(**structs.asdict(told))
+def _recovery_view(recovery: Recovery | None) -> RecoveryView | None:
+    """Return the recovery as the API writes it, its fields matched by their names."""
+    if recovery is None:
+        return None
+    return msgspec.convert(recovery, RecoveryView, from_attributes=True)
 
 
 def attention(state: Instance) -> str:
@@ -160,13 +134,13 @@ def attention(state: Instance) -> str:
 
 def _agent_trouble(state: Instance) -> str:
     """Return what only a person can put right about the agent itself, or nothing."""
-    told = state.contact.recovery
-    if told is None or state.desired != "running":
+    recovery = state.contact.recovery
+    if recovery is None or state.desired != "running":
         return ""
-    if told.rung == "parked":
-        text = f"its agent will not stay up and is left alone: {told.reason}; look at its log"
+    if recovery.rung == "parked":
+        text = f"its agent will not stay up and is left alone: {recovery.reason}; look at its log"
         return f"{text}, then retry its recovery"[:REASON_MAX]
-    return f"its agent cannot start: {told.blocked}"[:REASON_MAX] if told.blocked else ""
+    return f"its agent cannot start: {recovery.blocked}"[:REASON_MAX] if recovery.blocked else ""
 
 
 def last_error(state: Instance) -> str:
@@ -195,10 +169,10 @@ def detail_row(state: Instance) -> DetailRow:
     )
 
 
-def machine_row(state: Instance) -> MachineRow:
+def machine_facts(state: Instance) -> MachineFacts:
     """Return what authenticates the instance's machine and directs it."""
     credentials = state.credentials
-    return MachineRow(
+    return MachineFacts(
         instance=state.id,
         sandbox=state.sandbox_id,
         account=state.account,

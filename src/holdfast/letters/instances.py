@@ -1,4 +1,4 @@
-"""What an instance writes to others."""
+"""The letters that an instance sends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 from msgspec import Struct
 
 PAIRING: Final = "pairing"
-"""The kind of actor that an instance writes to, at the instance's own id."""
+"""The kind of actor that receives them, at the instance's own id."""
 
 
 class InstanceDestroyed(Struct, frozen=True, kw_only=True, tag="InstanceDestroyed", gc=False):
-    """The instance is destroyed and nothing of it is left; `account` is whose it was."""
+    """The instance is destroyed and nothing of it is left; `account` owned it."""
 
     account: str

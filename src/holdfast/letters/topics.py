@@ -1,6 +1,6 @@
-"""What an open page may be told of: the topics, and how whoever writes something tells.
+"""The topics of changes that open pages subscribe to, and the function that publishes one.
 
-A commit's rows and a stream's writes are told in one way: `publish(topic, key, account)`, after
+Every change of a committed row or of a stream is published as `publish(topic, key, account)`, after
 the write is durable. It carries no content; a page asks the API, with its reader's own rights.
 """
 
@@ -19,16 +19,16 @@ Publish: TypeAlias = Callable[[Topic, str, str | None], object]
 INSTANCE: Final = "instance"
 """A committed view row of an instance; the key is its id."""
 CONTACT: Final = "contact"
-"""A machine was heard, or its figures changed; the key is the instance's id."""
+"""A check-in arrived, or its figures changed; the key is the instance's id."""
 OPERATION: Final = "operation"
-"""An order went on; the key is the id of its actor."""
+"""An operation advanced; the key is the id of its actor."""
 QUARANTINE: Final = "quarantine"
 """The quarantine changed; the key is the event, or the id of its actor."""
 PAIRING: Final = "pairing"
-"""What waits for a decision changed, or how it is decided; the key is the instance's id."""
+"""Pending pairing requests, or the policy for them, changed; the key is the instance's id."""
 CORRECTION: Final = "correction"
 """Corrections of a brain were received or came again; the key is the brain's id."""
 LESSON: Final = "lesson"
 """A lesson changed or was decided about; the key is the brain's id."""
 BRAIN: Final = "brain"
-"""What is known of a brain changed: its queue, counts, gaps or alerts; the key is its id."""
+"""A brain's queue, counts, gaps or alerts changed; the key is its id."""

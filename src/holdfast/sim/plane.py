@@ -43,7 +43,7 @@ from holdfast.plane.wiring.instances import Placing, instances_part
 from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
-from holdfast.plane.wiring.telemetry import LastContacts, machines_part, make_telemetry
+from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
 from holdfast.sim.fault_plan import PROVIDER
 from holdfast.sim.flaky_cloud import FlakyCloud
 from holdfast.sim.flaky_disk import Disk
@@ -267,7 +267,6 @@ class Plane:
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
         )
-        contacts = LastContacts(heard.telemetry)
         return (
             machines_part(core, machine_index),
             places_part(core, places),
@@ -275,7 +274,7 @@ class Plane:
             reach.part,
             pairing.part,
             heard.part,
-            instances_part(core, reach, contacts, placing),
+            instances_part(core, reach, heard.telemetry, placing),
         )
 
     # --------------------------------------------------------------------------------- life

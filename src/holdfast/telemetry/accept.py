@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from holdfast.telemetry.ports import MachineFacts
+from holdfast.letters.machine import MachineFacts
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn
 from holdfast.wire.controller.identity import decode_sandbox, gateway_token, key_hash
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX, TEXT_MAX
@@ -46,7 +46,7 @@ class Credentials(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A check-in that is proven and well-formed. `ours` tells whether to answer a directive."""
+    """A check-in that is proven and well-formed. `ours`: the answer is a directive."""
 
     facts: MachineFacts
     checkin: CheckIn
@@ -139,15 +139,15 @@ def prove(
 
 
 def is_ours(checkin: CheckIn) -> bool:
-    """Return whether a check-in speaks our protocol, this version or the one before."""
+    """Return whether a check-in is of our protocol, in this version or the one before."""
     return checkin.protocol is not None and PROTOCOL - 1 <= checkin.protocol <= PROTOCOL
 
 
 def _older_half(checkin: CheckIn) -> CheckIn:
     """Return a check-in without the half that is in no protocol of ours.
 
-    What a version we do not know means by its fields cannot be told, so its older half alone
-    counts, as it would for a controller that has no other.
+    What an unknown version means by its fields is not known, so only its older half is used, as
+    for a controller that has no other.
     """
     if checkin.protocol is None and not checkin.boot_id and not checkin.outcomes:
         return checkin

@@ -1,8 +1,8 @@
-"""The stream of check-ins: counted and answered in memory, written by the second, told if news.
+"""The stream of check-ins: counted and answered in memory, written each second.
 
 A check-in changes three things here: its row of contact, the datapoints that wait for the
-analytics store, and, where what it says differs from what its instance's owner was told, a debt
-of news that is paid until it is accepted. Nothing a machine hears depends on a disk. A crash
+analytics store, and, where its report differs from what its instance has accepted, a notice that
+is delivered until it is accepted. No answer to a machine depends on a disk. A crash
 loses at most the last second of contact and of datapoints; the counters of our own protocol lose
 nothing by it, because the next message repeats their sums.
 """
@@ -14,11 +14,13 @@ from typing import Final
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
+from holdfast.letters.machine import LastContact, MachineFacts
 from holdfast.telemetry import counters as ledgers
 from holdfast.telemetry import views
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.contact import (
     Contact,
+    last_contact,
     new_contact,
     note,
     report_of,
@@ -31,7 +33,6 @@ from holdfast.telemetry.ports import (
     Analytics,
     Commands,
     ContactStore,
-    MachineFacts,
     Machines,
     NoCommands,
     Transitions,
@@ -70,10 +71,14 @@ class Telemetry:
         analytics: Analytics,
         transitions: Transitions,
         commands: Commands | None = None,
+        interval_ms: int = 0,
         checkin_gap_ms: int = CHECKIN_GAP_MS,
         flush_ms: int = FLUSH_MS,
     ) -> None:
-        """Join the parts; nothing runs before `start`. Durations are in milliseconds."""
+        """Join the parts; nothing runs before `start`. Durations are in milliseconds.
+
+        `interval_ms` is the interval of check-ins that machines are asked for; 0 leaves it to them.
+        """
         self.hub = WakeHub()
         self.points = PointSink(analytics, clock=clock, log=log, flush_ms=flush_ms)
         self._clock = clock
@@ -83,6 +88,7 @@ class Telemetry:
         self._sink = ContactSink(contacts, clock=clock, log=log, flush_ms=flush_ms)
         self._notifier = Notifier(transitions, clock=clock, log=log, settled=self._sink.mark)
         self._commands = commands or NoCommands()
+        self._interval_ms = interval_ms
         self._gap_ms = checkin_gap_ms
         self._entries: dict[str, _Entry] = {}
         self._wheel = Wheel(clock.steady_ms())
@@ -136,7 +142,7 @@ class Telemetry:
     def receive(self, admitted: Admitted) -> int:
         """Take a proven check-in; return 0, or the milliseconds to wait when it came too soon.
 
-        Even a refused one was heard: a machine that talks too much is not a silent one.
+        Even a refused one counts as contact: a machine that sends too often is not silent.
         """
         facts, checkin = admitted.facts, admitted.checkin
         entry = self._entry(facts)
@@ -172,9 +178,9 @@ class Telemetry:
         return ACCEPTED
 
     def directive(self, facts: MachineFacts) -> Directive:
-        """Return what a machine is to be told now."""
+        """Return the present directive of a machine."""
         commands = self._commands.due(facts.instance, now_ms=self._clock.now_ms())
-        return views.directive(facts, commands)
+        return views.directive(facts, commands, interval_ms=self._interval_ms)
 
     async def directive_after(
         self, sandbox: str, revision: int, *, wait_s: float
@@ -196,12 +202,12 @@ class Telemetry:
                 return None
             await self.hub.wait(sandbox, left_ms / 1_000)
 
-    def contact(self, instance: str) -> views.ContactView | None:
-        """Return what is known of an instance's machine by hearing it, or None."""
+    def contact(self, instance: str) -> LastContact | None:
+        """Return what is known of an instance's machine from its check-ins, or None."""
         entry = self._entries.get(instance)
         if entry is None:
             return None
-        return views.contact_view(entry.contact, lost=entry.notice.level > 0)
+        return last_contact(entry.contact, lost=entry.notice.level > 0)
 
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
@@ -214,7 +220,7 @@ class Telemetry:
                 self._unwatch(entry)  # a new incarnation has its own time to be heard
             entry.epoch = facts.epoch
             if not facts.heard:
-                self._tell_again(entry.contact)
+                self._report_again(entry.contact)
             if entry.watch is None:
                 self._watch(entry)
             return
@@ -222,11 +228,11 @@ class Telemetry:
         if known is not None and known.watch is not None and not known.notice.level:
             self._unwatch(known)
 
-    def _tell_again(self, contact: Contact) -> None:
-        """Have the next check-in told even if it says nothing new: its owner forgot the last.
+    def _report_again(self, contact: Contact) -> None:
+        """Have the next report delivered even if it is the same: the instance dropped the last.
 
         An instance that stopped and runs again with the same boot of the same machine would
-        otherwise wait for ever for news that were told before.
+        otherwise wait for ever for a report that it accepted before.
         """
         if contact.report is not None and contact.report == contact.told:
             contact.report = contact.told = None
@@ -243,7 +249,7 @@ class Telemetry:
     def _entry(self, facts: MachineFacts) -> _Entry:
         entry = self._entries.get(facts.instance)
         if entry is None:
-            entry = _Entry(new_contact(facts.instance, facts.interval_ms))
+            entry = _Entry(new_contact(facts.instance, self._interval_ms))
             self._entries[facts.instance] = entry
         return entry
 
@@ -259,7 +265,7 @@ class Telemetry:
             self._notifier.enqueue(entry.notice)
 
     def _watch(self, entry: _Entry) -> Watch:
-        """Watch from now on; a loss that was told of this incarnation is not told again."""
+        """Watch from now on; an accepted loss of this incarnation is not delivered again."""
         contact = entry.contact
         levels = silence_levels(contact.interval_ms)
         level = contact.told_level if contact.told_epoch == entry.epoch else 0
@@ -279,7 +285,7 @@ class Telemetry:
                 self._log.error("wheel.fault", exc_info=error)
 
     def advance(self) -> None:
-        """Look who has become silent; called by the loop, and by tests that own the clock."""
+        """Find machines that fell silent; called by the loop, and by tests that own the clock."""
         for silent in self._wheel.advance(self._clock.steady_ms()):
             try:
                 self._silent(silent)
@@ -288,7 +294,7 @@ class Telemetry:
                 self._log.warning("silence not noted", instance=silent.key, error=reason)
 
     def _silent(self, silent: Silent) -> None:
-        """Owe the news that a machine is silent, unless it is expected to be."""
+        """Enqueue the notice that a machine is silent, unless it is expected to be."""
         entry = self._entries.get(silent.key)
         if entry is None:
             return

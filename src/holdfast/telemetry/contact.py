@@ -1,14 +1,18 @@
-"""What is known of a machine by hearing it: when, in which state, and what was told of it.
+"""Last contact: when a machine was heard, what it reported then, what its instance knows of it.
 
 One row an instance, kept in memory for reading and in a file of its own for the next start. None
-of it is in an event log: only a difference between what is so and what was told becomes news.
-Pure: these are values, and the rules that compare them.
+of it is in an event log: only a difference between what was reported and what the instance has
+accepted becomes an event. Pure: these are values, and the rules that compare them.
 """
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Any, Final
 
+import msgspec
+from msgspec import Struct, structs
+
+from holdfast.letters.machine import Condition, LastContact
 from holdfast.telemetry.counters import Ledger, is_doubled
 from holdfast.telemetry.limits import (
     GRACE_MS,
@@ -17,45 +21,48 @@ from holdfast.telemetry.limits import (
     INTERVAL_MIN_MS,
     MISSED_INTERVALS,
 )
-from holdfast.wire.controller.checkin import CheckIn, Climb, Recovery, Start
+from holdfast.wire.controller.checkin import CheckIn, Climb, MachineStatus, Start
 
 
-class Report(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a machine says about itself that may matter to a decision.
+class Report(Condition, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """The condition of a machine, and what else of a check-in is passed on when it changes.
 
     Restarts and crashes are the instance's, through all boots. `twins` names two machines that
-    seem to speak for the instance at once, or is empty. `epoch` is the incarnation that the
-    machine believes it is.
+    seem to report for the instance at once, or is empty. `epoch` is the incarnation that the
+    machine believes it is. `reason` follows from `degraded` and `last_exit_reason`.
     """
 
-    machine_id: str = ""
-    boot_id: str = ""
     epoch: int = 0
     twins: tuple[str, ...] = ()
     supervisor_state: str = ""
-    agent_ready: bool | None = None
-    agent_version: str = ""
-    controller_version: str = ""
     phase: str = ""
     degraded: str = ""
-    restarts: int = 0
     crashes: int = 0
     last_exit_reason: str = ""
     last_exit_requested: bool = False
-    recovery: Recovery | None = None
     pairing_epoch: int = 0
     pairing_count: int = 0
+
+    def __post_init__(self) -> None:
+        """Derive the reason, which older stored reports do not hold."""
+        structs.force_setattr(self, "reason", self.degraded or self.last_exit_reason)
+
+
+COMPARED: Final = frozenset(Report.__struct_fields__) - {"reason"}
+"""The fields by which a report differs from another; `reason` follows from two of them."""
+
+_TAKEN: Final = tuple(sorted(COMPARED & set(CheckIn.__struct_fields__)))
+"""The fields that a report takes from a check-in as they are."""
 
 
 class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     """The row of one instance.
 
     `heard_ms` is 0 until the first check-in. `told_level` is the level of silence that the
-    instance's owner has accepted (0: here) for the incarnation `told_epoch`, `told` the report.
-    `start` is how the controller's start was told at `start_ms`, `climbs` the rungs of its recovery
-    that were tried last.
-    `lost_ms` is when the machine was last heard before the loss that was told. `report_key` names
-    the moment at which the report became what it is.
+    instance has accepted (0: heard) for the incarnation `told_epoch`, `told` the report that it
+    has accepted. `lost_ms` is when the machine was last heard before the loss that was reported.
+    `report_key` names the moment at which the report became what it is. `status` is what the
+    check-in at `status_ms` carried beside the report.
     """
 
     instance: str
@@ -71,6 +78,13 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     report_key: str = ""
     told: Report | None = None
     region: str = ""
+    status_ms: int = 0
+    status: MachineStatus | None = None
+
+
+class _FlatContact(Struct, gc=False):
+    """The fields that rows hold which were written before `status` was one of them."""
+
     load_5m: float = 0
     uptime_s: float = 0
     disk_used: int = 0
@@ -84,6 +98,35 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     start: Start | None = None
     start_ms: int = 0
     climbs: tuple[Climb, ...] = ()
+
+
+_DECODER: Final = msgspec.json.Decoder(Contact)
+_FLAT_DECODER: Final = msgspec.json.Decoder(_FlatContact)
+
+encode_contact: Final = msgspec.json.Encoder().encode
+
+
+def decode_contact(body: bytes | str) -> Contact:
+    """Return a stored row, also one from before `status` was one of its fields."""
+    contact = _DECODER.decode(body)
+    if contact.status is None and contact.heard_ms:
+        flat = _FLAT_DECODER.decode(body)
+        contact.status_ms = flat.start_ms
+        contact.status = MachineStatus(
+            uptime_seconds=flat.uptime_s,
+            load_avg_5m=flat.load_5m,
+            disk_used_bytes=flat.disk_used,
+            disk_total_bytes=flat.disk_total,
+            agent_kind=flat.agent_kind,
+            confinement=flat.confinement,
+            cpus=flat.cpus,
+            memory_bytes=flat.memory_bytes,
+            failed_checkins=flat.failed_checkins,
+            last_error=flat.last_error,
+            start=flat.start,
+            climbs=flat.climbs,
+        )
+    return contact
 
 
 def new_contact(instance: str, interval_ms: int = 0) -> Contact:
@@ -106,9 +149,9 @@ def silence_levels(interval_ms: int) -> tuple[int, ...]:
 
 
 def twins_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> tuple[str, ...]:
-    """Return the ids of two machines that speak for one instance, sorted; empty for one.
+    """Return the ids of two machines that report for one instance, sorted; empty for one.
 
-    Either a machine speaks that is not the one `placed` by the plane, or two boots take turns.
+    Either a machine reports that is not the one `placed` by the plane, or two boots take turns.
     Two controllers in one machine give its id once.
     """
     if placed and checkin.machine_id and placed != checkin.machine_id:
@@ -119,44 +162,41 @@ def twins_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> tuple[str, ...
 
 
 def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
-    """Return what a check-in says that may matter to a decision."""
+    """Return what of a check-in is passed on when it changes."""
+    taken: dict[str, Any] = {name: getattr(checkin, name) for name in _TAKEN}
     return Report(
-        machine_id=checkin.machine_id,
-        boot_id=checkin.boot_id,
-        epoch=checkin.epoch,
+        **taken,
         twins=twins_of(checkin, ledger, placed=placed),
-        supervisor_state=checkin.supervisor_state,
-        agent_ready=checkin.agent_ready,
         agent_version=checkin.openclaw_version or "",
-        controller_version=checkin.controller_version,
-        phase=checkin.phase,
-        degraded=checkin.degraded,
         restarts=ledger.restarts,
         crashes=ledger.crashes,
-        last_exit_reason=checkin.last_exit_reason,
-        last_exit_requested=checkin.last_exit_requested,
-        recovery=checkin.recovery,
-        pairing_epoch=checkin.pairing_epoch,
-        pairing_count=checkin.pairing_count,
     )
 
 
 def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
-    """Take what only pages show into the row."""
+    """Take what is only shown into the row."""
     contact.interval_ms = believe_interval(checkin.interval_ms)
     contact.region = region
-    contact.load_5m = checkin.load_avg_5m
-    contact.uptime_s = checkin.uptime_seconds
-    contact.disk_used = clamp_bytes(checkin.disk_used_bytes)
-    contact.disk_total = clamp_bytes(checkin.disk_total_bytes)
-    contact.agent_kind = checkin.agent_kind
-    contact.confinement = checkin.confinement
-    contact.cpus = checkin.cpus
-    contact.memory_bytes = checkin.memory_bytes
-    contact.failed_checkins = checkin.failed_checkins
-    contact.last_error = checkin.last_error
-    contact.start, contact.start_ms = checkin.start, contact.heard_ms
-    contact.climbs = checkin.climbs
+    contact.status = msgspec.convert(checkin, MachineStatus, from_attributes=True)
+    contact.status_ms = contact.heard_ms
+
+
+def last_contact(contact: Contact, *, lost: bool) -> LastContact:
+    """Return what others may know of a row; `lost` is what is so now, reported or not."""
+    report, ledger = contact.report, contact.ledger
+    return LastContact(
+        heard_ms=contact.heard_ms,
+        lost=lost,
+        region=contact.region,
+        restarts=ledger.restarts,
+        crashes=ledger.crashes,
+        bytes_in=ledger.bytes_in,
+        bytes_out=ledger.bytes_out,
+        epoch=report.epoch if report else 0,
+        pairing_count=report.pairing_count if report else 0,
+        status_ms=contact.status_ms,
+        status=contact.status,
+    )
 
 
 def clamp_bytes(value: int | None) -> int:
@@ -165,11 +205,9 @@ def clamp_bytes(value: int | None) -> int:
 
 
 def changed_fields(told: Report | None, report: Report) -> frozenset[str]:
-    """Return the names of the fields in which a report is news; all of them for a first one."""
+    """Return the names of the fields in which two reports differ; all of them for a first one."""
     if told is report:
         return frozenset()
     if told is None:
-        return frozenset(Report.__struct_fields__)
-    return frozenset(
-        name for name in Report.__struct_fields__ if getattr(told, name) != getattr(report, name)
-    )
+        return COMPARED
+    return frozenset(name for name in COMPARED if getattr(told, name) != getattr(report, name))

@@ -34,7 +34,7 @@ class Ledger(Struct, gc=False, kw_only=True):
 
     `returns` counts how often a boot that had been superseded was heard again, and `streak` the
     messages in a row from one boot. One late message makes two returns, its own and that of the
-    boot it interrupted; a third means that two machines speak for one instance.
+    boot it interrupted; a third means that two machines report for one instance.
     """
 
     restarts: int = 0
@@ -62,7 +62,7 @@ STALE = Delta(fresh=False)
 
 
 def count_deltas(ledger: Ledger, checkin: CheckIn) -> Delta:
-    """Add a check-in of the older form (compat/check-in.md): its differences are believed."""
+    """Add a check-in of the older form (compat/check-in.md): it sends differences."""
     delta = Delta(
         fresh=True,
         restarts=checkin.restarts_since_last_checkin,
@@ -92,7 +92,7 @@ def count(ledger: Ledger, checkin: CheckIn) -> Delta:
 
 
 def is_doubled(ledger: Ledger) -> bool:
-    """Return whether two machines seem to speak for one instance."""
+    """Return whether two machines seem to report for one instance."""
     return ledger.returns >= RETURNS_DOUBLED
 
 
@@ -174,7 +174,7 @@ def _add(ledger: Ledger, delta: Delta) -> None:
 
 
 def _sum(earlier: Iterable[Delta], now: Delta) -> Delta:
-    """Return both together; `fresh` speaks of the message itself."""
+    """Return both together; `fresh` is about the message itself."""
     total = now
     for delta in earlier:
         total = total._replace(

@@ -115,7 +115,7 @@ class ChartCalls:
         account_of: Callable[[str], str | None],
         interval_ms: int = INTERVAL_DEFAULT_MS,
     ) -> None:
-        """Answer from `analytics`; `account_of` tells whose an instance is, None for nobody's.
+        """Answer from `analytics`; `account_of` returns an instance's account, None if unknown.
 
         `interval_ms` is the fleet's usual check-in interval, below which no chart is drawn.
         """

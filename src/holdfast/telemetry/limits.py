@@ -65,12 +65,12 @@ BUFFER_ROWS_MAX: Final = 100_000
 
 RETRY_FIRST_MS: Final = 500
 RETRY_CAP_MS: Final = 30_000
-"""Between tries to write or to tell, growing from the first to the cap."""
+"""Between tries to write or to deliver, growing from the first to the cap."""
 
-TELLERS: Final = 4
-"""Transitions told side by side."""
+NOTIFIERS: Final = 4
+"""Transitions that are delivered concurrently."""
 
-TELL_TIMEOUT_S: Final = 10.0
+NOTICE_TIMEOUT_S: Final = 10.0
 """How long an owner may take to accept a transition."""
 
 OUTCOMES_KEPT: Final = 64
@@ -87,13 +87,13 @@ WAITERS_PER_MACHINE: Final = 2
 """Long polls of one machine; a further one sends the oldest home."""
 
 SETTLE_MIN_MS: Final = 5_000
-"""Between two computations of the roll-up, at least."""
+"""The least time between two computations of the roll-up."""
 
 SETTLE_SHARE: Final = 50
 """The roll-up rests for this many times as long as it took: 2 % of one core at most."""
 
 PANEL_TIMEOUT_S: Final = 10.0
-"""How long a chart may take before its page is told that there is none."""
+"""How long a chart may take before its call fails."""
 
 POINTS_MAX: Final = 2_000
 """Points of one series; what a chart message may carry."""

@@ -7,11 +7,12 @@ is not in it does not exist. Pure.
 
 from __future__ import annotations
 
-from holdfast.telemetry.ports import MachineFacts, Watched
+from holdfast.letters.machine import MachineFacts
+from holdfast.telemetry.ports import Watched
 
 
 class MachineIndex:
-    """All facts by sandbox id and by instance, and who wants to hear of changes."""
+    """All facts by sandbox id and by instance, and the listeners of changes."""
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -36,11 +37,11 @@ class MachineIndex:
         return self._by_instance.get(instance)
 
     def listen(self, listener: Watched) -> None:
-        """Tell `listener` of each change from now on."""
+        """Call `listener` at each change from now on."""
         self._listeners.append(listener)
 
     def put(self, facts: MachineFacts) -> None:
-        """Take in new facts and tell of them, unless they are the same as before."""
+        """Store new facts and call the listeners, unless they are the same as before."""
         before = self._by_instance.get(facts.instance)
         if before == facts:
             return

@@ -1,11 +1,11 @@
-"""News that is owed to the owners of instances, told until it is accepted.
+"""Delivers changes of contact and of reports to the instances concerned, until they are accepted.
 
-A debt is a difference between what is so and what was told, so it cannot pile up: a machine that
-was lost and heard again before anybody could be told owes nothing. Each telling carries a key
-that stays the same when it is repeated, and what was accepted is written with the contact, so a
-crash repeats at most what the owner then recognises. A telling that failed may have been accepted
-all the same: what it said stays in doubt, and is owed, until a later one was accepted. It must
-never hold up a check-in.
+A pending notice is a difference between the present state and what was accepted last, so notices
+cannot pile up: a machine that was lost and heard again before either could be delivered leaves
+none. Each delivery carries a deduplication key that stays the same when it is repeated, and what
+was accepted is written with the contact, so a crash repeats at most what the instance then
+recognises. A delivery that failed may have been accepted all the same: what it said stays in
+doubt, and pending, until a later one was accepted. It must never hold up a check-in.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact, changed_fields
 from holdfast.telemetry.limits import (
+    NOTICE_TIMEOUT_S,
+    NOTIFIERS,
     OUTCOMES_KEPT,
     RETRY_CAP_MS,
     RETRY_FIRST_MS,
-    TELL_TIMEOUT_S,
-    TELLERS,
 )
 from holdfast.telemetry.ports import Transitions
 from holdfast.wire.controller.checkin import CommandOutcome
 
 
 class PendingNotice:
-    """What one instance's owner has yet to hear. `level` is the silence that is so now.
+    """What is to be delivered to one instance. `level` is the present level of silence.
 
-    `contact_doubted` and `fields_doubted` (of the report) say of what the owner may have heard
-    something else than the row believes.
+    `contact_doubted` and `fields_doubted` (of the report) mark what the instance may have accepted
+    in another form than the row holds, because a delivery failed.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class PendingNotice:
     )
 
     def __init__(self, contact: Contact) -> None:
-        """Owe nothing beyond what the row itself says."""
+        """Begin with the differences that the row itself shows."""
         self.contact = contact
         self.level = contact.told_level
         self.epoch = contact.told_epoch
@@ -62,7 +62,7 @@ class PendingNotice:
         self.gone = False
 
     def is_due(self) -> bool:
-        """Return whether anything is owed."""
+        """Return whether anything is to be delivered."""
         contact = self.contact
         return not self.gone and bool(
             self.outcomes
@@ -72,7 +72,7 @@ class PendingNotice:
         )
 
     def is_contact_due(self) -> bool:
-        """Return whether a loss, of this incarnation, or its end is yet to be told."""
+        """Return whether a loss, of this incarnation, or its end is yet to be delivered."""
         contact = self.contact
         return (
             self.contact_doubted
@@ -82,7 +82,7 @@ class PendingNotice:
 
 
 class Notifier:
-    """A few workers that pay debts, each instance by one of them at a time."""
+    """A few workers that deliver notices, each instance's by one of them at a time."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Notifier:
         log: Log,
         settled: Callable[[Contact], None],
     ) -> None:
-        """Tell `transitions`; call `settled` with each row of which something was accepted."""
+        """Deliver to `transitions`; call `settled` with each row that had something accepted."""
         self._transitions = transitions
         self._clock = clock
         self._log = log
@@ -104,12 +104,12 @@ class Notifier:
     def start(self) -> list[asyncio.Task[None]]:
         """Start the workers and return them; whoever stops them cancels them."""
         return [
-            asyncio.create_task(self._work(), name=f"contact teller {number}")
-            for number in range(TELLERS)
+            asyncio.create_task(self._work(), name=f"contact notifier {number}")
+            for number in range(NOTIFIERS)
         ]
 
     def enqueue(self, notice: PendingNotice, outcomes: tuple[CommandOutcome, ...] = ()) -> None:
-        """Have a debt paid soon; one that is empty, or queued already, costs nothing."""
+        """Queue a notice for delivery, unless it is empty or queued already."""
         for outcome in outcomes:
             notice.outcomes[outcome.id] = outcome
         while len(notice.outcomes) > OUTCOMES_KEPT:
@@ -121,16 +121,16 @@ class Notifier:
             self._queue.put_nowait(notice)
 
     def forget(self, notice: PendingNotice) -> None:
-        """Owe this instance nothing any more."""
+        """Deliver nothing to this instance any more."""
         notice.gone = True
 
     async def _work(self) -> None:
         while True:
             notice = await self._queue.get()
             try:
-                async with asyncio.timeout(TELL_TIMEOUT_S):
+                async with asyncio.timeout(NOTICE_TIMEOUT_S):
                     await self._deliver(notice)
-            except Exception as error:  # noqa: BLE001  whatever it was, it is told again
+            except Exception as error:  # noqa: BLE001  whatever it was, it is delivered again
                 self._later(notice, error)
                 continue
             notice.failures = 0
@@ -138,7 +138,7 @@ class Notifier:
             self.enqueue(notice)
 
     def _later(self, notice: PendingNotice, error: Exception) -> None:
-        """Try again after a while; the debt stays queued meanwhile."""
+        """Try again after a while; the notice stays queued meanwhile."""
         notice.failures += 1
         instance = notice.contact.instance
         delay_ms = self._backoff.delay_ms(notice.failures, instance)
@@ -152,21 +152,21 @@ class Notifier:
         asyncio.get_running_loop().call_later(delay_ms / 1_000, self._queue.put_nowait, notice)
 
     async def _deliver(self, notice: PendingNotice) -> None:
-        """Tell everything that is owed, in the order contact, report, outcomes."""
+        """Deliver everything that is pending, in the order contact, report, outcomes."""
         if notice.gone:
             return
-        await self._pay_contact(notice)
-        await self._pay_report(notice)
-        await self._pay_outcomes(notice)
+        await self._deliver_contact(notice)
+        await self._deliver_report(notice)
+        await self._deliver_outcomes(notice)
 
-    async def _pay_contact(self, notice: PendingNotice) -> None:
+    async def _deliver_contact(self, notice: PendingNotice) -> None:
         contact, level, epoch = notice.contact, notice.level, notice.epoch
         if not notice.is_contact_due():
             return
         now_ms, instance = self._clock.now_ms(), contact.instance
         notice.contact_doubted = True
         if level:
-            # Noted before it is told, since the end of this loss is named by it.
+            # Noted before the delivery: the key of the end of this loss is made of it.
             since_ms = contact.lost_ms = notice.since_ms
             await self._transitions.contact_lost(
                 instance,
@@ -184,7 +184,7 @@ class Notifier:
         contact.told_level, contact.told_epoch = level, epoch
         self._settled(contact)
 
-    async def _pay_report(self, notice: PendingNotice) -> None:
+    async def _deliver_report(self, notice: PendingNotice) -> None:
         contact, report = notice.contact, notice.contact.report
         if report is None:
             return
@@ -203,7 +203,7 @@ class Notifier:
         contact.told = report
         self._settled(contact)
 
-    async def _pay_outcomes(self, notice: PendingNotice) -> None:
+    async def _deliver_outcomes(self, notice: PendingNotice) -> None:
         outcomes = tuple(notice.outcomes.values())
         if not outcomes:
             return

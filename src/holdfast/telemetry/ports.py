@@ -1,53 +1,20 @@
-"""What telemetry asks of others: machine facts, two stores, and an ear for transitions.
+"""The ports of telemetry: machine facts, two stores, and a receiver of transitions.
 
 Each port has a twin in memory that passes the same suite. A store keeps what it is given and
-answers panels; it never judges a message, and a failing one never changes what a machine hears.
+answers panels; it never judges a message, and a failing one never changes the answer to a machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from holdfast.letters.machine import MachineFacts
 from holdfast.telemetry.contact import Contact, Report
 from holdfast.wire.controller.checkin import CommandOutcome
 from holdfast.wire.controller.directive import Command
-
-
-class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
-    """What the plane knows of a machine that may check in: a committed view row of its instance.
-
-    Key hashes are lower-case hexadecimal SHA-256; the next one is of a key on its way there.
-    `token_version` 0 is the token of compat/instance-life.md; the version before it, and the one
-    that the running machine still has, are good until `previous_token_until_ms`. `expected` says
-    that silence would be news: the instance is meant to run and has been started; `heard` says
-    that it knows its machine to speak, and what it does not know it is told again. `revision`
-    grows with each change of what a directive says; `ladder` and `ladder_turn` are part of that.
-    `interval_ms` 0 leaves the cadence to the machine.
-    """
-
-    sandbox: str
-    instance: str
-    account: str
-    api_key_hash: str
-    previous_key_hash: str = ""
-    previous_key_until_ms: int = 0
-    next_key_hash: str = ""
-    token_version: int = 0
-    live_token_version: int = 0
-    previous_token_until_ms: int = 0
-    epoch: int = 0
-    desired: Literal["running", "stopped", "destroyed"] = "running"
-    expected: bool = True
-    heard: bool = True
-    machine_id: str = ""
-    region: str = ""
-    interval_ms: int = 0
-    ladder: Literal["auto", "held"] = "auto"
-    ladder_turn: int = 0
-    revision: int = 0
 
 
 class Machines(Protocol):
@@ -70,44 +37,44 @@ class Commands(Protocol):
     """Effects that are leased to machines through their directive."""
 
     def due(self, instance: str, *, now_ms: int) -> tuple[Command, ...]:
-        """Return the commands that this machine should hear now, and lease them to it.
+        """Return the commands that are due to this machine, and lease them to it.
 
-        A command is due again when its lease lapsed without an outcome, so a machine may hear one
+        A command is due again when its lease lapsed without an outcome, so a machine may get one
         twice, but not each time it asks.
         """
         ...
 
 
 class Transitions(Protocol):
-    """Who turns news of a machine into events of its instance.
+    """Turns changes of a machine's contact and report into events of its instance.
 
-    Each call returns once the news is durable and raises when it is not; it is then told again,
-    with the same `dedupe`, for ever. Instances that no longer exist are told in vain: return.
+    Each call returns once the event is durable and raises when it is not; it is then repeated,
+    with the same `dedupe`, for ever. For an instance that no longer exists, return.
     """
 
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str
     ) -> None:
-        """Say that a machine has been silent for `level` levels, last heard at `since_ms`.
+        """Report that a machine has been silent for `level` levels, last heard at `since_ms`.
 
         `since_ms` is 0 for one that was never heard. `epoch` is the incarnation that was silent.
         """
         ...
 
     async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
-        """Say that a machine whose contact was lost has been heard."""
+        """Report that a machine whose contact was lost has been heard."""
         ...
 
     async def reported(
         self, instance: str, report: Report, *, changed: frozenset[str], at_ms: int, dedupe: str
     ) -> None:
-        """Say that what a machine tells about itself has changed, in the named fields."""
+        """Report that what a machine says of itself has changed, in the named fields."""
         ...
 
     async def commands_done(
         self, instance: str, outcomes: tuple[CommandOutcome, ...], *, at_ms: int, dedupe: str
     ) -> None:
-        """Say what came of commands that the machine had heard."""
+        """Report the outcomes of commands that the machine had been given."""
         ...
 
 
@@ -204,7 +171,7 @@ class LifecyclePoint(Struct, frozen=True, gc=False, kw_only=True):
 class FleetBucket(NamedTuple):
     """All check-ins of one step of time, for one account or for all.
 
-    Disk shares are of machines that tell their disk, 0 to 1; None where no machine did.
+    Disk shares are of machines that report their disk, 0 to 1; None where no machine did.
     """
 
     bucket_s: int
@@ -298,7 +265,7 @@ class Lifecycle(Protocol):
 
 
 class Watched(Protocol):
-    """What the flow is told about machines: plane/wiring calls it as view rows are committed."""
+    """Is called with changes of machines: by plane/wiring, as view rows are committed."""
 
     def machine_changed(self, facts: MachineFacts) -> None:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""

@@ -8,8 +8,9 @@ content or a credential.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
+from holdfast.letters.machine import MachineFacts
 from holdfast.telemetry.contact import Contact, clamp_bytes
 from holdfast.telemetry.counters import Delta
 from holdfast.telemetry.limits import INTERVAL_MAX_MS, INTERVAL_MIN_MS
@@ -17,12 +18,10 @@ from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,
     MachineBucket,
-    MachineFacts,
     Span,
 )
 from holdfast.wire.api.instances import Chart, ChartSeries
-from holdfast.wire.confinement import Confinement, read_confinement
-from holdfast.wire.controller.checkin import PROTOCOL, CheckIn, Climb, Start
+from holdfast.wire.controller.checkin import PROTOCOL, CheckIn
 from holdfast.wire.controller.directive import Command, Directive
 
 STEPS_S: Final = (60, 300, 3_600)
@@ -45,86 +44,19 @@ _Bucket = TypeVar("_Bucket", FleetBucket, MachineBucket)
 _Line = tuple[str, str, Callable[[_Bucket, int], float | None]]
 
 
-class ContactView(NamedTuple):
-    """What lists and pages show of a machine's contact; times are None until it was heard."""
+def directive(
+    facts: MachineFacts, commands: tuple[Command, ...] = (), *, interval_ms: int = 0
+) -> Directive:
+    """Return the directive for a machine: the desired state, and the commands leased to it.
 
-    instance: str
-    contact: Literal["never", "here", "lost"]
-    heard_ms: int | None
-    interval_ms: int
-    machine_id: str
-    agent_version: str
-    controller_version: str
-    agent_ready: bool | None
-    supervisor_state: str
-    phase: str
-    degraded: str
-    region: str
-    load_5m: float | None
-    uptime_s: float
-    restarts: int
-    crashes: int
-    bytes_in: int
-    bytes_out: int
-    disk_used: int
-    disk_total: int
-    twins: tuple[str, ...]
-    cpus: int
-    last_error: str
-    pairing_count: int = 0
-    epoch: int = 0
-    start: Start | None = None
-    start_ms: int = 0
-    climbs: tuple[Climb, ...] = ()
-    confinement: Confinement = "unknown"
-
-
-def contact_view(contact: Contact, *, lost: bool) -> ContactView:
-    """Return what is shown of a contact; `lost` is what the wheel knows, told or not."""
-    heard = contact.heard_ms > 0
-    report = contact.report
-    return ContactView(
-        instance=contact.instance,
-        contact="lost" if lost else "here" if heard else "never",
-        heard_ms=contact.heard_ms if heard else None,
-        interval_ms=contact.interval_ms,
-        machine_id=report.machine_id if report else "",
-        agent_version=report.agent_version if report else "",
-        controller_version=report.controller_version if report else "",
-        agent_ready=report.agent_ready if report else None,
-        supervisor_state=report.supervisor_state if report else "",
-        phase=report.phase if report else "",
-        degraded=report.degraded if report else "",
-        region=contact.region,
-        load_5m=contact.load_5m if heard else None,
-        uptime_s=contact.uptime_s,
-        restarts=contact.ledger.restarts,
-        crashes=contact.ledger.crashes,
-        bytes_in=contact.ledger.bytes_in,
-        bytes_out=contact.ledger.bytes_out,
-        disk_used=contact.disk_used,
-        disk_total=contact.disk_total,
-        twins=report.twins if report else (),
-        cpus=contact.cpus,
-        last_error=contact.last_error,
-        pairing_count=report.pairing_count if report else 0,
-        epoch=report.epoch if report else 0,
-        start=contact.start,
-        start_ms=contact.start_ms,
-        climbs=contact.climbs,
-        confinement=read_confinement(contact.confinement),
-    )
-
-
-def directive(facts: MachineFacts, commands: tuple[Command, ...] = ()) -> Directive:
-    """Return what a machine is told: the state that is wanted, and the commands leased to it."""
-    interval = facts.interval_ms
+    An `interval_ms` that is out of bounds leaves the interval of check-ins to the machine.
+    """
     return Directive(
         protocol=PROTOCOL,
         revision=facts.revision,
         epoch=facts.epoch,
         desired=facts.desired,
-        checkin_interval_ms=interval if INTERVAL_MIN_MS <= interval <= INTERVAL_MAX_MS else 0,
+        checkin_interval_ms=interval_ms if INTERVAL_MIN_MS <= interval_ms <= INTERVAL_MAX_MS else 0,
         ladder=facts.ladder,
         ladder_turn=facts.ladder_turn,
         commands=commands,

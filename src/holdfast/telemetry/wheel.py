@@ -56,7 +56,7 @@ class Wheel:
         return len(self._watched)
 
     def watch(self, key: str, levels_ms: tuple[int, ...], *, level: int = 0) -> Watch:
-        """Watch a machine as if it had been heard just now; `level` is what was told before."""
+        """Watch a machine as if it had been heard just now; `level` is the one accepted before."""
         watch = self._watched.get(key)
         if watch is None:
             watch = Watch(key, levels_ms, self._listened_ms, level)

@@ -233,7 +233,7 @@ def _counts(sink: PointSink) -> dict[str, object]:
 
 
 async def _pause(stopping: asyncio.Event, wait_ms: int) -> None:
-    """Wait so long, or until told to stop."""
+    """Wait so long, or until stopping."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), wait_ms / 1_000)
 

@@ -1,13 +1,13 @@
 """The hub between what is committed and the pages that are open.
 
-Whoever commits says `publish(topic, key, account)`; each open page has a subscription that
+A change is published as `publish(topic, key, account)`; each open page has a subscription that
 keeps the newest change of each key. A change carries no content: the page asks the API, with
 its reader's own rights, what there is to see now. So a publisher can never show too much, and a
 row is always the committed one. It must only be used on the serving loop.
 
 A page shows states, not histories, so a reader who is slow may miss what has passed and must
 never miss what is. Memory is bounded twice: by one entry a key, and by a number of keys, beyond
-which the reader is told to look at everything afresh.
+which the reader gets one order to load everything afresh.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Pending:
 
 
 def may_know(account: str | None, change: Change, *, operator: bool) -> bool:
-    """Return whether a reader may be told of a change: operators all, others their own."""
+    """Return whether a reader may get a change: operators all, others their own account's."""
     return operator or (account is not None and change.account == account)
 
 
@@ -142,7 +142,7 @@ class Hub:
         return len(self._subscriptions)
 
     def publish(self, topic: str, key: str, account: str | None) -> int:
-        """Tell every page that may know: this changed and is committed. Return its number."""
+        """Queue a committed change for every page that may get it. Return its number."""
         self.seq += 1
         change = Change(topic, key, account, self.seq)
         if topic == PAIRING:

@@ -60,8 +60,8 @@ class OpenPage:
 class Redrawn:
     """A page that is live by being drawn again as a whole, and sent where it is another.
 
-    `elements` are the ids of what can change. `look_s` is how soon to look without having been
-    told, or returns that from what was loaded and the time. `rest_s` is how long it rests after
+    `elements` are the ids of what can change. `look_s` is how soon to look without a
+    change, or returns that from what was loaded and the time. `rest_s` is how long it rests after
     having been drawn. With `own` only changes of the very thing that the page shows concern it.
     """
 

@@ -1,6 +1,6 @@
 """What keeps an agent from what is not its own: the kinds, and what each is called for people.
 
-`unknown` is said of a machine whose controller does not tell, as those of versions before.
+`unknown` is that of a machine whose controller does not report it, as older ones do not.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.contact import Contact, Report, new_contact
 from holdfast.telemetry.counters import Boot
 from holdfast.telemetry.ports import ContactStore
+from holdfast.wire.controller.checkin import MachineStatus
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -31,7 +32,9 @@ def row(number: int) -> Contact:
     contact.heard_ms = 1_700_000_000_000 + number
     contact.told_level = 1
     contact.told = contact.report = Report(agent_version="2026.9.6", twins=("a", "b"))
-    contact.last_error = "an «error» with \x00 and 😀"
+    contact.status = MachineStatus(
+        uptime_seconds=0, load_avg_5m=0, last_error="an «error» with \x00 and 😀"
+    )
     contact.ledger.bytes_in = 2**53 - 1
     contact.ledger.boots.append(Boot(id="boot", sequence=7, bytes_in=2**53 - 1))
     return contact

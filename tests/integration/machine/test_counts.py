@@ -16,13 +16,13 @@ import pytest
 from aiohttp import web
 
 from holdfast.kernel.clock import SystemClock
+from holdfast.letters.machine import LastContact
 from holdfast.machine.controller.report.boot_counters import COUNTERS_FILE, Saved
 from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.machines import MachineIndex
-from holdfast.telemetry.views import ContactView
 from holdfast.wire.controller.checkin import BootCounters, CheckIn
 from tests.integration.machine.rig import Machine, Plane, run_machine, run_plane, until
 from tests.support.toys.machines import Ear, Quiet, facts
@@ -63,7 +63,7 @@ class CountingPlane(Plane):
         return web.Response(status=502 if self.condition == MUTE else 204)
 
     @property
-    def view(self) -> ContactView:
+    def view(self) -> LastContact:
         assert self.telemetry is not None
         view = self.telemetry.contact(ONE.instance)
         assert view is not None, "heard at least once"

@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 
 from holdfast.actors.ports import Reader
-from holdfast.instances.views import DETAIL_VIEW, DetailRow, MachineRow
+from holdfast.instances.views import DETAIL_VIEW, DetailRow
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.outcome import Ok, Outcome, Permanent
 from holdfast.kernel.secret import Secret
+from holdfast.letters.machine import MachineFacts
 from holdfast.plane.wiring import controllers as module
 from holdfast.plane.wiring.controllers import ADDRESS_MS, CAPABILITIES_MS, MachineControllers
 from holdfast.wire.controller.calls import ControllerError
@@ -35,7 +36,7 @@ class Rows:
         self.machine_id = machine_id
 
     async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
-        row: Any = MachineRow(
+        row: Any = MachineFacts(
             instance="in-1", sandbox=SANDBOX, account="a", api_key_hash="", epoch=3,
             machine_id=self.machine_id, live_token_version=2,
         )  # fmt: skip

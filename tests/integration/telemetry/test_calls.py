@@ -82,6 +82,7 @@ def make_plane(folder: Path, *, secret: str = SECRET) -> tuple[Plane, SqliteCont
         contacts=contacts,
         analytics=analytics,
         transitions=Ear(),
+        interval_ms=60_000,
         flush_ms=5,
     )
     machine = ControllerCalls(

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from holdfast.kernel.log import NoLog
+from holdfast.letters.machine import MachineFacts
 from holdfast.telemetry.contact import Report
-from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.checkin import CheckIn, CommandOutcome
 from holdfast.wire.controller.identity import gateway_token, key_hash
 
@@ -52,7 +52,9 @@ def facts(number: int = 1, **more: Any) -> MachineFacts:
         api_key_hash=key_hash(KEY),
         machine_id=f"m{number}",
         region="fra",
-        interval_ms=60_000,
+        token_version=0,
+        live_token_version=0,
+        expected=True,
         revision=1,
     )
     return msgspec.structs.replace(made, **more)

@@ -23,6 +23,7 @@ from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.outcome import Outcome
 from holdfast.sim.loop import SimClock, SimLoop, run
 from holdfast.stores.memory.journal import MemoryStore
+from tests.support.patience import patience
 from tests.support.toys.lamp import BulbAdded, Event, Made, NoteWritten, Policy, SwitchedOn
 from tests.unit.actors.rig import Rig, lamp, until
 
@@ -244,7 +245,7 @@ def test_a_limiter_gives_turns_out_again_after_its_clock_failed() -> None:
         fuse.open = True
         gate.submit(turns.set)
         assert not turns.is_set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience(10)):
             await turns.wait()
         return told
 

@@ -18,8 +18,9 @@ from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.instances.handlers import Deps, handlers
 from holdfast.instances.policy import Policy
-from holdfast.instances.ports import LogChunk, Reported
+from holdfast.instances.ports import LogChunk
 from holdfast.kernel.secret import Secret
+from holdfast.letters.machine import LastContact
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind
@@ -34,6 +35,7 @@ from holdfast.wire.api.instances import (
     InstanceOrder,
     InstancePatch,
 )
+from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.world.clouds.simulated import SimulatedCloud
 from tests.support.logs import Lines
 from tests.support.patience import patience
@@ -59,8 +61,12 @@ class Dice:
 
 
 class Heard:
-    def of(self, instance_id: str) -> Reported | None:
-        return Reported(last_contact_ms=1_700_000_000_000, load=0.5, restarts=4)
+    def contact(self, instance: str) -> LastContact | None:
+        return LastContact(
+            heard_ms=1_700_000_000_000,
+            restarts=4,
+            status=MachineStatus(uptime_seconds=0, load_avg_5m=0.5),
+        )
 
 
 class Printed:

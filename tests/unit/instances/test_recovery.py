@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.instances import events
 from holdfast.instances.policy import Policy
 from holdfast.instances.presenters import explain
-from holdfast.instances.views import instance_view, machine_row
+from holdfast.instances.views import instance_view, machine_facts
 from holdfast.wire.api.instances import RecoveryView
 from holdfast.wire.controller.checkin import Recovery
 from tests.unit.instances.driver import Driver
@@ -47,15 +47,15 @@ def test_a_configuration_that_was_rolled_back_is_explained() -> None:
 
 def test_the_recovery_is_stopped_and_begun_anew_through_the_directive() -> None:
     driver = Driver().running()
-    before = machine_row(driver.state)
+    before = machine_facts(driver.state)
     assert (before.ladder, before.ladder_turn) == ("auto", 0)
     assert driver.send(events.LadderStopRequested("mine")).outcome == "applied"
     assert driver.send(events.LadderStopRequested()).outcome == "ignored"
-    held = machine_row(driver.state)
+    held = machine_facts(driver.state)
     assert (held.ladder, held.ladder_turn) == ("held", 0)
     assert held.revision > before.revision, "or no long poll would tell it"
     assert driver.send(events.LadderRetryRequested()).outcome == "applied"
-    anew = machine_row(driver.state)
+    anew = machine_facts(driver.state)
     assert (anew.ladder, anew.ladder_turn) == ("auto", 1)
     assert anew.revision > held.revision
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from holdfast.letters.machine import LastContact
 from holdfast.machine.confine import Kind
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.confinement import (
@@ -21,6 +22,7 @@ from holdfast.plane.wiring.confinement import (
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.instances import InstanceView, Status
 from holdfast.wire.confinement import CONFINEMENT_WORDS, Confinement, read_confinement
+from holdfast.wire.controller.checkin import MachineStatus
 
 BOTH = Offer(kind="bubblewrap+landlock", bubblewrap="0.8.0", landlock_abi=4)
 NONE = Offer(kind="none", reason="bubblewrap: not installed; Landlock: the kernel lacks it")
@@ -114,12 +116,17 @@ class Fleet:
     async def accounts(self) -> list[str]:
         return self.owners
 
+    def contact(self, instance: str) -> LastContact:
+        return LastContact(
+            status=MachineStatus(uptime_seconds=0, load_avg_5m=0, confinement=self.told[instance])
+        )
+
     def __getattr__(self, level: str) -> Callable[..., None]:
         return lambda event, **fields: self.lines.append((level, event, fields))
 
     def watch(self, offer: Offer, **settings: Any) -> HostWatch:
         return HostWatch(
-            self, self, self.told.__getitem__, settings=Settings(**settings), log=self,
+            self, self, self, settings=Settings(**settings), log=self,
             probe=asked(offer),
         )  # fmt: skip
 

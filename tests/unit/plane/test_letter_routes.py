@@ -30,12 +30,12 @@ SAMPLES: dict[type[Struct], Struct] = {InstanceDestroyed: InstanceDestroyed(acco
 
 
 def every_letter() -> set[type[Struct]]:
-    """Return every struct of the package `letters`."""
+    """Return every letter of the package: its tagged structs, since facts have no tag."""
     found: set[type[Struct]] = set()
     for module in pkgutil.iter_modules(letters.__path__, "holdfast.letters."):
         for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if issubclass(one, Struct) and one.__module__ == module.name:
-                found.add(one)
+                found |= {one} if one.__struct_config__.tag is not None else set()
     return found
 
 

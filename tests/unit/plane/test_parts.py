@@ -124,7 +124,7 @@ def test_who_is_written_to_must_be_there_and_take_letters() -> None:
     with pytest.raises(WiringError, match="'instance' writes InstanceDestroyed to 'pairing'"):
         joined(Part(name="instances", kinds=(instance,)))
     deaf = replace(pairing_kind(), definition=replace(pairing_kind().definition, received=None))
-    with pytest.raises(WiringError, match="takes no letters"):
+    with pytest.raises(WiringError, match="accepts no letters"):
         check_routes(make_kinds(instance, deaf))
 
 

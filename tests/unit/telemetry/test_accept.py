@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from holdfast.letters.machine import MachineFacts
 from holdfast.telemetry.accept import Admitted, Rejected, admit
-from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.identity import gateway_token, key_hash, sandbox_of_user
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX
 from tests.support.toys.machines import CONTRACT, KEY, NOW_MS, OURS, SECRET, body, facts, headers

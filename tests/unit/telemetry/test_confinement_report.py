@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.telemetry.contact import Contact, new_contact, note
-from holdfast.telemetry.views import contact_view
+from holdfast.instances.start_report import confinement_of
+from holdfast.telemetry.contact import decode_contact, encode_contact, new_contact, note
 from holdfast.wire.controller.checkin import CheckIn
 
 OLD = {
@@ -26,5 +26,5 @@ OLD = {
 def test_it_is_kept_with_the_contact(told: dict[str, str], shown: str) -> None:
     contact = new_contact("i")
     note(contact, msgspec.convert(OLD | told, CheckIn), region="")
-    kept = msgspec.json.decode(msgspec.json.encode(contact), type=Contact)
-    assert contact_view(kept, lost=False).confinement == shown
+    kept = decode_contact(encode_contact(contact))
+    assert confinement_of(kept.status) == shown

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from holdfast.kernel.clock import HOUR_MS, ManualClock
+from holdfast.letters.machine import MachineFacts
 from holdfast.stores.memory.contact import MemoryContacts
 from holdfast.stores.memory.telemetry import MemoryAnalytics
 from holdfast.telemetry.accept import Admitted
 from holdfast.telemetry.checkins import Telemetry
 from holdfast.telemetry.limits import OUTCOMES_KEPT
 from holdfast.telemetry.machines import MachineIndex
-from holdfast.telemetry.ports import MachineFacts
 from holdfast.wire.controller.directive import Command
 from tests.support.patience import patience
 from tests.support.toys.machines import CONTRACT, OURS, Ear, Quiet, checkin, facts
@@ -51,6 +51,7 @@ class Bench:
             analytics=self.analytics,
             transitions=self.ear,
             commands=self,
+            interval_ms=60_000,
             flush_ms=1,
         )
         self.machine_index.listen(telemetry)
@@ -104,8 +105,9 @@ async def test_a_checkin_becomes_contact_a_datapoint_and_a_report(bench: Bench) 
         assert "restarts" in changed
         shown = telemetry.contact("instance-1")
         assert shown is not None
-        assert (shown.contact, shown.heard_ms) == ("here", bench.clock.now_ms())
-        assert (shown.load_5m, shown.bytes_in, shown.region) == (0.25, 1_000, "fra")
+        assert (shown.lost, shown.heard_ms) == (False, bench.clock.now_ms())
+        assert shown.status is not None
+        assert (shown.status.load_avg_5m, shown.bytes_in, shown.region) == (0.25, 1_000, "fra")
     (point,) = bench.analytics.checkins
     assert (point.instance, point.restarts, point.bytes_in) == ("instance-1", 3, 1_000)
     (row,) = await bench.contacts.load()
@@ -169,7 +171,7 @@ async def test_silence_is_told_once_and_its_end_too(bench: Bench) -> None:
         assert bench.ear.told("lost") == [("lost", "instance-1", 1, heard_ms)]
         shown = telemetry.contact("instance-1")
         assert shown is not None
-        assert shown.contact == "lost"
+        assert shown.lost
         bench.hear(telemetry)
         await until(lambda: bench.ear.told("regained"))
     assert bench.ear.told("regained") == [("regained", "instance-1")]
@@ -181,7 +183,7 @@ async def test_a_machine_never_heard_is_lost_too(bench: Bench) -> None:
         await until(lambda: bench.ear.told("lost"))
         shown = telemetry.contact("instance-1")
         assert shown is not None
-        assert (shown.contact, shown.heard_ms) == ("lost", None)
+        assert (shown.lost, shown.heard_ms) == (True, 0)
     assert bench.ear.told("lost") == [("lost", "instance-1", 1, 0)]
 
 
@@ -224,7 +226,7 @@ async def test_a_loss_told_before_a_restart_ends_after_it(bench: Bench) -> None:
     async with bench.running() as telemetry:
         shown = telemetry.contact("instance-1")
         assert shown is not None
-        assert shown.contact == "lost"
+        assert shown.lost
         bench.pass_time(telemetry, 400_000)
         await settled()
         assert len(bench.ear.told("lost")) == 1

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.instances.ports import Reported
 from holdfast.instances.start_report import start_fact, start_fix, start_view
+from holdfast.letters.machine import LastContact
 from holdfast.machine.controller.bootstrap import PHASES
 from holdfast.web.parts.start import _PHASES, start, took_words
 from holdfast.wire.api.instances import InstanceDetail
@@ -18,7 +18,7 @@ NOW = 1_800_000_000_000
 NAMES = ("decrypting", "doctor", "gateway-start")
 
 
-def told(*states: str, critical: bool = False, again_in_ms: int = 0, epoch: int = 0) -> Reported:
+def told(*states: str, critical: bool = False, again_in_ms: int = 0, epoch: int = 0) -> LastContact:
     phases = tuple(
         checkin.StartPhase(
             name=name, state=state, deadline_ms=180_000, took_ms=1_200, critical=critical,
@@ -27,7 +27,8 @@ def told(*states: str, critical: bool = False, again_in_ms: int = 0, epoch: int 
         for name, state in zip(NAMES, states, strict=True)
     )  # fmt: skip
     begun = checkin.Start(phases=phases, again_in_ms=again_in_ms)
-    return Reported(start=begun, start_ms=NOW, epoch=epoch)
+    status = checkin.MachineStatus(uptime_seconds=0, load_avg_5m=0, start=begun)
+    return LastContact(heard_ms=NOW, status=status, status_ms=NOW, epoch=epoch)
 
 
 def panel(*states: str, desired: str = "running", **more: Any) -> Any:
@@ -78,6 +79,8 @@ def test_the_command_line_is_told_the_phase_and_what_to_do() -> None:
     assert (fact.code, "phase doctor" in fact.text) == ("start.failed", True)
     assert start_fix(failed, "birch").endswith("holdfast instance retry birch")
     assert start_fact(start_view(shown, told("done", "done", "done"))) is None
+    critical = start_view(shown, told("failed", "ahead", "ahead", critical=True))
+    assert start_fix(critical, "birch").startswith("Put its keys and settings right, then: ")
 
 
 @pytest.mark.parametrize(("ms", "words"), [(3, "under 0.1 s"), (1_240, "1.2 s"), (75_400, "75 s")])

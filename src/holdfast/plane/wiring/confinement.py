@@ -17,6 +17,8 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct, structs
 
+from holdfast.instances.ports import Contacts
+from holdfast.instances.start_report import confinement_of
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.core import Core
@@ -133,21 +135,17 @@ class Accounts(Protocol):
         ...
 
 
-ConfinementOf = Callable[[str], Confinement]
-"""Returns what the machine of an instance reported last, by the instance's id."""
-
-
 class HostWatch:
     """Reports the confinement of this host and its machines: in the log, and to the doctor."""
 
     def __init__(
-        self, views: Views, accounts: Accounts, of: ConfinementOf,
+        self, views: Views, accounts: Accounts, contacts: Contacts,
         *, settings: Settings, log: Any, probe: Callable[[], Awaitable[Offer]],
     ) -> None:  # fmt: skip
-        """Read `views` and `accounts`; `of` returns what a machine reported."""
+        """Look at `views` and `accounts`; `contacts` is what machines reported last."""
         self._views = views
         self._accounts = accounts
-        self._of = of
+        self._contacts = contacts
         self._settings = settings
         self._log = log
         self._probe = probe
@@ -196,7 +194,8 @@ class HostWatch:
             for key, body, _ in rows:
                 view = decode_instance(body)
                 if view.status == "running":
-                    yield view.name, self._of(key)
+                    last = self._contacts.contact(key)
+                    yield view.name, confinement_of(last.status if last else None)
             if len(rows) < _CHUNK:
                 return
             after = rows[-1][0]
@@ -225,10 +224,10 @@ def _fix(bare: list[str], first: str) -> str:
     return f"{first}{restart}" + (" and the others" if len(bare) > 1 else "")
 
 
-def confinement_part(core: Core, of: ConfinementOf) -> Part:
-    """Return the part that reports confinement: a log line at the start and a check."""
+def confinement_part(core: Core, contacts: Contacts) -> Part:
+    """Return what says how agents are confined, in the log at the start and to the doctor."""
     watch = HostWatch(
-        core.stores.reader, core.stores.accounts, of,
+        core.stores.reader, core.stores.accounts, contacts,
         settings=core.settings, log=core.log, probe=make_host_probe(core.settings),
     )  # fmt: skip
     return Part(

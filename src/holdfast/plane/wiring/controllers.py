@@ -15,13 +15,13 @@ from holdfast.instances.views import (
     DETAIL_VIEW,
     MACHINE_VIEW,
     DetailRow,
-    MachineRow,
     decode_detail,
     decode_machine,
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.outcome import Ok
 from holdfast.kernel.secret import Secret
+from holdfast.letters.machine import MachineFacts
 from holdfast.plane.agent_proxy.access import Place
 from holdfast.wire.address import Address
 from holdfast.wire.controller.calls import TIMEOUT_MS, ControllerError
@@ -118,7 +118,7 @@ class MachineControllers:
         _remember(self._capabilities, key, frozenset(answer.capabilities), self._clock)
         return frozenset(answer.capabilities)
 
-    async def _rows(self, instance_id: str) -> tuple[MachineRow, DetailRow]:
+    async def _rows(self, instance_id: str) -> tuple[MachineFacts, DetailRow]:
         found = await self._reader.view(DETAIL_VIEW, instance_id)
         detail = decode_detail(found[0]) if found is not None else None
         machine = await self._reader.view(MACHINE_VIEW, detail.sandbox_id) if detail else None
@@ -153,7 +153,7 @@ class MachineControllers:
         _remember(self._addresses, key, address, self._clock)
         return address
 
-    def _token(self, row: MachineRow) -> Secret:
+    def _token(self, row: MachineFacts) -> Secret:
         version = row.live_token_version
         return Secret(gateway_token(self._secret.reveal(), row.sandbox, version=version))
 

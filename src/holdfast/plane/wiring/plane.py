@@ -46,7 +46,7 @@ from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, j
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.supervisor import Supervisor
-from holdfast.plane.wiring.telemetry import LastContacts, machines_part, make_telemetry
+from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.web.hub import Hub
 from holdfast.wire.api.table import ENDPOINTS
@@ -83,7 +83,6 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         agents=runnable_agents(core.home / AGENTS_FOLDER),
         accounts=account_names(core),
     )
-    contacts = LastContacts(check_ins.telemetry)
     parts = (
         home_part(core),
         files,
@@ -95,8 +94,8 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         pairing.part,
         check_ins.part,
         brains.part,
-        instances_part(core, reach, contacts, placing),
-        confinement_part(core, contacts.confinement),
+        instances_part(core, reach, check_ins.telemetry, placing),
+        confinement_part(core, check_ins.telemetry),
         agents_part(agents),
     )
     return Subjects(parts=parts, people=people, brains=brains, agents=agents)

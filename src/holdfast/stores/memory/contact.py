@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
-from holdfast.telemetry.contact import Contact
+from holdfast.telemetry.contact import Contact, decode_contact, encode_contact
 
 
 class MemoryContacts:
@@ -24,12 +22,12 @@ class MemoryContacts:
     async def load(self) -> Sequence[Contact]:
         """Return all rows."""
         self._check()
-        return [msgspec.json.decode(body, type=Contact) for _, body in sorted(self._rows.items())]
+        return [decode_contact(body) for _, body in sorted(self._rows.items())]
 
     async def save(self, rows: Sequence[Contact]) -> None:
         """Replace the rows of these instances; all or none."""
         self._check()
-        self._rows.update({row.instance: msgspec.json.encode(row) for row in rows})
+        self._rows.update({row.instance: encode_contact(row) for row in rows})
 
     async def forget(self, instances: Sequence[str]) -> None:
         """Remove the rows of these instances."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import apsw
-import msgspec
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.vital import Vital
@@ -22,12 +21,10 @@ from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.database import open_store
 from holdfast.stores.sqlite.writer import CallWriter
 from holdfast.stores.thread import BACKGROUND
-from holdfast.telemetry.contact import Contact
+from holdfast.telemetry.contact import Contact, decode_contact, encode_contact
 
 CHECKPOINT_BYTES: Final = 8_388_608
 """Bytes written to the WAL at which it is checkpointed."""
-
-_DECODER: Final = msgspec.json.Decoder(Contact)
 
 
 class SqliteContacts:
@@ -61,7 +58,7 @@ class SqliteContacts:
         return await self._writer.call(self._read)
 
     def _read(self, connection: apsw.Connection) -> list[Contact]:
-        return [_DECODER.decode(body) for (body,) in connection.execute(self._load)]
+        return [decode_contact(body) for (body,) in connection.execute(self._load)]
 
     async def save(self, rows: Sequence[Contact]) -> None:
         """Replace the rows of these instances; all or none."""
@@ -81,8 +78,7 @@ class SqliteContacts:
         await self._writer.close()
 
     def _write(self, connection: apsw.Connection, rows: Sequence[Contact]) -> None:
-        encode = msgspec.json.encode
-        values = [(row.instance, row.heard_ms, encode(row).decode()) for row in rows]
+        values = [(row.instance, row.heard_ms, encode_contact(row).decode()) for row in rows]
         self._save.write(connection, values)
         self._unchecked_bytes += sum(len(body) for _, _, body in values)
 

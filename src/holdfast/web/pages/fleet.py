@@ -1,7 +1,7 @@
 """The fleet: its filters and their links, columns, rows, counts, and how it is live.
 
-A row drawn for one reader serves every other who may see its instance, and the hub has told only
-those.
+A row drawn for one reader serves every other who may see its instance, and the hub
+passes a change only to those.
 """
 
 from __future__ import annotations

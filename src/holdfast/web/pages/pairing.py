@@ -51,7 +51,7 @@ async def _name(context: Context, call: Call, instance: str) -> str:
 
 
 def _look_s(names: Names, now_ms: int) -> float:
-    """Return the time to the next look: until the first request expires, which nobody tells."""
+    """Return the time to the next look: until the first request expires, which is no change."""
     ends_ms = names["inbox"].ends_ms()
     return LOOK_S if ends_ms is None else min(LOOK_S, max(0.01, (ends_ms - now_ms) / 1_000))
 

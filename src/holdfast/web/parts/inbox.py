@@ -88,7 +88,7 @@ class Inbox(NamedTuple):
 
 
 def request_row(found: PairingRequest, *, now_ms: int, doubt: str = "") -> RequestRow:
-    """Return one request; a device has no name of its own, so it is told by what it runs on."""
+    """Return one request; a device has no name of its own, so it is named by what it runs on."""
     is_device = found.kind == "device"
     name = found.sender_name or (found.client or found.platform if is_device else "")
     base = f"/api/instances/{found.instance}/pairing"

@@ -15,7 +15,7 @@ DECISIONS: Final = {
 }
 
 NOT_TAKEN: Final = "not yet taken by the brain"
-"""What a decision says until the brain has told that it has it."""
+"""What a decision says until the brain has confirmed that it has it."""
 
 
 class LessonRow(NamedTuple):

@@ -67,28 +67,27 @@ class Recovery(NamedTuple):
 
 
 def recovery(detail: InstanceDetail, *, now_ms: int) -> Recovery | None:
-    """Return the panel, or None for a machine that has not told."""
-    view = detail.instance
-    told = view.recovery
-    if told is None:
+    """Return the panel, or None for a machine that has not reported."""
+    instance, view = detail.instance, detail.instance.recovery
+    if view is None:
         return None
     names = list(LADDER)
-    at = names.index(told.rung) if told.rung in LADDER else 0
+    at = names.index(view.rung) if view.rung in LADDER else 0
     climbs = at > 0
     return Recovery(
-        badge=_badge(told),
+        badge=_badge(view),
         rungs=tuple(
             Rung(*LADDER[name], "done" if n < at else "here" if n == at else "ahead")
             for n, name in enumerate(names)
         ),
-        reason=told.reason,
-        blocked=told.blocked,
-        config=_CONFIG.get(told.config),
-        config_reason=told.config_reason,
-        work_cuts=told.work_cuts,
-        is_quiet=not (climbs or told.held or told.blocked or told.config == "rolled_back"),
-        can_hold=climbs and not told.held and told.rung != "parked",
-        can_retry=view.desired == "running" and (climbs or told.held),
+        reason=view.reason,
+        blocked=view.blocked,
+        config=_CONFIG.get(view.config),
+        config_reason=view.config_reason,
+        work_cuts=view.work_cuts,
+        is_quiet=not (climbs or view.held or view.blocked or view.config == "rolled_back"),
+        can_hold=climbs and not view.held and view.rung != "parked",
+        can_retry=instance.desired == "running" and (climbs or view.held),
         tries=tuple(_try(climb, now_ms) for climb in reversed(detail.climbs)),
     )
 
@@ -100,14 +99,14 @@ def _try(climb: Climb, now_ms: int) -> Try:
     return Try(title, came, moment(climb.at, now_ms), climb.reason, climb.detail)
 
 
-def _badge(told: RecoveryView) -> Badge:
+def _badge(view: RecoveryView) -> Badge:
     """Return the state of the recovery in a word, the worst first."""
-    if told.rung == "parked":
+    if view.rung == "parked":
         return Badge("parked", "bad")
-    if told.blocked:
+    if view.blocked:
         return Badge("blocked", "bad")
-    if told.held:
+    if view.held:
         return Badge("stopped by somebody", "warn")
-    if told.rung != "restart":
+    if view.rung != "restart":
         return Badge("recovering", "warn")
     return Badge("not needed", "ok")

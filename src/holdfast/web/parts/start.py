@@ -51,20 +51,20 @@ class Start(NamedTuple):
 
 
 def start(detail: InstanceDetail, *, now_ms: int) -> Start | None:
-    """Return the panel, or None for a machine that has not told."""
-    told = detail.start
-    if told is None or not told.phases or detail.instance.desired != "running":
+    """Return the panel, or None for a machine that has not reported."""
+    view = detail.start
+    if view is None or not view.phases or detail.instance.desired != "running":
         return None
-    failed = next((phase for phase in told.phases if phase.state == "failed"), None)
-    is_running = any(phase.state == "running" for phase in told.phases)
-    took_ms = sum(phase.took_ms for phase in told.phases)
+    failed = next((phase for phase in view.phases if phase.state == "failed"), None)
+    is_running = any(phase.state == "running" for phase in view.phases)
+    took_ms = sum(phase.took_ms for phase in view.phases)
     return Start(
         badge=_STATES["failed" if failed else "running" if is_running else "done"],
-        lines=tuple(_line(phase) for phase in told.phases),
+        lines=tuple(_line(phase) for phase in view.phases),
         summary=f"It took {took_words(took_ms)}.",
-        told=moment(told.told_at, now_ms),
-        again=moment(told.again_at, now_ms),
-        fix=_fix(failed, told),
+        told=moment(view.told_at, now_ms),
+        again=moment(view.again_at, now_ms),
+        fix=_fix(failed, view),
         can_retry=failed is not None and not failed.critical,
         is_quiet=not (failed or is_running),
     )
@@ -83,13 +83,13 @@ def _line(phase: StartPhase) -> PhaseLine:
     )
 
 
-def _fix(failed: StartPhase | None, told: StartView) -> str:
+def _fix(failed: StartPhase | None, view: StartView) -> str:
     """Return what a person can do, or nothing."""
     if failed is None:
         return ""
     if not failed.critical:
         return "Look at its log, put right what it names, then go on from here."
-    if told.again_at is not None:
+    if view.again_at is not None:
         return ""
     return "Put its keys and settings right, then restart it: this phase is not tried again."
 

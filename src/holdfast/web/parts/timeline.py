@@ -1,7 +1,7 @@
 """A timeline as stories: what belongs to one cause stands together. Pure.
 
 Entries arrive newest first and know their cause. A story is the entries that lead back to one
-first entry, told in the order in which they happened and indented by how far they are from it;
+first entry, in the order in which they happened and indented by how far they are from it;
 stories stand newest first. An entry whose cause is on a later page begins a story of its own.
 """
 

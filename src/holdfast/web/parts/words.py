@@ -66,7 +66,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def status_badge(view: InstanceView) -> Badge:
     """Return the state of an instance as one word, the worst first.
 
-    A machine that runs without its agent, or that nobody hears, is not shown as running.
+    A machine that runs without its agent, or whose contact is lost, is not shown as running.
     """
     badge = STATUSES[view.status]
     if view.status == "running" and view.contact == "lost":

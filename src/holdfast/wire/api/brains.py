@@ -92,7 +92,7 @@ class CorrectionList(Struct, frozen=True, kw_only=True):
 
 
 class BrainAlert(Struct, frozen=True, kw_only=True):
-    """What is wrong with a brain, and what to do; `value` is the figure that tells."""
+    """What is wrong with a brain, and what to do; `value` is the figure that shows it."""
 
     brain: Id
     brain_name: Label

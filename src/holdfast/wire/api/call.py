@@ -23,7 +23,7 @@ An operator may do whatever an owner may, for every account.
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: `kind` tells how they proved it, `account` whose things they may see.
+    """Who is calling: `kind` says how they proved it, `account` whose things they may see.
 
     `account` is None for an operator, who sees all, and for the public. `expires_at_ms` is when an
     API token ends, None for one that does not and for anything else.

@@ -138,7 +138,7 @@ def look(
 ) -> Endpoint:
     """Return the row of a question: a GET, of one thing or of a page of them.
 
-    `params` are those beside `KIND`, `ID` and `EVENT`, which the path tells.
+    `params` are those beside `KIND`, `ID` and `EVENT`, which follow from the path.
     """
     return Endpoint(
         name=name, method="GET", path=path, summary=summary, scope=scope, response=response,

@@ -1,7 +1,7 @@
-"""Endpoints that brains call: our batch, and the routes of the gradata SDK as it speaks them.
+"""Endpoints that brains call: our batch, and the routes of the gradata SDK as it calls them.
 
 A sender may throw a row away on most refusals, so these rows refuse little: the handlers take
-what they can read, and say which rows they could not. The key tells whose brain it is; an id that
+what they can read, and say which rows they could not. The key says whose brain it is; an id that
 a sender made itself is a name within that account and nothing more. What they send is not an
 order by a person, which is why none is a `mutates` row.
 """
@@ -118,7 +118,7 @@ class VerdictsRequest(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """What a person decided about a lesson: `age_ms` ago, by the plane's clock.
 
-    Category, text, confidence and corrections are those that the brain told, for one that lost
+    Category, text, confidence and corrections are those that the brain sent, for one that lost
     them.
     """
 
@@ -345,7 +345,7 @@ GRADATA: Final = (
     ),
     _post(
         "gradata.metrics", "/api/v1/telemetry/metrics", MetricsRequest, Taken,
-        "Hear that a gradata brain is alive.", body_bytes_max=BODY_BYTES_MAX,
+        "Take the sign of life of a gradata brain.", body_bytes_max=BODY_BYTES_MAX,
     ),
     _post(
         "gradata.corpus", "/api/v1/corpus/contribute", CorpusRequest, Taken,
@@ -361,7 +361,7 @@ GRADATA: Final = (
     ),
     _post(
         "gradata.manifest", "/api/v1/brains/sync", SyncRequest, SyncAnswer,
-        "Hear a gradata 0.6 brain's manifest; events in it are taken as by /sync.",
+        "Take a gradata 0.6 brain's manifest; events in it are taken as by /sync.",
     ),
     _get("gradata.whoami", "/api/v1/auth/whoami", WhoAmI, "Whose key this is."),
     _get(

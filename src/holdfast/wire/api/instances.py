@@ -67,7 +67,7 @@ Stream = Literal["stdout", "stderr", "controller"]
 
 
 class RecoveryView(Struct, frozen=True, kw_only=True):
-    """How the agent is kept up, as its machine tells it.
+    """How the agent is kept up, as its machine reports it.
 
     `rung` is the last thing that was done about failures in a row: `restart`,
     `last_healthy_config`, `reinstall`, `previous_version` or `parked`; `reason` says why. `held`
@@ -92,7 +92,7 @@ class InstanceView(Struct, frozen=True, kw_only=True):
     machine was last heard. `load` is the five-minute load average of the machine. `epoch` is the
     machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
     says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
-    after three missed check-ins. `recovery` is null until its machine has told of it.
+    after three missed check-ins. `recovery` is null until its machine has reported it.
     `confinement` is what keeps the running agent from what is not its own; `none` lets it read all
     that the plane's user can.
     """
@@ -148,8 +148,8 @@ class StartPhase(Struct, frozen=True, kw_only=True):
     """One phase of the controller's start; times in ms.
 
     `state` is `ahead`, `running`, `done`, `failed`, `repaired` (its agent became ready anyway) or
-    `skipped`. `took_ms` is of its last run, or until it was told. `reason` says why it failed; the
-    exact reason is in the machine's log.
+    `skipped`. `took_ms` is of its last run, or until it was reported. `reason` says why it failed;
+    the exact reason is in the machine's log.
     """
 
     name: Label
@@ -161,7 +161,7 @@ class StartPhase(Struct, frozen=True, kw_only=True):
 
 
 class StartView(Struct, frozen=True, kw_only=True):
-    """How a machine's controller came up, as it told at `told_at`.
+    """How a machine's controller came up, as it reported at `told_at`.
 
     `again_at` is when a phase that failed is tried again by itself, or null. One that failed and
     is not critical can be tried again by `bootstrap.retry`.
@@ -374,7 +374,7 @@ INSTANCES: Final = (
     ),
     followed(
         "instance.create", "/api/instances", InstanceCreate, InstanceView,
-        "Make an instance, and start it unless told otherwise.",
+        "Make an instance, and start it unless `desired` says otherwise.",
         statuses=(201, 202, 404, 409), body_bytes_max=INSTANCE_BODY_BYTES_MAX,
     ),
     order(

@@ -22,7 +22,7 @@ FILE_CHARS_MAX: Final = 1_048_576
 """Characters of a file; what a controller takes of bytes."""
 
 ENTRIES_MAX: Final = 5_000
-"""Entries of one listing; what a controller tells."""
+"""Entries of one listing; the most that a controller lists."""
 
 VERSIONS_MAX: Final = 64
 OUTPUT_CHARS_MAX: Final = 1_100_000
@@ -119,7 +119,7 @@ class ConfigChanged(Struct, frozen=True, kw_only=True):
 
 
 class FileEntry(Struct, frozen=True, kw_only=True):
-    """A file or a folder below the state folder; `more` when a folder's content is not told."""
+    """A file or a folder below the state folder; `more` when a folder's content is not listed."""
 
     path: Annotated[str, Meta(max_length=8_192)]
     type: Literal["file", "directory"]

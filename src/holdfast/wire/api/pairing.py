@@ -58,8 +58,8 @@ Scopes = Annotated[tuple[Label, ...], Meta(max_length=PAIRING_SCOPES_MAX)]
 PairingKind = Literal["channel", "device"]
 Decision = Literal["approve", "dismiss"]
 Via = Literal["controller", "exec", "cache", "none"]
-"""Who told a list: the controller, a command in the machine, what that said a moment ago; `none`
-where nobody was asked, because the machine does not run."""
+"""The source of a list: the controller, a command in the machine, its answer of a moment ago, or
+`none` because the machine does not run."""
 Mode = Literal["manual", "rules"]
 
 
@@ -69,7 +69,7 @@ class PairingRequest(Struct, frozen=True, kw_only=True):
     `sender` is the sender's id at the channel or the device's id, `sender_name` what they call
     themselves. `expires_at` is None where it does not expire. `deciding` names a decision that is
     on its way to the machine, `error` why the last one failed. `fingerprint` changes when what
-    would be approved changes; it is empty where the machine tells none.
+    would be approved changes; it is empty where the machine gives none.
     """
 
     request_id: Label
@@ -273,7 +273,7 @@ PAIRING: Final = (
     ),
     followed(
         "pairing.approve", f"{_ONE}/approve", PairingApprove, PairingOutcome,
-        "Let a request in, and remember its sender if told so.", statuses=_DECIDED,
+        "Let a request in, and remember its sender if asked to.", statuses=_DECIDED,
     ),
     followed(
         "pairing.dismiss", f"{_ONE}/dismiss", PairingDismiss, PairingOutcome,

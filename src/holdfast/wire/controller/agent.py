@@ -1,4 +1,4 @@
-"""The agent's life as its controller tells it: how it does, start, stop, restart, recovery."""
+"""The calls about the agent's process: its status, start, stop, restart, recovery."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LastExit(Struct, frozen=True, kw_only=True):
 
 
 class LastEnd(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What became of running work at the last end on purpose; null where nobody can tell."""
+    """What became of running work at the last end on purpose; null where it is unknown."""
 
     reason: str = ""
     work_cut: bool | None = None
@@ -81,7 +81,7 @@ class GatewayStatus(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class OrderedAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
-    """It was done; `work_cut` says whether an end cut running work, null if nobody can tell."""
+    """It was done; `work_cut` says whether an end cut running work, null if it is unknown."""
 
     ok: bool
     work_cut: bool | UnsetType | None = UNSET

@@ -1,4 +1,4 @@
-"""The check-in: what a controller tells the plane about its machine.
+"""The check-in: what a controller reports to the plane about its machine.
 
 Its first fields are those that existing controllers send (docs/compat/check-in.md); what follows
 from `protocol` on is ours, and its presence is what asks for an answer with a directive. Counters
@@ -114,13 +114,33 @@ class Start(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
     again_in_ms: Counter = 0
 
 
-class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
-    """One report of a machine; unknown keys are dropped (compat/check-in.md).
+class MachineStatus(
+    Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True
+):
+    """The part of a check-in that is only shown: the plane keeps the latest, and logs none of it.
 
-    `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
+    A field that is added here needs no other declaration to reach whoever shows it.
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
-    `confinement` names what confines its agent, see `wire.confinement`; empty for not told.
+    `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
+    `confinement` names what confines its agent, see `wire.confinement`; empty if not reported.
     """
+
+    uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
+    load_avg_5m: Load = field(name="loadAvg5m")
+    disk_used_bytes: int | None = None
+    disk_total_bytes: int | None = None
+    agent_kind: Label = ""
+    confinement: Label = ""
+    cpus: Annotated[int, Meta(ge=0, le=4_096)] = 0
+    memory_bytes: Counter = 0
+    failed_checkins: Counter = 0
+    last_error: Reason = ""
+    start: Start | None = None
+    climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
+
+
+class CheckIn(MachineStatus, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
+    """One report of a machine; unknown keys are dropped (compat/check-in.md)."""
 
     sandbox_id: Name
     controller_version: Name
@@ -130,14 +150,10 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     openclaw_commit: Label | None
     total_restarts: Counter
     restarts_since_last_checkin: Counter
-    uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
-    load_avg_5m: Load = field(name="loadAvg5m")
     bandwidth_bytes_in: Counter
     bandwidth_bytes_out: Counter
     machine_id: Label = ""
     last_exit_reason: Reason = ""
-    disk_used_bytes: int | None = None
-    disk_total_bytes: int | None = None
 
     protocol: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     boot_id: Label = ""
@@ -147,20 +163,12 @@ class CheckIn(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=F
     bytes_out_total: Counter = 0
     crashes_total: Counter = 0
     agent_ready: bool | None = None
-    agent_kind: Label = ""
-    confinement: Label = ""
     phase: Label = ""
     degraded: Reason = ""
     last_exit_at_ms: Counter | None = None
     last_exit_requested: bool = False
-    cpus: Annotated[int, Meta(ge=0, le=4_096)] = 0
-    memory_bytes: Counter = 0
-    failed_checkins: Counter = 0
-    last_error: Reason = ""
     capabilities: Annotated[tuple[Label, ...], Meta(max_length=128)] = ()
     recovery: Recovery | None = None
-    start: Start | None = None
-    climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
     pairing_epoch: Counter = 0
     pairing_count: Counter = 0
     interval_ms: Counter = 0

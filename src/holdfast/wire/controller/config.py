@@ -66,7 +66,7 @@ class ReplaceOrder(Struct, frozen=True, kw_only=True):
 
 
 class ChangeAnswer(Struct, frozen=True, kw_only=True):
-    """What came of a change; `signaled` says, after a restore, whether the agent was told."""
+    """What came of a change; `signaled` says, after a restore, whether the agent was signalled."""
 
     ok: bool
     etag: Etag = ""

@@ -1,8 +1,8 @@
-"""The directive: what the plane tells a controller, in the answer to a check-in or a long poll.
+"""The directive: what the plane wants of a controller, in the answer to a check-in or a long poll.
 
-It is state, not a stream: a controller that missed ten of them and heard the eleventh knows all
+It is state, not a stream: a controller that missed ten of them and gets the eleventh has all
 it needs. Commands are the exception; each has an id, is leased until its outcome comes back in a
-check-in, and may be heard twice.
+check-in, and may arrive twice.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ DEPTH: Final = Param("depth", r"[1-9][0-9]?", "a number from 1 to 99")
 
 
 class Node(Struct, kw_only=True):
-    """A file, or a folder with what is in it; `truncated` when that is not told."""
+    """A file, or a folder with what is in it; `truncated` when that is not listed."""
 
     name: str | UnsetType = UNSET
     path: Annotated[str, Meta(max_length=8_192)]

@@ -93,7 +93,7 @@ Purpose: TypeAlias = Literal["proxy", "agent"]
 def derived_token(secret: str, purpose: Purpose, sandbox: str, *, version: int) -> str:
     """Return a machine's token for one purpose: 64 lower-case hexadecimal digits.
 
-    The purpose is part of the message, so that none tells anything of another; the version is
+    The purpose is part of the message, so that none reveals anything of another; the version is
     that of the gateway token, so that all of a machine's are rotated together.
     """
     message = f"holdfast/{purpose}/v{version}:{sandbox}"

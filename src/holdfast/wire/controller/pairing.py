@@ -1,4 +1,4 @@
-"""Pairing as a controller tells it: who waits for approval, how sure that is, and what came of it.
+"""Pairing in the controller's API: who waits for approval, how sure that is, what came of it.
 
 Two kinds of request: a *channel* request is a person who wrote to the bot, a *device* request is a
 client that connected to the agent. The fields that existing clients read keep their names; what is
@@ -99,7 +99,7 @@ class SourceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
 class ChannelRequest(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A person who waits to be let in: `id` is the sender as the channel names them.
 
-    `code` is empty where the source does not tell it; `request_id` names the request on every
+    `code` is empty where the source does not give it; `request_id` names the request on every
     release. Fields that an agent adds are passed on beside these, in JSON, unless they look like
     a secret. `fingerprint` changes when what would be approved changes.
     """
@@ -144,7 +144,7 @@ class PairingList(Struct, frozen=True, kw_only=True, rename="camel"):
     """What both kinds of list say beside their requests.
 
     `last_updated` is when the list was last read, empty for never. `epoch` grows with each change
-    of what is listed of either kind, and is what a check-in tells. `refreshed` says whether a
+    of what is listed of either kind, and is what a check-in reports. `refreshed` says whether a
     refresh that was asked for worked.
     """
 
