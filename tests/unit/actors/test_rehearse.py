@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -284,11 +285,15 @@ def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
     async def story(clock: SimClock) -> None:
         async with Rig(clock) as rig:
             await rig.say("hall", Made("sun"), BulbAdded("a"))
-            for _ in range(50):
+            for _ in range(45):
+                await rig.say("hall", SwitchedOn(), SwitchedOff())
+            await asyncio.sleep(60)
+            old_ms = clock.now_ms()
+            for _ in range(5):
                 await rig.say("hall", SwitchedOn(), SwitchedOff())
             whole = await look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
             assert whole.match
-            assert await rig.journal.prune(clock.now_ms() + 1) > 0
+            assert await rig.journal.prune(old_ms) > 0
             kept = await look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
             assert kept.match
             assert kept.first_tick > 1
@@ -296,6 +301,9 @@ def test_a_replay_of_a_pruned_history_begins_where_it_is_kept() -> None:
             assert 0 < kept.ticks < whole.ticks
             with pytest.raises(ValueError, match=r"from_seq 3: .* from \d+ on"):
                 await look_back(rig.reader, KINDS, Back(actor="lamp/hall", from_seq=3))
+            assert await rig.journal.prune(clock.now_ms() + 1) > 0
+            nothing = await look_back(rig.reader, KINDS, Back(actor="lamp/hall"))
+            assert (nothing.match, nothing.ticks) == (True, 0)
 
     play(story)
 
