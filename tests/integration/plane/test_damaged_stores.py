@@ -181,10 +181,9 @@ async def test_damage_that_a_reader_meets_is_told(tmp_path: Path) -> None:
     await make_home(tmp_path)
     path = tmp_path / "journal.db"
     connection = apsw.Connection(str(path))
-    with connection:
-        size = connection.execute("PRAGMA page_size").get
-        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_ticks_1'"
-        page = connection.execute(sql).get
+    size = connection.execute("PRAGMA page_size").get
+    sql = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_ticks_1'"
+    page = connection.execute(sql).get
     connection.close()
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
