@@ -212,7 +212,11 @@ def _shared_tail(old: str, new: str, head: int) -> int:
 
 
 def _align(old: Sequence[str], new: Sequence[str], tally: _Tally) -> list[Block]:
-    """Return equal runs in order: between words that are unique on both sides, recursively."""
+    """Return equal runs in order.
+
+    Long sections are split at words that are unique on both sides, recursively; the runs of short
+    ones are as long as can be.
+    """
     blocks: list[Block] = []
     stack = [(0, len(old), 0, len(new))]
     while stack:
@@ -237,7 +241,9 @@ def _align(old: Sequence[str], new: Sequence[str], tally: _Tally) -> list[Block]
         if tally.steps < 0:
             tally.exact = False
             continue
-        anchors = _anchors(left, right)
+        # One unique word that moved would hide all others: a short section is searched whole.
+        is_short = len(left) + len(right) <= limits.ALIGN_WHOLE_MAX
+        anchors = [] if is_short else _anchors(left, right)
         if anchors:
             cuts = [(a, b), *((a + i, b + j) for i, j in anchors), (a_end, b_end)]
             stack += [(x, x_end, y, y_end) for (x, y), (x_end, y_end) in pairwise(cuts)]

@@ -26,6 +26,9 @@ MAJOR_BELOW: Final = 0.80
 # Work of a comparison.
 ALIGN_STEPS_PER_WORD: Final = 40
 ALIGN_STEPS_LEAST: Final = 20_000
+ALIGN_WHOLE_MAX: Final = 32
+"""Words of both sides up to which a section is aligned without splitting it (some 0.1 ms)."""
+
 ALIGN_EDITS_MAX: Final = 48
 """A section without unique words is aligned exactly up to so many edits; beyond, it is counted."""
 HUNKS_KEPT: Final = 200
