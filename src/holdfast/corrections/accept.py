@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from holdfast.corrections import limits
+from holdfast.corrections.identity import identity, scope_of
 from holdfast.corrections.records import Correction, Event, Lesson
-from holdfast.corrections.same import identity, scope_of
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.ingest import BATCH_VERSION, NULL, IngestRequest, QueueState, RefusedRow
 from holdfast.wire.limits import (

@@ -25,8 +25,8 @@ from holdfast.corrections.accept import (
     text,
     whole,
 )
+from holdfast.corrections.identity import identity, scope_of
 from holdfast.corrections.records import Correction, Event, Lesson
-from holdfast.corrections.same import identity, scope_of
 from holdfast.wire.api.ingest import CorrectRequest, IngestRequest
 from holdfast.wire.limits import CONTENT_MAX, CONTEXT_MAX, EVENT_ID_MAX, TEXT_MAX
 from holdfast.wire.times import parse_time

@@ -9,9 +9,9 @@ import pytest
 
 from holdfast.corrections import gradata
 from holdfast.corrections.gradata import Rows, empty, read_events, read_old_corrections, read_single
+from holdfast.corrections.identity import identity
 from holdfast.corrections.limits import GRADATA_CUT
 from holdfast.corrections.records import Correction
-from holdfast.corrections.same import identity
 from holdfast.wire.api.ingest import IngestRequest
 from tests.support.toys.brains import NOW, correction, read
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from holdfast.machine.confine.inside import ABI_PORTS, PORTS_END, Kernel, Plan
+from holdfast.machine.confine.grants import Scope, ScopeError, Wishes, find_scope, programs_on
+from holdfast.machine.confine.landlock import ABI_PORTS, PORTS_END, Kernel, Plan
 from holdfast.machine.confine.probing import PYTHON, Kind, Probe, probe
 from holdfast.machine.confine.report import Report
-from holdfast.machine.confine.scope import Scope, ScopeError, Wishes, find_scope, programs_on
 
 Wanted: TypeAlias = Literal["auto"] | Kind
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from holdfast.machine.confine.inside import ABI_REFER
+from holdfast.machine.confine.landlock import ABI_REFER
 
 Kind: TypeAlias = Literal["bubblewrap+landlock", "bubblewrap", "landlock", "none"]
 
@@ -28,7 +28,7 @@ USER_NAMESPACE: Final = "--unshare-user"
 TRIAL_TIMEOUT_S: Final = 20.0
 """Time limit of a trial: usually hundredths of a second, much more on a busy host."""
 
-INSIDE: Final = str(Path(__file__).with_name("inside.py"))
+LANDLOCK: Final = str(Path(__file__).with_name("landlock.py"))
 PYTHON: Final = (sys.executable, "-I", "-S", "-E")
 _REASON_CHARS: Final = 300
 
@@ -94,7 +94,7 @@ def _try_bubblewrap() -> tuple[str, str, tuple[str, ...], str]:
 
 def _try_landlock() -> tuple[int, str]:
     """Return the version of Landlock, and why it cannot be used."""
-    output, why = _run((*PYTHON, INSIDE, "--try"))
+    output, why = _run((*PYTHON, LANDLOCK, "--try"))
     abi = int(output) if output.isascii() and output.isdigit() else 0
     if why:
         return abi, why

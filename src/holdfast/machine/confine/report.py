@@ -14,7 +14,7 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-from holdfast.machine.confine.inside import FIRST, GO, HERE
+from holdfast.machine.confine.landlock import FIRST, GO, HERE
 
 _CREDENTIALS: Final = struct.Struct("3i")
 _MESSAGE_BYTES: Final = 64

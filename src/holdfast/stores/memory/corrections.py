@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.corrections.gaps import Numbers, add
+from holdfast.corrections.identity import raised
 from holdfast.corrections.limits import EVENT_IDS_KEPT, PURGE_ROWS
 from holdfast.corrections.ports import (
     CorrectionQuery,
@@ -39,7 +40,6 @@ from holdfast.corrections.records import (
     Standing,
     Written,
 )
-from holdfast.corrections.same import raised
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.wire.limits import PREVIEW_MAX
 

@@ -16,9 +16,9 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.corrections.gaps import Numbers, add
+from holdfast.corrections.identity import raised
 from holdfast.corrections.limits import EVENT_IDS_KEPT
 from holdfast.corrections.records import ROUTES, Arrival, Correction, Forgotten, Standing, Written
-from holdfast.corrections.same import raised
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.sqlite.bulk import Bulk
 

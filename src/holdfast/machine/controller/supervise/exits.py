@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from holdfast.machine.controller.supervise import ladder as ladders
 from holdfast.machine.controller.supervise.events import Exited, Repaired, SpawnFailed
-from holdfast.machine.controller.supervise.moves import Step, delay_ms, repair, rest, retry
 from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.restarts import Step, delay_ms, repair, rest, retry
 from holdfast.machine.controller.supervise.state import (
     Cause,
     Exit,

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from holdfast.machine.controller.supervise import events, exits, ladder, watching
+from holdfast.machine.controller.supervise import events, exits, ladder, liveness
 from holdfast.machine.controller.supervise.actions import CancelRepair
 from holdfast.machine.controller.supervise.events import Event
-from holdfast.machine.controller.supervise.moves import Step, end, fresh, spawn, terminate
 from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.restarts import Step, end, fresh, spawn, terminate
 from holdfast.machine.controller.supervise.state import RISES, State, Termination, Trial
 
 
@@ -118,12 +118,12 @@ _RULES: Final[dict[type, Callable[[Policy, State, Any, int], Step]]] = {
     events.Shutdown: _shutdown,
     events.HoldLadder: _hold,
     events.RetryLadder: _retry,
-    events.Spawned: watching.spawned,
+    events.Spawned: liveness.spawned,
     events.SpawnFailed: exits.spawn_failed,
-    events.PortTaken: watching.port_taken,
+    events.PortTaken: liveness.port_taken,
     events.Exited: exits.exited,
-    events.Probed: watching.probed,
-    events.WorkEnded: watching.work_ended,
+    events.Probed: liveness.probed,
+    events.WorkEnded: liveness.work_ended,
     events.Repaired: exits.repaired,
-    events.Due: watching.due,
+    events.Due: liveness.due,
 }

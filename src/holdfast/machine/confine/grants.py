@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from holdfast.machine.confine.inside import (
+from holdfast.machine.confine.landlock import (
     IOCTL_DEV,
     READ,
     READ_DIR,

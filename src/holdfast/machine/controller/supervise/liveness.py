@@ -7,7 +7,8 @@ from dataclasses import replace
 from holdfast.machine.controller.supervise import ladder
 from holdfast.machine.controller.supervise.actions import BeHealthy, Kill
 from holdfast.machine.controller.supervise.events import Due, PortTaken, Probed, Spawned, WorkEnded
-from holdfast.machine.controller.supervise.moves import (
+from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.restarts import (
     SIGTERM,
     Step,
     delay_ms,
@@ -15,8 +16,7 @@ from holdfast.machine.controller.supervise.moves import (
     retry,
     terminate,
 )
-from holdfast.machine.controller.supervise.moves import spawn as spawn_child
-from holdfast.machine.controller.supervise.policy import Policy
+from holdfast.machine.controller.supervise.restarts import spawn as spawn_child
 from holdfast.machine.controller.supervise.state import Cause, State, Status, Termination, Verdict
 
 
