@@ -162,7 +162,7 @@ def test_without_a_plane_it_says_how_to_start_one(tmp_path: Path) -> None:
     checks = {check["name"]: check["result"] for check in report["checks"]}
     assert checks == {
         "plane": "failed", "folder": "ok", "keys": "ok", "disk": "ok", "stores": "ok",
-            "port": "ok", "log": "ok",
+        "port": "ok", "log": "ok",
     }  # fmt: skip
     home.mkdir(exist_ok=True)
     home.chmod(0o755)
