@@ -25,6 +25,7 @@ from holdfast.world.clouds.process_table import members, usage_of
 from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
 from tests.integration.clouds.test_process_controller import TOKEN, get, seal
 from tests.support.confinement import KINDS, need
+from tests.support.patience import patience
 
 SECRET = "the-plane's-secret"
 
@@ -86,7 +87,8 @@ async def test_the_processes_of_a_confined_agent_are_known_and_end_with_its_mach
     cloud, machine = await start(opened, tmp_path, kind)
     leader = load(tmp_path / "machines" / "box-1" / "machine.json").leader
     assert leader is not None
-    family = {one.pid for one in psutil.Process(leader.pid).children(recursive=True)}
+    children = psutil.Process(leader.pid).children(recursive=True)
+    family = {one.pid for one in children}
     assert len(family) == (3 if "bubblewrap" in kind else 1)
     assert {one.pid for one in members(leader, machine.id)} == {leader.pid, *family}
     assert usage_of(leader, machine.id, disk_bytes=None).processes == len(family) + 1
@@ -97,7 +99,8 @@ async def test_the_processes_of_a_confined_agent_are_known_and_end_with_its_mach
     os.kill(leader.pid, signal.SIGCONT)
     assert isinstance(await cloud.destroy(machine.id), Ok)
     await until_gone(leader, machine.id)
-    assert not any(psutil.pid_exists(pid) for pid in family)
+    _, left = psutil.wait_procs(children, timeout=patience(10))
+    assert not [one for one in left if one.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_an_owners_variable_that_loads_code_is_the_agents_alone(
