@@ -18,6 +18,7 @@ from holdfast.accounts.limits import (
     ATTEMPTS_FREE,
 )
 from holdfast.accounts.records import Attempts
+from holdfast.wire import parsers
 
 TOKEN_PREFIX: Final = "hf_"  # noqa: S105  a prefix, so that scanners of leaked secrets know ours
 LINK_PREFIX: Final = "hfl_"
@@ -86,9 +87,8 @@ def person_key(name: str) -> str:
 
 def peer_key(peer: str) -> str:
     """Return under which key a peer's failures are counted: an IPv6 network counts as one peer."""
-    try:
-        found = ipaddress.ip_address(peer)
-    except ValueError:
+    found = parsers.ip(peer)
+    if found is None:
         return f"peer:{peer}"
     if found.version == 4:  # noqa: PLR2004  the version's own number
         return f"peer:{found}"

@@ -9,13 +9,15 @@ from holdfast.actors.limits import ANSWER_WAIT_MS
 from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.ids import Address, address
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.operations import Pending
 
 PAGE_DEFAULT: Final = 100
 """Rows of a page when the caller names no `limit`."""
 
-_CURSOR_CHARS_MAX: Final = 16
+_OFFSET_MAX: Final = 10**15 - 1
+"""The largest offset of a page: beyond every list there is, and small enough to be added to."""
 
 
 async def ask(
@@ -74,14 +76,10 @@ def page_offset(cursor: str) -> int:
     """Return where a page begins; refuse (400) a cursor that no page gave."""
     if not cursor:
         return 0
-    digits = cursor[1:]
-    if (
-        cursor[0] != "o"
-        or not (digits.isascii() and digits.isdecimal())
-        or len(cursor) > _CURSOR_CHARS_MAX
-    ):
+    offset = parsers.whole(cursor.removeprefix("o"), most=_OFFSET_MAX)
+    if cursor[0] != "o" or offset is None:
         raise Refusal(400, "bad_cursor", "This is not the `next` of a page.", field="after")
-    return int(digits)
+    return offset
 
 
 def page_cursor(offset: int) -> str:

@@ -21,6 +21,7 @@ from starlette.requests import cookie_parser
 from holdfast.accounts.handlers import SESSION_COOKIE
 from holdfast.accounts.rules import csrf_text
 from holdfast.plane.edge.ports import Authenticator, KeyOwner
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Principal, Refusal
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.limits import IDEMPOTENCY_KEY_MAX
@@ -78,11 +79,8 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
     """Return whether an address is in one of the networks; what is no address is in none."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)
+    found = parsers.ip(address)
+    return found is not None and any(found in network for network in networks)
 
 
 def _bare(hop: str) -> str:
@@ -194,11 +192,9 @@ def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
     host = header.get("host", "")
     if known is None or not host:
         return
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    if name in known or name.endswith(".localhost") or _is_address(name):
+    asked = parsers.host(host)
+    name = "" if asked is None else asked.name
+    if name in known or name.endswith(".localhost") or parsers.ip(name) is not None:
         return
     raise Refusal(
         421, "unknown_host", "this plane does not go by the name that was asked for", field="host",
@@ -206,19 +202,11 @@ def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
     )  # fmt: skip
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def check_origin(header: Mapping[str, str], caller: Caller) -> None:
     """Refuse (403) a change that a browser says comes from another site."""
     site = header.get("sec-fetch-site", "same-origin")
     origin = header.get("origin")
-    same = origin is None or (origin != "null" and urlsplit(origin).netloc == caller.host)
+    same = origin is None or parsers.origin(origin) == caller.host
     if site not in {"same-origin", "none"} or not same:
         raise Refusal(
             403, "cross_site", "this change comes from another site", field="origin",

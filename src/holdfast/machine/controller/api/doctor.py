@@ -22,7 +22,7 @@ async def _status(context: Context, ask: Ask[None]) -> DoctorAnswer:
     record = context.care.doctor.record
     if record is None:
         return DoctorAnswer(has_run=False)
-    chunk = context.care.doctor.output.since(int(ask.query.get("after", "0")))
+    chunk = context.care.doctor.output.since(ask.number("after") or 0)
     finished = record.finished_at_ms
     return DoctorAnswer(
         has_run=True,

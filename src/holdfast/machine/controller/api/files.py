@@ -23,7 +23,7 @@ from holdfast.wire.controller.files import Node, TextAnswer, TreeAnswer, WriteOr
 async def _tree(context: Context, ask: Ask[None]) -> TreeAnswer:
     """Answer with the tree below `?path=`, at most `?depth=` deep."""
     parts = split(ask.query.get("path", ""))
-    depth = int(ask.query.get("depth", PARTS_MAX))
+    depth = ask.number("depth") or PARTS_MAX
     found = await asyncio.to_thread(context.care.files.tree, parts, depth=depth)
     return TreeAnswer(tree=msgspec.convert(found.nodes, list[Node]), truncated=found.truncated)
 
