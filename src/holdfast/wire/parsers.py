@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 WHOLE_MAX: Final = 2**63 - 1
 """The largest number that SQLite and DuckDB keep."""
+
+JSON_DEPTH_MAX: Final = 64
+"""How deep an object of any form may be nested in a body: what is built from it later, by other
+functions on another stack, must not run out of it. A configuration may be 32 deep."""
 
 HOST_CHARS_MAX: Final = 255
 """Characters of a host with its port: a name has at most 253 (RFC 1035), and longer is no host."""
@@ -113,3 +118,23 @@ def from_json(decoder: Decoder[T_co], raw: bytes) -> T_co:
     except RecursionError:
         message = "it is nested too deeply"
     raise msgspec.DecodeError(message)
+
+
+def is_deep(value: Any, most: int = JSON_DEPTH_MAX) -> bool:
+    """Return whether decoded JSON is nested more than `most` deep; a struct is one level."""
+    level: list[Any] = [value]
+    for _ in range(most + 1):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return (getattr(value, name) for name in value.__struct_fields__)
+    return ()

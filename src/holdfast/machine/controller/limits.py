@@ -19,6 +19,10 @@ ACCEPT_RETRY_S: Final = 1.0
 BODY_BYTES_MAX: Final = 65_536
 """Body of a control request; none of the routes needs more than a few bytes."""
 
+LINE_BYTES_MAX: Final = 8_000
+"""Target of a control request, and each header that its route reads; aiohttp's own figure is
+8,190, and above it writes a traceback."""
+
 LINE_CHARS_MAX: Final = 8_192
 """Characters of one line of the agent's output; the rest of a longer line is dropped."""
 

@@ -103,7 +103,7 @@ def decode_json(route: Route, body: bytes) -> Any:
     if route.decoder is None:
         return None
     try:
-        return parsers.from_json(route.decoder, body)
+        found = parsers.from_json(route.decoder, body)
     except msgspec.ValidationError as error:
         raise refused_field(str(error), route) from None
     except msgspec.DecodeError:
@@ -113,6 +113,12 @@ def decode_json(route: Route, body: bytes) -> Any:
         raise Refusal(
             400, "not_json", "the body is not valid JSON", fix=_see(route)
         ) from None  # fmt: skip
+    if route.takes_any and parsers.is_deep(found):
+        raise Refusal(
+            400, "too_deep", "the body is nested too deeply",
+            fix=f"nest objects and lists at most {parsers.JSON_DEPTH_MAX} deep",
+        )  # fmt: skip
+    return found
 
 
 def mend_surrogates(body: bytes) -> bytes:

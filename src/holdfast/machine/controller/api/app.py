@@ -162,6 +162,8 @@ def _guard(context: Context) -> Any:
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  the edge: whoever asked gets an answer
+            if request.transport is None:  # the caller has gone, and with it the rest of the body
+                return problem(408, "The request did not arrive whole", "incomplete_request")
             context.log.emit("route.failed", path=request.path, error=repr(error))
             return problem(500, "Internal Server Error", "internal")
 

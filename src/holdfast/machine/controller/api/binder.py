@@ -188,6 +188,9 @@ async def _object(
         return Wrong(INVALID_JSON, "The body is not JSON")
     if not isinstance(found, dict):
         return Wrong(INVALID_BODY, "The body must be a JSON object")
+    if parsers.is_deep(found):
+        text = f"The body is nested more than {parsers.JSON_DEPTH_MAX} deep"
+        return Wrong(INVALID_BODY, text)
     return found
 
 
