@@ -1,6 +1,6 @@
 """The campaign: `make fuzz`. A seed is run again by its number:
 
-    python -m tests.fuzz plane --from 123 --cases 1
+python -m tests.fuzz plane --from 123 --cases 1
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -46,14 +46,23 @@ def progress(first: int, began: float) -> Callable[[Report], None]:
     return told
 
 
-async def campaign(what: str, first: int, cases: int) -> Report:
-    """Run so many seeds from the first on."""
+def seeds(first: int, cases: int, minutes: float) -> Iterator[int]:
+    """Yield so many seeds from the first on, or fewer when the time is over."""
+    ends = time.monotonic() + minutes * 60
+    for seed in range(first, first + cases):
+        if time.monotonic() > ends:
+            return
+        yield seed
+
+
+async def campaign(what: str, first: int, cases: int, minutes: float) -> Report:
+    """Run so many seeds from the first on, within so many minutes."""
     with tempfile.TemporaryDirectory(prefix="holdfast-fuzz-") as home:
         async with SERVERS[what](Path(home) / what) as servers:
             if cases > WARM_UP:  # so that caches and pools are there
                 await run(servers, range(-WARM_UP, 0))
             before, began = rss_mib(), time.monotonic()
-            report = await run(servers, range(first, first + cases), progress(first, began))
+            report = await run(servers, seeds(first, cases, minutes), progress(first, began))
             took = time.monotonic() - began
             sys.stdout.write(
                 f"{report.cases} cases in {took:.0f} s, {report.cases / took:.0f}/s; "
@@ -68,8 +77,9 @@ def main() -> int:
     parser.add_argument("what", choices=SERVERS)
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--cases", type=int, default=CASES)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
     chosen = parser.parse_args()
-    report = asyncio.run(campaign(chosen.what, chosen.first, chosen.cases))
+    report = asyncio.run(campaign(chosen.what, chosen.first, chosen.cases, chosen.minutes))
     for (door, status), count in sorted(report.statuses.items()):
         word = {0: "closed", 1: "waits"}.get(status, str(status))
         sys.stdout.write(f"  {door:<12} {word:<8} {count}\n")

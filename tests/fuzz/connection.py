@@ -21,7 +21,7 @@ PEER = ("192.0.2.7", 50_000)
 
 
 class Outcome(NamedTuple):
-    """The status of an answer; 0 where the server closed without one, 1 where it waited for more."""
+    """The status of an answer; CLOSED where the server gave none, WAITED where it wants more."""
 
     status: int
     head: bytes

@@ -12,7 +12,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,15 @@ AGENTS_ROWS: Sequence[Endpoint] = (
     look("agent.again", "/_holdfast/again", None, "", scope="public"),
     look("agent.reserved", "/_kilo/health", None, "", scope="public"),
 )
+
+
+def _nobody(_draw: random.Random, _row: Endpoint) -> Headers:
+    return []
+
+
+PLANE_DOOR = Door("plane", b"plane.test", ENDPOINTS, _nobody, {}, weighty=COSTLY)
+AGENTS_DOOR = Door("agents", b"agents.localhost", AGENTS_ROWS, _nobody, {"id": ("a", "é")})
+"""The doors before it is known who may pass."""
 
 
 @dataclass
@@ -134,7 +143,7 @@ def _plane_protocol(made: Made) -> Callable[[], asyncio.BaseProtocol]:
     state, protocol = ServerState(), config.http_protocol_class
 
     def connect() -> asyncio.BaseProtocol:
-        return protocol(config=config, server_state=state, app_state={})  # type: ignore[call-arg, return-value]
+        return protocol(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
 
     return connect
 
@@ -162,7 +171,7 @@ async def _plane_door(made: Made) -> Door:
         return found
 
     values = {"id": (made.instance,), "kind": ("instance",), "instance": (made.instance,)}
-    return Door("plane", b"plane.test", ENDPOINTS, credentials, values, weighty=COSTLY)
+    return replace(PLANE_DOOR, credentials=credentials, values=values)
 
 
 async def _session(made: Made) -> tuple[bytes, bytes]:
@@ -196,7 +205,7 @@ def _agents_door(made: Made) -> Door:
         return found
 
     host = access.hosts.host(made.instance, beside="").encode()
-    return Door("agents", host, AGENTS_ROWS, credentials, {"id": ("a", "é")})
+    return replace(AGENTS_DOOR, host=host, credentials=credentials)
 
 
 def _controller_door(boot: Boot) -> Door:
@@ -227,7 +236,7 @@ async def _start_controller(home: Path, faults: Faults) -> Boot:
     }  # fmt: skip
     draw = random.Random(1)
     boot = Boot(environ, lambda size: draw.randbytes(size).hex())
-    boot._log.emit = faults.note  # type: ignore[method-assign, assignment]
+    boot._log.emit = faults.note  # type: ignore[method-assign]
     boot._listening = Listening(host="127.0.0.1", port=0, home=home)
     boot._socket = health_listener.open_socket("127.0.0.1", 0)
     await boot._bootstrap.run()

@@ -13,6 +13,7 @@ import psutil
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
 from tests.support.asgi import call, json_headers
@@ -68,6 +69,7 @@ async def make(home: Path) -> Made:
     )
     plane = await make_plane(chosen, clock=clock, log=log, url="http://plane.test")
     plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
+    plane.app._wrong_proofs = WrongProofs(clock, PLENTY)
     plane.app._check_responses = True
     await plane.start()
     await plane.subjects.people.directory.make_account("other")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import re
 from typing import Final
 
@@ -26,7 +25,6 @@ SESSION_PREFIX: Final = "hfs_"
 
 _SECRET: Final = re.compile(r"hf[ls]?_[A-Za-z0-9_-]{43}")
 _DOUBLINGS_MAX: Final = 32
-_IPV6_NETWORK_BITS: Final = 64
 
 
 def secret_text(prefix: str, entropy: bytes) -> str:
@@ -87,13 +85,7 @@ def person_key(name: str) -> str:
 
 def peer_key(peer: str) -> str:
     """Return under which key a peer's failures are counted: an IPv6 network counts as one peer."""
-    found = parsers.ip(peer)
-    if found is None:
-        return f"peer:{peer}"
-    if found.version == 4:  # noqa: PLR2004  the version's own number
-        return f"peer:{found}"
-    network = ipaddress.ip_network((found, _IPV6_NETWORK_BITS), strict=False)
-    return f"peer:{network}"
+    return f"peer:{parsers.network(peer)}"
 
 
 def sees(account: str | None, owner: str) -> bool:

@@ -34,6 +34,8 @@ _DIGITS: Final = re.compile(r"0*([0-9]{1,19})")
 _NAMED: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
 _BRACKETED: Final = re.compile(r"\[(?P<name>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{1,5}))?")
 _PORT_MAX: Final = 65_535
+_PEER_BITS: Final = 64
+"""Bits of an IPv6 address that tell peers apart: whoever has one has the whole network."""
 
 
 class Decoder(Protocol[T_co]):
@@ -72,6 +74,16 @@ def ip(text: str) -> Ip | None:
     except ValueError:
         return None
     return (found.ipv4_mapped or found) if found.version == 6 else found  # noqa: PLR2004
+
+
+def network(peer: str) -> str:
+    """Return what counts as one peer: an IPv4 address, the /64 of an IPv6 one, any other text."""
+    found = ip(peer)
+    if found is None:
+        return peer
+    if found.version == 4:  # noqa: PLR2004  the version's own number
+        return str(found)
+    return str(ipaddress.IPv6Network((int(found), _PEER_BITS), strict=False))
 
 
 def host(text: str) -> Host | None:

@@ -22,8 +22,8 @@ from holdfast.plane.operations import instance_address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.plane import Plane, make_plane
-from tests.integration.plane.test_real_app import Log
 from tests.support.asgi import Answer, call, json_headers
+from tests.support.real_plane import Log
 
 FOLDER = Path(__file__).parents[2] / "support" / "data" / "home-6f5f58d.zip"
 

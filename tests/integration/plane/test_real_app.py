@@ -21,6 +21,7 @@ from tests.support.asgi import call, json_headers
 from tests.support.real_plane import Log, Made, end, make
 from tests.support.walk import body_of, target_of, walk
 
+
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
     found = await make(tmp_path / "home")

@@ -10,6 +10,19 @@ from typing import Final
 FIRST_REQUEST_BYTES_MAX: Final = 8_192
 """Head of a request that the first listener reads; beyond it the connection is closed."""
 
+FIRST_CALLERS_MAX: Final = 256
+"""Connections of the first listener at once; a further one is closed."""
+
+FIRST_HEAD_S: Final = 5.0
+"""How long a caller of the first listener may take for its request."""
+
+DESCRIPTORS_RESERVE: Final = 600
+"""Descriptors that callers' connections leave: 256 connections to the agent, both ends of 100
+WebSockets, what waits to be accepted (128), and files."""
+
+CALLERS_MIN: Final = 64
+"""Connections that are taken however few descriptors there are."""
+
 BACKLOG: Final = 128
 """Connections that wait to be accepted, and how many are at a time; aiohttp's figure too."""
 

@@ -83,6 +83,11 @@ def _within(address: str, networks: Sequence[Network]) -> bool:
     return found is not None and any(found in network for network in networks)
 
 
+def is_near(address: str, trusted: Sequence[Network]) -> bool:
+    """Return whether many may share an address: this machine's own, or a trusted proxy's."""
+    return address == "" or _within(address, (*_LOOPBACK, *trusted))
+
+
 def _bare(hop: str) -> str:
     """Return an address without its port, which some proxies add: it differs with every call."""
     found = _WITH_PORT.fullmatch(hop)
@@ -115,6 +120,12 @@ def bearer(header: Mapping[str, str]) -> str:
     """Return the bearer token of a request, or nothing; the scheme's case does not matter."""
     scheme, _, token = header.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def shown_proof(header: Mapping[str, str]) -> str:
+    """Return what a request shows to prove who sends it, as one text; nothing where it does not."""
+    shown = (header.get(name, "") for name in ("authorization", *GATEWAY_HEADERS))
+    return "\x00".join(shown).strip("\x00") or header.get("cookie", "")
 
 
 async def identify(

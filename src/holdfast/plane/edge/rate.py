@@ -39,6 +39,13 @@ class Rates:
         self._sign_ins = sign_ins
         self._buckets: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()
 
+    def full_s(self, key: str) -> int:
+        """Return the seconds until the bucket of calls has one, 0 where it has; take none."""
+        now_s = self._clock.steady_ms() / SECOND_MS
+        left, at_s = self._buckets.get((key, False), (self._calls.burst, now_s))
+        left += (now_s - at_s) * self._calls.per_s
+        return 0 if left >= 1 else max(1, ceil((1 - left) / self._calls.per_s))
+
     def wait_s(self, key: str, *, strict: bool) -> int:
         """Take a call from the bucket; return 0, or the seconds until there is one."""
         rate = self._sign_ins if strict else self._calls

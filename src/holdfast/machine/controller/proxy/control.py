@@ -15,12 +15,11 @@ from holdfast.machine.controller.limits import LINE_BYTES_MAX
 from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream
 
-
 ROUTES_READ: Final = (
     b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding", b"expect",
     b"if-match",
 )  # fmt: skip
-"""The headers of a control request that the routes' own HTTP library is given; none other is read."""
+"""The headers of a control request that the routes' own HTTP library is given: all they read."""
 
 _METHODS: Final = frozenset(
     {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"}
@@ -30,7 +29,7 @@ _VALUE: Final = re.compile(rb"[\t -~]*")
 
 
 def head_for_routes(request: http1.Request) -> tuple[bytes, str]:
-    """Return the head of a control request as the routes' library is given it, and nothing; ("", why) where there is none.
+    """Return the head of a control request for the routes' library, or why there is none.
 
     That library has a parser of its own, which writes a traceback with the request in it where
     the two do not agree. So it is given a head that both read alike, with what routes read alone.
