@@ -20,7 +20,7 @@ class Server(ABC):
         self.time = asyncio.get_running_loop().time
         self.closing = False
         self.totals = Totals()
-        self.peers = peers or Peers(limits.callers, limits.callers_each)
+        self.peers = Peers(limits.callers, limits.callers_each) if peers is None else peers
         self._open: dict[Downstream, Slot] = {}
         self._empty = asyncio.Event()
         self._empty.set()

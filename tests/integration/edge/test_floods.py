@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import uvicorn
 
+from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.connection import BoundedConnection, Guest
-from holdfast.plane.edge.limits import REFUSAL_LINES_EACH, REFUSAL_WINDOW_MS
+from holdfast.plane.edge.limits import HELD_BACK_MAX, REFUSAL_LINES_EACH, REFUSAL_WINDOW_MS
 from holdfast.plane.edge.rate import Rate
 from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.relay.peers import Peers
@@ -141,7 +142,9 @@ async def wrong(plane: StubPlane, number: int, peer: str = "192.0.2.1") -> Answe
 
 async def guarded() -> tuple[StubPlane, str]:
     plane = StubPlane()
-    plane.options["wrong_proofs"] = WrongProofs(plane.clock, Rate(burst=5, per_s=1))
+    plane.options["wrong_proofs"] = WrongProofs(
+        plane.clock, Rate(burst=5, per_s=1), held_back_s=0.001
+    )
     plane.__post_init__()
     return plane, (await plane.prepare()).owner
 
@@ -163,11 +166,27 @@ async def test_wrong_tokens_are_refused_unread_and_right_ones_of_the_same_peer_a
     assert len(looked_up) == 5
     refused = await wrong(plane, 1)
     assert refused.header("retry-after") == "1"
+    assert refused.header("connection") == "close"
     assert refused.json()["code"] == "too_many_wrong_proofs"
     assert (await call(plane.edge, "GET", "/api/instances", headers=headers)).status == 200
     assert (await wrong(plane, 1, peer="192.0.2.2")).status == 401
     plane.clock.advance(1_000)
     assert (await wrong(plane, 1)).status == 401
+
+
+async def test_so_many_refusals_are_held_back_and_no_more() -> None:
+    proofs = WrongProofs(ManualClock(), held_back_s=60)
+    held = [asyncio.create_task(proofs.hold_back()) for _ in range(HELD_BACK_MAX)]
+    await asyncio.sleep(0)
+    await proofs.hold_back()
+    assert not any(task.done() for task in held)
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+    again = asyncio.create_task(proofs.hold_back())
+    await asyncio.sleep(0)
+    assert not again.done()
+    again.cancel()
 
 
 async def test_a_machine_that_proves_nothing_is_refused_before_its_report_is_read() -> None:

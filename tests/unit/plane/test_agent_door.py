@@ -147,9 +147,9 @@ async def test_the_host_that_a_browser_sees_decides_who_answers(
     at_agents: bool,  # noqa: FBT001
 ) -> None:
     access: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
-    side = AgentSide(
-        access, peers=Peers(100, 100), trusted=parse_networks(trusted), log=cast("Any", None)
-    )
+    peers = Peers(100, 100)
+    side = AgentSide(access, peers=peers, trusted=parse_networks(trusted), log=cast("Any", None))
+    assert side.proxy.peers is peers, "one count for the edge's hosts and agents'"
     answered: list[Any] = []
 
     async def edge(_scope: Any, _receive: Any, _send: Any) -> None:

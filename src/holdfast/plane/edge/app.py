@@ -208,7 +208,7 @@ class Edge:
             auth.check_origin(request.header, request.caller)
             if row.mutates:
                 self._bound(peer_key(request.caller.peer), strict=True)
-        self._doubt(request, row)
+        await self._doubt(request, row)
         request.identity = await auth.identify(
             row, request.header, self._authenticator, self._key_owner
         )
@@ -251,7 +251,7 @@ class Edge:
                 fix="wait as long as retry-after says", retry_after_s=wait_s,
             )  # fmt: skip
 
-    def _doubt(self, request: _Request, row: Endpoint) -> None:
+    async def _doubt(self, request: _Request, row: Endpoint) -> None:
         """Refuse (429) a peer that proved wrongly too often, before anything is looked up."""
         if row.scope == "public":
             return
@@ -259,8 +259,9 @@ class Edge:
         peer = peer_key(request.caller.peer)
         wait_s = self._wrong_proofs.wait_s(peer, request.proof) if request.proof else 0
         if wait_s:
+            await self._wrong_proofs.hold_back()
             raise Refusal(
-                429, "too_many_wrong_proofs", "too many wrong proofs came from this address",
+                429, answer.TOO_MANY_WRONG_PROOFS, "too many wrong proofs came from this address",
                 fix="send the right one after the time that retry-after says", retry_after_s=wait_s,
             )  # fmt: skip
 
@@ -270,9 +271,9 @@ class Edge:
             return
         is_machine = request.route.row.scope == "machine"
         if status == _UNAUTHENTICATED or (is_machine and status == _UNPROVEN):
-            self._wrong_proofs.wrong(peer_key(request.caller.peer), request.proof)
+            self._wrong_proofs.wrong(request.proof)
         elif status < _OUR_FAULT and (status < _FAILED or not is_machine):
-            self._wrong_proofs.right(request.proof)
+            self._wrong_proofs.right(peer_key(request.caller.peer), request.proof)
 
     def _pass_gate(self, row: Endpoint, principal: Principal) -> None:
         """Refuse (402) an account without the entitlement that the row names."""

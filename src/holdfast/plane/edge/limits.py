@@ -43,6 +43,14 @@ WRONG_PROOFS_BURST: Final = 50
 WRONG_PROOFS_PER_S: Final = 1.0
 """How many more of them a second."""
 
+HELD_BACK_S: Final = 1.0
+"""How long the refusal of a further one takes, in seconds: with one request at a time on each
+connection, and the connection closed after it, a flood has to begin anew for each wrong proof."""
+
+HELD_BACK_MAX: Final = 256
+"""Such refusals that are under way at once; the rest is refused at once, so that none is held for
+them."""
+
 PROVEN_MAX: Final = 20_000
 """Right proofs that are remembered as such, so that a peer's neighbours are not refused with it."""
 

@@ -39,13 +39,6 @@ class Rates:
         self._sign_ins = sign_ins
         self._buckets: OrderedDict[tuple[str, bool], tuple[float, float]] = OrderedDict()
 
-    def full_s(self, key: str) -> int:
-        """Return the seconds until the bucket of calls has one, 0 where it has; take none."""
-        now_s = self._clock.steady_ms() / SECOND_MS
-        left, at_s = self._buckets.get((key, False), (self._calls.burst, now_s))
-        left += (now_s - at_s) * self._calls.per_s
-        return 0 if left >= 1 else max(1, ceil((1 - left) / self._calls.per_s))
-
     def wait_s(self, key: str, *, strict: bool) -> int:
         """Take a call from the bucket; return 0, or the seconds until there is one."""
         rate = self._sign_ins if strict else self._calls
@@ -58,3 +51,9 @@ class Rates:
         if len(self._buckets) > CALLERS_MAX:
             self._buckets.popitem(last=False)
         return 0 if allowed else max(1, ceil((1 - left) / rate.per_s))
+
+    def give_back(self, key: str) -> None:
+        """Put a call back into the bucket of calls."""
+        found = self._buckets.get((key, False))
+        if found is not None:
+            self._buckets[key, False] = (min(self._calls.burst, found[0] + 1), found[1])
