@@ -33,7 +33,13 @@ def rss_mib() -> float:
 def progress(first: int, began: float) -> Callable[[Report], None]:
     """Return what prints a line now and then, with the seed to go on from."""
 
+    shown = 0
+
     def told(report: Report) -> None:
+        nonlocal shown
+        for finding in report.wrong[shown:]:
+            sys.stdout.write(f"{finding}\n")
+        shown = len(report.wrong)
         if report.cases % EVERY:
             return
         rate = report.cases / (time.monotonic() - began)
@@ -83,8 +89,6 @@ def main() -> int:
     for (door, status), count in sorted(report.statuses.items()):
         word = {0: "closed", 1: "waits"}.get(status, str(status))
         sys.stdout.write(f"  {door:<12} {word:<8} {count}\n")
-    for finding in report.wrong:
-        sys.stdout.write(f"{finding}\n")
     return 1 if report.wrong else 0
 
 

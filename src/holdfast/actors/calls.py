@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec import json, structs
+
 from holdfast.actors.limits import ANSWER_WAIT_MS
-from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
+from holdfast.actors.ports import (
+    Answer,
+    Arrival,
+    KeyReusedError,
+    Mailboxes,
+    MailboxFullError,
+    Reader,
+)
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.ids import Address, address
 from holdfast.wire import parsers
@@ -32,7 +42,8 @@ async def ask(
 ) -> Answer:
     """Have an actor take an event, once for each Idempotency-Key of the caller.
 
-    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait.
+    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait, and (422)
+    a key that came before with another body.
     """
     key = call.idempotency_key
     unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
@@ -42,11 +53,24 @@ async def ask(
         source="cli" if call.principal.kind == "local" else "api",
         by=call.principal.name,
     )
+    if key:
+        row = structs.replace(row, asked=_digest(key, call.body))
     try:
         return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
     except MailboxFullError as error:
         text = "Too many orders wait for this instance."
         raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
+    except KeyReusedError as error:
+        raise Refusal(
+            422, "idempotency_key_reused", "This Idempotency-Key came before with another body.",
+            field="idempotency-key", fix="Send a new key with a new body, or the same body again.",
+        ) from error  # fmt: skip
+
+
+def _digest(key: str, body: Any) -> str:
+    """Return what tells one body from another. Its key is not stored, so no secret is guessed."""
+    said = json.encode(body, order="deterministic")
+    return hashlib.blake2b(said, digest_size=16, key=key.encode()[:64]).hexdigest()
 
 
 def caller(who: Principal) -> str:

@@ -17,7 +17,7 @@ from holdfast.plane.openapi import document
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import make_plane
 from holdfast.wire.api.table import ENDPOINTS
-from tests.support.asgi import call, json_headers
+from tests.support.asgi import Answer, call, json_headers
 from tests.support.real_plane import Log, Made, end, make
 from tests.support.walk import body_of, target_of, walk
 
@@ -50,6 +50,30 @@ async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
             wrong.append((row.name, answer.status, answer.body))
     assert not wrong
     assert not [line for line in made.log.lines if line[0] == "error"]
+
+
+async def test_an_idempotency_key_with_another_body_is_refused(made: Made) -> None:
+    headers = {**json_headers(made.tokens.owner), "idempotency-key": "order-1"}
+
+    async def create(body: bytes, **more: str) -> Answer:
+        given = {**headers, **more}
+        return await call(made.plane.app, "POST", "/api/instances", headers=given, body=body)
+
+    first = await create(b'{"name":"one","desired":"stopped"}')
+    assert first.status == 201
+    again = await create(b'{ "desired": "stopped", "name": "one" }')
+    assert (again.status, again.json()["id"]) == (201, first.json()["id"]), "it says the same"
+    other = await create(b'{"name":"two","desired":"stopped"}')
+    assert (other.status, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert other.json()["field"] == "idempotency-key"
+    named = await create(b'{"name":"two","desired":"stopped"}', **{"idempotency-key": "order-2"})
+    assert named.status == 201
+    target = f"/api/instances/{first.json()['id']}/stop"
+    for reason, status in ((b"a", 200), (b"a", 200), (b"b", 422)):
+        answer = await call(
+            made.plane.app, "POST", target, headers=headers, body=b'{"reason":"%b"}' % reason
+        )
+        assert answer.status == status, answer.body
 
 
 async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
