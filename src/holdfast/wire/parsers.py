@@ -41,7 +41,7 @@ _PEER_BITS: Final = 64
 class Decoder(Protocol[T_co]):
     """A decoder of msgspec, made once for its type."""
 
-    def decode(self, buf: bytes, /) -> T_co:
+    def decode(self, _raw: bytes, /) -> T_co:
         """Return the value."""
         ...
 

@@ -30,7 +30,8 @@ class NoOthers:
     def __init__(self) -> None:
         self.peers = Peers(4, 2)
 
-    def claims(self, _head: bytes, _transport: asyncio.BaseTransport) -> bool:
+    def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:
+        del head, transport
         return False
 
     def take_over(self, guest: Guest) -> None:

@@ -265,7 +265,8 @@ class SqliteJournal:
         for actor, rows in groupby(steps, itemgetter(0)):
             for seq in _parts([seq for _, seq in rows]):
                 count += await self._call(partial(self._prune, actor, seq, before_ms))
-        return count + await self._call(partial(self._forget_asked, before_ms))
+        forgotten: int = await self._call(partial(self._forget_asked, before_ms))
+        return count + forgotten
 
     def _forget_asked(self, before_ms: int, connection: apsw.Connection) -> int:
         connection.execute(self._batch.queries["forget_asked"], (before_ms,))
