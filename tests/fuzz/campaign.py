@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from holdfast.actors.limits import REHEARSAL_TIMEOUT_S, REHEARSAL_TURN_S
 from tests.fuzz.connection import ask
 from tests.fuzz.generator import Case, make
 from tests.fuzz.servers import Servers
@@ -15,6 +16,9 @@ from tests.support.patience import patience
 
 LIMIT_S = 10.0
 """How long one request may take on an idle machine: hashing a password is the longest work."""
+
+REHEARSAL_LIMIT_S = REHEARSAL_TURN_S + REHEARSAL_TIMEOUT_S + LIMIT_S
+"""The same for a rehearsal, which waits for others and runs at the lowest priority."""
 
 AT_ONCE = 16
 """Requests under way: most of them wait for the disk. What a log says is told of the first that is
@@ -67,7 +71,7 @@ async def _send(servers: Servers, case: Case, report: Report) -> str:
     try:
         outcome = await ask(
             servers.protocols[case.door], case.parts(), case.method,
-            may_wait=case.may_wait, limit_s=patience(LIMIT_S),
+            may_wait=case.may_wait, limit_s=patience(_limit_s(case)),
         )  # fmt: skip
     except TimeoutError:
         return "no answer in time"
@@ -79,6 +83,11 @@ async def _send(servers: Servers, case: Case, report: Report) -> str:
     if outcome.status == _NEVER or faults:
         return "\n".join([f"status {outcome.status}", *(str(line)[-3_000:] for line in faults)])
     return ""
+
+
+def _limit_s(case: Case) -> float:
+    rehearses = case.row.startswith("rehearse.") or case.row == "page.instance-next"
+    return REHEARSAL_LIMIT_S if rehearses else LIMIT_S
 
 
 def _shown(case: Case) -> str:

@@ -107,5 +107,8 @@ REPLAY_PAGE: Final = 2_000
 REHEARSAL_TIMEOUT_S: Final = 60.0
 """How long one rehearsal may take before its process is replaced."""
 
+REHEARSAL_TURN_S: Final = 30.0
+"""How long a rehearsal waits for those before it; it is refused then, not left to wait."""
+
 REHEARSAL_IDLE_S: Final = 300.0
 """After how long without a rehearsal its process is let go."""
