@@ -35,7 +35,11 @@ SPREAD  := --dist loadfile --no-loadscope-reorder
 # Percent of the branches of pure files that tests/unit alone must reach (make coverage).
 PURE_COVERAGE ?= 96
 
-.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench sim \
+# Requests of a fuzzing campaign, and its first seed.
+CASES ?= 1000000
+FROM  ?= 0
+
+.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench sim fuzz \
   test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
@@ -88,6 +92,10 @@ bench: env-dev ## measure the figures of docs/performance.md
 
 sim: env-dev ## the whole fleet in virtual time, over many seeds
 	$(BIN)/python -m holdfast.sim $(ARGS)
+
+fuzz: env-dev ## CASES requests made from seeds, FROM the first, to plane and controller
+	$(BIN)/python -m tests.fuzz plane --cases $(CASES) --from $(FROM) $(ARGS)
+	$(BIN)/python -m tests.fuzz controller --cases $(CASES) --from $(FROM) $(ARGS)
 
 test-openclaw: env-dev ## end to end with the real OpenClaw (a large download from npm)
 	@$(BIN)/python tools/real_parts.py all

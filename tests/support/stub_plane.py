@@ -19,6 +19,7 @@ from holdfast.accounts.ports import AccountsStore
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.plane.openapi import document
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
@@ -118,6 +119,7 @@ class StubPlane:
         handlers |= {name: made for name, made in real.items() if name in handlers}
         settings: dict[str, Any] = {
             "rates": Rates(self.clock, calls=plenty, sign_ins=plenty),
+            "wrong_proofs": WrongProofs(self.clock, plenty),
             "check_responses": True,
             **self.options,
         }

@@ -17,6 +17,7 @@ from holdfast.accounts.views import (
 )
 from holdfast.actors.calls import missing
 from holdfast.kernel.clock import SECOND_MS
+from holdfast.wire import parsers
 from holdfast.wire.api.accounts import (
     AccountCreate,
     AccountList,
@@ -208,14 +209,14 @@ class AccountHandlers:
 
     async def list_audit(self, call: Call) -> Reply:
         """List audited calls."""
-        limit = min(int(call.query.get("limit", PAGE_DEFAULT)), _PAGE_MAX)
+        limit = min(call.number("limit", PAGE_DEFAULT), _PAGE_MAX)
         after = call.query.get("after", "")
-        if after and not after.isdecimal():
+        before = parsers.whole(after)
+        if after and before is None:
             raise Refusal(
                 400, "bad_parameter", "`after` is not a cursor of this list", field="after",
                 fix="send `next` of the page before",
             )  # fmt: skip
-        before = int(after) if after else None
         rows = await self._store.audit(visible_account(call), before, limit)
         items = tuple(map(audit_view, rows))
         return Reply(AuditList(items=items, next=str(items[-1].seq) if len(rows) == limit else ""))

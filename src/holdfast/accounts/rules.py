@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import re
 from typing import Final
 
@@ -18,6 +17,7 @@ from holdfast.accounts.limits import (
     ATTEMPTS_FREE,
 )
 from holdfast.accounts.records import Attempts
+from holdfast.wire import parsers
 
 TOKEN_PREFIX: Final = "hf_"  # noqa: S105  a prefix, so that scanners of leaked secrets know ours
 LINK_PREFIX: Final = "hfl_"
@@ -25,7 +25,6 @@ SESSION_PREFIX: Final = "hfs_"
 
 _SECRET: Final = re.compile(r"hf[ls]?_[A-Za-z0-9_-]{43}")
 _DOUBLINGS_MAX: Final = 32
-_IPV6_NETWORK_BITS: Final = 64
 
 
 def secret_text(prefix: str, entropy: bytes) -> str:
@@ -85,15 +84,8 @@ def person_key(name: str) -> str:
 
 
 def peer_key(peer: str) -> str:
-    """Return the key under which a peer's failures are counted; an IPv6 /64 is one peer."""
-    try:
-        found = ipaddress.ip_address(peer)
-    except ValueError:
-        return f"peer:{peer}"
-    if found.version == 4:  # noqa: PLR2004  the version's own number
-        return f"peer:{found}"
-    network = ipaddress.ip_network((found, _IPV6_NETWORK_BITS), strict=False)
-    return f"peer:{network}"
+    """Return under which key a peer's failures are counted: an IPv6 network counts as one peer."""
+    return f"peer:{parsers.network(peer)}"
 
 
 def sees(account: str | None, owner: str) -> bool:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec import json, structs
+
 from holdfast.actors.limits import ANSWER_WAIT_MS
-from holdfast.actors.ports import Answer, Arrival, Mailboxes, MailboxFullError, Reader
+from holdfast.actors.ports import (
+    Answer,
+    Arrival,
+    KeyReusedError,
+    Mailboxes,
+    MailboxFullError,
+    Reader,
+)
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.ids import Address, address
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.operations import Pending
 
 PAGE_DEFAULT: Final = 100
 """Rows of a page when the caller names no `limit`."""
 
-_CURSOR_CHARS_MAX: Final = 16
+_OFFSET_MAX: Final = 10**15 - 1
+"""The largest offset of a page: beyond every list there is, and small enough to be added to."""
 
 
 async def ask(
@@ -30,7 +42,8 @@ async def ask(
 ) -> Answer:
     """Send an event to an actor, once for each Idempotency-Key of the caller.
 
-    `arrival` makes the row of the actor's kind. Refuse (429) when its mailbox is full.
+    `arrival` makes the row of the actor's kind. Refuse (429) when too many wait, and (422)
+    a key that came before with another body.
     """
     key = call.idempotency_key
     unique = f"{caller(call.principal)}:{key}" if key else chance.uuid()
@@ -40,11 +53,24 @@ async def ask(
         source="cli" if call.principal.kind == "local" else "api",
         by=call.principal.name,
     )
+    if key:
+        row = structs.replace(row, asked=_digest(key, call.body))
     try:
         return await mailboxes.ask(actor, row, wait_ms=ANSWER_WAIT_MS)
     except MailboxFullError as error:
         text = "Too many orders wait for this instance."
         raise Refusal(429, "mailbox_full", text, fix="Wait a second.", retry_after_s=1) from error
+    except KeyReusedError as error:
+        raise Refusal(
+            422, "idempotency_key_reused", "This Idempotency-Key came before with another body.",
+            field="idempotency-key", fix="Send a new key with a new body, or the same body again.",
+        ) from error  # fmt: skip
+
+
+def _digest(key: str, body: Any) -> str:
+    """Return what tells one body from another. Its key is not stored, so no secret is guessed."""
+    said = json.encode(body, order="deterministic")
+    return hashlib.blake2b(said, digest_size=16, key=key.encode()[:64]).hexdigest()
 
 
 def caller(who: Principal) -> str:
@@ -74,14 +100,10 @@ def page_offset(cursor: str) -> int:
     """Return where a page begins; refuse (400) an invalid cursor."""
     if not cursor:
         return 0
-    digits = cursor[1:]
-    if (
-        cursor[0] != "o"
-        or not (digits.isascii() and digits.isdecimal())
-        or len(cursor) > _CURSOR_CHARS_MAX
-    ):
+    offset = parsers.whole(cursor.removeprefix("o"), most=_OFFSET_MAX)
+    if cursor[0] != "o" or offset is None:
         raise Refusal(400, "bad_cursor", "This is not the `next` of a page.", field="after")
-    return int(digits)
+    return offset
 
 
 def page_cursor(offset: int) -> str:

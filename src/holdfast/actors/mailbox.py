@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from holdfast.actors.flights import CommittedTick, pending_row
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, POLL_MS, WAITING_PAGE
 from holdfast.actors.owner import Owner
-from holdfast.actors.ports import Accepted, Answer, Arrival, Journal, MailboxFullError, Stamp
+from holdfast.actors.ports import (
+    Accepted,
+    Answer,
+    Arrival,
+    Journal,
+    KeyReusedError,
+    MailboxFullError,
+    Stamp,
+)
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
 from holdfast.kernel.log import Log
@@ -61,7 +69,8 @@ class Mailbox:
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
         """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.
 
-        Raise MailboxFullError when too many events wait for the actor already.
+        Raise MailboxFullError when too many events wait for the actor already, and KeyReusedError
+        where its key came before with another body.
         """
         waiting = self._owner.waiting(actor)
         if waiting >= self._pending_max:
@@ -71,6 +80,11 @@ class Mailbox:
             )
             raise MailboxFullError(message)
         event_id = EventId(derive(str(actor), arrival.dedupe))
+        # Before the event: after a crash in between, the same call is made again and is the same.
+        if arrival.asked and await self._journal.keep_asked(event_id, arrival.asked) != (
+            arrival.asked
+        ):
+            raise KeyReusedError
         future: asyncio.Future[Stamp | None] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(event_id, []).append(future)
         try:

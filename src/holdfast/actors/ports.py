@@ -21,7 +21,11 @@ EffectStatus = Literal["waiting", "done", "superseded", "expired", "unwanted"]
 
 
 class Arrival(Struct, frozen=True, gc=False, kw_only=True):
-    """An event to accept: `dedupe` is unique per actor and makes it idempotent."""
+    """An event that asks to be taken: `dedupe` is unique per actor and makes it idempotent.
+
+    `asked` is a digest of what a caller asked for with a key of their own, else empty: with the
+    same `dedupe`, another is refused.
+    """
 
     body: bytes
     dedupe: str
@@ -29,6 +33,7 @@ class Arrival(Struct, frozen=True, gc=False, kw_only=True):
     source: Source
     cause: str = ""
     by: str = ""
+    asked: str = ""
 
 
 class Accepted(NamedTuple):
@@ -218,7 +223,8 @@ class Mailboxes(Protocol):
     async def ask(self, actor: Address, arrival: Arrival, *, wait_ms: int) -> Answer:
         """Accept an event, wake its owner, and wait up to `wait_ms` for the stamp.
 
-        Raise MailboxFullError when too many events wait for the actor already.
+        Raise MailboxFullError when too many events wait for the actor already, and KeyReusedError
+        where the same `dedupe` was used for what was asked otherwise.
         """
         ...
 
@@ -229,6 +235,10 @@ class Mailboxes(Protocol):
 
 class MailboxFullError(Exception):
     """Too many events wait for this actor; try again when some were taken."""
+
+
+class KeyReusedError(Exception):
+    """The key of an event came before with another body; nothing was accepted."""
 
 
 class UnwritableError(Exception):
@@ -263,6 +273,10 @@ class Journal(Protocol):
 
         An event's id is `derive(address, dedupe)`.
         """
+        ...
+
+    async def keep_asked(self, event: EventId, asked: str) -> str:
+        """Keep the digest of what was asked for with a key, unless there is one; return what is."""
         ...
 
     async def pending(self, actor: Address, limit: int) -> list[Pending]:

@@ -27,6 +27,7 @@ from holdfast.actors.limits import (
     MAILBOX_PENDING_MAX,
     REHEARSAL_IDLE_S,
     REHEARSAL_TIMEOUT_S,
+    REHEARSAL_TURN_S,
     REPLAY_PAGE,
     TICK_EVENTS_MAX,
 )
@@ -329,11 +330,13 @@ class RehearsalWorker:
         kinds_args: tuple[Any, ...] = (),
         log: Log,
         timeout_s: float = REHEARSAL_TIMEOUT_S,
+        turn_s: float = REHEARSAL_TURN_S,
     ) -> None:
         """`reader` and `kinds` are dotted paths `module:function`; their arguments are pickled."""
         self._initargs = (reader, reader_args, kinds, kinds_args)
         self._log = log
         self._timeout_s = timeout_s
+        self._turn_s = turn_s
         self._pool: ProcessPoolExecutor | None = None
         self._pending_calls = 0
         self._lock = asyncio.Lock()
@@ -358,21 +361,31 @@ class RehearsalWorker:
     async def _rehearse(self, asked: Ahead | Back | Why) -> Any:
         """Run one rehearsal at a time; a process that died is replaced, once.
 
-        So ending the process of one that hangs affects no other, and the timeout of each begins
-        with its own start.
+        There is one at a time, so that ending the process of one that hangs ends nobody else's,
+        and the time of each begins with its own turn, for which it waits so long and no longer.
         """
         self._pending_calls += 1
         try:
-            async with self._lock:
-                try:
-                    return await self._submit(asked)
-                except BrokenProcessPool as error:
-                    self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
-                    await self._end()
-                    return await self._submit(asked)
+            await self._wait_for_turn(asked)
+            try:
+                return await self._submit(asked)
+            except BrokenProcessPool as error:
+                self._log.error("rehearsal.process_died", actor=asked.actor, reason=str(error))
+                await self._end()
+                return await self._submit(asked)
+            finally:
+                self._lock.release()
         finally:
             self._pending_calls -= 1
             self._rest()
+
+    async def _wait_for_turn(self, asked: Ahead | Back | Why) -> None:
+        try:
+            async with asyncio.timeout(self._turn_s):
+                await self._lock.acquire()
+        except TimeoutError:
+            message = f"{asked.actor}: others rehearse for more than {self._turn_s} s; ask later"
+            raise RehearsalTimeoutError(message) from None
 
     def _rest(self) -> None:
         """End the process when it was idle for a while, to free its memory."""

@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from holdfast.corrections import limits
 from holdfast.corrections.identity import identity, scope_of
 from holdfast.corrections.records import Correction, Event, Lesson
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.ingest import BATCH_VERSION, NULL, IngestRequest, QueueState, RefusedRow
 from holdfast.wire.limits import (
@@ -101,6 +102,7 @@ _CORRECTED: Final = msgspec.json.Decoder(_Corrected)
 _LEARNED: Final = msgspec.json.Decoder(_Learned)
 _HAPPENED: Final = msgspec.json.Decoder(_Happened)
 _QUEUE: Final = msgspec.json.Decoder(QueueState)
+_ANY: Final = msgspec.json.Decoder()
 _KINDS: Final = ("correction", "lesson", "event")
 
 
@@ -178,8 +180,8 @@ def open_batch(body: IngestRequest) -> Batch:
 def begins_with_correction(rows: Sequence[Raw]) -> bool:
     """Return whether the first row is a correction; False where it cannot be read."""
     try:
-        return bool(rows) and _ROW.decode(rows[0]).kind == _KINDS[0]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return bool(rows) and parsers.from_json(_ROW, rows[0]).kind == _KINDS[0]
+    except msgspec.DecodeError:
         return False
 
 
@@ -192,8 +194,8 @@ def read_rows(batch: Batch, rows: Sequence[Raw], now_ms: int) -> None:
 def _queue(raw: Raw) -> tuple[int, int]:
     """Return the depth and age of a sender's queue; zeros where they cannot be read."""
     try:
-        queue = _QUEUE.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        queue = parsers.from_json(_QUEUE, raw)
+    except msgspec.DecodeError:
         return 0, 0
     return whole(queue.depth), whole(queue.oldest_ms)
 
@@ -202,7 +204,7 @@ def _read_row(batch: Batch, raw: Raw, now_ms: int) -> None:
     """Add one row to the list of its kind, or to those refused."""
     row = None
     try:
-        row = _ROW.decode(raw)
+        row = parsers.from_json(_ROW, raw)
         _check_row(row)
         if row.kind == "correction":
             batch.corrections.append(_correction(row, now_ms))
@@ -215,7 +217,7 @@ def _read_row(batch: Batch, raw: Raw, now_ms: int) -> None:
             _refuse(batch, raw, row, "unknown_kind", f"kind: want one of {kinds}")
     except msgspec.ValidationError as error:
         _refuse(batch, raw, row, "bad_row", str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         _refuse(batch, raw, row, "bad_row", "it is not an object of this form")
     except BadRowError as error:
         _refuse(batch, raw, row, error.code, str(error))
@@ -249,8 +251,8 @@ def _who(raw: Raw) -> tuple[str, int]:
 def loads(raw: bytes) -> Any:
     """Return decoded JSON, or None for invalid JSON."""
     try:
-        return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parsers.from_json(_ANY, raw)
+    except msgspec.DecodeError:
         return None
 
 
@@ -262,7 +264,7 @@ def _json(raw: Raw, most: int) -> str:
 
 def _correction(row: _Row, now_ms: int) -> Correction:
     """Return a correction of our batch."""
-    found = _CORRECTED.decode(row.payload)
+    found = parsers.from_json(_CORRECTED, row.payload)
     if len(found.draft) + len(found.final) > CONTENT_MAX:
         raise BadRowError("too_long", f"draft and final: want {CONTENT_MAX} characters at most")
     if not found.draft and not found.final:
@@ -325,7 +327,7 @@ def classes_json(found: object) -> str:
 
 def _lesson(row: _Row, now_ms: int) -> Lesson:
     """Return a lesson of our batch."""
-    found = _LEARNED.decode(row.payload)
+    found = parsers.from_json(_LEARNED, row.payload)
     if not found.lesson_id:
         raise BadRowError("bad_row", "lesson_id is empty")
     return Lesson(
@@ -345,7 +347,7 @@ def _lesson(row: _Row, now_ms: int) -> Lesson:
 
 def _event(row: _Row, now_ms: int) -> Event:
     """Return an event of our batch."""
-    found = _HAPPENED.decode(row.payload)
+    found = parsers.from_json(_HAPPENED, row.payload)
     return Event(
         event_id=row.event_id,
         seq=row.seq,

@@ -20,6 +20,7 @@ from holdfast.corrections.records import Brain
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.letters.topics import BRAIN, LESSON, Publish
+from holdfast.wire import parsers
 from holdfast.wire.api.brains import (
     BrainAlertList,
     BrainCreate,
@@ -289,7 +290,7 @@ def _account(call: Call) -> str | None:
 
 
 def _limit(call: Call) -> int:
-    return min(int(call.query.get("limit", limits.LIST_DEFAULT)), PAGE_ITEMS_MAX)
+    return min(call.number("limit", limits.LIST_DEFAULT), PAGE_ITEMS_MAX)
 
 
 def _bad_cursor() -> Refusal:
@@ -304,9 +305,7 @@ def _cursor(call: Call, parts: int) -> tuple[int, ...]:
     text = call.query.get("after", "")
     if not text:
         return (NO_LIMIT,) * parts
-    numbers = text.split("-")
-    if len(numbers) != parts or not all(
-        one.isascii() and one.isdecimal() and len(one) < len(str(NO_LIMIT)) for one in numbers
-    ):
+    numbers = parsers.wholes(text, parts)
+    if numbers is None:
         raise _bad_cursor()
-    return tuple(map(int, numbers))
+    return numbers

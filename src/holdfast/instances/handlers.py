@@ -140,7 +140,7 @@ class InstanceCalls:
         kept = [view for view in rows if _matches(view, call.query)]
         _sort(kept, call.query.get("sort", "name"))
         start = calls.page_offset(call.query.get("after", ""))
-        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+        limit = call.number("limit", calls.PAGE_DEFAULT)
         page = kept[start : start + limit]
         following = calls.page_cursor(start + limit) if start + limit < len(kept) else ""
         return Reply(
@@ -235,7 +235,7 @@ class InstanceCalls:
     async def timeline(self, call: Call) -> Reply:
         """Show what happened, what was decided and what came of it."""
         view = await self._view(call, call.path["id"])
-        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+        limit = call.number("limit", calls.PAGE_DEFAULT)
         before = calls.page_offset(call.query.get("after", ""))
         actor = _actor(view.id)
         log = await self._deps.reader.log_tail(actor, before=before, limit=limit)
@@ -260,7 +260,7 @@ class InstanceCalls:
             return Reply(LogTail(lines=(), note="it has no machine yet"))
         row = await self._deps.reader.view(DETAIL_VIEW, view.id)
         provider = decode_detail(row[0]).provider if row is not None else self._deps.provider
-        wanted = int(call.query.get("lines", LOG_LINES_DEFAULT))
+        wanted = call.number("lines", LOG_LINES_DEFAULT)
         chunk = await self._deps.logs.tail(provider, view.machine_id, lines=wanted)
         lines = [presenters.log_line(text) for text in chunk.lines]
         stream = call.query.get("stream")

@@ -201,7 +201,7 @@ class PairingCalls:
     async def history(self, call: Call) -> Reply:
         """Show an instance's decisions, newest first."""
         place = self._visible(call)
-        limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+        limit = call.number("limit", calls.PAGE_DEFAULT)
         before = calls.page_offset(call.query.get("after", ""))
         entries: list[PairingEntry] = []
         following = ""
@@ -402,7 +402,7 @@ def _inbox(
     kept.sort(key=lambda one: (one.instance_name, one.instance, one.request_id))
     kept.sort(key=lambda one: one.created_at or "", reverse=True)
     start = calls.page_offset(call.query.get("after", ""))
-    limit = int(call.query.get("limit", calls.PAGE_DEFAULT))
+    limit = call.number("limit", calls.PAGE_DEFAULT)
     return PairingInbox(
         items=tuple(kept[start : start + limit]),
         total=sum(counts.values()),

@@ -137,7 +137,8 @@ def _responses(row: Endpoint, by_type: dict[Any, Any], api: Api) -> dict[str, An
     """Return every answer a row may give."""
     problem = {"application/json": {"schema": by_type[api.problem]}}
     answers: dict[str, Any] = {}
-    for status in sorted({*row.statuses, *api.refusals}):
+    keyed = {422} if row.mutates else set()  # a key that came before with another body
+    for status in sorted({*row.statuses, *api.refusals, *keyed}):
         answer: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if status >= 400:  # noqa: PLR2004  HTTP
             answer["content"] = problem

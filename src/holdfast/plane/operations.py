@@ -78,7 +78,7 @@ def operation_handlers(
     """Return the handlers of operations and of quarantine, by endpoint."""
 
     async def list_operations(call: Call) -> Reply:
-        limit = int(call.query.get("limit", PAGE))
+        limit = call.number("limit", PAGE)
         named = call.query.get("instance")
         actor = actor_of_instance(named) if named else None
         account = call.principal.account
@@ -94,7 +94,7 @@ def operation_handlers(
         return Reply(_operation(followed, steps=await _steps(reader, followed)))
 
     async def list_quarantine(call: Call) -> Reply:
-        limit = int(call.query.get("limit", PAGE))
+        limit = call.number("limit", PAGE)
         rows = await reader.quarantined(account=call.principal.account, limit=limit)
         return Reply(QuarantineList(items=tuple(_quarantined(*row) for row in rows)))
 

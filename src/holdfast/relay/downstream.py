@@ -77,6 +77,14 @@ class Callers(Protocol):
         """Remove a connection from the count."""
         ...
 
+    def works(self, downstream: Downstream) -> None:
+        """Note that a request is under way on a connection."""
+        ...
+
+    def rests(self, downstream: Downstream) -> None:
+        """Note that none is."""
+        ...
+
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
         """Answer a request: start a job, reply at once, or hand over the connection."""
         ...
@@ -170,6 +178,7 @@ class Downstream(asyncio.Protocol):
         elif not self._keep:
             self.end()
         else:
+            self._server.rests(self)
             self.touch(self._limits.rest_s)
             self._read_or_not()
             self._advance()
@@ -337,6 +346,7 @@ class Downstream(asyncio.Protocol):
         self._bare = head[:5] == b"HEAD "
         request = http1.parse_request(head)
         self._keep = http1.keeps_alive(request.minor, request.headers)
+        self._server.works(self)
         self._server.begin(self, request)
 
     def _malformed(self, why: str) -> None:

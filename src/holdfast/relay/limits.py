@@ -48,6 +48,9 @@ class Limits:
     callers: int = 512
     """Connections of callers at once; a machine has one owner."""
 
+    callers_each: int = 384
+    """Of these from one address: the rest is for the plane, where it is another."""
+
     upstreams: int = 256
     """Connections to one server at once, without WebSockets; more are answered with 503."""
 

@@ -8,17 +8,20 @@ from abc import ABC, abstractmethod
 from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream, Totals
 from holdfast.relay.limits import Limits
+from holdfast.relay.peers import Peers, Slot
 
 
 class Server(ABC):
     """Makes a protocol for each incoming connection; a subclass dispatches requests."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, peers: Peers | None = None) -> None:
+        """Begin with no connection; `peers` counts them, with those of others that share it."""
         self.limits = limits
         self.time = asyncio.get_running_loop().time
         self.closing = False
         self.totals = Totals()
-        self._open: set[Downstream] = set()
+        self.peers = Peers(limits.callers, limits.callers_each) if peers is None else peers
+        self._open: dict[Downstream, Slot] = {}
         self._empty = asyncio.Event()
         self._empty.set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -43,20 +46,39 @@ class Server(ABC):
         return len(self._open)
 
     def enter(self, downstream: Downstream) -> bool:
-        """Count a connection; return False if it exceeds the limit."""
-        if self.closing or len(self._open) >= self.limits.callers:
+        """Count a connection; return False when it is one too many."""
+        if self.closing:
             return False
-        self._open.add(downstream)
+        name = downstream.peer_info("peername", None)
+        peer = str(name[0]) if isinstance(name, tuple) else ""
+        slot = self.peers.enter(peer, downstream.rest)
+        if slot is None:
+            return False
+        self._open[downstream] = slot
         self._empty.clear()
         if self._sweep is None:
             self._arm()
         return True
 
     def leave(self, downstream: Downstream) -> None:
-        """Remove a connection from the count."""
-        self._open.discard(downstream)
+        """Count a connection no more."""
+        slot = self._open.pop(downstream, None)
+        if slot is not None:
+            self.peers.leave(slot)
         if not self._open:
             self._empty.set()
+
+    def works(self, downstream: Downstream) -> None:
+        """Note that a request is under way on a connection."""
+        slot = self._open.get(downstream)
+        if slot is not None:
+            self.peers.work(slot)
+
+    def rests(self, downstream: Downstream) -> None:
+        """Note that none is."""
+        slot = self._open.get(downstream)
+        if slot is not None:
+            self.peers.rest(slot)
 
     async def close(self, grace_s: float) -> None:
         """Close everything within `grace_s`: idle connections at once, busy ones once answered."""

@@ -143,6 +143,11 @@ class Disk:
         await self._pass("keep_policy.before")
         await self._inner.keep_policy(policy_hash, body)
 
+    async def keep_asked(self, event: EventId, asked: str) -> str:
+        """Keep what was asked for with a key."""
+        await self._pass("keep_asked.before")
+        return await self._inner.keep_asked(event, asked)
+
     async def drop_quarantined(self, event: EventId, by: str) -> bool:
         """Mark a quarantined event dropped."""
         await self._pass("drop_quarantined.before")

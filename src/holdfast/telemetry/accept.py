@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from holdfast.letters.machine import MachineFacts
+from holdfast.wire import parsers
 from holdfast.wire.controller.checkin import PROTOCOL, CheckIn
 from holdfast.wire.controller.identity import decode_sandbox, gateway_token, key_hash
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX, TEXT_MAX
@@ -167,8 +168,8 @@ def _decode(body: bytes | None) -> CheckIn | Rejected:
     if body is not None and len(body) > CHECKIN_BODY_BYTES_MAX:
         return TOO_LARGE
     try:
-        return _DECODER.decode(body or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return parsers.from_json(_DECODER, body or b"null")
+    except msgspec.DecodeError as error:
         return Rejected(
             400,
             "checkin_malformed",

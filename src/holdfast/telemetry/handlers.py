@@ -92,10 +92,10 @@ class ControllerCalls:
         )
         if isinstance(facts, Rejected):
             raise _refusal(facts)
-        wait_s = min(int(call.query.get("wait_s") or WAKE_WAIT_S), WAKE_WAIT_S_MAX)
+        wait_s = min(call.number("wait_s", WAKE_WAIT_S), WAKE_WAIT_S_MAX)
         try:
             directive = await self._telemetry.directive_after(
-                sandbox, int(call.query.get("revision") or 0), wait_s=wait_s
+                sandbox, call.number("revision", 0), wait_s=wait_s
             )
         except FullError as error:
             raise Refusal(

@@ -83,6 +83,26 @@ async def test_a_dedupe_key_is_known_after_its_event_was_stamped(journal: Journa
     assert await journal.pending(A, 10) == []
 
 
+async def test_what_was_asked_for_with_a_key_is_kept_once(store: Store, journal: Journal) -> None:
+    event = EventId(derive(str(A), "k"))
+    assert await journal.keep_asked(event, "one") == "one"
+    assert await journal.keep_asked(event, "another") == "one"
+    assert await store.open().keep_asked(event, "another") == "one", "it is durable"
+    assert await journal.keep_asked(EventId(derive(str(B), "k")), "another") == "another"
+
+
+async def test_what_was_asked_for_is_forgotten_like_the_keys(
+    store: Store, journal: Journal
+) -> None:
+    event = EventId(derive(str(A), "k"))
+    await journal.keep_asked(event, "one")
+    before_ms = store.clock.now_ms()
+    assert await journal.prune(before_ms) == 0
+    assert await journal.keep_asked(event, "another") == "one"
+    assert await journal.prune(before_ms + 1) == 1
+    assert await journal.keep_asked(event, "another") == "another"
+
+
 async def test_accepting_nothing_is_nothing(journal: Journal) -> None:
     assert await journal.accept([]) == []
 

@@ -124,6 +124,27 @@ async def test_a_process_that_dies_is_replaced_and_one_that_hangs_is_ended(lived
         await worker.stop()
 
 
+async def test_nobody_waits_for_others_rehearsals_for_ever(lived: Path) -> None:
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_deadly",
+        reader_args=(str(lived),),
+        kinds=f"{HERE}:kinds",
+        log=Lines(),
+        turn_s=0.2,
+    )
+    asked = Ahead(actor="lamp/hall", now_ms=0)
+    lived.with_suffix(".died").write_text("once")
+    try:
+        async with worker._lock:
+            waits = [asyncio.create_task(worker.dry_run(asked)) for _ in range(3)]
+            answers = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(answer).__name__ for answer in answers] == ["RehearsalTimeoutError"] * 3
+        assert "ask later" in str(answers[0])
+        assert (await worker.dry_run(asked)).steps, "and the next one has its turn"
+    finally:
+        await worker.stop()
+
+
 async def test_who_waits_behind_a_rehearsal_that_hangs_is_answered(lived: Path) -> None:
     worker = RehearsalWorker(
         reader=f"{HERE}:open_deadly", reader_args=(str(lived),), kinds=f"{HERE}:kinds", log=Lines()

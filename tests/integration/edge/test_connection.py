@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from holdfast.plane.edge.connection import HEAD_BYTES_MAX, LEFT_BYTES_MAX, BoundedConnection
+from holdfast.plane.edge.connection import BoundedConnection
+from holdfast.plane.edge.limits import HEAD_BYTES_MAX, LEFT_BYTES_MAX
 from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
 

@@ -18,6 +18,7 @@ from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
 from holdfast.plane.agent_proxy.sessions import Signed
 from holdfast.plane.edge.connection import BoundedConnection
+from holdfast.relay.peers import Peers
 from holdfast.wire.address import Address
 from tests.integration.machine.rig import until
 from tests.support.patience import patience
@@ -59,7 +60,7 @@ class _Rig:
     def __init__(self) -> None:
         self.access, self.log = _Access(), _Log()
         access: Any = self.access
-        self.side = AgentSide(access, trusted=(), log=self.log)
+        self.side = AgentSide(access, peers=Peers(20_000, 20_000), trusted=(), log=self.log)
         self.port = 0
         self.connections = 0
         self.script: Script = _silent

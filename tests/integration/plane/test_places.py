@@ -10,9 +10,9 @@ import msgspec
 
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.plane.wiring.places import CommittedPlaces
-from tests.integration.plane.test_real_app import Made, end, make
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.patience import patience
+from tests.support.real_plane import Made, end, make
 
 
 async def ask(made: Made, method: str, target: str, body: Any) -> Answer:

@@ -3,84 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.settings import load_settings
-from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.plane.wiring.plane import make_plane
 from holdfast.wire.api.table import ENDPOINTS
-from tests.support.asgi import call, json_headers
+from tests.support.asgi import Answer, call, json_headers
 from tests.support.logs import Lines
-from tests.support.planes import processes_of
+from tests.support.real_plane import Made, end, make
 from tests.support.schemas import CHECKS, described
-from tests.support.walk import Tokens, body_of, target_of, walk
-
-PLENTY = Rate(burst=1e9, per_s=1e9)
-
-
-@dataclass
-class Made:
-    """A plane that decides and is not served."""
-
-    plane: Plane
-    log: Lines
-    tokens: Tokens
-    instance: str
-
-
-async def brain_key(plane: Plane, name: str) -> str:
-    """Make a brain key of the account `local`."""
-    made = await plane.subjects.brains.directory.make_key(
-        name, account="local", brain=0, created_by="test"
-    )
-    return made[0]
-
-
-async def make(home: Path) -> Made:
-    """Start a plane with a stopped instance of the account `local`."""
-    clock, log = SystemClock(), Lines()
-    chosen = load_settings(
-        {}, home=str(home), public_url="http://plane.test", accept_unconfined=True
-    )
-    plane = await make_plane(chosen, clock=clock, log=log, url="http://plane.test")
-    plane.app._rates = Rates(clock, calls=PLENTY, sign_ins=PLENTY)
-    plane.app._check_responses = True
-    await plane.start()
-    await plane.subjects.people.directory.make_account("other")
-    make_token = partial(plane.subjects.people.directory.make_token, created_by="test")
-    tokens = Tokens(
-        owner=(await make_token("mine", scope="owner", account="local"))[0],
-        other_owner=(await make_token("theirs", scope="owner", account="other"))[0],
-        operator=(await make_token("all", scope="operator", account=None))[0],
-        brain=await brain_key(plane, "agents"),
-    )
-    answer = await call(
-        plane.app, "POST", "/api/instances", headers=json_headers(tokens.owner),
-        body=b'{"name":"theirs","desired":"stopped"}',
-    )  # fmt: skip
-    assert answer.status == 201, answer.body
-    return Made(plane, log, tokens, answer.json()["id"])
-
-
-async def end(made: Made) -> None:
-    """Stop the plane, and kill the machines that the routes have started."""
-    await made.plane.stop()
-    while left := processes_of(made.plane.core.home):
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        await asyncio.sleep(0.02)
+from tests.support.walk import body_of, target_of, walk
 
 
 @pytest.fixture
@@ -111,6 +50,30 @@ async def test_every_route_answers_whom_it_is_for(made: Made) -> None:
             wrong.append((row.name, answer.status, answer.body))
     assert not wrong
     assert made.log.at_least("error", "critical") == []
+
+
+async def test_an_idempotency_key_with_another_body_is_refused(made: Made) -> None:
+    headers = {**json_headers(made.tokens.owner), "idempotency-key": "order-1"}
+
+    async def create(body: bytes, **more: str) -> Answer:
+        given = {**headers, **more}
+        return await call(made.plane.app, "POST", "/api/instances", headers=given, body=body)
+
+    first = await create(b'{"name":"one","desired":"stopped"}')
+    assert first.status == 201
+    again = await create(b'{ "desired": "stopped", "name": "one" }')
+    assert (again.status, again.json()["id"]) == (201, first.json()["id"]), "it says the same"
+    other = await create(b'{"name":"two","desired":"stopped"}')
+    assert (other.status, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert other.json()["field"] == "idempotency-key"
+    named = await create(b'{"name":"two","desired":"stopped"}', **{"idempotency-key": "order-2"})
+    assert named.status == 201
+    target = f"/api/instances/{first.json()['id']}/stop"
+    for reason, status in ((b"a", 200), (b"a", 200), (b"b", 422)):
+        answer = await call(
+            made.plane.app, "POST", target, headers=headers, body=b'{"reason":"%b"}' % reason
+        )
+        assert answer.status == status, answer.body
 
 
 async def test_a_start_that_fails_closes_what_it_opened(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.sessions import CODE_MS, KEPT_MAX, SESSION_MS, SignOvers
 from holdfast.plane.edge.auth import parse_networks
 from holdfast.relay import http1
+from holdfast.relay.peers import Peers
 
 ID = "0b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
 LABEL = ID.replace("-", "")
@@ -146,7 +147,9 @@ async def test_the_host_that_a_browser_sees_decides_who_answers(
     at_agents: bool,  # noqa: FBT001
 ) -> None:
     access: Any = SimpleNamespace(hosts=AgentHosts("agents.example"))
-    side = AgentSide(access, trusted=parse_networks(trusted), log=cast("Any", None))
+    peers = Peers(100, 100)
+    side = AgentSide(access, peers=peers, trusted=parse_networks(trusted), log=cast("Any", None))
+    assert side.proxy.peers is peers, "one count for the edge's hosts and agents'"
     answered: list[Any] = []
 
     async def edge(_scope: Any, _receive: Any, _send: Any) -> None:

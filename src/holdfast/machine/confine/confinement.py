@@ -26,7 +26,8 @@ PORTS_OF_AGENT: Final = 3
 """Ports the process cloud gives to an agent: its own and two for its other programs."""
 
 _LOADER: Final = (
-    "-c", "import sys; sys.path.insert(0, sys.argv[1]); "
+    "-c",
+    "import sys; sys.path.insert(0, sys.argv[1]); "
     "import landlock; landlock.main(sys.argv[2])",
     str(Path(__file__).parent),
 )  # fmt: skip

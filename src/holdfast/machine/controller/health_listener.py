@@ -15,7 +15,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from holdfast.machine.controller.limits import ACCEPT_RETRY_S, BACKLOG, FIRST_REQUEST_BYTES_MAX
+from holdfast.machine.controller.limits import (
+    ACCEPT_RETRY_S,
+    BACKLOG,
+    FIRST_CALLERS_MAX,
+    FIRST_HEAD_S,
+    FIRST_REQUEST_BYTES_MAX,
+)
 
 HEALTH_PATHS: Final = frozenset({"/health", "/_kilo/health", "/_holdfast/health"})
 
@@ -31,6 +37,7 @@ class FirstListener:
         self._state = state
         self._socket: socket.socket | None = None
         self._opening: set[asyncio.Task[None]] = set()
+        self.serving: set[_Exchange] = set()
 
     def serve(self, listening: socket.socket) -> None:
         """Start to serve on `listening`, which stays open when this is closed."""
@@ -65,6 +72,9 @@ class FirstListener:
                 loop.remove_reader(listening)
                 loop.call_later(ACCEPT_RETRY_S, self._watch, listening)
                 return
+            if len(self.serving) + len(self._opening) >= FIRST_CALLERS_MAX:
+                connection.close()
+                continue
             opening = loop.create_task(self._open(connection))
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
@@ -91,10 +101,19 @@ class _Exchange(asyncio.Protocol):
         self._listener = listener
         self._received = b""
         self._transport: asyncio.WriteTransport | None = None
+        self._limit: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
+        self._listener.serving.add(self)
+        self._limit = asyncio.get_running_loop().call_later(FIRST_HEAD_S, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._listener.serving.discard(self)
+        if self._limit is not None:
+            self._limit.cancel()
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -102,12 +121,12 @@ class _Exchange(asyncio.Protocol):
         self._received += data
         if len(self._received) > FIRST_REQUEST_BYTES_MAX:
             self._transport.close()
-        elif b"\r\n\r\n" in self._received:
+        elif b"\r\n\r\n" in self._received.lstrip(b"\r\n"):
             self._transport.write(self._respond())
             self._transport.close()
 
     def _respond(self) -> bytes:
-        words = self._received.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        words = self._received.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1").split(" ")
         status, body = self._listener.answer(words[1] if len(words) > 1 else "")
         content = b"" if words[0] == "HEAD" else json.dumps(body).encode()
         ok = status == HTTPStatus.OK

@@ -10,6 +10,19 @@ from typing import Final
 FIRST_REQUEST_BYTES_MAX: Final = 8_192
 """Head of a request to the first listener; beyond it the connection is closed."""
 
+FIRST_CALLERS_MAX: Final = 256
+"""Connections of the first listener at once; a further one is closed."""
+
+FIRST_HEAD_S: Final = 5.0
+"""How long a caller of the first listener may take for its request."""
+
+DESCRIPTORS_RESERVE: Final = 600
+"""Descriptors that callers' connections leave: 256 connections to the agent, both ends of 100
+WebSockets, what waits to be accepted (128), and files."""
+
+CALLERS_MIN: Final = 64
+"""Connections that are taken however few descriptors there are."""
+
 BACKLOG: Final = 128
 """Connections waiting to be accepted, and accepted at a time; aiohttp's figure too."""
 
@@ -18,6 +31,10 @@ ACCEPT_RETRY_S: Final = 1.0
 
 BODY_BYTES_MAX: Final = 65_536
 """Body of a control request; no route needs more than a few bytes."""
+
+LINE_BYTES_MAX: Final = 8_000
+"""Target of a control request, and each header that its route reads; aiohttp's own figure is
+8,190, and above it writes a traceback."""
 
 LINE_CHARS_MAX: Final = 8_192
 """Characters of one line of the agent's output; the rest of a longer line is dropped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from holdfast.machine.controller.api.app import make_app
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
+from holdfast.relay.limits import Limits
 from holdfast.wire.address import Address
 
 
@@ -31,6 +33,14 @@ class Doors:
             await self._proxy.close(limits.CLOSE_TIMEOUT_S)
         finally:
             await self._runner.cleanup()
+
+
+def _limits() -> Limits:
+    """Return what the proxy allows: no more callers than there are descriptors for."""
+    given = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    usual = Limits()
+    callers = max(limits.CALLERS_MIN, min(usual.callers, given - limits.DESCRIPTORS_RESERVE))
+    return replace(usual, callers=callers, callers_each=min(usual.callers_each, callers))
 
 
 async def open_doors(
@@ -57,6 +67,7 @@ async def open_doors(
         ready=lambda: context.supervisor.state.ready,
         knows=context.credentials.knows_proxy_token,
         control=runner.server,
+        limits=_limits(),
     )
     proxies.append(proxy)
     server = await asyncio.get_running_loop().create_server(

@@ -13,6 +13,7 @@ from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.open_sockets import Live
 from holdfast.plane.agent_proxy.proxy import AgentProxy
 from holdfast.plane.edge.auth import Network
+from holdfast.relay.peers import Peers
 
 CLOSE_S: Final = 1.0
 """How long open connections may take to end when the plane stops."""
@@ -23,11 +24,14 @@ _ANEW: Final = [(b"content-length", b"0"), (b"connection", b"close")]
 class AgentSide:
     """Agents' hosts: requests, sockets, and the periodic authorisation of open ones."""
 
-    def __init__(self, access: AgentAccess, *, trusted: Sequence[Network], log: Log) -> None:
+    def __init__(
+        self, access: AgentAccess, *, peers: Peers, trusted: Sequence[Network], log: Log
+    ) -> None:
+        """Put the parts together."""
         self.access = access
         self.live = Live(access, log=log)
         self._log = log
-        self.proxy = AgentProxy(access, self.live, trusted=trusted, log=log)
+        self.proxy = AgentProxy(access, self.live, peers=peers, trusted=trusted, log=log)
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:

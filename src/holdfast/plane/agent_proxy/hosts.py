@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urlsplit
+
+from holdfast.wire import parsers
 
 _LABEL: Final = re.compile(r"([0-9a-f]{8})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{4})([0-9a-f]{12})")
 
@@ -38,14 +39,10 @@ class AgentHosts:
 
 
 def _name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    found = parsers.host(host)
+    return "" if found is None else found.name.rstrip(".")
 
 
 def _port(host: str) -> int | None:
-    try:
-        return urlsplit(f"//{host}").port
-    except ValueError:
-        return None
+    found = parsers.host(host)
+    return None if found is None else found.port

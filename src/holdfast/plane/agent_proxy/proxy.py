@@ -23,6 +23,7 @@ from holdfast.plane.edge.connection import Guest
 from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream
 from holdfast.relay.limits import Limits
+from holdfast.relay.peers import Peers
 from holdfast.relay.server import Server
 from holdfast.relay.tunnel import Bounds, Tunnels
 from holdfast.relay.upstream import Pools
@@ -37,7 +38,7 @@ SPARE_S: Final = 15.0
 """How long a connection to a controller is kept; controllers keep theirs for 75 s."""
 
 LIMITS: Final = Limits(
-    connect_s=CONNECT_S, answer_s=SILENCE_S, silence_s=SILENCE_S, spare_s=SPARE_S, callers=16_384
+    connect_s=CONNECT_S, answer_s=SILENCE_S, silence_s=SILENCE_S, spare_s=SPARE_S
 )
 
 SHARES: Final = Shares(each=64, account=256, total=512)
@@ -52,10 +53,19 @@ class AgentProxy(Server):
     """Takes over connections to agents' hosts."""
 
     def __init__(
-        self, access: AgentAccess, live: Live, *, trusted: Sequence[Network], log: Log
+        self,
+        access: AgentAccess,
+        live: Live,
+        *,
+        peers: Peers,
+        trusted: Sequence[Network],
+        log: Log,
     ) -> None:
-        """Authorise by `door`; `live` ends connections that are no longer authorised."""
-        super().__init__(LIMITS)
+        """Decide by `access`, and have `live` end what may not stay.
+
+        `peers` counts the edge's connections too.
+        """
+        super().__init__(LIMITS, peers)
         self.access = access
         self.live = live
         self.log = log

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
+
+import msgspec
 
 from holdfast.plane.agent_proxy import headers, pages
 from holdfast.plane.agent_proxy.access import AGAIN, ENTER, RESERVED, Passage
@@ -15,12 +15,16 @@ from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.edge.auth import Caller
 from holdfast.relay import http1
 from holdfast.relay.exchange import Exchange, Rules
+from holdfast.wire import parsers
 
 if TYPE_CHECKING:
     from holdfast.plane.agent_proxy.proxy import AgentProxy
     from holdfast.relay.downstream import Downstream
 
 NOT_READY_BYTES_MAX: Final = 4_096
+_FIELDS_MAX: Final = 16
+"""Fields of the query that brings a code; ours is one."""
+_ANY: Final = msgspec.json.Decoder()
 _NOT_READY: Final = 503
 _UNAUTHORISED: Final = 401
 _TOO_LARGE: Final = Notice(413, "too_large", "Request body too large", "")
@@ -123,7 +127,8 @@ class Visit:
             self._lead(back)
         else:
             query = request.target.partition(b"?")[2].decode("latin-1")
-            secret, where = await access.enter(instance_id, parse_qs(query).get("code", [""])[0])
+            given = dict(parsers.pairs(query, most=_FIELDS_MAX) or ())
+            secret, where = await access.enter(instance_id, given.get("code", ""))
             if not secret:
                 self._show(pages.signed_out((back, "Open it from the dashboard")))
                 return
@@ -286,7 +291,7 @@ def write_answer(status: int, found: http1.Headers, *, close: bool) -> bytes:
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except ValueError:
+        found = parsers.from_json(_ANY, content)
+    except msgspec.DecodeError:
         return {}
     return found if isinstance(found, dict) else {}

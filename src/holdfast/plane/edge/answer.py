@@ -40,6 +40,7 @@ _STRICT_CSP: Final = ((b"content-security-policy", b"default-src 'none'; frame-a
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _ENCODER: Final = msgspec.json.Encoder()
 _HTML: Final = "text/html; charset=utf-8"
+TOO_MANY_WRONG_PROOFS: Final = "too_many_wrong_proofs"
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -87,7 +88,7 @@ def problem_reply(refusal: Refusal, request_id: str) -> Reply:
         headers["retry-after"] = str(refusal.retry_after_s)
     if refusal.status == 401:  # noqa: PLR2004  HTTP
         headers["www-authenticate"] = 'Bearer realm="holdfast"'
-    if refusal.status in {408, 413}:
+    if refusal.status in {408, 413} or refusal.problem.code == TOO_MANY_WRONG_PROOFS:
         headers["connection"] = "close"
     problem = refusal.problem
     if refusal.status >= 500 and not problem.operation:  # noqa: PLR2004  HTTP

@@ -36,7 +36,9 @@ from holdfast.plane.edge.ports import (
     ProblemPage,
     RateLimiter,
 )
+from holdfast.plane.edge.refusal_lines import RefusalLines
 from holdfast.plane.edge.routes import Found, Route, Routes
+from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.wire.api.accounts import SessionView
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
@@ -45,6 +47,8 @@ from holdfast.wire.limits import REASON_MAX
 _FAILED: Final = 400
 _OUR_FAULT: Final = 500
 _UNAUTHENTICATED: Final = 401
+_UNPROVEN: Final = 403
+_TOO_MANY: Final = 429
 _ACCEPTED: Final = 202
 _INTERNAL: Final = Refusal(
     500, "internal", "something went wrong here", fix="the request's id leads to the log"
@@ -66,6 +70,7 @@ class _Request:
     route: Route | None = None
     identity: Identity = field(default_factory=lambda: Identity(ANONYMOUS))
     code: str = ""
+    proof: str = ""
 
     @property
     def endpoint(self) -> str:
@@ -96,6 +101,7 @@ class Edge:
         observe: Observer | None = None,
         problem_page: ProblemPage = answer.problem_page,
         check_responses: bool = False,
+        wrong_proofs: WrongProofs | None = None,
     ) -> None:
         """Bind the table; raise ValueError unless each row has exactly one handler.
 
@@ -120,6 +126,8 @@ class Edge:
         self._observe = observe
         self._problem_page = problem_page
         self._check_responses = check_responses
+        self._wrong_proofs = wrong_proofs or WrongProofs(clock)
+        self._refusal_lines = RefusalLines(log)
         self._count = 0
         self._streams: Counter[str] = Counter()
         self._closing = asyncio.Event()
@@ -127,6 +135,7 @@ class Edge:
     def close(self) -> None:
         """End every stream, so that the server can stop without waiting for readers."""
         self._closing.set()
+        self._refusal_lines.flush()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -164,9 +173,11 @@ class Edge:
             body = answer.encode_body(reply)
             if self._check_responses:
                 _check_response(request.route, reply, body)
+            self._note_proof(request, reply.status)
         except edge_body.ClientGoneError:
             return
         except Refusal as refusal:
+            self._note_proof(request, refusal.status)
             reply = self._refused(request, refusal)
             body = answer.encode_body(reply)
         except Exception as error:  # noqa: BLE001  the last resort: the caller gets a request id
@@ -196,6 +207,7 @@ class Edge:
             auth.check_origin(request.header, request.caller)
             if row.mutates:
                 self._bound(peer_key(request.caller.peer), strict=True)
+        await self._doubt(request, row)
         request.identity = await auth.identify(
             row, request.header, self._authenticator, self._key_owner
         )
@@ -237,6 +249,30 @@ class Edge:
                 429, "too_many_calls", f"too many calls; wait {wait_s} s",
                 fix="wait as long as retry-after says", retry_after_s=wait_s,
             )  # fmt: skip
+
+    async def _doubt(self, request: _Request, row: Endpoint) -> None:
+        """Refuse (429) a peer that proved wrongly too often, before anything is looked up."""
+        if row.scope == "public":
+            return
+        request.proof = auth.shown_proof(request.header)
+        peer = peer_key(request.caller.peer)
+        wait_s = self._wrong_proofs.wait_s(peer, request.proof) if request.proof else 0
+        if wait_s:
+            await self._wrong_proofs.hold_back()
+            raise Refusal(
+                429, answer.TOO_MANY_WRONG_PROOFS, "too many wrong proofs came from this address",
+                fix="send the right one after the time that retry-after says", retry_after_s=wait_s,
+            )  # fmt: skip
+
+    def _note_proof(self, request: _Request, status: int) -> None:
+        """Remember whether what was shown proved anything."""
+        if not request.proof or request.route is None or status == _TOO_MANY:
+            return
+        is_machine = request.route.row.scope == "machine"
+        if status == _UNAUTHENTICATED or (is_machine and status == _UNPROVEN):
+            self._wrong_proofs.wrong(request.proof)
+        elif status < _OUR_FAULT and (status < _FAILED or not is_machine):
+            self._wrong_proofs.right(peer_key(request.caller.peer), request.proof)
 
     def _pass_gate(self, row: Endpoint, principal: Principal) -> None:
         """Refuse (402) an account without the entitlement that the row names."""
@@ -384,6 +420,7 @@ class Edge:
         spent_ms = self._clock.steady_ms() - request.started_ms
         if self._observe is not None:
             self._observe(request.endpoint or "none", status, spent_ms)
+        self._refusal_lines.tick(request.started_ms)
         row = None if request.route is None else request.route.row
         if status < _FAILED and not (row is not None and (row.mutates or row.audited)):
             return
@@ -391,6 +428,10 @@ class Edge:
         write = self._log.info if status < _FAILED else self._log.warning
         # A status that the row declares is intended, a 501 too.
         is_fault = status >= _OUR_FAULT and (row is None or status not in row.statuses)
+        if status >= _FAILED and not is_fault:
+            peer = peer_key(request.caller.peer)
+            if not self._refusal_lines.admit(peer, request.code, request.started_ms):
+                return
         (self._log.error if is_fault else write)(
             "call",
             request_id=request.id,

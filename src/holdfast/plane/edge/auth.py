@@ -21,6 +21,7 @@ from starlette.requests import cookie_parser
 from holdfast.accounts.handlers import SESSION_COOKIE
 from holdfast.accounts.rules import csrf_text
 from holdfast.plane.edge.ports import Authenticator, KeyOwner
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Principal, Refusal
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.limits import IDEMPOTENCY_KEY_MAX
@@ -77,12 +78,14 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
-    """Return whether an address is in one of the networks; False for anything else."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)
+    """Return whether an address is in one of the networks; what is no address is in none."""
+    found = parsers.ip(address)
+    return found is not None and any(found in network for network in networks)
+
+
+def is_near(address: str, trusted: Sequence[Network]) -> bool:
+    """Return whether many may share an address: this machine's own, or a trusted proxy's."""
+    return address == "" or _within(address, (*_LOOPBACK, *trusted))
 
 
 def _bare(hop: str) -> str:
@@ -117,6 +120,12 @@ def bearer(header: Mapping[str, str]) -> str:
     """Return the bearer token of a request, or an empty text; the scheme is case-insensitive."""
     scheme, _, token = header.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def shown_proof(header: Mapping[str, str]) -> str:
+    """Return what a request shows to prove who sends it, as one text; nothing where it does not."""
+    shown = (header.get(name, "") for name in ("authorization", *GATEWAY_HEADERS))
+    return "\x00".join(shown).strip("\x00") or header.get("cookie", "")
 
 
 async def identify(
@@ -194,11 +203,9 @@ def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
     host = header.get("host", "")
     if known is None or not host:
         return
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        name = ""
-    if name in known or name.endswith(".localhost") or _is_address(name):
+    asked = parsers.host(host)
+    name = "" if asked is None else asked.name
+    if name in known or name.endswith(".localhost") or parsers.ip(name) is not None:
         return
     raise Refusal(
         421, "unknown_host", "this plane does not go by the name that was asked for", field="host",
@@ -206,19 +213,11 @@ def check_host(header: Mapping[str, str], known: frozenset[str] | None) -> None:
     )  # fmt: skip
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def check_origin(header: Mapping[str, str], caller: Caller) -> None:
     """Refuse (403) a mutating call that a browser marks as cross-site."""
     site = header.get("sec-fetch-site", "same-origin")
     origin = header.get("origin")
-    same = origin is None or (origin != "null" and urlsplit(origin).netloc == caller.host)
+    same = origin is None or parsers.origin(origin) == caller.host
     if site not in {"same-origin", "none"} or not same:
         raise Refusal(
             403, "cross_site", "this change comes from another site", field="origin",

@@ -10,13 +10,13 @@ import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.types import Receive
 
 from holdfast.plane.edge.ports import EdgeLimits
 from holdfast.plane.edge.routes import Route
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Refusal
 
 JSON: Final = "application/json"
@@ -43,8 +43,13 @@ async def read_body(
     receive: Receive, header: Mapping[str, str], *, bytes_max: int, limits: EdgeLimits
 ) -> bytes:
     """Return the body; refuse (413) a larger one, (408) a slow one."""
-    declared = header.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > bytes_max:
+    declared = parsers.whole(header.get("content-length", "0"))
+    if declared is None:
+        raise Refusal(
+            400, "bad_content_length", "the header is not one number", field="content-length",
+            fix="send the number of the body's bytes, in digits",
+        )  # fmt: skip
+    if declared > bytes_max:
         _refuse_size(bytes_max)
     try:
         async with asyncio.timeout(limits.body_read_s):
@@ -98,16 +103,22 @@ def decode_json(route: Route, body: bytes) -> Any:
     if route.decoder is None:
         return None
     try:
-        return route.decoder.decode(body)
+        found = parsers.from_json(route.decoder, body)
     except msgspec.ValidationError as error:
         raise refused_field(str(error), route) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.DecodeError:
         mended = mend_surrogates(body) if route.row.scope == "brain" else body
         if mended != body:
             return decode_json(route, mended)
         raise Refusal(
             400, "not_json", "the body is not valid JSON", fix=_see(route)
         ) from None  # fmt: skip
+    if route.takes_any and parsers.is_deep(found):
+        raise Refusal(
+            400, "too_deep", "the body is nested too deeply",
+            fix=f"nest objects and lists at most {parsers.JSON_DEPTH_MAX} deep",
+        )  # fmt: skip
+    return found
 
 
 def mend_surrogates(body: bytes) -> bytes:
@@ -146,20 +157,14 @@ def decode_form(route: Route, fields: dict[str, Any]) -> Any:
 
 
 def split_query(text: str, limits: EdgeLimits) -> list[tuple[str, str]]:
-    """Return the pairs of a query string or form; refuse (400) a malformed or too large one."""
-    try:
-        return parse_qsl(
-            text,
-            keep_blank_values=True,
-            encoding="utf-8",
-            errors="strict",
-            max_num_fields=limits.query_fields,
-        )
-    except ValueError:
+    """Return the pairs of a query string or form; refuse (400) one that is malformed or huge."""
+    found = parsers.pairs(text, most=limits.query_fields)
+    if found is None:
         raise Refusal(
             400, "bad_encoding", "the query or form is not valid URL encoding in UTF-8",
             fix=f"send at most {limits.query_fields} fields, percent-encoded",
-        ) from None  # fmt: skip
+        )  # fmt: skip
+    return found
 
 
 def read_query(route: Route, text: str, limits: EdgeLimits) -> dict[str, str]:

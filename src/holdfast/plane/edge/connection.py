@@ -14,24 +14,20 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES_MAX: Final = 65_536
-"""Bytes of a request line with its headers; ours take less than 2 KiB, a browser's with cookies
-rarely more than 8."""
-
-HEAD_S: Final = 15.0
-"""Timeout of a head in seconds, counted from connecting for the first."""
-
-LEFT_BYTES_MAX: Final = 2 * 1_048_576
-"""Bytes that are read and discarded after a response, so that a caller refused before its body was
-read gets the refusal; the largest body is half of this."""
-
-BLANK_BYTES_MAX: Final = 8
-"""Bytes of empty lines before a request: some clients send an extra line after a body."""
+from holdfast.plane.edge.limits import BLANK_BYTES_MAX, HEAD_BYTES_MAX, HEAD_S, LEFT_BYTES_MAX
+from holdfast.relay.peers import Peers, Slot
 
 _NO_WEBSOCKET: Final = (
     b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 68\r\n"
     b"Connection: close\r\n\r\n"
     b'{"error":"There is no WebSocket at this host","code":"no_websocket"}'
+)
+
+
+_FULL: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 69\r\nRetry-After: 5\r\nConnection: close\r\n\r\n"
+    b'{"message":"Too many connections are open","code":"connections_full"}'
 )
 
 
@@ -49,7 +45,12 @@ class Guest(NamedTuple):
 
 
 class OtherHosts(Protocol):
-    """The server of the hosts that are not the edge's."""
+    """Who serves the hosts that are not the edge's; `peers` counts the connections of both."""
+
+    @property
+    def peers(self) -> Peers:
+        """Return who counts."""
+        ...
 
     def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:
         """Return whether a request is for one of these hosts, or may be."""
@@ -73,6 +74,7 @@ class BoundedConnection(HttpToolsProtocol):
     _field_bytes = 0
     _left_bytes = 0
     _limit: asyncio.TimerHandle | None = None
+    _slot: Slot | None = None
 
     @classmethod
     def before(cls, others: OtherHosts) -> Callable[..., asyncio.Protocol]:
@@ -88,11 +90,20 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timeout of the first head."""
         super().connection_made(transport)
+        if self._others is not None:
+            name = transport.get_extra_info("peername")
+            peer = str(name[0]) if isinstance(name, tuple) else ""
+            self._slot = self._others.peers.enter(peer, transport.close)
+            if self._slot is None:
+                transport.write(_FULL)
+                transport.close()
+                return
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timeout."""
         self._wait_no_more()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -142,6 +153,7 @@ class BoundedConnection(HttpToolsProtocol):
     def _give_away(self, others: OtherHosts, received: bytes) -> None:
         """Hand this connection to `others`, until they give it back."""
         self._wait_no_more()
+        self._leave()
         self._unset_keepalive_if_required()
         self.connections.discard(self)
         self.flow.resume_reading()
@@ -186,12 +198,28 @@ class BoundedConnection(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = self._left_bytes = 0
         self._wait_no_more()
+        if self._others is not None and self._slot is not None:
+            self._others.peers.work(self._slot)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """End a request; once it is answered, the next one may be for another host."""
         self._in_message = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """End an answer; the connection rests unless another request was sent ahead."""
+        super().on_response_complete()
+        if self._others is None or self._slot is None or self.transport.is_closing():
+            return
+        if not self._is_answering():
+            self._others.peers.rest(self._slot)
+
+    def _leave(self) -> None:
+        """Be counted no more."""
+        slot, self._slot = self._slot, None
+        if slot is not None and self._others is not None:
+            self._others.peers.leave(slot)
 
     def _is_serving(self) -> bool:
         """Return whether arriving bytes belong to a request without a response yet."""

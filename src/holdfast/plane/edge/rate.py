@@ -51,3 +51,9 @@ class Rates:
         if len(self._buckets) > CALLERS_MAX:
             self._buckets.popitem(last=False)
         return 0 if allowed else max(1, ceil((1 - left) / rate.per_s))
+
+    def give_back(self, key: str) -> None:
+        """Put a call back into the bucket of calls."""
+        found = self._buckets.get((key, False))
+        if found is not None:
+            self._buckets[key, False] = (min(self._calls.burst, found[0] + 1), found[1])

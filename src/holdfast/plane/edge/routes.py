@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import inspect
 
 from holdfast.wire.api.call import Handler
 from holdfast.wire.api.endpoint import Endpoint
@@ -27,6 +28,7 @@ class Route:
     decoder: msgspec.json.Decoder[Any] | None
     query: Mapping[str, re.Pattern[str]]
     required: frozenset[str]
+    takes_any: bool
     pattern: re.Pattern[str] | None
 
 
@@ -60,9 +62,27 @@ def make_route(row: Endpoint, handler: Handler) -> Route:
         handler=handler,
         decoder=None if row.request is None else msgspec.json.Decoder(row.request),
         query=query,
+        takes_any=row.request is not None and _takes_any(inspect.type_info(row.request)),
         required=frozenset(p.name for p in row.params if p.required and p.name in query),
         pattern=_pattern(row),
     )
+
+
+def _takes_any(kind: inspect.Type) -> bool:
+    """Return whether JSON of any form, and so of any depth, fits somewhere in a type."""
+    match kind:
+        case inspect.AnyType():
+            return True
+        case inspect.StructType():
+            return any(_takes_any(each.type) for each in kind.fields)
+        case inspect.DictType():
+            return _takes_any(kind.value_type)
+        case inspect.UnionType():
+            return any(map(_takes_any, kind.types))
+        case inspect.VarTupleType() | inspect.ListType():
+            return _takes_any(kind.item_type)
+        case _:
+            return False
 
 
 class Routes:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
+from collections.abc import Sequence
 
 from holdfast.accounts.access import Access
 from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.sessions import SignOvers
-from holdfast.plane.edge.auth import parse_networks
+from holdfast.plane.edge.auth import Network, is_near, parse_networks
+from holdfast.plane.edge.limits import (
+    CONNECTIONS_EACH_MAX,
+    CONNECTIONS_MAX,
+    DESCRIPTORS_RESERVE,
+    DESCRIPTORS_SHARE,
+)
 from holdfast.plane.wiring.controllers import MachineControllers
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
+from holdfast.relay.peers import Peers
 
 _SECRET_BYTES = 32
 
@@ -27,9 +36,19 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
         sessions=access.by_session_hash,
         dashboard=core.url,
     )
-    side = AgentSide(agents, trusted=parse_networks(core.settings.trusted_proxies), log=core.log)
+    trusted = parse_networks(core.settings.trusted_proxies)
+    side = AgentSide(agents, peers=_make_peers(trusted), trusted=trusted, log=core.log)
     core.closing.push_async_callback(side.close)
     return side
+
+
+def _make_peers(trusted: Sequence[Network]) -> Peers:
+    """Return who counts callers' connections: as many as there are descriptors for, and no more."""
+    given = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    left = max(given - DESCRIPTORS_RESERVE, int(given * DESCRIPTORS_SHARE))
+    return Peers(
+        min(CONNECTIONS_MAX, left), CONNECTIONS_EACH_MAX, free=lambda peer: is_near(peer, trusted)
+    )
 
 
 def agents_part(side: AgentSide) -> Part:

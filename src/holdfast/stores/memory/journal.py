@@ -84,6 +84,13 @@ class MemoryJournal:
             if count + len(coming[actor]) > MAILBOX_PENDING_MAX:
                 raise full(actor, count)
 
+    async def keep_asked(self, event: EventId, asked: str) -> str:
+        """Keep the digest of what was asked for with a key, unless there is one; return what is."""
+        self._faults("keep_asked.before")
+        kept, _ = self.store.keys.setdefault(event, (asked, self._clock.now_ms()))
+        self._faults("keep_asked.after")
+        return kept
+
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         return await self._reader.pending(actor, limit)

@@ -99,6 +99,7 @@ class MemoryStore:
         self.waiting: dict[Address, dict[str, Pending]] = {}
         self.log: dict[Address, list[Logged]] = {}
         self.asked: dict[str, None] = {}
+        self.keys: dict[EventId, tuple[str, int]] = {}
         self.quarantine: dict[str, None] = {}
         self.caused: dict[str, list[str]] = {}
         self.effects: dict[str, EffectRow] = {}
@@ -324,9 +325,12 @@ class MemoryStore:
 
     def prune(self, before_ms: int) -> int:
         """Forget what no replay from `before_ms` on needs; return how many rows that was."""
+        old = [event for event, (_, asked_ms) in self.keys.items() if asked_ms < before_ms]
+        for event in old:
+            del self.keys[event]
         for address in self.actors:
             self._snapshot_old(address, before_ms)
-        return sum(
+        return len(old) + sum(
             self._prune(address, floor.seq, before_ms)
             for address, kept in self.snapshots.items()
             if (floor := max((s for s in kept if s.at_ms < before_ms), default=None))

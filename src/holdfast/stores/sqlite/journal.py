@@ -164,6 +164,17 @@ class SqliteJournal:
         accepted: list[Accepted] = await self._writer.write(Accept(rows))
         return accepted
 
+    async def keep_asked(self, event: EventId, asked: str) -> str:
+        """Keep the digest of what was asked for with a key, unless there is one; return what is."""
+        now_ms, queries = self._clock.now_ms(), self._batch.queries
+
+        def keep(connection: apsw.Connection) -> str:
+            connection.execute(queries["keep_asked"], (event, asked, now_ms))
+            return str(connection.execute(queries["find_asked"], (event,)).get)
+
+        kept: str = await self._call(keep)
+        return kept
+
     async def pending(self, actor: Address, limit: int) -> list[Pending]:
         """Return the actor's oldest events that no tick has taken."""
         arrivals = self._batch.arrivals(str(actor), limit)
@@ -275,7 +286,12 @@ class SqliteJournal:
         for actor, rows in groupby(steps, itemgetter(0)):
             for seq in _parts([seq for _, seq in rows]):
                 count += await self._call(partial(self._prune, actor, seq, before_ms))
-        return count
+        forgotten: int = await self._call(partial(self._forget_asked, before_ms))
+        return count + forgotten
+
+    def _forget_asked(self, before_ms: int, connection: apsw.Connection) -> int:
+        connection.execute(self._batch.queries["forget_asked"], (before_ms,))
+        return connection.changes()
 
     def _snapshot_old(self, values: Row, connection: apsw.Connection) -> None:
         connection.execute(self._batch.queries["snapshot_old"], values)

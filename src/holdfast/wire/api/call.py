@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from holdfast.wire import parsers
+
 Scope = Literal["public", "machine", "brain", "owner", "operator"]
 """Who may call: anybody, a machine with its two credentials, a brain with its key, a signed-in
 owner, an operator.
@@ -61,6 +63,20 @@ class Call:
     csrf: str = ""
     secure: bool = False
     now_ms: int = 0
+
+    def number(self, name: str, otherwise: int) -> int:
+        """Return a whole number of the query, `otherwise` where it is empty or not given.
+
+        Refuse (400) any other text, whether or not the row's pattern would have.
+        """
+        text = self.query.get(name, "")
+        found = parsers.whole(text) if text else otherwise
+        if found is None:
+            raise Refusal(
+                400, "bad_parameter", f"query parameter: {name} must be a whole number", field=name,
+                fix=f"send digits, at most {parsers.WHOLE_MAX}",
+            )  # fmt: skip
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import path_names
@@ -91,8 +92,8 @@ def parse(endpoint: Endpoint, status: int, body: bytes) -> Any:
     if declared is None or not body:
         return None
     try:
-        return msgspec.json.decode(body, type=declared)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return parsers.from_json(msgspec.json.Decoder(declared), body)
+    except msgspec.DecodeError as error:
         problem = Problem(
             code="not_understood",
             message=f"{endpoint.name} answered what this version cannot read: {error}",
@@ -104,7 +105,7 @@ def parse(endpoint: Endpoint, status: int, body: bytes) -> Any:
 def _problem(body: bytes) -> Problem:
     """Return the problem in an answer; a proxy in between may have sent something else."""
     try:
-        return _PROBLEM.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return parsers.from_json(_PROBLEM, body)
+    except msgspec.DecodeError:
         shown = body[:_SHOWN_MAX].decode("utf-8", "replace")
         return Problem(code="not_ours", message=f"the answer is not from Holdfast: {shown!r}")

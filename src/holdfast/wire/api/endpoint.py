@@ -88,8 +88,9 @@ class Endpoint:
     `gate` names an entitlement that the caller's account must hold, or is empty. `since` is the
     version that first had the route. `statuses` are the codes it may answer besides the refusals
     that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
-    request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
-    audited. `audited` rows leave an audit row even though they change nothing. A `linked` row may
+    request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key` (422 for
+    one that came before with another body), and is audited.
+    `audited` rows leave an audit row even though they change nothing. A `linked` row may
     be followed from pages elsewhere. `pending` is the type of a 202 answer. A `page` row takes its
     request as a form.
     """

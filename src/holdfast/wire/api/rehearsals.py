@@ -12,14 +12,14 @@ from msgspec import Meta, Struct
 
 from holdfast.wire.api.endpoint import Counter, Label, Outcome, Reason, Time
 from holdfast.wire.limits import (
-    COUNTER_MAX,
     REHEARSAL_EVENTS_MAX,
     REHEARSAL_TICKS_MAX,
     STEPS_MAX,
 )
+from holdfast.wire.times import TIME_MS_MAX
 
 TickCount = Annotated[int, Meta(ge=1, le=REHEARSAL_TICKS_MAX)]
-Moment = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+Moment = Annotated[int, Meta(ge=0, le=TIME_MS_MAX)]
 """Milliseconds since the epoch."""
 InventedEvent = Annotated[dict[str, Any], Meta(min_length=1, max_length=64)]
 """An event in its own JSON form, with its `type`; decoded by the actor's definition."""

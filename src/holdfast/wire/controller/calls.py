@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from holdfast.wire import parsers
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint
 from holdfast.wire.limits import REASON_MAX, TEXT_MAX
@@ -25,6 +26,7 @@ Trouble: TypeAlias = Literal[
 ]
 
 _OK: Final = range(200, 300)
+_ANY: Final = msgspec.json.Decoder()
 _UNAUTHORISED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 _FAILED: Final = 500
@@ -64,8 +66,8 @@ def understand(status: int, body: bytes, answer: type[A]) -> A:
     if status not in _OK:
         raise _error(status, body)
     try:
-        return msgspec.json.decode(body or b"{}", type=answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return parsers.from_json(msgspec.json.Decoder(answer), body or b"{}")
+    except msgspec.DecodeError as error:
         # The text of the error names a path and a type, never a value.
         message = f"The controller's answer cannot be understood: {error}"
         raise ControllerError("broken", message[:REASON_MAX], status=status) from error
@@ -85,8 +87,8 @@ def _error(status: int, body: bytes) -> ControllerError:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = parsers.from_json(_ANY, body)
+    except msgspec.DecodeError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -6,9 +6,9 @@ in `workCut` whether any was cut; null if the agent does not report it.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from holdfast.machine.controller import supervise
@@ -19,6 +19,7 @@ from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import SETTLED_LOAD
 from holdfast.machine.controller.process.sampler import load_average
 from holdfast.machine.controller.supervise import Goodbye, State
+from holdfast.wire import parsers
 from holdfast.wire.controller import agent as wire
 from holdfast.wire.controller.agent import (
     ClimbTold,
@@ -31,6 +32,8 @@ from holdfast.wire.controller.agent import (
     OrderedAnswer,
 )
 from holdfast.wire.times import time_text
+
+_ANY: Final = msgspec.json.Decoder()
 
 
 async def _status(context: Context, _call: Call[None]) -> GatewayStatus:
@@ -187,13 +190,12 @@ def _cut(context: Context, before: Goodbye | None) -> bool | None:
 
 
 def _drain_ms(call: Call[None]) -> int | None:
-    given = call.query.get("drain_ms")
-    return None if given is None else int(given)
+    return call.number("drain_ms")
 
 
 def _decode(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except ValueError:
+        found = parsers.from_json(_ANY, content)
+    except msgspec.DecodeError:
         return {"raw": content.decode("utf-8", "replace")}
     return found if isinstance(found, dict) else {"raw": found}

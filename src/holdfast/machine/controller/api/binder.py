@@ -18,6 +18,7 @@ from aiohttp import web
 
 from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.errors import RefusedError
+from holdfast.wire import parsers
 from holdfast.wire.controller.endpoint import A, B, ControllerEndpoint, Fault
 
 INVALID_JSON: Final = "invalid_json_body"
@@ -25,6 +26,7 @@ INVALID_BODY: Final = "invalid_request_body"
 
 _NAME_SHOWN_MAX: Final = 128
 _READ_BYTES: Final = 65_536
+_ANY: Final = msgspec.json.Decoder()
 _LONG: Final = re.compile(r"of length <= (\d+)")
 _AT: Final = re.compile(r"(?P<what>.*) - at `\$\.(?P<field>\w+)", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(?P<field>\w+)`")
@@ -40,6 +42,14 @@ class Call(Generic[C_co]):
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: C_co
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number of the query, None where it is not given; refuse other texts."""
+        text = self.query.get(name)
+        found = None if text is None else parsers.whole(text)
+        if text is not None and found is None:
+            raise wrong(name, "want a whole number")
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +183,14 @@ async def _object(
         parts.append(part)
     content = b"".join(parts) or (b"{}" if row.may_be_empty else b"")
     try:
-        found = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = parsers.from_json(_ANY, content)
+    except msgspec.DecodeError:
         return Wrong(INVALID_JSON, "The body is not JSON")
     if not isinstance(found, dict):
         return Wrong(INVALID_BODY, "The body must be a JSON object")
+    if parsers.is_deep(found):
+        text = f"The body is nested more than {parsers.JSON_DEPTH_MAX} deep"
+        return Wrong(INVALID_BODY, text)
     return found
 
 

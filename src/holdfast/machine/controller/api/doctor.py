@@ -22,7 +22,7 @@ async def _status(context: Context, call: Call[None]) -> DoctorAnswer:
     record = context.maintenance.doctor.record
     if record is None:
         return DoctorAnswer(has_run=False)
-    chunk = context.maintenance.doctor.output.since(int(call.query.get("after", "0")))
+    chunk = context.maintenance.doctor.output.since(call.number("after") or 0)
     finished = record.finished_at_ms
     return DoctorAnswer(
         has_run=True,

@@ -21,9 +21,9 @@ from holdfast.wire.controller.files import Node, TextAnswer, TreeAnswer, WriteOr
 
 
 async def _tree(context: Context, call: Call[None]) -> TreeAnswer:
-    """Answer with the tree below `?path=`, at most `?depth=` levels deep."""
+    """Answer with the tree below `?path=`, at most `?depth=` deep."""
     parts = split(call.query.get("path", ""))
-    depth = int(call.query.get("depth", PARTS_MAX))
+    depth = call.number("depth") or PARTS_MAX
     found = await asyncio.to_thread(context.maintenance.files.tree, parts, depth=depth)
     return TreeAnswer(tree=msgspec.convert(found.nodes, list[Node]), truncated=found.truncated)
 

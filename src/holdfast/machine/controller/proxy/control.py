@@ -7,10 +7,51 @@ connection and, when closed, frees the connection for the next request.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from holdfast.machine.controller.limits import LINE_BYTES_MAX
+from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream
+
+ROUTES_READ: Final = (
+    b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding", b"expect",
+    b"if-match",
+)  # fmt: skip
+"""The headers of a control request that the routes' own HTTP library is given: all they read."""
+
+_METHODS: Final = frozenset(
+    {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE"}
+)
+_TARGET: Final = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
+_VALUE: Final = re.compile(rb"[\t -~]*")
+
+
+def head_for_routes(request: http1.Request) -> tuple[bytes, str]:
+    """Return the head of a control request for the routes' library, or why there is none.
+
+    That library has a parser of its own, which writes a traceback with the request in it where
+    the two do not agree. So it is given a head that both read alike, with what routes read alone.
+    """
+    if request.method not in _METHODS:
+        return b"", "no route takes this method"
+    if _TARGET.fullmatch(request.target) is None or len(request.target) > LINE_BYTES_MAX:
+        return b"", f"the target must be ASCII, percent-encoded, of at most {LINE_BYTES_MAX} bytes"
+    kept: http1.Headers = []
+    for name in ROUTES_READ:
+        given = http1.values(request.headers, name)
+        if len(given) > 1 or any(len(value) > LINE_BYTES_MAX for value in given):
+            return b"", f"{name.decode()} is given once, in at most {LINE_BYTES_MAX} bytes"
+        for value in given:
+            if name == b"authorization" and _VALUE.fullmatch(value) is None:
+                continue  # it is no token of ours, and is answered like any other wrong one
+            if _VALUE.fullmatch(value) is None:
+                return b"", f"{name.decode()} must be ASCII"
+            if name == b"expect" and value.lower() != b"100-continue":
+                return b"", "expect can be 100-continue alone"
+            kept.append((name, value))
+    return http1.write_request(request, kept), ""
 
 
 class Handler(Protocol):
@@ -77,7 +118,8 @@ class Control(asyncio.Transport):
         """End, because the caller is gone."""
         if not self._over:
             self._over = True
-            self._handler.connection_lost(None)
+            # Not at once: aiohttp begins in a task, which fails where it is told too early.
+            asyncio.get_running_loop().call_soon(self._handler.connection_lost, None)
 
     def pause_writing(self) -> None:
         """Pass on back pressure from the caller."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from holdfast.machine.controller.health_listener import HEALTH_PATHS
 from holdfast.machine.controller.proxy import answers
-from holdfast.machine.controller.proxy.control import Control, Handler
+from holdfast.machine.controller.proxy.control import Control, Handler, head_for_routes
 from holdfast.machine.controller.proxy.location import own_paths
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay import http1
@@ -64,15 +64,27 @@ class Proxy(Server):
         """Dispatch a request."""
         path = request.path
         if path.startswith(_PREFIXES) or path in _HEALTH:
-            control = Control(downstream, self._control)
-            downstream.start(control, request)
-            control.begin(http1.write_request(request, request.headers))
+            self._give_to_routes(downstream, request)
         elif not self._passes(downstream, request):
             return
         elif http1.is_websocket(request):
             self._open_tunnel(downstream, request)
         else:
             self._exchange(downstream, request)
+
+    def _give_to_routes(self, downstream: Downstream, request: http1.Request) -> None:
+        """Have the routes answer a request, unless they could not read it."""
+        head, why = head_for_routes(request)
+        if why:
+            self.totals.malformed += 1
+            bare = request.method == b"HEAD"
+            text = f"Bad Request: {why}"
+            answer = answers.problem(400, text, "malformed_request", close=True, bare=bare)
+            downstream.reply(answer, request, close=True)
+            return
+        control = Control(downstream, self._control)
+        downstream.start(control, request)
+        control.begin(head)
 
     def problem(self, status: int, error: str, code: str, *, bare: bool = False) -> bytes:
         """Return an answer for a request that cannot be served at all."""

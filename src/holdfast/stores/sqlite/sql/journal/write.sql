@@ -22,6 +22,18 @@ SELECT id FROM events WHERE seq IS NOT NULL AND id IN (VALUES :rows);
 INSERT INTO events (id, actor, body, version, source, cause, author, accepted_ms, arrival)
 VALUES :rows;
 
+-- name: keep_asked!
+-- Keep what was asked for with a key, unless something was.
+INSERT INTO key_bodies (id, digest, asked_ms) VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING;
+
+-- name: find_asked
+-- What was asked for with a key.
+SELECT digest FROM key_bodies WHERE id = ?;
+
+-- name: forget_asked!
+-- Forget what was asked for with keys before a time.
+DELETE FROM key_bodies WHERE asked_ms < ?;
+
 -- name: find_stale
 -- Commits whose basis is not what is stored: the end of the log, the number of the last tick, or
 -- the lease, which makes the second column 1.
