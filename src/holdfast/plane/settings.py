@@ -122,7 +122,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
     ] = "info"
-    session_days: Annotated[Count, _doc("Days that a signed-in browser stays signed in.")] = 14
+    session_days: Annotated[
+        Count, _doc("Days that a signed-in browser stays signed in at most.")
+    ] = 1
+    session_idle_s: Annotated[
+        float, _doc("A browser that asks for nothing for so long is signed out.", ge=300, le=10**7)
+    ] = 3_600
 
     def __repr__(self) -> str:
         """Return a form without the secret."""

@@ -2,8 +2,8 @@
 
 A bearer token needs no protection against forged requests, because no browser sends one by
 itself. A session cookie does: the request must come from our own origin and repeat the session's
-token. Machines are looked at by their handler; here only the presence of both credentials counts,
-because 401 comes before anything is read.
+change secret, which the cookie does not tell. Machines are looked at by their handler; here only
+the presence of both credentials counts, because 401 comes before anything is read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from starlette.requests import cookie_parser
-
-from holdfast.accounts.handlers import SESSION_COOKIE
-from holdfast.accounts.rules import csrf_text
+from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.plane.edge.ports import Authenticator, KeyOwner
 from holdfast.wire.api.call import Principal, Refusal
 from holdfast.wire.api.endpoint import Endpoint
@@ -64,10 +61,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling; `csrf` is empty for anything but a session."""
+    """Who is calling; `change_secret` is empty for anything but a session."""
 
     principal: Principal
-    csrf: str = ""
+    change_secret: str = ""
+
+    def __repr__(self) -> str:
+        """Return a form without the secret."""
+        return f"Identity({self.principal!r})"
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -119,8 +120,17 @@ def bearer(header: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Who looks up the proofs of identity that requests bring."""
+
+    authenticator: Authenticator
+    key_owner: KeyOwner
+    browsers: BrowserSessions
+
+
 async def identify(
-    row: Endpoint, header: Mapping[str, str], authenticator: Authenticator, key_owner: KeyOwner
+    row: Endpoint, header: Mapping[str, str], proofs: Proofs, *, secure: bool
 ) -> Identity:
     """Return who is calling; refuse (401) proofs that are wrong or missing, (403) a wrong scope.
 
@@ -128,7 +138,7 @@ async def identify(
     What brains call takes brain keys only: a session or API token there is a wrong proof.
     """
     if row.scope == "brain":
-        brain = key_owner(bearer(header))
+        brain = proofs.key_owner(bearer(header))
         if brain is None:
             raise Refusal(
                 401, "not_authenticated", "the brain key is missing, wrong or revoked",
@@ -142,11 +152,15 @@ async def identify(
     if row.scope == "public":
         return Identity(ANONYMOUS)
     if "authorization" in header:
-        principal = await authenticator.by_token(bearer(header))
+        principal = await proofs.authenticator.by_token(bearer(header))
         return Identity(_granted(row, principal))
-    session = cookie_parser(header.get("cookie", "")).get(SESSION_COOKIE, "")
-    principal = await authenticator.by_session(session) if session else None
-    return Identity(_granted(row, principal), csrf_text(session))
+    browsers = proofs.browsers
+    bound = browsers.bound(header.get("user-agent", ""), secure=secure)
+    for session in browsers.sent(SESSION_COOKIE, header.get("cookie", ""), secure=secure):
+        principal = await proofs.authenticator.by_session(session, bound)
+        if principal is not None:
+            return Identity(_granted(row, principal), browsers.change_secret(session))
+    raise _unauthenticated("sign in, or send an API token")
 
 
 def _granted(row: Endpoint, principal: Principal | None) -> Principal:
@@ -227,11 +241,11 @@ def check_origin(header: Mapping[str, str], caller: Caller) -> None:
 
 
 def check_csrf(given: str, identity: Identity) -> None:
-    """Refuse (403) a change by a session that does not repeat its token."""
-    if not hmac.compare_digest(given.encode(), identity.csrf.encode()):
+    """Refuse (403) a change by a session that does not repeat its change secret."""
+    if not hmac.compare_digest(given.encode(), identity.change_secret.encode()):
         raise Refusal(
-            403, "csrf", "the form is from another session", field=CSRF_HEADER,
-            fix=f"load the page again; programs send `{CSRF_HEADER}` from GET /api/session",
+            403, "csrf", "the change does not come from the page that signed in", field=CSRF_HEADER,
+            fix=f"sign in again; programs send `{CSRF_HEADER}` from the answer to signing in",
         )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ class Authenticator(Protocol):
         """Return whose API token this is."""
         ...
 
-    async def by_session(self, text: str) -> Principal | None:
-        """Return whose session this is."""
+    async def by_session(self, text: str, bound: str) -> Principal | None:
+        """Return whose session this is, if this kind of browser began it."""
         ...
 
 

@@ -168,7 +168,7 @@ def _open_core(
 ) -> Core:
     """Open the data folder and return what every part is handed."""
     home = prepare_home(settings)
-    keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
+    keys = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing)
     tables = Tables()
     engine = make_engine(
@@ -193,8 +193,9 @@ def _open_core(
         publish=hub.publish,
         run=tasks.run,
         stores=stores,
-        keyring=keyring,
-        token_secret=token_secret,
+        keyring=keys.ring,
+        token_secret=keys.token_secret,
+        plane_key=keys.plane_key,
         tables=tables,
         engine=engine,
         mailbox=engine.mailbox,

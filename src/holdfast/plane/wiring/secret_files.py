@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from holdfast.kernel.secret import Secret
 from holdfast.plane.key_folder import (
@@ -19,6 +19,7 @@ from holdfast.plane.key_folder import (
     write_key,
 )
 from holdfast.plane.keyring import KeyRing, make_keyring, open_keyring
+from holdfast.plane.plane_key import PlaneKey, read_or_make_plane_key
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
 from holdfast.world.clouds.port import MachineSpec
@@ -26,8 +27,16 @@ from holdfast.world.clouds.port import MachineSpec
 SECRET_BYTES: Final = 32
 
 
-def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
-    """Return the key ring and the secret of machines' gateway tokens, made for a new data folder.
+class OpenKeys(NamedTuple):
+    """What the files of the keys folder hold; `token_secret` is that of machines' gateways."""
+
+    ring: KeyRing
+    token_secret: Secret
+    plane_key: PlaneKey
+
+
+def open_keys(settings: Settings, *, now_ms: int) -> OpenKeys:
+    """Return the keys of this plane, made for a new data folder.
 
     To be called before the stores are opened. Raise KeysError, also where the data folder has a
     journal and there is no key ring: a new one would open nothing of what is sealed there.
@@ -48,7 +57,7 @@ def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
         ring = make_keyring(keys, now_ms=now_ms)
         leave_note(home, keys)
     secret = settings.gateway_token_secret or read_or_make_secret(keys / GATEWAY_FILE)
-    return ring, Secret(secret)
+    return OpenKeys(ring, Secret(secret), read_or_make_plane_key(keys))
 
 
 def read_or_make_secret(path: Path) -> str:
