@@ -155,9 +155,9 @@ def _raw(key: Key) -> bytes:
     try:
         raw = base64.b64decode(key.key, validate=True)
     except binascii.Error:
-        raise KeysError(f"key {key.id}: not base64") from None
+        raise KeysError("the key ring: a key is not base64; restore it from the backup") from None
     if len(raw) != KEY_BYTES:
-        raise KeysError(f"key {key.id}: {len(raw)} bytes, want {KEY_BYTES}")
+        raise KeysError(f"the key ring: a key of {len(raw)} bytes, want {KEY_BYTES}")
     return raw
 
 
@@ -170,8 +170,8 @@ def _read(path: Path) -> _File:
     refuse_loose(path)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File)
-    except msgspec.MsgspecError as error:
-        raise KeysError(f"{path}: {error}; restore it from the backup") from None
+    except msgspec.MsgspecError:
+        raise KeysError(f"{path}: not a key ring; restore it from the backup") from None
 
 
 def _encode(contents: _File) -> bytes:

@@ -18,7 +18,8 @@ from holdfast.plane.key_folder import KeysError, refuse_loose, write_key
 
 PLANE_KEY_FILE: Final = "plane.key"
 KEY_BYTES: Final = 32
-NONCE_PATTERN: Final = r"[0-9a-f]{32,64}"
+_MAPPED: Final = "::ffff:"
+"""What a socket for both versions of IP puts before an address of version 4."""
 _TEXT: Final = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
@@ -45,7 +46,7 @@ class PlaneKey:
         The address is part of it: a program that listens where a plane is expected could otherwise
         pass the challenge on to the plane itself, elsewhere, and its answer back.
         """
-        text = f"{nonce}\n{host}\n{port}"
+        text = f"{nonce}\n{host.removeprefix(_MAPPED)}\n{port}"
         return hmac.new(self.derive("proof"), text.encode(), hashlib.sha256).hexdigest()
 
     def proves(self, proof: str, nonce: str, host: str, port: int) -> bool:

@@ -16,12 +16,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
 
 from holdfast import __version__
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.failure import install
 from holdfast.metrics.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.plane.key_folder import KeysError
@@ -75,6 +77,7 @@ def run(settings: Settings) -> int:
     """
     os.umask(OWNER_ONLY)
     log = set_up(level=settings.log_level)
+    install(sys.stderr.write)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     sys.setswitchinterval(SWITCH_S)
     _bound_arenas()
@@ -100,6 +103,7 @@ def _bound_arenas() -> None:
 
 async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any) -> int:
     """Make the plane, serve it, and stop it."""
+    asyncio.get_running_loop().set_exception_handler(partial(_tell, log))
     plane = await make_plane(settings, clock=SystemClock(), log=log, url=url)
     try:
         await plane.start()
@@ -111,6 +115,11 @@ async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any
         await plane.stop()
         log.info("plane.stopped", url=url)
     return 0
+
+
+def _tell(log: Any, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no task handled: asyncio's own line has the text of the exception in it."""
+    log.error("loop.failed", what=context.get("message"), exc_info=context.get("exception"))
 
 
 class _Server(uvicorn.Server):
@@ -186,7 +195,7 @@ def _listen(settings: Settings) -> socket.socket:
                 f"a plane with this data folder runs already: process {holder.pid}, {holder.url}"
             ) from error
         raise CannotServeError(
-            f"{settings.host} port {settings.port}: {error.strerror or error}",
+            f"HOLDFAST_HOST, port {settings.port}: {error.strerror or type(error).__name__}",
             fix="set HOLDFAST_PORT to another port (0 takes a free one), or HOLDFAST_HOST",
         ) from error
     return listener

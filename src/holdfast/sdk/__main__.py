@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.kernel.failure import install
 from holdfast.sdk import Brain, doctor
 
 
@@ -54,4 +55,5 @@ def _send(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    install(sys.stderr.write)
     sys.exit(main())

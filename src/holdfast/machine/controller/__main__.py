@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 
+from holdfast.kernel.failure import install
 from holdfast.machine.controller.boot import start
 from holdfast.machine.controller.settings import process_environment
 
@@ -17,6 +18,7 @@ def draw(size: int) -> str:
 
 def main() -> int:
     """Run until told to end; return the exit code."""
+    install(sys.stderr.write)
     return asyncio.run(start(process_environment(), draw))
 
 

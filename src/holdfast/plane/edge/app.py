@@ -147,6 +147,7 @@ class Edge:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             header[name] = f"{header[name]}, {value}" if name in header else value
         client = scope.get("client")
+        host, port = scope.get("server") or ("", 0)
         self._count += 1
         return _Request(
             method=scope["method"],
@@ -156,7 +157,7 @@ class Edge:
             caller=auth.find_caller(
                 client[0] if client else "", scope.get("scheme", "http"), header, self._trusted
             ),
-            server=tuple(scope.get("server") or ("", 0)),
+            server=(host, port or 0),
             id=f"{self._prefix}-{self._count:x}",
             started_ms=self._clock.steady_ms(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +14,15 @@ from holdfast.plane import log_file
 from holdfast.plane.about import Check, about_handlers
 from holdfast.plane.key_folder import KEY_FILES
 from holdfast.plane.operations import instance_address, operation_handlers
+from holdfast.plane.plane_key import PLANE_KEY_FILE, PlaneKey
 from holdfast.plane.rehearsals import rehearsal_handlers
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import make_worker
 from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.plane.wiring.part import MINUTE_S, Part, every, kinds_of
-from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.plane import DoctorCheck, PlaneProof
 from holdfast.wire.api.table import ENDPOINTS
 
 DISK_WARN_SHARE: Final = 0.10
@@ -60,6 +63,7 @@ def about_part(
         name="about",
         handlers={
             **rehearsal_handlers(worker),
+            "plane.prove": partial(_prove, core.plane_key),
             **operation_handlers(
                 journal=core.stores.journal,
                 reader=core.stores.reader,
@@ -80,9 +84,16 @@ def about_part(
     )
 
 
+async def _prove(key: PlaneKey, call: Call) -> Reply:
+    """Answer a challenge; the socket address that was reached is part of the answer."""
+    return Reply(PlaneProof(proof=key.proof(call.query["nonce"], *call.server)))
+
+
 def _folder(home: Path, keys: Path) -> DoctorCheck:
     """Return whether the data folder and the keys are for their owner only."""
-    files = (path for path in (keys / name for name in KEY_FILES) if path.exists())
+    files = (
+        path for path in (keys / name for name in (*KEY_FILES, PLANE_KEY_FILE)) if path.exists()
+    )
     loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
     if loose:
         return DoctorCheck(

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from holdfast.kernel.secret import Secret
+from holdfast.kernel.secret import Secret, SecretError
 from holdfast.plane.key_folder import (
     GATEWAY_FILE,
     KEYRING_FILE,
@@ -67,12 +67,14 @@ def read_or_make_secret(path: Path) -> str:
     that anybody can compute, and for one that others may read.
     """
     try:
-        text = path.read_text().strip()
+        text = Secret.read(path.read_bytes().decode("latin-1"), str(path)).reveal()
         refuse_loose(path)
     except FileNotFoundError:
         text = secrets.token_hex(SECRET_BYTES)
         write_key(path, f"{text}\n".encode())
         return text
+    except SecretError as error:
+        raise KeysError(f"{error}; restore it from the backup, or remove it") from None
     if len(text) < SECRET_BYTES:
         raise KeysError(f"{path}: not a secret; restore it from the backup, or remove it")
     return text

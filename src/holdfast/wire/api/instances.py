@@ -86,10 +86,14 @@ class RecoveryView(Struct, frozen=True, kw_only=True):
     config_reason: Reason = ""
 
 
+URL_MAX: Final = 512
+"""A host of 253 characters, a port, a path and a code of 43."""
+
+
 class AgentPage(Struct, frozen=True, kw_only=True):
     """Where an agent's own page begins for this browser; its code is good once, for a minute."""
 
-    url: str
+    url: Annotated[str, Meta(max_length=URL_MAX)]
 
     def __repr__(self) -> str:
         """Return a form without the code."""

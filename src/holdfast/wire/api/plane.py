@@ -1,6 +1,6 @@
 """Endpoints about the plane itself: health, description, operations, quarantine, rehearsals.
 
-Only `/health` and the OpenAPI document are public, and neither says what runs here.
+Only `/health`, the proof and the OpenAPI document are public, and none says what runs here.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Literal["ok", "starting", "degraded", "stopping"]
     version: Label
+
+
+class PlaneProof(Struct, frozen=True, kw_only=True):
+    """The answer to a challenge, by the key of this plane's home (`plane.key`)."""
+
+    proof: Label
 
 
 class AgentView(Struct, frozen=True, kw_only=True):
@@ -68,6 +74,9 @@ class DoctorReport(Struct, frozen=True, kw_only=True):
     checks: Annotated[tuple[DoctorCheck, ...], Meta(max_length=PAGE_ITEMS_MAX)]
 
 
+NONCE_PATTERN: Final = r"[0-9a-f]{32,64}"
+"""A challenge: 128 bits or more, as hexadecimal digits."""
+
 _REHEARSE: Final = "/api/rehearse/{kind}/{id}"
 _rehearse: Final = partial(
     order, scope="operator", statuses=(200, 409, 503), mutates=False, audited=True
@@ -78,6 +87,12 @@ PLANE: Final = (
     look(
         "plane.health", "/health", Health,
         "Whether the plane serves.", scope="public", statuses=(200, 503),
+    ),
+    look(
+        "plane.prove", "/api/proof", PlaneProof,
+        "Proof that this plane has the key of its home, before a token is sent to it.",
+        Param("nonce", NONCE_PATTERN, "What is to be answered: random.", required=True),
+        scope="public",
     ),
     look(
         "plane.openapi", "/api/openapi.json", None,
