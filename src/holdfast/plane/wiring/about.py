@@ -13,6 +13,7 @@ from holdfast import __version__
 from holdfast.plane import log_file
 from holdfast.plane.about import Check, about_handlers
 from holdfast.plane.key_folder import KEY_FILES
+from holdfast.plane.key_rotation import KeyRotation
 from holdfast.plane.operations import instance_address, operation_handlers
 from holdfast.plane.plane_key import PLANE_KEY_FILE, PlaneKey
 from holdfast.plane.rehearsals import rehearsal_handlers
@@ -57,12 +58,20 @@ def about_part(
 ) -> Part:
     """Return what answers about the plane; `parts` are all others, whose checks the doctor runs."""
     worker = make_worker(core.home / JOURNAL_FILE, kinds_of(parts), core.log)
+    rotation = KeyRotation(
+        core.keyring,
+        core.settings.keys_folder,
+        reader=core.stores.reader,
+        mailboxes=core.mailbox,
+        chance=core.chance,
+    )
     core.closing.push_async_callback(worker.stop)
     checks: list[Check] = [check for part in parts for check in part.checks]
     return Part(
         name="about",
         handlers={
             **rehearsal_handlers(worker),
+            "keys.rotate": rotation.rotate,
             "plane.prove": partial(_prove, core.plane_key),
             **operation_handlers(
                 journal=core.stores.journal,

@@ -82,4 +82,5 @@ def read_or_make_secret(path: Path) -> str:
 
 def env_key_text(keyring: KeyRing, spec: MachineSpec) -> Secret:
     """Return the key of an instance's machine as its controller reads it: base64."""
-    return Secret(base64.b64encode(keyring.env_key(spec.instance_id)).decode())
+    _, key = keyring.env_key_of(spec.instance_id, spec.sealed)
+    return Secret(base64.b64encode(key).decode())

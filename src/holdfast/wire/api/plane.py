@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import ID_PATTERN, PAGING, Label, Param, Reason, look, order
+from holdfast.wire.api.endpoint import ID_PATTERN, PAGING, Cursor, Label, Param, Reason, look, order
 from holdfast.wire.api.operations import (
     Operation,
     OperationList,
@@ -39,6 +39,25 @@ class PlaneProof(Struct, frozen=True, kw_only=True):
     """The answer to a challenge, by the key of this plane's home (`plane.key`)."""
 
     proof: Label
+
+
+class KeysRotate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seal with a new key; with `after` of an answer before, go on where that stopped."""
+
+    after: Cursor = ""
+
+
+class KeysRotated(Struct, frozen=True, kw_only=True):
+    """How far it is: `made` says whether this made `key`, `next` is empty when all was looked at.
+
+    `resealed` counts sealed texts, `busy` instances that did not take it in time: do it again.
+    """
+
+    key: Label
+    made: bool
+    resealed: int
+    busy: int
+    next: Cursor = ""
 
 
 class AgentView(Struct, frozen=True, kw_only=True):
@@ -93,6 +112,10 @@ PLANE: Final = (
         "Proof that this plane has the key of its home, before a token is sent to it.",
         Param("nonce", NONCE_PATTERN, "What is to be answered: random.", required=True),
         scope="public",
+    ),
+    order(
+        "keys.rotate", "/api/keys/rotate", KeysRotate, KeysRotated,
+        "Seal every stored secret under a new key, or go on with what is left.", scope="operator",
     ),
     look(
         "plane.openapi", "/api/openapi.json", None,
