@@ -10,7 +10,7 @@ import http.client
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from holdfast.kernel.failure import reason
 from holdfast.kernel.secret import Secret
@@ -20,7 +20,7 @@ from holdfast.wire.api.call import Problem
 from holdfast.wire.api.client import ApiError, parse, prepare
 from holdfast.wire.api.table import by_name
 
-__all__ = ["ApiError", "Client", "UnprovenError", "UnreachableError"]
+__all__ = ["ApiError", "Client", "Proof", "UnprovenError", "UnreachableError"]
 
 TIMEOUT_S: Final = 30.0
 """How long to wait for the plane, in seconds; it answers an order within 2 s or with 202."""
@@ -44,6 +44,12 @@ class UnprovenError(UnreachableError):
     """Whoever answers there did not prove to be the plane of this home; no token was sent."""
 
 
+class Proof(NamedTuple):
+    """What a plane has to prove: that it knows this key. Without one nobody can."""
+
+    key: PlaneKey | None
+
+
 class Client:
     """Calls to one plane, one at a time. Close it, or use it in a `with`."""
 
@@ -53,16 +59,15 @@ class Client:
         token: str = "",
         *,
         timeout_s: float = TIMEOUT_S,
-        key: PlaneKey | None = None,
+        proof: Proof | None = None,
     ) -> None:
         """Raise ValueError for a URL that is not http or https with a host, or no such token.
 
-        With a `key`, each new connection is challenged to prove that it is known there, before the
-        token is sent on it.
+        With a `proof`, it is asked for on each new connection, before the token is sent on it.
         """
         self._base = Base.parse(base_url)
         self._token = Secret.read(token, "the token")
-        self._key = key
+        self._proof = proof
         connect = (
             http.client.HTTPSConnection  # it verifies certificates by default
             if self._base.scheme == "https"
@@ -103,8 +108,9 @@ class Client:
         if self._connection.sock is None:
             with self._reaching():
                 self._connection.connect()
-            if self._key is not None and self._token:
-                self._challenge(self._key)
+            if self._proof is not None and self._token and not self._is_proven(self._proof.key):
+                self.close()
+                raise UnprovenError(0, self._unproven())
         if self._token:
             headers["authorization"] = f"Bearer {self._token.reveal()}"
         status, content = self._exchange(request.method, request.target, request.body, headers)
@@ -123,8 +129,10 @@ class Client:
             raise ApiError(answer.status, problem)
         return answer.status, content
 
-    def _challenge(self, key: PlaneKey) -> None:
-        """Have the other end of this connection prove that it knows the key."""
+    def _is_proven(self, key: PlaneKey | None) -> bool:
+        """Return whether the other end of this connection proves that it knows the key."""
+        if key is None:
+            return False
         host, port = self._connection.sock.getpeername()[:2]
         nonce, proof = os.urandom(_NONCE_BYTES).hex(), ""
         endpoint = by_name["plane.prove"]
@@ -132,17 +140,16 @@ class Client:
         with suppress(ApiError):
             answer = self._exchange(request.method, request.target, b"", request.headers)
             proof = parse(endpoint, *answer).proof
-        if key.proves(proof, nonce, host, port) and self._connection.sock is not None:
-            return
-        self.close()
-        problem = Problem(
+        return key.proves(proof, nonce, host, port) and self._connection.sock is not None
+
+    def _unproven(self) -> Problem:
+        return Problem(
             code="not_this_plane",
             message=f"what answers at {self._at} did not prove to be the plane of this data folder;"
             " the token was not sent",
             fix="see what listens there (holdfast doctor); a plane of an older version must be"
             " started again; through a tunnel see docs/guide/operating.md",
         )
-        raise UnprovenError(0, problem)
 
     @property
     def _at(self) -> str:

@@ -16,7 +16,13 @@ from typing import Any, Final, NoReturn
 
 from msgspec import Struct
 
-from holdfast.cli.client import ApiError, Client, UnprovenError, UnreachableError
+from holdfast.cli.client import (
+    ApiError,
+    Client,
+    Proof,
+    UnprovenError,
+    UnreachableError,
+)
 from holdfast.cli.local import local_token
 from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXIT_USAGE, fail
 from holdfast.kernel.failure import reason
@@ -145,20 +151,18 @@ def prove_first(settings: Settings, url: str, token: str, *, here: bool = True) 
     """Return a client that sends the token only to whom it may be sent.
 
     By https that is who has a certificate for the name. By http it is the plane of this data
-    folder, which has to prove it on each connection; without its key here, or on another machine,
-    nobody, unless HOLDFAST_ACCEPT_PLAIN_HTTP accepts it.
+    folder, which has to prove it on each connection, and nobody on another machine, unless
+    HOLDFAST_ACCEPT_PLAIN_HTTP accepts either.
     """
     if not token or url.startswith("https://") or os.environ.get(ACCEPT_PLAIN) in {"1", "true"}:
         return Client(url, token)
-    try:
-        key = read_plane_key(settings.keys_folder) if here else None
-    except (OSError, KeysError) as error:
-        fail(f"the key of this plane cannot be read: {_said(error)}")
-    if key is None:
+    if not here:
         fail(
-            "a token is not sent by plain http to a plane that cannot prove to be this home's",
-            fix="start the plane of this data folder (holdfast up), name another by https, or"
-            f" accept the risk with {ACCEPT_PLAIN}=true",
+            "a token is not sent by plain http to another machine",
+            fix=f"name the plane by https, or accept the risk with {ACCEPT_PLAIN}=true",
             code=EXIT_USAGE,
         )
-    return Client(url, token, key=key)
+    try:
+        return Client(url, token, proof=Proof(read_plane_key(settings.keys_folder)))
+    except (OSError, KeysError) as error:
+        fail(f"the key of this plane cannot be read: {_said(error)}")

@@ -44,7 +44,7 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
         for param in command.params:
             if param.required:
                 option = [max(param.opts, key=len)] if param.param_type_name == "option" else []
-                wanted += [*option, "1" if param.type.name == "integer" else "x"]
+                wanted += [*option, "1"]
         yield (*words, *wanted)
 
 

@@ -46,8 +46,8 @@ def test_the_command_line_takes_its_token_and_leaves_the_planes_keys(own: PlaneP
     token, known = own.token(), read_or_make_plane_key(own.keys)
     move_back(own)
     own.keys.mkdir(mode=0o700)
-    refused = own.cli("instance", "list", code=2)
-    assert "cannot prove" in refused.stderr, "a plane of an earlier version has no such key"
+    refused = own.cli("instance", "list", code=3)
+    assert "did not prove" in refused.stderr, "a plane of an earlier version has no such key"
     (own.keys / PLANE_KEY_FILE).write_text(f"{known._raw.hex()}\n")
     (own.keys / PLANE_KEY_FILE).chmod(0o600)
     own.cli("instance", "list")

@@ -299,7 +299,7 @@ def _port(environ: Mapping[str, str], *names: str, default: int) -> int:
     name = next((name for name in names if environ.get(name)), names[0])
     port = _number(environ, name, default=default, least=0)
     if port > _PORT_MAX:
-        message = f"{name}: want a port, 0 (any free one) to {_PORT_MAX}"
+        message = f"{name}: not a port; want 0 (any free one) to {_PORT_MAX}"
         raise SettingError(message)
     return port
 

@@ -1,6 +1,8 @@
 """Installs an OpenClaw as a process of its own, so that it can be ended like any other.
 
-    python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION
+    python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION LOCK
+
+LOCK is that of the installation before: what is installed anew must be of the same packages.
 
 It prints the folder of the installation last, or why there is none, and ends with 1 then.
 """
@@ -15,9 +17,9 @@ from holdfast.machine.agents.openclaw.install import InstallError, install_openc
 
 def main(arguments: list[str]) -> int:
     """Install; return the exit code."""
-    folder, version = arguments
+    folder, version, lock = arguments
     try:
-        installed = install_openclaw(Path(folder), version=version)
+        installed = install_openclaw(Path(folder), version=version, lock=Path(lock))
     except InstallError as error:
         sys.stdout.write(" ".join(str(error).split()) + "\n")
         return 1
