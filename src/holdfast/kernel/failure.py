@@ -42,7 +42,7 @@ def reason(error: BaseException) -> str:
         # `verify_message` may name the host that was asked for; the reason is a fixed word.
         code = getattr(error, "verify_code", None)
         about = f" (X.509 code {code})" if code else ""
-        said = str(error.reason or "failed").lower().replace("_", " ")
+        said = str(getattr(error, "reason", None) or "failed").lower().replace("_", " ")
         return f"TLS: {said}{about}"
     if isinstance(error, TimeoutError):
         return "timed out"

@@ -15,6 +15,7 @@ from holdfast.machine.agents.openclaw.install import (
     find_npm,
     install_openclaw,
 )
+from holdfast.machine.agents.openclaw.run import NODE_VERSION, VERSION
 
 NPM = """#!/bin/sh
 # As npm does with: install --prefix DIR ...
@@ -114,7 +115,7 @@ def test_a_release_that_we_know_is_installed_by_the_lock_that_is_shipped(
 
 def test_every_shipped_lock_names_a_hash_for_every_package_and_no_address() -> None:
     locks = list(install.SHIPPED_LOCKS.glob("*.json"))
-    assert f"openclaw-{install.VERSION}-node-{install.NODE_VERSION}.json" in {p.name for p in locks}
+    assert f"openclaw-{VERSION}-node-{NODE_VERSION}.json" in {p.name for p in locks}
     for path in locks:
         packages = json.loads(path.read_text())["packages"]
         own = packages.pop("")["dependencies"]

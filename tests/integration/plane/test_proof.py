@@ -26,13 +26,14 @@ class FakePlane(ThreadingHTTPServer):
 
 class _Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: FakePlane
 
     def do_GET(self) -> None:
-        self.server.seen.append(f"{self.requestline}\n{self.headers}")
+        fake = self.server
+        assert isinstance(fake, FakePlane)
+        fake.seen.append(f"{self.requestline}\n{self.headers}")
         body = b'{"proof":"' + b"0" * 64 + b'"}'
-        if "/api/proof" in self.path and self.server.real:
-            with urllib.request.urlopen(self.server.real + self.path) as answer:
+        if "/api/proof" in self.path and fake.real:
+            with urllib.request.urlopen(fake.real + self.path) as answer:
                 body = answer.read()
         elif "/api/proof" not in self.path:
             body = b'{"items":[],"next":""}'
@@ -45,7 +46,7 @@ class _Answers(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.do_GET()
 
-    def log_message(self, *_args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its base's names
         """Say nothing."""
 
 
