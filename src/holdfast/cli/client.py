@@ -154,7 +154,7 @@ class Client:
     @property
     def _at(self) -> str:
         """Return where the plane is, without the path, which may hold anything."""
-        return f"{self._base.scheme}://{self._base.address}"
+        return self._base._replace(prefix="").url()
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -72,7 +72,7 @@ def drop(key: Annotated[str, typer.Argument(help="The id of a key, as in `keys l
 
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
     from holdfast.plane import keyring  # noqa: PLC0415
-    from holdfast.plane.key_uses import uses  # noqa: PLC0415
+    from holdfast.plane.wiring.key_uses import uses  # noqa: PLC0415
     from holdfast.plane.wiring.local_admin import hold_folder  # noqa: PLC0415
 
     settings = settings_or_fail()

@@ -7,6 +7,7 @@ thing, 5 accepted but not done when the waiting ended, 130 interrupted.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -66,7 +67,7 @@ def make_app(only: str = "") -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     words = list(sys.argv[1:] if argv is None else argv)
-    install(sys.stderr.write)
+    install(sys.stderr.write, threading)
     try:
         make_app(words[0] if words else "")(words, prog_name="holdfast")
     except Exception as error:  # noqa: BLE001  the last net: types and places, nobody's secret

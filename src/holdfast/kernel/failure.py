@@ -8,7 +8,6 @@ made to be shown, and are not sent through here.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -51,8 +50,11 @@ def reason(error: BaseException) -> str:
     return type(error).__name__
 
 
-def install(write: Callable[[str], object]) -> None:
-    """Have this process tell of exceptions that nobody caught by `write`, as outlines."""
+def install(write: Callable[[str], object], threading: Any) -> None:
+    """Have this process tell of exceptions that nobody caught by `write`, as outlines.
+
+    `threading` is the module: only programs load it here, and kernel itself none that does things.
+    """
 
     def show(_kind: type[BaseException], error: BaseException, _at: TracebackType | None) -> None:
         if not isinstance(error, KeyboardInterrupt):
@@ -61,8 +63,6 @@ def install(write: Callable[[str], object]) -> None:
     def show_other(found: Any) -> None:
         if found.exc_value is not None:
             show(type(found.exc_value), found.exc_value, None)
-
-    import threading  # noqa: PLC0415  kernel is loaded by programs that never install this
 
     sys.excepthook = show
     sys.unraisablehook = show_other
@@ -82,7 +82,7 @@ def _places(traceback: TracebackType | None) -> list[str]:
     found: list[str] = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        file = "/".join(code.co_filename.replace(os.sep, "/").split("/")[-_PARTS:])
+        file = "/".join(code.co_filename.split("/")[-_PARTS:])
         found.append(f"{file}:{traceback.tb_lineno} in {code.co_name}")
         traceback = traceback.tb_next
     return found[-FRAMES_MAX:]

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -77,7 +78,7 @@ def run(settings: Settings) -> int:
     """
     os.umask(OWNER_ONLY)
     log = set_up(level=settings.log_level)
-    install(sys.stderr.write)
+    install(sys.stderr.write, threading)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     sys.setswitchinterval(SWITCH_S)
     _bound_arenas()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,5 +56,5 @@ def _send(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    install(sys.stderr.write)
+    install(sys.stderr.write, threading)
     sys.exit(main())

@@ -168,7 +168,7 @@ def _unusable(url: str, url_from: str, key: str, key_from: str) -> str:
     except SecretError as error:
         return str(error)
     if "@" in url.partition("://")[2].partition("/")[0] or not url.strip().isprintable():
-        return f"the address of {url_from}: want https://host, without a name and password"
+        return f"the address of {url_from}: want an https address, without a name and password"
     return ""
 
 

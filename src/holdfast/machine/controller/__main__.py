@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 
 from holdfast.kernel.failure import install
 from holdfast.machine.controller.boot import start
@@ -18,7 +19,7 @@ def draw(size: int) -> str:
 
 def main() -> int:
     """Run until told to end; return the exit code."""
-    install(sys.stderr.write)
+    install(sys.stderr.write, threading)
     return asyncio.run(start(process_environment(), draw))
 
 
