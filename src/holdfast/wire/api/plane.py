@@ -10,7 +10,17 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import ID_PATTERN, PAGING, Cursor, Label, Param, Reason, look, order
+from holdfast.wire.api.endpoint import (
+    ID_PATTERN,
+    PAGING,
+    Counter,
+    Cursor,
+    Label,
+    Param,
+    Reason,
+    look,
+    order,
+)
 from holdfast.wire.api.operations import (
     Operation,
     OperationList,
@@ -55,8 +65,8 @@ class KeysRotated(Struct, frozen=True, kw_only=True):
 
     key: Label
     made: bool
-    resealed: int
-    busy: int
+    resealed: Counter
+    busy: Counter
     next: Cursor = ""
 
 
