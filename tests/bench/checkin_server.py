@@ -17,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from holdfast.accounts.browser import BrowserSessions
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.log import NoLog
@@ -38,8 +39,8 @@ class Nobody:
     async def by_token(self, text: str) -> Principal | None:
         """Return None."""
 
-    async def by_session(self, text: str) -> Principal | None:
-        """Return None."""
+    async def by_session(self, text: str, bound: str) -> Principal | None:
+        """Know nobody."""
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Refuse: no row here is audited."""
@@ -97,6 +98,7 @@ async def serve(folder: Path, machines: int) -> None:
         CONTROLLER,
         {"controller.checkin": calls.checkin, "controller.wake": calls.wake},
         authenticator=Nobody(),
+        browsers=BrowserSessions(bytes(32)),
         audit=Nobody(),
         clock=clock,
         log=log,

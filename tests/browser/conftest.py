@@ -87,10 +87,12 @@ def _complains(message: ConsoleMessage) -> bool:
 
 
 def sign_in(context: BrowserContext, link: str) -> None:
-    """Give a context the cookie of a session, as the button of a link does."""
+    """Give a context a session's cookie and change secret, as the button of a link does."""
     origin, _, secret = link.partition("/sign-in?link=")
     answer = context.request.post(origin + "/api/session/link", data={"link": secret})
     assert answer.ok, answer.text()
+    kept = f"localStorage.setItem('holdfast-change-secret', {answer.json()['csrf']!r})"
+    context.add_init_script(f"if (location.origin === {origin!r}) {kept}")
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ class Sampled:
             overrides={**api, **pages.by_endpoint()},
             options={"problem_page": pages.problem_page},
         )
-        api |= AccountHandlers(self.stub.directory).by_endpoint()
+        api |= AccountHandlers(self.stub.directory, self.stub.browsers).by_endpoint()
 
     async def prepare(self) -> None:
         """Make the people: an operator by the first run, and an owner."""

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 from tests.browser.harness import PASSWORD, Served
+from tests.support.walk import SESSION_NAME
 
 Forgive = Callable[[str], None]
 
@@ -23,7 +24,7 @@ def test_a_link_signs_in_once_and_only_by_its_button(
     page.get_by_role("button", name="Sign in").first.click()
     page.wait_for_url(served.url + "/")
     (cookie,) = page.context.cookies()
-    assert (cookie.get("name"), cookie.get("httpOnly")) == ("hf_session", True)
+    assert (cookie.get("name"), cookie.get("httpOnly")) == (SESSION_NAME, True)
     again = open_page(link, person="")
     again.get_by_role("button", name="Sign in").first.click()
     expect(again.locator(".form-error").first).to_be_visible()

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from uvicorn.server import ServerState
 
+from holdfast.accounts.browser import AGENT_COOKIE
 from holdfast.accounts.rules import secret_hash
 from holdfast.machine.controller import health_listener
 from holdfast.machine.controller.boot import Boot
@@ -187,18 +188,19 @@ async def _session(made: Made) -> tuple[bytes, bytes]:
     )
     assert signed.status == 200, signed.body
     cookie = signed.header("set-cookie").partition(";")[0]
-    told = await call(made.plane.app, "GET", "/api/session", headers={"cookie": cookie})
-    return cookie.encode(), told.json().get("csrf", "").encode()
+    return cookie.encode(), signed.json()["csrf"].encode()
 
 
 def _agents_door(made: Made) -> Door:
     access = made.plane.subjects.agents.access
     code = access.signovers.offer(made.instance, secret_hash("none"), "http://plane.test")
-    secret = access.signovers.redeem(code, made.instance)
+    browsers = made.plane.core.browsers
+    name = browsers.cookie_name(AGENT_COOKIE, secure=False).encode()
+    secret = access.signovers.redeem(code, made.instance, browsers.bound("", secure=False))
 
     def credentials(draw: random.Random, row: Endpoint) -> Headers:
         del row
-        found = [(b"cookie", b"hf_agent=" + secret.encode())] if draw.random() < 0.8 else []
+        found = [(b"cookie", name + b"=" + secret.encode())] if draw.random() < 0.8 else []
         if draw.random() < 0.2:
             found += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
             found.append((b"origin", b"http://" + host))

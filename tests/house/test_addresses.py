@@ -18,7 +18,6 @@ JOINED = {
     "plane/settings.py": "of an Address, for people and other processes to read",
     "plane/agent_proxy/access.py": "a Location that the browser follows, to a host that is ours",
     "plane/agent_proxy/visit.py": "an Origin header, compared",
-    "outbox/http_sender.py": "the text of an error",
 }
 
 # What opens a connection, or what a client library is given to open one.

@@ -39,6 +39,8 @@ ALLOWANCES = (
     Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
     Allowance("plane/wiring/", ("chance",), "makes what is passed in, keys and seeds too"),
     Allowance("plane/keyring.py", ("chance",), "makes keys and nonces; tests pass their own"),
+    Allowance("plane/plane_key.py", ("chance",), "makes the key of a new home"),
+    Allowance("cli/client.py", ("chance",), "challenges planes with nonces"),
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/settings.py", ("environment",), "read here, once"),

@@ -27,7 +27,7 @@ from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import ENDPOINTS
 from tests.support.logs import Lines
 from tests.support.samples import sample
-from tests.support.walk import Tokens
+from tests.support.walk import BROWSERS, Tokens
 
 PENDING = 202
 OWNED = "inst-of-local"
@@ -105,6 +105,7 @@ class StubPlane:
     table: Iterable[Endpoint] = ENDPOINTS
 
     def __post_init__(self) -> None:
+        self.browsers = BROWSERS
         self.access = Access(self.store, clock=self.clock)
         self.directory = AccountDirectory(
             self.store, PlainHasher(), access=self.access, clock=self.clock, entropy=Chance(),
@@ -113,7 +114,7 @@ class StubPlane:
         plenty = Rate(burst=1e9, per_s=1e9)
         handlers = {row.name: stub(row) for row in self.table}
         real: dict[str, Handler] = {
-            **AccountHandlers(self.directory).by_endpoint(),
+            **AccountHandlers(self.directory, self.browsers).by_endpoint(),
             "plane.openapi": self.show_openapi,
         }
         handlers |= {name: made for name, made in real.items() if name in handlers}
@@ -127,6 +128,7 @@ class StubPlane:
             self.table,
             handlers | self.overrides,
             authenticator=self.access,
+            browsers=self.browsers,
             audit=settings.pop("audit", self.store),
             clock=self.clock,
             log=self.log,

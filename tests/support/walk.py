@@ -11,11 +11,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.table import path_names
 from tests.support.asgi import Answer, App, call, json_headers
 from tests.support.samples import sample, sample_param
+
+BROWSERS = BrowserSessions(b"k" * 32)
+"""What ties browsers' sessions to a plane made for a test."""
+
+SESSION_NAME = BROWSERS.cookie_name(SESSION_COOKIE, secure=False)
 
 MACHINE_HEADERS = {
     "authorization": "Bearer hfm_wrong",
@@ -107,7 +113,7 @@ async def _without_credentials(app: App, row: Endpoint, findings: Findings) -> N
     for headers in (json_headers(), json_headers("hf_" + "A" * 43), json_headers("nonsense")):
         answer = await call(app, row.method, target_of(row), headers=headers, body=body_of(row))
         findings.expect("no credentials", row, answer, expected)
-    cookie = {**json_headers(), "cookie": "hf_session=hfs_" + "A" * 43}
+    cookie = {**json_headers(), "cookie": f"{SESSION_NAME}=hfs_" + "A" * 43}
     answer = await call(app, row.method, target_of(row), headers=cookie, body=body_of(row))
     findings.expect("a wrong cookie", row, answer, expected)
 

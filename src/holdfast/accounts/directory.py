@@ -108,8 +108,8 @@ class AccountDirectory:
         await self._store.add_link(link)
         return secret, link
 
-    async def sign_in_by_link(self, secret: str, *, peer: str) -> SignedIn:
-        """Consume a link; refuse (401) where it is used, expired or wrong, (429) after many.
+    async def sign_in_by_link(self, secret: str, *, peer: str, bound: str = "") -> SignedIn:
+        """Use a link up; refuse (401) where it is used, expired or wrong, (429) after many.
 
         Failed attempts do not delay a valid link: 256 bits cannot be guessed, and a link is the way
         in for a person locked out by wrong passwords that others sent from the same address.
@@ -124,9 +124,11 @@ class AccountDirectory:
                 fix="ask an operator for a new one, or run `holdfast up` again where it runs",
             )  # fmt: skip
         await self._store.forgive_attempt(rules.person_key(person.name), key)
-        return await self._begin_session(person)
+        return await self._begin_session(person, bound)
 
-    async def sign_in_by_password(self, name: str, password: str, *, peer: str) -> SignedIn:
+    async def sign_in_by_password(
+        self, name: str, password: str, *, peer: str, bound: str = ""
+    ) -> SignedIn:
         """Check a password; refuse (401) a wrong name or password alike, (429) after many."""
         keys = (rules.person_key(name), rules.peer_key(peer))
         await self._count_attempt(*keys)
@@ -138,7 +140,7 @@ class AccountDirectory:
                 fix="try again, or use a one-time link where no password was set",
             )  # fmt: skip
         await self._store.forgive_attempt(*keys)
-        return await self._begin_session(person)
+        return await self._begin_session(person, bound)
 
     async def sign_out(self, session_hash: str) -> None:
         """End a session."""
@@ -254,14 +256,16 @@ class AccountDirectory:
                 retry_after_s=wait_s,
             )  # fmt: skip
 
-    async def _begin_session(self, person: Person) -> SignedIn:
-        """Begin a session."""
+    async def _begin_session(self, person: Person, bound: str) -> SignedIn:
+        """Begin a session of the browser that `bound` stands for."""
         secret, now_ms = self._secret(rules.SESSION_PREFIX), self._clock.now_ms()
         session = Session(
             hash=rules.secret_hash(secret),
             person=person.name,
             created_at_ms=now_ms,
             expires_at_ms=now_ms + self._session_life_ms,
+            used_at_ms=now_ms,
+            bound=bound,
         )
         await self._store.add_session(session)
         return SignedIn(secret, session, person)

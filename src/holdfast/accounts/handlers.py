@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from holdfast.accounts import rules
+from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.accounts.directory import AccountDirectory, SignedIn
 from holdfast.accounts.records import Person
 from holdfast.accounts.views import (
@@ -37,15 +37,8 @@ from holdfast.wire.api.accounts import (
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.times import time_text
 
-SESSION_COOKIE: Final = "hf_session"
 PAGE_DEFAULT: Final = 100
 _PAGE_MAX: Final = 500
-
-
-def session_cookie(secret: str, *, life_s: int, secure: bool) -> str:
-    """Return the `Set-Cookie` text of a session; an empty secret and life end it."""
-    parts = [f"{SESSION_COOKIE}={secret}", "Path=/", "HttpOnly", "SameSite=Lax"]
-    return "; ".join([*parts, f"Max-Age={life_s}", *(["Secure"] if secure else [])])
 
 
 def visible_account(call: Call) -> str | None:
@@ -58,7 +51,8 @@ def visible_account(call: Call) -> str | None:
 class AccountHandlers:
     """One method for each account endpoint."""
 
-    def __init__(self, directory: AccountDirectory) -> None:
+    def __init__(self, directory: AccountDirectory, browsers: BrowserSessions) -> None:
+        self._browsers = browsers
         self._directory = directory
         self._store = directory.store
 
@@ -85,26 +79,35 @@ class AccountHandlers:
     async def sign_in_by_link(self, call: Call) -> Reply:
         """Sign in with a one-time link."""
         body: LinkSignIn = call.body
-        return self._welcome(call, await self._directory.sign_in_by_link(body.link, peer=call.peer))
+        signed_in = await self._directory.sign_in_by_link(
+            body.link, peer=call.peer, bound=self._bound(call)
+        )
+        return self._welcome(call, signed_in)
 
     async def sign_in_by_password(self, call: Call) -> Reply:
         """Sign in by name and password."""
         body: PasswordSignIn = call.body
-        return self._welcome(
-            call,
-            await self._directory.sign_in_by_password(body.name, body.password, peer=call.peer),
+        signed_in = await self._directory.sign_in_by_password(
+            body.name, body.password, peer=call.peer, bound=self._bound(call)
         )
+        return self._welcome(call, signed_in)
+
+    def _bound(self, call: Call) -> str:
+        """Return what a session that begins with this call stays bound to."""
+        return self._browsers.bound(call.header.get("user-agent", ""), secure=call.secure)
 
     def _welcome(self, call: Call, signed_in: SignedIn) -> Reply:
-        """Answer with the session and its cookie."""
+        """Answer with the session, its cookie, and the secret of changes, which is told once."""
         life_ms = signed_in.session.expires_at_ms - signed_in.session.created_at_ms
         life_s = life_ms // SECOND_MS
         view = _session_view(
             signed_in.person,
-            csrf=rules.csrf_text(signed_in.secret),
+            csrf=self._browsers.change_secret(signed_in.secret),
             expires_at=time_text(signed_in.session.expires_at_ms),
         )
-        cookie = session_cookie(signed_in.secret, life_s=life_s, secure=call.secure)
+        cookie = self._browsers.set_cookie(
+            SESSION_COOKIE, signed_in.secret, secure=call.secure, life_s=life_s
+        )
         return Reply(view, cookies=(cookie,))
 
     async def show_session(self, call: Call) -> Reply:
@@ -114,7 +117,7 @@ class AccountHandlers:
         if person is not None:
             found = await self._store.session(who.token_id, call.now_ms)
             ends = time_text(found[0].expires_at_ms) if found else None
-            return Reply(_session_view(person, csrf=call.csrf, expires_at=ends))
+            return Reply(_session_view(person, csrf="", expires_at=ends))
         view = SessionView(
             person=who.name,
             scope="operator" if who.scope == "operator" else "owner",
@@ -128,7 +131,7 @@ class AccountHandlers:
         """End the session; for a token there is none to end."""
         if call.principal.kind == "session":
             await self._directory.sign_out(call.principal.token_id)
-        gone = session_cookie("", life_s=0, secure=call.secure)
+        gone = self._browsers.set_cookie(SESSION_COOKIE, "", secure=call.secure, life_s=0)
         return Reply(status=204, cookies=(gone,))
 
     async def set_password(self, call: Call) -> Reply:

@@ -13,7 +13,13 @@ LINK_LIFE_MS: Final = 15 * MINUTE_MS
 """How long a one-time sign-in link works."""
 
 SESSION_LIFE_MS: Final = 24 * HOUR_MS
-"""Lifetime of a session, from sign-in; use does not extend it."""
+"""How long a session lasts, whatever is done with it: NIST SP 800-63B-4, 2.2.3 (AAL2)."""
+
+SESSION_IDLE_MS: Final = HOUR_MS
+"""How long a session lasts that nothing is done with: from the same place."""
+
+SESSION_USE_GRAIN_MS: Final = 10 * SECOND_MS
+"""How exactly the last use of a session is known."""
 
 CACHE_LIFE_MS: Final = 5 * SECOND_MS
 """How long a look-up is cached, so the longest that a revocation by another process takes to have

@@ -56,6 +56,10 @@ class People(Protocol):
         """Return a session that has not expired, and its person."""
         ...
 
+    async def note_session_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when sessions were last used, by hash; never earlier than is noted already."""
+        ...
+
     async def end_session(self, hashed: str) -> None:
         """End a session, if it exists."""
         ...

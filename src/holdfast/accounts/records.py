@@ -38,12 +38,18 @@ class Person(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Session(Struct, frozen=True, kw_only=True, gc=False):
-    """One signed-in browser."""
+    """One signed-in browser.
+
+    `used_at_ms` is when it was last heard of, as far as that was written down. `bound` tells which
+    kind of browser began it, and whether by https (`BrowserSessions.bound`).
+    """
 
     hash: str
     person: str
     created_at_ms: int
     expires_at_ms: int
+    used_at_ms: int = 0
+    bound: str = ""
 
 
 class Token(Struct, frozen=True, kw_only=True, gc=False):

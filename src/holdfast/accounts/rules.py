@@ -47,11 +47,6 @@ def token_id(hashed: str) -> str:
     return "tok_" + hashlib.sha256(b"id:" + hashed.encode()).hexdigest()[:16]
 
 
-def csrf_text(session: str) -> str:
-    """Return the CSRF token of a session: a browser's mutating calls must repeat it."""
-    return hashlib.sha256(b"csrf:" + session.encode()).hexdigest()[:40]
-
-
 def wait_ms(attempts: Attempts, now_ms: int) -> int:
     """Return how long the next sign-in has to wait, in milliseconds; 0 means not at all."""
     if now_ms - attempts.last_at_ms >= ATTEMPTS_FORGOTTEN_MS:

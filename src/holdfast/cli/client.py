@@ -7,22 +7,29 @@ remedy. It never retries a change by itself: `Idempotency-Key` is for callers th
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final, Self
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple, Self
 
+from holdfast.kernel.failure import reason
+from holdfast.kernel.secret import Secret
+from holdfast.plane.plane_key import PlaneKey
 from holdfast.wire.address import Base
 from holdfast.wire.api.call import Problem
 from holdfast.wire.api.client import ApiError, parse, prepare
 from holdfast.wire.api.table import by_name
 
-__all__ = ["ApiError", "Client", "UnreachableError"]
+__all__ = ["ApiError", "Client", "Proof", "UnprovenError", "UnreachableError"]
 
 TIMEOUT_S: Final = 30.0
 """Time limit for the plane's answer in seconds; it answers an order within 2 s or with 202."""
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest answer that is read."""
+
+
+_NONCE_BYTES: Final = 16
 
 
 class UnreachableError(ApiError):
@@ -32,19 +39,41 @@ class UnreachableError(ApiError):
         return self.problem.message
 
 
+class UnprovenError(UnreachableError):
+    """Whoever answers there did not prove to be the plane of this home; no token was sent."""
+
+
+class Proof(NamedTuple):
+    """What a plane has to prove: that it knows this key. Without one nobody can."""
+
+    key: PlaneKey | None
+
+
 class Client:
     """Calls to one plane, one at a time. Close it, or use it in a `with`."""
 
-    def __init__(self, base_url: str, token: str = "", *, timeout_s: float = TIMEOUT_S) -> None:
-        """Raise ValueError for a URL that is not http or https with a host."""
+    def __init__(
+        self,
+        base_url: str,
+        token: str = "",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        proof: Proof | None = None,
+    ) -> None:
+        """Raise ValueError for a URL that is not http or https with a host, or no such token.
+
+        With a `proof`, it is asked for on each new connection, before the token is sent on it.
+        """
         self._base = Base.parse(base_url)
-        self._token = token
+        self._token = Secret.read(token, "the token")
+        self._proof = proof
         connect = (
             http.client.HTTPSConnection  # it verifies certificates by default
             if self._base.scheme == "https"
             else http.client.HTTPConnection
         )
         self._connection = connect(*self._base.address, timeout=timeout_s)
+        self._connection.auto_open = 0  # a connection that is new has to prove itself first
 
     def __enter__(self) -> Self:
         return self
@@ -75,19 +104,56 @@ class Client:
             endpoint, path=path, query=query, body=body, idempotency_key=idempotency_key
         )
         headers = dict(request.headers)
+        if self._connection.sock is None:
+            with self._reaching():
+                self._connection.connect()
+            if self._proof is not None and self._token and not self._is_proven(self._proof.key):
+                self.close()
+                raise UnprovenError(0, self._unproven())
         if self._token:
-            headers["authorization"] = f"Bearer {self._token}"
+            headers["authorization"] = f"Bearer {self._token.reveal()}"
+        status, content = self._exchange(request.method, request.target, request.body, headers)
+        return parse(endpoint, status, content)
+
+    def _exchange(
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         with self._reaching():
-            self._connection.request(
-                request.method, self._base.target(request.target), request.body or None, headers
-            )
+            self._connection.request(method, self._base.target(target), body or None, headers)
             answer = self._connection.getresponse()
             content = answer.read(ANSWER_BYTES_MAX + 1)
         if len(content) > ANSWER_BYTES_MAX:
             self.close()
             problem = Problem(code="answer_too_large", message="the answer is too large to read")
             raise ApiError(answer.status, problem)
-        return parse(endpoint, answer.status, content)
+        return answer.status, content
+
+    def _is_proven(self, key: PlaneKey | None) -> bool:
+        """Return whether the other end of this connection proves that it knows the key."""
+        if key is None:
+            return False
+        host, port = self._connection.sock.getpeername()[:2]
+        nonce, proof = os.urandom(_NONCE_BYTES).hex(), ""
+        endpoint = by_name["plane.prove"]
+        request = prepare(endpoint, query={"nonce": nonce})
+        with suppress(ApiError):
+            answer = self._exchange(request.method, request.target, b"", request.headers)
+            proof = parse(endpoint, *answer).proof
+        return key.proves(proof, nonce, host, port) and self._connection.sock is not None
+
+    def _unproven(self) -> Problem:
+        return Problem(
+            code="not_this_plane",
+            message=f"what answers at {self._at} did not prove to be the plane of this data folder;"
+            " the token was not sent",
+            fix="see what listens there (holdfast doctor); a plane of an older version must be"
+            " started again; through a tunnel see docs/guide/operating.md",
+        )
+
+    @property
+    def _at(self) -> str:
+        """Return where the plane is, without the path, which may hold anything."""
+        return self._base._replace(prefix="").url()
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -98,7 +164,7 @@ class Client:
             self.close()
             problem = Problem(
                 code="unreachable",
-                message=f"no answer from {self._base.url()}: {error}",
+                message=f"no answer from {self._at}: {reason(error)}",
                 fix="start the plane with `holdfast up`, or set HOLDFAST_URL",
             )
-            raise UnreachableError(0, problem) from error
+            raise UnreachableError(0, problem) from None

@@ -16,16 +16,27 @@ from typing import Any, Final, NoReturn
 
 from msgspec import Struct
 
-from holdfast.cli.client import ApiError, Client, UnreachableError
+from holdfast.cli.client import (
+    ApiError,
+    Client,
+    Proof,
+    UnprovenError,
+    UnreachableError,
+)
 from holdfast.cli.local import local_token
 from holdfast.cli.output import EXIT_FAILED, EXIT_MISSING, EXIT_UNREACHABLE, EXIT_USAGE, fail
+from holdfast.kernel.failure import reason
+from holdfast.kernel.secret import Secret, SecretError
 from holdfast.plane.key_folder import KeysError
+from holdfast.plane.plane_key import read_plane_key
 from holdfast.plane.settings import SettingError, Settings, load_settings, url_of
 from holdfast.plane.wiring.holder import lock_holder
 from holdfast.wire.address import Base
 
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401
+ACCEPT_PLAIN: Final = "HOLDFAST_ACCEPT_PLAIN_HTTP"
+"""Set to true, it has tokens sent by plain http to whoever answers there."""
 _LOOPBACK: Final = re.compile(r"127(\.[0-9]{1,3}){3}")
 
 
@@ -64,6 +75,8 @@ class Connection:
 def fail_as(error: ApiError) -> NoReturn:
     """Exit with the plane's refusal, or because no plane answered."""
     problem = error.problem
+    if isinstance(error, UnprovenError):
+        fail(problem.message, fix=problem.fix, code=EXIT_UNREACHABLE)
     if isinstance(error, UnreachableError):
         fix = "start a plane with: holdfast up   or name one in HOLDFAST_URL"
         fail(problem.message, fix=fix, code=EXIT_UNREACHABLE)
@@ -92,16 +105,13 @@ def plane_url(settings: Settings) -> str:
     return holder.url if holder else url_of(settings.host, settings.port)
 
 
-def _is_here(url: str, settings: Settings) -> bool:
+def _is_here(base: Base, settings: Settings) -> bool:
     """Return whether the local token may be sent there: to this machine, or to its own plane."""
-    try:
-        host = Base.parse(url).address.host
-    except ValueError:
-        return False
+    host = base.address.host
     if host in {"localhost", "::1"} or _LOOPBACK.fullmatch(host):
         return True
     holder = lock_holder(settings)
-    return holder is not None and url == holder.url.rstrip("/")
+    return holder is not None and base == Base.parse(holder.url)
 
 
 def local_token_or_fail(settings: Settings) -> str:
@@ -109,20 +119,49 @@ def local_token_or_fail(settings: Settings) -> str:
     try:
         return local_token(settings)
     except (OSError, KeysError) as error:
-        fail(f"the local token cannot be had: {error}")
+        fail(f"the local token cannot be had: {_said(error)}")
+
+
+def _said(error: OSError | KeysError) -> str:
+    return str(error) if isinstance(error, KeysError) else reason(error)
 
 
 def connect() -> Connection:
     """Return a connection to the plane with the caller's token."""
     settings = settings_or_fail()
-    token = os.environ.get("HOLDFAST_TOKEN", "")
     url = plane_url(settings)
-    if not token and _is_here(url, settings):
+    try:
+        base = Base.parse(url)
+        token = Secret.read(os.environ.get("HOLDFAST_TOKEN", ""), "HOLDFAST_TOKEN").reveal()
+    except SecretError as error:
+        fail(str(error), code=EXIT_USAGE)
+    except ValueError as error:
+        fail(f"HOLDFAST_URL: {error}", code=EXIT_USAGE)
+    here = _is_here(base, settings)
+    if not token and here:
         try:
             token = local_token(settings)
         except (OSError, KeysError) as error:
-            sys.stderr.write(f"note: no local token: {error}\n")
+            sys.stderr.write(f"note: no local token: {_said(error)}\n")
+    return Connection(prove_first(settings, url, token, here=here))
+
+
+def prove_first(settings: Settings, url: str, token: str, *, here: bool = True) -> Client:
+    """Return a client that sends the token only to whom it may be sent.
+
+    By https that is who has a certificate for the name. By http it is the plane of this data
+    folder, which has to prove it on each connection, and nobody on another machine, unless
+    HOLDFAST_ACCEPT_PLAIN_HTTP accepts either.
+    """
+    if not token or url.startswith("https://") or os.environ.get(ACCEPT_PLAIN) in {"1", "true"}:
+        return Client(url, token)
+    if not here:
+        fail(
+            "a token is not sent by plain http to another machine",
+            fix=f"name the plane by https, or accept the risk with {ACCEPT_PLAIN}=true",
+            code=EXIT_USAGE,
+        )
     try:
-        return Connection(Client(url, token))
-    except ValueError as error:
-        fail(f"HOLDFAST_URL: {error}", code=EXIT_USAGE)
+        return Client(url, token, proof=Proof(read_plane_key(settings.keys_folder)))
+    except (OSError, KeysError) as error:
+        fail(f"the key of this plane cannot be read: {_said(error)}")

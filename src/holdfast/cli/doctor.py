@@ -20,6 +20,7 @@ from holdfast.cli.client import ApiError, Client, UnreachableError
 from holdfast.cli.connection import connect, plane_url, settings_or_fail
 from holdfast.cli.output import EXIT_UNREACHABLE, JSON_OPTION, say, show_json, show_table
 from holdfast.cli.tables import Column
+from holdfast.kernel.failure import reason
 from holdfast.plane import log_file
 from holdfast.plane.key_folder import KEYRING_FILE, find_keyring
 from holdfast.plane.settings import Settings
@@ -152,7 +153,7 @@ def _port(settings: Settings) -> DoctorCheck:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            where = f"{settings.host} port {settings.port}: {error.strerror or error}"
+            where = f"HOLDFAST_HOST, port {settings.port}: {reason(error)}"
             return _failed("port", where, "set HOLDFAST_PORT to another")
     return DoctorCheck(name="port", result="ok", message=f"{settings.port} is free")
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import typer
 
 from holdfast.cli.output import EXIT_USAGE, fail
+from holdfast.kernel.failure import reason
 
 
 def parse_pairs(pairs: tuple[str, ...] | list[str], *, option: str) -> dict[str, str]:
     """Return NAME=VALUE texts as a mapping."""
     values: dict[str, str] = {}
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         key, equals, value = pair.partition("=")
-        if not equals or not key:
-            fail(f"{option} {pair!r}: want NAME=VALUE", code=EXIT_USAGE)
+        if not equals or not key:  # it is not quoted: it may be a secret that was meant as VALUE
+            fail(f"{option}, number {number}: want NAME=VALUE", code=EXIT_USAGE)
         values[key] = value
     return values
 
@@ -37,8 +38,8 @@ def read_secrets(pairs: tuple[str, ...] | list[str], *, option: str = "--secret"
         elif source.startswith("@"):
             try:
                 values[key] = Path(source[1:]).read_text(encoding="utf-8").rstrip("\n")
-            except OSError as error:
-                fail(f"{option} {key}: {error.strerror}: {source[1:]}")
+            except (OSError, UnicodeDecodeError) as error:
+                fail(f"{option} {key}: {reason(error)}: {source[1:]}")
         else:
             fail(
                 f"{option} {key}: a secret does not belong on the command line",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
-from holdfast.plane.key_folder import TOKEN_FILE, prepare_keys, write_key
+from holdfast.kernel.secret import Secret, SecretError
+from holdfast.plane.key_folder import TOKEN_FILE, KeysError, prepare_keys, write_key
 from holdfast.plane.settings import Settings
 
 
@@ -19,23 +20,31 @@ def local_token(settings: Settings) -> str:
     Raise OSError or KeysError if a folder exists and cannot be used.
     """
     path = settings.keys_folder / TOKEN_FILE
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        pass
+    known = _read(path)
+    if known:
+        return known
     if not Path(settings.home).is_dir():
         return ""
     # The other files are moved by the plane only: one of an earlier version may be running on them.
     prepare_keys(settings, [TOKEN_FILE])
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        pass
+    known = _read(path)
+    if known:
+        return known
     import asyncio  # noqa: PLC0415  slow to load, and only for the first command ever
 
     secret = asyncio.run(_make(settings))
     write_key(path, f"{secret}\n".encode())
     return secret
+
+
+def _read(path: Path) -> str:
+    """Return the token in a file; empty without one. Raise KeysError where it is none."""
+    try:
+        return Secret.read(path.read_bytes().decode("latin-1"), str(path)).reveal()
+    except FileNotFoundError:
+        return ""
+    except SecretError as error:
+        raise KeysError(f"{error}; remove it, and it is made anew") from None
 
 
 async def _make(settings: Settings) -> str:

@@ -7,11 +7,14 @@ accepted but not done when the waiting ended, 130 interrupted.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
 import typer
+
+from holdfast.kernel.failure import install, outline
 
 COMMANDS: Final = {
     "up": "holdfast.cli.up:up",
@@ -64,8 +67,13 @@ def make_app(only: str = "") -> typer.Typer:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     words = list(sys.argv[1:] if argv is None else argv)
+    install(sys.stderr.write, threading)
     try:
         make_app(words[0] if words else "")(words, prog_name="holdfast")
+    except Exception as error:  # noqa: BLE001  the last net: types and places, nobody's secret
+        sys.stderr.write(f"error: a fault of holdfast's own: {outline(error)}\n")
+        sys.stderr.write("  fix: report it with the lines above; no value is in them\n")
+        sys.exit(1)
     finally:
         connection = sys.modules.get("holdfast.cli.connection")
         if connection is not None:

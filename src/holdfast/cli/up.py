@@ -25,6 +25,7 @@ from holdfast.cli.connection import (
     fail_as,
     local_token_or_fail,
     plane_url,
+    prove_first,
     settings_or_fail,
 )
 from holdfast.cli.output import (
@@ -80,7 +81,7 @@ def up(
             started = _start_plane(settings)
         url = _wait_until_it_serves(settings, started)
         try:
-            client = Client(url, local_token_or_fail(settings))
+            client = prove_first(settings, url, local_token_or_fail(settings))
             view = _demo_agent(client, line) if demo else None
             link = client.call("link.create", body=LinkCreate(person="operator"))
         except ApiError as error:
@@ -122,7 +123,9 @@ def down(
         return
     if machines:
         try:
-            _stop_machines(Client(plane_url(settings), local_token_or_fail(settings)))
+            _stop_machines(
+                prove_first(settings, plane_url(settings), local_token_or_fail(settings))
+            )
         except ApiError as error:
             fail_as(error)
     with suppress(ProcessLookupError):

@@ -106,6 +106,15 @@ class TokenRotated(Struct, frozen=True, kw_only=True, tag="TokenRotated", gc=Fal
     renew_key: bool = False
 
 
+class SecretsResealed(Struct, frozen=True, kw_only=True, tag="SecretsResealed", gc=False):
+    """Sealed texts were sealed again under a newer key; what they hold is as it was.
+
+    `sealed` has the new text by the one before, and what changed meanwhile is not touched.
+    """
+
+    sealed: dict[str, str]
+
+
 # ------------------------------------------------------------------------------ intents
 
 
@@ -400,6 +409,7 @@ Request: TypeAlias = (
     | ConfigChanged
     | KeyRotated
     | TokenRotated
+    | SecretsResealed
 )
 Intent: TypeAlias = (
     StartBegun

@@ -136,11 +136,26 @@ def _rotate_tokens(state: Instance, event: events.TokenRotated, _at: At) -> Verd
     )
 
 
+def _reseal(state: Instance, event: events.SecretsResealed, _at: At) -> Verdict[Instance]:
+    """Put the new texts in the places of the old ones; no version grows, for nothing differs."""
+    new, config, credentials = event.sealed, state.config, state.credentials
+    secrets = {name: new.get(text, text) for name, text in config.secrets.items()}
+    resealed = replace(
+        credentials,
+        sealed_key=new.get(credentials.sealed_key, credentials.sealed_key),
+        pending_sealed=new.get(credentials.pending_sealed, credentials.pending_sealed),
+    )
+    if (secrets, resealed) == (config.secrets, credentials):
+        return Ignored("nothing is sealed as it was then")
+    return Applied(replace(state, config=replace(config, secrets=secrets), credentials=resealed))
+
+
 FOLDS: Final[dict[type, Callable[[Instance, Any, At], Verdict[Instance]]]] = {
     events.KeyMinted: _minted,
     events.SecretsHandedOver: _handed_over,
     events.KeyRotated: _rotate_key,
     events.TokenRotated: _rotate_tokens,
+    events.SecretsResealed: _reseal,
 }
 
 # ---------------------------------------------------------------------------- questions

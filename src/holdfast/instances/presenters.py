@@ -27,7 +27,9 @@ from holdfast.wire.limits import LOG_LINE_MAX, REASON_MAX, TEXT_MAX
 from holdfast.wire.times import time_text
 
 _AGENT_LINE: Final = "agent.line"
-_HIDDEN_FIELDS: Final = frozenset({"type", "config", "env", "secrets", "sealed_key", "key_hash"})
+_HIDDEN_FIELDS: Final = frozenset(
+    {"type", "config", "env", "secrets", "sealed", "sealed_key", "key_hash"}
+)
 _DETAILS_MAX: Final = 16
 
 

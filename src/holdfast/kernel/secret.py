@@ -33,6 +33,14 @@ def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     return re.compile(text, flags)
 
 
+class SecretError(ValueError):
+    """What was given as a secret cannot be one; the text names where it came from and not what."""
+
+
+_SENDABLE: Final = r"[!-~]{1,8192}"
+"""What a header can carry: visible ASCII, without blanks."""
+
+
 class Secret:
     """A confidential text: equality takes constant time, printing shows nothing."""
 
@@ -40,6 +48,20 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         self._value = value
+
+    @classmethod
+    def read(cls, text: str, source: str) -> Secret:
+        """Return what `source` (a variable, a file, an option) gives as a secret; empty for none.
+
+        Blanks around it are dropped, as the newline at the end of a file. Raise SecretError for
+        what no header can carry.
+        """
+        bare = text.strip(" \t\r\n")
+        if bare and not _pattern(_SENDABLE).fullmatch(bare):
+            raise SecretError(
+                f"{source} must be one line of visible ASCII, of at most 8192 characters"
+            )
+        return cls(bare)
 
     def reveal(self) -> str:
         """Return the text itself."""

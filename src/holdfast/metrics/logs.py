@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TextIO
 
 import structlog
 
+from holdfast.kernel.failure import outline
 from holdfast.kernel.secret import HIDDEN, Secret, is_secret_name, redact
 
 LogFormat = Literal["json", "text"]
@@ -47,6 +48,17 @@ def clean(name: str, value: Any, depth: int = 0) -> Any:
     return redact(str(value))
 
 
+def outline_error(
+    _logger: Any, _method: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Tell of a line's exception by type and place, as a processor of structlog: no text of it."""
+    given = line.pop("exc_info", None)
+    error = given[1] if isinstance(given, tuple) else sys.exc_info()[1] if given is True else given
+    if isinstance(error, BaseException):
+        line["exception"] = outline(error)
+    return line
+
+
 def redact_line(
     _logger: Any, _method: str, line: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -71,7 +83,7 @@ def set_up(
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        structlog.processors.format_exc_info,
+        outline_error,
         redact_line,
     ]
     structlog.configure(
@@ -98,9 +110,4 @@ def set_up(
 def _renderer(form: LogFormat) -> structlog.typing.Processor:
     if form == "json":
         return structlog.processors.JSONRenderer(sort_keys=False)
-    return structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_plain_traceback)
-
-
-def _plain_traceback(out: TextIO, exc_info: Any) -> None:
-    """Write a traceback without colours."""
-    structlog.dev.plain_traceback(out, exc_info)
+    return structlog.dev.ConsoleRenderer(colors=False)

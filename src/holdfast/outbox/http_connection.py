@@ -33,6 +33,15 @@ PORT_MAX: Final = 65_535
 _EMPTY: Final = (204, 304)
 _INTERIM: Final = 200
 
+
+class ExchangeError(ValueError):
+    """What came or was to be sent is no HTTP; the text is fixed, and quotes neither."""
+
+
+class HungUpError(ConnectionResetError):
+    """The other side closed the connection; the text is fixed."""
+
+
 _Stamp = tuple[tuple[str, int, int], tuple[str, int, int]]
 _TRUSTING: Final[dict[_Stamp, ssl.SSLContext]] = {}
 
@@ -108,7 +117,7 @@ class HttpConnection:
         wanted = {"Host": self._shown, **headers, "Content-Length": str(len(body))}
         for name, value in wanted.items():
             if not _FIELD.fullmatch(value):
-                raise ValueError(f"header {name}: has a character that cannot be sent")
+                raise ExchangeError(f"header {name}: has a character that cannot be sent")
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {text}" for name, text in wanted.items())]
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         if self._socket is None:
@@ -190,10 +199,10 @@ def _read(answers: BinaryIO) -> Response:
     while True:
         first = answers.readline(LINE_BYTES_MAX)
         if not first:
-            raise ConnectionResetError("the other side hung up before it answered")
+            raise HungUpError("the other side hung up before it answered")
         found = _STATUS.fullmatch(first)
         if found is None:
-            raise ValueError(f"not HTTP: {first[:40]!r}")
+            raise ExchangeError("the answer is not HTTP")
         status = int(found[2])
         headers = _headers(answers)
         if status >= _INTERIM:
@@ -208,7 +217,7 @@ def _read(answers: BinaryIO) -> Response:
         body = answers.read(min(size, ANSWER_BYTES_MAX))
         whole = len(body) == size
         if len(body) < min(size, ANSWER_BYTES_MAX):
-            raise ConnectionResetError("the other side hung up in the middle of its answer")
+            raise HungUpError("the other side hung up in the middle of its answer")
     else:
         body, whole = answers.read(ANSWER_BYTES_MAX), False
     return Response(status, headers, body, kept and whole)
@@ -222,9 +231,9 @@ def _headers(answers: BinaryIO) -> dict[str, str]:
             return headers
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon or not line.endswith(b"\n"):
-            raise ValueError(f"not a header: {line[:40]!r}")
+            raise ExchangeError("the answer has a line that is not a header")
         headers[name.strip().lower()] = value.strip()
-    raise ValueError(f"more than {HEADERS_MAX} headers")
+    raise ExchangeError(f"the answer has more than {HEADERS_MAX} headers")
 
 
 def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
@@ -236,7 +245,7 @@ def _chunks(answers: BinaryIO) -> tuple[bytes, bool]:
         try:
             size = int(line, 16)
         except ValueError:
-            raise ValueError(f"not the size of a piece: {line[:40]!r}") from None
+            raise ExchangeError("the answer has a piece that does not tell its size") from None
         if size == 0:
             _headers(answers)
             return b"".join(parts), True

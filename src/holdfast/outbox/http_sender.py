@@ -14,9 +14,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import reason
 from holdfast.kernel.secret import HIDDEN, Secret
 from holdfast.outbox import limits
-from holdfast.outbox.http_connection import Address, HttpConnection, Response, address_of
+from holdfast.outbox.http_connection import (
+    Address,
+    ExchangeError,
+    HttpConnection,
+    HungUpError,
+    Response,
+    address_of,
+)
 from holdfast.outbox.ports import (
     Answer,
     Answered,
@@ -107,8 +115,7 @@ class HttpSender:
                 target, address, encode(batch, agent=self._agent, name=self._name())
             )
         except (OSError, ValueError) as error:
-            detail = f"{type(error).__name__}: {error}".replace(target.key.reveal(), HIDDEN)
-            return Failed(None, detail, None)
+            return Failed(None, f"{type(error).__name__}: {_told(error)}", None)
         return read_answer(batch, *answer, target=target, now_ms=self._clock.now_ms())
 
     def post(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
@@ -186,11 +193,16 @@ class HttpSender:
             connection.close()
 
 
+def _told(error: Exception) -> str:
+    """Return what may be told of a failed exchange: no text that quotes what was sent."""
+    return str(error) if isinstance(error, (ExchangeError, HungUpError)) else reason(error)
+
+
 def _plain(address: Address) -> str:
     """Return why the key must not be sent to an address, empty if it may be."""
     if address.scheme == "https" or (address.scheme == "http" and address.host in _LOOPBACK):
         return ""
-    return f"address {address.scheme}://{address.host}: want https"
+    return "address: want https for a host that is not this machine"
 
 
 def _mark(target: Target) -> str:

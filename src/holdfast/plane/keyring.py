@@ -2,9 +2,10 @@
 
 A file in the keys folder holds 32-byte keys, each with an id; the newest seals, any opens. A sealed
 text is `hf1.<key id>.<base64 of nonce, ciphertext, tag>`, AES-256-GCM with the account, the
-instance and the name as associated data, so that it opens only in its place. Each machine gets a
-key of its own, derived from the oldest key of the ring, so that it stays the same when keys are
-added. Losing the file loses every secret: it belongs in the backup, apart from the stores.
+instance and the name as associated data, so that it opens only where it was put. Machines get a
+key of their own, derived from the key that seals; what was sealed for one before is opened by the
+key of the ring that it was derived from. Losing the file loses every secret: it belongs in the
+backup, apart from the stores.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -50,6 +52,13 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     keys: tuple[Key, ...]
 
 
+class _Keys(NamedTuple):
+    """The keys of a ring by their ids, oldest first, and which seals: replaced in one step."""
+
+    raw: dict[str, bytes]
+    newest: str
+
+
 class KeyRing:
     """An open key ring; sealing is safe from any thread."""
 
@@ -57,32 +66,38 @@ class KeyRing:
         """Use these keys, the last of which seals; raise KeysError when one is malformed."""
         if not keys:
             raise KeysError("the key ring is empty; restore it from the backup")
-        self._raw = {key.id: _raw(key) for key in keys}
-        self._newest = keys[-1].id
-        self._root = self._raw[keys[0].id]
+        self._keys = _Keys({key.id: _raw(key) for key in keys}, keys[-1].id)
         self._entropy = entropy
 
     def __repr__(self) -> str:
         """Return a form without any key."""
-        return f"KeyRing(keys={len(self._raw)}, newest={self._newest!r})"
+        return f"KeyRing(keys={len(self._keys.raw)}, newest={self._keys.newest!r})"
 
     @property
     def newest(self) -> str:
         """Return the id of the key that seals."""
-        return self._newest
+        return self._keys.newest
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all keys, oldest first."""
+        return tuple(self._keys.raw)
+
+    def follow(self, other: KeyRing) -> None:
+        """Take over the keys of a ring that was rotated on the disk."""
+        self._keys = other._keys
 
     def seal(self, text: str, context: Context) -> str:
         """Return `text` sealed under the newest key, bound to its context."""
-        nonce = self._entropy(NONCE_BYTES)
-        box = AESGCM(self._raw[self._newest])
-        sealed = box.encrypt(nonce, text.encode(), _bound(context))
-        return f"{_FORM}.{self._newest}.{base64.b64encode(nonce + sealed).decode()}"
+        nonce, keys = self._entropy(NONCE_BYTES), self._keys
+        sealed = AESGCM(keys.raw[keys.newest]).encrypt(nonce, text.encode(), _bound(context))
+        return f"{_FORM}.{keys.newest}.{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, context: Context) -> str:
         """Return the text; raise UnsealError, which names the variable and never its content."""
         form, _, rest = sealed.partition(".")
         key_id, _, text = rest.partition(".")
-        key = self._raw.get(key_id)
+        key = self._keys.raw.get(key_id)
         if form != _FORM or key is None:
             message = f"{context.name}: sealed with key {key_id!r}, which is not on the ring"
             raise UnsealError(message)
@@ -97,17 +112,26 @@ class KeyRing:
 
     def needs_resealing(self, sealed: str) -> bool:
         """Return whether a sealed text is under an older key than the newest."""
-        return not sealed.startswith(f"{_FORM}.{self._newest}.")
+        return not sealed.startswith(sealed_by(self._keys.newest))
 
     def env_key(self, instance_id: str) -> bytes:
-        """Return the 32-byte key of an instance's machine: derived, so never stored."""
-        derive = HKDF(
-            algorithm=hashes.SHA256(),
-            length=KEY_BYTES,
-            salt=None,
-            info=b"holdfast environment " + instance_id.encode(),
-        )
-        return derive.derive(self._root)
+        """Return the 32-byte key that is sealed with for an instance's machine; never stored."""
+        return _env_key(self._keys.raw[self._keys.newest], instance_id)
+
+    def env_key_of(self, instance_id: str, sealed: Mapping[str, str]) -> tuple[str, bytes]:
+        """Return the id of the key that a machine's values are sealed by, and the machine's own.
+
+        Those of one machine are sealed together. Raise UnsealError where no key of the ring opens
+        them.
+        """
+        name, value = next(iter(sealed.items()))
+        blob = base64.b64decode(value.removeprefix(ENV_PREFIX))
+        for key_id, raw in reversed(self._keys.raw.items()):
+            derived = _env_key(raw, instance_id)
+            with suppress(InvalidTag):
+                AESGCM(derived).decrypt(blob[:NONCE_BYTES], blob[NONCE_BYTES:], None)
+                return key_id, derived
+        raise UnsealError(f"{name}: sealed with a key that is not on the ring")
 
     def seal_env(self, text: str, key: bytes) -> str:
         """Return `enc:v1:` and base64 of nonce, ciphertext and tag, the form for a controller."""
@@ -147,6 +171,43 @@ def rotate(
     return KeyRing(new.keys, entropy=entropy)
 
 
+def drop(folder: Path, key_id: str) -> None:
+    """Take a key off the ring, for good; raise KeysError for one that seals or is not there.
+
+    What it sealed opens never again: look for it first.
+    """
+    path = folder / KEYRING_FILE
+    old = _read(path)
+    if key_id == old.keys[-1].id:
+        raise KeysError(f"{key_id} is the key that seals; holdfast keys rotate makes another first")
+    kept = tuple(key for key in old.keys if key.id != key_id)
+    if kept == old.keys:
+        raise KeysError(
+            f"{path}: there is no key {key_id}; holdfast keys list shows which there are"
+        )
+    write_key(path, _encode(_File(old.version, kept)))
+
+
+def list_keys(folder: Path) -> tuple[Key, ...]:
+    """Return the keys of a folder, oldest first: the last one seals. Raise as `open_keyring`."""
+    return _read(folder / KEYRING_FILE).keys
+
+
+def sealed_by(key_id: str) -> str:
+    """Return how a text that this key sealed begins."""
+    return f"{_FORM}.{key_id}."
+
+
+def _env_key(raw: bytes, instance_id: str) -> bytes:
+    derive = HKDF(
+        algorithm=hashes.SHA256(),
+        length=KEY_BYTES,
+        salt=None,
+        info=b"holdfast environment " + instance_id.encode(),
+    )
+    return derive.derive(raw)
+
+
 def _new_key(now_ms: int, entropy: Callable[[int], bytes]) -> Key:
     return Key(entropy(4).hex(), base64.b64encode(entropy(KEY_BYTES)).decode(), now_ms)
 
@@ -155,9 +216,9 @@ def _raw(key: Key) -> bytes:
     try:
         raw = base64.b64decode(key.key, validate=True)
     except binascii.Error:
-        raise KeysError(f"key {key.id}: not base64") from None
+        raise KeysError("the key ring: a key is not base64; restore it from the backup") from None
     if len(raw) != KEY_BYTES:
-        raise KeysError(f"key {key.id}: {len(raw)} bytes, want {KEY_BYTES}")
+        raise KeysError(f"the key ring: a key of {len(raw)} bytes, want {KEY_BYTES}")
     return raw
 
 
@@ -170,8 +231,8 @@ def _read(path: Path) -> _File:
     refuse_loose(path)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_File)
-    except msgspec.MsgspecError as error:
-        raise KeysError(f"{path}: {error}; restore it from the backup") from None
+    except msgspec.MsgspecError:
+        raise KeysError(f"{path}: not a key ring; restore it from the backup") from None
 
 
 def _encode(contents: _File) -> bytes:

@@ -30,7 +30,13 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
 _SCHEMES: Final[dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
     "brainKey": {"type": "http", "scheme": "bearer", "description": "A brain key, `hfb_…`."},
-    "session": {"type": "apiKey", "in": "cookie", "name": "hf_session"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "hf_session_ID",
+        "description": "`ID` is the plane's; by https the name begins with `__Host-`. A change also"
+        " wants the header `x-csrf-token`: `csrf` of the answer to signing in.",
+    },
     "machineKey": {"type": "http", "scheme": "bearer", "description": "The instance's key."},
     "gatewayToken": {"type": "apiKey", "in": "header", "name": "x-holdfast-gateway-token"},
 }

@@ -15,8 +15,10 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
@@ -24,6 +26,7 @@ import uvicorn
 from holdfast import __version__
 from holdfast.actors.tasks import why_ended
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.failure import install
 from holdfast.kernel.log import Log, TotalLog
 from holdfast.metrics.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
@@ -84,6 +87,7 @@ def run(settings: Settings) -> int:
     """
     os.umask(OWNER_ONLY)
     log = TotalLog(set_up(level=settings.log_level))
+    install(sys.stderr.write, threading)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     sys.setswitchinterval(SWITCH_S)
     _bound_arenas()
@@ -119,6 +123,7 @@ def _raise_descriptors() -> None:
 
 async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any) -> int:
     """Make the plane, serve it, and stop it."""
+    asyncio.get_running_loop().set_exception_handler(partial(_log_fault, log))
     plane = await make_plane(settings, clock=SystemClock(), log=log, url=url)
     fault: str | None = None
     try:
@@ -169,6 +174,11 @@ def _say_last(fault: str, log: Log) -> None:
     with suppress(Exception):
         log.critical("plane.failed", reason=fault, fix=_FIX)
         sys.stderr.flush()
+
+
+def _log_fault(log: Log, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no task handled: asyncio's own line has the text of the exception in it."""
+    log.error("loop.failed", what=context.get("message"), exc_info=context.get("exception"))
 
 
 class _Server(uvicorn.Server):
@@ -244,7 +254,7 @@ def _listen(settings: Settings) -> socket.socket:
                 f"a plane with this data folder runs already: process {holder.pid}, {holder.url}"
             ) from error
         raise CannotServeError(
-            f"{settings.host} port {settings.port}: {error.strerror or error}",
+            f"HOLDFAST_HOST, port {settings.port}: {error.strerror or type(error).__name__}",
             fix="set HOLDFAST_PORT to another port (0 takes a free one), or HOLDFAST_HOST",
         ) from error
     return listener

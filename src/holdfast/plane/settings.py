@@ -8,15 +8,19 @@ This is one of the few files that may read the environment.
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from holdfast.kernel.failure import reason
+from holdfast.kernel.secret import Secret
 from holdfast.wire.address import Address, Base
 
 PREFIX: Final = "HOLDFAST_"
@@ -121,7 +125,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
     ] = "info"
-    session_days: Annotated[Count, _doc("Days that a signed-in browser stays signed in.")] = 14
+    session_days: Annotated[
+        Count, _doc("Days that a signed-in browser stays signed in at most.")
+    ] = 1
+    session_idle_s: Annotated[
+        float, _doc("A browser that asks for nothing for so long is signed out.", ge=300, le=10**7)
+    ] = 3_600
 
     def __repr__(self) -> str:
         """Return a form without the secret."""
@@ -203,11 +212,12 @@ def _from_file(path: Path) -> Mapping[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path}: cannot be read: {error}") from error
+        raise SettingError(f"{path}: cannot be read: {reason(error)}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path}: not valid TOML: {error}") from error
+        line = str(error).rpartition("(")[2].rstrip(")")  # the rest may quote the file
+        raise SettingError(f"{path}: not valid TOML {line}") from None
     unknown = sorted(values.keys() - set(Settings.__struct_fields__))
     if unknown:
         raise SettingError(f"{path}: no setting is called {unknown[0]!r}; see docs/reference")
@@ -233,16 +243,12 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
         name = where.strip("`$.")
         source = sources.get(name, "")
         named = source + name if source.endswith(": ") else source or name
-        raise SettingError(f"{named}: {what}") from error
+        raise SettingError(f"{named}: {_unquoted(what, name)}") from None
+    _check_parsed(settings, sources)
     for name in ("confine_read", "confine_write"):
         for path in paths_in(getattr(settings, name)):
             _check_granted(PREFIX + name.upper(), path, Path(settings.home))
             _check_granted(PREFIX + name.upper(), path, settings.keys_folder)
-    if settings.public_url:
-        try:
-            Base.parse(settings.public_url)
-        except ValueError as error:
-            raise SettingError(f"{sources.get('public_url', 'public_url')}: {error}") from None
     end = settings.port_first + settings.machines_max * PORTS_PER_MACHINE
     if end > PORTS_END:
         raise SettingError(
@@ -254,13 +260,59 @@ def _checked(values: Mapping[str, Any], sources: Mapping[str, str]) -> Settings:
     return settings
 
 
+def _unquoted(what: str, name: str) -> str:
+    """Return what is wrong with a value, without the value."""
+    if not what.startswith("Invalid enum value"):
+        return what
+    kind: Any = msgspec.inspect.type_info(Settings)
+    (field,) = (each for each in kind.fields if each.name == name)
+    values = getattr(field.type, "type", field.type).values
+    return f"want one of {', '.join(map(str, values))}"
+
+
+def _check_parsed(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Raise SettingError for a text that does not parse as what it stands for."""
+    checks: tuple[tuple[str, Callable[[str], object], str], ...] = (
+        ("public_url", Base.parse, "want a URL like https://plane.example.com, without a password"),
+        ("trusted_proxies", _networks, "want addresses or networks, separated by commas"),
+        ("agents_domain", _domain, "want a domain of two names or more, like agents.localhost"),
+        (
+            "gateway_token_secret",
+            lambda text: Secret.read(text, ""),
+            "want one line of visible ASCII",
+        ),
+    )
+    for name, check, want in checks:
+        value = getattr(settings, name)
+        try:
+            if value:
+                check(value)
+        except ValueError:
+            raise SettingError(f"{sources.get(name, name)}: {want}") from None
+
+
+def _networks(text: str) -> None:
+    for part in text.split(","):
+        if part.strip():
+            ipaddress.ip_network(part.strip(), strict=False)
+
+
+def _secret(text: str) -> None:
+    Secret.read(text, "")
+
+
+def _domain(text: str) -> None:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text.strip(".").lower()):
+        raise ValueError
+
+
 def _check_granted(name: str, path: str, hidden: Path) -> None:
     """Raise SettingError for a path that must not be granted to agents: it contains our files."""
     if not path.startswith("/"):
-        raise SettingError(f"{name}: {path!r}: want an absolute path")
+        raise SettingError(f"{name}: want absolute paths, separated by colons")
     granted, ours = Path(path).resolve(), hidden.resolve()
     if granted == ours or granted in ours.parents or ours in granted.parents:
         raise SettingError(
-            f"{name}: {path} is, holds or lies in {hidden}, a folder of the plane's, which agents"
+            f"{name}: a path is, holds or lies in {hidden}, a folder of the plane's, which agents"
             " must not see; grant another folder"
         )

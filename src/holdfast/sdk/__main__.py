@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast.kernel.failure import install
 from holdfast.sdk import Brain, doctor
 
 
@@ -54,4 +56,5 @@ def _send(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    install(sys.stderr.write, threading)
     sys.exit(main())

@@ -116,7 +116,7 @@ class Destination:
         elif not key:
             problem = problem or f"no key: set {KEY_NAMES[0]}"
         else:
-            problem = ""
+            problem = _unusable(url, url_from, key, key_from)
         return Found(ingest_url(url) if url else "", key.strip(), url_from, key_from, problem)
 
     def _from_environment(self, given: str, names: tuple[str, ...]) -> tuple[str, str]:
@@ -156,6 +156,19 @@ def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
     if not isinstance(read, dict):
         return {}, f'{path}: want {{"url": …, "api_key": …}}'
     return {name: read[name] for name in ("url", "api_key") if isinstance(read.get(name), str)}, ""
+
+
+def _unusable(url: str, url_from: str, key: str, key_from: str) -> str:
+    """Return what is wrong with an address or key, never quoting either; nothing for good ones."""
+    from holdfast.kernel.secret import Secret, SecretError  # noqa: PLC0415  # only for who sends
+
+    try:
+        Secret.read(key, f"the key of {key_from}")
+    except SecretError as error:
+        return str(error)
+    if "@" in url.partition("://")[2].partition("/")[0] or not url.strip().isprintable():
+        return f"the address of {url_from}: want an https address, without a name and password"
+    return ""
 
 
 def verdicts_url(ingest: str) -> str:

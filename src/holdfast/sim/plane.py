@@ -28,6 +28,7 @@ from holdfast.kernel.metrics import NoMeter, TotalMeter
 from holdfast.kernel.outcome import Outcome, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.pairing.ports import NOT_RUNNING, Listing, Place
+from holdfast.plane.plane_key import PlaneKey
 from holdfast.plane.wiring.clouds import (
     Clouds,
     Reach,
@@ -239,6 +240,7 @@ class Plane:
             stores=_Stores(self.disk, fleet),
             keyring=fleet.keyring,
             token_secret=Secret(fleet.secret),
+            plane_key=PlaneKey(bytes(32)),
             tables=tables,
             engine=engine,
             mailbox=_CheckedMailboxes(engine.mailbox, fleet.check.answered),

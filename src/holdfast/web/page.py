@@ -175,7 +175,6 @@ class Renderer:
             "person": who.name if who.scope in {"owner", "operator"} else "",
             "is_operator": who.scope == "operator",
             "has_session": who.kind == "session",
-            "csrf": call.csrf,
         }
         return self.part(template, **(shell | names))
 
@@ -185,7 +184,7 @@ class Renderer:
 
     def problem(self, status: int, problem: Problem) -> bytes:
         """Return the page of a refusal."""
-        names = {"person": "", "is_operator": False, "has_session": False, "csrf": ""}
+        names = {"person": "", "is_operator": False, "has_session": False}
         return self.draw(
             "problem.html", status=status, problem=problem, waiting=0, **names
         ).encode()

@@ -16,6 +16,7 @@ from holdfast.web.hub import Hub
 from holdfast.web.live_page import Live
 from holdfast.web.page import Context, Page, Renderer
 from holdfast.web.pages import (
+    agent_open,
     audit,
     brains,
     corrections,
@@ -36,6 +37,7 @@ PAGES: Final = (
     fleet.PAGE,
     instance.PAGE,
     *instance.PARTS,
+    agent_open.PAGE,
     pairing.PAGE,
     corrections.PAGE,
     corrections.ONE,

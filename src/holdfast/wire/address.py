@@ -31,11 +31,11 @@ class Address(NamedTuple):
         """Return the address in `host:port` or `[v6]:port`; raise ValueError for anything else."""
         host, colon, port = text.rpartition(":")
         if not colon or not _PORT.fullmatch(port) or not 0 < int(port) <= PORT_MAX:
-            raise ValueError(f"address {text!r}: want host:port, with a port from 1 to {PORT_MAX}")
+            raise ValueError(f"address: want host:port, with a port from 1 to {PORT_MAX}")
         if host[:1] == "[" and host[-1:] == "]" and _is_v6(host[1:-1]):
             return cls(host[1:-1], int(port))
         if not _NAME.fullmatch(host):
-            raise ValueError(f"address {text!r}: want a host's name or number before the port")
+            raise ValueError("address: want a host's name or number before the port")
         return cls(host, int(port))
 
     def __str__(self) -> str:
@@ -60,15 +60,15 @@ class Place(NamedTuple):
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise _no_url(url) from None
+            raise _no_url() from None
         host = parts.hostname or ""
         default = _DEFAULT_PORTS.get(parts.scheme)
         if default is None or "@" in parts.netloc or port == 0 or not is_host(host):
-            raise _no_url(url)
+            raise _no_url()
         # What was split is looked for again: urlsplit drops some characters without a word.
         rest = url[len(parts.scheme) :].removeprefix("://")
         if not rest.startswith(parts.netloc):
-            raise _no_url(url)
+            raise _no_url()
         rest = rest[len(parts.netloc) :]
         target = origin_form(rest if rest[:1] == "/" else "/" + rest)
         return cls(parts.scheme, Address(host, default if port is None else port), target)
@@ -86,7 +86,7 @@ class Base(NamedTuple):
         """Return the parts of an http or https URL without a query; raise ValueError."""
         place = Place.parse(url)
         if "?" in place.target:
-            raise _no_url(url)
+            raise _no_url()
         return cls(place.scheme, place.address, place.target.rstrip("/"))
 
     def target(self, target: str) -> str:
@@ -108,7 +108,7 @@ def origin_form(target: str) -> str:
     is never sent.
     """
     if not _TARGET.fullmatch(target) or "#" in target:
-        raise ValueError(f"request target {target!r}: want a path that begins with /")
+        raise ValueError("request target: want a path that begins with /")
     return target
 
 
@@ -124,5 +124,6 @@ def _is_v6(text: str) -> bool:
         return False
 
 
-def _no_url(url: str) -> ValueError:
-    return ValueError(f"{url!r}: want a URL like http://127.0.0.1:8700")
+def _no_url() -> ValueError:
+    """Return the error of a text that is no URL; it may hold a password, so it is not quoted."""
+    return ValueError("want a URL like http://127.0.0.1:8700, without a name and password")

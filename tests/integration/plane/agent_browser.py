@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -28,14 +29,18 @@ class Browser:
         return f"127.0.0.1:{self.plane.port}"
 
     async def ask(
-        self, host: str, path: str, method: str = "GET", **headers: str
+        self, host: str, path: str, method: str = "GET", /, *body: bytes, **headers: str
     ) -> tuple[int, CIMultiDictProxy[str], str]:
         """Send a request to the plane under a host name; return status, headers and body."""
         sent = {**PAGE, "Host": host, **{k.replace("_", "-"): v for k, v in headers.items()}}
         if host in self.cookies and "Cookie" not in sent:
             sent["Cookie"] = self.cookies[host]
         async with self.session.request(
-            method, self.plane.url + path, headers=sent, allow_redirects=False
+            method,
+            self.plane.url + path,
+            headers=sent,
+            data=b"".join(body) or None,
+            allow_redirects=False,
         ) as answer:
             for cookie in answer.headers.getall("Set-Cookie", []):
                 assert "domain" not in cookie.lower(), "every cookie is for its host alone"
@@ -62,11 +67,20 @@ class Browser:
             self.csrf = (await answer.json()).get("csrf", "")
             return 0
 
+    async def order_to_open(self, view: InstanceView) -> str:
+        """Give the order that the page on the way to an agent gives; return where that leads."""
+        path = f"/api/instances/{view.id}/open"
+        ours = {"Origin": self.plane.url, "Sec_Fetch_Site": "same-origin"}
+        ours |= {"Accept": "application/json", "Content_Type": "application/json"}
+        status, _, body = await self.ask(
+            self.home, path, "POST", b"{}", X_CSRF_Token=self.csrf, **ours
+        )
+        assert status == 200, body
+        return str(json.loads(body)["url"])
+
     async def open(self, view: InstanceView) -> str:
         """Open an agent from the dashboard; return its host."""
-        status, headers, _ = await self.ask(self.home, f"/instances/{view.id}/open")
-        assert status == 303
-        there = urlsplit(headers["Location"])
+        there = urlsplit(await self.order_to_open(view))
         assert there.hostname == f"{view.id.replace('-', '')}.agents.localhost"
         status, headers, _ = await self.ask(there.netloc, f"{there.path}?{there.query}")
         assert (status, headers["Location"]) == (303, "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from holdfast.plane.key_folder import GATEWAY_FILE, KEY_FILES, KEYRING_FILE, TOKEN_FILE
+from holdfast.plane.plane_key import PLANE_KEY_FILE, read_or_make_plane_key
 from tests.support.planes import PlaneProcess, until
 
 BUSY_S = 45
@@ -15,6 +16,7 @@ def move_back(plane: PlaneProcess) -> None:
     """Lay the keys of a plane that stands where the versions before the keys folder had them."""
     for name in KEY_FILES:
         (plane.keys / name).replace(plane.home / name)
+    (plane.keys / PLANE_KEY_FILE).unlink()
     plane.keys.rmdir()
 
 
@@ -27,7 +29,7 @@ def test_a_data_folder_of_the_version_before_opens_as_it_is(own: PlaneProcess) -
     own.start(wait=False)
     own.wait(BUSY_S)
     assert own.keys.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in own.keys.iterdir()} == set(KEY_FILES)
+    assert {path.name for path in own.keys.iterdir()} == {*KEY_FILES, PLANE_KEY_FILE}
     assert not (own.home / GATEWAY_FILE).exists()
     assert (own.keys / TOKEN_FILE).read_text() == token, "the command line goes on with its token"
     own.cli("instance", "restart", "old")
@@ -41,11 +43,16 @@ def test_a_data_folder_of_the_version_before_opens_as_it_is(own: PlaneProcess) -
 
 
 def test_the_command_line_takes_its_token_and_leaves_the_planes_keys(own: PlaneProcess) -> None:
-    token = own.token()
+    token, known = own.token(), read_or_make_plane_key(own.keys)
     move_back(own)
+    own.keys.mkdir(mode=0o700)
+    refused = own.cli("instance", "list", code=3)
+    assert "did not prove" in refused.stderr, "a plane of an earlier version has no such key"
+    (own.keys / PLANE_KEY_FILE).write_text(f"{known._raw.hex()}\n")
+    (own.keys / PLANE_KEY_FILE).chmod(0o600)
     own.cli("instance", "list")
     assert (own.keys / TOKEN_FILE).read_text().strip() == token
-    assert [path.name for path in own.keys.iterdir()] == [TOKEN_FILE]
+    assert {path.name for path in own.keys.iterdir()} == {TOKEN_FILE, PLANE_KEY_FILE}
     assert (own.home / KEYRING_FILE).exists(), "a plane of an earlier version may be running on it"
 
 

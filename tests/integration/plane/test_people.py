@@ -73,10 +73,13 @@ def test_a_token_made_without_a_plane_works_with_one(tmp_path: Path) -> None:
     made = idle.json("token", "create", "--scope", "operator")
     with plane_at(tmp_path / "home") as plane:
         assert status(plane.url, made["token"], "plane.doctor") == 200
-        elsewhere = plane.cli(
-            "instance", "list", HOLDFAST_HOME=str(tmp_path / "empty"), HOLDFAST_URL=plane.url,
-            HOLDFAST_TOKEN=made["token"],
-        )  # fmt: skip
+        other_home = {
+            "HOLDFAST_HOME": str(tmp_path / "empty"), "HOLDFAST_URL": plane.url,
+            "HOLDFAST_TOKEN": made["token"],
+        }  # fmt: skip
+        unproven = plane.cli("instance", "list", **other_home, code=3)
+        assert "the token was not sent" in unproven.stderr
+        elsewhere = plane.cli("instance", "list", **other_home, HOLDFAST_ACCEPT_PLAIN_HTTP="true")
         assert "No instances" in elsewhere.stderr
         wrong = plane.cli("instance", "list", HOLDFAST_TOKEN="hf_" + "A" * 43, code=1)
         assert "holdfast token create" in wrong.stderr

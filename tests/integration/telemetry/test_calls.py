@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.accounts.browser import BrowserSessions
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
@@ -45,7 +46,7 @@ class Door:
     async def by_token(self, text: str) -> Principal | None:
         return PEOPLE.get(text)
 
-    async def by_session(self, text: str) -> Principal | None:
+    async def by_session(self, text: str, bound: str) -> Principal | None:
         return None
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
@@ -107,6 +108,7 @@ def make_plane(folder: Path, *, secret: str = SECRET) -> tuple[Plane, SqliteCont
         table,
         handlers,
         authenticator=Door(),
+        browsers=BrowserSessions(bytes(32)),
         audit=Door(),
         clock=clock,
         log=log,

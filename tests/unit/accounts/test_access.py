@@ -6,7 +6,12 @@ import pytest
 
 from holdfast.accounts.access import Access
 from holdfast.accounts.directory import AccountDirectory
-from holdfast.accounts.limits import CACHE_ITEMS_MAX, CACHE_LIFE_MS, SESSION_LIFE_MS
+from holdfast.accounts.limits import (
+    CACHE_ITEMS_MAX,
+    CACHE_LIFE_MS,
+    SESSION_IDLE_MS,
+    SESSION_LIFE_MS,
+)
 from holdfast.accounts.records import Token
 from holdfast.kernel.clock import ManualClock
 from holdfast.stores.memory.accounts import AccountsMemory
@@ -133,16 +138,44 @@ async def test_a_session_ends_with_its_time_by_hand_and_by_a_new_password(rig: R
         return (await rig.directory.sign_in_by_link(secret, peer="192.0.2.1")).secret
 
     first, second = await sign_in(), await sign_in()
-    principal = await rig.access.by_session(first)
+    principal = await rig.access.by_session(first, "")
     assert principal is not None
     assert principal.kind == "session"
     await rig.directory.set_password(
         "operator", "correct horse battery", current="", session_hash=principal.token_id, peer="p"
     )
-    assert await rig.access.by_session(first)
-    assert await rig.access.by_session(second) is None
+    assert await rig.access.by_session(first, "")
+    assert await rig.access.by_session(second, "") is None
     await rig.directory.sign_out(principal.token_id)
-    assert await rig.access.by_session(first) is None
+    assert await rig.access.by_session(first, "") is None
     third = await sign_in()
-    rig.clock.advance(SESSION_LIFE_MS)
-    assert await rig.access.by_session(third) is None
+    for _ in range(SESSION_LIFE_MS // SESSION_IDLE_MS * 2 - 1):
+        rig.clock.advance(SESSION_IDLE_MS // 2)
+        assert await rig.access.by_session(third, ""), "it is used"
+    rig.clock.advance(SESSION_IDLE_MS // 2)
+    assert await rig.access.by_session(third, "") is None
+
+
+async def test_a_session_that_is_not_used_ends_also_for_a_plane_that_starts_again(
+    rig: Rig,
+) -> None:
+    secret, _ = await rig.directory.make_link("operator")
+    session = (await rig.directory.sign_in_by_link(secret, peer="p", bound="fox")).secret
+    rig.clock.advance(SESSION_IDLE_MS - 1)
+    assert await rig.access.by_session(session, "fox")
+    assert await rig.access.flush() == 1
+    rig.clock.advance(SESSION_IDLE_MS // 2)
+    again = Access(rig.store, clock=rig.clock)
+    found = await again.by_session(session, "fox")
+    assert found is not None, "the use before was written down"
+    assert await again.by_session_hash(found.token_id) == found, "an agent's page uses it too"
+    rig.clock.advance(SESSION_IDLE_MS)
+    assert await again.by_session(session, "fox") is None
+    assert await again.by_session_hash(found.token_id) is None
+
+
+async def test_a_session_stays_with_the_browser_that_began_it(rig: Rig) -> None:
+    secret, _ = await rig.directory.make_link("operator")
+    session = (await rig.directory.sign_in_by_link(secret, peer="p", bound="fox")).secret
+    for bound, works in (("curl", False), ("fox", True), ("", False), ("fox", True)):
+        assert (await rig.access.by_session(session, bound) is not None) == works

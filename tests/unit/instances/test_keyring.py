@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from holdfast.instances.ports import Context, UnsealError
 from holdfast.plane.key_folder import KEYRING_FILE, KeysError
-from holdfast.plane.keyring import Key, KeyRing, make_keyring, open_keyring, rotate
+from holdfast.plane.keyring import (
+    Key,
+    KeyRing,
+    drop,
+    list_keys,
+    make_keyring,
+    open_keyring,
+    rotate,
+)
 
 HERE = Context("acme", "i1", "TOKEN")
 
@@ -51,12 +59,18 @@ def test_a_sealed_text_cannot_be_moved(tmp_path: Path, other: Context) -> None:
 def test_what_was_sealed_before_a_rotation_still_opens(tmp_path: Path) -> None:
     old = make_keyring(tmp_path, now_ms=1)
     sealed, env_key = old.seal("value", HERE), old.env_key("i1")
+    machine = {"TOKEN": old.seal_env("value", env_key)}
     new = rotate(tmp_path, now_ms=2)
     assert new.newest != old.newest
     assert new.open(sealed, HERE) == "value"
     assert new.needs_resealing(sealed)
     assert not new.needs_resealing(new.seal("value", HERE))
-    assert new.env_key("i1") == env_key
+    assert new.env_key("i1") != env_key, "a dropped key must be of no use"
+    assert new.env_key_of("i1", machine) == (old.newest, env_key)
+    fresh = {"TOKEN": new.seal_env("value", new.env_key("i1"))}
+    assert new.env_key_of("i1", fresh) == (new.newest, new.env_key("i1"))
+    with pytest.raises(UnsealError, match="TOKEN"):
+        new.env_key_of("i2", machine)
     with pytest.raises(UnsealError, match="not on the ring"):
         old.open(new.seal("value", HERE), HERE)
 
@@ -112,3 +126,26 @@ def test_any_text_comes_back(text: str) -> None:
         (Key("k1", "A" * 43 + "=", 0),), entropy=lambda count: next(counter).to_bytes(count, "big")
     )
     assert ring.open(ring.seal(text, HERE), HERE) == text
+
+
+def test_a_ring_in_use_follows_one_that_was_rotated(tmp_path: Path) -> None:
+    used = make_keyring(tmp_path, now_ms=1)
+    sealed = used.seal("value", HERE)
+    used.follow(rotate(tmp_path, now_ms=2))
+    assert used.needs_resealing(sealed)
+    assert used.open(sealed, HERE) == "value"
+    assert used.ids == tuple(key.id for key in list_keys(tmp_path))
+
+
+def test_a_key_is_dropped_for_good_and_never_the_one_that_seals(tmp_path: Path) -> None:
+    old = make_keyring(tmp_path, now_ms=1)
+    sealed = old.seal("value", HERE)
+    with pytest.raises(KeysError, match="seals"):
+        drop(tmp_path, old.newest)
+    new = rotate(tmp_path, now_ms=2)
+    with pytest.raises(KeysError, match="no key"):
+        drop(tmp_path, "nobody's")
+    drop(tmp_path, old.newest)
+    assert [key.id for key in list_keys(tmp_path)] == [new.newest]
+    with pytest.raises(UnsealError, match="not on the ring"):
+        open_keyring(tmp_path).open(sealed, HERE)

@@ -110,6 +110,7 @@ class Walk(RuleBasedStateMachine):
                 events.KeyRotated(key_hash="k", sealed_key="s", previous_expires_ms=1),
                 events.TokenRotated(previous_expires_ms=1),
                 events.TokenRotated(previous_expires_ms=2**41, renew_key=True),
+                events.SecretsResealed(sealed={"s": "t", "t": "s"}),
             ]
         )
     )

@@ -46,7 +46,8 @@ def test_what_is_the_planes_never_reaches_an_agent() -> None:
     sent = headers.to_agent(
         [
             (b"host", b"a.agents.example"), (b"origin", b"https://a.agents.example"),
-            (b"cookie", b"hf_session=s; theme=dark; hf_agent=x; sid=1"), (b"x-real-ip", b"6.6.6.6"),
+            (b"cookie", b"hf_session_0a1b=s; theme=dark; __Host-hf_agent_ff=x; hf_agent_0a=y"),
+            (b"cookie", b"sid=1; hf_session=z"), (b"x-real-ip", b"6.6.6.6"),
             (b"authorization", b"Bearer hf_operator"), (b"x-forwarded-for", b"6.6.6.6"),
             (b"x-holdfast-proxy-token", b"forged"), (b"x-kiloclaw-proxy-token", b"forged"),
             (b"x-csrf-token", b"c"), (b"accept", b"*/*"), (b"te", b"trailers"),
@@ -56,10 +57,14 @@ def test_what_is_the_planes_never_reaches_an_agent() -> None:
     )  # fmt: skip
     assert sent == [
         (b"host", b"127.0.0.1:18789"), (b"origin", b"http://127.0.0.1:18789"),
-        (b"cookie", b"theme=dark; sid=1"), (b"accept", b"*/*"),
+        (b"cookie", b"theme=dark"), (b"cookie", b"sid=1"), (b"accept", b"*/*"),
         (b"x-holdfast-proxy-token", b"right"),
     ]  # fmt: skip
-    alone = [(b"host", b"a"), (b"cookie", b"hf_agent=x"), (b"authorization", b"Bearer agents-own")]
+    alone = [
+        (b"host", b"a"),
+        (b"cookie", b"hf_agent_00=x"),
+        (b"authorization", b"Bearer agents-own"),
+    ]
     kept = dict(headers.to_agent(alone, host=b"b", token=b"t"))
     assert b"cookie" not in kept
     assert kept[b"authorization"] == b"Bearer agents-own", "the agent's own proofs are its own"
@@ -70,8 +75,8 @@ def test_an_agents_cookies_are_for_its_host_alone() -> None:
         [
             (b"set-cookie", b"sid=1; Domain=agents.example; Path=/; HttpOnly"),
             (b"set-cookie", b"b=2;domain=.example;Secure"),
-            (b"set-cookie", b"hf_session=evil; Path=/"),
-            (b"set-cookie", b" hf_agent =evil"),
+            (b"set-cookie", b"__Host-hf_session_0a=evil; Path=/"),
+            (b"set-cookie", b" hf_agent_0a =evil"),
             (b"content-type", b"text/html"),
             (b"server", b"x"),
         ]
@@ -83,23 +88,27 @@ def test_an_agents_cookies_are_for_its_host_alone() -> None:
     ]
 
 
+FOX = "a kind of browser"
+
+
 def test_a_code_is_good_once_here_and_now() -> None:
     clock, drawn = ManualClock(), itertools.count()
     sign = SignOvers(clock, lambda: f"{next(drawn):043d}")
     code = sign.offer("one", "session", "http://d")
-    assert sign.redeem(code, "two") == "", "for another agent"
-    assert sign.redeem(code, "one") == "", "a try elsewhere used it up"
+    assert sign.redeem(code, "two", FOX) == "", "for another agent"
+    assert sign.redeem(code, "one", FOX) == "", "a try elsewhere used it up"
     code = sign.offer("one", "session", "http://d")
     clock.advance(CODE_MS)
-    assert sign.redeem(code, "one") == "", "too late"
-    secret = sign.redeem(sign.offer("one", "session", "http://d"), "one")
-    signed = sign.find(secret, "one")
+    assert sign.redeem(code, "one", FOX) == "", "too late"
+    secret = sign.redeem(sign.offer("one", "session", "http://d"), "one", FOX)
+    signed = sign.find(secret, "one", FOX)
     assert signed is not None
-    assert (signed.session, signed.dashboard) == ("session", "http://d")
-    assert sign.find(secret, "two") is None
-    assert sign.find(secret[:-1] + "x", "one") is None
+    assert (signed.session, signed.dashboard, signed.bound) == ("session", "http://d", FOX)
+    assert sign.find(secret, "two", FOX) is None
+    assert sign.find(secret[:-1] + "x", "one", FOX) is None
+    assert sign.find(secret, "one", "another browser") is None
     clock.advance(SESSION_MS)
-    assert sign.find(secret, "one") is None
+    assert sign.find(secret, "one", FOX) is None
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -108,7 +117,7 @@ def test_what_is_kept_is_bounded() -> None:
     first = sign.offer("one", "session", "")
     for _ in range(KEPT_MAX):
         sign.offer("one", "session", "")
-    assert sign.redeem(first, "one") == ""
+    assert sign.redeem(first, "one", FOX) == ""
 
 
 def test_a_page_says_what_is_so_and_shows_nothing_as_markup() -> None:

@@ -46,7 +46,7 @@ class SamplePages:
         return noted
 
     def call(self, endpoint: str, who: Principal = OPERATOR, **fields: Any) -> Call:
-        return Call(endpoint, who, now_ms=NOW, csrf="c" * 8, **fields)
+        return Call(endpoint, who, now_ms=NOW, **fields)
 
     async def show(self, page: str, who: Principal = OPERATOR, **fields: Any) -> str:
         reply = await self.pages.by_endpoint()[page](self.call(page, who, **fields))

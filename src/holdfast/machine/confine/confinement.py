@@ -27,8 +27,7 @@ PORTS_OF_AGENT: Final = 3
 
 _LOADER: Final = (
     "-c",
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "import landlock; landlock.main(sys.argv[2])",
+    "import sys; sys.path.insert(0, sys.argv[1]); import landlock as it; it.main(sys.argv[2])",
     str(Path(__file__).parent),
 )  # fmt: skip
 """Imported rather than run by path, so that its compiled form is cached between starts."""

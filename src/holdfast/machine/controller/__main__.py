@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 
+from holdfast.kernel.failure import install
 from holdfast.machine.controller.boot import start
 from holdfast.machine.controller.settings import process_environment
 
@@ -16,7 +18,8 @@ def draw(size: int) -> str:
 
 
 def main() -> int:
-    """Run until a signal; return the exit code."""
+    """Run until told to end; return the exit code."""
+    install(sys.stderr.write, threading)
     return asyncio.run(start(process_environment(), draw))
 
 

@@ -119,13 +119,18 @@ class Credentials:
             if seen == self._seen:
                 return
             found = msgspec.json.decode(file.read_bytes(), type=_File)
-        except (OSError, msgspec.DecodeError) as error:
-            # The text of the error may quote the file, so only its type is logged.
+            pair = Pair(
+                Secret.read(found.api_key, "apiKey"),
+                Secret.read(found.gateway_token, "gatewayToken"),
+            )
+            proxy = Secret.read(found.proxy_token, "proxyToken")
+        except (OSError, ValueError) as error:  # msgspec's own are ValueErrors
+            # The text of the error may quote the file, so only its kind is told.
             self._log.emit("credentials.unreadable", path=str(file), error=type(error).__name__)
             return
         self._seen = seen
-        self._pair = Pair(Secret(found.api_key), Secret(found.gateway_token))
-        self._proxy = Secret(found.proxy_token) if found.proxy_token else self._proxy
+        self._pair = pair
+        self._proxy = proxy or self._proxy
         self._log.emit("credentials.read", path=str(file))
 
 

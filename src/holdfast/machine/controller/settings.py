@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel.secret import Secret
+from holdfast.kernel.secret import Secret, SecretError
 from holdfast.machine.confine import confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.sealed_settings import is_sealing
@@ -160,8 +160,8 @@ def read_reporting(environ: Mapping[str, str]) -> Reporting:
         epoch=_number(environ, "HOLDFAST_MACHINE_EPOCH", default=0, least=0),
         checkin_url=checkin,
         wake_url=wake,
-        api_key=Secret(_first(environ, *_API_KEYS)),
-        gateway_token=Secret(_first(environ, *_GATEWAY_TOKENS)),
+        api_key=_secret(environ, *_API_KEYS),
+        gateway_token=_secret(environ, *_GATEWAY_TOKENS),
         credentials_file=Path(file) if file else None,
         first_ms=_number(environ, "HOLDFAST_CHECKIN_FIRST_MS", default=limits.CHECKIN_FIRST_MS),
         interval_ms=_number(
@@ -203,8 +203,8 @@ def read_proxying(environ: Mapping[str, str]) -> Proxying:
         sockets_max=_number(environ, "MAX_WS_CONNS", default=limits.SOCKETS_MAX),
         idle_ms=_number(environ, "WS_IDLE_TIMEOUT_MS", default=limits.SOCKET_IDLE_MS),
         handshake_ms=_number(environ, "WS_HANDSHAKE_TIMEOUT_MS", default=limits.HANDSHAKE_MS),
-        token=Secret(environ.get("HOLDFAST_PROXY_TOKEN", "")),
-        agent_token=Secret(environ.get("HOLDFAST_AGENT_TOKEN", "")),
+        token=_secret(environ, "HOLDFAST_PROXY_TOKEN"),
+        agent_token=_secret(environ, "HOLDFAST_AGENT_TOKEN"),
     )
 
 
@@ -247,7 +247,7 @@ def _figures(text: str) -> dict[str, int]:
     known = {field.name for field in fields(Policy) if field.type == "int"}
     for name, value in given.items():
         if name not in known:
-            message = f"HOLDFAST_SUPERVISION: {name!r} is none of {', '.join(sorted(known))}"
+            message = f"HOLDFAST_SUPERVISION: want names of {', '.join(sorted(known))}"
             raise SettingError(message)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             message = f"HOLDFAST_SUPERVISION: {name} must be a whole number of at least 0"
@@ -271,6 +271,15 @@ def _first(environ: Mapping[str, str], *names: str) -> str:
     return next((environ[name] for name in names if environ.get(name)), "")
 
 
+def _secret(environ: Mapping[str, str], *names: str) -> Secret:
+    """Return the first of these variables that is set, as a secret; raise SettingError."""
+    name = next((name for name in names if environ.get(name)), names[0])
+    try:
+        return Secret.read(environ.get(name, ""), name)
+    except SecretError as error:
+        raise SettingError(str(error)) from None
+
+
 def _url(environ: Mapping[str, str], route: str, *names: str) -> str:
     """Return the URL of one of the plane's routes, given in full or by the plane's own URL."""
     name = next((name for name in names if environ.get(name)), "HOLDFAST_PLANE_URL")
@@ -289,7 +298,7 @@ def _port(environ: Mapping[str, str], *names: str, default: int) -> int:
     name = next((name for name in names if environ.get(name)), names[0])
     port = _number(environ, name, default=default, least=0)
     if port > _PORT_MAX:
-        message = f"{name}: {port} is not a port; want 0 (any free one) to {_PORT_MAX}"
+        message = f"{name}: not a port; want 0 (any free one) to {_PORT_MAX}"
         raise SettingError(message)
     return port
 
@@ -299,6 +308,6 @@ def _number(environ: Mapping[str, str], name: str, *, default: int, least: int =
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or int(text) < least:
-        message = f"{name}: {text!r} must be a whole number of at least {least}"
+        message = f"{name}: want a whole number of at least {least}"
         raise SettingError(message)
     return int(text)

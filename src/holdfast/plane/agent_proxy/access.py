@@ -6,16 +6,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
+from holdfast.accounts.browser import AGENT_COOKIE, BrowserSessions
 from holdfast.actors import calls
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import INSTANCE_VIEW, decode_instance
-from holdfast.plane.agent_proxy import headers, pages
+from holdfast.plane.agent_proxy import pages
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.agent_proxy.sessions import Signed, SignOvers
 from holdfast.wire.address import Address
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
-from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.api.instances import AgentPage, InstanceView
 from holdfast.wire.controller.agent import GATEWAY_STATUS
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.wire.controller.endpoint import A, ControllerEndpoint
@@ -65,6 +66,7 @@ class AgentAccess:
         reader: Reader,
         machines: Machines,
         sessions: Callable[[str], Awaitable[Principal | None]],
+        browsers: BrowserSessions,
         dashboard: str,
         entitled: Callable[[InstanceView], bool] = lambda _view: True,
     ) -> None:
@@ -77,61 +79,71 @@ class AgentAccess:
         self._reader = reader
         self._machines = machines
         self._sessions = sessions
+        self._browsers = browsers
         self._dashboard = dashboard.rstrip("/")
         self._entitled = entitled
 
     # ------------------------------------------------------------------ at the dashboard
 
     async def open(self, call: Call) -> Reply:
-        """Redirect to an agent's host with a one-time code: the handler of the dashboard's link."""
+        """Sign a person over to an agent: the handler of an order of the dashboard's page.
+
+        It is an order and no link, because the session's cookie alone must not be enough for it.
+        """
+        instance_id = call.path["id"]
+        if await self._visible(instance_id, call.principal) is None:
+            raise calls.missing("instance", field="id")
         if call.principal.kind != "session":
             raise Refusal(
                 403, "needs_a_browser", "Only a browser that is signed in can open an agent.",
                 fix="Open this address in one.",
             )  # fmt: skip
-        instance_id = call.path["id"]
-        if await self._visible(instance_id, call.principal) is None:
-            raise calls.missing("instance", field="id")
         host = call.header.get("host", "")
         if call.trusted_proxy:
             host = call.header.get("x-forwarded-host", host).split(",")[0].strip()
         scheme = "https" if call.secure else "http"
         code = self.signovers.offer(instance_id, call.principal.token_id, f"{scheme}://{host}")
         there = self.hosts.host(instance_id, beside=host)
-        return Reply(
-            b"",
-            status=303,
-            headers={"location": f"{scheme}://{there}{ENTER}?code={quote(code)}"},
-            content_type="text/html; charset=utf-8",
-        )
+        return Reply(AgentPage(url=f"{scheme}://{there}{ENTER}?code={quote(code)}"))
 
     # ------------------------------------------------------------------ at an agent's host
 
-    async def enter(self, instance_id: str, code: str) -> tuple[str, str]:
-        """Return the secret of a new session and its first path; ("", "") for a bad code.
+    async def enter(
+        self, instance_id: str, code: str, header: Mapping[str, str], *, secure: bool
+    ) -> tuple[str, str]:
+        """Return the cookie of a new session and where it begins; ("", "") for a bad code.
 
         An agent whose page needs its token gets it in the fragment, which no server sees.
         """
-        secret = self.signovers.redeem(code, instance_id)
+        bound = self._browsers.bound(header.get("user-agent", ""), secure=secure)
+        secret = self.signovers.redeem(code, instance_id, bound)
         if not secret:
             return "", ""
+        return self._browsers.set_cookie(AGENT_COOKIE, secret, secure=secure), await self._start(
+            instance_id
+        )
+
+    async def _start(self, instance_id: str) -> str:
+        """Return where an agent's page begins."""
         view = await self._view(instance_id)
         if view is None or view.agent != "openclaw":
-            return secret, "/"
+            return "/"
         try:
             told = await self._machines.call(instance_id, AGENT_TOKEN)
         except ControllerError:
-            return secret, "/"  # it is not up yet: the waiting page comes back here
-        return secret, f"/#token={quote(told.token)}"
+            return "/"  # it is not up yet: the page that says so comes back here
+        return f"/#token={quote(told.token)}"
 
     def way_back(self, instance_id: str, signed: Signed | None = None) -> str:
         """Return the dashboard's link that opens this agent."""
         origin = self._dashboard if signed is None else signed.dashboard
         return f"{origin}/instances/{instance_id}/open"
 
-    async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage | Notice:
-        """Return the authorised passage, or the page with the reason."""
-        signed = self._signed(instance_id, header)
+    async def admit(
+        self, instance_id: str, header: Mapping[str, str], *, secure: bool
+    ) -> Passage | Notice:
+        """Return leave to pass, or the page that says why not."""
+        signed = self._signed(instance_id, header, secure=secure)
         link = (self.way_back(instance_id, signed), "Open it from the dashboard")
         if signed is None:
             return pages.signed_out(link)
@@ -187,9 +199,13 @@ class AgentAccess:
             return pages.stopped(page)
         return pages.starting((AGAIN, "Try now"))
 
-    def _signed(self, instance_id: str, header: Mapping[str, str]) -> Signed | None:
-        for secret in headers.sent_cookies(header.get("cookie", "")):
-            signed = self.signovers.find(secret, instance_id)
+    def _signed(
+        self, instance_id: str, header: Mapping[str, str], *, secure: bool
+    ) -> Signed | None:
+        bound = self._browsers.bound(header.get("user-agent", ""), secure=secure)
+        cookies = header.get("cookie", "")
+        for secret in self._browsers.sent(AGENT_COOKIE, cookies, secure=secure):
+            signed = self.signovers.find(secret, instance_id, bound)
             if signed is not None:
                 return signed
         return None

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from holdfast.accounts.handlers import SESSION_COOKIE
+from holdfast.accounts.browser import OUR_COOKIE
 from holdfast.relay import http1
-
-COOKIE: Final = "hf_agent"
-"""The session cookie of an agent's host; agents can neither read nor set it."""
 
 PROXY_TOKEN: Final = b"x-holdfast-proxy-token"
 
-_OURS: Final = (COOKIE.encode(), SESSION_COOKIE.encode())
 _OUR_TOKENS: Final = (b"hf_", b"hfm_", b"hfs_")
 _WITHOUT: Final = http1.FORWARDED | {
     PROXY_TOKEN,
@@ -42,7 +38,13 @@ def to_agent(headers: http1.Headers, *, host: bytes, token: bytes) -> http1.Head
 
 def _agents_cookies(value: bytes) -> bytes:
     parts = [part.strip() for part in value.split(b";")]
-    return b"; ".join(part for part in parts if part and part.partition(b"=")[0] not in _OURS)
+    return b"; ".join(part for part in parts if part and not _is_our_cookie(part))
+
+
+def _is_our_cookie(pair: bytes) -> bool:
+    """Return whether a cookie is a plane's, whichever: agents neither see one nor set it."""
+    name = pair.partition(b"=")[0].strip()
+    return OUR_COOKIE.fullmatch(name.decode("latin-1")) is not None
 
 
 def _is_ours(value: bytes) -> bool:
@@ -68,16 +70,10 @@ def from_agent(headers: http1.Headers) -> http1.Headers:
 def _host_only(value: bytes) -> bytes:
     """Return a cookie without its domain, so that no other host gets it; empty for ours."""
     first, *attributes = value.split(b";")
-    if first.partition(b"=")[0].strip() in _OURS:
+    if _is_our_cookie(first):
         return b""
     kept = [one for one in attributes if one.partition(b"=")[0].strip().lower() != b"domain"]
     return b";".join([first, *kept])
-
-
-def sent_cookies(header: str) -> list[str]:
-    """Return all values of our cookie: another host may have added one."""
-    pairs = (part.strip().partition("=") for part in header.split(";"))
-    return [value for name, _, value in pairs if name == COOKIE]
 
 
 def is_own(method: str, header: Mapping[str, str], *, origin: str, socket: bool = False) -> bool:

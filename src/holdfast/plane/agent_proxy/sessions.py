@@ -1,8 +1,8 @@
 """Sessions at agents' hosts, and the one-time codes that begin them.
 
-Both are kept in memory, by their hashes: after a restart of the plane the dashboard redirects with
-a new code, without the person's action. Each refers to the dashboard's session, which is looked up
-at every request, so signing out there ends it here.
+Both are kept in memory, by their hashes: after a restart of the plane the dashboard signs a
+person over again without their noticing. What is kept names the dashboard's session, which is
+looked up at every request, so signing out there, or not having used either for long, ends it here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _SECRET_CHARS: Final = 43
 
 
 class Signed(NamedTuple):
-    """A session at one agent's host: `session` is the hash of the dashboard's session."""
+    """A browser at one agent's host: `session` is the hash of the dashboard's own.
+
+    `bound` tells which kind of browser it is, and whether by https (`BrowserSessions.bound`).
+    """
 
     instance: str
     session: str
     until_ms: int
     dashboard: str
+    bound: str = ""
 
 
 class SignOvers:
@@ -50,22 +54,25 @@ class SignOvers:
         until_ms = self._clock.now_ms() + CODE_MS
         return self._keep(self._codes, Signed(instance, session, until_ms, dashboard))
 
-    def redeem(self, code: str, instance: str) -> str:
-        """Return the secret of a new session for a code; empty if the code is not valid here."""
+    def redeem(self, code: str, instance: str, bound: str) -> str:
+        """Return the secret of a new session for a code, or nothing if it is not good here.
+
+        The session stays with the browser that `bound` stands for.
+        """
         signed = self._codes.pop(_hash(code), None)
         if signed is None or signed.instance != instance or self._over(signed):
             return ""
         until_ms = self._clock.now_ms() + SESSION_MS
-        return self._keep(self._sessions, signed._replace(until_ms=until_ms))
+        return self._keep(self._sessions, signed._replace(until_ms=until_ms, bound=bound))
 
-    def find(self, secret: str, instance: str) -> Signed | None:
-        """Return the session of a secret, if it is valid for this agent."""
+    def find(self, secret: str, instance: str, bound: str) -> Signed | None:
+        """Return whose secret this is, if it is good for this agent and this kind of browser."""
         if len(secret) != _SECRET_CHARS:
             return None
         signed = self._sessions.get(_hash(secret))
-        if signed is None or signed.instance != instance or self._over(signed):
+        if signed is None or self._over(signed):
             return None
-        return signed
+        return signed if (signed.instance, signed.bound) == (instance, bound) else None
 
     def _over(self, signed: Signed) -> bool:
         return self._clock.now_ms() >= signed.until_ms

@@ -109,7 +109,9 @@ class Visit:
         elif not headers.is_own(method, self._header, origin=origin, socket=socket):
             self._show(pages.foreign())
         else:
-            passage = await self._proxy.access.admit(instance_id, self._header)
+            passage = await self._proxy.access.admit(
+                instance_id, self._header, secure=self._caller.secure
+            )
             if isinstance(passage, Notice):
                 self._show(passage)
             elif socket:
@@ -127,13 +129,14 @@ class Visit:
             self._lead(back)
         else:
             query = request.target.partition(b"?")[2].decode("latin-1")
-            given = dict(parsers.pairs(query, most=_FIELDS_MAX) or ())
-            secret, where = await access.enter(instance_id, given.get("code", ""))
-            if not secret:
+            code = dict(parsers.pairs(query, most=_FIELDS_MAX) or ()).get("code", "")
+            cookie, where = await access.enter(
+                instance_id, code, self._header, secure=self._caller.secure
+            )
+            if not cookie:
                 self._show(pages.signed_out((back, "Open it from the dashboard")))
                 return
-            secure = "; Secure" if self._caller.secure else ""
-            self._lead(where, f"{headers.COOKIE}={secret}; Path=/; HttpOnly; SameSite=Lax{secure}")
+            self._lead(where, cookie)
 
     # -------------------------------------------------------------------------- passing on
 

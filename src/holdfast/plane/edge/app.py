@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
+from holdfast.accounts.browser import BrowserSessions
 from holdfast.accounts.records import AuditEntry
 from holdfast.accounts.rules import peer_key
 from holdfast.kernel.clock import Clock
@@ -65,6 +66,7 @@ class _Request:
     query: str
     header: dict[str, str]
     caller: Caller
+    server: tuple[str, int]
     id: str
     started_ms: float
     route: Route | None = None
@@ -87,6 +89,7 @@ class Edge:
         handlers: Mapping[str, Handler],
         *,
         authenticator: Authenticator,
+        browsers: BrowserSessions,
         audit: AuditTrail,
         clock: Clock,
         log: Log,
@@ -111,7 +114,7 @@ class Edge:
         against its declared type, for tests.
         """
         self._routes = Routes(table, handlers)
-        self._authenticator = authenticator
+        self._proofs = auth.Proofs(authenticator, key_owner, browsers)
         self._audit = audit
         self._clock = clock
         self._log = log
@@ -122,7 +125,6 @@ class Edge:
         self._hosts = hosts
         self._https_host = https_host
         self._gate = gate
-        self._key_owner = key_owner
         self._observe = observe
         self._problem_page = problem_page
         self._check_responses = check_responses
@@ -153,6 +155,7 @@ class Edge:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             header[name] = f"{header[name]}, {value}" if name in header else value
         client = scope.get("client")
+        host, port = scope.get("server") or ("", 0)
         self._count += 1
         return _Request(
             method=scope["method"],
@@ -162,6 +165,7 @@ class Edge:
             caller=auth.find_caller(
                 client[0] if client else "", scope.get("scheme", "http"), header, self._trusted
             ),
+            server=(host, port or 0),
             id=f"{self._prefix}-{self._count:x}",
             started_ms=self._clock.steady_ms(),
         )
@@ -209,14 +213,14 @@ class Edge:
                 self._bound(peer_key(request.caller.peer), strict=True)
         await self._doubt(request, row)
         request.identity = await auth.identify(
-            row, request.header, self._authenticator, self._key_owner
+            row, request.header, self._proofs, secure=self._is_secure(request)
         )
         principal = request.identity.principal
         if row.scope in {"owner", "operator"}:
             self._bound(f"{principal.kind}:{principal.token_id}", strict=False)
             self._pass_gate(row, principal)
         by_browser = principal.kind == "session" or row.scope == "public"
-        if (changes or (row.audited and not row.linked)) and principal.kind == "session":
+        if (changes or row.audited) and principal.kind == "session":
             auth.check_origin(request.header, request.caller)
         key = auth.idempotency_key(request.header) if row.mutates else ""
         query = edge_body.read_query(found.route, request.query, self._limits)
@@ -285,9 +289,9 @@ class Edge:
     async def _read(
         self, request: _Request, route: Route, receive: Receive, *, guarded: bool
     ) -> Any:
-        """Return the decoded body; a mutating call of a session needs its CSRF token first."""
+        """Return the decoded body; a session's change must repeat its secret first."""
         header, row = request.header, route.row
-        needs_token = guarded and request.identity.csrf != ""
+        needs_token = guarded and request.identity.change_secret != ""
         given = header.get(auth.CSRF_HEADER, "")
         has_body = "content-length" in header or "transfer-encoding" in header
         if route.decoder is None and not has_body:
@@ -325,14 +329,15 @@ class Edge:
             trusted_proxy=request.caller.trusted_proxy,
             idempotency_key=key,
             request_id=request.id,
-            csrf=request.identity.csrf,
-            secure=request.caller.secure or self._by_public_name(request),
+            server=request.server,
+            secure=self._is_secure(request),
             now_ms=self._clock.now_ms(),
         )
 
-    def _by_public_name(self, request: _Request) -> bool:
-        """Return whether the request is for the name that is reached by https."""
-        return self._https_host != "" and request.caller.host == self._https_host
+    def _is_secure(self, request: _Request) -> bool:
+        """Return whether a browser came by https, or asked for the name that is reached by it."""
+        by_name = self._https_host != "" and request.caller.host == self._https_host
+        return request.caller.secure or by_name
 
     async def _audited(self, request: _Request, route: Route, call: Call) -> Reply:
         """Call the handler between two rows of the audit.

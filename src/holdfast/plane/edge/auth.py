@@ -1,9 +1,9 @@
 """Authentication and authorisation: identity, scope, CSRF, origin, hosts, trusted proxies.
 
-A bearer token needs no protection against forged requests, because no browser sends one by itself.
-A session cookie does: the request must come from our own origin and repeat the session's CSRF
-token. Machines are authenticated by their handler; here only the presence of both credentials is
-checked, because 401 comes before the body is read.
+A bearer token needs no protection against forged requests, because no browser sends one by
+itself. A session cookie does: the request must come from our own origin and repeat the session's
+change secret, which the cookie does not tell. Machines are looked at by their handler; here only
+the presence of both credentials counts, because 401 comes before anything is read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-from starlette.requests import cookie_parser
-
-from holdfast.accounts.handlers import SESSION_COOKIE
-from holdfast.accounts.rules import csrf_text
+from holdfast.accounts.browser import SESSION_COOKIE, BrowserSessions
 from holdfast.plane.edge.ports import Authenticator, KeyOwner
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Principal, Refusal
@@ -65,10 +62,14 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller's principal; `csrf` is empty for anything but a session."""
+    """Who is calling; `change_secret` is empty for anything but a session."""
 
     principal: Principal
-    csrf: str = ""
+    change_secret: str = ""
+
+    def __repr__(self) -> str:
+        """Return a form without the secret."""
+        return f"Identity({self.principal!r})"
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -128,8 +129,17 @@ def shown_proof(header: Mapping[str, str]) -> str:
     return "\x00".join(shown).strip("\x00") or header.get("cookie", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Who looks up the proofs of identity that requests bring."""
+
+    authenticator: Authenticator
+    key_owner: KeyOwner
+    browsers: BrowserSessions
+
+
 async def identify(
-    row: Endpoint, header: Mapping[str, str], authenticator: Authenticator, key_owner: KeyOwner
+    row: Endpoint, header: Mapping[str, str], proofs: Proofs, *, secure: bool
 ) -> Identity:
     """Return the caller; refuse (401) wrong or missing credentials, (403) a wrong scope.
 
@@ -137,7 +147,7 @@ async def identify(
     Endpoints for brains accept brain keys only: a session or API token there is refused.
     """
     if row.scope == "brain":
-        brain = key_owner(bearer(header))
+        brain = proofs.key_owner(bearer(header))
         if brain is None:
             raise Refusal(
                 401, "not_authenticated", "the brain key is missing, wrong or revoked",
@@ -151,11 +161,15 @@ async def identify(
     if row.scope == "public":
         return Identity(ANONYMOUS)
     if "authorization" in header:
-        principal = await authenticator.by_token(bearer(header))
+        principal = await proofs.authenticator.by_token(bearer(header))
         return Identity(_granted(row, principal))
-    session = cookie_parser(header.get("cookie", "")).get(SESSION_COOKIE, "")
-    principal = await authenticator.by_session(session) if session else None
-    return Identity(_granted(row, principal), csrf_text(session))
+    browsers = proofs.browsers
+    bound = browsers.bound(header.get("user-agent", ""), secure=secure)
+    for session in browsers.sent(SESSION_COOKIE, header.get("cookie", ""), secure=secure):
+        principal = await proofs.authenticator.by_session(session, bound)
+        if principal is not None:
+            return Identity(_granted(row, principal), browsers.change_secret(session))
+    raise _unauthenticated("sign in, or send an API token")
 
 
 def _granted(row: Endpoint, principal: Principal | None) -> Principal:
@@ -226,11 +240,11 @@ def check_origin(header: Mapping[str, str], caller: Caller) -> None:
 
 
 def check_csrf(given: str, identity: Identity) -> None:
-    """Refuse (403) a mutating call of a session without its CSRF token."""
-    if not hmac.compare_digest(given.encode(), identity.csrf.encode()):
+    """Refuse (403) a change by a session that does not repeat its change secret."""
+    if not hmac.compare_digest(given.encode(), identity.change_secret.encode()):
         raise Refusal(
-            403, "csrf", "the form is from another session", field=CSRF_HEADER,
-            fix=f"load the page again; programs send `{CSRF_HEADER}` from GET /api/session",
+            403, "csrf", "the change does not come from the page that signed in", field=CSRF_HEADER,
+            fix=f"sign in again; programs send `{CSRF_HEADER}` from the answer to signing in",
         )  # fmt: skip
 
 

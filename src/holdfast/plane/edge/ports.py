@@ -29,8 +29,8 @@ class Authenticator(Protocol):
         """Return the principal of an API token, or None."""
         ...
 
-    async def by_session(self, text: str) -> Principal | None:
-        """Return the principal of a session, or None."""
+    async def by_session(self, text: str, bound: str) -> Principal | None:
+        """Return whose session this is, if this kind of browser began it."""
         ...
 
 

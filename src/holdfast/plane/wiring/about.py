@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,17 @@ from holdfast import __version__
 from holdfast.plane import log_file
 from holdfast.plane.about import Check, about_handlers
 from holdfast.plane.key_folder import KEY_FILES
+from holdfast.plane.key_rotation import KeyRotation
 from holdfast.plane.operations import instance_address, operation_handlers
+from holdfast.plane.plane_key import PLANE_KEY_FILE, PlaneKey
 from holdfast.plane.rehearsals import rehearsal_handlers
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import make_worker
 from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.plane.wiring.part import MINUTE_S, Part, every, kinds_of
-from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.plane import DoctorCheck, PlaneProof
 from holdfast.wire.api.table import ENDPOINTS
 
 DISK_WARN_SHARE: Final = 0.10
@@ -54,12 +58,21 @@ def about_part(
 ) -> Part:
     """Return the handlers about the plane; the doctor runs the checks of all other `parts`."""
     worker = make_worker(core.home / JOURNAL_FILE, kinds_of(parts), core.log)
+    rotation = KeyRotation(
+        core.keyring,
+        core.settings.keys_folder,
+        reader=core.stores.reader,
+        mailboxes=core.mailbox,
+        chance=core.chance,
+    )
     core.closing.push_async_callback(worker.stop)
     checks: list[Check] = [check for part in parts for check in part.checks]
     return Part(
         name="about",
         handlers={
             **rehearsal_handlers(worker),
+            "keys.rotate": rotation.rotate,
+            "plane.prove": partial(_prove, core.plane_key),
             **operation_handlers(
                 journal=core.stores.journal,
                 reader=core.stores.reader,
@@ -80,9 +93,16 @@ def about_part(
     )
 
 
+async def _prove(key: PlaneKey, call: Call) -> Reply:
+    """Answer a challenge; the socket address that was reached is part of the answer."""
+    return Reply(PlaneProof(proof=key.proof(call.query["nonce"], *call.server)))
+
+
 def _folder(home: Path, keys: Path) -> DoctorCheck:
-    """Check that the data folder and the keys are accessible to their owner only."""
-    files = (path for path in (keys / name for name in KEY_FILES) if path.exists())
+    """Return whether the data folder and the keys are for their owner only."""
+    files = (
+        path for path in (keys / name for name in (*KEY_FILES, PLANE_KEY_FILE)) if path.exists()
+    )
     loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
     if loose:
         return DoctorCheck(

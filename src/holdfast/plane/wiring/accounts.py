@@ -10,7 +10,7 @@ from holdfast.accounts.access import Access
 from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.passwords import Argon2
-from holdfast.kernel.clock import DAY_MS
+from holdfast.kernel.clock import DAY_MS, SECOND_MS
 from holdfast.plane.wiring.confinement import make_admission, make_host_probe
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
@@ -28,7 +28,8 @@ class People:
 def make_people(core: Core) -> People:
     """Return accounts and people over their store."""
     store, clock = core.stores.accounts, core.clock
-    access = Access(store, clock=clock)
+    idle_ms = int(core.settings.session_idle_s * SECOND_MS)
+    access = Access(store, clock=clock, session_idle_ms=idle_ms)
     hasher = Argon2()
     core.closing.callback(hasher.close)
     directory = AccountDirectory(
@@ -46,10 +47,10 @@ def make_people(core: Core) -> People:
 
     part = Part(
         name="accounts",
-        handlers=AccountHandlers(directory).by_endpoint(),
+        handlers=AccountHandlers(directory, core.browsers).by_endpoint(),
         start=directory.prepare,
         jobs=(
-            every("tokens.note_uses", access.flush, MINUTE_S, core.log),
+            every("accounts.note_uses", access.flush, MINUTE_S, core.log),
             every("accounts.purge", purge, HOUR_S, core.log),
         ),
     )

@@ -34,6 +34,7 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
         reader=core.stores.reader,
         machines=controllers,
         sessions=access.by_session_hash,
+        browsers=core.browsers,
         dashboard=core.url,
     )
     trusted = parse_networks(core.settings.trusted_proxies)
@@ -59,7 +60,7 @@ def agents_part(side: AgentSide) -> Part:
 
     return Part(
         name="agent proxy",
-        handlers={"page.agent-open": side.access.open},
+        handlers={"instance.open": side.access.open},
         start=start,
         release=side.release,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from holdfast.accounts.browser import BrowserSessions
 from holdfast.accounts.ports import AccountsStore
 from holdfast.actors.ports import Journal, Mailboxes, Reader
 from holdfast.kernel.chance import Chance
@@ -22,6 +23,7 @@ from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.secret import Secret
 from holdfast.letters.topics import Publish
 from holdfast.plane.keyring import KeyRing
+from holdfast.plane.plane_key import PlaneKey
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.engine import Engine
 from holdfast.plane.wiring.part import Tables
@@ -91,7 +93,13 @@ class Core:
     stores: Stores
     keyring: KeyRing
     token_secret: Secret
+    plane_key: PlaneKey
     tables: Tables
     engine: Engine
     mailbox: Mailboxes
     closing: AsyncExitStack
+
+    @property
+    def browsers(self) -> BrowserSessions:
+        """Return what ties sessions of browsers to this plane."""
+        return BrowserSessions(self.plane_key.derive("browsers"))

@@ -46,6 +46,7 @@ def make_edge(
         ENDPOINTS,
         handlers,
         authenticator=access,
+        browsers=core.browsers,
         audit=core.stores.accounts,
         clock=core.clock,
         log=core.log,

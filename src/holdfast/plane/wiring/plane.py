@@ -185,7 +185,7 @@ def _open_core(
 ) -> tuple[Core, Part]:
     """Open the data folder; return what every part is handed, and what looks after its stores."""
     home = prepare_home(settings)
-    keyring, token_secret = open_keys(settings, now_ms=clock.now_ms())
+    keys = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing, log)
     tables, meter = Tables(), TotalMeter(metrics)
     engine = make_engine(
@@ -210,8 +210,9 @@ def _open_core(
         publish=hub.publish,
         run=tasks.run,
         stores=stores,
-        keyring=keyring,
-        token_secret=token_secret,
+        keyring=keys.ring,
+        token_secret=keys.token_secret,
+        plane_key=keys.plane_key,
         tables=tables,
         engine=engine,
         mailbox=engine.mailbox,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from holdfast.kernel.secret import Secret
+from holdfast.kernel.secret import Secret, SecretError
 from holdfast.plane.key_folder import (
     GATEWAY_FILE,
     KEYRING_FILE,
@@ -19,6 +19,7 @@ from holdfast.plane.key_folder import (
     write_key,
 )
 from holdfast.plane.keyring import KeyRing, make_keyring, open_keyring
+from holdfast.plane.plane_key import PlaneKey, read_or_make_plane_key
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
 from holdfast.world.clouds.port import MachineSpec
@@ -26,8 +27,16 @@ from holdfast.world.clouds.port import MachineSpec
 SECRET_BYTES: Final = 32
 
 
-def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
-    """Return the key ring and the secret of machines' gateway tokens, made for a new data folder.
+class OpenKeys(NamedTuple):
+    """What the files of the keys folder hold; `token_secret` is that of machines' gateways."""
+
+    ring: KeyRing
+    token_secret: Secret
+    plane_key: PlaneKey
+
+
+def open_keys(settings: Settings, *, now_ms: int) -> OpenKeys:
+    """Return the keys of this plane, made for a new data folder.
 
     Called before the stores are opened. Raise KeysError, also where the data folder has a
     journal and there is no key ring: a new one would open nothing of what is sealed there.
@@ -48,7 +57,7 @@ def open_keys(settings: Settings, *, now_ms: int) -> tuple[KeyRing, Secret]:
         ring = make_keyring(keys, now_ms=now_ms)
         leave_note(home, keys)
     secret = settings.gateway_token_secret or read_or_make_secret(keys / GATEWAY_FILE)
-    return ring, Secret(secret)
+    return OpenKeys(ring, Secret(secret), read_or_make_plane_key(keys))
 
 
 def read_or_make_secret(path: Path) -> str:
@@ -58,17 +67,20 @@ def read_or_make_secret(path: Path) -> str:
     anybody, and for one that others may read.
     """
     try:
-        text = path.read_text().strip()
+        text = Secret.read(path.read_bytes().decode("latin-1"), str(path)).reveal()
         refuse_loose(path)
     except FileNotFoundError:
         text = secrets.token_hex(SECRET_BYTES)
         write_key(path, f"{text}\n".encode())
         return text
+    except SecretError as error:
+        raise KeysError(f"{error}; restore it from the backup, or remove it") from None
     if len(text) < SECRET_BYTES:
         raise KeysError(f"{path}: not a secret; restore it from the backup, or remove it")
     return text
 
 
 def env_key_text(keyring: KeyRing, spec: MachineSpec) -> Secret:
-    """Return the key of an instance's machine in the form for its controller: base64."""
-    return Secret(base64.b64encode(keyring.env_key(spec.instance_id)).decode())
+    """Return the key of an instance's machine as its controller reads it: base64."""
+    _, key = keyring.env_key_of(spec.instance_id, spec.sealed)
+    return Secret(base64.b64encode(key).decode())

@@ -84,6 +84,13 @@ class AccountsMemory:
             return None
         return found, self._people[found.person]
 
+    async def note_session_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when sessions were last used."""
+        for hashed, at_ms in uses.items():
+            if (known := self._sessions.get(hashed)) is not None:
+                used_at_ms = max(known.used_at_ms, at_ms)
+                self._sessions[hashed] = replace(known, used_at_ms=used_at_ms)
+
     async def end_session(self, hashed: str) -> None:
         """End a session."""
         self._sessions.pop(hashed, None)

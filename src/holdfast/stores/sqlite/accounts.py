@@ -38,7 +38,7 @@ CACHE_KIB: Final = 2_000
 """The file is small, so its writer caches few pages."""
 
 _SEQ_MAX: Final = 2**62
-_SESSION_FIELDS: Final = 4
+_SESSION_FIELDS: Final = len(Session.__struct_fields__)
 
 
 class AccountsSqlite(SqliteStore):
@@ -88,6 +88,15 @@ class AccountsSqlite(SqliteStore):
             names = Session.__struct_fields__
             return Session(**dict(zip(names, own, strict=True))), _person(person)
         return None
+
+    async def note_session_uses(self, uses: Mapping[str, int]) -> None:
+        """Note when sessions were last used."""
+        rows = [{"hash": hashed, "at_ms": at_ms} for hashed, at_ms in uses.items()]
+
+        def run(connection: apsw.Connection) -> None:
+            connection.executemany(self._sql["note_session_use"], rows)
+
+        await self._writer.call(run)
 
     async def end_session(self, hashed: str) -> None:
         """End a session."""

@@ -254,6 +254,10 @@ class SqliteReader:
         """Return the actor's oldest events that no tick has taken."""
         return [_pending(row) for row in self._all("pending", str(actor), limit)]
 
+    def unfinished_with(self, text: str) -> int:
+        """Return how many waiting events and effects have a text in their bodies; it scans them."""
+        return int(next(iter(self._all("unfinished_with", text)))[0])
+
     def pending_at(self, arrivals: Sequence[int]) -> list[Pending]:
         """Return the events of these arrivals that are still pending, in order."""
         with self._connection() as connection:

@@ -3,11 +3,16 @@
 import { decided } from "./inbox.js";
 import { later, toast } from "./toasts.js";
 
-const csrf = () => document.querySelector('meta[name="csrf"]').content;
+// What a change must repeat. It is told once, at signing in, and kept where the browser keeps it for
+// this origin alone, port included; the cookie goes to every port.
+const SECRET = "holdfast-change-secret";
+const secret = () => { try { return localStorage.getItem(SECRET) ?? ""; } catch { return ""; } };
+const keep = (told) => { try { localStorage.setItem(SECRET, told); } catch { /* a change will say so */ } };
+const signIn = () => location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
 const key = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
 
 export async function send(method, url, body) {
-  const headers = { accept: "application/json", "x-csrf-token": csrf() };
+  const headers = { accept: "application/json", "x-csrf-token": secret() };
   if (method !== "GET") headers["idempotency-key"] = key();
   if (method !== "GET" && method !== "DELETE") headers["content-type"] = "application/json";
   const options = { method, headers, credentials: "same-origin" };
@@ -19,7 +24,9 @@ export async function send(method, url, body) {
     return { ok: false, status: 0, body: { message: "The plane does not answer.", fix: "Look whether it runs; nothing may have been done." } };
   }
   const answer = response.headers.get("content-type")?.includes("json") ? await response.json() : {};
+  if (response.ok && answer.csrf) keep(answer.csrf);
   if (response.status === 401 && !url.startsWith("/api/session/")) location.assign("/sign-in");
+  if (response.status === 403 && answer.code === "csrf") signIn();
   return { ok: response.ok, status: response.status, body: answer };
 }
 
@@ -39,6 +46,7 @@ function settle(at, result) {
     toast("busy", `${done}: accepted`, "It is safe and still under way.", { href: `/operations/${body.operation}`, text: "Follow it" });
   } else if (then === "verify") verdict(body);
   else if (then === "token") show(body.token ?? body.key);
+  else if (then === "leave") location.replace(body.url);
   else if (then === "go") {
     location.assign(where.replace("{id}", encodeURIComponent(body.id ?? "")));
   } else if (then === "reload") {
@@ -121,6 +129,7 @@ document.addEventListener("click", (event) => {
     form.elements.value.focus();
   }
 });
+document.querySelector("[data-at-once]")?.click();
 document.addEventListener("submit", (event) => {
   if (!event.target.dataset.api) return;
   event.preventDefault();

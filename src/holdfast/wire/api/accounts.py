@@ -67,7 +67,11 @@ class PasswordChange(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
-    """Who is signed in; `csrf` goes into the `x-csrf-token` header of a browser's changes."""
+    """Who is signed in.
+
+    `csrf` goes into the `x-csrf-token` header of a session's changes. It is told in the answer to
+    signing in and never again, because the cookie alone must not be enough to ask for it.
+    """
 
     person: Label
     scope: GrantedScope

@@ -45,9 +45,9 @@ class Call:
 
     `body` is of the endpoint's request type, or None where it has none. `query` and `path` hold
     texts that the endpoint's parameter rows have already checked. `header` names are lower case.
-    `trusted_proxy` says whether the peer may be believed about forwarded facts. `csrf` is what a
-    page puts into its forms for the caller's session. `secure` says whether the browser came by
-    https, so that its cookies must too.
+    `trusted_proxy` says whether the peer may be believed about forwarded facts. `server` is the
+    socket address that was reached. `secure` says whether the browser came by https, so that its
+    cookies must too.
     """
 
     endpoint: str
@@ -60,7 +60,7 @@ class Call:
     trusted_proxy: bool = False
     idempotency_key: str = ""
     request_id: str = ""
-    csrf: str = ""
+    server: tuple[str, int] = ("", 0)
     secure: bool = False
     now_ms: int = 0
 

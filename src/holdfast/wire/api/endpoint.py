@@ -88,11 +88,9 @@ class Endpoint:
     `gate` names an entitlement that the caller's account must hold, or is empty. `since` is the
     version that first had the route. `statuses` are the codes it may answer besides the refusals
     that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
-    request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key` (422 for
-    one that came before with another body), and is audited.
-    `audited` rows leave an audit row even though they change nothing. A `linked` row may
-    be followed from pages elsewhere. `pending` is the type of a 202 answer. A `page` row takes its
-    request as a form.
+    request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
+    audited. `audited` rows leave an audit row even though they change nothing. `pending` is the
+    type of a 202 answer. A `page` row takes its request as a form.
     """
 
     name: str
@@ -111,7 +109,6 @@ class Endpoint:
     body_bytes_max: int = BODY_BYTES_MAX
     mutates: bool = False
     audited: bool = False
-    linked: bool = False
     hot: bool = False
 
 
@@ -134,7 +131,6 @@ def look(
     kind: Kind = "json",
     statuses: tuple[int, ...] = (200,),
     audited: bool = False,
-    linked: bool = False,
     hot: bool = False,
 ) -> Endpoint:
     """Return the row of a question: a GET, of one thing or of a page of them.
@@ -144,7 +140,7 @@ def look(
     return Endpoint(
         name=name, method="GET", path=path, summary=summary, scope=scope, response=response,
         params=_with_holes(path, params), kind=kind, statuses=statuses, audited=audited,
-        linked=linked, hot=hot,
+        hot=hot,
     )  # fmt: skip
 
 

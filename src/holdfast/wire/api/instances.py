@@ -19,6 +19,7 @@ from holdfast.wire.api.endpoint import (
     Counter,
     Cursor,
     Detail,
+    Empty,
     Env,
     EnvName,
     EnvPatch,
@@ -83,6 +84,20 @@ class RecoveryView(Struct, frozen=True, kw_only=True):
     work_cuts: Counter = 0
     config: Label = ""
     config_reason: Reason = ""
+
+
+URL_MAX: Final = 512
+"""A host of 253 characters, a port, a path and a code of 43."""
+
+
+class AgentPage(Struct, frozen=True, kw_only=True):
+    """Where an agent's own page begins for this browser; its code is good once, for a minute."""
+
+    url: Annotated[str, Meta(max_length=URL_MAX)]
+
+    def __repr__(self) -> str:
+        """Return a form without the code."""
+        return "AgentPage([hidden])"
 
 
 class InstanceView(Struct, frozen=True, kw_only=True):
@@ -390,6 +405,10 @@ INSTANCES: Final = (
         "The charts of the whole visible fleet.", _WINDOW, ACCOUNT,
     ),
     look("instance.get", _ONE, InstanceDetail, "Show one instance."),
+    order(
+        "instance.open", f"{_ONE}/open", Empty, AgentPage,
+        "Sign a browser over to its agent's own page.", mutates=False, audited=True,
+    ),
     followed("instance.start", f"{_ONE}/start", InstanceOrder, InstanceView, "Want it running."),
     followed("instance.stop", f"{_ONE}/stop", InstanceOrder, InstanceView, "Want it stopped."),
     followed(

@@ -28,12 +28,11 @@ def _page(
     *params: Param,
     scope: Scope = "owner",
     audited: bool = False,
-    linked: bool = False,
 ) -> Endpoint:
     """Return the row of a page."""
     return look(
         f"page.{name}", path, None, summary, *params,
-        scope=scope, kind="page", audited=audited, linked=linked,
+        scope=scope, kind="page", audited=audited,
     )  # fmt: skip
 
 
@@ -87,10 +86,7 @@ _LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED
 PAGES: Final = (
     _page("fleet", "/", "The fleet.", *_FLEET),
     _page("instance", "/instances/{id}", "One instance."),
-    _page(
-        "agent-open", "/instances/{id}/open", "Opens the agent's own page.",
-        audited=True, linked=True,
-    ),
+    _page("agent-open", "/instances/{id}/open", "Leads to the agent's own page."),
     _page(
         "instance-timeline", "/instances/{id}/timeline",
         "More of an instance's timeline, as a part of its page.",

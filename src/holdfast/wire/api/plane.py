@@ -1,6 +1,6 @@
 """Endpoints about the plane itself: health, description, operations, quarantine, rehearsals.
 
-Only `/health` and the OpenAPI document are public, and neither says what runs here.
+Only `/health`, the proof and the OpenAPI document are public, and none says what runs here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import ID_PATTERN, PAGING, Label, Param, Reason, look, order
+from holdfast.wire.api.endpoint import (
+    ID_PATTERN,
+    PAGING,
+    Counter,
+    Cursor,
+    Label,
+    Param,
+    Reason,
+    look,
+    order,
+)
 from holdfast.wire.api.operations import (
     Operation,
     OperationList,
@@ -37,6 +47,31 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Literal["ok", "starting", "degraded", "failed", "stopping"]
     version: Label
+
+
+class PlaneProof(Struct, frozen=True, kw_only=True):
+    """The answer to a challenge, by the key of this plane's home (`plane.key`)."""
+
+    proof: Label
+
+
+class KeysRotate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Seal with a new key; with `after` of an answer before, go on where that stopped."""
+
+    after: Cursor = ""
+
+
+class KeysRotated(Struct, frozen=True, kw_only=True):
+    """How far it is: `made` says whether this made `key`, `next` is empty when all was looked at.
+
+    `resealed` counts sealed texts, `busy` instances that did not take it in time: do it again.
+    """
+
+    key: Label
+    made: bool
+    resealed: Counter
+    busy: Counter
+    next: Cursor = ""
 
 
 class AgentView(Struct, frozen=True, kw_only=True):
@@ -72,6 +107,9 @@ class DoctorReport(Struct, frozen=True, kw_only=True):
     checks: Annotated[tuple[DoctorCheck, ...], Meta(max_length=PAGE_ITEMS_MAX)]
 
 
+NONCE_PATTERN: Final = r"[0-9a-f]{32,64}"
+"""A challenge: 128 bits or more, as hexadecimal digits."""
+
 _REHEARSE: Final = "/api/rehearse/{kind}/{id}"
 _rehearse: Final = partial(
     order, scope="operator", statuses=(200, 409, 503), mutates=False, audited=True
@@ -82,6 +120,16 @@ PLANE: Final = (
     look(
         "plane.health", "/health", Health,
         "Whether the plane serves.", scope="public", statuses=(200, 503),
+    ),
+    look(
+        "plane.prove", "/api/proof", PlaneProof,
+        "Proof that this plane has the key of its home, before a token is sent to it.",
+        Param("nonce", NONCE_PATTERN, "What is to be answered: random.", required=True),
+        scope="public",
+    ),
+    order(
+        "keys.rotate", "/api/keys/rotate", KeysRotate, KeysRotated,
+        "Seal every stored secret under a new key, or go on with what is left.", scope="operator",
     ),
     look(
         "plane.openapi", "/api/openapi.json", None,

@@ -1,9 +1,11 @@
 """Installs a pinned OpenClaw and its Node from npm into a folder.
 
-No install script runs, and Node is an ordinary npm package, so only the registry is contacted. The
-work is done in a folder beside the target, which an interrupted run leaves for the next one to
-continue; it is renamed into place only after the program printed its version. An installation is
-never changed in place.
+No install script runs, and Node is an ordinary npm package, so nothing but the registry is asked.
+The whole tree is locked: by the lock shipped for a release we know, else by the one that the
+first installation of a release wrote, whose hashes every later one must meet (`npm ci`).
+The work is done in a folder beside the target, which an interrupted run leaves for the next one;
+it is renamed to its name only after the program has told its version. What is installed is never
+changed in place.
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.machine.agents.openclaw.run import NODE_VERSION, VERSION, node_path, script_path
+from holdfast.machine.agents.openclaw.run import (
+    NODE_VERSION,
+    NPM_LOCK,
+    VERSION,
+    node_path,
+    script_path,
+)
 
 _STANDS_ALONE_SINCE: Final = (2026, 7)
 _STAND_IN: Final = "stand-in-libsignal"
@@ -75,6 +83,13 @@ PROGRESS_S: Final = 0.5
 BYTES_NEEDED: Final = 1_500_000_000
 """Free space required: 832 MB installed and 273 MB of npm cache, with a margin."""
 
+LOCKS: Final = ".locks"
+"""The folder of locks below the data folder: what releases were made of when first installed."""
+
+SHIPPED_LOCKS: Final = Path(__file__).with_name("locks")
+_DIFFERS: Final = re.compile(r"EINTEGRITY|EUSAGE")
+"""What npm says where a package, or the list of them, is another than the lock's."""
+
 _ERROR_CHARS: Final = 2_000
 _VERSION_PRINTED: Final = re.compile(r"OpenClaw (\S+)")
 
@@ -110,13 +125,15 @@ def install_openclaw(
     *,
     version: str = VERSION,
     node_version: str = NODE_VERSION,
+    lock: Path | None = None,
     progress: Callable[[Progress], None] = lambda _progress: None,
     clock: Clock | None = None,
 ) -> Path:
     """Install below `data` and return the folder, at once if it is there already.
 
-    Raise InstallError. The folder is the value for HOLDFAST_OPENCLAW_HOME. `progress` is called
-    from this thread, about twice a second.
+    Raise InstallError. The folder is what HOLDFAST_OPENCLAW_HOME wants. `progress` is called from
+    this thread, about twice a second. `lock` is that of an installation of the same release made
+    elsewhere, for one that has none here.
     """
     target = find_installed(data, version=version, node_version=node_version)
     if target.is_dir():
@@ -129,12 +146,56 @@ def install_openclaw(
             part = target.with_name(f".{target.name}.part")
             progress(Progress("preparing", 0, 0.0))
             _prepare(part, version, node_version)
-            _download(part, progress, watch)
+            locked = _lay_lock(part, _locks(data, target.name, lock))
+            _download(part, progress, watch, locked=locked)
             progress(Progress("checking", _packages(part), watch.elapsed_s()))
             _check_version(part, version)
+            if locked is None:
+                _keep_lock(part, data / LOCKS / f"{target.name}.json")
             part.rename(target)
     progress(Progress("installed", _packages(target), watch.elapsed_s()))
     return target
+
+
+def _locks(data: Path, name: str, given: Path | None) -> Iterator[Path]:
+    """Yield where the lock of an installation may be, the surest first."""
+    yield SHIPPED_LOCKS / f"{name}.json"
+    yield data / LOCKS / f"{name}.json"
+    if given is not None:
+        yield given
+
+
+def _lay_lock(part: Path, locks: Iterator[Path]) -> Path | None:
+    """Have npm find the first lock that there is; return which, or None on the first installation.
+
+    Raise InstallError for one that cannot be read: it must not count as none.
+    """
+    (part / NPM_LOCK).unlink(missing_ok=True)
+    for path in locks:
+        try:
+            (part / NPM_LOCK).write_bytes(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            message = f"{path}: {error.strerror}"
+            raise InstallError(message) from error
+        return path
+    return None
+
+
+def _keep_lock(part: Path, path: Path) -> None:
+    """Keep what the first installation of a release was made of; raise InstallError."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with draft.open("wb") as file:
+            file.write((part / NPM_LOCK).read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        message = f"{path}: the lock of the installation cannot be kept: {error.strerror}"
+        raise InstallError(message) from error
 
 
 def find_installed(data: Path, *, version: str = VERSION, node_version: str = NODE_VERSION) -> Path:
@@ -200,12 +261,22 @@ def _prepare(part: Path, version: str, node_version: str) -> None:
     (part / "package.json").write_text(json.dumps(package, indent=2) + "\n")
 
 
-def _download(part: Path, progress: Callable[[Progress], None], watch: _Watch) -> None:
+def _download(
+    part: Path, progress: Callable[[Progress], None], watch: _Watch, *, locked: Path | None
+) -> None:
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--loglevel=error")
+    # Without addresses a lock is good for every registry that has the same packages.
+    verb: tuple[str, ...] = (
+        "install",
+        "--package-lock=true",
+        "--omit-lockfile-registry-resolved=true",
+    )
+    if locked is not None:
+        verb = ("ci",)
     output = part / "npm.log"
     with output.open("wb") as log:
         npm = subprocess.Popen(
-            (*find_npm(), "install", "--prefix", str(part), *quiet),
+            (*find_npm(), verb[0], "--prefix", str(part), *verb[1:], *quiet),
             cwd=part,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -219,8 +290,14 @@ def _download(part: Path, progress: Callable[[Progress], None], watch: _Watch) -
                 os.killpg(npm.pid, 9)
                 npm.wait()
     if code != 0:
-        output_tail = output.read_text(errors="replace")[-_ERROR_CHARS:].strip()
-        message = f"npm ended with {code}; run it again to go on where it stopped\n{output_tail}"
+        said = output.read_text(errors="replace")[-_ERROR_CHARS:].strip()
+        if locked is not None and _DIFFERS.search(said):
+            message = (
+                f"the registry offers other packages than {locked} says; that lock is of an"
+                f" installation before, or shipped. Nothing was installed\n{said}"
+            )
+            raise InstallError(message)
+        message = f"npm ended with {code}; run it again to go on where it stopped\n{said}"
         raise InstallError(message)
 
 

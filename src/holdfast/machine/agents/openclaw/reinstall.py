@@ -1,6 +1,8 @@
 """Installs an OpenClaw as a separate process, so that it can be killed like any other.
 
-    python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION
+    python -m holdfast.machine.agents.openclaw.reinstall FOLDER VERSION LOCK
+
+LOCK is that of the installation before: what is installed anew must be of the same packages.
 
 The last line printed is the folder of the installation, or the reason of a failure (exit code 1).
 """
@@ -15,9 +17,9 @@ from holdfast.machine.agents.openclaw.install import InstallError, install_openc
 
 def main(arguments: list[str]) -> int:
     """Install; return the exit code."""
-    folder, version = arguments
+    folder, version, lock = arguments
     try:
-        installed = install_openclaw(Path(folder), version=version)
+        installed = install_openclaw(Path(folder), version=version, lock=Path(lock))
     except InstallError as error:
         sys.stdout.write(" ".join(str(error).split()) + "\n")
         return 1

@@ -87,9 +87,17 @@ def config_fault(_place: Place, config: Mapping[str, Any]) -> str:
     return f"{', '.join(wrong)}: want an object" if wrong else ""
 
 
+NPM_LOCK: Final = "package-lock.json"
+"""Where npm keeps what an installation is made of, in its folder."""
+
+
 def install_argv(place: Place, folder: str, version: str) -> tuple[str, ...]:
-    """Return the command that installs `version` below `folder` and prints where."""
-    return place.python, "-m", "holdfast.machine.agents.openclaw.reinstall", folder, version
+    """Return the command that installs `version` below `folder` and prints where.
+
+    It is made of the packages that the present installation was made of.
+    """
+    module, lock = "holdfast.machine.agents.openclaw.reinstall", f"{place.install}/{NPM_LOCK}"
+    return place.python, "-m", module, folder, version, lock
 
 
 def env(place: Place) -> Mapping[str, str]:

@@ -31,15 +31,19 @@ DELETE FROM sessions WHERE person = :name AND hash <> :keep;
 
 -- name: add_session!
 -- Add a session.
-INSERT INTO sessions (hash, person, created_at_ms, expires_at_ms)
-VALUES (:hash, :person, :created_at_ms, :expires_at_ms);
+INSERT INTO sessions (hash, person, created_at_ms, expires_at_ms, used_at_ms, bound)
+VALUES (:hash, :person, :created_at_ms, :expires_at_ms, :used_at_ms, :bound);
 
 -- name: session
 -- A session that has not expired, and whose it is.
-SELECT s.hash, s.person, s.created_at_ms, s.expires_at_ms,
+SELECT s.hash, s.person, s.created_at_ms, s.expires_at_ms, s.used_at_ms, s.bound,
        p.name, p.scope, p.account, p.password_hash, p.created_at_ms
 FROM sessions AS s JOIN people AS p ON p.name = s.person
 WHERE s.hash = :hash AND s.expires_at_ms > :now_ms;
+
+-- name: note_session_use!
+-- Note when a session was last used, never earlier than noted already.
+UPDATE sessions SET used_at_ms = max(used_at_ms, :at_ms) WHERE hash = :hash;
 
 -- name: end_session!
 -- End a session.

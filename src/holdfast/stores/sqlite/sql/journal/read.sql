@@ -36,6 +36,11 @@ SELECT seq, digest FROM ticks WHERE actor = ? AND number = ?;
 SELECT id, body, version, source, accepted_ms, cause, author
 FROM events WHERE actor = ? AND seq IS NULL ORDER BY arrival LIMIT ?;
 
+-- name: unfinished_with
+-- How many events that wait and effects that are not done have a text in their bodies.
+SELECT (SELECT count(*) FROM events WHERE seq IS NULL AND instr(body, CAST(?1 AS BLOB)) > 0)
+     + (SELECT count(*) FROM effects WHERE status = 'waiting' AND instr(body, CAST(?1 AS BLOB)) > 0);
+
 -- name: pending_by_arrival
 -- What waits, where the numbers of the arrivals are known.
 SELECT id, body, version, source, accepted_ms, cause, author
