@@ -35,7 +35,7 @@ SPREAD  := --dist loadfile --no-loadscope-reorder
 # Percent of the branches of pure files that tests/unit alone must reach (make coverage).
 PURE_COVERAGE ?= 96
 
-.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench sim \
+.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench power sim \
   test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
@@ -85,6 +85,10 @@ matrix: env-dev ## the suite on each supported Python on PATH, each in an enviro
 
 bench: env-dev ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
+
+power: env-dev ## lose power 10,000 times while corrections are recorded (ARGS="--cuts 500")
+	@$(BIN)/python tools/real_parts.py all
+	$(BIN)/python -m tests.bench.bench_power_loss $(ARGS)
 
 sim: env-dev ## the whole fleet in virtual time, over many seeds
 	$(BIN)/python -m holdfast.sim $(ARGS)
