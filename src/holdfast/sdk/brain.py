@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.outbox.database import MEMORY, POWER, UnavailableError
-from holdfast.outbox.defaults import always_open, log_notice
+from holdfast.outbox.defaults import always_open, folder_path, log_notice
 from holdfast.outbox.limits import FLUSH_DEADLINE_S
 from holdfast.outbox.receipts import OPEN, Flushed
 from holdfast.sdk import limits, schema
@@ -53,7 +53,7 @@ class Brain:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
         *,
         url: str | None = None,
         api_key: str | None = None,
@@ -71,7 +71,7 @@ class Brain:
         name by default, with an id. `gate` is called before each send, in addition to the kill
         switch; `notice` is called, rarely, with messages for a person.
         """
-        self.folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+        self.folder = os.path.abspath(os.path.expanduser(folder_path(folder)))
         self._clock = clock or SystemClock()
         self._name = None if name is None else compose.short_name("name", name)
         self._shown_name = ""
@@ -203,7 +203,13 @@ class Brain:
         Raise ValueError for an invalid argument: more than 20 tags, data that JSON cannot
         represent, or more of it than 200,000 bytes.
         """
-        event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
+        event = self._event(
+            type,
+            {} if data is None else data,
+            source=source,
+            tags=compose.as_list("tags", tags),
+            session=session,
+        )
         try:
             receipt = self._write(lambda tx: record.keep_event(tx, event)[1], grouped=True)
         except UnavailableError as error:
@@ -227,8 +233,10 @@ class Brain:
         tags: list[str],
         session: str | int | None,
     ) -> Event:
-        if str(kind).strip() in record.RESERVED:
-            raise ValueError(f"type {kind!r}: kept for what `correct` and lessons record")
+        named = compose.short_name("type", kind)
+        if named in record.RESERVED:
+            raise ValueError(f"type {named!r}: kept for what `correct` and lessons record")
+        compose.as_map("data", data)
         if len(tags) > limits.TAGS_MAX:
             raise ValueError(f"tags: {len(tags)}, at most {limits.TAGS_MAX}")
         try:
@@ -243,7 +251,7 @@ class Brain:
             id=0,
             event_id=f"e{now_ms:012x}{os.urandom(10).hex()}",
             at_ms=now_ms,
-            type=compose.short_name("type", kind),
+            type=named,
             source=compose.short_name("source", source),
             session=compose.session_named(session),
             data=text,
@@ -293,6 +301,7 @@ class Brain:
 
         Empty if nothing was learned yet. What is shown is counted in each lesson's `fires`.
         """
+        compose.as_text("task", task)
         self._outbox.tend()
         try:
             shown = lessons.chosen(self.lessons(), task, most=most)
@@ -316,6 +325,8 @@ class Brain:
         return self._judge(lesson_id, lessons.rejected)
 
     def _judge(self, lesson_id: str, verdict: Callable[..., Lesson]) -> Lesson:
+        compose.short_name("lesson_id", lesson_id)
+
         def work(tx: Transaction) -> Lesson:
             there = record.lesson_of(tx, lesson_id)
             if there is None:
@@ -351,11 +362,13 @@ class Brain:
         if self._name is not None:
             return self._name
         if not self._shown_name:
+            # A folder's name may hold any bytes; a brain's is printable.
+            shown = "".join(filter(str.isprintable, os.path.basename(self.folder))) or "brain"
             try:
                 ((brain_id,),) = self._rows(schema.BRAIN_READ, ("brain",))
             except (UnavailableError, ValueError):
-                return os.path.basename(self.folder)[: limits.NAME_CHARS_MAX]
-            shown = os.path.basename(self.folder)[: limits.NAME_CHARS_MAX - 9] or "brain"
+                return shown[: limits.NAME_CHARS_MAX]
+            shown = shown[: limits.NAME_CHARS_MAX - 9]
             self._shown_name = f"{shown}-{brain_id[:8]}"
         return self._shown_name
 

@@ -42,7 +42,7 @@ class Found(NamedTuple):
         """Return a fingerprint of address and key, empty if there is no destination."""
         if not self.url or not self.key:
             return ""
-        return f"{zlib.crc32(f'{self.url} {self.key}'.encode()):08x}"
+        return f"{zlib.crc32(f'{self.url} {self.key}'.encode('utf-8', 'surrogatepass')):08x}"
 
 
 def switched_off(environment: Mapping[str, str] | None = None) -> str:
@@ -92,7 +92,11 @@ class Destination:
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prefer the caller's own `url` and `api_key`."""
+        """Prefer the caller's own `url` and `api_key`; raise ValueError for one of another type."""
+        for argument, given in (("url", url), ("api_key", api_key)):
+            if given is not None and not isinstance(given, str):
+                wrong = f"{argument}: want a str, got {type(given).__name__}"
+                raise ValueError(wrong)  # as every wrong argument of a brain
         self._url = url or ""
         self._key = api_key or ""
         self._environment = os.environ if environment is None else environment
@@ -116,7 +120,9 @@ class Destination:
         elif not key:
             problem = problem or f"no key: set {KEY_NAMES[0]}"
         else:
-            problem = ""
+            problem = _unsendable(url, f"the address from {url_from}") or _unsendable(
+                key.strip(), f"the key from {key_from}"
+            )
         return Found(ingest_url(url) if url else "", key.strip(), url_from, key_from, problem)
 
     def _from_environment(self, given: str, names: tuple[str, ...]) -> tuple[str, str]:
@@ -139,6 +145,15 @@ class Destination:
         if stamp != self._stamp:
             self._stamp, self._file = stamp, _parse(path, about)
         return self._file
+
+
+def _unsendable(text: str, what: str) -> str:
+    """Return what is wrong with a text that no request can carry; never the text itself."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return f"{what} has a character that no request can carry"
+    return "" if text.isprintable() else f"{what} has a character that cannot be printed"
 
 
 def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.outbox.database import DamagedError
+from holdfast.outbox.defaults import folder_path
 from holdfast.outbox.doctor import Stats, inspect
 from holdfast.sdk import backfill, event_log, limits, schema
 from holdfast.sdk.destination import Destination, switched_off
@@ -62,14 +63,14 @@ class Report(NamedTuple):
 
 
 def examine(
-    folder: str | os.PathLike[str],
+    folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     url: str | None = None,
     api_key: str | None = None,
     clock: Clock | None = None,
 ) -> Report:
     """Return the state of the brain in `folder`; never raises for what it finds."""
-    path = Path(os.path.abspath(os.path.expanduser(os.fspath(folder))))
+    path = Path(os.path.abspath(os.path.expanduser(folder_path(folder))))
     clock = clock or SystemClock()
     now_ms = clock.now_ms()
     stats = inspect(path, clock=clock)
