@@ -14,6 +14,8 @@ from typing import Final
 
 from holdfast.outbox import limits, statements
 
+DATABASE: Final = "system.db"
+"""The file's name in its folder."""
 MEMORY: Final = "memory"
 PROCESS: Final = "process"
 POWER: Final = "power"

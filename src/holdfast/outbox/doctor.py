@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from holdfast.kernel.clock import Clock
-from holdfast.outbox import lease, salvage, statements
+from holdfast.outbox import lease, read_only, salvage, statements
 from holdfast.outbox.counters import Counters, parse
+from holdfast.outbox.database import DATABASE, UnavailableError
 from holdfast.outbox.ledger import Ledger
-from holdfast.outbox.queue import DATABASE, LEDGER
+from holdfast.outbox.queue import LEDGER
 
 
 class Stats(NamedTuple):
@@ -73,15 +74,14 @@ def inspect(folder: Path, *, clock: Clock) -> Stats:
         stats = stats._replace(
             free_bytes=disk.f_bavail * disk.f_frsize, quarantined=salvage.quarantined(path)
         )
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
         return stats._replace(problem=str(error))
     try:
-        return read_stats(connection, stats, now_ms=clock.now_ms())
-    except (sqlite3.Error, ValueError) as error:
+        return read_only.look(
+            path, lambda connection: read_stats(connection, stats, now_ms=clock.now_ms())
+        )
+    except (UnavailableError, ValueError) as error:
         return stats._replace(problem=str(error))
-    finally:
-        connection.close()
 
 
 def read_stats(connection: sqlite3.Connection, stats: Stats, *, now_ms: int) -> Stats:

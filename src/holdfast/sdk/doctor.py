@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox.database import DamagedError
+from holdfast.outbox import read_only
+from holdfast.outbox.database import DATABASE, UnavailableError
 from holdfast.outbox.defaults import folder_path
 from holdfast.outbox.doctor import Stats, inspect
 from holdfast.sdk import backfill, event_log, limits, schema
@@ -97,18 +98,18 @@ def examine(
 
 def _kept(path: Path) -> dict[str, Any]:
     """Return the content of the record; on its own read-only connection, closed at once."""
+
+    def look(connection: sqlite3.Connection) -> dict[str, Any]:
+        found: dict[str, Any] = {"schema": schema.version(connection)}
+        if found["schema"]:
+            found |= dict(connection.execute(schema.BRAIN_ALL).fetchall())
+            found |= dict(connection.execute(schema.COUNTS).fetchall())
+            found["old_corrections"] = backfill.waiting(connection)
+        return found
+
     try:
-        connection = sqlite3.connect(f"{(path / 'system.db').as_uri()}?mode=ro", uri=True)
-        try:
-            found: dict[str, Any] = {"schema": schema.version(connection)}
-            if found["schema"]:
-                found |= dict(connection.execute(schema.BRAIN_ALL).fetchall())
-                found |= dict(connection.execute(schema.COUNTS).fetchall())
-                found["old_corrections"] = backfill.waiting(connection)
-            return found
-        finally:
-            connection.close()
-    except (sqlite3.Error, ValueError, DamagedError) as error:
+        return read_only.look(path / DATABASE, look)
+    except (UnavailableError, ValueError) as error:
         return {"unreadable": str(error)}
 
 

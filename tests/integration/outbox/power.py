@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from unittest import mock
 
-from holdfast.outbox import database, limits, queue
+from holdfast.outbox import database, limits
 from holdfast.sdk import Brain
 from tests.support import power_loss
 
@@ -111,7 +111,7 @@ def after(cut: power_loss.Cut) -> Found:
 
 def checkpointed(recorded: power_loss.Recorded, cut: power_loss.Cut) -> int:
     """Return how many lines before the cut were written before the last checkpoint began."""
-    database_file = f"{FOLDER}/{queue.DATABASE}"
+    database_file = f"{FOLDER}/{database.DATABASE}"
     begun = 0
     for change in recorded.changes[: cut.at]:
         if isinstance(change, power_loss.Synced) and change.path == database_file:

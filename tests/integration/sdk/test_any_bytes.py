@@ -70,6 +70,7 @@ STRANGE: dict[str, Any] = {
 
 def outcome(named: str, call: Callable[[], Any]) -> str:
     """Return "done", or that the argument was refused by its name; anything else raises."""
+    answer: Any = None
     try:
         answer = call()
     except (ValueError, TypeError) as error:
