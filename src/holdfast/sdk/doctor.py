@@ -15,7 +15,7 @@ from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.outbox import read_only
 from holdfast.outbox.database import DATABASE, UnavailableError
 from holdfast.outbox.defaults import folder_path
-from holdfast.outbox.doctor import Stats, inspect
+from holdfast.outbox.doctor import Stats, alive, inspect, span, stalled
 from holdfast.sdk import backfill, event_log, limits, schema
 from holdfast.sdk.destination import Destination, switched_off
 from holdfast.sdk.identity import time_of
@@ -137,10 +137,13 @@ def _database(stats: Stats, kept: dict[str, Any]) -> Check:
 def _queue(stats: Stats) -> Check:
     detail = f"sync_queue: {stats.pending} pending"
     if stats.pending:
-        detail += f", the oldest for {_long(stats.oldest_age_ms)}"
+        detail += f", the oldest for {span(stats.oldest_age_ms)}"
     if stats.foreign:
         detail += f"; {stats.foreign} rows of another program"
-    return Check("queue", WARN if stats.pending > limits.PENDING_WARN else OK, detail)
+    if stats.warning:
+        detail += f"; {stats.warning}"
+    warns = stats.warning or stats.pending > limits.PENDING_WARN
+    return Check("queue", WARN if warns else OK, detail)
 
 
 def _dead_letters(stats: Stats) -> Check:
@@ -174,24 +177,14 @@ def _key(stats: Stats, now_ms: int) -> Check:
 
 
 def _holder(stats: Stats) -> Check:
-    alive = stats.lease_pid > 0 and _alive(stats.lease_pid)
-    if alive:
+    if hangs := stalled(stats):
+        return Check("worker", WARN, hangs)
+    if alive(stats.lease_pid):
         return Check("worker", OK, f"process {stats.lease_pid} drains")
     gone = f"process {stats.lease_pid} is gone" if stats.lease_pid else "nobody drains now"
     if not stats.pending:
         return Check("worker", OK, f"{gone}; nothing waits")
     return Check("worker", WARN, f"{gone}; the next program that opens the brain does, or sync")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        # Another user's process, and so alive.
-        return True
-    return True
 
 
 def _disk(stats: Stats) -> Check:
@@ -221,14 +214,7 @@ def _log(path: Path, kept: dict[str, Any]) -> Check:
 
 
 def _ago(now_ms: int, at_ms: int) -> str:
-    return f"{_long(max(now_ms - at_ms, 0))} ago"
-
-
-def _long(span_ms: int) -> str:
-    for name, size_ms in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
-        if span_ms >= 2 * size_ms:
-            return f"{span_ms // size_ms} {name}"
-    return f"{span_ms // 1_000} s"
+    return f"{span(max(now_ms - at_ms, 0))} ago"
 
 
 def repair(folder: str | os.PathLike[str], *, clock: Clock | None = None) -> list[str]:
