@@ -39,7 +39,7 @@ PURE_COVERAGE ?= 96
 CASES ?= 1000000
 FROM  ?= 0
 
-.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench sim fuzz \
+.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
   test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
@@ -89,6 +89,10 @@ matrix: env-dev ## the suite on each supported Python on PATH, each in an enviro
 
 bench: env-dev ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
+
+power: env-dev ## lose power 10,000 times while corrections are recorded (ARGS="--cuts 500")
+	@$(BIN)/python tools/real_parts.py all
+	$(BIN)/python -m tests.bench.bench_power_loss $(ARGS)
 
 sim: env-dev ## the whole fleet in virtual time, over many seeds
 	$(BIN)/python -m holdfast.sim $(ARGS)

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 import pytest_timeout
 
+from tests.support import power_loss
 from tests.support.patience import patience
 
 # An example that is slow to draw or to run is a busy machine, not a fault.
@@ -61,3 +62,16 @@ def chromium_path() -> str:
     if found is None:
         pytest.skip("no Chromium on PATH: the dashboard was NOT tested in a browser")
     return found
+
+
+@pytest.fixture(scope="session")
+def strace() -> None:
+    """The recording of system calls (tests/support/power_loss.py).
+
+    Where it is not possible the test is skipped, loudly; with CI=true that is an error.
+    """
+    missing = power_loss.unavailable()
+    if missing and os.environ.get("CI"):
+        pytest.fail(f"{missing}, and CI=true")
+    if missing:
+        pytest.skip(missing)

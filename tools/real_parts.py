@@ -1,4 +1,4 @@
-"""Make sure the real parts are here: the dashboard's third-party files, Chromium, bubblewrap.
+"""Make sure the real parts are here: third-party files, Chromium, bubblewrap, strace.
 
 `make up` asks for `assets`, `make test` for `all`. Tests run against the real things, so one
 that is missing is said loudly; where CI=true it is an error, because there nobody would read it.
@@ -144,6 +144,16 @@ def fetch_bubblewrap() -> str:
     return f"bubblewrap: {found}"
 
 
+def fetch_strace() -> str:
+    """Make sure tests of power loss have strace; return where it is.
+
+    Raises MissingPartError when there is none and it cannot be installed.
+    """
+    if (found := shutil.which("strace")) is None:
+        found = install_debian("strace", "strace", lambda: shutil.which("strace"))
+    return f"strace: {found}"
+
+
 def install_debian(name: str, package: str, find: Callable[[], str | None]) -> str:
     """Install a package of Debian's and return what it brought.
 
@@ -166,6 +176,7 @@ PARTS: Final = {
         ("front-end files", fetch_assets),
         ("Chromium", fetch_chromium),
         ("bubblewrap", fetch_bubblewrap),
+        ("strace", fetch_strace),
     ),
 }
 

@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn, Self
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.sdk import Brain as OurBrain
-from holdfast.sdk import Correction, Event, Lesson
+from holdfast.sdk import Correction, Event, Lesson, compose
 from holdfast.sdk.judgement import category_fitting
 from holdfast.sdk.record import RESERVED
 
@@ -197,16 +197,16 @@ class Brain:
             if given:
                 _refuse(f"correct({name}=…)", "leave it out; lessons can be rejected afterwards")
         if session is not None and (not isinstance(session, int) or session < 1):
-            raise ValueError(f"session: {session!r} is not a whole number from 1")
+            raise ValueError("session: want a whole number from 1")
         if scope is not None and scope not in _SCOPES:
             raise ValueError(f"scope: {scope!r} is none of {', '.join(_SCOPES)}")
-        about = dict(context or {})
+        about = dict(compose.as_map("context", context or {}))
         about |= {k: v for k, v in (("agent_type", agent_type), ("applies_to", applies_to)) if v}
         made = self._brain.correct(
             draft or "",
             final or "",
-            category=category_fitting(category),
-            context=json.dumps(about, default=str) if about else None,
+            category=category_fitting(compose.as_text("category", category or "")),
+            context=_written(about) if about else None,
             session=session,
         )
         if not made.persisted:
@@ -372,6 +372,13 @@ class Brain:
         while page := self._brain.tail(after=after, most=_PAGE):
             yield from page
             after = page[-1].id
+
+
+def _written(context: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(context, default=str, skipkeys=False)
+    except Exception as error:  # objects of the caller are asked for their texts
+        raise ValueError(f"context: not JSON: {type(error).__name__}: {error}") from error
 
 
 def _refuse(what: str, instead: str) -> NoReturn:

@@ -23,7 +23,7 @@ from holdfast.outbox.database import (
     UnavailableError,
     nothing_to_prepare,
 )
-from holdfast.outbox.defaults import always_open, log_notice
+from holdfast.outbox.defaults import always_open, folder_path, log_notice
 from holdfast.outbox.group_commit import GroupCommit
 from holdfast.outbox.queue import Queue
 from holdfast.outbox.receipts import Flushed, Receipt
@@ -48,7 +48,7 @@ _CLOSE_S: Final = 0.5
 
 
 def open_outbox(
-    folder: str | os.PathLike[str],
+    folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     sender: Sender | None = None,
     durability: str = POWER,
@@ -75,7 +75,7 @@ def open_outbox(
     if durability not in DURABILITIES:
         raise ValueError(f"durability {durability!r}: want one of {', '.join(DURABILITIES)}")
     box = Outbox(
-        os.fspath(folder),
+        folder_path(folder),
         sender=sender,
         durability=durability,
         gate=gate,

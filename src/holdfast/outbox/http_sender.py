@@ -206,7 +206,9 @@ def _plain(address: Address) -> str:
 
 
 def _mark(target: Target) -> str:
-    return f"{zlib.crc32(f'{target.url} {target.key.reveal()}'.encode()):08x}"
+    return (
+        f"{zlib.crc32(f'{target.url} {target.key.reveal()}'.encode('utf-8', 'surrogatepass')):08x}"
+    )
 
 
 def encode(batch: Batch, *, agent: str, name: str) -> bytes:

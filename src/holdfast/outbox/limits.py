@@ -81,6 +81,9 @@ FETCH_CLOSE_S: Final = 0.5
 """Closing waits this long for a running fetch."""
 REOPEN_MS: Final = 1_000
 STALL_MS: Final = 60_000
+"""A drain, or the holder of a lease with rows pending, that has not moved for so long hangs."""
+OLD_ROW_MS: Final = 600_000
+"""A row that waits for longer is worth a warning: a retry comes after 30 s at most."""
 NOTICE_EVERY_MS: Final = 3_600_000
 
 # The lease.

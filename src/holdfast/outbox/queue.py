@@ -20,6 +20,7 @@ from holdfast.outbox import limits, recount, statements
 from holdfast.outbox.counters import Counters
 from holdfast.outbox.database import (
     BROKEN,
+    DATABASE,
     MEMORY,
     DamagedError,
     Prepare,
@@ -35,7 +36,6 @@ from holdfast.outbox.folder_lock import FolderLock, LockTimeoutError
 from holdfast.outbox.ledger import Ledger
 from holdfast.outbox.transaction import Transaction
 
-DATABASE: Final = "system.db"
 LOCK: Final = "outbox.lock"
 LEDGER: Final = "outbox.ledger"
 

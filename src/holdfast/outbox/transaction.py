@@ -86,18 +86,23 @@ class Transaction:
 
 def encode(payload: Mapping[str, Any]) -> str:
     """Return the payload as compact JSON; raise ValueError if that is impossible."""
+    if not isinstance(payload, Mapping):
+        raise ValueError(f"payload: want a map or JSON text, got {type(payload).__name__}")  # noqa: TRY004  # as promised
     import json  # noqa: PLC0415  # a millisecond, and felt at import
 
     try:
         return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"payload: not JSON: {error}") from error
 
 
 def check(kind: str, event_id: str, payload: str) -> int:
     """Return the payload's size in bytes; raise ValueError naming the argument that is wrong."""
+    for name, value in (("kind", kind), ("event_id", event_id), ("payload", payload)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name}: want a str, got {type(value).__name__}")  # noqa: TRY004  # as promised
     if kind not in limits.KINDS:
-        raise ValueError(f"kind {kind!r}: want one of {', '.join(limits.KINDS)}")
+        raise ValueError(f"kind {kind[:40]!r}: want one of {', '.join(limits.KINDS)}")
     if not event_id or len(event_id) > limits.EVENT_ID_CHARS_MAX or not event_id.isprintable():
         most = limits.EVENT_ID_CHARS_MAX
         raise ValueError(f"event_id {event_id[:40]!r}: want 1 to {most} printable characters")

@@ -24,7 +24,9 @@ _THERE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ev
 _READ_MARK: Final = f"SELECT value FROM hf_brain WHERE name = '{_MARK}'"  # noqa: S608  # ours
 _WRITE_MARK: Final = "INSERT OR REPLACE INTO hf_brain VALUES (?, ?)"
 _OLD: Final = (
-    "SELECT id, ts, session, data_json FROM events WHERE type = 'CORRECTION' AND id > ?"
+    # As bytes: one text that is not UTF-8 must not make the database look damaged.
+    "SELECT id, CAST(ts AS BLOB), CAST(session AS BLOB), CAST(data_json AS BLOB) FROM events"
+    " WHERE type = 'CORRECTION' AND id > ?"
     " ORDER BY id LIMIT ?"
 )
 
@@ -62,7 +64,10 @@ def _next_page(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 def _made(row: tuple[Any, ...]) -> Made | None:
     """Return an old correction as one of ours, None if it is invalid by our rules."""
-    _, moment, session, text = row
+    _, *values = row
+    moment, session, text = (
+        "" if value is None else value.decode("utf-8", "replace") for value in values
+    )
     try:
         data = json.loads(text)
         at = datetime.fromisoformat(moment)
@@ -72,10 +77,10 @@ def _made(row: tuple[Any, ...]) -> Made | None:
             data.get("final_text") or "",
             category=judgement.category_fitting(data.get("category")),
             context=None,
-            session=None if session is None else compose.session_fitting(str(session)),
+            session=compose.session_fitting(session),
             now_ms=round(at.timestamp() * 1_000),
         )
-    except (ValueError, TypeError, AttributeError, OverflowError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox.database import MEMORY, POWER, UnavailableError
-from holdfast.outbox.defaults import always_open, log_notice
-from holdfast.outbox.limits import FLUSH_DEADLINE_S
+from holdfast.outbox.database import DATABASE, MEMORY, POWER, UnavailableError
+from holdfast.outbox.defaults import always_open, folder_path, log_notice
+from holdfast.outbox.limits import FLUSH_DEADLINE_S, NOTICE_EVERY_MS
 from holdfast.outbox.receipts import OPEN, Flushed
 from holdfast.sdk import limits, schema
 from holdfast.sdk.carrier import Carrier
@@ -53,7 +53,7 @@ class Brain:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
         *,
         url: str | None = None,
         api_key: str | None = None,
@@ -71,11 +71,14 @@ class Brain:
         name by default, with an id. `gate` is called before each send, in addition to the kill
         switch; `notice` is called, rarely, with messages for a person.
         """
-        self.folder = os.path.abspath(os.path.expanduser(os.fspath(folder)))
+        self.folder = os.path.abspath(os.path.expanduser(folder_path(folder)))
         self._clock = clock or SystemClock()
         self._name = None if name is None else compose.short_name("name", name)
         self._shown_name = ""
         self._host_gate = gate
+        self._notice = notice
+        self._warned_ms: dict[str, float] = {}
+        self._known_lessons: list[Lesson] = []
         self._in_foreground = False
         self.destination = Destination(url, api_key)
         self._kept = durability != MEMORY
@@ -103,12 +106,19 @@ class Brain:
         )
         self._log = EventLog(self.folder, self._outbox.read, may_start=self._may_start)
         self._outbox.resume()
-        self._note_durability(durability)
+        usable = self._note_durability(durability)
         waits = self.destination.find().problem
-        if waits and not self._gate():
+        if usable and waits and not self._gate():
+            self._warn("waits", f"corrections are kept in {self.folder} and wait: {waits}")
+
+    def _warn(self, kind: str, text: str) -> None:
+        """Tell a person, at most hourly for each kind."""
+        now_ms = self._clock.steady_ms()
+        if now_ms - self._warned_ms.get(kind, float("-inf")) >= NOTICE_EVERY_MS:
+            self._warned_ms[kind] = now_ms
             # The notice may fail; a program that records must not fail with it.
             with suppress(Exception):
-                notice(f"corrections are kept in {self.folder} and wait: {waits}")
+                self._notice(text)
 
     def _gate(self) -> str:
         if self._in_foreground:
@@ -145,15 +155,17 @@ class Brain:
             self._logged()
         return followed
 
-    def _note_durability(self, durability: str) -> None:
-        """Store what was chosen, for a doctor; only if it changed."""
+    def _note_durability(self, durability: str) -> bool:
+        """Store what was chosen, for a doctor, if it changed; return whether it is stored."""
         try:
-            if self._rows(schema.BRAIN_READ, ("durability",)) != [(durability,)]:
+            stored = self._outbox.read(_query(schema.BRAIN_READ, ("durability",)))
+            if stored != [(durability,)]:
                 note = ("durability", durability)
                 self._write(lambda tx: tx.execute(schema.BRAIN_WRITE, note), rows=0)
         except UnavailableError:
             # The folder cannot be used now; a doctor detects that itself.
-            return
+            return False
+        return True
 
     # ------------------------------------------------------------------ recording
 
@@ -203,7 +215,13 @@ class Brain:
         Raise ValueError for an invalid argument: more than 20 tags, data that JSON cannot
         represent, or more of it than 200,000 bytes.
         """
-        event = self._event(type, data or {}, source=source, tags=list(tags), session=session)
+        event = self._event(
+            type,
+            {} if data is None else data,
+            source=source,
+            tags=compose.as_list("tags", tags),
+            session=session,
+        )
         try:
             receipt = self._write(lambda tx: record.keep_event(tx, event)[1], grouped=True)
         except UnavailableError as error:
@@ -227,8 +245,10 @@ class Brain:
         tags: list[str],
         session: str | int | None,
     ) -> Event:
-        if str(kind).strip() in record.RESERVED:
-            raise ValueError(f"type {kind!r}: kept for what `correct` and lessons record")
+        named = compose.short_name("type", kind)
+        if named in record.RESERVED:
+            raise ValueError(f"type {named!r}: kept for what `correct` and lessons record")
+        compose.as_map("data", data)
         if len(tags) > limits.TAGS_MAX:
             raise ValueError(f"tags: {len(tags)}, at most {limits.TAGS_MAX}")
         try:
@@ -243,7 +263,7 @@ class Brain:
             id=0,
             event_id=f"e{now_ms:012x}{os.urandom(10).hex()}",
             at_ms=now_ms,
-            type=compose.short_name("type", kind),
+            type=named,
             source=compose.short_name("source", source),
             session=compose.session_named(session),
             data=text,
@@ -291,21 +311,49 @@ class Brain:
     def rules_for(self, task: str = "", *, most: int = limits.RULES_SHOWN) -> str:
         """Return what was learned, as lines for a prompt: patterns and rules that fit `task` best.
 
-        Empty if nothing was learned yet. What is shown is counted in each lesson's `fires`.
+        Empty if nothing was learned yet. What is shown is counted in each lesson's `fires`. Where
+        the folder cannot be written, what is known is returned uncounted, and a notice says so.
         """
+        compose.as_text("task", task)
         self._outbox.tend()
         try:
-            shown = lessons.chosen(self.lessons(), task, most=most)
-            if shown:
-                self._write(lambda tx: record.fired(tx, shown), rows=0, grouped=True)
-        except UnavailableError:
+            known = self.lessons()
+        except UnavailableError as error:
+            self._warn("rules", f"no rules can be read from {self.folder}: {error}")
             return ""
+        shown = lessons.chosen(known, task, most=most)
+        if shown:
+            try:
+                self._write(lambda tx: record.fired(tx, shown), rows=0, grouped=True)
+            except UnavailableError as error:
+                self._warn(
+                    "rules",
+                    f"{self.folder} cannot be written ({error}): the {len(known)} lessons known"
+                    " are served, and nothing new is learned; holdfast brain doctor",
+                )
         return lessons.rendered(shown)
 
     def lessons(self) -> list[Lesson]:
-        """Return every lesson, by descending confidence; raise UnavailableError."""
-        rows = self._rows(schema.LESSONS_ALL, ())
-        return [found for row in rows if (found := lessons.believed(row)) is not None]
+        """Return every lesson, by descending confidence.
+
+        Where the folder cannot be written they are read from it all the same, and where it cannot
+        be read, they are those that were read last; UnavailableError if none ever were.
+        """
+        try:
+            rows = self._rows(schema.LESSONS_ALL, ())
+        except UnavailableError as error:
+            if not self._known_lessons:
+                raise
+            self._warn(
+                "lessons",
+                f"{self.folder} cannot be read ({error}): the {len(self._known_lessons)} lessons"
+                " that were read last are served",
+            )
+            return list(self._known_lessons)
+        self._known_lessons = [
+            found for row in rows if (found := lessons.believed(row)) is not None
+        ]
+        return list(self._known_lessons)
 
     def approve(self, lesson_id: str) -> Lesson:
         """Make a lesson a rule; raise ValueError if there is none of this id."""
@@ -316,6 +364,8 @@ class Brain:
         return self._judge(lesson_id, lessons.rejected)
 
     def _judge(self, lesson_id: str, verdict: Callable[..., Lesson]) -> Lesson:
+        compose.short_name("lesson_id", lesson_id)
+
         def work(tx: Transaction) -> Lesson:
             there = record.lesson_of(tx, lesson_id)
             if there is None:
@@ -351,11 +401,13 @@ class Brain:
         if self._name is not None:
             return self._name
         if not self._shown_name:
+            # A folder's name may hold any bytes; a brain's is printable.
+            shown = "".join(filter(str.isprintable, os.path.basename(self.folder))) or "brain"
             try:
                 ((brain_id,),) = self._rows(schema.BRAIN_READ, ("brain",))
             except (UnavailableError, ValueError):
-                return os.path.basename(self.folder)[: limits.NAME_CHARS_MAX]
-            shown = os.path.basename(self.folder)[: limits.NAME_CHARS_MAX - 9] or "brain"
+                return shown[: limits.NAME_CHARS_MAX]
+            shown = shown[: limits.NAME_CHARS_MAX - 9]
             self._shown_name = f"{shown}-{brain_id[:8]}"
         return self._shown_name
 
@@ -425,7 +477,15 @@ class Brain:
         return self._outbox.discard(rows)
 
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return self._outbox.read(lambda connection: connection.execute(sql, values).fetchall())
+        look = _query(sql, values)
+        try:
+            return self._outbox.read(look)
+        except UnavailableError:
+            if not self._kept:
+                raise
+            from holdfast.outbox import read_only  # noqa: PLC0415  # seldom needed
+
+            return read_only.look(os.path.join(self.folder, DATABASE), look)
 
     def _write(
         self, work: Callable[[Transaction], T], *, rows: int = 1, grouped: bool = False
@@ -436,6 +496,12 @@ class Brain:
         except sqlite3.Error as error:
             self._outbox.count_dropped(rows)
             raise UnavailableError(f"the record is damaged ({error}); doctor.repair") from error
+
+
+def _query(
+    sql: str, values: tuple[Any, ...]
+) -> Callable[[sqlite3.Connection], list[tuple[Any, ...]]]:
+    return lambda connection: connection.execute(sql, values).fetchall()
 
 
 def _make_folder(folder: str) -> None:

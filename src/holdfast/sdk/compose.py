@@ -5,7 +5,8 @@ Nothing here touches the disk; wrong arguments raise ValueError naming the argum
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from holdfast.sdk import identity, judgement, lessons, limits
 from holdfast.sdk.difference import compare
@@ -30,10 +31,12 @@ def correction(
     """Return the correction from `draft` to `final`; see Brain.correct."""
     _check_texts(draft, final)
     clean_draft, clean_final = kept_text(draft), kept_text(final)
-    named = None if category is None else judgement.category_named(category)
+    named = None if category is None else judgement.category_named(as_text("category", category))
     spoken = session_named(session)
     why = (
-        None if context is None else kept_text(_text("context", context), limits.CONTEXT_CHARS_MAX)
+        None
+        if context is None
+        else kept_text(as_text("context", context), limits.CONTEXT_CHARS_MAX)
     )
     difference = compare(clean_draft, clean_final)
     kinds = judgement.classify(difference)
@@ -61,8 +64,8 @@ def correction(
 
 
 def _check_texts(draft: str, final: str) -> None:
-    _text("draft", draft)
-    _text("final", final)
+    as_text("draft", draft)
+    as_text("final", final)
     if not draft.strip() and not final.strip():
         raise ValueError("draft, final: both are empty; there is nothing to record")
     if draft == final:
@@ -75,12 +78,29 @@ def _check_texts(draft: str, final: str) -> None:
         )
 
 
-def _text(name: str, value: object) -> str:
+def as_text(name: str, value: object) -> str:
+    """Return a text as it is; raise ValueError naming the argument for any other type."""
     if not isinstance(value, str):
         # Every wrong argument raises the same.
         wrong = f"{name}: want a str, got {type(value).__name__}"
         raise ValueError(wrong)  # noqa: TRY004  # as is promised
     return value
+
+
+def as_map(name: str, value: object) -> Mapping[str, Any]:
+    """Return a map as it is; raise ValueError naming the argument for any other type."""
+    if not isinstance(value, Mapping):
+        wrong = f"{name}: want a map, got {type(value).__name__}"
+        raise ValueError(wrong)  # noqa: TRY004  # as above
+    return value
+
+
+def as_list(name: str, value: object) -> list[Any]:
+    """Return what can be gone through as a list; raise ValueError for a text or another type."""
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        wrong = f"{name}: want several in a list, got {type(value).__name__}"
+        raise ValueError(wrong)  # noqa: TRY004  # as above
+    return list(value)
 
 
 def occasion(session: str | None, now_ms: int) -> str:
@@ -93,10 +113,6 @@ def kept_text(text: str, most: int = limits.TEXT_CHARS_KEPT) -> str:
 
     A cut includes a hash of what was left out, so that texts that differ only there stay different.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-8", "replace").decode()
     text = redact(text)
     if len(text) <= most:
         return text
@@ -119,6 +135,8 @@ def session_named(session: str | int | None) -> str | None:
     if isinstance(session, bool) or not isinstance(session, str | int):
         wrong = f"session: want a name or a number, got {type(session).__name__}"
         raise ValueError(wrong)  # noqa: TRY004  # as above
+    if isinstance(session, int) and abs(session) >= 10**limits.NAME_CHARS_MAX:
+        raise ValueError(f"session: a number of more than {limits.NAME_CHARS_MAX} digits")
     raw = str(session).strip()
     clean = short_name("session", raw)
     # Sessions are identified by name: two that look like a card or a telephone number, as times in
@@ -128,7 +146,7 @@ def session_named(session: str | int | None) -> str | None:
 
 def short_name(argument: str, value: object) -> str:
     """Return a short, printable, redacted name; raise ValueError naming the argument."""
-    text = _text(argument, value).strip()
+    text = as_text(argument, value).strip()
     if not text or len(text) > limits.NAME_CHARS_MAX or not text.isprintable():
         raise ValueError(
             f"{argument} {text[:40]!r}: want 1 to {limits.NAME_CHARS_MAX} printable characters"

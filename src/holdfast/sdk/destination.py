@@ -42,7 +42,7 @@ class Found(NamedTuple):
         """Return a fingerprint of address and key, empty if there is no destination."""
         if not self.url or not self.key:
             return ""
-        return f"{zlib.crc32(f'{self.url} {self.key}'.encode()):08x}"
+        return f"{zlib.crc32(f'{self.url} {self.key}'.encode('utf-8', 'surrogatepass')):08x}"
 
 
 def switched_off(environment: Mapping[str, str] | None = None) -> str:
@@ -92,7 +92,11 @@ class Destination:
         *,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Prefer the caller's own `url` and `api_key`."""
+        """Prefer the caller's own `url` and `api_key`; raise ValueError for one of another type."""
+        for argument, given in (("url", url), ("api_key", api_key)):
+            if given is not None and not isinstance(given, str):
+                wrong = f"{argument}: want a str, got {type(given).__name__}"
+                raise ValueError(wrong)  # as every wrong argument of a brain
         self._url = url or ""
         self._key = api_key or ""
         self._environment = os.environ if environment is None else environment
@@ -141,6 +145,15 @@ class Destination:
         return self._file
 
 
+def _unsendable(text: str, what: str) -> str:
+    """Return what is wrong with a text that no request can carry; never the text itself."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return f"{what} has a character that no request can carry"
+    return "" if text.isprintable() else f"{what} has a character that cannot be printed"
+
+
 def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
     if about.st_mode & _OTHERS:
         return {}, f"{path}: others can read it; chmod 600 it"
@@ -166,9 +179,9 @@ def _unusable(url: str, url_from: str, key: str, key_from: str) -> str:
         Secret.read(key, f"the key of {key_from}")
     except SecretError as error:
         return str(error)
-    if "@" in url.partition("://")[2].partition("/")[0] or not url.strip().isprintable():
+    if "@" in url.partition("://")[2].partition("/")[0]:
         return f"the address of {url_from}: want an https address, without a name and password"
-    return ""
+    return _unsendable(url.strip(), f"the address from {url_from}")
 
 
 def verdicts_url(ingest: str) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.outbox.database import DamagedError
-from holdfast.outbox.doctor import Stats, inspect
+from holdfast.outbox import read_only
+from holdfast.outbox.database import DATABASE, UnavailableError
+from holdfast.outbox.defaults import folder_path
+from holdfast.outbox.doctor import Stats, alive, inspect, span, stalled
 from holdfast.sdk import backfill, event_log, limits, schema
 from holdfast.sdk.destination import Destination, switched_off
 from holdfast.sdk.identity import time_of
@@ -62,14 +64,14 @@ class Report(NamedTuple):
 
 
 def examine(
-    folder: str | os.PathLike[str],
+    folder: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     url: str | None = None,
     api_key: str | None = None,
     clock: Clock | None = None,
 ) -> Report:
     """Return the state of the brain in `folder`; never raises for what it finds."""
-    path = Path(os.path.abspath(os.path.expanduser(os.fspath(folder))))
+    path = Path(os.path.abspath(os.path.expanduser(folder_path(folder))))
     clock = clock or SystemClock()
     now_ms = clock.now_ms()
     stats = inspect(path, clock=clock)
@@ -96,18 +98,18 @@ def examine(
 
 def _kept(path: Path) -> dict[str, Any]:
     """Return the content of the record; on its own read-only connection, closed at once."""
+
+    def look(connection: sqlite3.Connection) -> dict[str, Any]:
+        found: dict[str, Any] = {"schema": schema.version(connection)}
+        if found["schema"]:
+            found |= dict(connection.execute(schema.BRAIN_ALL).fetchall())
+            found |= dict(connection.execute(schema.COUNTS).fetchall())
+            found["old_corrections"] = backfill.waiting(connection)
+        return found
+
     try:
-        connection = sqlite3.connect(f"{(path / 'system.db').as_uri()}?mode=ro", uri=True)
-        try:
-            found: dict[str, Any] = {"schema": schema.version(connection)}
-            if found["schema"]:
-                found |= dict(connection.execute(schema.BRAIN_ALL).fetchall())
-                found |= dict(connection.execute(schema.COUNTS).fetchall())
-                found["old_corrections"] = backfill.waiting(connection)
-            return found
-        finally:
-            connection.close()
-    except (sqlite3.Error, ValueError, DamagedError) as error:
+        return read_only.look(path / DATABASE, look)
+    except (UnavailableError, ValueError) as error:
         return {"unreadable": str(error)}
 
 
@@ -135,10 +137,13 @@ def _database(stats: Stats, kept: dict[str, Any]) -> Check:
 def _queue(stats: Stats) -> Check:
     detail = f"sync_queue: {stats.pending} pending"
     if stats.pending:
-        detail += f", the oldest for {_long(stats.oldest_age_ms)}"
+        detail += f", the oldest for {span(stats.oldest_age_ms)}"
     if stats.foreign:
         detail += f"; {stats.foreign} rows of another program"
-    return Check("queue", WARN if stats.pending > limits.PENDING_WARN else OK, detail)
+    if stats.warning:
+        detail += f"; {stats.warning}"
+    warns = stats.warning or stats.pending > limits.PENDING_WARN
+    return Check("queue", WARN if warns else OK, detail)
 
 
 def _dead_letters(stats: Stats) -> Check:
@@ -172,24 +177,14 @@ def _key(stats: Stats, now_ms: int) -> Check:
 
 
 def _holder(stats: Stats) -> Check:
-    alive = stats.lease_pid > 0 and _alive(stats.lease_pid)
-    if alive:
+    if hangs := stalled(stats):
+        return Check("worker", WARN, hangs)
+    if alive(stats.lease_pid):
         return Check("worker", OK, f"process {stats.lease_pid} drains")
     gone = f"process {stats.lease_pid} is gone" if stats.lease_pid else "nobody drains now"
     if not stats.pending:
         return Check("worker", OK, f"{gone}; nothing waits")
     return Check("worker", WARN, f"{gone}; the next program that opens the brain does, or sync")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        # Another user's process, and so alive.
-        return True
-    return True
 
 
 def _disk(stats: Stats) -> Check:
@@ -219,14 +214,7 @@ def _log(path: Path, kept: dict[str, Any]) -> Check:
 
 
 def _ago(now_ms: int, at_ms: int) -> str:
-    return f"{_long(max(now_ms - at_ms, 0))} ago"
-
-
-def _long(span_ms: int) -> str:
-    for name, size_ms in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
-        if span_ms >= 2 * size_ms:
-            return f"{span_ms // size_ms} {name}"
-    return f"{span_ms // 1_000} s"
+    return f"{span(max(now_ms - at_ms, 0))} ago"
 
 
 def repair(folder: str | os.PathLike[str], *, clock: Clock | None = None) -> list[str]:

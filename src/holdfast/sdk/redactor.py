@@ -23,6 +23,8 @@ NATIONAL_ID: Final = "[national id]"
 _CARD_DIGITS: Final = range(13, 20)
 _PHONE_DIGITS: Final = range(7, 16)
 _DEPTH_MAX: Final = 20
+_INTEGER_BITS_MAX: Final = 10_000
+"""Some 3,000 digits: of more than 4,300 Python makes no text."""
 _LOOPBACK: Final = ("127.0.0.1", "0.0.0.0")  # noqa: S104  # spared, not bound to
 
 # Prefixes of keys, by issuer; the rest is at least as long as the issuer's keys are.
@@ -87,8 +89,20 @@ def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     return re.compile(text, flags)
 
 
+def valid(text: str) -> str:
+    """Return the text as it can be stored and sent: half a surrogate pair becomes "?", NUL U+FFFD.
+
+    Such a half has no form in UTF-8, and one byte 0 separates the two texts of a correction in the
+    hash that identifies it.
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()
+    return text.replace("\0", "\ufffd")
+
+
 def redact(text: str) -> str:
-    """Return the text with everything that was found replaced by a mark."""
+    """Return the text, made valid, with everything that was found replaced by a mark."""
+    text = valid(text)
     if "://" in text and "@" in text:
         text = _pattern(_IN_URL).sub(rf"\g<scheme>{KEY}@", text)
     if "-----BEGIN" in text:
@@ -119,19 +133,42 @@ def _numbers(text: str) -> str:
 def redact_value(value: Any, depth: int = 0) -> Any:
     """Return a JSON value with every text in it redacted, keys of objects too.
 
-    Raise ValueError if it is nested deeper than 20, or JSON cannot represent it.
+    Keys that become alike get a number behind them. Raise ValueError if it is nested deeper than
+    20, or JSON cannot represent it.
     """
     if depth > _DEPTH_MAX:
         raise ValueError(f"nested deeper than {_DEPTH_MAX}")
     if isinstance(value, str):
         return redact(value)
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        if value.bit_length() > _INTEGER_BITS_MAX:
+            raise ValueError(
+                f"an integer of {value.bit_length()} bits, at most {_INTEGER_BITS_MAX}"
+            )
         return value
     if isinstance(value, Mapping):
-        return {redact(str(key)): _held(str(key), held, depth) for key, held in value.items()}
+        return _redacted_map(value, depth)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [redact_value(held, depth + 1) for held in value]
     raise ValueError(f"{type(value).__name__} has no form in JSON")
+
+
+def _redacted_map(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, held in value.items():
+        try:
+            plain = valid(str(key))
+        except Exception as error:
+            raise ValueError(f"a key of type {type(key).__name__} has no text: {error}") from error
+        base = name = redact(plain)
+        count = 1
+        while name in found:
+            count += 1
+            name = f"{base} ({count})"
+        found[name] = _held(plain, held, depth)
+    return found
 
 
 def _held(name: str, value: Any, depth: int) -> Any:

@@ -19,6 +19,7 @@ from holdfast.kernel.clock import Clock
 from holdfast.outbox.transaction import Transaction
 from holdfast.sdk import following, limits, schema
 from holdfast.sdk.following import Decided
+from holdfast.sdk.redactor import valid
 
 ASKED: Final = "verdicts.asked"
 KNOWN: Final = "verdicts"
@@ -200,7 +201,13 @@ def _page(raw: bytes) -> Page | None:
         brain, upto = read["brain"], read["upto"]
     except (ValueError, KeyError, TypeError):
         return None
-    if not isinstance(brain, str) or " " in brain or type(upto) is not int or upto < 0:
+    if (
+        not isinstance(brain, str)
+        or " " in brain
+        or not brain.isprintable()
+        or type(upto) is not int
+        or upto < 0
+    ):
         return None
     return Page(brain, upto, items)
 
@@ -211,12 +218,12 @@ def _decided(row: Mapping[str, Any]) -> Decided:
         raise ValueError("verdict")
     return Decided(
         number=int(row["number"]),
-        lesson_id=str(row["lesson_id"])[: limits.LESSON_ID_CHARS_MAX],
+        lesson_id=valid(str(row["lesson_id"]))[: limits.LESSON_ID_CHARS_MAX],
         verdict=verdict,
-        by=str(row["by"])[: limits.NAME_CHARS_MAX],
+        by=valid(str(row["by"]))[: limits.NAME_CHARS_MAX],
         age_ms=max(int(row["age_ms"]), 0),
-        category=str(row["category"])[: limits.NAME_CHARS_MAX],
-        text=str(row["text"])[: limits.RULE_CHARS_MAX],
+        category=valid(str(row["category"]))[: limits.NAME_CHARS_MAX],
+        text=valid(str(row["text"]))[: limits.RULE_CHARS_MAX],
         confidence=min(max(float(row["confidence"]), 0.0), 1.0),
         corrections=max(int(row["corrections"]), 0),
     )

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from holdfast.kernel.clock import ManualClock, SystemClock
+from holdfast.outbox import doctor as queue_doctor
 from holdfast.sdk import Brain, doctor, sync
 from holdfast.sdk.destination import Destination, ingest_url, keep, key_file, switched_off
-from tests.integration.outbox.intake import HttpIntake, until
+from tests.integration.outbox.intake import HttpIntake, Programs, until
+from tests.integration.sdk.programs import start
 
 Opened = Callable[..., Brain]
 
@@ -103,6 +107,65 @@ def test_a_doctor_tells_how_a_brain_stands(opened: Opened, plane: HttpIntake) ->
     text = json.dumps(report.as_json()) + "\n".join(report.lines())
     assert "secret-key" not in text
     assert '"pending": 1' in text
+
+
+HOUR_MS = 3_600_000
+
+
+def examined_later(brain: Brain, later_ms: int) -> doctor.Report:
+    clock = ManualClock(SystemClock().now_ms() + later_ms)
+    return doctor.examine(brain.folder, url="http://127.0.0.1:9", api_key="k", clock=clock)
+
+
+def test_a_stalled_holder_with_old_rows_is_not_healthy(
+    opened: Opened, plane: HttpIntake, programs: Programs
+) -> None:
+    plane.answer = lambda _body: (503, {}, b"{}")
+    brain = opened(url=plane.url, api_key="k", gate=lambda: "another sends")
+    holder = start(
+        programs, "b = brain()\nb.correct('a', 'b')\nsay('made')\ntime.sleep(3600)\n",
+        brain.folder, plane.url,
+    )  # fmt: skip
+    assert holder.stdout.readline() == "made\n"
+    until(lambda: brain.stats().lease_pid == holder.pid, "the program sends")
+    assert "not moved" not in details(examined_later(brain, 0))["worker"]
+    os.kill(holder.pid, signal.SIGSTOP)
+    report = examined_later(brain, 3 * HOUR_MS)
+    found, told = statuses(report), details(report)
+    assert (report.status, found["queue"], found["worker"]) == ("degraded", "warn", "warn")
+    assert "the oldest row waits for 3 h" in told["queue"]
+    assert f"process {holder.pid} is to send and has not moved for 3 h" in told["worker"]
+    assert f"kill -CONT {holder.pid}" in report.stats.warning
+    assert "3 h" in json.dumps(report.as_json()["facts"]["warning"])
+
+
+def test_an_old_row_warns_whoever_is_to_send_it(opened: Opened) -> None:
+    brain = opened(url="http://127.0.0.1:9", api_key="k", gate=lambda: "not now")
+    brain.correct("a", "b")
+    fresh = examined_later(brain, 0)
+    assert (statuses(fresh)["queue"], fresh.stats.warning) == ("ok", "")
+    assert statuses(examined_later(brain, HOUR_MS // 2))["queue"] == "warn"
+    assert "no process sends" in details(examined_later(brain, 3 * HOUR_MS))["queue"]
+    assert "holdfast brain sync" in details(examined_later(brain, 3 * HOUR_MS))["queue"]
+
+
+def test_a_clock_that_was_set_back_hides_no_old_row(opened: Opened) -> None:
+    brain = opened(url="http://127.0.0.1:9", api_key="k", gate=lambda: "not now")
+    brain.correct("a", "b")
+    report = examined_later(brain, -4 * HOUR_MS)
+    assert statuses(report)["queue"] == "warn"
+    assert "the clock, which was set back" in details(report)["queue"]
+
+
+def test_a_holder_that_rested_is_no_stalled_one(opened: Opened, plane: HttpIntake) -> None:
+    """One without rows does not beat, and a row just made says nothing about it."""
+    brain = opened(url=plane.url, api_key="k")
+    brain.correct("a", "b")
+    assert brain.flush(10).pending == 0
+    stats = brain.stats()._replace(pending=1, oldest_age_ms=50, lease_age_ms=HOUR_MS)
+    assert stats.lease_pid == os.getpid()
+    assert queue_doctor.stalled(stats) == ""
+    assert queue_doctor.stalled(stats._replace(oldest_age_ms=HOUR_MS)) != ""
 
 
 def test_a_doctor_warns_above_a_thousand_and_works_without_a_brain(
