@@ -43,7 +43,7 @@ ALLOWED = {
     "instances/handlers.py": "an id made of a digest",
     "machine/controller/proxy/location.py": "what the agent answers, after a pattern",
     "telemetry/rate.py": "numbers, not text",
-    "telemetry/wheel.py": "numbers, not text",
+    "telemetry/silence.py": "numbers, not text",
     "machine/controller/api/pairing.py": "a list of our own",
     "web/pages/corrections.py": "what is stored; what it raises is caught beside it",
 }

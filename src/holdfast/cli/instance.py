@@ -12,8 +12,8 @@ import typer
 from msgspec import structs
 
 from holdfast.cli import maintenance
+from holdfast.cli.arguments import parse_pairs, read_secrets
 from holdfast.cli.connection import Connection, connect
-from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import (
     EXIT_PENDING,

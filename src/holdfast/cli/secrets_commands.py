@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.arguments import parse_pairs, read_secrets
 from holdfast.cli.connection import connect
-from holdfast.cli.given import parse_pairs, read_secrets
 from holdfast.cli.naming import resolve
 from holdfast.cli.output import EXIT_PENDING, JSON_OPTION, say, show, show_facts, show_json
 from holdfast.wire.api.operations import Pending

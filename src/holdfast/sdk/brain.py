@@ -20,22 +20,22 @@ from holdfast.outbox.defaults import always_open, folder_path, log_notice
 from holdfast.outbox.limits import FLUSH_DEADLINE_S, NOTICE_EVERY_MS
 from holdfast.outbox.receipts import OPEN, Flushed
 from holdfast.sdk import limits, schema
-from holdfast.sdk.carrier import Carrier
 from holdfast.sdk.destination import Destination, switched_off
 from holdfast.sdk.event_log import EventLog
-from holdfast.sdk.later import Later
+from holdfast.sdk.lazy_modules import Later
+from holdfast.sdk.transport import Transport
 
 if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.ports import DeadLetter, Fetch, Gate, Notice
     from holdfast.outbox.transaction import Transaction
-    from holdfast.sdk import compose, following, lessons, record, redactor, results
+    from holdfast.sdk import compose, lessons, record, redactor, results, verdict_merge
     from holdfast.sdk.lessons import Lesson
     from holdfast.sdk.record import Event, Made
     from holdfast.sdk.results import Correction, Recorded, SessionEnd, Synced
 else:
-    compose, following, lessons, record, redactor, results = map(
-        Later, ("compose", "following", "lessons", "record", "redactor", "results")
+    compose, verdict_merge, lessons, record, redactor, results = map(
+        Later, ("compose", "verdict_merge", "lessons", "record", "redactor", "results")
     )
 
 _ID_DIGITS: Final = 32
@@ -87,7 +87,7 @@ class Brain:
         # Loaded by the first brain that is opened: a program that only imports pays nothing for it.
         from holdfast.outbox.box import open_outbox  # noqa: PLC0415
 
-        self._carrier = Carrier(self.destination, clock=self._clock, name=self.name)
+        self._carrier = Transport(self.destination, clock=self._clock, name=self.name)
         self._outbox = open_outbox(
             self.folder,
             sender=self._carrier,
@@ -371,7 +371,7 @@ class Brain:
             if there is None:
                 raise ValueError(f"lesson_id {lesson_id[:40]!r}: there is no such lesson")
             judged = verdict(there, now_ms=self._clock.now_ms())
-            following.judge_here(tx, judged)
+            verdict_merge.judge_here(tx, judged)
             return judged
 
         judged = self._write(work, rows=0)

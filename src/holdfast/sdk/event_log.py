@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.outbox.database import UnavailableError
 from holdfast.sdk import limits, schema
-from holdfast.sdk.later import Later
+from holdfast.sdk.lazy_modules import Later
 
 if TYPE_CHECKING:
     from holdfast.sdk import identity, record

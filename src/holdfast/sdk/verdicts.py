@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from holdfast.kernel.clock import Clock
 from holdfast.outbox.transaction import Transaction
-from holdfast.sdk import following, limits, schema
-from holdfast.sdk.following import Decided
+from holdfast.sdk import limits, schema, verdict_merge
 from holdfast.sdk.redactor import valid
+from holdfast.sdk.verdict_merge import Decided
 
 ASKED: Final = "verdicts.asked"
 KNOWN: Final = "verdicts"
@@ -167,7 +167,7 @@ class Verdicts:
         if now == known:
             return False
         for decided in page.items:
-            following.follow(tx, decided, brain=page.brain, now_ms=self._clock.now_ms())
+            verdict_merge.follow(tx, decided, brain=page.brain, now_ms=self._clock.now_ms())
         tx.execute(schema.BRAIN_WRITE, (KNOWN, f"{page.brain} {page.upto}"))
         return True
 
@@ -214,7 +214,7 @@ def _page(raw: bytes) -> Page | None:
 
 def _decided(row: Mapping[str, Any]) -> Decided:
     verdict = row["verdict"]
-    if verdict not in following.VERDICTS:
+    if verdict not in verdict_merge.VERDICTS:
         raise ValueError("verdict")
     return Decided(
         number=int(row["number"]),

@@ -38,7 +38,7 @@ from holdfast.telemetry.ports import (
     Transitions,
 )
 from holdfast.telemetry.rate import Allowance, take
-from holdfast.telemetry.wheel import Silent, Watch, Wheel
+from holdfast.telemetry.silence import Silent, Watch, Wheel
 from holdfast.telemetry.writers import ContactSink, PointSink
 from holdfast.wire.controller.directive import Directive
 

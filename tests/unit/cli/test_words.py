@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from holdfast.cli import instance
+from holdfast.cli.arguments import read_secrets
 from holdfast.cli.connection import Connection
-from holdfast.cli.given import read_secrets
 from holdfast.cli.naming import pick, resolve
 from holdfast.wire.api.instances import InstanceList, InstanceView, LogLine
 

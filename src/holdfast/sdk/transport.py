@@ -20,7 +20,7 @@ _ONE: Final = "sender"
 _PROGRAM: Final = f"holdfast/{holdfast.__version__}"
 
 
-class Carrier:
+class Transport:
     """The outbox's sender for one brain."""
 
     def __init__(self, destination: Destination, *, clock: Clock, name: Callable[[], str]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.telemetry.contact import silence_levels
 from holdfast.telemetry.limits import GRACE_MS, WHEEL_GAP_MAX_MS, WHEEL_STEP_MS
-from holdfast.telemetry.wheel import Silent, Wheel
+from holdfast.telemetry.silence import Silent, Wheel
 
 LEVELS = (90_000, 900_000, 3_600_000)
 
