@@ -18,8 +18,8 @@ from pathlib import Path
 
 from holdfast.machine.agents.catalogue import DEMO
 from holdfast.machine.agents.pairing import Place
-from holdfast.machine.confine.confinement import Confinement, Order
 from holdfast.machine.confine.probing import Kind, probe
+from holdfast.machine.confine.sandbox import Confinement, Order
 from holdfast.machine.controller.process.children import Child, ChildProcesses
 from tests.support.planes import free_port
 

@@ -37,8 +37,8 @@ from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Outcome
-from holdfast.metrics.logs import set_up
-from holdfast.metrics.prometheus import Metrics
+from holdfast.monitoring.logs import set_up
+from holdfast.monitoring.prometheus import Metrics
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.stores.sqlite.journal import SqliteJournal
 

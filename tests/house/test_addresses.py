@@ -17,7 +17,7 @@ JOINED = {
     "relay/http1.py": "an Origin header, compared and moved",
     "plane/settings.py": "of an Address, for people and other processes to read",
     "plane/agent_proxy/access.py": "a Location that the browser follows, to a host that is ours",
-    "plane/agent_proxy/visit.py": "an Origin header, compared",
+    "plane/agent_proxy/request.py": "an Origin header, compared",
 }
 
 # What opens a connection, or what a client library is given to open one.

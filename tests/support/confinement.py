@@ -9,8 +9,8 @@ from typing import Final, get_args
 
 import pytest
 
-from holdfast.machine.confine.confinement import Confinement, Order, Wanted
 from holdfast.machine.confine.probing import Kind, Probe, probe
+from holdfast.machine.confine.sandbox import Confinement, Order, Wanted
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 

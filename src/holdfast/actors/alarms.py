@@ -15,7 +15,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Callable
 
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.limits import (
     ALARM_GLANCE_MS,
     ALARM_HORIZON_MS,

@@ -28,8 +28,8 @@ from typing import Any, TypeAlias
 
 from msgspec.structs import replace
 
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (

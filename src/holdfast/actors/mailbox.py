@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from holdfast.actors.flights import CommittedTick, pending_row
+from holdfast.actors.committed_tick import CommittedTick, pending_row
 from holdfast.actors.limits import MAILBOX_PENDING_MAX, POLL_MS, WAITING_PAGE
 from holdfast.actors.owner import Owner
 from holdfast.actors.ports import (

@@ -23,7 +23,7 @@ from holdfast.actors.commit import (
     fold_loaded,
     snapshot_due,
 )
-from holdfast.actors.flights import (
+from holdfast.actors.committed_tick import (
     CommittedTick,
     Fetch,
     Flight,

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import structs
 
 from holdfast.actors.commit import fold_loaded
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import ProbeAnswer
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.limits import (

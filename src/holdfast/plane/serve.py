@@ -28,7 +28,7 @@ from holdfast.actors.tasks import why_ended
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.failure import install
 from holdfast.kernel.log import Log, TotalLog
-from holdfast.metrics.logs import set_up
+from holdfast.monitoring.logs import set_up
 from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.plane.edge.limits import BACKLOG
 from holdfast.plane.key_folder import KeysError

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.actors.commit import fold_loaded
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.ports import Accepted, Answer, Commit, Stamp
 from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import Back, look_back

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from holdfast.accounts.ports import AccountsStore
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import EffectCall
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.ports import Answer, Arrival, Journal, Mailboxes, Reader
 from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS

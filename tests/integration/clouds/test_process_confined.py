@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.kernel.secret import Secret
-from holdfast.machine.confine.confinement import Wanted
 from holdfast.machine.confine.probing import Kind
+from holdfast.machine.confine.sandbox import Wanted
 from holdfast.world.clouds.port import Execution, Machine
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_confine import Confine

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from holdfast.machine import confine
-from holdfast.machine.confine.confinement import Confinement, Order
 from holdfast.machine.confine.probing import Kind
+from holdfast.machine.confine.sandbox import Confinement, Order
 from holdfast.machine.controller.process.children import ChildProcesses
 
 SECRET = "the-plane's-secret"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.confine.confinement import ConfineError, Confinement, Order
 from holdfast.machine.confine.probing import Kind, Probe
+from holdfast.machine.confine.sandbox import ConfineError, Confinement, Order
 from holdfast.machine.controller.process.children import Child, ChildProcesses
 from tests.integration.machine.rig import alive, until
 from tests.support.confinement import KINDS, confinement, found

@@ -14,7 +14,7 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.agents.catalogue import DEMO
 from holdfast.machine.agents.pairing import Place
-from holdfast.machine.confine.confinement import unconfined
+from holdfast.machine.confine.sandbox import unconfined
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing.command_line import CommandLine

@@ -25,8 +25,8 @@ from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite import journal as journal_sqlite
 from holdfast.stores.sqlite.database import open_reader
 from holdfast.stores.sqlite.journal import SqliteJournal
-from holdfast.stores.sqlite.journal_batch import _WIDTHS
 from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.journal_write import _WIDTHS
 from holdfast.stores.sqlite.writer import ClosedError
 from tests.contract.journal.rows import A, B, accept, arrival, commit, stamps
 

@@ -28,7 +28,7 @@ from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.pairing import Place
-from holdfast.machine.confine.confinement import unconfined
+from holdfast.machine.confine.sandbox import unconfined
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.supervisor import Supervisor

@@ -23,8 +23,8 @@ from holdfast.kernel.secret import Secret
 from holdfast.letters.machine import LastContact
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.instances import instance_kind
+from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
 from holdfast.plane.wiring.pairing import pairing_kind
-from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
 from holdfast.wire.api.call import Call, Principal, Refusal

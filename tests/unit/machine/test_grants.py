@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.machine.confine.confinement import ConfineError, read_order
 from holdfast.machine.confine.grants import Scope, ScopeError, Wishes, find_scope, programs_on
 from holdfast.machine.confine.landlock import Plan, files_handled, port_filter
+from holdfast.machine.confine.sandbox import ConfineError, read_order
 
 
 @pytest.fixture

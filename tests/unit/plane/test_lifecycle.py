@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.kinds import make_kind
 from holdfast.actors.ports import Commit
 from holdfast.instances import events

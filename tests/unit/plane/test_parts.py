@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import ViewRow
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import load_kinds, make_kind, make_kinds, recipes
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.ports import EventOutcome, Stamp

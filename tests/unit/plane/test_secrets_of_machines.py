@@ -11,7 +11,7 @@ import pytest
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Secrets
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
+from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.wire.controller.endpoint import A, ControllerEndpoint
 

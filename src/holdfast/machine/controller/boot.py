@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.machine.confine.confinement import ConfineError
+from holdfast.machine.confine.sandbox import ConfineError
 from holdfast.machine.controller import limits, sealed_settings, settings
 from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket

@@ -17,9 +17,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from holdfast.machine.confine.confinement import ConfineError, Launch, open_confinement
 from holdfast.machine.confine.landlock import FAILED
 from holdfast.machine.confine.report import Report
+from holdfast.machine.confine.sandbox import ConfineError, Launch, open_confinement
 from holdfast.machine.controller.settings import process_environment, read_running
 
 _INSTALL: Final = "HOLDFAST_OPENCLAW_HOME"

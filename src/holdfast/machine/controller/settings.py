@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.kernel.secret import Secret, SecretError
-from holdfast.machine.confine import confinement
+from holdfast.machine.confine import sandbox
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.sealed_settings import is_sealing
 from holdfast.machine.controller.supervise import Policy
@@ -178,7 +178,7 @@ def read_running(environ: Mapping[str, str]) -> Running:
         message = "HOLDFAST_STOP_GRACE_MS: must be a whole number of at least 1"
         raise SettingError(message)
     return Running(
-        confine=environ.get(confinement.VARIABLE, ""),
+        confine=environ.get(sandbox.VARIABLE, ""),
         agent=environ.get("HOLDFAST_AGENT") or "demo",
         agent_home=environ.get("HOLDFAST_AGENT_HOME", ""),
         agent_port=_port(environ, "HOLDFAST_AGENT_PORT", default=AGENT_PORT),

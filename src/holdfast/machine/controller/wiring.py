@@ -19,7 +19,7 @@ from holdfast import __version__
 from holdfast.kernel.clock import Clock
 from holdfast.machine.agents.catalogue import find_profile
 from holdfast.machine.agents.pairing import Place
-from holdfast.machine.confine.confinement import Confinement, open_confinement
+from holdfast.machine.confine.sandbox import Confinement, open_confinement
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.agent.runtime import AgentRuntime

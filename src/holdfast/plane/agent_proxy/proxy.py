@@ -17,7 +17,7 @@ from holdfast.kernel.log import Log
 from holdfast.plane.agent_proxy.access import AgentAccess
 from holdfast.plane.agent_proxy.open_sockets import Live, Shares, Tally
 from holdfast.plane.agent_proxy.pages import Notice
-from holdfast.plane.agent_proxy.visit import Visit, header_of, write_notice
+from holdfast.plane.agent_proxy.request import Visit, header_of, write_notice
 from holdfast.plane.edge.auth import Caller, Network, find_caller
 from holdfast.plane.edge.connection import Guest
 from holdfast.relay import http1

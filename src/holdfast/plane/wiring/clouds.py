@@ -28,9 +28,9 @@ from holdfast.kernel.outcome import Ok
 from holdfast.plane.settings import PORTS_PER_MACHINE, Settings, paths_in
 from holdfast.plane.wiring.controllers import MachineControllers
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
 from holdfast.plane.wiring.part import Part
 from holdfast.plane.wiring.secret_files import env_key_text
-from holdfast.plane.wiring.secrets_of_machines import ControllersAsHolders, OwnMint
 from holdfast.wire.address import Base
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.controller.calls import Controllers

@@ -22,9 +22,9 @@ from holdfast.actors.probing import Lookout, Prober
 from holdfast.actors.rehearsal_worker import RehearsalWorker
 from holdfast.actors.tasks import why_ended
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log, TotalLog
 from holdfast.kernel.metrics import Meter, TotalMeter
-from holdfast.kernel.vital import Vital
 from holdfast.stores.sqlite.journal_reader import SqliteReader
 
 

@@ -21,8 +21,8 @@ import duckdb
 import msgspec
 
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
-from holdfast.kernel.vital import Vital
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
 from holdfast.plane.wiring.part import Part

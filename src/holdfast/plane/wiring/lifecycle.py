@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.record import Decision
 from holdfast.instances.definition import KIND
 from holdfast.instances.state import Instance

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.actors.limiter import Limiter
 from holdfast.actors.owner import Listener

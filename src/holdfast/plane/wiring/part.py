@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.dispatch import Provider
-from holdfast.actors.flights import CommittedTick
 from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.owner import Listener, Owner
 from holdfast.actors.probing import Lookout
 from holdfast.actors.tasks import why_ended
+from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
-from holdfast.kernel.vital import Vital
 from holdfast.letters.topics import OPERATION, QUARANTINE, Publish, Topic
 from holdfast.plane.about import Check
 from holdfast.plane.wiring.letters import ROUTES, Route

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.ports import Reader
 from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail, decode_instance
 from holdfast.pairing.ports import Place

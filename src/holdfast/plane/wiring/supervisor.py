@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from holdfast.kernel.vital import Vital
+from holdfast.kernel.liveness import Vital
 
 LOOK_S: Final = 0.5
 """Between two looks, in seconds. Health looks by itself at each call."""

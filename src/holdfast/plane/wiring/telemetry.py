@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.actors.flights import CommittedTick
+from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.owner import Listener
 from holdfast.actors.ports import Mailboxes
 from holdfast.instances import events

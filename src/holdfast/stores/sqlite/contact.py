@@ -14,7 +14,7 @@ from typing import Final
 import apsw
 
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.vital import Vital
+from holdfast.kernel.liveness import Vital
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk

@@ -33,12 +33,12 @@ from holdfast.actors.ports import (
 )
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import Address, EventId, derive
-from holdfast.kernel.vital import Vital
+from holdfast.kernel.liveness import Vital
 from holdfast.stores.sqlite.bulk import Row
 from holdfast.stores.sqlite.database import make_trouble, open_store
-from holdfast.stores.sqlite.journal_batch import Batch
 from holdfast.stores.sqlite.journal_jobs import Accept, Answer, AnyJob, Finish, Write
 from holdfast.stores.sqlite.journal_reader import SqliteReader
+from holdfast.stores.sqlite.journal_write import Batch
 from holdfast.stores.sqlite.writer import Call, GroupWriter
 
 CHECKPOINT_PAGES: Final = 8_192

@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from holdfast.kernel.vital import Vital
+from holdfast.kernel.liveness import Vital
 from holdfast.stores.sqlite.writer import CallWriter
 from holdfast.stores.thread import OwnThread
 

@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import apsw
 
-from holdfast.kernel.vital import Vital
+from holdfast.kernel.liveness import Vital
 from holdfast.stores.sqlite.database import make_trouble
 from holdfast.stores.thread import yield_more
 from holdfast.stores.trouble import Trouble

@@ -28,8 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
-from holdfast.machine.confine.confinement import Confinement
 from holdfast.machine.confine.report import Report
+from holdfast.machine.confine.sandbox import Confinement
 from holdfast.machine.controller.limits import (
     DRAIN_BYTES_MAX,
     LINE_CHARS_MAX,

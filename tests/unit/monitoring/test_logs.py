@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from holdfast.kernel.secret import HIDDEN, Secret
-from holdfast.metrics.logs import VALUE_CHARS_MAX, clean, set_up
+from holdfast.monitoring.logs import VALUE_CHARS_MAX, clean, set_up
 
 
 @pytest.fixture
