@@ -7,12 +7,18 @@ from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 
 
 def time_text(at_ms: int) -> str:
-    """Return milliseconds since the epoch as ISO 8601 in UTC: `2026-11-21T09:30:00.000Z`."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1_000:03d}Z"
+    """Return milliseconds since the epoch as ISO 8601 in UTC: `2026-11-21T09:30:00.000Z`.
+
+    That has four digits for the year: a time before year 1 or after year 9999 is written as the
+    first or last moment of those.
+    """
+    at = _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), _LAST_MS))
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: object) -> int | None:

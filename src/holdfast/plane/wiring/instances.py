@@ -10,6 +10,7 @@ from holdfast.actors.kinds import Kind, make_kind
 from holdfast.instances import secrets
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.handlers import Deps, handlers
+from holdfast.instances.index import FleetIndex
 from holdfast.instances.maintenance import maintenance_handlers
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import Contacts
@@ -23,6 +24,7 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.fleet_checks import Unowned, fleet_checks
 from holdfast.plane.wiring.fleet_watch import Watch
 from holdfast.plane.wiring.part import HOUR_S, Job, Part, every
+from holdfast.stores.sqlite.fleet import SqliteFleet
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.controller.calls import Controllers
 
@@ -45,14 +47,26 @@ def instance_kind(policy: Policy) -> Kind:
 
 
 def instances_part(
-    core: Core, reach: Reach[Controllers], contacts: Contacts, placing: Placing
+    core: Core,
+    reach: Reach[Controllers],
+    contacts: Contacts,
+    placing: Placing,
+    heard: Callable[[Callable[[str], None]], None],
 ) -> Part:
-    """Return instances as a part; `contacts` has the last reports of their machines."""
+    """Return instances as a part.
+
+    `contacts` has the last reports of their machines, `heard` takes who is told of each check-in.
+    """
     reader = core.stores.reader
+    store = SqliteFleet()
+    core.closing.push_async_callback(store.close)
+    fleet = FleetIndex(store, reader, contacts, log=core.log)
+    heard(fleet.heard)
     deps = Deps(
         mailboxes=core.mailbox,
         reader=reader,
         contacts=contacts,
+        fleet=fleet,
         logs=CloudLogs(reach.by_name),
         sealer=core.keyring,
         chance=core.chance,
@@ -77,8 +91,10 @@ def instances_part(
             **secrets.handlers(sealed),
             **maintenance_handlers(reader, reach.controllers),
         },
+        on_commit=(fleet.on_commit,),
         topics={INSTANCE_VIEW: topics.INSTANCE},
         jobs=(
+            Job("instances.index", fleet.run),
             Job("instances.watch", watch.run),
             every("machines.look", unowned.look, HOUR_S, core.log),
         ),

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.actors.flights import CommittedTick
 from holdfast.actors.ports import Reader
-from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail, decode_instance
+from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, read_detail, read_instance
 from holdfast.pairing.ports import Place
 from holdfast.pairing.state import STATE_VERSION, Pairing, decode_state, empty
 from holdfast.pairing.views import PAIRING_VIEW
@@ -64,7 +64,7 @@ class CommittedPlaces:
         if body is None:
             self._places.pop(instance, None)
             return
-        view = decode_instance(body)
+        view = read_instance(instance, body)
         provider, config_version = self._details.get(instance, ("", 0))
         self._places[instance] = Place(
             instance=instance,
@@ -81,7 +81,7 @@ class CommittedPlaces:
         if body is None:
             self._details.pop(instance, None)
             return
-        detail = decode_detail(body)
+        detail = read_detail(body)
         self._details[instance] = (detail.provider, detail.config_version)
         place = self._places.get(instance)
         if place is not None:
