@@ -86,24 +86,24 @@ class BrainCalls:
         words = views.search_words(call.query.get("text", ""))
         if (call.query.get("text") and not words) or (call.query.get("brain") and brain is None):
             return Reply(CorrectionList(items=()))
-        rows = await self._store.corrections(
-            CorrectionQuery(
-                account=account,
-                below=_cursor(call, 1)[0],
-                limit=limit + 1,
-                brain=0 if brain is None else brain.no,
-                category=call.query.get("category", "").upper(),
-                severity=call.query.get("severity", "").lower(),
-                session=call.query.get("session", ""),
-                words=words,
-            )
+        query = CorrectionQuery(
+            account=account,
+            below=_cursor(call, 1)[0],
+            limit=limit + 1,
+            brain=0 if brain is None else brain.no,
+            category=call.query.get("category", "").upper(),
+            severity=call.query.get("severity", "").lower(),
+            session=call.query.get("session", ""),
+            words=words,
+        )
+        rows, below = (
+            await self._store.search(query) if words else (await self._store.corrections(query), 0)
         )
         items = tuple(
             views.correction_view(row, self._directory.brain(row.brain)) for row in rows[:limit]
         )
-        return Reply(
-            CorrectionList(items=items, next=str(rows[limit - 1].no) if len(rows) > limit else "")
-        )
+        below = rows[limit - 1].no if len(rows) > limit else below
+        return Reply(CorrectionList(items=items, next=str(below) if below else ""))
 
     async def show_correction(self, call: Call) -> Reply:
         """Show one correction."""

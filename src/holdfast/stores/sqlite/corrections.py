@@ -23,6 +23,7 @@ from holdfast.corrections.ports import (
     Kept,
     LessonQuery,
     LessonRow,
+    Searched,
 )
 from holdfast.corrections.records import (
     ROUTES,
@@ -38,6 +39,7 @@ from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.corrections_projection import Projection
+from holdfast.stores.sqlite.corrections_words import WordTables
 from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.limits import PREVIEW_MAX
@@ -61,7 +63,8 @@ class CorrectionsSqlite(SqliteStore):
     ) -> None:
         """Use `open_corrections` instead."""
         super().__init__(writer, reader, queries, name="corrections")
-        self._projection = Projection(queries)
+        self._words = WordTables(reader.execute(queries["words_split"]).get)
+        self._projection = Projection(queries, self._words)
 
     async def load(self, *, refused_since_hour: int) -> Kept:
         """Return what the directory keeps in memory."""
@@ -126,19 +129,33 @@ class CorrectionsSqlite(SqliteStore):
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
         """Return corrections, last received first."""
         name = "corrections_all"
-        if query.words:
-            name = "corrections_search"
-        elif query.brain:
+        if query.brain:
             name = "corrections_brain"
         elif query.account is not None:
             name = "corrections_account"
-        try:
-            rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
-        except apsw.SQLError as error:
-            if not query.words or "fts5" not in str(error):
-                raise
-            return []  # a character newer than the tokenizer's Unicode: no row has such a word
+        rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
         return [_correction(row) for row in rows]
+
+    async def search(self, query: CorrectionQuery) -> Searched:
+        """Return corrections with all of the words, last received first, within a bounded time."""
+        show = self._sql["corrections_found"]
+        values = {**query._asdict(), "preview": PREVIEW_MAX}
+
+        def run() -> Searched:
+            rows, below = self._words.search(self._reader, query, show, values)
+            return Searched([_correction(row) for row in rows], below)
+
+        try:
+            return await self._reading.run(run)
+        except apsw.SQLError as error:
+            if "fts5" not in str(error):
+                self.trouble.hear(error)
+                raise
+            # A character newer than the tokenizer's Unicode: no row has such a word.
+            return Searched([], 0)
+        except apsw.Error as error:
+            self.trouble.hear(error)
+            raise
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
         """Return one correction visible to the account."""
@@ -197,7 +214,7 @@ class CorrectionsSqlite(SqliteStore):
                 sql["oldest_corrections"], values
             ).fetchall()
             for no, brain, event_ids in gone:
-                connection.execute(sql["drop_words"], {"no": no})
+                self._words.drop(connection, no)
                 connection.executemany(
                     sql["drop_id"],
                     [{"brain": brain, "event_id": one} for one in _NAMES.decode(event_ids)],
@@ -205,6 +222,7 @@ class CorrectionsSqlite(SqliteStore):
                 connection.execute(sql["drop_correction"], {"no": no})
             if gone:
                 connection.execute(sql["drop_cut_hashes"], {"no": gone[-1][0]})
+                self._words.drop_below(connection, gone[-1][0])
             connection.execute(
                 sql["drop_events"], {"limit": PURGE_ROWS, "before_ms": forgotten.events_ms}
             )

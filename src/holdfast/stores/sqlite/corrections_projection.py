@@ -21,6 +21,7 @@ from holdfast.corrections.records import ROUTES, Arrival, Correction, Forgotten,
 from holdfast.corrections.same import raised
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.sqlite.bulk import Bulk
+from holdfast.stores.sqlite.corrections_words import WordTables
 
 _WIDTHS: Final = {
     "known_ids": 2,
@@ -28,7 +29,6 @@ _WIDTHS: Final = {
     "add_corrections": 26,
     "add_ids": 3,
     "add_cut_hashes": 4,
-    "add_words": 4,
     "add_events": 9,
     "some_sources": 2,
     "put_sources": 9,
@@ -86,8 +86,9 @@ class _Group(Struct):
 class Projection:
     """Writes groups of arrivals; one instance is used by one thread."""
 
-    def __init__(self, queries: dict[str, str]) -> None:
+    def __init__(self, queries: dict[str, str], words: WordTables) -> None:
         """Take the statements of `sql/corrections`."""
+        self._words = words
         self._sql = queries
         self._bulk = {name: Bulk(queries[name], width) for name, width in _WIDTHS.items()}
 
@@ -258,7 +259,7 @@ class Projection:
             held.no = no
         rows = [_row(held) for held in group.fresh]
         self._bulk["add_corrections"].write(connection, rows)
-        self._bulk["add_words"].write(
+        self._words.add(
             connection,
             [(h.no, h.row.draft, h.row.final, h.row.summary) for h in group.fresh if h.row],
         )
@@ -294,9 +295,8 @@ class Projection:
                 "final": row.final,
             }
             connection.execute(self._sql["complete_correction"], more)
-            connection.execute(self._sql["drop_words"], {"no": no})
-            words = [(no, row.draft, row.final, row.summary)]
-            self._bulk["add_words"].write(connection, words)
+            self._words.drop(connection, no)
+            self._words.add(connection, [(no, row.draft, row.final, row.summary)])
         if group.new_ids:
             ids = [(brain, event_id, held.no) for brain, event_id, held in group.new_ids]
             self._bulk["add_ids"].write(connection, ids)
