@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from holdfast.actors import calls
 from holdfast.actors.ports import Answer, Mailboxes, Reader
-from holdfast.actors.record import decode_record
+from holdfast.actors.record import TickRecord, decode_record
 from holdfast.instances import events, presenters
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME
@@ -63,6 +63,7 @@ from holdfast.wire.api.instances import (
     Timeline,
 )
 from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
+from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
 
 KEY_PREFIX: Final = "hfm_"
@@ -151,7 +152,10 @@ class InstanceCalls:
         following = list_cursor(query, page.following)
         return Reply(
             InstanceList(
-                items=tuple(views), next=following, total=page.total, counts=dict(page.counts)  # type: ignore[arg-type]
+                items=tuple(views),
+                next=following,
+                total=page.total,
+                counts=dict(page.counts),  # type: ignore[arg-type]
             )
         )
 
@@ -238,11 +242,12 @@ class InstanceCalls:
         bodies = await self._deps.reader.ticks(
             actor, after=oldest - 1, limit=min(newest - oldest + 1, _TICKS_MAX)
         )
-        records = [decode_record(body) for body in bodies]
+        records = [record for body in bodies if (record := _read_record(body)) is not None]
         within = [record for record in records if oldest <= record.number <= newest]
         entries = presenters.timeline(log, within, cause=call.query.get("cause", ""))
         following = calls.page_cursor(log[-1].seq) if len(log) == limit and log[-1].seq > 1 else ""
-        return Reply(Timeline(entries=tuple(entries[: 5 * calls.PAGE_DEFAULT]), next=following))
+        shown = tuple(map(fit, entries[: 5 * calls.PAGE_DEFAULT]))
+        return Reply(Timeline(entries=shown, next=following))
 
     async def logs(self, call: Call) -> Reply:
         """Show the newest lines of its agent and controller."""
@@ -437,6 +442,14 @@ class InstanceCalls:
             result="pending" if pending else "done",
             operation=answer.event if pending else "",
         )
+
+
+def _read_record(body: bytes) -> TickRecord | None:
+    """Return a tick's record, or None for a damaged one: the rest of a timeline is shown."""
+    try:
+        return decode_record(body)
+    except ValueError:
+        return None
 
 
 def _actor(instance_id: str) -> Address:

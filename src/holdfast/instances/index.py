@@ -8,9 +8,9 @@ row itself: a page names ids, and whoever shows them reads those rows. Nothing i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Protocol, cast
 
 import msgspec
 from msgspec import Struct
@@ -55,7 +55,8 @@ _CURSOR: Final = msgspec.json.Decoder(tuple[str, str | int, str, str])
 class Row(Struct, frozen=True, array_like=True, gc=False):
     """One instance in the index.
 
-    `load` is in thousandths, NO_LOAD where none is known; `contact_ms` is 0 for never.
+    `name` is in lower case; `load` is in thousandths, NO_LOAD where none is known; `contact_ms` is
+    0 for never.
     """
 
     id: str
@@ -105,7 +106,7 @@ def list_query(given: Mapping[str, str], account: str | None) -> Query:
     """Return the query of a list's parameters; refuse (400) an `after` that is none of its own."""
     order = given.get("sort") or "name"
     attention = given.get("attention")
-    sort: Sort = order.removeprefix("-")  # type: ignore[assignment]  the endpoint's pattern holds
+    sort = cast("Sort", order.removeprefix("-"))  # the endpoint's pattern has these only
     after = given.get("after", "")
     return Query(
         account=account,
@@ -137,15 +138,15 @@ def _cut(value: str | int) -> str | int:
 def _mark(cursor: str, order: str) -> Mark:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        told, value, name, one = _CURSOR.decode(urlsafe_b64decode(padded))
+        told, value, name, instance = _CURSOR.decode(urlsafe_b64decode(padded))
     except ValueError:
-        told = ""
+        told, value, name, instance = "", "", "", ""
     if told != order:
         raise Refusal(
             400, "bad_cursor", "`after` is not the `next` of a page of this list and order.",
             field="after", fix="Send `next` of the page before, or leave it out.",
         )  # fmt: skip
-    return Mark(value, name, one)
+    return Mark(value, name, instance)
 
 
 class Page(NamedTuple):
@@ -164,14 +165,20 @@ class IndexStore(Protocol):
         """Remove every row."""
         ...
 
-    async def apply(
-        self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]
-    ) -> None:
+    async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
         """Remove what is gone, put rows, then update those of machines that were heard."""
         ...
 
     async def page(self, query: Query) -> Page:
         """Return one page."""
+        ...
+
+
+class LiveContacts(Contacts, Protocol):
+    """Last contacts that tell of each check-in."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Have `heard` called with the instance at each check-in; it must be quick."""
         ...
 
 
@@ -281,7 +288,7 @@ class FleetIndex:
         return Row(
             id=key,
             account=view.account,
-            name=view.name,
+            name=view.name.lower(),
             status=view.status,
             agent=view.agent,
             attention=bool(view.attention),

@@ -10,7 +10,7 @@ A row is gone when the instance is. Nothing here decides, and no row holds a pla
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -73,7 +73,7 @@ def read_instance(key: str, body: bytes, *, account: str = "") -> InstanceView:
         return decode_instance(body)
     except ValueError as error:
         known = salvage(InstanceView, body)
-        unread = {
+        unread: dict[str, Any] = {
             "id": shown_id(key),
             "name": shown_id(key),
             "account": account,

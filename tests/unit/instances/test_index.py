@@ -112,9 +112,7 @@ async def test_counts_follow_every_change(store: SqliteFleet) -> None:
     chance = random.Random(8)
     rows: dict[str, Row] = {}
     for _ in range(20):
-        fresh = {
-            row.id: row for row in some_rows(40, chance).values() if chance.random() < 0.3
-        }
+        fresh = {row.id: row for row in some_rows(40, chance).values() if chance.random() < 0.3}
         gone = [one for one in rows if one not in fresh and chance.random() < 0.2]
         await store.apply(list(fresh.values()), gone, [])
         rows = {one: row for one, row in (rows | fresh).items() if one not in gone}

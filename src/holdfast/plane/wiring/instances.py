@@ -10,10 +10,9 @@ from holdfast.actors.kinds import Kind, make_kind
 from holdfast.instances import secrets
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.handlers import Deps, handlers
-from holdfast.instances.index import FleetIndex
+from holdfast.instances.index import FleetIndex, LiveContacts
 from holdfast.instances.maintenance import maintenance_handlers
 from holdfast.instances.policy import Policy
-from holdfast.instances.ports import Contacts
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.letters import topics
@@ -47,21 +46,14 @@ def instance_kind(policy: Policy) -> Kind:
 
 
 def instances_part(
-    core: Core,
-    reach: Reach[Controllers],
-    contacts: Contacts,
-    placing: Placing,
-    heard: Callable[[Callable[[str], None]], None],
+    core: Core, reach: Reach[Controllers], contacts: LiveContacts, placing: Placing
 ) -> Part:
-    """Return instances as a part.
-
-    `contacts` has the last reports of their machines, `heard` takes who is told of each check-in.
-    """
+    """Return instances as a part; `contacts` has the last reports of their machines."""
     reader = core.stores.reader
     store = SqliteFleet()
     core.closing.push_async_callback(store.close)
     fleet = FleetIndex(store, reader, contacts, log=core.log)
-    heard(fleet.heard)
+    contacts.listen(fleet.heard)
     deps = Deps(
         mailboxes=core.mailbox,
         reader=reader,

@@ -58,7 +58,12 @@ class CommittedPlaces:
     def pairing(self, instance: str) -> Pairing:
         """Return the committed state of an instance's pairing; empty if there is none."""
         body = self._pairings.get(instance)
-        return empty(instance) if body is None else decode_state(body, STATE_VERSION)
+        if body is None:
+            return empty(instance)
+        try:
+            return decode_state(body, STATE_VERSION)
+        except ValueError:  # a damaged row: its requests wait, as if none had been decided
+            return empty(instance)
 
     def _put_instance(self, instance: str, body: bytes | None) -> None:
         if body is None:

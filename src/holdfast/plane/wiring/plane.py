@@ -94,7 +94,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         pairing.part,
         check_ins.part,
         brains.part,
-        instances_part(core, reach, check_ins.telemetry, placing, check_ins.telemetry.listen),
+        instances_part(core, reach, check_ins.telemetry, placing),
         confinement_part(core, check_ins.telemetry),
         agents_part(agents),
     )

@@ -38,7 +38,7 @@ from holdfast.corrections.records import (
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
-from holdfast.stores.sqlite.corrections_projection import Projection
+from holdfast.stores.sqlite.corrections_projection import Projection, read_gaps
 from holdfast.stores.sqlite.corrections_words import WordTables
 from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
@@ -52,7 +52,6 @@ CACHE_KIB: Final = 65_536
 _ROW_FIELDS: Final = 20
 _VIA_FROM: Final = 14
 _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
-_GAPS: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 
 
 class CorrectionsSqlite(SqliteStore):
@@ -69,7 +68,7 @@ class CorrectionsSqlite(SqliteStore):
     async def load(self, *, refused_since_hour: int) -> Kept:
         """Return what the directory keeps in memory."""
         standings = [
-            Standing(brain, source, sdk, Numbers(newest, _GAPS.decode(gaps), forgotten), *rest)
+            Standing(brain, source, sdk, Numbers(newest, read_gaps(gaps), forgotten), *rest)
             for brain, source, sdk, newest, gaps, forgotten, *rest in await self._read("sources")
         ]
         return Kept(
@@ -161,9 +160,9 @@ class CorrectionsSqlite(SqliteStore):
         """Return one correction visible to the account."""
         for row in await self._read("correction", no=no, account=account, preview=PREVIEW_MAX):
             draft, final, context, classes, ids, *rest = row[_ROW_FIELDS:]
-            names = _NAMES.decode(classes) if classes else ()
+            names = _names(classes) if classes else ()
             shown = _correction(row[:_ROW_FIELDS])
-            return CorrectionWhole(shown, draft, final, context, names, _NAMES.decode(ids), *rest)
+            return CorrectionWhole(shown, draft, final, context, names, _names(ids), *rest)
         return None
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
@@ -217,7 +216,7 @@ class CorrectionsSqlite(SqliteStore):
                 self._words.drop(connection, no)
                 connection.executemany(
                     sql["drop_id"],
-                    [{"brain": brain, "event_id": one} for one in _NAMES.decode(event_ids)],
+                    [{"brain": brain, "event_id": one} for one in _names(event_ids)],
                 )
                 connection.execute(sql["drop_correction"], {"no": no})
             if gone:
@@ -233,6 +232,14 @@ class CorrectionsSqlite(SqliteStore):
             return len(gone) + events
 
         return await self._writer.call(run)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return a stored list of texts; a damaged one is empty."""
+    try:
+        return _NAMES.decode(text)
+    except ValueError:
+        return ()
 
 
 def _brain(row: tuple[Any, ...]) -> Brain:

@@ -44,6 +44,22 @@ _IDS: Final = msgspec.json.Decoder(list[str])
 _encode = msgspec.json.encode
 
 
+def read_gaps(text: str) -> tuple[tuple[int, int], ...]:
+    """Return a sender's missing numbers; a damaged list is empty, as if none were missing."""
+    try:
+        return _GAPS.decode(text)
+    except ValueError:
+        return ()
+
+
+def _read_ids(text: str) -> list[str]:
+    """Return a correction's ids; a damaged list is empty."""
+    try:
+        return _IDS.decode(text)
+    except ValueError:
+        return []
+
+
 class _Held(Struct):
     """A correction that this group adds (`no` 0 until it has one) or changes.
 
@@ -135,7 +151,7 @@ class Projection:
         senders = list({(arrival.brain, arrival.source) for arrival in arrivals})
         found = self._bulk["some_sources"].read(connection, senders)
         return {
-            (brain, source): Numbers(newest, _GAPS.decode(gaps), forgotten)
+            (brain, source): Numbers(newest, read_gaps(gaps), forgotten)
             for brain, source, newest, gaps, forgotten in found
         }
 
@@ -196,7 +212,7 @@ class Projection:
             cursor = group.connection.execute(self._sql["one_correction"], {"no": known})
             found: tuple[Any, ...] = cursor.fetchall()[0]
             ids, *via, severity, category = found
-            held = _Held(known, via, _IDS.decode(ids), severity, category)
+            held = _Held(known, via, _read_ids(ids), severity, category)
             group.changed[known] = held
         return held
 

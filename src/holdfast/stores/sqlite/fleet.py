@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from holdfast.instances.index import Heard, Mark, Page, Query, Row, Sort
+from holdfast.instances.index import Heard, Mark, Page, Query, Row
 from holdfast.stores.thread import OwnThread
 
 _SCHEMA: Final = """
@@ -23,7 +23,8 @@ CREATE TABLE fleet (
     agent TEXT NOT NULL, attention INTEGER NOT NULL, created TEXT NOT NULL,
     restarts INTEGER NOT NULL, contact INTEGER NOT NULL, load INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX by_name ON fleet (name);
+CREATE INDEX by_name ON fleet (name, id);
+CREATE INDEX by_attention ON fleet (name) WHERE attention = 1;
 CREATE INDEX by_account ON fleet (account, name);
 CREATE INDEX by_status ON fleet (status, name);
 CREATE INDEX by_agent ON fleet (agent, name);
@@ -76,10 +77,7 @@ SELECT json_group_object(status, many) FROM (
 )
 """
 
-_COLUMNS: Final[dict[Sort, str]] = {
-    sort: sort
-    for sort in ("name", "status", "agent", "created", "restarts", "contact", "load")
-}  # type: ignore[assignment]
+_MANY_VALUES: Final = frozenset({"created", "restarts", "contact", "load"})
 _MARKS: Final = msgspec.json.Decoder(tuple[tuple[str | int, str, str], ...])
 _NUMBERS: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
@@ -104,9 +102,7 @@ class SqliteFleet:
             lambda: self._connection.execute("DELETE FROM fleet; DELETE FROM counts")
         )
 
-    async def apply(
-        self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]
-    ) -> None:
+    async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
         """Remove what is gone, put rows, then update those of machines that were heard."""
         await self._thread.run(lambda: self._apply(rows, gone, heard))
 
@@ -124,7 +120,6 @@ class SqliteFleet:
         values: dict[str, Any] = {
             "account": query.account,
             "agent": query.agent,
-            "attention": query.attention,
             "text": query.text.lower(),
             "limit": query.limit + 1,
         }
@@ -133,19 +128,21 @@ class SqliteFleet:
         statuses = {f"status{number}": one for number, one in enumerate(query.statuses)}
         values |= statuses
         counted = _counted(query, statuses)
-        scanned = [*counted, "(instr(lower(name), :text) OR instr(id, :text))"]
+        scanned = [*counted, "(instr(name, :text) OR instr(id, :text))"]
         where = scanned if query.text else counted
         found = _MARKS.decode(self._one(_page_of(query, where), values))
-        total = (
-            f"SELECT count(*) FROM fleet{_where(where)}"  # noqa: S608  only names from this file
-            if query.text
-            else f"SELECT coalesce(sum(many), 0) FROM counts{_where(where)}"  # noqa: S608  as above
-        )
         shown = found[: query.limit]
+        if not query.text:
+            counted_rows = f"SELECT coalesce(sum(many), 0) FROM counts{_where(where)}"  # noqa: S608  only names from this file
+            total = self._one(counted_rows, values)
+        elif query.after is None and len(found) <= query.limit:
+            total = len(found)
+        else:
+            total = self._one(f"SELECT count(*) FROM fleet{_where(where)}", values)  # noqa: S608  as above
         return Page(
             ids=tuple(mark[2] for mark in shown),
             following=Mark(*shown[-1]) if len(found) > query.limit else None,
-            total=self._one(total, values),
+            total=total,
             counts=_NUMBERS.decode(self._one(_COUNTS, values)),
         )
 
@@ -163,7 +160,8 @@ def _counted(query: Query, statuses: dict[str, str]) -> list[str]:
     if query.agent:
         found.append("agent = :agent")
     if query.attention is not None:
-        found.append("attention = :attention")
+        # The number itself, which the planner needs to see for its index.
+        found.append(f"attention = {int(query.attention)}")
     return found
 
 
@@ -173,16 +171,20 @@ def _where(conditions: Sequence[str]) -> str:
 
 def _page_of(query: Query, conditions: Sequence[str]) -> str:
     """Return the statement of a page: a JSON array of (value, name, id), one more than asked."""
-    column = _COLUMNS[query.sort]
+    column = query.sort
     direction, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
+    ties = ("id",) if column == "name" else ("name", "id")
+    # Turned round, an index is of use where few rows are alike, which the planner does not know.
+    by = "" if conditions or column not in _MANY_VALUES else f" INDEXED BY by_{column}"
     if query.after is not None:
+        tied = f"({', '.join(ties)}) > ({', '.join(f':{one}' for one in ties)})"
         conditions = [
             *conditions,
             f"{column} {beyond}= :value",
-            f"({column} {beyond} :value OR (name, id) > (:name, :id))",
+            f"({column} {beyond} :value OR {tied})",
         ]
     return (
         f"SELECT json_group_array(json_array(value, name, id)) FROM ("  # noqa: S608  as above
-        f"SELECT {column} AS value, name, id FROM fleet{_where(conditions)}"
-        f" ORDER BY {column} {direction}, name, id LIMIT :limit)"
+        f"SELECT {column} AS value, name, id FROM fleet{by}{_where(conditions)}"
+        f" ORDER BY {column} {direction}, {', '.join(ties)} LIMIT :limit)"
     )
