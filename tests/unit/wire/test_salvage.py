@@ -19,6 +19,7 @@ class View(Struct, frozen=True, kw_only=True):
     other: Label | None = None
     many: Counter = 0
     share: Annotated[float, Meta(ge=0, le=1)] | None = None
+    rate: float = 0.0
     word: Literal["", "yes"] = ""
     damaged: Reason = ""
 
@@ -39,8 +40,8 @@ def test_a_view_as_it_should_be_stays_the_same() -> None:
         ("other", "o" * 999, "o" * 128),
         ("many", -1, 0),
         ("many", 2**60, 2**53 - 1),
-        ("share", math.inf, None),
-        ("share", math.nan, None),
+        ("rate", math.inf, 0.0),
+        ("rate", math.nan, 0.0),
         ("share", 7.0, 1.0),
         ("word", "no", ""),
     ],
