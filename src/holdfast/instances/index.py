@@ -32,6 +32,9 @@ Sort = Literal["name", "status", "agent", "created", "restarts", "contact", "loa
 FILL_ROWS: Final = 100
 """Rows read and decoded before the loop gets a turn: about 2 ms."""
 
+PUT_ROWS: Final = 1_000
+"""Rows that are handed to the store at a time while it is filled."""
+
 HEARD_ROWS: Final = 500
 """Last contacts looked up before the loop gets a turn: about 1 ms."""
 
@@ -41,8 +44,8 @@ FLUSH_S: Final = 1.0
 RETRY_S: Final = 5.0
 """Before the index is filled again after a failure."""
 
-READY_WAIT_S: Final = 5.0
-"""How long a list waits for the index to be filled; 100,000 rows take about as long."""
+READY_WAIT_S: Final = 15.0
+"""How long a list waits for the index to be filled; 100,000 rows take some 5 s."""
 
 NO_LOAD: Final = -1
 
@@ -162,7 +165,11 @@ class IndexStore(Protocol):
     """Where the rows of the index are; calls take effect in the order in which they are made."""
 
     async def clear(self) -> None:
-        """Remove every row."""
+        """Remove every row, to be filled anew."""
+        ...
+
+    async def settle(self) -> None:
+        """Make ready for pages, once filled."""
         ...
 
     async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
@@ -246,11 +253,14 @@ class FleetIndex:
                         view = replace(view, account=found[1] if found else "")
                     self._changed.setdefault(key, self._row(view, key))
             self._read += len(rows)
-            await self._flush()
             if len(rows) < FILL_ROWS:
                 break
             after = rows[-1][0]
+            if len(self._changed) >= PUT_ROWS:
+                await self._flush()
             await asyncio.sleep(0)
+        await self._flush()
+        await self._store.settle()
         self._filled.set()
         self._log.info("instances.indexed", rows=self._read)
 

@@ -8,6 +8,7 @@ column, and keeps the best `limit` rows of all otherwise. Counts are kept by tri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,15 +24,6 @@ CREATE TABLE fleet (
     agent TEXT NOT NULL, attention INTEGER NOT NULL, created TEXT NOT NULL,
     restarts INTEGER NOT NULL, contact INTEGER NOT NULL, load INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX by_name ON fleet (name, id);
-CREATE INDEX by_attention ON fleet (name) WHERE attention = 1;
-CREATE INDEX by_account ON fleet (account, name);
-CREATE INDEX by_status ON fleet (status, name);
-CREATE INDEX by_agent ON fleet (agent, name);
-CREATE INDEX by_created ON fleet (created, name);
-CREATE INDEX by_restarts ON fleet (restarts DESC, name);
-CREATE INDEX by_contact ON fleet (contact DESC, name);
-CREATE INDEX by_load ON fleet (load DESC, name);
 CREATE TABLE counts (
     account TEXT, status TEXT, agent TEXT, attention INTEGER, many INTEGER NOT NULL,
     PRIMARY KEY (account, status, agent, attention)
@@ -53,6 +45,19 @@ WHEN (old.account, old.status, old.agent, old.attention)
     ON CONFLICT DO UPDATE SET many = many + 1;
 END;
 """
+
+_INDEXES: Final = """
+CREATE INDEX IF NOT EXISTS by_name ON fleet (name, id);
+CREATE INDEX IF NOT EXISTS by_attention ON fleet (name) WHERE attention = 1;
+CREATE INDEX IF NOT EXISTS by_account ON fleet (account, name);
+CREATE INDEX IF NOT EXISTS by_status ON fleet (status, name);
+CREATE INDEX IF NOT EXISTS by_agent ON fleet (agent, name);
+CREATE INDEX IF NOT EXISTS by_created ON fleet (created, name);
+CREATE INDEX IF NOT EXISTS by_restarts ON fleet (restarts DESC, name);
+CREATE INDEX IF NOT EXISTS by_contact ON fleet (contact DESC, name);
+CREATE INDEX IF NOT EXISTS by_load ON fleet (load DESC, name);
+"""
+_NAMES: Final = tuple(re.findall(r"by_\w+", _INDEXES))
 
 _PUT: Final = """
 INSERT INTO fleet
@@ -90,6 +95,7 @@ class SqliteFleet:
         """Make an empty index."""
         self._connection = apsw.Connection(":memory:")
         self._connection.execute(_SCHEMA)
+        self._connection.execute(_INDEXES)
         self._thread = OwnThread("fleet-index")
 
     async def close(self) -> None:
@@ -97,10 +103,18 @@ class SqliteFleet:
         await self._thread.end(self._connection.close)
 
     async def clear(self) -> None:
-        """Remove every row."""
-        await self._thread.run(
-            lambda: self._connection.execute("DELETE FROM fleet; DELETE FROM counts")
-        )
+        """Remove every row, to be filled anew."""
+        await self._thread.run(self._clear)
+
+    def _clear(self) -> None:
+        with self._connection:
+            for name in _NAMES:
+                self._connection.execute(f"DROP INDEX IF EXISTS {name}")
+            self._connection.execute("DELETE FROM fleet; DELETE FROM counts")
+
+    async def settle(self) -> None:
+        """Make the indexes, which takes less time at once than with each row."""
+        await self._thread.run(lambda: self._connection.execute(_INDEXES))
 
     async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
         """Remove what is gone, put rows, then update those of machines that were heard."""
