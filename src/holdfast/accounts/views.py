@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.accounts.records import Account, Audited, Link, Person, Token
 from holdfast.wire.api.accounts import AccountView, AuditView, LinkView, PersonView, TokenView
+from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
 
 
@@ -14,32 +15,36 @@ def maybe_iso(at_ms: int | None) -> str | None:
 
 def account_view(account: Account) -> AccountView:
     """Return the view of an account."""
-    return AccountView(name=account.name, created_at=time_text(account.created_at_ms))
+    return fit(AccountView(name=account.name, created_at=time_text(account.created_at_ms)))
 
 
 def person_view(person: Person) -> PersonView:
     """Return the view of a person, for operators."""
-    return PersonView(
-        name=person.name,
-        scope=person.scope,
-        account=person.account,
-        has_password=bool(person.password_hash),
-        created_at=time_text(person.created_at_ms),
+    return fit(
+        PersonView(
+            name=person.name,
+            scope=person.scope,
+            account=person.account,
+            has_password=bool(person.password_hash),
+            created_at=time_text(person.created_at_ms),
+        )
     )
 
 
 def token_view(token: Token) -> TokenView:
     """Return a token without its secret."""
-    return TokenView(
-        id=token.id,
-        name=token.name,
-        scope=token.scope,
-        account=token.account,
-        created_at=time_text(token.created_at_ms),
-        created_by=token.created_by,
-        expires_at=maybe_iso(token.expires_at_ms),
-        last_used_at=maybe_iso(token.last_used_at_ms),
-        revoked_at=maybe_iso(token.revoked_at_ms),
+    return fit(
+        TokenView(
+            id=token.id,
+            name=token.name,
+            scope=token.scope,
+            account=token.account,
+            created_at=time_text(token.created_at_ms),
+            created_by=token.created_by,
+            expires_at=maybe_iso(token.expires_at_ms),
+            last_used_at=maybe_iso(token.last_used_at_ms),
+            revoked_at=maybe_iso(token.revoked_at_ms),
+        )
     )
 
 
@@ -56,15 +61,17 @@ def link_view(secret: str, link: Link) -> LinkView:
 def audit_view(audited: Audited) -> AuditView:
     """Return the view of an audited call; a sign-in's person is known from its end row."""
     row, entry = audited.row, audited.row.entry
-    return AuditView(
-        seq=row.seq,
-        at=time_text(entry.at_ms),
-        who=audited.who or entry.who,
-        how=entry.how,
-        account=entry.account,
-        endpoint=entry.endpoint,
-        target=entry.target,
-        peer=entry.peer,
-        request_id=entry.request_id,
-        status=audited.status,
+    return fit(
+        AuditView(
+            seq=row.seq,
+            at=time_text(entry.at_ms),
+            who=audited.who or entry.who,
+            how=entry.how,
+            account=entry.account,
+            endpoint=entry.endpoint,
+            target=entry.target,
+            peer=entry.peer,
+            request_id=entry.request_id,
+            status=audited.status,
+        )
     )

@@ -58,7 +58,7 @@ def list_(as_json: bool = JSON_OPTION) -> None:
             key.account,
             ago(key.created_at),
             ago(key.last_used_at),
-            "revoked" if key.revoked_at else "in use",
+            "damaged" if key.damaged else "revoked" if key.revoked_at else "in use",
         )
         for key in answer.items
     )

@@ -7,11 +7,16 @@ that file can read the stores too, so it reveals nothing more.
 from __future__ import annotations
 
 import getpass
+import re
 from pathlib import Path
+from typing import Final
 
 from holdfast.kernel.secret import Secret, SecretError
 from holdfast.plane.key_folder import TOKEN_FILE, KeysError, prepare_keys, write_key
 from holdfast.plane.settings import Settings
+
+NAME_PART_MAX: Final = 40
+"""Characters of a user's name in that of their token; a name has at most 63."""
 
 
 def local_token(settings: Settings) -> str:
@@ -47,12 +52,18 @@ def _read(path: Path) -> str:
         raise KeysError(f"{error}; remove it, and it is made anew") from None
 
 
+def name_of(user: str) -> str:
+    """Return the name of a user's token, in the form that names have."""
+    found = re.sub(r"[^a-z0-9]+", "-", user.lower())[:NAME_PART_MAX].strip("-")
+    return f"command-line-{found}" if found else "command-line"
+
+
 async def _make(settings: Settings) -> str:
     """Create an operator's token named after this user."""
     from holdfast.plane.wiring.local_admin import make_token, open_directory  # noqa: PLC0415  as above
 
     async with open_directory(settings) as directory:
         secret, _token = await make_token(
-            directory, f"command line of {getpass.getuser()}", scope="operator", account=None
+            directory, name_of(getpass.getuser()), scope="operator", account=None
         )
         return secret

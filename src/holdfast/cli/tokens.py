@@ -58,7 +58,7 @@ def list_(as_json: bool = JSON_OPTION) -> None:
             t.account or "all",
             ago(t.created_at),
             ago(t.last_used_at),
-            "revoked" if t.revoked_at else "in use",
+            "damaged" if t.damaged else "revoked" if t.revoked_at else "in use",
             ago(t.expires_at) if t.expires_at else "",
         )
         for t in answer.items

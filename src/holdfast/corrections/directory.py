@@ -152,6 +152,10 @@ class Directory:
         """Return a brain by its number; raise KeyError if there is none."""
         return self._brains[no]
 
+    def shown(self, no: int) -> Brain:
+        """Return a brain by its number, for showing its rows: one that is lost has no name."""
+        return self._brains.get(no) or Brain(no=no, id=f"lost-{no}", name="", account="")
+
     def find(self, named: str, account: str | None) -> Brain | None:
         """Return a brain visible to an account, by its id or, within the account, its name."""
         brain = self._by_id.get(named)

@@ -87,24 +87,24 @@ class BrainCalls:
         words = views.search_words(call.query.get("text", ""))
         if (call.query.get("text") and not words) or (call.query.get("brain") and brain is None):
             return Reply(CorrectionList(items=()))
-        rows = await self._store.corrections(
-            CorrectionQuery(
-                account=account,
-                below=_cursor(call, 1)[0],
-                limit=limit + 1,
-                brain=0 if brain is None else brain.no,
-                category=call.query.get("category", "").upper(),
-                severity=call.query.get("severity", "").lower(),
-                session=call.query.get("session", ""),
-                words=words,
-            )
+        query = CorrectionQuery(
+            account=account,
+            below=_cursor(call, 1)[0],
+            limit=limit + 1,
+            brain=0 if brain is None else brain.no,
+            category=call.query.get("category", "").upper(),
+            severity=call.query.get("severity", "").lower(),
+            session=call.query.get("session", ""),
+            words=words,
+        )
+        rows, below = (
+            await self._store.search(query) if words else (await self._store.corrections(query), 0)
         )
         items = tuple(
-            views.correction_view(row, self._directory.brain(row.brain)) for row in rows[:limit]
+            views.correction_view(row, self._directory.shown(row.brain)) for row in rows[:limit]
         )
-        return Reply(
-            CorrectionList(items=items, next=str(rows[limit - 1].no) if len(rows) > limit else "")
-        )
+        below = rows[limit - 1].no if len(rows) > limit else below
+        return Reply(CorrectionList(items=items, next=str(below) if below else ""))
 
     async def show_correction(self, call: Call) -> Reply:
         """Show one correction."""
@@ -112,7 +112,7 @@ class BrainCalls:
         found = await self._store.correction(no, call.principal.account) if no else None
         if found is None:
             raise calls.missing("correction", field="id")
-        brain = self._directory.brain(found.row.brain)
+        brain = self._directory.shown(found.row.brain)
         return Reply(views.correction_detail(found, brain))
 
     async def list_brains(self, call: Call) -> Reply:
@@ -222,7 +222,7 @@ class BrainCalls:
         return Reply(self._lesson(row))
 
     def _lesson(self, row: LessonRow) -> LessonView:
-        brain = self._directory.brain(row.brain)
+        brain = self._directory.shown(row.brain)
         return views.lesson_view(row, brain, taken=self._directory.taken(brain.no))
 
     async def list_keys(self, call: Call) -> Reply:
@@ -252,7 +252,7 @@ class BrainCalls:
         return Reply(self._key_view(key))
 
     def _key_view(self, key: Any) -> Any:
-        return views.key_view(key, self._directory.brain(key.brain) if key.brain else None)
+        return views.key_view(key, self._directory.shown(key.brain) if key.brain else None)
 
     def _view(self, brain: Brain) -> BrainView:
         return views.brain_view(

@@ -44,6 +44,13 @@ class CorrectionRow(NamedTuple):
     recurrences: int
 
 
+class Searched(NamedTuple):
+    """What a search found; it goes on with corrections below the number, 0 for the end."""
+
+    rows: Sequence[CorrectionRow]
+    below: int
+
+
 class CorrectionWhole(NamedTuple):
     """One correction with its details."""
 
@@ -151,7 +158,14 @@ class CorrectionsStore(Protocol):
         ...
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, last received first."""
+        """Return corrections, last received first; the query's words are ignored."""
+        ...
+
+    async def search(self, query: CorrectionQuery) -> Searched:
+        """Return corrections with all of the query's words, last received first.
+
+        Fewer than `limit` where looking for more would take long.
+        """
         ...
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:

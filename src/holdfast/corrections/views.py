@@ -25,6 +25,7 @@ from holdfast.wire.api.brains import (
 from holdfast.wire.api.ingest import Verdict
 from holdfast.wire.api.instances import Chart, ChartSeries, ChartSet
 from holdfast.wire.limits import EVENT_IDS_SHOWN_MAX
+from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
 
 SEVERITIES: Final = ("as-is", "minor", "moderate", "major", "discarded")
@@ -80,23 +81,25 @@ def search_words(text: str) -> str:
 
 def correction_view(row: CorrectionRow, brain: Brain) -> CorrectionView:
     """Return the view of a correction in a list."""
-    return CorrectionView(
-        id=correction_id(row.no),
-        brain=brain.id,
-        brain_name=brain.name,
-        session=row.session,
-        category=row.category,
-        severity=row.severity,
-        draft=row.draft,
-        final=row.final,
-        cut=bool(row.cut),
-        count=max(row.via),
-        recurrences=row.recurrences,
-        summary=row.summary,
-        edit_distance=row.edit_distance,
-        routes=tuple(name for name, many in zip(ROUTES, row.via, strict=True) if many),
-        at=time_text(row.at_ms),
-        received_at=time_text(row.received_ms),
+    return fit(
+        CorrectionView(
+            id=correction_id(row.no),
+            brain=brain.id,
+            brain_name=brain.name,
+            session=row.session,
+            category=row.category,
+            severity=row.severity,
+            draft=row.draft,
+            final=row.final,
+            cut=bool(row.cut),
+            count=max(row.via),
+            recurrences=row.recurrences,
+            summary=row.summary,
+            edit_distance=row.edit_distance,
+            routes=tuple(name for name, many in zip(ROUTES, row.via, strict=True) if many),
+            at=time_text(row.at_ms),
+            received_at=time_text(row.received_ms),
+        )
     )
 
 
@@ -125,21 +128,23 @@ def brain_view(
     alerts: tuple[BrainAlert, ...],
 ) -> BrainView:
     """Return the view of a brain in a list; senders and counts are latest first."""
-    return BrainView(
-        id=brain.id,
-        name=brain.name,
-        account=brain.account,
-        instance=brain.instance or None,
-        created_at=time_text(brain.created_at_ms),
-        heard_at=time_text(standings[0].heard_ms) if standings else None,
-        sdk=standings[0].sdk if standings else "",
-        accepted=sum(one.accepted for one in counts),
-        deduplicated=sum(one.deduplicated for one in counts),
-        refused=sum(one.refused for one in counts),
-        pending=sum(one.depth for one in standings),
-        oldest_ms=max((one.oldest_ms for one in standings if one.depth), default=0),
-        missing=sum(one.numbers.missing for one in standings),
-        alerts=alerts,
+    return fit(
+        BrainView(
+            id=brain.id,
+            name=brain.name,
+            account=brain.account,
+            instance=brain.instance or None,
+            created_at=time_text(brain.created_at_ms),
+            heard_at=time_text(standings[0].heard_ms) if standings else None,
+            sdk=standings[0].sdk if standings else "",
+            accepted=sum(one.accepted for one in counts),
+            deduplicated=sum(one.deduplicated for one in counts),
+            refused=sum(one.refused for one in counts),
+            pending=sum(one.depth for one in standings),
+            oldest_ms=max((one.oldest_ms for one in standings if one.depth), default=0),
+            missing=sum(one.numbers.missing for one in standings),
+            alerts=alerts,
+        )
     )
 
 
@@ -184,38 +189,42 @@ def _source_view(one: Standing) -> SourceView:
 
 def key_view(key: BrainKey, brain: Brain | None) -> BrainKeyView:
     """Return a key without its secret."""
-    return BrainKeyView(
-        id=key.id,
-        name=key.name,
-        account=key.account,
-        brain=None if brain is None else brain.id,
-        brain_name=None if brain is None else brain.name,
-        created_at=time_text(key.created_at_ms),
-        created_by=key.created_by,
-        last_used_at=None if key.last_used_at_ms is None else time_text(key.last_used_at_ms),
-        revoked_at=None if key.revoked_at_ms is None else time_text(key.revoked_at_ms),
+    return fit(
+        BrainKeyView(
+            id=key.id,
+            name=key.name,
+            account=key.account,
+            brain=None if brain is None else brain.id,
+            brain_name=None if brain is None else brain.name,
+            created_at=time_text(key.created_at_ms),
+            created_by=key.created_by,
+            last_used_at=None if key.last_used_at_ms is None else time_text(key.last_used_at_ms),
+            revoked_at=None if key.revoked_at_ms is None else time_text(key.revoked_at_ms),
+        )
     )
 
 
 def lesson_view(row: LessonRow, brain: Brain, *, taken: int) -> LessonView:
     """Return the view of a lesson; its brain has taken verdicts up to `taken`."""
-    return LessonView(
-        id=f"l{row.no}",
-        brain=brain.id,
-        brain_name=brain.name,
-        lesson_id=row.lesson_id,
-        category=row.category,
-        text=row.text,
-        state=row.state,
-        confidence=row.confidence,
-        fires=row.fires,
-        corrections=row.corrections,
-        scope=row.scope,
-        decision=cast("Literal['', 'approved', 'rejected']", row.decision),
-        decided_by=row.decided_by,
-        decided_at=None if row.decided_ms is None else time_text(row.decided_ms),
-        taken=0 < row.verdict_no <= taken,
-        updated_at=time_text(row.updated_ms),
+    return fit(
+        LessonView(
+            id=f"l{row.no}",
+            brain=brain.id,
+            brain_name=brain.name,
+            lesson_id=row.lesson_id,
+            category=row.category,
+            text=row.text,
+            state=row.state,
+            confidence=row.confidence,
+            fires=row.fires,
+            corrections=row.corrections,
+            scope=row.scope,
+            decision=cast("Literal['', 'approved', 'rejected']", row.decision),
+            decided_by=row.decided_by,
+            decided_at=None if row.decided_ms is None else time_text(row.decided_ms),
+            taken=0 < row.verdict_no <= taken,
+            updated_at=time_text(row.updated_ms),
+        )
     )
 
 

@@ -10,7 +10,7 @@ A row is gone when the instance is. Nothing here decides, and no row holds a pla
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,7 @@ from holdfast.letters.machine import MachineFacts
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from holdfast.wire.controller.checkin import Recovery
 from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.salvage import salvage, shown_id
 from holdfast.wire.times import time_text
 
 INSTANCE_VIEW: Final = "instance"
@@ -60,6 +61,40 @@ _encode = msgspec.json.Encoder().encode
 decode_instance = msgspec.json.Decoder(InstanceView).decode
 decode_detail = msgspec.json.Decoder(DetailRow).decode
 decode_machine = msgspec.json.Decoder(MachineFacts).decode
+
+
+def read_instance(key: str, body: bytes, *, account: str = "") -> InstanceView:
+    """Return the instance of a committed row, also of one that is damaged.
+
+    What cannot be read of that is said in `attention`, and its status is `unknown` unless it can
+    be. `account` is whose the row is.
+    """
+    try:
+        return decode_instance(body)
+    except ValueError as error:
+        known = salvage(InstanceView, body)
+        unread: dict[str, Any] = {
+            "id": shown_id(key),
+            "name": shown_id(key),
+            "account": account,
+            "agent": "",
+            "desired": "stopped",
+            "status": "unknown",
+            "restarts": 0,
+            "last_contact_at": None,
+            "created_at": None,
+        }
+        known.pop("id", None)
+        said = f"its stored row is damaged ({error}); what is shown is what could be read"
+        return InstanceView(**(unread | known | {"attention": said[:REASON_MAX]}))
+
+
+def read_detail(body: bytes) -> DetailRow:
+    """Return what only the instance's own page shows; of a damaged row what can be read."""
+    try:
+        return decode_detail(body)
+    except ValueError:
+        return DetailRow(**({"sandbox_id": "", "provider": ""} | salvage(DetailRow, body)))
 
 
 def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> Iterable[ViewRow]:

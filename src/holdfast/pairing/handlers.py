@@ -46,6 +46,9 @@ from holdfast.wire.controller.pairing import PAIRING_CHANGED, STATUS_OF
 from holdfast.wire.limits import PAGE_ITEMS_MAX
 from holdfast.wire.times import time_text
 
+_INBOX_CHUNK: Final = 50
+"""Instances of the inbox shown before the loop gets a turn: about 2 ms."""
+
 _LOG_PAGE: Final = 200
 _LOG_PAGES_MAX: Final = 25
 """Pages of the log read for one page of the history."""
@@ -142,7 +145,9 @@ class PairingCalls:
         items: list[PairingRequest] = []
         counts: dict[str, int] = {}
         troubles: list[PairingTrouble] = []
-        for instance in self._deps.inbox.instances():
+        for number, instance in enumerate(self._deps.inbox.instances(), 1):
+            if number % _INBOX_CHUNK == 0:
+                await asyncio.sleep(0)
             place = self._deps.places.of(instance)
             if place is None or (asked or account) not in {None, place.account}:
                 continue

@@ -70,6 +70,7 @@ class Inbox:
         self._publish = publish
         self._log = log
         self._entries: dict[str, Entry] = {}
+        self._notable: dict[str, None] = {}
         self._reads = asyncio.Semaphore(LOOKS_MAX)
         self._halted = False
 
@@ -94,8 +95,20 @@ class Inbox:
         return shown(entry.known.listing.requests, state, self._clock.now_ms())
 
     def instances(self) -> Iterable[str]:
-        """Return the instances in the cache, in the order of their first read."""
-        return tuple(self._entries)
+        """Return the instances with requests or trouble, in the order in which they had some.
+
+        Of a large fleet they are few, and every page asks for them.
+        """
+        return tuple(self._notable)
+
+    def _note(self, instance: str, entry: Entry) -> None:
+        """Note whether an instance has requests or trouble."""
+        known = entry.known
+        listed = known is not None and (known.listing.requests or not known.listing.complete)
+        if listed or entry.trouble is not None:
+            self._notable.setdefault(instance)
+        else:
+            self._notable.pop(instance, None)
 
     def trouble(self, instance: str) -> tuple[str, int] | None:
         """Return why an instance's list is incomplete and since when (ms), or None."""
@@ -153,6 +166,7 @@ class Inbox:
             self._drop(instance, entry)
         elif not place.running:
             entry.known, entry.trouble = None, None
+            self._note(instance, entry)
         elif (
             # A command costs seconds: its list is invalidated by the basis, not read anew at once.
             entry.known is not None
@@ -165,6 +179,7 @@ class Inbox:
         if entry.timer is not None:
             entry.timer.cancel()
         del self._entries[instance]
+        self._notable.pop(instance, None)
 
     def halt(self) -> list[asyncio.Task[Outcome[Known]]]:
         """Begin no further read and clear the cache; return the cancelled reads."""
@@ -177,6 +192,7 @@ class Inbox:
                 entry.look.cancel()
                 looks.append(entry.look)
         self._entries.clear()
+        self._notable.clear()
         return looks
 
     async def close(self) -> None:
@@ -261,10 +277,11 @@ class Inbox:
             return
         if isinstance(outcome, Ok):
             entry.known, entry.trouble = outcome.value, None
-            return
-        entry.trouble, entry.trouble_ms = outcome, self._clock.now_ms()
-        if outcome.code == NOT_RUNNING:
-            entry.known = None
+        else:
+            entry.trouble, entry.trouble_ms = outcome, self._clock.now_ms()
+            if outcome.code == NOT_RUNNING:
+                entry.known = None
+        self._note(instance, entry)
 
     async def _apply_rules(self, place: Place, listing: Listing) -> None:
         """Send each waiting request that a rule would approve to the pairing actor.

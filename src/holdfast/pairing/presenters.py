@@ -144,7 +144,12 @@ def history(rows: Iterable[Logged]) -> list[PairingEntry]:
     entries: list[PairingEntry] = []
     for row in rows:
         if row.outcome == "applied":
-            entry = _entry(row, events.decode_event(row.body, row.version))
+            try:
+                entry = _entry(row, events.decode_event(row.body, row.version))
+            except ValueError as error:
+                text = f"its stored event is damaged: {error}"[:REASON_MAX]
+                at = time_text(row.at_ms)
+                entry = PairingEntry(event=row.id, at=at, what="failed", message=text)
             if entry is not None:
                 entries.append(entry)
     return entries

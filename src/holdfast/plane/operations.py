@@ -36,6 +36,7 @@ from holdfast.wire.api.operations import (
     QuarantineList,
 )
 from holdfast.wire.limits import REASON_MAX, STEPS_MAX
+from holdfast.wire.salvage import fit
 from holdfast.wire.times import time_text
 
 PAGE: Final = 100
@@ -157,12 +158,14 @@ async def _find_quarantined(reader: Reader, event: str) -> tuple[Address, Logged
 
 def _quarantined(actor: Address, row: Logged) -> QuarantinedEvent:
     """Return the view of a quarantined event."""
-    return QuarantinedEvent(
-        event=row.id,
-        actor=str(actor),
-        name=tag_of(row.body),
-        at=time_text(row.at_ms),
-        error=f"{row.code}: {row.message}"[:REASON_MAX],
+    return fit(
+        QuarantinedEvent(
+            event=row.id,
+            actor=str(actor),
+            name=tag_of(row.body),
+            at=time_text(row.at_ms),
+            error=f"{row.code}: {row.message}"[:REASON_MAX],
+        )
     )
 
 
@@ -172,18 +175,20 @@ def _operation(followed: Followed, *, steps: tuple[OperationStep, ...]) -> Opera
     taken = isinstance(event, Logged)
     waiting = any(row.status == "waiting" for row in followed.effects)
     outcome = event.outcome if isinstance(event, Logged) else "pending"
-    return Operation(
-        event=event.id,
-        actor=str(followed.actor),
-        name=tag_of(event.body),
-        accepted_at=time_text(event.accepted_ms) if event.accepted_ms else None,
-        outcome="ignored" if outcome == "dropped" else outcome,
-        code=event.code if isinstance(event, Logged) else "",
-        message=(event.message if isinstance(event, Logged) else "")[:REASON_MAX],
-        by=event.by,
-        seq=event.seq if isinstance(event, Logged) else 0,
-        done=taken and not waiting,
-        steps=steps,
+    return fit(
+        Operation(
+            event=event.id,
+            actor=str(followed.actor),
+            name=tag_of(event.body),
+            accepted_at=time_text(event.accepted_ms) if event.accepted_ms else None,
+            outcome="ignored" if outcome == "dropped" else outcome,
+            code=event.code if isinstance(event, Logged) else "",
+            message=(event.message if isinstance(event, Logged) else "")[:REASON_MAX],
+            by=event.by,
+            seq=event.seq if isinstance(event, Logged) else 0,
+            done=taken and not waiting,
+            steps=steps,
+        )
     )
 
 
@@ -203,7 +208,10 @@ async def _actions(reader: Reader, followed: Followed, event: Logged) -> list[Op
     records = await reader.ticks(followed.actor, after=event.tick - 1, limit=1)
     if not records:
         return []
-    record = decode_record(records[0])
+    try:
+        record = decode_record(records[0])
+    except ValueError:  # a damaged record: the rest of the operation is shown
+        return []
     return [
         OperationStep(
             kind="action",
@@ -240,7 +248,7 @@ def _event_step(event: Logged | Pending, kind: str) -> OperationStep:
 
 def _effect_step(row: EffectRow) -> OperationStep:
     """Return an effect as a step."""
-    state = _STEP_STATES[row.status]
+    state = _STEP_STATES.get(row.status, "failed")
     return OperationStep(
         kind="effect",
         id=row.id,

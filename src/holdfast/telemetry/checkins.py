@@ -10,6 +10,7 @@ nothing by it, because the next message repeats their sums.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from holdfast.kernel.clock import Clock
@@ -94,8 +95,13 @@ class Telemetry:
         self._wheel = Wheel(clock.steady_ms())
         self._tasks: list[asyncio.Task[None]] = []
         self._writers: list[asyncio.Task[None]] = []
+        self._heard: list[Callable[[str], None]] = []
         self._loaded = False
         self._closing = False
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Have `heard` called with the instance at each check-in; it must be quick."""
+        self._heard.append(heard)
 
     async def start(self) -> None:
         """Load what was known, begin to listen; nothing is silent until one full level later."""
@@ -258,6 +264,8 @@ class Telemetry:
         contact = entry.contact
         contact.heard_ms = now_ms
         self._sink.mark(contact)
+        for heard in self._heard:
+            heard(contact.instance)
         watch = entry.watch or self._watch(entry)
         self._wheel.hear(watch, silence_levels(contact.interval_ms))
         if entry.notice.level:

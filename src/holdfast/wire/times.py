@@ -7,23 +7,19 @@ from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-
-TIME_MS_MAX: Final = 253_402_300_799_999
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
+TIME_MS_MAX: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 """The last millisecond that has a text: the end of the year 9999."""
-
-_TIME_MS_MIN: Final = -62_135_596_800_000
-"""The first one: the begin of the year 1."""
 
 
 def time_text(at_ms: int) -> str:
     """Return milliseconds since the epoch as ISO 8601 in UTC: `2026-11-21T09:30:00.000Z`.
 
-    What is beyond the years 1 to 9999 is shown as that end of them: one odd row must not keep the
-    others from being listed.
+    That has four digits for the year: a time before year 1 or after year 9999 is written as the
+    first or last moment of those.
     """
-    at_ms = min(max(at_ms, _TIME_MS_MIN), TIME_MS_MAX)
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1_000:03d}Z"
+    at = _EPOCH + timedelta(milliseconds=min(max(at_ms, _FIRST_MS), TIME_MS_MAX))
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: object) -> int | None:

@@ -41,7 +41,12 @@ async def put(store: CorrectionsStore, *arrivals: Arrival, forgotten_ms: int = 0
 
 
 async def rows(store: CorrectionsStore, **query: Any) -> list[CorrectionRow]:
-    return list(await store.corrections(CorrectionQuery(None, FAR, 500, **query)))
+    asked = CorrectionQuery(None, FAR, 500, **query)
+    if not asked.words:
+        return list(await store.corrections(asked))
+    found = await store.search(asked)
+    assert not found.below
+    return list(found.rows)
 
 
 def synced(draft: str, final: str, *, session: int | None = 3, event_id: str = "ULID-1") -> Arrival:

@@ -32,7 +32,12 @@ async def put(store: CorrectionsSqlite, *arrivals: Arrival, forgotten_ms: int = 
 
 
 async def rows(store: CorrectionsSqlite, **query: Any) -> list[CorrectionRow]:
-    return list(await store.corrections(CorrectionQuery(None, FAR, 500, **query)))
+    asked = CorrectionQuery(None, FAR, 500, **query)
+    if not asked.words:
+        return list(await store.corrections(asked))
+    found = await store.search(asked)
+    assert not found.below
+    return list(found.rows)
 
 
 async def test_the_file_is_for_its_owner(store: CorrectionsSqlite, tmp_path: Path) -> None:

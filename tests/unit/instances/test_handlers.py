@@ -17,6 +17,7 @@ from holdfast.actors.probing import Lookout
 from holdfast.instances.effects import CloudCalls
 from holdfast.instances.environment import Platform
 from holdfast.instances.handlers import Deps, handlers
+from holdfast.instances.index import FleetIndex
 from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk
 from holdfast.kernel.secret import Secret
@@ -27,6 +28,7 @@ from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
 from holdfast.plane.wiring.pairing import pairing_kind
 from holdfast.sim.loop import SimClock, run
 from holdfast.stores.memory.journal import MemoryJournal, MemoryReader, MemoryStore
+from holdfast.stores.sqlite.fleet import SqliteFleet
 from holdfast.wire.api.call import Call, Principal, Refusal
 from holdfast.wire.api.instances import (
     BulkOrder,
@@ -113,11 +115,15 @@ class Plane:
             holder="test",
             code="test",
         )
+        heard, reader = Heard(), MemoryReader(store)
+        self.fleet = FleetIndex(SqliteFleet(), reader, heard, log=self.log)
+        self.engine.owner.listen(self.fleet.on_commit)
         self.calls = handlers(
             Deps(
                 mailboxes=self.engine.mailbox,
-                reader=MemoryReader(store),
-                contacts=Heard(),
+                reader=reader,
+                contacts=heard,
+                fleet=self.fleet,
                 logs=Printed(),
                 sealer=RING,
                 chance=Dice(1),
@@ -169,6 +175,7 @@ def story(main: Any) -> None:
     async def told(clock: SimClock) -> None:
         plane = Plane(clock)
         await plane.engine.start()
+        await plane.fleet.fill()
         try:
             await main(plane)
         finally:

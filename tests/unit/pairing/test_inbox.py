@@ -219,6 +219,25 @@ async def test_changed_tokens_end_what_was_kept(rig: Rig) -> None:
     assert rig.machines.asked == [False, False]
 
 
+async def test_only_instances_with_requests_or_trouble_are_looked_through(rig: Rig) -> None:
+    for outcome, notable in (
+        (listed(), False),
+        (listed(telegram()), True),
+        (listed(), False),
+        (listed(complete=False), True),
+        (Permanent("controller_unreachable", "gone"), True),
+        (listed(telegram()), True),
+    ):
+        asked = rig.ask(refresh=True)
+        await turns()
+        await rig.machines.answer(outcome)
+        await asked
+        assert list(rig.inbox.instances()) == [INSTANCE] * notable, outcome
+    rig.places.place = place(running=False)
+    rig.inbox.row_changed(INSTANCE)
+    assert not rig.inbox.instances()
+
+
 async def test_who_stops_has_nothing_waiting(rig: Rig) -> None:
     asked = rig.ask()
     await turns()

@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from holdfast.instances.ports import Contacts
 from holdfast.instances.start_report import confinement_of
-from holdfast.instances.views import INSTANCE_VIEW, decode_instance
+from holdfast.instances.views import INSTANCE_VIEW, read_instance
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Job, Part
@@ -34,7 +34,7 @@ PROBE_S: Final = 10.0
 NAMED_MAX: Final = 5
 """Unconfined machines that the doctor lists by name."""
 UNCONFINED: Final[frozenset[Confinement]] = frozenset({"none", "unknown"})
-_CHUNK: Final = 200
+_CHUNK: Final = 100
 """Views that are read before yielding to the event loop: some 2 ms."""
 _INSTALL: Final = "install bubblewrap (apt install bubblewrap)"
 _ACCEPT: Final = f"set {PREFIX}ACCEPT_UNCONFINED=true to accept it"
@@ -192,7 +192,7 @@ class HostWatch:
         while True:
             rows = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
             for key, body, _ in rows:
-                view = decode_instance(body)
+                view = read_instance(key, body)
                 if view.status == "running":
                     last = self._contacts.contact(key)
                     yield view.name, confinement_of(last.status if last else None)

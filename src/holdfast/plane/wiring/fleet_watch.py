@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
-from holdfast.instances.views import INSTANCE_VIEW, decode_instance
+from holdfast.instances.views import INSTANCE_VIEW, read_instance
 from holdfast.kernel import metrics
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
@@ -20,7 +20,7 @@ from holdfast.wire.api.instances import InstanceView, Status
 WATCH_S: Final = 15.0
 """Between two checks: a scrape interval of Prometheus."""
 
-_CHUNK: Final = 200
+_CHUNK: Final = 100
 """Views that are read before yielding to the event loop: some 2 ms."""
 
 AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "held"]
@@ -92,8 +92,8 @@ class Watch:
         after = ""
         while True:
             chunk = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
-            for _, body, _ in chunk:
-                yield decode_instance(body)
+            for key, body, _ in chunk:
+                yield read_instance(key, body)
             if len(chunk) < _CHUNK:
                 return
             after = chunk[-1][0]

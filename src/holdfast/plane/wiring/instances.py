@@ -10,9 +10,9 @@ from holdfast.actors.kinds import Kind, make_kind
 from holdfast.instances import secrets
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.handlers import Deps, handlers
+from holdfast.instances.index import FleetIndex, LiveContacts
 from holdfast.instances.maintenance import maintenance_handlers
 from holdfast.instances.policy import Policy
-from holdfast.instances.ports import Contacts
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.letters import topics
@@ -23,6 +23,7 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.fleet_checks import Unowned, fleet_checks
 from holdfast.plane.wiring.fleet_watch import Watch
 from holdfast.plane.wiring.part import HOUR_S, Job, Part, every
+from holdfast.stores.sqlite.fleet import SqliteFleet
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.controller.calls import Controllers
 
@@ -45,14 +46,19 @@ def instance_kind(policy: Policy) -> Kind:
 
 
 def instances_part(
-    core: Core, reach: Reach[Controllers], contacts: Contacts, placing: Placing
+    core: Core, reach: Reach[Controllers], contacts: LiveContacts, placing: Placing
 ) -> Part:
     """Return instances as a part; `contacts` has the last reports of their machines."""
     reader = core.stores.reader
+    store = SqliteFleet()
+    core.closing.push_async_callback(store.close)
+    fleet = FleetIndex(store, reader, contacts, log=core.log)
+    contacts.listen(fleet.heard)
     deps = Deps(
         mailboxes=core.mailbox,
         reader=reader,
         contacts=contacts,
+        fleet=fleet,
         logs=CloudLogs(reach.by_name),
         sealer=core.keyring,
         chance=core.chance,
@@ -77,8 +83,10 @@ def instances_part(
             **secrets.handlers(sealed),
             **maintenance_handlers(reader, reach.controllers),
         },
+        on_commit=(fleet.on_commit,),
         topics={INSTANCE_VIEW: topics.INSTANCE},
         jobs=(
+            Job("instances.index", fleet.run),
             Job("instances.watch", watch.run),
             every("machines.look", unowned.look, HOUR_S, core.log),
         ),

@@ -12,7 +12,10 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from holdfast.accounts.access import Access
 from holdfast.accounts.directory import AccountDirectory
@@ -23,11 +26,26 @@ from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
 from holdfast.stores.sqlite import folder_lock
 from holdfast.stores.sqlite.accounts import open_accounts
+from holdfast.wire.api.accounts import TokenCreate
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.limits import REASON_MAX
 
+S = TypeVar("S", bound=Struct)
+
 _MADE: Final = 201
 _FAILED: Final = 500
+
+
+def checked(form: type[S], **values: object) -> S:
+    """Return a request of the API made on this machine; refuse (400) what the plane would."""
+    try:
+        return msgspec.convert(values, form)
+    except msgspec.ValidationError as error:
+        told, _, where = str(error).partition(" - at `$.")
+        field = where.rstrip("`")
+        text = f"{field}: {told[:1].lower()}{told[1:]}" if field else told
+        fix = "give it within its limits: docs/reference/api.md"
+        raise Refusal(400, "bad_body", text, field=field, fix=fix) from None
 
 
 @asynccontextmanager
@@ -61,20 +79,25 @@ async def make_token(
 ) -> tuple[str, Token]:
     """Return a new token's secret and row, made on this machine and audited like any other.
 
-    Raise Refusal as `AccountDirectory.make_token` does.
+    Raise Refusal for what the plane would refuse too: the limits are those of its endpoint.
     """
+    body = checked(TokenCreate, name=name, scope=scope, account=account or "", expires_in_s=life_s)
     who = f"{getpass.getuser()} on this machine"
     store, now_ms = directory.store, SystemClock().now_ms
     begun = await store.append_audit(
         AuditEntry(
             at_ms=now_ms(), phase="begin", who=who, how="local", endpoint="token.create",
-            target=f"{scope} token {name!r}"[:REASON_MAX], peer="local",
+            target=f"{scope} token {body.name!r}"[:REASON_MAX], peer="local",
         )
     )  # fmt: skip
     status = _FAILED
     try:
         made = await directory.make_token(
-            name, scope=scope, account=account, created_by=who, life_s=life_s
+            body.name,
+            scope=body.scope,
+            account=body.account or None,
+            created_by=who,
+            life_s=body.expires_in_s,
         )
         status = _MADE
     except Refusal as refusal:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.ports import Reader
-from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail, decode_instance
+from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, read_detail, read_instance
 from holdfast.pairing.ports import Place
 from holdfast.pairing.state import STATE_VERSION, Pairing, decode_state, empty
 from holdfast.pairing.views import PAIRING_VIEW
@@ -58,13 +58,18 @@ class CommittedPlaces:
     def pairing(self, instance: str) -> Pairing:
         """Return the committed state of an instance's pairing; empty if there is none."""
         body = self._pairings.get(instance)
-        return empty(instance) if body is None else decode_state(body, STATE_VERSION)
+        if body is None:
+            return empty(instance)
+        try:
+            return decode_state(body, STATE_VERSION)
+        except ValueError:  # a damaged row: its requests wait, as if none had been decided
+            return empty(instance)
 
     def _put_instance(self, instance: str, body: bytes | None) -> None:
         if body is None:
             self._places.pop(instance, None)
             return
-        view = decode_instance(body)
+        view = read_instance(instance, body)
         provider, config_version = self._details.get(instance, ("", 0))
         self._places[instance] = Place(
             instance=instance,
@@ -81,7 +86,7 @@ class CommittedPlaces:
         if body is None:
             self._details.pop(instance, None)
             return
-        detail = decode_detail(body)
+        detail = read_detail(body)
         self._details[instance] = (detail.provider, detail.config_version)
         place = self._places.get(instance)
         if place is not None:

@@ -54,8 +54,11 @@ def machines_part(core: Core, machine_index: MachineIndex) -> Part:
     async def fill() -> None:
         reader, after = core.stores.reader, ""
         while page := await reader.views(MACHINE_VIEW, account=None, after=after, limit=PAGE):
-            for _key, body, _seq in page:
-                machine_index.put(decode_machine(body))
+            for key, body, _seq in page:
+                try:
+                    machine_index.put(decode_machine(body))
+                except ValueError as error:  # its machine is refused until its row is made again
+                    core.log.error("machines.row_damaged", sandbox=key, reason=str(error))  # noqa: TRY400  the port
             after = page[-1][0]
 
     return Part(

@@ -26,6 +26,7 @@ from holdfast.corrections.ports import (
     Kept,
     LessonQuery,
     LessonRow,
+    Searched,
 )
 from holdfast.corrections.records import (
     ROUTES,
@@ -305,7 +306,11 @@ class MemoryCorrections:
     # -- what is shown
 
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
-        """Return corrections, last received first."""
+        """Return corrections, last received first; the query's words are ignored."""
+        return (await self.search(query._replace(words=""))).rows
+
+    async def search(self, query: CorrectionQuery) -> Searched:
+        """Return corrections with all of the words, last received first."""
         terms = list(_terms(query.words))
         found = [
             held
@@ -318,7 +323,8 @@ class MemoryCorrections:
             and query.session in {"", held.row.session}
             and _has_words(held.row, terms)
         ]
-        return [self._shown(held) for held in found[: query.limit]]
+        shown = [self._shown(held) for held in found[: query.limit]]
+        return Searched(shown, found[query.limit - 1].no if len(found) > query.limit else 0)
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
         """Return one correction visible to the account."""

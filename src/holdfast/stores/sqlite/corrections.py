@@ -23,6 +23,7 @@ from holdfast.corrections.ports import (
     Kept,
     LessonQuery,
     LessonRow,
+    Searched,
 )
 from holdfast.corrections.records import (
     ROUTES,
@@ -37,7 +38,8 @@ from holdfast.corrections.records import (
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
-from holdfast.stores.sqlite.corrections_projection import Projection
+from holdfast.stores.sqlite.corrections_projection import Projection, read_gaps
+from holdfast.stores.sqlite.corrections_words import WordTables
 from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
 from holdfast.wire.limits import PREVIEW_MAX
@@ -50,7 +52,6 @@ CACHE_KIB: Final = 65_536
 _ROW_FIELDS: Final = 20
 _VIA_FROM: Final = 14
 _NAMES: Final = msgspec.json.Decoder(tuple[str, ...])
-_GAPS: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 
 
 class CorrectionsSqlite(SqliteStore):
@@ -61,12 +62,13 @@ class CorrectionsSqlite(SqliteStore):
     ) -> None:
         """Use `open_corrections` instead."""
         super().__init__(writer, reader, queries, name="corrections")
-        self._projection = Projection(queries)
+        self._words = WordTables(reader.execute(queries["words_split"]).get)
+        self._projection = Projection(queries, self._words)
 
     async def load(self, *, refused_since_hour: int) -> Kept:
         """Return what the directory keeps in memory."""
         standings = [
-            Standing(brain, source, sdk, Numbers(newest, _GAPS.decode(gaps), forgotten), *rest)
+            Standing(brain, source, sdk, Numbers(newest, read_gaps(gaps), forgotten), *rest)
             for brain, source, sdk, newest, gaps, forgotten, *rest in await self._read("sources")
         ]
         return Kept(
@@ -126,27 +128,41 @@ class CorrectionsSqlite(SqliteStore):
     async def corrections(self, query: CorrectionQuery) -> Sequence[CorrectionRow]:
         """Return corrections, last received first."""
         name = "corrections_all"
-        if query.words:
-            name = "corrections_search"
-        elif query.brain:
+        if query.brain:
             name = "corrections_brain"
         elif query.account is not None:
             name = "corrections_account"
-        try:
-            rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
-        except apsw.SQLError as error:
-            if not query.words or "fts5" not in str(error):
-                raise
-            return []  # a character newer than the tokenizer's Unicode: no row has such a word
+        rows = await self._read(name, preview=PREVIEW_MAX, **query._asdict())
         return [_correction(row) for row in rows]
+
+    async def search(self, query: CorrectionQuery) -> Searched:
+        """Return corrections with all of the words, last received first, within a bounded time."""
+        show = self._sql["corrections_found"]
+        values = {**query._asdict(), "preview": PREVIEW_MAX}
+
+        def run() -> Searched:
+            rows, below = self._words.search(self._reader, query, show, values)
+            return Searched([_correction(row) for row in rows], below)
+
+        try:
+            return await self._reading.run(run)
+        except apsw.SQLError as error:
+            if "fts5" not in str(error):
+                self.trouble.hear(error)
+                raise
+            # A character newer than the tokenizer's Unicode: no row has such a word.
+            return Searched([], 0)
+        except apsw.Error as error:
+            self.trouble.hear(error)
+            raise
 
     async def correction(self, no: int, account: str | None) -> CorrectionWhole | None:
         """Return one correction visible to the account."""
         for row in await self._read("correction", no=no, account=account, preview=PREVIEW_MAX):
             draft, final, context, classes, ids, *rest = row[_ROW_FIELDS:]
-            names = _NAMES.decode(classes) if classes else ()
+            names = _names(classes) if classes else ()
             shown = _correction(row[:_ROW_FIELDS])
-            return CorrectionWhole(shown, draft, final, context, names, _NAMES.decode(ids), *rest)
+            return CorrectionWhole(shown, draft, final, context, names, _names(ids), *rest)
         return None
 
     async def lessons(self, query: LessonQuery) -> Sequence[LessonRow]:
@@ -197,14 +213,15 @@ class CorrectionsSqlite(SqliteStore):
                 sql["oldest_corrections"], values
             ).fetchall()
             for no, brain, event_ids in gone:
-                connection.execute(sql["drop_words"], {"no": no})
+                self._words.drop(connection, no)
                 connection.executemany(
                     sql["drop_id"],
-                    [{"brain": brain, "event_id": one} for one in _NAMES.decode(event_ids)],
+                    [{"brain": brain, "event_id": one} for one in _names(event_ids)],
                 )
                 connection.execute(sql["drop_correction"], {"no": no})
             if gone:
                 connection.execute(sql["drop_cut_hashes"], {"no": gone[-1][0]})
+                self._words.drop_below(connection, gone[-1][0])
             connection.execute(
                 sql["drop_events"], {"limit": PURGE_ROWS, "before_ms": forgotten.events_ms}
             )
@@ -215,6 +232,14 @@ class CorrectionsSqlite(SqliteStore):
             return len(gone) + events
 
         return await self._writer.call(run)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return a stored list of texts; a damaged one is empty."""
+    try:
+        return _NAMES.decode(text)
+    except ValueError:
+        return ()
 
 
 def _brain(row: tuple[Any, ...]) -> Brain:

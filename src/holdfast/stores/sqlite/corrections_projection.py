@@ -21,6 +21,7 @@ from holdfast.corrections.limits import EVENT_IDS_KEPT
 from holdfast.corrections.records import ROUTES, Arrival, Correction, Forgotten, Standing, Written
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.sqlite.bulk import Bulk
+from holdfast.stores.sqlite.corrections_words import WordTables
 
 _WIDTHS: Final = {
     "known_ids": 2,
@@ -28,7 +29,6 @@ _WIDTHS: Final = {
     "add_corrections": 26,
     "add_ids": 3,
     "add_cut_hashes": 4,
-    "add_words": 4,
     "add_events": 9,
     "some_sources": 2,
     "put_sources": 9,
@@ -42,6 +42,22 @@ _Named = tuple[int, str]
 _GAPS: Final = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _IDS: Final = msgspec.json.Decoder(list[str])
 _encode = msgspec.json.encode
+
+
+def read_gaps(text: str) -> tuple[tuple[int, int], ...]:
+    """Return a sender's missing numbers; a damaged list is empty, as if none were missing."""
+    try:
+        return _GAPS.decode(text)
+    except ValueError:
+        return ()
+
+
+def _read_ids(text: str) -> list[str]:
+    """Return a correction's ids; a damaged list is empty."""
+    try:
+        return _IDS.decode(text)
+    except ValueError:
+        return []
 
 
 class _Held(Struct):
@@ -86,8 +102,9 @@ class _Group(Struct):
 class Projection:
     """Writes groups of arrivals; one instance is used by one thread."""
 
-    def __init__(self, queries: dict[str, str]) -> None:
+    def __init__(self, queries: dict[str, str], words: WordTables) -> None:
         """Take the statements of `sql/corrections`."""
+        self._words = words
         self._sql = queries
         self._bulk = {name: Bulk(queries[name], width) for name, width in _WIDTHS.items()}
 
@@ -134,7 +151,7 @@ class Projection:
         senders = list({(arrival.brain, arrival.source) for arrival in arrivals})
         found = self._bulk["some_sources"].read(connection, senders)
         return {
-            (brain, source): Numbers(newest, _GAPS.decode(gaps), forgotten)
+            (brain, source): Numbers(newest, read_gaps(gaps), forgotten)
             for brain, source, newest, gaps, forgotten in found
         }
 
@@ -195,7 +212,7 @@ class Projection:
             cursor = group.connection.execute(self._sql["one_correction"], {"no": known})
             found: tuple[Any, ...] = cursor.fetchall()[0]
             ids, *via, severity, category = found
-            held = _Held(known, via, _IDS.decode(ids), severity, category)
+            held = _Held(known, via, _read_ids(ids), severity, category)
             group.changed[known] = held
         return held
 
@@ -258,7 +275,7 @@ class Projection:
             held.no = no
         rows = [_row(held) for held in group.fresh]
         self._bulk["add_corrections"].write(connection, rows)
-        self._bulk["add_words"].write(
+        self._words.add(
             connection,
             [(h.no, h.row.draft, h.row.final, h.row.summary) for h in group.fresh if h.row],
         )
@@ -294,9 +311,8 @@ class Projection:
                 "final": row.final,
             }
             connection.execute(self._sql["complete_correction"], more)
-            connection.execute(self._sql["drop_words"], {"no": no})
-            words = [(no, row.draft, row.final, row.summary)]
-            self._bulk["add_words"].write(connection, words)
+            self._words.drop(connection, no)
+            self._words.add(connection, [(no, row.draft, row.final, row.summary)])
         if group.new_ids:
             ids = [(brain, event_id, held.no) for brain, event_id, held in group.new_ids]
             self._bulk["add_ids"].write(connection, ids)

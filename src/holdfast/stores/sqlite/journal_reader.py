@@ -31,6 +31,7 @@ from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.database import make_trouble, open_reader
+from holdfast.stores.sqlite.lossy import read_rows
 from holdfast.stores.trouble import Trouble
 
 READERS_KEPT: Final = 4
@@ -115,7 +116,7 @@ class SqliteReader:
 
     def _all(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self._connection() as connection:
-            return connection.execute(self._queries[query], parameters).fetchall()
+            return read_rows(connection, self._queries[query], parameters)
 
     def _one(self, query: str, *parameters: Any) -> tuple[Any, ...] | None:
         rows = self._all(query, *parameters)

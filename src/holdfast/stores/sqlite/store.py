@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from holdfast.kernel.liveness import Vital
+from holdfast.stores.sqlite.lossy import read_rows
 from holdfast.stores.sqlite.writer import CallWriter
 from holdfast.stores.thread import OwnThread
 
@@ -42,7 +43,7 @@ class SqliteStore:
         """Return the rows of a named query."""
         statement = self._sql[query]
         try:
-            return await self._reading.run(lambda: list(self._reader.execute(statement, values)))
+            return await self._reading.run(lambda: read_rows(self._reader, statement, values))
         except apsw.Error as error:
             self.trouble.hear(error)
             raise

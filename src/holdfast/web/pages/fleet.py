@@ -37,7 +37,7 @@ _DOWN_FIRST: Final = frozenset({"restarts", "load", "contact"})
 _TEXT: Final = re.compile(r"[^ -~]")
 _DEFAULT_SORT: Final = "name"
 _GONE: Final = 404
-_BUSY: Final = frozenset({"destroying", "destroyed"})
+_NOT_ORDERED: Final = frozenset({"destroying", "destroyed", "unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class Fleet:
 
 def fleet_row(view: InstanceView, *, now_ms: int, waiting: int = 0) -> Row:
     """Return the row of an instance, for which `waiting` pairing requests wait."""
-    lives = view.status not in _BUSY
+    lives = view.status not in _NOT_ORDERED
     return Row(
         id=view.id,
         key=element_id("i", view.id),

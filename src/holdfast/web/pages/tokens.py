@@ -34,6 +34,9 @@ def token_row(found: TokenView, *, now_ms: int) -> TokenRow:
         badge = Badge("revoked", "off")
     elif expires and not expires.words.startswith("in "):
         badge = Badge("expired", "off")
+    is_live = badge.tone == "ok"
+    if found.damaged:
+        badge = Badge("damaged", "bad", found.damaged)
     return TokenRow(
         id=found.id,
         name=found.name,
@@ -44,7 +47,7 @@ def token_row(found: TokenView, *, now_ms: int) -> TokenRow:
         used=moment(found.last_used_at, now_ms),
         expires=expires,
         badge=badge,
-        is_live=badge.tone == "ok",
+        is_live=is_live,
     )
 
 

@@ -20,6 +20,7 @@ from holdfast.wire.api.pairing import (
     PairingInbox,
     PairingRequest,
 )
+from holdfast.wire.times import parse_time
 
 NOBODY: Final = PairingInbox(items=(), total=0)
 """What is shown where nobody can say who waits."""
@@ -83,7 +84,9 @@ class Inbox(NamedTuple):
 
     def ends_ms(self) -> int | None:
         """Return when the first request expires, or None where none does."""
-        ends = [parse_ms(row.expires.iso) for row in self.requests if row.expires]
+        ends = [
+            parse_ms(row.expires.iso) for row in self.requests if row.expires and row.expires.iso
+        ]
         return min(ends, default=None)
 
 
@@ -167,7 +170,8 @@ def inbox(
 
 def _is_over(iso: str | None, now_ms: int) -> bool:
     """Return whether a request has expired while nobody looked."""
-    return bool(iso) and parse_ms(iso or "") <= now_ms
+    ends_ms = parse_time(iso)
+    return ends_ms is not None and ends_ms <= now_ms
 
 
 async def waiting(context: Context, call: Call) -> PairingInbox:

@@ -61,7 +61,10 @@ def moment(iso: str | None, now_ms: int) -> Moment | None:
     """Return a moment as a page shows it, or None where there is none."""
     if not iso:
         return None
-    return Moment(iso, relative_words(parse_ms(iso), now_ms), iso[:19].replace("T", " ") + " UTC")
+    at_ms = parse_time(iso)
+    if at_ms is None:  # of a damaged row: shown as it is
+        return Moment("", iso, "")
+    return Moment(iso, relative_words(at_ms, now_ms), iso[:19].replace("T", " ") + " UTC")
 
 
 def left_words(until_ms: int, now_ms: int) -> str:
@@ -79,4 +82,7 @@ def deadline(iso: str | None, now_ms: int) -> Moment | None:
     """Return a moment that is counted down to, or None where there is none."""
     if not iso:
         return None
-    return Moment(iso, left_words(parse_ms(iso), now_ms), iso[:19].replace("T", " ") + " UTC")
+    at_ms = parse_time(iso)
+    if at_ms is None:  # of a damaged row: shown as it is
+        return Moment("", iso, "")
+    return Moment(iso, left_words(at_ms, now_ms), iso[:19].replace("T", " ") + " UTC")

@@ -32,6 +32,7 @@ STATUSES: Final[dict[Status, Badge]] = {
     "stopped": Badge("Stopped", "off"),
     "destroying": Badge("Destroying", "busy"),
     "destroyed": Badge("Destroyed", "off"),
+    "unknown": Badge("Unknown", "bad", "Its stored row is damaged."),
 }
 """Every status in the order in which counts are shown."""
 
@@ -81,6 +82,8 @@ def status_badge(view: InstanceView) -> Badge:
 def wanted_words(view: InstanceView) -> str:
     """Return what is wanted where it is not what is, else nothing."""
     if view.status in _SETTLED.get(view.desired, ()) or view.desired == "destroyed":
+        return ""
+    if view.status == "unknown":
         return ""
     return f"should be {_WANTED[view.desired]}"
 

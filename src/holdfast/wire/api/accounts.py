@@ -82,13 +82,17 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
 
 class PersonView(Struct, frozen=True, kw_only=True):
-    """One person; `account` is null for an operator, who sees every account."""
+    """One person; `account` is null for an operator, who sees every account.
+
+    `damaged` says what of the stored row cannot be shown, here and in the other views.
+    """
 
     name: Label
-    scope: GrantedScope
+    scope: Label
     account: Label | None
     has_password: bool
     created_at: Time
+    damaged: Reason = ""
 
 
 class PersonList(Struct, frozen=True, kw_only=True):
@@ -138,13 +142,14 @@ class TokenView(Struct, frozen=True, kw_only=True):
 
     id: Id
     name: Label
-    scope: GrantedScope
+    scope: Label
     account: Label | None
     created_at: Time
     created_by: Label
     expires_at: Time | None = None
     last_used_at: Time | None = None
     revoked_at: Time | None = None
+    damaged: Reason = ""
 
 
 class TokenCreated(Struct, frozen=True, kw_only=True):
@@ -165,6 +170,7 @@ class AccountView(Struct, frozen=True, kw_only=True):
 
     name: Label
     created_at: Time
+    damaged: Reason = ""
 
 
 class AccountList(Struct, frozen=True, kw_only=True):
@@ -192,6 +198,7 @@ class AuditView(Struct, frozen=True, kw_only=True):
     peer: Label
     request_id: Label
     status: Counter
+    damaged: Reason = ""
 
 
 class AuditList(Struct, frozen=True, kw_only=True):

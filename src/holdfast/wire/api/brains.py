@@ -65,6 +65,7 @@ class CorrectionView(Struct, frozen=True, kw_only=True):
     routes: Annotated[tuple[Route, ...], Meta(max_length=5)]
     at: Time
     received_at: Time
+    damaged: Reason = ""
 
 
 class CorrectionDetail(Struct, frozen=True, kw_only=True):
@@ -130,6 +131,7 @@ class BrainView(Struct, frozen=True, kw_only=True):
     oldest_ms: Counter
     missing: Counter
     alerts: Annotated[tuple[BrainAlert, ...], Meta(max_length=8)] = ()
+    damaged: Reason = ""
 
 
 class BrainList(Struct, frozen=True, kw_only=True):
@@ -214,6 +216,7 @@ class BrainKeyView(Struct, frozen=True, kw_only=True):
     created_by: Label
     last_used_at: Time | None = None
     revoked_at: Time | None = None
+    damaged: Reason = ""
 
 
 class BrainKeyCreated(Struct, frozen=True, kw_only=True):
@@ -251,6 +254,7 @@ class LessonView(Struct, frozen=True, kw_only=True):
     decided_at: Time | None
     updated_at: Time
     taken: bool = False
+    damaged: Reason = ""
 
 
 class LessonList(Struct, frozen=True, kw_only=True):

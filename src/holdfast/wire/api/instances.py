@@ -62,7 +62,9 @@ Status = Literal[
     "stopped",
     "destroying",
     "destroyed",
+    "unknown",
 ]
+"""`unknown` is of an instance whose stored row is damaged; see its `attention`."""
 Contact = Literal["never", "here", "lost"]
 Stream = Literal["stdout", "stderr", "controller"]
 
@@ -386,6 +388,7 @@ INSTANCES: Final = (
             "sort", r"-?(name|status|agent|created|restarts|contact|load)",
             "Order by this; a hyphen in front turns it round (default name).",
         ),
+        statuses=(200, 503),
     ),
     followed(
         "instance.create", "/api/instances", InstanceCreate, InstanceView,

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from holdfast.wire.api.endpoint import Counter, Cursor, Label, Outcome, Reason, Time, order
+from holdfast.wire.api.endpoint import Counter, Cursor, Label, Reason, Time, order
 from holdfast.wire.limits import PAGE_ITEMS_MAX, STEPS_MAX
 
 
@@ -48,13 +48,14 @@ class Operation(Struct, frozen=True, kw_only=True):
     actor: Label
     name: Label
     accepted_at: Time | None
-    outcome: Outcome
+    outcome: Label
     code: Label = ""
     message: Reason = ""
     by: Label = ""
     seq: Counter = 0
     done: bool = False
     steps: Annotated[tuple[OperationStep, ...], Meta(max_length=STEPS_MAX)] = ()
+    damaged: Reason = ""
 
 
 class OperationList(Struct, frozen=True, kw_only=True):
@@ -73,6 +74,7 @@ class QuarantinedEvent(Struct, frozen=True, kw_only=True):
     at: Time | None
     error: Reason
     attempts: Counter = 0
+    damaged: Reason = ""
 
 
 class QuarantineList(Struct, frozen=True, kw_only=True):

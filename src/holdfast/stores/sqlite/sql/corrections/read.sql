@@ -37,19 +37,19 @@ WHERE c.brain = :brain AND c.no < :below
     AND (:session = '' OR c.session = :session)
 ORDER BY c.no DESC LIMIT :limit;
 
--- name: corrections_search
--- Corrections with all of some words, those received last first.
+-- name: corrections_found
+-- Those of some corrections that pass the filters, those received last first.
 SELECT c.no, c.brain, c.account, c.hash, c.at_ms, c.received_ms, c.session, c.category, c.severity,
     substr(c.draft, 1, :preview), substr(c.final, 1, :preview),
     length(c.draft) > :preview OR length(c.final) > :preview,
     c.summary, c.edit_distance, c.via_ingest, c.via_single, c.via_sync, c.via_push, c.via_correct,
     (SELECT count(*) - 1 FROM corrections AS o WHERE o.brain = c.brain AND o.hash = c.hash)
-FROM words JOIN corrections AS c ON c.no = words.rowid
-WHERE words MATCH :words AND words.rowid < :below
+FROM corrections AS c
+WHERE c.no IN (SELECT value FROM json_each(:nos))
     AND (:account IS NULL OR c.account = :account) AND (:brain = 0 OR c.brain = :brain)
     AND (:category = '' OR c.category = :category) AND (:severity = '' OR c.severity = :severity)
     AND (:session = '' OR c.session = :session)
-ORDER BY words.rowid DESC LIMIT :limit;
+ORDER BY c.no DESC LIMIT :limit;
 
 -- name: correction
 -- One correction with all that is known of it.
@@ -112,3 +112,7 @@ SELECT brain, hour, rows FROM hours WHERE severity = '' AND hour >= :since;
 -- name: sessions
 -- How many sessions and corrections a brain has.
 SELECT count(DISTINCT session), count(*) FROM corrections WHERE brain = :brain;
+
+-- name: words_split
+-- The number up to which words are in the first table.
+SELECT value FROM numbers WHERE name = 'words_split';

@@ -40,10 +40,6 @@ INSERT OR IGNORE INTO correction_ids (brain, event_id, correction) VALUES :rows;
 -- Remember what a cut leaves of long texts.
 INSERT OR IGNORE INTO cut_hashes (brain, cut_hash, scope, correction) VALUES :rows;
 
--- name: add_words!
--- Add the words of new corrections.
-INSERT INTO words (rowid, draft, final, summary) VALUES :rows;
-
 -- name: repeat_correction!
 -- A correction came again, or by another route.
 UPDATE corrections SET event_ids = :event_ids, via_ingest = :via_ingest, via_single = :via_single,
@@ -55,10 +51,6 @@ WHERE no = :no;
 -- More of the texts came of a correction that was cut; what came may be cut itself, further on.
 UPDATE corrections SET hash = :hash, was_cut = :was_cut, draft = :draft, final = :final
 WHERE no = :no;
-
--- name: drop_words!
--- Forget the words of corrections.
-DELETE FROM words WHERE rowid = :no;
 
 -- name: add_events
 -- Add events that are not known; what was added comes back.

@@ -1,0 +1,312 @@
+"""The index of the fleet: what instances are filtered, sorted and counted by, kept in memory.
+
+A list cannot decode every committed row for each request, so the index is filled once, from the
+committed rows, while the plane serves; then each commit and each check-in updates it. It holds no
+row itself: a page names ids, and whoever shows them reads those rows. Nothing is durable here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Protocol, cast
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from holdfast.actors.committed_tick import CommittedTick
+from holdfast.actors.ports import Reader
+from holdfast.instances.ports import Contacts
+from holdfast.instances.views import INSTANCE_VIEW, read_instance
+from holdfast.kernel.log import Log
+from holdfast.letters.machine import LastContact
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.api.instances import InstanceView
+from holdfast.wire.limits import PAGE_ITEMS_MAX
+
+Sort = Literal["name", "status", "agent", "created", "restarts", "contact", "load"]
+
+FILL_ROWS: Final = 100
+"""Rows read and decoded before the loop gets a turn: about 2 ms."""
+
+PUT_ROWS: Final = 1_000
+"""Rows that are handed to the store at a time while it is filled."""
+
+HEARD_ROWS: Final = 500
+"""Last contacts looked up before the loop gets a turn: about 1 ms."""
+
+FLUSH_S: Final = 1.0
+"""Between two updates from check-ins; commits are in every list at once."""
+
+RETRY_S: Final = 5.0
+"""Before the index is filled again after a failure."""
+
+READY_WAIT_S: Final = 15.0
+"""How long a list waits for the index to be filled; 100,000 rows take some 5 s."""
+
+NO_LOAD: Final = -1
+
+TIED_CHARS: Final = 63
+"""Characters of a name in a cursor, which has at most 256: of a name that was given, all."""
+
+_CURSOR: Final = msgspec.json.Decoder(tuple[str, str | int, str, str])
+
+
+class Row(Struct, frozen=True, array_like=True, gc=False):
+    """One instance in the index.
+
+    `name` is in lower case; `load` is in thousandths, NO_LOAD where none is known; `contact_ms` is
+    0 for never.
+    """
+
+    id: str
+    account: str
+    name: str
+    status: str
+    agent: str
+    attention: bool
+    created: str
+    restarts: int
+    contact_ms: int
+    load: int
+
+
+class Heard(Struct, frozen=True, array_like=True, gc=False):
+    """What a check-in changes of a row; `load` counts only while the instance runs."""
+
+    id: str
+    restarts: int
+    contact_ms: int
+    load: int
+
+
+class Mark(NamedTuple):
+    """The last row of a page, by what rows are in order of; the next page begins after it."""
+
+    value: str | int
+    name: str
+    id: str
+
+
+class Query(NamedTuple):
+    """One page of a list: empty texts and None do not filter. Names, then ids, break ties."""
+
+    account: str | None
+    limit: int
+    statuses: tuple[str, ...] = ()
+    agent: str = ""
+    attention: bool | None = None
+    text: str = ""
+    sort: Sort = "name"
+    descending: bool = False
+    after: Mark | None = None
+
+
+def list_query(given: Mapping[str, str], account: str | None, *, limit: int) -> Query:
+    """Return the query of a list's parameters; refuse (400) an `after` that is none of its own."""
+    order = given.get("sort") or "name"
+    attention = given.get("attention")
+    sort = cast("Sort", order.removeprefix("-"))  # the endpoint's pattern has these only
+    after = given.get("after", "")
+    return Query(
+        account=account,
+        limit=min(limit, PAGE_ITEMS_MAX),
+        statuses=tuple(one for one in given.get("status", "").split(",") if one),
+        agent=given.get("agent", ""),
+        attention=None if not attention else attention == "true",
+        text=given.get("text", ""),
+        sort=sort,
+        descending=order.startswith("-"),
+        after=_mark(after, order) if after else None,
+    )
+
+
+def list_cursor(query: Query, mark: Mark | None) -> str:
+    """Return where the page after a mark begins, as text; empty for no such page."""
+    if mark is None:
+        return ""
+    order = f"-{query.sort}" if query.descending else query.sort
+    # Names and ids of rows that are not damaged are shorter than this.
+    short = (_cut(mark.value), _cut(mark.name), mark.id[:TIED_CHARS])
+    return urlsafe_b64encode(msgspec.json.encode((order, *short))).rstrip(b"=").decode()
+
+
+def _cut(value: str | int) -> str | int:
+    return value[:TIED_CHARS] if isinstance(value, str) else value
+
+
+def _mark(cursor: str, order: str) -> Mark:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        told, value, name, instance = _CURSOR.decode(urlsafe_b64decode(padded))
+    except ValueError:
+        told, value, name, instance = "", "", "", ""
+    if told != order:
+        raise Refusal(
+            400, "bad_cursor", "`after` is not the `next` of a page of this list and order.",
+            field="after", fix="Send `next` of the page before, or leave it out.",
+        )  # fmt: skip
+    return Mark(value, name, instance)
+
+
+class Page(NamedTuple):
+    """The ids of a page; `total` counts all that match, `counts` all of the account by status."""
+
+    ids: tuple[str, ...]
+    following: Mark | None
+    total: int
+    counts: Mapping[str, int]
+
+
+class IndexStore(Protocol):
+    """Where the rows of the index are; calls take effect in the order in which they are made."""
+
+    async def clear(self) -> None:
+        """Remove every row, to be filled anew."""
+        ...
+
+    async def settle(self) -> None:
+        """Make ready for pages, once filled."""
+        ...
+
+    async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
+        """Remove what is gone, put rows, then update those of machines that were heard."""
+        ...
+
+    async def page(self, query: Query) -> Page:
+        """Return one page."""
+        ...
+
+
+class LiveContacts(Contacts, Protocol):
+    """Last contacts that tell of each check-in."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Have `heard` called with the instance at each check-in; it must be quick."""
+        ...
+
+
+class FleetIndex:
+    """The index and what keeps it current; `run` must be running."""
+
+    def __init__(self, store: IndexStore, reader: Reader, contacts: Contacts, *, log: Log) -> None:
+        """Index the committed rows of `reader`, with the last contact of their machines."""
+        self._store = store
+        self._reader = reader
+        self._contacts = contacts
+        self._log = log
+        self._changed: dict[str, Row | None] = {}
+        self._heard: set[str] = set()
+        self._during_read: set[str] | None = None
+        self._filled = asyncio.Event()
+        self._read = 0
+
+    def on_commit(self, committed: CommittedTick) -> None:
+        """Take in the rows of a commit."""
+        for view in committed.tick.views if committed.commit is not None else ():
+            if view.view != INSTANCE_VIEW:
+                continue
+            if self._during_read is not None:
+                self._during_read.add(view.key)
+            self._changed[view.key] = (
+                None
+                if view.body is None
+                else self._row(read_instance(view.key, view.body, account=view.account), view.key)
+            )
+
+    def heard(self, instance: str) -> None:
+        """Note that a machine has checked in; called at each check-in."""
+        self._heard.add(instance)
+
+    async def run(self) -> None:
+        """Fill the index, then keep up with check-ins, for ever; a failure fills it anew."""
+        while True:
+            try:
+                if not self._filled.is_set():
+                    await self.fill()
+                await asyncio.sleep(FLUSH_S)
+                await self._flush()
+            except Exception as error:  # noqa: BLE001  told, and it is filled again
+                self._filled.clear()
+                self._log.error("instances.index_failed", reason=str(error), exc_info=error)
+                await asyncio.sleep(RETRY_S)
+
+    async def fill(self) -> None:
+        """Read every committed row; a list asked for meanwhile waits."""
+        self._read, after = 0, ""
+        await self._store.clear()
+        while True:
+            # A row committed while a page is read is newer than what the page says of it.
+            self._during_read = set()
+            rows = await self._reader.views(
+                INSTANCE_VIEW, account=None, after=after, limit=FILL_ROWS
+            )
+            newer, self._during_read = self._during_read, None
+            for key, body, _seq in rows:
+                if key not in newer:
+                    view = read_instance(key, body)
+                    if not view.account:  # a damaged row: whose it is stands beside its body
+                        found = await self._reader.view(INSTANCE_VIEW, key)
+                        view = replace(view, account=found[1] if found else "")
+                    self._changed.setdefault(key, self._row(view, key))
+            self._read += len(rows)
+            if len(rows) < FILL_ROWS:
+                break
+            after = rows[-1][0]
+            if len(self._changed) >= PUT_ROWS:
+                await self._flush()
+            await asyncio.sleep(0)
+        await self._flush()
+        await self._store.settle()
+        self._filled.set()
+        self._log.info("instances.indexed", rows=self._read)
+
+    async def page(self, query: Query) -> Page:
+        """Return one page; refuse (503) while the index is still being filled."""
+        try:
+            async with asyncio.timeout(READY_WAIT_S):
+                await self._filled.wait()
+        except TimeoutError:
+            text = f"The list of instances is still being read: {self._read} so far."
+            fix = "Ask again in a second."
+            raise Refusal(503, "list_not_ready", text, fix=fix, retry_after_s=1) from None
+        await self._flush()
+        return await self._store.page(query)
+
+    async def _flush(self) -> None:
+        """Hand what changed to the store."""
+        changed, self._changed = self._changed, {}
+        names, self._heard = self._heard, set()
+        heard: list[Heard] = []
+        for number, instance in enumerate(names, 1):
+            last = self._contacts.contact(instance)
+            if last is not None:
+                heard.append(Heard(instance, last.restarts, last.heard_ms, _load(last)))
+            if number % HEARD_ROWS == 0:
+                await asyncio.sleep(0)
+        if changed or heard:
+            rows = [row for row in changed.values() if row is not None]
+            gone = [key for key, row in changed.items() if row is None]
+            await self._store.apply(rows, gone, heard)
+
+    def _row(self, view: InstanceView, key: str) -> Row:
+        last = self._contacts.contact(key)
+        runs = view.status == "running"
+        return Row(
+            id=key,
+            account=view.account,
+            name=view.name.lower(),
+            status=view.status,
+            agent=view.agent,
+            attention=bool(view.attention),
+            created=view.created_at or "",
+            restarts=max(view.restarts, last.restarts) if last else view.restarts,
+            contact_ms=last.heard_ms if last else 0,
+            load=_load(last) if last and runs else NO_LOAD,
+        )
+
+
+def _load(last: LastContact) -> int:
+    return NO_LOAD if last.status is None else round(last.status.load_avg_5m * 1_000)

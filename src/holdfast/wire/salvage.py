@@ -1,0 +1,101 @@
+"""Stored rows that are not as they should be, made into what can be shown.
+
+A list must not end at one row: what is read of it is shown, and that it is damaged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct, inspect
+from msgspec.structs import replace
+
+from holdfast.wire.limits import REASON_MAX, TEXT_MAX
+
+S = TypeVar("S", bound=Struct)
+
+_NO_ID: Final = re.compile(r"[^A-Za-z0-9_.:@-]")
+DAMAGED: Final = "damaged"
+"""The field of a view that says what of a stored row is not as it should be."""
+
+
+def salvage(form: type[Struct], body: bytes) -> dict[str, Any]:
+    """Return the fields of `form` that are in a JSON text and are as `form` has them.
+
+    None are in a text that is cut off, or is no object.
+    """
+    try:
+        found = msgspec.json.decode(body)
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    kept: dict[str, Any] = {}
+    for field in msgspec.structs.fields(form):
+        if field.encode_name in found:
+            try:
+                kept[field.name] = msgspec.convert(found[field.encode_name], field.type)
+            except ValueError:
+                continue
+    return kept
+
+
+def shown_id(key: str) -> str:
+    """Return a key in the form of an id, for showing a row whose id cannot be read."""
+    text = _NO_ID.sub("_", key)[:TEXT_MAX]
+    return text if text[:1].isalnum() else f"x{text}"[:TEXT_MAX]
+
+
+def fit(view: S) -> S:
+    """Return a view of a stored row as its type has it: what no reader would take is cut to size.
+
+    The view's field `damaged`, if it has one, then names what was changed.
+    """
+    kinds, form = _kinds(type(view)), type(view)
+    try:
+        msgspec.json.decode(msgspec.json.encode(view), type=form)  # as its reader will
+    except ValueError:
+        given = {name: getattr(view, name) for name in kinds}
+        fitted = {name: _fit(kind, given[name]) for name, kind in kinds.items()}
+        changed = sorted(name for name in kinds if fitted[name] != given[name])
+        if changed and DAMAGED in kinds:
+            said = f"its stored row is damaged: {', '.join(changed)} cannot be shown as stored"
+            fitted[DAMAGED] = said[:REASON_MAX]
+        return replace(view, **fitted)
+    return view
+
+
+@cache
+def _kinds(form: type[Struct]) -> dict[str, inspect.Type]:
+    found = inspect.type_info(form)
+    assert isinstance(found, inspect.StructType), form
+    return {field.name: field.type for field in found.fields}
+
+
+def _is_no_number(value: Any) -> bool:
+    """Return whether a value is infinite or no number, which JSON does not have."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _fit(kind: inspect.Type, value: Any) -> Any:
+    if isinstance(kind, inspect.Metadata):
+        return _fit(kind.type, value)
+    if isinstance(kind, inspect.UnionType):
+        others = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+        return None if value is None or _is_no_number(value) else _fit(others[0], value)
+    if isinstance(kind, inspect.StrType) and isinstance(value, str):
+        if kind.pattern is not None and not re.search(kind.pattern, value):
+            return shown_id(value)
+        return value.encode(errors="replace").decode()[: kind.max_length]
+    if _is_no_number(value):
+        return 0.0
+    if isinstance(kind, inspect.IntType | inspect.FloatType) and isinstance(value, int | float):
+        least = value if kind.ge is None else max(value, kind.ge)
+        return least if kind.le is None else min(least, kind.le)
+    if isinstance(kind, inspect.LiteralType) and value not in kind.values and "" in kind.values:
+        return ""
+    return value
