@@ -130,6 +130,34 @@ def test_an_old_cron_line_is_taken_out_and_the_others_stay(tmp_path: Path) -> No
     assert table.read_text() == "# mine\n0 3 * * * backup\n"
 
 
+def test_a_hook_that_does_more_by_now_is_left_and_told(tmp_path: Path) -> None:
+    assert brain(tmp_path, "install", "--agent", "cursor").returncode == 0
+    settings = tmp_path / PLACES["cursor"]
+    settings.write_text(settings.read_text().replace('brain"', 'brain && notify-send edited"'))
+    edited = settings.read_text()
+    assert "notify-send" in edited
+    done = brain(tmp_path, "uninstall", "--agent", "cursor")
+    assert done.returncode == 1
+    assert "changed by hand" in done.stderr
+    assert "notify-send" in done.stderr
+    assert settings.read_text() == edited
+
+
+def test_cron_lines_of_any_bytes_stay(tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    others = b"# caf\xe9 \x0c \xe2\x80\xa8\n0 3 * * * backup\n"
+    table.write_bytes(others + b"*/5 * * * * gradata-sync-cron --all\n")
+    program = tmp_path / "bin" / "crontab"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -l ] && exec /bin/cat {table}\nexec /bin/cat > {table}\n'
+    )
+    program.chmod(0o755)
+    done = brain(tmp_path, "install", "--agent", "cursor", "--remove-legacy")
+    assert done.returncode == 0, done.stderr
+    assert table.read_bytes() == others
+
+
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
     done = brain(tmp_path, "install", "--agent", "gemini", "--dry-run")
     assert done.returncode == 0
