@@ -18,6 +18,8 @@ from holdfast.cli.wiring import agents
 from holdfast.cli.wiring import install as wiring
 from holdfast.cli.wiring import legacy as old
 from holdfast.cli.wiring.edits import WiringError
+from holdfast.sdk import doctor as looking
+from holdfast.sdk import hook_tally
 
 CRONTAB_S: Final = 10
 _NAMES: Final = "claude-code, codex, gemini, cursor, hermes, opencode, openclaw"
@@ -73,6 +75,43 @@ def uninstall(agent: Agent, dry_run: DryRun = False) -> None:
         fail(f"{agent} may still record", fix="take that out by hand")
     if any(not change.ours for change in changes) and not dry_run:
         say(f"{agent} records no more.")
+
+
+def checks(folder: Path) -> list[looking.Check]:
+    """Return a warning for each hook that is installed for a brain and cannot record."""
+    called = hook_tally.read(folder)
+    found = []
+    for row in agents.AGENTS:
+        for path, command in wiring.installed(row, _places()):
+            if _brain_of(command) == folder and (why := _silent(row, command, called, path)):
+                found.append(looking.Check("hook", looking.WARN, f"{row.name}, {path}: {why}"))
+    return found
+
+
+def _brain_of(command: list[str]) -> Path | None:
+    at = command.index("--brain") + 1 if "--brain" in command else len(command)
+    return Path(command[at]).expanduser().absolute() if at < len(command) else None
+
+
+def _silent(
+    row: agents.Edited | agents.Owned,
+    command: list[str],
+    called: dict[str, hook_tally.Tally],
+    path: Path,
+) -> str:
+    """Return why a hook that is installed records nothing, empty if it may well."""
+    again = f"holdfast brain install --agent {row.name}"
+    if shutil.which(command[0]) is None:
+        return f"its program {command[0]} is gone; {again}"
+    if isinstance(row, agents.Edited) and (switch := wiring.switched_off(row, path)):
+        return f"{switch} is set, so the agent runs no hook"
+    if row.name in called:
+        return ""
+    hint = f" ({row.hint})" if row.hint else ""
+    return (
+        "installed, and no call has arrived yet. Have the agent edit a file; if that records"
+        f" nothing, restart it{hint}"
+    )
 
 
 def _row(name: str) -> agents.Edited | agents.Owned:

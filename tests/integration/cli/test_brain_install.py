@@ -180,3 +180,35 @@ def test_an_agent_nobody_knows_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "'nosuch'" in done.stderr
     assert "claude-code" in done.stderr
+
+
+def checks(home: Path) -> list[dict[str, str]]:
+    done = brain(home, "doctor", "--json")
+    return [check for check in json.loads(done.stdout)["checks"] if check["name"] == "hook"]
+
+
+@pytest.mark.parametrize("agent", ["claude-code", "hermes", "opencode"])
+def test_a_doctor_tells_of_an_installed_hook_that_never_called(agent: str, tmp_path: Path) -> None:
+    (tmp_path / ".holdfast" / "brain").mkdir(parents=True)
+    assert checks(tmp_path) == []
+    assert brain(tmp_path, "install", "--agent", agent).returncode == 0
+    (check,) = checks(tmp_path)
+    assert check["status"] == "warn"
+    assert f"{agent}, {tmp_path / PLACES[agent]}: installed, and no call" in check["detail"]
+    called = {agent: {"calls": 1, "recorded": 1, "last_ms": 1, "recorded_ms": 1}}
+    (tmp_path / ".holdfast" / "brain" / "hooks.json").write_text(json.dumps(called))
+    (check,) = checks(tmp_path)
+    assert check["status"] == "ok"
+    settings = tmp_path / PLACES[agent]
+    settings.write_text(settings.read_text().replace(sys.executable, "/gone/python3"))
+    assert any("its program /gone/python3 is gone" in check["detail"] for check in checks(tmp_path))
+
+
+def test_a_doctor_tells_of_an_agent_that_runs_no_hooks(tmp_path: Path) -> None:
+    (tmp_path / ".holdfast" / "brain").mkdir(parents=True)
+    settings = tmp_path / PLACES["claude-code"]
+    settings.parent.mkdir()
+    settings.write_text('{"disableAllHooks": true}')
+    assert brain(tmp_path, "install", "--agent", "claude-code").returncode == 0
+    (check,) = checks(tmp_path)
+    assert "disableAllHooks is set" in check["detail"]

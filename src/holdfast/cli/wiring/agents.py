@@ -39,6 +39,7 @@ class Edited:
     keys: tuple[str, ...]
     entry: Build
     top: Mapping[str, Any]
+    switches: tuple[str, ...] = ()
     hint: str = ""
 
 
@@ -222,6 +223,7 @@ AGENTS: Final[tuple[Edited | Owned, ...]] = (
         keys=("hooks", "PostToolUse"),
         entry=_grouped("Edit|MultiEdit|Write"),
         top={},
+        switches=("disableAllHooks",),
     ),
     Edited(
         name="codex",

@@ -145,6 +145,16 @@ def installed(agent: Edited | Owned, places: Places) -> list[tuple[Path, list[st
     return [(path, command) for command in commands if command]
 
 
+def switched_off(agent: Edited, path: Path) -> str:
+    """Return the name of the agent's own setting that keeps it from running hooks, if it is set."""
+    try:
+        data = _value(agent, legacy.read_text(path) or "")
+    except WiringError:
+        return ""
+    found = (name for name in agent.switches if isinstance(data, dict) and data.get(name) is True)
+    return next(found, "")
+
+
 def _inner(entry: Any) -> list[Any]:
     hooks = entry.get(INNER) if isinstance(entry, dict) else None
     return hooks if isinstance(hooks, list) else []
