@@ -84,7 +84,7 @@ def doctor(
                 say(done)
         except (OSError, UnavailableError, ValueError) as error:
             fail(f"{folder} could not be repaired: {error}")
-    report = looking.examine(folder)
+    report = looking.examine(folder, more=brain_hooks.checks(folder))
     if as_json:
         show_json(report.as_json())
     else:

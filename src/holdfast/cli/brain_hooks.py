@@ -18,6 +18,8 @@ from holdfast.cli.wiring import agents
 from holdfast.cli.wiring import install as wiring
 from holdfast.cli.wiring import legacy as old
 from holdfast.cli.wiring.edits import WiringError
+from holdfast.sdk import doctor as looking
+from holdfast.sdk import hook_tally
 
 CRONTAB_S: Final = 10
 _NAMES: Final = "claude-code, codex, gemini, cursor, hermes, opencode, openclaw"
@@ -60,13 +62,56 @@ def install(
 
 def uninstall(agent: Agent, dry_run: DryRun = False) -> None:
     """Take the recording hook out of an agent's settings; its corrections stay."""
+    row = _row(agent)
     try:
-        changes = wiring.plan_uninstall(_row(agent), _places())
+        changes = wiring.plan_uninstall(row, _places())
     except WiringError as error:
         fail(str(error))
-    _carry_out(changes, dry_run=dry_run, nothing=f"{agent} has no hook of ours.")
-    if changes and not dry_run:
+    left = wiring.left_over(row, _places())
+    _carry_out(changes, dry_run=dry_run, nothing="" if left else f"{agent} has no hook of ours.")
+    for place in left:
+        say(f"Left as it is, because it was changed by hand: {place}")
+    if left:
+        fail(f"{agent} may still record", fix="take that out by hand")
+    if any(not change.ours for change in changes) and not dry_run:
         say(f"{agent} records no more.")
+
+
+def checks(folder: Path) -> list[looking.Check]:
+    """Return a warning for each hook that is installed for a brain and cannot record."""
+    called = hook_tally.read(folder)
+    found = []
+    for row in agents.AGENTS:
+        for path, command in wiring.installed(row, _places()):
+            if _brain_of(command) == folder and (why := _silent(row, command, called, path)):
+                found.append(looking.Check("hook", looking.WARN, f"{row.name}, {path}: {why}"))
+    return found
+
+
+def _brain_of(command: list[str]) -> Path | None:
+    at = command.index("--brain") + 1 if "--brain" in command else len(command)
+    return Path(command[at]).expanduser().absolute() if at < len(command) else None
+
+
+def _silent(
+    row: agents.Edited | agents.Owned,
+    command: list[str],
+    called: dict[str, hook_tally.Tally],
+    path: Path,
+) -> str:
+    """Return why a hook that is installed records nothing, empty if it may well."""
+    again = f"holdfast brain install --agent {row.name}"
+    if shutil.which(command[0]) is None:
+        return f"its program {command[0]} is gone; {again}"
+    if isinstance(row, agents.Edited) and (switch := wiring.switched_off(row, path)):
+        return f"{switch} is set, so the agent runs no hook"
+    if row.name in called:
+        return ""
+    hint = f" ({row.hint})" if row.hint else ""
+    return (
+        "installed, and no call has arrived yet. Have the agent edit a file; if that records"
+        f" nothing, restart it{hint}"
+    )
 
 
 def _row(name: str) -> agents.Edited | agents.Owned:
@@ -82,15 +127,17 @@ def _places() -> dict[str, str]:
 
 def _carry_out(changes: list[wiring.Change], *, dry_run: bool, nothing: str) -> None:
 
-    if not changes:
+    if not any(not change.ours for change in changes) and nothing:
         say(nothing)
-        return
     if dry_run:
         for change in changes:
-            print(_difference(change), end="")
+            if not change.ours:
+                print(_difference(change), end="")
         return
     try:
         wiring.carry_out(changes)
+    except WiringError as error:
+        fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
 
@@ -125,31 +172,33 @@ def _clean_up(row: agents.Edited, *, dry_run: bool, legacy: bool | None) -> None
     if changes:
         _carry_out(changes, dry_run=dry_run, nothing="")
     if lines and not dry_run:
-        _write_crontab([line for line in table.splitlines() if line not in lines])
+        _write_crontab([line for line in table.split("\n") if line not in lines])
     if not dry_run:
         say("Taken out.")
 
 
 def _crontab() -> str:
-    """Return the person's cron lines, empty if there are none or no cron."""
+    """Return the person's cron lines, empty if there are none or no cron.
+
+    Bytes that are not UTF-8 are kept as `surrogateescape` has them.
+    """
     program = shutil.which("crontab")
     if program is None:
         return ""
     try:
         answer = subprocess.run(  # noqa: S603  the program that PATH names, fixed words
-            (program, "-l"), capture_output=True, text=True, check=False, timeout=CRONTAB_S
+            (program, "-l"), capture_output=True, check=False, timeout=CRONTAB_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return answer.stdout if answer.returncode == 0 else ""
+    return os.fsdecode(answer.stdout) if answer.returncode == 0 else ""
 
 
 def _write_crontab(lines: list[str]) -> None:
-    text = "".join(f"{line}\n" for line in lines)
     try:
         subprocess.run(  # noqa: S603  as above
             (shutil.which("crontab") or "crontab", "-"),
-            input=text, text=True, check=True, timeout=CRONTAB_S,
+            input=os.fsencode("\n".join(lines)), check=True, timeout=CRONTAB_S,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         fail(f"the crontab could not be written: {error}", fix="crontab -e")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from holdfast.outbox import read_only
 from holdfast.outbox.database import DATABASE, UnavailableError
 from holdfast.outbox.defaults import folder_path
 from holdfast.outbox.doctor import Stats, alive, inspect, span, stalled
-from holdfast.sdk import backfill, event_log, limits, schema
+from holdfast.sdk import backfill, event_log, hook_tally, limits, schema
 from holdfast.sdk.destination import Destination, switched_off
 from holdfast.sdk.identity import time_of
 
@@ -69,8 +70,12 @@ def examine(
     url: str | None = None,
     api_key: str | None = None,
     clock: Clock | None = None,
+    more: Sequence[Check] = (),
 ) -> Report:
-    """Return the state of the brain in `folder`; never raises for what it finds."""
+    """Return the state of the brain in `folder`, judged with `more` checks of the caller's.
+
+    It never raises for what it finds.
+    """
     path = Path(os.path.abspath(os.path.expanduser(folder_path(folder))))
     clock = clock or SystemClock()
     now_ms = clock.now_ms()
@@ -90,6 +95,8 @@ def examine(
         _destination(Destination(url, api_key)),
         _switch(),
         _log(path, kept),
+        *_hooks(path, now_ms),
+        *more,
     )
     worst = {check.status for check in checks}
     status = BROKEN if FAIL in worst else DEGRADED if WARN in worst else HEALTHY
@@ -211,6 +218,23 @@ def _log(path: Path, kept: dict[str, Any]) -> Check:
     if behind > limits.LOG_PAGE_ROWS:
         return Check("events.jsonl", WARN, f"{behind} events behind; the next close writes them")
     return Check("events.jsonl", OK, "derived from the database")
+
+
+def _hooks(path: Path, now_ms: int) -> list[Check]:
+    """Return a check for each agent whose hook has called."""
+    checks = []
+    for agent, tally in sorted(hook_tally.read(path).items()):
+        detail = (
+            f"{agent}: {tally.calls} calls, {tally.recorded} recorded, {tally.dropped} dropped,"
+            f" {tally.not_understood} not understood; last call {_ago(now_ms, tally.last_ms)}"
+        )
+        if tally.troubled:
+            detail += f"; nothing is recorded since {_ago(now_ms, tally.problem_ms)}:"
+            detail += f" {tally.problem}"
+            if tally.not_understood:
+                detail += "; a newer holdfast may know this form"
+        checks.append(Check("hook", WARN if tally.troubled else OK, detail))
+    return checks
 
 
 def _ago(now_ms: int, at_ms: int) -> str:

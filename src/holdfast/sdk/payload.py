@@ -24,6 +24,13 @@ _PAIRS: Final = (
 _OLD_FILES: Final = ("originalFile", "old_content", "original_content", "oldContent")
 _PATCHES: Final = ("patch", "patchText", "command", "input")
 _PATHS: Final = ("file_path", "filePath", "path")
+_EDITORS: Final = frozenset(
+    {"edit", "multiedit", "write", "replace", "write_file", "patch", "apply_patch"}
+)
+"""Tools that edit, as agents call them; those that hooks are installed for."""
+_EVENTS: Final = ("hook_event_name",)
+_EDITED: Final = ("afterFileEdit",)
+"""Events that are edits by themselves, without a tool's name."""
 _BEGIN: Final = "*** Begin Patch"
 EDITS_MAX: Final = 50
 """Maximum edits of one tool call; agents make far fewer."""
@@ -38,11 +45,17 @@ class Edit(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The content of one hook call."""
+    """The content of one hook call.
+
+    `beyond` is how many edits there were beyond the most; `unknown` are the names of the arguments
+    of a tool that edits, where they have no known form.
+    """
 
     edits: tuple[Edit, ...]
     session: str | None
     tool: str
+    beyond: int = 0
+    unknown: tuple[str, ...] = ()
 
 
 def read(payload: Mapping[str, Any]) -> Report:
@@ -51,9 +64,25 @@ def read(payload: Mapping[str, Any]) -> Report:
     name = _text(payload, _NAMES)
     arguments = _first_map(payload, _ARGUMENTS) or payload
     path = _text(arguments, _PATHS) or _text(payload, _PATHS)
-    found = (edit for edit in _edits(arguments, payload, path) if _is_change(edit))
-    edits = tuple(edit for edit, _ in zip(found, range(EDITS_MAX), strict=False))
-    return Report(edits, session or None, name)
+    edits = [edit for edit in _edits(arguments, payload, path) if _is_change(edit)]
+    edited = name.casefold() in _EDITORS or _text(payload, _EVENTS) in _EDITED
+    return Report(
+        edits=tuple(edits[:EDITS_MAX]),
+        session=session or None,
+        tool=name,
+        beyond=len(edits[EDITS_MAX:]),
+        unknown=() if not edited or _is_known(arguments) else tuple(map(str, arguments)) or ("-",),
+    )
+
+
+def _is_known(arguments: Mapping[str, Any]) -> bool:
+    """Return whether the arguments have one of the forms of an edit."""
+    several = arguments.get("edits")
+    if isinstance(several, list):
+        return not several or any(isinstance(one, Mapping) and _pair(one) for one in several)
+    patches = (arguments.get(key) for key in _PATCHES)
+    patched = any(_BEGIN in str(patch) for patch in patches if isinstance(patch, str | list))
+    return patched or _pair(arguments) is not None or isinstance(arguments.get("content"), str)
 
 
 def _edits(arguments: Mapping[str, Any], payload: Mapping[str, Any], path: str) -> Iterator[Edit]:

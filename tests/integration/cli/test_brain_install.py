@@ -130,6 +130,34 @@ def test_an_old_cron_line_is_taken_out_and_the_others_stay(tmp_path: Path) -> No
     assert table.read_text() == "# mine\n0 3 * * * backup\n"
 
 
+def test_a_hook_that_does_more_by_now_is_left_and_told(tmp_path: Path) -> None:
+    assert brain(tmp_path, "install", "--agent", "cursor").returncode == 0
+    settings = tmp_path / PLACES["cursor"]
+    settings.write_text(settings.read_text().replace('brain"', 'brain && notify-send edited"'))
+    edited = settings.read_text()
+    assert "notify-send" in edited
+    done = brain(tmp_path, "uninstall", "--agent", "cursor")
+    assert done.returncode == 1
+    assert "changed by hand" in done.stderr
+    assert "notify-send" in done.stderr
+    assert settings.read_text() == edited
+
+
+def test_cron_lines_of_any_bytes_stay(tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    others = b"# caf\xe9 \x0c \xe2\x80\xa8\n0 3 * * * backup\n"
+    table.write_bytes(others + b"*/5 * * * * gradata-sync-cron --all\n")
+    program = tmp_path / "bin" / "crontab"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = -l ] && exec /bin/cat {table}\nexec /bin/cat > {table}\n'
+    )
+    program.chmod(0o755)
+    done = brain(tmp_path, "install", "--agent", "cursor", "--remove-legacy")
+    assert done.returncode == 0, done.stderr
+    assert table.read_bytes() == others
+
+
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path) -> None:
     done = brain(tmp_path, "install", "--agent", "gemini", "--dry-run")
     assert done.returncode == 0
@@ -152,3 +180,35 @@ def test_an_agent_nobody_knows_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "'nosuch'" in done.stderr
     assert "claude-code" in done.stderr
+
+
+def checks(home: Path) -> list[dict[str, str]]:
+    done = brain(home, "doctor", "--json")
+    return [check for check in json.loads(done.stdout)["checks"] if check["name"] == "hook"]
+
+
+@pytest.mark.parametrize("agent", ["claude-code", "hermes", "opencode"])
+def test_a_doctor_tells_of_an_installed_hook_that_never_called(agent: str, tmp_path: Path) -> None:
+    (tmp_path / ".holdfast" / "brain").mkdir(parents=True)
+    assert checks(tmp_path) == []
+    assert brain(tmp_path, "install", "--agent", agent).returncode == 0
+    (check,) = checks(tmp_path)
+    assert check["status"] == "warn"
+    assert f"{agent}, {tmp_path / PLACES[agent]}: installed, and no call" in check["detail"]
+    called = {agent: {"calls": 1, "recorded": 1, "last_ms": 1, "recorded_ms": 1}}
+    (tmp_path / ".holdfast" / "brain" / "hooks.json").write_text(json.dumps(called))
+    (check,) = checks(tmp_path)
+    assert check["status"] == "ok"
+    settings = tmp_path / PLACES[agent]
+    settings.write_text(settings.read_text().replace(sys.executable, "/gone/python3"))
+    assert any("its program /gone/python3 is gone" in check["detail"] for check in checks(tmp_path))
+
+
+def test_a_doctor_tells_of_an_agent_that_runs_no_hooks(tmp_path: Path) -> None:
+    (tmp_path / ".holdfast" / "brain").mkdir(parents=True)
+    settings = tmp_path / PLACES["claude-code"]
+    settings.parent.mkdir()
+    settings.write_text('{"disableAllHooks": true}')
+    assert brain(tmp_path, "install", "--agent", "claude-code").returncode == 0
+    (check,) = checks(tmp_path)
+    assert "disableAllHooks is set" in check["detail"]

@@ -7,15 +7,21 @@ are ours alone, in a folder from which the agent loads plugins.
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from holdfast.cli.wiring.edits import INNER
+
 MARK: Final = "holdfast.sdk.hook"
 """Marks every entry and file of ours."""
 HOOK_TIMEOUT_S: Final = 10
 """Time limit of the hook; it needs some 0.1 s, and a second when it may send."""
+
+_COMMAND: Final = re.compile(r"^const \[program, \.\.\.words\] = (\[.*\]);$", re.MULTILINE)
 
 Places = Mapping[str, str]
 """The environment, and HOME in it."""
@@ -33,6 +39,7 @@ class Edited:
     keys: tuple[str, ...]
     entry: Build
     top: Mapping[str, Any]
+    switches: tuple[str, ...] = ()
     hint: str = ""
 
 
@@ -50,9 +57,49 @@ def hook_command(python: str, agent: str, brain: Path) -> list[str]:
     return [python, "-I", "-m", MARK, "--agent", agent, "--brain", str(brain)]
 
 
+def command_of(text: object) -> list[str] | None:
+    """Return the words of a command line that is a recording hook and nothing else, else None.
+
+    Where it stands may have been edited since it was installed, and so may its words be; one that
+    does other work as well (a pipe, a second command, a script around it) is its owner's.
+    """
+    if not isinstance(text, str) or MARK not in text or set(text) & {"\n", "`"}:
+        return None
+    try:
+        words = shlex.split(text)
+        operators = shlex.shlex(text, posix=True, punctuation_chars=True)
+        chained = any(not part.strip("();<>|&") for part in operators if part)
+    except ValueError:
+        return None
+    if chained or MARK not in words or words != shlex.split(text, comments=True):
+        return None
+    at = words.index(MARK)
+    return words if at > 1 and words[at - 1] == "-m" else None
+
+
 def is_ours(entry: Any) -> bool:
-    """Return whether an entry of a list of hooks is ours."""
+    """Return whether an entry of a list of hooks is ours, and nobody else's as well."""
+    if not isinstance(entry, dict):
+        return False
+    inner = entry.get(INNER)
+    if isinstance(inner, list):
+        return bool(inner) and all(map(is_ours, inner))
+    return command_of(entry.get("command")) is not None
+
+
+def mentions(entry: Any) -> bool:
+    """Return whether our hook is anywhere in an entry."""
     return MARK in json.dumps(entry, default=str)
+
+
+def own_command(text: str) -> list[str] | None:
+    """Return the command in a plugin that we wrote, None if there is none."""
+    found = _COMMAND.search(text)
+    try:
+        words = json.loads(found[1]) if found else None
+    except ValueError:
+        return None
+    return words if isinstance(words, list) and all(isinstance(w, str) for w in words) else None
 
 
 def _home(places: Places) -> Path:
@@ -175,6 +222,7 @@ AGENTS: Final[tuple[Edited | Owned, ...]] = (
         keys=("hooks", "PostToolUse"),
         entry=_grouped("Edit|MultiEdit|Write"),
         top={},
+        switches=("disableAllHooks",),
     ),
     Edited(
         name="codex",

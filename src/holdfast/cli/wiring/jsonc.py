@@ -12,17 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from holdfast.cli.wiring.edits import (
+    INNER,
     Entry,
     Keys,
     Mine,
     WiringError,
     container_of,
+    inner_of,
     with_entry,
     without_entries,
 )
 
 _SKIP: Final = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_TOKEN: Final = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _SCALAR: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _INDENT: Final = re.compile(r"[ \t]*")
 _UNIT: Final = "  "
@@ -82,20 +85,42 @@ def dump(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
-def drop(text: str, keys: Keys, mine: Mine) -> str:
-    """Return the text without the entries that are `mine`, nor the containers they leave empty."""
+def drop(text: str, keys: Keys, mine: Mine, *, grouped: bool = False, there: int = 0) -> str:
+    """Return the text without the entries that are `mine`, nor the containers they leave empty.
+
+    See `without_entries`. Comments within what is taken out stay.
+    """
     root = read(text) if text.strip() else None
     found = None if root is None else container_of(root.value, keys)
-    if root is None or found is None or not any(mine(entry) for entry in found):
+    if root is None or found is None:
         return text
-    wanted = without_entries(root.value, keys, mine)
-    while (path := _doomed(root, keys, mine)) is not None:
-        text = _cut(text, *path)
+    wanted = without_entries(root.value, keys, mine, grouped=grouped, there=there)
+    touched = any(mine(entry) or (grouped and inner_of(entry, mine)) for entry in found)
+    if not touched:
+        return text
+    while (path := _doomed(root, keys, mine, grouped=grouped, there=there)) is not None:
+        holder, at = path
+        hoisted = _hoisted(text, holder.members[at])
+        text = _cut(text, holder, at) if hoisted == text else hoisted
         root = read(text)
     return _checked(text, wanted)
 
 
-def _doomed(root: Node, keys: Keys, mine: Mine) -> tuple[Node, int] | None:
+def _hoisted(text: str, member: Member) -> str:
+    """Return the text with the comments within a member put before it."""
+    inside = text[member.start : member.node.end]
+    comments = [found for found in _TOKEN.findall(inside) if found[:1] == "/"]
+    if not comments:
+        return text
+    bare = _TOKEN.sub(lambda found: "" if found.group()[:1] == "/" else found.group(), inside)
+    indent = _line_indent(text, member.start)
+    before = "".join(f"{comment.rstrip()}\n{indent}" for comment in comments)
+    return text[: member.start] + before + bare + text[member.node.end :]
+
+
+def _doomed(
+    root: Node, keys: Keys, mine: Mine, *, grouped: bool, there: int
+) -> tuple[Node, int] | None:
     """Return the next member to cut: an entry, or the emptied container that held it."""
     here, way = root, list[tuple[Node, int]]()
     for key in keys:
@@ -108,7 +133,11 @@ def _doomed(root: Node, keys: Keys, mine: Mine) -> tuple[Node, int] | None:
         for at, member in enumerate(here.members):
             if mine(member.node.value):
                 return here, at
-    return way[-1] if way and not here.members else None
+            inner = inner_of(member.node.value, mine) if grouped else []
+            hooks = _member(member.node, INNER) if inner else None
+            if hooks is not None:
+                return hooks.node, inner[0]
+    return way[-1] if len(way) > there and not here.members else None
 
 
 def _append(text: str, root: Node, here: Node, rest: list[str], entry: Entry) -> str:

@@ -78,7 +78,7 @@ def cron_lines(crontab: str) -> list[str]:
     """Return the lines of a crontab that synchronise and do nothing else."""
     return [
         line
-        for line in crontab.splitlines()
+        for line in crontab.split("\n")
         if _only_syncs(line) and not line.lstrip().startswith("#")
     ]
 

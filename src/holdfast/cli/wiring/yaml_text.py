@@ -7,6 +7,7 @@ no library preserves a file's layout on writing.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from ruamel.yaml import YAML
@@ -24,6 +25,8 @@ from holdfast.cli.wiring.edits import (
 )
 
 _STEP: Final = 2
+_LINE: Final = re.compile(r"[^\n\r]*(?:\r\n|\n|\r|$)")
+"""What the library counts as a line; str.splitlines also ends one at U+2028 and others."""
 
 
 def add(text: str, keys: Keys, entry: Entry) -> str:
@@ -31,7 +34,7 @@ def add(text: str, keys: Keys, entry: Entry) -> str:
     data = _read(text)
     meant = plain(text)
     container_of(meant or {}, keys)
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     here: Any = data
@@ -50,16 +53,23 @@ def add(text: str, keys: Keys, entry: Entry) -> str:
 
 
 def drop(text: str, keys: Keys, mine: Mine) -> str:
-    """Return the text without the entries that are `mine`, nor the containers they leave empty."""
+    """Return the text without the entries that are `mine`, nor the containers they leave empty.
+
+    Comments within what is taken out stay.
+    """
     meant = plain(text)
     found = container_of(meant or {}, keys)
     if found is None or not any(mine(entry) for entry in found):
         return text
-    lines = text.splitlines(keepends=True)
+    lines = _lines(text)
     spans = _doomed(_read(text), lines, keys, found, mine)
     for start, end in sorted(spans, reverse=True):
-        del lines[start:end]
+        lines[start:end] = [line for line in lines[start:end] if line.lstrip().startswith("#")]
     return _checked("".join(lines), without_entries(meant, keys, mine))
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in _LINE.findall(text) if line]
 
 
 def _doomed(
