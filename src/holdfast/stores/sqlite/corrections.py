@@ -202,9 +202,8 @@ class CorrectionsSqlite(SqliteStore):
                     sql["drop_id"],
                     [{"brain": brain, "event_id": one} for one in _NAMES.decode(event_ids)],
                 )
+                connection.execute(sql["drop_cut_hashes"], {"no": no})
                 connection.execute(sql["drop_correction"], {"no": no})
-            if gone:
-                connection.execute(sql["drop_cut_hashes"], {"no": gone[-1][0]})
             connection.execute(
                 sql["drop_events"], {"limit": PURGE_ROWS, "before_ms": forgotten.events_ms}
             )
