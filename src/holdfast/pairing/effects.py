@@ -1,9 +1,9 @@
 """Calls to machines about pairing: lists of requests, and decisions.
 
 A machine's controller is called where it announces the capability; else the agent's own command is
-run in the machine, one at a time and decisions first. The meaning of an answer is the same either way. When it is
-unknown whether a decision was carried out, the list is read afresh: a request that is gone was
-decided. This module reads and changes no state of an actor.
+run in the machine, one at a time and decisions first. The meaning of an answer is the same either
+way. When it is unknown whether a decision was carried out, the list is read afresh: a request that
+is gone was decided. This module reads and changes no state of an actor.
 """
 
 from __future__ import annotations

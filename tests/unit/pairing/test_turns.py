@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -108,16 +107,20 @@ async def test_who_is_cancelled_gives_its_turn_back(bench: Bench, leaves: str) -
 async def test_a_turn_handed_to_who_is_cancelled_in_the_same_moment_is_handed_on() -> None:
     turns, began = Turns(), asyncio.Event()
 
-    async def take(then: Callable[[], Awaitable[object]]) -> None:
+    async def take() -> None:
         async with turns.turn(HERE, decides=False):
-            await then()
+            await end.wait()
+
+    async def begin() -> None:
+        async with turns.turn(HERE, decides=False):
+            began.set()
 
     end = asyncio.Event()
-    first = asyncio.ensure_future(take(end.wait))
+    first = asyncio.ensure_future(take())
     await settle()
-    second = asyncio.ensure_future(take(end.wait))
+    second = asyncio.ensure_future(take())
     await settle()
-    third = asyncio.ensure_future(take(lambda: asyncio.sleep(0, began.set())))
+    third = asyncio.ensure_future(begin())
     await settle()
     end.set()
     first.add_done_callback(lambda _: second.cancel())
