@@ -6,14 +6,13 @@ Used by the plane's handlers and by the command line on the plane's own machine.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, NoReturn
 
-from holdfast.accounts import audit, rules
+from holdfast.accounts import rules
 from holdfast.accounts.access import Access
+from holdfast.accounts.audit_check import Verdict, check_chain
 from holdfast.accounts.limits import (
-    AUDIT_CHECK_ROWS,
     LINK_LIFE_MS,
     SECRET_BYTES,
     SESSION_LIFE_MS,
@@ -37,14 +36,6 @@ class SignedIn(NamedTuple):
     secret: str
     session: Session
     person: Person
-
-
-class Verdict(NamedTuple):
-    """The result of checking the audit; `head` is the last row's hash."""
-
-    rows: int
-    broken_at: int | None
-    head: str
 
 
 class AccountDirectory:
@@ -235,15 +226,8 @@ class AccountDirectory:
         return person
 
     async def check_audit(self) -> Verdict:
-        """Check the whole chain of the audit."""
-        rows, head = 0, audit.GENESIS
-        while page := await self._store.audit_chain(rows, AUDIT_CHECK_ROWS):
-            broken = audit.first_broken(page, seq=rows, before=head)
-            if broken is not None:
-                return Verdict(rows=rows, broken_at=broken, head=head)
-            rows, head = page[-1].seq, page[-1].hash
-            await asyncio.sleep(0)
-        return Verdict(rows=rows, broken_at=None, head=head)
+        """Check the whole chain of the audit, and that it is the one whose head was kept."""
+        return await check_chain(self._store)
 
     async def _count_attempt(self, *keys: str) -> None:
         """Count an attempt to sign in; refuse (429) where it came too soon."""

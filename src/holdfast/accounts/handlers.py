@@ -35,6 +35,7 @@ from holdfast.wire.api.accounts import (
     TokenList,
 )
 from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.limits import REASON_MAX
 from holdfast.wire.times import time_text
 
 PAGE_DEFAULT: Final = 100
@@ -232,6 +233,9 @@ class AccountHandlers:
             rows=found.rows,
             broken_at=found.broken_at,
             head=found.head,
+            reason=found.reason[:REASON_MAX],
+            purged=found.purged,
+            head_kept=found.kept,
         )
         return Reply(verdict)
 

@@ -53,5 +53,11 @@ LIST_ITEMS_MAX: Final = 500
 AUDIT_CHECK_ROWS: Final = 200
 """Rows of the audit checked at a time: about a millisecond."""
 
+AUDIT_KEPT_MS: Final = 400 * DAY_MS
+"""How long rows of the audit are kept: a year, with a month to look at it."""
+
+AUDIT_PURGE_ROWS: Final = 2_000
+"""Rows of the audit purged in one commit, so that no call waits for a purge."""
+
 PURGE_KEPT_MS: Final = 30 * DAY_MS
 """How long ended sessions, used links and old failures are kept."""

@@ -14,6 +14,8 @@ from holdfast.accounts.records import (
     Audited,
     AuditEntry,
     AuditRow,
+    ChainEnd,
+    KeptHead,
     Link,
     Person,
     Session,
@@ -120,7 +122,7 @@ class Tokens(Protocol):
 
 
 class Audit(Protocol):
-    """The audit: rows are appended and never changed."""
+    """The audit: rows are appended and never changed, and after a long time purged."""
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Append an entry to the chain and return its row, once it is durable."""
@@ -135,6 +137,21 @@ class Audit(Protocol):
 
     async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
         """Return rows in the order of the chain, from the one after number `after`."""
+        ...
+
+    async def audit_anchor(self) -> ChainEnd:
+        """Return the last row that was purged."""
+        ...
+
+    async def purge_audit(self, before_ms: int, now_ms: int) -> int:
+        """Delete some rows of calls before a moment, the oldest first; return how many, 0 at last.
+
+        The number and hash of the last one are kept first, so that the rest can be checked.
+        """
+        ...
+
+    async def kept_head(self) -> KeptHead | None:
+        """Return what is kept of the audit outside of its file; raise ValueError if damaged."""
         ...
 
 

@@ -113,6 +113,20 @@ class AuditRow(Struct, frozen=True, kw_only=True, gc=False):
     entry: AuditEntry
 
 
+class ChainEnd(Struct, frozen=True, gc=False):
+    """A row's number and hash: where a part of the chain begins or ends; 0 before the first."""
+
+    seq: int = 0
+    hash: str = "0" * 64
+
+
+class KeptHead(Struct, frozen=True, kw_only=True, gc=False):
+    """What is kept of the audit outside of its file: its last row, and the last one purged."""
+
+    last: ChainEnd
+    purged: ChainEnd = ChainEnd()
+
+
 class Audited(NamedTuple):
     """A begin row and what its end row added: the status and, after a sign-in, the person.
 

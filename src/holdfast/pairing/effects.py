@@ -1,9 +1,9 @@
 """Calls to machines about pairing: lists of requests, and decisions.
 
 A machine's controller is called where it announces the capability; else the agent's own command is
-run in the machine, one at a time. The meaning of an answer is the same either way. When it is
-unknown whether a decision was carried out, the list is read afresh: a request that is gone was
-decided. This module reads and changes no state of an actor.
+run in the machine, one at a time and decisions first. The meaning of an answer is the same either
+way. When it is unknown whether a decision was carried out, the list is read afresh: a request that
+is gone was decided. This module reads and changes no state of an actor.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from holdfast.pairing.ports import (
 )
 from holdfast.pairing.requests import Asked, find, of_channel, of_device, read_list
 from holdfast.pairing.state import Verb
+from holdfast.pairing.turns import Turns
 from holdfast.wire.controller import pairing as wire
 from holdfast.wire.controller.calls import ControllerError, Controllers
 from holdfast.wire.controller.endpoint import A, ControllerEndpoint
@@ -84,7 +85,7 @@ class MachineClient:
         self._controllers = controllers
         self._clouds = clouds
         self._log = log
-        self._commands: dict[str, asyncio.Lock] = {}
+        self._turns = Turns()
 
     # -- lists
 
@@ -182,13 +183,12 @@ class MachineClient:
             return _unread(source, "what its command printed cannot be understood")
         return found
 
-    async def _run(self, cloud: Cloud, place: Place, argv: commands.Argv) -> Execution | Permanent:
-        """Run one command in a machine, one at a time."""
-        lock = self._commands.setdefault(place.machine_id, asyncio.Lock())
-        async with lock:
+    async def _run(
+        self, cloud: Cloud, place: Place, argv: commands.Argv, *, decides: bool = False
+    ) -> Execution | Permanent:
+        """Run one command in a machine, one at a time, a decision's before those of lists."""
+        async with self._turns.turn(place, decides=decides):
             ran = await cloud.exec(place.machine_id, argv, timeout_ms=EXEC_TIMEOUT_MS)
-        if not lock.locked():
-            self._commands.pop(place.machine_id, None)
         if isinstance(ran, Ok):
             return ran.value
         return _not_run(ran)
@@ -299,7 +299,7 @@ class MachineClient:
             return Permanent(NO_MEANS, "this machine approves by code only; this one has none")
         else:
             argv = commands.approve(dialect, asked)
-        ran = await self._run(cloud, place, argv)
+        ran = await self._run(cloud, place, argv, decides=True)
         if not isinstance(ran, Execution):
             return ran
         if ran.exit_code == 0:

@@ -18,7 +18,15 @@ from holdfast.accounts.limits import (
     TOKENS_MAX,
 )
 from holdfast.accounts.ports import AccountsStore
-from holdfast.accounts.records import Account, AuditEntry, Link, Person, Session, Token
+from holdfast.accounts.records import (
+    Account,
+    AuditEntry,
+    ChainEnd,
+    Link,
+    Person,
+    Session,
+    Token,
+)
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 
@@ -218,3 +226,22 @@ async def test_the_audit_lists_calls_with_what_answered_them(store: AccountsStor
     assert await store.audit("local", None, 10) == [(first, 201, "ada")]
     assert await store.audit(None, second.seq, 10) == [(first, 201, "ada")]
     assert await store.audit(None, None, 1) == [(second, 0, "")]
+
+
+async def test_old_rows_of_the_audit_are_purged_and_the_rest_names_what_was_before(
+    store: AccountsStore,
+) -> None:
+    for n in range(6):
+        await store.append_audit(AuditEntry(at_ms=NOW + n, phase="begin", account="local"))
+    rows = await store.audit_chain(0, 10)
+    assert await store.audit_anchor() == ChainEnd(0, audit.GENESIS)
+    assert await store.purge_audit(NOW, NOW + 9) == 0
+    assert await store.purge_audit(NOW + 3, NOW + 9) == 3
+    assert await store.purge_audit(NOW + 3, NOW + 9) == 0
+    anchor = await store.audit_anchor()
+    assert anchor == ChainEnd(3, rows[2].hash)
+    assert await store.audit_chain(0, 10) == rows[3:]
+    assert audit.first_broken(rows[3:], seq=anchor.seq, before=anchor.hash) is None
+    assert await store.purge_audit(NOW + 99, NOW + 99) == 2, "the last row stays"
+    last = await store.append_audit(AuditEntry(at_ms=NOW, phase="begin"))
+    assert (last.seq, last.before) == (7, rows[5].hash)

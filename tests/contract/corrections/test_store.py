@@ -14,12 +14,18 @@ import msgspec
 import pytest
 
 from holdfast.corrections.gradata import empty, read_events, read_single
-from holdfast.corrections.limits import EVENT_IDS_KEPT, GRADATA_CUT, GRADATA_SINGLE_CUT
+from holdfast.corrections.limits import (
+    EVENT_IDS_KEPT,
+    GRADATA_CUT,
+    GRADATA_SINGLE_CUT,
+    PURGE_ROWS,
+)
 from holdfast.corrections.ports import CorrectionQuery, CorrectionRow, CorrectionsStore, LessonQuery
 from holdfast.corrections.records import Arrival, Brain, BrainKey, Forgotten, Written
 from holdfast.stores.memory.corrections import MemoryCorrections
 from holdfast.stores.sqlite.corrections import open_corrections
 from holdfast.wire.api.ingest import IngestRequest
+from holdfast.wire.limits import INGEST_ROWS_MAX
 from tests.support.toys.brains import NOW, arrival, correction, event, lesson
 
 FAR = 2**62
@@ -252,6 +258,26 @@ async def test_what_was_forgotten_is_not_taken_again(store: CorrectionsStore) ->
     (new,) = await put(store, arrival(correction(5, "new", "b")), forgotten_ms=NOW)
     assert new.accepted == 1
     assert [row.no for row in await rows(store)] == [4], "a number is never used twice"
+
+
+async def test_a_page_dated_in_the_future_hides_no_older_row(store: CorrectionsStore) -> None:
+    ahead = [correction(n, f"ahead{n}", "b") for n in range(1, PURGE_ROWS + 2)]
+    ahead += [event(n) for n in range(PURGE_ROWS + 2, 2 * PURGE_ROWS + 3)]
+    for start in range(0, len(ahead), INGEST_ROWS_MAX):
+        sent = arrival(*ahead[start : start + INGEST_ROWS_MAX])
+        sent.received_ms = NOW + 1_000
+        await put(store, sent)
+    last = 2 * PURGE_ROWS + 3
+    await put(store, arrival(correction(last, "late", "b"), event(last + 1)))
+    gone = 0
+    while part := await store.purge(Forgotten(NOW + 1, NOW + 1)):
+        gone += part
+    assert gone == 2
+    assert not await rows(store, words='"late"')
+    assert (await store.extent(1))[1] == PURGE_ROWS + 1
+    while part := await store.purge(Forgotten(NOW + 1_001, NOW + 1_001)):
+        gone += part
+    assert gone == 2 + 2 * (PURGE_ROWS + 1)
 
 
 async def test_lessons_take_the_newest_telling_and_keep_what_people_decided(

@@ -186,7 +186,9 @@ async def test_a_file_of_newer_code_and_a_closed_store_are_refused(tmp_path: Pat
     with pytest.raises(RuntimeError, match="closed"):
         await store.add_account(Account(name="late", created_at_ms=1))
     newer = apsw.Connection(str(path))
-    newer.execute("INSERT INTO migrations VALUES (3, '0003_pre_more.sql', 'x', 1)")
+    newer.execute(
+        "INSERT INTO migrations SELECT max(number) + 1, '9999_pre_more.sql', 'x', 1 FROM migrations"
+    )
     newer.close()
     with pytest.raises(MigrationError):
         open_accounts(path, now_ms=2)

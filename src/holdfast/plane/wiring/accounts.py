@@ -7,13 +7,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.accounts.access import Access
+from holdfast.accounts.audit_check import check_ends
 from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
+from holdfast.accounts.limits import AUDIT_KEPT_MS
 from holdfast.accounts.passwords import Argon2
 from holdfast.kernel.clock import DAY_MS, SECOND_MS
 from holdfast.plane.wiring.confinement import make_admission, make_host_probe
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.daily import daily
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Part, every
+from holdfast.wire.api.plane import DoctorCheck
+from holdfast.wire.limits import REASON_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,21 @@ def make_people(core: Core) -> People:
     async def purge() -> None:
         await store.purge(clock.now_ms())
 
+    async def purge_audit() -> None:
+        now_ms = clock.now_ms()
+        while await store.purge_audit(now_ms - AUDIT_KEPT_MS, now_ms):
+            pass
+
+    async def check_audit() -> DoctorCheck:
+        """Compare the ends of the audit's chain with what is kept outside of its file."""
+        fault = await check_ends(store)
+        if not fault:
+            return DoctorCheck(name="audit", result="ok", message="its last row is the one kept")
+        return DoctorCheck(
+            name="audit", result="failed", message=fault[:REASON_MAX],
+            fix="see docs/audit.md: who wrote to accounts.db, or which backup was put back?",
+        )  # fmt: skip
+
     part = Part(
         name="accounts",
         handlers=AccountHandlers(directory, core.browsers).by_endpoint(),
@@ -52,7 +72,9 @@ def make_people(core: Core) -> People:
         jobs=(
             every("accounts.note_uses", access.flush, MINUTE_S, core.log),
             every("accounts.purge", purge, HOUR_S, core.log),
+            daily("audit.purge", purge_audit, core.home, clock, core.log),
         ),
+        checks=(check_audit,),
     )
     return People(directory=directory, access=access, part=part)
 

@@ -23,6 +23,7 @@ import msgspec
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
+from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
 from holdfast.plane.wiring.part import Part
@@ -99,7 +100,8 @@ def open_stores(
     reader = SqliteReader(home / JOURNAL_FILE, trouble=journal.trouble)
     closing.push_async_callback(reader.close)
     accounts = open_kept(
-        home / ACCOUNTS_FILE, lambda path: open_accounts(path, now_ms=clock.now_ms())
+        home / ACCOUNTS_FILE,
+        lambda path: open_accounts(path, now_ms=clock.now_ms(), head_in=prepare_keys(settings)),
     )
     closing.push_async_callback(accounts.close)
     contacts = aside(home / CONTACT_FILE, lambda path: SqliteContacts(path, clock=clock))

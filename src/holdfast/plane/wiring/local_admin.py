@@ -22,6 +22,7 @@ from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry, Scope, Token
 from holdfast.kernel.clock import SystemClock
+from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
 from holdfast.stores.sqlite import folder_lock
@@ -52,7 +53,11 @@ def checked(form: type[S], **values: object) -> S:
 async def open_directory(settings: Settings) -> AsyncIterator[AccountDirectory]:
     """Open this machine's accounts within a block."""
     clock = SystemClock()
-    store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
+    store = open_accounts(
+        prepare_home(settings) / ACCOUNTS_FILE,
+        now_ms=clock.now_ms(),
+        head_in=prepare_keys(settings),
+    )
     hasher = Argon2()
     try:
         directory = AccountDirectory(

@@ -10,13 +10,20 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from holdfast.accounts import audit, rules
-from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
+from holdfast.accounts.limits import (
+    AUDIT_PURGE_ROWS,
+    LIST_ITEMS_MAX,
+    PURGE_KEPT_MS,
+    TOKENS_MAX,
+)
 from holdfast.accounts.records import (
     Account,
     Attempts,
     Audited,
     AuditEntry,
     AuditRow,
+    ChainEnd,
+    KeptHead,
     Link,
     Person,
     Session,
@@ -36,6 +43,7 @@ class AccountsMemory:
         self._attempts: dict[str, Attempts] = {}
         self._tokens: dict[str, Token] = {}
         self._audit: list[AuditRow] = []
+        self._anchor = ChainEnd()
         self._ends: dict[int, tuple[int, str]] = {}
 
     async def close(self) -> None:
@@ -173,8 +181,8 @@ class AccountsMemory:
 
     async def append_audit(self, entry: AuditEntry) -> AuditRow:
         """Append an entry to the chain."""
-        before = self._audit[-1].hash if self._audit else audit.GENESIS
-        row = audit.link(before, len(self._audit) + 1, entry)
+        last = self._audit[-1] if self._audit else self._anchor
+        row = audit.link(last.hash, last.seq + 1, entry)
         self._audit.append(row)
         if entry.phase == "end":
             self._ends[entry.begins] = (entry.status, entry.who)
@@ -193,7 +201,28 @@ class AccountsMemory:
 
     async def audit_chain(self, after: int, limit: int) -> Sequence[AuditRow]:
         """Return rows in the order of the chain."""
-        return self._audit[after : after + limit]
+        return [row for row in self._audit if row.seq > after][:limit]
+
+    async def audit_anchor(self) -> ChainEnd:
+        """Return the last row that was purged."""
+        return self._anchor
+
+    async def purge_audit(self, before_ms: int, now_ms: int) -> int:
+        """Delete some rows of calls before a moment; return how many, 0 when done."""
+        del now_ms
+        older, over = 0, self._anchor
+        for row in self._audit[:-1]:
+            older += 1 if row.entry.at_ms < before_ms else -1
+            if row.entry.at_ms < before_ms and older >= 0:
+                over = ChainEnd(row.seq, row.hash)
+        self._anchor = over
+        gone = [row for row in self._audit if row.seq <= over.seq][:AUDIT_PURGE_ROWS]
+        self._audit = self._audit[len(gone) :]
+        return len(gone)
+
+    async def kept_head(self) -> KeptHead | None:
+        """Return None: nothing is kept outside."""
+        return None
 
     def _own(self, account: str | None) -> None:
         """Raise KeyError where an account is not there, as the other store's foreign key does."""

@@ -425,13 +425,13 @@ class MemoryCorrections:
     async def purge(self, forgotten: Forgotten) -> int:
         """Delete some rows received before; return how many, 0 when done."""
         before_ms, hour = forgotten.corrections_ms, forgotten.corrections_ms // HOUR_MS
-        oldest = list(self._corrections.values())[:PURGE_ROWS]
-        gone = [held for held in oldest if held.arrival.received_ms < before_ms]
-        for held in gone:
-            self._forget(held)
-        events = list(self._events.items())[:PURGE_ROWS]
-        over = [named for named, received_ms in events if received_ms < forgotten.events_ms]
-        for named in over:
+        held = sorted(self._corrections.values(), key=lambda one: one.arrival.received_ms)
+        gone = [one for one in held if one.arrival.received_ms < before_ms][:PURGE_ROWS]
+        for one in gone:
+            self._forget(one)
+        late = [(at_ms, named) for named, at_ms in self._events.items()]
+        over = sorted(each for each in late if each[0] < forgotten.events_ms)[:PURGE_ROWS]
+        for _, named in over:
             del self._events[named]
         self._hours = Counter({key: many for key, many in self._hours.items() if key[1] >= hour})
         self._lessons = {

@@ -7,6 +7,7 @@ the same time: each transaction takes the write lock first and waits for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +15,20 @@ import apsw
 from msgspec.structs import asdict
 
 from holdfast.accounts import audit, rules
-from holdfast.accounts.limits import LIST_ITEMS_MAX, PURGE_KEPT_MS, TOKENS_MAX
+from holdfast.accounts.limits import (
+    AUDIT_PURGE_ROWS,
+    LIST_ITEMS_MAX,
+    PURGE_KEPT_MS,
+    TOKENS_MAX,
+)
 from holdfast.accounts.records import (
     Account,
     Attempts,
     Audited,
     AuditEntry,
     AuditRow,
+    ChainEnd,
+    KeptHead,
     Link,
     Person,
     Session,
@@ -28,6 +36,7 @@ from holdfast.accounts.records import (
 )
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
+from holdfast.stores.sqlite.audit_head import HEAD_FILE, AuditHead
 from holdfast.stores.sqlite.database import open_reader, open_store
 from holdfast.stores.sqlite.store import SqliteStore
 
@@ -42,7 +51,13 @@ _SESSION_FIELDS: Final = len(Session.__struct_fields__)
 
 
 class AccountsSqlite(SqliteStore):
-    """The accounts store, in a file."""
+    """The accounts store, in a file; the audit's head is kept in another folder, where given."""
+
+    _head: AuditHead | None = None
+
+    def keep_head_in(self, folder: Path) -> None:
+        """Keep the head of the audit in a folder from now on."""
+        self._head = AuditHead(folder / HEAD_FILE, self._audit_hash)
 
     async def add_account(self, account: Account) -> bool:
         """Add an account; False where the name is taken."""
@@ -220,7 +235,11 @@ class AccountsSqlite(SqliteStore):
             connection.execute(self._sql["append_audit"], values)
             return row
 
-        return await self._writer.call(run)
+        appended = await self._writer.call(run)
+        if self._head is not None:
+            with suppress(OSError, ValueError):  # the row stands; checks say that no head is kept
+                await self._head.keep(appended)
+        return appended
 
     async def audit(self, account: str | None, before: int | None, limit: int) -> Sequence[Audited]:
         """Return begin rows with what their end rows added, newest first."""
@@ -233,6 +252,40 @@ class AccountsSqlite(SqliteStore):
         return [
             _audit_row(row) for row in await self._read("audit_chain", after=after, limit=limit)
         ]
+
+    async def audit_anchor(self) -> ChainEnd:
+        """Return the last row that was purged."""
+        return next((ChainEnd(*row) for row in await self._read("audit_anchor")), ChainEnd())
+
+    async def purge_audit(self, before_ms: int, now_ms: int) -> int:
+        """Delete some rows of calls before a moment; return how many, 0 when done."""
+        upto = await self.audit_anchor()
+        for row in await self._read("audit_over", before_ms=before_ms):
+            upto = ChainEnd(*row)
+            if self._head is not None:
+                last = ChainEnd(*(await self._read("audit_head"))[0])
+                await self._head.note_purge(upto, last)
+
+        def run(connection: apsw.Connection) -> int:
+            values = {"seq": upto.seq, "hash": upto.hash, "now_ms": now_ms}
+            connection.execute(self._sql["add_anchor"], values)
+            limited = {"seq": upto.seq, "limit": AUDIT_PURGE_ROWS}
+            connection.execute(self._sql["purge_audit"], limited)
+            return connection.changes()
+
+        return await self._writer.call(run)
+
+    async def kept_head(self) -> KeptHead | None:
+        """Return what is kept of the audit outside of its file; raise ValueError if damaged."""
+        return None if self._head is None else await self._head.read()
+
+    async def _audit_hash(self, seq: int) -> str:
+        """Return the hash of a row, also of the last one purged; empty without it."""
+        anchor = await self.audit_anchor()
+        if anchor.seq == seq:
+            return anchor.hash
+        rows = await self.audit_chain(seq - 1, 1)
+        return rows[0].hash if rows and rows[0].seq == seq else ""
 
 
 def _person(row: tuple[Any, ...]) -> Person:
@@ -249,12 +302,18 @@ def _audit_row(row: Sequence[Any]) -> AuditRow:
     return AuditRow(seq=seq, before=before, hash=hashed, entry=entry)
 
 
-def open_accounts(path: Path, *, now_ms: int) -> AccountsSqlite:
-    """Open the file, created and migrated if needed; raise MigrationError for a newer one."""
+def open_accounts(path: Path, *, now_ms: int, head_in: Path | None = None) -> AccountsSqlite:
+    """Open the file, created and migrated if needed; raise MigrationError for a newer one.
+
+    The head of the audit is kept in the folder `head_in`.
+    """
     writer = open_store(
         path, "accounts", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
     )
     writer.execute("PRAGMA foreign_keys = ON")
-    return AccountsSqlite(
+    store = AccountsSqlite(
         writer, open_reader(path), load_queries(SQL / "accounts"), name="accounts"
     )
+    if head_in is not None:
+        store.keep_head_in(head_in)
+    return store

@@ -218,10 +218,11 @@ class CorrectionsSqlite(SqliteStore):
                     sql["drop_id"],
                     [{"brain": brain, "event_id": one} for one in _names(event_ids)],
                 )
+                connection.execute(sql["drop_cut_hashes"], {"no": no})
                 connection.execute(sql["drop_correction"], {"no": no})
             if gone:
-                connection.execute(sql["drop_cut_hashes"], {"no": gone[-1][0]})
-                self._words.drop_below(connection, gone[-1][0])
+                ((lowest,),) = connection.execute(sql["lowest_number"])
+                self._words.drop_below(connection, lowest)
             connection.execute(
                 sql["drop_events"], {"limit": PURGE_ROWS, "before_ms": forgotten.events_ms}
             )

@@ -32,9 +32,9 @@ export async function send(method, url, body) {
 
 const complaint = ({ body }) => [body.message ?? "That did not work.", body.fix ?? ""];
 
-function verdict({ ok, rows, broken_at: broken }) {
+function verdict({ ok, rows, broken_at: broken, reason }) {
   if (ok) toast("ok", "The chain of the audit holds", `${rows} rows, from the first to the last.`);
-  else toast("bad", `The chain is broken at row ${broken}`, "Somebody changed the audit, or its file is damaged.");
+  else toast("bad", `The chain is broken at row ${broken}`, `Somebody changed the audit, or its file is damaged: ${reason}.`);
 }
 
 function settle(at, result) {

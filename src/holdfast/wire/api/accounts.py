@@ -209,12 +209,20 @@ class AuditList(Struct, frozen=True, kw_only=True):
 
 
 class AuditVerdict(Struct, frozen=True, kw_only=True):
-    """Whether the chain of the audit holds; `broken_at` is the first row that does not fit."""
+    """Whether the chain of the audit holds; `broken_at` is the first row that does not fit.
+
+    `reason` says why it does not. `purged` is the number of the last row that was purged, and
+    `head_kept` is whether the chain was compared with the head kept outside of its file: without
+    it, a tail that was cut off does not show.
+    """
 
     ok: bool
     rows: Counter
     broken_at: Counter | None = None
     head: Label = ""
+    reason: Reason = ""
+    purged: Counter = 0
+    head_kept: bool = False
 
 
 ACCOUNTS: Final = (

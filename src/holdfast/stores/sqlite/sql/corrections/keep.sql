@@ -59,7 +59,13 @@ WHERE excluded.taken_no > verdicts_taken.taken_no;
 -- name: oldest_corrections
 -- The oldest corrections received before a moment.
 SELECT no, brain, event_ids FROM corrections
-WHERE no IN (SELECT no FROM corrections ORDER BY no LIMIT :limit) AND received_ms < :before_ms;
+WHERE received_ms < :before_ms ORDER BY received_ms, no LIMIT :limit;
+
+-- name: lowest_number
+-- The lowest number of a correction that is kept, or the next one where none is.
+SELECT coalesce(
+    (SELECT min(no) FROM corrections), (SELECT value + 1 FROM numbers WHERE name = 'correction')
+);
 
 -- name: drop_correction!
 -- Forget a correction.
@@ -70,13 +76,14 @@ DELETE FROM corrections WHERE no = :no;
 DELETE FROM correction_ids WHERE brain = :brain AND event_id = :event_id;
 
 -- name: drop_cut_hashes!
--- Forget what cuts leave of corrections that are gone.
-DELETE FROM cut_hashes WHERE correction <= :no;
+-- Forget what cuts leave of a correction.
+DELETE FROM cut_hashes WHERE correction = :no;
 
 -- name: drop_events!
 -- Forget the oldest events received before a moment.
-DELETE FROM events
-WHERE no IN (SELECT no FROM events ORDER BY no LIMIT :limit) AND received_ms < :before_ms;
+DELETE FROM events WHERE no IN (
+    SELECT no FROM events WHERE received_ms < :before_ms ORDER BY received_ms, no LIMIT :limit
+);
 
 -- name: drop_lessons!
 -- Forget lessons of which nothing was told since a moment and nobody decided anything.

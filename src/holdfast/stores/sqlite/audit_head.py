@@ -1,0 +1,100 @@
+"""The head of the audit in a file of its own, outside of the data folder where there is one.
+
+It is replaced atomically and durably after each row, and only ever moves on: by a row that follows
+it, or one that follows a row with its number and hash. Where the audit's file has another row in
+that place, the head stays, and checks say so until somebody has looked and moves the file away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.accounts.records import AuditRow, ChainEnd, KeptHead
+
+HEAD_FILE: Final = "audit-head.json"
+
+_MODE: Final = 0o600
+_DECODER: Final = msgspec.json.Decoder(KeptHead)
+
+
+class AuditHead:
+    """Keeps the head; processes of one user may do so at the same time."""
+
+    def __init__(self, path: Path, hash_of: Callable[[int], Awaitable[str]]) -> None:
+        """Keep it in `path`; `hash_of` returns the hash of a row in the file, empty without it."""
+        self._path = path
+        self._hash_of = hash_of
+        self._turn = asyncio.Lock()
+        self._newest: AuditRow | None = None
+
+    async def read(self) -> KeptHead | None:
+        """Return what is kept; None before the first row; raise ValueError for a damaged file."""
+        return await asyncio.to_thread(self._read)
+
+    async def keep(self, row: AuditRow) -> None:
+        """Keep a row as the last one, with all that came meanwhile in one write."""
+        if self._newest is None or row.seq > self._newest.seq:
+            self._newest = row
+        async with self._turn:
+            newest, kept = self._newest, await self.read()
+            last = ChainEnd(newest.seq, newest.hash)
+            if kept is None:
+                await asyncio.to_thread(self._write, lambda now: now or KeptHead(last=last))
+            elif kept.last.seq < newest.seq and await self._follows(newest, kept.last):
+                await asyncio.to_thread(self._write, lambda now: _moved_on(now, last))
+
+    async def note_purge(self, upto: ChainEnd, last: ChainEnd) -> None:
+        """Keep up to where the audit will be purged, before it is."""
+        await asyncio.to_thread(self._write, lambda now: _purged(now, upto, last))
+
+    async def _follows(self, row: AuditRow, last: ChainEnd) -> bool:
+        """Return whether a row follows the head, by itself or through the rows of the file."""
+        if row.seq == last.seq + 1:
+            return row.before == last.hash
+        return await self._hash_of(last.seq) == last.hash
+
+    def _read(self) -> KeptHead | None:
+        try:
+            return _DECODER.decode(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            message = f"{self._path}: not a kept head of the audit ({error})"
+            raise ValueError(message) from error
+
+    def _write(self, change: Callable[[KeptHead | None], KeptHead]) -> None:
+        """Replace the file by what `change` makes of it, under a lock between processes."""
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            draft = self._path.with_name(f"{self._path.name}.new")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(draft, flags, _MODE), "wb") as file:
+                file.write(msgspec.json.encode(change(self._read())))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _moved_on(now: KeptHead | None, last: ChainEnd) -> KeptHead:
+    """Return the head with a later last row, unless another process moved it further."""
+    if now is None:
+        return KeptHead(last=last)
+    return now if now.last.seq >= last.seq else KeptHead(last=last, purged=now.purged)
+
+
+def _purged(now: KeptHead | None, upto: ChainEnd, last: ChainEnd) -> KeptHead:
+    """Return the head with a later end of the purge; `last` where none was kept."""
+    if now is None:
+        return KeptHead(last=last, purged=upto)
+    return now if now.purged.seq >= upto.seq else KeptHead(last=now.last, purged=upto)
