@@ -41,7 +41,7 @@ SEARCHES = {
     "two common words": "text=c1+d2",
     "a rare word": "text=rare7",
     "a word of no row": "text=nothing",
-    "the commonest word, of a brain with few rows": "text=the&brain=quiet",
+    "the commonest word, of a brain with few rows": "text=the&brain=brn_quiet",
     "the commonest word, of a category of no row": "text=the&category=NONE",
 }
 

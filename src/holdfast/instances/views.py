@@ -10,10 +10,11 @@ A row is gone when the instance is. Nothing here decides, and no row holds a pla
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.actors.definition import ViewRow
 from holdfast.instances.state import Fault, Instance, exists
@@ -72,21 +73,20 @@ def read_instance(key: str, body: bytes, *, account: str = "") -> InstanceView:
     try:
         return decode_instance(body)
     except ValueError as error:
-        known = salvage(InstanceView, body)
-        unread: dict[str, Any] = {
-            "id": shown_id(key),
-            "name": shown_id(key),
-            "account": account,
-            "agent": "",
-            "desired": "stopped",
-            "status": "unknown",
-            "restarts": 0,
-            "last_contact_at": None,
-            "created_at": None,
-        }
-        known.pop("id", None)
         said = f"its stored row is damaged ({error}); what is shown is what could be read"
-        return InstanceView(**(unread | known | {"attention": said[:REASON_MAX]}))
+        unread = InstanceView(
+            id=shown_id(key),
+            name=shown_id(key),
+            account=account,
+            agent="",
+            desired="stopped",
+            status="unknown",
+            restarts=0,
+            last_contact_at=None,
+            created_at=None,
+        )
+        known = salvage(InstanceView, body)
+        return replace(unread, **(known | {"id": unread.id, "attention": said[:REASON_MAX]}))
 
 
 def read_detail(body: bytes) -> DetailRow:
@@ -94,7 +94,7 @@ def read_detail(body: bytes) -> DetailRow:
     try:
         return decode_detail(body)
     except ValueError:
-        return DetailRow(**({"sandbox_id": "", "provider": ""} | salvage(DetailRow, body)))
+        return replace(DetailRow(sandbox_id="", provider=""), **salvage(DetailRow, body))
 
 
 def views(before: Instance | None, after: Instance, _touched: Iterable[str]) -> Iterable[ViewRow]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pytest
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from holdfast.wire.api.endpoint import Counter, Id, Label, Reason
 from holdfast.wire.salvage import fit, salvage
@@ -47,7 +48,7 @@ def test_a_view_as_it_should_be_stays_the_same() -> None:
     ],
 )
 def test_what_no_reader_takes_is_made_to_fit_and_named(field: str, value: Any, shown: Any) -> None:
-    found = fit(View(**({"id": "a", "name": "whole"} | {field: value})))
+    found = fit(replace(View(id="a", name="whole"), **{field: value}))
     assert getattr(found, field) == shown
     assert field in found.damaged
     assert msgspec.json.decode(msgspec.json.encode(found), type=View) == found
