@@ -59,6 +59,11 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
         return
 
 
+def _unfinished(path: str) -> bool:
+    """Return whether a damaged database was being replaced when its process ended."""
+    return any(os.path.exists(f"{path}.salvage{suffix}") for suffix in ("", "-wal", "-journal"))
+
+
 def _in_the_way(path: str) -> bool:
     """Return whether something that is not a file has the database's name."""
     return os.path.exists(path) and not os.path.isfile(path)
@@ -310,6 +315,10 @@ class Queue:
             return _NOWHERE
 
     def _open(self) -> sqlite3.Connection:
+        if self._path is not None and _unfinished(self._path):
+            from holdfast.outbox import salvage  # noqa: PLC0415  # as in _set_aside
+
+            salvage.resume(self._path)
         if self._path is not None and _in_the_way(self._path):
             from holdfast.outbox import salvage  # noqa: PLC0415  # as in _set_aside
 
@@ -381,7 +390,7 @@ class Queue:
         assert self._path is not None
         self._ledger.refresh()
         account = self._ledger.account if self._ledger.exact else None
-        target = salvage.set_aside(self._path)
+        target = salvage.begin(self._path)
         self.quarantines += 1
         found = salvage.read_out(target, last_row=account.last_row if account else 0)
         connection = None
@@ -398,6 +407,9 @@ class Queue:
                 new_source=self._new_source,
             )
             self._finish(connection, counters, account.last_row if account else 0)
+            # On the disk, at every level, before the damaged one is given up.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            salvage.finish(self._path)
         except (*BROKEN, UnavailableError, OSError) as error:
             # Nothing may be lost because there was no room to copy it: undo.
             if connection is not None:

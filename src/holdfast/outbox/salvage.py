@@ -6,7 +6,9 @@ valid checksum. It must never raise: the host program runs on whatever is found.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +16,8 @@ from holdfast.outbox import limits, statements
 from holdfast.outbox.counters import Counters, parse
 from holdfast.outbox.rows import Found, believed
 
-_SUFFIXES: Final = ("", "-wal")
+_SUFFIXES: Final = ("", "-wal", "-journal")
+"""A journal left beside a database is applied to whatever has its name: it goes where that goes."""
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
 _DELIVERED: Final = 1
 # A damaged schema may have names, and even error texts, that are not UTF-8.
@@ -22,22 +25,88 @@ _UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _UNCLOSED: Final[list[sqlite3.Connection]] = []
 
 
+SALVAGE: Final = ".salvage"
+"""Added to the name of a damaged database while its rows are taken over into a new one."""
+
+
 def set_aside(name: str) -> Path:
-    """Move the database and its log away; return the new path. Raise OSError on failure."""
+    """Move the database and its log away for good; return the new path. Raise OSError on failure.
+
+    For what holds no rows; a database is set aside by `begin` and `finish`.
+    """
     path = Path(name)
-    taken = sorted(_sets(path))
-    target = path.with_name(f"{path.name}.quarantine-{(taken[-1] if taken else 0) + 1:06d}")
+    target = _next_set(path)
     for suffix in _SUFFIXES:
-        part = path.with_name(path.name + suffix)
+        part = _part(path, suffix)
         if part.exists() or part.is_symlink():
-            part.rename(target.with_name(target.name + suffix))
-    path.with_name(path.name + "-shm").unlink(missing_ok=True)
-    for number in taken[: -limits.QUARANTINED_KEPT + 1]:
+            part.rename(_part(target, suffix))
+    _part(path, "-shm").unlink(missing_ok=True)
+    _remove_oldest(path)
+    return target
+
+
+def begin(name: str) -> Path:
+    """Move a damaged database away while its rows are taken over; return its path there.
+
+    What belongs to it goes first: `resume` tells by the database's name how far this came.
+    """
+    path = Path(name)
+    aside = _part(path, SALVAGE)
+    for suffix in reversed(_SUFFIXES):
+        part = _part(path, suffix)
+        if part.exists() or part.is_symlink():
+            part.rename(_part(aside, suffix))
+    _part(path, "-shm").unlink(missing_ok=True)
+    return aside
+
+
+def resume(name: str) -> None:
+    """Undo a `begin` that was not finished, because its process was killed or the power went.
+
+    The new database holds nothing but what was taken over; the damage is found once more. Raise
+    OSError on failure.
+    """
+    path = Path(name)
+    aside = _part(path, SALVAGE)
+    if aside.exists():
+        put_back(aside, name)
+        return
+    for suffix in _SUFFIXES[1:]:
+        if _part(aside, suffix).exists() and path.exists():
+            _part(aside, suffix).rename(_part(path, suffix))
+
+
+def finish(name: str) -> None:
+    """Keep the damaged database among the quarantined; its rows are in the new one, on the disk."""
+    path = Path(name)
+    aside, target = _part(path, SALVAGE), _next_set(path)
+    for suffix in _SUFFIXES:
+        if _part(aside, suffix).exists():
+            _part(aside, suffix).rename(_part(target, suffix))
+    # A name that came back with the power would undo what is stored from now on.
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    _remove_oldest(path)
+
+
+def _part(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _next_set(path: Path) -> Path:
+    return _part(path, f".quarantine-{max(_sets(path), default=0) + 1:06d}")
+
+
+def _remove_oldest(path: Path) -> None:
+    for number in sorted(_sets(path))[: -limits.QUARANTINED_KEPT]:
         for suffix in (*_SUFFIXES, "-shm"):
-            old = path.with_name(f"{path.name}.quarantine-{number:06d}{suffix}")
+            old = _part(path, f".quarantine-{number:06d}{suffix}")
             if old.is_file():
                 old.unlink()
-    return target
 
 
 def quarantined(path: Path) -> int:
@@ -58,7 +127,7 @@ class Salvage(NamedTuple):
 
 
 def put_back(target: Path, name: str) -> None:
-    """Undo `set_aside`; raise OSError when that fails."""
+    """Undo `begin`; raise OSError when that fails."""
     path = Path(name)
     for suffix in (*_SUFFIXES, "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

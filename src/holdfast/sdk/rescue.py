@@ -17,6 +17,8 @@ from holdfast.sdk.identity import occasion_of
 
 _UNREADABLE: Final = (sqlite3.Error, UnicodeError, MemoryError, OverflowError)
 _LOG: Final = "events.jsonl"
+_BEING_REPLACED: Final = "system.db.salvage"
+"""The damaged database whose rows are taken over now; see the outbox's salvage."""
 _TABLES: Final = {
     "hf_brain": 2,
     "hf_patterns": 2,
@@ -30,7 +32,9 @@ _TABLES: Final = {
 
 def refill(connection: sqlite3.Connection, folder: str) -> None:
     """Insert what can be read into the new tables; the caller is in a transaction."""
-    newest = max(filter(_is_set_aside, os.listdir(folder)), default="")
+    there = os.listdir(folder)
+    newest = _BEING_REPLACED if _BEING_REPLACED in there else ""
+    newest = newest or max(filter(_is_set_aside, there), default="")
     if newest:
         _from_database(connection, os.path.join(folder, newest))
         # Some may be lost: the plane must send all verdicts once more.

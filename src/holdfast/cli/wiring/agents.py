@@ -66,13 +66,12 @@ def command_of(text: object) -> list[str] | None:
     if not isinstance(text, str) or MARK not in text or set(text) & {"\n", "`"}:
         return None
     try:
-        split = shlex.shlex(text, posix=True, punctuation_chars=True)
-        split.whitespace_split = True
-        split.commenters = ""
-        words = list(split)
+        words = shlex.split(text)
+        operators = shlex.shlex(text, posix=True, punctuation_chars=True)
+        chained = any(not part.strip("();<>|&") for part in operators if part)
     except ValueError:
         return None
-    if any(not word.strip("();<>|&") for word in words) or MARK not in words:
+    if chained or MARK not in words or words != shlex.split(text, comments=True):
         return None
     at = words.index(MARK)
     return words if at > 1 and words[at - 1] == "-m" else None
