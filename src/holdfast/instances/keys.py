@@ -15,7 +15,12 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
 from holdfast.instances import events
-from holdfast.instances.limits import HAND_OVER_CAP_MS, HAND_OVER_FIRST_MS, RELAUNCH_MS
+from holdfast.instances.limits import (
+    DOUBT_MS,
+    HAND_OVER_CAP_MS,
+    HAND_OVER_FIRST_MS,
+    RELAUNCH_MS,
+)
 from holdfast.instances.policy import Policy
 from holdfast.instances.state import Credentials, Instance, may_be_up
 from holdfast.instances.transitions import settled
@@ -191,6 +196,25 @@ def relaunch_ms(state: Instance) -> int | None:
     if credentials.live_token_version:
         ends.append(credentials.previous_token_expires_ms)
     return min(ends) - RELAUNCH_MS if ends else None
+
+
+def doubted(old: Credentials, now_ms: int) -> Credentials:
+    """Return the credentials where the running machine may have others than are known here.
+
+    The present key is handed over once more, which a machine with these tokens takes without a
+    restart. One that refuses has newer tokens, and is launched anew `DOUBT_MS` later.
+    """
+    if old.live_hash or old.pending_hash:
+        return old  # on its way already, with its own end
+    ends_ms = now_ms + RELAUNCH_MS + DOUBT_MS
+    return replace(
+        old,
+        live_hash=old.key_hash,
+        previous_hash=old.previous_hash if old.previous_expires_ms > ends_ms else "",
+        previous_expires_ms=ends_ms,
+        tries=0,
+        tried_ms=0,
+    )
 
 
 def failed(credentials: Credentials, now_ms: int) -> Credentials:
