@@ -270,7 +270,8 @@ class Campaign:
         unknown = {m.id for m in self.living() if m.labels[LABEL_INSTANCE] not in present}
         report = (await self.ask("GET", "/api/doctor")).json()
         text = next(one["message"] for one in report["checks"] if one["name"] == "machines")
-        self.counts["unlisted"] += sum(one not in text for one in sorted(unknown)[:3])
+        told = int(text.split()[0]) if unknown else 0
+        self.counts["unlisted"] += abs(len(unknown) - told)
         if unknown:
             self.counts["kept"] += len(unknown)
             await self.stop()
@@ -282,17 +283,23 @@ class Campaign:
         loop = asyncio.get_running_loop()
         ends = loop.time() + patience(SETTLED_S)
         while (present := await self._at_rest()) is None:
-            assert loop.time() < ends, f"not at rest: {self.why}"
+            assert loop.time() < ends, self._told()
             await asyncio.sleep(STEP_S)
         return present
+
+    def _told(self) -> str:
+        """Return why the fleet is not at rest, and what the log has of restores."""
+        lines = [line for line in self.log.lines if line[1].startswith(("restore.", "event.ref"))]
+        return f"not at rest: {self.why}; {lines[-12:]}"
 
     async def _at_rest(self) -> dict[str, dict[str, Any]] | None:
         """Return all instances once each is as it is wanted, and no other machine lives."""
         self._count_doubles()
         present = await self.listed()
         owned = {m.labels[LABEL_INSTANCE]: m for m in self.living()}
-        self.why = f"unknown machines: {sorted(owned.keys() - present.keys())}"
-        if (self.home / MARKER).exists() or owned.keys() - present.keys():
+        strange = [machine for one, machine in owned.items() if one not in present]
+        self.why = f"unknown machines: {strange}"
+        if (self.home / MARKER).exists() or strange:
             return None
         for one, item in present.items():
             machine = owned.get(one)

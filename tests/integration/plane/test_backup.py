@@ -119,3 +119,87 @@ def test_a_machine_replaced_after_the_backup_is_found_again(
     again = own.ready("demo")
     assert again.machine_id != first.machine_id
     assert len(own.controllers()) == 1
+
+
+def test_rotated_tokens_and_unknown_machines_after_a_restore(
+    own: PlaneProcess, archive: Path
+) -> None:
+    """A machine with newer tokens cannot check in, and is launched anew; a newer one is adopted."""
+    own.cli("instance", "create", "turned")
+    before = own.ready("turned")
+    back_up(own, archive, "--with-keys")
+    own.cli("instance", "rotate-secrets", "turned", "--key")
+    until("both secrets are handed over", lambda: tokens_are_new(own, "turned"), seconds=60)
+    own.cli("instance", "create", "later")
+    later = own.ready("later")
+    assert own.terminate() == 0
+    restore(own, archive, "--unknown-machines", "keep")
+    own.start()
+    assert later.machine_id in checks(own)["machines"].message
+    assert len(own.controllers()) == 2
+    healed = until(
+        "it is launched anew, and heard",
+        lambda: heard_anew(own, "turned", before.epoch),
+        seconds=180,
+    )
+    assert healed.machine_id == before.machine_id
+    own.cli("restore", "--unknown-machines", "adopt")
+    assert own.terminate() == 0
+    own.start()
+    name = f"adopted-{later.id[:8]}"
+    adopted = own.ready(name)
+    assert (adopted.id, adopted.machine_id, adopted.agent) == (later.id, later.machine_id, "demo")
+    assert checks(own)["machines"].result == "ok"
+    assert sorted(map(len, machines(own).values())) in ([2], [1, 1])
+
+
+def tokens_are_new(plane: PlaneProcess, name: str) -> bool:
+    entries = plane.json("instance", "timeline", name)["entries"]
+    return any(entry["name"] == "SecretsHandedOver" for entry in entries)
+
+
+def heard_anew(plane: PlaneProcess, name: str, epoch: int) -> Any:
+    view = plane.view(name)
+    return view if view and view.epoch > epoch + 1 and view.agent_ready else None
+
+
+def test_what_a_restore_refuses_and_what_it_says(own: PlaneProcess, archive: Path) -> None:
+    own.cli("instance", "create", "kept", "--stopped", "--secret", "MY_SECRET=-", given="sealed")
+    manifest = back_up(own, archive)
+    assert not manifest["keys"]["included"]
+    assert "keyring.json" in str(manifest["left_out"])
+    assert "is there already" in own.cli("backup", str(archive), code=1).stderr
+    assert "is in use by" in own.cli("restore", str(archive), "--replace", code=1).stderr
+    assert own.terminate() == 0
+    refused = own.cli("restore", str(archive), code=1)
+    assert "has stores already" in refused.stderr
+    assert "--replace" in refused.stderr
+    away = own.keys.with_name("away")
+    own.keys.rename(away)
+    refused = own.cli("restore", str(archive), "--replace", code=1)
+    assert "does not open its secrets" in refused.stderr
+    assert (own.home / "journal.db").exists(), "nothing was touched"
+    for path in own.keys.iterdir():
+        path.unlink()
+    own.keys.rmdir()
+    away.rename(own.keys)
+    archive.write_bytes(archive.read_bytes()[:-2000])
+    assert "take another backup" in own.cli("backup", "verify", str(archive), code=1).stderr
+    assert own.cli("restore", str(archive), "--replace", code=1)
+    own.start()
+    assert own.view("kept") is not None
+
+
+def test_a_backup_with_keys_into_an_empty_home(own: PlaneProcess, archive: Path) -> None:
+    own.cli("instance", "create", "moved", "--stopped", "--secret", "MY_SECRET=-", given="sealed")
+    back_up(own, archive, "--with-keys")
+    assert own.terminate() == 0
+    other = PlaneProcess(own.home.with_name("other"))
+    try:
+        done = other.json("restore", str(archive), "--missing-machines", "create")
+        assert done["aside"] == ""
+        other.start()
+        other.cli("instance", "start", "moved")
+        other.ready("moved")
+    finally:
+        assert other.close() == []

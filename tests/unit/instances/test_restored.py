@@ -11,6 +11,7 @@ from holdfast.instances.limits import DOUBT_MS, REVISIONS_SKIPPED
 from holdfast.instances.state import Instance
 from holdfast.instances.views import attention
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS
+from holdfast.wire.controller.identity import gateway_token
 from tests.unit.instances.driver import SANDBOX, Driver, created, seen
 from tests.unit.instances.test_clouds import Bench
 
@@ -70,15 +71,17 @@ async def test_a_listing_without_the_bound_machine_condemns_no_other(*, listed: 
     assert (bench.driver.status, bench.driver.state.machine.id) == ("running", new)
 
 
-async def test_a_machine_with_the_same_tokens_takes_its_key_again_without_a_restart() -> None:
+async def test_a_machine_that_knows_the_tokens_takes_all_again_without_a_restart() -> None:
     bench = await Bench().up()
     before, incarnation = bench.driver.folded, bench.driver.state.machine.incarnation
     go_back(bench, before)
     bench.driver.send(restored(bench))
     await bench.settle(HOUR_MS)
-    assert [secrets.api_key for secrets, _ in bench.told] == ["hfm_key"]
+    ((secrets, _),) = bench.told
+    assert secrets.api_key == "hfm_key"
+    assert secrets.gateway_token == gateway_token("fleet-secret", SANDBOX, version=1)
     assert bench.driver.state.machine.incarnation == incarnation
-    assert bench.driver.state.credentials.live_hash == ""
+    assert bench.driver.state.credentials == before.state.credentials
 
 
 async def test_a_machine_with_newer_tokens_is_launched_anew_with_the_present_ones() -> None:
@@ -90,7 +93,7 @@ async def test_a_machine_with_newer_tokens_is_launched_anew_with_the_present_one
     await bench.settle(DOUBT_MS + 2 * MINUTE_MS)
     state = bench.driver.state
     assert state.machine.incarnation != incarnation
-    assert (state.status, state.credentials.live_hash) == ("running", "")
+    assert (state.status, state.credentials.doubt_until_ms) == ("running", 0)
     assert len(bench.living()) == 1
 
 

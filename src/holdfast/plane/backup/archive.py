@@ -6,6 +6,7 @@ paths of the archive, and each file must be the one of which the manifest has si
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -112,8 +113,10 @@ _ANOTHER: Final = "take another backup: this one is damaged"
 def _reading(path: Path) -> Iterator[tarfile.TarFile]:
     """Open an archive for reading; what is wrong with it is a BackupError."""
     try:
-        with tarfile.open(path, mode="r:gz") as tar:
+        with gzip.open(path) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
             yield tar
+            while packed.read(_CHUNK):  # to its end, where the sum of it all is compared
+                pass
     except FileNotFoundError:
         raise BackupError(f"{path}: there is no such file") from None
     except _UNREADABLE as error:

@@ -21,6 +21,7 @@ from holdfast.accounts.records import AuditEntry, Scope, Token
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
+from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite import folder_lock
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.call import Refusal
@@ -32,9 +33,12 @@ _FAILED: Final = 500
 
 @asynccontextmanager
 async def open_directory(settings: Settings) -> AsyncIterator[AccountDirectory]:
-    """Open this machine's accounts within a block."""
-    clock = SystemClock()
-    store = open_accounts(prepare_home(settings) / ACCOUNTS_FILE, now_ms=clock.now_ms())
+    """Open this machine's accounts within a block; raise OSError where they cannot be opened."""
+    clock, path = SystemClock(), prepare_home(settings) / ACCOUNTS_FILE
+    try:
+        store = open_accounts(path, now_ms=clock.now_ms())
+    except MigrationError as error:
+        raise OSError(f"{path}: {error}; {error.fix}") from error
     hasher = Argon2()
     try:
         directory = AccountDirectory(

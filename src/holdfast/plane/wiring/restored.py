@@ -7,6 +7,7 @@ not know is kept, ended or made an instance again, as the operator has said.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -19,7 +20,9 @@ from holdfast.instances.effects import KEY_NAME, seen_best_first
 from holdfast.instances.handlers import KEY_PREFIX
 from holdfast.instances.limits import KEY_LIFE_MS
 from holdfast.instances.ports import Context
-from holdfast.instances.views import DETAIL_VIEW, decode_detail
+from holdfast.instances.views import DETAIL_VIEW, INSTANCE_VIEW, decode_detail
+from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 from holdfast.kernel.ids import Address, address
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.plane.backup.manifest import BackupError
@@ -40,6 +43,8 @@ from holdfast.world.clouds.port import (
 )
 
 PAGE: Final = 500
+_RETRY: Final = Backoff(first_ms=SECOND_MS, cap_ms=MINUTE_MS)
+"""Waits between tries to end a machine."""
 _GONE: Final = frozenset({"destroying", "destroyed"})
 _DOWN: Final = frozenset({"created", "stopped", "failed", "suspended"})
 
@@ -98,18 +103,30 @@ class Settling:
         )  # fmt: skip
 
     async def end_unknown(self) -> None:
-        """End the machines that nobody owns, as it was ordered."""
-        failed = 0
-        for provider, machine in self._to_end:
-            outcome = await self._clouds[provider].destroy(machine.id)
-            done = settles_destroy(outcome)
-            failed += not done
-            self._core.log.warning(
-                "restore.machine_ended" if done else "restore.machine_not_ended",
-                cloud=provider, machine=machine.id, name=machine.name,
-            )  # fmt: skip
-        if self._to_end and not failed:
-            remove_marker(self._core.home)
+        """End the machines that nobody owns, as it was ordered, until all are gone."""
+        tries = 0
+        while self._to_end:
+            self._to_end = [one for one in self._to_end if not await self._end(one)]
+            if not self._to_end:
+                remove_marker(self._core.home)
+                return
+            tries += 1
+            await asyncio.sleep(_RETRY.delay_ms(tries, "restore") / SECOND_MS)
+
+    async def _end(self, one: Found) -> bool:
+        """Return whether a machine is gone, or is somebody's by now."""
+        machine = one.machine
+        owner = machine.labels.get(LABEL_INSTANCE, "")
+        if await self._reader.view(INSTANCE_VIEW, owner) is not None:
+            return True
+        outcome = await self._clouds[one.provider].destroy(machine.id)
+        done = settles_destroy(outcome)
+        why = "" if isinstance(outcome, Ok) else outcome.message
+        self._core.log.warning(
+            "restore.machine_ended" if done else "restore.machine_not_ended",
+            cloud=one.provider, machine=machine.id, name=machine.name, reason=why,
+        )  # fmt: skip
+        return done
 
     async def _machines(self) -> list[Found]:
         """Return every machine that lives, as its cloud's source of truth describes it."""
