@@ -30,7 +30,7 @@ def main() -> None:
     began = time.monotonic()
 
     def told(number: int) -> None:
-        if number % 10 == 0:
+        if number % 5 == 0:
             sys.stderr.write(f"{number} rounds, {time.monotonic() - began:.0f} s\n")
 
     with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +40,7 @@ def main() -> None:
         "restores": counts["rounds"],
         **{f"{name} (0)": counts[name] for name in NONE},
         "machines taken over": counts["taken over"],
+        "unknown machines adopted": counts["adopted"],
         "unknown machines kept, then ended by the answer": counts["kept"],
         "instances held for a decision": counts["held"],
         "age, orders given since the backup": percentiles(campaign.ages, digits=0),

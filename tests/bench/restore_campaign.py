@@ -253,8 +253,8 @@ class Campaign:
             if one not in present and one not in kept.after.doubtful
         }
         self.counts["lost"] += len(lost) + len(kept.before.accounts - names)
-        if order.unknown == "keep":
-            await self._answer_later(present)
+        if order.unknown != "end":
+            await self._answer_later(await self._adopted())
         present = await self._rest()
         self.counts["held"] += sum(bool(item["attention"]) for item in present.values())
         self._count_machines(present, living)
@@ -264,6 +264,22 @@ class Campaign:
         for one, item in present.items():
             if item["attention"] and one not in going:
                 await self._direct(self.chance.choice(["start", "destroy"]), one)
+
+    async def _adopted(self) -> dict[str, dict[str, Any]]:
+        """Return all instances once each that is adopted is there."""
+        (settled,) = self.log.named("restore.settled")[-1:]
+        left = settled["unknown"] - settled["adopted"]
+
+        self.counts["adopted"] += settled["adopted"]
+        ends = asyncio.get_running_loop().time() + patience(SETTLED_S)
+        while True:
+            present = await self.listed()
+            strange = [m for m in self.living() if m.labels[LABEL_INSTANCE] not in present]
+            if len(strange) <= left:
+                return present
+            self.why = f"unknown beyond {left}: {strange}"
+            assert asyncio.get_running_loop().time() < ends, self._told()
+            await asyncio.sleep(STEP_S)
 
     async def _answer_later(self, present: dict[str, dict[str, Any]]) -> None:
         """The doctor names just the unknown machines; answered, they end at the next start."""

@@ -210,8 +210,13 @@ class Settling:
         for one in unknown:
             labels = one.machine.labels
             instance, agent = labels.get(LABEL_INSTANCE, ""), labels.get(LABEL_AGENT, "")
-            if not agent or not _is_ours(labels):
-                self._core.log.warning("restore.not_adopted", machine=one.machine.id)
+            why = "its labels are not those of an instance"
+            if agent and _is_ours(labels):
+                why = "the backup has its instance as destroyed; it is kept, and can be ended"
+                if await self._journal.load(address(KIND, instance)) is None:
+                    why = ""
+            if why:
+                self._core.log.warning("restore.not_adopted", machine=one.machine.id, reason=why)
                 continue
             named = labels.get(LABEL_ACCOUNT, "")
             account = named if named in accounts else self._account
