@@ -18,9 +18,9 @@ PACKAGES: Final = ("kernel", "wire", "letters")
 # In cli a module is named after its command.
 _OTHERWISE_NAMED: Final = ("cli",)
 # In a subject everything is pure but what carries effects out, what answers calls, and what keeps
-# in memory what the outside last said.
+# in memory what the outside last said or what was committed.
 _SUBJECTS: Final = ("instances", "towns", "billing", "consent")
-_SUBJECT_IO: Final = ("effects", "handlers", "inbox")
+_SUBJECT_IO: Final = ("effects", "handlers", "inbox", "index")
 _ANYWHERE: Final = "holdfast.**."
 
 

@@ -25,6 +25,8 @@ SUBJECT_FILES = {
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
     # commands that list them, what of a list may be shown, and the cache.
     "requests", "commands", "visibility", "inbox",
+    # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
+    "index",
 }  # fmt: skip
 
 NOT_USED = re.compile(r"^\| ([a-z, ]+) \| [a-z, ]+ \|$", re.MULTILINE)
