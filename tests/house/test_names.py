@@ -20,6 +20,8 @@ SUBJECT_FILES = {
     "definition", "policy", "limits",
     # Parts of a fold that is too long for one file, and what is read from a log (decision 0007).
     "intents", "outcomes", "contact", "keys", "transitions", "environment",
+    # What a restored journal is told of the clouds (decision 0054).
+    "restored",
     # More handlers of an instance: its maintenance, its start, its secrets and their names.
     "maintenance", "start_report", "secrets", "secret_catalogue",
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
