@@ -59,6 +59,8 @@ def step(bench: Recorder, chance: random.Random) -> None:
             bench.probe(
                 answered=bool(chance.randrange(2)), times=chance.randrange(1, 6), each_ms=10_000
             )
+        case 6 if bench.state.repair is not None:
+            bench.repaired(bench.state.repair, done=bool(chance.randrange(2)))
         case _:
             bench.wait((1, 1_000, 29_999, 60_000, 400_000)[chance.randrange(5)])
 
