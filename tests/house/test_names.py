@@ -26,7 +26,7 @@ SUBJECT_FILES = {
     "maintenance", "start_report", "secrets", "secret_catalogue",
     # Waiting requests are read from machines, not folded (decision 0021): what a request is, the
     # commands that list them, what of a list may be shown, and the cache.
-    "requests", "commands", "visibility", "inbox",
+    "requests", "commands", "visibility", "inbox", "turns",
     # What lists are filtered, sorted and counted by, kept in memory (decision 0055).
     "index",
 }  # fmt: skip
