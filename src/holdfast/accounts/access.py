@@ -71,7 +71,7 @@ class Access:
         return await self._by_session(rules.secret_hash(text), bound)
 
     async def by_session_hash(self, hashed: str) -> Principal | None:
-        """Return whose session has this hash, for whoever was told it by a session before."""
+        """Return the principal of the session with this hash, for a caller that got it from one."""
         return await self._by_session(hashed, None)
 
     async def _by_session(self, hashed: str, bound: str | None) -> Principal | None:
@@ -102,7 +102,7 @@ class Access:
             await self._store.note_session_uses(
                 {key: at_ms - at_ms % SESSION_USE_GRAIN_MS for key, at_ms in sessions.items()}
             )
-        for key, at_ms in sessions.items():  # only now: until then the store knows less than we
+        for key, at_ms in sessions.items():  # only now: before the write only memory has these
             if self._session_uses.get(key) == at_ms:
                 del self._session_uses[key]
         return len(uses) + len(sessions)

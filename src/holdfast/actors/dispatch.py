@@ -106,7 +106,7 @@ class Dispatch:
         log: Log,
         meter: Meter,
     ) -> None:
-        """Start nothing yet; `told` is called with each event made of an outcome."""
+        """Start nothing yet; `told` is called with each event that was made from an outcome."""
         self._journal = journal
         self._kinds = kinds
         self._providers = providers

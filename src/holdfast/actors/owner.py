@@ -1,4 +1,4 @@
-"""The owner: takes ready actors in turn, ticks them and commits the results.
+"""The owner: takes ready actors from a queue, ticks them and commits the results.
 
 One loop ticks, synchronously and one actor at a time; commits of many actors are in flight
 concurrently, so that the store can write them together. A state is current only after its commit:
@@ -120,11 +120,11 @@ class Owner:
         self._listeners.append(listener)
 
     def join(self, part: Listener) -> None:
-        """Have a part of the engine told of every tick that is over, before all listeners.
+        """Call a part of the engine after every tick that is over, before all listeners.
 
-        Part and journal disagree once a tick was not heard, so what a part raises is the owner's
-        `fault`, and ends the ticking: whoever runs the process has to end it, and the next takes
-        everything up from the journal.
+        A part that missed a tick disagrees with the journal, so an exception of a part becomes the
+        owner's `fault` and stops the ticking: the process has to exit, and the next one continues
+        from the journal.
         """
         self._parts.append(part)
 
@@ -227,7 +227,7 @@ class Owner:
                 await asyncio.sleep(LOOP_RETRY_S)
 
     async def _go(self) -> None:
-        """Work a slice at a time, until told to stop."""
+        """Work a slice at a time, until `_stopping` is set."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
@@ -491,7 +491,7 @@ class Owner:
         for part in self._parts:
             try:
                 part(committed)
-            except Exception as error:  # noqa: BLE001  the other parts hear of it all the same
+            except Exception as error:  # noqa: BLE001  the other parts are still called
                 self._fail(part, error)
         for listener in self._listeners:
             self._safely(partial(listener, committed))

@@ -1,7 +1,7 @@
-"""The instance as a kind of actor: everything of this room, bundled for the engine.
+"""The instance as a kind of actor: the functions of this package, bundled for the engine.
 
-Beginning an aim and its first call are one action of one tick, so that a start costs one commit
-before the cloud is asked. This module joins; it decides nothing itself.
+The begin of an aim and its first call are one action of one tick, so that a start needs only one
+commit before the cloud is called. This module contains no rules of its own.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     looks in a row must find a machine down that should run. `silent_restart_ms` is how long a
     machine that is there may stay silent before it is restarted, 0 for never; the wait doubles
     with each restart that did not help, up to `silent_restart_cap_ms`. `first_contact_ms` is how
-    long a started machine may take to be heard at all, 0 for no limit.
+    long a started machine may take until its first check-in, 0 for no limit.
     """
 
     start_timeout_ms: int = 5 * MINUTE_MS

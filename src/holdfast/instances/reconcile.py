@@ -104,7 +104,7 @@ def _overtake(state: Instance) -> act.Action | None:
 
 
 def _busy(state: Instance, now_ms: int) -> Answer:
-    """Wait for the call under way, or give it up when nothing will be heard of it."""
+    """Wait for the call under way, or give it up once its time is over."""
     job = state.job
     assert job is not None
     rule = f"{state.aim or 'look'}.{job.step}"
@@ -392,7 +392,7 @@ def _why_look(state: Instance) -> tuple[str, str] | None:
 
 
 def _running(state: Instance, policy: Policy, now_ms: int) -> Answer:
-    """Look after a machine that runs: down, never heard, silent, or due for a look."""
+    """Return the rule for a running machine: down, no check-in yet, silent, or due for a look."""
     if state.down_count >= policy.down_after:
         text = f"the machine is {state.machine.state}"
         return _note(state, "run.down", text, events.DownNoticed(state.down_count))

@@ -113,7 +113,7 @@ def fault(state: Instance, operation: str, at: tuple[str, str, int]) -> dict[str
 
 
 def to_running(state: Instance, now_ms: int) -> Instance:
-    """Return the state as running; a launch of this epoch has not been heard yet."""
+    """Return the state as running; a launch of this epoch has not checked in yet."""
     contact = state.contact
     if state.sent:
         contact = Contact(

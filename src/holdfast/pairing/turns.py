@@ -26,7 +26,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, place: Place, *, decides: bool) -> AsyncIterator[None]:
-        """Hold the lock of a machine; a decision waits for the running command and older decisions."""
+        """Hold a machine's lock; a decision waits only for the running command and decisions."""
         machine = (place.provider, place.machine_id)
         await self._wait(machine, _DECISIONS if decides else _LISTS)
         try:

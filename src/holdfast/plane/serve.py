@@ -142,7 +142,7 @@ async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any
 
 
 async def _serve_until_it_ends(plane: Plane, listener: socket.socket) -> str | None:
-    """Serve until told to stop, or until a vital part has ended: return then which and why."""
+    """Serve until a stop is requested, or a vital part ends: then return which and why."""
     server = _Server(_config(plane), plane)
     watching = asyncio.create_task(plane.supervisor.wait(), name="holdfast-supervisor")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="holdfast-serving")

@@ -100,7 +100,7 @@ class Telemetry:
         self._closing = False
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Have `heard` called with the instance at each check-in; it must be quick."""
+        """Call `heard` with the instance's id at each check-in; it must return quickly."""
         self._heard.append(heard)
 
     async def start(self) -> None:
@@ -223,7 +223,7 @@ class Telemetry:
         if facts.expected:
             entry = self._entry(facts)
             if entry.watch is not None and facts.epoch != entry.epoch:
-                self._unwatch(entry)  # a new incarnation has its own time to be heard
+                self._unwatch(entry)  # a new incarnation has its own time for a first check-in
             entry.epoch = facts.epoch
             if not facts.heard:
                 self._report_again(entry.contact)
@@ -260,7 +260,7 @@ class Telemetry:
         return entry
 
     def _hear(self, entry: _Entry, now_ms: int) -> None:
-        """Note that a machine was heard just now."""
+        """Record that a machine checked in now."""
         contact = entry.contact
         contact.heard_ms = now_ms
         self._sink.mark(contact)

@@ -2,8 +2,9 @@
 
 A bearer token needs no protection against forged requests, because no browser sends one by
 itself. A session cookie does: the request must come from our own origin and repeat the session's
-change secret, which the cookie does not tell. Machines are looked at by their handler; here only
-the presence of both credentials counts, because 401 comes before anything is read.
+change secret, which cannot be computed from the cookie. Machines are authenticated by their
+handler; here only the presence of both credentials is checked, because 401 comes before the body is
+read.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class MemoryJournal:
         self.store.write(commit)
         self._faults("commit.after")
 
-    async def lease(self, holder: str) -> int:  # noqa: ARG002  a store in memory tells nobody
+    async def lease(self, holder: str) -> int:  # noqa: ARG002  no other process can read it
         """Take the lease of everything and return its epoch, greater than any before."""
         self._faults("lease.before")
         self.store.epoch += 1

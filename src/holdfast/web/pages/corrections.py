@@ -203,7 +203,7 @@ async def load_correction(context: Context, call: Call) -> Names:
 class LiveFeed(OpenPage):
     """Corrections as they come: new ones on top, and those that came again in their place.
 
-    A few are drawn at once; after many at a time it rests for REDRAW_S, since nobody reads faster.
+    Changes are drawn at once; after many at a time it waits for REDRAW_S, to bound the work.
     """
 
     topics = frozenset({topics.CORRECTION})

@@ -226,7 +226,7 @@ def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 def excerpt(pieces: Sequence[Piece], *, around: int, most: int) -> tuple[Piece, ...]:
     """Return the changes with `around` characters beside them, `most` characters in all.
 
-    What is left out stands as a piece of its own, so that nobody takes a part for the whole.
+    Text that is left out is marked by a piece of its own.
     """
     shown: list[Piece] = []
     room = most
