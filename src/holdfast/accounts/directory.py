@@ -226,7 +226,7 @@ class AccountDirectory:
         return person
 
     async def check_audit(self) -> Verdict:
-        """Check the whole chain of the audit, and that it is the one whose head was kept."""
+        """Check the whole chain of the audit, and that it contains the head kept outside."""
         return await check_chain(self._store)
 
     async def _count_attempt(self, *keys: str) -> None:

@@ -94,7 +94,7 @@ class AccountHandlers:
         return self._welcome(call, signed_in)
 
     def _bound(self, call: Call) -> str:
-        """Return what a session that begins with this call stays bound to."""
+        """Return the `bound` of a session that begins with this call."""
         return self._browsers.bound(call.header.get("user-agent", ""), secure=call.secure)
 
     def _welcome(self, call: Call, signed_in: SignedIn) -> Reply:

@@ -56,7 +56,7 @@ _MAY_BE_LATE: Final = (
 
 
 def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
-    """Return what an action comes to; a beginning takes its first step at once."""
+    """Return the intents and effects of an action; one that begins an aim has its first call."""
     if isinstance(action, actions.Note):
         return Work(intents=(action.event,), letters=_letters(state, action.event))
     if not isinstance(action, actions.Begin):

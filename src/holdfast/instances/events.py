@@ -214,7 +214,7 @@ class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
 
 
 class ClockSetBack(Struct, frozen=True, tag="ClockSetBack", gc=False):
-    """The clock was set back; what the instance remembers as later than now was, by it, now."""
+    """The clock was set back; stored times that are later than now are set to now."""
 
 
 # ----------------------------------------------------------------------------- outcomes
@@ -392,7 +392,7 @@ class MachineWatched(Struct, frozen=True, tag="MachineWatched", gc=False):
 
 
 class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
-    """Another actor holds what this one wanted to claim."""
+    """Another actor holds the claim that this one tried to take."""
 
     scope: str
     key: str

@@ -43,7 +43,7 @@ def launched(credentials: Credentials, key_hash: str, token_version: int) -> Cre
 
 
 def _promoted(old: Credentials) -> Credentials:
-    """Return the credentials with the pending key in force and the one before it on its way out."""
+    """Return the credentials with the pending key in force and the one before it until expiry."""
     ends = [ms for ms in (old.key_expires_ms, old.renew_until_ms) if ms]
     return replace(
         old,

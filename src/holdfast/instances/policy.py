@@ -1,9 +1,9 @@
 """The policy of instances: every interval and bound that the rules read.
 
-It is a value, hashed and kept with each tick record, so that a replay decides as it was decided
-and a what-if can decide otherwise. The fold never sees it. Defaults are the figures of
-docs/compat/instance-life.md except for the looks at machines that are as they should be:
-check-ins and one look a day replace polling (see the decision record on looks).
+It is a value, hashed and kept with each tick record, so that a replay uses the policy of its time
+and a what-if can use another. The fold does not use it. Defaults are the figures of
+docs/compat/instance-life.md except for the polling of machines in their desired state: check-ins
+and one look a day replace it (see the decision record on looks).
 """
 
 from __future__ import annotations

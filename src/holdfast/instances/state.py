@@ -1,6 +1,6 @@
-"""What is known of one instance: a frozen value, desired and observed apart.
+"""The state of one instance: a frozen value, with desired and observed state apart.
 
-`desired` is what people want, `status` what was observed, `aim` what the rules are busy with. An
+`desired` is the requested state, `status` the observed one, `aim` the operation under way. An
 `epoch` counts incarnations: it grows with each start, stop, restart and destroy, and every call
 to the cloud carries it. `job` is the one call of the present aim that is under way, known by its
 `serial`. Secrets are here only sealed. This module never decides and never touches the world.

@@ -158,7 +158,7 @@ async def _serve_until_it_ends(plane: Plane, listener: socket.socket) -> str | N
 
 
 async def _stop_what_failed(plane: Plane, fault: str, log: Log) -> None:
-    """Stop as far as it goes; what hangs is left behind, and the process ends all the same."""
+    """Stop within a time limit; the process ends even if something hangs."""
     try:
         async with asyncio.timeout(STOP_FAILED_S):
             await plane.stop()

@@ -219,7 +219,7 @@ class Telemetry:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
         self.hub.wake(facts.sandbox)
         if not self._loaded:
-            return  # `start` looks at everyone, once what was known of them is loaded
+            return  # `start` handles all machines, once their rows are loaded
         if facts.expected:
             entry = self._entry(facts)
             if entry.watch is not None and facts.epoch != entry.epoch:
@@ -235,10 +235,10 @@ class Telemetry:
             self._unwatch(known)
 
     def _report_again(self, contact: Contact) -> None:
-        """Have the next report delivered even if it is the same: the instance dropped the last.
+        """Deliver the next report even if it is the same: the instance discarded the last one.
 
         An instance that stopped and runs again with the same boot of the same machine would
-        otherwise wait for ever for a report that it accepted before.
+        otherwise never get the report that it accepted before.
         """
         if contact.report is not None and contact.report == contact.told:
             contact.report = contact.told = None

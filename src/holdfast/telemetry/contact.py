@@ -83,7 +83,7 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
 
 
 class _FlatContact(Struct, gc=False):
-    """The fields that rows hold which were written before `status` was one of them."""
+    """Fields of rows that were written before the field `status` existed."""
 
     load_5m: float = 0
     uptime_s: float = 0
@@ -174,7 +174,7 @@ def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
 
 
 def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
-    """Take what is only shown into the row."""
+    """Store the fields that are only shown in the row."""
     contact.interval_ms = believe_interval(checkin.interval_ms)
     contact.region = region
     contact.status = msgspec.convert(checkin, MachineStatus, from_attributes=True)
@@ -182,7 +182,7 @@ def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
 
 
 def last_contact(contact: Contact, *, lost: bool) -> LastContact:
-    """Return what others may know of a row; `lost` is what is so now, reported or not."""
+    """Return the `LastContact` of a row; `lost` is the present state, reported or not."""
     report, ledger = contact.report, contact.ledger
     return LastContact(
         heard_ms=contact.heard_ms,

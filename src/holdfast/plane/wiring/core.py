@@ -101,5 +101,5 @@ class Core:
 
     @property
     def browsers(self) -> BrowserSessions:
-        """Return what ties sessions of browsers to this plane."""
+        """Return the `BrowserSessions` derived from the key of this plane."""
         return BrowserSessions(self.plane_key.derive("browsers"))

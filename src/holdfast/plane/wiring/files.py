@@ -184,7 +184,7 @@ def _move_aside(path: Path, *, now_ms: int) -> Path:
 
 
 def stores_part(home: Path, stores: Stores) -> Part:
-    """Return what looks after the files: their threads, their troubles, and the doctor's look."""
+    """Return the part that watches the files: threads, troubles, and the doctor's check."""
 
     async def check_stores() -> DoctorCheck:
         wrong = list(stores.troubles())

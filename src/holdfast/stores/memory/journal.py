@@ -219,7 +219,7 @@ class MemoryJournal:
         return sorted((a for a in self.store.actors if str(a) > after), key=str)[:limit]
 
     async def forget(self, actor: Address, before_ms: int) -> int:
-        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        """Delete an actor not referred to since `before_ms`; return its number of events."""
         self._faults("forget.before")
         count = self.store.forget(actor, before_ms)
         self._faults("forget.after")

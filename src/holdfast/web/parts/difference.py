@@ -182,7 +182,7 @@ def _pieces(stretches: Iterable[_Stretch]) -> Iterator[Piece]:
 
 
 def _change(removed: list[str], added: list[str]) -> Iterator[Piece]:
-    """Yield what was changed, and forget it; white space at both ends alike is no change."""
+    """Yield the change and clear both lists; white space common to both ends is no change."""
     old, new = "".join(removed), "".join(added)
     removed.clear()
     added.clear()
