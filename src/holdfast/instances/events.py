@@ -107,9 +107,9 @@ class TokenRotated(Struct, frozen=True, kw_only=True, tag="TokenRotated", gc=Fal
 
 
 class SecretsResealed(Struct, frozen=True, kw_only=True, tag="SecretsResealed", gc=False):
-    """Sealed texts were sealed again under a newer key; what they hold is as it was.
+    """Sealed texts were sealed again under a newer key; their content is unchanged.
 
-    `sealed` has the new text by the one before, and what changed meanwhile is not touched.
+    `sealed` maps old texts to new ones; secrets that were set meanwhile are not changed.
     """
 
     sealed: dict[str, str]

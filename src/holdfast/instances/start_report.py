@@ -1,7 +1,7 @@
-"""How a controller comes up and recovers its agent, as its last check-in reports it. Pure.
+"""A controller's start and its agent's recovery, as the last check-in reports them. Pure.
 
-It is in no event: it is read in addition to the state, and only if it is of the incarnation in the
-state.
+They are in no event: they are read in addition to the state, and only if they are of the
+incarnation in the state.
 """
 
 from __future__ import annotations

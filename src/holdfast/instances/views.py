@@ -163,7 +163,7 @@ def attention(state: Instance) -> str:
     if trouble:
         return trouble
     if state.twin_ms or (state.doomed and state.desired != "destroyed"):
-        return "a second machine speaks for it"
+        return "a second machine reports for it"
     return ""
 
 
