@@ -39,8 +39,12 @@ PURE_COVERAGE ?= 96
 CASES ?= 1000000
 FROM  ?= 0
 
+# Mutants of one run; without a seed, those that no run has tried.
+SAMPLE ?= 1000
+SEED   ?=
+
 .PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
-  test-openclaw docs lock hooks clean env env-dev
+  mutants test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +104,9 @@ sim: env-dev ## the whole fleet in virtual time, over many seeds
 fuzz: env-dev ## CASES requests made from seeds, FROM the first, to plane and controller
 	$(BIN)/python -m tests.fuzz plane --cases $(CASES) --from $(FROM) $(ARGS)
 	$(BIN)/python -m tests.fuzz controller --cases $(CASES) --from $(FROM) $(ARGS)
+
+mutants: env-dev ## change SAMPLE tokens of pure files, one by one: does a test fail? (SEED=N)
+	@$(BIN)/python -m tools.mutants --sample $(SAMPLE) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test-openclaw: env-dev ## end to end with the real OpenClaw (a large download from npm)
 	@$(BIN)/python tools/real_parts.py all

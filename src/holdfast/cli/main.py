@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "down": "holdfast.cli.up:down",
     "serve": "holdfast.cli.up:serve",
     "link": "holdfast.cli.up:link",
+    "restore": "holdfast.cli.backup:restore",
     "doctor": "holdfast.cli.doctor:doctor",
     "version": "holdfast.cli.doctor:version",
 }
@@ -33,6 +34,7 @@ NOUNS: Final = {
     "operation": "holdfast.cli.quarantine:operations",
     "account": "holdfast.cli.accounts:app",
     "token": "holdfast.cli.tokens:app",
+    "backup": "holdfast.cli.backup:app",
     "keys": "holdfast.cli.keys:app",
     "brain": "holdfast.cli.brain:app",
     "brain-key": "holdfast.cli.brain_keys:app",

@@ -207,14 +207,14 @@ def _body(
 def _hand_over(state: Instance, serial: int, now_ms: int) -> ports.HandOverCall:
     """Return the call that brings a running machine what it does not have."""
     credentials = state.credentials
-    left_ms = credentials.previous_token_expires_ms - now_ms
+    left_ms, doubt = credentials.previous_token_expires_ms - now_ms, credentials.doubt_until_ms
     return ports.HandOverCall(
         serial,
         state.machine.id,
         launch_of(state),
         min(max(left_ms, 0), OVERLAP_MS_MAX),
-        with_key=bool(credentials.pending_hash or credentials.live_hash),
-        with_tokens=bool(credentials.live_token_version),
+        with_key=bool(credentials.pending_hash or credentials.live_hash or doubt),
+        with_tokens=bool(credentials.live_token_version or doubt),
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Refused, Verdict
-from holdfast.instances import contact, events, intents, keys, outcomes
+from holdfast.instances import contact, events, intents, keys, outcomes, restored
 from holdfast.instances.environment import reserved_reason
 from holdfast.instances.limits import (
     CONFIG_BYTES_MAX,
@@ -40,7 +40,8 @@ def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
         return guard
     verdict = _FOLDS[kind](state, event, at)
     if isinstance(verdict, Applied) and _directs_otherwise(state, verdict.state):
-        return Applied(replace(verdict.state, revision=state.revision + 1))
+        revision = max(state.revision, verdict.state.revision) + 1
+        return Applied(replace(verdict.state, revision=revision))
     return verdict
 
 
@@ -231,6 +232,7 @@ _FOLDS: Final[dict[type, Fold]] = {
     **outcomes.FOLDS,
     **contact.FOLDS,
     **keys.FOLDS,
+    **restored.FOLDS,
 }
 
 _BEFORE: Final = frozenset({events.InstanceCreated, events.ClaimLost})

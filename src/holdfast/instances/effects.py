@@ -9,6 +9,7 @@ where the source of truth agrees, because listings lag.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 from holdfast.actors.definition import EffectCall
@@ -23,6 +24,8 @@ from holdfast.wire.controller.identity import derived_token, gateway_token, key_
 from holdfast.world.clouds.adoption import adopt, best_candidate
 from holdfast.world.clouds.port import (
     INVALID,
+    LABEL_ACCOUNT,
+    LABEL_AGENT,
     LABEL_EPOCH,
     LABEL_INSTANCE,
     LABEL_SANDBOX,
@@ -140,7 +143,7 @@ class CloudCalls:
                     return Retryable(TRANSIENT, f"machine {row.id} is listed but not there")
             else:
                 return described
-        return Ok(Listed(tuple(_machine(one) for one in _ordered(living))))
+        return Ok(Listed(seen_best_first(living)))
 
     async def _create(self, launch: ports.Launch, key: str) -> Outcome[Made]:
         spec = self._spec(launch)
@@ -202,6 +205,7 @@ class CloudCalls:
             agent=launch.agent,
             size=Size(cpus=launch.cpus, memory_mb=launch.memory_mb, cpu_kind=launch.cpu_kind),
             region=launch.region,
+            labels={LABEL_ACCOUNT: account, LABEL_AGENT: launch.agent},
             env=environment.plain,
             sealed={
                 name: self._sealer.seal_env(value, key)
@@ -304,14 +308,14 @@ class CloudCalls:
         return Ok(Destroyed())
 
 
-def _ordered(machines: list[Machine]) -> list[Machine]:
-    """Return the machines with the best to take over first."""
-    ordered: list[Machine] = []
+def seen_best_first(machines: Iterable[Machine]) -> tuple[Seen, ...]:
+    """Return what is seen of living machines, the best to take over first."""
+    ordered: list[Seen] = []
     rest = list(machines)
     while (best := best_candidate(rest)) is not None:
-        ordered.append(best)
+        ordered.append(_machine(best))
         rest.remove(best)
-    return ordered
+    return tuple(ordered)
 
 
 def _seen(outcome: Outcome[Machine]) -> Outcome[Seen]:

@@ -398,6 +398,16 @@ class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
     key: str
 
 
+class Restored(Struct, frozen=True, kw_only=True, tag="Restored"):
+    """The journal is a backup's: these machines of the instance are there now, the best first.
+
+    With `hold` nothing is created in the place of a machine that is gone before somebody decides.
+    """
+
+    machines: tuple[Seen, ...] = ()
+    hold: bool = True
+
+
 Request: TypeAlias = (
     InstanceCreated
     | StartRequested
@@ -450,7 +460,7 @@ CallOutcome: TypeAlias = (
 ContactEvent: TypeAlias = (
     ContactLost | ContactRegained | MachineReported | TwinSeen | MachineWatched | ClaimLost
 )
-Event: TypeAlias = Request | Intent | CallOutcome | ContactEvent
+Event: TypeAlias = Request | Intent | CallOutcome | ContactEvent | Restored
 
 _decoder = msgspec.json.Decoder(Event)
 encode_event = msgspec.json.Encoder(order="deterministic").encode

@@ -15,7 +15,12 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import Applied, At, Ignored, Verdict
 from holdfast.instances import events
-from holdfast.instances.limits import HAND_OVER_CAP_MS, HAND_OVER_FIRST_MS, RELAUNCH_MS
+from holdfast.instances.limits import (
+    DOUBT_MS,
+    HAND_OVER_CAP_MS,
+    HAND_OVER_FIRST_MS,
+    RELAUNCH_MS,
+)
 from holdfast.instances.policy import Policy
 from holdfast.instances.state import Credentials, Instance, may_be_up
 from holdfast.instances.transitions import settled
@@ -39,6 +44,7 @@ def launched(credentials: Credentials, key_hash: str, token_version: int) -> Cre
         live_token_version=0 if token_version == credentials.token_version else token_version,
         tries=0,
         tried_ms=0,
+        doubt_until_ms=0,
     )
 
 
@@ -89,6 +95,7 @@ def _handed_over(state: Instance, event: events.SecretsHandedOver, at: At) -> Ve
             live_token_version=0 if new_tokens else event.token_version,
             tries=0,
             tried_ms=0,
+            doubt_until_ms=0,
         )
     elif current:
         credentials = failed(credentials, at.now_ms)
@@ -177,6 +184,8 @@ def lacks(state: Instance) -> str:
     """Return what the running machine does not have yet, in words, or nothing."""
     credentials = state.credentials
     key = credentials.pending_hash or credentials.live_hash
+    if credentials.doubt_until_ms:
+        return "the machine may not have its present key and tokens"
     if key and credentials.live_token_version:
         return "the machine does not have its new key and tokens"
     if key:
@@ -205,7 +214,18 @@ def relaunch_ms(state: Instance) -> int | None:
         ends.append(credentials.previous_expires_ms)
     if credentials.live_token_version:
         ends.append(credentials.previous_token_expires_ms)
+    if credentials.doubt_until_ms:
+        ends.append(credentials.doubt_until_ms + RELAUNCH_MS)
     return min(ends) - RELAUNCH_MS if ends else None
+
+
+def doubted(old: Credentials, now_ms: int) -> Credentials:
+    """Return the credentials where the running machine may have others than are known here.
+
+    Key and tokens are handed over once more, which a machine that knows these tokens takes without
+    a restart. One that refuses has newer ones, and is launched anew after `DOUBT_MS`.
+    """
+    return replace(old, doubt_until_ms=now_ms + DOUBT_MS, tries=0, tried_ms=0)
 
 
 def failed(credentials: Credentials, now_ms: int) -> Credentials:

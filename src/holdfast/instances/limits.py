@@ -58,6 +58,14 @@ HAND_OVER_CAP_MS: Final = 60 * MINUTE_MS
 RELAUNCH_MS: Final = 10 * MINUTE_MS
 """Time before expiry at which a machine without new secrets is launched anew to get them."""
 
+DOUBT_MS: Final = MINUTE_MS
+"""How long after a restore a machine may refuse its present key before it is launched anew: two
+tries."""
+
+REVISIONS_SKIPPED: Final = 1_000_000
+"""Revisions of the directive that a restored journal may lack: a controller takes only a later one
+for news. Nobody gives as many orders between two backups."""
+
 KEY_LIFE_MS: Final = 30 * 24 * 60 * MINUTE_MS
 """How long a key is good (compat/instance-life.md)."""
 

@@ -111,13 +111,13 @@ def _made(
     if state.machine.id and state.machine.id != seen.id:
         return Applied(doom(state, seen.id))
     if isinstance(event, events.MachineAdopted):
-        return Applied(_progress(observed(state, seen, at.now_ms), at, current=current))
+        return Applied(progressed(observed(state, seen, at.now_ms), at, current=current))
     launched = {"epoch": event.epoch, "config_version": event.config_version}
     bound = observed(state, seen, at.now_ms, **launched)
     bound = _with_secrets(bound, event)
     if current:
         bound = replace(bound, sent=True)
-    return Applied(_progress(bound, at, current=current))
+    return Applied(progressed(bound, at, current=current))
 
 
 def _updated(state: Instance, event: events.MachineUpdated, at: At) -> Verdict[Instance]:
@@ -133,7 +133,7 @@ def _updated(state: Instance, event: events.MachineUpdated, at: At) -> Verdict[I
         bound = replace(bound, machine=replace(bound.machine, before=old))
     if current:
         bound = replace(bound, sent=True)
-    return Applied(_progress(bound, at, current=current))
+    return Applied(progressed(bound, at, current=current))
 
 
 def _with_secrets(
@@ -158,7 +158,7 @@ def _told(
     bound = observed(over, event.machine, at.now_ms)
     if current:
         bound = replace(bound, sent=True)
-    return Applied(_progress(bound, at, current=current))
+    return Applied(progressed(bound, at, current=current))
 
 
 def _described(state: Instance, event: events.MachineDescribed, at: At) -> Verdict[Instance]:
@@ -178,13 +178,13 @@ def _described(state: Instance, event: events.MachineDescribed, at: At) -> Verdi
     state = observed(state, seen, at.now_ms)
     if state.aim == "start" and state.sent and seen.state == "stopped":
         return Applied(end_start(state, "machine_stopped", "the machine ended", (at.now_ms, 0)))
-    state = _progress(state, at, current=True)
+    state = progressed(state, at, current=True)
     if job is not None and suspect_ms > job.began_ms and not state.aim:
         state = replace(state, suspect_ms=suspect_ms)
     return Applied(state)
 
 
-def _progress(state: Instance, at: At, *, current: bool) -> Instance:
+def progressed(state: Instance, at: At, *, current: bool) -> Instance:
     """Return what the machine's newest state means for the status.
 
     `current` says whether it is about the incarnation that this epoch launched.
@@ -265,6 +265,10 @@ def _found(state: Instance, event: events.MachinesFound, at: At) -> Verdict[Inst
     if state.desired == "destroyed":
         swept = 0 if ids else looked_ms
         return Applied(replace(doom(state, *ids), swept_ms=swept))
+    if state.machine.id and state.machine.id not in ids:
+        # The listing lags, or the machine was replaced without our knowledge (a restored journal):
+        # the bound one is asked for before any other is taken for a second one.
+        return Applied(replace(state, suspect_ms=at.now_ms))
     if not ids:
         return Applied(_forget_create(state, asked_ms))
     if state.machine.id:
@@ -279,7 +283,7 @@ def _found(state: Instance, event: events.MachinesFound, at: At) -> Verdict[Inst
     bound = observed(doom(state, *(seen.id for seen in others)), first, at.now_ms)
     if first.volume_id and not bound.volume_id:
         bound = replace(bound, volume_id=first.volume_id, volume_checked=False)
-    return Applied(_progress(bound, at, current=True))
+    return Applied(progressed(bound, at, current=True))
 
 
 def _forget_create(state: Instance, asked_ms: int) -> Instance:

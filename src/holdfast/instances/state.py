@@ -123,7 +123,9 @@ class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
     The previous of each stays valid until its own expiry, in ms since the epoch. `pending` is a
     key that was made and has not arrived anywhere yet. `live_hash` and `live_token_version` are
     what the running machine has if that is not the present one. `renew_until_ms`, if set, requests
-    a new key, after which the old one is valid until then. `tries` count what failed in a row.
+    a new key, after which the old one is valid until then. `doubt_until_ms` is set while it is
+    unknown which secrets the machine has: until then it may refuse those delivered to it. `tries`
+    counts failures in a row.
     """
 
     key_hash: str = ""
@@ -142,6 +144,7 @@ class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
     renew_until_ms: int = 0
     tries: int = 0
     tried_ms: int = 0
+    doubt_until_ms: int = 0
 
 
 class Contact(Condition, frozen=True, gc=False, omit_defaults=True):

@@ -38,6 +38,8 @@ _ATTENTION: Final = {
     "unsupported": "the cloud cannot do what it needs; choose another provider",
     "denied": "the cloud denies us; look at the credentials",
     "volume_lost": "its volume is gone; start it again to go on with an empty one",
+    "restored": "it comes from a backup and its machine is gone; start it to make one, or destroy"
+    " it",
 }
 
 

@@ -61,7 +61,7 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
 
 def _unfinished(path: str) -> bool:
     """Return whether a damaged database was being replaced when its process ended."""
-    return any(os.path.exists(f"{path}.salvage{suffix}") for suffix in ("", "-wal"))
+    return any(os.path.exists(f"{path}.salvage{suffix}") for suffix in ("", "-wal", "-journal"))
 
 
 def _in_the_way(path: str) -> bool:

@@ -16,7 +16,8 @@ from holdfast.outbox import limits, statements
 from holdfast.outbox.counters import Counters, parse
 from holdfast.outbox.rows import Found, believed
 
-_SUFFIXES: Final = ("", "-wal")
+_SUFFIXES: Final = ("", "-wal", "-journal")
+"""A journal left beside a database is applied to whatever has its name: it goes where that goes."""
 _LOOKUPS_MAX: Final = 2 * limits.PENDING_ROWS_MAX
 _DELIVERED: Final = 1
 # A damaged schema may have names, and even error texts, that are not UTF-8.
@@ -47,7 +48,7 @@ def set_aside(name: str) -> Path:
 def begin(name: str) -> Path:
     """Move a damaged database away while its rows are taken over; return its path there.
 
-    The log goes first: `resume` tells by the database's name how far this came.
+    What belongs to it goes first: `resume` tells by the database's name how far this came.
     """
     path = Path(name)
     aside = _part(path, SALVAGE)
@@ -69,8 +70,10 @@ def resume(name: str) -> None:
     aside = _part(path, SALVAGE)
     if aside.exists():
         put_back(aside, name)
-    elif _part(aside, "-wal").exists() and path.exists():
-        _part(aside, "-wal").rename(_part(path, "-wal"))
+        return
+    for suffix in _SUFFIXES[1:]:
+        if _part(aside, suffix).exists() and path.exists():
+            _part(aside, suffix).rename(_part(path, suffix))
 
 
 def finish(name: str) -> None:

@@ -4,7 +4,8 @@ A file is `NNNN_pre_name.sql` (safe while the code before it still runs: it adds
 `NNNN_post_name.sql` (removes what only that code needed). Each is applied once, in its own
 transaction, and recorded with the hash of its text, so that a file changed after it was
 applied is found. A database with a migration that this code does not have was written by newer
-code and is refused. There are no downgrades.
+code and is refused, with the version that wrote it: each version that opens a database for writing
+leaves its name there. There are no downgrades.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
+
+from holdfast import __version__
 
 _NAME: Final = re.compile(r"(\d{4})_(pre|post)_[a-z0-9_]+\.sql")
 
@@ -40,7 +43,11 @@ class Migration(NamedTuple):
 
 
 class MigrationError(Exception):
-    """The database and the files disagree; the message has the difference and the fix."""
+    """The database and the files disagree; the message has the difference, `fix` what to do."""
+
+    def __init__(self, message: str, *, fix: str = "run the version that wrote it") -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 def shipped(folder: Path) -> list[Migration]:
@@ -56,14 +63,27 @@ def shipped(folder: Path) -> list[Migration]:
     return found
 
 
+def newer(name: str, wrote: str) -> MigrationError:
+    """Return the error for a database with the unknown migration `name`, which `wrote` wrote."""
+    by = f", Holdfast {wrote}" if wrote and wrote != __version__ else ""
+    version = f"Holdfast {wrote} or later" if by else "the version that wrote it"
+    return MigrationError(
+        f"the database was written by newer code{by} (it has {name}); this is {__version__}",
+        fix=f"run {version}, or restore a backup from before the update: holdfast restore PATH",
+    )
+
+
+def written_by(connection: Statements) -> str:
+    """Return the version that first opened the database for writing latest, empty if unknown."""
+    rows = list(connection.execute("SELECT version FROM written_by ORDER BY since_ms DESC LIMIT 1"))
+    return str(rows[0][0]) if rows else ""
+
+
 def _missing(connection: Statements, migrations: Sequence[Migration]) -> Sequence[Migration]:
     """Return migrations not applied yet; raise MigrationError on a disagreement."""
     applied = list(connection.execute("SELECT number, name, digest FROM migrations ORDER BY 1"))
     if len(applied) > len(migrations):
-        raise MigrationError(
-            f"the database was written by newer code (it has {applied[-1][1]});"
-            " run that version, or restore a copy from before it"
-        )
+        raise newer(applied[-1][1], written_by(connection))
     for (number, name, digest), ours in zip(applied, migrations, strict=False):
         if (number, digest) != (ours.number, ours.digest):
             raise MigrationError(f"{name} was changed after it was applied; put it back as it was")
@@ -75,6 +95,10 @@ def migrate(connection: Statements, migrations: Sequence[Migration], *, now_ms: 
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER NOT NULL PRIMARY KEY,"
         " name TEXT NOT NULL, digest TEXT NOT NULL, applied_ms BIGINT NOT NULL)"
+    )
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS written_by"
+        " (version TEXT NOT NULL PRIMARY KEY, since_ms BIGINT NOT NULL)"
     )
     count = 0
     while _missing(connection, migrations):
@@ -92,4 +116,9 @@ def migrate(connection: Statements, migrations: Sequence[Migration], *, now_ms: 
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+    if not list(connection.execute("SELECT 1 FROM written_by WHERE version = ?", (__version__,))):
+        connection.execute(
+            "INSERT INTO written_by (version, since_ms) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (__version__, now_ms),
+        )
     return count

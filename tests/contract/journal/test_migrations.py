@@ -104,3 +104,27 @@ def test_files_are_numbered_without_a_gap(
         (tmp_path / "x" / name).write_text("SELECT 1")
     with pytest.raises(MigrationError, match=message):
         shipped(tmp_path / "x")
+
+
+def test_every_migration_that_landed_is_there_and_does_what_it_is_for() -> None:
+    names = [migration.name for migration in ALL]
+    assert names[:3] == [
+        "0001_pre_schema.sql",
+        "0002_pre_pairings_of_gone_instances.sql",
+        "0003_pre_bodies_of_keys.sql",
+    ]
+    journal = apsw.Connection(":memory:")
+    assert migrate(journal, ALL[:1], now_ms=1) == 1
+    assert "key_bodies" not in tables(journal)
+    columns = journal.execute("SELECT name, type FROM pragma_table_info('view_rows')").fetchall()
+    for view, key in (("pairing", "gone"), ("pairing", "lives"), ("instance", "lives")):
+        row = {str(name): VALUES[str(kind)] for name, kind in columns}
+        row |= {"view": view, "key": key, "account": "acme"}
+        marks = ", ".join(f":{name}" for name in row)
+        journal.execute(f"INSERT INTO view_rows ({', '.join(row)}) VALUES ({marks})", row)
+    assert migrate(journal, ALL, now_ms=2) == len(ALL) - 1
+    told = journal.execute("SELECT actor, CAST(body AS TEXT) FROM events").fetchall()
+    assert told == [
+        ("pairing/gone", '{"type":"PairingInstanceGone","account":"acme"}'),
+    ]
+    assert "key_bodies" in tables(journal)

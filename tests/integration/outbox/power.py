@@ -70,9 +70,9 @@ def record(
     log_bytes: int = 0,
     synchronous: str = "",
 ) -> power_loss.Recorded:
-    """Run the program under a new folder in `scratch`, and return what it did there."""
+    """Run the program under the folder `watched` in `scratch`, and return what it did there."""
     watched = scratch / "watched"
-    watched.mkdir()
+    watched.mkdir(exist_ok=True)
     command = [
         sys.executable, "-m", "tests.integration.outbox.power", str(watched / FOLDER), level,
         f"--number={number}", f"--threads={threads}", f"--openings={openings}",
@@ -95,6 +95,15 @@ class Found(NamedTuple):
     counted: int
     quarantined: int
     problem: str
+
+
+def in_queue(folder: Path) -> set[str]:
+    """Return the event ids that wait and are in the record, opening the brain as any program."""
+    with Brain(
+        folder, durability=database.PROCESS, gate=lambda: "looking", notice=_ignored
+    ) as brain:
+        there = {event.event_id for event in brain.tail(after=0, most=100_000)}
+        return there.intersection(_queued(brain))
 
 
 def after(cut: power_loss.Cut) -> Found:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.outbox.database import MEMORY, POWER, PROCESS
+from holdfast.sdk import Brain
 from tests.integration.outbox import power
 from tests.support import power_loss
 from tests.support.power_loss import Cut, Keep, Line, Recorded
@@ -94,6 +95,29 @@ def test_process_syncs_in_no_call_but_where_it_checkpoints(
 
 def test_memory_writes_no_file(recorded: Callable[[str], Recorded]) -> None:
     assert all(isinstance(change, Line) for change in recorded(MEMORY).changes)
+
+
+@pytest.mark.parametrize("keep", Keep)
+def test_a_damaged_database_may_be_cut_short_while_it_is_replaced(
+    tmp_path: Path, keep: Keep
+) -> None:
+    """What could be saved of it before the cut is there after it."""
+    folder = tmp_path / "watched" / power.FOLDER
+    with Brain(folder, gate=lambda: "later", notice=lambda _text: None) as brain:
+        old = {
+            brain.correct(f"Utilize report {n}.", f"Use report {n}.", session="s").event_id
+            for n in range(40)
+        }
+    database = folder / "system.db"
+    raw = bytearray(database.read_bytes())
+    raw[2 * 4096 : 3 * 4096] = b"\xff" * 4096
+    database.write_bytes(raw)
+    recorded = power.record(tmp_path, POWER, number=3, openings=1)
+    saved = power.in_queue(folder) & old
+    assert len(saved) > 30
+    assert list(folder.glob("system.db.quarantine-*"))
+    for cut in power_loss.cuts(recorded, number=60, seed=53, scratch=tmp_path, keep=keep):
+        assert saved | set(cut.acknowledged) <= power.in_queue(cut.folder / power.FOLDER), cut
 
 
 # ------------------------------------------------------------------ the check can see a loss

@@ -93,3 +93,21 @@ def test_never_over_the_rate_in_any_minute(
         state = policy.succeeded(state, rows=rows, now_ms=now_ms)
     for at, _ in sends:
         assert sum(rows for when, rows in sends if at <= when < at + 60_000) <= limits.RATE_ROWS
+
+
+def test_a_full_window_waits_for_the_oldest_send_that_counts() -> None:
+    half = limits.RATE_ROWS // 2
+    rest = limits.RATE_ROWS - half
+    now_ms = 2.0 * limits.RATE_WINDOW_MS
+    sent = ((now_ms - 30_000, half), (now_ms - 10_000, rest))
+    state = SendState(sent=sent)
+    wait = decide(state, now_ms=now_ms, pending=1)
+    assert wait == Wait(limits.RATE_WINDOW_MS - 30_000, "rate")
+
+
+def test_what_is_refused_counts_on_and_a_success_begins_anew() -> None:
+    once = policy.unauthorized(SendState(), mark="k", now_ms=5.0)
+    twice = policy.unauthorized(once, mark="k", now_ms=9.0)
+    assert (once.failures, once.failing_since_ms) == (1, 5.0)
+    assert (twice.failures, twice.failing_since_ms) == (2, 5.0)
+    assert policy.succeeded(twice, rows=1, now_ms=11.0).failures == 0

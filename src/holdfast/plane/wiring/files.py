@@ -23,6 +23,8 @@ import msgspec
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
+from holdfast.plane.backup.manifest import BackupError
+from holdfast.plane.backup.marker import MARKER, read_marker
 from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
@@ -93,6 +95,10 @@ def open_stores(
     home: Path, settings: Settings, clock: Clock, closing: AsyncExitStack, log: Log
 ) -> Stores:
     """Open every store; each is given to `closing` as soon as it is open. Raise StoreError."""
+    try:
+        read_marker(home)
+    except BackupError as error:
+        raise StoreError(home / MARKER, error, fix=error.fix) from error
     moved: list[str] = []
     aside = partial(_open_or_begin_anew, clock=clock, log=log, moved=moved)
     journal = open_kept(home / JOURNAL_FILE, lambda path: SqliteJournal(path, clock=clock))
@@ -131,7 +137,7 @@ def open_kept(path: Path, make: Callable[[Path], T]) -> T:
     try:
         return make(path)
     except MigrationError as error:
-        raise StoreError(path, error, fix="run the version that wrote it") from error
+        raise StoreError(path, error, fix=error.fix) from error
     except _UNREADABLE as error:
         raise StoreError(path, error, fix=_fix_of(path, error)) from error
 
@@ -155,7 +161,7 @@ def _open_or_begin_anew(
     try:
         return make(path)
     except MigrationError as error:
-        raise StoreError(path, error, fix="run the version that wrote it") from error
+        raise StoreError(path, error, fix=error.fix) from error
     except _UNREADABLE as error:
         try:
             kept = _move_aside(path, now_ms=clock.now_ms())

@@ -65,7 +65,7 @@ class Unowned:
                 name="machines",
                 result="failed",
                 message=f"{len(self._found)} belong to no instance: {named}"[:REASON_MAX],
-                fix="restore the journal that has their instances, or end them: see operating.md",
+                fix="holdfast restore --unknown-machines adopt (or end), then start it anew",
             )
         if self._failed:
             return DoctorCheck(

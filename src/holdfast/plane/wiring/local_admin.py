@@ -25,6 +25,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
+from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite import folder_lock
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.accounts import TokenCreate
@@ -51,13 +52,12 @@ def checked(form: type[S], **values: object) -> S:
 
 @asynccontextmanager
 async def open_directory(settings: Settings) -> AsyncIterator[AccountDirectory]:
-    """Open this machine's accounts within a block."""
-    clock = SystemClock()
-    store = open_accounts(
-        prepare_home(settings) / ACCOUNTS_FILE,
-        now_ms=clock.now_ms(),
-        head_in=prepare_keys(settings),
-    )
+    """Open this machine's accounts within a block; raise OSError where they cannot be opened."""
+    clock, path = SystemClock(), prepare_home(settings) / ACCOUNTS_FILE
+    try:
+        store = open_accounts(path, now_ms=clock.now_ms(), head_in=prepare_keys(settings))
+    except MigrationError as error:
+        raise OSError(f"{path}: {error}; {error.fix}") from error
     hasher = Argon2()
     try:
         directory = AccountDirectory(

@@ -44,6 +44,7 @@ from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
 from holdfast.plane.wiring.pairing import make_machine_client, make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
+from holdfast.plane.wiring.restored import Settling, restored_part
 from holdfast.plane.wiring.secret_files import open_keys
 from holdfast.plane.wiring.supervisor import Supervisor
 from holdfast.plane.wiring.telemetry import machines_part, make_telemetry
@@ -68,6 +69,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     The order of the tuple is that of starting, and of the doctor's checks.
     """
     reach = await where.make_reach(core)
+    settling = Settling(core, reach.by_name, account=LOCAL_ACCOUNT, accounts=account_names(core))
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
@@ -89,6 +91,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         people.part,
         machines_part(core, machine_index),
         places_part(core, places),
+        restored_part(settling),
         deciding,
         reach.part,
         pairing.part,

@@ -17,6 +17,9 @@ from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
 LABEL_INSTANCE: Final = "holdfast_instance"
 LABEL_SANDBOX: Final = "holdfast_sandbox"
 LABEL_EPOCH: Final = "holdfast_epoch"
+LABEL_ACCOUNT: Final = "holdfast_account"
+LABEL_AGENT: Final = "holdfast_agent"
+"""What an instance whose journal was lost can be made again from; who makes a spec sets them."""
 
 NOT_FOUND: Final = "not_found"
 """Permanent: no such machine or volume."""
