@@ -23,7 +23,7 @@ from holdfast.wire.api.call import Principal
 
 
 class _Known(NamedTuple):
-    """What was found for a proof, believed until then; `bound` is that of a session."""
+    """A cached look-up, valid until `until_ms`; `bound` is that of a session."""
 
     principal: Principal | None
     until_ms: int
@@ -62,20 +62,20 @@ class Access:
         return principal
 
     async def by_session(self, text: str, bound: str) -> Principal | None:
-        """Return whose session this is; its `token_id` is the session's hash.
+        """Return the principal of a session; its `token_id` is the session's hash.
 
-        None where another kind of browser began it than the one that `bound` stands for.
+        None if `bound` is not the value with which the session began.
         """
         if not rules.looks_right(text, rules.SESSION_PREFIX):
             return None
         return await self._by_session(rules.secret_hash(text), bound)
 
     async def by_session_hash(self, hashed: str) -> Principal | None:
-        """Return whose session has this hash, for whoever was told it by a session before."""
+        """Return the principal of the session with this hash, for a caller that got it from one."""
         return await self._by_session(hashed, None)
 
     async def _by_session(self, hashed: str, bound: str | None) -> Principal | None:
-        """Return whose session has this hash, and note that it is used."""
+        """Return the principal of the session with this hash, and record its use."""
         now_ms = self._clock.now_ms()
         held = self._known.get(hashed, _NOBODY)
         if held.until_ms <= now_ms:
@@ -91,7 +91,7 @@ class Access:
         self._known.clear()
 
     async def flush(self) -> int:
-        """Write down what was last used; return how much. Call it about once a minute."""
+        """Store the times of last use; return their number. Call it about once a minute."""
         uses, self._uses = self._uses, {}
         if uses:
             await self._store.note_uses(
@@ -102,7 +102,7 @@ class Access:
             await self._store.note_session_uses(
                 {key: at_ms - at_ms % SESSION_USE_GRAIN_MS for key, at_ms in sessions.items()}
             )
-        for key, at_ms in sessions.items():  # only now: until then the store knows less than we
+        for key, at_ms in sessions.items():  # only now: before the write only memory has these
             if self._session_uses.get(key) == at_ms:
                 del self._session_uses[key]
         return len(uses) + len(sessions)
@@ -153,7 +153,7 @@ class Access:
         generation: int,
         bound: str = "",
     ) -> _Known:
-        """Keep an answer, unless something was revoked while it was on its way."""
+        """Cache a look-up, unless something was revoked while it was under way."""
         known = _Known(principal, until_ms, bound)
         if generation == self._generation:
             while len(self._known) >= CACHE_ITEMS_MAX:

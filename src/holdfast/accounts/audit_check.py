@@ -1,4 +1,4 @@
-"""Checks the audit: all of its chain, or only its two ends against what is kept outside of it."""
+"""Checks the audit: its whole chain, or only its two ends against the head kept outside of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Verdict(NamedTuple):
     """The result of checking the audit: `rows` were checked, `head` is the last one's hash.
 
     `broken_at` is the first row that does not fit, and `reason` says why; `purged` is the last row
-    that was purged, and `kept` whether a head kept outside of the file was compared.
+    that was purged, and `kept` is true when a head kept outside of the file was compared.
     """
 
     rows: int
@@ -27,17 +27,17 @@ class Verdict(NamedTuple):
 
 
 async def check_chain(store: Audit) -> Verdict:
-    """Check the whole chain, and that it is the one whose head was kept."""
+    """Check the whole chain, and that it contains the head that was kept outside of the file."""
     while True:
-        # Kept before the rows are read, so that what is written meanwhile is no fault.
+        # The head is read before the rows, so that rows written meanwhile are not reported.
         kept, anchor = await _kept(store), await store.audit_anchor()
         verdict = await _walk(store, anchor, kept)
-        if anchor == await store.audit_anchor():  # else a purge took rows meanwhile
+        if anchor == await store.audit_anchor():  # else a purge removed rows meanwhile
             return verdict
 
 
 async def check_ends(store: Audit) -> str:
-    """Return what is wrong with the two ends of the chain, or nothing; quick however long it is."""
+    """Return what is wrong with the chain's two ends, or an empty text; reads one row of it."""
     kept, anchor = await _kept(store), await store.audit_anchor()
     if isinstance(kept, str):
         return kept

@@ -1,10 +1,10 @@
-"""What ties a session to one plane, one browser and one origin. Pure.
+"""Binds a session to one plane, one browser and one origin. Pure.
 
-A cookie is sent to every port of its host, so it proves less than it seems to: whoever listens on
-another port of this machine is sent it by any browser that is led there. So a change also needs
-the session's *change secret*. It cannot be computed from the cookie, is told once, in the answer to
-signing in, and is kept by the page's script where the browser keeps it for that origin alone, port
-included. No later answer has it: whoever holds the cookie could ask for that answer too.
+A browser sends a cookie to every port of its host, so a program that listens on another port of
+this machine receives the cookie of any browser that is led there. Therefore a change also needs the
+session's *change secret*. It cannot be computed from the cookie and is sent only once, in the
+answer to signing in; the page's script keeps it in storage that the browser separates by origin,
+port included. No later answer contains it, because a stolen cookie could request that answer too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 SESSION_COOKIE: Final = "hf_session"
 AGENT_COOKIE: Final = "hf_agent"
 _HOST_PREFIX: Final = "__Host-"
-"""Browsers take such a cookie over https only, for one host and all its paths."""
+"""Browsers accept a cookie with this prefix over https only, for one host and all its paths."""
 
 OUR_COOKIE: Final = re.compile(r"(?:__Host-)?hf_(?:session|agent)(?:_[0-9a-f]+)?")
 """The names of cookies that any plane sets, this one or another on the same host."""
@@ -33,10 +33,10 @@ _VERSIONS: Final = re.compile(r"[0-9._]+")
 
 
 class BrowserSessions:
-    """Names cookies, makes change secrets, and tells one browser from another."""
+    """Names cookies, makes change secrets, and computes which browser a session is bound to."""
 
     def __init__(self, key: bytes) -> None:
-        """Derive everything from `key`, 32 bytes that only this plane knows."""
+        """Derive everything from `key`, 32 bytes that only this plane has."""
         self._key = key
         self.plane_id = self._derive("plane id")[:PLANE_ID_CHARS]
 
@@ -45,7 +45,7 @@ class BrowserSessions:
         return f"BrowserSessions(plane_id={self.plane_id!r})"
 
     def cookie_name(self, kind: str, *, secure: bool) -> str:
-        """Return the name of a cookie; two planes on one host have two."""
+        """Return the name of a cookie; it contains the plane's id, so planes on one host differ."""
         return f"{_HOST_PREFIX if secure else ''}{kind}_{self.plane_id}"
 
     def set_cookie(self, kind: str, secret: str, *, secure: bool, life_s: int | None = None) -> str:
@@ -57,7 +57,7 @@ class BrowserSessions:
         return "; ".join([*parts, "Secure"] if secure else parts)
 
     def sent(self, kind: str, header: str, *, secure: bool) -> Iterator[str]:
-        """Yield what a `Cookie` header has under our name."""
+        """Yield the values that a `Cookie` header has under our name, at most COOKIES_TRIED."""
         name, tried = self.cookie_name(kind, secure=secure), 0
         for part in header.split(";"):
             given, _, value = part.strip().partition("=")
@@ -66,15 +66,16 @@ class BrowserSessions:
                 yield value.strip('"')
 
     def change_secret(self, session: str) -> str:
-        """Return what a change by this session must repeat."""
+        """Return the secret that a change by this session must send."""
         return self._derive(f"change:{session}")
 
     def bound(self, user_agent: str, *, secure: bool) -> str:
-        """Return what a session stays bound to: the kind of browser, and whether it is https.
+        """Return a hash of the kind of browser and of whether it uses https.
 
-        Versions are left out: a browser that updates itself is the same browser. It stops a cookie
-        that was copied out of a file or a log, and one made by https from being used without. It
-        does not stop whoever was sent the cookie: the browser's name came in the same request.
+        A session is valid only with the hash it began with. Version numbers are left out, so that
+        an updated browser stays signed in. This refuses a cookie copied out of a file or a log, and
+        a cookie set over https that is used over http. It does not refuse a program that received
+        the browser's whole request, which contains the `User-Agent` too.
         """
         kind = _VERSIONS.sub("", user_agent)
         return hashlib.sha256(f"{secure}:{kind}".encode()).hexdigest()[:32]

@@ -86,7 +86,7 @@ class AccountDirectory:
         """Return a one-time link's secret and row; refuse (404) an unknown person."""
         if await self._store.person(person) is None:
             raise Refusal(
-                404, "no_such_person", f"nobody is called {person!r}", field="person",
+                404, "no_such_person", f"there is no person {person!r}", field="person",
                 fix="see GET /api/people for who there is",
             )  # fmt: skip
         secret, now_ms = self._secret(rules.LINK_PREFIX), self._clock.now_ms()
@@ -144,7 +144,7 @@ class AccountDirectory:
         """Set a person's own password; refuse (409) a wrong current one, where one is set."""
         person = await self._store.person(name)
         if person is None:
-            raise Refusal(404, "no_such_person", f"nobody is called {name!r}")
+            raise Refusal(404, "no_such_person", f"there is no person {name!r}")
         if person.password_hash:
             keys = (rules.person_key(name), rules.peer_key(peer))
             await self._count_attempt(*keys)
@@ -226,7 +226,7 @@ class AccountDirectory:
         return person
 
     async def check_audit(self) -> Verdict:
-        """Check the whole chain of the audit, and that it is the one whose head was kept."""
+        """Check the whole chain of the audit, and that it contains the head kept outside."""
         return await check_chain(self._store)
 
     async def _count_attempt(self, *keys: str) -> None:

@@ -94,11 +94,11 @@ class AccountHandlers:
         return self._welcome(call, signed_in)
 
     def _bound(self, call: Call) -> str:
-        """Return what a session that begins with this call stays bound to."""
+        """Return the `bound` of a session that begins with this call."""
         return self._browsers.bound(call.header.get("user-agent", ""), secure=call.secure)
 
     def _welcome(self, call: Call, signed_in: SignedIn) -> Reply:
-        """Answer with the session, its cookie, and the secret of changes, which is told once."""
+        """Answer with the session, its cookie, and its change secret, which is sent only here."""
         life_ms = signed_in.session.expires_at_ms - signed_in.session.created_at_ms
         life_s = life_ms // SECOND_MS
         view = _session_view(

@@ -13,13 +13,13 @@ LINK_LIFE_MS: Final = 15 * MINUTE_MS
 """How long a one-time sign-in link works."""
 
 SESSION_LIFE_MS: Final = 24 * HOUR_MS
-"""How long a session lasts, whatever is done with it: NIST SP 800-63B-4, 2.2.3 (AAL2)."""
+"""Longest life of a session, used or not: NIST SP 800-63B-4, 2.2.3 (AAL2)."""
 
 SESSION_IDLE_MS: Final = HOUR_MS
-"""How long a session lasts that nothing is done with: from the same place."""
+"""Longest time without use of a session: same source."""
 
 SESSION_USE_GRAIN_MS: Final = 10 * SECOND_MS
-"""How exactly the last use of a session is known."""
+"""Resolution of the time of a session's last use."""
 
 CACHE_LIFE_MS: Final = 5 * SECOND_MS
 """How long a look-up is cached, so the longest that a revocation by another process takes to have
@@ -54,7 +54,7 @@ AUDIT_CHECK_ROWS: Final = 200
 """Rows of the audit checked at a time: about a millisecond."""
 
 AUDIT_KEPT_MS: Final = 400 * DAY_MS
-"""How long rows of the audit are kept: a year, with a month to look at it."""
+"""How long rows of the audit are kept: a year, and a month to review it."""
 
 AUDIT_PURGE_ROWS: Final = 2_000
 """Rows of the audit purged in one commit, so that no call waits for a purge."""

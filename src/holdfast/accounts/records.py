@@ -40,8 +40,8 @@ class Person(Struct, frozen=True, kw_only=True, gc=False):
 class Session(Struct, frozen=True, kw_only=True, gc=False):
     """One signed-in browser.
 
-    `used_at_ms` is when it was last heard of, as far as that was written down. `bound` tells which
-    kind of browser began it, and whether by https (`BrowserSessions.bound`).
+    `used_at_ms` is the last stored time of a use. `bound` is a hash of the kind of browser that
+    began it and of whether it used https (`BrowserSessions.bound`).
     """
 
     hash: str

@@ -162,7 +162,7 @@ class Alarms:
                 self._set(row.actor, row.at_ms)
 
     async def _all(self, until_ms: int) -> AsyncIterator[Alarm]:
-        """Yield every alarm up to a time: those that nobody answers must not hide the others."""
+        """Yield every alarm up to a time, page by page, so that stuck alarms do not hide others."""
         page = await self._journal.alarms(until_ms, ALARM_PAGE)
         while page:
             for row in page:

@@ -68,7 +68,7 @@ async def ask(
 
 
 def _digest(key: str, body: Any) -> str:
-    """Return what tells one body from another. Its key is not stored, so no secret is guessed."""
+    """Return a keyed digest of a body. The key is not stored, so no secret can be guessed."""
     said = json.encode(body, order="deterministic")
     return hashlib.blake2b(said, digest_size=16, key=key.encode()[:64]).hexdigest()
 

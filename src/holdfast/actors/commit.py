@@ -20,10 +20,10 @@ from holdfast.kernel.ids import Address
 
 
 class Restored(NamedTuple):
-    """An actor made from the store; `notes` say what did not come out as it was written.
+    """An actor loaded from the store; `notes` describe what differs from what was written.
 
-    `doubted` says that what is stored has another digest than was written for it. `rebuilt` says
-    that an older state and the log gave what the stored state does not, or no longer does.
+    `doubted` is true if the stored state does not have the digest that was written with it.
+    `rebuilt` is true if the state was folded from an older state and the log instead.
     """
 
     folded: Folded[Any]

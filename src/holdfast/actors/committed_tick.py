@@ -1,4 +1,4 @@
-"""What an actor waits for: a read or a commit under way, and what is remembered until it ends."""
+"""The reads and commits of actors that are under way, each with what is needed when it ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Fetch(NamedTuple):
 
 
 class Rebuild(NamedTuple):
-    """A read of older states under way, since the one that is stored is not what was written."""
+    """A read of older states under way, because the stored one is not what was written."""
 
     resident: LoadedActor
     task: asyncio.Task[tuple[Restored, Loaded | None]]
@@ -66,7 +66,7 @@ Under: TypeAlias = "Flight | Fetch | Rebuild | Loss"
 
 
 def is_stored(committed: CommittedTick, loaded: Loaded) -> bool:
-    """Return whether the last tick that the store has of an actor is this one."""
+    """Return whether this is the last tick that the store has of the actor."""
     after, digest = committed.tick.after, hex_digest(committed.tick.after.digest)
     return (after.number, digest, after.seq) == (loaded.number, loaded.digest, loaded.seq)
 
@@ -74,7 +74,7 @@ def is_stored(committed: CommittedTick, loaded: Loaded) -> bool:
 def lost_arrival(
     definition: Definition[Any, Any, Any, Any], number: int, error: ClaimTakenError
 ) -> Arrival:
-    """Return the event that tells an actor, in the place of tick `number`, of a claim it lost."""
+    """Return the event for a lost claim, which the actor takes in place of tick `number`."""
     assert definition.claim_lost is not None
     return Arrival(
         body=definition.encode_event(definition.claim_lost(error.claim)),
@@ -86,12 +86,12 @@ def lost_arrival(
 
 
 def measure(meter: Meter, clock: Clock, started_ms: float) -> None:
-    """Note how long a commit took that is over now."""
+    """Record the duration of a commit that has just ended."""
     meter.observe(metrics.COMMIT_SECONDS, (clock.steady_ms() - started_ms) / SECOND_MS)
 
 
 def pending_row(event_id: Any, arrival: Arrival, now_ms: int) -> Pending:
-    """Return an arrival as the pending event that it is once accepted."""
+    """Return the pending event for an accepted arrival."""
     return Pending(
         id=event_id,
         body=arrival.body,

@@ -106,7 +106,7 @@ class Dispatch:
         log: Log,
         meter: Meter,
     ) -> None:
-        """Start nothing yet; `told` is called with each event made of an outcome."""
+        """Start nothing yet; `told` is called with each event that was made from an outcome."""
         self._journal = journal
         self._kinds = kinds
         self._providers = providers
@@ -180,7 +180,7 @@ class Dispatch:
         self._kick(lane)
 
     def _supersede(self, lane: _Lane) -> None:
-        """Drop what waits in a lane; the next effect begins once that is durable."""
+        """Drop the effects that wait in a lane; the next one begins once that is durable."""
         running = lane.running
         dropped = [row for row in lane.rows if row is not running]
         lane.rows = deque([running] if running is not None else [])
@@ -269,7 +269,7 @@ class Dispatch:
     # -- one attempt -------------------------------------------------------------------------
 
     async def _attempt(self, lane: _Lane, row: EffectRow, provider: Provider) -> None:
-        """Look once more whether it is wanted, call, and decide what the outcome means.
+        """Check once more that the effect is wanted, call, and decide what the outcome means.
 
         Whatever is raised, the turn is given back and the lane goes on; only a stop ends it.
         """
@@ -298,7 +298,7 @@ class Dispatch:
     async def _in_turn(
         self, lane: _Lane, row: EffectRow, provider: Provider
     ) -> tuple[EffectCall, EffectStatus, Outcome[Any]] | None:
-        """Carry it out and give the turn back; None when the state of its actor is not known."""
+        """Call the provider and release the turn; None if the actor's state cannot be loaded."""
         try:
             if lane.attempt == 0:
                 lane.attempt = row.attempts

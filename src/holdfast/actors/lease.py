@@ -26,7 +26,7 @@ class Lease:
         self.lost = False
 
     def on_lost(self, hear: Callable[[], None]) -> None:
-        """Have `hear` called once, when another process is found to hold the lease."""
+        """Call `hear` once, when another process is found to hold the lease."""
         self._hear.append(hear)
 
     async def take(self) -> int:

@@ -93,7 +93,7 @@ class Limiter:
         self._pumping = True
         try:
             self._give_out()
-        except Exception as error:  # noqa: BLE001  whoever waits gets a turn all the same
+        except Exception as error:  # noqa: BLE001  waiting tasks still get a turn later
             self._sleep(_FAULT_RETRY_MS)
             text = "giving out turns failed; it is tried again"
             asyncio.get_running_loop().call_exception_handler({"message": text, "exception": error})

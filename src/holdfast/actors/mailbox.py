@@ -60,7 +60,7 @@ class Mailbox:
         self.task = asyncio.create_task(self._poll(full), name="holdfast-mailbox")
 
     async def stop(self) -> None:
-        """Look no more; whoever still waits for an answer gets its operation instead."""
+        """Stop polling; callers that still wait for an answer get its operation instead."""
         if self.task is not None:
             self.task.cancel()
             await asyncio.gather(self.task, return_exceptions=True)

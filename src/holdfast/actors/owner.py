@@ -1,4 +1,4 @@
-"""The owner: takes ready actors in turn, ticks them and commits the results.
+"""The owner: takes ready actors from a queue, ticks them and commits the results.
 
 One loop ticks, synchronously and one actor at a time; commits of many actors are in flight
 concurrently, so that the store can write them together. A state is current only after its commit:
@@ -120,11 +120,11 @@ class Owner:
         self._listeners.append(listener)
 
     def join(self, part: Listener) -> None:
-        """Have a part of the engine told of every tick that is over, before all listeners.
+        """Call a part of the engine after every tick that is over, before all listeners.
 
-        Part and journal disagree once a tick was not heard, so what a part raises is the owner's
-        `fault`, and ends the ticking: whoever runs the process has to end it, and the next takes
-        everything up from the journal.
+        A part that missed a tick disagrees with the journal, so an exception of a part becomes the
+        owner's `fault` and stops the ticking: the process has to exit, and the next one continues
+        from the journal.
         """
         self._parts.append(part)
 
@@ -217,7 +217,7 @@ class Owner:
             self._guard(under.resident, partial(self._land, under))
 
     async def _run(self) -> None:
-        """Land what is over and tick what is ready, for ever."""
+        """Handle finished commits and reads, and tick ready actors, until stopped."""
         while not self._stopping:
             try:
                 await self._go()
@@ -227,7 +227,7 @@ class Owner:
                 await asyncio.sleep(LOOP_RETRY_S)
 
     async def _go(self) -> None:
-        """Work a slice at a time, until told to stop."""
+        """Work a slice at a time, until `_stopping` is set."""
         slice_end = self._clock.steady_ms() + SLICE_MS
         while not self._stopping:
             if self._over:
@@ -300,7 +300,7 @@ class Owner:
                     self._rest(resident, "claim_lost", error)
 
     def _turn(self, resident: LoadedActor) -> None:
-        """Read what an actor misses, or tick it."""
+        """Begin the reads that an actor needs, or tick it."""
         resident.ready = False
         if resident.given_up or resident.flying:
             return
@@ -318,7 +318,7 @@ class Owner:
         return loaded, await self._journal.pending(resident.address, TICK_EVENTS_MAX)
 
     def _restore(self, resident: LoadedActor, loaded: Loaded | None, rows: list[Pending]) -> None:
-        """Take over what was read and tick, unless the plane is stopping."""
+        """Take the result of a read and tick, unless the plane is stopping."""
         if resident.folded is None:
             kind = self._kinds[resident.address.kind]
             try:
@@ -336,13 +336,13 @@ class Owner:
         self._begin_with(resident, rows)
 
     def _begin_with(self, resident: LoadedActor, rows: list[Pending]) -> None:
-        """Take over the events that wait, and tick unless the plane stops."""
+        """Take the pending events and tick, unless the plane is stopping."""
         resident.read(rows, TICK_EVENTS_MAX)
         if resident.folded is not None and not self._stopping:
             self._tick(resident, resident.folded)
 
     def _rebuild(self, resident: LoadedActor, read: Read, damage: Exception | Restored) -> None:
-        """Make an actor again from its log: what is stored is not what was written."""
+        """Rebuild an actor from its log: the stored state is not what was written."""
         definition, where = self._kinds[resident.address.kind].definition, resident.address
         work = read_older(self._journal, definition, where, read[0], damage, log=self._log)
         self._begin(work, lambda task: Rebuild(resident, task, read[1]))
@@ -491,13 +491,13 @@ class Owner:
         for part in self._parts:
             try:
                 part(committed)
-            except Exception as error:  # noqa: BLE001  the other parts hear of it all the same
+            except Exception as error:  # noqa: BLE001  the other parts are still called
                 self._fail(part, error)
         for listener in self._listeners:
             self._safely(partial(listener, committed))
 
     def _go_on(self, resident: LoadedActor) -> None:
-        """Make an actor ready again when more waits for it."""
+        """Make an actor ready again if it has more pending events."""
         if resident.inbox or resident.again or not resident.complete:
             self._wake(resident)
 
@@ -513,7 +513,7 @@ class Owner:
     # -- what goes wrong ---------------------------------------------------------------------
 
     def _fail(self, part: Listener, error: Exception) -> None:
-        """Tick no more: a part of the engine does not know what the journal does."""
+        """Stop ticking: a part of the engine disagrees with the journal."""
         where = getattr(part, "__qualname__", repr(part))
         self._meter.count(metrics.FAULTS, where="part")
         self._log.critical("engine.part_failed", part=where, exc_info=error)

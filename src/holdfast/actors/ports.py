@@ -21,10 +21,10 @@ EffectStatus = Literal["waiting", "done", "superseded", "expired", "unwanted"]
 
 
 class Arrival(Struct, frozen=True, gc=False, kw_only=True):
-    """An event that asks to be taken: `dedupe` is unique per actor and makes it idempotent.
+    """An event to be accepted: `dedupe` is unique per actor and makes it idempotent.
 
-    `asked` is a digest of what a caller asked for with a key of their own, else empty: with the
-    same `dedupe`, another is refused.
+    `asked` is a digest of the request of a caller who sent an idempotency key, else empty: a
+    different request with the same `dedupe` is refused.
     """
 
     body: bytes

@@ -254,7 +254,7 @@ class Prober:
         lookout.gate.submit(start)
 
     async def _look(self, standing: _Standing, lookout: Lookout) -> None:
-        """Ask once and deal with the answer; whatever goes wrong, it is asked again."""
+        """Probe once and handle the answer; after any failure it is probed again later."""
         code = "bug"
         try:
             asked = await self._in_turn(standing, lookout)

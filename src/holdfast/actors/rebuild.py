@@ -1,4 +1,4 @@
-"""Making an actor again from its log, where the state that is stored is not what was written."""
+"""Rebuilds an actor from its log when the stored state is not what was written."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ async def read_older(
     *,
     log: Log,
 ) -> tuple[Restored, Loaded | None]:
-    """Make an actor from older states and its log, until one gives what was written.
+    """Rebuild an actor from the newest older state from which its log can be folded.
 
-    `damage` is what is wrong with the stored state: raised again, or returned with its notes, when
-    nothing older helps. Raise NewerEventError when newer code wrote the log.
+    `damage` is what is wrong with the stored state. When no older state works, an exception is
+    raised again, and a `Restored` is returned with its notes. Raise NewerEventError when newer code
+    wrote the log.
     """
     why = damage.notes[0].text if isinstance(damage, Restored) else repr(damage)
     below = 0 if loaded is None else loaded.state_seq + 1
@@ -35,13 +36,13 @@ async def read_older(
             found = await asyncio.to_thread(fold_older, definition, where, older, why)
         except NewerEventError:
             raise
-        except Exception as error:  # noqa: BLE001  that one is damaged too
+        except Exception as error:  # noqa: BLE001  this older state is damaged too
             log.warning("state.unreadable", actor=str(where), reason=repr(error))
             found = None
         if found is not None:
             return found, older
         if older.state is None:
-            break  # it was made from its first event on
+            break  # this was already the fold from the first event
         older = await journal.load_older(where, older.state_seq)
     if isinstance(damage, Restored):
         return damage, loaded

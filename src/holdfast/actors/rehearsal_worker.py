@@ -361,8 +361,8 @@ class RehearsalWorker:
     async def _rehearse(self, asked: Ahead | Back | Why) -> Any:
         """Run one rehearsal at a time; a process that died is replaced, once.
 
-        There is one at a time, so that ending the process of one that hangs ends nobody else's,
-        and the time of each begins with its own turn, for which it waits so long and no longer.
+        Only one runs at a time, so that killing the process of one that hangs ends no other. The
+        time limit of each begins with its turn; the wait for the turn has a limit of its own.
         """
         self._pending_calls += 1
         try:

@@ -1,4 +1,4 @@
-"""Why a task ended: asked to, because something else was cancelled, or by what it raised."""
+"""Finds out why an asyncio task ended: it was cancelled, it returned, or it raised."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def is_cancelled() -> bool:
-    """Return whether the running task itself was asked to end.
+    """Return whether the running task itself was cancelled.
 
-    What a provider waits for may be cancelled by others; that is a failure like any other, and
-    must not end the task that waits.
+    A CancelledError may also come from a task or future that this one awaits. That is a failure
+    like any other and must not end the task that awaits it.
     """
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

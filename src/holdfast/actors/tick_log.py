@@ -55,7 +55,7 @@ def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -
 
 
 def announce_restored(log: Log, meter: Meter, restored: Restored) -> None:
-    """Write what did not come out of the store as it was written, and what was made of it."""
+    """Log and count how a loaded actor differs from what was written, and if it was rebuilt."""
     where, number = str(restored.folded.address), restored.folded.number
     if restored.rebuilt:
         meter.count(metrics.FAULTS, where="rebuilt")

@@ -29,7 +29,7 @@ Legacy = Annotated[
     bool | None,
     typer.Option(
         "--remove-legacy/--keep-legacy",
-        help="What to do with an older set-up's sync hooks; asks on a terminal, else keeps them.",
+        help="Remove or keep an older set-up's sync hooks; default: ask on a terminal, else keep.",
     ),
 ]
 

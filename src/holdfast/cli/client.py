@@ -44,7 +44,7 @@ class UnprovenError(UnreachableError):
 
 
 class Proof(NamedTuple):
-    """What a plane has to prove: that it knows this key. Without one nobody can."""
+    """The key that a plane has to prove it holds; with None no plane can."""
 
     key: PlaneKey | None
 
@@ -62,7 +62,7 @@ class Client:
     ) -> None:
         """Raise ValueError for a URL that is not http or https with a host, or no such token.
 
-        With a `proof`, it is asked for on each new connection, before the token is sent on it.
+        With a `proof`, each new connection requires it before the token is sent on it.
         """
         self._base = Base.parse(base_url)
         self._token = Secret.read(token, "the token")
@@ -129,7 +129,7 @@ class Client:
         return answer.status, content
 
     def _is_proven(self, key: PlaneKey | None) -> bool:
-        """Return whether the other end of this connection proves that it knows the key."""
+        """Return whether the server of this connection proves that it holds the key."""
         if key is None:
             return False
         host, port = self._connection.sock.getpeername()[:2]

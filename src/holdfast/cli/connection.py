@@ -36,7 +36,7 @@ from holdfast.wire.address import Base
 _MISSING_STATUS: Final = 404
 _DENIED_STATUS: Final = 401
 ACCEPT_PLAIN: Final = "HOLDFAST_ACCEPT_PLAIN_HTTP"
-"""Set to true, it has tokens sent by plain http to whoever answers there."""
+"""If true, tokens are sent over plain http without a proof of who receives them."""
 _LOOPBACK: Final = re.compile(r"127(\.[0-9]{1,3}){3}")
 
 
@@ -147,11 +147,11 @@ def connect() -> Connection:
 
 
 def prove_first(settings: Settings, url: str, token: str, *, here: bool = True) -> Client:
-    """Return a client that sends the token only to whom it may be sent.
+    """Return a client that sends the token only to a server that has proven its identity.
 
-    By https that is who has a certificate for the name. By http it is the plane of this data
-    folder, which has to prove it on each connection, and nobody on another machine, unless
-    HOLDFAST_ACCEPT_PLAIN_HTTP accepts either.
+    Over https the server's certificate proves it. Over http only the plane of this data folder is
+    accepted, with a proof on each connection, and no server on another machine.
+    HOLDFAST_ACCEPT_PLAIN_HTTP turns both rules for http off.
     """
     if not token or url.startswith("https://") or os.environ.get(ACCEPT_PLAIN) in {"1", "true"}:
         return Client(url, token)

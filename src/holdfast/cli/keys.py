@@ -1,4 +1,4 @@
-"""`holdfast keys`: the keys of this machine's plane: shown, replaced, or made anew after a loss."""
+"""`holdfast keys`: list, rotate and drop keys of this machine's plane, or replace a lost ring."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     install(sys.stderr.write, threading)
     try:
         make_app(words[0] if words else "")(words, prog_name="holdfast")
-    except Exception as error:  # noqa: BLE001  the last net: types and places, nobody's secret
+    except Exception as error:  # noqa: BLE001  prints types and places, never a secret
         sys.stderr.write(f"error: a fault of holdfast's own: {outline(error)}\n")
         sys.stderr.write("  fix: report it with the lines above; no value is in them\n")
         sys.exit(1)

@@ -90,4 +90,4 @@ def _show(found: SecretList) -> None:
 
 def _hint(found: SecretList) -> None:
     if found.restart_needed:
-        say("Changed since its launch: holdfast instance restart tells its machine.")
+        say("Changed since its launch: holdfast instance restart applies the changes.")

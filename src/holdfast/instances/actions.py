@@ -1,8 +1,8 @@
-"""What the rules may want, and what carrying it out comes to.
+"""The actions that rules may return, and the intents and calls that each one makes.
 
-An action names the rule that wants it, the reason in words, and what the rule saw. Carrying one
-out makes intents and at most one call; the call is complete in itself. Nothing here asks whether
-the action is wise.
+An action has the name of its rule, the reason as text, and the facts that the rule used. It makes
+intents and at most one call, which contains all that its provider needs. Whether an action is right
+is decided by the rules, not here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class BeginStop(_Action, frozen=True, kw_only=True):
 
 
 class BeginRestart(_Action, frozen=True, kw_only=True):
-    """Begin a restart under the next epoch; `silent` when nobody asked for it."""
+    """Begin a restart under the next epoch; `silent` if it is because of silence."""
 
     silent: bool = False
 
@@ -183,7 +183,7 @@ def call(state: Instance, action: Call, policy: Policy, at: At) -> Work:
 def _body(
     state: Instance, action: Call, policy: Policy, serial: int, now_ms: int
 ) -> tuple[ports.Body, int]:
-    """Return what is asked, and how much longer than any call it may take in ms."""
+    """Return the body of the call, and the ms it may take beyond the time of any call."""
     match action:
         case FindMachines():
             return ports.FindCall(serial, state.id, state.sandbox_id), 0
@@ -224,7 +224,7 @@ def _to_machine(
     policy: Policy,
     serial: int,
 ) -> tuple[ports.Body, int]:
-    """Return what is asked of the bound machine, and how much longer it may take in ms."""
+    """Return the body of a call about the bound machine, and the extra ms it may take."""
     machine_id = state.machine.id
     match action:
         case LaunchMachine():

@@ -46,7 +46,7 @@ def apply(state: Instance, event: events.Event, at: At) -> Verdict[Instance]:
 
 
 def _guard(state: Instance, kind: type) -> Refused | None:
-    """Refuse what asks something of an instance that is not there."""
+    """Refuse a request for an instance that does not exist."""
     if state.status == "absent":
         if kind in _BEFORE:
             return None

@@ -1,7 +1,7 @@
-"""The instance as a kind of actor: everything of this room, bundled for the engine.
+"""The instance as a kind of actor: the functions of this package, bundled for the engine.
 
-Beginning an aim and its first call are one action of one tick, so that a start costs one commit
-before the cloud is asked. This module joins; it decides nothing itself.
+The begin of an aim and its first call are one action of one tick, so that a start needs only one
+commit before the cloud is called. This module contains no rules of its own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _MAY_BE_LATE: Final = (
 
 
 def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work:
-    """Return what an action comes to; a beginning takes its first step at once."""
+    """Return the intents and effects of an action; one that begins an aim has its first call."""
     if isinstance(action, actions.Note):
         return Work(intents=(action.event,), letters=_letters(state, action.event))
     if not isinstance(action, actions.Begin):

@@ -126,8 +126,8 @@ class CloudCalls:
     async def _find(self, instance_id: str, sandbox_id: str) -> Outcome[Listed]:
         """Return our living machines, the best first, each as the source of truth describes it.
 
-        A listed machine that the source of truth does not know may be one that lags, or a lie
-        of either: then nothing is known, and the question is asked again later.
+        If a listed machine is missing in the source of truth, one of the two lags or is wrong. Then
+        the result is not conclusive, and the call is repeated later.
         """
         listed = await self._cloud.find({LABEL_SANDBOX: sandbox_id, LABEL_INSTANCE: instance_id})
         if not isinstance(listed, Ok):
@@ -170,7 +170,7 @@ class CloudCalls:
         return _seen(await self._cloud.update(machine_id, spec))
 
     def _spec(self, launch: ports.Launch) -> MachineSpec | Permanent:
-        """Return what the cloud is asked for, its secrets sealed for the machine alone."""
+        """Return the spec of the machine to launch, its secrets sealed with the machine's key."""
         account, instance = launch.account, launch.instance_id
         try:
             secrets = {
@@ -227,7 +227,7 @@ class CloudCalls:
         )
 
     async def _make_key(self, body: ports.MintCall) -> Outcome[ports.Minted]:
-        """Make a key within its time; whoever makes it is cancelled then."""
+        """Make a key within its time limit, after which the mint is cancelled."""
         try:
             async with asyncio.timeout(body.timeout_ms / SECOND_MS):
                 api_key, expires_ms = await self._mint.mint(body.instance_id, body.account)

@@ -1,8 +1,8 @@
-"""The environment that a machine is launched with, and which names nobody else may set.
+"""The environment that a machine is launched with, and the names that users may not set.
 
 Layers, later ones win: what the platform sets by default, the owner's plain variables, the
-owner's secrets, and what is reserved. A sensitive value never stands in the plain half. This
-module only composes; opening and sealing is done by whoever calls it.
+owner's secrets, and what is reserved. A sensitive value is never in the plain half. This module
+only composes; the caller opens and seals.
 """
 
 from __future__ import annotations

@@ -107,9 +107,9 @@ class TokenRotated(Struct, frozen=True, kw_only=True, tag="TokenRotated", gc=Fal
 
 
 class SecretsResealed(Struct, frozen=True, kw_only=True, tag="SecretsResealed", gc=False):
-    """Sealed texts were sealed again under a newer key; what they hold is as it was.
+    """Sealed texts were sealed again under a newer key; their content is unchanged.
 
-    `sealed` has the new text by the one before, and what changed meanwhile is not touched.
+    `sealed` maps old texts to new ones; secrets that were set meanwhile are not changed.
     """
 
     sealed: dict[str, str]
@@ -160,7 +160,7 @@ class MachineCreateBegun(Struct, frozen=True, tag="MachineCreateBegun", gc=False
 
 
 class CallExpired(Struct, frozen=True, tag="CallExpired", gc=False):
-    """Nothing was heard of the call within its time; it may or may not have been made."""
+    """The call had no outcome within its time; it may or may not have been made."""
 
     serial: int
     step: Step
@@ -196,7 +196,7 @@ class DownNoticed(Struct, frozen=True, tag="DownNoticed", gc=False):
 
 
 class SilenceNoticed(Struct, frozen=True, tag="SilenceNoticed", gc=False):
-    """A started machine was never heard within its time."""
+    """A started machine did not check in within its time."""
 
 
 class ProvisionExpired(Struct, frozen=True, tag="ProvisionExpired", gc=False):
@@ -214,7 +214,7 @@ class DestroyFinished(Struct, frozen=True, tag="DestroyFinished", gc=False):
 
 
 class ClockSetBack(Struct, frozen=True, tag="ClockSetBack", gc=False):
-    """The clock was set back; what the instance remembers as later than now was, by it, now."""
+    """The clock was set back; stored times that are later than now are set to now."""
 
 
 # ----------------------------------------------------------------------------- outcomes
@@ -371,7 +371,7 @@ class ContactLost(Struct, frozen=True, tag="ContactLost", gc=False):
 
 
 class ContactRegained(Struct, frozen=True, tag="ContactRegained", gc=False):
-    """The machine was heard again."""
+    """The machine checked in again after its contact was lost."""
 
 
 class MachineReported(Condition, frozen=True, kw_only=True, tag="MachineReported", gc=False):
@@ -385,14 +385,14 @@ class TwinSeen(Struct, frozen=True, tag="TwinSeen", gc=False):
 
 
 class MachineWatched(Struct, frozen=True, tag="MachineWatched", gc=False):
-    """Who watches the machine says that it changed its state; the cloud is asked at once."""
+    """The watch of machines reports a change of state; the cloud is asked at once."""
 
     machine_id: str
     state: str
 
 
 class ClaimLost(Struct, frozen=True, tag="ClaimLost", gc=False):
-    """Another actor holds what this one wanted to claim."""
+    """Another actor holds the claim that this one tried to take."""
 
     scope: str
     key: str

@@ -161,7 +161,7 @@ class InstanceCalls:
         )
 
     def _merged(self, view: InstanceView, seq: int) -> InstanceView:
-        """Return a committed row with what only the contact table knows."""
+        """Return a committed row with the fields of the machine's last contact added."""
         last = self._deps.contacts.contact(view.id)
         if last is None or not last.heard_ms:
             return replace(view, seq=seq)
@@ -238,7 +238,7 @@ class InstanceCalls:
         if not log:
             return Reply(Timeline(entries=()))
         oldest = log[-1].tick
-        # The newest page tells of ticks after the last event too: they may have notes.
+        # The newest page includes ticks after the last event too: they may have notes.
         newest = log[0].tick if before else oldest + _TICKS_MAX
         bodies = await self._deps.reader.ticks(
             actor, after=oldest - 1, limit=min(newest - oldest + 1, _TICKS_MAX)

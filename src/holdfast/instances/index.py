@@ -1,8 +1,8 @@
-"""The index of the fleet: what instances are filtered, sorted and counted by, kept in memory.
+"""The index of the fleet: the columns by which instances are filtered, sorted and counted.
 
-A list cannot decode every committed row for each request, so the index is filled once, from the
-committed rows, while the plane serves; then each commit and each check-in updates it. It holds no
-row itself: a page names ids, and whoever shows them reads those rows. Nothing is durable here.
+A list cannot decode every committed row for each request, so the index is filled once from the
+committed rows, while the plane serves; then each commit and each check-in updates it. It does not
+contain the rows: a page consists of ids, and the caller reads their rows. It is only in memory.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ FILL_ROWS: Final = 100
 """Rows read and decoded before the loop gets a turn: about 2 ms."""
 
 PUT_ROWS: Final = 1_000
-"""Rows that are handed to the store at a time while it is filled."""
+"""Rows passed to the store at a time while it is filled."""
 
 HEARD_ROWS: Final = 500
 """Last contacts looked up before the loop gets a turn: about 1 ms."""
 
 FLUSH_S: Final = 1.0
-"""Between two updates from check-ins; commits are in every list at once."""
+"""Seconds between two updates from check-ins; every list contains all commits."""
 
 RETRY_S: Final = 5.0
-"""Before the index is filled again after a failure."""
+"""Seconds until the index is filled again after a failure."""
 
 READY_WAIT_S: Final = 15.0
-"""How long a list waits for the index to be filled; 100,000 rows take some 5 s."""
+"""Seconds that a list waits for the index to be filled; 100,000 rows take about 5 s."""
 
 NO_LOAD: Final = -1
 
 TIED_CHARS: Final = 63
-"""Characters of a name in a cursor, which has at most 256: of a name that was given, all."""
+"""Characters of a name in a cursor of at most 256; a valid name is never longer."""
 
 _CURSOR: Final = msgspec.json.Decoder(tuple[str, str | int, str, str])
 
@@ -83,7 +83,7 @@ class Heard(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Mark(NamedTuple):
-    """The last row of a page, by what rows are in order of; the next page begins after it."""
+    """The sort key of the last row of a page; the next page begins after it."""
 
     value: str | int
     name: str
@@ -105,7 +105,7 @@ class Query(NamedTuple):
 
 
 def list_query(given: Mapping[str, str], account: str | None, *, limit: int) -> Query:
-    """Return the query of a list's parameters; refuse (400) an `after` that is none of its own."""
+    """Return the query for a list's parameters; refuse (400) a cursor of another list or order."""
     order = given.get("sort") or "name"
     attention = given.get("attention")
     sort = cast("Sort", order.removeprefix("-"))  # the endpoint's pattern has these only
@@ -124,7 +124,7 @@ def list_query(given: Mapping[str, str], account: str | None, *, limit: int) -> 
 
 
 def list_cursor(query: Query, mark: Mark | None) -> str:
-    """Return where the page after a mark begins, as text; empty for no such page."""
+    """Return the cursor of the page after `mark`; empty if there is no mark."""
     if mark is None:
         return ""
     order = f"-{query.sort}" if query.descending else query.sort
@@ -152,7 +152,7 @@ def _mark(cursor: str, order: str) -> Mark:
 
 
 class Page(NamedTuple):
-    """The ids of a page; `total` counts all that match, `counts` all of the account by status."""
+    """The ids of a page; `total` counts all matches, `counts` all rows of the account by status."""
 
     ids: tuple[str, ...]
     following: Mark | None
@@ -161,18 +161,18 @@ class Page(NamedTuple):
 
 
 class IndexStore(Protocol):
-    """Where the rows of the index are; calls take effect in the order in which they are made."""
+    """The store of the index; calls take effect in the order in which they are made."""
 
     async def clear(self) -> None:
-        """Remove every row, to be filled anew."""
+        """Remove every row, before the index is filled again."""
         ...
 
     async def settle(self) -> None:
-        """Make ready for pages, once filled."""
+        """Prepare for queries, after the index was filled."""
         ...
 
     async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
-        """Remove what is gone, put rows, then update those of machines that were heard."""
+        """Delete the ids `gone`, insert or replace `rows`, then apply the check-ins `heard`."""
         ...
 
     async def page(self, query: Query) -> Page:
@@ -181,15 +181,15 @@ class IndexStore(Protocol):
 
 
 class LiveContacts(Contacts, Protocol):
-    """Last contacts that tell of each check-in."""
+    """Last contacts, with a callback at each check-in."""
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Have `heard` called with the instance at each check-in; it must be quick."""
+        """Call `heard` with the instance's id at each check-in; it must return quickly."""
         ...
 
 
 class FleetIndex:
-    """The index and what keeps it current; `run` must be running."""
+    """Fills, updates and queries the index; the task `run` must be running."""
 
     def __init__(self, store: IndexStore, reader: Reader, contacts: Contacts, *, log: Log) -> None:
         """Index the committed rows of `reader`, with the last contact of their machines."""
@@ -204,7 +204,7 @@ class FleetIndex:
         self._read = 0
 
     def on_commit(self, committed: CommittedTick) -> None:
-        """Take in the rows of a commit."""
+        """Note the changed rows of a commit; they are applied with the next flush or page."""
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view != INSTANCE_VIEW:
                 continue
@@ -217,28 +217,28 @@ class FleetIndex:
             )
 
     def heard(self, instance: str) -> None:
-        """Note that a machine has checked in; called at each check-in."""
+        """Note a check-in; it is applied with the next flush or page."""
         self._heard.add(instance)
 
     async def run(self) -> None:
-        """Fill the index, then keep up with check-ins, for ever; a failure fills it anew."""
+        """Fill the index, then apply changes every FLUSH_S; after a failure, fill it again."""
         while True:
             try:
                 if not self._filled.is_set():
                     await self.fill()
                 await asyncio.sleep(FLUSH_S)
                 await self._flush()
-            except Exception as error:  # noqa: BLE001  told, and it is filled again
+            except Exception as error:  # noqa: BLE001  it is logged and the index filled again
                 self._filled.clear()
                 self._log.error("instances.index_failed", reason=str(error), exc_info=error)
                 await asyncio.sleep(RETRY_S)
 
     async def fill(self) -> None:
-        """Read every committed row; a list asked for meanwhile waits."""
+        """Read every committed row; a list that is requested meanwhile waits."""
         self._read, after = 0, ""
         await self._store.clear()
         while True:
-            # A row committed while a page is read is newer than what the page says of it.
+            # A row that is committed while a page is read is newer than the row in that page.
             self._during_read = set()
             rows = await self._reader.views(
                 INSTANCE_VIEW, account=None, after=after, limit=FILL_ROWS
@@ -247,7 +247,7 @@ class FleetIndex:
             for key, body, _seq in rows:
                 if key not in newer:
                     view = read_instance(key, body)
-                    if not view.account:  # a damaged row: whose it is stands beside its body
+                    if not view.account:  # damaged: the account is also stored beside the body
                         found = await self._reader.view(INSTANCE_VIEW, key)
                         view = replace(view, account=found[1] if found else "")
                     self._changed.setdefault(key, self._row(view, key))
@@ -276,7 +276,7 @@ class FleetIndex:
         return await self._store.page(query)
 
     async def _flush(self) -> None:
-        """Hand what changed to the store."""
+        """Apply the noted changes to the store."""
         changed, self._changed = self._changed, {}
         names, self._heard = self._heard, set()
         heard: list[Heard] = []

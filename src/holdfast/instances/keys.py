@@ -1,9 +1,9 @@
 """A machine's key and tokens over time: when they are renewed, who has which, what is still good.
 
-A new key is stored before any machine gets it, and from then on the plane knows it; it
-takes the place of the old one only when it arrived. What it replaces stays good until its own
-expiry, so a machine that was not reached goes on, and is launched anew before that moment. Pure:
-the fold here, the rules by the questions at the end.
+A new key is stored before any machine gets it, and from then on the plane accepts it; it replaces
+the old one only when it has arrived. The old one stays valid until its own expiry, so a machine
+that was not reached keeps working, and is launched anew before that moment. Pure: the fold is here,
+and rules use the functions at the end.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def launched(credentials: Credentials, key_hash: str, token_version: int) -> Cre
 
 
 def _promoted(old: Credentials) -> Credentials:
-    """Return the credentials with the pending key in force and the one before it on its way out."""
+    """Return the credentials with the pending key in force and the one before it until expiry."""
     ends = [ms for ms in (old.key_expires_ms, old.renew_until_ms) if ms]
     return replace(
         old,

@@ -53,10 +53,10 @@ LAUNCH_MS: Final = MINUTE_MS
 
 HAND_OVER_FIRST_MS: Final = 30 * SECOND_MS
 HAND_OVER_CAP_MS: Final = 60 * MINUTE_MS
-"""Waits between tries to make a key or to hand secrets over: what is in force is good for days."""
+"""First and longest wait between tries to make a key or deliver secrets, which last for days."""
 
 RELAUNCH_MS: Final = 10 * MINUTE_MS
-"""So long before what a machine has expires, it is launched anew if it could not be handed over."""
+"""Time before expiry at which a machine without new secrets is launched anew to get them."""
 
 DOUBT_MS: Final = MINUTE_MS
 """How long after a restore a machine may refuse its present key before it is launched anew: two

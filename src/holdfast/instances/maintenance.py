@@ -1,7 +1,7 @@
 """The calls about configuration, files, doctor and start, each asked of the controller.
 
-A handler checks who may see what and whether the controller can do it, asks, and says the answer
-in the plane's words. What the controller refuses is refused with its own code.
+A handler checks the caller's rights and that the controller has the feature, calls it, and converts
+the answer to the plane's types. A refusal of the controller is passed on with its own code.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ ENDS_START: Final = frozenset({"capacity", "collision", "invalid", "denied", "un
 """Refusals that asking again within the same start would not change."""
 
 NEEDS_PERSON: Final = frozenset({"collision", "invalid", "unsupported", "volume_lost"})
-"""What stays wrong until somebody changes something."""
+"""Codes of failures that no retry can mend: an operator has to change something."""
 
 _STALE: Final = "of an older incarnation or an abandoned call"
 

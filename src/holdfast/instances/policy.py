@@ -1,9 +1,9 @@
 """The policy of instances: every interval and bound that the rules read.
 
-It is a value, hashed and kept with each tick record, so that a replay decides as it was decided
-and a what-if can decide otherwise. The fold never sees it. Defaults are the figures of
-docs/compat/instance-life.md except for the looks at machines that are as they should be:
-check-ins and one look a day replace polling (see the decision record on looks).
+It is a value, hashed and kept with each tick record, so that a replay uses the policy of its time
+and a what-if can use another. The fold does not use it. Defaults are the figures of
+docs/compat/instance-life.md except for the polling of machines in their desired state: check-ins
+and one look a day replace it (see the decision record on looks).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Policy(Struct, frozen=True, kw_only=True, gc=False):
     looks in a row must find a machine down that should run. `silent_restart_ms` is how long a
     machine that is there may stay silent before it is restarted, 0 for never; the wait doubles
     with each restart that did not help, up to `silent_restart_cap_ms`. `first_contact_ms` is how
-    long a started machine may take to be heard at all, 0 for no limit.
+    long a started machine may take until its first check-in, 0 for no limit.
     """
 
     start_timeout_ms: int = 5 * MINUTE_MS

@@ -1,8 +1,8 @@
-"""What an instance asks of the outside, the answers, and the ports that are asked.
+"""The effects of an instance, their results, and the ports that carry them out.
 
-Bodies of effects are complete: whoever carries one out needs no look at the state, so a replay
-shows exactly what was asked. Secrets in them are sealed; they are opened at the moment of the
-call and sealed again for the machine alone.
+Bodies of effects are complete: carrying one out needs no access to the state, so a replay shows
+exactly what was requested. Secrets in them are sealed; they are opened at the moment of the call
+and sealed again with the machine's key.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class Sealer(Protocol):
 
 
 class KeyMint(Protocol):
-    """Where keys come from: this plane itself, or an issuer that is asked."""
+    """The source of machine keys: this plane itself, or an external issuer."""
 
     async def mint(self, instance_id: str, account: str) -> tuple[str, int]:
         """Return a new key and its expiry in ms since the epoch; it may be cancelled."""

@@ -1,7 +1,7 @@
-"""What people ask about one instance, answered from its log and its state.
+"""The timeline and the explanation of one instance, computed from its log and its state.
 
-The timeline is the log and the tick records side by side; the explanation asks the very rules
-that decide. Nothing is kept for either, so neither can disagree with what happened. Pure.
+The timeline combines the log and the tick records; the explanation evaluates the same rules that
+decide. Nothing is stored for either, so neither can disagree with what happened. Pure.
 """
 
 from __future__ import annotations

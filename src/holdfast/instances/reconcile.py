@@ -1,9 +1,8 @@
-"""The rules: what an instance wants next, or why it wants nothing and until when.
+"""The rules of an instance: the next action, or the reason for none and the time it ends.
 
-`decide` is the only place that decides. It answers with one action, or with a hold that names its
-rule, its reason and the moment at which it ends; the deadline of the actor is that moment, so a
-rule can never wait for something that nothing wakes it for. One call is under way at a time; a
-change of what people want overtakes it under a new epoch.
+Only `decide` makes decisions. It returns one action, or a hold with its rule, its reason and the
+time at which it ends. That time becomes the actor's deadline, so every hold is evaluated again. One
+call is under way at a time; a change of the desired state supersedes it under a new epoch.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def decide(state: Instance, policy: Policy, now_ms: int) -> Answer:
 
 
 def _do(kind: type[Any], state: Instance, rule: str, reason: str, **more: Any) -> act.Action:
-    """Return an action that expects the state to be as it is."""
+    """Return an action that is valid only for the present state."""
     action: act.Action = kind(rule=rule, reason=reason, expect=act.expect_of(state), **more)
     return action
 
@@ -89,7 +88,7 @@ def _note(state: Instance, rule: str, reason: str, event: events.Intent) -> act.
 
 
 def _overtake(state: Instance) -> act.Action | None:
-    """Return the beginning that what people want demands of whatever is under way."""
+    """Return the action that begins a new aim if the desired state supersedes the present one."""
     if state.desired == "destroyed" and state.aim != "destroy":
         return _do(act.BeginDestroy, state, "destroy", f"it must go; it was {state.status}")
     if state.desired == "stopped" and state.aim in {"start", "restart"}:
@@ -104,7 +103,7 @@ def _overtake(state: Instance) -> act.Action | None:
 
 
 def _busy(state: Instance, now_ms: int) -> Answer:
-    """Wait for the call under way, or give it up when nothing will be heard of it."""
+    """Wait for the call under way, or give it up once its time is over."""
     job = state.job
     assert job is not None
     rule = f"{state.aim or 'look'}.{job.step}"
@@ -392,7 +391,7 @@ def _why_look(state: Instance) -> tuple[str, str] | None:
 
 
 def _running(state: Instance, policy: Policy, now_ms: int) -> Answer:
-    """Look after a machine that runs: down, never heard, silent, or due for a look."""
+    """Return the rule for a running machine: down, no check-in yet, silent, or due for a look."""
     if state.down_count >= policy.down_after:
         text = f"the machine is {state.machine.state}"
         return _note(state, "run.down", text, events.DownNoticed(state.down_count))
@@ -429,7 +428,7 @@ def _key_is_due(state: Instance, policy: Policy, now_ms: int) -> bool:
 
 
 def _secrets(state: Instance, policy: Policy, now_ms: int) -> Answer | None:
-    """Keep a running machine's key and tokens good: renew, hand over, launch anew at the last."""
+    """Keep a running machine's key and tokens valid: renew, deliver, or finally launch anew."""
     again, last = keys.retry_ms(state), keys.relaunch_ms(state)
     if last is not None and now_ms >= last:
         text = "new secrets could not be handed over and the old ones end; a launch brings them"

@@ -1,7 +1,7 @@
-"""How a controller comes up and recovers its agent, as its last check-in reports it. Pure.
+"""A controller's start and its agent's recovery, as the last check-in reports them. Pure.
 
-That is in no event: it is read beside the state, and only where it is of the incarnation that the
-state knows.
+They are in no event: they are read in addition to the state, and only if they are of the
+incarnation in the state.
 """
 
 from __future__ import annotations

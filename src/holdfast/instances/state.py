@@ -1,6 +1,6 @@
-"""What is known of one instance: a frozen value, desired and observed apart.
+"""The state of one instance: a frozen value, with desired and observed state apart.
 
-`desired` is what people want, `status` what was observed, `aim` what the rules are busy with. An
+`desired` is the requested state, `status` the observed one, `aim` the operation under way. An
 `epoch` counts incarnations: it grows with each start, stop, restart and destroy, and every call
 to the cloud carries it. `job` is the one call of the present aim that is under way, known by its
 `serial`. Secrets are here only sealed. This module never decides and never touches the world.
@@ -56,7 +56,7 @@ STATE_VERSION: Final = 1
 
 
 class Job(Struct, frozen=True, gc=False):
-    """The call under way: if nothing is heard of it until `until_ms`, nothing will be."""
+    """The call under way; it is given up if it has no outcome at `until_ms`."""
 
     serial: int
     step: Step
@@ -65,7 +65,7 @@ class Job(Struct, frozen=True, gc=False):
 
 
 class PendingCreate(Struct, frozen=True, gc=False):
-    """A machine that was asked for under `name` and may exist though nobody said so yet.
+    """A machine that was requested under `name` and may exist without a confirmation.
 
     `serial` is that of the call, 0 where the machine was known and is said to be gone.
     """
@@ -118,14 +118,14 @@ class Config(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Credentials(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the machine proves itself with: hashes of its key, and the number of its tokens.
+    """The machine's credentials: hashes of its key, and the number of its tokens.
 
     The previous of each stays valid until its own expiry, in ms since the epoch. `pending` is a
     key that was made and has not arrived anywhere yet. `live_hash` and `live_token_version` are
-    what the running machine has where that is not the present one. `renew_until_ms` asks for a
-    new key, after which the old one is good until then. `doubt_until_ms` says that it is not known
-    what the machine has, and until when it may refuse what it is handed. `tries` count what failed
-    in a row.
+    what the running machine has if that is not the present one. `renew_until_ms`, if set, requests
+    a new key, after which the old one is valid until then. `doubt_until_ms` is set while it is
+    unknown which secrets the machine has: until then it may refuse those delivered to it. `tries`
+    counts failures in a row.
     """
 
     key_hash: str = ""
@@ -170,9 +170,9 @@ class Instance(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     for that is over here but may yet be done by the cloud.
     `tries` count failures of the present step, `failures` those of whole starts in a row.
     `blocked` is the code of what only a person can put right. `doomed` are machines of ours that
-    must go. `ladder_held` says that somebody stopped the recovery of its agent, `ladder_turn` how
-    often one was made to begin anew. `suspect_ms` is when somebody said that the machine may be
-    down, `twin_ms` when two reported for it.
+    must go. `ladder_held` is true if the recovery of its agent was stopped by request,
+    `ladder_turn` counts the requests to begin it anew. `suspect_ms` is when the machine was last
+    reported as possibly down, `twin_ms` when two reported for it.
     """
 
     id: str

@@ -39,11 +39,11 @@ LAUNCHES: Final = frozenset({"update", "start"})
 """Steps that bring the bound machine up."""
 
 _SHOW: Final = frozenset({"describe", "wait", "stop", "update", "start", "create"})
-"""Steps whose success shows how the machine is; a listing does where none is known."""
+"""Steps whose success shows the machine's state; without a known machine a listing does."""
 
 
 def begin(state: Instance, aim: Aim, epoch: int, now_ms: int) -> Instance:
-    """Return the state with a new aim under a new epoch; what the last aim knew is forgotten."""
+    """Return the state with a new aim under a new epoch; data of the last aim is cleared."""
     status = _AIM_STATUS.get(aim, state.status)
     return replace(
         given_up(state),
@@ -76,22 +76,22 @@ def settled(state: Instance, serial: int) -> Instance:
 
 
 def _proves(state: Instance, job: Job) -> bool:
-    """Return whether this call's success shows what came of every launch asked for before."""
+    """Return whether this call's success shows the result of every earlier launch."""
     shows = job.step in _SHOW or (job.step == "find" and not state.machine.id)
     return shows and job.began_ms - may_launch_from(state) >= LISTING_LAG_MS
 
 
 def given_up(state: Instance) -> Instance:
-    """Return the state with the call under way remembered if it is a launch: it may yet be done.
+    """Return the state with the call under way stored if it is a launch: it may yet be done.
 
-    A create is remembered as pending until it is answered.
+    A create is stored as pending until it is answered.
     """
     job = state.job
     return state if job is None else late_launch(state, job.step, job.began_ms)
 
 
 def late_launch(state: Instance, step: str, asked_ms: int) -> Instance:
-    """Return the state with a launch remembered that was asked for then and may yet be done."""
+    """Return the state with the time of a launch stored that may yet be done."""
     if step not in LAUNCHES:
         return state
     return replace(state, late_launch_ms=max(state.late_launch_ms, asked_ms))
@@ -113,7 +113,7 @@ def fault(state: Instance, operation: str, at: tuple[str, str, int]) -> dict[str
 
 
 def to_running(state: Instance, now_ms: int) -> Instance:
-    """Return the state as running; a launch of this epoch has not been heard yet."""
+    """Return the state as running; a launch of this epoch has not checked in yet."""
     contact = state.contact
     if state.sent:
         contact = Contact(

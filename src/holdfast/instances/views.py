@@ -1,6 +1,6 @@
-"""What people and other packages read of an instance: rows that follow from its state.
+"""The view rows of an instance, computed from its state for the API and other packages.
 
-    instance         the wire's `InstanceView`, without what only the contact table knows
+    instance         the wire's `InstanceView`, without the fields of the last contact
     instance-detail  what only its own page shows; a secret appears by name only
     machine          keyed by sandbox id: `letters.machine.MachineFacts`, for telemetry
 
@@ -165,7 +165,7 @@ def attention(state: Instance) -> str:
     if trouble:
         return trouble
     if state.twin_ms or (state.doomed and state.desired != "destroyed"):
-        return "a second machine speaks for it"
+        return "a second machine reports for it"
     return ""
 
 

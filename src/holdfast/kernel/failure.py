@@ -1,9 +1,9 @@
-"""What may be told of an exception: its type and where it was raised, never its text.
+"""Describes an exception without its text: by its type and where it was raised.
 
-The text of an exception quotes what it failed on: a header's value, a URL with a password, a
-variable of the environment. So programs of ours show an unexpected one by `outline`, and what the
-system said of a file or a connection by `reason`. Errors of our own are raised with texts that are
-made to be shown, and are not sent through here.
+The text of an exception may quote a secret: a header's value, a URL with a password, an environment
+variable. So our programs print an unexpected exception with `outline`, and the system's error for a
+file or a connection with `reason`. Our own errors have texts that are meant to be shown and do not
+need this module.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from types import TracebackType
 from typing import Any, Final
 
 FRAMES_MAX: Final = 40
-"""Places of one exception that are told, the last ones."""
+"""Frames printed of one exception, the innermost ones."""
 
 CHAIN_MAX: Final = 8
-"""Exceptions of one chain that are told, the newest ones."""
+"""Exceptions printed of one chain, the newest ones."""
 
 _PARTS: Final = 3
-"""How much of a file's path is told: `holdfast/cli/client.py`."""
+"""Last components printed of a file's path: `holdfast/cli/client.py`."""
 
 
 def outline(error: BaseException) -> str:
-    """Return types and places of an exception and what led to it, the newest first."""
+    """Return the types and places of an exception and of its causes, the newest first."""
     told: list[str] = []
     link: BaseException | None = error
     while link is not None and len(told) < CHAIN_MAX:
@@ -35,8 +35,8 @@ def outline(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what the system says of a failure, in its own fixed words, else the type."""
-    import_of_ssl = sys.modules.get("ssl")  # an error of it means that it is loaded
+    """Return the system's fixed text for a failure (`strerror`, TLS reason), else the type."""
+    import_of_ssl = sys.modules.get("ssl")  # an SSLError exists only if it is loaded
     if import_of_ssl is not None and isinstance(error, import_of_ssl.SSLError):
         # `verify_message` may name the host that was asked for; the reason is a fixed word.
         code = getattr(error, "verify_code", None)
@@ -51,9 +51,10 @@ def reason(error: BaseException) -> str:
 
 
 def install(write: Callable[[str], object], threading: Any) -> None:
-    """Have this process tell of exceptions that nobody caught by `write`, as outlines.
+    """Write the outline of every uncaught exception of this process with `write`.
 
-    `threading` is the module: only programs load it here, and kernel itself none that does things.
+    `threading` is the module of that name, passed in because the kernel package imports no module
+    that starts threads.
     """
 
     def show(_kind: type[BaseException], error: BaseException, _at: TracebackType | None) -> None:
@@ -70,7 +71,7 @@ def install(write: Callable[[str], object], threading: Any) -> None:
 
 
 def _type_of(error: BaseException) -> str:
-    """Return an exception's type, and the number that the system gave it."""
+    """Return an exception's type, with its errno if it has one."""
     number = error.errno if isinstance(error, OSError) else None
     kind = type(error)
     within = "" if kind.__module__ == "builtins" else f"{kind.__module__}."

@@ -1,4 +1,4 @@
-"""What a process cannot do without: loops and threads that must go on until it stops."""
+"""The type of a vital part: a loop or thread that must run until the process stops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Vital(NamedTuple):
-    """One of them; `ended` returns None while it goes on, and afterwards why it ended."""
+    """One vital part; `ended` returns None while it runs, and afterwards why it ended."""
 
     name: str
     ended: Callable[[], str | None]

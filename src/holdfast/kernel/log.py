@@ -1,7 +1,7 @@
 """Where structured log lines go, as a port: structlog's loggers fit it.
 
-Whoever makes a process hands out a `TotalLog`: the code that writes lines does so between the steps
-of its work, and must never be stopped half way by a full disk or a closed pipe.
+The entry point of a process passes a `TotalLog` to everything else: code logs between the steps of
+its work, and a full disk or a closed pipe must not interrupt it there.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class NoLog:
 
 
 class TotalLog(NoLog):
-    """Another log, whose calls never raise; `dropped` counts the lines that it did not take.
+    """Wraps another log so that no call raises; `dropped` counts the lines that failed.
 
-    The first line that is taken again is followed by one that says how many were not.
+    After failures, the first line that succeeds is followed by one with the number of dropped ones.
     """
 
     def __init__(self, inner: Log) -> None:
@@ -78,12 +78,12 @@ class TotalLog(NoLog):
         return log if isinstance(log, TotalLog) else cls(log)
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        """Hand one line over, or count it."""
+        """Write one line to the inner log; on an exception, count it as dropped."""
         try:
             getattr(self._inner, level)(event, **fields)
             if self._told != self.dropped:
                 dropped = self.dropped
                 self._inner.error("log.lines_dropped", lines=dropped - self._told, in_all=dropped)
                 self._told = dropped
-        except Exception:  # noqa: BLE001  there is nowhere left to say it but this count
+        except Exception:  # noqa: BLE001  only this count can report it
             self.dropped += 1

@@ -2,7 +2,7 @@
 
     MachineFacts   instance -> telemetry: what authenticates and directs a machine
     Condition      telemetry -> instance: what decisions depend on; each change is one event
-    LastContact    telemetry -> whoever shows it: the latest check-in, which is in no log
+    LastContact    telemetry -> API and pages: the latest check-in, which is in no log
 
 They are passed on as they are: no subject copies one into a struct of its own. `Condition` is a
 base class of the event and of the state that keep it, so that both store its fields and neither
@@ -19,7 +19,7 @@ from holdfast.wire.controller.checkin import MachineStatus, Recovery
 
 
 class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
-    """What telemetry needs to know of a machine: a committed view row of its instance.
+    """The facts of a machine that telemetry needs: a committed view row of its instance.
 
     Key hashes are lower-case hexadecimal SHA-256; `next_key_hash` is of a key that may have
     arrived at the machine already. `token_version` is the number of the tokens in force (0: those
@@ -53,11 +53,11 @@ class MachineFacts(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Condition(Struct, frozen=True, gc=False, kw_only=True):
-    """What of a machine's report its instance decides by and remembers; no sample, no age.
+    """The part of a machine's report that its instance stores and uses in its rules.
 
-    `restarts` counts those of the agent that nobody asked for, through all boots. `reason` says
-    why the controller is degraded or the agent ended last. The order of the fields is the order in
-    which events and states store them, and the hash of a state depends on it: add at the end.
+    It has no measurements. `restarts` counts unrequested restarts of the agent over all boots.
+    `reason` says why the controller is degraded or the agent ended last. Events and states store
+    the fields in this order, and the hash of a state depends on it: add new ones at the end.
     """
 
     machine_id: str = ""
@@ -71,7 +71,7 @@ class Condition(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LastContact(Struct, frozen=True, gc=False, kw_only=True):
-    """What is known of a machine from its check-ins. Times are ms since the epoch, 0 for never.
+    """The data of a machine's check-ins. Times are ms since the epoch, 0 for never.
 
     `heard_ms` is of the latest check-in, `status_ms` of the one that `status` came with, `epoch`
     the incarnation that it named (0: none). `lost` says that the machine is silent now. Counts are

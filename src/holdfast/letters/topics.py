@@ -1,7 +1,7 @@
 """The topics of changes that open pages subscribe to, and the function that publishes one.
 
 Every change of a committed row or of a stream is published as `publish(topic, key, account)`, after
-the write is durable. It carries no content; a page asks the API, with its reader's own rights.
+the write is durable. It carries no content; a page reads the API with its reader's own rights.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Inbox:
     def instances(self) -> Iterable[str]:
         """Return the instances with requests or trouble, in the order in which they had some.
 
-        Of a large fleet they are few, and every page asks for them.
+        Every page needs them; in a large fleet they are few.
         """
         return tuple(self._notable)
 

@@ -1,4 +1,4 @@
-"""Turns at machines: one at a time in each, and decisions before lists that wait."""
+"""Serialises commands in each machine: one at a time, waiting decisions before waiting lists."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LISTS: Final = 1
 
 
 class Turns:
-    """Who runs a command in which machine, and who waits for it.
+    """Locks with two priorities, one per machine.
 
-    A turn that ends is handed to one who waits, so that nobody who comes in between takes it too.
+    A released lock passes directly to a waiting task, so a task that arrives in between cannot take
+    it as well.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, place: Place, *, decides: bool) -> AsyncIterator[None]:
-        """Hold a machine's only turn; a decision waits for one command at most."""
+        """Hold a machine's lock; a decision waits only for the running command and decisions."""
         machine = (place.provider, place.machine_id)
         await self._wait(machine, _DECISIONS if decides else _LISTS)
         try:
@@ -43,12 +44,12 @@ class Turns:
         try:
             await mine
         except asyncio.CancelledError:
-            if not mine.cancelled():  # it was handed the turn and cancelled in the same moment
+            if not mine.cancelled():  # it got the lock and was cancelled at the same time
                 self._hand_on(machine)
             raise
 
     def _hand_on(self, machine: tuple[str, str]) -> None:
-        """Give the turn to the first who still waits; forget the machine where nobody does."""
+        """Pass the lock to the first task still waiting; delete its entry if there is none."""
         for queue in self._waiting[machine]:
             while queue:
                 next_one = queue.popleft()

@@ -1,9 +1,9 @@
-"""Replaces the key that seals, while the plane runs, and seals again what older keys sealed.
+"""Rotates the sealing key while the plane runs, and reseals what older keys sealed.
 
-The new key is on the disk before anything is sealed by it, and all keys open. Each instance takes
-its new texts as one event that names the old ones, so a secret that is set meanwhile stays. Whoever
-is killed anywhere in between begins again: while anything is sealed by an older key, no further key
-is made. Old keys stay until `keys drop` finds nothing that one of them sealed.
+The new key is on the disk before anything is sealed with it, and all keys open. Each instance takes
+its resealed texts in one event that names the old ones, so a secret that is set meanwhile is kept.
+A rotation that was interrupted is repeated as a whole: while any text is sealed with an older key,
+no further key is made. Old keys stay until `keys drop` finds no text that they sealed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.plane import KeysRotate, KeysRotated
 
 INSTANCES_EACH: Final = 200
-"""Instances that one call seals again at most: some seconds; the next call goes on."""
+"""Instances resealed by one call at most, which takes seconds; the next call continues."""
 
 _PAGE: Final = 200
 
 
 class Held(NamedTuple):
-    """The sealed texts of one instance, each with the name that it is bound to."""
+    """The sealed texts of one instance, each with the name that it is bound to as context."""
 
     instance: str
     account: str
@@ -50,7 +50,7 @@ def _texts(state: Instance) -> dict[str, str]:
 
 
 async def held_texts(reader: Reader, *, after: str = "") -> AsyncIterator[Held]:
-    """Yield what every instance that there is holds, in the order of their ids."""
+    """Yield the sealed texts of every instance, in the order of their ids."""
     while page := await reader.views(INSTANCE_VIEW, account=None, after=after, limit=_PAGE):
         for instance, _body, _seq in page:
             loaded = await reader.load(instance_address(instance))
@@ -62,12 +62,12 @@ async def held_texts(reader: Reader, *, after: str = "") -> AsyncIterator[Held]:
 
 
 class KeyRotation:
-    """The order `keys.rotate`."""
+    """The handler of `keys.rotate`."""
 
     def __init__(
         self, ring: KeyRing, keys: Path, *, reader: Reader, mailboxes: Mailboxes, chance: Chance
     ) -> None:
-        """Rotate the ring in the folder `keys`, and `ring`, by which this plane seals."""
+        """Rotate the ring in the folder `keys`, and `ring`, the copy in memory of this plane."""
         self._ring = ring
         self._keys = keys
         self._reader = reader
@@ -76,7 +76,7 @@ class KeyRotation:
         self._turn = asyncio.Lock()
 
     async def rotate(self, call: Call) -> Reply:
-        """Make a key unless one is on its way in, and seal some instances' texts by it."""
+        """Make a key unless a rotation is unfinished, and reseal up to INSTANCES_EACH instances."""
         body: KeysRotate = call.body
         async with self._turn:
             made = not body.after and not await self._is_under_way()
@@ -99,7 +99,7 @@ class KeyRotation:
             )
 
     async def _is_under_way(self) -> bool:
-        """Return whether anything is sealed by an older key: then that goes first."""
+        """Return whether any text is sealed with an older key, so that a rotation is unfinished."""
         async for _ in self._stale():
             return True
         return False
@@ -113,7 +113,7 @@ class KeyRotation:
                 yield held._replace(texts=old)
 
     async def _reseal(self, call: Call, held: Held) -> int:
-        """Have an instance take its texts sealed again; return how many, 0 where it has not yet."""
+        """Send an instance its resealed texts; return their number, 0 if not yet taken."""
         sealed = {}
         for text, name in held.texts.items():
             context = Context(held.account, held.instance, name)

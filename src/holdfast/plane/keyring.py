@@ -1,11 +1,11 @@
 """The key ring: encrypts secrets in the stores, with keys that can be rotated.
 
-A file in the keys folder holds 32-byte keys, each with an id; the newest seals, any opens. A sealed
+A file in the keys folder holds 32-byte keys, each with an id; the newest seals, all open. A sealed
 text is `hf1.<key id>.<base64 of nonce, ciphertext, tag>`, AES-256-GCM with the account, the
-instance and the name as associated data, so that it opens only where it was put. Machines get a
-key of their own, derived from the key that seals; what was sealed for one before is opened by the
-key of the ring that it was derived from. Losing the file loses every secret: it belongs in the
-backup, apart from the stores.
+instance and the name as associated data, so that it opens only for those. Each machine gets a key
+of its own, derived from the newest key; texts sealed for a machine before a rotation are opened
+with the older key that theirs was derived from. Losing the file loses every secret: back it up,
+apart from the stores.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Keys(NamedTuple):
-    """The keys of a ring by their ids, oldest first, and which seals: replaced in one step."""
+    """The keys of a ring by id, oldest first, and the id that seals; replaced as one object."""
 
     raw: dict[str, bytes]
     newest: str
@@ -63,7 +63,7 @@ class KeyRing:
     """An open key ring; sealing is safe from any thread."""
 
     def __init__(self, keys: tuple[Key, ...], *, entropy: Callable[[int], bytes]) -> None:
-        """Use these keys, the last of which seals; raise KeysError when one is malformed."""
+        """Use these keys, the last one to seal; raise KeysError when one is malformed."""
         if not keys:
             raise KeysError("the key ring is empty; restore it from the backup")
         self._keys = _Keys({key.id: _raw(key) for key in keys}, keys[-1].id)
@@ -84,7 +84,7 @@ class KeyRing:
         return tuple(self._keys.raw)
 
     def follow(self, other: KeyRing) -> None:
-        """Take over the keys of a ring that was rotated on the disk."""
+        """Replace the keys by those of a ring that was rotated on the disk."""
         self._keys = other._keys
 
     def seal(self, text: str, context: Context) -> str:
@@ -115,14 +115,14 @@ class KeyRing:
         return not sealed.startswith(sealed_by(self._keys.newest))
 
     def env_key(self, instance_id: str) -> bytes:
-        """Return the 32-byte key that is sealed with for an instance's machine; never stored."""
+        """Return the 32-byte key that seals values for an instance's machine; never stored."""
         return _env_key(self._keys.raw[self._keys.newest], instance_id)
 
     def env_key_of(self, instance_id: str, sealed: Mapping[str, str]) -> tuple[str, bytes]:
-        """Return the id of the key that a machine's values are sealed by, and the machine's own.
+        """Return the id of the key that `sealed` was made with, and the machine's derived key.
 
-        Those of one machine are sealed together. Raise UnsealError where no key of the ring opens
-        them.
+        All values of one machine are sealed with the same key, so only the first is tried. Raise
+        UnsealError when no key of the ring opens it.
         """
         name, value = next(iter(sealed.items()))
         blob = base64.b64decode(value.removeprefix(ENV_PREFIX))
@@ -151,7 +151,7 @@ def open_keyring(folder: Path, *, entropy: Callable[[int], bytes] = secrets.toke
 def make_keyring(
     folder: Path, *, now_ms: int, entropy: Callable[[int], bytes] = secrets.token_bytes
 ) -> KeyRing:
-    """Make a key ring where there is none; it opens nothing sealed by another one."""
+    """Make a key ring; raise KeysError if there is one. It opens nothing sealed by another ring."""
     path = folder / KEYRING_FILE
     if path.exists():
         raise KeysError(f"{path}: there is a key ring; rename it first, and keep it")
@@ -172,9 +172,9 @@ def rotate(
 
 
 def drop(folder: Path, key_id: str) -> None:
-    """Take a key off the ring, for good; raise KeysError for one that seals or is not there.
+    """Delete a key from the ring; raise KeysError for the newest key or an unknown one.
 
-    What it sealed opens never again: look for it first.
+    Texts that it sealed can never be opened again, so check first that there are none.
     """
     path = folder / KEYRING_FILE
     old = _read(path)
@@ -194,7 +194,7 @@ def list_keys(folder: Path) -> tuple[Key, ...]:
 
 
 def sealed_by(key_id: str) -> str:
-    """Return how a text that this key sealed begins."""
+    """Return the prefix of every text that this key sealed."""
     return f"{_FORM}.{key_id}."
 
 

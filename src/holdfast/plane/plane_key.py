@@ -1,8 +1,8 @@
-"""The key by which a plane is told from others: in its keys folder, never sent, 32 random bytes.
+"""The key that identifies a plane: 32 random bytes in its keys folder, never sent.
 
-From it come the plane's id in the names of cookies, the secrets that browsers' changes repeat, and
-the proof that the command line asks for before it sends a token. Losing it signs everybody out and
-nothing more. The command line reads it, so this loads nothing that is slow.
+Derived from it are the plane's id in the names of cookies, the change secrets of browser sessions,
+and the proof that the command line requires before it sends a token. Losing the key signs every
+session out and has no other effect. The command line reads it, so this imports no slow module.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from holdfast.plane.key_folder import KeysError, refuse_loose, write_key
 PLANE_KEY_FILE: Final = "plane.key"
 KEY_BYTES: Final = 32
 _MAPPED: Final = "::ffff:"
-"""What a socket for both versions of IP puts before an address of version 4."""
+"""The prefix of an IPv4 address on a socket for both versions of IP."""
 _TEXT: Final = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
@@ -37,14 +37,15 @@ class PlaneKey:
         return "PlaneKey([hidden])"
 
     def derive(self, purpose: str) -> bytes:
-        """Return a key for one purpose; none of two tells the other."""
+        """Return a key for one purpose; no such key reveals another (HMAC-SHA256)."""
         return hmac.new(self._raw, f"holdfast {purpose}".encode(), hashlib.sha256).digest()
 
     def proof(self, nonce: str, host: str, port: int) -> str:
-        """Return the answer to a challenge by whoever reached this socket address.
+        """Return the answer to the challenge `nonce` of a client that connected to `host`, `port`.
 
-        The address is part of it: a program that listens where a plane is expected could otherwise
-        pass the challenge on to the plane itself, elsewhere, and its answer back.
+        The address is included in the hash: otherwise a program that listens where a plane is
+        expected could relay the challenge to the real plane at another address, and its answer
+        back.
         """
         text = f"{nonce}\n{host.removeprefix(_MAPPED)}\n{port}"
         return hmac.new(self.derive("proof"), text.encode(), hashlib.sha256).hexdigest()
@@ -56,7 +57,7 @@ class PlaneKey:
 
 
 def read_plane_key(keys: Path) -> PlaneKey | None:
-    """Return the key in a keys folder; None without one. Raise KeysError where it is none."""
+    """Return the key of a keys folder, None if the file is missing; KeysError if malformed."""
     path = keys / PLANE_KEY_FILE
     try:
         refuse_loose(path)
@@ -69,7 +70,7 @@ def read_plane_key(keys: Path) -> PlaneKey | None:
 
 
 def read_or_make_plane_key(keys: Path) -> PlaneKey:
-    """Return the key in a keys folder, made where there is none; raise KeysError."""
+    """Return the key of a keys folder, made if it is missing; raise KeysError if malformed."""
     known = read_plane_key(keys)
     if known is not None:
         return known

@@ -142,7 +142,7 @@ async def _serve(settings: Settings, listener: socket.socket, url: str, log: Any
 
 
 async def _serve_until_it_ends(plane: Plane, listener: socket.socket) -> str | None:
-    """Serve until told to stop, or until a vital part has ended: return then which and why."""
+    """Serve until a stop is requested, or a vital part ends: then return which and why."""
     server = _Server(_config(plane), plane)
     watching = asyncio.create_task(plane.supervisor.wait(), name="holdfast-supervisor")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="holdfast-serving")
@@ -158,7 +158,7 @@ async def _serve_until_it_ends(plane: Plane, listener: socket.socket) -> str | N
 
 
 async def _stop_what_failed(plane: Plane, fault: str, log: Log) -> None:
-    """Stop as far as it goes; what hangs is left behind, and the process ends all the same."""
+    """Stop within a time limit; the process ends even if something hangs."""
     try:
         async with asyncio.timeout(STOP_FAILED_S):
             await plane.stop()

@@ -129,7 +129,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Count, _doc("Days that a signed-in browser stays signed in at most.")
     ] = 1
     session_idle_s: Annotated[
-        float, _doc("A browser that asks for nothing for so long is signed out.", ge=300, le=10**7)
+        float, _doc("Seconds without a request until a browser is signed out.", ge=300, le=10**7)
     ] = 3_600
 
     def __repr__(self) -> str:
@@ -271,7 +271,7 @@ def _unquoted(what: str, name: str) -> str:
 
 
 def _check_parsed(settings: Settings, sources: Mapping[str, str]) -> None:
-    """Raise SettingError for a text that does not parse as what it stands for."""
+    """Raise SettingError for a text that cannot be parsed."""
     checks: tuple[tuple[str, Callable[[str], object], str], ...] = (
         ("public_url", Base.parse, "want a URL like https://plane.example.com, without a password"),
         ("trusted_proxies", _networks, "want addresses or networks, separated by commas"),

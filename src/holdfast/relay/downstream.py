@@ -113,7 +113,7 @@ class Downstream(asyncio.Protocol):
         self.due_s = _FOREVER
         self.closing = False
 
-    # ------------------------------------------------------------------ what asyncio tells us
+    # ------------------------------------------------------------------ callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a head."""

@@ -190,7 +190,7 @@ def keeps_alive(minor: int, headers: Headers) -> bool:
 
 
 def is_websocket(request: Request) -> bool:
-    """Return whether a request asks for a WebSocket."""
+    """Return whether a request is an upgrade to WebSocket."""
     return (
         request.method == b"GET"
         and request.minor == 1

@@ -1,8 +1,8 @@
-"""How many connections there are, in all and of each peer, and whose is closed for a new one.
+"""Bounds the open connections, in all and per peer, and picks the one to close for a new one.
 
-A peer that has all it may gets a new connection for its own longest-resting one. When all places
-are taken, the peer that rests with most of them gives one up. So connections that say nothing can
-be held by the thousand and keep nobody out; only those with a request under way are never closed.
+For a peer at its limit, a new connection closes the peer's own connection that is idle longest. At
+the limit of all, it closes one of the peer that has the most idle connections. So thousands of idle
+connections do not block other callers; a connection with a request under way is never closed.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from holdfast.wire.parsers import network
 
 
 class Slot:
-    """The place of one connection."""
+    """The slot of one connection."""
 
     __slots__ = ("close", "peer")
 
     def __init__(self, peer: str, close: Callable[[], None]) -> None:
-        """Belong to `peer`; `close` ends the connection while it rests."""
+        """Belong to `peer`; `close` ends the connection while it is idle."""
         self.peer = peer
         self.close = close
 
 
 class Peers:
-    """The connections that are open; of a `free` peer only the number in all is bounded."""
+    """The open connections; those of a `free` peer have no limit per peer, only the one of all."""
 
     def __init__(
         self, most: int, most_each: int, *, free: Callable[[str], bool] = lambda _: False
     ) -> None:
-        """Begin with none."""
+        """Begin with no connections; at most `most` in all and `most_each` per peer."""
         self._most = most
         self._most_each = most_each
         self._free = free
@@ -44,7 +44,7 @@ class Peers:
         return self._count
 
     def enter(self, address: str, close: Callable[[], None]) -> Slot | None:
-        """Return the place of a new connection, which rests; None where there is no room for it."""
+        """Return the slot of a new connection, which is idle; None if none can be closed for it."""
         peer = network(address)
         if self._open[peer] >= self._most_each and not self._free(address):
             has_room = self._make_room(peer)
@@ -62,11 +62,11 @@ class Peers:
         return slot
 
     def rest(self, slot: Slot) -> None:
-        """Note that nothing is under way on a connection."""
+        """Record that a connection is idle."""
         self._resting.setdefault(slot.peer, {})[slot] = None
 
     def work(self, slot: Slot) -> None:
-        """Note that a request is under way."""
+        """Record that a request is under way on a connection."""
         resting = self._resting.get(slot.peer)
         if resting is not None:
             resting.pop(slot, None)
@@ -74,7 +74,7 @@ class Peers:
                 del self._resting[slot.peer]
 
     def leave(self, slot: Slot) -> None:
-        """Give a place back."""
+        """Release the slot of a closed connection."""
         self.work(slot)
         self._count -= 1
         self._open[slot.peer] -= 1
@@ -82,11 +82,11 @@ class Peers:
             del self._open[slot.peer]
 
     def _greediest(self) -> str:
-        """Return the peer with most resting connections."""
+        """Return the peer with the most idle connections."""
         return max(self._resting, key=lambda peer: len(self._resting[peer]), default="")
 
     def _make_room(self, peer: str) -> bool:
-        """Close the connection of a peer that has rested longest; its owner then leaves."""
+        """Close the connection of a peer that is idle longest; its owner then calls `leave`."""
         resting = self._resting.get(peer)
         if not resting:
             return False

@@ -1,4 +1,4 @@
-"""What a store's file suffers from, as its own calls have found: damage, or no room to write."""
+"""The condition of a store's file, from errors of its calls: damaged, or not writable."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ REMARK_CHARS: Final = 200
 
 
 class Trouble:
-    """Hears of every error of one file; what is not about the file is ignored.
+    """Classifies the errors of one file; errors that are not about the file are ignored.
 
-    Damage stays until the process ends, since a later call may simply not reach it. That nothing
-    can be written is over with the next write that succeeds. Any thread may tell.
+    Damage stays noted until the process ends, because later calls may not touch the damaged part.
+    Failure to write is cleared by the next write that succeeds. Methods may be called from any
+    thread.
     """
 
     def __init__(
         self, *, is_damage: Callable[[Exception], bool], unwritable: tuple[type[Exception], ...]
     ) -> None:
-        """Know nothing wrong; the arguments tell the engine's own errors apart."""
+        """Begin with no error; the arguments classify the exceptions of the database library."""
         self._is_damage = is_damage
         self._unwritable = (*unwritable, OSError)
         self._damaged = ""
         self._stuck = ""
 
     def hear(self, error: BaseException) -> None:
-        """Note an error, or what it was raised from."""
+        """Classify an error and its `__cause__`."""
         for one in (error, error.__cause__):
             text = f"{type(one).__name__}: {one}"[:REMARK_CHARS]
             if isinstance(one, Exception) and self._is_damage(one):
@@ -34,9 +35,9 @@ class Trouble:
                 self._stuck = f"it cannot be written ({text})"
 
     def written(self) -> None:
-        """Note that something was written."""
+        """Record that a write succeeded."""
         self._stuck = ""
 
     def __str__(self) -> str:
-        """Return what is wrong now, or nothing."""
+        """Return what is wrong, or an empty text."""
         return "; ".join(text for text in (self._damaged, self._stuck) if text)

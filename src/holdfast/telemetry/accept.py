@@ -124,8 +124,8 @@ def prove(
 ) -> MachineFacts | Rejected:
     """Return the facts of the machine that the credentials prove, or why they prove none.
 
-    The gateway token is checked first and needs no stored fact but its version, so that nobody
-    learns which sandbox ids exist without holding a token for them.
+    The gateway token is checked first and needs no stored fact but its version, so that a caller
+    without a token for a sandbox id cannot find out whether the id exists.
     """
     if not secret:
         return NO_SECRET

@@ -100,7 +100,7 @@ class Telemetry:
         self._closing = False
 
     def listen(self, heard: Callable[[str], None]) -> None:
-        """Have `heard` called with the instance at each check-in; it must be quick."""
+        """Call `heard` with the instance's id at each check-in; it must return quickly."""
         self._heard.append(heard)
 
     async def start(self) -> None:
@@ -219,11 +219,11 @@ class Telemetry:
         """Take in new facts: wakes long polls, and watches for silence where it is expected."""
         self.hub.wake(facts.sandbox)
         if not self._loaded:
-            return  # `start` looks at everyone, once what was known of them is loaded
+            return  # `start` handles all machines, once their rows are loaded
         if facts.expected:
             entry = self._entry(facts)
             if entry.watch is not None and facts.epoch != entry.epoch:
-                self._unwatch(entry)  # a new incarnation has its own time to be heard
+                self._unwatch(entry)  # a new incarnation has its own time for a first check-in
             entry.epoch = facts.epoch
             if not facts.heard:
                 self._report_again(entry.contact)
@@ -235,10 +235,10 @@ class Telemetry:
             self._unwatch(known)
 
     def _report_again(self, contact: Contact) -> None:
-        """Have the next report delivered even if it is the same: the instance dropped the last.
+        """Deliver the next report even if it is the same: the instance discarded the last one.
 
         An instance that stopped and runs again with the same boot of the same machine would
-        otherwise wait for ever for a report that it accepted before.
+        otherwise never get the report that it accepted before.
         """
         if contact.report is not None and contact.report == contact.told:
             contact.report = contact.told = None
@@ -260,7 +260,7 @@ class Telemetry:
         return entry
 
     def _hear(self, entry: _Entry, now_ms: int) -> None:
-        """Note that a machine was heard just now."""
+        """Record that a machine checked in now."""
         contact = entry.contact
         contact.heard_ms = now_ms
         self._sink.mark(contact)

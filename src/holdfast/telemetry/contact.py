@@ -1,4 +1,4 @@
-"""Last contact: when a machine was heard, what it reported then, what its instance knows of it.
+"""Last contact: a machine's last check-in, its report, and what its instance has accepted.
 
 One row an instance, kept in memory for reading and in a file of its own for the next start. None
 of it is in an event log: only a difference between what was reported and what the instance has
@@ -59,8 +59,8 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
     """The row of one instance.
 
     `heard_ms` is 0 until the first check-in. `told_level` is the level of silence that the
-    instance has accepted (0: heard) for the incarnation `told_epoch`, `told` the report that it
-    has accepted. `lost_ms` is when the machine was last heard before the loss that was reported.
+    instance has accepted (0: none) for the incarnation `told_epoch`, `told` the report that it has
+    accepted. `lost_ms` is the last check-in before the loss that was reported.
     `report_key` names the moment at which the report became what it is. `status` is what the
     check-in at `status_ms` carried beside the report.
     """
@@ -83,7 +83,7 @@ class Contact(Struct, gc=False, kw_only=True, omit_defaults=True):
 
 
 class _FlatContact(Struct, gc=False):
-    """The fields that rows hold which were written before `status` was one of them."""
+    """Fields of rows that were written before the field `status` existed."""
 
     load_5m: float = 0
     uptime_s: float = 0
@@ -130,7 +130,7 @@ def decode_contact(body: bytes | str) -> Contact:
 
 
 def new_contact(instance: str, interval_ms: int = 0) -> Contact:
-    """Return the row of an instance that was never heard."""
+    """Return the row of an instance whose machine has never checked in."""
     return Contact(
         instance=instance, interval_ms=believe_interval(interval_ms), ledger=Ledger(boots=[])
     )
@@ -174,7 +174,7 @@ def report_of(checkin: CheckIn, ledger: Ledger, *, placed: str) -> Report:
 
 
 def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
-    """Take what is only shown into the row."""
+    """Store the fields that are only shown in the row."""
     contact.interval_ms = believe_interval(checkin.interval_ms)
     contact.region = region
     contact.status = msgspec.convert(checkin, MachineStatus, from_attributes=True)
@@ -182,7 +182,7 @@ def note(contact: Contact, checkin: CheckIn, *, region: str) -> None:
 
 
 def last_contact(contact: Contact, *, lost: bool) -> LastContact:
-    """Return what others may know of a row; `lost` is what is so now, reported or not."""
+    """Return the `LastContact` of a row; `lost` is the present state, reported or not."""
     report, ledger = contact.report, contact.ledger
     return LastContact(
         heard_ms=contact.heard_ms,

@@ -1,7 +1,7 @@
-"""Exact counters out of messages that may be lost, doubled, late or answered in vain.
+"""Exact counters from messages that may be lost, repeated or late, or whose answer may be lost.
 
 A controller counts from its own boot, names the boot and numbers its messages. Within a boot a
-higher number supersedes a lower one, so the sum over boots of the last counts heard is the truth
+higher number supersedes a lower one, so the sum over boots of the last counts received is exact
 whatever the network did; a machine also repeats the last counts of earlier boots until one of
 its messages was answered. Pure: it changes only the ledger it is given.
 """
@@ -18,7 +18,7 @@ from holdfast.wire.controller.checkin import BootCounters, CheckIn
 
 
 class Boot(Struct, gc=False, kw_only=True):
-    """What one boot of a controller has counted, as last heard."""
+    """The counters of one boot of a controller, as last received."""
 
     id: str
     machine_id: str = ""
@@ -32,7 +32,7 @@ class Boot(Struct, gc=False, kw_only=True):
 class Ledger(Struct, gc=False, kw_only=True):
     """An instance's counters through all boots, and the boots still remembered, oldest first.
 
-    `returns` counts how often a boot that had been superseded was heard again, and `streak` the
+    `returns` counts messages from a boot that had been superseded, and `streak` the
     messages in a row from one boot. One late message makes two returns, its own and that of the
     boot it interrupted; a third means that two machines report for one instance.
     """
@@ -47,7 +47,7 @@ class Ledger(Struct, gc=False, kw_only=True):
 
 
 class Delta(NamedTuple):
-    """What one message added. `fresh` is false for one that was heard before, or came late."""
+    """The increments from one message; `fresh` is false for a repeated or late one."""
 
     fresh: bool
     restarts: int = 0

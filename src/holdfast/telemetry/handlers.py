@@ -1,9 +1,9 @@
 """The calls that telemetry answers: check-in, long poll, charts.
 
-Each takes its parts when it is made; the edge has bounded the body. The check-in takes the raw
-body or the decoded message: in the order of its refusals (compat/check-in.md) a missing credential
-comes before a malformed message, whoever looks first. A handler decides nothing that `accept`
-could.
+The constructors take all dependencies; the edge has bounded the body. The check-in takes the raw
+body or the decoded message: a missing credential is always refused before a malformed message
+(compat/check-in.md), also where the edge has decoded the body. All decisions that `accept` can make
+are made there.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ControllerCalls:
     ) -> None:
         """Answer from `telemetry`; `secret` is what gateway tokens derive from, empty for none.
 
-        Each check-in that is taken is published, so that open pages show when it was heard.
+        Each check-in that is taken is published, so that open pages show its time.
         """
         self._telemetry = telemetry
         self._machines = machines

@@ -1,8 +1,8 @@
-"""Who waits for news of which machine: the long polls.
+"""The long polls that wait for a change of the directive of one machine.
 
-A waiter is one future in a list of its machine, so thousands cost what they hold and a change
-costs what it wakes. Nothing is queued: a directive is state, and whoever wakes reads it fresh.
-It must never hold a poll longer than asked, and never wake the whole fleet for one machine.
+A waiter is one future in a list per machine, so a change costs only the waiters it wakes. Nothing
+is queued: a directive is state, and a poll that wakes reads it anew. A poll must never be held
+longer than requested, and a change of one machine must not wake polls of others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class WakeHub:
     """All long polls now held, by sandbox id."""
 
     def __init__(self, *, waiters_max: int = WAITERS_MAX) -> None:
-        """Begin with nobody waiting; hold at most `waiters_max` polls."""
+        """Begin with no waiters; hold at most `waiters_max` polls."""
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._count = 0
         self._max = waiters_max

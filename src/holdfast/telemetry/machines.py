@@ -1,4 +1,4 @@
-"""The facts of every living machine, in memory: what `Machines` asks for.
+"""The facts of every living machine, in memory: the implementation of the port `Machines`.
 
 The plane fills it from committed view rows at start-up and again after each commit that changes
 one, so a lookup costs no disk and is at most one commit old. It never decides anything, and what

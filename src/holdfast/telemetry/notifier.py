@@ -1,7 +1,7 @@
 """Delivers changes of contact and of reports to the instances concerned, until they are accepted.
 
 A pending notice is a difference between the present state and what was accepted last, so notices
-cannot pile up: a machine that was lost and heard again before either could be delivered leaves
+cannot pile up: a machine that was lost and regained before either could be delivered leaves
 none. Each delivery carries a deduplication key that stays the same when it is repeated, and what
 was accepted is written with the contact, so a crash repeats at most what the instance then
 recognises. A delivery that failed may have been accepted all the same: what it said stays in
@@ -102,7 +102,7 @@ class Notifier:
         self.dropped_outcomes = 0
 
     def start(self) -> list[asyncio.Task[None]]:
-        """Start the workers and return them; whoever stops them cancels them."""
+        """Start the workers and return their tasks, which the caller has to cancel."""
         return [
             asyncio.create_task(self._work(), name=f"contact notifier {number}")
             for number in range(NOTIFIERS)

@@ -40,7 +40,7 @@ class Commands(Protocol):
         """Return the commands that are due to this machine, and lease them to it.
 
         A command is due again when its lease lapsed without an outcome, so a machine may get one
-        twice, but not each time it asks.
+        twice, but not with every call.
         """
         ...
 
@@ -55,14 +55,14 @@ class Transitions(Protocol):
     async def contact_lost(
         self, instance: str, *, level: int, epoch: int, since_ms: int, at_ms: int, dedupe: str
     ) -> None:
-        """Report that a machine has been silent for `level` levels, last heard at `since_ms`.
+        """Report that a machine has been silent for `level` levels since `since_ms`.
 
-        `since_ms` is 0 for one that was never heard. `epoch` is the incarnation that was silent.
+        `since_ms` is 0 for one that never checked in. `epoch` is the incarnation that was silent.
         """
         ...
 
     async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
-        """Report that a machine whose contact was lost has been heard."""
+        """Report that a machine whose contact was lost has checked in."""
         ...
 
     async def reported(

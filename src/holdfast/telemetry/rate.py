@@ -36,8 +36,8 @@ def take(
     """Take one check-in off the allowance; return 0, or the milliseconds to wait when refused.
 
     `gap_ms` bounds the cadence, unless the machine's own interval is shorter. `prompt` says that
-    the sender knows of check-ins on a change; one that comes too early for the cadence is then
-    taken for such a one.
+    the sender may check in on a change; one that comes too early for the cadence is then counted
+    as such a check-in.
     """
     gap = min(gap_ms, interval_ms)
     wait = _wait(used.cadence, steady_ms, gap, CHECKIN_BURST)

@@ -1,8 +1,8 @@
-"""Silence, noticed for any number of machines at the price of one list entry each.
+"""Detects silence of any number of machines with one list entry per machine.
 
-A timer wheel: each watched machine lies in the slot of the moment at which it would next have
-been silent for a whole level. Hearing a machine only notes the time; when its slot comes up, it
-is put into the slot that follows from what was heard. So a check-in costs nothing here.
+A timer wheel: each watched machine is in the slot of the time at which it would next have been
+silent for a whole level. A check-in only stores its time; when the slot is due, the machine is put
+into the slot that follows from its last check-in. So a check-in changes no list.
 
 Time is listening time: it grows with the steady clock, but a pause of the plane itself (stopped,
 starved, suspended) counts for at most two seconds. A step of the time of day cannot be seen, and
@@ -27,7 +27,7 @@ class Silent(NamedTuple):
 
 @dataclass(slots=True)
 class Watch:
-    """One watched machine: when it was last heard, in listening time, and its level now.
+    """One watched machine: its last check-in, in listening time, and its level now.
 
     `levels_ms` are durations of silence, growing. `slot` is where it lies, -1 for nowhere.
     """
@@ -56,7 +56,7 @@ class Wheel:
         return len(self._watched)
 
     def watch(self, key: str, levels_ms: tuple[int, ...], *, level: int = 0) -> Watch:
-        """Watch a machine as if it had been heard just now; `level` is the one accepted before."""
+        """Watch a machine as if it had checked in now; `level` is the one accepted before."""
         watch = self._watched.get(key)
         if watch is None:
             watch = Watch(key, levels_ms, self._listened_ms, level)
@@ -65,7 +65,7 @@ class Wheel:
         return watch
 
     def hear(self, watch: Watch, levels_ms: tuple[int, ...]) -> int:
-        """Note that a machine was heard; return the level that ends by it, 0 for none."""
+        """Record a check-in; return the level of silence that it ends, 0 for none."""
         ended = watch.level
         watch.heard_ms = self._listened_ms
         watch.level = 0

@@ -2,7 +2,7 @@
 
 A request names a file of a fixed set, so no path can lead out of it. Addresses in pages carry a
 hash of the content and are kept by browsers for ever; without the hash (as scripts import each
-other) the file is asked for again each time and usually answered by 304.
+other) the file is requested each time and usually answered with 304.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The hub between what is committed and the pages that are open.
 
 A change is published as `publish(topic, key, account)`; each open page has a subscription that
-keeps the newest change of each key. A change carries no content: the page asks the API, with
-its reader's own rights, what there is to see now. So a publisher can never show too much, and a
-row is always the committed one. It must only be used on the serving loop.
+keeps the newest change of each key. A change carries no content: the page reads the API with its
+reader's own rights. So a publisher cannot disclose anything, and a row is always the committed
+one. It must only be used on the serving loop.
 
 A page shows states, not histories, so a reader who is slow may miss what has passed and must
 never miss what is. Memory is bounded twice: by one entry a key, and by a number of keys, beyond
@@ -157,7 +157,7 @@ class Hub:
     def recent(self, principal: Principal) -> tuple[str, ...]:
         """Return the instances whose pairing changed last and that a reader may know, newest first.
 
-        What was decided there is worth showing to whoever opens the inbox only now.
+        A page of the inbox that is opened later shows what was decided for them.
         """
         operator = principal.scope == "operator"
         known = (

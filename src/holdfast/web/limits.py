@@ -20,10 +20,10 @@ COALESCE_S: Final = 0.05
 """How long a stream waits for more changes before it draws them; a person sees 50 ms as at once."""
 
 REDRAW_S: Final = 1.0
-"""A list is asked for again at most this often while its members change."""
+"""Seconds between two requests for a list whose members change, at least."""
 
 LOOK_S: Final = 5.0
-"""How often an open page looks for new figures and contacts, which nobody announces."""
+"""Seconds between two polls of an open page for figures and contacts, which are not published."""
 
 FOLLOW_S: Final = 2.0
 """How often the page of an unfinished operation looks again."""

@@ -1,7 +1,7 @@
 """The live stream of an open page, as server-sent events that carry pieces of HTML.
 
-The first event draws everything that can change, so that whoever connects again, for whatever
-reason, sees the present and nothing is lost in between. The stream ends after STREAM_LIFE_S: the
+The first event draws everything that can change, so that a page that reconnects shows the present
+and misses nothing. The stream ends after STREAM_LIFE_S: the
 browser connects again by itself, and a session that has ended in the meantime is found out.
 
 Everything is drawn for one reader, with that reader's rights.

@@ -97,7 +97,7 @@ class LivePage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page, or a `part` of one that the browser asks for by itself.
+    """A page, or a `part` of one that the browser requests separately.
 
     `name` is that of its endpoint without `page.`. `load` returns what its template prints, for a
     request of the page and for its live stream alike: a stream has the page's own parameters.
@@ -125,7 +125,7 @@ class Page:
 
 
 def paging(call: Call, limit: int) -> dict[str, str]:
-    """Return which page of a list an address asks for, with `limit` items where it does not say."""
+    """Return the page of a list that a URL requests, with `limit` items unless it has its own."""
     after = call.query.get("after", "")
     asked = {"limit": call.query.get("limit", "") or str(limit)}
     return asked | ({"after": after} if after else {})

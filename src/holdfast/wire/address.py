@@ -1,4 +1,4 @@
-"""Where a request goes and what it asks for, as two values that are never joined to a URL. Pure.
+"""The address and the target of a request, as two values that are never joined to a URL. Pure.
 
 A URL made by joining text has its host wherever the text says: `*@127.0.0.1:1/x` behind
 `http://10.0.0.1:80` names another host. So the host and port that are connected to, the `Host`
@@ -44,7 +44,7 @@ class Address(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What a whole http or https URL names: scheme, address, and the target that is asked for."""
+    """The parts of an absolute http or https URL: scheme, address and request target."""
 
     scheme: str
     address: Address

@@ -1,7 +1,7 @@
-"""The agents that this version knows by name: what the plane may offer and a machine can run.
+"""The names of the agents that this version supports: the plane offers and machines run them.
 
-How one is started and probed is the machine's business (`machine/agents`); this is only what both
-sides have to agree on. A test holds the two lists equal.
+Starting and probing them is in `machine/agents`; this module has only what both sides have to agree
+on. A test holds the two lists equal.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ BULK_ITEMS_MAX: Final = 500
 """Instances in one bulk request."""
 
 VERDICTS_MAX: Final = 100
-"""Decisions about lessons in one answer to a brain; it asks again until nothing is newer."""
+"""Decisions about lessons in one answer to a brain, which repeats the call for newer ones."""
 
 LOG_LINES_MAX: Final = 1_000
 """Lines of one answer of a log tail."""
@@ -83,7 +83,7 @@ REHEARSAL_EVENTS_MAX: Final = 64
 """Invented events in one rehearsal; what one tick takes."""
 
 PASSWORD_MIN: Final = 12
-"""Characters of a password; NIST SP 800-63B asks for 8 at least, 15 where it is the only factor."""
+"""Characters of a password; NIST SP 800-63B requires 8 at least, 15 where it is the only factor."""
 
 PASSWORD_MAX: Final = 256
 """Characters of a password, so that hashing it has a greatest cost."""
@@ -149,7 +149,7 @@ SEARCH_TEXT_MAX: Final = 200
 """Characters of a search."""
 
 ROTATION_OVERLAP_S: Final = 86_400
-"""Seconds that replaced secrets of an instance stay good unless somebody says otherwise."""
+"""Seconds that replaced secrets of an instance stay valid unless the request sets others."""
 
 ROTATION_OVERLAP_S_MAX: Final = 604_800
 """Seconds that they may at the longest: a week."""

@@ -1,9 +1,9 @@
-"""Text that somebody sent, read by functions that are total: one for each kind of text. Pure.
+"""Total parsers of untrusted text, one for each kind of text. Pure.
 
-Each returns None for what is not of its form, whatever it is: no text, however long, deep or odd,
-raises anything. Only `from_json` raises, and only DecodeError. The standard library's own parsers
-raise on some texts and read more than is meant (`int("1_0")`, `int(" 5 ")`, a port of any size),
-so requests are read by these alone; a house test names the few other places and why they may.
+Each returns None for a text that is not of its form, however long, nested or malformed, and raises
+nothing. Only `from_json` raises, and only DecodeError. The standard library's own parsers raise on
+some texts and accept more than is meant (`int("1_0")`, `int(" 5 ")`, a port of any size), so
+requests are parsed only here; a house test lists the few exceptions with their reasons.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl
 import msgspec
 
 WHOLE_MAX: Final = 2**63 - 1
-"""The largest number that SQLite and DuckDB keep."""
+"""The largest integer that SQLite and DuckDB store."""
 
 JSON_DEPTH_MAX: Final = 64
-"""How deep an object of any form may be nested in a body: what is built from it later, by other
-functions on another stack, must not run out of it. A configuration may be 32 deep."""
+"""Levels of nesting that JSON of any form may have in a body, so that later recursive code does not
+exceed the recursion limit at another stack depth. A configuration may have 32."""
 
 HOST_CHARS_MAX: Final = 255
 """Characters of a host with its port: a name has at most 253 (RFC 1035), and longer is no host."""
@@ -35,7 +35,7 @@ _NAMED: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?
 _BRACKETED: Final = re.compile(r"\[(?P<name>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{1,5}))?")
 _PORT_MAX: Final = 65_535
 _PEER_BITS: Final = 64
-"""Bits of an IPv6 address that tell peers apart: whoever has one has the whole network."""
+"""Leading bits of an IPv6 address that identify a peer: one host usually has a whole /64."""
 
 
 class Decoder(Protocol[T_co]):
@@ -77,7 +77,7 @@ def ip(text: str) -> Ip | None:
 
 
 def network(peer: str) -> str:
-    """Return what counts as one peer: an IPv4 address, the /64 of an IPv6 one, any other text."""
+    """Return the key of a peer: an IPv4 address, the /64 of an IPv6 one, or any other text."""
     found = ip(peer)
     if found is None:
         return peer
@@ -98,7 +98,7 @@ def host(text: str) -> Host | None:
 
 
 def origin(text: str) -> str | None:
-    """Return what an `Origin` names behind its scheme, as the header `Host` would carry it."""
+    """Return the host and port of an `Origin`, in the form of the header `Host`."""
     scheme, mark, named = text.partition("://")
     if scheme.lower() not in {"http", "https"} or not mark or host(named) is None:
         return None
@@ -116,10 +116,10 @@ def pairs(text: str, *, most: int) -> list[tuple[str, str]] | None:
 
 
 def from_json(decoder: Decoder[T_co], raw: bytes) -> T_co:
-    """Return what a decoder makes of JSON; raise msgspec.DecodeError, and nothing else.
+    """Return the decoded JSON; raise msgspec.DecodeError and nothing else.
 
-    ValidationError, which says where a value does not fit its type, is one of these. How deep JSON
-    may be depends on the stack beneath the call, so every reader must expect "too deep".
+    Its subclass ValidationError names the place where a value does not fit its type. The depth at
+    which JSON is "nested too deeply" depends on the stack of the caller.
     """
     try:
         return decoder.decode(raw)

@@ -1,6 +1,7 @@
-"""Stored rows that are not as they should be, made into what can be shown.
+"""Makes damaged stored rows showable.
 
-A list must not end at one row: what is read of it is shown, and that it is damaged.
+One damaged row must not make a whole list fail: its readable fields are shown, with a note that it
+is damaged.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ S = TypeVar("S", bound=Struct)
 
 _NO_ID: Final = re.compile(r"[^A-Za-z0-9_.:@-]")
 DAMAGED: Final = "damaged"
-"""The field of a view that says what of a stored row is not as it should be."""
+"""The field of a view that describes the damage of its stored row."""
 
 
 def salvage(form: type[Struct], body: bytes) -> dict[str, Any]:
-    """Return the fields of `form` that are in a JSON text and are as `form` has them.
+    """Return those fields of a JSON text that have the type `form` declares.
 
-    None are in a text that is cut off, or is no object.
+    The result is empty for a text that is cut off or is not an object.
     """
     try:
         found = msgspec.json.decode(body)
@@ -45,19 +46,19 @@ def salvage(form: type[Struct], body: bytes) -> dict[str, Any]:
 
 
 def shown_id(key: str) -> str:
-    """Return a key in the form of an id, for showing a row whose id cannot be read."""
+    """Return a key in the form of an id, to show a row whose id cannot be read."""
     text = _NO_ID.sub("_", key)[:TEXT_MAX]
     return text if text[:1].isalnum() else f"x{text}"[:TEXT_MAX]
 
 
 def fit(view: S) -> S:
-    """Return a view of a stored row as its type has it: what no reader would take is cut to size.
+    """Return a view whose fields meet the constraints of its type; others are cut or replaced.
 
-    The view's field `damaged`, if it has one, then names what was changed.
+    The view's field `damaged`, if it has one, then names the changed fields.
     """
     kinds, form = _kinds(type(view)), type(view)
     try:
-        msgspec.json.decode(msgspec.json.encode(view), type=form)  # as its reader will
+        msgspec.json.decode(msgspec.json.encode(view), type=form)  # as a client will
     except ValueError:
         given = {name: getattr(view, name) for name in kinds}
         fitted = {name: _fit(kind, given[name]) for name, kind in kinds.items()}
@@ -77,7 +78,7 @@ def _kinds(form: type[Struct]) -> dict[str, inspect.Type]:
 
 
 def _is_no_number(value: Any) -> bool:
-    """Return whether a value is infinite or no number, which JSON does not have."""
+    """Return whether a value is infinite or NaN, which JSON cannot express."""
     return isinstance(value, float) and not math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""Times as texts: how every message writes a moment. Pure, and it never asks what time it is."""
+"""Times as texts, in the form of every message. Pure: it never reads a clock."""
 
 from __future__ import annotations
 

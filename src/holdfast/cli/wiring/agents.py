@@ -78,7 +78,7 @@ def command_of(text: object) -> list[str] | None:
 
 
 def is_ours(entry: Any) -> bool:
-    """Return whether an entry of a list of hooks is ours, and nobody else's as well."""
+    """Return whether an entry of a list of hooks contains our command and no other."""
     if not isinstance(entry, dict):
         return False
     inner = entry.get(INNER)

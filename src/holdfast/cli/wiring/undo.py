@@ -1,7 +1,7 @@
-"""What an installation put into another agent's file, so that it can be taken out byte for byte.
+"""Records an installation's edit of an agent's file, so that it can be undone byte for byte.
 
-Only this tells whether a file, a folder or an empty list was there before. It is kept in a file of
-ours, one an agent, and holds of the other's file no more than the edit.
+The record is needed to know whether a file, a folder or an empty list existed before. It is kept in
+a file of ours, one per agent, and contains only the edit, not the rest of the agent's file.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """One installation: `put` stands in the file where `was` stood before.
+    """One edit of a file: the text `put` replaced the text `was`.
 
-    `made` is whether the file was made, `folders` are those that were made for it, and `containers`
-    how many of the keys to the list of hooks were there before.
+    `made` is true if the file did not exist before, `folders` are those created for it, and
+    `containers` is how many of the keys on the path to the list of hooks existed before.
     """
 
     put: str
@@ -37,7 +37,7 @@ class Undo:
 def of_edit(
     before: str, after: str, *, made: bool, folders: tuple[str, ...], containers: int
 ) -> Undo:
-    """Return what undoes the edit from `before` to `after`, which begin and end alike."""
+    """Return the record of the edit from `before` to `after`, without common start and end."""
     shorter = min(len(before), len(after))
     start = next((at for at in range(shorter) if before[at] != after[at]), shorter)
     rest = shorter - start
@@ -47,13 +47,13 @@ def of_edit(
 
 
 def store(places: Mapping[str, str], agent: str) -> Path:
-    """Return the file that keeps an agent's."""
+    """Return the path of an agent's record file."""
     state = places.get("XDG_STATE_HOME") or str(Path(places["HOME"]) / ".local" / "state")
     return Path(state) / "holdfast" / "hooks" / f"{agent}.json"
 
 
 def parse(text: str | None) -> dict[str, Undo]:
-    """Return what is kept for each file of an agent, nothing if it cannot be read."""
+    """Return the records of an agent by file, empty if they cannot be parsed."""
     try:
         read = json.loads(text or "{}")
         return {path: _undo(value) for path, value in read.items()}
@@ -72,7 +72,7 @@ def _undo(value: Mapping[str, Any]) -> Undo:
 
 
 def write(kept: Mapping[str, Undo]) -> str | None:
-    """Return the text of the file, None if it holds nothing any more."""
+    """Return the text of the record file, None if there are no records."""
     if not kept:
         return None
     return json.dumps({path: asdict(undo) for path, undo in kept.items()}, indent=1) + "\n"

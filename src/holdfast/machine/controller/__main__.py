@@ -18,7 +18,7 @@ def draw(size: int) -> str:
 
 
 def main() -> int:
-    """Run until told to end; return the exit code."""
+    """Run until a signal ends it; return the exit code."""
     install(sys.stderr.write, threading)
     return asyncio.run(start(process_environment(), draw))
 

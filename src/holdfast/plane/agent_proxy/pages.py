@@ -103,7 +103,7 @@ def crashed(link: tuple[str, str], why: str) -> Notice:
 
 def degraded(link: tuple[str, str], why: str) -> Notice:
     """Return the page of a machine whose start failed."""
-    text = f"{why or 'Its start failed'}. Its page in the dashboard tells more."
+    text = f"{why or 'Its start failed'}. Its page in the dashboard has details."
     return Notice(503, "controller_degraded", "The machine needs repair", text, 10, link, busy=True)
 
 
@@ -121,7 +121,7 @@ def destroying(link: tuple[str, str]) -> Notice:
 
 def suspended(link: tuple[str, str]) -> Notice:
     """Return the page of an agent whose account may not use it now."""
-    text = "Its account may not use it at present. The dashboard tells why."
+    text = "Its account may not use it at present. The dashboard shows why."
     return Notice(402, "agent_suspended", "This agent is suspended", text, 0, link)
 
 

@@ -29,7 +29,7 @@ _SECRET_CHARS: Final = 43
 class Signed(NamedTuple):
     """A browser at one agent's host: `session` is the hash of the dashboard's own.
 
-    `bound` tells which kind of browser it is, and whether by https (`BrowserSessions.bound`).
+    `bound` is a hash of the kind of browser and of whether it uses https (`BrowserSessions.bound`).
     """
 
     instance: str

@@ -269,7 +269,7 @@ class Edge:
             )  # fmt: skip
 
     def _note_proof(self, request: _Request, status: int) -> None:
-        """Remember whether what was shown proved anything."""
+        """Record whether the credentials of the request were right."""
         if not request.proof or request.route is None or status == _TOO_MANY:
             return
         is_machine = request.route.row.scope == "machine"

@@ -2,8 +2,9 @@
 
 A bearer token needs no protection against forged requests, because no browser sends one by
 itself. A session cookie does: the request must come from our own origin and repeat the session's
-change secret, which the cookie does not tell. Machines are looked at by their handler; here only
-the presence of both credentials counts, because 401 comes before anything is read.
+change secret, which cannot be computed from the cookie. Machines are authenticated by their
+handler; here only the presence of both credentials is checked, because 401 comes before the body is
+read.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling; `change_secret` is empty for anything but a session."""
+    """The caller; `change_secret` is empty for anything but a session."""
 
     principal: Principal
     change_secret: str = ""
@@ -124,14 +125,14 @@ def bearer(header: Mapping[str, str]) -> str:
 
 
 def shown_proof(header: Mapping[str, str]) -> str:
-    """Return what a request shows to prove who sends it, as one text; nothing where it does not."""
+    """Return the credentials of a request as one text; empty if it has none."""
     shown = (header.get(name, "") for name in ("authorization", *GATEWAY_HEADERS))
     return "\x00".join(shown).strip("\x00") or header.get("cookie", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """Who looks up the proofs of identity that requests bring."""
+    """The port that looks up the credentials of requests."""
 
     authenticator: Authenticator
     key_owner: KeyOwner

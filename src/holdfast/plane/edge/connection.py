@@ -45,11 +45,11 @@ class Guest(NamedTuple):
 
 
 class OtherHosts(Protocol):
-    """Who serves the hosts that are not the edge's; `peers` counts the connections of both."""
+    """The server of hosts that are not the edge's; `peers` counts the connections of both."""
 
     @property
     def peers(self) -> Peers:
-        """Return who counts."""
+        """Return the count of open connections, shared by both servers."""
         ...
 
     def claims(self, head: bytes, transport: asyncio.BaseTransport) -> bool:

@@ -1,4 +1,4 @@
-"""Every limit of the edge that nobody sets, by name; what settings and rows bound is not here."""
+"""The constant limits of the edge; limits of settings and of endpoint rows are not here."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ HEAD_BYTES_MAX: Final = 65_536
 rarely more than 8."""
 
 HEAD_S: Final = 15.0
-"""How long a caller may take to send them, in seconds, also the first after connecting."""
+"""Seconds in which a caller must send a request head; for the first, since connecting."""
 
 LEFT_BYTES_MAX: Final = 2 * 1_048_576
-"""Bytes that are taken in and thrown away after an answer: whoever was refused before the body
-was read shall read the refusal, and the largest body is half of this."""
+"""Bytes that are read and discarded after an answer, so that a caller who was refused before its
+body was read can still read the refusal. The largest body is half of this."""
 
 BLANK_BYTES_MAX: Final = 8
 """Bytes of empty lines before a request (RFC 9112, 2.2): some callers end a body with one."""
 
 BACKLOG: Final = 1_024
-"""Connections that wait to be accepted; so many may be accepted before the first is looked at."""
+"""Connections that wait to be accepted; as many may be accepted before the first is handled."""
 
 CONNECTIONS_MAX: Final = 8_192
-"""Connections of callers at once, agents' hosts included: a thousand machines hold two each."""
+"""Open connections of callers, agents' hosts included: a thousand machines hold two each."""
 
 CONNECTIONS_EACH_MAX: Final = 1_024
-"""Connections of one peer, unless it is on this machine or a trusted proxy: 500 machines behind one
-address. Beyond it the peer's own longest-resting connection is closed for a new one."""
+"""Open connections of one peer, unless it is on this machine or a trusted proxy: 500 machines
+behind one address. Above it, a new connection closes the one of the same peer that is idle
+longest."""
 
 DESCRIPTORS_RESERVE: Final = 6_144
-"""Descriptors that callers' connections leave: for what was accepted and is not yet looked at
+"""File descriptors kept free of callers' connections: for connections accepted and not yet handled
 (1,024), for both ends of 2,000 WebSockets, for connections to controllers (512), and for stores."""
 
 DESCRIPTORS_SHARE: Final = 0.5
-"""Share of the descriptors that callers get where the system gives fewer than twice the reserve."""
+"""Share of the descriptors for callers if the process has fewer than twice the reserve."""
 
 WRONG_PROOFS_BURST: Final = 50
-"""Wrong tokens, keys or cookies of one peer that are looked up at once; more are refused unread."""
+"""Burst of wrong tokens, keys or cookies of one peer that are checked; more are refused unread."""
 
 WRONG_PROOFS_PER_S: Final = 1.0
-"""How many more of them a second."""
+"""Further wrong proofs of one peer that are checked per second."""
 
 HELD_BACK_S: Final = 1.0
-"""How long the refusal of a further one takes, in seconds: with one request at a time on each
-connection, and the connection closed after it, a flood has to begin anew for each wrong proof."""
+"""Delay of the refusal of a further one, in seconds. A connection has one request at a time and is
+closed after the refusal, so a flood needs a new connection for each wrong proof."""
 
 HELD_BACK_MAX: Final = 256
-"""Such refusals that are under way at once; the rest is refused at once, so that none is held for
-them."""
+"""Refusals that are delayed at the same time; more are sent without delay, so that the memory they
+hold is bounded."""
 
 PROVEN_MAX: Final = 20_000
-"""Right proofs that are remembered as such, so that a peer's neighbours are not refused with it."""
+"""Right proofs remembered, so that callers who share a refused address are still let through."""
 
 REFUSAL_LINES_EACH: Final = 10
-"""Lines that the log has of one peer's refusals in a minute; the rest of them are counted."""
+"""Log lines about refusals of one peer in a minute; further refusals are only counted."""
 
 REFUSAL_WINDOW_MS: Final = MINUTE_MS
-"""How long refusals are counted before the count is written."""
+"""Milliseconds for which refusals are counted before the count is logged."""
 
 REFUSED_PEERS_MAX: Final = 1_000
-"""Peers whose refusals are told apart in a minute; all further ones share one count."""
+"""Peers whose refusals are counted separately in a minute; all others share one count."""

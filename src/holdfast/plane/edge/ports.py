@@ -30,7 +30,7 @@ class Authenticator(Protocol):
         ...
 
     async def by_session(self, text: str, bound: str) -> Principal | None:
-        """Return whose session this is, if this kind of browser began it."""
+        """Return the principal of a session, None if another kind of browser began it."""
         ...
 
 

@@ -1,6 +1,6 @@
-"""Which refusals get a line in the log: the first of each peer in a minute, then their number.
+"""Limits log lines about refusals: the first of each peer in a minute, then only their number.
 
-A flood of refusals must neither fill the disk nor push out the lines that tell how it began.
+A flood of refusals must not fill the disk or rotate out the log lines from its beginning.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _OTHERS: Final = "others"
 
 
 class RefusalLines:
-    """The refusals of this minute."""
+    """Counts the refusals of the current minute by peer and code."""
 
     def __init__(self, log: Log) -> None:
-        """Begin with none."""
+        """Begin with no refusals."""
         self._log = log
         self._began_ms = 0.0
         self._peers: dict[str, Counter[str]] = {}
 
     def admit(self, peer: str, code: str, steady_ms: float) -> bool:
-        """Count a refusal; return whether it gets a line of its own."""
+        """Count a refusal; return whether to log it as a line of its own."""
         self.tick(steady_ms)
         if not self._peers:
             self._began_ms = steady_ms
@@ -39,12 +39,12 @@ class RefusalLines:
         return codes.total() <= REFUSAL_LINES_EACH
 
     def tick(self, steady_ms: float) -> None:
-        """Write the counts of a minute that is over."""
+        """Log the counts once the minute is over."""
         if self._peers and steady_ms - self._began_ms >= REFUSAL_WINDOW_MS:
             self.flush()
 
     def flush(self) -> None:
-        """Write how many refusals got no line, by peer."""
+        """Log, for each peer, how many refusals had no line of their own."""
         peers, self._peers = self._peers, {}
         for peer, codes in peers.items():
             left = codes.total() - REFUSAL_LINES_EACH

@@ -1,8 +1,8 @@
-"""How many wrong proofs of a peer are looked at: beyond that they are refused unread.
+"""Limits how many wrong proofs of one peer are checked; further ones are refused unread.
 
-A look-up of a wrong token costs a hash and a read of the store, and a machine's a whole decoded
-body. Peers share addresses: whoever proved something of late is let through although the address
-is refused, so that a stranger cannot keep out the machines behind the same one.
+Checking a wrong token costs a hash and a read of the store, and for a machine the decoding of a
+whole body. Callers may share an address: a proof that was right before is still checked while its
+address is refused, so that an attacker cannot lock out the machines behind the same address.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ WRONG_PROOFS = Rate(burst=WRONG_PROOFS_BURST, per_s=WRONG_PROOFS_PER_S)
 
 
 class WrongProofs:
-    """What each peer got wrong, and which proofs were right."""
+    """The rate of wrong proofs of each peer, and the proofs that were right before."""
 
     def __init__(
         self, clock: Clock, rate: Rate = WRONG_PROOFS, *, held_back_s: float = HELD_BACK_S
     ) -> None:
-        """Begin with nothing."""
+        """Begin with no proofs; `held_back_s` is the delay of a refusal in seconds."""
         self._rates = Rates(clock, calls=rate)
         self._held_back_s = held_back_s
         self._held = 0
         self._proven: OrderedDict[int, None] = OrderedDict()
 
     def wait_s(self, peer: str, proof: str) -> int:
-        """Return 0 where a proof may be looked at, or how many seconds to wait.
+        """Return 0 if a proof may be checked, else the seconds to wait.
 
-        It counts as wrong until `right` says otherwise, so that many at once are not all looked at.
-        The keyed hash of the interpreter tells what was proven: it lets a proof be looked at, and
-        proves nothing.
+        A proof counts as wrong until `right` is called, so that concurrent ones are limited too.
+        Proofs that were right are recognised by the interpreter's keyed hash. A collision only lets
+        a proof be checked; it does not make it right.
         """
         return 0 if hash(proof) in self._proven else self._rates.wait_s(peer, strict=False)
 
     async def hold_back(self) -> None:
-        """Wait before a refusal, where not too many wait already."""
+        """Delay a refusal, unless HELD_BACK_MAX are delayed already."""
         if self._held >= HELD_BACK_MAX:
             return
         self._held += 1
@@ -55,11 +55,11 @@ class WrongProofs:
             self._held -= 1
 
     def wrong(self, proof: str) -> None:
-        """Note that a proof was wrong."""
+        """Record that a proof was wrong."""
         self._proven.pop(hash(proof), None)
 
     def right(self, peer: str, proof: str) -> None:
-        """Note that a proof was right."""
+        """Record that a proof was right."""
         if hash(proof) not in self._proven:
             self._rates.give_back(peer)
             self._proven[hash(proof)] = None

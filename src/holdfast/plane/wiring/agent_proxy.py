@@ -44,7 +44,7 @@ def make_agent_side(core: Core, controllers: MachineControllers, access: Access)
 
 
 def _make_peers(trusted: Sequence[Network]) -> Peers:
-    """Return who counts callers' connections: as many as there are descriptors for, and no more."""
+    """Return the bound of callers' connections, limited by the process's file descriptors."""
     given = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     left = max(given - DESCRIPTORS_RESERVE, int(given * DESCRIPTORS_SHARE))
     return Peers(

@@ -75,10 +75,10 @@ class SystemChance:
 class Core:
     """The dependencies of every part.
 
-    `log` and `meter` never raise. `publish` tells open pages, `run` runs something beside the rest
-    and logs what it raises. `mailbox` is how events reach actors. `url` is how machines and people
-    reach this plane. On `closing` goes what a part opens, at once; it is closed in the reverse
-    order.
+    `log` and `meter` never raise. `publish` notifies open pages, `run` starts a background task
+    and logs what it raises. `mailbox` sends events to actors. `url` is the plane's address for
+    machines and people. A part pushes on `closing` what it opens, at once; all of it is closed in
+    the reverse order.
     """
 
     settings: Settings
@@ -101,5 +101,5 @@ class Core:
 
     @property
     def browsers(self) -> BrowserSessions:
-        """Return what ties sessions of browsers to this plane."""
+        """Return the `BrowserSessions` derived from the key of this plane."""
         return BrowserSessions(self.plane_key.derive("browsers"))

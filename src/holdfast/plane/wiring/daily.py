@@ -1,4 +1,4 @@
-"""Work that is done once a day, whenever the plane was started: when it was done last is kept."""
+"""Jobs that run once a day across restarts: the time of the last run is kept in a file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
 
 DAILY_FILE: Final = "daily.json"
-"""In the data folder: when each job was done last, in milliseconds since the epoch."""
+"""File in the data folder: when each job last succeeded, in milliseconds since the epoch."""
 
 FIRST_S: Final = MINUTE_S
-"""How long after the start it is looked whether a job is due; then each hour."""
+"""Seconds from the start to the first check whether a job is due; then it is hourly."""
 
 _LAST: Final = msgspec.json.Decoder(dict[str, int])
 
@@ -31,9 +31,9 @@ def daily(
     *,
     first_s: float = FIRST_S,
 ) -> Job:
-    """Return a job that is done soon after the start when it was not done within a day.
+    """Return a job that runs soon after the start if its last success is a day old or more.
 
-    A failure is a log line, and it is tried again within the hour.
+    A failure is logged, and the job is tried again an hour later.
     """
 
     async def look() -> None:
@@ -57,7 +57,7 @@ def daily(
 
 
 def _read(home: Path) -> dict[str, int]:
-    """Return when each job was done last; nothing where that is not known."""
+    """Return when each job last succeeded; empty if the file is missing or unreadable."""
     try:
         return _LAST.decode((home / DAILY_FILE).read_bytes())
     except (OSError, msgspec.MsgspecError):
@@ -65,7 +65,7 @@ def _read(home: Path) -> dict[str, int]:
 
 
 def _note(home: Path, name: str, now_ms: int) -> None:
-    """Keep when a job was done."""
+    """Store the time at which a job succeeded."""
     path = home / DAILY_FILE
     partial = path.with_name(f"{DAILY_FILE}.new")
     partial.write_bytes(msgspec.json.encode(_read(home) | {name: now_ms}))

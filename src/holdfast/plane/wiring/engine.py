@@ -53,7 +53,7 @@ class Engine:
         await self.mailbox.start()
 
     def vitals(self) -> Iterator[Vital]:
-        """Yield the loops that decide; what ends because another plane took the lease is no fault.
+        """Yield the loops of the engine; an end because another plane took the lease is no fault.
 
         None of them has ended before it was started.
         """

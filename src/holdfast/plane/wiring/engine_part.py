@@ -73,7 +73,7 @@ def engine_part(core: Core) -> Part:
 
 
 def _troubles(engine: Engine) -> Iterator[str]:
-    """Yield what keeps actors from being governed."""
+    """Yield the faults because of which actors are not ticked."""
     if engine.lease.lost:
         yield "another plane took the lease of this journal"
     for actor, why in engine.owner.unloadable.items():

@@ -1,7 +1,7 @@
-"""Looks at every stored actor: whether it can be loaded, and whether it is over and old.
+"""Examines every stored actor: whether it can be loaded, and whether it is ended and old.
 
-An actor is loaded when something happens to it, so one that cannot be loaded may lie there for
-months until it is needed. What is found is given to the owner, which makes it again from its log.
+An actor is otherwise loaded only when it has an event, so damage could stay unnoticed for months.
+A damaged actor is passed to the owner, which rebuilds it from its log.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 
 PAGE: Final = 100
-"""Actors that are looked at before others have their turn, some 5 ms."""
+"""Actors examined before the event loop gets a turn: about 5 ms."""
 
 
 async def examine_actors(
     journal: Journal, kinds: Kinds, wake: Callable[[Address], None], log: Log
 ) -> int:
-    """Wake every actor whose stored state is damaged; return how many there were."""
+    """Wake every actor whose stored state is damaged; return their number."""
     damaged = 0
     async for actor, definition in _actors(journal, kinds):
         try:
             found: Restored | None = fold_loaded(definition, actor, await journal.load(actor))
         except NewerEventError:
             found = None
-        except Exception as error:  # noqa: BLE001  the owner makes it again, or says that it cannot
+        except Exception as error:  # noqa: BLE001  the owner rebuilds it, or reports that
             log.warning("actor.damaged", actor=str(actor), reason=repr(error))
             found = None
         if found is None or found.doubted:
@@ -41,12 +41,12 @@ async def examine_actors(
 
 
 async def forget_actors(journal: Journal, kinds: Kinds, before_ms: int) -> int:
-    """Forget actors that were over before a time, and claim nothing; return how many that was."""
+    """Delete actors that ended before `before_ms` and hold no claim; return their number."""
     forgotten = 0
     async for actor, definition in _actors(journal, kinds):
         try:
             state = fold_loaded(definition, actor, await journal.load(actor)).folded.state
-        except Exception:  # noqa: BLE001, S112  found by the examination, and never forgotten here
+        except Exception:  # noqa: BLE001, S112  `examine_actors` reports it
             continue
         if definition.exists(state) or definition.claims(state):
             continue

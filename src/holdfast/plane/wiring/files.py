@@ -1,8 +1,8 @@
-"""Opens the embedded stores of one data folder, looks after their files, and closes them.
+"""Opens the embedded stores of one data folder, moves damaged files aside, and closes them.
 
-Last contact and charts can be lost: every check-in tells the first anew, and the second is history.
-So where their file is damaged, or another program holds it, it is moved aside and begun anew,
-loudly. A store that cannot be lost is never touched: the error names its file and what to do.
+Last contact and charts may be lost: check-ins restore the first, and the second is only history. So
+if their file is damaged, or locked by another program, it is moved aside and a new one begun, with
+a logged error. Any other store is never touched: the error names its file and what to do.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _move_aside(path: Path, *, now_ms: int) -> Path:
 
 
 def stores_part(home: Path, stores: Stores) -> Part:
-    """Return what looks after the files: their threads, their troubles, and the doctor's look."""
+    """Return the part that watches the files: threads, troubles, and the doctor's check."""
 
     async def check_stores() -> DoctorCheck:
         wrong = list(stores.troubles())

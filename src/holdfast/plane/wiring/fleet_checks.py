@@ -1,4 +1,4 @@
-"""What the doctor says of the fleet: instances, their agents, and machines that nobody owns."""
+"""The doctor's checks of the fleet: instances, their agents, and machines without an instance."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _GONE: Final = frozenset({"destroying", "destroyed"})
 
 
 class Unowned:
-    """Machines of clouds whose instance is not there, as of the last look.
+    """Machines of clouds whose instance does not exist, as of the last look.
 
-    Such a machine runs, and costs, and nobody governs it: it is newer than a journal that was
-    restored, or its instance was lost with it. It is never ended here.
+    Such a machine runs and costs money, and nothing controls it: its instance was made after the
+    backup from which the journal was restored, or was lost with the journal. It is not ended here.
     """
 
     def __init__(self, reader: Reader, clouds: Mapping[str, Cloud]) -> None:
@@ -52,12 +52,12 @@ class Unowned:
         return await self._reader.view(INSTANCE_VIEW, instance) is not None
 
     def troubles(self) -> Iterator[str]:
-        """Yield what was found."""
+        """Yield one text for each machine found."""
         for text in self._found.values():
             yield f"{text} belongs to no instance"
 
     async def check(self) -> DoctorCheck:
-        """Look again, and say what was found."""
+        """Look again, and return the result as a check of the doctor."""
         await self.look()
         if self._found:
             named = ", ".join(self._found.values())
@@ -78,7 +78,7 @@ class Unowned:
 
 
 def fleet_checks(watch: Watch, agents: Callable[[], frozenset[str]] | None) -> tuple[Check, ...]:
-    """Return what looks at instances, and at their agents; `agents` tells which can be run."""
+    """Return the checks of instances and their agents; `agents` returns those that can be run."""
 
     async def check_instances() -> DoctorCheck:
         await watch.look()

@@ -58,7 +58,7 @@ class Watch:
         while True:
             try:
                 await self.look()
-            except Exception as error:  # noqa: BLE001  told, and the next look may go well
+            except Exception as error:  # noqa: BLE001  logged, and tried again
                 self._log.error("instances.watch_failed", reason=str(error), exc_info=error)
             await asyncio.sleep(WATCH_S)
 

@@ -1,4 +1,4 @@
-"""What a key of the ring still seals, in the data folder of a plane that does not run."""
+"""Finds what a key of the ring still seals, in the data folder of a plane that is stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MACHINES_FOLDER: Final = "machines"
 
 
 async def uses(home: Path, ring: KeyRing, key_id: str) -> list[str]:
-    """Return what the key still seals, in words, and how it ceases to; nothing for an unused one.
+    """Return a text for each use of the key, with the commands that end it; empty if unused.
 
     Raise ValueError for a machine whose record cannot be read.
     """
@@ -26,7 +26,7 @@ async def uses(home: Path, ring: KeyRing, key_id: str) -> list[str]:
         try:
             used = ring.env_key_of(spec.instance_id, spec.sealed)[0] if spec.sealed else ""
         except UnsealError:
-            continue  # it opens with none of these keys, so this one is not missed
+            continue  # no key of the ring opens it, so dropping this one loses nothing
         if used == key_id:
             found.append(
                 f"the environment of the machine of {spec.instance_id}: start the plane, then"

@@ -42,7 +42,7 @@ class WiringError(ValueError):
 class Job(NamedTuple):
     """Work that runs beside the rest until the plane stops; its task bears the name.
 
-    One that `ends` is done once, after the start.
+    One with `ends` runs once, after the start.
     """
 
     name: str
@@ -55,12 +55,13 @@ class Part:
     """The contributions of one subject; `name` is for messages.
 
     `kinds`, `providers` and `lookouts` go to the engine, `handlers` are bound to endpoint rows of
-    their names, `on_commit` hears every tick that is over. `topics` names the views whose committed
-    rows open pages are told of, each with its topic. `checks` are the doctor's. `start` is awaited
-    once, in the order of the parts, then `jobs` run. `vitals` is asked after that for what must not
-    end before the plane does, as no job must. While `troubles` gives any, health is degraded; one
-    of the checks says the same. `release` ends what is held open when the stop begins. What must be
-    closed is pushed on `Core.closing` by whoever opens it.
+    their names, `on_commit` is called after every tick that is over. `topics` names the views whose
+    committed rows are published to open pages, each with its topic. `checks` are the doctor's.
+    `start` is awaited once, in the order of the parts, then `jobs` run. `vitals` is called after
+    that and returns what must not end before the plane does; the same holds for jobs. While
+    `troubles` yields any, health is degraded; one of the checks reports the same. `release` ends
+    what is held open when the stop begins. What must be closed is pushed on `Core.closing` where it
+    is opened.
     """
 
     name: str

@@ -186,7 +186,7 @@ def _open_core(
     metrics: Metrics,
     tasks: Tasks,
 ) -> tuple[Core, Part]:
-    """Open the data folder; return what every part is handed, and what looks after its stores."""
+    """Open the data folder; return the dependencies of every part, and the part of the stores."""
     home = prepare_home(settings)
     keys = open_keys(settings, now_ms=clock.now_ms())
     stores = open_stores(home, settings, clock, closing, log)

@@ -1,7 +1,8 @@
-"""Watches what a plane cannot do without: loops and threads that go on until it stops.
+"""Watches the vital parts of a plane: loops and threads that must run until it stops.
 
-One that has ended leaves instances ungoverned while calls are still answered, so health fails at
-once and the process ends, for its own supervisor to start it again: all that matters is stored.
+When one has ended, calls are still answered but instances are no longer controlled. So health fails
+at once and the process exits, for systemd or the like to restart it; all state that matters is
+stored.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Final
 from holdfast.kernel.liveness import Vital
 
 LOOK_S: Final = 0.5
-"""Between two looks, in seconds. Health looks by itself at each call."""
+"""Seconds between two checks. A call of health checks by itself."""
 
 
 class Supervisor:
-    """Everything vital of one process."""
+    """The vital parts of one process."""
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
+        """Begin with no parts."""
         self.vitals: list[Vital] = []
         self._stopped = False
 
@@ -29,11 +30,11 @@ class Supervisor:
         self.vitals.extend(vitals)
 
     def stop(self) -> None:
-        """Look at nothing further: what ends now was told to."""
+        """Report no fault from now on: parts end because the plane stops."""
         self._stopped = True
 
     def fault(self) -> str | None:
-        """Return what has ended first and why, or None while all goes on."""
+        """Return the first part that has ended and why, or None while all run."""
         if self._stopped:
             return None
         for vital in self.vitals:
@@ -43,7 +44,7 @@ class Supervisor:
         return None
 
     async def wait(self) -> str:
-        """Return what has ended and why, once something has."""
-        while (fault := self.fault()) is None:  # noqa: ASYNC110  a thread tells no loop of its end
+        """Wait until a part has ended; return which and why."""
+        while (fault := self.fault()) is None:  # noqa: ASYNC110  threads signal no event at their end
             await asyncio.sleep(LOOK_S)
         return fault

@@ -73,7 +73,7 @@ def make_telemetry(
 ) -> TelemetryMade:
     """Return the stream of check-ins, which puts events into the mailboxes of instances.
 
-    A new process knows no pairing request: `pairing_news` is called at the start for every machine
+    A new process has no pairing requests: `pairing_news` is called at the start for every machine
     that reported some, and then whenever a machine reports that they changed.
     """
     settings, stores, clock = core.settings, core.stores, core.clock
@@ -149,7 +149,7 @@ class InstanceTransitions:
         await self._send(instance, events.ContactLost(level), dedupe)
 
     async def contact_regained(self, instance: str, *, epoch: int, at_ms: int, dedupe: str) -> None:
-        """Add the event that the machine was heard again."""
+        """Add the event that the machine checked in again."""
         del epoch, at_ms
         await self._send(instance, events.ContactRegained(), dedupe)
 

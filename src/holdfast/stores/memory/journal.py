@@ -110,7 +110,7 @@ class MemoryJournal:
         self.store.write(commit)
         self._faults("commit.after")
 
-    async def lease(self, holder: str) -> int:  # noqa: ARG002  a store in memory tells nobody
+    async def lease(self, holder: str) -> int:  # noqa: ARG002  no other process can read it
         """Take the lease of everything and return its epoch, greater than any before."""
         self._faults("lease.before")
         self.store.epoch += 1
@@ -219,7 +219,7 @@ class MemoryJournal:
         return sorted((a for a in self.store.actors if str(a) > after), key=str)[:limit]
 
     async def forget(self, actor: Address, before_ms: int) -> int:
-        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        """Delete an actor not referred to since `before_ms`; return its number of events."""
         self._faults("forget.before")
         count = self.store.forget(actor, before_ms)
         self._faults("forget.after")

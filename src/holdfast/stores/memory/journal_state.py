@@ -357,7 +357,7 @@ class MemoryStore:
         )
 
     def forget(self, address: Address, before_ms: int) -> int:
-        """Forget all of an actor that is not spoken of since; return how many events that was."""
+        """Delete an actor not referred to since `before_ms`; return its number of events."""
         log, text = self.log.get(address, []), str(address)
         actor = self.actors.get(address)
         if (

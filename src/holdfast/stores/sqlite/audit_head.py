@@ -1,8 +1,8 @@
 """The head of the audit in a file of its own, outside of the data folder where there is one.
 
-It is replaced atomically and durably after each row, and only ever moves on: by a row that follows
-it, or one that follows a row with its number and hash. Where the audit's file has another row in
-that place, the head stays, and checks say so until somebody has looked and moves the file away.
+It is replaced atomically and durably after each row, and only by a later row whose chain contains
+it: the next row, or one after a row of the same number and hash. If the audit's file has another
+row at that number, the head stays and checks fail until an operator moves the file away.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class AuditHead:
     """Keeps the head; processes of one user may do so at the same time."""
 
     def __init__(self, path: Path, hash_of: Callable[[int], Awaitable[str]]) -> None:
-        """Keep it in `path`; `hash_of` returns the hash of a row in the file, empty without it."""
+        """Keep it in `path`; `hash_of` returns the hash of a row by number, empty if missing."""
         self._path = path
         self._hash_of = hash_of
         self._turn = asyncio.Lock()
         self._newest: AuditRow | None = None
 
     async def read(self) -> KeptHead | None:
-        """Return what is kept; None before the first row; raise ValueError for a damaged file."""
+        """Return the head, None before the first row; raise ValueError for a damaged file."""
         return await asyncio.to_thread(self._read)
 
     async def keep(self, row: AuditRow) -> None:
-        """Keep a row as the last one, with all that came meanwhile in one write."""
+        """Keep a row as the head; rows that arrive during a write share the next write."""
         if self._newest is None or row.seq > self._newest.seq:
             self._newest = row
         async with self._turn:
@@ -51,11 +51,11 @@ class AuditHead:
                 await asyncio.to_thread(self._write, lambda now: _moved_on(now, last))
 
     async def note_purge(self, upto: ChainEnd, last: ChainEnd) -> None:
-        """Keep up to where the audit will be purged, before it is."""
+        """Record the end of a purge, `upto`, before its rows are deleted."""
         await asyncio.to_thread(self._write, lambda now: _purged(now, upto, last))
 
     async def _follows(self, row: AuditRow, last: ChainEnd) -> bool:
-        """Return whether a row follows the head, by itself or through the rows of the file."""
+        """Return whether a row follows the head, directly or by way of rows in the file."""
         if row.seq == last.seq + 1:
             return row.before == last.hash
         return await self._hash_of(last.seq) == last.hash

@@ -82,7 +82,7 @@ class SqliteContacts:
         self._save.write(connection, values)
         self._unchecked_bytes += sum(len(body) for _, _, body in values)
 
-    def _checkpoint(self, _idle: bool) -> None:  # noqa: FBT001  told by the thread, no switch
+    def _checkpoint(self, _idle: bool) -> None:  # noqa: FBT001  a callback of the thread, no switch
         """Checkpoint the WAL once enough was written."""
         if self._unchecked_bytes > CHECKPOINT_BYTES:
             self._unchecked_bytes = 0

@@ -1,9 +1,9 @@
-"""The words of corrections, in one FTS5 table for each span of numbers, searched newest first.
+"""Full-text search in corrections: one FTS5 table per span of numbers, searched newest first.
 
-A query of FTS5 for a prefix, or for words that are not found together, walks all rows that have
-such a word before it returns the first. So a table has at most SPAN rows, tables are searched one
-after the other, and a search that has taken its time says where the next one goes on. Rows up to
-`split` are in the table `words`, which was the only one before.
+An FTS5 query for a prefix, or for words that never occur together, scans all rows that have one of
+them before it returns the first. So a table has at most 2**SPAN_BITS rows, tables are searched one
+after the other, and a search that reaches its time limit returns where the next one continues. Rows
+up to `split` are in the table `words`, the only one in older versions.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from holdfast.stores.sqlite.bulk import Bulk
 from holdfast.stores.sqlite.lossy import read_rows
 
 SPAN_BITS: Final = 16
-"""65,536 rows: the commonest word of a whole table takes some 3 ms, a letter some 50 ms."""
+"""65,536 rows: a search for the commonest word takes about 3 ms, for one letter about 50 ms."""
 
 SCAN_ROWS: Final = 4_096
-"""Rows that have the words and are looked at for the other filters at a time: some 10 ms."""
+"""Rows matched by words that are checked for the other filters at a time: about 10 ms."""
 
 SEARCH_S: Final = 0.03
-"""After this time a search ends with the table that it is at, and says where to go on."""
+"""Seconds after which a search stops and returns where to continue."""
 
 _TABLE: Final = re.compile(r"words_([0-9]+)")
 _NUMBERS: Final = msgspec.json.Decoder(list[int])
@@ -51,10 +51,10 @@ Words = tuple[int, str, str, str]
 
 
 class WordTables:
-    """The tables of one file."""
+    """The FTS5 tables of one file."""
 
     def __init__(self, split: int) -> None:
-        """Take the number up to which words are in the table `words`."""
+        """`split` is the number up to which words are in the table `words`."""
         self._split = split
         self._add: dict[str, Bulk] = {}
 
@@ -71,7 +71,7 @@ class WordTables:
             self._add[table].write(connection, list(part))
 
     def drop(self, connection: apsw.Connection, no: int) -> None:
-        """Forget the words of one correction."""
+        """Remove the words of one correction."""
         connection.execute(f"DELETE FROM {self._table(no)} WHERE rowid = ?", (no,))  # noqa: S608  a name from here
 
     def drop_below(self, connection: apsw.Connection, no: int) -> None:
@@ -81,7 +81,7 @@ class WordTables:
                 connection.execute(f"DROP TABLE {table}")
 
     def _newest_first(self, connection: apsw.Connection, below: int) -> Iterator[tuple[str, int]]:
-        """Yield each table with numbers below one, and the lowest that it can have."""
+        """Yield each table with numbers below `below`, and the lowest number it can have."""
         names: list[tuple[Any, ...]] = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'words_[0-9]*'"
         ).fetchall()
@@ -101,9 +101,9 @@ class WordTables:
         show: str,
         values: Mapping[str, Any],
     ) -> tuple[list[tuple[Any, ...]], int]:
-        """Return rows of the statement `show`, newest first, and where to go on, 0 for nowhere.
+        """Return rows of the statement `show`, newest first, and where to continue, 0 at the end.
 
-        `show` filters the numbers `:nos`.
+        `show` selects and filters the rows with the numbers `:nos`.
         """
         ends_s = time.monotonic() + SEARCH_S
         narrows = (query.account, query.brain, query.category, query.severity, query.session)

@@ -1,9 +1,9 @@
 """The index of the fleet in a SQLite database in memory, with one thread that reads and writes it.
 
-SQLite works without the GIL, so the event loop runs on while rows are searched, as long as a
-statement returns one row: each row that it returns takes the GIL once. So a page comes as one JSON
-text, and changes go in as one. Sorting walks an index where the order is the usual one of its
-column, and keeps the best `limit` rows of all otherwise. Counts are kept by triggers.
+SQLite releases the GIL while it searches, so the event loop keeps running; each returned row takes
+the GIL once. So a page is returned as one JSON text in one row, and changes are passed in as one.
+Where the sort order has an index, a page is read along it; otherwise SQLite scans the rows and
+keeps the first `limit`. Triggers maintain the counts.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class SqliteFleet:
         await self._thread.end(self._connection.close)
 
     async def clear(self) -> None:
-        """Remove every row, to be filled anew."""
+        """Remove every row, before the index is filled again."""
         await self._thread.run(self._clear)
 
     def _clear(self) -> None:
@@ -113,11 +113,11 @@ class SqliteFleet:
             self._connection.execute("DELETE FROM fleet; DELETE FROM counts")
 
     async def settle(self) -> None:
-        """Make the indexes, which takes less time at once than with each row."""
+        """Make the SQL indexes: faster once over all rows than updated with each."""
         await self._thread.run(lambda: self._connection.execute(_INDEXES))
 
     async def apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
-        """Remove what is gone, put rows, then update those of machines that were heard."""
+        """Delete the ids `gone`, insert or replace `rows`, then apply the check-ins `heard`."""
         await self._thread.run(lambda: self._apply(rows, gone, heard))
 
     def _apply(self, rows: Sequence[Row], gone: Sequence[str], heard: Sequence[Heard]) -> None:
@@ -165,7 +165,7 @@ class SqliteFleet:
 
 
 def _counted(query: Query, statuses: dict[str, str]) -> list[str]:
-    """Return the conditions by columns that rows are counted by."""
+    """Return the conditions on columns that the table `counts` has."""
     found = []
     if query.account is not None:
         found.append("account = :account")
@@ -174,7 +174,7 @@ def _counted(query: Query, statuses: dict[str, str]) -> list[str]:
     if query.agent:
         found.append("agent = :agent")
     if query.attention is not None:
-        # The number itself, which the planner needs to see for its index.
+        # A literal, because the planner uses a partial index only for a constant.
         found.append(f"attention = {int(query.attention)}")
     return found
 
@@ -188,7 +188,7 @@ def _page_of(query: Query, conditions: Sequence[str]) -> str:
     column = query.sort
     direction, beyond = ("DESC", "<") if query.descending else ("ASC", ">")
     ties = ("id",) if column == "name" else ("name", "id")
-    # Turned round, an index is of use where few rows are alike, which the planner does not know.
+    # With few equal values the index also serves this order, which the planner cannot know.
     by = "" if conditions or column not in _MANY_VALUES else f" INDEXED BY by_{column}"
     if query.after is not None:
         tied = f"({', '.join(ties)}) > ({', '.join(f':{one}' for one in ties)})"

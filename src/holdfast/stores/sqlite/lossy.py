@@ -1,4 +1,4 @@
-"""Reading rows of which some have a text that is no UTF-8, so that one of them hides no others."""
+"""Reads rows even if a text in one of them is not UTF-8, so that one cannot hide the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT: Final = "text"
 def read_rows(
     connection: apsw.Connection, statement: str, values: Values = ()
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a SELECT; bytes of a text that are no UTF-8 become U+FFFD."""
+    """Return the rows of a SELECT; bytes of a text that are not UTF-8 become U+FFFD."""
     try:
         return connection.execute(statement, values).fetchall()
     except UnicodeDecodeError:
@@ -25,7 +25,7 @@ def read_rows(
 def _read_lossily(
     connection: apsw.Connection, statement: str, values: Values
 ) -> list[tuple[Any, ...]]:
-    """Read each text as its bytes, beside the type that it is stored as."""
+    """Read each column with its storage type, text as bytes, and decode the text here."""
     width = len(connection.execute(statement, values).description)
     names = [f"c{number}" for number in range(width)]
     columns = ", ".join(

@@ -29,7 +29,7 @@ CATEGORIES: Final = ("CONTENT", "FACTUAL", "PROCESS", "STRUCTURE", "STYLE", "TON
 
 @dataclass(frozen=True, slots=True)
 class FeedQuery:
-    """How the feed is looked at: what the address of the page says."""
+    """The parameters of the page: filters and position of the feed."""
 
     brain: str = ""
     category: str = ""
@@ -203,7 +203,7 @@ async def load_correction(context: Context, call: Call) -> Names:
 class LiveFeed(OpenPage):
     """Corrections as they come: new ones on top, and those that came again in their place.
 
-    A few are drawn at once; after many at a time it rests for REDRAW_S, since nobody reads faster.
+    Changes are drawn at once; after many at a time it waits for REDRAW_S, to bound the work.
     """
 
     topics = frozenset({topics.CORRECTION})
@@ -230,14 +230,14 @@ class LiveFeed(OpenPage):
         return self.draw_elements("feed", **names)
 
     async def changed(self, batch: Batch) -> str:
-        """Return what is new."""
+        """Return new rows, or nothing while redrawing is delayed."""
         if self._rest_left_s() > 0:
             self._is_stale = True
             return ""
         return await (self.full() if batch.all_stale else self.idle())
 
     async def idle(self) -> str:
-        """Return what is new; everything where nothing of what was shown is still there."""
+        """Return new rows, or the whole feed if none of the shown rows is still in it."""
         self._is_stale = False
         _, rows = await _load_rows(self.context, self.now(), self._query)
         fresh = [row for row in rows if row.key not in self._shown]

@@ -42,7 +42,7 @@ _NOT_ORDERED: Final = frozenset({"destroying", "destroyed", "unknown"})
 
 @dataclass(frozen=True, slots=True)
 class FleetQuery:
-    """How the fleet is looked at: what the address of the page says."""
+    """The parameters of the page: filters, order and position of the list."""
 
     statuses: tuple[str, ...] = ()
     agent: str = ""
@@ -291,12 +291,12 @@ class LiveFleet(OpenPage):
         self._sent: tuple[object, ...] = ()
 
     def _left_s(self) -> float:
-        """Return the seconds to the next look at the list: soon where it may have changed."""
+        """Return the seconds until the list is read again: sooner if it may have changed."""
         return (REDRAW_S if self._is_stale else LOOK_S) - (self.steady_s() - self._looked_s)
 
     @property
     def idle_s(self) -> float:
-        """Return the time to the next look at the list."""
+        """Return the seconds until the list is read again."""
         return max(0.01, self._left_s())
 
     async def full(self) -> str:
@@ -305,7 +305,7 @@ class LiveFleet(OpenPage):
         return await self._look()
 
     async def _look(self) -> str:
-        """Return the list, if it is another than the last one."""
+        """Return the list, if it differs from the last one."""
         self._is_stale = False
         self._looked_s = self.steady_s()
         names = await self.page.load(self.context, self.now())
@@ -317,7 +317,7 @@ class LiveFleet(OpenPage):
         return self.draw_elements("fleet-rows", "fleet-summary", "fleet-pager", **names)
 
     async def changed(self, batch: Batch) -> str:
-        """Return the rows that changed; remember that the list may have."""
+        """Return the rows that changed; note that the list may have changed too."""
         wanted = {c.key: c for c in batch.changes if c.key in self._shown}
         self._is_stale |= batch.all_stale or any(
             change.topic == topics.INSTANCE for change in batch.changes

@@ -1,7 +1,7 @@
-"""The page of one instance: what may be ordered, why it is as it is, and all its panels.
+"""The page of one instance: its actions, the explanation of its state, and all its panels.
 
-Panels that are long are in `parts`. Some are parts of the page that the browser asks for when a
-person opens them, because they ask the instance's machine or are audited.
+Panels that are long are in `parts`. Some are parts of the page that the browser requests when a
+person opens them, because they call the instance's machine or are audited.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _confinement(view: InstanceView) -> str:
 
 
 def why(found: Explanation, view: InstanceView, *, now_ms: int) -> Why:
-    """Return an explanation as a panel; its title asks what a person would."""
+    """Return an explanation as a panel, with a question as its title."""
     is_well = status_badge(view).tone == "ok"
     return Why(
         title="Why is it running?" if is_well else "Why is it not running?",
@@ -317,7 +317,7 @@ async def load_sources(context: Context, call: Call) -> Names:
 
 
 async def load_care(context: Context, call: Call) -> Names:
-    """Return what only an instance's machine knows, which may take it its time."""
+    """Return the parts that need a call to the instance's machine, which may be slow."""
     found = await context.api.attempt(call, "config.versions", ConfigVersions, path=call.path)
     run = await context.api.attempt(call, "doctor.run", DoctorRun, path=call.path)
     return {
@@ -328,7 +328,7 @@ async def load_care(context: Context, call: Call) -> Names:
 
 
 async def _pairing(context: Context, call: Call, detail: InstanceDetail) -> PairingPanels:
-    """Return who waits, how it is decided, and which secrets are set, as the plane last heard."""
+    """Return the pairing requests, policy and secrets, as the machine last reported them."""
     api, path, now_ms = context.api, call.path, call.now_ms
     instance, name = path["id"], detail.instance.name
     query = {"limit": str(INBOX_ITEMS)} | ({"text": name} if name else {})

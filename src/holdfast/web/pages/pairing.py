@@ -1,4 +1,4 @@
-"""The page of the inbox: who asks to be let in, over the whole fleet."""
+"""The page of the inbox: the pairing requests of the whole fleet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def load(context: Context, call: Call) -> Names:
 
 
 async def _name(context: Context, call: Call, instance: str) -> str:
-    """Return an instance's name, or its id where nobody says."""
+    """Return an instance's name, or its id if the name cannot be read."""
     names = context.cache(InstanceNames)
     kept = names.get(instance)
     if kept is not None:

@@ -1,4 +1,4 @@
-"""The sign-in page; looking at it signs nobody in."""
+"""The sign-in page; a GET of it never signs in."""
 
 from __future__ import annotations
 

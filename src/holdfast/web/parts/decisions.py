@@ -24,7 +24,7 @@ _ORDERED: Final = ("kind", "channel", "sender", "by", "rule")
 
 
 class DecisionRow(NamedTuple):
-    """What was decided about somebody."""
+    """A decision about a pairing request, as a row."""
 
     key: str
     badge: Badge

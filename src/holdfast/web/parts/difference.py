@@ -182,7 +182,7 @@ def _pieces(stretches: Iterable[_Stretch]) -> Iterator[Piece]:
 
 
 def _change(removed: list[str], added: list[str]) -> Iterator[Piece]:
-    """Yield what was changed, and forget it; white space at both ends alike is no change."""
+    """Yield the change and clear both lists; white space common to both ends is no change."""
     old, new = "".join(removed), "".join(added)
     removed.clear()
     added.clear()
@@ -226,7 +226,7 @@ def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 def excerpt(pieces: Sequence[Piece], *, around: int, most: int) -> tuple[Piece, ...]:
     """Return the changes with `around` characters beside them, `most` characters in all.
 
-    What is left out stands as a piece of its own, so that nobody takes a part for the whole.
+    Text that is left out is marked by a piece of its own.
     """
     shown: list[Piece] = []
     room = most

@@ -1,4 +1,4 @@
-"""The inbox of pairing requests: who asks, what can be done, what is not known.
+"""The inbox of pairing requests: the senders, the possible actions, and lists not complete.
 
 The page of the inbox shows all of it, an instance's page its own, and every page the number.
 """
@@ -23,7 +23,7 @@ from holdfast.wire.api.pairing import (
 from holdfast.wire.times import parse_time
 
 NOBODY: Final = PairingInbox(items=(), total=0)
-"""What is shown where nobody can say who waits."""
+"""Shown when the inbox cannot be read."""
 
 
 class Fact(NamedTuple):
@@ -169,7 +169,7 @@ def inbox(
 
 
 def _is_over(iso: str | None, now_ms: int) -> bool:
-    """Return whether a request has expired while nobody looked."""
+    """Return whether a request has expired, also if no event recorded it yet."""
     ends_ms = parse_time(iso)
     return ends_ms is not None and ends_ms <= now_ms
 

@@ -49,7 +49,7 @@ def policy(found: PairingPolicy, *, now_ms: int) -> Policy:
 
 
 def _setting(found: PairingPolicy, rules: tuple[PairingRule, ...]) -> dict[str, Any]:
-    """Return a policy as it is sent: only in place of the one that was looked at."""
+    """Return the body that sets a policy, valid only in place of the version `found`."""
     kept = []
     for rule in rules:
         fields = {

@@ -80,7 +80,7 @@ def status_badge(view: InstanceView) -> Badge:
 
 
 def wanted_words(view: InstanceView) -> str:
-    """Return what is wanted where it is not what is, else nothing."""
+    """Return the desired state if it differs from the observed one, else an empty text."""
     if view.status in _SETTLED.get(view.desired, ()) or view.desired == "destroyed":
         return ""
     if view.status == "unknown":

@@ -60,7 +60,7 @@ class PasswordSignIn(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PasswordChange(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Set one's own password; `current` is asked for where there is one."""
+    """Set one's own password; `current` is required if there is one."""
 
     new: NewPassword
     current: Annotated[str, Meta(max_length=PASSWORD_MAX)] = ""
@@ -69,8 +69,8 @@ class PasswordChange(_Quiet, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class SessionView(Struct, frozen=True, kw_only=True):
     """Who is signed in.
 
-    `csrf` goes into the `x-csrf-token` header of a session's changes. It is told in the answer to
-    signing in and never again, because the cookie alone must not be enough to ask for it.
+    `csrf` goes into the `x-csrf-token` header of a session's changes. It is only in the
+    answer to signing in, because it must not be obtainable with the cookie alone.
     """
 
     person: Label

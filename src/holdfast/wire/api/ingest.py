@@ -89,8 +89,8 @@ class IngestAnswer(Struct, frozen=True, kw_only=True):
 
     `deduplicated` counts rows that were known already, and is true or false for a single
     correction; `high_water` is the number up to which nothing of the source is missing.
-    `verdicts` is the number of the newest decision about the brain's lessons: where it is not the
-    one that the brain has, it asks.
+    `verdicts` is the number of the newest decision about the brain's lessons: a brain that has
+    another number requests the decisions.
     """
 
     accepted: Counter
@@ -101,11 +101,11 @@ class IngestAnswer(Struct, frozen=True, kw_only=True):
 
 
 class VerdictsRequest(Struct, frozen=True, kw_only=True):
-    """A brain asks what people decided about its lessons since it asked last.
+    """A brain's request for the decisions about its lessons since its last one.
 
     `version` and `brain` are those of a batch. `known` is the number up to which it has them, and
-    `of` the id of the brain that they were about, empty while it knows none: what was known of
-    another brain says nothing of this one.
+    `of` the id of the brain that they were about, empty if it has none: numbers of another brain
+    are not valid for this one.
     """
 
     version: _Opaque = None
@@ -285,7 +285,7 @@ class WhoAmI(Struct, frozen=True, kw_only=True):
 
 
 class BrainStanding(Struct, frozen=True, kw_only=True):
-    """A brain as the SDK's doctor asks for it."""
+    """The standing of a brain, for the SDK's doctor."""
 
     brain_id: Label
     brain_name: Label

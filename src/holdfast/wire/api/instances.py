@@ -70,11 +70,11 @@ Stream = Literal["stdout", "stderr", "controller"]
 
 
 class RecoveryView(Struct, frozen=True, kw_only=True):
-    """How the agent is kept up, as its machine reports it.
+    """The recovery of the agent after failures, as its machine reports it.
 
-    `rung` is the last thing that was done about failures in a row: `restart`,
+    `rung` is the last action after failures in a row: `restart`,
     `last_healthy_config`, `reinstall`, `previous_version` or `parked`; `reason` says why. `held`
-    says that somebody stopped the recovery. `blocked` names who holds the agent's port.
+    is true if the recovery was stopped by request. `blocked` names what holds the agent's port.
     `work_cuts` counts the ends that cut running work. `config` is what is known of the last change
     of its configuration: `trial`, `healthy`, or `rolled_back` because of `config_reason`.
     """
@@ -105,8 +105,8 @@ class AgentPage(Struct, frozen=True, kw_only=True):
 class InstanceView(Struct, frozen=True, kw_only=True):
     """One instance as lists and pages show it.
 
-    `restarts` counts the agent's restarts that nobody asked for. `last_contact_at` is when the
-    machine was last heard. `load` is the five-minute load average of the machine. `epoch` is the
+    `restarts` counts the agent's unrequested restarts. `last_contact_at` is the time of the
+    machine's last check-in. `load` is the five-minute load average of the machine. `epoch` is the
     machine's incarnation, `seq` the number of the last event this view has taken in. `attention`
     says why a person should look, or is empty. `error` is the last failure. `contact` is `lost`
     after three missed check-ins. `recovery` is null until its machine has reported it.
@@ -249,7 +249,7 @@ class InstanceRotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class InstanceDestroy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Destroy for good; `confirm` must be the instance's name, typed by whoever asks."""
+    """Destroy for good; `confirm` must be the instance's name, typed by the person."""
 
     confirm: Label
     reason: Reason = ""

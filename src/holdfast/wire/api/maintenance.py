@@ -32,7 +32,7 @@ PATH_PATTERN: Final = r"[^/\x00-\x1f\x7f]{1,255}(/[^/\x00-\x1f\x7f]{1,255}){0,31
 """Names joined by slashes; the controller refuses what leads out."""
 
 VERSION_PATTERN: Final = r"[0-9a-z-]{1,64}"
-"""How a version is called; the controller knows which there are."""
+"""The form of a version's name; the controller has the list of them."""
 
 _END: Final = r"$(?!\n)"
 

@@ -66,7 +66,7 @@ class OperationList(Struct, frozen=True, kw_only=True):
 
 
 class QuarantinedEvent(Struct, frozen=True, kw_only=True):
-    """An event whose fold raised; the actor goes on without it until somebody decides."""
+    """An event whose fold raised; the actor goes on without it until an operator decides."""
 
     event: Label
     actor: Label

@@ -1,10 +1,10 @@
 """Endpoints about pairing and secrets: the inbox, decisions, policies, channel tokens.
 
-The inbox answers from what the plane has heard, at no cost to any machine; an instance's own list
-asks its controller. A decision answers 200 once the machine has carried it out, 202 where that
-takes longer, 404 for a request that is not there (any more), 409 where it was decided already or
-the instance does not run, and 502, 503 or 504 where the machine answered wrongly, not at all or
-too late.
+The inbox is answered from the machines' last reports, without a call to any machine; an instance's
+own list calls its controller. A decision answers 200 once the machine has carried it out, 202 if
+that takes longer, 404 for a request that does not exist (any more), 409 if it was decided already
+or the instance does not run, and 502, 503 or 504 if the machine answered wrongly, not at all or too
+late.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class PairingTrouble(Struct, frozen=True, kw_only=True):
 
 
 class PairingInbox(Struct, frozen=True, kw_only=True):
-    """What waits over all visible instances, newest first, as the plane last heard.
+    """The waiting requests of all visible instances, newest first, as last reported.
 
     `counts` is how many wait for each instance that has any, `total` for all; neither is
     filtered. `troubles` names instances whose list is not complete.
@@ -261,7 +261,7 @@ _SECRETS: Final = "/api/instances/{id}/secrets"
 PAIRING: Final = (
     look(
         "pairing.inbox", "/api/pairing", PairingInbox,
-        "The requests that wait over all visible instances, as the plane last heard.",
+        "The waiting requests of all visible instances, as their machines last reported them.",
         *PAGING, ACCOUNT, Param("kind", r"channel|device", "Only this kind."),
         Param("text", r"[ -~]{1,64}", "Only where instance, channel or sender contains this."),
     ),

@@ -56,15 +56,15 @@ class PlaneProof(Struct, frozen=True, kw_only=True):
 
 
 class KeysRotate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seal with a new key; with `after` of an answer before, go on where that stopped."""
+    """Seal with a new key; with `next` of the previous answer as `after`, continue there."""
 
     after: Cursor = ""
 
 
 class KeysRotated(Struct, frozen=True, kw_only=True):
-    """How far it is: `made` says whether this made `key`, `next` is empty when all was looked at.
+    """The progress: `made` is true if this call made `key`, `next` is empty at the end.
 
-    `resealed` counts sealed texts, `busy` instances that did not take it in time: do it again.
+    `resealed` counts sealed texts, `busy` instances that did not take them in time: call it again.
     """
 
     key: Label
@@ -92,7 +92,7 @@ class AgentList(Struct, frozen=True, kw_only=True):
 
 
 class DoctorCheck(Struct, frozen=True, kw_only=True):
-    """One thing the doctor looked at; `fix` says what to do where it is not well."""
+    """One check of the doctor; `fix` is what to do if the result is not `ok`."""
 
     name: Label
     result: Literal["ok", "warning", "failed"]

@@ -11,7 +11,7 @@ from holdfast.wire.controller.endpoint import act, look, order, wanted
 from holdfast.wire.limits import REASON_MAX
 
 DRAIN_MS_MAX: Final = 3_600_000
-"""The longest wait for running work that somebody may ask for."""
+"""The longest wait for running work that a request may set, in ms."""
 
 DRAIN_MS: Final = Param(
     "drain_ms", r"0*(?:3600000|3[0-5][0-9]{5}|[0-2]?[0-9]{1,6})",

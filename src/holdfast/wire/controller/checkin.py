@@ -1,7 +1,7 @@
 """The check-in: what a controller reports to the plane about its machine.
 
 Its first fields are those that existing controllers send (docs/compat/check-in.md); what follows
-from `protocol` on is ours, and its presence is what asks for an answer with a directive. Counters
+from `protocol` on is ours, and its presence requests an answer with a directive. Counters
 are cumulative since the controller's boot, named by `bootId` and ordered by `sequence`, so that
 the plane derives exact differences however often a message is lost, repeated or late. Nothing here
 may carry content: no output, no prompts, no secrets.
@@ -59,11 +59,11 @@ class BootCounters(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
 
 
 class Recovery(Struct, frozen=True, gc=False, kw_only=True, rename="camel", omit_defaults=True):
-    """How the agent is kept up, when that takes more than starting it.
+    """The recovery of the agent after failures.
 
-    `rung` is the last thing that was done about failures, from `restart` to `parked`, and
-    `reason` why; `held` says that somebody stopped the recovery. `blocked` names who holds the
-    agent's port. `work_cuts` counts, since the controller's boot, the ends that cut running work.
+    `rung` is the last action after failures, from `restart` to `parked`, and `reason` why; `held`
+    is true if the recovery was stopped by request. `blocked` names what holds the agent's port.
+    `work_cuts` counts, since the controller's boot, the ends that cut running work.
     `config` is what is known of the last change of its configuration: `trial`, `healthy` or
     `rolled_back`, the last one because of `config_reason`.
     """
@@ -119,7 +119,7 @@ class MachineStatus(
 ):
     """The part of a check-in that is only shown: the plane keeps the latest, and logs none of it.
 
-    A field that is added here needs no other declaration to reach whoever shows it.
+    A field that is added here reaches the API and pages without another declaration.
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
     `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
     `confinement` names what confines its agent, see `wire.confinement`; empty if not reported.

@@ -1,4 +1,4 @@
-"""The directive: what the plane wants of a controller, in the answer to a check-in or a long poll.
+"""The directive: the plane's orders to a controller, in answers to check-ins and long polls.
 
 It is state, not a stream: a controller that missed ten of them and gets the eleventh has all
 it needs. Commands are the exception; each has an id, is leased until its outcome comes back in a
@@ -27,9 +27,9 @@ class Command(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=T
 
 
 class Directive(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What the plane wants of one machine.
+    """The orders of the plane to one machine.
 
-    `revision` grows with each change, so that a long poll can ask for anything newer.
+    `revision` grows with each change, so that a long poll can wait for a newer one.
     `checkin_interval_ms` outside 1 s to 1 h is ignored by the controller, which keeps its own.
     `ladder` says whether a recovery may go on by itself, or is held where it is; a `ladder_turn`
     that has grown lets it begin anew.

@@ -55,7 +55,7 @@ DOCTOR_START: Final = order(
     codes=("openclaw_doctor_already_active", "openclaw_doctor_start_failed"),
 )  # fmt: skip
 DOCTOR_STATUS: Final = look(
-    "doctor/status", DoctorAnswer, "The last run; `after` asks for its output from there on.",
+    "doctor/status", DoctorAnswer, "The last run, with its output from position `after` on.",
     AFTER, capability="doctor.run",
 )  # fmt: skip
 DOCTOR_CANCEL: Final = act(

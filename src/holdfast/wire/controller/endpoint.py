@@ -1,6 +1,6 @@
 """One row of the controller's endpoint table.
 
-A controller serves each row below both prefixes; the plane asks by the row's own path. Both sides
+A controller serves each row below both prefixes; the plane calls the row's own path. Both sides
 take method, path, body and answer from the row, and the reference and OpenAPI are made of it.
 """
 

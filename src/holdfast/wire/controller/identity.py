@@ -50,8 +50,8 @@ def sandbox_of_user(user: str) -> str:
 def decode_sandbox(sandbox: str) -> Sandbox | None:
     """Return what a sandbox id names, or None when it cannot be one.
 
-    An older id that happens to look like a newer one is read as the newer: whoever decides by
-    this must look the whole id up as well, as the check-in does.
+    An older id that has the form of a newer one is decoded as the newer: a caller that decides by
+    the result must also look up the whole id, as the check-in does.
     """
     match = _INSTANCE.fullmatch(sandbox)
     if match:

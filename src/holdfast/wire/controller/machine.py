@@ -134,7 +134,7 @@ class RotateOrder(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class TokenAnswer(Struct, frozen=True, kw_only=True):
-    """The token that the agent's own page asks for."""
+    """The token that the agent's own page requires."""
 
     token: str = ""
 
@@ -164,7 +164,7 @@ PROXY_STATS: Final = look(
     capability="proxy.stats", prefix=OURS,
 )  # fmt: skip
 AGENT_TOKEN: Final = look(
-    "agent/token", TokenAnswer, "The token that the agent's own page asks for.",
+    "agent/token", TokenAnswer, "The token that the agent's own page requires.",
     capability="agent.token", prefix=OURS,
 )  # fmt: skip
 CREDENTIALS_ROTATE: Final = order(

@@ -97,7 +97,7 @@ class MachineFolders:
             if record.id == machine_id:
                 return record
         if unreadable:
-            text = f"machine {machine_id}: cannot tell, records of {unreadable} are unreadable"
+            text = f"machine {machine_id}: unknown, the records of {unreadable} are unreadable"
             raise DeclinedError(Retryable(TRANSIENT, text))
         raise DeclinedError(Permanent(NOT_FOUND, f"machine {machine_id}: no such machine"))
 

@@ -1,10 +1,10 @@
 """Installs a pinned OpenClaw and its Node from npm into a folder.
 
-No install script runs, and Node is an ordinary npm package, so nothing but the registry is asked.
-The whole tree is locked: by the lock shipped for a release we know, else by the one that the
-first installation of a release wrote, whose hashes every later one must meet (`npm ci`).
-The work is done in a folder beside the target, which an interrupted run leaves for the next one;
-it is renamed to its name only after the program has told its version. What is installed is never
+No install script runs, and Node is an ordinary npm package, so only the registry is contacted. The
+whole tree is locked: by the lock file shipped for a known release, else by the one that the first
+installation of a release wrote; the hashes of later installations must equal it (`npm ci`). The
+work is done in a folder beside the target, which an interrupted run leaves for the next one; it is
+renamed to its final name only after the program has printed its version. An installation is never
 changed in place.
 """
 
@@ -51,7 +51,7 @@ _EXPORTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class Extra(NamedTuple):
-    """What is added: `overrides` of dependencies, and files below the installation."""
+    """Additions to a release: `overrides` of dependencies, and files below the installation."""
 
     overrides: Mapping[str, str]
     files: Mapping[str, str]
@@ -84,11 +84,11 @@ BYTES_NEEDED: Final = 1_500_000_000
 """Free space required: 832 MB installed and 273 MB of npm cache, with a margin."""
 
 LOCKS: Final = ".locks"
-"""The folder of locks below the data folder: what releases were made of when first installed."""
+"""The folder below the data folder with the npm lock file of each release installed first here."""
 
 SHIPPED_LOCKS: Final = Path(__file__).with_name("locks")
 _DIFFERS: Final = re.compile(r"EINTEGRITY|EUSAGE")
-"""What npm says where a package, or the list of them, is another than the lock's."""
+"""npm's error codes when a package or the dependency list differs from the lock file."""
 
 _ERROR_CHARS: Final = 2_000
 _VERSION_PRINTED: Final = re.compile(r"OpenClaw (\S+)")
@@ -129,11 +129,11 @@ def install_openclaw(
     progress: Callable[[Progress], None] = lambda _progress: None,
     clock: Clock | None = None,
 ) -> Path:
-    """Install below `data` and return the folder, at once if it is there already.
+    """Install below `data` and return the folder, at once if it exists already.
 
-    Raise InstallError. The folder is what HOLDFAST_OPENCLAW_HOME wants. `progress` is called from
-    this thread, about twice a second. `lock` is that of an installation of the same release made
-    elsewhere, for one that has none here.
+    Raise InstallError. The folder is a valid value of HOLDFAST_OPENCLAW_HOME. `progress` is called
+    from this thread, about twice a second. `lock` is the lock file of an installation of the same
+    release on another machine, used if there is none here.
     """
     target = find_installed(data, version=version, node_version=node_version)
     if target.is_dir():
@@ -158,7 +158,7 @@ def install_openclaw(
 
 
 def _locks(data: Path, name: str, given: Path | None) -> Iterator[Path]:
-    """Yield where the lock of an installation may be, the surest first."""
+    """Yield the possible lock files of an installation, the most trusted first."""
     yield SHIPPED_LOCKS / f"{name}.json"
     yield data / LOCKS / f"{name}.json"
     if given is not None:
@@ -166,7 +166,7 @@ def _locks(data: Path, name: str, given: Path | None) -> Iterator[Path]:
 
 
 def _lay_lock(part: Path, locks: Iterator[Path]) -> Path | None:
-    """Have npm find the first lock that there is; return which, or None on the first installation.
+    """Copy the first existing lock file for npm; return which, None on a first installation.
 
     Raise InstallError for one that cannot be read: it must not count as none.
     """
@@ -184,7 +184,7 @@ def _lay_lock(part: Path, locks: Iterator[Path]) -> Path | None:
 
 
 def _keep_lock(part: Path, path: Path) -> None:
-    """Keep what the first installation of a release was made of; raise InstallError."""
+    """Store the lock file of a first installation; raise InstallError."""
     draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)

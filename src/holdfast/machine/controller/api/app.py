@@ -161,7 +161,7 @@ def _guard(context: Context) -> Any:
             return encode(Answer(refused.body, refused.status))
         except web.HTTPException:
             raise
-        except Exception as error:  # noqa: BLE001  the edge: whoever asked gets an answer
+        except Exception as error:  # noqa: BLE001  every request gets an answer
             if request.transport is None:  # the caller has gone, and with it the rest of the body
                 return problem(408, "The request did not arrive whole", "incomplete_request")
             context.log.emit("route.failed", path=request.path, error=repr(error))

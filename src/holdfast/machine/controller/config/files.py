@@ -48,7 +48,7 @@ class VersionFiles:
         with atomic_file.open_folder(self._folder) as folder:
             over = self._read(folder, LEDGER_FILE, _LEDGER_BYTES_MAX)
             if not atomic_file.put(folder, LEDGER_FILE, content, over=over):
-                raise OSError(f"{LEDGER_FILE}: somebody else writes it too")
+                raise OSError(f"{LEDGER_FILE}: another process writes it too")
         named = {version.etag for version in ledger.versions}
         for path in self._folder.iterdir():
             if not path.suffix and path.name not in named:

@@ -177,7 +177,7 @@ def _open_fresh(folder: int) -> tuple[str, int]:
         fresh = f".holdfast-{os.getpid()}-{next(_numbers)}.new"
         with suppress(FileExistsError):
             return fresh, os.open(fresh, flags, 0o600, dir_fd=folder)
-    raise FileExistsError(errno.EEXIST, "somebody takes every new name")
+    raise FileExistsError(errno.EEXIST, "every new name is taken by another process")
 
 
 def _create(folder: int, fresh: str, name: str) -> bool:

@@ -118,7 +118,7 @@ class Control(asyncio.Transport):
         """End, because the caller is gone."""
         if not self._over:
             self._over = True
-            # Not at once: aiohttp begins in a task, which fails where it is told too early.
+            # Not at once: aiohttp starts in a task, which fails if the connection is lost before.
             asyncio.get_running_loop().call_soon(self._handler.connection_lost, None)
 
     def pause_writing(self) -> None:

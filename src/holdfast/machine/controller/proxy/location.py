@@ -1,4 +1,4 @@
-"""Rewrites an agent's own addresses in `Location`: it knows only its loopback port. Pure."""
+"""Rewrites an agent's loopback addresses in `Location` to the public ones. Pure."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class CommandBackend:
         else:
             code = row.code if row is not None and row.code else order.code
             if not code:
-                message = "The agent approves by code, and tells none for this request"
+                message = "The agent approves by code, and lists none for this request"
                 return Refused(wire.PAIRING_FAILED, message, unable=True)
             arguments = ("pairing", "approve", order.channel, code, "--notify")
         before = self._aftermath.before()

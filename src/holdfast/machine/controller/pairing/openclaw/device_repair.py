@@ -152,7 +152,7 @@ class DeviceRepair:
         self, folder: int, found: RepairedStore, paired: bytes, pending: bytes | None,
         given_up: threading.Event,
     ) -> Repaired:  # fmt: skip
-        """Write the devices first: a request is removed only once what it asks for is there."""
+        """Write the devices first: a request is removed only after its device is stored."""
         done = Repaired()
         plan = ((PAIRED, found.paired, paired), (PENDING, found.pending, pending))
         for name, content, before in plan:
