@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import msgspec
 
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
 from holdfast.stores.duckdb import MIGRATIONS, SQL
+from holdfast.stores.durable_file import sync_folder, sync_names
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
 from holdfast.stores.thread import BACKGROUND, OwnThread
@@ -83,6 +85,7 @@ class DuckdbAnalytics:
         if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
             raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        sync_names(path)
         self.path = path
         self._connection = duckdb.connect(
             str(path),
@@ -190,6 +193,8 @@ class DuckdbAnalytics:
             if events:
                 self._run("lifecycle_insert", rows=msgspec.json.encode(events).decode())
             self._connection.execute("COMMIT")
+            with suppress(OSError):
+                sync_folder(self.path.parent)  # DuckDB syncs its log, and not the log's name
         except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
             self._connection.execute("ROLLBACK")
             raise ValueError(f"a point does not fit its dataset: {error}") from error
