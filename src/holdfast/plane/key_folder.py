@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.plane.settings import PREFIX, Settings, refuse_overlap
-from holdfast.stores.durable_file import sync_folder, write_file
+from holdfast.world.durable_file import sync_folder, write_file
 
 KEYRING_FILE: Final = "keyring.json"
 GATEWAY_FILE: Final = "gateway.key"

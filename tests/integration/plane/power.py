@@ -34,8 +34,9 @@ from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.world.clouds.port import MachineSpec, VolumeSpec
 from holdfast.world.clouds.process_folders import MachineFolders
-from holdfast.world.clouds.process_record import Record, sync_folder
+from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_volumes import Volumes
+from holdfast.world.durable_file import sync_folder
 from tests.support import power_loss
 
 NOW: Final = 1_700_000_000_000

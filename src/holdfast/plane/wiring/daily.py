@@ -12,7 +12,7 @@ import msgspec
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
-from holdfast.stores.durable_file import write_file
+from holdfast.world.durable_file import write_file
 
 DAILY_FILE: Final = "daily.json"
 """In the data folder: when each job was done last, in milliseconds since the epoch."""

@@ -14,16 +14,9 @@ from typing import Final, TypeAlias
 
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
-from holdfast.world.clouds.process_record import (
-    Folder,
-    Record,
-    load,
-    locked,
-    make_folder,
-    save,
-    sync_folder,
-)
+from holdfast.world.clouds.process_record import Folder, Record, load, locked, save
 from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.durable_file import make_folder, sync_folder
 
 _Signature: TypeAlias = tuple[int, int, int]
 _LOCK: Final = ".lock"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.process_table import Identity
+from holdfast.world.durable_file import sync_folder
 
 RECORD_FILE: Final = "machine.json"
 LOCK_FILE: Final = "lock"
@@ -86,26 +87,6 @@ def save(path: Path, value: Struct) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for this user only, with a name that is durable, as are those above it.
-
-    A folder above that may not be read, or a file system that cannot sync one, is passed over.
-    """
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for above in path.absolute().parents:
-        with suppress(OSError):
-            sync_folder(above)
-
-
-def sync_folder(path: Path) -> None:
-    """Sync a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ from holdfast.world.clouds.port import (
     VolumeSpec,
     VolumeState,
 )
-from holdfast.world.clouds.process_record import make_folder, save, sync_folder
+from holdfast.world.clouds.process_record import save
 from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.durable_file import make_folder, sync_folder
 
 _ID_CHARS: Final = 20
 _RECORD: Final = "volume.json"

@@ -21,6 +21,12 @@ def write_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     sync_names(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for this user only, with a name that is durable, as are those above it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sync_names(path)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable; raise OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
