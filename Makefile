@@ -94,7 +94,7 @@ matrix: env-dev ## the suite on each supported Python on PATH, each in an enviro
 bench: env-dev ## measure the figures of docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-power: env-dev ## lose power 10,000 times while corrections are recorded (ARGS="--cuts 500")
+power: env-dev ## lose power 10,000 times beside every store (ARGS="--cuts 500 --only stores")
 	@$(BIN)/python tools/real_parts.py all
 	$(BIN)/python -m tests.bench.bench_power_loss $(ARGS)
 

@@ -21,7 +21,8 @@ The model of the disk:
 - `Keep.EVERYTHING` is a kill of the program: what was written is there, synced or not.
 
 Files called `*-shm` are left out: SQLite makes them anew. Writing through a mapping, links and
-copies by the kernel are not modelled; UnmodelledError says where a program does that.
+copies by the kernel are not modelled; UnmodelledError says where a program does that. Modes are not
+either: everything is its owner's alone.
 `Recorded.without_syncs` gives the same record as if syncs had not been called: the loss has to be
 found then, which shows that the check can see one. `Recorded.syncs` counts them per line.
 """
@@ -32,7 +33,9 @@ import enum
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -51,11 +54,24 @@ from tests.support.system_calls import (
 )
 
 __all__ = [
-    "Cut", "Keep", "Line", "Recorded", "Synced", "UnmodelledError", "cuts", "record", "unavailable",
+    "Cut", "Judged", "Keep", "Line", "Recorded", "Synced", "UnmodelledError", "cuts", "judge",
+    "record", "scratch_folder", "unavailable",
 ]  # fmt: skip
 
 PAGES: Final = (512, 4096)
+_MEMORY_DISK: Final = Path("/dev/shm")
 _DEADLINE_S: Final = 120
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder for records and cuts, in memory where there is such a disk.
+
+    Each cut is opened by a program that syncs, which would wait for a real one.
+    """
+    folder = _MEMORY_DISK if _MEMORY_DISK.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        yield Path(made)
 
 
 class Keep(enum.Enum):
@@ -106,6 +122,25 @@ class Cut(NamedTuple):
     acknowledged: tuple[str, ...]
     at: int
     seed: int
+
+
+class Judged(NamedTuple):
+    """What a restart finds of lines that are each one answer, and consist of facts.
+
+    `lost` are the places of acknowledged lines of which a fact is gone; `torn` those of lines,
+    acknowledged or not, of which only a part is there.
+    """
+
+    lost: tuple[int, ...]
+    torn: tuple[int, ...]
+
+
+def judge(recorded: Recorded, cut: Cut, found: Collection[str]) -> Judged:
+    """Compare the facts found after a cut with the lines, whose words are the facts."""
+    facts = [[fact in found for fact in line.split()] for line in recorded.lines]
+    lost = [at for at in range(len(cut.acknowledged)) if not all(facts[at])]
+    torn = [at for at, there in enumerate(facts) if any(there) and not all(there)]
+    return Judged(tuple(lost), tuple(torn))
 
 
 def unavailable() -> str:
@@ -331,6 +366,7 @@ def _write_image(folder: Path, image: Mapping[str, bytes | None]) -> None:
     folder.mkdir(parents=True)
     for path, content in image.items():
         if content is None:
-            (folder / path).mkdir(parents=True, exist_ok=True)
+            (folder / path).mkdir(mode=0o700, parents=True, exist_ok=True)
         else:
             (folder / path).write_bytes(content)
+            (folder / path).chmod(0o600)

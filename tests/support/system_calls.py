@@ -247,11 +247,12 @@ class CallReader:
         old, new = map(self._inside, self._paths(call))
         if old is None and new is None:
             return
-        if not old or not new or "RENAME_EXCHANGE" in call.arguments:
+        if not old or not new:
             raise UnmodelledError(f"{call.name} of {old} to {new}")
         folder, name, file = self._at(old)
-        new_folder, new_name, _ = self._at(new)
-        self._name((new_folder, new_name, file), (folder, name, None))
+        new_folder, new_name, other = self._at(new)
+        left = other if "RENAME_EXCHANGE" in call.arguments else None
+        self._name((new_folder, new_name, file), (folder, name, left))
 
     def _chdir(self, call: _Call) -> None:
         self._cwd = self._paths(call)[0]

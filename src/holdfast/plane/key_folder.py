@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.plane.settings import PREFIX, Settings, refuse_overlap
+from holdfast.world.durable_file import sync_folder, write_file
 
 KEYRING_FILE: Final = "keyring.json"
 GATEWAY_FILE: Final = "gateway.key"
@@ -68,15 +69,7 @@ def find_keyring(settings: Settings) -> Path | None:
 
 def write_key(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Write a file atomically and durably, by default readable by its owner only."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    _sync(path.parent)
+    write_file(path, content, mode=mode)
 
 
 def refuse_loose(path: Path) -> None:
@@ -135,7 +128,7 @@ def _move(old: Path, new: Path) -> None:
             f" to this data folder as {new}, and move the other away"
         )
     old.unlink()
-    _sync(old.parent)
+    sync_folder(old.parent)
 
 
 def _read(old: Path, new: Path) -> tuple[bytes, int] | None:
@@ -167,11 +160,3 @@ def leave_note(home: Path, keys: Path) -> None:
     except NotADirectoryError:
         return
     write_key(old, content)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,13 +7,15 @@ The marker `:rows` stands for the parenthesised rows of parameters of one call; 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import aiosql
 
 
+@cache
 def load_queries(folder: Path) -> dict[str, str]:
-    """Return the statements of every file in a folder by name.
+    """Return the statements of every file in a folder by name; they are read once.
 
     Only aiosql's parser is used: its calls take one row at a time, and here a statement takes the
     rows of a whole group.

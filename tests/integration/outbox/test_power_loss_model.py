@@ -124,6 +124,24 @@ def test_a_replacement_that_is_synced(run: Run, tmp_path: Path) -> None:
     assert states(run(padded(replace)), tmp_path, "old") == {b"after"}
 
 
+def test_an_exchange_is_whole(run: Run, tmp_path: Path) -> None:
+    """Two names exchange their files in one step, which is there once the folder was synced."""
+    exchange = (
+        "import ctypes; put('next', b'after'); sync_folder(); say('written')\n"
+        "pair = (-100, os.fsencode(at('next')), -100, os.fsencode(at('old')))\n"
+        "ctypes.CDLL(None).renameat2(*pair, 2); say('exchanged'); sync_folder(); say('synced')"
+    )
+    recorded = run(padded(exchange))
+    pairs = {"written": set[tuple[bytes, bytes]](), "exchanged": set(), "synced": set()}
+    for cut in power_loss.cuts(recorded, number=200, seed=1, scratch=tmp_path):
+        if cut.acknowledged:
+            old, new = ((cut.folder / name).read_bytes() for name in ("old", "next"))
+            pairs[cut.acknowledged[-1]].add((old, new))
+    before, after = (b"before", b"after"), (b"after", b"before")
+    assert pairs["written"] | pairs["exchanged"] == {before, after}
+    assert pairs["synced"] == {after}
+
+
 def test_pages_are_torn(run: Run, tmp_path: Path) -> None:
     """Of three pages written in one call any may be old; none is both."""
     recorded = run(

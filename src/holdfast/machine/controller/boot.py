@@ -228,7 +228,7 @@ async def _import_heavy() -> None:
 def make_folders(home: Path) -> None:
     """Make the machine's own folders, and remove the state of an earlier start; raise OSError."""
     for folder in (home, home / "run"):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.make_folder(folder)
     (home / "run" / STATE_FILE).unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ import msgspec
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
+from holdfast.world.durable_file import write_file
 
 DAILY_FILE: Final = "daily.json"
 """File in the data folder: when each job last succeeded, in milliseconds since the epoch."""
@@ -65,8 +66,5 @@ def _read(home: Path) -> dict[str, int]:
 
 
 def _note(home: Path, name: str, now_ms: int) -> None:
-    """Store the time at which a job succeeded."""
-    path = home / DAILY_FILE
-    partial = path.with_name(f"{DAILY_FILE}.new")
-    partial.write_bytes(msgspec.json.encode(_read(home) | {name: now_ms}))
-    partial.replace(path)
+    """Keep when a job was done."""
+    write_file(home / DAILY_FILE, msgspec.json.encode(_read(home) | {name: now_ms}))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from holdfast.telemetry.ports import (
     dirty_from,
 )
 from holdfast.telemetry.views import STEPS_S
+from holdfast.world.durable_file import sync_folder, sync_names
 
 MEMORY_MB: Final = 192
 """Memory of the engine before it spills into a folder beside the file."""
@@ -83,6 +85,7 @@ class DuckdbAnalytics:
         if bytes_max is not None and bytes_max < BYTES_MAX_FLOOR:
             raise ValueError(f"bytes_max {bytes_max}: want at least {BYTES_MAX_FLOOR}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        sync_names(path)
         self.path = path
         self._connection = duckdb.connect(
             str(path),
@@ -190,6 +193,8 @@ class DuckdbAnalytics:
             if events:
                 self._run("lifecycle_insert", rows=msgspec.json.encode(events).decode())
             self._connection.execute("COMMIT")
+            with suppress(OSError):
+                sync_folder(self.path.parent)  # DuckDB syncs its log, and not the log's name
         except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
             self._connection.execute("ROLLBACK")
             raise ValueError(f"a point does not fit its dataset: {error}") from error

@@ -16,6 +16,7 @@ import apsw
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.trouble import Trouble
+from holdfast.world.durable_file import sync_names
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
 """What SQLite raises when it finds that a file is damaged, or none of its own."""
@@ -50,6 +51,8 @@ def open_store(
     try:
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
+        if _is_new(connection):
+            sync_names(path)
         migrations = shipped(MIGRATIONS / name)
         try:
             migrate(connection, migrations, now_ms=now_ms)
@@ -61,6 +64,11 @@ def open_store(
         connection.close()
         raise
     return connection
+
+
+def _is_new(connection: apsw.Connection) -> bool:
+    """Return whether no table was committed: one that has a table has names that are durable."""
+    return not connection.execute("SELECT count(*) FROM sqlite_master").get
 
 
 def make_trouble() -> Trouble:

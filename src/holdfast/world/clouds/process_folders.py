@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
-from holdfast.world.clouds.process_record import Folder, Record, load, locked, save, sync_folder
+from holdfast.world.clouds.process_record import Folder, Record, load, locked, save
 from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.durable_file import make_folder, sync_folder
 
 _Signature: TypeAlias = tuple[int, int, int]
 _LOCK: Final = ".lock"
@@ -36,7 +37,7 @@ class MachineFolders:
 
     def prepare(self) -> None:
         """Create the folders that every call needs."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.root)
         self.trash.mkdir(mode=0o700, exist_ok=True)
 
     def folder(self, name: str) -> Folder:

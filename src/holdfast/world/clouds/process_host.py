@@ -39,7 +39,7 @@ from holdfast.world.clouds.process_disk import DiskMeter
 from holdfast.world.clouds.process_folders import MachineFolders
 from holdfast.world.clouds.process_log import LOG_BYTES_MAX, rotate, tail
 from holdfast.world.clouds.process_ports import FIRST_PORT, LAST_PORT, LOOPBACK, Ports, is_free
-from holdfast.world.clouds.process_record import Phase, Record, sync_folder
+from holdfast.world.clouds.process_record import Phase, Record
 from holdfast.world.clouds.process_refusal import DeclinedError
 from holdfast.world.clouds.process_spawn import (
     EnvKeys,
@@ -58,6 +58,7 @@ from holdfast.world.clouds.process_table import (
     usage_of,
 )
 from holdfast.world.clouds.process_volumes import Volumes
+from holdfast.world.durable_file import sync_folder
 
 PROGRAM: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller")
 """Isolated: it must not load code or variables of the agent or owner.

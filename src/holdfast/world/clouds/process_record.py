@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.process_table import Identity
+from holdfast.world.durable_file import sync_folder
 
 RECORD_FILE: Final = "machine.json"
 LOCK_FILE: Final = "lock"
@@ -86,15 +87,6 @@ def save(path: Path, value: Struct) -> None:
         os.fsync(file.fileno())
     draft.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Sync a folder's entries to disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -25,8 +25,9 @@ from holdfast.world.clouds.port import (
     VolumeSpec,
     VolumeState,
 )
-from holdfast.world.clouds.process_record import save, sync_folder
+from holdfast.world.clouds.process_record import save
 from holdfast.world.clouds.process_refusal import DeclinedError
+from holdfast.world.durable_file import make_folder, sync_folder
 
 _ID_CHARS: Final = 20
 _RECORD: Final = "volume.json"
@@ -63,7 +64,8 @@ class Volumes:
         draft = self._folder / f"{_NEW}{volume_id}"
         if draft.exists():
             shutil.rmtree(draft)
-        draft.mkdir(mode=0o700, parents=True)
+        make_folder(self._folder)
+        draft.mkdir(mode=0o700)
         if spec.source_volume_id is None:
             (draft / _DATA).mkdir(mode=0o700)
         else:

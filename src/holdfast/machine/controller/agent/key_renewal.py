@@ -148,5 +148,5 @@ class Renewal:
 
     def _write(self, path: Path, value: str) -> None:
         """Write the file of secrets; raise OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.make_folder(path.parent)
         atomic_file.write(path, json.dumps({AGENTS_KEY: value}), below=Path(self._agent.place.home))

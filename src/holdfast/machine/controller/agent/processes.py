@@ -83,7 +83,7 @@ class AgentProcesses:
     def prepare(self) -> None:
         """Make the agent's folders and first files; raise OSError."""
         for folder in self.profile.folders(self.place):
-            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            atomic_file.make_folder(Path(folder))
         for name, content in self.profile.files(self.place).items():
             if not Path(name).exists():
                 atomic_file.write(Path(name), content, below=Path(self.place.home))

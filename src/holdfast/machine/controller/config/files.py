@@ -31,7 +31,7 @@ class VersionFiles:
 
     def load(self) -> Ledger:
         """Return the stored ledger; raise OSError."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.make_folder(self._folder)
         path = self._folder / LEDGER_FILE
         try:
             return msgspec.json.decode(atomic_file.read_file(path, _LEDGER_BYTES_MAX), type=Ledger)

@@ -355,7 +355,7 @@ class ConfigStore:
         self, raw: bytes, over: bytes | None, origin: Origin, paths: tuple[str, ...] = ()
     ) -> Change:
         if raw != over:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            atomic_file.make_folder(self._path.parent)
             with atomic_file.open_folder(self._path.parent, below=self._below) as folder:
                 if not atomic_file.put(folder, self._path.name, raw, over=over):
                     raise RefusedError(

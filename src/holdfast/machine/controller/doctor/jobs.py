@@ -300,7 +300,7 @@ class DoctorJobs:
             self._log.emit("doctor.write_failed", error=str(error))
 
     def _save(self, record: bytes, output: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.make_folder(self._folder)
         with atomic_file.open_folder(self._folder) as folder:
             atomic_file.put_over(folder, _OUTPUT_FILE, output)
             atomic_file.put_over(folder, _RECORD_FILE, record)

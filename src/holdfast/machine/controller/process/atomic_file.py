@@ -74,6 +74,22 @@ def open_folder(path: Path, *, below: Path | None = None) -> Iterator[int]:
         os.close(current)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder of mode 0700 and those above it, with names that are durable; raise OSError.
+
+    A file that is synced in a folder whose own name is not can be lost with it. A folder above that
+    may not be read, or a file system that cannot sync one, is passed over.
+    """
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for above in path.absolute().parents:
+        with suppress(OSError):
+            descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
 def read_file(path: Path, limit: int, *, below: Path | None = None) -> bytes:
     """Return the bytes of the file at a path; see `open_folder` and `read`."""
     with open_folder(path.parent, below=below) as folder:

@@ -174,7 +174,7 @@ class DeviceRepair:
         return replace(done, status="repaired")
 
     def _keep(self, name: str, content: bytes) -> None:
-        self._kept.mkdir(parents=True, exist_ok=True, mode=0o700)
+        atomic_file.make_folder(self._kept)
         with atomic_file.open_folder(self._kept) as kept:
             atomic_file.put_over(kept, name, content)
 
