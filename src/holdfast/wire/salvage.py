@@ -15,10 +15,12 @@ import msgspec
 from msgspec import Struct, inspect
 from msgspec.structs import replace
 
+from holdfast.wire import parsers
 from holdfast.wire.limits import REASON_MAX, TEXT_MAX
 
 S = TypeVar("S", bound=Struct)
 
+_ANY: Final = msgspec.json.Decoder()
 _NO_ID: Final = re.compile(r"[^A-Za-z0-9_.:@-]")
 DAMAGED: Final = "damaged"
 """The field of a view that describes the damage of its stored row."""
@@ -30,8 +32,8 @@ def salvage(form: type[Struct], body: bytes) -> dict[str, Any]:
     The result is empty for a text that is cut off or is not an object.
     """
     try:
-        found = msgspec.json.decode(body)
-    except ValueError:
+        found = parsers.from_json(_ANY, body)
+    except msgspec.DecodeError:
         return {}
     if not isinstance(found, dict):
         return {}

@@ -87,6 +87,9 @@ def test_backup_under_load_and_restore(own: PlaneProcess, archive: Path) -> None
     assert (view.machine_id, view.status) == (kept.machine_id, "running")
     assert len(machines(own)) == len(own.controllers()) == 1
     assert checks(own)["machines"].result == "ok"
+    with own.client() as client:
+        verdict = client.call("audit.verify")
+    assert (verdict.ok, verdict.head_kept) == (True, True), verdict
     entries = own.json("instance", "timeline", "kept")
     assert any(entry["name"] == "Restored" for entry in entries["entries"])
     own.cli("instance", "restart", "kept", "--wait", "60")

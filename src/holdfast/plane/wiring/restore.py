@@ -40,8 +40,10 @@ from holdfast.plane.wiring.files import CONTACT_FILE
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
 from holdfast.plane.wiring.local_admin import hold_folder
 from holdfast.stores.sqlite.accounts import open_accounts
+from holdfast.stores.sqlite.audit_head import HEAD_FILE
 from holdfast.stores.sqlite.backup import KEPT
 from holdfast.wire.limits import REASON_MAX
+from holdfast.world.durable_file import write_file
 
 ASIDE: Final = "before-restore-"
 _BESIDE: Final = ("", "-wal", "-shm")
@@ -94,6 +96,7 @@ def restore_backup(
             write_marker(home, marker)
             tell("replacing the stores")
             aside = _replace(home, stage, now_ms)
+            _restart_head(keys, stage, now_ms)
             notes = [*_restore_keys(settings, keys, stage, manifest, now_ms)]
             notes += _settings_notes(settings, home, stage, manifest)
             (keys / TOKEN_FILE).unlink(missing_ok=True)
@@ -194,6 +197,18 @@ def _settings_notes(
             yield f"{PREFIX}{name.upper()} was {value} at the backup, and is not now"
 
 
+def _restart_head(keys: Path, stage: Path, now_ms: int) -> None:
+    """Replace the kept head of the audit by that of the restored one, and move the old one aside.
+
+    The old one is of rows after the backup, so checks would report that the tail was cut off.
+    """
+    made, kept = stage / HEAD_FILE, keys / HEAD_FILE
+    if kept.exists():
+        kept.rename(_aside(keys, f"{HEAD_FILE}.{ASIDE}", now_ms))
+    if made.exists():
+        write_file(kept, made.read_bytes())
+
+
 def _aside(folder: Path, prefix: str, now_ms: int) -> Path:
     """Return a free name by the time."""
     when = datetime.fromtimestamp(now_ms / SECOND_MS, UTC).strftime("%Y%m%dT%H%M%S")
@@ -222,7 +237,7 @@ def _audit(accounts: Path, archive: Path, clock: Clock) -> None:
 
 async def _note_restore(accounts: Path, archive: Path, clock: Clock) -> None:
     """Append the restore to the audit."""
-    store = open_accounts(accounts, now_ms=clock.now_ms())
+    store = open_accounts(accounts, now_ms=clock.now_ms(), head_in=accounts.parent)
     try:
         who = f"{getpass.getuser()} on this machine"
         entry = AuditEntry(
