@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -57,7 +58,8 @@ class Forger:
             number, _, hashed, *fields = row
             entry = AuditEntry(**dict(zip(AuditEntry.__struct_fields__, fields, strict=True)))
             if number == seq:
-                entry = AuditEntry(**(asdict(entry) | {"who": "eve"}))
+                values: dict[str, Any] = asdict(entry) | {"who": "eve"}
+                entry = AuditEntry(**values)
             if seq <= number <= through:
                 made = audit.link(before, number, entry)
                 self._file.execute(

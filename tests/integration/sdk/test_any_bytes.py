@@ -107,12 +107,13 @@ def test_correct_takes_any_argument_or_names_it(opened: Opened, value: Any) -> N
 @pytest.mark.parametrize("value", STRANGE.values(), ids=STRANGE.keys())
 def test_record_takes_any_argument_or_names_it(opened: Opened, value: Any) -> None:
     brain = opened()
+    strange: object = value
     done = {
         "type": outcome("type", lambda: brain.record(value, {})),
         "data": outcome("data", lambda: brain.record("N", value)),
         "value": outcome("data", lambda: brain.record("N", {"key": value})),
         "key": "refused"
-        if isinstance(value, set | list | bytearray)
+        if isinstance(strange, set | list | bytearray)
         else outcome("data", lambda: brain.record("N", {value: 1})),
         "source": outcome("source", lambda: brain.record("N", {}, source=value)),
         "tags": outcome("tags", lambda: brain.record("N", {}, tags=value)),
