@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge.limits import PROVEN_MAX
+from holdfast.plane.edge.limits import PROVEN_MAX, SAME_PROOF_AT_ONCE
 from holdfast.plane.edge.rate import Rate
 from holdfast.plane.edge.wrong_proofs import WrongProofs
 
@@ -11,7 +11,7 @@ from holdfast.plane.edge.wrong_proofs import WrongProofs
 def fail(proofs: WrongProofs, times: int, peer: str = "p") -> None:
     for number in range(times):
         proofs.wait_s(peer, f"wrong-{number}")
-        proofs.wrong(f"wrong-{number}")
+        proofs.wrong(peer, f"wrong-{number}")
 
 
 def test_so_many_are_looked_at_and_then_one_a_second() -> None:
@@ -31,8 +31,18 @@ def test_who_proved_something_is_looked_at_until_it_is_wrong() -> None:
     proofs.right("p", "good")
     fail(proofs, 100)
     assert proofs.wait_s("p", "good") == 0
-    proofs.wrong("good")
+    proofs.wrong("p", "good")
     assert proofs.wait_s("p", "good") > 0
+
+
+def test_calls_with_one_proof_at_once_count_as_one() -> None:
+    proofs = WrongProofs(ManualClock(), Rate(burst=2, per_s=0.5))
+    waits = [proofs.wait_s("p", "unknown yet") for _ in range(SAME_PROOF_AT_ONCE)]
+    assert waits == [0] * SAME_PROOF_AT_ONCE
+    assert proofs.wait_s("p", "unknown yet") == 0, "a second turn of the two"
+    proofs.wrong("p", "unknown yet")
+    assert proofs.wait_s("p", "unknown yet") > 0, "known as wrong, it counts again"
+    assert proofs.wait_s("another", "unknown yet") == 0
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -274,7 +274,7 @@ class Edge:
             return
         is_machine = request.route.row.scope == "machine"
         if status == _UNAUTHENTICATED or (is_machine and status == _UNPROVEN):
-            self._wrong_proofs.wrong(request.proof)
+            self._wrong_proofs.wrong(peer_key(request.caller.peer), request.proof)
         elif status < _OUR_FAULT and (status < _FAILED or not is_machine):
             self._wrong_proofs.right(peer_key(request.caller.peer), request.proof)
 

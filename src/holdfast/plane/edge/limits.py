@@ -52,6 +52,9 @@ HELD_BACK_MAX: Final = 256
 """Refusals that are delayed at the same time; more are sent without delay, so that the memory they
 hold is bounded."""
 
+SAME_PROOF_AT_ONCE: Final = 100
+"""Calls with one proof, not yet known as right or wrong, that count as one."""
+
 PROVEN_MAX: Final = 20_000
 """Right proofs remembered, so that callers who share a refused address are still let through."""
 
