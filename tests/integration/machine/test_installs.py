@@ -16,7 +16,7 @@ from holdfast.machine.controller.agent.installs import Installs, version_at
 from holdfast.machine.controller.log import Log
 
 NPM = """#!/bin/sh
-# npm install --prefix PART ...: what the real one would fetch, made here
+# npm install|ci --prefix PART ...: what the real one would fetch, made here
 [ -e "$FAKE_NPM_FAILS" ] && { echo "npm: no network"; exit 1; }
 cd "$3" || exit 1
 version=$(sed -n 's/.*"openclaw": "\\(.*\\)",.*/\\1/p' package.json)
@@ -34,8 +34,9 @@ class Agent:
     def __init__(self, install: Path, path: Path) -> None:
         self.place = SimpleNamespace(install=str(install))
         self.profile = SimpleNamespace(
-            install_argv=lambda _place, folder, version: (
-                sys.executable, "-m", "holdfast.machine.agents.openclaw.reinstall", folder, version
+            install_argv=lambda place, folder, version: (
+                sys.executable, "-m", "holdfast.machine.agents.openclaw.reinstall", folder, version,
+                f"{place.install}/package-lock.json",
             )
         )  # fmt: skip
         self.fails = path / "fails"

@@ -36,7 +36,8 @@ class _Access:
         self.address = ""
         self.stay: Callable[[Signed], bool] = lambda _signed: True
 
-    async def admit(self, instance_id: str, header: Mapping[str, str]) -> Passage:
+    async def admit(self, instance_id: str, header: Mapping[str, str], *, secure: bool) -> Passage:
+        assert not secure
         signed = Signed(instance_id, header.get("cookie", ""), 0, "")
         return Passage(
             signed, Place(Address.parse(self.address), "token"), account=f"of-{instance_id[0]}"

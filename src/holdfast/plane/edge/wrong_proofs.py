@@ -42,8 +42,9 @@ class WrongProofs:
 
         A proof counts as wrong until `right` is called, so that concurrent ones are limited too.
         Calls with one proof before its first result count as one, up to SAME_PROOF_AT_ONCE: a
-        client may begin with many calls at once. Proofs that were right are recognised by the interpreter's keyed hash. A collision only lets
-        a proof be checked; it does not make it right.
+        client may begin with many calls at once. Proofs that were right are recognised by the
+        interpreter's keyed hash. A collision only lets a proof be checked; it does not make it
+        right.
         """
         if hash(proof) in self._proven:
             return 0
