@@ -107,7 +107,10 @@ async def test_secrets_open_and_pairing_decides_as_before(old: Old) -> None:
 
 
 async def test_corrections_and_decisions_are_there_and_a_repeat_is_known(old: Old) -> None:
-    assert await old.get("/api/corrections", by="owner") == old.facts["corrections"]
+    expected = old.facts["corrections"]
+    for item in expected["items"]:
+        item["damaged"] = ""  # the old plane had no such field
+    assert await old.get("/api/corrections", by="owner") == expected
     lessons = {row["id"]: row for row in (await old.get("/api/lessons"))["items"]}
     assert lessons[old.facts["lesson"]]["decision"] == "approved"
     assert len(lessons) == 2

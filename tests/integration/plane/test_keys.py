@@ -16,8 +16,7 @@ def move_back(plane: PlaneProcess) -> None:
     """Lay the keys of a plane that stands where the versions before the keys folder had them."""
     for name in KEY_FILES:
         (plane.keys / name).replace(plane.home / name)
-    (plane.keys / PLANE_KEY_FILE).unlink()
-    plane.keys.rmdir()
+    shutil.rmtree(plane.keys)  # with what those versions did not have
 
 
 def test_a_data_folder_of_the_version_before_opens_as_it_is(own: PlaneProcess) -> None:
