@@ -37,7 +37,7 @@ main()
 """
 NAMES = {
     "owner", "mailbox", "prober", "alarms", "contact wheel", "contact writer", "datapoint writer",
-    "contact teller 0", "journal-write", "accounts-write", "contact-write", "corrections-write",
+    "contact notifier 0", "journal-write", "accounts-write", "contact-write", "corrections-write",
     "journal.prune", "instances.watch", "intake watch",
 }  # fmt: skip
 
@@ -60,7 +60,7 @@ async def test_everything_that_must_not_end_is_watched(plane: Plane) -> None:
 
 
 async def test_a_job_that_is_done_once_may_end(plane: Plane) -> None:
-    (once,) = (t for t in asyncio.all_tasks() if t.get_name() == "holdfast-confinement.tell")
+    (once,) = (t for t in asyncio.all_tasks() if t.get_name() == "holdfast-confinement.log")
     async with asyncio.timeout(patience(20)):
         await once
     assert plane.supervisor.fault() is None

@@ -88,7 +88,9 @@ def test_answers_that_share_a_commit_are_kept_too(scratch: Path) -> None:
 
 @pytest.mark.parametrize("store", KEPT)
 def test_a_step_lower_is_found(store: str, scratch: Path) -> None:
-    lower = power.record(scratch, store, rounds=ROUNDS, openings=1, synchronous="NORMAL")
+    lower = power.record(
+        scratch, store, rounds=ROUNDS, openings=1, pages=1_000, synchronous="NORMAL"
+    )
     assert min(lower.syncs(lambda path: path == log_of(store))) == 0
     assert losing(store, lower, scratch, number=30) > 0
 
