@@ -71,8 +71,13 @@ async def test_a_demo_agent_runs_ends_and_leaves_nothing(tmp_path: Path, opened:
     written = Secret(base64.b64encode(key).decode())
     cloud = await opened(program=PROGRAM, keys=lambda _spec: written)
     machine = await start_demo(cloud, key)
-    leader = load(tmp_path / "machines" / "box-1" / "machine.json").leader
-    assert len(members(leader, machine.id)) >= 2  # the controller and its agent
+    record = tmp_path / "machines" / "box-1" / "machine.json"
+
+    async def both() -> bool:
+        return len(members(load(record).leader, machine.id)) >= 2
+
+    await until(both)  # the controller and its agent
+    leader = load(record).leader
 
     await cloud.close()  # another plane takes over; the machine does not notice
     cloud = await opened(program=PROGRAM, keys=lambda _spec: written)

@@ -40,7 +40,9 @@ class Hosts(NamedTuple):
 @pytest.fixture(scope="module")
 def hosts(shared: PlaneProcess) -> Iterator[Hosts]:
     async def sign_in() -> tuple[str, str]:
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
+        async with aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), skip_auto_headers=["User-Agent"]
+        ) as session:
             browser = Browser(shared, session)
             await browser.sign_in()
             host = await browser.open(demo(browser))
