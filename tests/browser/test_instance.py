@@ -72,7 +72,10 @@ def test_log_timeline_and_rehearsal(open_page: Open, served: Served) -> None:
     expect(page.locator("#log")).to_contain_text("turn 24 done")
     served.run(lambda: served.plane.fleet.say("a new line"))
     expect(page.locator("#log")).to_contain_text("a new line")
-    assert page.locator("#log").evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight < 4")
+    page.wait_for_function(
+        "e => e.scrollHeight - e.scrollTop - e.clientHeight < 4",
+        arg=page.locator("#log").element_handle(),
+    )
     expect(page.locator(".story")).to_have_count(5)
     page.get_by_role("button", name="Load older").click()
     expect(page.locator(".story")).to_have_count(10)

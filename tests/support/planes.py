@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from tests.support.patience import patience
 
 DEADLINE_S = 15.0
 STEP_S = 0.02
-REPORT_GAP = timedelta(seconds=2.2)
+NEVER_READY_MS = 3_600_000
 QUICK = {
     "HOLDFAST_CHECKIN_FIRST_S": "0.2",
     "HOLDFAST_CHECKIN_INTERVAL_S": "60",
@@ -178,21 +177,6 @@ class PlaneProcess:
         """Return its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def rest(self, name: str) -> None:
-        """Wait until an instance's next change will be reported at once.
-
-        Reports on change are at least 2 s apart: a death sooner than that after the report of its
-        readiness comes with the report of its return.
-        """
-
-        def is_old() -> bool:
-            view = self.view(name)
-            if view is None or view.last_contact_at is None:
-                return False
-            return datetime.now(UTC) - datetime.fromisoformat(view.last_contact_at) > REPORT_GAP
-
-        until(f"{name}'s last report is older than the gap between two", is_old)
-
     def token(self) -> str:
         """Return an operator's token: the one that the command line keeps."""
         if not self._token:
@@ -277,6 +261,30 @@ class PlaneProcess:
     def agents(self) -> list[psutil.Process]:
         """Return the demo agents of its machines."""
         return [p for p in processes_of(self.home) if "agents/demo.py" in cmdline(p)]
+
+    @contextlib.contextmanager
+    def agent_down(self, agent: psutil.Process) -> Iterator[None]:
+        """Kill a demo agent and keep it from being ready until the end: two restarts in all.
+
+        An agent that is merely killed may be back before a report or a page has shown it down.
+        """
+        config = Path(agent.environ()["DEMO_STATE_DIR"]) / "demo.json"
+        before = config.read_text() if config.exists() else "{}"
+        config.write_text(json.dumps({**json.loads(before), "startMs": NEVER_READY_MS}))
+        agent.kill()
+        agent.wait(patience(DEADLINE_S))
+        yield
+        replacement = until("another agent was started", lambda: self._agent_in(config.parent))
+        config.write_text(before)
+        replacement.kill()
+
+    def _agent_in(self, state: Path) -> psutil.Process | None:
+        """Return the demo agent that keeps its state in a folder, if one runs now."""
+        for process in self.agents():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("DEMO_STATE_DIR") == str(state):
+                    return process
+        return None
 
 
 @contextlib.contextmanager
