@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.durable_file import sync_folder
 from holdfast.machine.controller import boot
 from holdfast.machine.controller.config.files import VersionFiles
 from holdfast.machine.controller.config.history import Version, note
@@ -36,7 +37,6 @@ from holdfast.world.clouds.port import MachineSpec, VolumeSpec
 from holdfast.world.clouds.process_folders import MachineFolders
 from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_volumes import Volumes
-from holdfast.world.durable_file import sync_folder
 from tests.support import power_loss
 
 NOW: Final = 1_700_000_000_000
@@ -239,8 +239,30 @@ async def use_records(folder: Path, rounds: int) -> None:
         folders.put(made)
         sync_folder(folders.root)
         say(f"machine:{made.id}")
-        volumes.create(VolumeSpec(name=f"v{number}"), idempotency_key="", now_ms=NOW)
+        volume = volumes.create(VolumeSpec(name=f"v{number}"), idempotency_key="", now_ms=NOW)
         say(f"volume:v{number}")
+        _fill(volumes.data_of(volume.id))
+        forked = VolumeSpec(name=f"fork{number}", source_volume_id=volume.id)
+        volumes.create(forked, idempotency_key="", now_ms=NOW)
+        say(f"fork:fork{number}")
+
+
+FORKED: Final = {"state.json": b"s" * 9_000, "memory/notes/today.md": b"n" * 700}
+
+
+def _fill(data: Path) -> None:
+    """Write what a machine leaves in its volume, and does not sync itself."""
+    for name, content in FORKED.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(content)
+
+
+def _whole(data: Path) -> bool:
+    """Return whether a volume has all that the machine wrote into the one it was forked from."""
+    try:
+        return all((data / name).read_bytes() == content for name, content in FORKED.items())
+    except FileNotFoundError:
+        return False
 
 
 async def find_records(folder: Path) -> set[str]:
@@ -248,6 +270,9 @@ async def find_records(folder: Path) -> set[str]:
     folders, volumes = _cloud(folder)
     names = [f"{number}" for number in range(1, 100)]
     found = {f"volume:v{name}" for name in names if volumes.find(f"v{name}")}
+    forks = [one for name in names for one in volumes.find(f"fork{name}")]
+    assert all(_whole(volumes.data_of(one.id)) for one in forks), "a fork is there, and not whole"
+    found |= {f"fork:{one.name}" for one in forks}
     kept = map(folders.record, (f"m{name}" for name in names))
     return found | {f"machine:{record.id}" for record in kept if record}
 
