@@ -31,6 +31,7 @@ from holdfast.plane.settings import Settings, load_settings
 from holdfast.plane.wiring import daily
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE, prepare_home
 from holdfast.plane.wiring.secret_files import open_keys
+from holdfast.sdk.destination import FILE_NAME, Destination, keep
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.world.clouds.port import MachineSpec, VolumeSpec
@@ -277,6 +278,25 @@ async def find_records(folder: Path) -> set[str]:
     return found | {f"machine:{record.id}" for record in kept if record}
 
 
+# --------------------------------------------------------------------------- the key of a brain
+
+KEY_FILE: Final = "config/holdfast/brain.json"
+
+
+async def use_brain_key(folder: Path, rounds: int) -> None:
+    """Keep a plane's address and a key, as a person who connects a brain does."""
+    for number in range(1, rounds + 1):
+        keep("https://plane.test", f"key-{number}", path=str(folder / KEY_FILE))
+        say(f"brain:{number}")
+
+
+async def find_brain_key(folder: Path) -> set[str]:
+    """Look it up as a brain does; later keys stand for those before."""
+    found = Destination(environment={FILE_NAME: str(folder / KEY_FILE)}).find()
+    last = int(found.key.rpartition("-")[2]) if found.key else 0
+    return {f"brain:{number}" for number in range(1, last + 1)}
+
+
 # --------------------------------------------------------------------------------- the program
 
 
@@ -294,6 +314,7 @@ FILES: Final = {
     "daily": Files(use_daily, find_daily),
     "machine": Files(use_machine, find_machine),
     "records": Files(use_records, find_records),
+    "brain key": Files(use_brain_key, find_brain_key),
 }
 
 
