@@ -1,7 +1,7 @@
 """What is written to survive goes through one module: draft, sync, name, sync of the folder.
 
 A rename without syncs looks the same in every test that kills a program, and may be empty or gone
-after a loss of power. So names are given and content is synced in `kernel/durable_file.py` alone;
+after a loss of power. So names are given and content is synced in `disk/durable_file.py` alone;
 who does it otherwise is named here with the reason.
 """
 
@@ -33,7 +33,7 @@ class Allowance(NamedTuple):
 
 
 ALLOWANCES: Final = (
-    Allowance("kernel/durable_file.py", "the one way"),
+    Allowance("disk/durable_file.py", "the one way"),
     Allowance("machine/controller/process/atomic_file.py", "relative to a folder of the agent"),
     Allowance("machine/controller/process/children.py", "writes to /proc"),
     Allowance("machine/agents/demo.py", "a program of its own, which stands in for an agent"),
@@ -83,7 +83,7 @@ def test_files_that_survive_are_written_in_one_way() -> None:
         if not _allowed(path)
         for line, name in own_ways(path)
     ]
-    assert not found, "use kernel/durable_file.py, or add an allowance with a reason:\n" + (
+    assert not found, "use disk/durable_file.py, or add an allowance with a reason:\n" + (
         "\n".join(found)
     )
 

@@ -12,7 +12,7 @@ import typer
 from holdfast.cli.connection import connect, settings_or_fail
 from holdfast.cli.output import JSON_OPTION, fail, progress, say, show, show_list
 from holdfast.cli.tables import Column
-from holdfast.kernel.durable_file import move
+from holdfast.disk.durable_file import move
 
 app = typer.Typer(no_args_is_help=True, help="What can be run, and installing it.")
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from holdfast.kernel.durable_file import sync_names
+from holdfast.disk.durable_file import sync_names
 from holdfast.outbox import limits, statements
 
 DATABASE: Final = "system.db"

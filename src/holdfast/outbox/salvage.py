@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from holdfast.kernel.durable_file import sync_folder
+from holdfast.disk.durable_file import sync_folder
 from holdfast.outbox import limits, statements
 from holdfast.outbox.counters import Counters, parse
 from holdfast.outbox.rows import Found, believed

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel.durable_file import sync_folder, write_file
+from holdfast.disk.durable_file import sync_folder, write_file
 from holdfast.plane.settings import PREFIX, Settings, refuse_overlap
 
 KEYRING_FILE: Final = "keyring.json"

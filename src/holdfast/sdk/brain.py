@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from holdfast.disk.durable_file import write_file
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.kernel.durable_file import write_file
 from holdfast.outbox.database import DATABASE, MEMORY, POWER, UnavailableError
 from holdfast.outbox.defaults import always_open, folder_path, log_notice
 from holdfast.outbox.limits import FLUSH_DEADLINE_S, NOTICE_EVERY_MS

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from holdfast.kernel.durable_file import make_folder, write_file
+from holdfast.disk.durable_file import make_folder, write_file
 
 URL_NAMES: Final = ("HOLDFAST_URL", "GRADATA_ENDPOINT")
 KEY_NAMES: Final = ("HOLDFAST_API_KEY", "GRADATA_API_KEY")

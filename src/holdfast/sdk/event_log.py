@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.kernel.durable_file import sync_file, sync_names, write_file
+from holdfast.disk.durable_file import sync_file, sync_names, write_file
 from holdfast.outbox.database import UnavailableError
 from holdfast.sdk import limits, schema
 from holdfast.sdk.lazy_modules import Later

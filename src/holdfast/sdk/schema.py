@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from holdfast.disk.durable_file import move
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.durable_file import move
 from holdfast.outbox.database import DamagedError, UnavailableError, damage
 
 _CREATE: Final = (

@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import ManualClock
-from holdfast.kernel.durable_file import sync_folder
 from holdfast.machine.controller import boot
 from holdfast.machine.controller.config.files import VersionFiles
 from holdfast.machine.controller.config.history import Version, note

@@ -34,7 +34,7 @@ from holdfast.cli.wiring.edits import (
     containers_there,
     pruned,
 )
-from holdfast.kernel.durable_file import move, sync_file, sync_names
+from holdfast.disk.durable_file import move, sync_file, sync_names
 
 _PRIVATE: Final = 0o600
 _FOLDER: Final = 0o700

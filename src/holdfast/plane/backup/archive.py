@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
-from holdfast.kernel.durable_file import give_name, sync_file
+from holdfast.disk.durable_file import give_name, sync_file
 from holdfast.plane.backup.manifest import (
     MANIFEST,
     MANIFEST_BYTES_MAX,

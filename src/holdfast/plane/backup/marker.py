@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.kernel.durable_file import sync_folder, write_file
+from holdfast.disk.durable_file import sync_folder, write_file
 from holdfast.plane.backup.manifest import BackupError
 
 MARKER: Final = "restore.json"

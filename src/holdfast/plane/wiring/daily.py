@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
+from holdfast.disk.durable_file import write_file
 from holdfast.kernel.clock import DAY_MS, Clock
-from holdfast.kernel.durable_file import write_file
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
 

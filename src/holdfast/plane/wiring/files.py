@@ -20,8 +20,8 @@ import apsw
 import duckdb
 import msgspec
 
+from holdfast.disk.durable_file import move
 from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.kernel.durable_file import move
 from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
 from holdfast.plane.backup.manifest import BackupError

@@ -20,8 +20,8 @@ import apsw
 from msgspec import Struct
 
 from holdfast.accounts.records import AuditEntry
+from holdfast.disk.durable_file import make_folder, move, write_file
 from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.kernel.durable_file import make_folder, move, write_file
 from holdfast.plane.backup.archive import Tell
 from holdfast.plane.backup.keys import covers, read_keys
 from holdfast.plane.backup.manifest import BackupError, Manifest

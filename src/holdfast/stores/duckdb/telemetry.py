@@ -19,8 +19,8 @@ from typing import Any, Final
 import duckdb
 import msgspec
 
+from holdfast.disk.durable_file import sync_folder, sync_names
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
-from holdfast.kernel.durable_file import sync_folder, sync_names
 from holdfast.stores.duckdb import MIGRATIONS, SQL
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries

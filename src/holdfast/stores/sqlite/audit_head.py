@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from holdfast.accounts.records import AuditRow, ChainEnd, KeptHead
-from holdfast.kernel.durable_file import write_file
+from holdfast.disk.durable_file import write_file
 
 HEAD_FILE: Final = "audit-head.json"
 

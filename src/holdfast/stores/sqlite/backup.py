@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from holdfast.kernel.durable_file import sync_file
+from holdfast.disk.durable_file import sync_file
 from holdfast.stores.migrate import newer, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.database import open_reader

@@ -13,7 +13,7 @@ from typing import Final
 
 import apsw
 
-from holdfast.kernel.durable_file import sync_names
+from holdfast.disk.durable_file import sync_names
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.trouble import Trouble

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from holdfast.kernel.durable_file import make_folder, move
+from holdfast.disk.durable_file import make_folder, move
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
 from holdfast.world.clouds.process_record import Folder, Record, load, locked, save

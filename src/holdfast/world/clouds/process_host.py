@@ -19,8 +19,8 @@ from typing import Final, NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
+from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.durable_file import sync_folder
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Conflict, Failure, Permanent, Retryable
 from holdfast.world.clouds.port import (

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from holdfast.kernel.durable_file import write_file
+from holdfast.disk.durable_file import write_file
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.process_table import Identity
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from holdfast.kernel.durable_file import copy_tree, make_folder, move
+from holdfast.disk.durable_file import copy_tree, make_folder, move
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Conflict, Permanent
 from holdfast.world.clouds.port import (

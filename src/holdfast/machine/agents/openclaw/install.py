@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from holdfast.disk.durable_file import make_folder, move, sync_tree, write_file
 from holdfast.kernel.clock import Clock, SystemClock
-from holdfast.kernel.durable_file import make_folder, move, sync_tree, write_file
 from holdfast.machine.agents.openclaw.run import (
     NODE_VERSION,
     NPM_LOCK,

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast.kernel.durable_file import move
+from holdfast.disk.durable_file import move
 from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
 from holdfast.machine.controller.config.history import Ledger
 from holdfast.machine.controller.process import atomic_file

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel import durable_file
+from holdfast.disk import durable_file
 
 _NOREPLACE: Final = 1
 _EXCHANGE: Final = 2
