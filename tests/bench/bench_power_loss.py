@@ -57,10 +57,7 @@ class Case(NamedTuple):
 def outbox(recorded: Recorded, cut: Cut, *, level: str) -> Found:
     """Open a brain: at `process` the newest since the last checkpoint may be gone."""
     found = power.after(cut)
-    broken = bool(found.lost or found.counted)
-    if level == PROCESS and found.lost:
-        first = len(cut.acknowledged) - len(found.lost)
-        broken = found.lost[0] != first or first < power.checkpointed(recorded, cut)
+    broken = bool(power.breach(recorded, cut, found, level))
     return Found(len(found.lost), bool(found.quarantined or found.problem), broken)
 
 

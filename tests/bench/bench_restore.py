@@ -13,11 +13,13 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.bench.figures import parser, percentiles, tell
 from tests.bench.restore_campaign import run
 
+SEEN = ("taken over", "adopted", "kept", "held")
 NONE = ("lost", "doubled", "unowned", "unlisted", "replaced")
 
 
@@ -29,9 +31,10 @@ def main() -> None:
     asked = options.parse_args()
     began = time.monotonic()
 
-    def told(number: int) -> None:
-        if number % 5 == 0:
-            sys.stderr.write(f"{number} rounds, {time.monotonic() - began:.0f} s\n")
+    def told(counts: Counter[str]) -> None:
+        if counts["rounds"] % 5 == 0:
+            shown = ", ".join(f"{name} {counts[name]}" for name in ("rounds", *NONE, *SEEN))
+            sys.stderr.write(f"{shown}, {time.monotonic() - began:.0f} s\n")
 
     with tempfile.TemporaryDirectory() as folder:
         campaign = asyncio.run(run(Path(folder), rounds=asked.rounds, seed=asked.seed, told=told))

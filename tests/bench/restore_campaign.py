@@ -347,15 +347,17 @@ class Campaign:
                 self.counts["taken over"] += now[one] == machine.id
 
 
-async def run(folder: Path, *, rounds: int, seed: int, told: Callable[[int], None]) -> Campaign:
+async def run(
+    folder: Path, *, rounds: int, seed: int, told: Callable[[Counter[str]], None]
+) -> Campaign:
     """Run a campaign."""
     campaign = Campaign(folder, seed)
     async with AsyncExitStack() as closing:
         await campaign.open()
         closing.push_async_callback(campaign.stop)
-        for number in range(rounds):
+        for _ in range(rounds):
             await campaign.round()
-            told(number + 1)
+            told(campaign.counts)
     return campaign
 
 

@@ -17,8 +17,9 @@ from tools import pure_files
 
 STDLIB_PACKAGES = {
     "kernel": ("holdfast.kernel",),
-    "outbox": ("holdfast.outbox", "holdfast.kernel"),
-    "sdk": ("holdfast.sdk", "holdfast.outbox", "holdfast.kernel"),
+    "disk": ("holdfast.disk",),
+    "outbox": ("holdfast.outbox", "holdfast.disk", "holdfast.kernel"),
+    "sdk": ("holdfast.sdk", "holdfast.outbox", "holdfast.disk", "holdfast.kernel"),
 }
 
 IMPURE = {

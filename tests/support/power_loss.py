@@ -21,8 +21,8 @@ The model of the disk:
 - `Keep.EVERYTHING` is a kill of the program: what was written is there, synced or not.
 
 Files called `*-shm` are left out: SQLite makes them anew. Writing through a mapping, links and
-copies by the kernel are not modelled; UnmodelledError says where a program does that. Modes are not
-either: everything is its owner's alone.
+copies by the kernel but `sendfile` are not modelled; UnmodelledError says where a program does
+that. Modes are not either: everything is its owner's alone.
 `Recorded.without_syncs` gives the same record as if syncs had not been called: the loss has to be
 found then, which shows that the check can see one. `Recorded.syncs` counts them per line.
 """
@@ -50,6 +50,7 @@ from tests.support.system_calls import (
     Synced,
     UnmodelledError,
     Written,
+    put,
     read_tree,
 )
 
@@ -233,7 +234,7 @@ class _Disk:
         waiting = self.pending.pop(done.file, [])
         content = self.contents.setdefault(done.file, bytearray())
         for _, change in (entry for entry in waiting if entry[0] < done.begun):
-            _put(content, change)
+            put(content, change)
         later = [entry for entry in waiting if entry[0] >= done.begun]
         if later:
             self.pending[done.file] = later
@@ -281,7 +282,7 @@ class _Disk:
                     content = bytearray(self.contents.get(file, b""))
                     if everything:
                         for change in changes:
-                            _put(content, change)
+                            put(content, change)
                     else:
                         _survive(content, changes, chance, page)
                     found[above + name] = bytes(content)
@@ -300,15 +301,6 @@ def _enter(folders: dict[int, dict[str, int]], named: Named) -> None:
                 folders.setdefault(file, {})
 
 
-def _put(content: bytearray, change: Written | Resized) -> None:
-    if isinstance(change, Resized):
-        del content[change.size :]
-        content.extend(bytes(change.size - len(content)))
-        return
-    content.extend(bytes(max(0, change.offset - len(content))))
-    content[change.offset : change.offset + len(change.data)] = change.data
-
-
 def _survive(
     content: bytearray, changes: list[Written | Resized], chance: random.Random, page: int
 ) -> None:
@@ -320,7 +312,7 @@ def _survive(
         if isinstance(change, Resized):
             resized = resized and chance.random() < max(share, 0.5)
             if resized:
-                _put(content, change)
+                put(content, change)
             continue
         end = change.offset + len(change.data)
         for number in range(change.offset // page, (end + page - 1) // page):
@@ -328,7 +320,7 @@ def _survive(
             if reached.setdefault(number, share) and chance.random() < share:
                 first, last = max(change.offset, number * page), min(end, (number + 1) * page)
                 piece = change.data[first - change.offset : last - change.offset]
-                _put(content, Written(change.file, first, piece))
+                put(content, Written(change.file, first, piece))
             else:
                 reached[number] = 0.0
 
@@ -341,13 +333,20 @@ def cuts(
     scratch: Path,
     keep: Keep = Keep.CHOSEN,
     names_follow_files: bool = False,
+    before: type[Change] | None = None,
 ) -> Iterator[Cut]:
     """Yield `number` losses of power at places and with losses chosen by `seed`.
 
-    Each cut's folder is removed, with what was done in it, before the next is made.
+    With `before` they are just before changes of that type: before a Line, what it acknowledges is
+    done and not acknowledged. Each cut's folder is removed, with what was done in it, before the
+    next is made.
     """
     chance = random.Random(seed)
-    places = sorted(chance.randint(0, len(recorded.changes)) for _ in range(number))
+    if before is None:
+        places = sorted(chance.randint(0, len(recorded.changes)) for _ in range(number))
+    else:
+        there = [at for at, change in enumerate(recorded.changes) if isinstance(change, before)]
+        places = sorted(chance.choices(there, k=number))
     disk = _Disk(recorded.before, names_follow_files=names_follow_files)
     applied = 0
     for count, place in enumerate(places):

@@ -31,6 +31,7 @@ _BEGUN: Final = re.compile(r"(\d+) +(\w+)\((.*) <unfinished \.\.\.>")
 _RESUMED: Final = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>(.*)")
 _DESCRIPTOR: Final = re.compile(r"(AT_FDCWD|\d+)<((?:\\x[0-9a-f]{2})*)>(\(deleted\))?")
 _STRING: Final = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+_SENT_FROM: Final = re.compile(r", \[(\d+)\](?: => \[\d+\])?, \d+$")
 _INTEGER: Final = re.compile(r"(?<![\w.])-?\d+(?![\w.<])")
 
 
@@ -94,6 +95,16 @@ def read_tree(top: Path) -> tuple[dict[int, dict[str, int]], dict[int, bytes]]:
     return folders, files
 
 
+def put(content: bytearray, change: Written | Resized) -> None:
+    """Change the content of a file as a change of it does."""
+    if isinstance(change, Resized):
+        del content[change.size :]
+        content.extend(bytes(change.size - len(content)))
+        return
+    content.extend(bytes(max(0, change.offset - len(content))))
+    content[change.offset : change.offset + len(change.data)] = change.data
+
+
 class _Call(NamedTuple):
     process: int
     name: str
@@ -133,8 +144,8 @@ class CallReader:
         self._group: dict[int, int] = {}
         # (process, descriptor) to its position; None appends.
         self._places: dict[tuple[int, int], int | None] = {}
-        self._folders, sizes = read_tree(before)
-        self._sizes = {file: len(data) for file, data in sizes.items()}
+        self._folders, self._contents = read_tree(before)
+        self._sizes = {file: len(data) for file, data in self._contents.items()}
         self._next = max((*self._folders, *self._sizes)) + 1
         self._do: dict[str, Callable[[_Call], None]] = {
             name: do
@@ -143,6 +154,7 @@ class CallReader:
                 ("write writev pwrite64 pwritev pwritev2", self._write),
                 ("lseek", self._seek),
                 ("ftruncate", self._ftruncate),
+                ("sendfile", self._send_file),
                 ("fallocate", self._allocate),
                 ("fsync fdatasync", self._sync),
                 ("rename renameat renameat2", self._rename),
@@ -304,6 +316,32 @@ class CallReader:
             offset = self._advance(call, number, file, len(data))
         self._sizes[file] = max(self._sizes[file], offset + len(data))
         self.changes.append(Written(file, offset, data))
+
+    def _send_file(self, call: _Call) -> None:
+        """Copy within the kernel: what a file that is watched held then, written to another."""
+        about = self._file(call)
+        if about is None:
+            return
+        _, (_, source, deleted) = _DESCRIPTOR.findall(call.arguments)[:2]
+        inside = self._inside(os.fsdecode(_unhex(source)))
+        file = None if inside is None or deleted else self._at(inside)[2]
+        begin = _SENT_FROM.search(call.arguments)
+        if file is None or begin is None:
+            raise UnmodelledError(f"{call.name} to {call.descriptor()[1]}: of an unknown content")
+        first = int(begin[1])
+        data = self._content(file)[first : first + call.result]
+        number, target = about
+        offset = self._advance(call, number, target, len(data))
+        self._sizes[target] = max(self._sizes[target], offset + len(data))
+        self.changes.append(Written(target, offset, data))
+
+    def _content(self, file: int) -> bytes:
+        """Return what a file holds as its readers see it, synced or not."""
+        content = bytearray(self._contents.get(file, b""))
+        for change in self.changes:
+            if isinstance(change, Written | Resized) and change.file == file:
+                put(content, change)
+        return bytes(content)
 
     def _advance(self, call: _Call, number: int, file: int, length: int) -> int:
         key = self._owner(call), number

@@ -12,6 +12,7 @@ import typer
 from holdfast.cli.connection import connect, settings_or_fail
 from holdfast.cli.output import JSON_OPTION, fail, progress, say, show, show_list
 from holdfast.cli.tables import Column
+from holdfast.disk.durable_file import move
 
 app = typer.Typer(no_args_is_help=True, help="What can be run, and installing it.")
 
@@ -69,6 +70,6 @@ def install(
     link = data / name
     partial = data / f".{name}.{os.getpid()}"
     partial.symlink_to(where.name)
-    partial.replace(link)
+    move(partial, link)
     show(f"Installed in {where}")
     say("Run it: holdfast instance create NAME --agent openclaw")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import _sqlite3 as sqlite3
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
+from holdfast.disk.durable_file import sync_names
 from holdfast.outbox import limits, statements
 
 DATABASE: Final = "system.db"
@@ -94,7 +94,8 @@ def connect(
         )
         _set_up(connection, durability)
         if path is not None and _is_new(connection):
-            _sync_names(path)
+            # Before the first table: a file that has one was reached by names on the disk.
+            sync_names(path)
         prepare(connection)
         _make_tables(connection)
     except UnavailableError:
@@ -128,26 +129,6 @@ def _create(path: str | None) -> None:
 def _is_new(connection: sqlite3.Connection) -> bool:
     there: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     return not there
-
-
-def _sync_names(path: str) -> None:
-    """Sync every folder above a new database, so that a loss of power cannot take their names.
-
-    Who made them, and how many, is not known. It is done before the first table is committed: one
-    that has a table was reached by names that are on the disk. A folder that may not be read, or a
-    file system that cannot sync one, is passed over, as SQLite does.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    while True:
-        with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        folder, below = os.path.dirname(folder), folder
-        if folder == below:
-            return
 
 
 def _set_up(connection: sqlite3.Connection, durability: str) -> None:

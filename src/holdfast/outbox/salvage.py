@@ -6,12 +6,12 @@ valid checksum. It must never raise: the host program runs on whatever is found.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from holdfast.disk.durable_file import sync_folder
 from holdfast.outbox import limits, statements
 from holdfast.outbox.counters import Counters, parse
 from holdfast.outbox.rows import Found, believed
@@ -85,11 +85,7 @@ def finish(name: str) -> None:
             _part(aside, suffix).rename(_part(target, suffix))
     # A name that came back with the power would undo what is stored from now on.
     with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     _remove_oldest(path)
 
 

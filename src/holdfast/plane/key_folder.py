@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from holdfast.disk.durable_file import sync_folder, write_file
 from holdfast.plane.settings import PREFIX, Settings, refuse_overlap
-from holdfast.world.durable_file import sync_folder, write_file
 
 KEYRING_FILE: Final = "keyring.json"
 GATEWAY_FILE: Final = "gateway.key"

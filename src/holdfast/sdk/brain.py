@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from holdfast.disk.durable_file import write_file
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.outbox.database import DATABASE, MEMORY, POWER, UnavailableError
 from holdfast.outbox.defaults import always_open, folder_path, log_notice
@@ -530,9 +531,7 @@ def _brain_id(folder: str, *, kept: bool) -> str:
     if not kept:
         return made
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(made)
+        write_file(path, made.encode("ascii"))
     except OSError:
         # The database stores it, too.
         return made

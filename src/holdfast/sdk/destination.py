@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from holdfast.disk.durable_file import make_folder, write_file
+
 URL_NAMES: Final = ("HOLDFAST_URL", "GRADATA_ENDPOINT")
 KEY_NAMES: Final = ("HOLDFAST_API_KEY", "GRADATA_API_KEY")
 SWITCHES: Final = ("HOLDFAST_DISABLE_WRITE_THROUGH", "GRADATA_DISABLE_WRITE_THROUGH")
@@ -69,16 +71,8 @@ def keep(url: str, api_key: str, *, path: str | None = None) -> str:
     import json  # noqa: PLC0415  # as below
 
     path = path or key_file()
-    os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-    unfinished = f"{path}.{os.getpid()}.tmp"
-    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(handle, 0o600)
-        os.write(handle, json.dumps({"url": url, "api_key": api_key}).encode() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(unfinished, path)
+    make_folder(os.path.dirname(path) or os.curdir)
+    write_file(path, json.dumps({"url": url, "api_key": api_key}).encode() + b"\n")
     return path
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from holdfast.disk.durable_file import sync_file, sync_names, write_file
 from holdfast.outbox.database import UnavailableError
 from holdfast.sdk import limits, schema
 from holdfast.sdk.lazy_modules import Later
@@ -148,11 +149,7 @@ class EventLog:
             readable, unreadable = _foreign_lines(self._path)
             if unreadable:
                 _put_aside(f"{self._path}.unreadable", unreadable)
-            unfinished = f"{self._path}.tmp"
-            with open(unfinished, "wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.writelines(readable)
-            os.replace(unfinished, self._path)
+            write_file(self._path, b"".join(readable))
         except OSError as error:
             return f"{LOG}: {error}"
         self._place = (0, -1, 0)
@@ -261,3 +258,5 @@ def _put_aside(path: str, lines: list[bytes]) -> None:
     with open(path, "ab") as file:
         os.fchmod(file.fileno(), 0o600)
         file.writelines(lines)
+    sync_file(path)
+    sync_names(path)

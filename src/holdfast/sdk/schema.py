@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from holdfast.disk.durable_file import move
 from holdfast.kernel.clock import Clock
 from holdfast.outbox.database import DamagedError, UnavailableError, damage
 
@@ -201,7 +202,7 @@ def back_up(connection: sqlite3.Connection, folder: str, number: int) -> str:
             connection.backup(copy)
         finally:
             copy.close()
-        os.replace(unfinished, path)
+        move(unfinished, path)
     except OSError as error:
         raise UnavailableError(f"{name}: the backup could not be made: {error}") from error
     return name

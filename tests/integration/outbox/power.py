@@ -22,6 +22,8 @@ from tests.support import power_loss
 
 FOLDER: Final = "agent/brain"
 """Below the watched folder, so that the names of the brain's own folders count as well."""
+ROWS_EACH: Final = 2
+"""Rows that a correction queues at most: itself, and the change of its lesson."""
 
 
 def main() -> None:
@@ -126,6 +128,25 @@ def checkpointed(recorded: power_loss.Recorded, cut: power_loss.Cut) -> int:
         if isinstance(change, power_loss.Synced) and change.path == database_file:
             begun = change.begun
     return sum(isinstance(change, power_loss.Line) for change in recorded.changes[:begun])
+
+
+def breach(recorded: power_loss.Recorded, cut: power_loss.Cut, found: Found, level: str) -> str:
+    """Return which promise of the level is broken for one that records alone, empty if none.
+
+    At `process` what was committed since the last checkpoint may be gone: corrections that were
+    acknowledged, and one more, which was committed and whose line was still to be written. The
+    outbox counts it as well, because its count is on the disk on its own.
+    """
+    if level == database.POWER:
+        return f"lost at {level}: {found}" if found.lost or found.counted else ""
+    kept = checkpointed(recorded, cut)
+    first = len(cut.acknowledged) - len(found.lost)
+    if found.lost and found.lost != tuple(range(first, len(cut.acknowledged))):
+        return f"an older one is lost, and a newer one is there: {found}"
+    if first < kept:
+        return f"lost from the first {kept}, which were checkpointed: {found}"
+    rows = ROWS_EACH * (len(found.lost) + 1)
+    return f"more than {rows} rows are counted as lost: {found}" if found.counted > rows else ""
 
 
 def _queued(brain: Brain) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller import boot
 from holdfast.machine.controller.config.files import VersionFiles
@@ -30,13 +31,13 @@ from holdfast.plane.settings import Settings, load_settings
 from holdfast.plane.wiring import daily
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE, prepare_home
 from holdfast.plane.wiring.secret_files import open_keys
+from holdfast.sdk.destination import FILE_NAME, Destination, keep
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.world.clouds.port import MachineSpec, VolumeSpec
 from holdfast.world.clouds.process_folders import MachineFolders
 from holdfast.world.clouds.process_record import Record
 from holdfast.world.clouds.process_volumes import Volumes
-from holdfast.world.durable_file import sync_folder
 from tests.support import power_loss
 
 NOW: Final = 1_700_000_000_000
@@ -239,8 +240,30 @@ async def use_records(folder: Path, rounds: int) -> None:
         folders.put(made)
         sync_folder(folders.root)
         say(f"machine:{made.id}")
-        volumes.create(VolumeSpec(name=f"v{number}"), idempotency_key="", now_ms=NOW)
+        volume = volumes.create(VolumeSpec(name=f"v{number}"), idempotency_key="", now_ms=NOW)
         say(f"volume:v{number}")
+        _fill(volumes.data_of(volume.id))
+        forked = VolumeSpec(name=f"fork{number}", source_volume_id=volume.id)
+        volumes.create(forked, idempotency_key="", now_ms=NOW)
+        say(f"fork:fork{number}")
+
+
+FORKED: Final = {"state.json": b"s" * 9_000, "memory/notes/today.md": b"n" * 700}
+
+
+def _fill(data: Path) -> None:
+    """Write what a machine leaves in its volume, and does not sync itself."""
+    for name, content in FORKED.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(content)
+
+
+def _whole(data: Path) -> bool:
+    """Return whether a volume has all that the machine wrote into the one it was forked from."""
+    try:
+        return all((data / name).read_bytes() == content for name, content in FORKED.items())
+    except FileNotFoundError:
+        return False
 
 
 async def find_records(folder: Path) -> set[str]:
@@ -248,8 +271,30 @@ async def find_records(folder: Path) -> set[str]:
     folders, volumes = _cloud(folder)
     names = [f"{number}" for number in range(1, 100)]
     found = {f"volume:v{name}" for name in names if volumes.find(f"v{name}")}
+    forks = [one for name in names for one in volumes.find(f"fork{name}")]
+    assert all(_whole(volumes.data_of(one.id)) for one in forks), "a fork is there, and not whole"
+    found |= {f"fork:{one.name}" for one in forks}
     kept = map(folders.record, (f"m{name}" for name in names))
     return found | {f"machine:{record.id}" for record in kept if record}
+
+
+# --------------------------------------------------------------------------- the key of a brain
+
+KEY_FILE: Final = "config/holdfast/brain.json"
+
+
+async def use_brain_key(folder: Path, rounds: int) -> None:
+    """Keep a plane's address and a key, as a person who connects a brain does."""
+    for number in range(1, rounds + 1):
+        keep("https://plane.test", f"key-{number}", path=str(folder / KEY_FILE))
+        say(f"brain:{number}")
+
+
+async def find_brain_key(folder: Path) -> set[str]:
+    """Look it up as a brain does; later keys stand for those before."""
+    found = Destination(environment={FILE_NAME: str(folder / KEY_FILE)}).find()
+    last = int(found.key.rpartition("-")[2]) if found.key else 0
+    return {f"brain:{number}" for number in range(1, last + 1)}
 
 
 # --------------------------------------------------------------------------------- the program
@@ -269,6 +314,7 @@ FILES: Final = {
     "daily": Files(use_daily, find_daily),
     "machine": Files(use_machine, find_machine),
     "records": Files(use_records, find_records),
+    "brain key": Files(use_brain_key, find_brain_key),
 }
 
 

@@ -74,6 +74,9 @@ def test_each_answer_waits_for_the_content_and_the_name(files: str, recorded: Re
         ("machine", power.MACHINE),
         ("machine", f"{power.MACHINE}/run"),
         ("records", power.HOME),
+        ("records", f"{power.HOME}/volumes"),
+        ("brain key", "config"),
+        ("brain key", "config/holdfast"),
     ],
 )
 def test_a_folder_that_is_not_synced_is_found(
@@ -87,3 +90,13 @@ def test_a_folder_that_is_not_synced_is_found(
 def test_content_that_is_not_synced_is_found(files: str, recorded: Record, scratch: Path) -> None:
     without = recorded(files).without_syncs(lambda path: path.endswith(".new"))
     assert losing(files, without, scratch, number=60) > 0
+
+
+@pytest.mark.parametrize(
+    "part", ["/data", "/data/state.json", "/data/memory", "/data/memory/notes/today.md"]
+)
+def test_a_part_of_a_fork_that_is_not_synced_is_found(
+    part: str, recorded: Record, scratch: Path
+) -> None:
+    without = recorded("records").without_syncs(lambda path: path.endswith(part))
+    assert losing("records", without, scratch, number=100) > 0

@@ -45,6 +45,25 @@ def test_sync_sends_while_the_kill_switch_is_set(
     assert len(plane.stored) == 3
 
 
+def test_sync_counts_what_is_sent_before_it_looks_again(
+    opened: Opened, plane: HttpIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The drain thread may have sent everything by the time the call that wakes it returns."""
+    monkeypatch.setenv("HOLDFAST_DISABLE_WRITE_THROUGH", "yes")
+    brain = opened(url=plane.url, api_key="k")
+    for n in range(3):
+        brain.correct(f"a{n}", f"b{n}")
+    resume = brain._outbox.resume
+
+    def resumed_and_drained() -> None:
+        resume()
+        until(lambda: not brain.stats().pending, "everything was sent")
+
+    monkeypatch.setattr(brain._outbox, "resume", resumed_and_drained)
+    done = brain.sync(deadline_s=10)
+    assert (done.delivered, done.pending, done.exit_code) == (3, 0, sync.DELIVERED)
+
+
 def test_full_sends_everything_again_under_the_same_ids(opened: Opened, plane: HttpIntake) -> None:
     brain = opened(url=plane.url, api_key="k")
     for n in range(3):

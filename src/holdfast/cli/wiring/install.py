@@ -34,6 +34,7 @@ from holdfast.cli.wiring.edits import (
     containers_there,
     pruned,
 )
+from holdfast.disk.durable_file import move, sync_file, sync_names
 
 _PRIVATE: Final = 0o600
 _FOLDER: Final = 0o700
@@ -272,20 +273,19 @@ def _replace(path: Path, text: str) -> None:
         with target.open("r+b") as out:
             out.write(text.encode())
             out.truncate()
-            out.flush()
-            os.fsync(out.fileno())
+        sync_file(target)
         return
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(text.encode())
-            out.flush()
-            os.fsync(out.fileno())
             if about is None:
                 os.fchmod(out.fileno(), _PRIVATE)
             else:
                 _keep_attributes(target, out.fileno(), about)
-        Path(name).replace(target)
+        sync_file(name)
+        move(name, target)
+        sync_names(target.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from holdfast.disk.durable_file import give_name, sync_file
 from holdfast.plane.backup.manifest import (
     MANIFEST,
     MANIFEST_BYTES_MAX,
@@ -58,14 +59,15 @@ def write_archive(target: Path, manifest: Manifest, staged: Mapping[str, Path], 
     draft = target.with_name(f".{target.name}.{os.getpid()}.new")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(draft, flags, 0o600), "w+b") as file:
-            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=COMPRESSION) as tar:
-                _add(tar, MANIFEST, encode_manifest(manifest))
-                for name, path in staged.items():
-                    tell(f"packing {name}")
-                    _add_file(tar, name, path)
-            file.flush()
-            os.fsync(file.fileno())
+        with (
+            os.fdopen(os.open(draft, flags, 0o600), "w+b") as file,
+            tarfile.open(fileobj=file, mode="w:gz", compresslevel=COMPRESSION) as tar,
+        ):
+            _add(tar, MANIFEST, encode_manifest(manifest))
+            for name, path in staged.items():
+                tell(f"packing {name}")
+                _add_file(tar, name, path)
+        sync_file(draft)
         tell("reading the archive again")
         read_archive(draft)
         _give_name(draft, target)
@@ -77,11 +79,9 @@ def write_archive(target: Path, manifest: Manifest, staged: Mapping[str, Path], 
 def _give_name(draft: Path, target: Path) -> None:
     """Name the finished archive; an archive that is there already is never replaced."""
     try:
-        os.link(draft, target, follow_symlinks=False)
+        give_name(draft, target)
     except FileExistsError:
         raise BackupError(f"{target} is there already", fix="name another file") from None
-    draft.unlink()
-    sync_folder(target.parent)
 
 
 def read_archive(path: Path, into: Path | None = None) -> Manifest:
@@ -146,12 +146,11 @@ def _check(path: Path, entry: Entry, source: IO[bytes], target: Path | None) -> 
             size += len(chunk)
             if sink is not None:
                 sink.write(chunk)
-        if sink is not None:
-            sink.flush()
-            os.fsync(sink.fileno())
     finally:
         if sink is not None:
             sink.close()
+    if target is not None:
+        sync_file(target)
     if (size, digest.hexdigest()) != (entry.bytes, entry.sha256):
         raise BackupError(f"{path}: {entry.name} is not what the manifest says", fix=_ANOTHER)
 
@@ -175,15 +174,6 @@ def _info(name: str, size: int) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o600
     return info
-
-
-def sync_folder(folder: Path) -> None:
-    """Sync a folder's entries to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def total_bytes(entries: Iterable[Entry]) -> int:

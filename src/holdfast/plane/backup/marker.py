@@ -6,14 +6,13 @@ what is to become of machines that the backup does not know, or that are gone si
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from holdfast.plane.backup.archive import sync_folder
+from holdfast.disk.durable_file import sync_folder, write_file
 from holdfast.plane.backup.manifest import BackupError
 
 MARKER: Final = "restore.json"
@@ -38,14 +37,7 @@ class Marker(Struct, frozen=True, kw_only=True):
 
 def write_marker(home: Path, marker: Marker) -> None:
     """Write the note, durable when this returns."""
-    draft = home / f".{MARKER}.{os.getpid()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(marker))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(home / MARKER)
-    sync_folder(home)
+    write_file(home / MARKER, msgspec.json.encode(marker))
 
 
 def read_marker(home: Path) -> Marker | None:

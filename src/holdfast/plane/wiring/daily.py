@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
+from holdfast.disk.durable_file import write_file
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
-from holdfast.world.durable_file import write_file
 
 DAILY_FILE: Final = "daily.json"
 """File in the data folder: when each job last succeeded, in milliseconds since the epoch."""

@@ -20,6 +20,7 @@ import apsw
 import duckdb
 import msgspec
 
+from holdfast.disk.durable_file import move
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
@@ -185,7 +186,7 @@ def _move_aside(path: Path, *, now_ms: int) -> Path:
     for beside in ("", *_BESIDE):
         one = path.with_name(path.name + beside)
         if one.exists():
-            one.rename(kept.with_name(kept.name + beside))
+            move(one, kept.with_name(kept.name + beside))
     return kept
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,8 +20,9 @@ import apsw
 from msgspec import Struct
 
 from holdfast.accounts.records import AuditEntry
+from holdfast.disk.durable_file import make_folder, move, write_file
 from holdfast.kernel.clock import SECOND_MS, Clock
-from holdfast.plane.backup.archive import Tell, sync_folder
+from holdfast.plane.backup.archive import Tell
 from holdfast.plane.backup.keys import covers, read_keys
 from holdfast.plane.backup.manifest import BackupError, Manifest
 from holdfast.plane.backup.marker import MARKER, Marker, Missing, Unknown, write_marker
@@ -43,7 +43,6 @@ from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.audit_head import HEAD_FILE
 from holdfast.stores.sqlite.backup import KEPT
 from holdfast.wire.limits import REASON_MAX
-from holdfast.world.durable_file import write_file
 
 ASIDE: Final = "before-restore-"
 _BESIDE: Final = ("", "-wal", "-shm")
@@ -130,14 +129,12 @@ def _replace(home: Path, stage: Path, now_ms: int) -> Path | None:
     there = [name for name in _stores() if (home / name).exists()]
     aside = _aside(home, ASIDE, now_ms) if there else None
     if aside is not None:
-        aside.mkdir(mode=0o700)
+        make_folder(aside)
         for name in there:
-            (home / name).rename(aside / name)
-        sync_folder(aside)
+            move(home / name, aside / name)
     for store in KEPT:
         if (stage / store.file).exists():
-            (stage / store.file).rename(home / store.file)
-    sync_folder(home)
+            move(stage / store.file, home / store.file)
     return aside
 
 
@@ -177,7 +174,7 @@ def _put_key(keys: Path, stage: Path, name: str, now_ms: int) -> Iterator[str]:
     """Write a key file; one that was there is kept beside it."""
     if (keys / name).exists():
         kept = _aside(keys, f"{name}.before-", now_ms)
-        os.link(keys / name, kept)
+        write_file(kept, (keys / name).read_bytes())
         yield f"the {name} before is {kept}"
     write_key(keys / name, (stage / name).read_bytes())
 
@@ -204,7 +201,7 @@ def _restart_head(keys: Path, stage: Path, now_ms: int) -> None:
     """
     made, kept = stage / HEAD_FILE, keys / HEAD_FILE
     if kept.exists():
-        kept.rename(_aside(keys, f"{HEAD_FILE}.{ASIDE}", now_ms))
+        move(kept, _aside(keys, f"{HEAD_FILE}.{ASIDE}", now_ms))
     if made.exists():
         write_file(kept, made.read_bytes())
 

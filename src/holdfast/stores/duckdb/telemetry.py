@@ -19,6 +19,7 @@ from typing import Any, Final
 import duckdb
 import msgspec
 
+from holdfast.disk.durable_file import sync_folder, sync_names
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
 from holdfast.stores.duckdb import MIGRATIONS, SQL
 from holdfast.stores.migrate import migrate, shipped
@@ -35,7 +36,6 @@ from holdfast.telemetry.ports import (
     dirty_from,
 )
 from holdfast.telemetry.views import STEPS_S
-from holdfast.world.durable_file import sync_folder, sync_names
 
 MEMORY_MB: Final = 192
 """Memory of the engine before it spills into a folder beside the file."""

@@ -17,10 +17,10 @@ from typing import Final
 import msgspec
 
 from holdfast.accounts.records import AuditRow, ChainEnd, KeptHead
+from holdfast.disk.durable_file import write_file
 
 HEAD_FILE: Final = "audit-head.json"
 
-_MODE: Final = 0o600
 _DECODER: Final = msgspec.json.Decoder(KeptHead)
 
 
@@ -74,14 +74,7 @@ class AuditHead:
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-            draft = self._path.with_name(f"{self._path.name}.new")
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(draft, flags, _MODE), "wb") as file:
-                file.write(msgspec.json.encode(change(self._read())))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
-            os.fsync(folder)
+            write_file(self._path, msgspec.json.encode(change(self._read())), names=False)
         finally:
             os.close(folder)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
 
+from holdfast.disk.durable_file import sync_file
 from holdfast.stores.migrate import newer, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.database import open_reader
@@ -79,11 +79,7 @@ def copy_store(source: Path, target: Path, told: Callable[[int, int], None]) -> 
     finally:
         reader.close()
     target.chmod(0o600)
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(target)
 
 
 def find_any_damage(path: Path) -> str:

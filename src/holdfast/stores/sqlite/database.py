@@ -13,10 +13,10 @@ from typing import Final
 
 import apsw
 
+from holdfast.disk.durable_file import sync_names
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.trouble import Trouble
-from holdfast.world.durable_file import sync_names
 
 DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
 """What SQLite raises when it finds that a file is damaged, or none of its own."""

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from holdfast.disk.durable_file import make_folder, move
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
 from holdfast.world.clouds.process_record import Folder, Record, load, locked, save
 from holdfast.world.clouds.process_refusal import DeclinedError
-from holdfast.world.durable_file import make_folder, sync_folder
 
 _Signature: TypeAlias = tuple[int, int, int]
 _LOCK: Final = ".lock"
@@ -132,8 +132,7 @@ class MachineFolders:
     def throw_away(self, record: Record) -> Path:
         """Move a machine's folder aside, which frees its name; return the new path."""
         target = self.trash / record.id
-        (self.root / record.spec.name).rename(target)
-        sync_folder(self.root)
+        move(self.root / record.spec.name, target)
         self._names.pop(record.id, None)
         self._cache.pop(record.spec.name, None)
         return target

@@ -19,6 +19,7 @@ from typing import Final, NoReturn
 from msgspec import Struct
 from msgspec.structs import replace
 
+from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Conflict, Failure, Permanent, Retryable
@@ -58,7 +59,6 @@ from holdfast.world.clouds.process_table import (
     usage_of,
 )
 from holdfast.world.clouds.process_volumes import Volumes
-from holdfast.world.durable_file import sync_folder
 
 PROGRAM: Final = (sys.executable, "-I", "-m", "holdfast.machine.controller")
 """Isolated: it must not load code or variables of the agent or owner.

@@ -17,9 +17,9 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from holdfast.disk.durable_file import write_file
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.process_table import Identity
-from holdfast.world.durable_file import sync_folder
 
 RECORD_FILE: Final = "machine.json"
 LOCK_FILE: Final = "lock"
@@ -79,14 +79,7 @@ def load(path: Path) -> Record:
 
 def save(path: Path, value: Struct) -> None:
     """Write the value atomically and durably, mode 0600."""
-    draft = path.with_name(f".{path.name}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(value)))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)
+    write_file(path, msgspec.json.format(msgspec.json.encode(value)), names=False)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from holdfast.disk.durable_file import copy_tree, make_folder, move
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Conflict, Permanent
 from holdfast.world.clouds.port import (
@@ -27,7 +28,6 @@ from holdfast.world.clouds.port import (
 )
 from holdfast.world.clouds.process_record import save
 from holdfast.world.clouds.process_refusal import DeclinedError
-from holdfast.world.durable_file import make_folder, sync_folder
 
 _ID_CHARS: Final = 20
 _RECORD: Final = "volume.json"
@@ -71,12 +71,11 @@ class Volumes:
         else:
             size_gb = self._load(spec.source_volume_id, NOT_FOUND).spec.size_gb
             source = self._folder / spec.source_volume_id / _DATA
-            shutil.copytree(source, draft / _DATA, symlinks=True)
+            copy_tree(source, draft / _DATA)
         kept = msgspec.structs.replace(spec, size_gb=size_gb)
         record = VolumeRecord(id=volume_id, spec=kept, created_at_ms=now_ms)
         save(draft / _RECORD, record)
-        draft.rename(place)
-        sync_folder(self._folder)
+        move(draft, place)
         return self.describe(volume_id)
 
     def describe(self, volume_id: str) -> Volume:
@@ -99,8 +98,7 @@ class Volumes:
             text = f"volume {volume_id} is attached to machine {volume.attached_machine_id}"
             raise DeclinedError(Conflict(CONFLICT, text, volume.attached_machine_id))
         aside = self._folder / f"{_OLD}{volume_id}"
-        (self._folder / volume_id).rename(aside)
-        sync_folder(self._folder)
+        move(self._folder / volume_id, aside)
         shutil.rmtree(aside)
 
     def data_of(self, volume_id: str) -> Path:

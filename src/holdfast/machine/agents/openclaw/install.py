@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from holdfast.disk.durable_file import make_folder, move, sync_tree, write_file
 from holdfast.kernel.clock import Clock, SystemClock
 from holdfast.machine.agents.openclaw.run import (
     NODE_VERSION,
@@ -152,7 +153,9 @@ def install_openclaw(
             _check_version(part, version)
             if locked is None:
                 _keep_lock(part, data / LOCKS / f"{target.name}.json")
-            part.rename(target)
+            # It counts as installed by its name alone, for good.
+            sync_tree(part)
+            move(part, target)
     progress(Progress("installed", _packages(target), watch.elapsed_s()))
     return target
 
@@ -185,14 +188,9 @@ def _lay_lock(part: Path, locks: Iterator[Path]) -> Path | None:
 
 def _keep_lock(part: Path, path: Path) -> None:
     """Store the lock file of a first installation; raise InstallError."""
-    draft = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        with draft.open("wb") as file:
-            file.write((part / NPM_LOCK).read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        make_folder(path.parent)
+        write_file(path, (part / NPM_LOCK).read_bytes())
     except OSError as error:
         message = f"{path}: the lock of the installation cannot be kept: {error.strerror}"
         raise InstallError(message) from error

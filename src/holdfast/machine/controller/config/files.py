@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.disk.durable_file import move
 from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
 from holdfast.machine.controller.config.history import Ledger
 from holdfast.machine.controller.process import atomic_file
@@ -38,7 +39,7 @@ class VersionFiles:
         except FileNotFoundError:
             return Ledger()
         except msgspec.MsgspecError as error:
-            path.replace(path.with_suffix(".damaged"))
+            move(path, path.with_suffix(".damaged"))
             self._on_damage(type(error).__name__)
             return Ledger()
 

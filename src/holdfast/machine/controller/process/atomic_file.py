@@ -24,6 +24,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from holdfast.disk import durable_file
+
 _NOREPLACE: Final = 1
 _EXCHANGE: Final = 2
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -77,17 +79,9 @@ def open_folder(path: Path, *, below: Path | None = None) -> Iterator[int]:
 def make_folder(path: Path) -> None:
     """Make a folder of mode 0700 and those above it, with names that are durable; raise OSError.
 
-    A file that is synced in a folder whose own name is not can be lost with it. A folder above that
-    may not be read, or a file system that cannot sync one, is passed over.
+    A file that is synced in a folder whose own name is not can be lost with it.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for above in path.absolute().parents:
-        with suppress(OSError):
-            descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    durable_file.make_folder(path)
 
 
 def read_file(path: Path, limit: int, *, below: Path | None = None) -> bytes:
