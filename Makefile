@@ -43,7 +43,7 @@ FROM  ?= 0
 SAMPLE ?= 1000
 SEED   ?=
 
-.PHONY: help up test suite unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
+.PHONY: help up test suite whole unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
   mutants test-openclaw docs lock hooks clean env env-dev
 
 help: ## this list
@@ -57,6 +57,9 @@ test: $(if $(NARROWED),,check) suite ## everything that must hold: check, then t
 suite: env-dev ## the suite without check
 	@$(BIN)/python tools/real_parts.py all
 	@$(PYTEST) $(SUITE) --numprocesses $(WORKERS) $(SPREAD) $(ARGS)
+
+whole: ## the suite, with all of each campaign of which it runs a slice (tests/support/slices.py)
+	@HOLDFAST_WHOLE=1 $(MAKE) --no-print-directory suite
 
 unit: env-dev ## only tests/unit: pure and quick
 	@$(PYTEST) tests/unit --numprocesses 2 $(SPREAD) $(ARGS)

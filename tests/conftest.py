@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+from collections.abc import Generator
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +28,25 @@ LONGEST_FIRST = ("integration", "browser", "sim", "contract", "unit")
 """Files that take a minute and wait for most of it begin first, beside each other; quick ones fill
 the end. By pytest-xdist's own order, of files by their number of tests, they would come last."""
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are collected, and never look at what that made again.
+
+    It is hundreds of megabytes of modules and items that live as long as the run.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Have it collected at the end: DuckDB's binding complains of what is left."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

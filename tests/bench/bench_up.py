@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,9 @@ from pathlib import Path
 from tests.bench.figures import parser, percentiles, tell
 from tests.support.planes import PlaneProcess
 
+UP = (sys.executable, "-m", "holdfast.cli.main", "up", "--json")
+"""In a process of its own from the first byte: `plane.cli` is quicker."""
+
 
 def one_round(home: Path) -> tuple[float, float]:
     """Return the seconds until the command is over and until the page shows the agent running."""
@@ -27,7 +31,9 @@ def one_round(home: Path) -> tuple[float, float]:
         del plane.environment[name]  # as `make up` has them
     try:
         began = time.monotonic()
-        told = json.loads(plane.cli("up", "--json").stdout)
+        told = json.loads(
+            subprocess.run(UP, env=plane.environment, capture_output=True, check=True).stdout
+        )
         command_s = time.monotonic() - began
         assert told["ready"], told
         page = dashboard(told["link"])

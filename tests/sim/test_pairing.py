@@ -6,8 +6,9 @@ import pytest
 
 from holdfast.pairing import visibility
 from holdfast.sim.pairing import run
+from tests.support.slices import slice_of
 
-SEEDS = range(250)
+SEEDS = range(slice_of(250, here=100))
 ONCE_WRONG = (117, 218, 969, 1806, 2435)
 """Seeds that once found a fault: an outcome taken as certain, a read that never ended."""
 
@@ -15,8 +16,8 @@ ONCE_WRONG = (117, 218, 969, 1806, 2435)
 def test_what_was_decided_is_never_seen_again() -> None:
     traces = run([*SEEDS, *ONCE_WRONG])
     assert [f"seed {one.seed}: {text}" for one in traces for text in one.wrong] == []
-    assert sum(one.done for one in traces) > 100
-    assert sum(one.looks for one in traces) > 5_000
+    assert sum(one.done for one in traces) > len(SEEDS) * 0.4
+    assert sum(one.looks for one in traces) > len(SEEDS) * 20
 
 
 def test_a_seed_does_the_same_each_time() -> None:

@@ -12,8 +12,9 @@ import pytest
 from holdfast.sim.runner import again
 from holdfast.sim.scenario import play
 from tests.support.patience import patience
+from tests.support.slices import slice_of
 
-SEEDS = range(40)
+SEEDS = range(slice_of(40, here=20))
 KEPT = [
     int(line.split()[0])
     for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
@@ -42,7 +43,7 @@ def test_what_once_failed_does_not_fail_again(seed: int) -> None:
 
 def test_a_seed_is_the_same_scenario_under_every_hash_seed() -> None:
     """No code may iterate a set or a map in hash order."""
-    seeds = ["3", "22", "44", "66"]
+    seeds = ["3", "22", "44", "66"][: slice_of(4, here=2)]
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", DIGESTS, *seeds],

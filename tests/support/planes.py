@@ -24,10 +24,12 @@ import psutil
 from holdfast.cli.client import ApiError, Client
 from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
+from tests.support.command_line import run_command
 from tests.support.patience import patience
 
 DEADLINE_S = 15.0
-STEP_S = 0.02
+STEP_S = 0.05
+"""Between two looks, in seconds. A look is a request, and its cost is the waited-for work's too."""
 NEVER_READY_MS = 3_600_000
 QUICK = {
     "HOLDFAST_CHECKIN_FIRST_S": "0.2",
@@ -192,14 +194,11 @@ class PlaneProcess:
         self, *words: str, given: str = "", code: int | None = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line; its exit code must be `code` unless that is None."""
-        done = subprocess.run(
-            (sys.executable, "-m", "holdfast.cli.main", *words),
-            env={**self.environment, **environment},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=patience(90),
-            check=False,
+        done = run_command(
+            *words,
+            environment={**self.environment, **environment},
+            given=given,
+            timeout_s=patience(90),
         )
         if code is not None:
             assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)

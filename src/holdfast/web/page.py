@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+import jinja2
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from jinja2.runtime import Macro
 from markupsafe import escape
 
@@ -25,6 +29,7 @@ Names = dict[str, Any]
 """What a template prints, by name."""
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
+_COMPILED: Final = Path(__file__).parent / "__pycache__" / "templates"
 _HTML: Final = "text/html; charset=utf-8"
 _PATH_PARAM: Final = re.compile(r"\{(\w+)\}")
 
@@ -131,6 +136,39 @@ def paging(call: Call, limit: int) -> dict[str, str]:
     return asked | ({"after": after} if after else {})
 
 
+class CompiledTemplates(FileSystemBytecodeCache):
+    """Templates as Python code, kept where Python keeps that of modules, for the next start.
+
+    To compile them is most of what a start takes. Where the folder cannot be written, or what is
+    in it cannot be read, they are compiled at each start.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder), "%s.jinjac")
+
+    def get_bucket(
+        self, environment: Environment, name: str, filename: str | None, source: str
+    ) -> Bucket:
+        """Return the code of a template, or its empty place; it has a checksum of what it is of."""
+        syntax = environment.autoescape, environment.trim_blocks, environment.lstrip_blocks
+        made_from = f"{jinja2.__version__} {syntax} {source}"
+        return super().get_bucket(environment, name, filename, made_from)
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Read the code of a template, if it is there and whole."""
+        try:
+            super().load_bytecode(bucket)
+        except Exception:  # noqa: BLE001  bytes that a disk damaged raise anything
+            bucket.reset()
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Write the code of a template, if that is possible."""
+        if not sys.dont_write_bytecode:
+            with suppress(OSError):
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
+                super().dump_bytecode(bucket)
+
+
 class Renderer:
     """The templates.
 
@@ -138,7 +176,7 @@ class Renderer:
     of `_macros.html` are there in every template.
     """
 
-    def __init__(self, assets: Assets, *, version: str) -> None:
+    def __init__(self, assets: Assets, *, version: str, compiled: Path = _COMPILED) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -146,6 +184,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            bytecode_cache=CompiledTemplates(compiled),
         )
         self._environment.globals |= {"asset": assets.url, "version": version}
         macros = vars(self._environment.get_template("_macros.html").module)

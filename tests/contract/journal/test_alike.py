@@ -28,6 +28,7 @@ from holdfast.stores.memory.journal_state import MemoryStore
 from holdfast.stores.sqlite.journal import SqliteJournal
 from holdfast.stores.sqlite.journal_reader import SqliteReader
 from tests.contract.journal.rows import NOW, arrival, effect, intent, letter, probe
+from tests.support.slices import slice_of
 
 ACTORS = [address("instance", name) for name in ("a", "b-b", "b")] + [address("in", "z")]
 KEYS = [f"k{n}" for n in range(12)]
@@ -261,7 +262,7 @@ class Alike(RuleBasedStateMachine):
 
 TestAlike = Alike.TestCase
 TestAlike.settings = settings(
-    max_examples=40,
+    max_examples=slice_of(40, here=20),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake
+from tests.support.command_line import run_command
 from tests.support.patience import patience
 
 
@@ -27,10 +28,12 @@ def run(
     module: str = "holdfast.cli.main",
     env: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
-    noun = ("brain",) if module.startswith("holdfast.cli") else ()
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], **env}
+    if module == "holdfast.cli.main":
+        return run_command("brain", *words, environment=environment, timeout_s=patience(40))
     return subprocess.run(
-        (sys.executable, "-m", module, *noun, *words),
-        env={"HOME": str(home), "PATH": os.environ["PATH"], **env},
+        (sys.executable, "-m", module, *words),
+        env=environment,
         capture_output=True, text=True, check=False, timeout=patience(40),
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.cli.wiring import yaml_text
 from holdfast.cli.wiring.agents import MARK
+from tests.support.command_line import run_command
 from tests.support.patience import patience
 
 CLAUDE = """{
@@ -38,10 +39,10 @@ hooks:
 
 
 def brain(home: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        (sys.executable, "-m", "holdfast.cli.main", "brain", *words),
-        env={"HOME": str(home), "PATH": str(home / "bin")},
-        input=stdin, capture_output=True, text=True, check=False, timeout=patience(30),
+    return run_command(
+        "brain", *words,
+        environment={"HOME": str(home), "PATH": str(home / "bin")},
+        given=stdin, timeout_s=patience(30),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from holdfast.cli import main as command_line
 from holdfast.machine.controller.settings import process_environment
 from holdfast.plane.settings import Settings
 from holdfast.sdk import Brain, doctor
+from tests.support.command_line import run_command
 from tests.support.patience import patience
 from tests.support.planes import free_port, until
 
@@ -133,10 +134,10 @@ def test_no_file_of_keys_is_quoted(
         path.write_text(content)
         path.chmod(0o600)
         told = "".join(run(words, capfd) for words in COMMANDS if words[0] in {"link", "instance"})
-        done = subprocess.run(
-            (sys.executable, "-m", "holdfast.cli.main", "serve"),
-            env={**os.environ, "HOLDFAST_PORT": "0", "HOLDFAST_KEYS": str(path.parent)},
-            capture_output=True, text=True, check=False, timeout=patience(60),
+        done = run_command(
+            "serve",
+            environment={**os.environ, "HOLDFAST_PORT": "0", "HOLDFAST_KEYS": str(path.parent)},
+            timeout_s=patience(60),
         ) if file != "cli.token" else None  # fmt: skip
         told += "" if done is None else done.stdout + done.stderr
         assert done is None or done.returncode == 1, "the plane does not start on it"
@@ -147,11 +148,11 @@ def test_no_file_of_keys_is_quoted(
 @pytest.mark.parametrize("name", ["TOKEN", "HOST", "GATEWAY_TOKEN_SECRET", "PUBLIC_URL", "CLOUD"])
 def test_a_plane_that_cannot_start_does_not_say_with_what(name: str, elsewhere: Path) -> None:
     for words in (("serve",), ("up", "--no-agent")) if name != "TOKEN" else (("down",),):
-        done = subprocess.run(
-            (sys.executable, "-m", "holdfast.cli.main", *words),
-            env={**os.environ, f"HOLDFAST_{name}": BROKEN, "HOLDFAST_PORT": "0"},
-            capture_output=True, text=True, check=False, timeout=patience(60),
-        )  # fmt: skip
+        done = run_command(
+            *words,
+            environment={**os.environ, f"HOLDFAST_{name}": BROKEN, "HOLDFAST_PORT": "0"},
+            timeout_s=patience(60),
+        )
         log = elsewhere / "data" / "plane.log"
         told = done.stdout + done.stderr + (log.read_text() if log.exists() else "")
         assert CANARY not in told

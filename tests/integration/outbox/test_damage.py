@@ -17,8 +17,9 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.outbox import Answer, Answered, Batch, inspect, open_outbox
 from tests.support.patience import patience
+from tests.support.slices import slice_of
 
-SEEDS = int(os.environ.get("HOLDFAST_OUTBOX_SEEDS", "40"))
+SEEDS = int(os.environ.get("HOLDFAST_OUTBOX_SEEDS", slice_of(40, here=20)))
 FIRST_SEED = int(os.environ.get("HOLDFAST_OUTBOX_FIRST_SEED", "0"))
 # Each of these found something once.
 KNOWN_SEEDS = (9, 399, 534, 628, 1867)

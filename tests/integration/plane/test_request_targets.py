@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from holdfast.relay import http1
 from tests.integration.plane.agent_browser import Browser, demo
 from tests.support.planes import DEADLINE_S, PlaneProcess
+from tests.support.slices import slice_of
 
 METHODS = (b"GET", b"HEAD", b"OPTIONS", b"POST", b"CONNECT", b"DELETE")
 
@@ -110,7 +111,7 @@ def test_no_target_leads_elsewhere_or_breaks_anything(hosts: Hosts, *, at_agent:
 
 
 @settings(
-    max_examples=150, deadline=None, derandomize=True, database=None,
+    max_examples=slice_of(150, here=75), deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(

@@ -16,8 +16,9 @@ import pytest
 
 from holdfast.outbox import Answer, Answered, Batch, open_outbox
 from holdfast.sdk import Brain, doctor
+from tests.support.slices import slice_of
 
-SEEDS = int(os.environ.get("HOLDFAST_SDK_SEEDS", "20"))
+SEEDS = int(os.environ.get("HOLDFAST_SDK_SEEDS", slice_of(20, here=10)))
 FIRST_SEED = int(os.environ.get("HOLDFAST_SDK_FIRST_SEED", "0"))
 ROWS = 30
 FILES = ("system.db", "system.db-wal", "events.jsonl", "outbox.ledger", "brain.id")

@@ -15,8 +15,9 @@ from holdfast.sdk import Brain
 from tests.integration.outbox.intake import HttpIntake, Programs
 from tests.integration.sdk.programs import start
 from tests.support.patience import patience
+from tests.support.slices import slice_of
 
-KILLS = int(os.environ.get("HOLDFAST_SDK_KILLS", "15"))
+KILLS = int(os.environ.get("HOLDFAST_SDK_KILLS", slice_of(15, here=8)))
 
 # One interpreter that lets children live for a moment: starting one for each would take longer.
 PARENT = """

@@ -16,6 +16,7 @@ from holdfast.instances import events, ports
 from holdfast.instances.definition import INSTANCE
 from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent, Retryable
+from tests.support.slices import slice_of
 from tests.unit.instances.driver import Driver, created, seen
 from tests.unit.instances.test_chaos import PLAIN, POLLING
 from tests.unit.instances.test_clouds import POLICY
@@ -161,7 +162,7 @@ class Walk(RuleBasedStateMachine):
 
 
 Walk.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=slice_of(60, here=25),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -1,0 +1,54 @@
+"""Templates are compiled once, and again only where what was kept of that is of no use."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from jinja2 import Environment
+
+from holdfast.web.assets import Assets
+from holdfast.web.page import Renderer
+from holdfast.wire.api.call import Problem
+
+PROBLEM = Problem(code="code", message="what is wrong")
+
+
+def draw(folder: Path) -> bytes:
+    return Renderer(Assets(), version="1", compiled=folder).problem(404, PROBLEM)
+
+
+def refuse(*_given: object, **_named: object) -> None:
+    pytest.fail("a template was compiled")
+
+
+def test_a_second_start_compiles_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    first = draw(tmp_path / "made")
+    monkeypatch.setattr(Environment, "_parse", refuse)
+    assert draw(tmp_path / "made") == first
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "noise", "a folder"])
+def test_what_is_damaged_is_compiled_anew(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    first = draw(tmp_path)
+    chance = random.Random(1)
+    for path in list(tmp_path.iterdir()):
+        raw = path.read_bytes()
+        whole = raw[: len(raw) // 3]  # the head, with which it is taken for whole
+        path.write_bytes({"empty": b"", "cut": whole}.get(how, whole + chance.randbytes(900)))
+        if how == "a folder":
+            path.unlink()
+            path.mkdir()
+    assert draw(tmp_path) == first
+
+
+def test_a_folder_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert b"what is wrong" in draw(file / "below")
+    assert file.read_bytes() == b""
