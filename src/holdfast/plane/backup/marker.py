@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from holdfast.kernel.failure import brief
 from holdfast.plane.backup.archive import sync_folder
 from holdfast.plane.backup.manifest import BackupError
 
@@ -57,7 +58,7 @@ def read_marker(home: Path) -> Marker | None:
         return None
     except (msgspec.MsgspecError, OSError) as error:
         raise BackupError(
-            f"{path}: {error}", fix="restore again: holdfast restore PATH --replace"
+            f"{path}: {brief(error)}", fix="restore again: holdfast restore PATH --replace"
         ) from error
     if marker.phase == "replacing":
         raise BackupError(

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from holdfast.kernel.clock import DAY_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
 from holdfast.world.durable_file import write_file
@@ -50,7 +51,7 @@ def daily(
             try:
                 await look()
             except Exception as error:
-                why = str(error)
+                why = brief(error)
                 log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
             await asyncio.sleep(HOUR_S)
 
