@@ -547,7 +547,7 @@ class Owner:
             actor=actor,
             failures=resident.failures,
             retry_in_ms=delay_ms,
-            reason=brief(error),
+            reason="" if error is None else brief(error),
             exc_info=error,
         )
         self._rest_for(resident, delay_ms)

@@ -45,9 +45,13 @@ def brief(error: BaseException) -> str:
     told, said = _type_of(error), reason(error)
     if said != kind.__name__:
         told = f"{told}: {said}"
-    places = _places(error.__traceback__)
-    ours = [place for place in places if place.startswith(f"{_OURS}/") or f"/{_OURS}/" in place]
-    return f"{told} at {(ours or places)[-1]}" if places else told
+    link, at = error.__traceback__, ""
+    while link is not None:
+        module = str(link.tb_frame.f_globals.get("__name__", ""))
+        if not at or module.partition(".")[0] == _OURS:
+            at = _place(link)  # the innermost of ours, else where it was caught
+        link = link.tb_next
+    return f"{told} at {at}" if at else told
 
 
 def reason(error: BaseException) -> str:
@@ -98,8 +102,12 @@ def _type_of(error: BaseException) -> str:
 def _places(traceback: TracebackType | None) -> list[str]:
     found: list[str] = []
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        file = "/".join(code.co_filename.split("/")[-_PARTS:])
-        found.append(f"{file}:{traceback.tb_lineno} in {code.co_name}")
+        found.append(_place(traceback))
         traceback = traceback.tb_next
     return found[-FRAMES_MAX:]
+
+
+def _place(traceback: TracebackType) -> str:
+    code = traceback.tb_frame.f_code
+    file = "/".join(code.co_filename.split("/")[-_PARTS:])
+    return f"{file}:{traceback.tb_lineno} in {code.co_name}"

@@ -14,8 +14,6 @@ from __future__ import annotations
 import os
 import sys
 
-from holdfast.kernel.failure import brief
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -353,7 +351,7 @@ def become(plan: Plan) -> NoReturn:
             if program is not None:
                 kernel.filter_calls(program)
     except OSError as error:
-        _give_up(FAILED, f"cannot be confined: {brief(error)}")
+        _give_up(FAILED, f"cannot be confined: {error}")
     try:
         os.execvpe(plan.argv[0], plan.argv, plan.env)  # noqa: S606  that is the point
     except FileNotFoundError as error:

@@ -144,7 +144,7 @@ class Boot:
             if self._agent is None:
                 self._agent = await controller.open_context(running, self._socket, self._bootstrap)
         except (SettingError, ConfineError, KeyError) as error:
-            raise PhaseError(brief(error)) from error
+            raise PhaseError(str(error)) from error
         agent = self._agent
         self._first.close()
         self._shutdown.grace_s = (running.stop_grace_ms or agent.profile.stop_grace_ms) / 1_000
