@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 
+import pytest
+
 from holdfast.kernel.failure import brief
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Refusal
@@ -17,12 +19,10 @@ def test_an_error_of_ours_is_its_text() -> None:
 
 
 def test_another_is_its_type_and_our_innermost_place() -> None:
-    try:
+    with pytest.raises(AttributeError) as caught:
         parsers.from_json(None, b"password")  # type: ignore[arg-type]
-    except AttributeError as error:
-        assert re.fullmatch(
-            r"AttributeError at holdfast/wire/parsers\.py:\d+ in from_json", brief(error)
-        )
+    told = brief(caught.value)
+    assert re.fullmatch(r"AttributeError at holdfast/wire/parsers\.py:\d+ in from_json", told)
 
 
 def test_the_systems_is_its_fixed_text_without_a_path() -> None:
