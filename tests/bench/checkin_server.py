@@ -22,7 +22,7 @@ from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.log import NoLog
 from holdfast.plane.edge.app import Edge
-from holdfast.plane.edge.rate import Rates
+from holdfast.relay.rate import Rates
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.checkins import Telemetry

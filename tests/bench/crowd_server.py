@@ -25,10 +25,10 @@ from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME, CloudCalls
 from holdfast.instances.ports import Context, Holders, KeyMint
 from holdfast.kernel.ids import address
-from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.wiring import clouds as real
 from holdfast.plane.wiring import plane as plane_module
 from holdfast.plane.wiring.core import Core
+from holdfast.relay.rate import Rate, Rates
 from holdfast.wire.controller.identity import key_hash, sandbox_of_instance
 from holdfast.world.clouds.simulated import SimulatedCloud
 from holdfast.world.clouds.simulated_world import Timing

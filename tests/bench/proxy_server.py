@@ -12,6 +12,9 @@ import sys
 
 from aiohttp import web
 
+from holdfast.kernel.clock import SystemClock
+from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.proxy.proofs import Proofs
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from holdfast.wire.address import Address
@@ -21,11 +24,18 @@ async def serve(agent_port: int) -> None:
     runner = web.AppRunner(web.Application(), access_log=None)
     await runner.setup()
     assert runner.server is not None
+    clock = SystemClock()
     proxy = Proxy(
         Proxying(require_token=True),
         agent=Address("127.0.0.1", agent_port),
         ready=lambda: True,
-        knows=lambda token: token == b"proxy-token",
+        proofs=Proofs(
+            lambda _: False,
+            lambda token: token == b"proxy-token",
+            public=frozenset(),
+            clock=clock,
+            log=Log(clock),
+        ),
         control=runner.server,
     )
     server = await asyncio.get_running_loop().create_server(proxy, "127.0.0.1", 0)

@@ -20,7 +20,6 @@ import msgspec
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.backup.manifest import Manifest
 from holdfast.plane.backup.marker import MARKER
-from holdfast.plane.edge.rate import Rate, Rates
 from holdfast.plane.settings import Settings, load_settings
 from holdfast.plane.wiring import clouds as where
 from holdfast.plane.wiring.backup import make_backup
@@ -28,6 +27,7 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.local_admin import make_token, open_directory
 from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.plane.wiring.restore import RestoreOrder, answer_unknown, restore_backup
+from holdfast.relay.rate import Rate, Rates
 from holdfast.world.clouds.port import LABEL_INSTANCE, Machine
 from holdfast.world.clouds.simulated import SimulatedCloud
 from holdfast.world.clouds.simulated_world import Timing

@@ -25,6 +25,8 @@ from holdfast.machine.controller import health_listener
 from holdfast.machine.controller.boot import Boot
 from holdfast.machine.controller.settings import Listening
 from holdfast.plane import serve
+from holdfast.relay.rate import Rate
+from holdfast.relay.wrong_proofs import WrongProofs
 from holdfast.wire.api.endpoint import Endpoint, Param, look
 from holdfast.wire.api.table import ENDPOINTS
 from holdfast.wire.controller.endpoint import PREFIXES, ControllerEndpoint
@@ -243,4 +245,7 @@ async def _start_controller(home: Path, faults: Faults) -> Boot:
     boot._socket = health_listener.open_socket("127.0.0.1", 0)
     await boot._bootstrap.run()
     assert boot._controller is not None
+    assert boot._controller._server is not None
+    endless = Rate(burst=2**40, per_s=2**20)  # a refusal beyond the limit takes a second
+    boot._controller._server._proxy._proofs._wrong = WrongProofs(boot._clock, endless)
     return boot

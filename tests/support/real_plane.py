@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.edge.rate import Rate, Rates
-from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.relay.rate import Rate, Rates
+from holdfast.relay.wrong_proofs import WrongProofs
 from tests.support.asgi import call, json_headers
 from tests.support.logs import Lines
 from tests.support.planes import processes_of

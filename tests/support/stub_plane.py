@@ -18,9 +18,9 @@ from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.ports import AccountsStore
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
-from holdfast.plane.edge.rate import Rate, Rates
-from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.plane.openapi import document
+from holdfast.relay.rate import Rate, Rates
+from holdfast.relay.wrong_proofs import WrongProofs
 from holdfast.stores.memory.accounts import AccountsMemory
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint

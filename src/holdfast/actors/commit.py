@@ -16,6 +16,7 @@ from holdfast.actors.limits import EFFECTS_PER_TICK, REASON_CHARS_MAX, STATE_INL
 from holdfast.actors.ports import Commit, EffectRow, LetterRow, Loaded, Logged, ProbeRow
 from holdfast.actors.record import Note, TickRecord, encode_record
 from holdfast.actors.tick import Folded, NewerEventError, Tick, begin, full_digest
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 
 
@@ -134,7 +135,7 @@ def check_all(definition: Definition[Any, Any, Any, Any], state: Any) -> list[No
             try:
                 wrong = invariant.check(state, key)
             except Exception as error:  # noqa: BLE001  a broken check is itself a finding
-                wrong = f"the check raised {type(error).__name__}: {error}"
+                wrong = f"the check raised {brief(error)}"
             if wrong is not None:
                 notes.append(Note(invariant.number, key, wrong[:REASON_CHARS_MAX]))
     return notes

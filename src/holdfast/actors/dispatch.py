@@ -44,6 +44,7 @@ from holdfast.actors.tick import Folded
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
@@ -389,7 +390,7 @@ class Dispatch:
             provider=call.provider,
             exc_info=error,
         )
-        return Permanent("bug", f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX])
+        return Permanent("bug", brief(error)[:REASON_CHARS_MAX])
 
     def _call(self, row: EffectRow, attempt: int = 1) -> EffectCall:
         """Return an effect for its executor; the body is None where it cannot be decoded."""

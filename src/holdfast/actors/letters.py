@@ -16,6 +16,7 @@ from holdfast.actors.kinds import Kinds
 from holdfast.actors.limits import LETTER_HOPS_MAX, REASON_CHARS_MAX
 from holdfast.actors.ports import LetterRow, Pending
 from holdfast.actors.tick import Tick
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address, parse_address
 
 
@@ -77,7 +78,7 @@ def deliver(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> Lette
     try:
         body = definition.encode_event(definition.received(sender, letter))
     except Exception as error:  # noqa: BLE001  the letter goes back with the error
-        return f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+        return brief(error)[:REASON_CHARS_MAX]
     return LetterRow(
         to=letter.to, body=body, dedupe=dedupe, version=definition.version, hops=letter.hops
     )
@@ -92,7 +93,7 @@ def give_back(kinds: Kinds, sender: Address, letter: Letter, dedupe: str) -> Let
     try:
         body = definition.encode_event(kind.definition.returned(letter))
     except Exception as error:  # noqa: BLE001  it is logged as lost, with what was wrong
-        return f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+        return brief(error)[:REASON_CHARS_MAX]
     return LetterRow(
         to=sender, body=body, dedupe=dedupe, version=definition.version, hops=letter.hops
     )
@@ -116,7 +117,7 @@ def _back_from_here(kinds: Kinds, here: Address, row: Pending) -> LetterRow | st
         sender = parse_address(row.by)
         letter = definition.carried(definition.decode_event(row.body, row.version))
     except Exception as error:  # noqa: BLE001  it is logged as lost, with what was wrong
-        return f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+        return brief(error)[:REASON_CHARS_MAX]
     if letter is None:
         return f"event {row.id} says that it carried none"
     return give_back(kinds, sender, letter, f"returned:{row.id}")

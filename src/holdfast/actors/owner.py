@@ -66,6 +66,7 @@ from holdfast.actors.tick_log import announce, announce_all, announce_restored
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
@@ -353,7 +354,7 @@ class Owner:
             self._give_up(resident, error)
             return
         resident.complete = False
-        self.unloadable[resident.address] = f"{type(error).__name__}: {error}"
+        self.unloadable[resident.address] = brief(error)
         self._rest(resident, "load", error)
 
     def _restored(self, resident: LoadedActor, restored: Restored, loaded: Loaded | None) -> None:
@@ -450,10 +451,10 @@ class Owner:
             case None:
                 self._committed(flight)
             case LeaseLostError():
-                self._lease.lose(str(error))
+                self._lease.lose(brief(error))
             case StaleError():
                 self._meter.count(metrics.RETRIES, reason="stale")
-                self._log.warning("commit.stale", actor=str(resident.address), reason=str(error))
+                self._log.warning("commit.stale", actor=str(resident.address), reason=brief(error))
                 resident.forget()
                 self._retry(resident)
             case ClaimTakenError():
@@ -517,7 +518,7 @@ class Owner:
         where = getattr(part, "__qualname__", repr(part))
         self._meter.count(metrics.FAULTS, where="part")
         self._log.critical("engine.part_failed", part=where, exc_info=error)
-        self.fault = self.fault or f"{where} raised {type(error).__name__}: {error}"
+        self.fault = self.fault or f"{where} raised {brief(error)}"
         self.halt()
 
     def _retry(self, resident: LoadedActor) -> None:
@@ -546,7 +547,7 @@ class Owner:
             actor=actor,
             failures=resident.failures,
             retry_in_ms=delay_ms,
-            reason=f"{type(error).__name__}: {error}",
+            reason="" if error is None else brief(error),
             exc_info=error,
         )
         self._rest_for(resident, delay_ms)

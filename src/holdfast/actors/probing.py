@@ -42,6 +42,7 @@ from holdfast.actors.tasks import is_cancelled
 from holdfast.kernel import metrics
 from holdfast.kernel.backoff import Backoff, spread_ms
 from holdfast.kernel.clock import SECOND_MS, Clock, StepWatch
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
@@ -294,7 +295,7 @@ class Prober:
     def _put_off(self, standing: _Standing, code: str, error: BaseException) -> None:
         """Try again after a while, even where the time cannot be asked."""
         try:
-            text = f"{type(error).__name__}: {error}"
+            text = brief(error)
             self._failed(standing, code, text, error, self._clock.now_ms())
         except Exception as second:  # noqa: BLE001  it must be asked again, whatever is wrong
             self._log.error("prober.fault", exc_info=second)

@@ -9,6 +9,7 @@ from holdfast.actors.commit import Restored, fold_older
 from holdfast.actors.definition import Definition
 from holdfast.actors.ports import Journal, Loaded
 from holdfast.actors.tick import NewerEventError
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 
@@ -37,7 +38,7 @@ async def read_older(
         except NewerEventError:
             raise
         except Exception as error:  # noqa: BLE001  this older state is damaged too
-            log.warning("state.unreadable", actor=str(where), reason=repr(error))
+            log.warning("state.unreadable", actor=str(where), reason=brief(error))
             found = None
         if found is not None:
             return found, older

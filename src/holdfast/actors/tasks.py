@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from holdfast.kernel.failure import brief
+
 
 def is_cancelled() -> bool:
     """Return whether the running task itself was cancelled.
@@ -23,4 +25,4 @@ def why_ended(task: asyncio.Task[Any] | None) -> str | None:
     if task.cancelled():
         return "it was cancelled"
     error = task.exception()
-    return "it returned" if error is None else f"it raised {type(error).__name__}: {error}"
+    return "it returned" if error is None else f"it raised {brief(error)}"

@@ -19,6 +19,7 @@ import msgspec
 import typer
 
 from holdfast.cli.tables import Column, lay_out
+from holdfast.wire.salvage import damages, first_damages
 from holdfast.wire.times import parse_time
 
 EXIT_FAILED: Final = 1
@@ -124,11 +125,13 @@ def show_list(
     empty: str,
     as_json: bool,
 ) -> None:
-    """Print an answer as JSON, or its rows as a table."""
+    """Print an answer as JSON, or its rows as a table and which of them are damaged."""
     if as_json:
         show_json(answer)
-    else:
-        show_table(columns, rows, empty=empty)
+        return
+    show_table(columns, rows, empty=empty)
+    for line in first_damages(damages(answer)):
+        say(line, style="red")
 
 
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -19,6 +19,7 @@ from holdfast.corrections.records import Arrival, Forgotten, Written
 from holdfast.corrections.window import Windows
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.letters.topics import BRAIN, CORRECTION, LESSON, Publish, Topic
@@ -153,7 +154,7 @@ class CorrectionsFlow:
             await self._write_all(group)
         except Exception as error:  # noqa: BLE001  each request gets the error, or is tried alone
             if len(group) > 1:
-                self._log.warning("intake.group_failed", requests=len(group), reason=str(error))
+                self._log.warning("intake.group_failed", requests=len(group), reason=brief(error))
                 for one in group:
                     await self._write_one(one)
             else:
@@ -176,7 +177,7 @@ class CorrectionsFlow:
         """Set the error of a request that was not written."""
         arrival, future = one
         self._log.error(
-            "intake.not_stored", brain=arrival.brain, rows=arrival.rows, reason=str(error)
+            "intake.not_stored", brain=arrival.brain, rows=arrival.rows, reason=brief(error)
         )
         self._meter.count(metrics.INTAKE_FAILURES)
         if not future.done():

@@ -20,6 +20,7 @@ from holdfast.actors.committed_tick import CommittedTick
 from holdfast.actors.ports import Reader
 from holdfast.instances.ports import Contacts
 from holdfast.instances.views import INSTANCE_VIEW, read_instance
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.letters.machine import LastContact
 from holdfast.wire.api.call import Refusal
@@ -179,6 +180,10 @@ class IndexStore(Protocol):
         """Return one page."""
         ...
 
+    async def agents(self) -> frozenset[str]:
+        """Return the agents of all rows."""
+        ...
+
 
 class LiveContacts(Contacts, Protocol):
     """Last contacts, with a callback at each check-in."""
@@ -202,6 +207,14 @@ class FleetIndex:
         self._during_read: set[str] | None = None
         self._filled = asyncio.Event()
         self._read = 0
+        self._saw: list[Callable[[str, InstanceView | None], None]] = []
+
+    def listen(self, saw: Callable[[str, InstanceView | None], None]) -> None:
+        """Call `saw` with the id of each instance that is read or changed, and its row, if any.
+
+        So who follows all instances needs to read and decode no row; `saw` must return quickly.
+        """
+        self._saw.append(saw)
 
     def on_commit(self, committed: CommittedTick) -> None:
         """Note the changed rows of a commit; they are applied with the next flush or page."""
@@ -210,10 +223,11 @@ class FleetIndex:
                 continue
             if self._during_read is not None:
                 self._during_read.add(view.key)
-            self._changed[view.key] = (
+            self._note(
+                view.key,
                 None
                 if view.body is None
-                else self._row(read_instance(view.key, view.body, account=view.account), view.key)
+                else read_instance(view.key, view.body, account=view.account),
             )
 
     def heard(self, instance: str) -> None:
@@ -230,7 +244,7 @@ class FleetIndex:
                 await self._flush()
             except Exception as error:  # noqa: BLE001  it is logged and the index filled again
                 self._filled.clear()
-                self._log.error("instances.index_failed", reason=str(error), exc_info=error)
+                self._log.error("instances.index_failed", reason=brief(error), exc_info=error)
                 await asyncio.sleep(RETRY_S)
 
     async def fill(self) -> None:
@@ -250,7 +264,8 @@ class FleetIndex:
                     if not view.account:  # damaged: the account is also stored beside the body
                         found = await self._reader.view(INSTANCE_VIEW, key)
                         view = replace(view, account=found[1] if found else "")
-                    self._changed.setdefault(key, self._row(view, key))
+                    if key not in self._changed:
+                        self._note(key, view)
             self._read += len(rows)
             if len(rows) < FILL_ROWS:
                 break
@@ -265,6 +280,16 @@ class FleetIndex:
 
     async def page(self, query: Query) -> Page:
         """Return one page; refuse (503) while the index is still being filled."""
+        await self._ready()
+        return await self._store.page(query)
+
+    async def agents(self) -> frozenset[str]:
+        """Return the agents of all instances; refuse (503) as `page` does."""
+        await self._ready()
+        return await self._store.agents()
+
+    async def _ready(self) -> None:
+        """Wait for the index to be filled, and apply the noted changes."""
         try:
             async with asyncio.timeout(READY_WAIT_S):
                 await self._filled.wait()
@@ -273,7 +298,12 @@ class FleetIndex:
             fix = "Ask again in a second."
             raise Refusal(503, "list_not_ready", text, fix=fix, retry_after_s=1) from None
         await self._flush()
-        return await self._store.page(query)
+
+    def _note(self, key: str, view: InstanceView | None) -> None:
+        """Note a row, or that it is gone."""
+        self._changed[key] = None if view is None else self._row(view, key)
+        for saw in self._saw:
+            saw(key, view)
 
     async def _flush(self) -> None:
         """Apply the noted changes to the store."""

@@ -1,9 +1,9 @@
 """Describes an exception without its text: by its type and where it was raised.
 
 The text of an exception may quote a secret: a header's value, a URL with a password, an environment
-variable. So our programs print an unexpected exception with `outline`, and the system's error for a
-file or a connection with `reason`. Our own errors have texts that are meant to be shown and do not
-need this module.
+variable. So our programs print an unexpected exception with `outline`, or in one line with `brief`,
+and the system's error for a file or a connection with `reason`. Our own errors have texts that are
+meant to be shown: `brief` returns them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ FRAMES_MAX: Final = 40
 CHAIN_MAX: Final = 8
 """Exceptions printed of one chain, the newest ones."""
 
+_OURS: Final = "holdfast"
+"""The package whose exceptions have texts meant to be shown."""
+
 _PARTS: Final = 3
 """Last components printed of a file's path: `holdfast/cli/client.py`."""
 
@@ -32,6 +35,23 @@ def outline(error: BaseException) -> str:
         told.append("\n".join(lines))
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\nafter ".join(told)
+
+
+def brief(error: BaseException) -> str:
+    """Return one line: the text of an error of ours; of another, its type, `reason` and place."""
+    kind = type(error)
+    if kind.__module__.partition(".")[0] == _OURS:
+        return str(error) or kind.__name__
+    told, said = _type_of(error), reason(error)
+    if said != kind.__name__:
+        told = f"{told}: {said}"
+    link, at = error.__traceback__, ""
+    while link is not None:
+        module = str(link.tb_frame.f_globals.get("__name__", ""))
+        if not at or module.partition(".")[0] == _OURS:
+            at = _place(link)  # the innermost of ours, else where it was caught
+        link = link.tb_next
+    return f"{told} at {at}" if at else told
 
 
 def reason(error: BaseException) -> str:
@@ -82,8 +102,12 @@ def _type_of(error: BaseException) -> str:
 def _places(traceback: TracebackType | None) -> list[str]:
     found: list[str] = []
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        file = "/".join(code.co_filename.split("/")[-_PARTS:])
-        found.append(f"{file}:{traceback.tb_lineno} in {code.co_name}")
+        found.append(_place(traceback))
         traceback = traceback.tb_next
     return found[-FRAMES_MAX:]
+
+
+def _place(traceback: TracebackType) -> str:
+    code = traceback.tb_frame.f_code
+    file = "/".join(code.co_filename.split("/")[-_PARTS:])
+    return f"{file}:{traceback.tb_lineno} in {code.co_name}"

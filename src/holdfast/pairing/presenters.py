@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from holdfast.actors.ports import Logged
+from holdfast.kernel.failure import brief
 from holdfast.pairing import events
 from holdfast.pairing.policy import Rule
 from holdfast.pairing.ports import Place, Source
@@ -147,7 +148,7 @@ def history(rows: Iterable[Logged]) -> list[PairingEntry]:
             try:
                 entry = _entry(row, events.decode_event(row.body, row.version))
             except ValueError as error:
-                text = f"its stored event is damaged: {error}"[:REASON_MAX]
+                text = f"its stored event is damaged: {brief(error)}"[:REASON_MAX]
                 at = time_text(row.at_ms)
                 entry = PairingEntry(event=row.id, at=at, what="failed", message=text)
             if entry is not None:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.kernel.failure import brief
 from holdfast.plane import openapi
 from holdfast.wire.agents import AGENTS
 from holdfast.wire.api.call import Call, Handler, Reply
@@ -103,5 +104,5 @@ async def _run(check: Check) -> DoctorCheck:
         return await check()
     except Exception as error:  # noqa: BLE001  a check that raises is a failed check
         name = getattr(check, "__name__", "check").replace("check_", "").replace("_", " ")
-        text = f"the check itself failed: {type(error).__name__}: {error}"
+        text = f"the check itself failed: {brief(error)}"
         return DoctorCheck(name=name, result="failed", message=text[:REASON_MAX])

@@ -172,6 +172,7 @@ class Downstream(asyncio.Protocol):
             if not self._keep and self._transport is not None and self._transport.can_write_eof():
                 self._transport.write_eof()
             self._job = _Drain(self, self._limits.left_bytes)
+            self._server.rests(self)
             self.touch(self._limits.left_s)
             self._read_or_not()
             self._advance()
@@ -278,6 +279,12 @@ class Downstream(asyncio.Protocol):
         """Close after the answer under way, or now if there is none."""
         self._keep = False
         if self._job is None:
+            self.end()
+
+    def give_way(self) -> None:
+        """Close for another connection, unless an answer is under way."""
+        self._keep = False
+        if self._job is None or isinstance(self._job, _Drain):
             self.end()
 
     # ------------------------------------------------------------------------------ requests

@@ -2,7 +2,8 @@
 
 For a peer at its limit, a new connection closes the peer's own connection that is idle longest. At
 the limit of all, it closes one of the peer that has the most idle connections. So thousands of idle
-connections do not block other callers; a connection with a request under way is never closed.
+connections do not block other callers; a connection with a request under way is never closed, and
+neither is a tunnel.
 """
 
 from __future__ import annotations

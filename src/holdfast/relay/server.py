@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream, Totals
@@ -51,7 +52,7 @@ class Server(ABC):
             return False
         name = downstream.peer_info("peername", None)
         peer = str(name[0]) if isinstance(name, tuple) else ""
-        slot = self.peers.enter(peer, downstream.rest)
+        slot = self.peers.enter(peer, downstream.give_way)
         if slot is None:
             return False
         self._open[downstream] = slot
@@ -67,6 +68,17 @@ class Server(ABC):
             self.peers.leave(slot)
         if not self._open:
             self._empty.set()
+
+    def hand_over(
+        self, downstream: Downstream
+    ) -> tuple[asyncio.Transport, bytes, Callable[[], None]]:
+        """Return a connection for a tunnel, what was read ahead, and a function for its end.
+
+        Until that is called the tunnel counts as a connection with a request under way.
+        """
+        slot = self._open.pop(downstream)
+        transport, early = downstream.give_away()
+        return transport, early, lambda: self.peers.leave(slot)
 
     def works(self, downstream: Downstream) -> None:
         """Note that a request is under way on a connection."""

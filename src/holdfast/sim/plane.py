@@ -40,7 +40,7 @@ from holdfast.plane.wiring.clouds import (
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import Engine, make_engine
 from holdfast.plane.wiring.engine_part import engine_part
-from holdfast.plane.wiring.instances import Placing, instances_part
+from holdfast.plane.wiring.instances import Placing, instances_part, make_fleet
 from holdfast.plane.wiring.pairing import make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, handlers_of, join
 from holdfast.plane.wiring.places import CommittedPlaces
@@ -276,7 +276,9 @@ class Plane:
             reach.part,
             pairing.part,
             heard.part,
-            instances_part(core, reach, heard.telemetry, placing),
+            instances_part(
+                core, reach, heard.telemetry, placing, make_fleet(core, heard.telemetry)
+            ),
         )
 
     # --------------------------------------------------------------------------------- life

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.letters.machine import LastContact, MachineFacts
 from holdfast.telemetry import counters as ledgers
@@ -298,7 +299,7 @@ class Telemetry:
             try:
                 self._silent(silent)
             except Exception as error:  # noqa: BLE001  the other machines are still looked after
-                reason = f"{type(error).__name__}: {error}"
+                reason = brief(error)
                 self._log.warning("silence not noted", instance=silent.key, error=reason)
 
     def _silent(self, silent: Silent) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact, changed_fields
 from holdfast.telemetry.limits import (
@@ -147,7 +148,7 @@ class Notifier:
             instance=instance,
             failures=notice.failures,
             retry_ms=delay_ms,
-            error=f"{type(error).__name__}: {error}",
+            error=brief(error),
         )
         asyncio.get_running_loop().call_later(delay_ms / 1_000, self._queue.put_nowait, notice)
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.telemetry.contact import Contact
 from holdfast.telemetry.limits import (
@@ -80,7 +81,7 @@ class ContactSink:
                 in_a_row += 1
                 self.failures += 1
                 self._log.warning(
-                    "contact not written", waiting=len(self._dirty), error=repr(error)
+                    "contact not written", waiting=len(self._dirty), error=brief(error)
                 )
 
     def stop(self) -> None:
@@ -173,7 +174,7 @@ class PointSink:
             except Exception as error:  # noqa: BLE001  whatever it was, it is written again
                 in_a_row += 1
                 self._failures += 1
-                self._log.warning("datapoints not written", error=repr(error), **_counts(self))
+                self._log.warning("datapoints not written", error=brief(error), **_counts(self))
             if self._dropped > said:
                 said = self._dropped
                 self._log.warning("datapoints dropped", **_counts(self))
@@ -210,7 +211,7 @@ class PointSink:
             rows = len(checkins) + len(events)
             if rows == 1:
                 self._poisoned += 1
-                self._log.warning("datapoint refused", error=repr(error))
+                self._log.warning("datapoint refused", error=brief(error))
                 return
             for half in _halves(checkins, events):
                 await self._write(*half)

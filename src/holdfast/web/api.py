@@ -13,6 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 
 from holdfast.wire.api.call import Call, Handler, Problem, Refusal
 from holdfast.wire.api.table import by_name
+from holdfast.wire.salvage import damages
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -36,8 +37,14 @@ class Request(TypedDict, total=False):
 class Api:
     """The handlers by the names of their endpoints."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], noted: list[str] | None = None) -> None:
+        """Call `handlers`; lines about damaged rows of their answers are appended to `noted`."""
         self._handlers = handlers
+        self._noted = noted
+
+    def noting(self, noted: list[str]) -> Api:
+        """Return the same API, which appends lines about damaged rows to `noted`."""
+        return Api(self._handlers, noted)
 
     async def ask(
         self, call: Call, endpoint: str, expected: type[T], **request: Unpack[Request]
@@ -63,6 +70,8 @@ class Api:
         reply = await self._handlers[endpoint](asked)
         if not isinstance(reply.body, expected):
             raise TypeError(f"{endpoint} answered {type(reply.body).__name__}")
+        if self._noted is not None:
+            self._noted += damages(reply.body)
         return reply.body
 
     async def attempt(

@@ -7,6 +7,7 @@ scripts; what changes something needs them, because orders go to the API from th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from holdfast.kernel.clock import Clock
@@ -32,6 +33,7 @@ from holdfast.web.pages import (
 )
 from holdfast.web.parts.inbox import waiting
 from holdfast.wire.api.call import Call, Handler, Problem, Reply
+from holdfast.wire.salvage import first_damages
 
 PAGES: Final = (
     fleet.PAGE,
@@ -87,7 +89,9 @@ class Pages:
 
     def _handler(self, page: Page) -> Handler:
         async def show(call: Call) -> Reply:
-            names = await page.load(self.context, call)
+            damages: list[str] = []
+            context = replace(self.context, api=self.context.api.noting(damages))
+            names = await page.load(context, call)
             renderer = self.context.renderer
             if page.is_part:
                 return renderer.part(page.template, **names)
@@ -95,6 +99,7 @@ class Pages:
             if call.principal.scope in {"owner", "operator"}:
                 counted = (await waiting(self.context, call)).total
             active = page.name if page.section is None else page.section
+            names |= {"damages": first_damages(damages)}
             return renderer.page(call, page.template, active=active, waiting=counted, **names)
 
         return show

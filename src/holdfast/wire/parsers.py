@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -36,6 +37,8 @@ _BRACKETED: Final = re.compile(r"\[(?P<name>[0-9A-Fa-f:.]+)\](?::(?P<port>[0-9]{
 _PORT_MAX: Final = 65_535
 _PEER_BITS: Final = 64
 """Leading bits of an IPv6 address that identify a peer: one host usually has a whole /64."""
+_PEERS_KEPT: Final = 4_096
+"""Peers whose key is kept in memory."""
 
 
 class Decoder(Protocol[T_co]):
@@ -76,8 +79,12 @@ def ip(text: str) -> Ip | None:
     return (found.ipv4_mapped or found) if found.version == 6 else found  # noqa: PLR2004
 
 
+@lru_cache(maxsize=_PEERS_KEPT)
 def network(peer: str) -> str:
-    """Return the key of a peer: an IPv4 address, the /64 of an IPv6 one, or any other text."""
+    """Return the key of a peer: an IPv4 address, the /64 of an IPv6 one, or any other text.
+
+    Kept for the last peers, because parsing was a third of the work of refusing a wrong token.
+    """
     found = ip(peer)
     if found is None:
         return peer

@@ -25,6 +25,9 @@ _NO_ID: Final = re.compile(r"[^A-Za-z0-9_.:@-]")
 DAMAGED: Final = "damaged"
 """The field of a view that describes the damage of its stored row."""
 
+DAMAGES_SHOWN: Final = 5
+"""Damaged rows that are named beside a list."""
+
 
 def salvage(form: type[Struct], body: bytes) -> dict[str, Any]:
     """Return those fields of a JSON text that have the type `form` declares.
@@ -70,6 +73,27 @@ def fit(view: S) -> S:
             fitted[DAMAGED] = said[:REASON_MAX]
         return replace(view, **fitted)
     return view
+
+
+def damages(answer: Any) -> list[str]:
+    """Return, for each damaged row in an answer, one line that names it and says what is wrong."""
+    return [
+        f"{_label(row)}: {said}"
+        for row in (answer, *getattr(answer, "items", ()))
+        if (said := getattr(row, DAMAGED, ""))
+    ]
+
+
+def first_damages(told: list[str]) -> list[str]:
+    """Return the first of such lines, and how many there are more."""
+    left = len(told) - DAMAGES_SHOWN
+    return told if left <= 0 else [*told[:DAMAGES_SHOWN], f"and {left} more damaged rows"]
+
+
+def _label(row: Any) -> str:
+    """Return the name of a row, else its id."""
+    found = (getattr(row, name, "") for name in ("name", "id", "event"))
+    return next((str(text) for text in found if text), type(row).__name__)
 
 
 @cache

@@ -16,7 +16,7 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.auth import parse_networks
 from holdfast.plane.edge.ports import EdgeLimits
-from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.relay.rate import Rate, Rates
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
 from holdfast.wire.api.instances import InstanceCreate

@@ -11,10 +11,10 @@ import uvicorn
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.connection import BoundedConnection, Guest
-from holdfast.plane.edge.limits import HELD_BACK_MAX, REFUSAL_LINES_EACH, REFUSAL_WINDOW_MS
-from holdfast.plane.edge.rate import Rate
-from holdfast.plane.edge.wrong_proofs import WrongProofs
 from holdfast.relay.peers import Peers
+from holdfast.relay.rate import Rate
+from holdfast.relay.refusal_lines import REFUSAL_LINES_EACH, REFUSAL_WINDOW_MS
+from holdfast.relay.wrong_proofs import HELD_BACK_MAX, WrongProofs
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane

@@ -6,7 +6,7 @@ import msgspec
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.auth import https_host
-from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.relay.rate import Rate, Rates
 from holdfast.wire.api.table import by_name
 from tests.integration.edge.test_edge import EVENTS, prepared, sign_in
 from tests.support.asgi import Answer, call, json_headers

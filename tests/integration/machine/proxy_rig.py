@@ -10,6 +10,9 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from holdfast.kernel.clock import ManualClock, SystemClock
+from holdfast.machine.controller.log import Field, Log
+from holdfast.machine.controller.proxy.proofs import Proofs
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay.limits import Limits
@@ -46,6 +49,8 @@ class Rig:
 
     def __init__(self) -> None:
         self.ready = True
+        self.log = Written()
+        self.controls = 0
         self.port = self.agent_port = 0
         self.agent = Agent(silent)
         self.writers: list[Writer] = []
@@ -79,6 +84,21 @@ class Rig:
                 return await reader.read()
         finally:
             writer.close()
+
+
+class Written(Log):
+    """Keeps the events instead of writing them."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.lines: list[dict[str, Field]] = []
+
+    def emit(self, event: str, **fields: Field) -> None:
+        self.lines.append({"event": event, **fields})
+
+
+def right(token: bytes) -> bool:
+    return token == b"right"
 
 
 async def silent(_rig: Rig, reader: Reader, _writer: Writer) -> None:
@@ -130,6 +150,7 @@ async def run_proxy(
             writer.close()
 
     async def hello(request: web.Request) -> web.Response:
+        rig.controls += 1
         return web.json_response({"control": request.path, "size": len(await request.read())})
 
     agent = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -143,7 +164,9 @@ async def run_proxy(
         proxying or Proxying(),
         agent=Address("127.0.0.1", rig.agent_port),
         ready=lambda: rig.ready,
-        knows=lambda token: token == b"right",
+        proofs=Proofs(
+            right, right, public=frozenset({"/health"}), clock=ManualClock(), log=rig.log
+        ),
         control=runner.server,
         limits=limits,
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from holdfast.wire.controller.endpoint import PREFIXES
+from holdfast.relay.wrong_proofs import WRONG_PROOFS_BURST
+from holdfast.wire.controller.endpoint import PREFIXES, ControllerEndpoint
 from holdfast.wire.controller.machine import CAPABILITY
 from holdfast.wire.controller.table import ROUTES
 from tests.integration.machine.rig import TOKEN, Machine, run_machine
@@ -32,15 +35,44 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 async def test_who_has_no_token_gets_nothing_but_health(machine: Machine) -> None:
     for prefix in PREFIXES:
         for row in ROUTES:
-            for token in (None, "wrong", TOKEN + "x", ""):
-                path = re.sub(r"\{\w+\}", "base", row.tail)
-                code, body = await machine.ask(row.method, prefix + path, token)
-                if row.tail == "health":
-                    assert code == 200
-                else:
-                    assert (code, body) == (401, {"error": "Unauthorized"})
+            path = re.sub(r"\{\w+\}", "base", row.tail)
+            code, body = await machine.ask(row.method, prefix + path, None)
+            if row.tail == "health":
+                assert code == 200
+            else:
+                assert (code, body) == (401, {"error": "Unauthorized"})
         code, body = await machine.ask("GET", f"{prefix}no/such", None)
         assert (code, body["code"]) == (401, "controller_route_unavailable")
+    assert (await machine.status())["state"] == "running", "nobody stopped it"
+
+
+async def test_who_has_a_wrong_token_gets_nothing_but_health(machine: Machine) -> None:
+    """All are asked at once: beyond the limit of wrong tokens a refusal takes a second."""
+
+    async def ask(prefix: str, row: ControllerEndpoint[Any, Any], token: str) -> None:
+        path = re.sub(r"\{\w+\}", "base", row.tail)
+        code, body = await machine.ask(row.method, prefix + path, token)
+        if row.tail == "health":
+            assert code == 200
+        elif code == 429:
+            assert body["code"] == "too_many_wrong_proofs"
+            late.append(path)
+        else:
+            assert (code, body) == (401, {"error": "Unauthorized"})
+            early.append(path)
+
+    early: list[str] = []
+    late: list[str] = []
+    await asyncio.gather(
+        *(
+            ask(prefix, row, token)
+            for prefix in PREFIXES
+            for row in ROUTES
+            for token in ("wrong", TOKEN + "x", "")
+        )
+    )
+    assert len(early) >= WRONG_PROOFS_BURST
+    assert late, "there were more than the limit"
     assert (await machine.status())["state"] == "running", "nobody stopped it"
 
 

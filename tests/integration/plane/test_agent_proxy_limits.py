@@ -239,6 +239,7 @@ async def test_sockets_are_counted_by_agent_and_take_nothing_from_requests(
     await _until(lambda: rig.connections == before + 1)
     rig.kept.pop(0).close()
     await _until(lambda: len(rig.side.proxy.tunnels) == 2)
+    assert len(rig.side.proxy.peers) == len(rig.side.proxy) + 2, "sockets are counted too"
     rig.script = _switch
     assert await rig.upgrade(ONE, "c") == 101, "a place that is left is free"
 

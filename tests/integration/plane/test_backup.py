@@ -10,6 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
+from holdfast.wire.api.accounts import TokenCreate
+from holdfast.wire.api.brains import BrainKeyCreate
 from holdfast.wire.api.instances import InstanceCreate, InstanceDestroy
 from tests.support.planes import PlaneProcess, until
 
@@ -192,6 +194,35 @@ def test_what_a_restore_refuses_and_what_it_says(own: PlaneProcess, archive: Pat
     assert own.cli("restore", str(archive), "--replace", code=1)
     own.start()
     assert own.view("kept") is not None
+
+
+def test_what_was_revoked_after_the_backup_stays_revoked(own: PlaneProcess, archive: Path) -> None:
+    with own.client() as client:
+        made = {
+            name: client.call("token.create", body=TokenCreate(name=name, scope="operator"))
+            for name in ("kept", "gone")
+        }
+        keys = {
+            name: client.call("brain-key.create", body=BrainKeyCreate(name=name))
+            for name in ("kept", "gone")
+        }
+    back_up(own, archive)
+    with own.client() as client:
+        client.call("token.revoke", path={"id": made["gone"].view.id})
+        client.call("brain-key.revoke", path={"id": keys["gone"].view.id})
+    assert own.terminate() == 0
+    notes = " ".join(restore(own, archive)["notes"])
+    assert "tokens, 1 of them" in notes
+    assert "brain-keys, 1 of them" in notes
+    own.start()
+    with own.client() as client:
+        tokens = {one.name: one.revoked_at for one in client.call("token.list").items}
+        listed = {one.name: one.revoked_at for one in client.call("brain-key.list").items}
+    assert tokens["gone"]
+    assert listed["gone"]
+    assert (tokens["kept"], listed["kept"]) == (None, None)
+    with own.client(made["kept"].token) as client:
+        client.call("instance.list")
 
 
 def test_a_backup_with_keys_into_an_empty_home(own: PlaneProcess, archive: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.wire.api.brains import BrainCreate, BrainKeyCreate
 from holdfast.wire.api.instances import InstanceCreate
+from holdfast.wire.salvage import DAMAGES_SHOWN
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 
@@ -134,26 +135,33 @@ def test_what_can_be_read_of_a_damaged_instance_is_shown(plane: PlaneProcess) ->
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/", "/?attention=true", "/tokens", "/audit", "/brains", "/corrections", "/lessons",
-     "/operations", "/quarantine", "/pairing"],
+    ("path", "is_told"),
+    [("/", False), ("/?attention=true", False), ("/tokens", True), ("/audit", True),
+     ("/brains", True), ("/corrections", True), ("/lessons", True), ("/operations", False),
+     ("/quarantine", False), ("/pairing", False)],
 )  # fmt: skip
-def test_each_page_is_drawn(plane: PlaneProcess, path: str) -> None:
+def test_each_page_is_drawn_and_names_damaged_rows(
+    plane: PlaneProcess, path: str, *, is_told: bool
+) -> None:
     parts = urlsplit(plane.url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=patience(30))
     connection.request("GET", path, headers={"authorization": f"Bearer {plane.token()}"})
     answer = connection.getresponse()
-    assert answer.status == HTTPStatus.OK, answer.read()[:500]
+    drawn = answer.read().decode()
+    assert answer.status == HTTPStatus.OK, drawn[:500]
+    notice = drawn.partition("Not everything here can be shown")[2].partition("</div>")[0]
+    assert ("its stored row is damaged" in notice) == is_told, notice
     connection.close()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("token", "list"), ("account", "list"), ("brain-key", "list"), ("instance", "list"),
-     ("quarantine", "list")],
-)  # fmt: skip
-def test_the_command_line_prints_each_list(plane: PlaneProcess, words: tuple[str, ...]) -> None:
-    plane.cli(*words)
+@pytest.mark.parametrize("noun", ["token", "account", "brain-key", "instance", "quarantine"])
+def test_the_command_line_prints_each_list_and_names_damaged_rows(
+    plane: PlaneProcess, noun: str
+) -> None:
+    damaged = [row for row in listed(plane, f"{noun}.list") if getattr(row, "damaged", "")]
+    assert damaged or noun != "token"
+    told = plane.cli(noun, "list").stderr
+    assert told.count("its stored row is damaged") == min(len(damaged), DAMAGES_SHOWN)
 
 
 @pytest.mark.parametrize(

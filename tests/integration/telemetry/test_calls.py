@@ -16,7 +16,7 @@ from holdfast.accounts.browser import BrowserSessions
 from holdfast.accounts.records import AuditEntry, AuditRow
 from holdfast.kernel.clock import ManualClock
 from holdfast.plane.edge.app import Edge
-from holdfast.plane.edge.rate import Rates
+from holdfast.relay.rate import Rates
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.sqlite.contact import SqliteContacts
 from holdfast.telemetry.checkins import Telemetry

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from holdfast.kernel.clock import ManualClock
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
-from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.log import Log, log_faults
 from tests.support.patience import patience
 
 
@@ -58,3 +59,46 @@ async def test_a_reader_that_does_not_read_holds_nobody_up_and_gets_it_later(
     assert LOG_BUFFER_BYTES_MAX <= len(received) <= LOG_BUFFER_BYTES_MAX + 200_000
     (dropped,) = [row for row in rows if row["event"] == "log.dropped"]
     assert dropped["lines"] == 1_000 - len(numbers)
+
+
+@pytest.fixture
+async def quiet(pipe: tuple[int, int]) -> AsyncIterator[asyncio.AbstractEventLoop]:
+    """The running loop with its faults logged into the pipe; all handlers are as before later."""
+    loop, root = asyncio.get_running_loop(), logging.getLogger()
+    handlers, level, before = list(root.handlers), root.level, loop.get_exception_handler()
+    log_faults(Log(ManualClock(), pipe[1]), loop)
+    yield loop
+    loop.set_exception_handler(before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+async def test_what_no_task_handled_is_logged_by_type_and_place(
+    pipe: tuple[int, int], quiet: asyncio.AbstractEventLoop
+) -> None:
+    def fail() -> None:
+        raise ValueError("password in a text")
+
+    quiet.call_soon(fail)
+    await asyncio.sleep(0)
+    row = json.loads(read_all(pipe[0]))
+    assert row["event"] == "loop.failed"
+    assert "ValueError" in row["error"]
+    assert "in fail" in row["error"]
+    assert "password" not in json.dumps(row)
+
+
+async def test_lines_of_libraries_have_no_arguments_and_no_text_of_an_exception(
+    pipe: tuple[int, int], quiet: asyncio.AbstractEventLoop
+) -> None:
+    del quiet
+    try:
+        int("password")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error from %s", "password")
+    await asyncio.sleep(0)
+    row = json.loads(read_all(pipe[0]))
+    assert (row["event"], row["logger"]) == ("library.log", "aiohttp.server")
+    assert row["what"] == "Error from %s"
+    assert row["error"].startswith("ValueError")
+    assert "password" not in json.dumps(row)

@@ -9,10 +9,13 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from holdfast.instances.index import Mark, Page, Query
 from holdfast.letters.machine import LastContact
 from holdfast.machine.confine import Kind
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.confinement import (
+    NAMED_MAX,
+    SPAN,
     HostWatch,
     Offer,
     make_admission,
@@ -96,13 +99,23 @@ class Fleet:
         self.told = told
         self.owners = ["account"] * accounts
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        self.spans: list[int] = []
+        self.read = 0
 
-    async def views(
-        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
-    ) -> list[tuple[str, bytes, int]]:
-        assert (view, account) == ("instance", None)
-        rows = [(name, self.row(name), 0) for name in sorted(self.told) if name > after]
-        return rows[:limit]
+    async def page(self, query: Query) -> Page:
+        assert (query.account, query.statuses, query.sort) == (None, ("running",), "name")
+        after = query.after.name if query.after else ""
+        names = [name for name in sorted(self.told) if not name.startswith("stopped")]
+        ids = tuple(name for name in names if name > after)[: query.limit]
+        self.spans.append(len(ids))
+        last = ids[-1] if ids else ""
+        more = Mark(last, last, last) if ids and last != names[-1] else None
+        return Page(ids, more, len(names), {})
+
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+        assert view == "instance"
+        self.read += 1
+        return self.row(key), "local", 0
 
     def row(self, name: str) -> bytes:
         status: Status = "stopped" if name.startswith("stopped") else "running"
@@ -126,7 +139,7 @@ class Fleet:
 
     def watch(self, offer: Offer, **settings: Any) -> HostWatch:
         return HostWatch(
-            self, self, self, settings=Settings(**settings), log=self,
+            self, self, self, self, settings=Settings(**settings), log=self,
             probe=asked(offer),
         )  # fmt: skip
 
@@ -134,13 +147,23 @@ class Fleet:
 async def test_the_doctor_counts_machines_and_names_the_unconfined_first() -> None:
     told: dict[str, Confinement] = {f"m{n:04}": "bubblewrap+landlock" for n in range(450)}
     told.update({f"bare{n}": "none" for n in range(7)}, stopped="none", old="unknown")
-    check = await Fleet(told).watch(BOTH).check()
+    fleet = Fleet(told)
+    check = await fleet.watch(BOTH).check()
+    assert fleet.read == NAMED_MAX, "no rows but those of who is named"
     assert check.result == "warning"
     assert check.message == (
         "not confined: bare0, bare1, bare2, bare3, bare4 and 2 more; this host offers: bubblewrap"
         " and Landlock; running machines: 7 none, 1 unknown, 450 bubblewrap+landlock"
     )
     assert check.fix == "holdfast instance restart bare0 and the others"
+
+
+async def test_a_large_fleet_is_looked_at_in_spans() -> None:
+    fleet = Fleet({f"m{n:05}": "landlock" for n in range(2 * SPAN + 1)})
+    check = await fleet.watch(BOTH).check()
+    assert f"running machines: {2 * SPAN + 1} landlock" in check.message
+    assert fleet.spans == [SPAN, SPAN, 1]
+    assert fleet.read == 0
 
 
 @pytest.mark.parametrize(

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from holdfast.actors.committed_tick import CommittedTick
+from holdfast.instances.index import FleetIndex, Page, Query
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel import metrics
 from holdfast.kernel.log import NoLog
 from holdfast.plane.wiring.fleet_checks import fleet_checks
-from holdfast.plane.wiring.fleet_watch import _CHUNK, Watch, find_wrong
+from holdfast.plane.wiring.fleet_watch import SPAN, Watch, find_wrong
+from holdfast.stores.sqlite.fleet import SqliteFleet
 from holdfast.wire.api.instances import InstanceView, RecoveryView
 from tests.unit.web.shapes import view
 
 
 class Fleet(metrics.NoMeter, NoLog):
-    """Views, a meter and a log in one."""
+    """The index, a meter and a log in one."""
 
     def __init__(self, *views: InstanceView) -> None:
-        self.shown = {one.id: one for one in views}
+        self.shown: dict[str, InstanceView] = {}
         self.gauges: dict[tuple[str, ...], float] = {}
         self.lines: list[tuple[str, str, str]] = []
         self.watch = Watch(self, meter=self, log=self)
+        for one in views:
+            self.show(one)
 
-    async def views(
-        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
-    ) -> list[tuple[str, bytes, int]]:
-        assert (view, account) == (INSTANCE_VIEW, None)
-        keys = sorted(key for key in self.shown if key > after)[:limit]
-        return [(key, msgspec.json.encode(self.shown[key]), 1) for key in keys]
+    def listen(self, saw: Callable[[str, InstanceView | None], None]) -> None:
+        self.saw = saw
+
+    def show(self, view: InstanceView) -> None:
+        """Commit a row."""
+        self.shown[view.id] = view
+        self.saw(view.id, view)
+
+    async def page(self, query: Query) -> Page:
+        assert query.account is None
+        return Page((), None, 0, Counter(one.status for one in self.shown.values()))
+
+    async def agents(self) -> frozenset[str]:
+        return frozenset(one.agent for one in self.shown.values())
 
     def gauge(self, metric: metrics.Gauge, value: float, **labels: str) -> None:
         self.gauges[metric.name, *labels.values()] = value
@@ -67,7 +84,7 @@ async def test_a_parked_agent_is_counted_and_told_once_until_it_is_well() -> Non
     assert fleet.gauges["holdfast_instance_alerts", "parked"] == 1
     assert fleet.gauges["holdfast_instance_alerts", "silent"] == 0
     assert fleet.gauges["holdfast_instances", "running"] == 2
-    fleet.shown["a"] = view(id="a")
+    fleet.show(view(id="a"))
     await fleet.watch.look()
     assert fleet.lines[2:] == [
         ("instance.alert_ended", "a", "attention"), ("instance.alert_ended", "a", "parked"),
@@ -84,10 +101,85 @@ async def test_agents_that_cannot_work_are_counted_where_their_machine_runs() ->
     assert fleet.gauges["holdfast_agents_not_ready",] == 1
 
 
-async def test_a_large_fleet_is_read_to_its_end() -> None:
-    fleet = Fleet(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * _CHUNK + 1)))
+async def test_many_that_changed_are_looked_at_in_spans_between_which_the_loop_runs() -> None:
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if not done:
+            asyncio.get_running_loop().call_soon(turn)
+
+    class Turns(Fleet):
+        """Keeps at which turn of the loop a line was written."""
+
+        def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+            super().write(level, event, fields)
+            at[turns] += 1
+
+    done = False
+    at: Counter[int] = Counter()
+    fleet = Turns(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * SPAN + 1)))
+    turn()
     await fleet.watch.look()
-    assert fleet.gauges["holdfast_instance_alerts", "silent"] == 2 * _CHUNK + 1
+    done = True
+    assert fleet.gauges["holdfast_instance_alerts", "silent"] == 2 * SPAN + 1
+    assert at.total() == 2 * SPAN + 1
+    assert max(at.values()) <= SPAN
+
+
+class Rows:
+    """Committed rows, which count how many were read."""
+
+    def __init__(self, many: int) -> None:
+        self.rows = {
+            f"i-{at:05}": msgspec.json.encode(view(id=f"i-{at:05}", contact="lost"))
+            for at in range(many)
+        }
+        self.read = 0
+
+    async def views(
+        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
+    ) -> list[tuple[str, bytes, int]]:
+        assert (view, account) == (INSTANCE_VIEW, None)
+        keys = sorted(key for key in self.rows if key > after)[:limit]
+        self.read += len(keys)
+        return [(key, self.rows[key], 1) for key in keys]
+
+    def contact(self, instance: str) -> None:
+        del instance
+
+
+async def test_a_check_reads_no_row() -> None:
+    rows, log, store = Rows(250), Fleet(), SqliteFleet()
+    index = FleetIndex(store, cast("Any", rows), cast("Any", rows), log=NoLog())
+    watch = Watch(index, meter=log, log=log)
+    await index.fill()
+    assert rows.read == 250, "the index has read each once"
+    await watch.look()
+    assert (watch.count, watch.wrong_count) == (250, 250)
+    committed = CommittedTick(
+        kind=cast("Any", None),
+        tick=cast(
+            "Any",
+            SimpleNamespace(
+                views=[
+                    SimpleNamespace(
+                        view=INSTANCE_VIEW, key="i-00000", account="acme",
+                        body=msgspec.json.encode(view(id="i-00000")),
+                    ),
+                    SimpleNamespace(view=INSTANCE_VIEW, key="i-00001", account="acme", body=None),
+                ]
+            ),
+        ),
+        commit=cast("Any", object()),
+    )  # fmt: skip
+    index.on_commit(committed)
+    await watch.look()
+    assert (watch.count, watch.wrong_count) == (249, 248)
+    assert [line[0] for line in log.lines[250:]] == ["instance.alert_ended"] * 2
+    assert rows.read == 250
+    await store.close()
 
 
 async def test_the_doctor_names_instances_that_need_a_look() -> None:
@@ -96,7 +188,7 @@ async def test_the_doctor_names_instances_that_need_a_look() -> None:
     found = await check_instances()
     assert (found.result, found.fix) == ("warning", "holdfast instance show kalle")
     assert found.message == "1 need a look: kalle (attention), kalle (parked)"
-    fleet.shown["a"] = view(id="a", name="kalle")
+    fleet.show(view(id="a", name="kalle"))
     assert (await check_instances()).message == "nothing is wrong with 2 instances"
 
 
@@ -108,6 +200,6 @@ async def test_the_doctor_names_agents_that_cannot_be_run() -> None:
     assert (found.result, found.fix) == ("failed", "holdfast agents install openclaw")
     runnable = frozenset({"demo", "openclaw"})
     assert (await check_agents()).result == "ok"
-    fleet.shown["b"] = view(id="b", agent="demo", status="running", agent_ready=False)
+    fleet.show(view(id="b", agent="demo", status="running", agent_ready=False))
     found = await check_agents()
     assert (found.result, "1 cannot work now" in found.message) == ("warning", True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from holdfast.plane.edge.limits import (
+from holdfast.relay.refusal_lines import (
     REFUSAL_LINES_EACH,
     REFUSAL_WINDOW_MS,
     REFUSED_PEERS_MAX,
+    RefusalLines,
 )
-from holdfast.plane.edge.refusal_lines import RefusalLines
 from tests.support.logs import Lines
 
 
 def test_the_first_of_each_peer_get_a_line_and_the_rest_a_count() -> None:
     log = Lines()
-    lines = RefusalLines(log)
+    lines = RefusalLines(log.warning)
     admitted = [lines.admit("a", "wrong", 0.0) for _ in range(1_000)]
     assert admitted == [True] * REFUSAL_LINES_EACH + [False] * (1_000 - REFUSAL_LINES_EACH)
     assert lines.admit("b", "wrong", 1.0), "another peer's evidence is kept"
@@ -28,7 +28,7 @@ def test_the_first_of_each_peer_get_a_line_and_the_rest_a_count() -> None:
 
 def test_peers_without_number_share_one_count() -> None:
     log = Lines()
-    lines = RefusalLines(log)
+    lines = RefusalLines(log.warning)
     for number in range(5 * REFUSED_PEERS_MAX):
         lines.admit(f"peer-{number}", "wrong", 0.0)
     lines.flush()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from holdfast.kernel.clock import ManualClock
-from holdfast.plane.edge.limits import PROVEN_MAX, SAME_PROOF_AT_ONCE
-from holdfast.plane.edge.rate import Rate
-from holdfast.plane.edge.wrong_proofs import WrongProofs
+from holdfast.relay.rate import Rate
+from holdfast.relay.wrong_proofs import PROVEN_MAX, SAME_PROOF_AT_ONCE, WrongProofs
 
 
 def fail(proofs: WrongProofs, times: int, peer: str = "p") -> None:

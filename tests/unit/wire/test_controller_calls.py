@@ -45,6 +45,8 @@ def test_one_that_breaks_its_type_is_no_empty_one(body: bytes) -> None:
         (404, b'{"error": "x", "code": "file_not_found"}', "refused"),
         (401, b'{"error": "Unauthorized"}', "unauthorised"),
         (403, b"", "unauthorised"),
+        (429, b'{"error": "x", "code": "too_many_wrong_proofs"}', "unauthorised"),
+        (429, b'{"error": "x", "code": "busy"}', "refused"),
         (500, b'{"error": "boom", "code": "config_read_failed"}', "refused"),
         (302, b"", "refused"),
     ],

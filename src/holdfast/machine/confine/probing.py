@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.confine.landlock import ABI_REFER
 
 Kind: TypeAlias = Literal["bubblewrap+landlock", "bubblewrap", "landlock", "none"]
@@ -113,7 +114,7 @@ def _run(argv: tuple[str, ...]) -> tuple[str, str]:
             stdin=subprocess.DEVNULL, timeout=TRIAL_TIMEOUT_S, cwd="/",
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        return "", f"{Path(argv[0]).name}: {error}"[:_REASON_CHARS]
+        return "", f"{Path(argv[0]).name}: {brief(error)}"[:_REASON_CHARS]
     output = ended.stdout.strip()
     if ended.returncode == 0:
         return output, ""

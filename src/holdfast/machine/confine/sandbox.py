@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.confine.grants import Scope, ScopeError, Wishes, find_scope, programs_on
 from holdfast.machine.confine.landlock import ABI_PORTS, PORTS_END, Kernel, Plan
 from holdfast.machine.confine.probing import PYTHON, Kind, Probe, probe
@@ -69,7 +70,7 @@ def read_order(text: str) -> Order:
         given = json.loads(text)
         order = Order(**{name: _frozen(value) for name, value in given.items()})
     except (ValueError, TypeError, AttributeError) as error:
-        message = f"{VARIABLE}: want a JSON object as the process cloud writes it: {error}"
+        message = f"{VARIABLE}: want a JSON object as the process cloud writes it: {brief(error)}"
         raise ConfineError(message) from error
     if order.kind not in ("auto", *get_args(Kind)):
         message = f"{VARIABLE}: kind {order.kind!r}: want auto, {', '.join(get_args(Kind))}"

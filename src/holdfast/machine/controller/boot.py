@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.failure import brief
 from holdfast.machine.confine.sandbox import ConfineError
 from holdfast.machine.controller import limits, sealed_settings, settings
 from holdfast.machine.controller.bootstrap import PHASES, Bootstrap, PhaseError
 from holdfast.machine.controller.health_listener import FirstListener, open_socket
 from holdfast.machine.controller.lifecycle import Lifecycle
-from holdfast.machine.controller.log import Log
+from holdfast.machine.controller.log import Log, log_faults
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.controller.settings import Listening, Proxying, SettingError
 from holdfast.machine.controller.shutdown import Shutdown
@@ -74,11 +75,12 @@ class Boot:
 
     async def run(self) -> int:
         """Run until a signal; return the exit code."""
+        log_faults(self._log, asyncio.get_running_loop())
         try:
             self._listening = settings.read_listening(self._environ)
             self._socket = open_socket(self._listening.host, self._listening.port)
         except (SettingError, OSError) as error:
-            self._log.emit("controller.cannot_listen", error=str(error))
+            self._log.emit("controller.cannot_listen", error=brief(error))
             return 1
         self._first.serve(self._socket)
         self._shutdown.take_signals()
@@ -96,7 +98,7 @@ class Boot:
             await asyncio.wait({starting}, timeout=limits.CLOSE_TIMEOUT_S)
         if starting.done() and not starting.cancelled() and (error := starting.exception()):
             # Outside the phases: exit with the reason.
-            self._log.emit("controller.failed", error=repr(error))
+            self._log.emit("controller.failed", error=brief(error))
             self._shutdown.begin(int(signal.SIGTERM))
             return False
         return True
@@ -213,7 +215,7 @@ class Boot:
                 if self._controller is not None:
                     await self._controller.stop(number)
         except Exception as error:  # noqa: BLE001  logged; the exit code reports it
-            self._log.emit("controller.stop_failed", error=repr(error))
+            self._log.emit("controller.stop_failed", error=brief(error))
             return 1
         self._log.emit("controller.stopped")
         return 0

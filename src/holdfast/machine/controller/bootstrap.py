@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.lifecycle import Lifecycle, Step, Steps
 from holdfast.machine.controller.log import Log
@@ -155,11 +156,11 @@ class Bootstrap:
                 await self._work[phase.name]()
         except TimeoutError as error:
             late = f"not within {phase.deadline_s:g} s"
-            return (late, True) if deadline.expired() else (repr(error), False)
+            return (late, True) if deadline.expired() else (brief(error), False)
         except PhaseError as error:
             return str(error) or repr(error), False
         except Exception as error:  # noqa: BLE001  whatever it is, the process stays up and says so
-            return repr(error), False
+            return brief(error), False
         return "", False
 
     def _fail(self, index: int, because: str, *, late: bool) -> None:

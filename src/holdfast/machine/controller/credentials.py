@@ -134,6 +134,14 @@ class Credentials:
         self._log.emit("credentials.read", path=str(file))
 
 
+def bearer(header: bytes) -> bytes:
+    """Return the token of an `Authorization` header, empty if it has no bearer token."""
+    words = header.split()
+    if len(words) != 2 or words[0].lower() != b"bearer":  # noqa: PLR2004  scheme and token
+        return b""
+    return words[1]
+
+
 def _same(given: bytes, known: Secret) -> bool:
     """Compare two tokens in constant time; an absent token equals none."""
     return bool(known) and hmac.compare_digest(given, known.reveal().encode())

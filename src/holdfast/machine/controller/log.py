@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import select
 from collections import deque
-from typing import Final, TypeAlias
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import outline
 from holdfast.kernel.secret import HIDDEN, is_secret_name, redact
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 
@@ -89,6 +92,40 @@ class Log:
 
     def _writable(self) -> bool:
         return any(flags & select.POLLOUT for _, flags in self._poll.poll(0))
+
+
+def log_faults(log: Log, loop: asyncio.AbstractEventLoop) -> None:
+    """Log what no task of `loop` handled and what libraries log, without texts of exceptions.
+
+    The default handlers of asyncio and of the standard library's logging write them to standard
+    error, unredacted.
+    """
+
+    def fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        told = "" if error is None else outline(error)
+        log.emit("loop.failed", what=str(context.get("message", "")), error=told)
+
+    loop.set_exception_handler(fault)
+    logging.basicConfig(handlers=[_Libraries(log, loop)], level=logging.WARNING, force=True)
+
+
+class _Libraries(logging.Handler):
+    """Logs records of the standard library's logging, from any thread."""
+
+    def __init__(self, log: Log, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._log = log
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the record's text without its arguments, which may be parts of a request."""
+        error = record.exc_info[1] if record.exc_info else None
+        fields = {"logger": record.name, "what": str(record.msg)}
+        if error is not None:
+            fields["error"] = outline(error)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(lambda: self._log.emit("library.log", **fields))
 
 
 def _clean(name: str, value: Field) -> Field:

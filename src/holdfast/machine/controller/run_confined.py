@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.confine.landlock import FAILED
 from holdfast.machine.confine.report import Report
 from holdfast.machine.confine.sandbox import ConfineError, Launch, open_confinement
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> int:
         try:
             return run(arguments[1:])
         except (ConfineError, OSError, ValueError) as error:
-            sys.stderr.write(f"holdfast: cannot be confined: {error}\n")
+            sys.stderr.write(f"holdfast: cannot be confined: {brief(error)}\n")
             return FAILED
     sys.stderr.write(
         "usage: python -I -m holdfast.machine.controller.run_confined -- PROGRAM ...\n"

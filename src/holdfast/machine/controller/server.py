@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from holdfast.kernel.clock import Clock
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.api.app import make_app
+from holdfast.machine.controller.api.app import PUBLIC, make_app
 from holdfast.machine.controller.api.context import Context
+from holdfast.machine.controller.proxy.proofs import Proofs
 from holdfast.machine.controller.proxy.proxy import Proxy
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay.limits import Limits
@@ -35,16 +37,21 @@ class Doors:
             await self._runner.cleanup()
 
 
-def _limits() -> Limits:
-    """Return what the proxy allows: no more callers than there are descriptors for."""
+def _limits(sockets_max: int) -> Limits:
+    """Return what the proxy allows: no more callers than there are descriptors for.
+
+    A WebSocket is a connection of its caller too, so there is room for all of them beside others.
+    """
     given = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     usual = Limits()
-    callers = max(limits.CALLERS_MIN, min(usual.callers, given - limits.DESCRIPTORS_RESERVE))
-    return replace(usual, callers=callers, callers_each=min(usual.callers_each, callers))
+    most = usual.callers + sockets_max
+    callers = max(limits.CALLERS_MIN, min(most, given - limits.DESCRIPTORS_RESERVE))
+    each = min(usual.callers_each + sockets_max, callers)
+    return replace(usual, callers=callers, callers_each=each)
 
 
 async def open_doors(
-    context: Context, listening: socket.socket, proxying: Proxying, *, agent: Address
+    context: Context, listening: socket.socket, proxying: Proxying, *, agent: Address, clock: Clock
 ) -> Doors:
     """Serve every route and relay everything else to `agent`; raise OSError."""
     proxies: list[Proxy] = []  # made last, because it needs the routes that report it
@@ -61,13 +68,20 @@ async def open_doors(
     )
     await runner.setup()
     assert runner.server is not None, "it was set up"
+    proofs = Proofs(
+        context.credentials.knows_token,
+        context.credentials.knows_proxy_token,
+        public=PUBLIC,
+        clock=clock,
+        log=context.log,
+    )
     proxy = Proxy(
         proxying,
         agent=agent,
         ready=lambda: context.supervisor.state.ready,
-        knows=context.credentials.knows_proxy_token,
+        proofs=proofs,
         control=runner.server,
-        limits=_limits(),
+        limits=_limits(proxying.sockets_max),
     )
     proxies.append(proxy)
     server = await asyncio.get_running_loop().create_server(

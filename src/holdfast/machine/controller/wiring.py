@@ -17,6 +17,7 @@ import aiohttp
 
 from holdfast import __version__
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.catalogue import find_profile
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.sandbox import Confinement, open_confinement
@@ -180,7 +181,11 @@ class Controller:
             device_repair=self._device_repair, log=self._log,
         )  # fmt: skip
         self._server = await open_doors(
-            context, listening, self._proxying, agent=Address(LOOPBACK, agent.place.port)
+            context,
+            listening,
+            self._proxying,
+            agent=Address(LOOPBACK, agent.place.port),
+            clock=self._clock,
         )
         if self._pairing is not None:
             self._pairing.start()
@@ -247,7 +252,7 @@ class Controller:
             try:
                 await closing
             except Exception as error:  # noqa: BLE001  the rest must still be stopped
-                self._log.emit("controller.stop_failed", error=repr(error))
+                self._log.emit("controller.stop_failed", error=brief(error))
                 first = first or error
         if first is not None:
             raise first
@@ -377,7 +382,7 @@ class Controller:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.emit("task.failed", task=task.get_name(), error=repr(error))
+            self._log.emit("task.failed", task=task.get_name(), error=brief(error))
 
 
 def read_text(path: Path) -> str:

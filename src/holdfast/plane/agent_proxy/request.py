@@ -192,12 +192,13 @@ class Visit:
         forgets: list[Callable[[], None]] = []
 
         def ended() -> None:
+            leave()
             proxy.sockets.leave(passage)
             for forget in forgets:
                 forget()
 
         slow = self._down.slow
-        client, early = self._down.give_away()
+        client, early, leave = proxy.hand_over(self._down)
         tunnel = proxy.tunnels.start(
             client,
             address=passage.place.address,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from holdfast.disk.durable_file import give_name, sync_file
+from holdfast.kernel.failure import brief
 from holdfast.plane.backup.manifest import (
     MANIFEST,
     MANIFEST_BYTES_MAX,
@@ -120,7 +121,7 @@ def _reading(path: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError:
         raise BackupError(f"{path}: there is no such file") from None
     except _UNREADABLE as error:
-        raise BackupError(f"{path}: {type(error).__name__}: {error}", fix=_ANOTHER) from error
+        raise BackupError(f"{path}: {brief(error)}", fix=_ANOTHER) from error
 
 
 def _first(path: Path, tar: tarfile.TarFile, members: Iterator[tarfile.TarInfo]) -> Manifest:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
+from holdfast.kernel.failure import brief
 from holdfast.plane.backup.manifest import KeysNote, fingerprint
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, KeysError, find_keyring
 from holdfast.plane.settings import Settings
@@ -61,7 +62,7 @@ def fingerprints(ring: bytes | None) -> tuple[str, ...]:
         keys = msgspec.json.decode(ring, type=_Ring).keys
         return tuple(fingerprint(base64.b64decode(key.key, validate=True)) for key in keys)
     except (msgspec.MsgspecError, binascii.Error) as error:
-        raise KeysError(f"{KEYRING_FILE}: {error}") from error
+        raise KeysError(f"{KEYRING_FILE}: {brief(error)}") from error
 
 
 def covers(present: KeysNote, backup: KeysNote) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.disk.durable_file import sync_folder, write_file
+from holdfast.kernel.failure import brief
 from holdfast.plane.backup.manifest import BackupError
 
 MARKER: Final = "restore.json"
@@ -49,7 +50,7 @@ def read_marker(home: Path) -> Marker | None:
         return None
     except (msgspec.MsgspecError, OSError) as error:
         raise BackupError(
-            f"{path}: {error}", fix="restore again: holdfast restore PATH --replace"
+            f"{path}: {brief(error)}", fix="restore again: holdfast restore PATH --replace"
         ) from error
     if marker.phase == "replacing":
         raise BackupError(

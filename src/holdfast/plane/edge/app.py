@@ -37,9 +37,9 @@ from holdfast.plane.edge.ports import (
     ProblemPage,
     RateLimiter,
 )
-from holdfast.plane.edge.refusal_lines import RefusalLines
 from holdfast.plane.edge.routes import Found, Route, Routes
-from holdfast.plane.edge.wrong_proofs import WrongProofs
+from holdfast.relay.refusal_lines import RefusalLines
+from holdfast.relay.wrong_proofs import WrongProofs
 from holdfast.wire.api.accounts import SessionView
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
@@ -129,7 +129,7 @@ class Edge:
         self._problem_page = problem_page
         self._check_responses = check_responses
         self._wrong_proofs = wrong_proofs or WrongProofs(clock)
-        self._refusal_lines = RefusalLines(log)
+        self._refusal_lines = RefusalLines(log.warning)
         self._count = 0
         self._streams: Counter[str] = Counter()
         self._closing = asyncio.Event()

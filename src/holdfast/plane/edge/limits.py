@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.kernel.clock import MINUTE_MS
-
 HEAD_BYTES_MAX: Final = 65_536
 """Bytes of a request line with its headers; ours take less than 2 KiB, a browser's with cookies
 rarely more than 8."""
@@ -37,32 +35,3 @@ DESCRIPTORS_RESERVE: Final = 6_144
 
 DESCRIPTORS_SHARE: Final = 0.5
 """Share of the descriptors for callers if the process has fewer than twice the reserve."""
-
-WRONG_PROOFS_BURST: Final = 50
-"""Burst of wrong tokens, keys or cookies of one peer that are checked; more are refused unread."""
-
-WRONG_PROOFS_PER_S: Final = 1.0
-"""Further wrong proofs of one peer that are checked per second."""
-
-HELD_BACK_S: Final = 1.0
-"""Delay of the refusal of a further one, in seconds. A connection has one request at a time and is
-closed after the refusal, so a flood needs a new connection for each wrong proof."""
-
-HELD_BACK_MAX: Final = 256
-"""Refusals that are delayed at the same time; more are sent without delay, so that the memory they
-hold is bounded."""
-
-SAME_PROOF_AT_ONCE: Final = 100
-"""Calls with one proof, not yet known as right or wrong, that count as one."""
-
-PROVEN_MAX: Final = 20_000
-"""Right proofs remembered, so that callers who share a refused address are still let through."""
-
-REFUSAL_LINES_EACH: Final = 10
-"""Log lines about refusals of one peer in a minute; further refusals are only counted."""
-
-REFUSAL_WINDOW_MS: Final = MINUTE_MS
-"""Milliseconds for which refusals are counted before the count is logged."""
-
-REFUSED_PEERS_MAX: Final = 1_000
-"""Peers whose refusals are counted separately in a minute; all others share one count."""

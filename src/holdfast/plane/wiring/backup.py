@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from holdfast import __version__
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.plane.backup.archive import (
     Tell,
     entries_of,
@@ -178,7 +179,7 @@ def _copy_all(home: Path, stage: Path, clock: Clock, tell: Tell) -> Iterator[Sto
             yield replace(_describe(copy, store), copied_ms=copied_ms)
         except apsw.Error as error:
             raise BackupError(
-                f"{home / store.file}: {type(error).__name__}: {error}", fix="holdfast doctor"
+                f"{home / store.file}: {brief(error)}", fix="holdfast doctor"
             ) from error
 
 
@@ -189,7 +190,7 @@ def _describe(copy: Path, store: KeptStore) -> StoreNote:
     except MigrationError as error:
         raise BackupError(f"{store.file}: {error}", fix=error.fix) from error
     except (apsw.Error, TypeError) as error:
-        raise BackupError(f"{store.file}: {type(error).__name__}: {error}") from error
+        raise BackupError(f"{store.file}: {brief(error)}") from error
     return StoreNote(
         file=store.file,
         schema=facts.schema,

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Struct, structs
 
+from holdfast.instances.index import Page, Query
 from holdfast.instances.ports import Contacts
 from holdfast.instances.start_report import confinement_of
 from holdfast.instances.views import INSTANCE_VIEW, read_instance
@@ -34,8 +35,8 @@ PROBE_S: Final = 10.0
 NAMED_MAX: Final = 5
 """Unconfined machines that the doctor lists by name."""
 UNCONFINED: Final[frozenset[Confinement]] = frozenset({"none", "unknown"})
-_CHUNK: Final = 100
-"""Views that are read before yielding to the event loop: some 2 ms."""
+SPAN: Final = 500
+"""Running instances that are looked at before the loop gets a turn: about 1 ms."""
 _INSTALL: Final = "install bubblewrap (apt install bubblewrap)"
 _ACCEPT: Final = f"set {PREFIX}ACCEPT_UNCONFINED=true to accept it"
 
@@ -120,10 +121,16 @@ def make_admission(
 class Views(Protocol):
     """The committed views."""
 
-    async def views(
-        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
-    ) -> list[tuple[str, bytes, int]]:
-        """Return rows after a key, in the order of their keys."""
+    async def view(self, view: str, key: str) -> tuple[bytes, str, int] | None:
+        """Return one row with its account and number, None if there is none."""
+        ...
+
+
+class Fleet(Protocol):
+    """The index of the fleet."""
+
+    async def page(self, query: Query) -> Page:
+        """Return a page of ids."""
         ...
 
 
@@ -139,11 +146,15 @@ class HostWatch:
     """Reports the confinement of this host and its machines: in the log, and to the doctor."""
 
     def __init__(
-        self, views: Views, accounts: Accounts, contacts: Contacts,
+        self, views: Views, fleet: Fleet, accounts: Accounts, contacts: Contacts,
         *, settings: Settings, log: Any, probe: Callable[[], Awaitable[Offer]],
     ) -> None:  # fmt: skip
-        """Look at `views` and `accounts`; `contacts` is what machines reported last."""
+        """Look at `fleet` and `accounts`; `contacts` is what machines reported last.
+
+        Of the rows, `views`, only those of instances that are named are read.
+        """
         self._views = views
+        self._fleet = fleet
         self._accounts = accounts
         self._contacts = contacts
         self._settings = settings
@@ -172,10 +183,10 @@ class HostWatch:
         offer, accounts = await self._probe(), len(await self._accounts.accounts())
         counts: Counter[Confinement] = Counter()
         bare: list[str] = []
-        async for name, kind in self._running():
+        async for instance, kind in self._running():
             counts[kind] += 1
-            if kind == "none":
-                bare.append(name)
+            if kind == "none" and counts[kind] <= NAMED_MAX:
+                bare.append(await self._name(instance))
         host_bare = offer.kind in UNCONFINED
         bad = host_bare or bool(bare)
         mixed = accounts > 1 and not self._settings.accept_unconfined
@@ -187,27 +198,28 @@ class HostWatch:
         )
 
     async def _running(self) -> AsyncIterator[tuple[str, Confinement]]:
-        """Yield the name of each running instance, and its agent's confinement."""
-        after = ""
+        """Yield the id of each running instance, and its agent's confinement."""
+        query = Query(account=None, limit=SPAN, statuses=("running",))
         while True:
-            rows = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
-            for key, body, _ in rows:
-                view = read_instance(key, body)
-                if view.status == "running":
-                    last = self._contacts.contact(key)
-                    yield view.name, confinement_of(last.status if last else None)
-            if len(rows) < _CHUNK:
+            page = await self._fleet.page(query)
+            for instance in page.ids:
+                last = self._contacts.contact(instance)
+                yield instance, confinement_of(last.status if last else None)
+            if page.following is None:
                 return
-            after = rows[-1][0]
-            await asyncio.sleep(0)
+            query = query._replace(after=page.following)
+
+    async def _name(self, instance: str) -> str:
+        row = await self._views.view(INSTANCE_VIEW, instance)
+        return instance if row is None else read_instance(instance, row[0]).name
 
 
 def _describe(offer: Offer, counts: Counter[Confinement], bare: list[str], accounts: int) -> str:
     """Return the check's message."""
     parts = []
     if bare:
-        more = f" and {len(bare) - NAMED_MAX} more" if len(bare) > NAMED_MAX else ""
-        parts.append(f"not confined: {', '.join(bare[:NAMED_MAX])}{more}")
+        left = counts["none"] - len(bare)
+        parts.append(f"not confined: {', '.join(bare)}{f' and {left} more' if left else ''}")
     if accounts > 1 and (bare or offer.kind in UNCONFINED):
         parts.append(f"{accounts} accounts share this host, and can read each other's data")
     said = "nothing" if offer.kind == "none" else CONFINEMENT_WORDS[offer.kind].partition(":")[0]
@@ -224,10 +236,10 @@ def _fix(bare: list[str], first: str) -> str:
     return f"{first}{restart}" + (" and the others" if len(bare) > 1 else "")
 
 
-def confinement_part(core: Core, contacts: Contacts) -> Part:
+def confinement_part(core: Core, contacts: Contacts, fleet: Fleet) -> Part:
     """Return what says how agents are confined, in the log at the start and to the doctor."""
     watch = HostWatch(
-        core.stores.reader, core.stores.accounts, contacts,
+        core.stores.reader, fleet, core.stores.accounts, contacts,
         settings=core.settings, log=core.log, probe=make_host_probe(core.settings),
     )  # fmt: skip
     return Part(

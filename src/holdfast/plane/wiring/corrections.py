@@ -15,6 +15,7 @@ from holdfast.corrections.records import Forgotten
 from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
+from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.files import open_kept
 from holdfast.plane.wiring.holder import CORRECTIONS_FILE
@@ -84,7 +85,10 @@ def make_brains(core: Core, machine_index: MachineIndex) -> Brains:
     """Open the store and make the stream; what is opened is pushed on `core.closing`."""
     settings, clock, log = core.settings, core.clock, core.log
     store = open_kept(
-        core.home / CORRECTIONS_FILE, lambda path: open_corrections(path, now_ms=clock.now_ms())
+        core.home / CORRECTIONS_FILE,
+        lambda path: open_corrections(
+            path, now_ms=clock.now_ms(), revoked_in=prepare_keys(settings)
+        ),
     )
     core.closing.push_async_callback(store.close)
     keep = Forgotten(settings.correction_days * DAY_MS, settings.brain_event_days * DAY_MS)

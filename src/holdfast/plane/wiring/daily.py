@@ -11,6 +11,7 @@ import msgspec
 
 from holdfast.disk.durable_file import write_file
 from holdfast.kernel.clock import DAY_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.plane.wiring.part import HOUR_S, MINUTE_S, Job
 
@@ -50,7 +51,7 @@ def daily(
             try:
                 await look()
             except Exception as error:
-                why = str(error)
+                why = brief(error)
                 log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
             await asyncio.sleep(HOUR_S)
 

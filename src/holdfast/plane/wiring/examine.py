@@ -14,6 +14,7 @@ from holdfast.actors.commit import Restored, fold_loaded
 from holdfast.actors.kinds import Kinds
 from holdfast.actors.ports import Journal
 from holdfast.actors.tick import NewerEventError
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import Address
 from holdfast.kernel.log import Log
 
@@ -32,7 +33,7 @@ async def examine_actors(
         except NewerEventError:
             found = None
         except Exception as error:  # noqa: BLE001  the owner rebuilds it, or reports that
-            log.warning("actor.damaged", actor=str(actor), reason=repr(error))
+            log.warning("actor.damaged", actor=str(actor), reason=brief(error))
             found = None
         if found is None or found.doubted:
             damaged += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from holdfast.actors.ports import Reader
@@ -82,7 +83,7 @@ def fleet_checks(watch: Watch, agents: Callable[[], frozenset[str]] | None) -> t
 
     async def check_instances() -> DoctorCheck:
         await watch.look()
-        wrong = list(watch.wrong())
+        wrong = list(islice(watch.wrong(), REASON_MAX))  # no message has room for more
         if not wrong:
             text = f"nothing is wrong with {watch.count} instances"
             return DoctorCheck(name="instances", result="ok", message=text)
@@ -90,7 +91,7 @@ def fleet_checks(watch: Watch, agents: Callable[[], frozenset[str]] | None) -> t
         return DoctorCheck(
             name="instances",
             result="warning",
-            message=f"{len({view.id for view, _ in wrong})} need a look: {names}"[:REASON_MAX],
+            message=f"{watch.wrong_count} need a look: {names}"[:REASON_MAX],
             fix=f"holdfast instance show {wrong[0][0].name}",
         )
 

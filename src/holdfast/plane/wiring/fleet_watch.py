@@ -1,6 +1,6 @@
 """Counts the alerts of the fleet, and logs when one begins and ends.
 
-Pages show the alerts of one instance; this is for alerting on the fleet. It reads the committed
+Pages show the alerts of one instance; this is for alerting on the fleet. It follows the committed
 views, the same data as pages, and a restarted plane logs current alerts again.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from typing import Final, Literal, Protocol, TypeAlias, get_args
+from collections.abc import Callable, Iterator
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
-from holdfast.instances.views import INSTANCE_VIEW, read_instance
+from holdfast.instances.index import Page, Query
 from holdfast.kernel import metrics
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.instances import InstanceView, Status
@@ -20,38 +21,61 @@ from holdfast.wire.api.instances import InstanceView, Status
 WATCH_S: Final = 15.0
 """Between two checks: a scrape interval of Prometheus."""
 
-_CHUNK: Final = 100
-"""Views that are read before yielding to the event loop: some 2 ms."""
+SPAN: Final = 500
+"""Changed instances looked at before the loop gets a turn: about 1 ms."""
 
 AlertCode: TypeAlias = Literal["attention", "silent", "parked", "port_taken", "held"]
 
 
-class Views(Protocol):
-    """The committed views."""
+class Fleet(Protocol):
+    """The index of the fleet."""
 
-    async def views(
-        self, view: str, *, account: str | None, after: str = "", limit: int = 1_000
-    ) -> list[tuple[str, bytes, int]]:
-        """Return rows after a key, in the order of their keys."""
+    def listen(self, saw: Callable[[str, InstanceView | None], None]) -> None:
+        """Call `saw` with each instance that is read or changed."""
+        ...
+
+    async def page(self, query: Query) -> Page:
+        """Return a page with the numbers of instances by status."""
+        ...
+
+    async def agents(self) -> frozenset[str]:
+        """Return the agents of all instances."""
         ...
 
 
-class Watch:
-    """The alerts of instances, as of the last check."""
+class _Noted(NamedTuple):
+    """An instance that is not well, or cannot work now."""
 
-    def __init__(self, views: Views, *, meter: Meter, log: Log) -> None:
-        """Look at `views`."""
-        self._views = views
+    view: InstanceView
+    codes: tuple[AlertCode, ...]
+    not_ready: bool
+
+
+class Watch:
+    """The alerts of instances, as of the last check.
+
+    Only instances that are not well are kept, and a check looks at those that changed since the
+    one before; it reads no row.
+    """
+
+    def __init__(self, fleet: Fleet, *, meter: Meter, log: Log) -> None:
+        """Follow the rows of `fleet`."""
+        self._fleet = fleet
         self._meter = meter
         self._log = log
-        self._wrong: dict[tuple[str, AlertCode], InstanceView] = {}
-        self.count = self.not_ready = 0
+        self._noted: dict[str, _Noted] = {}
+        self._changed: dict[str, _Noted | None] = {}
+        self._counted: Counter[AlertCode] = Counter()
+        self._one_at_a_time = asyncio.Lock()
+        self.count = self.not_ready = self.wrong_count = 0
         self.agents: frozenset[str] = frozenset()
+        fleet.listen(self._saw)
 
     def wrong(self) -> Iterator[tuple[InstanceView, AlertCode]]:
         """Yield what is wrong, and with which instance."""
-        for (_, code), view in self._wrong.items():
-            yield view, code
+        for noted in self._noted.values():
+            for code in noted.codes:
+                yield noted.view, code
 
     async def run(self) -> None:
         """Check periodically, for ever; a failure is logged."""
@@ -59,45 +83,58 @@ class Watch:
             try:
                 await self.look()
             except Exception as error:  # noqa: BLE001  logged, and tried again
-                self._log.error("instances.watch_failed", reason=str(error), exc_info=error)
+                self._log.error("instances.watch_failed", reason=brief(error), exc_info=error)
             await asyncio.sleep(WATCH_S)
 
     async def look(self) -> None:
-        """Check every instance once."""
-        statuses: Counter[str] = Counter()
-        not_ready = 0
-        agents: set[str] = set()
-        wrong: dict[tuple[str, AlertCode], InstanceView] = {}
-        async for view in self._all():
-            statuses[view.status] += 1
-            agents.add(view.agent)
-            not_ready += view.status == "running" and view.agent_ready is False
-            wrong |= {(view.id, code): view for code in find_wrong(view)}
-        for (instance, code), view in wrong.items():
-            if (instance, code) not in self._wrong:
-                self._log.warning("instance.alert_began", **_about(view, code))
-        for (instance, code), view in self._wrong.items():
-            if (instance, code) not in wrong:
-                self._log.info("instance.alert_ended", **_about(view, code))
-        self._wrong, self.agents = wrong, frozenset(agents)
-        self.count, self.not_ready = statuses.total(), not_ready
-        for status in get_args(Status):
-            self._meter.gauge(metrics.INSTANCES, statuses[status], status=status)
-        self._meter.gauge(metrics.AGENTS_NOT_READY, not_ready)
-        counted = Counter(code for _, code in wrong)
-        for code in get_args(AlertCode):
-            self._meter.gauge(metrics.INSTANCE_ALERTS, counted[code], code=code)
+        """Check every instance that changed; raise Refusal while the index is being filled."""
+        async with self._one_at_a_time:
+            statuses = (await self._fleet.page(Query(account=None, limit=1))).counts
+            self.agents = await self._fleet.agents()
+            changed, self._changed = self._changed, {}
+            for number, (key, noted) in enumerate(changed.items(), 1):
+                self._settle(key, noted)
+                if number % SPAN == 0:
+                    await asyncio.sleep(0)
+            self.count = sum(statuses.values())
+            for status in get_args(Status):
+                self._meter.gauge(metrics.INSTANCES, statuses.get(status, 0), status=status)
+            self._meter.gauge(metrics.AGENTS_NOT_READY, self.not_ready)
+            for code in get_args(AlertCode):
+                self._meter.gauge(metrics.INSTANCE_ALERTS, self._counted[code], code=code)
 
-    async def _all(self) -> AsyncIterator[InstanceView]:
-        after = ""
-        while True:
-            chunk = await self._views.views(INSTANCE_VIEW, account=None, after=after, limit=_CHUNK)
-            for key, body, _ in chunk:
-                yield read_instance(key, body)
-            if len(chunk) < _CHUNK:
-                return
-            after = chunk[-1][0]
-            await asyncio.sleep(0)
+    def _saw(self, key: str, view: InstanceView | None) -> None:
+        """Note an instance for the next check, unless it is and was well."""
+        noted = None if view is None else _judge(view)
+        if noted is not None or key in self._noted or key in self._changed:
+            self._changed[key] = noted
+
+    def _settle(self, key: str, noted: _Noted | None) -> None:
+        """Count an instance, and log its alerts that began or ended."""
+        before = self._noted.pop(key, None)
+        was, now = before.codes if before else (), noted.codes if noted else ()
+        if before is not None:
+            self._counted.subtract(was)
+            self.not_ready -= before.not_ready
+            self.wrong_count -= bool(was)
+            for code in was:
+                if code not in now:
+                    self._log.info("instance.alert_ended", **_about(before.view, code))
+        if noted is not None:
+            self._noted[key] = noted
+            self._counted.update(now)
+            self.not_ready += noted.not_ready
+            self.wrong_count += bool(now)
+            for code in now:
+                if code not in was:
+                    self._log.warning("instance.alert_began", **_about(noted.view, code))
+
+
+def _judge(view: InstanceView) -> _Noted | None:
+    """Return an instance with what is wrong, or None if it is well."""
+    codes = tuple(find_wrong(view))
+    not_ready = view.status == "running" and view.agent_ready is False
+    return _Noted(view, codes, not_ready) if codes or not_ready else None
 
 
 def find_wrong(view: InstanceView) -> Iterator[AlertCode]:

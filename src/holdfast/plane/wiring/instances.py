@@ -45,15 +45,24 @@ def instance_kind(policy: Policy) -> Kind:
     return make_kind(INSTANCE, policy)
 
 
+def make_fleet(core: Core, contacts: LiveContacts) -> FleetIndex:
+    """Return the index of the fleet, which `instances_part` fills."""
+    store = SqliteFleet()
+    core.closing.push_async_callback(store.close)
+    fleet = FleetIndex(store, core.stores.reader, contacts, log=core.log)
+    contacts.listen(fleet.heard)
+    return fleet
+
+
 def instances_part(
-    core: Core, reach: Reach[Controllers], contacts: LiveContacts, placing: Placing
+    core: Core,
+    reach: Reach[Controllers],
+    contacts: LiveContacts,
+    placing: Placing,
+    fleet: FleetIndex,
 ) -> Part:
     """Return instances as a part; `contacts` has the last reports of their machines."""
     reader = core.stores.reader
-    store = SqliteFleet()
-    core.closing.push_async_callback(store.close)
-    fleet = FleetIndex(store, reader, contacts, log=core.log)
-    contacts.listen(fleet.heard)
     deps = Deps(
         mailboxes=core.mailbox,
         reader=reader,
@@ -73,7 +82,7 @@ def instances_part(
     sealed = secrets.Deps(
         mailboxes=core.mailbox, reader=reader, sealer=core.keyring, chance=core.chance
     )
-    watch = Watch(reader, meter=core.meter, log=core.log)
+    watch = Watch(fleet, meter=core.meter, log=core.log)
     unowned = Unowned(reader, reach.by_name)
     return Part(
         name="instances",

@@ -13,9 +13,9 @@ from holdfast.kernel.metrics import Meter
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.edge.auth import https_host, known_hosts, parse_networks
 from holdfast.plane.edge.ports import KeyOwner, Observer
-from holdfast.plane.edge.rate import Rates
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
+from holdfast.relay.rate import Rates
 from holdfast.web.hub import Hub
 from holdfast.web.site import Pages
 from holdfast.wire.api.call import Handler

@@ -19,6 +19,7 @@ from holdfast.actors.kinds import Kind, Kinds
 from holdfast.actors.owner import Listener, Owner
 from holdfast.actors.probing import Lookout
 from holdfast.actors.tasks import why_ended
+from holdfast.kernel.failure import brief
 from holdfast.kernel.liveness import Vital
 from holdfast.kernel.log import Log
 from holdfast.letters.topics import OPERATION, QUARANTINE, Publish, Topic
@@ -193,7 +194,7 @@ def every(
             try:
                 await job()
             except Exception as error:
-                why = str(error)
+                why = brief(error)
                 log.error("housekeeping.failed", job=name, reason=why, exc_info=error)  # noqa: TRY400  the port
             await asyncio.sleep(every_s)
 

@@ -38,6 +38,7 @@ from holdfast.plane.wiring.instances import (
     Placing,
     instance_policy,
     instances_part,
+    make_fleet,
     runnable_agents,
 )
 from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
@@ -77,6 +78,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     people = make_people(core)
     brains = make_brains(core, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
+    fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
         policy=instance_policy(core.settings),
         provider=core.settings.cloud,
@@ -97,8 +99,8 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         pairing.part,
         check_ins.part,
         brains.part,
-        instances_part(core, reach, check_ins.telemetry, placing),
-        confinement_part(core, check_ins.telemetry),
+        instances_part(core, reach, check_ins.telemetry, placing, fleet),
+        confinement_part(core, check_ins.telemetry, fleet),
         agents_part(agents),
     )
     return Subjects(parts=parts, people=people, brains=brains, agents=agents)

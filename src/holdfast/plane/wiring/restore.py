@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -37,8 +38,9 @@ from holdfast.plane.key_folder import (
 from holdfast.plane.settings import FILE_NAME, PREFIX, Settings
 from holdfast.plane.wiring.backup import noted_settings, unpacked
 from holdfast.plane.wiring.files import CONTACT_FILE
-from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
+from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, prepare_home
 from holdfast.plane.wiring.local_admin import hold_folder
+from holdfast.stores.revoked import Kind, read_revoked
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.stores.sqlite.audit_head import HEAD_FILE
 from holdfast.stores.sqlite.backup import KEPT
@@ -46,6 +48,14 @@ from holdfast.wire.limits import REASON_MAX
 
 ASIDE: Final = "before-restore-"
 _BESIDE: Final = ("", "-wal", "-shm")
+_REVOKE: Final = """
+UPDATE {table} SET revoked_at_ms = ?
+WHERE revoked_at_ms IS NULL AND id IN (SELECT value FROM json_each(?))
+"""
+_REVOCABLE: Final[tuple[tuple[Kind, str, str], ...]] = (
+    ("token", ACCOUNTS_FILE, "tokens"),
+    ("brain-key", CORRECTIONS_FILE, "keys"),
+)
 _SIGNED_IN: Final = "DELETE FROM sessions; DELETE FROM links"
 
 
@@ -87,6 +97,7 @@ def restore_backup(
             _check_keys(settings, manifest, order)
             tell("writing the restore into the audit")
             _audit(stage / ACCOUNTS_FILE, archive, clock)
+            again = list(_revoke_again(keys, stage, now_ms))
             restore_id = str(uuid.uuid4())
             marker = Marker(
                 id=restore_id, phase="replacing", made_at=manifest.made_at,
@@ -96,7 +107,7 @@ def restore_backup(
             tell("replacing the stores")
             aside = _replace(home, stage, now_ms)
             _restart_head(keys, stage, now_ms)
-            notes = [*_restore_keys(settings, keys, stage, manifest, now_ms)]
+            notes = [*again, *_restore_keys(settings, keys, stage, manifest, now_ms)]
             notes += _settings_notes(settings, home, stage, manifest)
             (keys / TOKEN_FILE).unlink(missing_ok=True)
             write_marker(
@@ -230,6 +241,24 @@ def _audit(accounts: Path, archive: Path, clock: Clock) -> None:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     finally:
         connection.close()
+
+
+def _revoke_again(keys: Path, stage: Path, now_ms: int) -> Iterator[str]:
+    """Revoke in the unpacked stores what was revoked after the backup; yield what to know."""
+    for kind, file, table in _REVOCABLE:
+        revoked = read_revoked(keys, kind)
+        if not revoked or not (stage / file).exists():
+            continue
+        connection = apsw.Connection(str(stage / file))
+        try:
+            values = (now_ms, json.dumps(revoked))
+            connection.execute(_REVOKE.format(table=table), values).fetchall()
+            changed = connection.changes()
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        finally:
+            connection.close()
+        if changed:
+            yield f"revoked again, as after the backup: {kind}s, {changed} of them"
 
 
 async def _note_restore(accounts: Path, archive: Path, clock: Clock) -> None:

@@ -19,6 +19,7 @@ from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.views import MACHINE_VIEW, decode_machine
 from holdfast.kernel.clock import SECOND_MS
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import address
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.core import Core
@@ -58,7 +59,7 @@ def machines_part(core: Core, machine_index: MachineIndex) -> Part:
                 try:
                     machine_index.put(decode_machine(body))
                 except ValueError as error:  # its machine is refused until its row is made again
-                    core.log.error("machines.row_damaged", sandbox=key, reason=str(error))  # noqa: TRY400  the port
+                    core.log.error("machines.row_damaged", sandbox=key, reason=brief(error))  # noqa: TRY400  the port
             after = page[-1][0]
 
     return Part(

@@ -21,6 +21,7 @@ import msgspec
 
 from holdfast.disk.durable_file import sync_folder, sync_names
 from holdfast.kernel.clock import DAY_MS, HOUR_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.stores.duckdb import MIGRATIONS, SQL
 from holdfast.stores.migrate import migrate, shipped
 from holdfast.stores.queries import load_queries
@@ -197,7 +198,7 @@ class DuckdbAnalytics:
                 sync_folder(self.path.parent)  # DuckDB syncs its log, and not the log's name
         except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
             self._connection.execute("ROLLBACK")
-            raise ValueError(f"a point does not fit its dataset: {error}") from error
+            raise ValueError(f"a point does not fit its dataset: {brief(error)}") from error
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise

@@ -6,6 +6,7 @@ the same time: each transaction takes the write lock first and waits for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ from holdfast.accounts.records import (
     Token,
 )
 from holdfast.stores.queries import load_queries
+from holdfast.stores.revoked import note_revoked
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.audit_head import HEAD_FILE, AuditHead
 from holdfast.stores.sqlite.database import open_reader, open_store
@@ -51,13 +53,18 @@ _SESSION_FIELDS: Final = len(Session.__struct_fields__)
 
 
 class AccountsSqlite(SqliteStore):
-    """The accounts store, in a file; the audit's head is kept in another folder, where given."""
+    """The accounts store, in a file.
+
+    The audit's head and the ids of revoked tokens are kept in another folder, where given.
+    """
 
     _head: AuditHead | None = None
+    _beside: Path | None = None
 
     def keep_head_in(self, folder: Path) -> None:
-        """Keep the head of the audit in a folder from now on."""
+        """Keep the head of the audit, and what is revoked, in a folder from now on."""
         self._head = AuditHead(folder / HEAD_FILE, self._audit_hash)
+        self._beside = folder
 
     async def add_account(self, account: Account) -> bool:
         """Add an account; False where the name is taken."""
@@ -212,7 +219,10 @@ class AccountsSqlite(SqliteStore):
             rows = list(connection.execute(self._sql["revoke_token"], values))
             return next(map(_token, rows), None)
 
-        return await self._writer.call(run)
+        token = await self._writer.call(run)
+        if token is not None and self._beside is not None:
+            await asyncio.to_thread(note_revoked, self._beside, "token", token.id)
+        return token
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
         """Note when tokens were last used."""
@@ -305,7 +315,7 @@ def _audit_row(row: Sequence[Any]) -> AuditRow:
 def open_accounts(path: Path, *, now_ms: int, head_in: Path | None = None) -> AccountsSqlite:
     """Open the file, created and migrated if needed; raise MigrationError for a newer one.
 
-    The head of the audit is kept in the folder `head_in`.
+    The head of the audit and the ids of revoked tokens are kept in the folder `head_in`.
     """
     writer = open_store(
         path, "accounts", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES

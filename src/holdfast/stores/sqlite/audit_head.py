@@ -18,6 +18,7 @@ import msgspec
 
 from holdfast.accounts.records import AuditRow, ChainEnd, KeptHead
 from holdfast.disk.durable_file import write_file
+from holdfast.kernel.failure import brief
 
 HEAD_FILE: Final = "audit-head.json"
 
@@ -66,7 +67,7 @@ class AuditHead:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            message = f"{self._path}: not a kept head of the audit ({error})"
+            message = f"{self._path}: not a kept head of the audit ({brief(error)})"
             raise ValueError(message) from error
 
     def _write(self, change: Callable[[KeptHead | None], KeptHead]) -> None:

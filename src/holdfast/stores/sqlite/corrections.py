@@ -6,6 +6,7 @@ its own, so that a search delays neither senders nor the event loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ from holdfast.corrections.records import (
 )
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.queries import load_queries
+from holdfast.stores.revoked import note_revoked
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.corrections_projection import Projection, read_gaps
 from holdfast.stores.sqlite.corrections_words import WordTables
@@ -62,8 +64,13 @@ class CorrectionsSqlite(SqliteStore):
     ) -> None:
         """Use `open_corrections` instead."""
         super().__init__(writer, reader, queries, name="corrections")
+        self._beside: Path | None = None
         self._words = WordTables(reader.execute(queries["words_split"]).get)
         self._projection = Projection(queries, self._words)
+
+    def keep_revoked_in(self, folder: Path) -> None:
+        """Keep the ids of revoked keys in a folder from now on."""
+        self._beside = folder
 
     async def load(self, *, refused_since_hour: int) -> Kept:
         """Return what the directory keeps in memory."""
@@ -115,6 +122,8 @@ class CorrectionsSqlite(SqliteStore):
     async def revoke_key(self, key_id: str, now_ms: int) -> None:
         """Revoke a key."""
         await self._change("revoke_key", id=key_id, now_ms=now_ms)
+        if self._beside is not None:
+            await asyncio.to_thread(note_revoked, self._beside, "brain-key", key_id)
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
         """Store when keys were last used."""
@@ -257,9 +266,17 @@ def _correction(row: tuple[Any, ...]) -> CorrectionRow:
     return CorrectionRow._make((*row[:_VIA_FROM], row[_VIA_FROM:via_to], *row[via_to:]))
 
 
-def open_corrections(path: Path, *, now_ms: int) -> CorrectionsSqlite:
-    """Open the file, created and migrated if needed; raise MigrationError for a newer one."""
+def open_corrections(
+    path: Path, *, now_ms: int, revoked_in: Path | None = None
+) -> CorrectionsSqlite:
+    """Open the file, created and migrated if needed; raise MigrationError for a newer one.
+
+    The ids of revoked keys are kept in the folder `revoked_in`.
+    """
     writer = open_store(
         path, "corrections", now_ms=now_ms, cache_kib=CACHE_KIB, checkpoint_pages=CHECKPOINT_PAGES
     )
-    return CorrectionsSqlite(writer, open_reader(path), load_queries(SQL / "corrections"))
+    store = CorrectionsSqlite(writer, open_reader(path), load_queries(SQL / "corrections"))
+    if revoked_in is not None:
+        store.keep_revoked_in(revoked_in)
+    return store

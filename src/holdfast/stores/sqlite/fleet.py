@@ -81,9 +81,13 @@ SELECT json_group_object(status, many) FROM (
     WHERE (:account IS NULL OR account = :account) AND many > 0 GROUP BY status
 )
 """
+_AGENTS: Final = """
+SELECT json_group_array(agent) FROM (SELECT DISTINCT agent FROM counts WHERE many > 0)
+"""
 
 _MANY_VALUES: Final = frozenset({"created", "restarts", "contact", "load"})
 _MARKS: Final = msgspec.json.Decoder(tuple[tuple[str | int, str, str], ...])
+_TEXTS: Final = msgspec.json.Decoder(frozenset[str])
 _NUMBERS: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -129,6 +133,10 @@ class SqliteFleet:
     async def page(self, query: Query) -> Page:
         """Return one page."""
         return await self._thread.run(lambda: self._page(query))
+
+    async def agents(self) -> frozenset[str]:
+        """Return the agents of all rows."""
+        return await self._thread.run(lambda: _TEXTS.decode(self._one(_AGENTS, {})))
 
     def _page(self, query: Query) -> Page:
         values: dict[str, Any] = {

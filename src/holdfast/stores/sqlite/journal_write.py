@@ -24,6 +24,7 @@ from holdfast.actors.ports import (
     StaleError,
     UnwritableError,
 )
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import derive
 from holdfast.stores.journal_rules import (
     BOUNDED_SOURCES,
@@ -135,7 +136,7 @@ class Batch:
             roll_back(connection, error)
             if isinstance(error, UNWRITABLE):
                 for job in group:
-                    job.error = UnwritableError(f"{type(error).__name__}: {error}")
+                    job.error = UnwritableError(brief(error))
                     job.error.__cause__ = error
             elif len(group) == 1:
                 group[0].error = error

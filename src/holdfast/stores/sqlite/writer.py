@@ -22,6 +22,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import apsw
 
+from holdfast.kernel.failure import brief
 from holdfast.kernel.liveness import Vital
 from holdfast.stores.sqlite.database import make_trouble
 from holdfast.stores.thread import yield_more
@@ -276,7 +277,7 @@ class GroupWriter(Generic[J]):
         while not self._queue.empty():
             left.extend(self._queue.get_nowait() or ())
         for job in left:
-            job.error = ClosedError(f"the thread that writes has ended: {fault!r}")
+            job.error = ClosedError(f"the thread that writes has ended: {brief(fault)}")
         self._settle(left)
 
     def _end(self, error: BaseException | None) -> None:
@@ -354,4 +355,4 @@ def roll_back(connection: apsw.Connection, error: Exception) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     except apsw.Error as second:
-        error.add_note(f"rolling back failed too: {type(second).__name__}: {second}")
+        error.add_note(f"rolling back failed too: {brief(second)}")

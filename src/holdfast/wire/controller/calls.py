@@ -27,6 +27,9 @@ Trouble: TypeAlias = Literal[
 
 _OK: Final = range(200, 300)
 _ANY: Final = msgspec.json.Decoder()
+TOO_MANY_WRONG_PROOFS: Final = "too_many_wrong_proofs"
+"""The code of 429 for a wrong token of a caller that showed too many."""
+
 _UNAUTHORISED: Final = frozenset({401, 403})
 _NOT_FOUND: Final = 404
 _FAILED: Final = 500
@@ -80,7 +83,7 @@ def _error(status: int, body: bytes) -> ControllerError:
     message = str(text)[:REASON_MAX]
     if code == ROUTE_UNAVAILABLE or (status == _NOT_FOUND and not code):
         return ControllerError("too_old", message, status=status, code=code)
-    if status in _UNAUTHORISED:
+    if status in _UNAUTHORISED or code == TOO_MANY_WRONG_PROOFS:
         return ControllerError("unauthorised", message, status=status, code=code)
     return ControllerError("refused", message, status=status, code=code, facts=said)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from holdfast.kernel.failure import brief
 from holdfast.kernel.outcome import Ok, Outcome, Permanent, Retryable
 from holdfast.world.clouds.port import (
     EXEC_OUTPUT_BYTES_MAX,
@@ -50,7 +51,7 @@ async def run(
             start_new_session=True,
         )
     except (FileNotFoundError, PermissionError, ValueError) as error:
-        return Permanent(INVALID, f"argv: cannot run {argv[0]!r}: {error}")
+        return Permanent(INVALID, f"argv: cannot run {argv[0]!r}: {brief(error)}")
     try:
         async with asyncio.timeout(timeout_ms / 1_000):
             out, err = await asyncio.gather(_read(process.stdout), _read(process.stderr))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from holdfast.disk.durable_file import make_folder, move
+from holdfast.kernel.failure import brief
 from holdfast.kernel.outcome import Permanent, Retryable
 from holdfast.world.clouds.port import NOT_FOUND, TRANSIENT
 from holdfast.world.clouds.process_record import Folder, Record, load, locked, save
@@ -141,7 +142,7 @@ class MachineFolders:
         try:
             return self.record(name)
         except ValueError as error:
-            raise DeclinedError(Retryable(TRANSIENT, str(error))) from error
+            raise DeclinedError(Retryable(TRANSIENT, brief(error))) from error
 
 
 def gone(machine_id: str) -> Permanent:

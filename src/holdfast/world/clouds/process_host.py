@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from holdfast.disk.durable_file import sync_folder
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.ids import derive
 from holdfast.kernel.outcome import Conflict, Failure, Permanent, Retryable
 from holdfast.world.clouds.port import (
@@ -259,7 +260,7 @@ class Host:
         try:
             holder = self.folders.record(spec.name)
         except ValueError as error:
-            _decline(Conflict(NAME_TAKEN, f"{error}"))
+            _decline(Conflict(NAME_TAKEN, brief(error)))
         if holder is not None:
             text = f"unique machine name violation, machine ID {holder.id} already exists"
             _decline(Conflict(NAME_TAKEN, f"{text} with name {spec.name!r}", holder.id))

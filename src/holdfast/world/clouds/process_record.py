@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.disk.durable_file import write_file
+from holdfast.kernel.failure import brief
 from holdfast.world.clouds.port import MachineSpec
 from holdfast.world.clouds.process_table import Identity
 
@@ -73,7 +74,7 @@ def load(path: Path) -> Record:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
     except msgspec.DecodeError as error:
-        message = f"{path}: not a readable record ({error}); repair or remove it by hand"
+        message = f"{path}: not a readable record ({brief(error)}); repair or remove it by hand"
         raise ValueError(message) from error
 
 

@@ -26,6 +26,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from holdfast.disk.durable_file import make_folder, move, sync_tree, write_file
 from holdfast.kernel.clock import Clock, SystemClock
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.openclaw.run import (
     NODE_VERSION,
     NPM_LOCK,
@@ -325,7 +326,7 @@ def _check_version(part: Path, version: str) -> None:
             command, capture_output=True, text=True, timeout=VERSION_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"{command[0]}: {error}; remove {part} and try again"
+        message = f"{command[0]}: {brief(error)}; remove {part} and try again"
         raise InstallError(message) from error
     found = _VERSION_PRINTED.search(ended.stdout)
     if found is None or found[1] != version:

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.openclaw.install import INSTALL_TIMEOUT_S
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.log import Log
@@ -99,7 +100,7 @@ class Installs:
                 write=(str(target),),
             )  # fmt: skip
         except (OSError, TimeoutError) as error:
-            return Done(done=False, detail=f"{type(error).__name__}: {error}")
+            return Done(done=False, detail=brief(error))
         installed = ran.lines[-1] if ran.lines else ""
         if ran.code != 0 or not await asyncio.to_thread(os.path.isdir, installed):
             return Done(done=False, detail=f"the installation ended with {ran.code}: {installed}")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from holdfast.kernel.failure import brief
 from holdfast.kernel.secret import Secret
 from holdfast.machine.agents.catalogue import Keys
 from holdfast.machine.controller.agent.processes import AgentProcesses
@@ -135,7 +136,7 @@ class Renewal:
             self._log.emit("renewal.reload_failed", because="another command line runs")
             return False
         except OSError as error:
-            self._log.emit("renewal.reload_failed", because=str(error))
+            self._log.emit("renewal.reload_failed", because=brief(error))
             return False
         if ran.because:
             self._log.emit("renewal.reload_failed", because=f"not within {RELOAD_S:g} s")

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.drain import DrainWay
 from holdfast.machine.agents.pairing import Place
@@ -275,7 +276,7 @@ class AgentProcesses:
                 body = await read_answer(answer, limits.PROBE_BYTES_MAX) if is_json else b""
                 return answer.status, body
         except aiohttp.ClientError as error:
-            raise OSError(str(error)) from error
+            raise OSError(brief(error)) from error
 
     def launch(
         self,
@@ -315,7 +316,7 @@ class AgentProcesses:
             try:
                 hook(stream, line)
             except Exception as error:  # noqa: BLE001  one bad hook must not cost the next line
-                self._log.emit("agent.hook_failed", error=repr(error))
+                self._log.emit("agent.hook_failed", error=brief(error))
 
 
 def _is_object(body: bytes) -> bool:

@@ -6,6 +6,7 @@ leaves no process behind when cancelled.
 
 from __future__ import annotations
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.agent.installs import Installs
 from holdfast.machine.controller.agent.processes import AgentProcesses
@@ -73,7 +74,7 @@ class AgentRepairs:
         except TimeoutError:
             return Done(done=False, detail=f"it took longer than {limits.REPAIR_TIMEOUT_S:.0f} s")
         except OSError as error:
-            return Done(done=False, detail=str(error))
+            return Done(done=False, detail=brief(error))
         return Done(done=ran.code == 0, detail=f"it ended with {ran.code}")
 
     async def _roll_back(self, reason: str, trial: str) -> Done:

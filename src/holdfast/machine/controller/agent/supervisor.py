@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.supervise import BeginRepair, Event, Policy, Repair, State
@@ -206,7 +207,7 @@ class Supervisor:
             self.feed(supervise.PortTaken(child, taken.owner, freed=taken.freed))
             return
         except OSError as error:
-            self._log.emit("agent.spawn_failed", child=child, error=str(error))
+            self._log.emit("agent.spawn_failed", child=child, error=brief(error))
             self.feed(supervise.SpawnFailed(child, self._clock.now_ms()))
             return
         self._process = process
@@ -222,7 +223,7 @@ class Supervisor:
         try:
             await self._agent.watch(on_probe)
         except Exception as error:  # noqa: BLE001  a broken probe must not end the supervision
-            self._log.emit("agent.watch_failed", child=child, error=repr(error))
+            self._log.emit("agent.watch_failed", child=child, error=brief(error))
 
     def _ended(self, child: int, code: int | None, signal_name: str | None) -> None:
         if self._watch is not None:
@@ -254,7 +255,7 @@ class Supervisor:
         if task.cancelled():
             self._forgo(wanted, "it was ended")
         elif (error := task.exception()) is not None:
-            self._log.emit("agent.repair_failed", repair=repair, error=repr(error))
+            self._log.emit("agent.repair_failed", repair=repair, error=brief(error))
             self._repaired(repair, Done(done=False, detail=type(error).__name__))
         else:
             self._repaired(repair, task.result())
@@ -273,4 +274,4 @@ class Supervisor:
     def _noted(self, task: asyncio.Task[None]) -> None:
         self._notes.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.emit("agent.note_failed", error=repr(error))
+            self._log.emit("agent.note_failed", error=brief(error))

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.api.agent import GATEWAY, describe
 from holdfast.machine.controller.api.binder import Answer, Call, Route, Serve, bind, encode, problem
 from holdfast.machine.controller.api.config import CONFIG
@@ -23,6 +24,7 @@ from holdfast.machine.controller.api.environment import ENVIRONMENT
 from holdfast.machine.controller.api.files import FILES
 from holdfast.machine.controller.api.pairing import PAIRING
 from holdfast.machine.controller.api.proxy import PROXY
+from holdfast.machine.controller.credentials import bearer
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.limits import BODY_BYTES_MAX
 from holdfast.wire.controller import machine as wire
@@ -100,13 +102,14 @@ BOUND: Final[tuple[Route, ...]] = (
 """Every control route, one for each row of the wire's table."""
 
 _PLATFORM: Final = bind(wire.PLATFORM_HEALTH, _platform_health)
-_OPEN: Final = frozenset(
+PUBLIC: Final = frozenset(
     {
         wire.PLATFORM_HEALTH.path,
         *(prefix + bound.row.tail for bound in BOUND for prefix in PREFIXES
           if bound.row.scope == "public"),
     }
 )  # fmt: skip
+"""Paths that need no token."""
 
 
 async def _not_offered(_context: Context, _request: web.Request) -> web.Response:
@@ -128,10 +131,7 @@ def make_app(context: Context) -> web.Application:
 
 def authorised(header: str, knows: Callable[[bytes], bool]) -> bool:
     """Return whether a header carries a bearer token that is known."""
-    words = header.split()
-    if len(words) != 2 or words[0].lower() != "bearer":  # noqa: PLR2004  scheme and token
-        return False
-    return knows(words[1].encode("utf-8", "surrogateescape"))  # aiohttp's decoding of non-UTF-8
+    return knows(bearer(header.encode("utf-8", "surrogateescape")))  # aiohttp's decoding
 
 
 def _with(context: Context, serve: Serve) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -149,7 +149,7 @@ def _guard(context: Context) -> Any:
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         known = request.match_info.http_exception is None
-        if request.path.startswith(PREFIXES) and request.path not in _OPEN:
+        if request.path.startswith(PREFIXES) and request.path not in PUBLIC:
             header = request.headers.get("Authorization", "")
             if not authorised(header, context.credentials.knows_token):
                 return problem(401, "Unauthorized", "" if known else ROUTE_UNAVAILABLE)
@@ -164,7 +164,7 @@ def _guard(context: Context) -> Any:
         except Exception as error:  # noqa: BLE001  every request gets an answer
             if request.transport is None:  # the caller has gone, and with it the rest of the body
                 return problem(408, "The request did not arrive whole", "incomplete_request")
-            context.log.emit("route.failed", path=request.path, error=repr(error))
+            context.log.emit("route.failed", path=request.path, error=brief(error))
             return problem(500, "Internal Server Error", "internal")
 
     return guard

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.secret import redact
 from holdfast.machine.controller.errors import RefusedError
 from holdfast.machine.controller.log import Log
@@ -297,7 +298,7 @@ class DoctorJobs:
         try:
             await asyncio.to_thread(self._save, record, output)
         except OSError as error:
-            self._log.emit("doctor.write_failed", error=str(error))
+            self._log.emit("doctor.write_failed", error=brief(error))
 
     def _save(self, record: bytes, output: bytes) -> None:
         atomic_file.make_folder(self._folder)

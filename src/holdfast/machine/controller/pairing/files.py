@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.limits import FILE_BYTES_MAX
@@ -56,7 +57,7 @@ class VerdictsFile:
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.MsgspecError) as error:
-            self._log.emit("pairing.verdicts_unreadable", error=str(error))
+            self._log.emit("pairing.verdicts_unreadable", error=brief(error))
             return {}
         self._written = {verdict.key: verdict for verdict in found}
         return self._written
@@ -70,6 +71,6 @@ class VerdictsFile:
             try:
                 await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
-                self._log.emit("pairing.verdicts_not_written", error=str(error))
+                self._log.emit("pairing.verdicts_not_written", error=brief(error))
                 return
             self._written = verdicts

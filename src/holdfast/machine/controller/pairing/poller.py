@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits, schedule
 from holdfast.machine.controller.pairing.apply import Outcome
@@ -112,7 +113,7 @@ class Poller:
             try:
                 look = await self._reads.look(self._kind)
             except Exception as error:  # noqa: BLE001  a fault of ours must not end the looking
-                self._log.emit("pairing.fault", kind=self._kind, error=repr(error))
+                self._log.emit("pairing.fault", kind=self._kind, error=brief(error))
                 look = Failure("internal", "The controller could not look")
             outcome = self._cache.commit(self._kind, look, self._number)
         finally:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.pairing import Env, Pairing, Plan
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
@@ -167,7 +168,7 @@ class Watcher:
         try:
             self._queue = Inotify()
         except OSError as error:
-            self._log.emit("pairing.watch_refused", error=str(error), instead="polling")
+            self._log.emit("pairing.watch_refused", error=brief(error), instead="polling")
             self._polling = asyncio.create_task(self._poll(), name="pairing-poll")
             return
         asyncio.get_running_loop().add_reader(self._queue.descriptor, self._read)

@@ -6,6 +6,8 @@ import json
 from http import HTTPStatus
 from typing import Final
 
+from holdfast.wire.controller.calls import TOO_MANY_WRONG_PROOFS
+
 RETRY_S: Final = 5
 """Retry-After while the agent starts (compat/controller.md)."""
 
@@ -13,7 +15,15 @@ TOKEN_HEADERS: Final = frozenset({b"x-holdfast-proxy-token", b"x-kiloclaw-proxy-
 """Headers with the proxy token; neither is passed on to the agent."""
 
 
-def problem(status: int, error: str, code: str = "", *, close: bool, bare: bool = False) -> bytes:
+def problem(
+    status: int,
+    error: str,
+    code: str = "",
+    *,
+    close: bool,
+    bare: bool = False,
+    again_s: int = 0,
+) -> bytes:
     """Return a complete answer `{error, code}`; a `bare` one (HEAD) without its body."""
     body = json.dumps({"error": error, "code": code} if code else {"error": error}).encode()
     head = (
@@ -21,8 +31,8 @@ def problem(status: int, error: str, code: str = "", *, close: bool, bare: bool 
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"Cache-Control: no-store\r\n"
     )
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        head += f"Retry-After: {RETRY_S}\r\n"
+    if again_s or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        head += f"Retry-After: {again_s or RETRY_S}\r\n"
     if close:
         head += "Connection: close\r\n"
     return f"{head}\r\n".encode() + (b"" if bare else body)
@@ -31,6 +41,12 @@ def problem(status: int, error: str, code: str = "", *, close: bool, bare: bool 
 def unauthorised(*, close: bool, bare: bool = False) -> bytes:
     """Return the answer to a caller without the proxy token."""
     return problem(401, "Unauthorized", close=close, bare=bare)
+
+
+def too_many_wrong_proofs(again_s: int, *, bare: bool = False) -> bytes:
+    """Return the answer to a wrong token of a peer that showed too many."""
+    text = "Too many wrong tokens came from this address"
+    return problem(429, text, TOO_MANY_WRONG_PROOFS, close=True, bare=bare, again_s=again_s)
 
 
 def not_ready(*, close: bool, bare: bool = False) -> bytes:

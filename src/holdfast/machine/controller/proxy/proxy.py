@@ -11,6 +11,7 @@ from holdfast.machine.controller.health_listener import HEALTH_PATHS
 from holdfast.machine.controller.proxy import answers
 from holdfast.machine.controller.proxy.control import Control, Handler, head_for_routes
 from holdfast.machine.controller.proxy.location import own_paths
+from holdfast.machine.controller.proxy.proofs import HeldBack, Proofs
 from holdfast.machine.controller.settings import Proxying
 from holdfast.relay import http1
 from holdfast.relay.downstream import Downstream
@@ -36,15 +37,16 @@ class Proxy(Server):
         *,
         agent: Address,
         ready: Callable[[], bool],
-        knows: Callable[[bytes], bool],
+        proofs: Proofs,
         control: Callable[[], Handler],
         limits: Limits | None = None,
     ) -> None:
         """Relay to `agent` while it is `ready()`.
 
-        `knows` checks a proxy token; `control` makes the handler of control requests.
+        `proofs` checks tokens; `control` makes the handler of control requests.
         """
         super().__init__(limits or Limits())
+        self._proofs = proofs
         self.agents = Pool(agent, self.limits, self.time)
         self.tunnels = Tunnels(
             Bounds(
@@ -57,13 +59,15 @@ class Proxy(Server):
         self._control = control
         self._agent = agent
         self._host = str(agent).encode()
-        self._knows = knows
         self._require_token = proxying.require_token
 
     def begin(self, downstream: Downstream, request: http1.Request) -> None:
         """Dispatch a request."""
         path = request.path
-        if path.startswith(_PREFIXES) or path in _HEALTH:
+        is_control = path.startswith(_PREFIXES) or path in _HEALTH
+        if not self._trusts(downstream, request, is_control=is_control):
+            return
+        if is_control:
             self._give_to_routes(downstream, request)
         elif not self._passes(downstream, request):
             return
@@ -71,6 +75,24 @@ class Proxy(Server):
             self._open_tunnel(downstream, request)
         else:
             self._exchange(downstream, request)
+
+    def _trusts(self, downstream: Downstream, request: http1.Request, *, is_control: bool) -> bool:
+        """Return whether to look at a request; refuse one with one wrong token too many."""
+        name = downstream.peer_info("peername", None)
+        peer = str(name[0]) if isinstance(name, tuple) else ""
+        if is_control:
+            wait_s = self._proofs.doubt_control(peer, request)
+        elif self._require_token:
+            wait_s = self._proofs.doubt_proxied(peer, request)
+        else:
+            wait_s = 0
+        if not wait_s:
+            return True
+        self.totals.refused += 1
+        answer = answers.too_many_wrong_proofs(wait_s, bare=request.method == b"HEAD")
+        downstream.start(HeldBack(downstream, answer, self._proofs.hold_back), request)
+        downstream.block()
+        return False
 
     def _give_to_routes(self, downstream: Downstream, request: http1.Request) -> None:
         """Have the routes answer a request, unless they could not read it."""
@@ -112,9 +134,7 @@ class Proxy(Server):
 
     def _admits(self, headers: http1.Headers) -> bool:
         """Return whether a request carries the proxy token, if it is required."""
-        if not self._require_token:
-            return True
-        return any(self._knows(value) for name, value in headers if name in answers.TOKEN_HEADERS)
+        return not self._require_token or self._proofs.admits(headers)
 
     def _exchange(self, downstream: Downstream, request: http1.Request) -> None:
         """Relay a request to the agent."""
@@ -139,7 +159,7 @@ class Proxy(Server):
         """Hand over the whole connection: it is a WebSocket from here on."""
         self.totals.requests += 1
         slow = downstream.slow
-        client, early = downstream.give_away()
+        client, early, leave = self.hand_over(downstream)
         headers = self._to_agent(request)
         headers += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
         self.tunnels.start(
@@ -149,11 +169,13 @@ class Proxy(Server):
             early=early,
             refusal=answers.bad_gateway,
             answer=lambda response: own_paths(response.headers, self._agent.port),
+            on_end=leave,
             slow=slow,
         )
 
     def look(self) -> bool:
-        """Close spare connections that were idle for too long."""
+        """Close spare connections that were idle for too long, and log the count of refusals."""
+        self._proofs.tick()
         self.agents.look()
         return self.agents.used
 
@@ -174,3 +196,4 @@ class Proxy(Server):
         self.closing = True
         await asyncio.gather(self.tunnels.close(grace_s), super().close(grace_s))
         self.agents.close()
+        self._proofs.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.limits import ANSWERS_ENOUGH, EARLIER_BOOTS_MAX
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.process import atomic_file
@@ -149,7 +150,7 @@ class BootsFile:
             try:
                 await asyncio.to_thread(atomic_file.write, self._path, content)
             except OSError as error:
-                self._log.emit("counters.write_failed", error=str(error))
+                self._log.emit("counters.write_failed", error=brief(error))
                 return
             self._written = content
 
@@ -165,7 +166,7 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
         surplus = ()
     except (OSError, ValueError) as error:
         surplus = ()
-        log.emit("counters.unreadable", error=str(error))
+        log.emit("counters.unreadable", error=brief(error))
     for row in surplus:
         log.emit("counters.dropped", boot=row.boot_id, restarts=row.restarts, crashes=row.crashes)
     return BootsFile(path, boots, log=log)

@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.http_body import read_answer
@@ -168,7 +169,7 @@ class CheckIns:
             self._fail(type(error).__name__, unsent=unsent)
             return
         except Exception as error:  # noqa: BLE001  a fault of ours must not silence the machine
-            self._log.emit("checkin.fault", error=repr(error))
+            self._log.emit("checkin.fault", error=brief(error))
             self._fail("internal", unsent=unsent)
             return
         if 200 <= status < 300:  # noqa: PLR2004  success in HTTP
@@ -227,7 +228,7 @@ class CheckIns:
             directive = msgspec.json.decode(body, type=Directive)
         except msgspec.DecodeError as error:
             self._last_error = "directive_unreadable"
-            self._log.emit("checkin.directive_unreadable", error=str(error))
+            self._log.emit("checkin.directive_unreadable", error=brief(error))
             return
         self._on_directive(directive)
 

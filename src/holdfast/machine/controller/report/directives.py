@@ -15,6 +15,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.agent.supervisor import Supervisor
 from holdfast.machine.controller.limits import COMMANDS_REMEMBERED
@@ -101,7 +102,7 @@ class Orders:
             try:
                 outcome = await self._try(command)
             except Exception as error:  # noqa: BLE001  becomes the outcome; the next still runs
-                self._log.emit("command.fault", id=command.id, error=repr(error))
+                self._log.emit("command.fault", id=command.id, error=brief(error))
                 outcome = CommandOutcome(id=command.id, ok=False, code="internal")
             self._log.emit("command.done", id=outcome.id, ok=outcome.ok, code=outcome.code)
             self._outcomes[outcome.id] = outcome

@@ -15,6 +15,7 @@ import msgspec
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.http_body import read_answer
@@ -66,7 +67,7 @@ class Wake:
                 self._log.emit("wake.failed", error=type(error).__name__, failures=self._failures)
             except Exception as error:  # noqa: BLE001  a fault of ours must not end the listening
                 self._failures += 1
-                self._log.emit("wake.fault", error=repr(error), failures=self._failures)
+                self._log.emit("wake.fault", error=brief(error), failures=self._failures)
             await asyncio.sleep(self._pause_s(began_ms, had))
 
     def _pause_s(self, began_ms: float, had: int) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.command_line import CommandLine, Ended
 from holdfast.machine.controller.pairing.decider import Refused
@@ -70,7 +71,9 @@ class CommandSource:
         except TimeoutError:
             return Failure("command_busy", "Another command of the agent's took too long")
         except OSError as error:
-            return Failure("command_failed", "The agent's command cannot be run", detail=str(error))
+            return Failure(
+                "command_failed", "The agent's command cannot be run", detail=brief(error)
+            )
         if ended.because == "overtaken":
             return Failure("command_busy", "Other commands of the agent's come first")
         if ended.because or ended.code != 0:
@@ -117,7 +120,7 @@ class CommandBackend:
             return Refused(wire.PAIRING_FAILED, message, unable=True)
         except OSError as error:
             message = "The agent's command cannot be run"
-            return Refused(wire.PAIRING_FAILED, message, detail=str(error), unable=True)
+            return Refused(wire.PAIRING_FAILED, message, detail=brief(error), unable=True)
         if ended.code != 0 or ended.because:
             return _explain(ended)
         await self._aftermath.over(before)

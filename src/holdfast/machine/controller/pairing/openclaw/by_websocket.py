@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.decider import Refused
@@ -71,7 +72,7 @@ class SocketSource:
             message = "The agent refused to list who waits"
             return Failure("rpc_refused", message, strange=True, detail=str(error))
         except (OSError, TimeoutError) as error:
-            return Failure("rpc_failed", "The agent did not answer", detail=repr(error))
+            return Failure("rpc_failed", "The agent did not answer", detail=brief(error))
         entries = answer.get(field)
         if not isinstance(entries, list):
             message = "The agent's list has a form that is not known"
@@ -147,7 +148,7 @@ class WebSocketBackend:
             gateway = await self._link.connect(needed_scopes(row))
         except (OSError, TimeoutError, GatewayError) as error:
             message = "The agent cannot be asked"
-            return Refused(wire.PAIRING_FAILED, message, detail=repr(error), unable=True)
+            return Refused(wire.PAIRING_FAILED, message, detail=brief(error), unable=True)
         try:
             return await _query(gateway, "device.pair.approve", params)
         finally:
@@ -185,7 +186,7 @@ async def _query(gateway: Gateway, method: str, params: Mapping[str, Any]) -> Re
         return Refused(wire.PAIRING_TIMEOUT, message, detail=method)
     except OSError as error:
         message = "The connection to the agent ended; it may have been done all the same"
-        return Refused(wire.PAIRING_TIMEOUT, message, detail=f"{method}: {error!r}")
+        return Refused(wire.PAIRING_TIMEOUT, message, detail=f"{method}: {brief(error)}")
     return None
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from holdfast.kernel.backoff import Backoff
+from holdfast.kernel.failure import brief
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.agent.version import parse_version
 from holdfast.machine.controller.log import Log
@@ -100,7 +101,7 @@ class Link:
                 self._open = await self.connect(_SCOPES, on_event=self._on_event)
             except (OSError, TimeoutError, GatewayError) as error:
                 failures += 1
-                self._log_once(type(error).__name__, str(error))
+                self._log_once(type(error).__name__, brief(error))
             else:
                 failures = 0
                 self._log_once("", "")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.openclaw.entries import channel_rows, device_rows
 from holdfast.machine.controller.pairing.ports import Parts
@@ -184,11 +185,11 @@ def _unknown(detail: str) -> Failure:
 
 def _unreadable(error: Exception) -> Failure:
     message = "The pairing database cannot be read"
-    return Failure("store_unreadable", message, strange=True, detail=str(error))
+    return Failure("store_unreadable", message, strange=True, detail=brief(error))
 
 
 def _explain(error: sqlite3.OperationalError) -> Failure:
     """Return the failure for an error of opening or reading."""
     if error.sqlite_errorcode in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return Failure("store_busy", "The pairing database is locked", detail=str(error))
+        return Failure("store_busy", "The pairing database is locked", detail=brief(error))
     return _unreadable(error)

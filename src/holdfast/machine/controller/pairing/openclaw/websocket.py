@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 
+from holdfast.kernel.failure import brief
 from holdfast.machine.controller.pairing import limits
 from holdfast.relay.urls import http_url
 from holdfast.wire.address import LOOPBACK, Address
@@ -140,7 +141,7 @@ class Gateway:
         except OSError as error:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(ConnectionResetError(str(error)))
+                    future.set_exception(ConnectionResetError(brief(error)))
 
     async def _receive(self) -> dict[str, Any]:
         """Return the next frame; raise OSError at the end."""
@@ -179,7 +180,7 @@ async def connect(
             )
             return await _greeted(Gateway(socket, on_event), token, scopes, sign)
     except aiohttp.ClientError as error:
-        raise OSError(str(error)) from error
+        raise OSError(brief(error)) from error
 
 
 async def _greeted(

@@ -6,14 +6,19 @@ A flood of refusals must not fill the disk or rotate out the log lines from its 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
-from holdfast.kernel.log import Log
-from holdfast.plane.edge.limits import (
-    REFUSAL_LINES_EACH,
-    REFUSAL_WINDOW_MS,
-    REFUSED_PEERS_MAX,
-)
+from holdfast.kernel.clock import MINUTE_MS
+
+REFUSAL_LINES_EACH: Final = 10
+"""Log lines about refusals of one peer in a minute; further refusals are only counted."""
+
+REFUSAL_WINDOW_MS: Final = MINUTE_MS
+"""Milliseconds for which refusals are counted before the count is logged."""
+
+REFUSED_PEERS_MAX: Final = 1_000
+"""Peers whose refusals are counted separately in a minute; all others share one count."""
 
 _OTHERS: Final = "others"
 
@@ -21,9 +26,9 @@ _OTHERS: Final = "others"
 class RefusalLines:
     """Counts the refusals of the current minute by peer and code."""
 
-    def __init__(self, log: Log) -> None:
-        """Begin with no refusals."""
-        self._log = log
+    def __init__(self, write: Callable[..., object]) -> None:
+        """Begin with no refusals; `write` writes a line: an event's name and fields by name."""
+        self._write = write
         self._began_ms = 0.0
         self._peers: dict[str, Counter[str]] = {}
 
@@ -50,4 +55,4 @@ class RefusalLines:
             left = codes.total() - REFUSAL_LINES_EACH
             if left > 0:
                 told = ", ".join(f"{code} {count}" for code, count in codes.most_common())
-                self._log.warning("calls.refused", peer=peer, without_a_line=left, codes=told)
+                self._write("calls.refused", peer=peer, without_a_line=left, codes=told)

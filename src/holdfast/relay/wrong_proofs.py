@@ -9,30 +9,49 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from typing import Final
 
 from holdfast.kernel.clock import Clock
-from holdfast.plane.edge.limits import (
-    HELD_BACK_MAX,
-    HELD_BACK_S,
-    PROVEN_MAX,
-    SAME_PROOF_AT_ONCE,
-    WRONG_PROOFS_BURST,
-    WRONG_PROOFS_PER_S,
-)
-from holdfast.plane.edge.rate import Rate, Rates
+from holdfast.relay.rate import Rate, Rates
 
-WRONG_PROOFS = Rate(burst=WRONG_PROOFS_BURST, per_s=WRONG_PROOFS_PER_S)
+WRONG_PROOFS_BURST: Final = 50
+"""Burst of wrong tokens, keys or cookies of one peer that are checked; more are refused unread."""
+
+WRONG_PROOFS_PER_S: Final = 1.0
+"""Further wrong proofs of one peer that are checked per second."""
+
+HELD_BACK_S: Final = 1.0
+"""Delay of the refusal of a further one, in seconds. A connection has one request at a time and is
+closed after the refusal, so a flood needs a new connection for each wrong proof."""
+
+HELD_BACK_MAX: Final = 256
+"""Refusals that are delayed at the same time; more are sent without delay, so that the memory they
+hold is bounded."""
+
+SAME_PROOF_AT_ONCE: Final = 100
+"""Calls with one proof, not yet known as right or wrong, that count as one."""
+
+PROVEN_MAX: Final = 20_000
+"""Right proofs remembered, so that callers who share a refused address are still let through."""
+
+WRONG_PROOFS: Final = Rate(burst=WRONG_PROOFS_BURST, per_s=WRONG_PROOFS_PER_S)
 
 
 class WrongProofs:
     """The rate of wrong proofs of each peer, and the proofs that were right before."""
 
     def __init__(
-        self, clock: Clock, rate: Rate = WRONG_PROOFS, *, held_back_s: float = HELD_BACK_S
+        self,
+        clock: Clock,
+        rate: Rate = WRONG_PROOFS,
+        *,
+        held_back_s: float = HELD_BACK_S,
+        held_back_max: int = HELD_BACK_MAX,
     ) -> None:
         """Begin with no proofs; `held_back_s` is the delay of a refusal in seconds."""
         self._rates = Rates(clock, calls=rate)
         self._held_back_s = held_back_s
+        self._held_back_max = held_back_max
         self._held = 0
         self._proven: OrderedDict[int, None] = OrderedDict()
         self._unsettled: OrderedDict[tuple[str, int], int] = OrderedDict()
@@ -61,8 +80,8 @@ class WrongProofs:
         return wait_s
 
     async def hold_back(self) -> None:
-        """Delay a refusal, unless HELD_BACK_MAX are delayed already."""
-        if self._held >= HELD_BACK_MAX:
+        """Delay a refusal, unless `held_back_max` are delayed already."""
+        if self._held >= self._held_back_max:
             return
         self._held += 1
         try:
