@@ -87,7 +87,7 @@ def test_a_correction_as_a_whole() -> None:
 
 def test_a_brain_in_a_list_adds_up_its_senders_and_versions() -> None:
     alert = BrainAlert(
-        brain="b7", brain_name="Writer", code="backlog", message="6 are missing", fix="Wait.", value=6,
+        brain="b7", brain_name="Writer", code="backlog", message="6 wait", fix="Wait.", value=6,
         since=at(0),
     )  # fmt: skip
     shown = views.brain_view(BRAIN, (FIRST, IDLE), COUNTS, (alert,))
