@@ -1,4 +1,4 @@
-"""Supervision in the face of events in any order: each deadline that comes is dealt with."""
+"""Supervision in the face of events in any order: every deadline is met, and as it was before."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from holdfast.kernel.backoff import Backoff
 from holdfast.machine.controller import supervise
 from holdfast.machine.controller.supervise import Event, Policy, Spawn, State
 from holdfast.machine.controller.supervise.state import RISES
+from tests.support.recorded import History, hold
 
 POLICY = Policy(backoff=Backoff(jitter=0.0), can_repair=True, drain_ms=20_000)
 STEPS = 300
@@ -57,18 +58,29 @@ def broken_rule(state: State) -> str:
     return ""
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_no_order_of_events_leaves_a_deadline_that_nothing_answers(seed: int) -> None:
+def walk(seed: int, history: History) -> None:
     chance, state, now_ms = random.Random(seed), State(), 0
-    last: list[tuple[Event, State]] = []
     for _ in range(STEPS):
         now_ms += chance.choice((0, 0, 1, 500, 5_000, 60_000))
         while (due := state.deadline_ms) is not None and due <= now_ms:
             before = state
             state, commands = supervise.step(POLICY, state, supervise.Due(now_ms), now_ms)
-            assert state != before, (due, now_ms, last[-3:])
+            assert state != before, (due, now_ms, state)
             assert all(one.child for one in commands if isinstance(one, Spawn | supervise.Kill))
-        event = an_event(chance, state, now_ms)
-        last.append((event, state))
-        state, _ = supervise.step(POLICY, state, event, now_ms)
-        assert not broken_rule(state), (broken_rule(state), last[-2:], state)
+            history.add((now_ms, state, commands))
+        event, before = an_event(chance, state, now_ms), state
+        state, commands = supervise.step(POLICY, state, event, now_ms)
+        assert not broken_rule(state), (broken_rule(state), event, before, state)
+        history.add((now_ms, event, state, commands))
+
+
+@pytest.mark.parametrize("seed", range(10, 100))
+def test_no_order_of_events_leaves_a_deadline_that_nothing_answers(seed: int) -> None:
+    walk(seed, History())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_events_in_any_order_are_decided_as_they_were(seed: int) -> None:
+    history = History()
+    walk(seed, history)
+    hold("supervision", f"any order {seed}", history)
