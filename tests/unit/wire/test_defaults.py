@@ -8,378 +8,344 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 
 import msgspec
 import pytest
-from msgspec import NODEFAULT, UNSET, Raw, Struct
+from msgspec import Struct
 
 import holdfast.wire
+from tests.support.declared_defaults import declared, structs, written
 
 # An absent field is one of which the reader can tell that it was left out.
 DEFAULTS = """
-api.accounts.AccountView
+wire.api.accounts.AccountView
     damaged=""
-api.accounts.AuditList
+wire.api.accounts.AuditList
     next=""
-api.accounts.AuditVerdict
+wire.api.accounts.AuditVerdict
     broken_at=null head="" reason="" purged=0 head_kept=false
-api.accounts.AuditView
+wire.api.accounts.AuditView
     damaged=""
-api.accounts.PasswordChange
+wire.api.accounts.PasswordChange
     current=""
-api.accounts.PersonCreate
+wire.api.accounts.PersonCreate
     account=""
-api.accounts.PersonView
+wire.api.accounts.PersonView
     damaged=""
-api.accounts.SessionView
+wire.api.accounts.SessionView
     csrf=""
-api.accounts.TokenCreate
+wire.api.accounts.TokenCreate
     scope="owner" account="" expires_in_s=null
-api.accounts.TokenView
+wire.api.accounts.TokenView
     expires_at=null last_used_at=null revoked_at=null damaged=""
-api.brains.BrainCreate
+wire.api.brains.BrainCreate
     account="" instance=""
-api.brains.BrainKeyCreate
+wire.api.brains.BrainKeyCreate
     account="" brain=""
-api.brains.BrainKeyView
+wire.api.brains.BrainKeyView
     last_used_at=null revoked_at=null damaged=""
-api.brains.BrainList
+wire.api.brains.BrainList
     next=""
-api.brains.BrainView
+wire.api.brains.BrainView
     alerts=[] damaged=""
-api.brains.CorrectionList
+wire.api.brains.CorrectionList
     next=""
-api.brains.CorrectionView
+wire.api.brains.CorrectionView
     damaged=""
-api.brains.LessonList
+wire.api.brains.LessonList
     next=""
-api.brains.LessonView
+wire.api.brains.LessonView
     taken=false damaged=""
-api.call.Problem
+wire.api.call.Problem
     field="" fix="" operation="" detail=""
-api.ingest.BrainStanding
+wire.api.ingest.BrainStanding
     last_sync_at=null status="connected"
-api.ingest.ConnectAnswer
+wire.api.ingest.ConnectAnswer
     status="connected"
-api.ingest.ConnectRequest
+wire.api.ingest.ConnectRequest
     brain_name=null brain_id=null domain=null manifest=null
-api.ingest.CorpusRequest
+wire.api.ingest.CorpusRequest
     patterns=null
-api.ingest.CorrectAnswer
+wire.api.ingest.CorrectAnswer
     tags=[] deduplicated=false diff=null classifications=[]
-api.ingest.CorrectRequest
+wire.api.ingest.CorrectRequest
     brain_id=null draft=null final=null category=null context=null session=null applies_to=null
-api.ingest.CorrectedData
+wire.api.ingest.CorrectedData
     summary=""
-api.ingest.IngestAnswer
+wire.api.ingest.IngestAnswer
     refused=[] high_water=0 verdicts=0
-api.ingest.IngestRequest
+wire.api.ingest.IngestRequest
     version=null sdk=null source=null brain=null queue=null rows=null brain_id=null correction=null
     event_id=null
-api.ingest.MetricsRequest
+wire.api.ingest.MetricsRequest
     brain_id=null session=null sent_at=null
-api.ingest.PushAnswer
+wire.api.ingest.PushAnswer
     rejected=[] deduplicated=0
-api.ingest.PushRequest
+wire.api.ingest.PushRequest
     brain_id=null device_id=null events=null
-api.ingest.QueueState
+wire.api.ingest.QueueState
     depth=0 oldest_ms=0
-api.ingest.RefusedRow
+wire.api.ingest.RefusedRow
     id="" status=422
-api.ingest.RulesRequest
+wire.api.ingest.RulesRequest
     brain_id=null task=null context=null
-api.ingest.SyncAnswer
+wire.api.ingest.SyncAnswer
     deduplicated=0 corrections_synced=0 lessons_synced=0 events_synced=0 meta_rules_synced=0
-api.ingest.SyncRequest
+wire.api.ingest.SyncRequest
     brain_name=null brain_id=null manifest=null events=null corrections=null lessons=null
     meta_rules=null cursor=null
-api.ingest.Taken
+wire.api.ingest.Taken
     status="ok"
-api.ingest.VerdictsAnswer
+wire.api.ingest.VerdictsAnswer
     items=[]
-api.ingest.VerdictsRequest
+wire.api.ingest.VerdictsRequest
     version=null sdk=null brain=null of=null known=null
-api.ingest.WhoAmI
+wire.api.ingest.WhoAmI
     brain_id=""
-api.instances.BulkItem
+wire.api.instances.BulkItem
     code="" message="" operation=""
-api.instances.BulkOrder
+wire.api.instances.BulkOrder
     reason=""
-api.instances.Climb
+wire.api.instances.Climb
     reason="" done=null detail=""
-api.instances.Explanation
+wire.api.instances.Explanation
     facts=[] waiting_for="" next_at=null fix=""
-api.instances.Fact
+wire.api.instances.Fact
     at=null
-api.instances.InstanceCreate
+wire.api.instances.InstanceCreate
     agent="demo" desired="running" region="" account="" env={} secrets={}
-api.instances.InstanceDestroy
+wire.api.instances.InstanceDestroy
     reason=""
-api.instances.InstanceDetail
+wire.api.instances.InstanceDetail
     env={} secret_names=[] started_at=null stopped_at=null next_alarm_at=null sandbox_id=""
     start=null climbs=[] details=[]
-api.instances.InstanceList
+wire.api.instances.InstanceList
     next="" total=0 counts={}
-api.instances.InstanceOrder
+wire.api.instances.InstanceOrder
     reason=""
-api.instances.InstancePatch
+wire.api.instances.InstancePatch
     env={} secrets={}
-api.instances.InstanceRotation
+wire.api.instances.InstanceRotation
     overlap_s=86400 key=true reason=""
-api.instances.InstanceView
+wire.api.instances.InstanceView
     region="" machine_id="" agent_version="" controller_version="" agent_ready=null contact="never"
     load=null epoch=0 seq=0 attention="" error="" recovery=null confinement="unknown"
-api.instances.LogLine
+wire.api.instances.LogLine
     stream="stdout" at=null
-api.instances.LogTail
+wire.api.instances.LogTail
     next="" note=""
-api.instances.RecoveryView
+wire.api.instances.RecoveryView
     rung="restart" reason="" held=false blocked="" work_cuts=0 config="" config_reason=""
-api.instances.StartPhase
+wire.api.instances.StartPhase
     state="ahead" deadline_ms=0 took_ms=0 critical=false reason=""
-api.instances.StartView
+wire.api.instances.StartView
     phases=[] told_at=null again_at=null
-api.instances.Timeline
+wire.api.instances.Timeline
     next=""
-api.instances.TimelineEntry
+wire.api.instances.TimelineEntry
     seq=0 tick=0 outcome="" rule="" reason="" cause="" details=[]
-api.maintenance.ConfigPatch
+wire.api.maintenance.ConfigPatch
     etag="" force=false
-api.maintenance.ConfigReplace
+wire.api.maintenance.ConfigReplace
     etag="" force=false
-api.maintenance.ConfigRestore
+wire.api.maintenance.ConfigRestore
     force=false
-api.maintenance.ConfigVersion
+wire.api.maintenance.ConfigVersion
     verdict="unknown" verdict_at=null reason=""
-api.maintenance.ConfigView
+wire.api.maintenance.ConfigView
     plain=true
-api.maintenance.DoctorRun
+wire.api.maintenance.DoctorRun
     run_id="" fix=true started_at=null finished_at=null exit_code=null error="" output=""
     truncated=false next=0
-api.maintenance.DoctorStart
+wire.api.maintenance.DoctorStart
     fix=true
-api.maintenance.FileEntry
+wire.api.maintenance.FileEntry
     more=false
-api.maintenance.FileList
+wire.api.maintenance.FileList
     truncated=false
-api.maintenance.FileWrite
+wire.api.maintenance.FileWrite
     etag="" create=false
-api.operations.Operation
+wire.api.operations.Operation
     code="" message="" by="" seq=0 done=false steps=[] damaged=""
-api.operations.OperationList
+wire.api.operations.OperationList
     next=""
-api.operations.OperationStep
+wire.api.operations.OperationStep
     at=null state="pending" rule="" reason="" message="" attempts=0 cause=""
-api.operations.QuarantineList
+wire.api.operations.QuarantineList
     next=""
-api.operations.QuarantineOrder
+wire.api.operations.QuarantineOrder
     reason=""
-api.operations.QuarantinedEvent
+wire.api.operations.QuarantinedEvent
     attempts=0 damaged=""
-api.pairing.PairingApprove
+wire.api.pairing.PairingApprove
     request_id=null channel=null code=null remember=false fingerprint=""
-api.pairing.PairingDismiss
+wire.api.pairing.PairingDismiss
     request_id=null channel=null code=null fingerprint=""
-api.pairing.PairingEntry
+wire.api.pairing.PairingEntry
     request_id="" kind=null channel="" sender="" by="" rule="" via="" message=""
-api.pairing.PairingHistory
+wire.api.pairing.PairingHistory
     next=""
-api.pairing.PairingInbox
+wire.api.pairing.PairingInbox
     counts={} next="" troubles=[]
-api.pairing.PairingList
+wire.api.pairing.PairingList
     epoch=0 fetched_at=null error="" note="" sources=[]
-api.pairing.PairingOutcome
+wire.api.pairing.PairingOutcome
     remembered=""
-api.pairing.PairingPolicy
+wire.api.pairing.PairingPolicy
     rules=[]
-api.pairing.PairingPolicySet
+wire.api.pairing.PairingPolicySet
     rules=[] version=null
-api.pairing.PairingRequest
+wire.api.pairing.PairingRequest
     sender_name="" channel="" code="" channel_account="" role="" scopes=[] platform="" client=""
     created_at=null expires_at=null deciding=null error="" fingerprint=""
-api.pairing.PairingRule
+wire.api.pairing.PairingRule
     channel=null role=null scopes=[] expires_at=null id="" by="" created_at=null
-api.pairing.PairingSource
+wire.api.pairing.PairingSource
     last_success_at=null error="" stale=false
-api.pairing.PairingTrouble
+wire.api.pairing.PairingTrouble
     at=null
-api.plane.AgentView
+wire.api.plane.AgentView
     version="" fix=""
-api.plane.DoctorCheck
+wire.api.plane.DoctorCheck
     fix=""
-api.plane.KeysRotate
+wire.api.plane.KeysRotate
     after=""
-api.plane.KeysRotated
+wire.api.plane.KeysRotated
     next=""
-api.rehearsals.DryRunRequest
+wire.api.rehearsals.DryRunRequest
     ticks=1 at_ms=null
-api.rehearsals.ExplainRequest
+wire.api.rehearsals.ExplainRequest
     tick=null event=""
-api.rehearsals.Rehearsal
+wire.api.rehearsals.Rehearsal
     ticks=[] events_folded=0 differences=0 bit_equal=null truncated=false changes=[] summary=""
-api.rehearsals.RehearsedAction
+wire.api.rehearsals.RehearsedAction
     expect="" effect="" lane="" conflict=""
-api.rehearsals.RehearsedEvent
+wire.api.rehearsals.RehearsedEvent
     code="" message=""
-api.rehearsals.RehearsedTick
+wire.api.rehearsals.RehearsedTick
     events=[] actions=[] suppressed=[] notes=[] deadline_at=null state_hash="" differs=""
-api.rehearsals.ReplayRequest
+wire.api.rehearsals.ReplayRequest
     from_seq=0 to_seq=null decisions=true
-api.rehearsals.Suppressed
+wire.api.rehearsals.Suppressed
     until=null
-api.rehearsals.WhatIfRequest
+wire.api.rehearsals.WhatIfRequest
     policy={} events=[] from_seq=null ticks=1 at_ms=null
-api.secrets.CustomSecret
+wire.api.secrets.CustomSecret
     config_path=""
-api.secrets.SecretList
+wire.api.secrets.SecretList
     restart_needed=false
-api.secrets.SecretsPatch
+wire.api.secrets.SecretsPatch
     secrets={} config_paths={}
-controller.agent.ConfigState
+wire.controller.agent.ConfigState
     state="" etag="" reason=""
-controller.agent.GatewayStatus
+wire.controller.agent.GatewayStatus
     state="" pid=null uptime=0 restarts=0 lastExit=null ready=false draining=false repairing=null
     crashes=0 cleanExits=0 misconfigurations=0 stuck=0 slowStarts=0 workCuts=0 parked=null
     blocked=null rung="" lastEnd=null config=null
-controller.agent.HoldOrder
+wire.controller.agent.HoldOrder
     reason=""
-controller.agent.LadderAnswer
+wire.controller.agent.LadderAnswer
     ok=absent
-controller.agent.LastEnd
+wire.controller.agent.LastEnd
     reason="" workCut=null tookMs=0 at=""
-controller.agent.LastExit
+wire.controller.agent.LastExit
     code=null signal=null at="" requested=false cause=null
-controller.agent.OrderedAnswer
+wire.controller.agent.OrderedAnswer
     workCut=absent
-controller.checkin.BootCounters
+wire.controller.checkin.BootCounters
     sequence=0 restarts=0 crashes=0 bytesIn=0 bytesOut=0
-controller.checkin.CheckIn
+wire.controller.checkin.CheckIn
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
     failedCheckins=0 lastError="" start=null climbs=[] machineId="" lastExitReason="" protocol=null
     bootId="" sequence=0 epoch=0 bytesInTotal=0 bytesOutTotal=0 crashesTotal=0 agentReady=null
     phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[] recovery=null
     pairingEpoch=0 pairingCount=0 intervalMs=0 earlierBoots=[] outcomes=[]
-controller.checkin.Climb
+wire.controller.checkin.Climb
     reason="" done=null detail=""
-controller.checkin.CommandOutcome
+wire.controller.checkin.CommandOutcome
     code="" message=""
-controller.checkin.MachineStatus
+wire.controller.checkin.MachineStatus
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
     failedCheckins=0 lastError="" start=null climbs=[]
-controller.checkin.Recovery
+wire.controller.checkin.Recovery
     rung="restart" reason="" held=false blocked="" workCuts=0 config="" configReason=""
-controller.checkin.Start
+wire.controller.checkin.Start
     phases=[] againInMs=0
-controller.checkin.StartPhase
+wire.controller.checkin.StartPhase
     state="ahead" deadlineMs=0 tookMs=0 critical=false reason=""
-controller.config.ChangeAnswer
+wire.controller.config.ChangeAnswer
     etag="" changed=true signaled=absent
-controller.config.ConfigAnswer
+wire.controller.config.ConfigAnswer
     plain=true
-controller.config.ReplaceOrder
+wire.controller.config.ReplaceOrder
     etag=absent
-controller.config.VersionAnswer
+wire.controller.config.VersionAnswer
     verdict="unknown" verdictAt=absent reason=absent
-controller.directive.Command
+wire.controller.directive.Command
     epoch=0 validUntilMs=9007199254740991
-controller.directive.Directive
+wire.controller.directive.Directive
     protocol=1 revision=0 epoch=0 desired="running" checkinIntervalMs=0 ladder="auto" ladderTurn=0
     commands=[]
-controller.doctor.DoctorAnswer
+wire.controller.doctor.DoctorAnswer
     runId=absent status=null fix=absent startedAt=absent finishedAt=absent exitCode=absent
     error=absent output="" outputTruncated=absent nextOffset=0
-controller.doctor.DoctorOrder
+wire.controller.doctor.DoctorOrder
     fix=true
-controller.doctor.StartedAnswer
+wire.controller.doctor.StartedAnswer
     runId="" startedAt=""
-controller.endpoint.ControllerProblem
+wire.controller.endpoint.ControllerProblem
     code="" field=""
-controller.files.Node
+wire.controller.files.Node
     name=absent children=absent truncated=absent
-controller.files.TreeAnswer
+wire.controller.files.TreeAnswer
     truncated=false
-controller.files.WriteOrder
+wire.controller.files.WriteOrder
     etag=absent create=false
-controller.files.WrittenAnswer
+wire.controller.files.WrittenAnswer
     ok=true
-controller.machine.ControllerVersion
+wire.controller.machine.ControllerVersion
     version="" commit="" apiVersion=0 capabilities=[] openclawVersion=null openclawCommit=null
     agent="" gateway=null controllerState="" devicePairingRepair=null
-controller.machine.DeviceRepairTold
+wire.controller.machine.DeviceRepairTold
     because="" repairedCount=0 removedCount=0 tokenUpdated=false warnings=[]
-controller.machine.EnvAnswer
+wire.controller.machine.EnvAnswer
     reloaded=false signaled=false migratedProfiles=0
-controller.machine.EnvOrder
+wire.controller.machine.EnvOrder
     HOLDFAST_API_KEY=absent KILOCODE_API_KEY=absent
-controller.machine.HealthAnswer
+wire.controller.machine.HealthAnswer
     status="ok" state=absent phase=absent error=absent agentReady=absent
-controller.machine.TokenAnswer
+wire.controller.machine.TokenAnswer
     token=""
-controller.pairing.ChannelList
+wire.controller.pairing.ChannelList
     epoch=0 state="known" stale=false error=null statuses=[] refreshed=null
-controller.pairing.ChannelOrder
+wire.controller.pairing.ChannelOrder
     code="" requestId="" fingerprint=""
-controller.pairing.ChannelRequest
+wire.controller.pairing.ChannelRequest
     requestId="" accountId="" createdAt="" lastSeenAt="" expiresAt="" fingerprint="" meta={}
-controller.pairing.DeviceList
+wire.controller.pairing.DeviceList
     epoch=0 state="known" stale=false error=null statuses=[] refreshed=null
-controller.pairing.DeviceOrder
+wire.controller.pairing.DeviceOrder
     fingerprint=""
-controller.pairing.DeviceRequest
+wire.controller.pairing.DeviceRequest
     role="" roles=[] scopes=[] platform="" deviceFamily="" displayName="" clientId="" clientMode=""
     remoteIp="" isRepair=false ts=null expiresAt="" fingerprint=""
-controller.pairing.PairingAnswer
+wire.controller.pairing.PairingAnswer
     code="" field=""
-controller.pairing.PairingList
+wire.controller.pairing.PairingList
     epoch=0 state="known" stale=false error=null statuses=[] refreshed=null
-controller.pairing.SourceStatus
+wire.controller.pairing.SourceStatus
     source="" lastSuccess="" stale=false error=null note=""
 """
-
-
-def structs() -> Iterator[tuple[str, type[Struct]]]:
-    for module in pkgutil.walk_packages(holdfast.wire.__path__, "holdfast.wire."):
-        for name, kind in vars(importlib.import_module(module.name)).items():
-            if not isinstance(kind, type) or not issubclass(kind, Struct):
-                continue
-            if kind.__module__ == module.name:
-                yield f"{module.name.removeprefix('holdfast.wire.')}.{name}", kind
-
-
-def text(default: object) -> str:
-    if default is UNSET:
-        return "absent"
-    return bytes(default if isinstance(default, Raw) else msgspec.json.encode(default)).decode()
-
-
-def found(kind: type[Struct]) -> str:
-    defaults = [
-        (
-            field.encode_name,
-            field.default_factory() if field.default is NODEFAULT else field.default,
-        )
-        for field in msgspec.structs.fields(kind)
-        if not field.required
-    ]
-    return " ".join(f"{name}={text(default)}" for name, default in defaults)
-
-
-FOUND = {name: shown for name, kind in structs() if (shown := found(kind))}
-
-
-def written() -> dict[str, str]:
-    rows: dict[str, list[str]] = {}
-    words: list[str] = []
-    for line in DEFAULTS.strip().splitlines():
-        if line.startswith(" "):
-            words += line.split()
-        else:
-            words = rows.setdefault(line, [])
-    return {name: " ".join(listed) for name, listed in rows.items()}
-
-
-WRITTEN = written()
+MODULES = [
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(holdfast.wire.__path__, "holdfast.wire.")
+]
+FOUND, WRITTEN = declared(MODULES), written(DEFAULTS)
+EMPTY = [
+    kind
+    for _, kind in structs(MODULES)
+    if not any(field.required for field in msgspec.structs.fields(kind))
+]
 
 
 def test_each_message_with_defaults_is_listed() -> None:
@@ -389,13 +355,6 @@ def test_each_message_with_defaults_is_listed() -> None:
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_field_that_is_left_out_is_read_as_before(name: str) -> None:
     assert FOUND[name] == WRITTEN[name]
-
-
-EMPTY = [
-    kind
-    for _, kind in structs()
-    if not any(field.required for field in msgspec.structs.fields(kind))
-]
 
 
 @pytest.mark.parametrize("kind", EMPTY, ids=lambda kind: kind.__name__)
