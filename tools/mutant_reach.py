@@ -21,7 +21,9 @@ from tools.pure_files import ROOT, pure_files
 
 TESTS: Final = "tests/unit"
 TESTS_MAX: Final = 300
-"""Tests run for one mutant, the quickest first."""
+"""Tests run for one mutant."""
+AROUND_MAX: Final = 1_000
+"""Tests run for one of what runs at import."""
 _MEASURED: Final = ("src", "tests/unit", "tests/support", "tests/recorded")
 _DURATION: Final = re.compile(r"^([\d.]+)s (?:call|setup)\s+(tests/.*)$")
 
@@ -39,19 +41,22 @@ class Reach:
     content: dict[str, str] = field(default_factory=dict)
 
     def tests_of(self, path: str, lines: Iterable[int]) -> list[str]:
-        """Return the tests that run these lines of a file, else those that run anything of it.
+        """Return the tests that run these lines of a file, the quickest first.
 
-        What runs at import is credited to no test, and a file that has nothing else is tested with
-        the tests of its package.
+        What runs at import is credited to no test: it is tested with those that run anything of the
+        file, and with those of its package.
         """
         known = self.lines.get(path, {})
         found = {name for line in lines for name in known.get(line, ())}
-        if not found:
-            found = {name for names in known.values() for name in names}
-        if not found:  # nothing of the file is in a function
-            package = Path(path).relative_to("src/holdfast").parts[0]
-            found = {name for name in self.seconds if name.startswith(f"{TESTS}/{package}/")}
-        return sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name))[:TESTS_MAX]
+        if found:
+            return self._quickest(found)[:TESTS_MAX]
+        package = Path(path).relative_to("src/holdfast").parts[0]
+        around = {name for names in known.values() for name in names}
+        around |= {name for name in self.seconds if name.startswith(f"{TESTS}/{package}/")}
+        return self._quickest(around)[:AROUND_MAX]
+
+    def _quickest(self, tests: set[str]) -> list[str]:
+        return sorted(tests, key=lambda name: (self.seconds.get(name, 0.0), name))
 
     def without(self, test_files: set[str], paths: set[str]) -> Reach:
         """Return what is known without these files of tests, and without these pure files."""

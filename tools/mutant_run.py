@@ -119,11 +119,14 @@ def run_tests(path: Path, source: str, tests: Sequence[str], cpu_s: float) -> No
 def changed_functions(path: Path, source: str) -> dict[Place, CodeType] | None:
     """Return the code of each function that `source` changes.
 
-    None where the change is in what runs at import, such as a default or a decorator, or where two
-    functions have the same place.
+    None where the change is in what runs at import, such as a default or a decorator, where two
+    functions have the same place, or where `source` does not compile.
     """
     before = compile(path.read_text(encoding="utf-8"), str(path), "exec", dont_inherit=True)
-    after = compile(source, str(path), "exec", dont_inherit=True)
+    try:
+        after = compile(source, str(path), "exec", dont_inherit=True)
+    except SyntaxError:  # it fails where it is imported
+        return None
     old, new = list(_codes(before)), list(_codes(after))
     if [_place(code) for code in old] != [_place(code) for code in new]:
         return None

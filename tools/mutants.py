@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -314,7 +315,18 @@ def sample_of(every: list[Mutant], many: int, seed: int | None, tried: set[str])
     order = sorted(every, key=lambda one: one.key)
     random.Random(seed or 0).shuffle(order)  # noqa: S311  a sample, not a secret
     rest = order if seed is not None else [one for one in order if one.key not in tried]
-    return rest[:many]
+    return list(islice(filter(_is_python, rest), many))
+
+
+def _is_python(mutant: Mutant) -> bool:
+    """Return whether a mutant compiles: cosmic-ray takes the `**` of an unpacking for a power."""
+    if not mutant.operator.startswith("ReplaceBinaryOperator_Pow"):
+        return True
+    try:
+        compile(mutant.source(), mutant.path, "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
 
 
 def accepted_reasons() -> dict[tuple[str, str, str], str]:
