@@ -49,6 +49,7 @@ CPU_S: Final = 5.0
 COLLECT_S: Final = 40.0
 """What all tests of a mutant may use where they are first collected, likewise."""
 TIMES: Final = 10.0
+CONTROLS: Final = 4
 WALL_S: Final = 120.0
 """What a mutant's tests may take, besides TIMES what they took, in s: one may wait for ever."""
 
@@ -211,6 +212,8 @@ def fork_cold(mutant: Mutant, tests: Mapping[str, float]) -> int:
 
 _VERDICTS: Final = {0: "survived", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}
 
+_KILLED: Final = frozenset({"killed", "timeout"})
+
 
 class Runs:
     """Tries mutants, `jobs` at a time, each in a process forked from this one."""
@@ -262,7 +265,8 @@ class Runs:
 def try_warm(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Result]:
     """Yield what becomes of the mutants that a process that has collected the tests can try.
 
-    The verdict of the others is cold.
+    The verdict of the others is cold; it is of all of them where a control fails, whose tests run
+    in the same way without a change.
     """
 
     def fork(warm: Warm, mutant: Mutant, tests: Mapping[str, float]) -> int | None:
@@ -272,9 +276,15 @@ def try_warm(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Res
         changed = changed_functions(path, mutant.source())
         return None if changed is None else warm.fork(path, changed, tests)
 
+    def control(warm: Warm, mutant: Mutant, tests: Mapping[str, float]) -> int | None:
+        return warm.fork(ROOT / mutant.path, {}, tests)
+
     def serve(warm: Warm) -> None:
         places = {mutant.key: place for place, mutant in enumerate(mutants)}
         with os.fdopen(write, "w") as out:
+            controls = Runs(reach, jobs, partial(control, warm)).try_all(mutants[:CONTROLS])
+            if any(one.verdict in _KILLED for one in controls):
+                return
             for result in Runs(reach, jobs, partial(fork, warm)).try_all(mutants):
                 row = (places[result.mutant.key], result.verdict, result.tests, result.seconds)
                 out.write(json.dumps(row) + "\n")
