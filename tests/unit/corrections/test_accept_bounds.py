@@ -9,8 +9,9 @@ import pytest
 from msgspec import Raw
 
 from holdfast.corrections import accept, limits
-from holdfast.corrections.accept import BATCH_VERSION, OLDEST_VERSION
+from holdfast.corrections.accept import OLDEST_VERSION
 from holdfast.wire.api.call import Refusal
+from holdfast.wire.api.ingest import BATCH_VERSION
 from holdfast.wire.limits import CONTENT_MAX, CONTEXT_MAX, COUNTER_MAX, EVENT_ID_MAX
 from tests.support.toys.brains import NOW, correction, event, lesson, read
 
@@ -46,9 +47,9 @@ def test_a_time_that_cannot_be_right_is_now(at_ms: int, read_as: int) -> None:
 def test_a_batch_is_of_this_version_or_the_one_before() -> None:
     for version in range(OLDEST_VERSION, BATCH_VERSION + 1):
         accept.refuse_version(version)
-    for version in (None, True, "1", 1.0, OLDEST_VERSION - 1, BATCH_VERSION + 1):
+    for other in (None, True, "1", 1.0, OLDEST_VERSION - 1, BATCH_VERSION + 1):
         with pytest.raises(Refusal) as refused:
-            accept.refuse_version(version)
+            accept.refuse_version(other)
         assert refused.value.status == 400
 
 

@@ -11,7 +11,8 @@ from holdfast.actors.ports import Logged
 from holdfast.actors.record import Decision, Input, Note, TickRecord
 from holdfast.instances.presenters import log_line, timeline
 from holdfast.kernel.ids import EventId
-from holdfast.wire.api.instances import Detail, LogLine, TimelineEntry
+from holdfast.wire.api.endpoint import Detail
+from holdfast.wire.api.instances import LogLine, TimelineEntry
 from holdfast.wire.limits import LOG_LINE_MAX
 
 AT_MS = 1_780_000_000_000

@@ -102,7 +102,7 @@ def written() -> Iterator[list[str]]:
 
 def test_what_nobody_catches_is_written_as_an_outline(written: list[str]) -> None:
     sys.excepthook(ValueError, ValueError("secret"), None)
-    sys.unraisablehook(SimpleNamespace(exc_value=KeyError("secret")))  # type: ignore[arg-type]
+    sys.unraisablehook(SimpleNamespace(exc_value=KeyError("secret")))
     threading.excepthook(SimpleNamespace(exc_value=OSError("secret")))  # type: ignore[arg-type]
     assert written == ["failed: ValueError\n", "failed: KeyError\n", "failed: OSError\n"]
 

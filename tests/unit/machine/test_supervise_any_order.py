@@ -36,7 +36,10 @@ def an_event(chance: random.Random, state: State, now_ms: int) -> Event:
         supervise.Probed(child, ready=False, answered=chance.random() < 0.5),
         supervise.WorkEnded(child, cut=chance.choice((None, True, False))),
         supervise.Repaired(
-            state.repair or chance.choice(RISES), chance.random() < 0.5, now_ms, "so it ended"
+            chance.choice(RISES) if state.repair is None else state.repair,
+            chance.random() < 0.5,
+            now_ms,
+            "so it ended",
         ),
         supervise.Due(now_ms),
     )
