@@ -2,7 +2,7 @@
 
 `make mutants` runs it. Mutants are made by the operators of cosmic-ray; only the tests that run the
 changed line are run, the quickest first, until one fails. Which tests those are is measured once,
-by coverage.py's contexts. A mutant is loaded in a forked process in place of its module, so that no
+by coverage.py's contexts. A mutant replaces its function or module in a forked process, so that no
 file of the project changes. What was tried is kept in a cache folder, so that a run without a seed
 goes on with what no run has tried.
 
@@ -18,37 +18,40 @@ import hashlib
 import json
 import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-from tools.mutant_run import load_early, run_tests
+from tools.mutant_reach import TESTS, Reach, measure
+from tools.mutant_run import Warm, changed_functions, load_early, run_tests
 from tools.pure_files import ROOT, pure_files
 
 ACCEPTED: Final = ROOT / "tests" / "mutants.toml"
-TESTS: Final = "tests/unit"
 KILLED_MIN: Final = 0.90
 """The share of a sample's mutants that tests must kill."""
 ENOUGH: Final = 50
 """A smaller sample's share says too little to fail a build."""
-TESTS_MAX: Final = 300
-"""Tests run for one mutant, the quickest first."""
-START_S: Final = 30.0
-"""The timeout of a mutant's tests, besides TIMES what they took without a change."""
+CPU_S: Final = 5.0
+"""What a test of a mutant may use of a CPU, besides TIMES what it took without a change, in s."""
+COLLECT_S: Final = 40.0
+"""What all tests of a mutant may use where they are first collected, likewise."""
 TIMES: Final = 10.0
+CONTROLS: Final = 4
+WALL_S: Final = 120.0
+"""What a mutant's tests may take, besides TIMES what they took, in s: one may wait for ever."""
 
 _SWAPS: Final = {
     "Binary": (
@@ -73,8 +76,6 @@ _FIGURES: Final = ("NumberReplacer", "ReplaceBinary")
 """Not made of what is declared at import: a figure such as a limit is a choice, and a test that
 repeats it would hold nothing."""
 
-_DURATION: Final = re.compile(r"^([\d.]+)s (?:call|setup)\s+(tests/.*)$")
-
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -89,6 +90,11 @@ class Mutant:
     """The content of the first changed line, stripped."""
     key: str
     """Names the change and the file's content, for the state."""
+
+    @property
+    def lines(self) -> range:
+        """Return the changed lines."""
+        return range(self.line, self.last + 1)
 
     def source(self) -> str:
         """Return the file's text with the change; ValueError where there is none."""
@@ -115,29 +121,6 @@ class Result:
     verdict: str
     tests: int = 0
     seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class Reach:
-    """Which tests run which line, and how many seconds each test takes."""
-
-    lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def tests_of(self, mutant: Mutant) -> list[str]:
-        """Return the tests that run a mutant's lines, else those that run anything of its file.
-
-        What runs at import is credited to no test, and a file that has nothing else is tested with
-        the tests of its package.
-        """
-        lines = self.lines.get(mutant.path, {})
-        found = {name for n in range(mutant.line, mutant.last + 1) for name in lines.get(n, ())}
-        if not found:
-            found = {name for names in lines.values() for name in names}
-        if not found:  # nothing of the file is in a function
-            package = Path(mutant.path).relative_to("src/holdfast").parts[0]
-            found = {name for name in self.seconds if name.startswith(f"{TESTS}/{package}/")}
-        return sorted(found, key=lambda name: (self.seconds.get(name, 0.0), name))[:TESTS_MAX]
 
 
 def cache_folder() -> Path:
@@ -210,61 +193,35 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
             yield Mutant(named, name, occurrence, start[0], end[0], shown, key[:24])
 
 
-def measure(folder: Path) -> Reach:
-    """Return which test runs what, measured anew where a source or test has changed since."""
-    kept = folder / "reach.json"
-    newest = max(
-        path.stat().st_mtime for top in ("src", "tests") for path in (ROOT / top).rglob("*.py")
-    )
-    if not kept.exists() or kept.stat().st_mtime < newest:
-        data = folder / "coverage"
-        command = [
-            sys.executable, "-m", "pytest", "-q", TESTS, "--numprocesses", "2", "--dist",
-            "loadfile", "--cov", "--cov-context=test", "--cov-report=", "--durations=0", "-vv",
-        ]  # fmt: skip
-        ran = subprocess.run(
-            command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(data)},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if ran.returncode != 0:
-            message = f"{TESTS} is not green without a mutant:\n{ran.stdout[-2_000:]}"
-            raise SystemExit(message)
-        kept.write_text(json.dumps(asdict(read_reach(data, ran.stdout))))
-    found = json.loads(kept.read_text())
-    lines = {
-        path: {int(line): names for line, names in by_line.items()}
-        for path, by_line in found["lines"].items()
-    }
-    return Reach(lines=lines, seconds=found["seconds"])
+Fork: TypeAlias = Callable[[Mutant, Mapping[str, float]], int | None]
+"""Starts a process that runs tests with a mutant, if that can be done in this way.
+
+Beside each test stand the seconds of a CPU that it may use.
+"""
 
 
-def read_reach(data: Path, output: str) -> Reach:
-    """Return the reach of a run: its coverage data, and its output with each test's duration."""
-    from coverage import CoverageData  # noqa: PLC0415  only where it is measured
+def fork_cold(mutant: Mutant, tests: Mapping[str, float]) -> int:
+    """Run tests in a process that imports the package anew."""
+    source = mutant.source()
+    pid = os.fork()
+    if pid == 0:
+        usual_s = sum(one - CPU_S for one in tests.values())
+        run_tests(ROOT / mutant.path, source, list(tests), COLLECT_S + usual_s)
+    return pid
 
-    reach, contexts = Reach(), CoverageData(str(data))
-    contexts.read()
-    for line in output.splitlines():
-        if took := _DURATION.match(line):
-            name = took[2].strip()
-            reach.seconds[name] = reach.seconds.get(name, 0.0) + float(took[1])
-    for path in pure_files():
-        by_line = contexts.contexts_by_lineno(str(path))
-        reach.lines[path.relative_to(ROOT).as_posix()] = {
-            line: sorted({name.rpartition("|")[0] for name in names} - {""})
-            for line, names in by_line.items()
-        }
-    for names in {name for by in reach.lines.values() for found in by.values() for name in found}:
-        reach.seconds.setdefault(names, 0.0)
-    return reach
+
+_VERDICTS: Final = {0: "survived", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}
+
+_KILLED: Final = frozenset({"killed", "timeout"})
 
 
 class Runs:
     """Tries mutants, `jobs` at a time, each in a process forked from this one."""
 
-    def __init__(self, reach: Reach, jobs: int) -> None:
+    def __init__(self, reach: Reach, jobs: int, fork: Fork) -> None:
         self._reach = reach
         self._jobs = jobs
+        self._fork = fork
         self._running: dict[int, tuple[Result, float, float]] = {}
 
     def try_all(self, mutants: Iterable[Mutant]) -> Iterator[Result]:
@@ -272,24 +229,21 @@ class Runs:
         for mutant in mutants:
             while len(self._running) >= self._jobs:
                 yield from self._collect()
-            tests = self._reach.tests_of(mutant)
+            tests = self._reach.tests_of(mutant.path, mutant.lines)
             if not tests:
                 yield Result(mutant, "unreached")
                 continue
-            usual_s = sum(self._reach.seconds.get(name, 0.0) for name in tests)
-            pid = self._fork(mutant, tests)
+            usual_s = [TIMES * self._reach.seconds.get(name, 0.0) for name in tests]
+            cpu_s = [CPU_S + one for one in usual_s]
+            pid = self._fork(mutant, dict(zip(tests, cpu_s, strict=True)))
+            if pid is None:
+                yield Result(mutant, "cold")
+                continue
             began = time.monotonic()
             result = Result(mutant, "", len(tests))
-            self._running[pid] = (result, began, began + START_S + TIMES * usual_s)
+            self._running[pid] = (result, began, began + WALL_S + sum(usual_s))
         while self._running:
             yield from self._collect()
-
-    def _fork(self, mutant: Mutant, tests: Sequence[str]) -> int:
-        source = mutant.source()
-        pid = os.fork()
-        if pid == 0:
-            run_tests(ROOT / mutant.path, source, tests)
-        return pid
 
     def _collect(self) -> Iterator[Result]:
         """Yield what has ended, after a moment; end what is over its time."""
@@ -303,9 +257,67 @@ class Runs:
                 os.waitpid(pid, 0)
             del self._running[pid]
             result.seconds = round(time.monotonic() - began, 2)
-            survived = bool(ended) and os.waitstatus_to_exitcode(status) == 0
-            result.verdict = "survived" if survived else "killed" if ended else "timeout"
+            code = os.waitstatus_to_exitcode(status) if ended else -signal.SIGKILL
+            result.verdict = _VERDICTS.get(code, "killed")
             yield result
+
+
+def try_warm(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Result]:
+    """Yield what becomes of the mutants that a process that has collected the tests can try.
+
+    The verdict of the others is cold; it is of all of them where a control fails, whose tests run
+    in the same way without a change.
+    """
+
+    def fork(warm: Warm, mutant: Mutant, tests: Mapping[str, float]) -> int | None:
+        if not set(reach.at_import.get(mutant.path, ())).isdisjoint(mutant.lines):
+            return None
+        path = ROOT / mutant.path
+        changed = changed_functions(path, mutant.source())
+        return None if changed is None else warm.fork(path, changed, tests)
+
+    def control(warm: Warm, mutant: Mutant, tests: Mapping[str, float]) -> int | None:
+        return warm.fork(ROOT / mutant.path, {}, tests)
+
+    def serve(warm: Warm) -> None:
+        places = {mutant.key: place for place, mutant in enumerate(mutants)}
+        with os.fdopen(write, "w") as out:
+            controls = Runs(reach, jobs, partial(control, warm)).try_all(mutants[:CONTROLS])
+            if any(one.verdict in _KILLED for one in controls):
+                return
+            for result in Runs(reach, jobs, partial(fork, warm)).try_all(mutants):
+                row = (places[result.mutant.key], result.verdict, result.tests, result.seconds)
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        Warm(TESTS, serve).run()
+    os.close(write)
+    tried = set()
+    with os.fdopen(read) as rows:
+        for line in rows:
+            place, *found = json.loads(line)
+            tried.add(place)
+            yield Result(mutants[place], *found)
+            if len(tried) == len(mutants):
+                break
+    os.waitpid(pid, 0)
+    yield from (Result(one, "cold") for at, one in enumerate(mutants) if at not in tried)
+
+
+def try_all(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Result]:
+    """Yield what becomes of each mutant, in the order in which they end."""
+    load_early()
+    cold: list[Mutant] = []
+    for result in try_warm(mutants, reach, jobs):
+        if result.verdict == "cold":
+            cold.append(result.mutant)
+        else:
+            yield result
+    yield from Runs(reach, jobs, fork_cold).try_all(cold)
 
 
 def sample_of(every: list[Mutant], many: int, seed: int | None, tried: set[str]) -> list[Mutant]:
@@ -313,7 +325,18 @@ def sample_of(every: list[Mutant], many: int, seed: int | None, tried: set[str])
     order = sorted(every, key=lambda one: one.key)
     random.Random(seed or 0).shuffle(order)  # noqa: S311  a sample, not a secret
     rest = order if seed is not None else [one for one in order if one.key not in tried]
-    return rest[:many]
+    return list(islice(filter(_is_python, rest), many))
+
+
+def _is_python(mutant: Mutant) -> bool:
+    """Return whether a mutant compiles: cosmic-ray takes the `**` of an unpacking for a power."""
+    if not mutant.operator.startswith("ReplaceBinaryOperator_Pow"):
+        return True
+    try:
+        compile(mutant.source(), mutant.path, "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
 
 
 def accepted_reasons() -> dict[tuple[str, str, str], str]:
@@ -367,9 +390,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = sample_of(every, options.sample, options.seed, tried)
     print(f"{len(chosen)} of {len(every)} mutants of {len({one.path for one in every})} files")
     results: list[Result] = []
-    load_early()
     with state.open("a") as out:
-        for result in Runs(reach, options.jobs).try_all(chosen):
+        for result in try_all(chosen, reach, options.jobs):
             results.append(result)
             row = {"key": result.mutant.key, "verdict": result.verdict, "at": result.mutant.path,
                    "line": result.mutant.line, "seconds": result.seconds}  # fmt: skip

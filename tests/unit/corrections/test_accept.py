@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.corrections.accept import OLDEST_VERSION
+from holdfast.corrections.accept import OLDEST_VERSION, refuse_many
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.ingest import BATCH_VERSION
 from holdfast.wire.limits import CONTENT_MAX, INGEST_ROWS_MAX
@@ -98,6 +98,7 @@ def test_too_many_rows_are_refused_so_that_a_sender_splits() -> None:
     with pytest.raises(Refusal) as refused:
         read(*[event(n) for n in range(1, INGEST_ROWS_MAX + 2)])
     assert (refused.value.status, refused.value.problem.code) == (413, "too_many_rows")
+    refuse_many(INGEST_ROWS_MAX)
 
 
 def test_a_clock_that_cannot_be_right_is_not_believed() -> None:

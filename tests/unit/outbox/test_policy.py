@@ -111,3 +111,57 @@ def test_what_is_refused_counts_on_and_a_success_begins_anew() -> None:
     assert (once.failures, once.failing_since_ms) == (1, 5.0)
     assert (twice.failures, twice.failing_since_ms) == (2, 5.0)
     assert policy.succeeded(twice, rows=1, now_ms=11.0).failures == 0
+
+
+def test_a_flush_counts_only_after_the_last_send() -> None:
+    held = policy.failed(policy.begun(FRESH, 100), now_ms=100)
+    for asked_ms, allowed in ((99, False), (100, False), (101, True)):
+        found = decide(held, pending=1, now_ms=101, hurry_since_ms=asked_ms)
+        assert isinstance(found, Send) is allowed
+
+
+def test_what_the_other_side_told_to_wait_is_a_minimum_and_has_a_most() -> None:
+    for told_ms in (-5, 0, 60_000, limits.RETRY_AFTER_MAX_MS, limits.RETRY_AFTER_MAX_MS + 1):
+        state = policy.failed(FRESH, now_ms=7.0, retry_after_ms=told_ms)
+        after_ms = min(max(told_ms, 0), limits.RETRY_AFTER_MAX_MS)
+        waits_ms = state.retry_at_ms - 7.0
+        assert after_ms < waits_ms <= after_ms + limits.RETRY_FIRST_MS
+        assert state.hold == policy.TOLD
+
+
+def test_senders_that_were_told_the_same_time_come_back_apart() -> None:
+    states = [
+        policy.failed(SendState(seed=f"s{number}"), now_ms=0, retry_after_ms=60_000)
+        for number in range(20)
+    ]
+    assert len({state.retry_at_ms for state in states}) > 10
+    again = policy.failed(states[0], now_ms=0, retry_after_ms=60_000)
+    assert again.retry_at_ms != states[0].retry_at_ms
+
+
+def test_without_a_key_or_an_address_it_looks_again_soon() -> None:
+    state = policy.unready(FRESH, now_ms=5.0)
+    assert decide(state, pending=1, now_ms=5.0) == Wait(limits.HOLD_LOOK_MS, policy.UNREADY)
+    assert isinstance(decide(state, pending=1, now_ms=5.0 + limits.HOLD_LOOK_MS), Send)
+    assert isinstance(decide(state, pending=1, now_ms=5.0, hurry_since_ms=5.0), Send)
+
+
+def test_a_send_has_at_most_what_the_minute_leaves_and_what_was_learned() -> None:
+    sent = ((0.0, limits.RATE_ROWS - 3),)
+    state = SendState(sent=sent, bytes_max=limits.BATCH_BYTES_MIN)
+    assert decide(state, pending=9, now_ms=10.0) == Send(rows=3, bytes=limits.BATCH_BYTES_MIN)
+    later = decide(state, pending=9, now_ms=limits.RATE_WINDOW_MS)
+    assert later == Send(rows=limits.BATCH_ROWS_MAX, bytes=limits.BATCH_BYTES_MIN)
+
+
+def test_what_413_taught_doubles_back_once_it_is_old() -> None:
+    state = policy.narrowed(FRESH, sent_bytes=limits.BATCH_BYTES_MAX, now_ms=0)
+    half = limits.BATCH_BYTES_MAX // 2
+    assert state.bytes_max == half
+    early = policy.succeeded(state, rows=1, now_ms=limits.BATCH_BYTES_TRUST_MS - 1)
+    assert (early.bytes_max, early.bytes_learned_ms) == (half, 0)
+    late = policy.succeeded(state, rows=1, now_ms=limits.BATCH_BYTES_TRUST_MS)
+    assert late.bytes_max == limits.BATCH_BYTES_MAX
+    assert late.bytes_learned_ms == limits.BATCH_BYTES_TRUST_MS
+    least = policy.narrowed(state, sent_bytes=1, now_ms=0)
+    assert least.bytes_max == limits.BATCH_BYTES_MIN

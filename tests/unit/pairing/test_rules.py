@@ -62,6 +62,31 @@ def test_a_devices_rule_caps_role_and_scopes(
     assert lets_in(OPERATOR, device(roles=roles, scopes=scopes), 0) is wanted
 
 
+@pytest.mark.parametrize(
+    ("role", "cap", "roles", "scopes", "wanted"),
+    [
+        ("*", ("a",), ("node", "operator"), ("a",), True),
+        ("*", ("a",), (), ("a",), True),
+        ("*", ("a",), ("node",), ("b",), False),
+        ("operator", ("*",), ("operator",), ("anything",), True),
+        ("operator", ("*",), ("operator",), None, True),
+        ("operator", ("*",), ("node",), (), False),
+        ("operator", (), ("operator",), (), True),
+        ("operator", (), ("operator",), ("a",), False),
+    ],
+)
+def test_a_star_stands_for_any_role_or_any_scopes_and_not_for_both(
+    role: str,
+    cap: tuple[str, ...],
+    roles: tuple[str, ...],
+    scopes: tuple[str, ...] | None,
+    *,
+    wanted: bool,
+) -> None:
+    rule = Rule(id="r", kind="device", sender="*", role=role, scopes=cap)
+    assert lets_in(rule, device(roles=roles, scopes=scopes), 0) is wanted
+
+
 def test_a_rule_ends_at_its_end() -> None:
     rule = Rule(id="r", kind="channel", channel="telegram", sender="*", expires_ms=100)
     assert lets_in(rule, telegram(), 99)

@@ -19,6 +19,7 @@ HOSTILE = (
     ("text", "host", "port"),
     [
         ("127.0.0.1:80", "127.0.0.1", 80),
+        ("a:1", "a", 1),
         ("machine-1.internal:65535", "machine-1.internal", 65_535),
         ("[fdaa::3]:18789", "fdaa::3", 18_789),
     ],

@@ -20,6 +20,8 @@ from holdfast.machine.controller.supervise.state import (
 
 def spawn_failed(policy: Policy, state: State, event: SpawnFailed, now_ms: int) -> Step:
     """Count a process that could not be started as one that ended with 1."""
+    if not state.awaits(event.child):
+        return state, ()
     return exited(policy, state, Exited(event.child, 1, None, event.at_ms), now_ms)
 
 

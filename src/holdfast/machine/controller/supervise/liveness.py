@@ -36,8 +36,11 @@ def spawned(policy: Policy, state: State, event: Spawned, now_ms: int) -> Step:
 
 
 def port_taken(policy: Policy, state: State, event: PortTaken, now_ms: int) -> Step:
-    """Wait for the port: no rung of the ladder would free it."""
-    if not event.child or event.child != state.child:
+    """Wait for the port: no rung of the ladder would free it.
+
+    A child that was started has its port, and its end comes as an exit: such an event is ignored.
+    """
+    if not state.awaits(event.child):
         return state, ()
     without = replace(state, child=0, termination=None, kill_at_ms=None)
     if state.status != "starting":

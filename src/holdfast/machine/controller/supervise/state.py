@@ -191,6 +191,10 @@ class State:
         """Return whether nothing of ours runs: neither a child nor a repair."""
         return not self.child and self.repair is None
 
+    def awaits(self, child: int) -> bool:
+        """Return whether this child is the present one, and its start has not been reported."""
+        return bool(child) and child == self.child and self.spawned_ms is None
+
     @property
     def tried(self) -> Trial | None:
         """Return the trial, once a child was started with the configuration on it."""
