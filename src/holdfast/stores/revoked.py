@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from holdfast.disk.durable_file import sync_file, sync_folder
+
 REVOKED_FILE: Final = "revoked.txt"
 
 Kind: TypeAlias = Literal["token", "brain-key"]
@@ -24,13 +26,9 @@ def note_revoked(folder: Path, kind: Kind, found: str) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, _MODE), "ab", buffering=0) as file:
         file.write(f"{kind} {found}\n".encode())  # one write: several processes may append
-        os.fsync(file.fileno())
+    sync_file(path)
     if is_new:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
 
 def read_revoked(folder: Path, kind: Kind) -> list[str]:
