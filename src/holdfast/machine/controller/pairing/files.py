@@ -55,7 +55,7 @@ class VerdictsFile:
             found = msgspec.json.decode(content, type=tuple[Verdict, ...])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             self._log.emit("pairing.verdicts_unreadable", error=str(error))
             return {}
         self._written = {verdict.key: verdict for verdict in found}
