@@ -10,9 +10,11 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.relay import http1
+from tests.fuzz.agent import SMUGGLED
 
 TURNS_MAX = 60
 """Turns of the loop after which a request that may be incomplete is hung up on."""
@@ -21,14 +23,20 @@ PEER = ("192.0.2.7", 50_000)
 
 
 class Outcome(NamedTuple):
-    """The status of an answer; CLOSED where the server gave none, WAITED where it wants more."""
+    """The status of an answer; CLOSED where the server gave none, WAITED where it wants more.
+
+    `fault` says what no server may send: bytes that are no answer, or what an agent must not reach
+    a caller with.
+    """
 
     status: int
     head: bytes
+    fault: str = ""
 
 
 CLOSED = 0
 WAITED = 1
+SWITCHED = 101
 
 
 class _Socket(socket.socket):
@@ -45,15 +53,20 @@ _SOCKET = _Socket()
 class Wire(asyncio.Transport):
     """The server's side of a connection, and the caller's in one."""
 
-    def __init__(self, make: Callable[[], asyncio.BaseProtocol], method: bytes) -> None:
+    def __init__(
+        self, make: Callable[[], asyncio.BaseProtocol], method: bytes, never: Sequence[bytes]
+    ) -> None:
         super().__init__()
         self._method = method
+        self._never = never
         self._loop = asyncio.get_running_loop()
         self._unread: list[bytes] = []
         self._reading = True
         self._closing = self._lost = False
         self._head = b""
         self._body: http1.Body | None = None
+        self.fault = ""
+        self._switched = False
         self.outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._protocol: Any = make()
         self._protocol.connection_made(self)
@@ -72,6 +85,11 @@ class Wire(asyncio.Transport):
             self._lost = self._closing = True
             self._protocol.connection_lost(None)
 
+    def end_sending(self) -> None:
+        """Say nothing more, and read on."""
+        if not self._closing and not self._protocol.eof_received():
+            self.close()
+
     def _deliver(self) -> None:
         while self._unread and self._reading and not self._closing:
             self._protocol.data_received(self._unread.pop(0))
@@ -81,6 +99,16 @@ class Wire(asyncio.Transport):
             self.outcome.set_result(Outcome(status, self._head))
 
     def _take(self, data: bytes) -> None:
+        """Read what the server sends; its own reader of an answer may not meet our refusal."""
+        if self._switched or self.fault:
+            return
+        try:
+            self._read(data)
+        except http1.MalformedError as error:
+            self.fault = f"no answer of a server: {error}: {(self._head + data)[:400]!r}"
+            self._settle(CLOSED)
+
+    def _read(self, data: bytes) -> None:
         if self._body is None:
             self._head += data
             end = self._head.find(b"\r\n\r\n")
@@ -90,17 +118,22 @@ class Wire(asyncio.Transport):
             response = http1.parse_response(head, method=self._method)
             if response.status < 200 and response.status != 101:
                 self._head = b""
-                self._take(data)
+                self._read(data)
                 return
             self._head = head
+            self._switched = response.status == 101
+            if any(text in head for text in self._never):
+                self.fault = f"what an agent may not send: {head[:400]!r}"
             self._body = http1.Body(response.length)
             kind = http1.first(response.headers, b"content-type")
             if kind.startswith(b"text/event-stream") or response.status == 101:
                 self._settle(response.status)
         if data and not self._body.ended:
-            self._body.take(data)
+            data = data[self._body.take(data) :]
         if self._body.ended:
             self._settle(int(self._head[9:12]))
+            if data and SMUGGLED in data:
+                self.fault = f"a second answer that an agent made: {data[:400]!r}"
 
     # -- the server
 
@@ -161,6 +194,33 @@ class Wire(asyncio.Transport):
         pass
 
 
+def starved_s() -> float:
+    """Return how many seconds this thread has waited for a core, as Linux counts it."""
+    return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
+
+
+async def _within(limit_s: float, outcome: asyncio.Future[Outcome]) -> Outcome:
+    """Return the outcome; raise TimeoutError after so many seconds in which there was a core.
+
+    A campaign at a low priority on a full machine gets a fiftieth of one: that is no server's hang.
+    """
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + limit_s - starved_s()
+    while (left_s := ends_s + starved_s() - loop.time()) > 0:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                return await asyncio.shield(outcome)
+    raise TimeoutError
+
+
+async def _go_on(wire: Wire) -> None:
+    """Let both sides of a WebSocket speak for a while, then end one direction."""
+    for _ in range(TURNS_MAX):
+        await asyncio.sleep(0)
+    wire.end_sending()
+    await asyncio.sleep(0)
+
+
 async def ask(
     make: Callable[[], asyncio.BaseProtocol],
     parts: Sequence[bytes],
@@ -168,9 +228,13 @@ async def ask(
     *,
     may_wait: bool,
     limit_s: float,
+    never: Sequence[bytes] = (),
 ) -> Outcome:
-    """Return how a server answers a request; raise TimeoutError where it neither does nor waits."""
-    wire = Wire(make, method)
+    """Return how a server answers a request; raise TimeoutError where it neither does nor waits.
+
+    A head with a text of `never` is a fault.
+    """
+    wire = Wire(make, method, never)
     try:
         wire.feed(parts)
         if may_wait:
@@ -181,9 +245,12 @@ async def ask(
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(0.02):
-                        return await asyncio.shield(wire.outcome)
-                return Outcome(WAITED, b"")
-        async with asyncio.timeout(limit_s):
-            return await asyncio.shield(wire.outcome)
+                        outcome = await asyncio.shield(wire.outcome)
+                        return outcome._replace(fault=wire.fault)
+                return Outcome(WAITED, b"", wire.fault)
+        outcome = await _within(limit_s, wire.outcome)
+        if outcome.status == SWITCHED:
+            await _go_on(wire)
+        return outcome._replace(fault=wire.fault)
     finally:
         wire.hang_up()

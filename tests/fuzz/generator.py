@@ -18,6 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from holdfast.wire.api.endpoint import Endpoint, Param
+from tests.fuzz import agent
 from tests.support.samples import sample_param
 
 WEIGHTY_ONE_IN = 50
@@ -83,6 +84,8 @@ class Door:
     values: Mapping[str, Sequence[str]]
     weighty: frozenset[str] = frozenset()
     path_of: Callable[[random.Random, Endpoint], str] = lambda _draw, row: row.path
+    finish: Callable[[random.Random, Case], None] = lambda _draw, _case: None
+    """Completes a valid request before it is bent; it may frame the body itself (`framed`)."""
 
 
 @dataclass
@@ -99,6 +102,8 @@ class Case:
     prefix: bytes = b""
     pieces: int = 1
     may_wait: bool = False
+    framed: bool = False
+    """Whether the head says how long the body is, or that there are frames of a WebSocket."""
 
     def raw(self) -> bytes:
         """Return the request as it is sent."""
@@ -122,12 +127,43 @@ def make(seed: int, doors: Sequence[Door]) -> Case:
     while row.name in door.weighty and draw.randrange(WEIGHTY_ONE_IN):
         row = draw.choice(door.rows)
     case = _valid(draw, door, row)
+    door.finish(draw, case)
     for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3))):
         bend = draw.choice(_BENDS)
         bend(draw, case, row)
         case.bent.append(bend.__name__.strip("_"))
     _frame(draw, case)
     return case
+
+
+def relayed(draw: random.Random, case: Case) -> None:
+    """Make a request that an agent may get: of any method and body, or for a WebSocket."""
+    origin = (b"origin", b"http://" + case.headers[0][1])
+    case.headers.append((agent.ANSWER, b"%d" % draw.randrange(2**31)))
+    case.framed = True
+    if draw.random() < 0.4:
+        case.headers.append((b"accept", b"text/html"))
+    kind = draw.random()
+    if kind < 0.25:
+        case.headers += [
+            origin, (b"connection", b"Upgrade"), (b"upgrade", b"websocket"),
+            (b"sec-websocket-version", b"13"),
+            (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+        ]  # fmt: skip
+        case.body = b"".join(draw.choice(agent.FRAMES) for _ in range(draw.randrange(4)))
+    elif kind < 0.55:
+        case.method = draw.choice((b"GET", b"GET", b"HEAD", b"OPTIONS"))
+    else:
+        case.method = draw.choice((b"POST", b"PUT", b"PATCH", b"DELETE", b"GET"))
+        case.headers.append(origin)
+        if draw.random() < 0.5:
+            case.headers.append((b"transfer-encoding", b"chunked"))
+            bad = draw.random() < 0.3
+            case.body = draw.choice(agent.BAD_CHUNKS if bad else agent.CHUNKS)
+            case.bent += ["bad_chunks"] if bad else []
+        else:
+            case.body = b"a" * draw.choice((0, 1, 5, 70_000))
+            case.headers.append((b"content-length", b"%d" % len(case.body)))
 
 
 def _valid(draw: random.Random, door: Door, row: Endpoint) -> Case:
@@ -248,9 +284,14 @@ _BENDS = (
     _send_form, _bend_line,
 )  # fmt: skip
 
+_KEEPS_FRAMING = frozenset({"bend_path", "bend_query", "bend_cookie"})
+
 
 def _frame(draw: random.Random, case: Case) -> None:
     """Say how long the body is, mostly so that it is true."""
+    if case.framed:
+        case.may_wait = not set(case.bent) <= _KEEPS_FRAMING
+        return
     told = {name.lower() for name, _ in case.headers}
     if told & {b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection"}:
         case.may_wait = True

@@ -10,32 +10,34 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from uvicorn.server import ServerState
 
-from holdfast.accounts.browser import AGENT_COOKIE
-from holdfast.accounts.rules import secret_hash
 from holdfast.machine.controller import health_listener
 from holdfast.machine.controller.boot import Boot
-from holdfast.machine.controller.settings import Listening
+from holdfast.machine.controller.credentials import Credentials
+from holdfast.machine.controller.proxy.proxy import Proxy
+from holdfast.machine.controller.settings import Listening, Proxying
 from holdfast.plane import serve
+from holdfast.plane.agent_proxy.headers import PROXY_TOKEN
 from holdfast.relay.rate import Rate
 from holdfast.relay.wrong_proofs import WrongProofs
+from holdfast.wire.address import Address
 from holdfast.wire.api.endpoint import Endpoint, Param, look
 from holdfast.wire.api.table import ENDPOINTS
 from holdfast.wire.controller.endpoint import PREFIXES, ControllerEndpoint
 from holdfast.wire.controller.table import ROUTES
-from tests.fuzz.generator import Door
-from tests.support.asgi import call, json_headers
+from tests.fuzz.agent import PLANES_COOKIE, SMUGGLED, Heard, run_agent
+from tests.fuzz.agents_hosts import Guest, Headers, Held, hostile_place
+from tests.fuzz.generator import Door, relayed
 from tests.support.real_plane import Made, end, make
-
-Headers = list[tuple[bytes, bytes]]
 
 TOKEN = "token-of-the-machine"
 COSTLY = frozenset(
@@ -54,6 +56,8 @@ STARTS = frozenset(
 AGENTS_ROWS: Sequence[Endpoint] = (
     look("agent.root", "/", None, "", scope="public"),
     look("agent.page", "/chat/{id}", None, "", Param("id", r".*", ""), scope="public"),
+    look("agent.echo", "/echo", None, "", scope="public"),
+    look("agent.say", "/say", None, "", Param("q", r".*", ""), scope="public"),
     look("agent.enter", "/_holdfast/enter", None, "", Param("code", r".*", ""), scope="public"),
     look("agent.again", "/_holdfast/again", None, "", scope="public"),
     look("agent.reserved", "/_kilo/health", None, "", scope="public"),
@@ -96,6 +100,16 @@ class Servers:
     doors: Sequence[Door]
     protocols: Mapping[str, Callable[[], asyncio.BaseProtocol]]
     faults: Faults
+    renew: Callable[[], Awaitable[None]]
+    """Makes anew what cases have ended and others need."""
+    heard: Heard
+    """What reached the hostile agent."""
+    open_now: Callable[[], Counter[str]]
+    """What is held for callers, by name; all of it is given back after the last."""
+    never: Sequence[bytes]
+    """What no head of an answer may have in it."""
+    logs: Path
+    """The folder whose logs may have no traceback."""
 
 
 @asynccontextmanager
@@ -105,10 +119,21 @@ async def run_plane(home: Path) -> AsyncIterator[Servers]:
         made = await make(home)
         made.log.only_errors = True
         made.log.lines = faults.lines
+        heard = Heard()
         try:
-            protocol = _plane_protocol(made)
-            doors = [await _plane_door(made), _agents_door(made)]
-            yield Servers(doors, {"plane": protocol, "agents": protocol}, faults)
+            async with run_agent(heard) as port:
+                held = Held(made, hostile_place(port), stopped=[made.instance])
+                heard.never = held.secrets
+                await held.renew()
+                protocol = _plane_protocol(made)
+                plane, real = _plane_door(held), _guests_door(held.real, "agents")
+                hostile = _guests_door(held.bad, "hostile")
+                yield Servers(
+                    (plane, plane, real, hostile),
+                    dict.fromkeys(("plane", "agents", "hostile"), protocol),
+                    faults, held.renew, heard, partial(_open_now, made),
+                    (SMUGGLED, PLANES_COOKIE), home,
+                )  # fmt: skip
         finally:
             await end(made)
 
@@ -118,15 +143,56 @@ async def run_controller(home: Path) -> AsyncIterator[Servers]:
     """Run a controller in `home`. It ends every child of its process that it does not know."""
     with _listening() as faults:
         boot = await _start_controller(home, faults)
-        controller = boot._controller
+        controller, heard = boot._controller, Heard()
         assert controller is not None
         assert controller._server is not None
+        own, known = controller._server._proxy, controller.credentials
         try:
-            yield Servers(
-                [_controller_door(boot)], {"controller": controller._server._proxy}, faults
-            )
+            async with run_agent(heard) as port:
+                behind = Proxy(
+                    Proxying(require_token=True), agent=Address("127.0.0.1", port),
+                    ready=lambda: True, proofs=own._proofs, control=own._control,
+                )  # fmt: skip
+                heard.never = lambda: [TOKEN.encode()]
+                yield Servers(
+                    [_controller_door(boot), _behind_door(known)],
+                    {"controller": own, "hostile": behind},
+                    faults, _nothing_ends, heard, partial(_relayed_now, own, behind),
+                    (SMUGGLED,), home,
+                )  # fmt: skip
+                await behind.close(1)
         finally:
             await boot._stop(15)
+
+
+async def _nothing_ends() -> None:
+    """Do nothing: no case of a controller ends what others need."""
+
+
+def _relayed_now(*proxies: Proxy) -> Counter[str]:
+    """Return what controllers' proxies hold open."""
+    found: Counter[str] = Counter()
+    for proxy in proxies:
+        found.update(callers=len(proxy), tunnels=len(proxy.tunnels))
+    return found
+
+
+def _behind_door(known: Credentials) -> Door:
+    """Return the way through a controller to a hostile agent."""
+
+    def credentials(draw: random.Random, row: Endpoint) -> Headers:
+        del row
+        token = known._tokens().proxy.reveal().encode("utf-8", "surrogatepass")
+        return [(PROXY_TOKEN, token)] if draw.random() < 0.9 else []
+
+    return replace(
+        AGENTS_DOOR, name="hostile", host=b"machine.test", credentials=credentials, finish=relayed
+    )
+
+
+def without_rights(servers: Servers) -> Servers:
+    """Return the same servers for callers without credentials."""
+    return replace(servers, doors=[replace(door, credentials=_nobody) for door in servers.doors])
 
 
 @contextmanager
@@ -151,8 +217,8 @@ def _plane_protocol(made: Made) -> Callable[[], asyncio.BaseProtocol]:
     return connect
 
 
-async def _plane_door(made: Made) -> Door:
-    cookie, csrf = await _session(made)
+def _plane_door(held: Held) -> Door:
+    made = held.made
     tokens = {
         "owner": made.tokens.owner, "operator": made.tokens.operator, "brain": made.tokens.brain,
         "machine": "hfm_wrong", "public": made.tokens.owner,
@@ -163,9 +229,9 @@ async def _plane_door(made: Made) -> Door:
         if kind < 0.05:
             return []
         if kind < 0.2 and row.scope in {"owner", "operator", "public"}:
-            found = [(b"cookie", cookie)]
+            found = [(b"cookie", held.session.cookie)]
             if draw.random() < 0.8:
-                found.append((b"x-csrf-token", csrf))
+                found.append((b"x-csrf-token", held.session.csrf))
             return found
         token = tokens["operator"] if row.scope == "owner" and kind < 0.6 else tokens[row.scope]
         found = [(b"authorization", f"Bearer {token}".encode())]
@@ -173,43 +239,21 @@ async def _plane_door(made: Made) -> Door:
             found.append((b"x-holdfast-gateway-token", b"0" * 64))
         return found
 
-    values = {"id": (made.instance,), "kind": ("instance",), "instance": (made.instance,)}
+    values = {"id": held.stopped, "kind": ("instance",), "instance": held.stopped}
     return replace(PLANE_DOOR, credentials=credentials, values=values)
 
 
-async def _session(made: Made) -> tuple[bytes, bytes]:
-    """Return the cookie of an operator's session, and what its changes repeat."""
-    headers = json_headers(made.tokens.operator)
-    people = await call(made.plane.app, "GET", "/api/people", headers=headers)
-    name = next(one["name"] for one in people.json()["items"] if one["scope"] == "operator")
-    body = msgspec.json.encode({"person": name})
-    link = await call(made.plane.app, "POST", "/api/links", headers=headers, body=body)
-    body = msgspec.json.encode({"link": link.json()["link"]})
-    signed = await call(
-        made.plane.app, "POST", "/api/session/link", headers=json_headers(), body=body
-    )
-    assert signed.status == 200, signed.body
-    cookie = signed.header("set-cookie").partition(";")[0]
-    return cookie.encode(), signed.json()["csrf"].encode()
+def _guests_door(guest: Guest, name: str) -> Door:
+    return replace(AGENTS_DOOR, name=name, credentials=guest.credentials, finish=guest.finish)
 
 
-def _agents_door(made: Made) -> Door:
-    access = made.plane.subjects.agents.access
-    code = access.signovers.offer(made.instance, secret_hash("none"), "http://plane.test")
-    browsers = made.plane.core.browsers
-    name = browsers.cookie_name(AGENT_COOKIE, secure=False).encode()
-    secret = access.signovers.redeem(code, made.instance, browsers.bound("", secure=False))
-
-    def credentials(draw: random.Random, row: Endpoint) -> Headers:
-        del row
-        found = [(b"cookie", name + b"=" + secret.encode())] if draw.random() < 0.8 else []
-        if draw.random() < 0.2:
-            found += [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-            found.append((b"origin", b"http://" + host))
-        return found
-
-    host = access.hosts.host(made.instance, beside="").encode()
-    return replace(AGENTS_DOOR, host=host, credentials=credentials)
+def _open_now(made: Made) -> Counter[str]:
+    """Return what the agent proxy holds open."""
+    proxy = made.plane.subjects.agents.proxy
+    return Counter(
+        requests=proxy.requests.total, sockets=proxy.sockets.total, tunnels=len(proxy.tunnels),
+        callers=len(proxy), connections=len(proxy.peers), watched=len(proxy.live._open),
+    )  # fmt: skip
 
 
 def _controller_door(boot: Boot) -> Door:

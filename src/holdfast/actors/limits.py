@@ -110,6 +110,9 @@ REPLAY_PAGE: Final = 2_000
 REHEARSAL_TIMEOUT_S: Final = 60.0
 """Timeout of one rehearsal; its process is then replaced."""
 
+REHEARSAL_START_S: Final = 300.0
+"""How long the rehearsals' process may take to start, on a starved machine; then it is replaced."""
+
 REHEARSAL_TURN_S: Final = 30.0
 """How long a rehearsal waits for those before it; it is refused then, not left to wait."""
 

@@ -2,7 +2,8 @@
 
 It opens the store read-only, through a function given by its dotted path, and finds the kinds the
 same way; it has nothing that could write or make calls. There is one such process, at a low
-priority; it is replaced when it dies or takes too long.
+priority; it is replaced when it dies or takes too long. Its start, of a second on an idle machine
+and of many on a starved one, is not thrown away with the rehearsal that waited for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from holdfast.actors.kinds import Kind, Kinds, hash_policy
 from holdfast.actors.limits import (
     MAILBOX_PENDING_MAX,
     REHEARSAL_IDLE_S,
+    REHEARSAL_START_S,
     REHEARSAL_TIMEOUT_S,
     REHEARSAL_TURN_S,
     REPLAY_PAGE,
@@ -338,6 +340,8 @@ class RehearsalWorker:
         self._timeout_s = timeout_s
         self._turn_s = turn_s
         self._pool: ProcessPoolExecutor | None = None
+        self._started: asyncio.Future[int]
+        self._given_up_s = 0.0
         self._pending_calls = 0
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -399,6 +403,25 @@ class RehearsalWorker:
         self._timer = asyncio.get_running_loop().call_later(REHEARSAL_IDLE_S, idle)
 
     async def _submit(self, asked: Ahead | Back | Why) -> Any:
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._timeout_s
+        await self._wait_for_start(asked)
+        future = loop.run_in_executor(self._pool, _run, asked)
+        try:
+            return await asyncio.wait_for(future, ends_s - loop.time())
+        except TimeoutError:
+            self._log.warning("rehearsal.timeout", actor=asked.actor, timeout_s=self._timeout_s)
+            await self._end()
+            message = f"{asked.actor}: no answer within {self._timeout_s} s; ask for less"
+            raise RehearsalTimeoutError(message) from None
+
+    async def _wait_for_start(self, asked: Ahead | Back | Why) -> None:
+        """Start the process if there is none; raise RehearsalTimeoutError where it takes too long.
+
+        Half of a rehearsal's time may go to it. The process starts on, for those who ask later: on
+        a machine where a start takes longer than a rehearsal may, it would otherwise never end one.
+        """
+        loop = asyncio.get_running_loop()
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
                 max_workers=1,
@@ -406,13 +429,18 @@ class RehearsalWorker:
                 initializer=_prepare,
                 initargs=self._initargs,
             )
-        future = asyncio.get_running_loop().run_in_executor(self._pool, _run, asked)
+            self._started = loop.run_in_executor(self._pool, os.getpid)
+            self._started.add_done_callback(_retrieve)
+            self._given_up_s = loop.time() + REHEARSAL_START_S
         try:
-            return await asyncio.wait_for(future, self._timeout_s)
+            async with asyncio.timeout(self._timeout_s / 2):
+                await asyncio.shield(self._started)
         except TimeoutError:
-            self._log.warning("rehearsal.timeout", actor=asked.actor, timeout_s=self._timeout_s)
-            await self._end()
-            message = f"{asked.actor}: no answer within {self._timeout_s} s; ask for less"
+            if loop.time() >= self._given_up_s:
+                timeout_s = REHEARSAL_START_S
+                self._log.warning("rehearsal.timeout", actor=asked.actor, timeout_s=timeout_s)
+                await self._end()
+            message = f"{asked.actor}: the process for rehearsals is still starting; ask later"
             raise RehearsalTimeoutError(message) from None
 
     async def _end(self) -> None:
@@ -426,6 +454,12 @@ class RehearsalWorker:
         if self._timer is not None:
             self._timer.cancel()
         await self._end()
+
+
+def _retrieve(started: asyncio.Future[int]) -> None:
+    """Retrieve the error of a process that ended while it started; who waits for it gets it too."""
+    if not started.cancelled():
+        started.exception()
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:

@@ -128,7 +128,7 @@ def _event_entry(row: Logged) -> TimelineEntry:
 def _fields(body: bytes) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
 

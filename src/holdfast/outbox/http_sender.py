@@ -337,7 +337,7 @@ def _refusals(body: Mapping[str, Any], status: int) -> dict[str, Refusal]:
 def _object(raw: bytes) -> dict[str, Any] | None:
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: nested too deeply
         return None
     return body if isinstance(body, dict) else None
 

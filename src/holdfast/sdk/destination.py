@@ -158,7 +158,7 @@ def _parse(path: str, about: os.stat_result) -> tuple[dict[str, str], str]:
     try:
         with open(path, "rb") as file:
             read = json.loads(file.read(_FILE_BYTES_MAX))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{path}: cannot be read: {type(error).__name__}"
     if not isinstance(read, dict):
         return {}, f'{path}: want {{"url": …, "api_key": …}}'

@@ -234,7 +234,7 @@ def _parsed(line: bytes) -> Any:
 
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -150,7 +150,7 @@ def believed(row: Sequence[Any]) -> Event:
 def _is_json(text: object) -> bool:
     try:
         json.loads(text if isinstance(text, str) else "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 

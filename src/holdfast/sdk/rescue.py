@@ -113,7 +113,7 @@ def _logged(line: bytes) -> tuple[Any, ...] | None:
             int(read["n"]), str(read["event_id"]), at_ms, str(read["type"]), str(read["source"]),
             read["session"], _text(read["data"]), _text(read["tags"]),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -140,6 +140,6 @@ def _corrections_of_events(connection: sqlite3.Connection) -> None:
                 event, occasion_of(session, read["day"]), read["content_hash"],
                 read["severity"], read["category"], at_ms,
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         _add(connection, schema.CORRECTION_ADD, values)

@@ -199,7 +199,7 @@ def _page(raw: bytes) -> Page | None:
         read = json.loads(raw)
         items = tuple(map(_decided, read["items"][: limits.VERDICTS_MAX]))
         brain, upto = read["brain"], read["upto"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if (
         not isinstance(brain, str)

@@ -64,7 +64,7 @@ def fit(view: S) -> S:
     kinds, form = _kinds(type(view)), type(view)
     try:
         msgspec.json.decode(msgspec.json.encode(view), type=form)  # as a client will
-    except ValueError:
+    except (ValueError, RecursionError):
         given = {name: getattr(view, name) for name in kinds}
         fitted = {name: _fit(kind, given[name]) for name, kind in kinds.items()}
         changed = sorted(name for name in kinds if fitted[name] != given[name])

@@ -43,3 +43,10 @@ class Deadly(SqliteReader):
 
 def open_deadly(path: str) -> SqliteReader:
     return Deadly(Path(path))
+
+
+def open_when_let(path: str) -> SqliteReader:
+    """Open the store once a file exists: a process that takes so long to start."""
+    while not Path(path).with_suffix(".let").exists():
+        time.sleep(0.02)
+    return SqliteReader(Path(path))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.actors import rehearsal_worker
 from holdfast.actors.definition import EffectCall
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import make_kind
@@ -141,6 +142,53 @@ async def test_nobody_waits_for_others_rehearsals_for_ever(lived: Path) -> None:
         assert [type(answer).__name__ for answer in answers] == ["RehearsalTimeoutError"] * 3
         assert "ask later" in str(answers[0])
         assert (await worker.dry_run(asked)).steps, "and the next one has its turn"
+    finally:
+        await worker.stop()
+
+
+async def test_a_start_that_takes_long_is_not_begun_anew_by_each_who_waits_for_it(
+    lived: Path,
+) -> None:
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_when_let",
+        reader_args=(str(lived),),
+        kinds=f"{HERE}:kinds",
+        log=Lines(),
+        timeout_s=0.4,
+    )
+    asked = Ahead(actor="lamp/hall", now_ms=0)
+    try:
+        for _ in range(3):
+            with pytest.raises(RehearsalTimeoutError, match="still starting; ask later"):
+                await worker.dry_run(asked)
+        assert worker._pool is not None
+        starting = set(worker._pool._processes)
+        lived.with_suffix(".let").touch()
+        worker._timeout_s = patience(60)
+        assert (await worker.dry_run(asked)).steps
+        assert set(worker._pool._processes) == starting, "the first process has started"
+    finally:
+        await worker.stop()
+
+
+async def test_a_start_that_never_ends_is_given_up(
+    lived: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal_worker, "REHEARSAL_START_S", 0.0)
+    worker = RehearsalWorker(
+        reader=f"{HERE}:open_when_let",
+        reader_args=(str(lived),),
+        kinds=f"{HERE}:kinds",
+        log=Lines(),
+        timeout_s=0.2,
+    )
+    asked = Ahead(actor="lamp/hall", now_ms=0)
+    try:
+        with pytest.raises(RehearsalTimeoutError):
+            await worker.dry_run(asked)
+        lived.with_suffix(".let").touch()
+        worker._timeout_s = patience(60)
+        assert (await worker.dry_run(asked)).steps
     finally:
         await worker.stop()
 

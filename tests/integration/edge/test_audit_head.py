@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from holdfast.accounts import audit
 from holdfast.accounts.audit_check import check_chain, check_ends
 from holdfast.accounts.limits import AUDIT_CHECK_ROWS, AUDIT_PURGE_ROWS
-from holdfast.accounts.records import AuditEntry, ChainEnd
+from holdfast.accounts.records import AuditEntry, ChainEnd, KeptHead
 from holdfast.stores.sqlite.accounts import AccountsSqlite, open_accounts
 from holdfast.stores.sqlite.audit_head import HEAD_FILE
 from tests.support.patience import patience
@@ -98,6 +98,27 @@ FORGERIES: list[tuple[Callable[[Forger], None], int, str]] = [
     (lambda f: f.run("DELETE FROM audit"), 1, "rows 1 to 6 are missing at the end"),
     (lambda f: f.cut_front(2), 2, "purged up to 0 only"),
 ]
+
+
+async def test_calls_that_share_a_write_of_the_head_read_nothing_more(
+    store: AccountsSqlite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = store._head
+    assert head is not None
+    reads: list[None] = []
+    plain = head._read
+
+    def counted() -> KeptHead | None:
+        reads.append(None)
+        return plain()
+
+    monkeypatch.setattr(head, "_read", counted)
+    entry = AuditEntry(at_ms=1, phase="begin", who="ada")
+    rows = await asyncio.gather(*(store.append_audit(entry) for _ in range(200)))
+    kept = plain()
+    assert kept is not None
+    assert kept.last.seq == max(row.seq for row in rows)
+    assert len(reads) < 100, "two for each write, and many calls to a write"
 
 
 @pytest.mark.parametrize(

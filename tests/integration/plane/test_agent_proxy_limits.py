@@ -11,11 +11,12 @@ import pytest
 import uvicorn
 
 from holdfast.kernel.log import NoLog
-from holdfast.plane.agent_proxy import open_sockets
+from holdfast.plane.agent_proxy import open_sockets, pages
 from holdfast.plane.agent_proxy.access import Passage, Place
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.agent_proxy.hosts import AgentHosts
 from holdfast.plane.agent_proxy.open_sockets import Shares, Tally
+from holdfast.plane.agent_proxy.pages import Notice
 from holdfast.plane.agent_proxy.sessions import Signed
 from holdfast.plane.edge.connection import BoundedConnection
 from holdfast.relay.peers import Peers
@@ -45,6 +46,10 @@ class _Access:
 
     async def still(self, signed: Signed) -> bool:
         return self.stay(signed)
+
+    async def why(self, passage: Passage) -> Notice:
+        assert passage.signed.instance
+        return pages.starting(("/", "Try now"))
 
 
 class _Log(NoLog):
@@ -426,6 +431,22 @@ async def test_a_person_sees_a_page_in_place_of_a_refusal_however_it_is_framed(r
         assert await program.done() == 503
         assert said[5:] in program.body, "a program gets it as it is"
         await _until(lambda: not rig.side.proxy.requests.total)
+
+
+@pytest.mark.parametrize(
+    "said", [b'{"code": []}', b'{"code": {"a": []}}', b'{"code": 7}', b"[]", b"[" * 4_000, b"\xff"]
+)
+async def test_a_refusal_of_any_form_is_answered(rig: _Rig, said: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(said) + said)
+
+    rig.script = script
+    person = rig.ask(ONE, "a", accept="text/html")
+    assert await person.done() == 503
+    assert pages.starting(("", "")).title.encode() in person.body
+    assert "agent_door.failed" not in rig.log.events
 
 
 async def test_a_machine_that_is_not_there_is_a_502_and_frees_its_place(rig: _Rig) -> None:

@@ -94,6 +94,11 @@ def test_a_refusal_of_the_envelope_buries_no_row(status: int, body: bytes) -> No
     assert answer.detail.endswith(body.decode())
 
 
+@pytest.mark.parametrize("status", [200, 207, 400, 503])
+def test_an_answer_that_is_nested_too_deeply_is_one_without_a_form(status: int) -> None:
+    assert type(read(status, b"[" * 100_000)) is type(read(status, b"no JSON"))
+
+
 @pytest.mark.parametrize("payload", ['{"n": NaN}', "{", "[" * 100_000])
 def test_a_payload_that_is_no_json_is_found(payload: str) -> None:
     bad = Batch((*ITEMS[:2], ITEMS[2]._replace(payload=payload)), 7, 5, 1, 2)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from holdfast.kernel.clock import DAY_MS
+import msgspec
+
+from holdfast.kernel.clock import DAY_MS, SystemClock
 from holdfast.plane.wiring.daily import DAILY_FILE, daily
 from holdfast.plane.wiring.examine import examine_actors, forget_actors
 from holdfast.plane.wiring.part import every
 from holdfast.sim.loop import SimClock, SimLoop, run
 from tests.support.logs import Lines
+from tests.support.patience import patience
 from tests.support.toys.lamp import BulbAdded, Made, Smashed, SwitchedOn
 from tests.unit.actors.rig import Rig, lamp, play, until
 
@@ -81,6 +84,29 @@ def test_what_is_kept_of_the_last_time_may_be_damaged_or_from_the_future(tmp_pat
         assert counted.done == 2
 
     run(1, main)
+
+
+async def test_jobs_that_are_done_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
+    log, counted, clock = Lines(), Counted(), SystemClock()
+    names = {f"job-{number}" for number in range(24)}
+    jobs = [daily(name, counted.work, tmp_path, clock, log, first_s=0) for name in sorted(names)]
+    tasks = [asyncio.ensure_future(job.work()) for job in jobs]
+    try:
+        async with asyncio.timeout(patience(20)):
+            while counted.done < len(names) or not _settled(tmp_path, log, names):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert log.named("housekeeping.failed") == []
+
+
+def _settled(home: Path, log: Lines, names: set[str]) -> bool:
+    """Return whether the file has all of them, or one has failed."""
+    file = home / DAILY_FILE
+    kept = msgspec.json.decode(file.read_bytes(), type=dict[str, int]) if file.exists() else {}
+    return set(kept) == names or bool(log.lines)
 
 
 def test_what_is_done_each_hour_is_done_within_a_minute_of_the_start() -> None:

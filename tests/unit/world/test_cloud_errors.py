@@ -77,6 +77,11 @@ def test_what_only_looks_like_a_lack_of_capacity_is_not(status: int, body: str, 
     assert classify(status, body).code == code
 
 
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"error":' * 100_000, '{"error": "\ud800"}'])
+def test_a_body_of_any_form_is_classified(body: str) -> None:
+    assert classify(503, body).code == classify(503, "").code
+
+
 def test_a_conflict_without_a_known_marker_is_worth_a_warning() -> None:
     assert unrecognised(409, classify(409, "something new"))
     assert not unrecognised(409, classify(409, TAKEN))

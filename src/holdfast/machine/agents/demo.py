@@ -151,6 +151,11 @@ class Server(socketserver.ThreadingTCPServer):
         self.demo = demo
         super().__init__(("127.0.0.1", demo.options.port), Exchange)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report an error, unless it is that of a caller who is gone or stalls."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
 
 class Exchange(socketserver.StreamRequestHandler):
     """One request and its answer; the connection then closes."""

@@ -69,7 +69,7 @@ def read_order(text: str) -> Order:
     try:
         given = json.loads(text)
         order = Order(**{name: _frozen(value) for name, value in given.items()})
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         message = f"{VARIABLE}: want a JSON object as the process cloud writes it: {brief(error)}"
         raise ConfineError(message) from error
     if order.kind not in ("auto", *get_args(Kind)):

@@ -124,7 +124,7 @@ class Credentials:
                 Secret.read(found.gateway_token, "gatewayToken"),
             )
             proxy = Secret.read(found.proxy_token, "proxyToken")
-        except (OSError, ValueError) as error:  # msgspec's own are ValueErrors
+        except (OSError, ValueError, RecursionError) as error:  # msgspec's own are ValueErrors
             # The text of the error may quote the file, so only its type is logged.
             self._log.emit("credentials.unreadable", path=str(file), error=type(error).__name__)
             return

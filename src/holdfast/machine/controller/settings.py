@@ -239,7 +239,7 @@ def _figures(text: str) -> dict[str, int]:
     """Return figures of supervision, checked by name; see docs/supervision.md."""
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
         message = "HOLDFAST_SUPERVISION: want a JSON object of whole numbers"
@@ -258,7 +258,7 @@ def _figures(text: str) -> dict[str, int]:
 def _arguments(text: str) -> tuple[str, ...]:
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = "HOLDFAST_AGENT_ARGS: not JSON; want an array of strings"
         raise SettingError(message) from None
     if not isinstance(given, list) or not all(isinstance(item, str) for item in given):

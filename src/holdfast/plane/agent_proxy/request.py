@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 NOT_READY_BYTES_MAX: Final = 4_096
 _FIELDS_MAX: Final = 16
 """Fields of the query that brings a code; ours is one."""
-_ANY: Final = msgspec.json.Decoder()
 _NOT_READY: Final = 503
 _UNAUTHORISED: Final = 401
 _TOO_LARGE: Final = Notice(413, "too_large", "Request body too large", "")
 _BUSY: Final = Notice(503, "busy", "Too many connections", "Try again later.", again_s=5)
 _ENTER, _AGAIN = ENTER.encode(), AGAIN.encode()
+
+
+class _Refused(msgspec.Struct):
+    """A controller's refusal; a form that is none has no code."""
+
+    code: str = ""
+
+
+_REFUSED: Final = msgspec.json.Decoder(_Refused)
 
 
 class Visit:
@@ -236,14 +244,13 @@ class Visit:
     async def _explain(self, response: http1.Response, content: bytes) -> None:
         """Send a page in place of the controller's refusal."""
         assert self._passage is not None
-        code = _object(content).get("code", "")
+        code = _refusal(content).code
         if response.status == _NOT_READY and code in {"gateway_not_ready", ""}:
             self._show(await self._proxy.access.why(self._passage))
         elif response.status == _UNAUTHORISED and content == b'{"error": "Unauthorized"}':
             self._show(pages.no_route(("", "")))
         else:
-            code = str(code) or "refused"
-            self._show(Notice(response.status, code, "The agent refused", ""))
+            self._show(Notice(response.status, code or "refused", "The agent refused", ""))
 
     def _show(self, notice: Notice) -> None:
         close = self._must_close
@@ -293,9 +300,8 @@ def write_answer(status: int, found: http1.Headers, *, close: bool) -> bytes:
     return http1.write_head(line, [*found, (b"connection", b"close")] if close else found)
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def _refusal(content: bytes) -> _Refused:
     try:
-        found = parsers.from_json(_ANY, content)
+        return parsers.from_json(_REFUSED, content)
     except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return _Refused()

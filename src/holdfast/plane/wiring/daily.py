@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ FIRST_S: Final = MINUTE_S
 """Seconds from the start to the first check whether a job is due; then it is hourly."""
 
 _LAST: Final = msgspec.json.Decoder(dict[str, int])
+
+_NOTING: Final = threading.Lock()
+"""The jobs share one file, and are due at the same moment; each notes its success in a thread."""
 
 
 def daily(
@@ -68,4 +72,5 @@ def _read(home: Path) -> dict[str, int]:
 
 def _note(home: Path, name: str, now_ms: int) -> None:
     """Keep when a job was done."""
-    write_file(home / DAILY_FILE, msgspec.json.encode(_read(home) | {name: now_ms}))
+    with _NOTING:
+        write_file(home / DAILY_FILE, msgspec.json.encode(_read(home) | {name: now_ms}))

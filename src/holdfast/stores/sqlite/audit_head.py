@@ -34,22 +34,31 @@ class AuditHead:
         self._hash_of = hash_of
         self._turn = asyncio.Lock()
         self._newest: AuditRow | None = None
+        self._kept_seq = 0
 
     async def read(self) -> KeptHead | None:
         """Return the head, None before the first row; raise ValueError for a damaged file."""
         return await asyncio.to_thread(self._read)
 
     async def keep(self, row: AuditRow) -> None:
-        """Keep a row as the head; rows that arrive during a write share the next write."""
+        """Keep a row as the head; rows that arrive during a write share the next write.
+
+        Who shared one has nothing left to do: on a starved machine each turn of a thread takes a
+        good part of a second, and every audited call would wait for the turns of all before it.
+        """
         if self._newest is None or row.seq > self._newest.seq:
             self._newest = row
         async with self._turn:
+            if row.seq <= self._kept_seq:
+                return
             newest, kept = self._newest, await self.read()
             last = ChainEnd(newest.seq, newest.hash)
             if kept is None:
                 await asyncio.to_thread(self._write, lambda now: now or KeptHead(last=last))
+                self._kept_seq = newest.seq
             elif kept.last.seq < newest.seq and await self._follows(newest, kept.last):
                 await asyncio.to_thread(self._write, lambda now: _moved_on(now, last))
+                self._kept_seq = newest.seq
 
     async def note_purge(self, upto: ChainEnd, last: ChainEnd) -> None:
         """Record the end of a purge, `upto`, before its rows are deleted."""

@@ -20,6 +20,7 @@ import msgspec
 from holdfast.kernel.clock import SECOND_MS
 from holdfast.kernel.outcome import Conflict, Failure, Permanent, Retryable
 from holdfast.kernel.secret import redact
+from holdfast.wire import parsers
 from holdfast.world.clouds.port import (
     CAPACITY,
     CONFLICT,
@@ -32,6 +33,8 @@ from holdfast.world.clouds.port import (
     TRANSIENT,
     WAIT_TIMEOUT,
 )
+
+_ANY: Final = msgspec.json.Decoder()
 
 Subject: TypeAlias = Literal["machine", "volume"]
 
@@ -138,7 +141,7 @@ def retry_after_ms(header: str | None, *, now_ms: int) -> int | None:
 def _text(body: str) -> str:
     """Return the text of a body: its `error`, `message` and `status` fields, else the raw text."""
     try:
-        decoded = msgspec.json.decode(body)
+        decoded = parsers.from_json(_ANY, body.encode("utf-8", "replace"))
     except msgspec.DecodeError:
         return body.strip()
     if not isinstance(decoded, dict):

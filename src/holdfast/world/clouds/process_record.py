@@ -73,7 +73,7 @@ def load(path: Path) -> Record:
     """Return the record; raise FileNotFoundError, or ValueError if it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         message = f"{path}: not a readable record ({brief(error)}); repair or remove it by hand"
         raise ValueError(message) from error
 

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import SystemClock
@@ -23,7 +24,7 @@ from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.pairing import limits
 from holdfast.machine.controller.pairing.decisions import Order
-from holdfast.machine.controller.pairing.openclaw import connection
+from holdfast.machine.controller.pairing.openclaw import connection, websocket
 from holdfast.machine.controller.pairing.openclaw.by_websocket import SocketSource, WebSocketBackend
 from holdfast.machine.controller.pairing.openclaw.connection import Link
 from holdfast.machine.controller.pairing.openclaw.entries import device_rows
@@ -184,6 +185,22 @@ async def test_it_greets_with_the_token_and_no_more_rights_than_it_needs(tmp_pat
         assert "x-forwarded-for" not in gateway.headers[0], "a new release would refuse us"
         assert rig.link.version == "2026.9.6"
         assert not (tmp_path / "key").exists()
+
+
+@pytest.mark.parametrize("said", ["[" * 100_000, "{", '{"id": ' * 50_000])
+async def test_what_is_no_frame_ends_the_connection(said: str) -> None:
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(said)
+        await socket.close()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(OSError, match="no JSON"):
+            await websocket.connect(session, server.port or 0, "t", ())
 
 
 async def test_both_lists_come_over_it(tmp_path: Path) -> None:

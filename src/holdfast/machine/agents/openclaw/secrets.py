@@ -60,7 +60,7 @@ def _custom_paths(env: Mapping[str, str]) -> dict[str, str]:
     """Return the paths of custom secrets; none if the value cannot be decoded."""
     try:
         found = json.loads(env.get(PATHS_VARIABLE) or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

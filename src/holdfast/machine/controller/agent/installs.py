@@ -67,7 +67,7 @@ class Installs:
             )
         except FileNotFoundError:
             kept = Record()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
             self._log.emit("installs.unreadable", error=type(error).__name__)
             kept = Record()
         self._record = Record(given=given, healthy=kept.healthy)
@@ -134,7 +134,7 @@ def version_at(install: str) -> str:
     path = Path(install, "node_modules", "openclaw", "package.json")
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     version = found.get("version") if isinstance(found, dict) else None
     return version if isinstance(version, str) else ""

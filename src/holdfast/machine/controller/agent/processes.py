@@ -322,7 +322,7 @@ class AgentProcesses:
 def _is_object(body: bytes) -> bool:
     try:
         return isinstance(json.loads(body), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -61,7 +61,9 @@ def _recorded(record: Path, below: Path) -> dict[str, str]:
     """Return the recorded references; none if the record cannot be read."""
     try:
         found = json.loads(atomic_file.read_file(record, CONFIG_BYTES_MAX, below=below))
-    except (FileNotFoundError, atomic_file.NotAFileError, atomic_file.TooLargeError, ValueError):
+    except (FileNotFoundError, atomic_file.NotAFileError, atomic_file.TooLargeError):
+        return {}
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -38,7 +38,7 @@ class VersionFiles:
             return msgspec.json.decode(atomic_file.read_file(path, _LEDGER_BYTES_MAX), type=Ledger)
         except FileNotFoundError:
             return Ledger()
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             move(path, path.with_suffix(".damaged"))
             self._on_damage(type(error).__name__)
             return Ledger()

@@ -313,6 +313,6 @@ class DoctorJobs:
                     atomic_file.read(folder, _RECORD_FILE, _RECORD_BYTES_MAX), type=Record
                 )
                 output = atomic_file.read(folder, _OUTPUT_FILE, 2 * OUTPUT_BYTES_MAX)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, RecursionError):
             return None, ""
         return record, output.decode("utf-8", "replace")

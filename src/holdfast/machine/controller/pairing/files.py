@@ -56,7 +56,7 @@ class VerdictsFile:
             found = msgspec.json.decode(content, type=tuple[Verdict, ...])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, RecursionError) as error:
             self._log.emit("pairing.verdicts_unreadable", error=brief(error))
             return {}
         self._written = {verdict.key: verdict for verdict in found}

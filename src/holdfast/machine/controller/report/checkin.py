@@ -226,7 +226,7 @@ class CheckIns:
             return
         try:
             directive = msgspec.json.decode(body, type=Directive)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             self._last_error = "directive_unreadable"
             self._log.emit("checkin.directive_unreadable", error=brief(error))
             return

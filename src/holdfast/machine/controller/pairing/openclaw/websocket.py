@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import aiohttp
+import msgspec
 
 from holdfast.kernel.failure import brief
 from holdfast.machine.controller.pairing import limits
 from holdfast.relay.urls import http_url
+from holdfast.wire import parsers
 from holdfast.wire.address import LOOPBACK, Address
 
+_ANY: Final = msgspec.json.Decoder()
 _PROTOCOLS: Final = {"minProtocol": 3, "maxProtocol": 4}
 CLIENT: Final = {
     "id": "gateway-client", "version": "0.0.1", "platform": "linux", "mode": "backend",
@@ -149,8 +152,8 @@ class Gateway:
         if message.type != aiohttp.WSMsgType.TEXT:
             raise OSError(f"the connection ended ({self._socket.close_code})")
         try:
-            frame = json.loads(message.data)
-        except ValueError:
+            frame = parsers.from_json(_ANY, message.data.encode())
+        except msgspec.DecodeError:
             raise OSError("the agent sent what is no JSON") from None
         return frame if isinstance(frame, dict) else {}
 
