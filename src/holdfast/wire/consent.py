@@ -1,0 +1,119 @@
+"""Consent as it crosses the network: classes of content, and documents that the plane signs.
+
+A signed document carries the exact bytes that were signed, so no canonical form of JSON is needed.
+The signature is Ed25519 over `SIGNED_PREFIX` and the payload. Whoever reads one decodes the payload
+only after the signature was verified. Pure: signing and verifying are the callers'.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from holdfast.wire.limits import COUNTER_MAX, REASON_MAX, TEXT_MAX
+
+ContentClass: TypeAlias = Literal["counters", "metadata", "transcripts", "logs", "memory", "files"]
+"""What may leave a node, each with a consent of its own.
+
+`counters`: numbers of sessions, tool calls, tokens and cost by model and day. `metadata`: titles,
+channels, models, times. `transcripts`: what was said and done in sessions. `logs`: the agent's log
+lines. `memory`: its memory files. `files`: other files of its workspace.
+"""
+
+CLASSES: Final[tuple[ContentClass, ...]] = (
+    "counters", "metadata", "transcripts", "logs", "memory", "files"
+)  # fmt: skip
+INTENT_CLASSES: Final[tuple[ContentClass, ...]] = CLASSES[:-1]
+"""What a bare intent of an existing client grants: all that its text names, so not files."""
+
+SIGNED_PREFIX: Final = b"holdfast consent 1\n"
+"""Precedes the payload in what is signed: a signature is valid for nothing else."""
+DOCUMENT_VERSION: Final = 1
+
+_Classes = Annotated[tuple[ContentClass, ...], Meta(max_length=len(CLASSES))]
+_Number = Annotated[int, Meta(ge=1, le=COUNTER_MAX)]
+_Ms = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+_Label = Annotated[str, Meta(max_length=TEXT_MAX)]
+_Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+_Counts = Annotated[dict[ContentClass, _Ms], Meta(max_length=len(CLASSES))]
+_Signed = Annotated[str, Meta(max_length=8_192, pattern=r"^[A-Za-z0-9_-]*$")]
+"""Base64url without padding."""
+
+
+class Grant(Struct, frozen=True, kw_only=True, tag="grant"):
+    """What a node may send from now on, whole: a class that is not named is refused.
+
+    `number` grows by one with each document of the node; a gate accepts only a higher one than
+    the last it has seen. `node` is the plane's id of the node. `until_ms` is when all of it ends,
+    0 for never; `backfill_from_ms` is the oldest content that may be sent, 0 for everything.
+    Times are ms since the epoch by the plane's clock.
+    """
+
+    version: Literal[1]
+    node: _Label
+    number: _Number
+    classes: _Classes
+    at_ms: _Ms
+    backfill_from_ms: _Ms
+    until_ms: _Ms = 0
+
+
+class Receipt(Struct, frozen=True, kw_only=True, tag="receipt"):
+    """What was decided or done, for the owner: who, when, with which credential, to which text.
+
+    `deleted` counts rows by class for an act `deleted`. `number` is of the same series as grants.
+    `text_version` names the consent text that was shown.
+    """
+
+    version: Literal[1]
+    node: _Label
+    number: _Number
+    act: Literal["granted", "revoked", "deleted", "previewed"]
+    classes: _Classes
+    at_ms: _Ms
+    by: _Label
+    credential: _Label
+    text_version: _Label
+    reason: _Reason = ""
+    until_ms: _Ms = 0
+    deleted: _Counts = msgspec.field(default_factory=dict[ContentClass, int])
+
+
+class Successor(Struct, frozen=True, kw_only=True, tag="successor"):
+    """The plane's next public key, signed with the present one: rotation keeps nodes' pins."""
+
+    version: Literal[1]
+    public_key: _Signed
+    at_ms: _Ms
+
+
+Document: TypeAlias = Grant | Receipt | Successor
+
+
+class SignedDocument(Struct, frozen=True, kw_only=True):
+    """A document's bytes, the id of the key that signed them, and the signature; base64url."""
+
+    payload: _Signed
+    key: _Label
+    signature: _Signed
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decoder: msgspec.json.Decoder[Document] = msgspec.json.Decoder(Document)
+
+
+def encode_document(document: Document) -> bytes:
+    """Return the payload of a document."""
+    return _encode(document)
+
+
+def decode_document(payload: bytes) -> Document:
+    """Return a verified payload's document; raise msgspec.DecodeError or ValidationError."""
+    return _decoder.decode(payload)
+
+
+def signed_bytes(payload: bytes) -> bytes:
+    """Return what a signature is made over."""
+    return SIGNED_PREFIX + payload
