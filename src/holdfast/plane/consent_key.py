@@ -9,6 +9,7 @@ closes every gate that pinned it, so it is in the backup.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -188,3 +189,19 @@ def _decode(raw: bytes, path: str) -> _File:
         return msgspec.json.decode(raw, type=_File)
     except msgspec.MsgspecError:
         raise KeysError(f"{path}: not a consent key; restore it from the backup") from None
+
+
+def trusted_keys(known: Iterable[str], successors: Iterable[SignedDocument]) -> dict[str, str]:
+    """Return public keys by id: those known, and those that a trusted one names as its successor.
+
+    `successors` are oldest first; one that no trusted key signed is left out.
+    """
+    found = {key_id(public): public for public in known}
+    for document in successors:
+        signer = found.get(document.key)
+        if signer is None:
+            continue
+        said = verify(document, signer)
+        if isinstance(said, Successor):
+            found[key_id(said.public_key)] = said.public_key
+    return found

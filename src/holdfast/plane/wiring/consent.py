@@ -17,7 +17,7 @@ from holdfast.consent.handlers import Deps, Nodes, handlers
 from holdfast.consent.index import NodeIndex
 from holdfast.consent.limits import DELETE_TIMEOUT_MS
 from holdfast.consent.ports import ContentDeletion
-from holdfast.consent.views import NODE_VIEW, RECEIPT_VIEW
+from holdfast.consent.views import NODE_VIEW
 from holdfast.letters import topics
 from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rotate_consent_key
 from holdfast.plane.key_folder import KeysError
@@ -88,7 +88,7 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         providers={PROVIDER: Provider(execute=execute, gate=gate, timeout_ms=DELETE_TIMEOUT_MS)},
         handlers=handlers(deps),
         on_commit=(index.on_commit,),
-        topics={NODE_VIEW: topics.NODE, RECEIPT_VIEW: topics.NODE},
+        topics={NODE_VIEW: topics.NODE},
         start=fill,
         checks=(check_key,),
     )
