@@ -54,7 +54,7 @@ def test_nothing_may_leave_before_a_yes_and_less_after_a_no(
     for name in CLASSES:
         expect(page.locator(f"#class-{name}")).to_contain_text("not decided")
     expect(page.locator("#node-classes .badge.ok")).to_have_count(0)
-    expect(page.locator("#node-head")).to_contain_text("by", timeout=LONG_MS)  # the look is kept
+    expect(page.locator("#node-head")).to_contain_text("First by", timeout=LONG_MS)
     expect(page.locator("#class-transcripts")).to_contain_text("What was said and done")
 
     page.get_by_role("button", name="Allow…").click()

@@ -53,6 +53,7 @@ _ACTS: Final = {
     "closed": Badge("closed", "off"),
     "damaged": Badge("damaged", "bad"),
 }
+_SINCE: Final = "since"
 _REFUSED: Final = Badge("refused", "warn")
 
 
@@ -82,7 +83,7 @@ class ClassRow(NamedTuple):
     credential: str
     until: Moment | None
     since: Moment | None
-    is_all: bool
+    older: str
     reason: str
 
 
@@ -116,7 +117,7 @@ def node_row(found: NodeSummary, *, now_ms: int) -> NodeRow:
 def class_row(found: NodeClass, *, now_ms: int) -> ClassRow:
     """Return a class; only what may leave now is shown as such."""
     is_granted = found.status == "granted"
-    since_ms = parse_ms(found.backfill_from) if found.backfill_from else 0
+    older = _older(found)
     return ClassRow(
         name=found.name,
         title=found.name.capitalize(),
@@ -127,10 +128,17 @@ def class_row(found: NodeClass, *, now_ms: int) -> ClassRow:
         by=found.by,
         credential=found.credential,
         until=moment(found.until, now_ms),
-        since=moment(found.backfill_from, now_ms) if is_granted and since_ms else None,
-        is_all=is_granted and not since_ms,
+        since=moment(found.backfill_from, now_ms) if is_granted and older == _SINCE else None,
+        older="" if older == _SINCE or not is_granted else older,
         reason=found.reason,
     )
+
+
+def _older(found: NodeClass) -> str:
+    """Return what a grant says of the time before it."""
+    if found.backfill_from is None or not parse_ms(found.backfill_from):
+        return "with all older content"
+    return "no older content" if found.backfill_from == found.at else _SINCE
 
 
 def receipt_line(found: ConsentReceipt, *, now_ms: int) -> Line:
