@@ -28,13 +28,13 @@ from holdfast.cli.output import (
 from holdfast.cli.tables import Column
 from holdfast.kernel.failure import reason
 from holdfast.wire.api.consent import (
+    ConsentDetail,
     ConsentGrant,
+    ConsentList,
     ConsentReceipt,
     ConsentRevoke,
     KeyRotate,
-    NodeDetail,
-    NodeList,
-    NodeSummary,
+    NodeConsent,
     ReceiptBundle,
     ReceiptList,
     SigningKey,
@@ -102,7 +102,7 @@ def show_node(
     plane = connect()
     if name:
         path = {"id": _resolve(plane, name)}
-        _show(plane.call("node.get", path=path), as_json=as_json)
+        _show(plane.call("consent.get", path=path), as_json=as_json)
         return
     nodes = _nodes(plane)
     rows = (
@@ -120,11 +120,11 @@ def show_node(
     show_list(nodes, _NODES, rows, empty="No node has registered.", as_json=as_json)
 
 
-def _nodes(plane: Connection) -> tuple[NodeSummary, ...]:
-    found: list[NodeSummary] = []
+def _nodes(plane: Connection) -> tuple[NodeConsent, ...]:
+    found: list[NodeConsent] = []
     after = ""
     while True:
-        page: NodeList = plane.call("node.list", query={"limit": "500", "after": after})
+        page: ConsentList = plane.call("consent.list", query={"limit": "500", "after": after})
         found += page.items
         after = page.next
         if not after:
@@ -144,7 +144,7 @@ def _resolve(plane: Connection, name: str) -> str:
     return pick(name, (one.id for one in nodes), what="node", where=where)
 
 
-def _show(found: NodeDetail, *, as_json: bool) -> None:
+def _show(found: ConsentDetail, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
@@ -205,7 +205,7 @@ def grant(
         backfill_days=since,
         text_version=TEXT_VERSION,
     )
-    _answer(plane.call("node.grant", path=path, body=body), as_json=as_json)
+    _answer(plane.call("consent.grant", path=path, body=body), as_json=as_json)
 
 
 def _backfill(text: str) -> int | None:
@@ -236,7 +236,7 @@ def revoke(
     if delete and not yes and not typer.confirm(question, err=True):
         fail("nothing was revoked", fix="answer yes, or leave --delete out")
     body = ConsentRevoke(classes=chosen, delete=delete, reason=why)
-    _answer(plane.call("node.revoke", path=path, body=body), as_json=as_json)
+    _answer(plane.call("consent.revoke", path=path, body=body), as_json=as_json)
 
 
 def _chosen(names: list[str]) -> tuple[ContentClass, ...]:
@@ -266,11 +266,11 @@ def receipts(
     plane = connect()
     path = {"id": _resolve(plane, name)}
     if export is not None:
-        bundle: ReceiptBundle = plane.call("node.export", path=path)
+        bundle: ReceiptBundle = plane.call("consent.export", path=path)
         _write(export, bundle)
         say(f"{len(bundle.receipts)} receipts: holdfast consent verify {export} checks them")
         return
-    page: ReceiptList = plane.call("node.receipts", path=path, query={"limit": "500"})
+    page: ReceiptList = plane.call("consent.receipts", path=path, query={"limit": "500"})
     rows = (_row(one) for one in page.items)
     show_list(page, _RECEIPTS, rows, empty="There are no receipts.", as_json=as_json)
 

@@ -6,13 +6,13 @@ fold decides whether a decision is allowed. What is not visible is answered with
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from holdfast.actors import calls
 from holdfast.actors.limits import ANSWER_WAIT_MS
-from holdfast.actors.ports import Answer, Mailboxes, Reader
+from holdfast.actors.ports import Answer, Arrival, Mailboxes, Reader
 from holdfast.consent import events, presenters
 from holdfast.consent.apply import CANNOT_GRANT
 from holdfast.consent.definition import KIND, arrival
@@ -29,9 +29,9 @@ from holdfast.wire.api.consent import (
     ConsentGrant,
     ConsentHistory,
     ConsentIntent,
+    ConsentList,
     ConsentRevoke,
     IntentTaken,
-    NodeList,
     ReceiptBundle,
     ReceiptList,
     SigningKeys,
@@ -51,6 +51,7 @@ _LOG_PAGES_MAX: Final = 25
 
 KeysOf: TypeAlias = Callable[[], SigningKeys]
 Rotate: TypeAlias = Callable[[int], Awaitable[SigningKeys]]
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +74,14 @@ def handlers(deps: Deps) -> Mapping[str, Handler]:
     """Return the handlers by the names of their endpoints."""
     made = NodeCalls(deps)
     return {
-        "node.list": made.list_nodes,
-        "node.get": made.show,
-        "node.grant": made.grant,
-        "node.revoke": made.revoke,
-        "node.intent": made.intent,
-        "node.receipts": made.receipts,
-        "node.export": made.export,
-        "node.history": made.history,
+        "consent.list": made.list_nodes,
+        "consent.get": made.show,
+        "consent.grant": made.grant,
+        "consent.revoke": made.revoke,
+        "consent.intent": made.intent,
+        "consent.receipts": made.receipts,
+        "consent.export": made.export,
+        "consent.history": made.history,
         "consent.keys": made.keys,
         "consent.rotate-key": made.rotate_key,
     }
@@ -116,7 +117,7 @@ class NodeCalls:
         else:
             rows, following = await self._page(call, account)
         return Reply(
-            NodeList(
+            ConsentList(
                 items=tuple(presenters.summary(one, now_ms) for one in rows),
                 total=counts.get("nodes", 0),
                 looked_at=counts.get("looked_at", 0),
@@ -300,10 +301,12 @@ class NodeCalls:
 class Nodes:
     """The port `Nodes` of the intake of content: registration, intent and numbers of clients."""
 
-    def __init__(self, mailboxes: Mailboxes, index: NodeIndex, chance: Chance) -> None:
+    def __init__(self, mailboxes: Mailboxes, index: NodeIndex, chance: Chance, run: Run) -> None:
+        """Use the committed nodes; `run` starts a background task and logs what it raises."""
         self._mailboxes = mailboxes
         self._index = index
         self._chance = chance
+        self._run = run
 
     async def register(
         self,
@@ -350,10 +353,10 @@ class Nodes:
         state = self._index.of(node)
         return state is None or state.intent_event != answer.event
 
-    async def numbers_seen(self, node: str, number: int) -> None:
+    def numbers_seen(self, node: str, number: int) -> None:
         """Take the last number that a node has seen: one above ours closes what is granted.
 
-        Called for each heartbeat: without an event unless the number is above.
+        Called for each heartbeat, and does not wait: without an event unless the number is above.
         """
         ours = self._index.number(node)
         if ours is None or number <= ours:
@@ -361,7 +364,10 @@ class Nodes:
         row = arrival(
             events.NumberSeen(number), dedupe=f"number:{number}", source="contact", by=node
         )
-        await self._mailboxes.tell([(_actor(node), row)])
+        self._run(self._tell(_actor(node), row))
+
+    async def _tell(self, actor: Address, row: Arrival) -> None:
+        await self._mailboxes.tell([(actor, row)])
 
     async def _ask(self, node: str, event: events.Event, by: str) -> Answer:
         row = arrival(event, dedupe=f"client:{self._chance.uuid()}", source="api", by=by)

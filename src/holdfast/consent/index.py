@@ -35,7 +35,7 @@ class _Row(NamedTuple):
 
 
 class NodeIndex:
-    """The ports `CommittedNodes` and, for the intake of content, `Consents`."""
+    """The committed nodes, and the port `Consents` of the intake of content."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.kernel.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 
 RECEIPTS_MAX: Final = 256
 """Receipts that are kept of a node, each about 700 bytes; the oldest goes. Export keeps more."""
@@ -26,9 +26,6 @@ SIGN_VALID_MS: Final = 5 * MINUTE_MS
 SIGN_ANSWER_MS: Final = 10 * MINUTE_MS
 """How long a document may have no outcome before it is sent again: longer than it is valid."""
 
-SIGN_TIMEOUT_MS: Final = 30 * SECOND_MS
-"""Timeout of a signature, which takes less than a millisecond."""
-
 DELETE_VALID_MS: Final = 5 * MINUTE_MS
 DELETE_TIMEOUT_MS: Final = 10 * MINUTE_MS
 """Timeout of one deletion: what is stored of a node may be gigabytes."""
@@ -41,8 +38,3 @@ RETRY_CAP_MS: Final = 10 * MINUTE_MS
 
 VIEW_STEP_MS: Final = HOUR_MS
 """The moment of the last view is kept to this precision, so that looking costs few events."""
-
-GRANT_MS_MAX: Final = 3_660 * DAY_MS
-"""The longest grant with an end; one without an end is asked for as such."""
-
-BACKFILL_DAYS_MAX: Final = 3_650

@@ -17,12 +17,12 @@ from holdfast.consent.state import (
     standing,
 )
 from holdfast.wire.api.consent import (
+    ConsentClass,
+    ConsentDetail,
     ConsentEntry,
     ConsentReceipt,
-    NodeClass,
-    NodeDetail,
-    NodeState,
-    NodeSummary,
+    ConsentState,
+    NodeConsent,
 )
 from holdfast.wire.consent import (
     CLASS_TEXTS,
@@ -42,10 +42,10 @@ def _time(at_ms: int) -> str | None:
     return time_text(at_ms) if at_ms else None
 
 
-def summary(state: Node, now_ms: int) -> NodeSummary:
+def summary(state: Node, now_ms: int) -> NodeConsent:
     """Return a node for a list."""
     now = standing(state, now_ms)
-    return NodeSummary(
+    return NodeConsent(
         id=state.node,
         account=state.account,
         name=state.name,
@@ -58,7 +58,7 @@ def summary(state: Node, now_ms: int) -> NodeSummary:
     )
 
 
-def _state(state: Node, now: Standing) -> NodeState:
+def _state(state: Node, now: Standing) -> ConsentState:
     if state.closed_ms:
         return "closed"
     if now.classes:
@@ -66,11 +66,12 @@ def _state(state: Node, now: Standing) -> NodeState:
     return "refused" if now.reason == "revoked" else "waiting"
 
 
-def detail(state: Node, now_ms: int) -> NodeDetail:
+def detail(state: Node, now_ms: int) -> ConsentDetail:
     """Return a node with its classes, and why nothing comes from it."""
     now = standing(state, now_ms)
-    failures = [one.message for one in (*state.unsigned, *state.deletions) if one.message]
-    return NodeDetail(
+    failures = [one.message for one in state.unsigned if one.message]
+    failures += [one.message for one in state.deletions if one.message]
+    return ConsentDetail(
         node=summary(state, now_ms),
         classes=tuple(_class(each, state.classes.get(each), now, now_ms) for each in CLASSES),
         why=tuple(text[:REASON_MAX] for text in why(state, now_ms)),
@@ -87,15 +88,15 @@ def detail(state: Node, now_ms: int) -> NodeDetail:
     )
 
 
-def _class(name: ContentClass, known: Decision | None, now: Standing, now_ms: int) -> NodeClass:
+def _class(name: ContentClass, known: Decision | None, now: Standing, now_ms: int) -> ConsentClass:
     contains = CLASS_TEXTS[name]
     if known is None:
-        return NodeClass(name=name, contains=contains, status="pending", in_force=False)
+        return ConsentClass(name=name, contains=contains, status="pending", in_force=False)
     status = known.status
     if status == "granted" and is_over(known, now_ms):
         status = "expired"
     is_grant = known.status != "revoked"
-    return NodeClass(
+    return ConsentClass(
         name=name,
         contains=contains,
         status=status,

@@ -78,17 +78,17 @@ async def test_a_node_from_registration_to_receipts(tmp_path: Path) -> None:
         assert consent.index.standing(node_of_name("local", "laptop")) == UNKNOWN
         node = await node_of(made)
         assert node == node_of_name("local", "laptop") == await node_of(made)
-        (listed,) = (await ask(made, "GET", "/api/nodes")).json()["items"]
+        (listed,) = (await ask(made, "GET", "/api/consent/nodes")).json()["items"]
         assert (listed["state"], listed["classes"], listed["name"]) == ("waiting", [], "laptop")
-        shown = (await ask(made, "GET", f"/api/nodes/{node}")).json()
+        shown = (await ask(made, "GET", f"/api/consent/nodes/{node}")).json()
         assert {one["status"] for one in shown["classes"]} == {"pending"}
         assert "Nobody has decided about" in shown["why"][0]
 
         body = {"classes": ["logs", "counters"], "text_version": shown["text_version"]}
-        answer = await ask(made, "POST", f"/api/nodes/{node}/grant", body)
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/grant", body)
         assert answer.status == 200, answer.body
         await signed(made, node, "logs", "counters")
-        answer = await ask(made, "POST", f"/api/nodes/{node}/revoke", {"classes": ["logs"]})
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/revoke", {"classes": ["logs"]})
         assert answer.status == 200, answer.body
         assert consent.index.standing(node).classes == {"counters"}
         await signed(made, node, "counters")
@@ -99,18 +99,18 @@ async def test_a_node_from_registration_to_receipts(tmp_path: Path) -> None:
         said = verify(grant, key.public_key)
         assert isinstance(said, Grant)
         assert (said.node, said.classes) == (node, ("counters",))
-        receipts = (await ask(made, "GET", f"/api/nodes/{node}/receipts")).json()["items"]
+        receipts = (await ask(made, "GET", f"/api/consent/nodes/{node}/receipts")).json()["items"]
         assert [one["act"] for one in receipts] == ["revoked", "granted"]
         first = verify(msgspec.convert(receipts[1]["document"], SignedDocument), key.public_key)
         assert isinstance(first, Receipt)
         assert (first.by, first.credential[:6], first.text_version) == ("mine", "token:", "2026-11")
-        page = (await ask(made, "GET", f"/api/nodes/{node}/receipts?limit=1")).json()
+        page = (await ask(made, "GET", f"/api/consent/nodes/{node}/receipts?limit=1")).json()
         assert page["items"] == receipts[:1]
-        following = f"/api/nodes/{node}/receipts?limit=1&after={page['next']}"
+        following = f"/api/consent/nodes/{node}/receipts?limit=1&after={page['next']}"
         assert (await ask(made, "GET", following)).json()["items"] == receipts[1:]
-        history = (await ask(made, "GET", f"/api/nodes/{node}/history")).json()["entries"]
+        history = (await ask(made, "GET", f"/api/consent/nodes/{node}/history")).json()["entries"]
         assert [one["what"] for one in history] == ["revoked", "granted", "registered"]
-        bundle = await ask(made, "GET", f"/api/nodes/{node}/receipts/export")
+        bundle = await ask(made, "GET", f"/api/consent/nodes/{node}/receipts/export")
         assert f"consent-{node}.json" in bundle.header("content-disposition")
         assert len(bundle.json()["receipts"]) == 2
         assert bundle.json()["signing"]["keys"][0]["id"] == key.key_id
@@ -139,12 +139,14 @@ async def test_what_is_not_visible_is_not_there(tmp_path: Path) -> None:
             ("GET", "/history", None), ("POST", "/grant", body), ("POST", "/revoke", body),
             ("POST", "/intent", {}),
         ):  # fmt: skip
-            answer = await ask(made, method, f"/api/nodes/{node}{path}", sent, token=other)
+            answer = await ask(made, method, f"/api/consent/nodes/{node}{path}", sent, token=other)
             assert (answer.status, answer.json()["code"]) == (404, "no_such_node")
-        assert (await ask(made, "GET", "/api/nodes", token=other)).json()["total"] == 0
-        everything = (await ask(made, "GET", "/api/nodes", token=made.tokens.operator)).json()
+        assert (await ask(made, "GET", "/api/consent/nodes", token=other)).json()["total"] == 0
+        everything = (
+            await ask(made, "GET", "/api/consent/nodes", token=made.tokens.operator)
+        ).json()
         assert (everything["total"], everything["looked_at"]) == (1, 0)
-        assert (await ask(made, "GET", "/api/nodes/nd_x")).status == 404
+        assert (await ask(made, "GET", "/api/consent/nodes/nd_x")).status == 404
         assert made.plane.subjects.consent.index.standing(node).classes == frozenset()
 
 
@@ -155,18 +157,18 @@ async def test_an_intent_grants_once_and_no_agent_grants_itself(tmp_path: Path) 
         assert node == node_of_instance("local", made.instance)
         with pytest.raises(Refusal, match="403 agent_cannot_grant"):
             await nodes.intent(node, **AGENT)
-        answer = await ask(made, "GET", f"/api/nodes?instance={made.instance}")
+        answer = await ask(made, "GET", f"/api/consent/nodes?instance={made.instance}")
         assert [one["id"] for one in answer.json()["items"]] == [node]
         assert answer.json()["items"][0]["state"] == "waiting"
-        answer = await ask(made, "POST", f"/api/nodes/{node}/intent", {"classes": []})
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/intent", {"classes": []})
         assert answer.json()["already_started"] is False
-        history = (await ask(made, "GET", f"/api/nodes/{node}/history")).json()["entries"]
+        history = (await ask(made, "GET", f"/api/consent/nodes/{node}/history")).json()["entries"]
         assert [one["what"] for one in history] == ["intent", "intent", "registered"]
         assert history[1]["refused"]
-        answer = await ask(made, "POST", f"/api/nodes/{node}/intent", {})
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/intent", {})
         assert answer.json()["already_started"] is True
         assert made.plane.subjects.consent.index.standing(node).classes == frozenset()
-        assert (await ask(made, "GET", "/api/nodes")).json()["looked_at"] == 1
+        assert (await ask(made, "GET", "/api/consent/nodes")).json()["looked_at"] == 1
 
         elsewhere = await node_of(made, "elsewhere")
         assert await nodes.intent(elsewhere, **AGENT) is False
@@ -180,7 +182,7 @@ async def test_an_intent_grants_once_and_no_agent_grants_itself(tmp_path: Path) 
 
 async def test_what_cannot_be_granted_is_refused_and_named(tmp_path: Path) -> None:
     async with planes(tmp_path / "home") as made:
-        path = f"/api/nodes/{await node_of(made)}/grant"
+        path = f"/api/consent/nodes/{await node_of(made)}/grant"
         old = {"classes": ["logs"], "text_version": "2020-01"}
         answer = await ask(made, "POST", path, old)
         assert (answer.status, answer.json()["code"]) == (409, "text_changed")
@@ -205,7 +207,7 @@ async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
     async with planes(tmp_path / "home") as made:
         node = await node_of(made)
         index = made.plane.subjects.consent.index
-        await ask(made, "POST", f"/api/nodes/{node}/grant", {"classes": list(CLASSES)})
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", {"classes": list(CLASSES)})
         await signed(made, node, *CLASSES)
         before = index.standing(node).grant
         assert before is not None
@@ -220,7 +222,7 @@ async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
         said = verify(msgspec.convert(successor, SignedDocument), old)
         assert isinstance(said, Successor)
         assert said.public_key == new
-        await ask(made, "POST", f"/api/nodes/{node}/revoke", {"classes": ["files"]})
+        await ask(made, "POST", f"/api/consent/nodes/{node}/revoke", {"classes": ["files"]})
         await signed(made, node, *INTENT_CLASSES)
         grant = index.standing(node).grant
         assert grant is not None
@@ -247,20 +249,20 @@ async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
     async with planes(home) as made:
         node = await node_of(made)
         body = {"classes": list(CLASSES), "backfill": "everything"}
-        await ask(made, "POST", f"/api/nodes/{node}/grant", body)
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", body)
         await signed(made, node, *CLASSES)
     again = await reopened(home)
     try:
         index, nodes = again.subjects.consent.index, again.subjects.consent.nodes
         number = index.standing(node).number
         assert index.standing(node).classes == set(CLASSES)
-        await nodes.numbers_seen(node, number)
+        nodes.numbers_seen(node, number)
         assert index.standing(node).classes == set(CLASSES)
-        await nodes.numbers_seen(node, number + 1)
+        nodes.numbers_seen(node, number + 1)
         await until(lambda: index.standing(node).classes == frozenset())
         assert index.standing(node).reason == "revoked"
         assert index.standing(node).number > number + 1
-        await nodes.numbers_seen(node_of_name("local", "nobody"), 7)
+        nodes.numbers_seen(node_of_name("local", "nobody"), 7)
     finally:
         await again.stop()
 
@@ -268,14 +270,14 @@ async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
 async def test_the_end_of_an_instance_closes_its_node(tmp_path: Path) -> None:
     async with planes(tmp_path / "home") as made:
         node = await node_of(made, instance=made.instance)
-        await ask(made, "POST", f"/api/nodes/{node}/grant", {"classes": ["logs"]})
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", {"classes": ["logs"]})
         await signed(made, node, "logs")
         path = f"/api/instances/{made.instance}/destroy"
         answer = await ask(made, "POST", path, {"confirm": "theirs"})
         assert answer.status in {200, 202}, answer.body
         index = made.plane.subjects.consent.index
         await until(lambda: index.standing(node).classes == frozenset())
-        shown = (await ask(made, "GET", f"/api/nodes/{node}")).json()
+        shown = (await ask(made, "GET", f"/api/consent/nodes/{node}")).json()
         assert shown["node"]["state"] == "closed"
         assert "destroyed" in shown["why"][0]
         with pytest.raises(Refusal, match="409 node_closed"):

@@ -104,7 +104,7 @@ async def test_a_restored_plane_is_corrected_by_its_nodes(tmp_path: Path) -> Non
     async with running(home) as plane:
         consent, nodes = parts(plane)
         assert consent.index.standing(node).number < newest.number
-        await nodes.numbers_seen(node, newest.number)
+        nodes.numbers_seen(node, newest.number)
         await until(lambda: not consent.index.standing(node).classes)
         await until(lambda: not (found := consent.index.of(node)) or not found.unsigned)
         closed = consent.index.standing(node)

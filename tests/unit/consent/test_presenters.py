@@ -10,7 +10,7 @@ from holdfast.consent.state import Kept, Node
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import EventId
 from holdfast.kernel.outcome import Permanent
-from holdfast.wire.api.consent import NodeClass, NodeDetail
+from holdfast.wire.api.consent import ConsentClass, ConsentDetail
 from holdfast.wire.consent import CLASSES, TEXT_VERSION, encode_document
 from holdfast.wire.times import time_text
 from tests.unit.consent.rig import OWNER, Driver, grant, registered, revoke
@@ -22,11 +22,11 @@ def ready(**changes: Any) -> Driver:
     return driver
 
 
-def shown(driver: Driver) -> NodeDetail:
+def shown(driver: Driver) -> ConsentDetail:
     return presenters.detail(driver.state, driver.clock.now_ms())
 
 
-def of(driver: Driver, name: str) -> NodeClass:
+def of(driver: Driver, name: str) -> ConsentClass:
     return next(one for one in shown(driver).classes if one.name == name)
 
 

@@ -92,7 +92,7 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         start=fill,
         checks=(check_key,),
     )
-    nodes = Nodes(core.mailbox, index, core.chance)
+    nodes = Nodes(core.mailbox, index, core.chance, core.run)
     return ConsentMade(index=index, nodes=nodes, part=part)
 
 

@@ -13,14 +13,14 @@ from holdfast.web.parts.moments import Moment, moment, parse_ms
 from holdfast.web.parts.words import Badge
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import (
+    ConsentClass,
+    ConsentDetail,
     ConsentEntry,
     ConsentHistory,
+    ConsentList,
     ConsentReceipt,
-    NodeClass,
-    NodeDetail,
-    NodeList,
-    NodeState,
-    NodeSummary,
+    ConsentState,
+    NodeConsent,
     ReceiptList,
 )
 from holdfast.wire.consent import ContentClass
@@ -28,7 +28,7 @@ from holdfast.wire.consent import ContentClass
 VIEW_STEP_MS: Final = 3_600_000
 """A look is told to the plane once an hour, which is how exactly it is kept."""
 
-_STATES: Final[dict[NodeState, Badge]] = {
+_STATES: Final[dict[ConsentState, Badge]] = {
     "waiting": Badge("Waiting for a yes", "off", "Nothing may leave it."),
     "sending": Badge("May send", "ok"),
     "refused": Badge("Refused", "off", "It was said no, or everything has expired."),
@@ -100,7 +100,7 @@ class Line(NamedTuple):
     text: str
 
 
-def node_row(found: NodeSummary, *, now_ms: int) -> NodeRow:
+def node_row(found: NodeConsent, *, now_ms: int) -> NodeRow:
     """Return a node for the list."""
     return NodeRow(
         id=found.id,
@@ -114,7 +114,7 @@ def node_row(found: NodeSummary, *, now_ms: int) -> NodeRow:
     )
 
 
-def class_row(found: NodeClass, *, now_ms: int) -> ClassRow:
+def class_row(found: ConsentClass, *, now_ms: int) -> ClassRow:
     """Return a class; only what may leave now is shown as such."""
     is_granted = found.status == "granted"
     older = _older(found)
@@ -134,7 +134,7 @@ def class_row(found: NodeClass, *, now_ms: int) -> ClassRow:
     )
 
 
-def _older(found: NodeClass) -> str:
+def _older(found: ConsentClass) -> str:
     """Return what a grant says of the time before it."""
     if found.backfill_from is None or not parse_ms(found.backfill_from):
         return "with all older content"
@@ -173,7 +173,7 @@ def entry_line(found: ConsentEntry, *, now_ms: int) -> Line:
 async def load(context: Context, call: Call) -> Names:
     """Return the nodes, and how many of all were ever looked at."""
     query = paging(call, NODES_LISTED)
-    found = await context.api.ask(call, "node.list", NodeList, query=query)
+    found = await context.api.ask(call, "consent.list", ConsentList, query=query)
     rows = [node_row(each, now_ms=call.now_ms) for each in found.items]
     never = found.total - found.looked_at
     return {
@@ -189,13 +189,13 @@ async def load(context: Context, call: Call) -> Names:
 async def load_node(context: Context, call: Call) -> Names:
     """Return a node with its classes, receipts and history."""
     path = {"id": call.path["id"]}
-    found = await context.api.ask(call, "node.get", NodeDetail, path=path)
+    found = await context.api.ask(call, "consent.get", ConsentDetail, path=path)
     limited = {"limit": str(RECEIPTS_SHOWN)}
     receipts = await context.api.attempt(
-        call, "node.receipts", ReceiptList, path=path, query=limited
+        call, "consent.receipts", ReceiptList, path=path, query=limited
     )
     history = await context.api.attempt(
-        call, "node.history", ConsentHistory, path=path, query=limited
+        call, "consent.history", ConsentHistory, path=path, query=limited
     )
     now_ms = call.now_ms
     viewed_ms = parse_ms(found.last_view_at) if found.last_view_at else 0

@@ -10,7 +10,7 @@ from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
-from holdfast.wire.api.consent import NodeList
+from holdfast.wire.api.consent import ConsentList
 from holdfast.wire.api.instances import InstanceDetail, Status
 
 _WAITS: Final[dict[Status, str]] = {
@@ -29,7 +29,7 @@ async def load(context: Context, call: Call) -> Names:
     path = {"id": call.path["id"]}
     found = await context.api.ask(call, "instance.get", InstanceDetail, path=path)
     query = {"instance": call.path["id"]}
-    nodes = await context.api.ask(call, "node.list", NodeList, query=query)
+    nodes = await context.api.ask(call, "consent.list", ConsentList, query=query)
     view = found.instance
     return {
         "id": view.id,

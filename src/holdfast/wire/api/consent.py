@@ -36,13 +36,13 @@ RECEIPTS_EXPORT_MAX: Final = 256
 ClassList = Annotated[tuple[ContentClass, ...], Meta(min_length=1, max_length=len(CLASSES))]
 AnyClasses = Annotated[tuple[ContentClass, ...], Meta(max_length=len(CLASSES))]
 ClassStatus = Literal["pending", "granted", "revoked", "expired"]
-NodeState = Literal["waiting", "sending", "refused", "closed"]
+ConsentState = Literal["waiting", "sending", "refused", "closed"]
 """`waiting`: nobody said yes, or the signature is under way. `sending`: something may leave.
 `refused`: it was said no, or all has expired. `closed`: its instance was destroyed."""
 Days = Annotated[int, Meta(ge=1, le=GRANT_DAYS_MAX)]
 
 
-class NodeClass(Struct, frozen=True, kw_only=True):
+class ConsentClass(Struct, frozen=True, kw_only=True):
     """One class of content of a node: what it contains, and the last decision about it.
 
     `in_force` says whether it may leave the node now: it is granted, and the grant is signed.
@@ -62,7 +62,7 @@ class NodeClass(Struct, frozen=True, kw_only=True):
     reason: Reason = ""
 
 
-class NodeSummary(Struct, frozen=True, kw_only=True):
+class NodeConsent(Struct, frozen=True, kw_only=True):
     """A node in a list; `classes` are those in force."""
 
     id: Id
@@ -70,27 +70,27 @@ class NodeSummary(Struct, frozen=True, kw_only=True):
     name: Label
     instance: Label
     source: Literal["auto", "person"]
-    state: NodeState
+    state: ConsentState
     classes: AnyClasses
     registered_at: Time
     looked_at: Time | None = None
 
 
-class NodeList(Struct, frozen=True, kw_only=True):
+class ConsentList(Struct, frozen=True, kw_only=True):
     """Nodes by id. The counts are of all visible nodes, whatever the page.
 
     `looked_at` counts nodes that somebody ever asked to see, `granted` those with any class
     granted.
     """
 
-    items: Annotated[tuple[NodeSummary, ...], Meta(max_length=PAGE_ITEMS_MAX)]
+    items: Annotated[tuple[NodeConsent, ...], Meta(max_length=PAGE_ITEMS_MAX)]
     total: Counter
     looked_at: Counter
     granted: Counter
     next: Cursor = ""
 
 
-class NodeDetail(Struct, frozen=True, kw_only=True):
+class ConsentDetail(Struct, frozen=True, kw_only=True):
     """A node, each class, and why nothing, or not everything, comes from it.
 
     `text_version` is that of the texts in `classes`: a grant names it. `number` is the last that a
@@ -98,8 +98,8 @@ class NodeDetail(Struct, frozen=True, kw_only=True):
     count documents and deletions under way; `trouble` is why one of them failed last.
     """
 
-    node: NodeSummary
-    classes: Annotated[tuple[NodeClass, ...], Meta(max_length=len(CLASSES))]
+    node: NodeConsent
+    classes: Annotated[tuple[ConsentClass, ...], Meta(max_length=len(CLASSES))]
     why: Annotated[tuple[Reason, ...], Meta(max_length=16)]
     text_version: Label
     number: Counter
@@ -151,7 +151,7 @@ class IntentTaken(Struct, frozen=True, kw_only=True):
     """The intent was taken; `already_started` says that there was an earlier one."""
 
     already_started: bool
-    node: NodeDetail
+    node: ConsentDetail
 
 
 class ConsentReceipt(Struct, frozen=True, kw_only=True):
@@ -245,41 +245,41 @@ class KeyRotate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Replace the signing key by a new one that the present one signs: `{}`."""
 
 
-_ONE: Final = "/api/nodes/{id}"
+_ONE: Final = "/api/consent/nodes/{id}"
 
 CONSENT: Final = (
     look(
-        "node.list", "/api/nodes", NodeList,
+        "consent.list", "/api/consent/nodes", ConsentList,
         "Machines that registered to send content, and whether anything may leave them.",
         *PAGING, ACCOUNT,
         Param("instance", r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}", "Only this instance's node."),
     ),
     look(
-        "node.get", _ONE, NodeDetail,
+        "consent.get", _ONE, ConsentDetail,
         "A node: each class of content, who decided about it, and why nothing comes from it.",
     ),
     followed(
-        "node.grant", f"{_ONE}/grant", ConsentGrant, NodeDetail,
+        "consent.grant", f"{_ONE}/grant", ConsentGrant, ConsentDetail,
         "Let classes of content out of a node.",
     ),
     followed(
-        "node.revoke", f"{_ONE}/revoke", ConsentRevoke, NodeDetail,
+        "consent.revoke", f"{_ONE}/revoke", ConsentRevoke, ConsentDetail,
         "Let classes of content out no longer, and delete what is stored of them if asked to.",
     ),
     followed(
-        "node.intent", f"{_ONE}/intent", ConsentIntent, IntentTaken,
+        "consent.intent", f"{_ONE}/intent", ConsentIntent, IntentTaken,
         "Say that somebody wants to see what a node does; the first time may grant classes.",
     ),
     look(
-        "node.receipts", f"{_ONE}/receipts", ReceiptList,
+        "consent.receipts", f"{_ONE}/receipts", ReceiptList,
         "Signed receipts of a node, newest first.", *PAGING,
     ),
     look(
-        "node.export", f"{_ONE}/receipts/export", ReceiptBundle,
+        "consent.export", f"{_ONE}/receipts/export", ReceiptBundle,
         "Every receipt of a node with the keys that verify them, for keeping.",
     ),
     look(
-        "node.history", f"{_ONE}/history", ConsentHistory,
+        "consent.history", f"{_ONE}/history", ConsentHistory,
         "What happened to a node's consent, with what was refused, newest first.", *PAGING,
     ),
     look(
