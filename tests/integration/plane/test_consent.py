@@ -186,13 +186,14 @@ async def test_what_cannot_be_granted_is_refused_and_named(tmp_path: Path) -> No
         old = {"classes": ["logs"], "text_version": "2020-01"}
         answer = await ask(made, "POST", path, old)
         assert (answer.status, answer.json()["code"]) == (409, "text_changed")
-        for wrong in (
+        bodies: tuple[dict[str, Any], ...] = (
             {"classes": []},
             {"classes": ["everything"]},
             {"classes": ["logs"], "backfill": "days"},
             {"classes": ["logs"], "backfill_days": 3},
             {"classes": ["logs"], "days": 0},
-        ):
+        )
+        for wrong in bodies:
             assert (await ask(made, "POST", path, wrong)).status == 400
 
 

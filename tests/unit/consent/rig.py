@@ -59,13 +59,11 @@ class Driver:
     def state(self) -> Node:
         return self.folded.state
 
-    @property
     def standing(self) -> Standing:
         return standing(self.state, self.clock.now_ms())
 
-    @property
     def in_force(self) -> tuple[ContentClass, ...]:
-        return tuple(each for each in CLASSES if each in self.standing.classes)
+        return tuple(each for each in CLASSES if each in self.standing().classes)
 
     def settle_next(self, outcome: Outcome[Any] | None = None) -> None:
         """Answer the call that waits longest: as a plane that works does, unless told otherwise."""

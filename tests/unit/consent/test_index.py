@@ -48,7 +48,7 @@ def test_the_index_says_what_was_committed() -> None:
     assert index.counts("acme") == {"nodes": 1, "looked_at": 0, "granted": 0}
     driver.ok(grant("logs", until_ms=driver.clock.now_ms() + DAY_MS))
     take()
-    assert index.standing(NODE) == driver.standing
+    assert index.standing(NODE) == driver.standing()
     assert index.standing(NODE).classes == {"logs"}
     assert index.number(NODE) == 2
     found = index.of_instance("i1")
