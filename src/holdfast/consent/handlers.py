@@ -136,7 +136,7 @@ class NodeCalls:
             try:
                 rows.append(decode_state(body, STATE_VERSION))
             except ValueError:
-                continue  # the doctor names damaged rows
+                continue  # the doctor counts damaged rows
         return rows, page[-1][0] if len(page) == limit else ""
 
     async def show(self, call: Call) -> Reply:

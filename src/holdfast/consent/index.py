@@ -35,13 +35,17 @@ class _Row(NamedTuple):
 
 
 class NodeIndex:
-    """The committed nodes, and the port `Consents` of the intake of content."""
+    """The committed nodes, and the port `Consents` of the intake of content.
+
+    `damaged` are the nodes whose rows cannot be read: nothing of them is allowed.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._rows: dict[str, _Row] = {}
         self._of_instance: dict[str, str] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self.damaged: set[str] = set()
 
     async def fill(self, reader: Reader) -> None:
         """Read the rows committed before this start."""
@@ -99,8 +103,12 @@ class NodeIndex:
         if before is not None:
             self._count(before, -1)
             self._of_instance.pop(before.instance, None)
-        state = None if body is None else _decode(body)
-        if body is None or state is None:
+        self.damaged.discard(node)
+        if body is None:
+            return
+        state = _decode(body)
+        if state is None:
+            self.damaged.add(node)
             return
         row = _Row(
             body,

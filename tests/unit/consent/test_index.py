@@ -88,5 +88,8 @@ def test_a_damaged_row_allows_nothing() -> None:
     for key in rows.keys() - {NODE}:
         assert index.standing(key) == UNKNOWN, key
     assert index.standing(NODE).classes == {"logs"}
+    assert index.damaged == {"nd_1", "nd_2", "nd_3", "nd_4", "nd_5"}
+    index.on_commit(commit(ViewRow(NODE_VIEW, "nd_1", "acme", body)))
+    assert index.damaged == {"nd_2", "nd_3", "nd_4", "nd_5"}
     index.on_commit(commit(ViewRow(RECEIPT_VIEW, "x", "acme", b"{")))
     assert index.standing("x") == UNKNOWN

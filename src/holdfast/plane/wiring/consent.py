@@ -31,6 +31,7 @@ from holdfast.wire.times import time_text
 CALLS_MAX: Final = 32
 """Signatures and deletions made concurrently."""
 CALLS_PER_S: Final = 1_000.0
+_NAMED_MAX: Final = 5
 
 
 class NoContent:
@@ -71,6 +72,9 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
     async def check_key() -> DoctorCheck:
         return await asyncio.to_thread(_check, key, folder)
 
+    async def check_rows() -> DoctorCheck:
+        return _check_rows(index)
+
     deps = Deps(
         mailboxes=core.mailbox,
         reader=core.stores.reader,
@@ -90,7 +94,7 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         on_commit=(index.on_commit,),
         topics={NODE_VIEW: topics.NODE},
         start=fill,
-        checks=(check_key,),
+        checks=(check_key, check_rows),
     )
     nodes = Nodes(core.mailbox, index, core.chance, core.run)
     return ConsentMade(index=index, nodes=nodes, part=part)
@@ -114,6 +118,21 @@ def signing_keys(key: ConsentKey) -> SigningKeys:
 async def _rotate(key: ConsentKey, folder: Path, now_ms: int) -> SigningKeys:
     key.follow(await asyncio.to_thread(rotate_consent_key, folder, now_ms=now_ms))
     return signing_keys(key)
+
+
+def _check_rows(index: NodeIndex) -> DoctorCheck:
+    """Return whether the row of every node can be read."""
+    counts = index.counts(None)
+    if index.damaged:
+        named = ", ".join(sorted(index.damaged)[:_NAMED_MAX])
+        return DoctorCheck(
+            name="consent-rows",
+            result="failed",
+            message=f"{len(index.damaged)} nodes cannot be read, so nothing may leave: {named}",
+            fix="holdfast restore with a backup from before",
+        )
+    text = f"{counts.get('nodes', 0)} nodes, {counts.get('granted', 0)} with something granted"
+    return DoctorCheck(name="consent-rows", result="ok", message=text)
 
 
 def _check(key: ConsentKey, folder: Path) -> DoctorCheck:
