@@ -16,7 +16,7 @@ READ_HERE = (
     "machine/controller/server.py", "machine/controller/http_body.py",
     "machine/controller/health_listener.py", "plane/agent_proxy", "plane/edge",
     "plane/operations.py", "relay", "telemetry", "web", "wire", "actors/calls.py",
-    "instances/handlers.py", "pairing/handlers.py",
+    "instances/handlers.py", "pairing/handlers.py", "consent/handlers.py",
 )  # fmt: skip
 """Where requests are read."""
 
@@ -33,6 +33,7 @@ ALLOWED = {
     "wire/address.py": "addresses out of settings; it raises ValueError and says so",
     "wire/salvage.py": "a view of our own, as its reader will; what it raises is caught",
     "wire/times.py": "the parser of times, total as well",
+    "wire/consent.py": "after a pattern, and what it raises is caught beside it",
     "wire/controller/identity.py": "after a pattern, and what it raises is caught beside it",
     "relay/http1.py": "digits that a pattern has matched, at most 18 of them",
     "plane/edge/auth.py": "settings: the public address and the trusted proxies",

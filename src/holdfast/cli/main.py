@@ -28,6 +28,7 @@ COMMANDS: Final = {
 NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",
     "pairing": "holdfast.cli.pairing:app",
+    "consent": "holdfast.cli.consent:app",
     "agents": "holdfast.cli.agents:app",
     "rehearse": "holdfast.cli.rehearse:app",
     "quarantine": "holdfast.cli.quarantine:app",

@@ -40,7 +40,8 @@ from holdfast.instances.state import (
 from holdfast.instances.views import views
 from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Conflict, Ok, Outcome, Permanent
-from holdfast.letters.instances import PAIRING, InstanceDestroyed
+from holdfast.letters.instances import NODE, PAIRING, InstanceDestroyed
+from holdfast.wire.consent import node_of_instance
 
 KIND: Final = "instance"
 NOT_FOUND: Final = "not_found"
@@ -74,11 +75,14 @@ def act(state: Instance, action: actions.Action, policy: Policy, at: At) -> Work
 
 
 def _letters(state: Instance, event: events.Intent) -> tuple[Letter, ...]:
-    """Return the letters that an intent sends: the pairing of an instance ends with it."""
+    """Return the letters that an intent sends: an instance's pairing and consent end with it."""
     if not isinstance(event, events.DestroyFinished):
         return ()
     letter = InstanceDestroyed(account=state.account)
-    return (Letter(to=address(PAIRING, state.id), body=letter),)
+    return (
+        Letter(to=address(PAIRING, state.id), body=letter),
+        Letter(to=address(NODE, node_of_instance(state.account, state.id)), body=letter),
+    )
 
 
 def _folded(state: Instance, intent: events.Intent, at: At) -> Instance:

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 Topic: TypeAlias = Literal[
-    "instance", "contact", "operation", "quarantine", "pairing", "correction", "lesson", "brain"
+    "instance",
+    "contact",
+    "operation",
+    "quarantine",
+    "pairing",
+    "node",
+    "correction",
+    "lesson",
+    "brain",
 ]
 
 Publish: TypeAlias = Callable[[Topic, str, str | None], object]
@@ -26,6 +34,8 @@ QUARANTINE: Final = "quarantine"
 """The quarantine changed; the key is the event, or the id of its actor."""
 PAIRING: Final = "pairing"
 """Pending pairing requests, or the policy for them, changed; the key is the instance's id."""
+NODE: Final = "node"
+"""A node registered, or its consent or receipts changed; the key is the node's id."""
 CORRECTION: Final = "correction"
 """Corrections of a brain were received or came again; the key is the brain's id."""
 LESSON: Final = "lesson"

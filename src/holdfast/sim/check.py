@@ -5,7 +5,7 @@
     a way on       what exists has an alarm or a probe, and no transient status outlives its limit
     whole rules    no note, no fault, no quarantine; a dry run of what follows equals it
     nothing lost   what was acknowledged is in the log, once, and answers never change
-    letters        a destroyed instance has sent its pairing one letter, whatever crashed
+    letters        a destroyed instance has ended its pairing and its node, whatever crashed
     replay         every actor's log, folded again, is bit-equal and decides the same
 
 It only observes. The first violation is kept with its context, and ends the scenario.
@@ -24,13 +24,16 @@ from holdfast.actors.record import decode_record
 from holdfast.actors.rehearsal_worker import Back, look_back
 from holdfast.actors.rehearse import dry_run
 from holdfast.actors.tick import Tick
+from holdfast.consent.state import STATE_VERSION as NODE_VERSION
+from holdfast.consent.state import decode_state as decode_node
 from holdfast.instances.definition import INSTANCE, KIND
 from holdfast.instances.state import TRANSIENT_STATUSES, Instance, decode_state, exists
 from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 from holdfast.kernel.ids import Address, address
-from holdfast.letters.instances import PAIRING
+from holdfast.letters.instances import NODE, PAIRING
 from holdfast.pairing.state import STATE_VERSION
 from holdfast.pairing.state import decode_state as decode_pairing
+from holdfast.wire.consent import node_of_instance
 from holdfast.wire.controller.identity import decode_sandbox
 from holdfast.world.clouds.port import LABEL_SANDBOX, Machine
 
@@ -249,9 +252,15 @@ class Checker:
         self.raise_any()
 
     def _look_at_letters(self) -> None:
-        """Check that the pairing of every destroyed instance has ended with it."""
+        """Check that pairing and node of every destroyed instance have ended with it."""
         fleet = self._fleet
         for state in fleet.states():
+            node = address(NODE, node_of_instance(state.account, state.id))
+            closed = (found := fleet.store.actors.get(node)) is not None and bool(
+                found.state and decode_node(found.state, NODE_VERSION).closed_ms
+            )
+            if closed != (state.status == "destroyed"):
+                self.accuse(f"{state.id} is {state.status}; its node is closed: {closed}")
             actor = fleet.store.actors.get(address(PAIRING, state.id))
             body = None if actor is None else actor.state
             ended = body is not None and decode_pairing(body, STATE_VERSION).gone

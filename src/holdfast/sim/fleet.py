@@ -21,6 +21,7 @@ from holdfast.instances.state import Instance, decode_state
 from holdfast.kernel.clock import MINUTE_MS
 from holdfast.kernel.ids import Address, address
 from holdfast.plane.keyring import Key, KeyRing
+from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind
 from holdfast.sim.check import Checker
@@ -88,7 +89,7 @@ class Fleet:
         self.accounts = AccountsMemory()
         self.contacts = MemoryContacts()
         self.analytics = MemoryAnalytics()
-        self.kinds = make_kinds(instance_kind(fault_plan.policy), pairing_kind())
+        self.kinds = make_kinds(instance_kind(fault_plan.policy), pairing_kind(), node_kind())
         self.secret = fault_plan.settings.gateway_token_secret or "simulated"
         self._chances: dict[str, random.Random] = {}
         self.keyring = KeyRing(

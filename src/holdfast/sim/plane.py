@@ -28,6 +28,7 @@ from holdfast.kernel.metrics import NoMeter, TotalMeter
 from holdfast.kernel.outcome import Outcome, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.pairing.ports import NOT_RUNNING, Listing, Place
+from holdfast.plane.consent_key import make_consent_key
 from holdfast.plane.plane_key import PlaneKey
 from holdfast.plane.wiring.clouds import (
     Clouds,
@@ -37,6 +38,7 @@ from holdfast.plane.wiring.clouds import (
     platform_of,
     watch_exits,
 )
+from holdfast.plane.wiring.consent import NoContent, make_consent
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import Engine, make_engine
 from holdfast.plane.wiring.engine_part import engine_part
@@ -241,6 +243,7 @@ class Plane:
             keyring=fleet.keyring,
             token_secret=Secret(fleet.secret),
             plane_key=PlaneKey(bytes(32)),
+            consent_key=make_consent_key(bytes(32), now_ms=0),
             tables=tables,
             engine=engine,
             mailbox=_CheckedMailboxes(engine.mailbox, fleet.check.answered),
@@ -265,6 +268,7 @@ class Plane:
         deciding = engine_part(core)
         machine_index, places = MachineIndex(), CommittedPlaces()
         pairing = make_pairing(core, _NobodyWaits(), places)
+        consent = make_consent(core, NoContent())
         heard = make_telemetry(core, machine_index)
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT
@@ -272,6 +276,7 @@ class Plane:
         return (
             machines_part(core, machine_index),
             places_part(core, places),
+            consent.part,
             deciding,
             reach.part,
             pairing.part,

@@ -70,6 +70,12 @@ LESSON_ROWS: Final = 10
 BRAINS_LISTED: Final = 200
 """Brains on one page, and in the filter of the feed."""
 
+NODES_LISTED: Final = 200
+"""Nodes on one page."""
+
+RECEIPTS_SHOWN: Final = 50
+"""Receipts, and entries of the history, on the page of one node; the download has all."""
+
 DIFFERENCES_MAX: Final = 1_024
 """Differences of texts that are kept: the newest are looked at most."""
 

@@ -173,12 +173,13 @@ def test_a_journal_without_its_key_ring_gets_no_other_one(old: Settings) -> None
     home = Path(old.home)
     (home / KEYRING_FILE).unlink()
     (home / GATEWAY_FILE).unlink()
-    ring, secret, plane_key = open_keys(old, now_ms=1)
+    ring, secret, plane_key, consent_key = open_keys(old, now_ms=1)
     assert secret.reveal()
     assert str(old.keys_folder) in (home / KEYRING_FILE).read_text(), "an older version stops at it"
-    again, same, same_plane = open_keys(old, now_ms=2)
+    again, same, same_plane, same_consent = open_keys(old, now_ms=2)
     assert (again.newest, same) == (ring.newest, secret)
     assert same_plane.derive("x") == plane_key.derive("x")
+    assert same_consent.public_key == consent_key.public_key
     (home / JOURNAL_FILE).touch()
     assert find_keyring(old) == old.keys_folder / KEYRING_FILE
     (old.keys_folder / KEYRING_FILE).unlink()

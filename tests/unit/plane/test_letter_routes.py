@@ -12,20 +12,24 @@ from msgspec import Struct
 from holdfast import letters
 from holdfast.actors.definition import At, Letter
 from holdfast.actors.kinds import make_kinds
+from holdfast.consent.definition import NODE_DEFINITION
+from holdfast.consent.events import InstanceGone as NodeClosed
 from holdfast.instances import actions, events
 from holdfast.instances.definition import INSTANCE
 from holdfast.instances.policy import Policy
-from holdfast.kernel.ids import EventId, address
+from holdfast.kernel.ids import EventId, address, parse_address
 from holdfast.letters.instances import InstanceDestroyed
 from holdfast.pairing.definition import PAIRING
 from holdfast.pairing.events import InstanceGone
+from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.letters import ROUTES, table
 from holdfast.plane.wiring.pairing import pairing_kind
+from holdfast.wire.consent import node_of_instance
 from tests.house.sources import ROOT
 from tests.unit.instances.driver import UUID, Driver
 
-KINDS = make_kinds(instance_kind(Policy()), pairing_kind())
+KINDS = make_kinds(instance_kind(Policy()), pairing_kind(), node_kind())
 SAMPLES: dict[type[Struct], Struct] = {InstanceDestroyed: InstanceDestroyed(account="acme")}
 
 
@@ -40,12 +44,13 @@ def every_letter() -> set[type[Struct]]:
 
 
 def takes(receiver: str, sender: str, letter: Struct) -> bool:
-    """Return whether a kind takes a letter of another at its own id."""
+    """Return whether a kind takes a letter of another, at its own id or at that of its node."""
     received = KINDS[receiver].definition.received
     if received is None:
         return False
     try:
-        received(address(sender, "x"), Letter(to=address(receiver, "x"), body=letter))
+        to = node_of_instance("acme", "x") if receiver == "node" else "x"
+        received(address(sender, "x"), Letter(to=address(receiver, to), body=letter))
     except ValueError:
         return False
     return True
@@ -78,6 +83,20 @@ def test_an_instance_ends_its_own_pairing_alone() -> None:
         PAIRING.received(address("instance", "y"), letter)
 
 
+def test_an_instance_closes_its_own_node_alone() -> None:
+    to, body = address("node", node_of_instance("acme", "x")), InstanceDestroyed(account="acme")
+    assert NODE_DEFINITION.received is not None
+    letter = Letter(to=to, body=body)
+    assert NODE_DEFINITION.received(address("instance", "x"), letter) == NodeClosed("acme")
+    for sender, said in (
+        ("instance/y", body),
+        ("pairing/x", body),
+        ("instance/x", InstanceDestroyed(account="other")),
+    ):
+        with pytest.raises(ValueError, match="may not write InstanceDestroyed to node/nd_"):
+            NODE_DEFINITION.received(parse_address(sender), Letter(to=to, body=said))
+
+
 def test_only_the_end_of_a_destruction_is_written() -> None:
     driver = Driver().running()
     at = At(1, 1, EventId("e"))
@@ -88,5 +107,8 @@ def test_only_the_end_of_a_destruction_is_written() -> None:
         return INSTANCE.act(driver.state, note, driver.policy, at).letters
 
     body = InstanceDestroyed(account="acme")
-    assert written(events.DestroyFinished()) == (Letter(to=address("pairing", UUID), body=body),)
+    assert written(events.DestroyFinished()) == (
+        Letter(to=address("pairing", UUID), body=body),
+        Letter(to=address("node", node_of_instance("acme", UUID)), body=body),
+    )
     assert written(events.StopSettled()) == ()

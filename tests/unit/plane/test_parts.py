@@ -20,6 +20,7 @@ from holdfast.instances.definition import INSTANCE
 from holdfast.instances.policy import Policy
 from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.ids import EventId
+from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind
@@ -119,13 +120,13 @@ def test_each_row_is_answered_by_exactly_one_part() -> None:
 
 def test_who_is_written_to_must_be_there_and_take_letters() -> None:
     instance = instance_kind(Policy())
-    check_routes(make_kinds(instance, pairing_kind()))
+    check_routes(make_kinds(instance, pairing_kind(), node_kind()))
     check_routes({})
     with pytest.raises(WiringError, match="'instance' writes InstanceDestroyed to 'pairing'"):
         joined(Part(name="instances", kinds=(instance,)))
     deaf = replace(pairing_kind(), definition=replace(pairing_kind().definition, received=None))
     with pytest.raises(WiringError, match="accepts no letters"):
-        check_routes(make_kinds(instance, deaf))
+        check_routes(make_kinds(instance, deaf, node_kind()))
 
 
 def test_what_is_given_late_is_found_by_the_engine() -> None:
@@ -256,7 +257,7 @@ def test_a_job_that_fails_is_logged_and_done_again() -> None:
 
 
 def test_another_process_makes_the_same_kinds() -> None:
-    kinds = make_kinds(instance_kind(Policy(start_timeout_ms=7)), pairing_kind())
+    kinds = make_kinds(instance_kind(Policy(start_timeout_ms=7)), pairing_kind(), node_kind())
     assert load_kinds(recipes(kinds)) == kinds
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from holdfast.kernel.failure import brief
 from holdfast.plane.backup.manifest import KeysNote, fingerprint
+from holdfast.plane.consent_key import CONSENT_KEY_FILE, key_ids
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, KeysError, find_keyring
 from holdfast.plane.settings import Settings
 
@@ -30,6 +31,7 @@ class KeyFiles(NamedTuple):
 
     ring: bytes | None
     gateway: bytes | None
+    consent: bytes | None
 
     def note(self, *, included: bool) -> KeysNote:
         """Return what a manifest says of them."""
@@ -37,11 +39,16 @@ class KeyFiles(NamedTuple):
             included=included,
             ring=fingerprints(self.ring),
             gateway="" if self.gateway is None else fingerprint(self.gateway.strip()),
+            consent=() if self.consent is None else key_ids(self.consent),
         )
 
     def named(self) -> dict[str, bytes]:
         """Return the files that are there, by name."""
-        files = {KEYRING_FILE: self.ring, GATEWAY_FILE: self.gateway}
+        files = {
+            KEYRING_FILE: self.ring,
+            GATEWAY_FILE: self.gateway,
+            CONSENT_KEY_FILE: self.consent,
+        }
         return {name: content for name, content in files.items() if content is not None}
 
 
@@ -50,7 +57,9 @@ def read_keys(settings: Settings) -> KeyFiles:
     ring = find_keyring(settings)
     folder = settings.keys_folder if ring is None else ring.parent
     return KeyFiles(
-        _content(folder / KEYRING_FILE) if ring else None, _content(folder / GATEWAY_FILE)
+        _content(folder / KEYRING_FILE) if ring else None,
+        _content(folder / GATEWAY_FILE),
+        _content(settings.keys_folder / CONSENT_KEY_FILE),
     )
 
 
@@ -73,6 +82,11 @@ def covers(present: KeysNote, backup: KeysNote) -> bool:
     return not backup.ring or (
         present.ring[:1] == backup.ring[:1] and set(backup.ring) <= set(present.ring)
     )
+
+
+def follows(present: KeysNote, backup: KeysNote) -> bool:
+    """Return whether the present consent key is the backup's, or came of it by rotations."""
+    return set(backup.consent) <= set(present.consent)
 
 
 def _content(path: Path) -> bytes | None:

@@ -45,12 +45,14 @@ class LeftOut(Struct, frozen=True, kw_only=True):
 class KeysNote(Struct, frozen=True, kw_only=True):
     """The keys at the time: fingerprints of those on the ring, oldest first, and of the gateway's.
 
-    A fingerprint is of 256 random bits, so it tells nothing of the key.
+    A fingerprint is of 256 random bits, so it tells nothing of the key. `consent` are the ids of
+    the keys that signed and sign consent, the oldest first; empty in older backups.
     """
 
     included: bool
     ring: tuple[str, ...] = ()
     gateway: str = ""
+    consent: tuple[str, ...] = ()
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

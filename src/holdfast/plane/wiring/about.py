@@ -12,6 +12,7 @@ from typing import Final
 from holdfast import __version__
 from holdfast.plane import log_file
 from holdfast.plane.about import Check, about_handlers
+from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import KEY_FILES
 from holdfast.plane.key_rotation import KeyRotation
 from holdfast.plane.operations import instance_address, operation_handlers
@@ -100,9 +101,8 @@ async def _prove(key: PlaneKey, call: Call) -> Reply:
 
 def _folder(home: Path, keys: Path) -> DoctorCheck:
     """Return whether the data folder and the keys are for their owner only."""
-    files = (
-        path for path in (keys / name for name in (*KEY_FILES, PLANE_KEY_FILE)) if path.exists()
-    )
+    names = (*KEY_FILES, PLANE_KEY_FILE, CONSENT_KEY_FILE)
+    files = (path for path in (keys / name for name in names) if path.exists())
     loose = [path for path in (home, keys, *files) if path.stat().st_mode & _OTHERS]
     if loose:
         return DoctorCheck(

@@ -33,6 +33,7 @@ from holdfast.plane.backup.archive import (
 )
 from holdfast.plane.backup.keys import KeyFiles, read_keys
 from holdfast.plane.backup.manifest import BackupError, LeftOut, Manifest, StoreNote
+from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, TOKEN_FILE, KeysError
 from holdfast.plane.settings import FILE_NAME, Settings
 from holdfast.plane.wiring.daily import DAILY_FILE
@@ -61,8 +62,9 @@ _LEFT_OUT: Final = (
     LeftOut(what=TOKEN_FILE, why="the command line makes another"),
 )
 _KEYS_LEFT_OUT: Final = LeftOut(
-    what=f"{KEYRING_FILE}, {GATEWAY_FILE}",
-    why="the keys that open the secrets in it: keep a copy of the keys folder, apart from this",
+    what=f"{KEYRING_FILE}, {GATEWAY_FILE}, {CONSENT_KEY_FILE}",
+    why="the keys that open the secrets in it, and that sign consent: keep a copy of the keys"
+    " folder, apart from this",
 )
 
 

@@ -22,6 +22,7 @@ from holdfast.kernel.log import TotalLog
 from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.secret import Secret
 from holdfast.letters.topics import Publish
+from holdfast.plane.consent_key import ConsentKey
 from holdfast.plane.keyring import KeyRing
 from holdfast.plane.plane_key import PlaneKey
 from holdfast.plane.settings import Settings
@@ -94,6 +95,7 @@ class Core:
     keyring: KeyRing
     token_secret: Secret
     plane_key: PlaneKey
+    consent_key: ConsentKey
     tables: Tables
     engine: Engine
     mailbox: Mailboxes

@@ -24,6 +24,7 @@ class Route(NamedTuple):
 
 ROUTES: Final = (
     Route("instance", InstanceDestroyed, "pairing", "the pairing of that instance ends for good"),
+    Route("instance", InstanceDestroyed, "node", "the instance's node is closed, all consent ends"),
 )
 
 

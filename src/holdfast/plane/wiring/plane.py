@@ -28,6 +28,7 @@ from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
+from holdfast.plane.wiring.consent import ConsentMade, NoContent, make_consent
 from holdfast.plane.wiring.core import Core, SystemChance
 from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
@@ -56,10 +57,11 @@ from holdfast.wire.api.table import ENDPOINTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """Every part in the order of start, and what the edge needs of three of them."""
+    """Every part in the order of start, what the edge needs of three, and what consent answers."""
 
     parts: tuple[Part, ...]
     people: People
+    consent: ConsentMade
     brains: Brains
     agents: AgentSide
 
@@ -74,6 +76,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
+    consent = make_consent(core, NoContent())
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
@@ -93,6 +96,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         people.part,
         machines_part(core, machine_index),
         places_part(core, places),
+        consent.part,
         restored_part(settling),
         deciding,
         reach.part,
@@ -103,7 +107,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         confinement_part(core, check_ins.telemetry, fleet),
         agents_part(agents),
     )
-    return Subjects(parts=parts, people=people, brains=brains, agents=agents)
+    return Subjects(parts=parts, people=people, consent=consent, brains=brains, agents=agents)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -218,6 +222,7 @@ def _open_core(
         keyring=keys.ring,
         token_secret=keys.token_secret,
         plane_key=keys.plane_key,
+        consent_key=keys.consent_key,
         tables=tables,
         engine=engine,
         mailbox=engine.mailbox,

@@ -24,9 +24,10 @@ from holdfast.accounts.records import AuditEntry
 from holdfast.disk.durable_file import make_folder, move, write_file
 from holdfast.kernel.clock import SECOND_MS, Clock
 from holdfast.plane.backup.archive import Tell
-from holdfast.plane.backup.keys import covers, read_keys
+from holdfast.plane.backup.keys import covers, follows, read_keys
 from holdfast.plane.backup.manifest import BackupError, Manifest
 from holdfast.plane.backup.marker import MARKER, Marker, Missing, Unknown, write_marker
+from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import (
     GATEWAY_FILE,
     KEYRING_FILE,
@@ -173,6 +174,11 @@ def _restore_keys(
             leave_note(Path(settings.home), keys)
         else:
             yield "its secrets are lost: set them again, and rotate each instance's"
+    if not follows(present, manifest.keys):
+        if (stage / CONSENT_KEY_FILE).exists():
+            yield from _put_key(keys, stage, CONSENT_KEY_FILE, now_ms)
+        else:
+            yield "the key that signs consent is another: nodes that pinned the old one stay closed"
     if settings.gateway_token_secret or present.gateway == manifest.keys.gateway:
         return
     if (stage / GATEWAY_FILE).exists():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from holdfast.kernel.secret import Secret, SecretError
+from holdfast.plane.consent_key import ConsentKey, read_or_make_consent_key
 from holdfast.plane.key_folder import (
     GATEWAY_FILE,
     KEYRING_FILE,
@@ -33,6 +34,7 @@ class OpenKeys(NamedTuple):
     ring: KeyRing
     token_secret: Secret
     plane_key: PlaneKey
+    consent_key: ConsentKey
 
 
 def open_keys(settings: Settings, *, now_ms: int) -> OpenKeys:
@@ -57,7 +59,12 @@ def open_keys(settings: Settings, *, now_ms: int) -> OpenKeys:
         ring = make_keyring(keys, now_ms=now_ms)
         leave_note(home, keys)
     secret = settings.gateway_token_secret or read_or_make_secret(keys / GATEWAY_FILE)
-    return OpenKeys(ring, Secret(secret), read_or_make_plane_key(keys))
+    return OpenKeys(
+        ring,
+        Secret(secret),
+        read_or_make_plane_key(keys),
+        read_or_make_consent_key(keys, now_ms=now_ms),
+    )
 
 
 def read_or_make_secret(path: Path) -> str:

@@ -1,5 +1,5 @@
 // Sends orders to the API and tells the result. Buttons: data-order, data-url, data-body,
-// data-ask, data-done, data-then. Forms: data-api ("POST /path"), data-shape, data-typed.
+// data-ask, data-done, data-then. Forms: data-api ("POST /path"), data-shape, data-typed, data-needs.
 import { decided } from "./inbox.js";
 import { later, toast } from "./toasts.js";
 
@@ -40,6 +40,7 @@ function verdict({ ok, rows, broken_at: broken, reason }) {
 function settle(at, result) {
   const { body, status } = result;
   const [then = "", where = ""] = (at.dataset.then ?? "").split(/:(.*)/);
+  if (then === "quiet") return;
   const done = at.dataset.done ?? "Done";
   if (then === "decided") decided(at.dataset.row ?? at.closest("[data-row]")?.id, status === 202 ? "under way…" : done);
   if (status === 202) {
@@ -89,6 +90,12 @@ const SHAPES = {
   given: (values, form) => JSON.parse(form.dataset.body),
   variable: (values) => ({ [values.kind]: { [values.name]: values.value ?? "" } }),
   secrets: (values) => ({ secrets: values }),
+  consent: ({ days, since }, form) => ({
+    classes: [...form.querySelectorAll("[name=class]:checked")].map((box) => box.value),
+    text_version: form.dataset.text,
+    ...(days ? { days: Number(days) } : {}),
+    ...(Number(since) ? { backfill: "days", backfill_days: Number(since) } : { backfill: since }),
+  }),
   rule: ({ days, ...values }, form) => {
     const policy = JSON.parse(form.dataset.body);
     const ends = days ? { expires_at: new Date(Date.now() + days * 86_400_000).toISOString() } : {};
@@ -103,6 +110,11 @@ async function submit(form) {
   const [method, url] = form.dataset.api.split(" ");
   const button = form.querySelector('[type="submit"]');
   const error = form.querySelector(".form-error");
+  if (form.dataset.needs && !form.querySelector("input:checked")) {
+    error.hidden = false;
+    error.textContent = form.dataset.needs;
+    return;
+  }
   const body = fields(form);
   if ("cleanUrl" in form.dataset) history.replaceState(null, "", location.pathname);
   button.disabled = true;

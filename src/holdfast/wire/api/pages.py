@@ -106,7 +106,13 @@ PAGES: Final = (
         "instance-care", "/instances/{id}/care",
         "Its configurations with their verdicts, and its doctor, as a part of its page.",
     ),
+    _page(
+        "observability", "/instances/{id}/observability",
+        "Leads to an instance's node, or says what is being waited for.",
+    ),
     _page("pairing", "/pairing", "Who waits to be let in to an agent."),
+    _page("nodes", "/nodes", "Machines that can send content, and what may leave them.", *PAGING),
+    _page("node", "/nodes/{id}", "What may leave one node, who said so, and its receipts."),
     _page("corrections", "/corrections", "What agents wrote and what it became.", *_FEED),
     _page("correction", "/corrections/{id}", "One correction, whole."),
     _page("brains", "/brains", "Brains, what they sent and their keys.", *PAGING),
@@ -138,10 +144,10 @@ PAGES: Final = (
         Param(
             "page",
             r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
-            r"|lessons",
+            r"|lessons|nodes|node|observability",
             "Which page is looking.", required=True,
         ),
-        Param("id", ID_PATTERN, "The instance, operation or brain it looks at."),
+        Param("id", ID_PATTERN, "The instance, operation, brain or node it looks at."),
         *_LIVE, kind="stream",
     ),
 )  # fmt: skip

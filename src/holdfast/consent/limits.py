@@ -1,0 +1,40 @@
+"""Every limit of consent in the plane, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
+
+RECEIPTS_MAX: Final = 256
+"""Receipts that are kept of a node, each about 700 bytes; the oldest goes. Export keeps more."""
+
+UNSIGNED_MAX: Final = 16
+"""Documents of a node that wait for a signature before another grant is refused. A revocation is
+never refused: it needs something that was granted, so that refused grants bound both."""
+
+NUMBERS_GAP: Final = 64
+"""How far beyond a number that a node reports the next document is: receipts after the last grant
+that it saw had numbers too, before the plane was restored."""
+
+NUMBERS_STEP_MAX: Final = 1_000_000
+"""How far a node's report can raise its numbers at once, so that none can use them all up."""
+
+SIGN_VALID_MS: Final = 5 * MINUTE_MS
+"""How long a document may wait in its lane."""
+
+SIGN_ANSWER_MS: Final = 10 * MINUTE_MS
+"""How long a document may have no outcome before it is sent again: longer than it is valid."""
+
+DELETE_VALID_MS: Final = 5 * MINUTE_MS
+DELETE_TIMEOUT_MS: Final = 10 * MINUTE_MS
+"""Timeout of one deletion: what is stored of a node may be gigabytes."""
+DELETE_ANSWER_MS: Final = 20 * MINUTE_MS
+"""How long a deletion may have no outcome before it is asked for again."""
+
+RETRY_FIRST_MS: Final = 5 * SECOND_MS
+RETRY_CAP_MS: Final = 10 * MINUTE_MS
+"""Waits between tries of a signature or deletion that failed."""
+
+VIEW_STEP_MS: Final = HOUR_MS
+"""The moment of the last view is kept to this precision, so that looking costs few events."""

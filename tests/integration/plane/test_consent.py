@@ -1,0 +1,295 @@
+"""Nodes and their consent through the API of a whole plane, with its real key and stores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.plane.consent_key import CONSENT_KEY_FILE, verify
+from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.consent import signing_keys
+from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.consent import (
+    CLASSES,
+    INTENT_CLASSES,
+    UNKNOWN,
+    Grant,
+    Receipt,
+    SignedDocument,
+    Successor,
+    node_of_instance,
+    node_of_name,
+)
+from tests.support.asgi import Answer, call, json_headers
+from tests.support.patience import patience
+from tests.support.real_plane import Log, Made, end, make
+
+AGENT = {"by": "observer", "credential": "observer:cm_1"}
+
+
+@asynccontextmanager
+async def planes(home: Path) -> AsyncIterator[Made]:
+    made = await make(home)
+    try:
+        yield made
+    finally:
+        await end(made)
+    assert made.log.at_least("error", "critical") == []
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(patience(20)):
+        while not condition():  # noqa: ASYNC110  nothing else to wait for
+            await asyncio.sleep(0.01)
+
+
+async def ask(made: Made, method: str, path: str, body: Any = None, *, token: str = "") -> Answer:
+    headers = json_headers(token or made.tokens.owner)
+    return await call(
+        made.plane.app, method, path, headers=headers,
+        body=b"" if body is None else msgspec.json.encode(body),
+    )  # fmt: skip
+
+
+async def node_of(made: Made, name: str = "laptop", **changes: Any) -> str:
+    plain = {"instance": "", "source": "auto", **AGENT}
+    nodes = made.plane.subjects.consent.nodes
+    return await nodes.register("local", name, **(plain | changes))
+
+
+async def signed(made: Made, node: str, *classes: str) -> None:
+    """Wait until exactly these classes are in force."""
+    index = made.plane.subjects.consent.index
+    await until(lambda: index.standing(node).classes == set(classes))
+    await until(lambda: not found.unsigned if (found := index.of(node)) else False)
+
+
+async def test_a_node_from_registration_to_receipts(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        consent = made.plane.subjects.consent
+        assert consent.index.standing(node_of_name("local", "laptop")) == UNKNOWN
+        node = await node_of(made)
+        assert node == node_of_name("local", "laptop") == await node_of(made)
+        (listed,) = (await ask(made, "GET", "/api/consent/nodes")).json()["items"]
+        assert (listed["state"], listed["classes"], listed["name"]) == ("waiting", [], "laptop")
+        shown = (await ask(made, "GET", f"/api/consent/nodes/{node}")).json()
+        assert {one["status"] for one in shown["classes"]} == {"pending"}
+        assert "Nobody has decided about" in shown["why"][0]
+
+        body = {"classes": ["logs", "counters"], "text_version": shown["text_version"]}
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/grant", body)
+        assert answer.status == 200, answer.body
+        await signed(made, node, "logs", "counters")
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/revoke", {"classes": ["logs"]})
+        assert answer.status == 200, answer.body
+        assert consent.index.standing(node).classes == {"counters"}
+        await signed(made, node, "counters")
+
+        key = made.plane.core.consent_key
+        grant = consent.index.standing(node).grant
+        assert grant is not None
+        said = verify(grant, key.public_key)
+        assert isinstance(said, Grant)
+        assert (said.node, said.classes) == (node, ("counters",))
+        receipts = (await ask(made, "GET", f"/api/consent/nodes/{node}/receipts")).json()["items"]
+        assert [one["act"] for one in receipts] == ["revoked", "granted"]
+        first = verify(msgspec.convert(receipts[1]["document"], SignedDocument), key.public_key)
+        assert isinstance(first, Receipt)
+        assert (first.by, first.credential[:6], first.text_version) == ("mine", "token:", "2026-11")
+        page = (await ask(made, "GET", f"/api/consent/nodes/{node}/receipts?limit=1")).json()
+        assert page["items"] == receipts[:1]
+        following = f"/api/consent/nodes/{node}/receipts?limit=1&after={page['next']}"
+        assert (await ask(made, "GET", following)).json()["items"] == receipts[1:]
+        history = (await ask(made, "GET", f"/api/consent/nodes/{node}/history")).json()["entries"]
+        assert [one["what"] for one in history] == ["revoked", "granted", "registered"]
+        bundle = await ask(made, "GET", f"/api/consent/nodes/{node}/receipts/export")
+        assert f"consent-{node}.json" in bundle.header("content-disposition")
+        assert len(bundle.json()["receipts"]) == 2
+        assert bundle.json()["signing"]["keys"][0]["id"] == key.key_id
+        await _rehearses(made, node)
+
+
+async def _rehearses(made: Made, node: str) -> None:
+    """Replay and explain the node's actor: they come from the engine, for every kind."""
+    operator, path = made.tokens.operator, f"/api/rehearse/node/{node}"
+    answer = await ask(made, "POST", f"{path}/replay", {}, token=operator)
+    assert answer.status == 200, answer.body
+    assert (answer.json()["differences"], answer.json()["bit_equal"]) == (0, True)
+    assert answer.json()["events_folded"] > 5
+    for mode in ("dry-run", "explain"):
+        answer = await ask(made, "POST", f"{path}/{mode}", {}, token=operator)
+        assert answer.status == 200, answer.body
+
+
+async def test_what_is_not_visible_is_not_there(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        node = await node_of(made)
+        other = made.tokens.other_owner
+        body = {"classes": ["logs"]}
+        for method, path, sent in (
+            ("GET", "", None), ("GET", "/receipts", None), ("GET", "/receipts/export", None),
+            ("GET", "/history", None), ("POST", "/grant", body), ("POST", "/revoke", body),
+            ("POST", "/intent", {}),
+        ):  # fmt: skip
+            answer = await ask(made, method, f"/api/consent/nodes/{node}{path}", sent, token=other)
+            assert (answer.status, answer.json()["code"]) == (404, "no_such_node")
+        assert (await ask(made, "GET", "/api/consent/nodes", token=other)).json()["total"] == 0
+        everything = (
+            await ask(made, "GET", "/api/consent/nodes", token=made.tokens.operator)
+        ).json()
+        assert (everything["total"], everything["looked_at"]) == (1, 0)
+        assert (await ask(made, "GET", "/api/consent/nodes/nd_x")).status == 404
+        assert made.plane.subjects.consent.index.standing(node).classes == frozenset()
+
+
+async def test_an_intent_grants_once_and_no_agent_grants_itself(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        nodes = made.plane.subjects.consent.nodes
+        node = await node_of(made, instance=made.instance)
+        assert node == node_of_instance("local", made.instance)
+        with pytest.raises(Refusal, match="403 agent_cannot_grant"):
+            await nodes.intent(node, **AGENT)
+        answer = await ask(made, "GET", f"/api/consent/nodes?instance={made.instance}")
+        assert [one["id"] for one in answer.json()["items"]] == [node]
+        assert answer.json()["items"][0]["state"] == "waiting"
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/intent", {"classes": []})
+        assert answer.json()["already_started"] is False
+        history = (await ask(made, "GET", f"/api/consent/nodes/{node}/history")).json()["entries"]
+        assert [one["what"] for one in history] == ["intent", "intent", "registered"]
+        assert history[1]["refused"]
+        answer = await ask(made, "POST", f"/api/consent/nodes/{node}/intent", {})
+        assert answer.json()["already_started"] is True
+        assert made.plane.subjects.consent.index.standing(node).classes == frozenset()
+        assert (await ask(made, "GET", "/api/consent/nodes")).json()["looked_at"] == 1
+
+        elsewhere = await node_of(made, "elsewhere")
+        assert await nodes.intent(elsewhere, **AGENT) is False
+        assert await nodes.intent(elsewhere, **AGENT) is True
+        await signed(made, elsewhere, *INTENT_CLASSES)
+        with pytest.raises(Refusal, match="404 no_such_node"):
+            await nodes.intent(node_of_name("local", "nobody"), **AGENT)
+        with pytest.raises(Refusal, match="400 bad_field"):
+            await node_of(made, "")
+
+
+async def test_what_cannot_be_granted_is_refused_and_named(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        path = f"/api/consent/nodes/{await node_of(made)}/grant"
+        old = {"classes": ["logs"], "text_version": "2020-01"}
+        answer = await ask(made, "POST", path, old)
+        assert (answer.status, answer.json()["code"]) == (409, "text_changed")
+        bodies: tuple[dict[str, Any], ...] = (
+            {"classes": []},
+            {"classes": ["everything"]},
+            {"classes": ["logs"], "backfill": "days"},
+            {"classes": ["logs"], "backfill_days": 3},
+            {"classes": ["logs"], "days": 0},
+        )
+        for wrong in bodies:
+            assert (await ask(made, "POST", path, wrong)).status == 400
+
+
+async def doctors_word(made: Made) -> str:
+    """Return the doctor's result about the signing key."""
+    answer = await ask(made, "GET", "/api/doctor", token=made.tokens.operator)
+    (check,) = (one for one in answer.json()["checks"] if one["name"] == "consent-key")
+    return str(check["result"])
+
+
+async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        node = await node_of(made)
+        index = made.plane.subjects.consent.index
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", {"classes": list(CLASSES)})
+        await signed(made, node, *CLASSES)
+        before = index.standing(node).grant
+        assert before is not None
+        path = "/api/consent/keys"
+        (known,) = (await call(made.plane.app, "GET", path)).json()["keys"]
+        assert (await ask(made, "POST", f"{path}/rotate", {})).status == 403
+        rotated = await ask(made, "POST", f"{path}/rotate", {}, token=made.tokens.operator)
+        assert rotated.status == 200, rotated.body
+        old, new = (one["public_key"] for one in rotated.json()["keys"])
+        assert old == known["public_key"]
+        (successor,) = rotated.json()["successors"]
+        said = verify(msgspec.convert(successor, SignedDocument), old)
+        assert isinstance(said, Successor)
+        assert said.public_key == new
+        await ask(made, "POST", f"/api/consent/nodes/{node}/revoke", {"classes": ["files"]})
+        await signed(made, node, *INTENT_CLASSES)
+        grant = index.standing(node).grant
+        assert grant is not None
+        verify(grant, new)
+        verify(before, old)
+        with pytest.raises(ValueError, match="not of this key"):
+            verify(grant, old)
+        assert await doctors_word(made) == "ok"
+        folder = made.plane.core.settings.keys_folder
+        (folder / CONSENT_KEY_FILE).rename(folder / "aside")
+        assert await doctors_word(made) == "failed"
+        (folder / "aside").rename(folder / CONSENT_KEY_FILE)
+    again = await reopened(tmp_path / "home")
+    try:
+        assert signing_keys(again.core.consent_key).keys[-1].public_key == new
+    finally:
+        await again.stop()
+
+
+async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    async with planes(home) as made:
+        node = await node_of(made)
+        body = {"classes": list(CLASSES), "backfill": "everything"}
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", body)
+        await signed(made, node, *CLASSES)
+    again = await reopened(home)
+    try:
+        index, nodes = again.subjects.consent.index, again.subjects.consent.nodes
+        number = index.standing(node).number
+        assert index.standing(node).classes == set(CLASSES)
+        nodes.numbers_seen(node, number)
+        assert index.standing(node).classes == set(CLASSES)
+        nodes.numbers_seen(node, number + 1)
+        await until(lambda: index.standing(node).classes == frozenset())
+        assert index.standing(node).reason == "revoked"
+        assert index.standing(node).number > number + 1
+        nodes.numbers_seen(node_of_name("local", "nobody"), 7)
+    finally:
+        await again.stop()
+
+
+async def test_the_end_of_an_instance_closes_its_node(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        node = await node_of(made, instance=made.instance)
+        await ask(made, "POST", f"/api/consent/nodes/{node}/grant", {"classes": ["logs"]})
+        await signed(made, node, "logs")
+        path = f"/api/instances/{made.instance}/destroy"
+        answer = await ask(made, "POST", path, {"confirm": "theirs"})
+        assert answer.status in {200, 202}, answer.body
+        index = made.plane.subjects.consent.index
+        await until(lambda: index.standing(node).classes == frozenset())
+        shown = (await ask(made, "GET", f"/api/consent/nodes/{node}")).json()
+        assert shown["node"]["state"] == "closed"
+        assert "destroyed" in shown["why"][0]
+        with pytest.raises(Refusal, match="409 node_closed"):
+            await node_of(made, "again", instance=made.instance)
+
+
+async def reopened(home: Path) -> Plane:
+    """Start a plane over a data folder that another left."""
+    chosen = load_settings(
+        {}, home=str(home), public_url="http://plane.test", accept_unconfined=True
+    )
+    plane = await make_plane(chosen, clock=SystemClock(), log=Log(), url="http://plane.test")
+    await plane.start()
+    return plane

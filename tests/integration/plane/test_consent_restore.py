@@ -1,0 +1,164 @@
+"""A plane restored from an older backup never opens what was closed since, once nodes report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.consent import events
+from holdfast.consent.definition import KIND, arrival
+from holdfast.consent.handlers import Nodes
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.ids import address
+from holdfast.plane.consent_key import (
+    CONSENT_KEY_FILE,
+    key_ids,
+    rotate_consent_key,
+    trusted_keys,
+    verify,
+)
+from holdfast.plane.settings import Settings, load_settings
+from holdfast.plane.wiring.backup import make_backup
+from holdfast.plane.wiring.consent import ConsentMade
+from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.plane.wiring.restore import RestoreOrder, restore_backup
+from holdfast.wire.consent import ContentClass, Grant
+from tests.support.nodes import register_nodes
+from tests.support.patience import patience
+from tests.support.real_plane import Log
+
+OWNER: dict[str, Any] = {"by": "ann", "credential": "session:ann"}
+
+
+def settings_of(home: Path) -> Settings:
+    return load_settings({}, home=str(home), public_url="http://plane.test", accept_unconfined=True)
+
+
+@asynccontextmanager
+async def running(home: Path) -> AsyncIterator[Plane]:
+    log = Log()
+    plane = await make_plane(
+        settings_of(home), clock=SystemClock(), log=log, url="http://plane.test"
+    )
+    try:
+        await plane.start()
+        yield plane
+    finally:
+        await plane.stop()
+    assert log.at_least("error", "critical") == []
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(patience(20)):
+        while not condition():  # noqa: ASYNC110  nothing else to wait for
+            await asyncio.sleep(0.01)
+
+
+async def decide(plane: Plane, node: str, event: events.Event, number: int) -> None:
+    """Have a decision taken, and its documents signed."""
+    row = arrival(event, dedupe=f"test:{number}", source="api")
+    answer = await plane.core.mailbox.ask(address(KIND, node), row, wait_ms=60_000)
+    assert answer.stamp is not None
+    assert answer.stamp.outcome == "applied", answer.stamp
+    index = plane.subjects.consent.index
+    await until(lambda: (found := index.of(node)) is not None and not found.unsigned)
+
+
+def grant(*classes: ContentClass) -> events.ConsentGranted:
+    return events.ConsentGranted(classes=classes, **OWNER)
+
+
+def parts(plane: Plane) -> tuple[ConsentMade, Nodes]:
+    return plane.subjects.consent, plane.subjects.consent.nodes
+
+
+async def test_a_restored_plane_is_corrected_by_its_nodes(tmp_path: Path) -> None:
+    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
+    (node,) = await register_nodes(home, ("laptop",))
+    async with running(home) as plane:
+        await decide(plane, node, grant("transcripts"), 1)
+        first = plane.core.consent_key.public_key
+    await asyncio.to_thread(
+        make_backup, settings_of(home), archive, with_keys=True, clock=SystemClock(),
+        tell=lambda _: None,
+    )  # fmt: skip
+    async with running(home) as plane:
+        consent, _ = parts(plane)
+        await decide(plane, node, events.ConsentRevoked(classes=("transcripts",), **OWNER), 2)
+        await decide(plane, node, grant("counters"), 3)
+        seen = consent.index.standing(node)
+        assert seen.classes == {"counters"}
+        assert seen.grant is not None
+        newest = verify(seen.grant, first)
+        assert isinstance(newest, Grant)
+
+    await asyncio.to_thread(
+        restore_backup, settings_of(home), archive, RestoreOrder(replace=True),
+        clock=SystemClock(), tell=lambda _: None,
+    )  # fmt: skip
+    async with running(home) as plane:
+        consent, nodes = parts(plane)
+        assert consent.index.standing(node).number < newest.number
+        nodes.numbers_seen(node, newest.number)
+        await until(lambda: not consent.index.standing(node).classes)
+        await until(lambda: not (found := consent.index.of(node)) or not found.unsigned)
+        closed = consent.index.standing(node)
+        assert closed.reason == "revoked"
+        assert closed.grant is not None
+        shut = verify(closed.grant, first)
+        assert isinstance(shut, Grant)
+        assert (shut.classes, shut.number > newest.number) == ((), True)
+        await decide(plane, node, grant("logs"), 4)
+        again = consent.index.standing(node).grant
+        assert again is not None
+        opened = verify(again, first)
+        assert isinstance(opened, Grant)
+        assert opened.number > shut.number
+
+
+@pytest.mark.parametrize("rotated", [True, False], ids=["rotated since", "lost"])
+async def test_the_signing_key_comes_back_with_a_backup(tmp_path: Path, *, rotated: bool) -> None:
+    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
+    await register_nodes(home, ())
+    settings = settings_of(home)
+    path = settings.keys_folder / CONSENT_KEY_FILE
+    before = key_ids(path.read_bytes())
+    made = await asyncio.to_thread(
+        make_backup, settings, archive, with_keys=True, clock=SystemClock(), tell=lambda _: None
+    )
+    assert made.keys.consent == before
+    async with running(home) as plane:
+        if rotated:
+            keys = plane.core.settings.keys_folder
+            plane.core.consent_key.follow(rotate_consent_key(keys, now_ms=5))
+        key = plane.core.consent_key
+        assert len(trusted_keys((key.keys[0].public_key,), key.successors)) == 1 + rotated
+    if not rotated:
+        path.unlink()
+    order = RestoreOrder(replace=True)
+    done = await asyncio.to_thread(
+        restore_backup, settings, archive, order, clock=SystemClock(), tell=lambda _: None
+    )
+    assert key_ids(path.read_bytes())[: len(before)] == before
+    assert len(key_ids(path.read_bytes())) == 1 + rotated
+    assert not any("consent" in note for note in done.notes)
+
+
+async def test_a_restore_without_keys_says_that_gates_stay_closed(tmp_path: Path) -> None:
+    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
+    await register_nodes(home, ())
+    settings = settings_of(home)
+    await asyncio.to_thread(
+        make_backup, settings, archive, with_keys=False, clock=SystemClock(), tell=lambda _: None
+    )
+    (settings.keys_folder / CONSENT_KEY_FILE).unlink()
+    order = RestoreOrder(replace=True)
+    done = await asyncio.to_thread(
+        restore_backup, settings, archive, order, clock=SystemClock(), tell=lambda _: None
+    )
+    assert any("the key that signs consent is another" in note for note in done.notes)

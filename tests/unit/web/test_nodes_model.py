@@ -1,0 +1,72 @@
+"""What the pages of nodes show: nothing is green that may not leave now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdfast.web.pages.nodes import class_row, entry_line, node_row, receipt_line
+from holdfast.web.pages.observability import PAGE
+from holdfast.wire.api.consent import ConsentClass, ConsentEntry, ConsentReceipt, NodeConsent
+from holdfast.wire.consent import SignedDocument
+from holdfast.wire.times import time_text
+
+NOW = 1_700_000_000_000
+AT = time_text(NOW - 60_000)
+
+
+def shown(**changes: Any) -> ConsentClass:
+    plain = {"name": "logs", "contains": "lines", "status": "pending", "in_force": False}
+    return msgspec.convert(plain | changes, ConsentClass)
+
+
+def test_only_what_may_leave_now_is_green() -> None:
+    rows = [
+        class_row(shown(status=status, in_force=False, at=AT, backfill_from=AT), now_ms=NOW)
+        for status in ("pending", "granted", "revoked", "expired")
+    ]
+    assert {row.badge.tone for row in rows} == {"off", "busy"}
+    assert [row.is_granted for row in rows] == [False, True, False, False]
+    row = class_row(shown(status="granted", in_force=True, at=AT, backfill_from=AT), now_ms=NOW)
+    assert (row.badge.tone, row.title, row.older) == ("ok", "Logs", "no older content")
+
+
+def test_older_content_is_named() -> None:
+    def of(since: str) -> tuple[str, bool]:
+        found = shown(status="granted", in_force=True, at=AT, backfill_from=since)
+        row = class_row(found, now_ms=NOW)
+        return row.older, row.since is not None
+
+    assert of(time_text(0)) == ("with all older content", False)
+    assert of(AT) == ("no older content", False)
+    assert of(time_text(NOW - 86_400_000)) == ("", True)
+    assert class_row(shown(status="revoked", at=AT), now_ms=NOW).older == ""
+
+
+def test_a_node_that_may_send_is_green_and_no_other() -> None:
+    def of(state: str) -> str:
+        plain = {
+            "id": "nd_1", "account": "acme", "name": "laptop", "instance": "", "source": "auto",
+            "state": state, "classes": ("logs",), "registered_at": AT,
+        }  # fmt: skip
+        return node_row(msgspec.convert(plain, NodeConsent), now_ms=NOW).badge.tone
+
+    assert [of(state) for state in ("waiting", "sending", "refused", "closed")] == [
+        "off", "ok", "off", "off",
+    ]  # fmt: skip
+
+
+def test_receipts_count_and_refusals_stand_out() -> None:
+    document = SignedDocument(payload="", key="", signature="")
+    receipt = ConsentReceipt(
+        number=3, act="deleted", classes=("logs",), at=AT, by="ann", credential="session:ann",
+        deleted={"logs": 1_200, "files": 1}, document=document,
+    )  # fmt: skip
+    assert receipt_line(receipt, now_ms=NOW).text == "1 of files, 1,200 of logs"
+    entry = ConsentEntry(event="e1", at=AT, what="intent", by="agent", refused="it cannot")
+    line = entry_line(entry, now_ms=NOW)
+    assert (line.badge.text, line.badge.tone, line.text) == ("refused", "warn", "it cannot")
+    line = entry_line(msgspec.structs.replace(entry, refused="", message="m"), now_ms=NOW)
+    assert (line.badge.text, line.text) == ("looked at", "m")
+    assert PAGE.live is not None
