@@ -7,6 +7,10 @@ only after the signature was verified. Pure: signing and verifying are the calle
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import re
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -28,9 +32,34 @@ CLASSES: Final[tuple[ContentClass, ...]] = (
 INTENT_CLASSES: Final[tuple[ContentClass, ...]] = CLASSES[:-1]
 """What a bare intent of an existing client grants: all that its text names, so not files."""
 
+TEXT_VERSION: Final = "2026-11"
+"""The version of `CLASS_TEXTS`; a grant names the one that its giver was shown."""
+INTENT_TEXT_VERSION: Final = "intent-1"
+"""What a bare intent or a connection names: the client showed a text of its own."""
+
+CLASS_TEXTS: Final[dict[ContentClass, str]] = {
+    "counters": "Numbers only: sessions, tool calls, tokens and cost, by model and day.",
+    "metadata": "Titles of sessions, channels, models and times. No word of what was said.",
+    "transcripts": "What was said and done in sessions, turn by turn, with tool calls and answers.",
+    "logs": "The agent's log lines. They may quote what was said.",
+    "memory": "The agent's memory files, whole, each time they change.",
+    "files": "Other files of the agent's workspace.",
+}
+"""What each class contains, as its owner is told before saying yes."""
+
+PERSONS_CREDENTIALS: Final = frozenset({"session", "token", "local", "controller"})
+"""Kinds of credentials that no agent can read: the word before the first colon.
+
+`controller` is the controller's own route, which authenticates its caller. Every other kind counts
+as one that the agent of an instance may have read, so a new kind grants nothing until it is named
+here.
+"""
+
 SIGNED_PREFIX: Final = b"holdfast consent 1\n"
 """Precedes the payload in what is signed: a signature is valid for nothing else."""
 DOCUMENT_VERSION: Final = 1
+_NODE_DIGITS: Final = 20
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 
 _Classes = Annotated[tuple[ContentClass, ...], Meta(max_length=len(CLASSES))]
 _Number = Annotated[int, Meta(ge=1, le=COUNTER_MAX)]
@@ -117,3 +146,68 @@ def decode_document(payload: bytes) -> Document:
 def signed_bytes(payload: bytes) -> bytes:
     """Return what a signature is made over."""
     return SIGNED_PREFIX + payload
+
+
+def to_base64url(raw: bytes) -> str:
+    """Return bytes as the text of a signed document's fields."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def from_base64url(text: str) -> bytes:
+    """Return the bytes of such a text; raise ValueError for any other."""
+    if not _BASE64URL.fullmatch(text):
+        raise ValueError("want base64url without padding")
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error as error:
+        raise ValueError("want base64url without padding") from error
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What the plane's committed rows say of a node: the answer of `Consents.standing`.
+
+    `classes` are in force now: granted, not expired, and named by the signed `grant`. With
+    `reason` `unknown` there is no such node. `number` is the last that a document of the node was
+    given. `intent_ms` is when somebody first asked to see the node, None while nobody has.
+    """
+
+    registered: bool
+    account: str
+    classes: frozenset[ContentClass]
+    reason: Literal["intent_pending", "intent_started", "revoked", "unknown"]
+    grant: SignedDocument | None
+    number: int
+    intent_ms: int | None
+
+
+UNKNOWN: Final = Standing(
+    registered=False, account="", classes=frozenset(), reason="unknown", grant=None, number=0,
+    intent_ms=None,
+)  # fmt: skip
+"""Of a node that is not known: no class."""
+
+
+def node_of_name(account: str, name: str) -> str:
+    """Return the id of a node that a client named; raise ValueError for a malformed name."""
+    return _node_id(account, _checked(name))
+
+
+def node_of_instance(account: str, instance: str) -> str:
+    """Return the id of an instance's node, which no name of a client can have."""
+    return _node_id(account, f"\0{_checked(instance)}")
+
+
+def _checked(name: str) -> str:
+    if not 0 < len(name) <= TEXT_MAX or "\0" in name:
+        raise ValueError(f"name: want 1 to {TEXT_MAX} characters without a zero")
+    return name
+
+
+def _node_id(account: str, key: str) -> str:
+    digest = hashlib.sha256(f"{account}\0{key}".encode()).hexdigest()
+    return f"nd_{digest[:_NODE_DIGITS]}"
+
+
+def is_persons(credential: str) -> bool:
+    """Return whether no agent can have read a credential, by its kind."""
+    return credential.partition(":")[0] in PERSONS_CREDENTIALS

@@ -28,6 +28,7 @@ from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
+from holdfast.plane.wiring.content import Content, NoConsent, make_content, open_observed
 from holdfast.plane.wiring.core import Core, SystemChance
 from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
@@ -55,11 +56,12 @@ from holdfast.wire.api.table import ENDPOINTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """Every part in the order of start, and what the edge needs of three of them."""
+    """Every part in the order of start, and what the edge needs of four of them."""
 
     parts: tuple[Part, ...]
     people: People
     brains: Brains
+    content: Content
     agents: AgentSide
 
 
@@ -76,6 +78,8 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
+    consent = NoConsent()
+    content = make_content(core, open_observed(core), consent, consent, machine_index)
     agents = make_agent_side(core, reach.controllers, people.access)
     placing = Placing(
         policy=instance_policy(core.settings),
@@ -97,11 +101,12 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         pairing.part,
         check_ins.part,
         brains.part,
+        content.part,
         instances_part(core, reach, check_ins.telemetry, placing),
         confinement_part(core, check_ins.telemetry),
         agents_part(agents),
     )
-    return Subjects(parts=parts, people=people, brains=brains, agents=agents)
+    return Subjects(parts=parts, people=people, brains=brains, content=content, agents=agents)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -244,6 +249,7 @@ def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Ta
         bind((*api, pages_part(pages)), ENDPOINTS),
         access=subjects.people.access,
         key_owner=subjects.brains.directory.owner,
+        node_owner=subjects.content.observed.directory.owner,
         pages=pages,
     )
     plane = Plane(

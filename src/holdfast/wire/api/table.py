@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.wire.api.accounts import ACCOUNTS
 from holdfast.wire.api.brains import BRAINS
+from holdfast.wire.api.clawmetry import CLAWMETRY
+from holdfast.wire.api.content import CONTENT
 from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.ingest import GRADATA
 from holdfast.wire.api.instances import INSTANCES
@@ -80,8 +82,11 @@ def _check_row(row: Endpoint) -> None:
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
-    (*CONTROLLER, *GRADATA, *INSTANCES, *CARE, *PAIRING, *BRAINS, *PLANE, *ACCOUNTS, *PAGES)
-)
+    (
+        *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *BRAINS, *CONTENT, *PLANE,
+        *ACCOUNTS, *PAGES,
+    )
+)  # fmt: skip
 
 by_name: Final[Mapping[str, Endpoint]] = MappingProxyType({row.name: row for row in ENDPOINTS})
 """Every row by its name."""
