@@ -149,6 +149,9 @@ def test_nothing_before_yes_everything_after_nothing_after_no(stage: Stage) -> N
     assert {"transcripts", "logs"} <= refused.keys(), about["refused"]
     assert about["node"]["online"]
     assert not about["node"]["sync_allowed"]
+    stage.plane.kill()  # what was only in memory, or in a file that a stop removes, would show now
+    assert not stage.files_with(b"MARKER-")
+    stage.plane.start()
 
     stage.agent.phase = "b"
     granted = time.monotonic()

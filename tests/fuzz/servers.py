@@ -153,6 +153,7 @@ async def _plane_door(made: Made) -> Door:
     cookie, csrf = await _session(made)
     tokens = {
         "owner": made.tokens.owner, "operator": made.tokens.operator, "brain": made.tokens.brain,
+        "node": made.tokens.node,
         "machine": "hfm_wrong", "public": made.tokens.owner,
     }  # fmt: skip
 

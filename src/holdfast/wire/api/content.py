@@ -259,7 +259,6 @@ class NodeKeyList(Struct, frozen=True, kw_only=True):
     next: Cursor = ""
 
 
-NODE_ID: Final = Param("id", r"nd_[0-9a-f]{20}", "The node.", required=True)
 _SESSION: Final = Param("session", r"[^\x00-\x1f]{1,512}", "The session.")
 _PATH: Final = Param("path", rf"[^\x00-\x1f]{{1,{NODE_PATH_MAX}}}", "The file.")
 _SEALED: Final = Param("sealed", r"true|false", "The sealed bodies, which do not say what of.")
@@ -267,7 +266,7 @@ _CLASS: Final = Param("of", "|".join(CLASSES), "Only this class.")
 
 
 def _of_node(name: str, path: str, response: Any, summary: str, *params: Param) -> Endpoint:
-    return look(f"content.{name}", f"/api/nodes/{{id}}{path}", response, summary, NODE_ID, *params)
+    return look(f"content.{name}", f"/api/nodes/{{id}}{path}", response, summary, *params)
 
 
 CONTENT: Final = (
@@ -291,7 +290,7 @@ CONTENT: Final = (
     look(
         "content.export", "/api/nodes/{id}/export", None,
         "Everything that is stored of a node, a JSON object a line.",
-        NODE_ID, _CLASS, kind="stream", audited=True,
+        _CLASS, kind="stream", audited=True,
     ),
     look(
         "node-key.list", "/api/node-keys", NodeKeyList,
