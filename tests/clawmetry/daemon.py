@@ -105,7 +105,9 @@ def _now() -> str:
 class Daemon:
     """One daemon process; everything it writes to is in its home."""
 
-    def __init__(self, version: str, home: Path, url: str, key: str, node: str, seal: str) -> None:
+    def __init__(
+        self, version: str, home: Path, url: str, *, key: str, node: str, seal: str
+    ) -> None:
         """Seal with `seal`; an empty one sends in the clear."""
         self._python = python_of(version)
         self._home = home

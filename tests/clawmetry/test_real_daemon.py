@@ -78,12 +78,12 @@ class Stage:
 
     def files_with(self, marker: bytes) -> list[str]:
         """Return the files of the plane that have a text anywhere."""
-        found = []
-        for folder in (self.plane.home, self.plane.keys):
-            for path in folder.rglob("*"):
-                if path.is_file() and marker in path.read_bytes():
-                    found.append(path.name)
-        return found
+        return [
+            path.name
+            for folder in (self.plane.home, self.plane.keys)
+            for path in folder.rglob("*")
+            if path.is_file() and marker in path.read_bytes()
+        ]
 
 
 def register(url: str) -> dict[str, Any]:
@@ -110,10 +110,10 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     plane = PlaneProcess(
         tmp_path / "plane", program, PYTHONPATH=os.pathsep.join(sys.path), TMPDIR=str(temporary)
     ).start()
+    made = register(plane.url)
+    home = tmp_path / "home"
+    daemon = Daemon(version, home, plane.url, key=made["api_key"], node=made["node_id"], seal=seal)
     try:
-        made = register(plane.url)
-        home = tmp_path / "home"
-        daemon = Daemon(version, home, plane.url, made["api_key"], made["node_id"], seal)
         with Agent(home) as agent:
             daemon.start()
             yield Stage(plane, consents, agent, daemon, made["node"], made["node_id"], bool(seal))

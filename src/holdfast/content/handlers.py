@@ -175,7 +175,7 @@ class ContentCalls:
         """Send everything that is stored of a node, or of one class of it, a line each."""
         node = self._visible(call)
         asked = call.query.get("of", "")
-        of = next((one for one in CLASSES if one == asked), None)
+        of: ContentClass | None = next((one for one in CLASSES if one == asked), None)
         name = f"{node.id}{f'-{of}' if of else ''}.jsonl"
         return Reply(
             stream=self._lines(node, of),

@@ -60,8 +60,8 @@ async def bodies(
     *,
     newest_first: bool = False,
 ) -> list[str]:
-    start = (FAR, FAR) if newest_first else (0, 0)
-    found = await store.items(ItemQuery(1, of, name, *start, 500, newest_first))
+    start = FAR if newest_first else 0
+    found = await store.items(ItemQuery(1, of, name, start, start, 500, newest_first))
     return [msgspec.json.decode(one.body) for one in found]
 
 
@@ -93,8 +93,11 @@ async def test_a_version_is_kept_where_it_differs_from_the_newest(store: Content
 async def test_rows_are_paged_by_their_time_both_ways(store: ContentStore) -> None:
     await put(store, *[row(str(n), at_ms=NOW + n % 3) for n in range(9)])
     for down in (False, True):
-        bound, seen = ((FAR, FAR) if down else (0, 0)), []
-        while page := await store.items(ItemQuery(1, "transcripts", "session:s", *bound, 2, down)):
+        bound = (FAR, FAR) if down else (0, 0)
+        seen: list[tuple[int, int]] = []
+        while page := await store.items(
+            ItemQuery(1, "transcripts", "session:s", bound[0], bound[1], 2, down)
+        ):
             seen += [(one.at_ms, one.no) for one in page]
             bound = seen[-1]
         assert seen == sorted(seen, reverse=down)
@@ -165,14 +168,18 @@ async def test_keys_nodes_and_counts_are_loaded_as_they_were_put(store: ContentS
     assert (await store.load()).last_no == 8
 
 
+def files_with(folder: Path, marker: bytes) -> list[Path]:
+    return [path for path in folder.iterdir() if marker in path.read_bytes()]
+
+
 async def test_nothing_of_what_is_deleted_stays_in_the_files(tmp_path: Path) -> None:
     store = open_content(tmp_path / "content.db", now_ms=NOW)
     secret = row("a", said="MARKER-" + "x" * 20_000)
     await put(store, secret)
-    assert any(b"MARKER-" in path.read_bytes() for path in tmp_path.iterdir())
+    assert files_with(tmp_path, b"MARKER-")
     await store.delete(1, ("transcripts",))
     ends = time.monotonic() + patience(10)
-    while found := [path for path in tmp_path.iterdir() if b"MARKER-" in path.read_bytes()]:
+    while found := files_with(tmp_path, b"MARKER-"):
         assert time.monotonic() < ends, found
         await put(store, row("b"))
     assert (tmp_path / "content.db").stat().st_mode & 0o777 == 0o600

@@ -15,6 +15,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring import plane as wiring
 from holdfast.plane.wiring.plane import Plane
+from holdfast.telemetry.machines import MachineIndex
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.logs import Lines
 from tests.support.toys.consents import ToyConsents
@@ -30,6 +31,7 @@ class Watchtower:
     home: Path
     log: Lines
     consents: ToyConsents
+    machines: MachineIndex
     tokens: dict[str, str] = field(default_factory=dict)
     key: str = ""
     name: str = ""
@@ -98,18 +100,19 @@ class Watchtower:
 
 async def make_watchtower(home: Path, consents: ToyConsents, **settings: Any) -> Watchtower:
     """Start a plane with two accounts and one registered observer."""
-    log = Lines()
+    log, machines = Lines(), MachineIndex()
     chosen = load_settings(
         {}, home=str(home), public_url="http://plane.test", accept_unconfined=True, **settings
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring, "NoConsent", lambda: consents)
+        patch.setattr(wiring, "MachineIndex", lambda: machines)
         plane = await wiring.make_plane(
             chosen, clock=SystemClock(), log=log, url="http://plane.test"
         )
     plane.app._check_responses = True
     await plane.start()
-    made = Watchtower(plane, home, log, consents)
+    made = Watchtower(plane, home, log, consents, machines)
     directory = plane.subjects.people.directory
     if not any(one.name == "other" for one in await plane.core.stores.accounts.accounts()):
         await directory.make_account("other")

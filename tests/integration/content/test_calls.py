@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from holdfast.content import limits
 from holdfast.content.accept import ROUTES
 from holdfast.wire.api.clawmetry import UPLOADS
 from holdfast.wire.consent import CLASSES, INTENT_CLASSES, node_of_instance, node_of_name
-from holdfast.wire.controller.identity import gateway_token
+from holdfast.wire.controller.identity import gateway_token, key_hash
 from tests.integration.content.conftest import NEW, OLD, Watchtower, make_watchtower
-from tests.support.asgi import call
+from tests.support.asgi import Answer, call
 from tests.support.patience import patience
 from tests.support.toys.consents import ToyConsents
 
@@ -77,7 +79,7 @@ async def test_nothing_of_a_refused_body_is_anywhere(tower: Watchtower, version:
 async def test_each_route_is_let_in_by_its_own_class_alone(tower: Watchtower, of: Any) -> None:
     tower.consents.grant(tower.node, (of,))
     await tower.beat(NEW)
-    for name, path in PATHS.items():
+    for path in PATHS.values():
         await tower.post(path, {"node_id": tower.name, **BODIES})
     stored = {one["of"] for one in (await tower.about())["stored"]}
     assert stored == ({of} if of != "files" else set())
@@ -88,7 +90,7 @@ async def test_each_route_is_let_in_by_its_own_class_alone(tower: Watchtower, of
 
 
 async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
-    sent = {"session_file": "s.jsonl", "events": [event("e1")]}
+    sent: dict[str, Any] = {"session_file": "s.jsonl", "events": [event("e1")]}
     unknown = await tower.send("/ingest/events", 403, **sent)
     assert (unknown["ok"], unknown["error"]) == (False, "not_consented")
     await tower.beat(OLD)
@@ -102,7 +104,10 @@ async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
 
 async def test_what_is_let_in_is_stored_once_and_shown(tower: Watchtower) -> None:
     tower.consents.grant(tower.node)
-    sent = {"session_file": "s.jsonl", "events": [event("e1", "hello"), event("e2", "again")]}
+    sent: dict[str, Any] = {
+        "session_file": "s.jsonl",
+        "events": [event("e1", "hello"), event("e2", "again")],
+    }
     for _ in range(8):
         assert (await tower.send("/ingest/events", **sent))["sync_allowed"]
     about = {"session_id": "s", "display_name": "Title", "model": "m", "total_cost": 0.5}
@@ -217,10 +222,10 @@ async def test_both_credentials_are_taken_and_a_wrong_one_is_json(tower: Watchto
         )
         assert answer.status == 200
     for wrong in ("cm_" + "0" * 32, "hf_" + "A" * 43, "nonsense"):
-        for _ in range(60):  # more than the edge takes of wrong proofs elsewhere
-            answer = await tower.post("/ingest/events", {}, key=wrong)
-            assert answer.status == 401
-        told = answer.json()
+        # More than the edge takes of wrong proofs elsewhere.
+        answers = [await tower.post("/ingest/events", {}, key=wrong) for _ in range(60)]
+        assert {answer.status for answer in answers} == {401}
+        told = answers[-1].json()
         assert (told["ok"], told["error"], told["sync_allowed"]) == (
             False, "invalid_api_key", False
         )  # fmt: skip
@@ -265,7 +270,7 @@ async def test_registering_has_the_answer_of_the_contract(tower: Watchtower) -> 
     made = (await tower.register()).json()
     assert made["ok"]
     assert made["plan"] == "free"
-    assert msgspec.convert(made["dashboard_id"], type=__import__("uuid").UUID)
+    assert str(uuid.UUID(made["dashboard_id"])) == made["dashboard_id"]
     assert made["api_key"].startswith("cm_")
     assert len(bytes.fromhex(made["api_key"].removeprefix("cm_"))) == 16
     assert made["dashboard_url"] == f"http://plane.test/nodes/{made['node']}/sessions"
@@ -295,35 +300,35 @@ async def test_nobody_gets_a_name_that_is_taken(tower: Watchtower) -> None:
     assert len(set(names)) == 3
 
 
-async def test_a_machine_of_an_instance_registers_without_a_limit(tower: Watchtower) -> None:
+async def machine_headers(tower: Watchtower) -> tuple[str, str, dict[str, str]]:
+    """Return an instance, its sandbox and the credentials of its machine."""
     made = await tower.ask("POST", "/api/instances", {"name": "one", "desired": "stopped"})
     instance = made.json()["id"]
-    facts = next(iter(tower.plane.subjects.parts and _machines(tower)))
+    facts = tower.machines.of_instance(instance)
+    assert facts is not None
     key = "hfm_" + "k" * 43
-    tower.plane.core.tables  # the machine's own key is only hashed: it is proven below by a fake
-    index = _index(tower)
-    from holdfast.wire.controller.identity import key_hash
-    from msgspec.structs import replace
-
-    index.put(replace(facts, api_key_hash=key_hash(key)))
-    token = gateway_token(
-        tower.plane.core.token_secret.reveal(), facts.sandbox, version=facts.token_version
-    )
+    tower.machines.put(replace(facts, api_key_hash=key_hash(key)))
+    secret = tower.plane.core.token_secret.reveal()
+    token = gateway_token(secret, facts.sandbox, version=facts.token_version)
     headers = {
         "content-type": "application/json", "authorization": f"Bearer {key}",
         "x-holdfast-gateway-token": token,
     }  # fmt: skip
-    body = msgspec.json.encode({"hostname": "h", "source": "holdfast", "sandbox": facts.sandbox})
+    return instance, facts.sandbox, headers
 
-    async def register(sent: dict[str, str]) -> Any:
+
+async def test_a_machine_of_an_instance_registers_without_a_limit(tower: Watchtower) -> None:
+    instance, sandbox, headers = await machine_headers(tower)
+    body = msgspec.json.encode({"hostname": "h", "source": "holdfast", "sandbox": sandbox})
+
+    async def register(sent: dict[str, str]) -> Answer:
         return await call(
             tower.plane.app, "POST", "/api/register", headers=sent, body=body, peer="198.51.100.9"
         )
 
-    for _ in range(limits.REGISTRATIONS_PER_HOUR + 2):
-        answer = await register(headers)
-        assert answer.status == 200, answer.body
-    found = answer.json()
+    answers = [await register(headers) for _ in range(limits.REGISTRATIONS_PER_HOUR + 2)]
+    assert {answer.status for answer in answers} == {200}
+    found = answers[-1].json()
     assert found["node"] == node_of_instance("local", instance)
     live = [
         one
@@ -333,21 +338,18 @@ async def test_a_machine_of_an_instance_registers_without_a_limit(tower: Watchto
     assert len(live) == limits.KEYS_PER_INSTANCE
     wrong = await register({**headers, "x-holdfast-gateway-token": "0" * 64})
     assert wrong.status in {401, 403}
-    # Its own key cannot speak for its owner; consent hears of the try.
+
+
+async def test_an_instances_own_key_cannot_say_yes(tower: Watchtower) -> None:
+    _, sandbox, headers = await machine_headers(tower)
+    body = msgspec.json.encode({"sandbox": sandbox})
+    made = await call(tower.plane.app, "POST", "/api/register", headers=headers, body=body)
+    found = made.json()
     tower.key, tower.name, tower.node = found["api_key"], found["node_id"], found["node"]
     answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
     assert answer.status == 403
-    assert tower.consents.intents[-1][0] == tower.node
+    assert tower.consents.intents[-1][0] == tower.node, "consent hears of the try"
     assert (await tower.about())["intents_refused"] == 1
-
-
-def _index(tower: Watchtower) -> Any:
-    prove = tower.plane.subjects.content.part.handlers["clawmetry.register"].__self__._prove  # type: ignore[attr-defined]
-    return next(c.cell_contents for c in prove.__closure__ if hasattr(c.cell_contents, "everyone"))
-
-
-def _machines(tower: Watchtower) -> Any:
-    return _index(tower).everyone()
 
 
 async def test_connecting_with_a_persons_key_is_that_persons_grant(tower: Watchtower) -> None:
@@ -408,6 +410,16 @@ async def test_a_number_above_ours_is_passed_on(tower: Watchtower) -> None:
 # -- who looks, and what was missed
 
 
+async def until_held(tower: Watchtower) -> None:
+    """Return when a long poll is held."""
+    hub: Any = tower.plane.subjects.content.presence._wakes
+    for _ in range(1_000):
+        if len(hub._hub):
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("no poll is held")
+
+
 async def test_a_look_and_a_yes_end_the_held_poll(tower: Watchtower) -> None:
     await tower.beat()
 
@@ -417,26 +429,23 @@ async def test_a_look_and_a_yes_end_the_held_poll(tower: Watchtower) -> None:
         return (await call(tower.plane.app, "GET", target, headers=headers)).json()
 
     held = asyncio.create_task(poll())
-    while not tower.plane.subjects.content.presence._wakes._hub._waiters:  # type: ignore[attr-defined]
-        await asyncio.sleep(0)
+    await until_held(tower)
     await tower.about()
     told = await asyncio.wait_for(held, patience(5))
     assert (told["work"], told["viewer_active"]) == (True, True)
     assert (await tower.beat())["viewer_active"]
     held = asyncio.create_task(poll())
-    await asyncio.sleep(0)
+    await until_held(tower)
     tower.consents.grant(tower.node)
-    while not held.done():
-        tower.plane.subjects.content.presence.consent_changed(tower.node)
-        await asyncio.sleep(0)
-    told = held.result()
+    tower.plane.subjects.content.presence.consent_changed(tower.node)
+    told = await asyncio.wait_for(held, patience(5))
     assert (told["work"], told["sync_allowed"]) == (True, True)
 
 
 async def test_polls_beyond_the_budget_are_muted_by_404(tower: Watchtower) -> None:
     await tower.beat()
-    hub: Any = tower.plane.subjects.content.presence._wakes._hub  # type: ignore[attr-defined]
-    hub._max = 0
+    wakes: Any = tower.plane.subjects.content.presence._wakes
+    wakes._hub._max = 0
     target = f"/ingest/wake?node_id={tower.name}"
     answer = await call(tower.plane.app, "GET", target, headers={"x-api-key": tower.key})
     assert answer.status == 404

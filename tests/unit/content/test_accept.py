@@ -13,8 +13,15 @@ from holdfast.content import accept, gate
 from holdfast.content.accept import ROUTES, read_rows, refused_parts
 from holdfast.content.records import Node, Row
 from holdfast.wire.api.clawmetry import UPLOADS, Heartbeat, Upload
-from holdfast.wire.consent import CLASSES, UNKNOWN, Grant, Standing, encode_document, to_base64url
-from holdfast.wire.consent import SignedDocument
+from holdfast.wire.consent import (
+    CLASSES,
+    UNKNOWN,
+    Grant,
+    SignedDocument,
+    Standing,
+    encode_document,
+    to_base64url,
+)
 
 NOW = 1_796_000_000_000
 
@@ -141,7 +148,8 @@ def test_a_heartbeat_keeps_no_content_and_counts_it_by_class() -> None:
         "node_id": "n", "version": "0.12.937", "tool_calls_today": 7, "hostname": "MARKER",
         "node_meta": {"os": "Linux", "hostname": "MARKER", "cpu_count": 2},
         "cache_pushes": [
-            {"key": "brain:o:n:recent", "blob": "x" * 100}, {"key": "memory:o:n:files", "blob": "y"},
+            {"key": "brain:o:n:recent", "blob": "x" * 100},
+            {"key": "memory:o:n:files", "blob": "y"},
             {"key": "crons:o:n", "blob": "z"}, "MARKER", {"key": 3},
         ],
     }  # fmt: skip

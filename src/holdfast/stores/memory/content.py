@@ -66,7 +66,7 @@ class MemoryContent:
             replace(node, stored_bytes=self._size(no), refused={})
             for no, node in sorted(self._nodes.items())
         ]
-        refused = [
+        refused: list[tuple[int, ContentClass, RefusedWhy, Refused]] = [
             (no, of, why, replace(one))
             for no, node in self._nodes.items()
             for (of, why), one in node.refused.items()
