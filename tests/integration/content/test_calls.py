@@ -212,6 +212,30 @@ async def test_a_disk_that_fails_is_neither_429_nor_503(tower: Watchtower) -> No
     assert (await tower.about())["stored"][0]["rows"] == 1
 
 
+async def test_pages_show_what_is_stored_and_what_was_refused(tower: Watchtower) -> None:
+    await tower.send("/ingest/events", 403, session_file="s", events=[event("e0")])
+    page = (await tower.ask("GET", f"/nodes/{tower.node}/sessions")).body.decode()
+    assert "Waits for consent" in page
+    assert "not consented to" in page
+    assert "waiting for its first heartbeat" not in page, "an upload is a sign of life too"
+    tower.consents.grant(tower.node)
+    await tower.send(
+        "/ingest/events", session_file="s<1>.jsonl",
+        events=[event("e1", "<script>alert(1)</script>")],
+    )  # fmt: skip
+    await tower.send("/ingest/events", encrypted=True, blob="QUJD")
+    page = (await tower.ask("GET", f"/nodes/{tower.node}/sessions")).body.decode()
+    assert "s&lt;1&gt;" in page
+    assert "1 sealed bodies of transcripts" in page
+    target = f"/nodes/{tower.node}/sessions?session=s%3C1%3E"
+    page = (await tower.ask("GET", target)).body.decode()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+    listed = (await tower.ask("GET", "/nodes")).body.decode()
+    assert tower.name in listed
+    assert (await tower.ask("GET", f"/nodes/{tower.node}/sessions", by="stranger")).status == 404
+
+
 # -- credentials
 
 
