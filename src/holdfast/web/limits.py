@@ -79,8 +79,8 @@ LIST_ITEMS: Final = 50
 AUDIT_ITEMS: Final = 100
 """Audited calls on one page."""
 
-NODE_ITEMS: Final = 50
-"""Nodes, or sessions of one, on one page."""
+SESSION_ITEMS: Final = 50
+"""Sessions of a node on one page."""
 
 TURN_ITEMS: Final = 100
 """Events of a session on one page."""

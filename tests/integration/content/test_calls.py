@@ -231,8 +231,6 @@ async def test_pages_show_what_is_stored_and_what_was_refused(tower: Watchtower)
     page = (await tower.ask("GET", target)).body.decode()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page
-    listed = (await tower.ask("GET", "/nodes")).body.decode()
-    assert tower.name in listed
     assert (await tower.ask("GET", f"/nodes/{tower.node}/sessions", by="stranger")).status == 404
 
 

@@ -111,7 +111,6 @@ PAGES: Final = (
     _page("correction", "/corrections/{id}", "One correction, whole."),
     _page("brains", "/brains", "Brains, what they sent and their keys.", *PAGING),
     _page("brain", "/brains/{id}", "One brain."),
-    _page("nodes", "/nodes", "Observed nodes, and what was refused of them.", *PAGING),
     _page(
         "node-sessions", "/nodes/{id}/sessions",
         "One node: its sessions, or one of them turn by turn.",

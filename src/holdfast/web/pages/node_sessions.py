@@ -1,17 +1,16 @@
-"""Observed nodes: contact, what was refused, sessions, and one session turn by turn."""
+"""One observed node: contact, what was refused, sessions, and one of them turn by turn."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from holdfast.web.limits import NODE_ITEMS, TURN_ITEMS
+from holdfast.web.limits import SESSION_ITEMS, TURN_ITEMS
 from holdfast.web.page import Context, Names, Page, paging
 from holdfast.web.parts.moments import Moment, moment
 from holdfast.web.parts.words import Badge
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.content import (
     NodeDetail,
-    NodeList,
     NodeView,
     RefusedCount,
     SessionList,
@@ -139,14 +138,6 @@ def turn_row(found: Turn, *, now_ms: int) -> TurnRow:
 
 
 async def load(context: Context, call: Call) -> Names:
-    """Return a page of nodes."""
-    query = paging(call, NODE_ITEMS)
-    found = await context.api.ask(call, "content.nodes", NodeList, query=query)
-    rows = tuple(node_row(item, now_ms=call.now_ms) for item in found.items)
-    return {"rows": rows, "next": found.next}
-
-
-async def load_sessions(context: Context, call: Call) -> Names:
     """Return one node with its sessions, or with the turns of the session that is asked for."""
     path = {"id": call.path["id"]}
     found = await context.api.ask(call, "content.node", NodeDetail, path=path)
@@ -167,7 +158,7 @@ async def load_sessions(context: Context, call: Call) -> Names:
         said = await context.api.ask(call, "content.turns", TurnList, path=path, query=query)
         turns = tuple(turn_row(one, now_ms=call.now_ms) for one in said.items)
         return {**names, "turns": turns, "next": said.next}
-    query = paging(call, NODE_ITEMS)
+    query = paging(call, SESSION_ITEMS)
     listed = await context.api.ask(call, "content.sessions", SessionList, path=path, query=query)
     return {
         **names,
@@ -177,5 +168,4 @@ async def load_sessions(context: Context, call: Call) -> Names:
     }
 
 
-PAGE: Final = Page("nodes", "nodes.html", load)
-SESSIONS: Final = Page("node-sessions", "node_sessions.html", load_sessions, section="nodes")
+PAGE: Final = Page("node-sessions", "node_sessions.html", load, section="nodes")
