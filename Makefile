@@ -28,10 +28,12 @@ endef
 # With ARGS only what they select runs, at once and in one process; without, everything.
 NARROWED := $(strip $(ARGS))
 # What of the suite runs where: benches and the real OpenClaw have targets of their own.
-SUITE := --ignore=tests/bench -m "not openclaw" $(if $(NARROWED),,--ignore=tests/house)
+SUITE := --ignore=tests/bench -m "not openclaw and not clawmetry" $(if $(NARROWED),,--ignore=tests/house)
 # Tests wait more than they compute; a file stays in one process, with what it shares.
 WORKERS ?= $(if $(NARROWED),0,4)
 SPREAD  := --dist loadfile --no-loadscope-reorder
+# Releases of the ClawMetry daemon that are run: the newest seen, and one that resends on a 403.
+CLAWMETRY := 0.12.937 0.12.170
 # Percent of the branches of pure files that tests/unit alone must reach (make coverage).
 PURE_COVERAGE ?= 96
 
@@ -44,7 +46,7 @@ SAMPLE ?= 1000
 SEED   ?=
 
 .PHONY: help up test suite whole unit check lint mypy basedpyright imports house dead coverage matrix bench power sim fuzz \
-  mutants test-openclaw docs lock hooks clean env env-dev
+  mutants test-openclaw test-clawmetry docs lock hooks clean env env-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +117,15 @@ test-openclaw: env-dev ## end to end with the real OpenClaw (a large download fr
 	@$(BIN)/python tools/real_parts.py all
 	$(PYTEST) tests -m openclaw --timeout=900 $(ARGS)
 
+test-clawmetry: env-dev $(CLAWMETRY:%=.venv-clawmetry-%/.installed) ## the real ClawMetry daemons against a plane: minutes each
+	$(PYTEST) tests/clawmetry -m clawmetry --timeout=1200 $(ARGS)
+
+# Each release in an environment of its own: it is a program beside ours, never imported.
+.venv-clawmetry-%/.installed:
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "clawmetry==$*"
+	@touch $@
+
 docs: env-dev ## write docs/reference/ again from the code
 	$(BIN)/python tools/reference.py
 
@@ -125,7 +136,7 @@ hooks: env-dev ## have git run ruff and mypy before each commit (.pre-commit-con
 	$(BIN)/pre-commit install
 
 clean: ## remove the environments, caches and build folders
-	rm -rf .venv .venv-3.* build dist htmlcov .coverage .coverage.* src/holdfast/web/static/vendor
+	rm -rf .venv .venv-3.* .venv-clawmetry-* build dist htmlcov .coverage .coverage.* src/holdfast/web/static/vendor
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
 	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 

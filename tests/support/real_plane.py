@@ -61,6 +61,12 @@ async def brain_key(plane: Plane, name: str) -> str:
     return made[0]
 
 
+async def node_key(plane: Plane) -> str:
+    """Make a key of the account `local` for a node of the name that samples have."""
+    directory = plane.subjects.content.observed.directory
+    return (await directory.make_key("nodes", account="local", node="a1"))[0]
+
+
 async def make(home: Path) -> Made:
     """Start a plane with a stopped instance of the account `local`."""
     clock, log = SystemClock(), Log()
@@ -79,6 +85,7 @@ async def make(home: Path) -> Made:
         other_owner=(await make_token("theirs", scope="owner", account="other"))[0],
         operator=(await make_token("all", scope="operator", account=None))[0],
         brain=await brain_key(plane, "agents"),
+        node=await node_key(plane),
     )
     answer = await call(
         plane.app, "POST", "/api/instances", headers=json_headers(tokens.owner),

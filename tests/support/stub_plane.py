@@ -33,6 +33,7 @@ PENDING = 202
 OWNED = "inst-of-local"
 OWNERS = {OWNED: "local"}
 BRAIN_KEY = "hfb_" + "B" * 43
+NODE_KEY = "cm_" + "b" * 32
 
 
 def brain_of(key: str) -> Principal | None:
@@ -40,6 +41,11 @@ def brain_of(key: str) -> Principal | None:
     if key != BRAIN_KEY:
         return None
     return Principal("agents", "brain", "local", "key", token_id="bk_1")
+
+
+def node_of(key: str) -> Principal | None:
+    """Return whose node key it is; there is one."""
+    return Principal("nodes", "node", "local", "key", token_id="nk_1") if key == NODE_KEY else None
 
 
 class PlainHasher:
@@ -134,6 +140,7 @@ class StubPlane:
             log=self.log,
             request_prefix="t",
             key_owner=brain_of,
+            node_owner=node_of,
             **settings,
         )
 
@@ -153,4 +160,4 @@ class StubPlane:
                 created_by="test",
             )
             made.append(secret)
-        return Tokens(*[*made, BRAIN_KEY])
+        return Tokens(*[*made, BRAIN_KEY, NODE_KEY])

@@ -33,16 +33,17 @@ MALFORMED = (b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"a":' * 2_000, b'{
 
 @dataclass(frozen=True)
 class Tokens:
-    """API tokens of two owners with different accounts, and of an operator; a brain's key."""
+    """API tokens of two owners with different accounts, and of an operator; keys of others."""
 
     owner: str
     other_owner: str
     operator: str
     brain: str
+    node: str
 
     def of(self, row: Endpoint) -> str:
         """Return what lets a caller in at a row."""
-        return self.brain if row.scope == "brain" else self.operator
+        return {"brain": self.brain, "node": self.node}.get(row.scope, self.operator)
 
 
 @dataclass
@@ -120,11 +121,12 @@ async def _without_credentials(app: App, row: Endpoint, findings: Findings) -> N
 
 async def _with_wrong_scope(app: App, row: Endpoint, tokens: Tokens, findings: Findings) -> None:
     if row.scope == "owner":
-        answer = await call(
-            app, row.method, target_of(row), headers=json_headers(tokens.brain), body=body_of(row)
-        )
-        findings.expect("a brain's key", row, answer, 303 if row.kind == "page" else 401)
-    if row.scope not in {"operator", "machine", "brain"}:
+        for what, key in (("a brain's key", tokens.brain), ("a node's key", tokens.node)):
+            answer = await call(
+                app, row.method, target_of(row), headers=json_headers(key), body=body_of(row)
+            )
+            findings.expect(what, row, answer, 303 if row.kind == "page" else 401)
+    if row.scope not in {"operator", "machine", "brain", "node"}:
         return
     expected = 403 if row.scope == "operator" else 401
     headers = json_headers(tokens.owner)
@@ -159,7 +161,8 @@ async def _malformed(app: App, row: Endpoint, tokens: Tokens, findings: Findings
     if row.request is None:
         return
     for body in MALFORMED:
-        tolerant = row.scope in {"machine", "brain"} and not _requires(row)
+        is_ours = row.scope not in {"machine", "brain", "node"} and not row.proves
+        tolerant = not is_ours and not _requires(row)
         if body == b'{"no_such":1}' and tolerant:
             continue
         await refused(f"the body {body[:12]!r}", 400, body=body)

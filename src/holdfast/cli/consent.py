@@ -26,6 +26,7 @@ from holdfast.cli.output import (
     show_table,
 )
 from holdfast.cli.tables import Column
+from holdfast.disk.durable_file import write_file
 from holdfast.kernel.failure import reason
 from holdfast.wire.api.consent import (
     ConsentDetail,
@@ -52,7 +53,6 @@ from holdfast.wire.consent import (
     SignedDocument,
 )
 from holdfast.wire.times import time_text
-from holdfast.world.durable_file import write_file
 
 app = typer.Typer(
     no_args_is_help=True, help="What may leave each node, and signed receipts of who said so."

@@ -202,6 +202,15 @@ INTAKE_COMMIT_SECONDS: Final = Histogram(
 INTAKE_WAITING_ROWS: Final = Gauge(
     "holdfast_intake_waiting_rows", "Rows of brains that wait for their commit."
 )
+
+CONTENT_ROWS: Final = Counter(
+    "holdfast_content_rows_total",
+    "Rows of observed nodes, by what became of them; of what is refused, bodies.",
+    ("outcome", "of"),
+)
+CONTENT_FAILURES: Final = Counter(
+    "holdfast_content_failures_total", "Bodies of observed nodes that could not be written."
+)
 BRAINS: Final = Gauge("holdfast_brains", "Brains.")
 BRAIN_BACKLOG_ROWS: Final = Gauge(
     "holdfast_brain_backlog_rows", "Rows waiting at brains' senders, as last reported."

@@ -24,12 +24,15 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "public": [],
     "machine": [{"machineKey": [], "gatewayToken": []}],
     "brain": [{"brainKey": []}],
+    "node": [{"nodeKey": []}, {"nodeBearer": []}],
     "owner": [{"token": []}, {"session": []}],
     "operator": [{"token": []}, {"session": []}],
 }
 _SCHEMES: Final[dict[str, Any]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "An API token, `hf_…`."},
     "brainKey": {"type": "http", "scheme": "bearer", "description": "A brain key, `hfb_…`."},
+    "nodeKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "nodeBearer": {"type": "http", "scheme": "bearer", "description": "A node's key, `cm_…`."},
     "session": {
         "type": "apiKey",
         "in": "cookie",

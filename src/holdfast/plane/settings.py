@@ -122,6 +122,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     corrections_per_minute: Annotated[
         Count, _doc("Corrections that one brain may send in any minute; more are refused with 429.")
     ] = 600
+    content_days: Annotated[Count, _doc("Days that content of observed nodes is kept.")] = 30
+    content_node_mb: Annotated[
+        Count, _doc("Content that is kept of one node, in MB; more is refused and counted.")
+    ] = 1_024
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("debug, info, warning or error.")
     ] = "info"

@@ -38,7 +38,7 @@ from holdfast.plane.wiring.clouds import (
     platform_of,
     watch_exits,
 )
-from holdfast.plane.wiring.consent import NoContent, make_consent
+from holdfast.plane.wiring.consent import make_consent
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.engine import Engine, make_engine
 from holdfast.plane.wiring.engine_part import engine_part
@@ -54,6 +54,7 @@ from holdfast.sim.recording_log import RecordingLog
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.telemetry.ports import Analytics, ContactStore
 from holdfast.wire.api.call import Call, Handler, Reply
+from holdfast.wire.consent import ContentClass
 from holdfast.wire.controller.calls import ControllerError
 from holdfast.world.clouds.port import Machine
 
@@ -108,6 +109,16 @@ class _CheckedMailboxes:
 
     async def tell(self, arrivals: Any) -> Any:
         return await self._inner.tell(arrivals)
+
+
+class _NoContent:
+    """No content is stored in the simulator, so there is nothing to delete."""
+
+    async def delete(
+        self, _node: str, _classes: tuple[ContentClass, ...]
+    ) -> dict[ContentClass, int]:
+        """Return no counts."""
+        return {}
 
 
 class _NobodyWaits:
@@ -268,7 +279,7 @@ class Plane:
         deciding = engine_part(core)
         machine_index, places = MachineIndex(), CommittedPlaces()
         pairing = make_pairing(core, _NobodyWaits(), places)
-        consent = make_consent(core, NoContent())
+        consent = make_consent(core, _NoContent())
         heard = make_telemetry(core, machine_index)
         placing = Placing(
             policy=fleet.fault_plan.policy, provider=PROVIDER, region="", account=ACCOUNT

@@ -84,3 +84,9 @@ LIST_ITEMS: Final = 50
 
 AUDIT_ITEMS: Final = 100
 """Audited calls on one page."""
+
+SESSION_ITEMS: Final = 50
+"""Sessions of a node on one page."""
+
+TURN_ITEMS: Final = 100
+"""Events of a session on one page."""

@@ -153,3 +153,21 @@ ROTATION_OVERLAP_S: Final = 86_400
 
 ROTATION_OVERLAP_S_MAX: Final = 604_800
 """Seconds that they may at the longest: a week."""
+
+NODE_BODY_BYTES_MAX: Final = 16_777_216
+"""A body of an observer: the snapshot of a busy node was seen above 700 kB, a heartbeat at 8 MB."""
+
+NODE_NAME_MAX: Final = 128
+"""Characters of the name that a node gives itself."""
+
+NODE_WAIT_S_MAX: Final = 15
+"""Seconds that a node's long poll is held; its client gives up after 25."""
+
+PENDING_QUERIES_MAX: Final = 5
+"""Questions to a node in one heartbeat's answer: its client answers them before it goes on."""
+
+NODE_ROWS_MAX: Final = 100_000
+"""Rows that one body of a node may have; clients send 200 at once."""
+
+NODE_PATH_MAX: Final = 1_024
+"""Characters of the path of a memory file."""

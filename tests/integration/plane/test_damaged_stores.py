@@ -141,7 +141,7 @@ async def test_what_another_program_holds_is_moved_aside(
         holder.communicate(b"\n", timeout=patience(20))
 
 
-@pytest.mark.parametrize("name", ["journal.db", "accounts.db", "intake.db"])
+@pytest.mark.parametrize("name", ["journal.db", "accounts.db", "intake.db", "content.db"])
 async def test_what_cannot_be_lost_names_its_file_and_what_to_do(tmp_path: Path, name: str) -> None:
     plane = PlaneProcess(tmp_path / "home")
     await make_home(plane.home)

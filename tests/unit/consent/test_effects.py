@@ -12,7 +12,6 @@ from holdfast.consent.ports import DeleteCall, Deleted, SignCall
 from holdfast.kernel.ids import address
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.plane.consent_key import make_consent_key
-from holdfast.plane.wiring.consent import NoContent
 from holdfast.wire.consent import ContentClass, SignedDocument, from_base64url, to_base64url
 from tests.unit.consent.rig import NODE
 
@@ -42,8 +41,3 @@ def test_documents_are_signed_and_content_deleted() -> None:
     gone = asyncio.run(calls.execute(call(DeleteCall(1, ("logs", "files")))))
     assert gone == Ok(Deleted({"logs": 3, "files": 0}))
     assert isinstance(asyncio.run(calls.execute(call(None))), Permanent)
-
-
-def test_a_plane_without_content_deletes_nothing() -> None:
-    calls = ConsentCalls(make_consent_key(bytes(32), now_ms=0), NoContent())
-    assert asyncio.run(calls.execute(call(DeleteCall(1, ("logs",))))) == Ok(Deleted({}))

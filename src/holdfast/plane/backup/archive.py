@@ -32,12 +32,17 @@ from holdfast.plane.backup.manifest import (
 from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE
 from holdfast.plane.settings import FILE_NAME
-from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
+from holdfast.plane.wiring.holder import (
+    ACCOUNTS_FILE,
+    CONTENT_FILE,
+    CORRECTIONS_FILE,
+    JOURNAL_FILE,
+)
 
 NAMES: Final = frozenset(
     {
-        ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE, FILE_NAME, GATEWAY_FILE, KEYRING_FILE,
-        CONSENT_KEY_FILE,
+        ACCOUNTS_FILE, CONTENT_FILE, CORRECTIONS_FILE, JOURNAL_FILE, FILE_NAME, GATEWAY_FILE,
+        KEYRING_FILE, CONSENT_KEY_FILE,
     }
 )  # fmt: skip
 """Every file that a backup may have besides its manifest."""

@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import Receive, Send
 
 from holdfast.wire.api.call import Problem, Refusal, Reply
+from holdfast.wire.api.clawmetry import NodeProblem
 
 SECURITY: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -100,6 +101,20 @@ def with_detail(reply: Reply) -> Reply:
     """Return a refusal with its message under the name that the SDKs of brains read as well."""
     problem: Problem = reply.body
     told = msgspec.structs.replace(problem, detail=problem.message)
+    return dataclasses.replace(reply, body=told)
+
+
+def for_node(reply: Reply) -> Reply:
+    """Return a refusal also in the words that the ClawMetry daemon reads."""
+    problem: Problem = reply.body
+    told = NodeProblem(
+        code=problem.code,
+        message=problem.message,
+        error=problem.code,
+        field=problem.field,
+        fix=problem.fix,
+        operation=problem.operation,
+    )
     return dataclasses.replace(reply, body=told)
 
 

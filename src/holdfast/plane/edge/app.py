@@ -101,6 +101,7 @@ class Edge:
         https_host: str = "",
         gate: Gate | None = None,
         key_owner: KeyOwner = lambda _: None,
+        node_owner: KeyOwner = lambda _: None,
         observe: Observer | None = None,
         problem_page: ProblemPage = answer.problem_page,
         check_responses: bool = False,
@@ -114,7 +115,7 @@ class Edge:
         against its declared type, for tests.
         """
         self._routes = Routes(table, handlers)
-        self._proofs = auth.Proofs(authenticator, key_owner, browsers)
+        self._proofs = auth.Proofs(authenticator, key_owner, browsers, node_owner)
         self._audit = audit
         self._clock = clock
         self._log = log
@@ -256,7 +257,8 @@ class Edge:
 
     async def _doubt(self, request: _Request, row: Endpoint) -> None:
         """Refuse (429) a peer that proved wrongly too often, before anything is looked up."""
-        if row.scope == "public":
+        # A node's key is looked up in memory, and its client takes a 429 for the end of a trial.
+        if row.scope in {"public", "node"}:
             return
         request.proof = auth.shown_proof(request.header)
         peer = peer_key(request.caller.peer)
@@ -315,9 +317,10 @@ class Edge:
     ) -> Call:
         """Return the call for the handler, without credentials unless the handler checks them."""
         header = request.header
-        if found.route.row.scope != "machine":
+        if found.route.row.scope != "machine" and not found.route.row.proves:
             header.pop("authorization", None)
             header.pop("cookie", None)
+            header.pop(auth.NODE_KEY_HEADER, None)
         return Call(
             endpoint=found.route.row.name,
             principal=request.identity.principal,
@@ -382,6 +385,8 @@ class Edge:
         reply = answer.problem_reply(refusal, request.id)
         if request.route is not None and request.route.row.scope == "brain":
             reply = answer.with_detail(reply)
+        if request.route is not None and request.route.row.scope == "node":
+            reply = answer.for_node(reply)
         kind = "" if request.route is None else request.route.row.kind
         wants_page = request.route is None and "text/html" in request.header.get("accept", "")
         if kind != "page" and not wants_page:
@@ -429,6 +434,8 @@ class Edge:
         row = None if request.route is None else request.route.row
         if status < _FAILED and not (row is not None and (row.mutates or row.audited)):
             return
+        if row is not None and row.scope == "node" and status in row.statuses:
+            return  # the gate of a node is closed: counted by its stream, and shown to its owner
         who = request.identity.principal
         write = self._log.info if status < _FAILED else self._log.warning
         # A status that the row declares is intended, a 501 too.

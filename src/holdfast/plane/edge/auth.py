@@ -29,6 +29,8 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 ANONYMOUS: Final = Principal("anonymous", "public", None, "anonymous")
 MACHINE: Final = Principal("machine", "machine", None, "machine")
 GATEWAY_HEADERS: Final = ("x-holdfast-gateway-token", "x-kiloclaw-gateway-token")
+NODE_KEY_HEADER: Final = "x-api-key"
+"""Where the ClawMetry daemon sends its key; other parts of it send it as a bearer token."""
 HOPS_MAX: Final = 16
 """Addresses of `x-forwarded-for` that are evaluated, from the end."""
 
@@ -43,9 +45,10 @@ _LOOPBACK: Final[tuple[Network, ...]] = (
 _KEY: Final = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_MAX}}}")
 
 _GRANTS: Final = {
-    "public": frozenset({"public", "owner", "operator", "machine", "brain"}),
+    "public": frozenset({"public", "owner", "operator", "machine", "brain", "node"}),
     "machine": frozenset({"machine"}),
     "brain": frozenset({"brain"}),
+    "node": frozenset({"node"}),
     "owner": frozenset({"owner", "operator"}),
     "operator": frozenset({"operator"}),
 }
@@ -130,6 +133,11 @@ def shown_proof(header: Mapping[str, str]) -> str:
     return "\x00".join(shown).strip("\x00") or header.get("cookie", "")
 
 
+def _nobody(_: str) -> Principal | None:
+    """Return that no key is known."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Proofs:
     """The port that looks up the credentials of requests."""
@@ -137,6 +145,7 @@ class Proofs:
     authenticator: Authenticator
     key_owner: KeyOwner
     browsers: BrowserSessions
+    node_owner: KeyOwner = _nobody
 
 
 async def identify(
@@ -155,6 +164,8 @@ async def identify(
                 fix="send `Authorization: Bearer hfb_…` (POST /api/brain-keys makes one)",
             )  # fmt: skip
         return Identity(_granted(row, brain))
+    if row.scope == "node":
+        return Identity(_granted(row, _node(header, proofs)))
     if row.scope == "machine":
         if not bearer(header) or not any(header.get(name) for name in GATEWAY_HEADERS):
             raise _unauthenticated("both machine credentials are needed")
@@ -171,6 +182,17 @@ async def identify(
         if principal is not None:
             return Identity(_granted(row, principal), browsers.change_secret(session))
     raise _unauthenticated("sign in, or send an API token")
+
+
+def _node(header: Mapping[str, str], proofs: Proofs) -> Principal:
+    """Return the principal of a node's key; refuse (401) a wrong one."""
+    node = proofs.node_owner(header.get(NODE_KEY_HEADER) or bearer(header))
+    if node is None:
+        raise Refusal(
+            401, "invalid_api_key", "the node's key is missing, wrong or revoked",
+            fix="send `X-Api-Key: cm_…` (POST /api/node-keys makes one)",
+        )  # fmt: skip
+    return node
 
 
 def _granted(row: Endpoint, principal: Principal | None) -> Principal:

@@ -107,7 +107,7 @@ def decode_json(route: Route, body: bytes) -> Any:
     except msgspec.ValidationError as error:
         raise refused_field(str(error), route) from None
     except msgspec.DecodeError:
-        mended = mend_surrogates(body) if route.row.scope == "brain" else body
+        mended = mend_surrogates(body) if route.row.scope in {"brain", "node"} else body
         if mended != body:
             return decode_json(route, mended)
         raise Refusal(

@@ -25,23 +25,12 @@ from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
 from holdfast.wire.api.consent import SigningKey, SigningKeys
 from holdfast.wire.api.plane import DoctorCheck
-from holdfast.wire.consent import ContentClass
 from holdfast.wire.times import time_text
 
 CALLS_MAX: Final = 32
 """Signatures and deletions made concurrently."""
 CALLS_PER_S: Final = 1_000.0
 _NAMED_MAX: Final = 5
-
-
-class NoContent:
-    """No content is stored by this plane, so there is nothing to delete."""
-
-    async def delete(
-        self, _node: str, _classes: tuple[ContentClass, ...]
-    ) -> dict[ContentClass, int]:
-        """Return no counts."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

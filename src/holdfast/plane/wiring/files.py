@@ -28,7 +28,12 @@ from holdfast.plane.backup.manifest import BackupError
 from holdfast.plane.backup.marker import MARKER, read_marker
 from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
-from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, JOURNAL_FILE
+from holdfast.plane.wiring.holder import (
+    ACCOUNTS_FILE,
+    CONTENT_FILE,
+    CORRECTIONS_FILE,
+    JOURNAL_FILE,
+)
 from holdfast.plane.wiring.part import Part
 from holdfast.stores.duckdb.telemetry import DuckdbAnalytics
 from holdfast.stores.migrate import MigrationError
@@ -211,7 +216,7 @@ def stores_part(home: Path, stores: Stores) -> Part:
 
 def damaged_files(home: Path) -> Iterator[str]:
     """Yield what SQLite finds wrong with the files of a data folder; it only reads them."""
-    for name in (JOURNAL_FILE, ACCOUNTS_FILE, CORRECTIONS_FILE, CONTACT_FILE):
+    for name in (JOURNAL_FILE, ACCOUNTS_FILE, CORRECTIONS_FILE, CONTENT_FILE, CONTACT_FILE):
         path = home / name
         if not path.exists():
             continue

@@ -14,6 +14,7 @@ FOLDER_MODE: Final = 0o700
 JOURNAL_FILE: Final = "journal.db"
 ACCOUNTS_FILE: Final = "accounts.db"
 CORRECTIONS_FILE: Final = "intake.db"
+CONTENT_FILE: Final = "content.db"
 
 
 def prepare_home(settings: Settings) -> Path:

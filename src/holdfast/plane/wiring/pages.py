@@ -38,6 +38,7 @@ def make_edge(
     *,
     access: Access,
     key_owner: KeyOwner,
+    node_owner: KeyOwner,
     pages: Pages,
 ) -> Edge:
     """Return the application that serves every row of the endpoint table."""
@@ -53,6 +54,7 @@ def make_edge(
         rates=Rates(core.clock),
         request_prefix=secrets.token_hex(4),
         key_owner=key_owner,
+        node_owner=node_owner,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         hosts=known_hosts(settings.host, settings.public_url),
         https_host=https_host(settings.public_url),

@@ -28,7 +28,8 @@ from holdfast.plane.wiring.accounts import People, account_names, make_people
 from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
-from holdfast.plane.wiring.consent import ConsentMade, NoContent, make_consent
+from holdfast.plane.wiring.consent import ConsentMade, make_consent
+from holdfast.plane.wiring.content import Content, make_content, open_observed
 from holdfast.plane.wiring.core import Core, SystemChance
 from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
@@ -57,12 +58,13 @@ from holdfast.wire.api.table import ENDPOINTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """Every part in the order of start, what the edge needs of three, and what consent answers."""
+    """Every part in the order of start, and what the edge and the machines' calls need of some."""
 
     parts: tuple[Part, ...]
     people: People
     consent: ConsentMade
     brains: Brains
+    content: Content
     agents: AgentSide
 
 
@@ -76,10 +78,15 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     deciding = engine_part(core)
     machine_index, places = MachineIndex(), CommittedPlaces()
     pairing = make_pairing(core, make_machine_client(core, reach, places), places)
-    consent = make_consent(core, NoContent())
+    observed = open_observed(core)
+    consent = make_consent(core, observed.deletion)
     check_ins = make_telemetry(core, machine_index, pairing.inbox.notice)
     people = make_people(core)
     brains = make_brains(core, machine_index)
+    content = make_content(
+        core, observed, consent.index, consent.nodes, machine_index,
+        plane_key=lambda: core.consent_key.public_key,
+    )  # fmt: skip
     agents = make_agent_side(core, reach.controllers, people.access)
     fleet = make_fleet(core, check_ins.telemetry)
     placing = Placing(
@@ -103,11 +110,14 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         pairing.part,
         check_ins.part,
         brains.part,
+        content.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
         agents_part(agents),
     )
-    return Subjects(parts=parts, people=people, consent=consent, brains=brains, agents=agents)
+    return Subjects(
+        parts=parts, people=people, consent=consent, brains=brains, content=content, agents=agents
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -251,6 +261,7 @@ def _serve(core: Core, subjects: Subjects, hub: Hub, metrics: Metrics, tasks: Ta
         bind((*api, pages_part(pages)), ENDPOINTS),
         access=subjects.people.access,
         key_owner=subjects.brains.directory.owner,
+        node_owner=subjects.content.observed.directory.owner,
         pages=pages,
     )
     plane = Plane(

@@ -27,6 +27,14 @@ class KeptStore(NamedTuple):
 
 KEPT: Final = (
     KeptStore(
+        "content.db",
+        "content",
+        {
+            "nodes": "SELECT coalesce(max(no), 0) FROM nodes",
+            "content": "SELECT coalesce(max(no), 0) FROM items",
+        },
+    ),
+    KeptStore(
         "intake.db",
         "corrections",
         {

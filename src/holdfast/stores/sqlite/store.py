@@ -8,7 +8,7 @@ import apsw
 
 from holdfast.kernel.liveness import Vital
 from holdfast.stores.sqlite.lossy import read_rows
-from holdfast.stores.sqlite.writer import CallWriter
+from holdfast.stores.sqlite.writer import CallWriter, Tidy
 from holdfast.stores.thread import OwnThread
 
 
@@ -22,9 +22,13 @@ class SqliteStore:
         statements: dict[str, str],
         *,
         name: str,
+        tidy: Tidy | None = None,
     ) -> None:
-        """Take over both connections; `name` names the two threads."""
-        self._writer = CallWriter(writer, name=f"{name}-write")
+        """Take over both connections; `name` names the two threads.
+
+        The thread that writes calls `tidy` as `GroupWriter` says.
+        """
+        self._writer = CallWriter(writer, name=f"{name}-write", tidy=tidy)
         self.trouble = self._writer.trouble
         self._reader = reader
         self._sql = statements

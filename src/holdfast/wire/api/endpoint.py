@@ -90,7 +90,8 @@ class Endpoint:
     that every route shares (400, 401, 403, 404, 413, 415, 429, 500). `body_bytes_max` bounds the
     request. A `mutates` row wants CSRF protection from a browser, takes `Idempotency-Key`, and is
     audited. `audited` rows leave an audit row even though they change nothing. `pending` is the
-    type of a 202 answer. A `page` row takes its request as a form.
+    type of a 202 answer. A `page` row takes its request as a form. A `proves` row hands the
+    credentials on to its handler, which checks them itself, as every row for machines does.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Endpoint:
     mutates: bool = False
     audited: bool = False
     hot: bool = False
+    proves: bool = False
 
 
 ID: Final = Param("id", ID_PATTERN, "The id of the object.", required=True)
@@ -159,12 +161,13 @@ def order(
     mutates: bool = True,
     audited: bool = False,
     hot: bool = False,
+    proves: bool = False,
 ) -> Endpoint:
     """Return the row of what is sent: it changes something, unless `mutates` says otherwise."""
     return Endpoint(
         name=name, method=method, path=path, summary=summary, scope=scope, request=request,
         response=response, pending=pending, params=_with_holes(path), statuses=statuses,
-        body_bytes_max=body_bytes_max, mutates=mutates, audited=audited, hot=hot,
+        body_bytes_max=body_bytes_max, mutates=mutates, audited=audited, hot=hot, proves=proves,
     )  # fmt: skip
 
 

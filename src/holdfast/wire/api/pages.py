@@ -117,6 +117,11 @@ PAGES: Final = (
     _page("correction", "/corrections/{id}", "One correction, whole."),
     _page("brains", "/brains", "Brains, what they sent and their keys.", *PAGING),
     _page("brain", "/brains/{id}", "One brain."),
+    _page(
+        "node-sessions", "/nodes/{id}/sessions",
+        "One node: its sessions, or one of them turn by turn.",
+        _field("session", r"[^\x00-\x1f]{1,512}", "The session to show."), *PAGING,
+    ),
     _page("lessons", "/lessons", "What brains learned.", *_LESSONS),
     _page(
         "operations", "/operations", "Orders and what became of them.",

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.wire.api.accounts import ACCOUNTS
 from holdfast.wire.api.brains import BRAINS
+from holdfast.wire.api.clawmetry import CLAWMETRY
 from holdfast.wire.api.consent import CONSENT
+from holdfast.wire.api.content import CONTENT
 from holdfast.wire.api.controller import CONTROLLER
 from holdfast.wire.api.ingest import GRADATA
 from holdfast.wire.api.instances import INSTANCES
@@ -82,8 +84,8 @@ def _check_row(row: Endpoint) -> None:
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
     (
-        *CONTROLLER, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS, *PLANE, *ACCOUNTS,
-        *PAGES,
+        *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS,
+        *CONTENT, *PLANE, *ACCOUNTS, *PAGES,
     )
 )  # fmt: skip
 

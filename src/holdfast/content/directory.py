@@ -1,0 +1,257 @@
+"""Nodes and keys, cached in memory as they are in the file.
+
+A heartbeat needs its key and its node; reading either from the file, or an actor, would cost more
+than the answer. Contacts and refused counts change in memory and are written in batches; keys and
+new nodes are written at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from holdfast.content import keys, limits
+from holdfast.content.ports import ContentStore, Entropy
+from holdfast.content.records import Node, NodeKey, Refused
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
+from holdfast.wire.api.call import Principal, Refusal
+from holdfast.wire.api.content import RefusedWhy
+from holdfast.wire.consent import ContentClass, node_of_instance, node_of_name
+from holdfast.wire.controller.identity import key_hash
+
+_GRAIN_MS: Final = 60_000
+
+
+class Directory:
+    """The cache, and every change of what it holds."""
+
+    def __init__(self, store: ContentStore, *, clock: Clock, entropy: Entropy, log: Log) -> None:
+        self._store = store
+        self._clock = clock
+        self._entropy = entropy
+        self._log = log
+        self._keys: dict[str, NodeKey] = {}
+        self._by_hash: dict[str, NodeKey] = {}
+        self._nodes: dict[str, Node] = {}
+        self._by_name: dict[tuple[str, str], Node] = {}
+        self._of_key: dict[str, dict[str, Node]] = {}
+        self._in_order: list[Node] = []
+        self._last_no = 0
+        self._changed: dict[str, Node] = {}
+        self._uses: dict[str, int] = {}
+
+    async def load(self) -> None:
+        """Read the file."""
+        kept = await self._store.load()
+        for key in kept.keys:
+            self._put_key(key)
+        by_no = {node.no: node for node in kept.nodes}
+        for node in kept.nodes:
+            self._put_node(node)
+        for no, of, why, counts in kept.refused:
+            if no in by_no:
+                by_no[no].refused[of, why] = counts
+        self._last_no = kept.last_no
+
+    def _put_key(self, key: NodeKey) -> None:
+        self._keys[key.id] = self._by_hash[key.hash] = key
+
+    def _put_node(self, node: Node) -> None:
+        self._nodes[node.id] = self._by_name[node.account, node.name] = node
+        self._of_key.setdefault(node.key, {})[node.id] = node
+        self._in_order = []
+
+    # -- keys
+
+    def owner(self, text: str) -> Principal | None:
+        """Return the principal of a key; None where it is unknown or revoked."""
+        if not keys.looks_right(text):
+            return None
+        key = self._by_hash.get(key_hash(text))
+        if key is None or key.revoked_ms is not None:
+            return None
+        self._uses[key.id] = self._clock.now_ms()
+        return Principal(key.name, "node", key.account, "key", token_id=key.id)
+
+    def key(self, key_id: str) -> NodeKey:
+        """Return a key by its id; refuse (401) an unknown one."""
+        key = self._keys.get(key_id)
+        if key is None:
+            raise Refusal(401, "invalid_api_key", "the node's key is not known any more")
+        return key
+
+    def keys_of(self, account: str | None) -> list[NodeKey]:
+        """Return an account's keys, or all, newest first."""
+        found = [key for key in self._keys.values() if account in {None, key.account}]
+        return sorted(found, key=lambda key: (-key.created_ms, key.id))
+
+    async def make_key(
+        self,
+        name: str,
+        *,
+        account: str,
+        node: str = "",
+        instance: str = "",
+        source: str = "",
+        created_by: str = "",
+        created_with: str = "",
+    ) -> tuple[str, NodeKey]:
+        """Return a new key's secret and row; refuse (409) where the account has too many."""
+        live = [key for key in self.keys_of(account) if key.revoked_ms is None]
+        if len(live) >= limits.KEYS_PER_ACCOUNT:
+            raise Refusal(
+                409, "too_many_keys", f"this account has {limits.KEYS_PER_ACCOUNT} node keys",
+                fix="revoke those that are not used (see last_used_at)",
+            )  # fmt: skip
+        secret = keys.make_secret(self._entropy(keys.ENTROPY_BYTES))
+        hashed = key_hash(secret)
+        key = NodeKey(
+            id=keys.id_of(hashed),
+            hash=hashed,
+            name=name,
+            account=account,
+            node=node,
+            instance=instance,
+            source=source,
+            created_ms=self._clock.now_ms(),
+            created_by=created_by,
+            created_with=created_with,
+        )
+        await self._store.add_key(key)
+        self._put_key(key)
+        if instance:
+            own = [one for one in live if one.instance == instance]
+            for old in own[limits.KEYS_PER_INSTANCE - 1 :]:
+                await self.revoke_key(old.id, account=None)
+        return secret, key
+
+    async def revoke_key(self, key_id: str, *, account: str | None) -> NodeKey:
+        """Revoke a key; refuse (404) one that is not visible to the account."""
+        key = self._keys.get(key_id)
+        if key is None or account not in {None, key.account}:
+            raise Refusal(404, "no_such_key", "there is no such node key", field="id")
+        at_ms = key.revoked_ms
+        if at_ms is None:
+            at_ms = self._clock.now_ms()
+            # In memory first: a revoked key must not work while a disk is slow.
+            self._put_key(replace(key, revoked_ms=at_ms))
+        await self._store.revoke_key(key_id, at_ms)
+        return self._keys[key_id]
+
+    # -- nodes
+
+    def find(self, node_id: str, account: str | None) -> Node | None:
+        """Return a node visible to an account."""
+        node = self._nodes.get(node_id)
+        return node if node is not None and account in {None, node.account} else None
+
+    def is_taken(self, account: str, name: str) -> bool:
+        """Return whether an account has a node of this name."""
+        return (account, name) in self._by_name
+
+    def nodes_of(self, account: str | None) -> list[Node]:
+        """Return an account's nodes, or all, by name."""
+        if not self._in_order:
+            self._in_order = sorted(self._nodes.values(), key=lambda one: (one.name, one.id))
+        return [node for node in self._in_order if account in {None, node.account}]
+
+    def nodes_of_key(self, key: NodeKey) -> list[Node]:
+        """Return the nodes that used a key last."""
+        return [*self._of_key.get(key.id, {}).values()]
+
+    async def node(self, key: NodeKey, name: str) -> Node:
+        """Return the node that a key's holder names, made if needed; empty for a key's only one.
+
+        Refuse (403) a name that the key is not valid for, and one more node than a key may have.
+        """
+        name = name or key.node
+        if not name or (key.node and name != key.node):
+            raise Refusal(
+                403, "wrong_node", "this key is not valid for a node of this name",
+                field="node_id", fix="send the node_id that registering answered",
+            )  # fmt: skip
+        node = self._by_name.get((key.account, name))
+        if node is None:
+            return await self._make_node(key, name)
+        if node.key != key.id:
+            self._of_key.get(node.key, {}).pop(node.id, None)
+            node.key = key.id
+            self._put_node(node)
+            self._changed[node.id] = node
+        return node
+
+    async def _make_node(self, key: NodeKey, name: str) -> Node:
+        if len(self._of_key.get(key.id, ())) >= limits.NODES_PER_KEY:
+            raise Refusal(
+                403, "too_many_nodes", f"this key speaks for {limits.NODES_PER_KEY} nodes",
+                fix="make a key for the others",
+            )  # fmt: skip
+        self._last_no += 1
+        instance = key.instance
+        node = Node(
+            no=self._last_no,
+            id=node_of_instance(key.account, instance)
+            if instance
+            else node_of_name(key.account, name),
+            account=key.account,
+            name=name,
+            key=key.id,
+            instance=instance,
+            first_ms=self._clock.now_ms(),
+        )
+        self._put_node(node)
+        self._changed[node.id] = node
+        await self.flush()
+        return node
+
+    def hear(self, node: Node) -> None:
+        """Note a sign of life; written with the next flush."""
+        node.heard_ms = self._clock.now_ms()
+        self._changed[node.id] = node
+
+    def refuse(self, node: Node, of: ContentClass, why: RefusedWhy, size: int) -> None:
+        """Count what was not stored; written with the next flush."""
+        now_ms = self._clock.now_ms()
+        counts = node.refused.get((of, why))
+        if counts is None:
+            counts = node.refused[of, why] = Refused(first_ms=now_ms)
+        counts.requests += 1
+        counts.bytes += size
+        counts.last_ms = now_ms
+        self._changed[node.id] = node
+
+    def free(self, freed: Mapping[int, int]) -> None:
+        """Count bytes that were purged, by the numbers of nodes."""
+        for node in self._nodes.values() if freed else ():
+            node.stored_bytes -= freed.get(node.no, 0)
+
+    def refuse_intent(self, node: Node) -> None:
+        """Count an intent of a key that may not express it."""
+        node.intents_refused += 1
+        self._changed[node.id] = node
+
+    async def flush(self) -> None:
+        """Write changed nodes and, to the minute, uses of keys; what fails is tried again."""
+        changed, self._changed = self._changed, {}
+        uses, self._uses = self._uses, {}
+        try:
+            nodes = [*changed.values()]
+            for first in range(0, len(nodes), limits.FLUSH_NODES):
+                await self._store.put_nodes(nodes[first : first + limits.FLUSH_NODES])
+            rounded = {
+                key_id: at_ms - at_ms % _GRAIN_MS
+                for key_id, at_ms in uses.items()
+                if at_ms - at_ms % _GRAIN_MS > (self._keys[key_id].last_used_ms or 0)
+            }
+            if rounded:
+                await self._store.note_uses(rounded)
+        except Exception as error:  # noqa: BLE001  contacts are in memory, and written next time
+            self._changed = {**changed, **self._changed}
+            self._uses = {**uses, **self._uses}
+            self._log.error("content.contacts_not_stored", nodes=len(changed), reason=str(error))
+            return
+        for key_id, at_ms in rounded.items():
+            self._put_key(replace(self._keys[key_id], last_used_ms=at_ms))

@@ -1,0 +1,207 @@
+"""The way of content into the store: counted, gated, decoded, gated again, written.
+
+Nothing else writes content. What is refused is not decoded, and only its class and size are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from holdfast.content import gate, limits
+from holdfast.content.accept import (
+    ROUTES,
+    read_rows,
+    sealed_blob,
+    sealed_row,
+    sessions_named,
+    text,
+)
+from holdfast.content.directory import Directory
+from holdfast.content.gaps import Gaps
+from holdfast.content.ports import Consents, ContentStore
+from holdfast.content.records import SESSION, Node, Row
+from holdfast.kernel import metrics
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.log import Log
+from holdfast.kernel.metrics import Meter
+from holdfast.wire.api.clawmetry import Upload
+from holdfast.wire.api.content import RefusedWhy
+from holdfast.wire.consent import ContentClass, Standing
+
+Outcome: TypeAlias = Literal["stored", "unused", "refused", "failed"]
+"""`refused` is what the client should keep; `failed` means that the disk did not take it."""
+
+
+CACHE: Final = "clawmetry.cache"
+"""The route of answers to questions."""
+
+
+def _question(body: Upload) -> str:
+    """Return the id of the question that a body answers."""
+    return text(body.id)
+
+
+class Quota(NamedTuple):
+    """How much is kept: bytes of one node, and for how many ms."""
+
+    node_bytes: int
+    keep_ms: int
+
+
+class ContentFlow:
+    """Takes uploads; made once, by plane/wiring."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        directory: Directory,
+        consents: Consents,
+        gaps: Gaps,
+        *,
+        clock: Clock,
+        log: Log,
+        meter: Meter,
+        quota: Quota,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._consents = consents
+        self._gaps = gaps
+        self._clock = clock
+        self._log = log
+        self._meter = meter
+        self.quota = quota
+
+    async def take(self, node: Node, route: str, body: Upload, size: int) -> Outcome:
+        """Store what a node's consent lets in, and return what became of the body."""
+        of, is_kept = ROUTES[route]
+        if of is None:
+            return "unused"
+        standing = self._standing(node)
+        if not gate.allows(standing, of):
+            return self._refuse_unconsented(node, route, of, size)
+        if not is_kept:
+            return self._refuse(node, of, "unused", size)
+        if node.stored_bytes + size > self.quota.node_bytes:
+            return self._refuse(node, of, "quota", size)
+        rows = await self._read(node, of, self._rows_of(node, route, body), size)
+        if rows is None:
+            return self._refuse(node, of, "unused", size)
+        outcome = await self._write(node, route, of, rows, size)
+        if route == CACHE and outcome == "stored":
+            self._gaps.close(node, _question(body))
+        return outcome
+
+    def _standing(self, node: Node) -> Standing:
+        return self._consents.standing(node.id)
+
+    def _rows_of(self, node: Node, route: str, body: Upload) -> Iterator[Row | None] | None:
+        """Return the rows of a body; None for an answer to a question that was not asked."""
+        now_ms = self._clock.now_ms()
+        if route != CACHE:
+            return read_rows(route, body, now_ms)
+        session = self._gaps.answered(node, _question(body))
+        blob = sealed_blob(body)
+        if session is None or blob is None:
+            return None
+        row = sealed_row(SESSION + session, blob, now_ms, identity=b"answer", keep="latest")
+        return iter((row,))
+
+    async def _read(
+        self, node: Node, of: ContentClass, found: Iterator[Row | None] | None, size: int
+    ) -> list[Row] | None:
+        """Return the rows that can be read, and count the others; the loop is not held up."""
+        if found is None:
+            return None
+        rows: list[Row] = []
+        unread = 0
+        for number, row in enumerate(found, 1):
+            if row is None:
+                unread += 1
+            else:
+                rows.append(row)
+            if not number % limits.ROWS_IN_PART:
+                await asyncio.sleep(0)
+        if unread:
+            self._directory.refuse(node, of, "unreadable", size if not rows else 0)
+        return rows
+
+    async def _write(
+        self, node: Node, route: str, of: ContentClass, rows: list[Row], size: int
+    ) -> Outcome:
+        """Ask the gate again, after the rows were read, and store what it admits."""
+        now_ms = self._clock.now_ms()
+        admitted = gate.admit(self._standing(node), of, rows, node=node.no, now_ms=now_ms)
+        if admitted is None:
+            return self._refuse_unconsented(node, route, of, size)
+        if not admitted.rows:
+            return "stored"
+        try:
+            written = await self._store.write(admitted)
+        except Exception as error:  # noqa: BLE001  the client keeps it and sends it again
+            self._log.error("content.not_stored", node=node.id, of=of, reason=str(error))
+            self._meter.count(metrics.CONTENT_FAILURES)
+            return "failed"
+        node.stored_bytes += written.added_bytes
+        self._count("stored", of, written.stored)
+        self._count("deduplicated", of, written.deduplicated)
+        self._note_gap(node, route, admitted)
+        return "stored"
+
+    def _note_gap(self, node: Node, route: str, admitted: gate.Admitted) -> None:
+        """Have sessions of a gap asked for once transcripts are let in."""
+        if route != "clawmetry.sessions" or not node.gap_from_ms:
+            return
+        if gate.allows(self._standing(node), "transcripts"):
+            sessions = sessions_named(admitted.rows, Gaps.since_ms(node))
+            self._gaps.note_sessions(node, sessions, admitted.received_ms)
+
+    def _refuse_unconsented(self, node: Node, route: str, of: ContentClass, size: int) -> Outcome:
+        """Count what is not consented to; remember that a part of a transcript is missing."""
+        if route == "clawmetry.events" and not node.resends():
+            Gaps.note_refused(node, self._clock.now_ms())
+        return self._refuse(node, of, "consent", size)
+
+    def _refuse(self, node: Node, of: ContentClass, why: RefusedWhy, size: int) -> Outcome:
+        self._directory.refuse(node, of, why, size)
+        self._count("refused", of, 1)
+        return "unused" if why == "unused" else "refused"
+
+    def refuse_parts(self, node: Node, standing: Standing, parts: dict[ContentClass, int]) -> None:
+        """Count parts of a heartbeat that are not kept."""
+        for of, size in parts.items():
+            why: RefusedWhy = "unused" if gate.allows(standing, of) else "consent"
+            self._directory.refuse(node, of, why, size)
+
+    def _count(self, outcome: str, of: ContentClass, by: int) -> None:
+        if by:
+            self._meter.count(metrics.CONTENT_ROWS, by, outcome=outcome, of=of)
+
+    async def purge(self) -> None:
+        """Delete rows older than the retention, a part at a time."""
+        before_ms, gone = self._clock.now_ms() - self.quota.keep_ms, 0
+        while (part := await self._store.purge(before_ms)).rows:
+            gone += part.rows
+            self._directory.free(dict(part.freed))
+        if gone:
+            self._log.info("content.purged", rows=gone, before_ms=before_ms)
+
+
+class Deletion:
+    """Deletes content of nodes; consent calls it."""
+
+    def __init__(self, store: ContentStore, directory: Directory) -> None:
+        self._store = store
+        self._directory = directory
+
+    async def delete(self, node: str, classes: tuple[ContentClass, ...]) -> dict[ContentClass, int]:
+        """Return how many rows were deleted by class, once that is durable."""
+        found = self._directory.find(node, None)
+        if found is None:
+            return dict.fromkeys(classes, 0)
+        gone = await self._store.delete(found.no, classes)
+        kept = sum(one.size for one in await self._store.stored(found.no))
+        found.stored_bytes = kept
+        return gone

@@ -1,0 +1,278 @@
+"""Handlers about nodes, for people and pages; an invisible node is answered with 404.
+
+Asking for a node counts as looking at it: its client then sends at once what it may send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from holdfast.actors import calls
+from holdfast.content import limits, views
+from holdfast.content.directory import Directory
+from holdfast.content.gaps import Gaps
+from holdfast.content.ports import AccountExists, Consents, ContentStore, ItemQuery
+from holdfast.content.presence import Presence
+from holdfast.content.records import FILE, LOG, SEALED, SESSION, ItemRow, Node
+from holdfast.wire import parsers
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.content import (
+    LogList,
+    MemoryList,
+    MemoryVersions,
+    NodeKeyCreate,
+    NodeKeyCreated,
+    NodeKeyList,
+    NodeList,
+    SessionList,
+    TurnList,
+)
+from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.limits import PAGE_ITEMS_MAX
+
+NO_LIMIT: Final = 2**62
+_NDJSON: Final = "application/x-ndjson"
+
+T = TypeVar("T")
+
+
+class ContentCalls:
+    """One method for each endpoint for people."""
+
+    def __init__(
+        self,
+        store: ContentStore,
+        directory: Directory,
+        presence: Presence,
+        gaps: Gaps,
+        *,
+        consents: Consents,
+        account_exists: AccountExists,
+        default_account: str,
+        quota: int,
+    ) -> None:
+        """Use `default_account` for an operator who names no account."""
+        self._store = store
+        self._directory = directory
+        self._presence = presence
+        self._gaps = gaps
+        self._consents = consents
+        self._account_exists = account_exists
+        self._default_account = default_account
+        self._quota = quota
+
+    def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
+        """Return the handlers by the names of their endpoints."""
+        return {
+            "content.nodes": self.list_nodes,
+            "content.node": self.show_node,
+            "content.sessions": self.list_sessions,
+            "content.turns": self.list_turns,
+            "content.logs": self.list_logs,
+            "content.memory": self.list_memory,
+            "content.versions": self.list_versions,
+            "content.export": self.export,
+            "node-key.list": self.list_keys,
+            "node-key.create": self.make_key,
+            "node-key.revoke": self.revoke_key,
+        }
+
+    async def list_nodes(self, call: Call) -> Reply:
+        """List nodes by name."""
+        nodes = self._directory.nodes_of(_account(call))
+        after = call.query.get("after", "")
+        if after:
+            last = self._directory.find(after, call.principal.account)
+            if last is None:
+                raise _bad_cursor()
+            nodes = [one for one in nodes if (one.name, one.id) > (last.name, last.id)]
+        shown, rest = _cut(nodes, _limit(call))
+        items = tuple(
+            views.node_view(node, self._consents.standing(node.id), call.now_ms) for node in shown
+        )
+        return Reply(NodeList(items=items, next=shown[-1].id if rest else ""))
+
+    async def show_node(self, call: Call) -> Reply:
+        """Show one node with its counts."""
+        node = self._visible(call)
+        return Reply(
+            views.node_detail(
+                node,
+                self._consents.standing(node.id),
+                await self._store.stored(node.no),
+                quota=self._quota,
+                gaps=self._gaps.count_open(node),
+                now_ms=call.now_ms,
+            )
+        )
+
+    async def list_sessions(self, call: Call) -> Reply:
+        """List a node's sessions, the latest first."""
+        node, limit = self._visible(call), _limit(call)
+        below_ms, below = _cursor(call, 2, NO_LIMIT)
+        rows = await self._store.sessions(node.no, below_ms=below_ms, below=below, limit=limit + 1)
+        shown, rest = _cut(rows, limit)
+        last = shown[-1] if rest else None
+        return Reply(
+            SessionList(
+                items=tuple(map(views.session_view, shown)),
+                sealed=views.sealed_counts(await self._store.stored(node.no)),
+                next="" if last is None else f"{last.last_ms}-{last.no}",
+            )
+        )
+
+    async def list_turns(self, call: Call) -> Reply:
+        """List the events of one session, the earliest first."""
+        node = self._visible(call)
+        name = SESSION + call.query.get("session", "")
+        name = SEALED if _is_sealed(call) else name
+        rows, after = await self._page(call, node, "transcripts", name)
+        return Reply(TurnList(items=tuple(map(views.turn, rows)), next=after))
+
+    async def list_logs(self, call: Call) -> Reply:
+        """List a node's log lines, the latest first."""
+        node = self._visible(call)
+        name = SEALED if _is_sealed(call) else LOG
+        rows, after = await self._page(call, node, "logs", name, newest_first=True)
+        return Reply(LogList(items=tuple(map(views.log_row, rows)), next=after))
+
+    async def list_memory(self, call: Call) -> Reply:
+        """List a node's memory files."""
+        node, limit = self._visible(call), _limit(call)
+        after = _cursor(call, 1, 0)[0]
+        rows = await self._store.streams(node.no, of="memory", after=after, limit=limit + 1)
+        shown, rest = _cut(rows, limit)
+        items = tuple(map(views.memory_file, shown))
+        return Reply(MemoryList(items=items, next=str(shown[-1].no) if rest else ""))
+
+    async def list_versions(self, call: Call) -> Reply:
+        """List the versions of one memory file, the latest first."""
+        node = self._visible(call)
+        name = SEALED if _is_sealed(call) else FILE + call.query.get("path", "")
+        rows, after = await self._page(call, node, "memory", name, newest_first=True)
+        return Reply(MemoryVersions(items=tuple(map(views.memory_version, rows)), next=after))
+
+    async def _page(
+        self, call: Call, node: Node, of: ContentClass, name: str, *, newest_first: bool = False
+    ) -> tuple[Sequence[ItemRow], str]:
+        """Return one page of a stream, within a number of rows and of bytes, and its cursor."""
+        limit = _limit(call)
+        at_ms, no = _cursor(call, 2, NO_LIMIT if newest_first else 0)
+        rows = await self._store.items(
+            ItemQuery(node.no, of, name, at_ms, no, limit + 1, newest_first)
+        )
+        size = kept = 0
+        for row in rows[:limit]:
+            size += len(row.body)
+            if kept and size > limits.PAGE_BYTES_MAX:
+                break
+            kept += 1
+        last = rows[kept - 1] if kept < len(rows) else None
+        return rows[:kept], "" if last is None else f"{last.at_ms}-{last.no}"
+
+    async def export(self, call: Call) -> Reply:
+        """Send everything that is stored of a node, or of one class of it, a line each."""
+        node = self._visible(call)
+        asked = call.query.get("of", "")
+        of: ContentClass | None = next((one for one in CLASSES if one == asked), None)
+        name = f"{node.id}{f'-{of}' if of else ''}.jsonl"
+        return Reply(
+            stream=self._lines(node, of),
+            content_type=_NDJSON,
+            headers={"content-disposition": f'attachment; filename="{name}"'},
+        )
+
+    async def _lines(self, node: Node, of: ContentClass | None) -> AsyncIterator[bytes]:
+        after = 0
+        while streams := await self._store.streams(
+            node.no, of=of, after=after, limit=limits.EXPORT_ROWS
+        ):
+            for stream in streams:
+                at_ms = no = 0
+                while rows := await self._store.items(
+                    ItemQuery(node.no, stream.of, stream.name, at_ms, no, limits.EXPORT_ROWS)
+                ):
+                    for row in rows:
+                        yield views.exported(stream, row)
+                    at_ms, no = rows[-1].at_ms, rows[-1].no
+            after = streams[-1].no
+
+    # -- keys
+
+    async def list_keys(self, call: Call) -> Reply:
+        """List node keys, newest first."""
+        found = self._directory.keys_of(_account(call))
+        offset, limit = calls.page_offset(call.query.get("after", "")), _limit(call)
+        shown, rest = _cut(found[offset:], limit)
+        items = tuple(map(views.key_view, shown))
+        return Reply(
+            NodeKeyList(items=items, next=calls.page_cursor(offset + limit) if rest else "")
+        )
+
+    async def make_key(self, call: Call) -> Reply:
+        """Make a key for an observer elsewhere, as the consent of who makes it."""
+        body: NodeKeyCreate = call.body
+        own = call.principal.account
+        account = body.account or own or self._default_account
+        if own not in {None, account} or not await self._account_exists(account):
+            raise calls.missing("account", field="account")
+        who = call.principal
+        secret, key = await self._directory.make_key(
+            body.name,
+            account=account,
+            source="person",
+            created_by=who.name,
+            created_with=f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}",
+        )
+        return Reply(NodeKeyCreated(key=secret, view=views.key_view(key)), status=201)
+
+    async def revoke_key(self, call: Call) -> Reply:
+        """Revoke a key."""
+        key = await self._directory.revoke_key(call.path["id"], account=call.principal.account)
+        return Reply(views.key_view(key))
+
+    def _visible(self, call: Call) -> Node:
+        """Return the node of a path, which is looked at now; refuse (404) an invisible one."""
+        node = self._directory.find(call.path["id"], call.principal.account)
+        if node is None:
+            raise calls.missing("node", field="id")
+        self._presence.look(node)
+        return node
+
+
+def _account(call: Call) -> str | None:
+    """Return the caller's account; for an operator the one of the query, or None for all."""
+    own = call.principal.account
+    return call.query.get("account") if own is None else own
+
+
+def _limit(call: Call) -> int:
+    return min(call.number("limit", limits.LIST_DEFAULT), PAGE_ITEMS_MAX)
+
+
+def _cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """Return the rows of one page, and whether there are more."""
+    return rows[:limit], len(rows) > limit
+
+
+def _is_sealed(call: Call) -> bool:
+    return call.query.get("sealed") == "true"
+
+
+def _bad_cursor() -> Refusal:
+    return Refusal(
+        400, "bad_parameter", "`after` is not a cursor of this list", field="after",
+        fix="send `next` of the page before",
+    )  # fmt: skip
+
+
+def _cursor(call: Call, parts: int, start: int) -> tuple[int, ...]:
+    """Return the numbers of a cursor; without one, the start of the list."""
+    given = call.query.get("after", "")
+    if not given:
+        return (start,) * parts
+    numbers = parsers.wholes(given, parts)
+    if numbers is None:
+        raise _bad_cursor()
+    return numbers

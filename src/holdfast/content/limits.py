@@ -1,0 +1,74 @@
+"""Limits of observed nodes and their content, each with the source of its figure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
+
+REGISTRATIONS_PER_HOUR: Final = 10
+"""Registrations without a credential from one address in an hour (compat/clawmetry.md)."""
+REGISTRATION_WINDOW_MS: Final = HOUR_MS
+PEERS_MAX: Final = 10_000
+"""Addresses whose registrations are counted; the one counted longest ago is dropped."""
+
+KEYS_PER_ACCOUNT: Final = 100_000
+KEYS_PER_INSTANCE: Final = 4
+"""Keys in force of one instance: its machine asks for another after it lost one, and the oldest is
+revoked then."""
+NODES_PER_KEY: Final = 1_000
+"""Nodes that one key may speak for; a registered key speaks for one."""
+NAME_TRIES: Final = 8
+"""How often a free name is looked for, each with 24 random bits."""
+
+ONLINE_MS: Final = 150_000
+"""Silence after which a node is not online: the daemon's heartbeats are up to 75 s apart, and one
+may be lost (compat/clawmetry.md)."""
+REGISTER_AGAIN_MS: Final = MINUTE_MS
+"""Between two tries to tell consent of a node that it does not know."""
+FLUSH_S: Final = 5.0
+"""Between two writes of contacts and refused counts, in seconds: what a crash loses of them."""
+FLUSH_NODES: Final = 500
+"""Nodes of one write, which the event loop prepares in about 3 ms."""
+
+VIEWER_MS: Final = MINUTE_MS
+"""How long somebody counts as looking at a node after a page asked for it."""
+VIEWED_MAX: Final = 10_000
+"""Nodes whose looks are remembered before those that ended are dropped."""
+WAKES_MAX: Final = 4_000
+"""Long polls of nodes held at once: half of the connections that the edge takes (plane/edge)."""
+
+OLD_CLIENT: Final = (0, 12, 200)
+"""The daemon's versions below this keep what is refused with 403 and send it again; later ones
+give it up after 150 s. 0.12.170 and 0.12.937 were seen; the boundary is between them."""
+OLD_PREFIX: Final = "0.12."
+
+GAP_BEFORE_MS: Final = HOUR_MS
+"""Sessions that changed so long before the first refusal count as touched by it: clocks differ."""
+GAP_OPEN_MS: Final = 15 * MINUTE_MS
+"""How long sessions are taken as parts of a gap after consent was given: a client names its 30
+newest in each cycle of 15 s."""
+GAP_SESSIONS_MAX: Final = 500
+GAP_AGAIN_MS: Final = 2 * MINUTE_MS
+"""When an unanswered question is asked again."""
+GAP_TRIES: Final = 3
+
+ROWS_IN_PART: Final = 50
+"""Rows decoded before yielding to the event loop."""
+ROW_BYTES_MAX: Final = 4_194_304
+"""Bytes of one row in the clear; a tool's output in a transcript may be large."""
+META_BYTES_MAX: Final = 65_536
+"""Bytes of one row of metadata."""
+NAME_MAX: Final = 512
+"""Characters of a session's or job's name; a file's is in wire/limits.py."""
+AHEAD_MS_MAX: Final = 86_400 * SECOND_MS
+"""A row dated further in the future than this gets the time of its arrival instead."""
+
+PURGE_ROWS: Final = 2_000
+"""Rows purged in one commit, so that no sender waits for a purge."""
+PAGE_BYTES_MAX: Final = 4_194_304
+"""Bytes of stored bodies in one page; at least one row is in it."""
+SHOWN_MAX: Final = 200_000
+"""Characters of one text in a page; an export has all of it."""
+LIST_DEFAULT: Final = 100
+EXPORT_ROWS: Final = 200

@@ -1,0 +1,305 @@
+"""Handlers for observers: ours, and the ClawMetry daemon (docs/compat/clawmetry.md).
+
+A client with a key is answered with JSON that has its gate, never with 429 or 503. A heartbeat
+reads memory alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from holdfast.content import gate
+from holdfast.content.accept import ROUTES, kept_facts, refused_parts, text
+from holdfast.content.directory import Directory
+from holdfast.content.flow import ContentFlow
+from holdfast.content.gaps import Gaps
+from holdfast.content.ports import Consents, Nodes
+from holdfast.content.presence import Presence
+from holdfast.content.records import Node, NodeKey
+from holdfast.content.registration import Registration, credential
+from holdfast.wire import parsers
+from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.clawmetry import (
+    AccountAnswer,
+    ApprovalAnswer,
+    AuthAnswer,
+    AuthRequest,
+    ClaimAnswer,
+    Heartbeat,
+    HeartbeatAnswer,
+    IntentAnswer,
+    NodeAnswer,
+    PendingQuery,
+    PoliciesAnswer,
+    Upload,
+    WakeAnswer,
+)
+from holdfast.wire.consent import Standing
+from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX
+
+Run = Callable[[Coroutine[Any, Any, Any]], None]
+"""Runs something beside the rest."""
+
+_FORBIDDEN: Final = 403
+APPROVAL: Final = "clawmetry.approval"
+
+
+class NodeCalls:
+    """One method for each endpoint for observers."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        flow: ContentFlow,
+        registration: Registration,
+        presence: Presence,
+        gaps: Gaps,
+        *,
+        consents: Consents,
+        nodes: Nodes,
+        run: Run,
+    ) -> None:
+        self._directory = directory
+        self._flow = flow
+        self._registration = registration
+        self._presence = presence
+        self._gaps = gaps
+        self._consents = consents
+        self._nodes = nodes
+        self._run = run
+
+    def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
+        """Return the handlers by the names of their endpoints."""
+        return {
+            **dict.fromkeys(ROUTES, self.upload),
+            "clawmetry.register": self._registration.register,
+            "clawmetry.auth": self.connect,
+            "clawmetry.heartbeat": self.heartbeat,
+            "clawmetry.wake": self.wake,
+            "clawmetry.intent": self.intent,
+            "clawmetry.account": self.account,
+            "clawmetry.claim": self.claim,
+            "clawmetry.policies": self.policies,
+            APPROVAL: self.ask_approval,
+            "clawmetry.approved": self.show_approval,
+        }
+
+    # -- contact
+
+    async def heartbeat(self, call: Call) -> Reply:
+        """Answer a sign of life with the node's gate, and keep a closed list of its facts."""
+        body: Heartbeat = call.body
+        key = self._key(call)
+        node = await self._node(key, body.node_id)
+        standing = self._consents.standing(node.id)
+        counters = gate.allows(standing, "counters")
+        node.version = text(body.version) or node.version
+        node.platform = text(body.platform) or node.platform
+        node.facts = kept_facts(body, counters=counters)
+        parts = refused_parts(body, node.facts, counters=counters, size=_size(call))
+        self._flow.refuse_parts(node, standing, parts)
+        self._directory.hear(node)
+        self._note_number(node, standing, body.seen_number)
+        if not standing.registered and self._registration.take_turn(node):
+            self._run(self._registration.tell(node, key))
+        questions: tuple[PendingQuery, ...] = ()
+        if gate.allows(standing, "transcripts"):
+            questions = self._gaps.next_questions(node, call.now_ms)
+        node.told_allowed = gate.sync_allowed(standing)
+        node.told_seen = self._presence.is_seen(node)
+        return Reply(
+            HeartbeatAnswer(
+                ok=True,
+                sync_allowed=node.told_allowed,
+                reason=gate.reason(standing),
+                viewer_active=node.told_seen,
+                pending_queries=questions,
+                grant=standing.grant,
+                node=node.id,
+            )
+        )
+
+    def _note_number(self, node: Node, standing: Standing, seen: object) -> None:
+        """Tell consent of a number above its own: the plane was restored from a backup since."""
+        is_number = isinstance(seen, int) and not isinstance(seen, bool)
+        if is_number and standing.number < seen <= COUNTER_MAX:  # type: ignore[operator]
+            self._nodes.numbers_seen(node.id, seen)  # type: ignore[arg-type]
+
+    async def wake(self, call: Call) -> Reply:
+        """Hold the call until somebody looks at the node or its consent changes.
+
+        404 where too many are held: the daemon then does without for ten minutes.
+        """
+        node = await self._node(self._key(call), call.query.get("node_id", ""))
+        wait_s = min(call.number("wait", NODE_WAIT_S_MAX), NODE_WAIT_S_MAX)
+        is_held = self._has_news(node) or await self._presence.wait(node, wait_s)
+        standing = self._consents.standing(node.id)
+        answer = WakeAnswer(
+            ok=is_held,
+            work=self._has_news(node),
+            viewer_active=self._presence.is_seen(node),
+            sync_allowed=gate.sync_allowed(standing),
+            reason=gate.reason(standing),
+        )
+        return Reply(answer, status=200 if is_held else 404)
+
+    def _has_news(self, node: Node) -> bool:
+        """Return whether the next heartbeat's answer would open what the last one closed.
+
+        A poll is answered at once only then: else its client would beat without a pause while
+        somebody looks.
+        """
+        allowed = gate.sync_allowed(self._consents.standing(node.id))
+        return allowed != node.told_allowed or (self._presence.is_seen(node) and not node.told_seen)
+
+    # -- content
+
+    async def upload(self, call: Call) -> Reply:
+        """Take a body of content, as far as the node's consent lets it in."""
+        body: Upload = call.body
+        node = await self._node(self._key(call), body.node_id)
+        self._directory.hear(node)
+        outcome = await self._flow.take(node, call.endpoint, body, _size(call) or _raw_size(body))
+        standing = self._consents.standing(node.id)
+        allowed, reason = gate.sync_allowed(standing), gate.reason(standing)
+        if outcome == "failed":
+            # The one refusal that has every version keep the body and ask for its gate in time.
+            return Reply(
+                NodeAnswer(
+                    ok=False, sync_allowed=allowed, reason=reason, error="not_stored",
+                    message="the disk of the plane did not take it; send it again",
+                ),
+                status=409,
+            )  # fmt: skip
+        if outcome == "refused" and node.resends():
+            return Reply(
+                NodeAnswer(
+                    ok=False, sync_allowed=allowed, reason=reason, error="not_consented",
+                    message="the node's owner has not let this in; keep it and send it later",
+                ),
+                status=403,
+            )  # fmt: skip
+        return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
+
+    async def ask_approval(self, call: Call) -> Reply:
+        """Count a request for approval, whose arguments are content; nobody decides it here."""
+        body: Upload = call.body
+        node = await self._node(self._key(call), body.node_id)
+        await self._flow.take(node, APPROVAL, body, _size(call))
+        standing = self._consents.standing(node.id)
+        return Reply(
+            ApprovalAnswer(
+                ok=True,
+                id=text(body.id),
+                status="pending",
+                sync_allowed=gate.sync_allowed(standing),
+                reason=gate.reason(standing),
+            )
+        )
+
+    async def show_approval(self, call: Call) -> Reply:
+        """Answer that nobody decided, so that the client's own rule applies."""
+        key = self._key(call)
+        allowed, reason = self._gate_of(key)
+        return Reply(
+            ApprovalAnswer(
+                ok=True, id=call.path["id"], status="expired", sync_allowed=allowed, reason=reason
+            )
+        )
+
+    # -- account
+
+    async def connect(self, call: Call) -> Reply:
+        """Answer a client that connects with its key; a person's key is that person's grant."""
+        body: AuthRequest = call.body
+        key = self._key(call)
+        name = text(body.existing_node_id) or key.node or text(body.hostname)
+        node = await self._node(key, name)
+        await self._registration.tell(node, key)
+        standing = self._consents.standing(node.id)
+        return Reply(
+            AuthAnswer(
+                ok=True,
+                valid=True,
+                node_id=node.name,
+                sync_allowed=gate.sync_allowed(standing),
+                reason=gate.reason(standing),
+                node=node.id,
+                plane_key=self._registration.plane_key(),
+            )
+        )
+
+    async def intent(self, call: Call) -> Reply:
+        """Pass on that the owner wants to see the nodes of a key.
+
+        Refuse (403) an instance's own key, which its agent can read; consent hears of it too.
+        """
+        key = self._key(call)
+        nodes = self._directory.nodes_of_key(key)
+        known = bool(nodes)
+        for node in nodes:
+            known = await self._intent(node, key) and known
+            self._presence.consent_changed(node.id)
+        allowed, reason = self._gate_of(key)
+        return Reply(
+            IntentAnswer(ok=True, already_started=known, sync_allowed=allowed, reason=reason)
+        )
+
+    async def _intent(self, node: Node, key: NodeKey) -> bool:
+        try:
+            known = await self._nodes.intent(node.id, by=key.created_by, credential=credential(key))
+        except Refusal as refusal:
+            if refusal.status == _FORBIDDEN:
+                self._directory.refuse_intent(node)
+            raise
+        if key.instance:
+            self._directory.refuse_intent(node)
+            raise Refusal(
+                403, "not_the_owner", "an instance's own key cannot give its owner's consent",
+                fix="open the node on the dashboard, or use the controller's own route",
+            )  # fmt: skip
+        return known
+
+    async def account(self, call: Call) -> Reply:
+        """Answer whose key it is, with an address that no client takes for a placeholder's."""
+        return Reply(AccountAnswer(ok=True, email=f"{self._key(call).account}@holdfast.invalid"))
+
+    async def claim(self, call: Call) -> Reply:
+        """Answer that nobody took over the account."""
+        self._key(call)
+        return Reply(ClaimAnswer(ok=True, claimed=False))
+
+    async def policies(self, call: Call) -> Reply:
+        """Answer that there are no rules for approvals."""
+        self._key(call)
+        return Reply(PoliciesAnswer(ok=True))
+
+    # --
+
+    def _key(self, call: Call) -> NodeKey:
+        return self._directory.key(call.principal.token_id)
+
+    async def _node(self, key: NodeKey, name: object) -> Node:
+        return await self._directory.node(key, text(name))
+
+    def _gate_of(self, key: NodeKey) -> tuple[bool, Any]:
+        """Return the gate of a key's only node; closed where it has another number of them."""
+        nodes = self._directory.nodes_of_key(key)
+        if len(nodes) != 1:
+            return False, "intent_pending"
+        standing = self._consents.standing(nodes[0].id)
+        return gate.sync_allowed(standing), gate.reason(standing)
+
+
+def _raw_size(body: Upload) -> int:
+    """Return the bytes of what may be large in a body whose sender declared no size."""
+    parts = (
+        body.blob, body.events, body.lines, body.sessions, body.memory_content, body.snapshots
+    )  # fmt: skip
+    return sum(len(memoryview(part)) for part in parts)
+
+
+def _size(call: Call) -> int:
+    """Return the bytes of a body, as its sender declared them."""
+    return parsers.whole(call.header.get("content-length", ""), most=COUNTER_MAX) or 0

@@ -1,0 +1,170 @@
+"""Ports of content: its store, the consent of nodes, long polls, proofs of machines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from holdfast.content.gate import Admitted
+from holdfast.content.records import (
+    ItemRow,
+    Node,
+    NodeKey,
+    Purged,
+    Refused,
+    SessionRow,
+    Stored,
+    StreamRow,
+    Written,
+)
+from holdfast.wire.api.content import RefusedWhy
+from holdfast.wire.consent import ContentClass, Standing
+
+Entropy: TypeAlias = Callable[[int], bytes]
+"""Returns as many random bytes."""
+AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Returns whether an account exists."""
+
+
+class Machine(NamedTuple):
+    """An instance's machine that proved itself."""
+
+    instance: str
+    account: str
+
+
+ProveMachine: TypeAlias = Callable[[Mapping[str, str], str, int], Machine | None]
+"""Returns the machine that headers prove for a sandbox at a time; None where they carry no
+credentials. Refuses (401, 403) wrong ones."""
+
+
+class Consents(Protocol):
+    """The consent of nodes, from memory: it never waits and never loads anything."""
+
+    def standing(self, node: str) -> Standing:
+        """Return the node's standing; `UNKNOWN` for an unknown one, and where nothing is known."""
+        ...
+
+
+class Nodes(Protocol):
+    """Where consent is told of nodes."""
+
+    async def register(
+        self,
+        account: str,
+        name: str,
+        *,
+        instance: str,
+        source: Literal["auto", "person"],
+        by: str,
+        credential: str,
+    ) -> str:
+        """Return the id of a node that is registered now; where a person connected it, granted."""
+        ...
+
+    async def intent(self, node: str, *, by: str, credential: str) -> bool:
+        """Return whether somebody's wish to see the node was known already.
+
+        Raise Refusal (403) for a credential that may not express it.
+        """
+        ...
+
+    def numbers_seen(self, node: str, number: int) -> None:
+        """Note the number of the newest signed document that a node has."""
+        ...
+
+
+class Wakes(Protocol):
+    """Long polls by node."""
+
+    async def wait(self, node: str, timeout_s: float) -> bool:
+        """Return after a wake or the time; False at once where too many are held."""
+        ...
+
+    def wake(self, node: str) -> None:
+        """End every poll of this node."""
+        ...
+
+
+class Kept(NamedTuple):
+    """Everything that the directory keeps in memory. `refused` has a node's number first.
+
+    `last_no` is the highest number of a node that anything was stored of.
+    """
+
+    keys: Sequence[NodeKey]
+    nodes: Sequence[Node]
+    refused: Sequence[tuple[int, ContentClass, RefusedWhy, Refused]]
+    last_no: int
+
+
+class ItemQuery(NamedTuple):
+    """A page of one stream: rows after (`at_ms`, `no`) in its order."""
+
+    node: int
+    of: ContentClass
+    name: str
+    at_ms: int
+    no: int
+    limit: int
+    newest_first: bool = False
+
+
+class ContentStore(Protocol):
+    """The store of nodes, keys and content. Changes are durable on return."""
+
+    async def load(self) -> Kept:
+        """Return what the directory keeps in memory."""
+        ...
+
+    async def add_key(self, key: NodeKey) -> None:
+        """Add a key."""
+        ...
+
+    async def revoke_key(self, key_id: str, now_ms: int) -> None:
+        """Revoke a key; the first time stays."""
+        ...
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Store when keys were last used."""
+        ...
+
+    async def put_nodes(self, nodes: Sequence[Node]) -> None:
+        """Replace the rows of nodes and their refused counts, by number; all or none."""
+        ...
+
+    async def write(self, admitted: Admitted) -> Written:
+        """Write admitted rows in one commit: all or none."""
+        ...
+
+    async def delete(self, node: int, classes: Sequence[ContentClass]) -> dict[ContentClass, int]:
+        """Delete what is stored of a node in these classes; return how many rows, by class."""
+        ...
+
+    async def purge(self, before_ms: int) -> Purged:
+        """Delete some rows received before; no rows when done."""
+        ...
+
+    async def stored(self, node: int) -> Sequence[Stored]:
+        """Return how much is stored of a node, by class."""
+        ...
+
+    async def sessions(
+        self, node: int, *, below_ms: int, below: int, limit: int
+    ) -> Sequence[SessionRow]:
+        """Return sessions below (`below_ms`, `below`), the latest first."""
+        ...
+
+    async def streams(
+        self, node: int, *, of: ContentClass | None, after: int, limit: int
+    ) -> Sequence[StreamRow]:
+        """Return streams after a number, of one class or all."""
+        ...
+
+    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
+        """Return rows of one stream, by their time."""
+        ...
+
+    async def close(self) -> None:
+        """Finish submitted work and release the resources."""
+        ...

@@ -1,0 +1,179 @@
+"""Values of observed nodes: keys, nodes, and rows to write. Pure.
+
+Times are milliseconds since the epoch. `account` is the name of the owning account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from msgspec import Struct, field
+
+from holdfast.content import limits
+from holdfast.wire import parsers
+from holdfast.wire.api.content import RefusedWhy
+from holdfast.wire.consent import ContentClass
+
+SEALED: Final = "sealed"
+"""The stream of sealed bodies of a class: they do not say what they are of."""
+SESSION: Final = "session:"
+CRON: Final = "cron:"
+FILE: Final = "file:"
+DAY: Final = "day:"
+OTHER: Final = "other:"
+LOG: Final = "log"
+
+Keep: TypeAlias = Literal["once", "latest", "version"]
+"""How rows of one stream relate: `once` keeps each identity once; `latest` replaces the row of the
+same identity; `version` adds one where it differs from the newest."""
+
+
+class NodeKey(Struct, frozen=True, kw_only=True):
+    """One key.
+
+    `node` is the only name that it is valid for, empty for any node of the account. `created_with`
+    is the credential of a person who made it, empty where a program registered.
+    """
+
+    id: str
+    hash: str
+    name: str
+    account: str
+    node: str = ""
+    instance: str = ""
+    source: str = ""
+    created_ms: int = 0
+    created_by: str = ""
+    created_with: str = ""
+    last_used_ms: int | None = None
+    revoked_ms: int | None = None
+
+    def __repr__(self) -> str:
+        """Return a form without the hash."""
+        return f"NodeKey(id={self.id!r}, account={self.account!r})"
+
+
+class Refused(Struct, gc=False):
+    """How much of one class was not stored, for one reason."""
+
+    requests: int = 0
+    bytes: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+
+
+class Node(Struct, kw_only=True):
+    """One observed node, as it is in memory and, at the last flush, in the file.
+
+    `gap_from_ms` to `gap_until_ms` is when transcripts were refused that the client will not send
+    again; 0 for none. `stored_bytes` counts the bodies that are kept, `intents_refused` the times
+    that its key alone asked for what only its owner may. The last three are in memory alone: what
+    the last heartbeat was answered, and when consent was last told of the node.
+    """
+
+    no: int
+    id: str
+    account: str
+    name: str
+    key: str
+    instance: str = ""
+    first_ms: int = 0
+    heard_ms: int = 0
+    version: str = ""
+    platform: str = ""
+    facts: dict[str, str] = field(default_factory=dict[str, str])
+    gap_from_ms: int = 0
+    gap_until_ms: int = 0
+    stored_bytes: int = 0
+    refused: dict[tuple[ContentClass, RefusedWhy], Refused] = field(
+        default_factory=dict[tuple[ContentClass, RefusedWhy], Refused]
+    )
+    intents_refused: int = 0
+    told_seen: bool = False
+    told_allowed: bool = False
+    registered_try_ms: int = 0
+
+    def resends(self) -> bool:
+        """Return whether its client keeps what is answered with 403, and sends it again.
+
+        One that never sent a heartbeat is taken as such: only older clients do that.
+        """
+        if not self.version:
+            return True
+        if not self.version.startswith(limits.OLD_PREFIX):
+            return False
+        release = parsers.whole(self.version.removeprefix(limits.OLD_PREFIX))
+        return release is not None and release < limits.OLD_CLIENT[2]
+
+
+class Row(NamedTuple):
+    """One row of content: its stream, its identity there, and its body.
+
+    The body of a sealed row is the blob as it was sent; any other is JSON.
+    """
+
+    stream: str
+    keep: Keep
+    identity: bytes
+    at_ms: int
+    sealed: bool
+    body: bytes
+
+
+class Written(NamedTuple):
+    """What became of admitted rows; `added_bytes` may be negative where rows were replaced."""
+
+    stored: int
+    deduplicated: int
+    added_bytes: int
+
+
+class StreamRow(NamedTuple):
+    """One stream of a node: a session, a job, a file, or the sealed bodies of a class."""
+
+    no: int
+    of: ContentClass
+    name: str
+    rows: int
+    size: int
+    first_ms: int
+    last_ms: int
+
+
+class SessionRow(NamedTuple):
+    """One session; `about` is its metadata as it was sent, empty for none. `no` is its number."""
+
+    no: int
+    name: str
+    events: int
+    size: int
+    first_ms: int
+    last_ms: int
+    about: bytes
+
+
+class ItemRow(NamedTuple):
+    """One stored row."""
+
+    no: int
+    at_ms: int
+    received_ms: int
+    sealed: bool
+    body: bytes
+
+
+class Stored(NamedTuple):
+    """What is stored of a node in one class, sealed or not."""
+
+    of: ContentClass
+    sealed: bool
+    rows: int
+    size: int
+
+
+class Purged(NamedTuple):
+    """What a purge deleted: rows, and the bytes by node."""
+
+    rows: int
+    freed: Sequence[tuple[int, int]]

@@ -1,0 +1,246 @@
+"""Content in memory: the twin for tests and the simulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from holdfast.content.gate import Admitted
+from holdfast.content.limits import PURGE_ROWS
+from holdfast.content.ports import ItemQuery, Kept
+from holdfast.content.records import (
+    SEALED,
+    SESSION,
+    ItemRow,
+    Node,
+    NodeKey,
+    Purged,
+    Refused,
+    Row,
+    SessionRow,
+    Stored,
+    StreamRow,
+    Written,
+)
+from holdfast.wire.api.content import RefusedWhy
+from holdfast.wire.consent import ContentClass
+
+
+class _Place(NamedTuple):
+    node: int
+    of: ContentClass
+    name: str
+
+
+@dataclass
+class _Stream:
+    """One stream; its times stay those of all rows that it ever had."""
+
+    no: int
+    items: dict[bytes, ItemRow] = field(default_factory=dict)
+    first_ms: int = 0
+    last_ms: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(len(item.body) for item in self.items.values())
+
+
+class MemoryContent:
+    """The store of content, in memory."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, NodeKey] = {}
+        self._nodes: dict[int, Node] = {}
+        self._streams: dict[_Place, _Stream] = {}
+        self._last = 0
+        self.failing = False
+
+    async def load(self) -> Kept:
+        """Return what the directory keeps in memory."""
+        nodes = [
+            replace(node, stored_bytes=self._size(no), refused={})
+            for no, node in sorted(self._nodes.items())
+        ]
+        refused: list[tuple[int, ContentClass, RefusedWhy, Refused]] = [
+            (no, of, why, replace(one))
+            for no, node in self._nodes.items()
+            for (of, why), one in node.refused.items()
+        ]
+        last = max((*self._nodes, *(place.node for place in self._streams)), default=0)
+        return Kept([*self._keys.values()], nodes, refused, last)
+
+    def _size(self, node: int) -> int:
+        return sum(one.size for place, one in self._streams.items() if place.node == node)
+
+    async def add_key(self, key: NodeKey) -> None:
+        """Add a key."""
+        self._check()
+        self._keys[key.id] = key
+
+    async def revoke_key(self, key_id: str, now_ms: int) -> None:
+        """Revoke a key; the first time stays."""
+        self._check()
+        key = self._keys.get(key_id)
+        if key is not None and key.revoked_ms is None:
+            self._keys[key_id] = replace(key, revoked_ms=now_ms)
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Store when keys were last used."""
+        self._check()
+        for key_id, at_ms in uses.items():
+            key = self._keys.get(key_id)
+            if key is not None:
+                self._keys[key_id] = replace(key, last_used_ms=max(key.last_used_ms or 0, at_ms))
+
+    async def put_nodes(self, nodes: Sequence[Node]) -> None:
+        """Replace the rows of nodes and their refused counts, by number; all or none."""
+        self._check()
+        for node in nodes:
+            before = self._nodes.get(node.no)
+            kept: dict[tuple[ContentClass, RefusedWhy], Refused] = {}
+            if before is not None:
+                kept.update(before.refused)
+            kept.update({key: replace(one) for key, one in node.refused.items()})
+            self._nodes[node.no] = replace(node, facts={**node.facts}, refused=kept)
+
+    async def write(self, admitted: Admitted) -> Written:
+        """Write admitted rows in one commit: all or none."""
+        self._check()
+        stored = 0
+        before = self._size(admitted.node)
+        for row in admitted.rows:
+            place = _Place(admitted.node, admitted.of, row.stream)
+            stream = self._streams.get(place)
+            if stream is None:
+                self._last += 1
+                stream = self._streams[place] = _Stream(self._last)
+            fresh = not stream.items
+            stored += self._put(stream, row, admitted.received_ms)
+            stream.first_ms = row.at_ms if fresh else min(stream.first_ms, row.at_ms)
+            stream.last_ms = row.at_ms if fresh else max(stream.last_ms, row.at_ms)
+        added = self._size(admitted.node) - before
+        return Written(stored, len(admitted.rows) - stored, added)
+
+    def _put(self, stream: _Stream, row: Row, received_ms: int) -> int:
+        identity = row.identity
+        if row.keep == "version":
+            newest = max(stream.items, key=lambda one: stream.items[one].no, default=b"")
+            if newest[: len(identity)] == identity:
+                return 0
+            identity += received_ms.to_bytes(8, "big")
+        known = stream.items.get(identity)
+        if known is not None and (row.keep == "once" or known.body == row.body):
+            return 0
+        if known is None:
+            self._last += 1
+        no = self._last if known is None else known.no
+        stream.items[identity] = ItemRow(no, row.at_ms, received_ms, row.sealed, row.body)
+        return 1
+
+    async def delete(self, node: int, classes: Sequence[ContentClass]) -> dict[ContentClass, int]:
+        """Delete what is stored of a node in these classes; return how many rows, by class."""
+        self._check()
+        gone: dict[ContentClass, int] = dict.fromkeys(classes, 0)
+        for place in [one for one in self._streams if one.node == node and one.of in gone]:
+            gone[place.of] += len(self._streams.pop(place).items)
+        return gone
+
+    async def purge(self, before_ms: int) -> Purged:
+        """Delete some rows received before; no rows when done."""
+        self._check()
+        old = sorted(
+            (item.received_ms, item.no, place, identity)
+            for place, stream in self._streams.items()
+            for identity, item in stream.items.items()
+            if item.received_ms < before_ms
+        )[:PURGE_ROWS]
+        freed: Counter[int] = Counter()
+        for _, _, place, identity in old:
+            stream = self._streams[place]
+            freed[place.node] += len(stream.items.pop(identity).body)
+            if not stream.items:
+                del self._streams[place]
+        return Purged(len(old), tuple(freed.items()))
+
+    async def stored(self, node: int) -> Sequence[Stored]:
+        """Return how much is stored of a node, by class."""
+        items: Counter[tuple[ContentClass, bool]] = Counter()
+        sizes: Counter[tuple[ContentClass, bool]] = Counter()
+        for place, stream in self._streams.items():
+            if place.node == node:
+                items[place.of, place.name == SEALED] += len(stream.items)
+                sizes[place.of, place.name == SEALED] += stream.size
+        return [Stored(*key, items[key], sizes[key]) for key in sorted(items)]
+
+    async def sessions(
+        self, node: int, *, below_ms: int, below: int, limit: int
+    ) -> Sequence[SessionRow]:
+        """Return sessions below (`below_ms`, `below`), the latest first."""
+        found: dict[str, SessionRow] = {}
+        for place, stream in self._streams.items():
+            is_session = place.of in {"metadata", "transcripts"}
+            if place.node != node or not is_session or not place.name.startswith(SESSION):
+                continue
+            one = SessionRow(
+                stream.no,
+                place.name,
+                len(stream.items) if place.of == "transcripts" else 0,
+                stream.size,
+                stream.first_ms,
+                stream.last_ms,
+                b"" if place.of == "transcripts" else next(iter(stream.items.values())).body,
+            )
+            other = found.get(place.name)
+            found[place.name] = one if other is None else _merged(one, other)
+        rows = sorted(found.values(), key=lambda one: (one.last_ms, one.no), reverse=True)
+        return [one for one in rows if (one.last_ms, one.no) < (below_ms, below)][:limit]
+
+    async def streams(
+        self, node: int, *, of: ContentClass | None, after: int, limit: int
+    ) -> Sequence[StreamRow]:
+        """Return streams after a number, of one class or all."""
+        rows = sorted(
+            StreamRow(
+                one.no, place.of, place.name, len(one.items), one.size, one.first_ms, one.last_ms
+            )
+            for place, one in self._streams.items()
+            if place.node == node and of in {None, place.of} and one.no > after
+        )
+        return rows[:limit]
+
+    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
+        """Return rows of one stream, by their time."""
+        stream = self._streams.get(_Place(query.node, query.of, query.name))
+        if stream is None:
+            return []
+        down, bound = query.newest_first, (query.at_ms, query.no)
+        rows = sorted(stream.items.values(), key=lambda one: (one.at_ms, one.no), reverse=down)
+        kept = [one for one in rows if ((one.at_ms, one.no) < bound) == down]
+        return [one for one in kept if (one.at_ms, one.no) != bound][: query.limit]
+
+    async def close(self) -> None:
+        """Make further calls fail."""
+        self.failing = True
+
+    def _check(self) -> None:
+        """Raise when closed, or when set to fail, as a full disk would."""
+        if self.failing:
+            raise OSError("the content store was told to fail")
+
+
+def _merged(one: SessionRow, other: SessionRow) -> SessionRow:
+    """Return a session's transcript and metadata as one."""
+    return SessionRow(
+        max(one.no, other.no),
+        one.name,
+        one.events + other.events,
+        one.size + other.size,
+        min(one.first_ms, other.first_ms),
+        max(one.last_ms, other.last_ms),
+        one.about or other.about,
+    )

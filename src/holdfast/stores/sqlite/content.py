@@ -1,0 +1,290 @@
+"""Observed nodes and their content in a SQLite file of their own, `content.db`.
+
+One thread writes with group commit and answers after the commit; another reads. What is deleted is
+overwritten, and the WAL is emptied after it, so that no copy of it stays in the files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+import msgspec
+from msgspec.structs import asdict
+
+from holdfast.content.gate import Admitted
+from holdfast.content.limits import PURGE_ROWS
+from holdfast.content.ports import ItemQuery, Kept
+from holdfast.content.records import (
+    ItemRow,
+    Node,
+    NodeKey,
+    Purged,
+    Refused,
+    Row,
+    SessionRow,
+    Stored,
+    StreamRow,
+    Written,
+)
+from holdfast.stores.queries import load_queries
+from holdfast.stores.sqlite import SQL
+from holdfast.stores.sqlite.bulk import Bulk
+from holdfast.stores.sqlite.database import open_reader, open_store
+from holdfast.stores.sqlite.store import SqliteStore
+from holdfast.wire.consent import ContentClass
+
+CHECKPOINT_PAGES: Final = 4_096
+"""Pages of 4 KiB in the WAL at which a commit checkpoints it."""
+
+_FACTS: Final = msgspec.json.Decoder(dict[str, str])
+_NODE_COLUMNS: Final = 14
+
+
+class ContentSqlite(SqliteStore):
+    """The store of content, in a file."""
+
+    def __init__(
+        self, writer: apsw.Connection, reader: apsw.Connection, queries: dict[str, str]
+    ) -> None:
+        """Use `open_content` instead."""
+        self._file = writer
+        self._erase = False
+        super().__init__(writer, reader, queries, name="content", tidy=self._empty_wal)
+        self._put_nodes = Bulk(queries["put_nodes"], _NODE_COLUMNS)
+        self._put_refused = Bulk(queries["put_refused"], 7)
+        self._add_items = Bulk(queries["add_items"], 6)
+
+    async def load(self) -> Kept:
+        """Return what the directory keeps in memory."""
+        return Kept(
+            keys=[_key(row) for row in await self._read("keys")],
+            nodes=[_node(row) for row in await self._read("nodes")],
+            refused=[
+                (node, of, why, Refused(*counts))
+                for node, of, why, *counts in await self._read("refused")
+            ],
+            last_no=(await self._read("last_no"))[0][0],
+        )
+
+    async def add_key(self, key: NodeKey) -> None:
+        """Add a key."""
+        await self._change("add_key", **asdict(key))
+
+    async def revoke_key(self, key_id: str, now_ms: int) -> None:
+        """Revoke a key; the first time stays."""
+        await self._change("revoke_key", id=key_id, now_ms=now_ms)
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Store when keys were last used."""
+        rows = [{"id": key_id, "at_ms": at_ms} for key_id, at_ms in uses.items()]
+
+        def run(connection: apsw.Connection) -> None:
+            connection.executemany(self._sql["note_key_use"], rows)
+
+        await self._writer.call(run)
+
+    async def put_nodes(self, nodes: Sequence[Node]) -> None:
+        """Replace the rows of nodes and their refused counts, by number; all or none."""
+        rows = [_columns(node) for node in nodes]
+        refused = [
+            (node.no, of, why, one.requests, one.bytes, one.first_ms, one.last_ms)
+            for node in nodes
+            for (of, why), one in node.refused.items()
+        ]
+
+        def run(connection: apsw.Connection) -> None:
+            self._put_nodes.write(connection, rows)
+            self._put_refused.write(connection, refused)
+
+        await self._writer.call(run)
+
+    async def write(self, admitted: Admitted) -> Written:
+        """Write admitted rows in one commit: all or none."""
+
+        def run(connection: apsw.Connection) -> Written:
+            streams: dict[str, list[Row]] = {}
+            for row in admitted.rows:
+                streams.setdefault(row.stream, []).append(row)
+            stored = added = 0
+            for name, rows in streams.items():
+                more, size = self._write_stream(connection, admitted, name, rows)
+                stored += more
+                added += size
+            return Written(stored, len(admitted.rows) - stored, added)
+
+        return await self._writer.call(run)
+
+    def _write_stream(
+        self, connection: apsw.Connection, admitted: Admitted, name: str, rows: list[Row]
+    ) -> tuple[int, int]:
+        """Write the rows of one stream; return how many were new or changed, and their bytes."""
+        received_ms = admitted.received_ms
+        no: int = connection.execute(
+            self._sql["open_stream"],
+            {"node": admitted.node, "of": admitted.of, "name": name, "now_ms": received_ms},
+        ).get
+        once = [row for row in rows if row.keep == "once"]
+        sizes = self._add_items.read(
+            connection,
+            [(no, r.identity, r.at_ms, received_ms, r.sealed, r.body) for r in once],
+        )
+        items, size, changed = len(sizes), sum(one for (one,) in sizes), len(sizes)
+        for row in rows:
+            if row.keep == "once":
+                continue
+            more, grown, is_new = self._write_row(connection, no, row, received_ms)
+            items, size, changed = items + more, size + grown, changed + is_new
+        times = [row.at_ms for row in rows]
+        connection.execute(
+            self._sql["grow_stream"],
+            {"no": no, "items": items, "bytes": size, "first_ms": min(times),
+             "last_ms": max(times)},
+        )  # fmt: skip
+        return changed, size
+
+    def _write_row(
+        self, connection: apsw.Connection, stream: int, row: Row, received_ms: int
+    ) -> tuple[int, int, int]:
+        """Replace or add one row; return rows more, bytes more, and 1 where it changed."""
+        identity = row.identity
+        if row.keep == "version":
+            newest = connection.execute(self._sql["newest_identity"], {"stream": stream}).get
+            if newest is not None and newest[: len(identity)] == identity:
+                return 0, 0, 0
+            # The same content may come back after another: its versions differ by when they came.
+            identity += received_ms.to_bytes(8, "big")
+        named = {"stream": stream, "identity": identity, "body": row.body}
+        known: list[tuple[Any, ...]] = connection.execute(self._sql["item_body"], named).fetchall()
+        if known and known[0][1]:
+            return 0, 0, 0
+        connection.execute(
+            self._sql["replace_item"],
+            {**named, "at_ms": row.at_ms, "received_ms": received_ms, "sealed": row.sealed},
+        )
+        if known:
+            return 0, len(row.body) - known[0][0], 1
+        return 1, len(row.body), 1
+
+    async def delete(self, node: int, classes: Sequence[ContentClass]) -> dict[ContentClass, int]:
+        """Delete what is stored of a node in these classes; return how many rows, by class."""
+
+        def run(connection: apsw.Connection) -> dict[ContentClass, int]:
+            gone: dict[ContentClass, int] = {}
+            for of in classes:
+                named = {"node": node, "of": of}
+                gone[of] = connection.execute(self._sql["count_class"], named).get
+                connection.execute(self._sql["drop_class_items"], named)
+                connection.execute(self._sql["drop_class_streams"], named)
+            self._erase = True
+            return gone
+
+        return await self._writer.call(run)
+
+    async def purge(self, before_ms: int) -> Purged:
+        """Delete some rows received before; no rows when done."""
+
+        def run(connection: apsw.Connection) -> Purged:
+            dropped: list[tuple[Any, ...]] = connection.execute(
+                self._sql["drop_old_items"], {"before_ms": before_ms, "limit": PURGE_ROWS}
+            ).fetchall()
+            items, sizes = Counter(no for no, _ in dropped), Counter[int]()
+            for no, size in dropped:
+                sizes[no] += size
+            freed: Counter[int] = Counter()
+            for no, many in items.items():
+                counted = {"no": no, "items": many, "bytes": sizes[no]}
+                freed[connection.execute(self._sql["shrink_stream"], counted).get] += sizes[no]
+                connection.execute(self._sql["drop_empty_stream"], {"no": no})
+            self._erase = self._erase or bool(dropped)
+            return Purged(len(dropped), tuple(freed.items()))
+
+        return await self._writer.call(run)
+
+    async def stored(self, node: int) -> Sequence[Stored]:
+        """Return how much is stored of a node, by class."""
+        rows = await self._read("stored", node=node)
+        return [Stored(of, bool(sealed), items, size) for of, sealed, items, size in rows]
+
+    async def sessions(
+        self, node: int, *, below_ms: int, below: int, limit: int
+    ) -> Sequence[SessionRow]:
+        """Return sessions below (`below_ms`, `below`), the latest first."""
+        rows = await self._read("sessions", node=node, below_ms=below_ms, below=below, limit=limit)
+        return [SessionRow(*row) for row in rows]
+
+    async def streams(
+        self, node: int, *, of: ContentClass | None, after: int, limit: int
+    ) -> Sequence[StreamRow]:
+        """Return streams after a number, of one class or all."""
+        rows = await self._read("streams", node=node, of=of, after=after, limit=limit)
+        return [StreamRow(*row) for row in rows]
+
+    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
+        """Return rows of one stream, by their time."""
+        name = "items_down" if query.newest_first else "items_up"
+        values = query._asdict()
+        del values["newest_first"]
+        return [
+            ItemRow(no, at_ms, received_ms, bool(sealed), bytes(body))
+            for no, at_ms, received_ms, sealed, body in await self._read(name, **values)
+        ]
+
+    def _empty_wal(self, _idle: bool) -> None:  # noqa: FBT001  a callback of the thread, no switch
+        """Empty the WAL after a deletion; a reader in the middle of one puts it off."""
+        if not self._erase:
+            return
+        self._file.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        self._erase = False
+
+
+def _columns(node: Node) -> tuple[Any, ...]:
+    return (
+        node.no, node.id, node.account, node.name, node.key, node.instance, node.first_ms,
+        node.heard_ms, node.version, node.platform, msgspec.json.encode(node.facts).decode(),
+        node.gap_from_ms, node.gap_until_ms, node.intents_refused,
+    )  # fmt: skip
+
+
+def _node(row: tuple[Any, ...]) -> Node:
+    (no, node_id, account, name, key, instance, first_ms, heard_ms, version, platform, facts,
+     gap_from_ms, gap_until_ms, intents_refused, stored_bytes) = row  # fmt: skip
+    return Node(
+        no=no,
+        id=node_id,
+        account=account,
+        name=name,
+        key=key,
+        instance=instance,
+        first_ms=first_ms,
+        heard_ms=heard_ms,
+        version=version,
+        platform=platform,
+        facts=_facts(facts),
+        gap_from_ms=gap_from_ms,
+        gap_until_ms=gap_until_ms,
+        intents_refused=intents_refused,
+        stored_bytes=stored_bytes,
+    )
+
+
+def _facts(text: str) -> dict[str, str]:
+    """Return stored facts; damaged ones are none."""
+    try:
+        return _FACTS.decode(text)
+    except ValueError:
+        return {}
+
+
+def _key(row: tuple[Any, ...]) -> NodeKey:
+    return NodeKey(**dict(zip(NodeKey.__struct_fields__, row, strict=True)))
+
+
+def open_content(path: Path, *, now_ms: int) -> ContentSqlite:
+    """Open the file, created and migrated if needed; raise MigrationError for a newer one."""
+    writer = open_store(path, "content", now_ms=now_ms, checkpoint_pages=CHECKPOINT_PAGES)
+    writer.execute("PRAGMA secure_delete = ON")
+    return ContentSqlite(writer, open_reader(path), load_queries(SQL / "content"))

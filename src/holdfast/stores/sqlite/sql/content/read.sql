@@ -1,0 +1,42 @@
+-- name: stored
+-- How much is stored of a node, by class, sealed apart.
+SELECT class, name = 'sealed', sum(items), sum(bytes) FROM streams WHERE node = :node
+GROUP BY class, name = 'sealed' ORDER BY class, name = 'sealed';
+
+-- name: sessions
+-- Sessions of a node, the latest first, with their metadata where it is stored.
+SELECT g.no, g.name, g.events, g.bytes, g.first_ms, g.last_ms, coalesce(i.body, x'')
+FROM (
+    SELECT max(no) AS no, name,
+           sum(CASE class WHEN 'transcripts' THEN items ELSE 0 END) AS events,
+           sum(bytes) AS bytes, min(first_ms) AS first_ms, max(last_ms) AS last_ms,
+           max(CASE class WHEN 'metadata' THEN no END) AS about
+    FROM streams
+    WHERE node = :node AND class IN ('metadata', 'transcripts') AND name >= 'session:'
+          AND name < 'session;'
+    GROUP BY name
+) AS g
+LEFT JOIN items AS i ON i.stream = g.about
+WHERE (g.last_ms, g.no) < (:below_ms, :below)
+ORDER BY g.last_ms DESC, g.no DESC LIMIT :limit;
+
+-- name: streams
+-- Streams of a node after a number, of one class or all.
+SELECT no, class, name, items, bytes, first_ms, last_ms FROM streams
+WHERE node = :node AND (:of IS NULL OR class = :of) AND no > :after ORDER BY no LIMIT :limit;
+
+-- name: items_up
+-- Rows of one stream, the earliest first.
+SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body FROM items AS i
+WHERE i.stream = (
+    SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
+) AND (i.at_ms, i.no) > (:at_ms, :no)
+ORDER BY i.at_ms, i.no LIMIT :limit;
+
+-- name: items_down
+-- Rows of one stream, the latest first.
+SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body FROM items AS i
+WHERE i.stream = (
+    SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
+) AND (i.at_ms, i.no) < (:at_ms, :no)
+ORDER BY i.at_ms DESC, i.no DESC LIMIT :limit;

@@ -1,0 +1,186 @@
+"""What every store of content must do: each thing is stored once, and deleted whole.
+
+Run on memory and on SQLite.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from holdfast.content.gate import Admitted
+from holdfast.content.limits import PURGE_ROWS
+from holdfast.content.ports import ContentStore, ItemQuery
+from holdfast.content.records import Keep, Node, NodeKey, Refused, Row, Written
+from holdfast.stores.memory.content import MemoryContent
+from holdfast.stores.sqlite.content import open_content
+from holdfast.wire.consent import CLASSES, ContentClass
+from tests.support.patience import patience
+
+NOW = 1_796_000_000_000
+FAR = 2**62
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ContentStore]:
+    opened: ContentStore = (
+        MemoryContent()
+        if request.param == "memory"
+        else open_content(tmp_path / "content.db", now_ms=NOW)
+    )
+    yield opened
+    await opened.close()
+
+
+def row(
+    name: str, *, stream: str = "session:s", keep: Keep = "once", at_ms: int = NOW, said: str = ""
+) -> Row:
+    body = msgspec.json.encode(said or name)
+    return Row(stream, keep, name.encode(), at_ms, sealed=False, body=body)
+
+
+async def put(
+    store: ContentStore,
+    *rows: Row,
+    node: int = 1,
+    of: ContentClass = "transcripts",
+    at_ms: int = NOW,
+) -> Written:
+    return await store.write(Admitted(node, of, rows, at_ms))
+
+
+async def bodies(
+    store: ContentStore,
+    name: str = "session:s",
+    of: ContentClass = "transcripts",
+    *,
+    newest_first: bool = False,
+) -> list[str]:
+    start = FAR if newest_first else 0
+    found = await store.items(ItemQuery(1, of, name, start, start, 500, newest_first))
+    return [msgspec.json.decode(one.body) for one in found]
+
+
+async def test_a_replay_is_stored_once(store: ContentStore) -> None:
+    assert await put(store, row("a"), row("b"), row("a")) == Written(2, 1, 6)
+    for _ in range(3):
+        assert await put(store, row("a"), row("b")) == Written(0, 2, 0)
+    assert await bodies(store) == ["a", "b"]
+    assert await put(store, row("a"), node=2) == Written(1, 0, 3)
+    assert await put(store, row("a", stream="session:t")) == Written(1, 0, 3)
+
+
+async def test_the_latest_replaces_the_one_before(store: ContentStore) -> None:
+    for said, stored in (("one", 1), ("one", 0), ("three", 1)):
+        written = await put(store, row("about", keep="latest", said=said), of="metadata")
+        assert written.stored == stored
+    assert await bodies(store, of="metadata") == ["three"]
+    (stream,) = await store.streams(1, of=None, after=0, limit=9)
+    assert (stream.rows, stream.size) == (1, len('"three"'))
+
+
+async def test_a_version_is_kept_where_it_differs_from_the_newest(store: ContentStore) -> None:
+    for at_ms, name in enumerate(("a", "a", "b", "a"), NOW):
+        sent = row(name, stream="file:M.md", keep="version", at_ms=at_ms)
+        await put(store, sent, of="memory", at_ms=at_ms)
+    assert await bodies(store, "file:M.md", "memory", newest_first=True) == ["a", "b", "a"]
+
+
+async def test_rows_are_paged_by_their_time_both_ways(store: ContentStore) -> None:
+    await put(store, *[row(str(n), at_ms=NOW + n % 3) for n in range(9)])
+    for down in (False, True):
+        bound = (FAR, FAR) if down else (0, 0)
+        seen: list[tuple[int, int]] = []
+        while page := await store.items(
+            ItemQuery(1, "transcripts", "session:s", bound[0], bound[1], 2, down)
+        ):
+            seen += [(one.at_ms, one.no) for one in page]
+            bound = seen[-1]
+        assert seen == sorted(seen, reverse=down)
+        assert len(set(seen)) == 9
+
+
+async def test_a_session_is_its_transcript_and_its_metadata(store: ContentStore) -> None:
+    await put(store, row("about", keep="latest", said="title", at_ms=NOW + 5), of="metadata")
+    await put(store, row("a"), row("b", at_ms=NOW + 1))
+    await put(store, row("c", stream="session:t", at_ms=NOW - 9))
+    await put(store, row("d", stream="sealed"), row("e", stream="sealed"))
+    first, second = await store.sessions(1, below_ms=FAR, below=FAR, limit=9)
+    assert (first.name, first.events, first.last_ms) == ("session:s", 2, NOW + 5)
+    assert msgspec.json.decode(first.about) == "title"
+    assert (second.name, second.events, second.about) == ("session:t", 1, b"")
+    (again,) = await store.sessions(1, below_ms=first.last_ms, below=first.no, limit=9)
+    assert again == second
+    counts = {(one.of, one.sealed): one.rows for one in await store.stored(1)}
+    assert counts == {
+        ("metadata", False): 1, ("transcripts", False): 3, ("transcripts", True): 2
+    }  # fmt: skip
+
+
+async def test_a_class_is_deleted_whole_and_counted(store: ContentStore) -> None:
+    for of in CLASSES:
+        await put(store, row("a"), row("b"), of=of)
+        await put(store, row("a"), node=2, of=of)
+    assert await store.delete(1, ("logs", "memory")) == {"logs": 2, "memory": 2}
+    assert await store.delete(1, ("logs", "memory")) == {"logs": 0, "memory": 0}
+    assert {one.of for one in await store.stored(1)} == set(CLASSES) - {"logs", "memory"}
+    assert {one.of for one in await store.stored(2)} == set(CLASSES)
+    assert await put(store, row("a"), of="logs") == Written(1, 0, 3)
+
+
+async def test_a_purge_goes_by_receipt_and_tells_what_it_freed(store: ContentStore) -> None:
+    await put(store, *[row(str(n)) for n in range(10)], at_ms=NOW - 10)
+    await put(store, row("x", stream="session:t"), node=2, at_ms=NOW - 10)
+    await put(store, row("new", at_ms=1))
+    purged = await store.purge(NOW)
+    assert (purged.rows, dict(purged.freed)) == (11, {1: 30, 2: 3})
+    assert (await store.purge(NOW)).rows == 0
+    assert await bodies(store) == ["new"]
+    assert await store.streams(2, of=None, after=0, limit=9) == []
+    assert PURGE_ROWS > 11
+
+
+async def test_keys_nodes_and_counts_are_loaded_as_they_were_put(store: ContentStore) -> None:
+    key = NodeKey(id="nk_1", hash="h", name="k", account="a", created_ms=1)
+    await store.add_key(key)
+    await store.revoke_key("nk_1", 5)
+    await store.revoke_key("nk_1", 9)
+    await store.note_uses({"nk_1": 7, "nk_none": 1})
+    node = Node(no=3, id="nd_1", account="a", name="n", key="nk_1", facts={"os": "Linux"})
+    node.refused["logs", "consent"] = Refused(1, 10, 1, 1)
+    await store.put_nodes([node])
+    node.heard_ms, node.gap_from_ms, node.intents_refused = 9, 4, 2
+    node.refused["logs", "consent"].bytes = 20
+    await store.put_nodes([node])
+    await put(store, row("a"), node=3)
+    kept = await store.load()
+    assert [(one.revoked_ms, one.last_used_ms) for one in kept.keys] == [(5, 7)]
+    (found,) = kept.nodes
+    assert (found.heard_ms, found.gap_from_ms, found.facts) == (9, 4, {"os": "Linux"})
+    assert (found.intents_refused, found.stored_bytes) == (2, 3)
+    assert kept.refused == [(3, "logs", "consent", Refused(1, 20, 1, 1))]
+    assert kept.last_no == 3
+    await put(store, row("orphan"), node=8)
+    assert (await store.load()).last_no == 8
+
+
+def files_with(folder: Path, marker: bytes) -> list[Path]:
+    return [path for path in folder.iterdir() if marker in path.read_bytes()]
+
+
+async def test_nothing_of_what_is_deleted_stays_in_the_files(tmp_path: Path) -> None:
+    store = open_content(tmp_path / "content.db", now_ms=NOW)
+    secret = row("a", said="MARKER-" + "x" * 20_000)
+    await put(store, secret)
+    assert files_with(tmp_path, b"MARKER-")
+    await store.delete(1, ("transcripts",))
+    ends = time.monotonic() + patience(10)
+    while found := files_with(tmp_path, b"MARKER-"):
+        assert time.monotonic() < ends, found
+        await put(store, row("b"))
+    assert (tmp_path / "content.db").stat().st_mode & 0o777 == 0o600
+    await store.close()

@@ -1,0 +1,85 @@
+"""Consent of nodes in memory: what is granted is a call, and a plane is made over it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from holdfast.wire.api.call import Refusal
+from holdfast.wire.consent import (
+    CLASSES,
+    INTENT_CLASSES,
+    UNKNOWN,
+    ContentClass,
+    SignedDocument,
+    Standing,
+    node_of_instance,
+    node_of_name,
+)
+
+
+class ToyConsents:
+    """Both ports: a node that is registered is pending until it is granted something."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Standing] = {}
+        self.registered: list[tuple[str, str, str]] = []
+        self.intents: list[tuple[str, str]] = []
+        self.seen: list[tuple[str, int]] = []
+        self.failing = False
+
+    def standing(self, node: str) -> Standing:
+        return self.known.get(node, UNKNOWN)
+
+    async def register(
+        self,
+        account: str,
+        name: str,
+        *,
+        instance: str,
+        source: Literal["auto", "person"],
+        by: str,
+        credential: str,
+    ) -> str:
+        if self.failing:
+            raise OSError("consent was told to fail")
+        node = node_of_instance(account, instance) if instance else node_of_name(account, name)
+        self.registered.append((node, source, credential))
+        if node not in self.known:
+            self.grant(node, INTENT_CLASSES if source == "person" else (), account=account)
+        return node
+
+    async def intent(self, node: str, *, by: str, credential: str) -> bool:
+        self.intents.append((node, credential))
+        standing = self.standing(node)
+        if not standing.registered:
+            raise Refusal(403, "unknown_node", "there is no such node")
+        if standing.intent_ms:
+            return True
+        self.grant(node, INTENT_CLASSES)
+        return False
+
+    def numbers_seen(self, node: str, number: int) -> None:
+        self.seen.append((node, number))
+
+    def grant(
+        self,
+        node: str,
+        classes: tuple[ContentClass, ...] = CLASSES,
+        *,
+        account: str = "local",
+        document: SignedDocument | None = None,
+    ) -> None:
+        """Have these classes granted and no other."""
+        self.known[node] = Standing(
+            registered=True,
+            account=account,
+            classes=frozenset(classes),
+            reason="intent_started" if classes else "intent_pending",
+            grant=document,
+            number=0,
+            intent_ms=1 if classes else None,
+        )
+
+    def revoke(self, node: str) -> None:
+        """Have nothing granted any more."""
+        self.grant(node, ())
