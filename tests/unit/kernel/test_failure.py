@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -102,8 +103,8 @@ def written() -> Iterator[list[str]]:
 
 def test_what_nobody_catches_is_written_as_an_outline(written: list[str]) -> None:
     sys.excepthook(ValueError, ValueError("secret"), None)
-    sys.unraisablehook(SimpleNamespace(exc_value=KeyError("secret")))
-    threading.excepthook(SimpleNamespace(exc_value=OSError("secret")))  # type: ignore[arg-type]
+    sys.unraisablehook(cast("Any", SimpleNamespace(exc_value=KeyError("secret"))))
+    threading.excepthook(cast("Any", SimpleNamespace(exc_value=OSError("secret"))))
     assert written == ["failed: ValueError\n", "failed: KeyError\n", "failed: OSError\n"]
 
 
