@@ -21,6 +21,7 @@ from holdfast.wire.consent import (
     CLASSES,
     INTENT_CLASSES,
     UNKNOWN,
+    ContentClass,
     Grant,
     Receipt,
     SignedDocument,
@@ -60,15 +61,15 @@ async def ask(made: Made, method: str, path: str, body: Any = None, *, token: st
 
 
 async def node_of(made: Made, name: str = "laptop", **changes: Any) -> str:
-    plain = {"instance": "", "source": "auto", **AGENT}
+    plain: dict[str, Any] = {"instance": "", "source": "auto", **AGENT}
     nodes = made.plane.subjects.consent.nodes
     return await nodes.register("local", name, **(plain | changes))
 
 
-async def signed(made: Made, node: str, *classes: str) -> None:
+async def signed(made: Made, node: str, *classes: ContentClass) -> None:
     """Wait until exactly these classes are in force."""
     index = made.plane.subjects.consent.index
-    await until(lambda: index.standing(node).classes == set(classes))
+    await until(lambda: index.standing(node).classes == frozenset(classes))
     await until(lambda: not found.unsigned if (found := index.of(node)) else False)
 
 

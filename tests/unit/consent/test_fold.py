@@ -38,7 +38,8 @@ def ready(**changes: Any) -> Driver:
 
 
 def show(**changes: Any) -> events.IntentShown:
-    return events.IntentShown(**(OWNER | {"classes": INTENT_CLASSES} | changes))
+    plain: dict[str, Any] = {**OWNER, "classes": INTENT_CLASSES}
+    return events.IntentShown(**(plain | changes))
 
 
 def receipt(driver: Driver, index: int = -1) -> Receipt:

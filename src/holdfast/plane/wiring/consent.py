@@ -37,10 +37,9 @@ _NAMED_MAX: Final = 5
 class NoContent:
     """No content is stored by this plane, so there is nothing to delete."""
 
-    async def delete(
-        self, _node: str, _classes: tuple[ContentClass, ...]
-    ) -> dict[ContentClass, int]:
+    async def delete(self, node: str, classes: tuple[ContentClass, ...]) -> dict[ContentClass, int]:
         """Return no counts."""
+        del node, classes
         return {}
 
 
