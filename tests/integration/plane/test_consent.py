@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.ids import address
 from holdfast.plane.consent_key import CONSENT_KEY_FILE, verify
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.consent import signing_keys
@@ -265,6 +266,13 @@ async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
         assert index.standing(node).reason == "revoked"
         assert index.standing(node).number > number + 1
         nodes.numbers_seen(node_of_name("local", "nobody"), 7)
+        far = 2**53 - 1
+        nodes.numbers_seen(node, far)
+        await until(lambda: index.number(node) == far)
+        nodes.numbers_seen(node, far)
+        await until(lambda: (found := index.of(node)) is not None and not found.unsigned)
+        log = await again.core.stores.reader.log(address("node", node))
+        assert sum(b"NumberSeen" in row.body for row in log) == 2
     finally:
         await again.stop()
 
