@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import address
-from holdfast.plane.consent_key import CONSENT_KEY_FILE, verify
+from holdfast.plane.consent_key import CONSENT_KEY_FILE, trusted_keys, verify
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.consent import signing_keys
 from holdfast.plane.wiring.plane import Plane, make_plane
@@ -243,6 +243,15 @@ async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
         assert signing_keys(again.core.consent_key).keys[-1].public_key == new
     finally:
         await again.stop()
+
+
+async def test_rotations_at_the_same_time_are_one_after_another(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        path, token = "/api/consent/keys/rotate", made.tokens.operator
+        answers = await asyncio.gather(*(ask(made, "POST", path, {}, token=token) for _ in "abc"))
+        assert sorted(len(one.json()["keys"]) for one in answers) == [2, 3, 4]
+        key = made.plane.core.consent_key
+        assert len(trusted_keys((key.keys[0].public_key,), key.successors)) == 4
 
 
 async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(

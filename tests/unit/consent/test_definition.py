@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from holdfast.actors.definition import SELF, Applied, At, EffectCall
 from holdfast.consent import events, ports
-from holdfast.consent.actions import PROVIDER
+from holdfast.consent.actions import SIGNER
 from holdfast.consent.definition import NODE_DEFINITION, arrival
 from holdfast.consent.state import Kept, Node, decode_state, encode_state
 from holdfast.consent.views import views
@@ -60,7 +60,7 @@ def test_a_grant_that_cannot_be_read_covers_nothing() -> None:
 
 
 def call(body: Any) -> EffectCall:
-    return EffectCall("f1", address("node", NODE), "lane", PROVIDER, body, 0, 1, "k")
+    return EffectCall("f1", address("node", NODE), "lane", SIGNER, body, 0, 1, "k")
 
 
 def test_outcomes_become_events() -> None:
