@@ -15,7 +15,7 @@ from holdfast.consent.state import Kept, Node, decode_state, encode_state
 from holdfast.consent.views import views
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Permanent
-from holdfast.wire.consent import from_base64url
+from holdfast.wire.consent import ContentClass, from_base64url
 from tests.unit.consent.rig import NODE, Driver, grant, registered, revoke
 
 
@@ -98,8 +98,9 @@ def test_late_outcomes_of_what_is_over_change_nothing() -> None:
 
 def test_deletions_that_were_not_asked_for_yet_are_one() -> None:
     state, at = ready().state, At(5, 9, EventId("e"))
-    for each in ("logs", "memory"):
-        verdict = NODE_DEFINITION.apply(state, revoke(each, delete=True), at)  # type: ignore[arg-type]
+    named: tuple[ContentClass, ...] = ("logs", "memory")
+    for each in named:
+        verdict = NODE_DEFINITION.apply(state, revoke(each, delete=True), at)
         assert isinstance(verdict, Applied)
         state = verdict.state
     assert [(one.serial, one.classes) for one in state.deletions] == [(2, ("logs", "memory"))]
