@@ -106,6 +106,23 @@ def test_deletions_that_were_not_asked_for_yet_are_one() -> None:
     assert [(one.serial, one.classes) for one in state.deletions] == [(2, ("logs", "memory"))]
 
 
+def test_an_intent_that_is_not_written_yet_ends_with_a_newer_number_or_the_instance() -> None:
+    driver, at = Driver(), At(5, 9, EventId("e"))
+    driver.ok(registered(instance="i1"))
+    shown = events.IntentShown(by="ann", credential="session:ann", classes=("logs", "memory"))
+    verdict = NODE_DEFINITION.apply(driver.state, shown, at)
+    assert isinstance(verdict, Applied)
+    assert verdict.state.waiting is not None
+    for event in (events.NumberSeen(5), events.InstanceGone("acme")):
+        after = NODE_DEFINITION.apply(verdict.state, event, at)
+        assert isinstance(after, Applied)
+        assert after.state.waiting is None
+    after = NODE_DEFINITION.apply(verdict.state, revoke("logs"), at)
+    assert isinstance(after, Applied)
+    assert after.state.waiting is not None
+    assert after.state.waiting.classes == ("memory",)
+
+
 def test_a_state_of_a_newer_version_is_not_read() -> None:
     state = ready().state
     assert decode_state(encode_state(state), 1) == state
