@@ -73,10 +73,10 @@ def test_nothing_may_leave_before_a_yes_and_less_after_a_no(
     expect(page.locator("#node-receipts")).to_contain_text("counters, logs", timeout=LONG_MS)
 
     page.once("dialog", lambda asked: asked.dismiss())
-    page.locator("#class-logs").get_by_role("button", name="Revoke", exact=True).click()
+    page.locator("#class-logs").get_by_role("button", name="Revoke logs", exact=True).click()
     expect(page.locator("#class-logs .badge")).to_have_text("may leave")
     page.once("dialog", lambda asked: asked.accept())
-    page.locator("#class-logs").get_by_role("button", name="Revoke and delete").click()
+    page.locator("#class-logs").get_by_role("button", name="Revoke and delete logs").click()
     expect(page.locator("#class-logs .badge")).to_have_text("revoked", timeout=LONG_MS)
     expect(page.locator("#node-receipts")).to_contain_text("0 of logs", timeout=LONG_MS)
     with page.expect_download() as download:

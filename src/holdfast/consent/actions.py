@@ -13,8 +13,9 @@ from holdfast.consent.limits import DELETE_VALID_MS, SIGN_VALID_MS
 from holdfast.consent.state import Node, Waiting, granted
 from holdfast.wire.consent import ContentClass, encode_document, to_base64url
 
-PROVIDER: Final = "consent"
-"""The provider of every effect."""
+SIGNER: Final = "consent-sign"
+"""The provider of signatures, apart from that of deletions: those may take minutes each."""
+DELETER: Final = "consent-delete"
 SIGN_LANE: Final = "sign"
 DELETE_LANE: Final = "delete"
 
@@ -95,11 +96,11 @@ def act(state: Node, action: Action, _policy: Any, at: At) -> Work:
             assert known is not None
             payload = to_base64url(encode_document(known.document))
             body = ports.SignCall(number, payload)
-            effect = _effect(SIGN_LANE, body, at.now_ms + SIGN_VALID_MS)
+            effect = _effect(SIGN_LANE, SIGNER, body, at.now_ms + SIGN_VALID_MS)
             return Work(intents=(events.DocumentSent(number),), effects=(effect,))
         case Delete(number=serial):
             call = ports.DeleteCall(serial, state.deletions[0].classes)
-            effect = _effect(DELETE_LANE, call, at.now_ms + DELETE_VALID_MS)
+            effect = _effect(DELETE_LANE, DELETER, call, at.now_ms + DELETE_VALID_MS)
             return Work(intents=(events.DeletionSent(serial),), effects=(effect,))
 
 
@@ -116,5 +117,5 @@ def _grant(state: Node) -> events.ConsentGranted:
     )
 
 
-def _effect(lane: str, body: ports.Body, valid_until_ms: int) -> Effect:
-    return Effect(lane=lane, provider=PROVIDER, body=body, epoch=0, valid_until_ms=valid_until_ms)
+def _effect(lane: str, provider: str, body: ports.Body, valid_until_ms: int) -> Effect:
+    return Effect(lane=lane, provider=provider, body=body, epoch=0, valid_until_ms=valid_until_ms)

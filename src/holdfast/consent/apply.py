@@ -119,7 +119,7 @@ def _first_intent(state: Node, event: events.IntentShown, at: At, *, reason: str
 
     A class that has a decision keeps it: an intent never opens what somebody closed.
     """
-    classes = tuple(each for each in ordered(event.classes) if each not in state.classes)
+    classes = ordered(each for each in event.classes if each not in state.classes)
     waiting = Waiting(
         classes=classes,
         by=event.by,
@@ -202,7 +202,7 @@ def _revoked(state: Node, event: events.ConsentRevoked, at: At) -> Verdict[Node]
         text_version=event.text_version,
         reason=event.reason,
     )
-    changed = tuple(each for each in classes if not _is_closed(state, each))
+    changed = ordered(each for each in classes if not _is_closed(state, each))
     if not changed and not event.delete:
         return Ignored("they are revoked")
     if changed:
@@ -238,7 +238,7 @@ def _to_delete(
 
 
 def _expired(state: Node, event: events.ConsentExpired, at: At) -> Verdict[Node]:
-    classes = tuple(each for each in granted(state) if each in event.classes)
+    classes = ordered(each for each in granted(state) if each in event.classes)
     if not classes:
         return Ignored("they are not granted any more")
     known = {each: replace(state.classes[each], status="expired") for each in classes}
@@ -294,7 +294,7 @@ def _set(state: Node, classes: Iterable[ContentClass], decision: Decision) -> No
     known = state.classes | dict.fromkeys(classes, decision)
     waiting = state.waiting
     if waiting is not None:
-        left = tuple(each for each in waiting.classes if each not in classes)
+        left = ordered(each for each in waiting.classes if each not in classes)
         waiting = replace(waiting, classes=left) if left else None
     return replace(state, classes=known, waiting=waiting)
 

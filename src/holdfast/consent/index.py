@@ -82,7 +82,10 @@ class NodeIndex:
             return UNKNOWN
 
     def number(self, node: str) -> int | None:
-        """Return the last number that a document of a node was given; None for an unknown one."""
+        """Return the highest number that is known of a node, None for an unknown one.
+
+        That is the last that a document was given, or one that the node named and was too high.
+        """
         row = self._rows.get(node)
         return None if row is None else row.number
 
@@ -114,7 +117,7 @@ class NodeIndex:
             body,
             state.account,
             state.instance,
-            state.number,
+            max(state.number, state.reported),
             state.viewed_ms > 0,
             bool(granted(state)),
         )

@@ -26,6 +26,9 @@ SIGN_VALID_MS: Final = 5 * MINUTE_MS
 SIGN_ANSWER_MS: Final = 10 * MINUTE_MS
 """How long a document may have no outcome before it is sent again: longer than it is valid."""
 
+SIGN_TIMEOUT_MS: Final = 30 * SECOND_MS
+"""Timeout of a signature."""
+
 DELETE_VALID_MS: Final = 5 * MINUTE_MS
 DELETE_TIMEOUT_MS: Final = 10 * MINUTE_MS
 """Timeout of one deletion: what is stored of a node may be gigabytes."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.consent import actions as act
-from holdfast.consent.apply import blocked
+from holdfast.consent.apply import blocked, ordered
 from holdfast.consent.state import Node, granted, is_over
 
 
@@ -50,7 +50,7 @@ def reconcile(state: Node, _policy: Any, now_ms: int, _number: int) -> Plan[act.
 def _decisions(state: Node, now_ms: int, held: list[Suppressed]) -> list[act.Action]:
     """Return the grants to write and to end."""
     decided: list[act.Action] = []
-    over = tuple(each for each in granted(state) if is_over(state.classes[each], now_ms))
+    over = ordered(each for each in granted(state) if is_over(state.classes[each], now_ms))
     if over:
         decided.append(
             act.Expire(

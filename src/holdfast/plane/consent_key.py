@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -57,21 +57,33 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
         return f"_File({len(self.keys)} keys)"
 
 
+class _Held(NamedTuple):
+    """Both halves of the keys, replaced as one object."""
+
+    private: Ed25519PrivateKey
+    file: _File
+
+    @property
+    def public_key(self) -> str:
+        """Return the public half of the key that signs."""
+        return self.file.keys[-1].public_key
+
+
 class ConsentKey:
     """The signing key; it prints as its id only. A rotation replaces all of it at once."""
 
-    __slots__ = ("_file", "_private")
+    __slots__ = ("_held",)
 
     def __init__(self, file: _File) -> None:
         """Use the keys of a file; raise KeysError when they do not belong together."""
         try:
-            self._private = Ed25519PrivateKey.from_private_bytes(from_base64url(file.seed))
+            private = Ed25519PrivateKey.from_private_bytes(from_base64url(file.seed))
         except ValueError:
             raise KeysError("the consent key: not a key; restore it from the backup") from None
-        self._file = file
-        mine = self._private.public_key().public_bytes_raw()
+        mine = private.public_key().public_bytes_raw()
         if not file.keys or file.keys[-1].public_key != to_base64url(mine):
             raise KeysError("the consent key: its halves differ; restore it from the backup")
+        self._held = _Held(private, file)
 
     def __repr__(self) -> str:
         """Return a form without the key."""
@@ -85,28 +97,31 @@ class ConsentKey:
     @property
     def public_key(self) -> str:
         """Return the public half of the key that signs, base64url."""
-        return self._file.keys[-1].public_key
+        return self._held.public_key
 
     @property
     def keys(self) -> tuple[PublicKey, ...]:
         """Return every public key, the oldest first; the last one signs."""
-        return self._file.keys
+        return self._held.file.keys
 
     @property
     def successors(self) -> tuple[SignedDocument, ...]:
         """Return the documents in which each earlier key names the next, the oldest first."""
-        return self._file.successors
+        return self._held.file.successors
 
     def sign(self, payload: bytes) -> SignedDocument:
         """Return the payload with its signature."""
-        signature = self._private.sign(signed_bytes(payload))
+        held = self._held  # once: a rotation may replace it in another thread
+        signature = held.private.sign(signed_bytes(payload))
         return SignedDocument(
-            payload=to_base64url(payload), key=self.key_id, signature=to_base64url(signature)
+            payload=to_base64url(payload),
+            key=key_id(held.public_key),
+            signature=to_base64url(signature),
         )
 
     def follow(self, other: ConsentKey) -> None:
         """Use the keys of a file that was rotated on the disk."""
-        self._private, self._file = other._private, other._file
+        self._held = other._held
 
 
 def key_id(public_key: str) -> str:

@@ -123,7 +123,9 @@ def test_no_setting_is_quoted(
             assert "Traceback" not in told, (words, told)
 
 
-@pytest.mark.parametrize("file", ["cli.token", "plane.key", "gateway.key", "keyring.json"])
+@pytest.mark.parametrize(
+    "file", ["cli.token", "plane.key", "gateway.key", "keyring.json", "consent.key"]
+)
 def test_no_file_of_keys_is_quoted(
     file: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

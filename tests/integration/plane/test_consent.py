@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from holdfast.kernel.clock import SystemClock
-from holdfast.plane.consent_key import CONSENT_KEY_FILE, verify
+from holdfast.kernel.ids import address
+from holdfast.plane.consent_key import CONSENT_KEY_FILE, trusted_keys, verify
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.consent import signing_keys
 from holdfast.plane.wiring.plane import Plane, make_plane
@@ -21,6 +22,7 @@ from holdfast.wire.consent import (
     CLASSES,
     INTENT_CLASSES,
     UNKNOWN,
+    ContentClass,
     Grant,
     Receipt,
     SignedDocument,
@@ -60,15 +62,15 @@ async def ask(made: Made, method: str, path: str, body: Any = None, *, token: st
 
 
 async def node_of(made: Made, name: str = "laptop", **changes: Any) -> str:
-    plain = {"instance": "", "source": "auto", **AGENT}
+    plain: dict[str, Any] = {"instance": "", "source": "auto", **AGENT}
     nodes = made.plane.subjects.consent.nodes
     return await nodes.register("local", name, **(plain | changes))
 
 
-async def signed(made: Made, node: str, *classes: str) -> None:
+async def signed(made: Made, node: str, *classes: ContentClass) -> None:
     """Wait until exactly these classes are in force."""
     index = made.plane.subjects.consent.index
-    await until(lambda: index.standing(node).classes == set(classes))
+    await until(lambda: index.standing(node).classes == frozenset(classes))
     await until(lambda: not found.unsigned if (found := index.of(node)) else False)
 
 
@@ -243,6 +245,15 @@ async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
         await again.stop()
 
 
+async def test_rotations_at_the_same_time_are_one_after_another(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        path, token = "/api/consent/keys/rotate", made.tokens.operator
+        answers = await asyncio.gather(*(ask(made, "POST", path, {}, token=token) for _ in "abc"))
+        assert sorted(len(one.json()["keys"]) for one in answers) == [2, 3, 4]
+        key = made.plane.core.consent_key
+        assert len(trusted_keys((key.keys[0].public_key,), key.successors)) == 4
+
+
 async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
     tmp_path: Path,
 ) -> None:
@@ -264,6 +275,13 @@ async def test_a_restart_keeps_what_was_decided_and_a_higher_number_closes_it(
         assert index.standing(node).reason == "revoked"
         assert index.standing(node).number > number + 1
         nodes.numbers_seen(node_of_name("local", "nobody"), 7)
+        far = 2**53 - 1
+        nodes.numbers_seen(node, far)
+        await until(lambda: index.number(node) == far)
+        nodes.numbers_seen(node, far)
+        await until(lambda: (found := index.of(node)) is not None and not found.unsigned)
+        log = await again.core.stores.reader.log(address("node", node))
+        assert sum(b"NumberSeen" in row.body for row in log) == 2
     finally:
         await again.stop()
 

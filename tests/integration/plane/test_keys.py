@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from holdfast.plane.consent_key import CONSENT_KEY_FILE
 from holdfast.plane.key_folder import GATEWAY_FILE, KEY_FILES, KEYRING_FILE, TOKEN_FILE
 from holdfast.plane.plane_key import PLANE_KEY_FILE, read_or_make_plane_key
 from tests.support.planes import PlaneProcess, until
@@ -28,7 +29,9 @@ def test_a_data_folder_of_the_version_before_opens_as_it_is(own: PlaneProcess) -
     own.start(wait=False)
     own.wait(BUSY_S)
     assert own.keys.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in own.keys.iterdir()} == {*KEY_FILES, PLANE_KEY_FILE}
+    assert {path.name for path in own.keys.iterdir()} == {
+        *KEY_FILES, PLANE_KEY_FILE, CONSENT_KEY_FILE,
+    }  # fmt: skip
     assert not (own.home / GATEWAY_FILE).exists()
     assert (own.keys / TOKEN_FILE).read_text() == token, "the command line goes on with its token"
     own.cli("instance", "restart", "old")

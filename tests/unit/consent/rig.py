@@ -72,7 +72,8 @@ class Driver:
         call = self.calls[0]
         if outcome is None and isinstance(call.body, ports.SignCall):
             outcome = Ok(self.key.sign(from_base64url(call.body.payload)))
-        self.settle(call, outcome or Ok(ports.Deleted(dict.fromkeys(call.body.classes, 1))))
+        classes = call.body.classes if isinstance(call.body, ports.DeleteCall) else ()
+        self.settle(call, outcome or Ok(ports.Deleted(dict.fromkeys(classes, 1))))
 
     def send(self, event: events.Event) -> Stamp:
         """Have the event taken, and go on until nothing more is due."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from holdfast.actors.definition import EffectCall
-from holdfast.consent.actions import PROVIDER
+from holdfast.consent.actions import SIGNER
 from holdfast.consent.effects import ConsentCalls
 from holdfast.consent.ports import DeleteCall, Deleted, SignCall
 from holdfast.kernel.ids import address
@@ -28,7 +28,7 @@ class Stored:
 
 
 def call(body: Any) -> EffectCall:
-    return EffectCall("f1", address("node", NODE), "lane", PROVIDER, body, 0, 1, "k")
+    return EffectCall("f1", address("node", NODE), "lane", SIGNER, body, 0, 1, "k")
 
 
 def test_documents_are_signed_and_content_deleted() -> None:

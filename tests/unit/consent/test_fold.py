@@ -38,7 +38,8 @@ def ready(**changes: Any) -> Driver:
 
 
 def show(**changes: Any) -> events.IntentShown:
-    return events.IntentShown(**(OWNER | {"classes": INTENT_CLASSES} | changes))
+    plain: dict[str, Any] = {**OWNER, "classes": INTENT_CLASSES}
+    return events.IntentShown(**(plain | changes))
 
 
 def receipt(driver: Driver, index: int = -1) -> Receipt:
@@ -187,11 +188,13 @@ def test_a_grant_ends_at_its_time_even_before_anything_ticks() -> None:
 
 def test_of_several_classes_the_grant_lets_out_least() -> None:
     driver = ready()
-    driver.ok(grant("counters", backfill_from_ms=0))
-    driver.ok(grant("logs", backfill_from_ms=driver.clock.now_ms()))
+    now_ms = driver.clock.now_ms()
+    driver.ok(grant("counters", backfill_from_ms=0, until_ms=now_ms + 2 * DAY_MS))
+    driver.ok(grant("logs", backfill_from_ms=now_ms, until_ms=now_ms + DAY_MS))
+    driver.ok(grant("memory", backfill_from_ms=1))
     found = signed_grant(driver.state)
     assert found is not None
-    assert found.backfill_from_ms == driver.clock.now_ms()
+    assert (found.backfill_from_ms, found.until_ms) == (now_ms, now_ms + DAY_MS)
 
 
 def test_what_was_stored_is_deleted_and_counted() -> None:
@@ -204,6 +207,7 @@ def test_what_was_stored_is_deleted_and_counted() -> None:
     driver.settle(call, Retryable("busy", "the store is busy"))
     assert driver.state.deletions[0].message == "the store is busy"
     driver.wait(MINUTE_MS)
+    assert driver.state.deletions[0].tries == 2
     (call,) = driver.deletions()
     driver.settle(call, Ok(ports.Deleted({"logs": 12})))
     driver.sign()
@@ -245,6 +249,12 @@ def test_a_signature_that_fails_is_tried_again_and_grants_nothing() -> None:
         driver.settle(call, Permanent("bug", "no key"))
     assert driver.in_force() == ()
     assert {one.message for one in driver.state.unsigned} == {"no key"}
+    first_ms = driver.state.unsigned[0].next_ms - driver.clock.now_ms()
+    driver.wait(MINUTE_MS)
+    for call in tuple(driver.calls):
+        driver.settle(call, Permanent("bug", "no key"))
+    assert {one.tries for one in driver.state.unsigned} == {2}
+    assert driver.state.unsigned[0].next_ms - driver.clock.now_ms() > first_ms
     driver.wait(MINUTE_MS)
     driver.sign()
     assert driver.in_force() == ("logs",)

@@ -78,6 +78,8 @@ def allowed(log: list[tuple[events.Event, int]], now_ms: int) -> dict[ContentCla
                 held = {each: one for each, one in held.items() if each not in named}
             case events.NumberSeen() | events.InstanceGone():
                 held = {}
+            case _:
+                pass
     return {each: one for each, (one, until_ms) in held.items() if not 0 < until_ms <= now_ms}
 
 

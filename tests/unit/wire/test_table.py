@@ -26,8 +26,8 @@ def test_hot_rows_come_first_and_every_name_is_found() -> None:
 def test_only_what_must_be_is_public() -> None:
     public = {row.path for row in ENDPOINTS if row.scope == "public"}
     assert public == {
-        "/health", "/api/openapi.json", "/api/proof", "/api/session/link", "/api/session/password",
-        "/sign-in", "/static/{path}", "/telemetry/event",
+        "/health", "/api/consent/keys", "/api/openapi.json", "/api/proof", "/api/session/link",
+        "/api/session/password", "/sign-in", "/static/{path}", "/telemetry/event",
     }  # fmt: skip
 
 

@@ -10,12 +10,12 @@ from typing import Final
 from holdfast.actors.dispatch import Provider
 from holdfast.actors.kinds import Kind, make_kind
 from holdfast.actors.limiter import Limiter
-from holdfast.consent.actions import PROVIDER
+from holdfast.consent.actions import DELETER, SIGNER
 from holdfast.consent.definition import NODE_DEFINITION, Policy
 from holdfast.consent.effects import ConsentCalls
 from holdfast.consent.handlers import Deps, Nodes, handlers
 from holdfast.consent.index import NodeIndex
-from holdfast.consent.limits import DELETE_TIMEOUT_MS
+from holdfast.consent.limits import DELETE_TIMEOUT_MS, SIGN_TIMEOUT_MS
 from holdfast.consent.ports import ContentDeletion
 from holdfast.consent.views import NODE_VIEW
 from holdfast.letters import topics
@@ -27,8 +27,9 @@ from holdfast.wire.api.consent import SigningKey, SigningKeys
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.times import time_text
 
-CALLS_MAX: Final = 32
-"""Signatures and deletions made concurrently."""
+SIGNATURES_MAX: Final = 32
+DELETIONS_MAX: Final = 4
+"""Calls made concurrently; a signature takes less than a millisecond, a deletion minutes."""
 CALLS_PER_S: Final = 1_000.0
 _NAMED_MAX: Final = 5
 
@@ -50,13 +51,14 @@ def node_kind() -> Kind:
 def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
     """Return the memory, the port of clients, and the part with the handlers."""
     index = NodeIndex(core.clock)
-    key, folder = core.consent_key, core.settings.keys_folder
+    key, folder, turn = core.consent_key, core.settings.keys_folder, asyncio.Lock()
 
     async def fill() -> None:
         await index.fill(core.stores.reader)
 
     async def rotate(now_ms: int) -> SigningKeys:
-        return await _rotate(key, folder, now_ms)
+        async with turn:
+            return await _rotate(key, folder, now_ms)
 
     async def check_key() -> DoctorCheck:
         return await asyncio.to_thread(_check, key, folder)
@@ -73,12 +75,19 @@ def make_consent(core: Core, deletion: ContentDeletion) -> ConsentMade:
         keys=lambda: signing_keys(key),
         rotate=rotate,
     )
-    gate = Limiter(core.clock, concurrency=CALLS_MAX, rate_per_s=CALLS_PER_S)
     execute = ConsentCalls(key, deletion).execute
+
+    def provider(concurrency: int, timeout_ms: int) -> Provider:
+        gate = Limiter(core.clock, concurrency=concurrency, rate_per_s=CALLS_PER_S)
+        return Provider(execute=execute, gate=gate, timeout_ms=timeout_ms)
+
     part = Part(
         name="consent",
         kinds=(node_kind(),),
-        providers={PROVIDER: Provider(execute=execute, gate=gate, timeout_ms=DELETE_TIMEOUT_MS)},
+        providers={
+            SIGNER: provider(SIGNATURES_MAX, SIGN_TIMEOUT_MS),
+            DELETER: provider(DELETIONS_MAX, DELETE_TIMEOUT_MS),
+        },
         handlers=handlers(deps),
         on_commit=(index.on_commit,),
         topics={NODE_VIEW: topics.NODE},
