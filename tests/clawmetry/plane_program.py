@@ -39,5 +39,5 @@ def make_consents() -> ToyConsents:
 
 
 if __name__ == "__main__":
-    setattr(wiring, "NoConsent", make_consents)  # noqa: B010  the plane has no way to say this
+    setattr(wiring, "make_content", make_consents().wire)  # noqa: B010  a plane has no such option
     sys.exit(run(load_settings()))

@@ -105,7 +105,7 @@ async def make_watchtower(home: Path, consents: ToyConsents, **settings: Any) ->
         {}, home=str(home), public_url="http://plane.test", accept_unconfined=True, **settings
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wiring, "NoConsent", lambda: consents)
+        patch.setattr(wiring, "make_content", consents.wire)
         patch.setattr(wiring, "MachineIndex", lambda: machines)
         plane = await wiring.make_plane(
             chosen, clock=SystemClock(), log=log, url="http://plane.test"
