@@ -144,6 +144,15 @@ class NodeCalls:
         )
         return Reply(answer, status=200 if is_held else 404)
 
+    def consent_changed(self, node_id: str) -> None:
+        """End the long poll of a node, if what its client was told does not hold any more.
+
+        Call it after each commit that changed a node's consent; most do not move its gate.
+        """
+        node = self._directory.find(node_id, None)
+        if node is not None and self._has_news(node):
+            self._presence.wake(node)
+
     def _has_news(self, node: Node) -> bool:
         """Return whether the next heartbeat's answer would open what the last one closed.
 
@@ -240,7 +249,7 @@ class NodeCalls:
         known = bool(nodes)
         for node in nodes:
             known = await self._intent(node, key) and known
-            self._presence.consent_changed(node.id)
+            self.consent_changed(node.id)
         allowed, reason = self._gate_of(key)
         return Reply(
             IntentAnswer(ok=True, already_started=known, sync_allowed=allowed, reason=reason)

@@ -53,12 +53,12 @@ class Observed:
 class Content:
     """The stream of content, made and not yet started.
 
-    Call `presence.consent_changed` with a node whose consent changed, after the commit.
+    Call `consent_changed` with a node whose consent changed, after the commit.
     """
 
     observed: Observed
     presence: Presence
-    flow: ContentFlow
+    consent_changed: Callable[[str], None]
     part: Part
 
 
@@ -196,7 +196,12 @@ def make_content(
         ),
         release=hub.wake_all,
     )
-    return Content(observed=observed, presence=presence, flow=flow, part=part)
+    return Content(
+        observed=observed,
+        presence=presence,
+        consent_changed=senders.consent_changed,
+        part=part,
+    )
 
 
 def _prove_machine(
