@@ -97,7 +97,9 @@ class NodeCalls:
         node.version = text(body.version) or node.version
         node.platform = text(body.platform) or node.platform
         node.facts = kept_facts(body, counters=counters)
-        parts = refused_parts(body, node.facts, counters=counters, size=_size(call))
+        named = {"node_id": node.name, "version": node.version, "platform": node.platform}
+        kept = named | node.facts
+        parts = refused_parts(body, kept, counters=counters, size=_size(call))
         self._flow.refuse_parts(node, standing, parts)
         self._directory.hear(node)
         self._note_number(node, standing, body.seen_number)
