@@ -14,7 +14,7 @@ from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.handlers import ContentCalls
 from holdfast.content.node_calls import NodeCalls
-from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
+from holdfast.content.ports import AccountExists, Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
 from holdfast.kernel.clock import DAY_MS
@@ -170,17 +170,13 @@ def make_content(
         nodes=nodes,
         run=core.run,
     )
-
-    async def account_exists(name: str) -> bool:
-        return name in {account.name for account in await core.stores.accounts.accounts()}
-
     people = ContentCalls(
         store,
         directory,
         presence,
         gaps,
         consents=consents,
-        account_exists=account_exists,
+        account_exists=_account_exists(core),
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
     )
@@ -202,6 +198,15 @@ def make_content(
         consent_changed=senders.consent_changed,
         part=part,
     )
+
+
+def _account_exists(core: Core) -> AccountExists:
+    """Return what looks an account up."""
+
+    async def exists(name: str) -> bool:
+        return name in {account.name for account in await core.stores.accounts.accounts()}
+
+    return exists
 
 
 def _prove_machine(
