@@ -97,7 +97,9 @@ class NodeCalls:
         node.version = text(body.version) or node.version
         node.platform = text(body.platform) or node.platform
         node.facts = kept_facts(body, counters=counters)
-        parts = refused_parts(body, node.facts, counters=counters, size=_size(call))
+        named = {"node_id": node.name, "version": node.version, "platform": node.platform}
+        kept = named | node.facts
+        parts = refused_parts(body, kept, counters=counters, size=_size(call))
         self._flow.refuse_parts(node, standing, parts)
         self._directory.hear(node)
         self._note_number(node, standing, body.seen_number)
@@ -143,6 +145,15 @@ class NodeCalls:
             reason=gate.reason(standing),
         )
         return Reply(answer, status=200 if is_held else 404)
+
+    def consent_changed(self, node_id: str) -> None:
+        """End the long poll of a node, if what its client was told does not hold any more.
+
+        Call it after each commit that changed a node's consent; most do not move its gate.
+        """
+        node = self._directory.find(node_id, None)
+        if node is not None and self._has_news(node):
+            self._presence.wake(node)
 
     def _has_news(self, node: Node) -> bool:
         """Return whether the next heartbeat's answer would open what the last one closed.
@@ -240,7 +251,7 @@ class NodeCalls:
         known = bool(nodes)
         for node in nodes:
             known = await self._intent(node, key) and known
-            self._presence.consent_changed(node.id)
+            self.consent_changed(node.id)
         allowed, reason = self._gate_of(key)
         return Reply(
             IntentAnswer(ok=True, already_started=known, sync_allowed=allowed, reason=reason)

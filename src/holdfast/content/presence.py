@@ -30,9 +30,9 @@ class Presence:
         """Return whether somebody looks at a node."""
         return self._until_ms.get(node.id, 0) > self._clock.now_ms()
 
-    def consent_changed(self, node: str) -> None:
-        """End the long poll of a node whose consent changed, so that its client asks anew."""
-        self._wakes.wake(node)
+    def wake(self, node: Node) -> None:
+        """End the long poll of a node, so that its client asks anew."""
+        self._wakes.wake(node.id)
 
     async def wait(self, node: Node, timeout_s: float) -> bool:
         """Return after a wake or the time; False at once where too many polls are held."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
 
-from holdfast.consent.ports import ContentDeletion
 from holdfast.content.records import Node
 from holdfast.kernel.clock import SystemClock
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring import plane as wiring
-from holdfast.plane.wiring.consent import ConsentMade, make_consent
-from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.plane import Plane
 from holdfast.telemetry.machines import MachineIndex
 from tests.support.asgi import Answer, call, json_headers
@@ -102,12 +98,6 @@ class Watchtower:
         ]
 
 
-def _make_consent(consents: ToyConsents, core: Core, deletion: ContentDeletion) -> ConsentMade:
-    """Return the real part, with what is answered about nodes replaced."""
-    toy = cast("Any", consents)
-    return replace(make_consent(core, deletion), index=toy, nodes=toy)
-
-
 async def make_watchtower(home: Path, consents: ToyConsents, **settings: Any) -> Watchtower:
     """Start a plane with two accounts and one registered observer."""
     log, machines = Lines(), MachineIndex()
@@ -115,7 +105,7 @@ async def make_watchtower(home: Path, consents: ToyConsents, **settings: Any) ->
         {}, home=str(home), public_url="http://plane.test", accept_unconfined=True, **settings
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wiring, "make_consent", partial(_make_consent, consents))
+        patch.setattr(wiring, "make_content", consents.wire)
         patch.setattr(wiring, "MachineIndex", lambda: machines)
         plane = await wiring.make_plane(
             chosen, clock=SystemClock(), log=log, url="http://plane.test"

@@ -459,7 +459,7 @@ async def test_a_look_and_a_yes_end_the_held_poll(tower: Watchtower) -> None:
     held = asyncio.create_task(poll())
     await until_held(tower)
     tower.consents.grant(tower.node)
-    tower.plane.subjects.content.presence.consent_changed(tower.node)
+    tower.plane.subjects.content.consent_changed(tower.node)
     told = await asyncio.wait_for(held, patience(5))
     assert (told["work"], told["sync_allowed"]) == (True, True)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+from holdfast.plane.wiring.content import Content, make_content
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.consent import (
     CLASSES,
@@ -18,7 +19,11 @@ from holdfast.wire.consent import (
 
 
 class ToyConsents:
-    """Both ports: a node that is registered is pending until it is granted something."""
+    """Both ports: a node that is registered is pending until it is granted something.
+
+    `wire` stands in for `make_content` in the wiring of a plane: content then asks this consent,
+    whatever other the plane has.
+    """
 
     def __init__(self) -> None:
         self.known: dict[str, Standing] = {}
@@ -26,6 +31,9 @@ class ToyConsents:
         self.intents: list[tuple[str, str]] = []
         self.seen: list[tuple[str, int]] = []
         self.failing = False
+
+    def wire(self, core: Any, observed: Any, *others: Any, **named: Any) -> Content:
+        return make_content(core, observed, self, self, others[-1], **named)
 
     def standing(self, node: str) -> Standing:
         return self.known.get(node, UNKNOWN)

@@ -27,13 +27,14 @@ def test_only_what_must_be_is_public() -> None:
     public = {row.path for row in ENDPOINTS if row.scope == "public"}
     assert public == {
         "/health", "/api/consent/keys", "/api/openapi.json", "/api/proof", "/api/session/link",
-        "/api/session/password", "/sign-in", "/static/{path}", "/telemetry/event",
+        "/api/session/password", "/sign-in", "/static/{path}", "/telemetry/event", "/api/register",
     }  # fmt: skip
 
 
 def test_whatever_is_sent_by_people_to_change_something_is_audited() -> None:
     for row in ENDPOINTS:
-        by_program = row.scope in {"machine", "brain"} or row.name == "gradata.activation"
+        by_program = row.scope in {"machine", "brain", "node"} or row.proves
+        by_program = by_program or row.name == "gradata.activation"
         if row.method != "GET" and not by_program:
             assert row.mutates or row.audited, row.name
         if row.name.startswith("rehearse."):
@@ -85,6 +86,8 @@ def test_no_exact_path_hides_behind_a_pattern_of_another_meaning() -> None:
             pattern = re.sub(r"\{[a-z_]+\}", "[^/]+", row.path)
             shadowed |= {path for path in exact if re.fullmatch(pattern, path)}
     shadowed = {path for path in shadowed if not path.startswith("/api/v1/brains/")}  # only POST
+    # An approval that is called "request" is asked for by GET, which the exact path does not take.
+    shadowed -= {"/api/approvals/request"}
     assert shadowed <= {"/api/instances/bulk/start", "/api/instances/bulk/stop"}
 
 
@@ -143,7 +146,12 @@ def test_every_message_comes_back_as_it_went(kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [r for r in ENDPOINTS if r.request and r.scope not in {"machine", "brain"}]
+    "row",
+    [
+        row
+        for row in ENDPOINTS
+        if row.request and row.scope not in {"machine", "brain", "node"} and not row.proves
+    ],
 )
 def test_a_request_of_people_takes_no_unknown_field(row: Endpoint) -> None:
     given = {**msgspec.to_builtins(sample(row.request)), "no_such": 1}

@@ -16,7 +16,7 @@ from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.handlers import ContentCalls
 from holdfast.content.node_calls import NodeCalls
-from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
+from holdfast.content.ports import AccountExists, Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
 from holdfast.kernel.clock import DAY_MS
@@ -49,12 +49,12 @@ class Observed:
 class Content:
     """The stream of content, made and not yet started.
 
-    Call `presence.consent_changed` with a node whose consent changed, after the commit.
+    Call `consent_changed` with a node whose consent changed, after the commit.
     """
 
     observed: Observed
     presence: Presence
-    flow: ContentFlow
+    consent_changed: Callable[[str], None]
     part: Part
 
 
@@ -138,17 +138,13 @@ def make_content(
         nodes=nodes,
         run=core.run,
     )
-
-    async def account_exists(name: str) -> bool:
-        return name in {account.name for account in await core.stores.accounts.accounts()}
-
     people = ContentCalls(
         store,
         directory,
         presence,
         gaps,
         consents=consents,
-        account_exists=account_exists,
+        account_exists=_account_exists(core),
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
     )
@@ -162,19 +158,33 @@ def make_content(
             every("content.flush", directory.flush, limits.FLUSH_S, log, first_s=limits.FLUSH_S),
             every("content.purge", flow.purge, HOUR_S, log),
         ),
-        on_commit=(follow_consent(presence),),
+        on_commit=(follow_consent(senders.consent_changed),),
         release=hub.wake_all,
     )
-    return Content(observed=observed, presence=presence, flow=flow, part=part)
+    return Content(
+        observed=observed,
+        presence=presence,
+        consent_changed=senders.consent_changed,
+        part=part,
+    )
 
 
-def follow_consent(presence: Presence) -> Listener:
-    """Return a listener that has a node ask anew when its consent changed."""
+def _account_exists(core: Core) -> AccountExists:
+    """Return what looks an account up."""
+
+    async def exists(name: str) -> bool:
+        return name in {account.name for account in await core.stores.accounts.accounts()}
+
+    return exists
+
+
+def follow_consent(changed: Callable[[str], None]) -> Listener:
+    """Return a listener that names each node whose committed consent changed."""
 
     def on_commit(committed: CommittedTick) -> None:
         for view in committed.tick.views if committed.commit is not None else ():
             if view.view == NODE_VIEW:
-                presence.consent_changed(view.key)
+                changed(view.key)
 
     return on_commit
 

@@ -27,14 +27,6 @@ class KeptStore(NamedTuple):
 
 KEPT: Final = (
     KeptStore(
-        "content.db",
-        "content",
-        {
-            "nodes": "SELECT coalesce(max(no), 0) FROM nodes",
-            "content": "SELECT coalesce(max(no), 0) FROM items",
-        },
-    ),
-    KeptStore(
         "intake.db",
         "corrections",
         {
@@ -50,9 +42,21 @@ KEPT: Final = (
             "lease": "SELECT coalesce(max(epoch), 0) FROM leases",
         },
     ),
+    KeptStore(
+        "content.db",
+        "content",
+        {
+            "nodes": "SELECT coalesce(max(no), 0) FROM nodes",
+            "content": "SELECT coalesce(max(no), 0) FROM items",
+        },
+    ),
     KeptStore("accounts.db", "accounts", {"audit": "SELECT coalesce(max(seq), 0) FROM audit"}),
 )
-"""In the order of copying: what refers to others comes before what it refers to."""
+"""In the order of copying: what refers to others comes before what it refers to.
+
+Content is later than the consent for it in the journal: a node whose consent is not in the copy is
+unknown after a restore, and unknown is no.
+"""
 
 
 class CopyFacts(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
-from holdfast.wire.api.endpoint import Label, Param, Reason, look, order
+from holdfast.wire.api.endpoint import Counter, Label, Param, Reason, look, order
 from holdfast.wire.api.ingest import nothing
 from holdfast.wire.consent import SignedDocument
 from holdfast.wire.limits import NODE_BODY_BYTES_MAX, NODE_NAME_MAX, PENDING_QUERIES_MAX
@@ -113,7 +113,7 @@ class TranscriptArgs(Struct, frozen=True, kw_only=True):
     """Which session is asked for, and how many of its events at most."""
 
     session_id: Label
-    limit: int = 5_000
+    limit: Counter = 5_000
 
 
 class PendingQuery(Struct, frozen=True, kw_only=True):

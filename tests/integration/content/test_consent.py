@@ -1,0 +1,103 @@
+"""Content with the real ledger of consent: registered, refused, granted by its owner, revoked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.plane import make_plane
+from holdfast.telemetry.machines import MachineIndex
+from tests.integration.content.conftest import NEW, Watchtower
+from tests.support.asgi import call
+from tests.support.logs import Lines
+from tests.support.patience import patience
+from tests.support.toys.consents import ToyConsents
+
+EVENTS = [{"id": "e1", "message": {"role": "user", "content": "MARKER-1"}}]
+
+
+@pytest.fixture
+async def real(tmp_path: Path) -> AsyncIterator[Watchtower]:
+    log = Lines()
+    settings = load_settings(
+        {}, home=str(tmp_path / "home"), public_url="http://plane.test", accept_unconfined=True
+    )
+    plane = await make_plane(settings, clock=SystemClock(), log=log, url="http://plane.test")
+    plane.app._check_responses = True
+    await plane.start()
+    made = Watchtower(plane, tmp_path / "home", log, ToyConsents(), MachineIndex())
+    secret, _ = await plane.subjects.people.directory.make_token(
+        "owner", scope="owner", account="local", created_by="test"
+    )
+    made.tokens["owner"] = secret
+    answer = (await made.register()).json()
+    made.key, made.name, made.node = answer["api_key"], answer["node_id"], answer["node"]
+    assert answer["plane_key"]
+    yield made
+    await plane.stop()
+
+
+async def allowed(real: Watchtower, *, wanted: bool) -> Any:
+    """Return the first heartbeat's answer that has the gate as wanted."""
+    ends = time.monotonic() + patience(10)
+    while (answer := await real.beat(NEW))["sync_allowed"] is not wanted:
+        assert time.monotonic() < ends, answer
+        await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_the_owner_alone_opens_the_gate_and_closes_it(real: Watchtower) -> None:
+    answer = await real.beat(NEW)
+    assert (answer["sync_allowed"], answer["reason"], answer["grant"]) == (
+        False, "intent_pending", None
+    )  # fmt: skip
+    await real.send("/ingest/events", session_file="s", events=EVENTS)
+    assert (await real.about())["stored"] == []
+    started = await real.post("/api/cloud/intent-start", {}, bearer=True)
+    assert started.status == 200, started.body
+    answer = await allowed(real, wanted=True)
+    assert answer["grant"]["signature"]
+    await real.send("/ingest/events", session_file="s", events=EVENTS)
+    assert (await real.about())["stored"][0]["rows"] == 1
+    path = f"/api/consent/nodes/{real.node}/revoke"
+    body = {"classes": ["transcripts", "logs", "memory", "metadata", "counters"], "delete": True}
+    revoked = await real.ask("POST", path, body)
+    assert revoked.status in {200, 202}, revoked.body
+    await allowed(real, wanted=False)
+    await real.send("/ingest/events", session_file="s", events=[{"id": "e2"}])
+    ends = time.monotonic() + patience(10)
+    while (await real.about())["stored"]:
+        assert time.monotonic() < ends, "what was stored is deleted"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_persons_key_is_granted_by_connecting(real: Watchtower) -> None:
+    made = (await real.ask("POST", "/api/node-keys", {"name": "laptop"})).json()
+    answer = await real.post("/auth", {"hostname": "laptop"}, key=made["key"])
+    assert answer.status == 200, answer.body
+    real.key, real.name = made["key"], "laptop"
+    assert (await allowed(real, wanted=True))["reason"] == "intent_started"
+
+
+async def test_a_yes_ends_the_held_poll(real: Watchtower) -> None:
+    await real.beat(NEW)
+
+    async def poll() -> Any:
+        target = f"/ingest/wake?node_id={real.name}&wait=15"
+        headers = {"x-api-key": real.key}
+        answer = await call(real.plane.app, "GET", target, headers=headers)
+        return msgspec.json.decode(answer.body)
+
+    held = asyncio.create_task(poll())
+    await asyncio.sleep(0.1)
+    await real.post("/api/cloud/intent-start", {}, bearer=True)
+    told = await asyncio.wait_for(held, patience(10))
+    assert told["work"] or told["sync_allowed"]

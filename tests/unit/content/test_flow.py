@@ -1,0 +1,132 @@
+"""Whatever a node sends: without consent nothing is stored, with it nothing twice, and no error."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.content.accept import ROUTES
+from holdfast.content.directory import Directory
+from holdfast.content.flow import ContentFlow, Deletion, Quota
+from holdfast.content.gaps import Gaps
+from holdfast.content.limits import GAP_AGAIN_MS, GAP_OPEN_MS, GAP_TRIES
+from holdfast.content.records import Node
+from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.log import NoLog
+from holdfast.kernel.metrics import NoMeter
+from holdfast.stores.memory.content import MemoryContent
+from holdfast.wire.api.clawmetry import Upload
+from holdfast.wire.consent import CLASSES, ContentClass, node_of_name
+from tests.support.toys.consents import ToyConsents
+from tests.unit.content.test_accept import FIELDS
+
+NODE = node_of_name("local", "n")
+
+
+class Rig:
+    """A flow over a store in memory, with one node."""
+
+    def __init__(self, *classes: ContentClass, version: str = "0.12.937") -> None:
+        self.clock = ManualClock(1_796_000_000_000)
+        self.store, self.consents, self.gaps = MemoryContent(), ToyConsents(), Gaps()
+        self.directory = Directory(
+            self.store, clock=self.clock, entropy=lambda n: b"e" * n, log=NoLog()
+        )
+        self.node = Node(
+            no=1, id=NODE, account="local", name="n", key="k", version=version
+        )  # fmt: skip
+        self.directory._put_node(self.node)
+        self.consents.grant(NODE, classes)
+        self.flow = ContentFlow(
+            self.store, self.directory, self.consents, self.gaps, clock=self.clock, log=NoLog(),
+            meter=NoMeter(), quota=Quota(10**9, 10**9),
+        )  # fmt: skip
+
+    async def send(self, route: str, **fields: Any) -> str:
+        raw = msgspec.json.encode(fields)
+        body = msgspec.json.decode(raw, type=Upload)
+        return await self.flow.take(self.node, f"clawmetry.{route}", body, len(raw))
+
+    async def rows(self) -> int:
+        return sum(one.rows for one in await self.store.stored(1))
+
+
+SENT = st.lists(st.tuples(st.sampled_from(sorted(ROUTES)), FIELDS), max_size=4)
+
+
+@given(SENT)
+def test_without_consent_nothing_is_stored(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    async def run() -> None:
+        rig = Rig()
+        for route, fields in sent:
+            await rig.send(route.removeprefix("clawmetry."), **fields)
+        assert await rig.rows() == 0
+        assert not rig.store._streams
+        assert rig.node.stored_bytes == 0
+
+    asyncio.run(run())
+
+
+@given(SENT)
+def test_with_consent_a_repeat_stores_nothing(sent: list[tuple[str, dict[str, Any]]]) -> None:
+    async def run() -> None:
+        rig = Rig(*CLASSES)
+        for route, fields in sent:
+            await rig.send(route.removeprefix("clawmetry."), **fields)
+            once, size = await rig.rows(), rig.node.stored_bytes
+            await rig.send(route.removeprefix("clawmetry."), **fields)
+            assert await rig.rows() - once <= (0 if "memory" not in route else 4)
+            assert "memory" in route or rig.node.stored_bytes == size
+        assert rig.node.stored_bytes == rig.store._size(1)
+
+    asyncio.run(run())
+
+
+async def test_what_is_deleted_is_no_longer_counted_against_the_quota() -> None:
+    rig = Rig(*CLASSES)
+    await rig.send("events", events=[{"id": 1}])
+    await rig.send("logs", lines=["x"])
+    deletion = Deletion(rig.store, rig.directory)
+    assert await deletion.delete(NODE, ("transcripts",)) == {"transcripts": 1}
+    assert rig.node.stored_bytes == rig.store._size(1) == len('"x"')
+    assert await deletion.delete("nd_none", ("logs",)) == {"logs": 0}
+
+
+async def test_consent_that_goes_while_a_body_is_read_stores_nothing() -> None:
+    rig = Rig(*CLASSES)
+    sending = asyncio.create_task(
+        rig.send("events", events=[{"id": number} for number in range(500)])
+    )
+    await asyncio.sleep(0)  # it has read a part
+    rig.consents.revoke(NODE)
+    assert await sending == "refused"
+    assert await rig.rows() == 0
+
+
+async def test_a_gap_is_asked_for_some_times_and_then_closed() -> None:
+    rig = Rig()
+    await rig.send("events", encrypted=True, blob="QUJD")
+    rig.consents.grant(NODE)
+    since = {"session_id": "s", "updated_at": rig.clock.now_ms()}
+    await rig.send("sessions", sessions=[since])
+    asked: list[str] = []
+    for _ in range(GAP_TRIES):
+        asked += [one.id for one in rig.gaps.next_questions(rig.node, rig.clock.now_ms())]
+        assert not rig.gaps.next_questions(rig.node, rig.clock.now_ms())
+        rig.clock.advance(GAP_AGAIN_MS)
+    assert not rig.gaps.next_questions(rig.node, rig.clock.now_ms())
+    assert asked == [asked[0]] * GAP_TRIES
+    assert rig.gaps.answered(rig.node, asked[0]) == "s", "a late answer is taken"
+    rig.clock.advance(GAP_OPEN_MS)
+    await rig.send("sessions", sessions=[since])
+    assert (rig.node.gap_from_ms, rig.gaps.count_open(rig.node)) == (0, 0)
+
+
+async def test_an_older_client_has_no_gap() -> None:
+    rig = Rig(version="0.12.170")
+    assert await rig.send("events", encrypted=True, blob="QUJD") == "refused"
+    assert rig.node.gap_from_ms == 0
