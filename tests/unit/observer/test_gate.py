@@ -254,6 +254,26 @@ def test_a_successor_is_taken_from_the_present_key_alone(stage: Stage) -> None:
     assert stage.gate.open_classes() == {"memory"}
 
 
+def test_a_successor_that_is_known_already_changes_nothing(stage: Stage) -> None:
+    second = Signer(2)
+    stage.hear(keys=[SIGNER.successor(SIGNER.public), SIGNER.successor(second.public)])
+    stage.hear(second.grant(1, ["logs"]), keys=[second.successor(SIGNER.public)])
+    stage.hear(SIGNER.grant(2, CLASSES))
+    assert stage.gate.open_classes() == {"logs"}
+    kept = gate.decode_state((stage.folder / FILE).read_bytes())
+    assert kept.keys == (SIGNER.public, second.public)
+
+
+def test_a_file_with_a_grant_that_the_plane_did_not_sign_is_damaged(stage: Stage) -> None:
+    stage.hear(SIGNER.grant(1, ["logs"]))
+    kept = gate.decode_state((stage.folder / FILE).read_bytes())
+    forged = msgspec.structs.replace(kept, grant=Signer(2).grant(1, CLASSES))
+    (stage.folder / FILE).write_bytes(gate.encode_state(forged))
+    stage.restart()
+    assert stage.gate.open_classes() == frozenset()
+    assert "signed" in stage.gate.problem
+
+
 def test_a_malformed_field_does_not_hide_a_revocation(stage: Stage) -> None:
     stage.hear(SIGNER.grant(1, CLASSES))
     body = json.loads(answer(SIGNER.grant(2, [])))
