@@ -66,7 +66,7 @@ class Source(Protocol):
         """
         ...
 
-    def next_lines(self, cursors: CursorReader, content: ContentClass) -> Lines | None:
+    def next_lines(self, cursors: CursorReader, content: ContentClass, /) -> Lines | None:
         """Return raw lines after the cursor of another class; None if there are none."""
         ...
 
