@@ -41,6 +41,7 @@ CLIENTS = {
     "cli/client.py": "host and port of a Base, and a target below it",
     "outbox/http_connection.py": "host, port and path, each checked by address_of",
     "outbox/http_sender.py": "the parts that address_of returns",
+    "machine/observer/upload.py": "the parts that address_of returns, and a target of ours below",
 }
 
 _ASKS = frozenset({"get", "post", "put", "delete", "head", "options", "patch", "request"})

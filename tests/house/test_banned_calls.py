@@ -45,6 +45,8 @@ ALLOWANCES = (
     Allowance("machine/controller/__main__.py", ("clock", "chance", "environment"), "entry point"),
     Allowance("machine/controller/settings.py", ("environment",), "read here, once"),
     Allowance("machine/controller/wiring.py", ("chance",), "makes what the rest is given"),
+    Allowance("machine/observer/__main__.py", ("chance",), "entry point; makes nonces and keys"),
+    Allowance("machine/observer/settings.py", ("environment",), "read here, once"),
     Allowance("machine/agents/openclaw/install.py", ("clock",), "waits for npm and shows how long"),
     Allowance("machine/agents/demo", ("clock", "chance", "environment"), "a program of its own"),
     Allowance("outbox/box.py", ("chance",), "names sources and leases; its queue is handed it"),

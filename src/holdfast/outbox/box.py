@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -500,3 +500,9 @@ class Outbox:
         from holdfast.outbox import delivery  # noqa: PLC0415  # see above
 
         return delivery.discard(self._queue, rows)
+
+    def withdraw(self, prefix: str, within: Callable[[Transaction, Sequence[str]], object]) -> int:
+        """Delete the rows whose event ids begin with `prefix`; see `delivery.withdraw`."""
+        from holdfast.outbox import delivery  # noqa: PLC0415  # see above
+
+        return delivery.withdraw(self._queue, prefix, within)

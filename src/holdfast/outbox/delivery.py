@@ -8,7 +8,7 @@ unread.
 from __future__ import annotations
 
 import _sqlite3 as sqlite3
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import NamedTuple
 
 from holdfast.outbox import limits, statements
@@ -19,6 +19,8 @@ from holdfast.outbox.rows import believed
 from holdfast.outbox.transaction import Transaction
 
 _PAGE = 256
+_PENDING = 0
+_DELIVERED = 1
 
 
 class Verdict(NamedTuple):
@@ -221,6 +223,35 @@ def discard(queue: Queue, rows: Iterable[int] | None) -> int:
         tx.counters.dead -= count
         tx.counters.discarded += count
     return count
+
+
+def withdraw(
+    queue: Queue, prefix: str, within: Callable[[Transaction, Sequence[str]], object]
+) -> int:
+    """Delete every row whose event id begins with `prefix`, remembered deliveries too.
+
+    `within` runs in the same transaction with the event ids of those that were not delivered;
+    return how many those were. They count as discarded.
+    """
+    if not prefix or not prefix.isascii():
+        raise ValueError(f"prefix {prefix[:40]!r}: want at least one character, all ASCII")
+    with queue.transaction() as tx:
+        tx.resolved = True
+        bounds = (prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        undelivered = []
+        for row, state, event_id, size in tx.execute(statements.WITHDRAW_FIND, bounds).fetchall():
+            tx.execute(statements.WITHDRAW, (row,))
+            if state == _DELIVERED:
+                continue
+            undelivered.append(event_id)
+            if state == _PENDING:
+                tx.counters.pending -= 1
+                tx.counters.pending_bytes -= size
+            else:
+                tx.counters.dead -= 1
+        tx.counters.discarded += len(undelivered)
+        within(tx, undelivered)
+    return len(undelivered)
 
 
 def _dead(tx: Transaction, rows: Iterable[int] | None) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ _IPV6: Final = re.compile(r"[0-9a-f]*:[0-9a-f:.]+(?:%[\w.-]+)?")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _PATH: Final = re.compile(r"/[!-~]*")
 PORT_MAX: Final = 65_535
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _EMPTY: Final = (204, 304)
 _INTERIM: Final = 200
 
@@ -83,6 +84,13 @@ def address_of(url: str) -> Address:
     return Address(scheme.lower(), bare, int(port) if port else None, path)
 
 
+def unsafe(address: Address) -> str:
+    """Return why a key must not be sent to an address, empty if it may be."""
+    if address.scheme == "https" or (address.scheme == "http" and address.host in _LOOPBACK):
+        return ""
+    return "address: want https for a host that is not this machine"
+
+
 class Response(NamedTuple):
     """The answer; header names are in lower case. `reusable` is whether the connection still is."""
 
@@ -108,6 +116,10 @@ class HttpConnection:
         self._answers: BinaryIO | None = None
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Send the body by POST; see `exchange`."""
+        return self.exchange("POST", path, body, headers)
+
+    def exchange(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Response:
         """Send the body and return the answer.
 
         Raise ConnectionResetError if the other side had closed the connection, another OSError for
@@ -118,7 +130,7 @@ class HttpConnection:
         for name, value in wanted.items():
             if not _FIELD.fullmatch(value):
                 raise ExchangeError(f"header {name}: has a character that cannot be sent")
-        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {text}" for name, text in wanted.items())]
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {text}" for name, text in wanted.items())]
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         if self._socket is None:
             self._open()

@@ -24,6 +24,7 @@ from holdfast.outbox.http_connection import (
     HungUpError,
     Response,
     address_of,
+    unsafe,
 )
 from holdfast.outbox.ports import (
     Answer,
@@ -45,7 +46,6 @@ VERSION: Final = 1
 Origin = tuple[str, str, int | None]
 """Scheme, host and port: the key of a connection."""
 
-_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _SOCKET_TIMEOUT_S: Final = 15.0
 _NOT_JSON: Final = "not_json"
 _ENVELOPE: Final = frozenset({
@@ -107,7 +107,7 @@ class HttpSender:
             address = address_of(target.url)
         except ValueError as error:
             return Unready(str(error))
-        problem = _plain(address)
+        problem = unsafe(address)
         if problem:
             return Unready(problem)
         try:
@@ -121,7 +121,7 @@ class HttpSender:
     def post(self, url: str, key: Secret, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         """Post something other than a batch; return the answer. Raise OSError or ValueError."""
         address = address_of(url)
-        problem = _plain(address)
+        problem = unsafe(address)
         if problem:
             raise ValueError(problem)
         return self._exchange(Target(url, key), address, body)
@@ -196,13 +196,6 @@ class HttpSender:
 def _told(error: Exception) -> str:
     """Return what may be told of a failed exchange: no text that quotes what was sent."""
     return str(error) if isinstance(error, (ExchangeError, HungUpError)) else reason(error)
-
-
-def _plain(address: Address) -> str:
-    """Return why the key must not be sent to an address, empty if it may be."""
-    if address.scheme == "https" or (address.scheme == "http" and address.host in _LOOPBACK):
-        return ""
-    return "address: want https for a host that is not this machine"
 
 
 def _mark(target: Target) -> str:

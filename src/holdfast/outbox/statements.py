@@ -153,6 +153,11 @@ REDRIVE: Final = (
 DEAD_IDS: Final = (
     "SELECT id, length(CAST(payload_json AS BLOB)) FROM sync_queue WHERE state = 2 ORDER BY id"
 )
+WITHDRAW_FIND: Final = (
+    "SELECT id, state, event_id, length(CAST(payload_json AS BLOB)) FROM sync_queue"
+    " WHERE event_id >= ? AND event_id < ? AND state IS NOT NULL ORDER BY id"
+)
+WITHDRAW: Final = "DELETE FROM sync_queue WHERE id = ?"
 DEAD_DROP: Final = "DELETE FROM sync_queue WHERE id = ? AND state = 2"
 
 # What is left of a damaged table is read in order, then row by row.

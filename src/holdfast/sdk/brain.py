@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from holdfast.outbox.doctor import Stats
     from holdfast.outbox.ports import DeadLetter, Fetch, Gate, Notice
     from holdfast.outbox.transaction import Transaction
-    from holdfast.sdk import compose, lessons, record, redactor, results, verdict_merge
+    from holdfast.sdk import compose, lessons, record, results, verdict_merge
     from holdfast.sdk.lessons import Lesson
     from holdfast.sdk.record import Event, Made
     from holdfast.sdk.results import Correction, Recorded, SessionEnd, Synced
 else:
-    compose, verdict_merge, lessons, record, redactor, results = map(
-        Later, ("compose", "verdict_merge", "lessons", "record", "redactor", "results")
+    compose, verdict_merge, lessons, record, results = map(
+        Later, ("compose", "verdict_merge", "lessons", "record", "results")
     )
 
 _ID_DIGITS: Final = 32
@@ -252,6 +252,8 @@ class Brain:
         compose.as_map("data", data)
         if len(tags) > limits.TAGS_MAX:
             raise ValueError(f"tags: {len(tags)}, at most {limits.TAGS_MAX}")
+        from holdfast.outbox import redactor  # noqa: PLC0415  # its patterns are rarely needed
+
         try:
             text = record.written(redactor.redact_value(data))
             size = len(text.encode())

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from holdfast.outbox.redactor import redact
 from holdfast.sdk import identity, judgement, lessons, limits
 from holdfast.sdk.difference import compare
 from holdfast.sdk.record import Made
-from holdfast.sdk.redactor import redact
 
 _CUT: Final = "… [cut: {} characters more, {}]"
 _CUT_CHARS: Final = 60

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from holdfast.kernel.clock import Clock
+from holdfast.outbox.redactor import valid
 from holdfast.outbox.transaction import Transaction
 from holdfast.sdk import limits, schema, verdict_merge
-from holdfast.sdk.redactor import valid
 from holdfast.sdk.verdict_merge import Decided
 
 ASKED: Final = "verdicts.asked"

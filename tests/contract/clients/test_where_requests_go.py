@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -15,10 +17,13 @@ from hypothesis import strategies as st
 
 from holdfast.cli.client import ApiError, Client
 from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.log import NoLog
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.agent.processes import AgentProcesses
 from holdfast.machine.controller.report.checkin import CheckIns
 from holdfast.machine.controller.report.long_poll import Wake
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.upload import Destination, Uploader, WakePoll
 from holdfast.outbox.http_sender import HttpSender
 from holdfast.relay.limits import Limits
 from holdfast.relay.upstream import Pool
@@ -108,9 +113,29 @@ async def _relay(port: int, target: str) -> None:
     pool.close()
 
 
+async def _observer(port: int, target: str) -> None:
+    def ask(folder: str) -> None:
+        # Behind the host, as for the sender.
+        there = Destination(f"http://127.0.0.1:{port}/{target}", Secret("key"), target)
+        uploader = Uploader(
+            Path(folder),
+            gate_of_node=Gate(Path(folder), clock=ManualClock(), log=NoLog()),
+            destination=lambda: there,
+            clock=ManualClock(),
+            log=NoLog(),
+            agent="test",
+        )
+        uploader.ask(WakePoll(wait=0))
+        uploader.close()
+
+    with TemporaryDirectory() as folder:
+        await asyncio.to_thread(ask, folder)
+
+
 CLIENTS: dict[str, Ask] = {
     "plane to controller": _controller, "controller to agent": _probe, "check-in": _checkin,
     "long poll": _wake, "command line": _command_line, "sender": _sender, "relay": _relay,
+    "observer": _observer,
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.sdk.redactor import redact, redact_value
+from holdfast.outbox.redactor import redact, redact_value
 
 # Put together here, so that no scanner takes them for keys that leaked.
 LETTERS = "a1B2c3D4e5F6g7H8i9J0" * 3

@@ -1,0 +1,71 @@
+"""Starts the observer, or previews: `python -m holdfast.machine.observer [preview [--days N]]`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+
+from holdfast import __version__
+from holdfast.kernel.clock import DAY_MS, SystemClock
+from holdfast.kernel.failure import install
+from holdfast.kernel.log import TotalLog
+from holdfast.machine.observer import preview
+from holdfast.machine.observer.log import LineLog
+from holdfast.machine.observer.run import programs_of, run
+from holdfast.machine.observer.settings import process_environment, read_settings
+
+_USAGE = "usage: python -m holdfast.machine.observer [preview [--days N]]\n"
+_WRONG = 2
+_NICE = 10
+"""The agent comes first: a first sync of gigabytes takes minutes of a processor."""
+
+
+def draw(size: int) -> bytes:
+    """Return `size` random bytes."""
+    return os.urandom(size)
+
+
+def handle(handlers: Mapping[int, Callable[[int, FrameType | None], None]]) -> None:
+    """Set handlers of signals."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def show_preview(arguments: list[str]) -> int:
+    """Print what would be sent; nothing leaves the machine. Return the exit code."""
+    days = 0
+    if arguments:
+        if len(arguments) != _WRONG or arguments[0] != "--days" or not arguments[1].isdigit():
+            sys.stderr.write(_USAGE)
+            return _WRONG
+        days = int(arguments[1])
+    clock = SystemClock()
+    since_ms = clock.now_ms() - days * DAY_MS if days else 0
+    settings = read_settings(process_environment())
+    found = list(preview.previews(programs_of(settings, clock), since_ms=max(since_ms, 0)))
+    sys.stdout.write(preview.rendered(found))
+    sys.stdout.write("\nThis was printed on this machine. Nothing was sent.\n")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the observer until a signal ends it, or preview; return the exit code."""
+    install(sys.stderr.write, threading)
+    if arguments[:1] == ["preview"]:
+        return show_preview(arguments[1:])
+    if arguments:
+        sys.stderr.write(_USAGE)
+        return _WRONG
+    os.nice(_NICE)
+    clock = SystemClock()
+    settings = read_settings(process_environment())
+    log = TotalLog(LineLog(clock))
+    return run(settings, clock=clock, log=log, draw=draw, version=__version__, on_signal=handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

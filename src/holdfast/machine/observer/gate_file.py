@@ -1,0 +1,261 @@
+"""The gate of this node: its state in one file, and what it lets through now.
+
+Missing, damaged or unreadable means closed. What opens is on the disk before it opens; what closes
+closes at once, and where it cannot be written the file is removed, so that no restart opens again.
+Each transition is logged once. Safe from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import reason
+from holdfast.kernel.log import Log
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.observer import gate, limits
+from holdfast.machine.observer.gate import Answer, GateState, Reading
+from holdfast.wire.consent import CLASSES, ContentClass, Grant
+
+FILE: Final = "gate.json"
+UNHEARD: Final = "unheard"
+"""The server's word before its first answer, and once its last one is too old."""
+ALLOWED: Final = "allowed"
+REFUSED: Final = "refused"
+
+_WORDS: Final = {True: ALLOWED, False: REFUSED, None: UNHEARD}
+
+INTENT_PENDING: Final = "intent_pending"
+
+
+def _nothing() -> None:
+    """Tell nobody."""
+
+
+class Gate:
+    """Asked before anything is queued, and again before it is sent.
+
+    `on_change` is called, without a lock held, after each change of what is open.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock, log: Log) -> None:
+        """Read the gate's file in `folder`; the gate is closed if there is none, or it is damaged.
+
+        `problem` is why the file could not be used, empty if it could or there is none.
+        """
+        self._path = folder / FILE
+        self._clock = clock
+        self._log = log
+        self._lock = threading.RLock()
+        self.on_change: Callable[[], None] = _nothing
+        self.problem = ""
+        self._state = self._read()
+        self._grant = gate.standing_grant(self._state)
+        self._time = Reading(max(clock.now_ms(), self._state.seen_ms), clock.steady_ms())
+        self._word = UNHEARD
+        self._word_reason = ""
+        self._word_ms = float("-inf")
+        self._allowed = 0
+        self._shown: tuple[frozenset[ContentClass], str, str] = (frozenset(), UNHEARD, "")
+        self._refused = ""
+
+    def _read(self) -> GateState:
+        try:
+            content = atomic_file.read_file(self._path, limits.GATE_BYTES_MAX)
+            return gate.decode_state(content)
+        except FileNotFoundError:
+            return GateState()
+        except OSError as error:
+            self.problem = reason(error)
+        except ValueError as error:
+            self.problem = str(error)
+        self._log.error("gate.damaged", path=str(self._path), reason=self.problem)
+        return GateState()
+
+    def pin(self, node: str, key: str) -> str:
+        """Remember the plane's public key and its id of this node; return why not, if not.
+
+        Only a gate without a key takes one: whoever could replace it could open the gate. Nothing
+        is open afterwards. A damaged file stays in its place, and the gate closed, until a person
+        removes it.
+        """
+        if not node or gate.public_key(key) is None:
+            return "consent key: want an Ed25519 key of 32 bytes in base64url, and a node id"
+        with self._lock:
+            if self.problem:
+                return f"{self._path} cannot be used ({self.problem}): remove it, and start again"
+            if self._state.keys:
+                same = self._state.node == node and key in self._state.keys
+                return "" if same else f"another key or node is pinned: remove {self._path}"
+            state = GateState(node=node, keys=(key,), seen_ms=self._now_ms())
+            if not self._write(state):
+                return f"{self._path} cannot be written"
+            self._state, self._grant = state, None
+        self._log.info("gate.pinned", node=node)
+        return ""
+
+    # ------------------------------------------------------------------ what changes it
+
+    def heard(self, status: int, body: bytes) -> Answer | None:
+        """Take in the answer to a heartbeat, any bytes; return what it says, None for nothing."""
+        answer = gate.read_answer(status, body)
+        if answer is not None:
+            with self._lock:
+                self._take(answer)
+        self.look()
+        return answer
+
+    def _take(self, answer: Answer) -> None:
+        self._word = _WORDS[answer.sync_allowed]
+        self._allowed += self._word == ALLOWED
+        self._word_reason = answer.reason
+        self._word_ms = self._clock.steady_ms()
+        taken = gate.take(self._state, answer, self._clock.now_ms())
+        if taken.refused and taken.refused != self._refused:
+            self._log.warning("gate.refused", reason=taken.refused)
+        self._refused = taken.refused
+        if taken.state == self._state:
+            return
+        renewed = taken.state.grant != self._state.grant
+        grant = gate.standing_grant(taken.state) if renewed else self._grant
+        if not self._write(taken.state):
+            # Nothing that came may open, and what it closes closes, by forgetting the grant. Its
+            # number is not kept, so that the same grant is taken once the disk can be written.
+            self._state = msgspec.structs.replace(self._state, grant=None)
+            self._grant = None
+            self._forget()
+            return
+        self._state, self._grant = taken.state, grant
+        if renewed:
+            self._time = Reading(taken.state.seen_ms, self._clock.steady_ms())
+
+    def _forget(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
+
+    def _write(self, state: GateState) -> bool:
+        try:
+            atomic_file.make_folder(self._path.parent)
+            atomic_file.write(self._path, gate.encode_state(state))
+        except OSError as error:
+            self._log.error("gate.unwritable", path=str(self._path), reason=reason(error))
+            return False
+        return True
+
+    def look(self) -> None:
+        """Log what has changed since the last call, and tell whoever waits for it."""
+        with self._lock:
+            now_ms = self._now_ms()
+            classes = gate.open_classes(self._state, self._grant, now_ms)
+            view = (classes, self._said(), self._word_reason)
+            if view == self._shown:
+                return
+            before, self._shown = self._shown, view
+            because = gate.closed_because(self._state, self._grant, now_ms)
+            if because == gate.EXPIRED and before[0]:
+                self.remember_time()
+        self._tell(before, view, because)
+        self.on_change()
+
+    def remember_time(self) -> None:
+        """Keep how late it is, if a grant that ends depends on it: see `GateState.seen_ms`."""
+        with self._lock:
+            if self._grant is None or not self._grant.until_ms:
+                return
+            state = msgspec.structs.replace(self._state, seen_ms=self._now_ms())
+            if self._write(state):
+                self._state = state
+
+    def _tell(
+        self,
+        before: tuple[frozenset[ContentClass], str, str],
+        now: tuple[frozenset[ContentClass], str, str],
+        because: str,
+    ) -> None:
+        opened, closed = now[0] - before[0], before[0] - now[0]
+        if opened:
+            self._log.info("gate.opened", classes=_names(opened), grant=self.number)
+        if closed:
+            self._log.info("gate.closed", classes=_names(closed), reason=because or "revoked")
+        if now[1:] == before[1:]:
+            return
+        if now[1] == ALLOWED:
+            self._log.info("sync.activated", text="The plane takes what the owner allows.")
+        elif now[1] == UNHEARD:
+            self._log.warning("sync.unheard", text="No answer to heartbeats: nothing is sent.")
+        elif now[2] == INTENT_PENDING:
+            self._log.info("sync.deferred", text="Waits for the owner to open the dashboard.")
+        else:
+            self._log.warning("sync.paused", reason=now[2] or "the server gave no reason")
+
+    # ------------------------------------------------------------------ what it lets through
+
+    def _now_ms(self) -> int:
+        now = Reading(self._clock.now_ms(), self._clock.steady_ms())
+        self._time = gate.time_at(self._time, now)
+        return self._time.wall_ms
+
+    def _said(self) -> str:
+        heard_ms = self._clock.steady_ms() - self._word_ms
+        return self._word if heard_ms < limits.WORD_MS else UNHEARD
+
+    @property
+    def number(self) -> int:
+        """Return the highest number of a grant that was taken, for heartbeats."""
+        with self._lock:
+            return self._state.number
+
+    @property
+    def mark(self) -> str:
+        """Return what changes with each grant, and each time that the server allows sync.
+
+        An upload that the plane refused is tried again when it does.
+        """
+        with self._lock:
+            return f"{self._state.number}.{self._allowed}"
+
+    @property
+    def pinned(self) -> bool:
+        """Return whether a key of the plane is known."""
+        with self._lock:
+            return bool(self._state.keys)
+
+    def grant(self) -> Grant | None:
+        """Return the grant that holds now, None if nothing is open."""
+        with self._lock:
+            return self._grant if self.open_classes() else None
+
+    def open_classes(self) -> frozenset[ContentClass]:
+        """Return the classes that may be queued now."""
+        with self._lock:
+            return gate.open_classes(self._state, self._grant, self._now_ms())
+
+    def closed_because(self) -> str:
+        """Return why nothing may be sent now, empty if something may."""
+        with self._lock:
+            because = gate.closed_because(self._state, self._grant, self._now_ms())
+            if because or any(self.may_send(content) for content in self.open_classes()):
+                return because
+            return f"sync: {self._said()} {self._word_reason}".strip()
+
+    def may_send(self, content: ContentClass) -> bool:
+        """Return whether one class may be sent now: granted, and the server has just said so.
+
+        A server's `sync_allowed` is about everything but numbers: where it says false, a grant of
+        the counters holds all the same. One that says nothing is sent nothing.
+        """
+        with self._lock:
+            said = self._said()
+            if said == ALLOWED or (said == REFUSED and content == "counters"):
+                return content in self.open_classes()
+            return False
+
+
+def _names(classes: frozenset[ContentClass]) -> str:
+    return ", ".join(name for name in CLASSES if name in classes)

@@ -1,0 +1,120 @@
+"""Every bound of the observer, by name, with its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEARTBEAT_MS: Final = 60_000
+"""Time between two heartbeats (compat/clawmetry-daemon.md)."""
+
+HEARTBEAT_VIEWED_MS: Final = 3_000
+"""The same while somebody looks at the node (compat/clawmetry-daemon.md)."""
+
+WORD_MS: Final = 300_000
+"""How long a server's `sync_allowed` counts after its last heartbeat answer: five heartbeats.
+
+Where heartbeats are no longer answered a revocation could not arrive, so nothing is sent.
+"""
+
+WAKE_MUTED_MS: Final = 600_000
+"""Time without long polls after a server said that it has none (compat/clawmetry-daemon.md)."""
+
+WAKE_RETRY_MS: Final = 15_000
+"""Time between two long polls that failed, or returned at once."""
+
+WAKE_GAP_MS: Final = 1_000
+"""Least time between a long poll that was answered and the next."""
+
+WAKE_SLACK_S: Final = 10.0
+"""A long poll is given up so long after the server should have answered."""
+
+EXCHANGE_TIMEOUT_S: Final = 10.0
+"""Each wait for the other side, in a heartbeat or an upload."""
+
+CARRY_BUDGET_S: Final = 18.0
+"""No further upload of a batch is begun after this time: the queue waits 35 s for a batch."""
+
+REGISTER_TIMEOUT_S: Final = 8.0
+"""The whole registration (compat/controller.md)."""
+
+REGISTER_RETRY_MS: Final = 15_000
+"""Time between two tries to register."""
+
+ANSWER_BYTES_MAX: Final = 65_536
+"""Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB."""
+
+SUCCESSORS_MAX: Final = 16
+"""Keys kept in a gate: the pinned one and its successors, the newest ones."""
+
+SUCCESSORS_READ_MAX: Final = 256
+"""Successors read in one answer: every rotation that a plane allows itself."""
+
+GATE_BYTES_MAX: Final = 65_536
+"""Bytes of the gate's file; it takes less than 12 KiB."""
+
+CONFIG_BYTES_MAX: Final = 65_536
+"""Bytes of `config.json`; the five fields take less than 1 KiB."""
+
+SCAN_MS: Final = 2_000
+"""Time between two looks at the files while the gate is open."""
+
+FULL_SCAN_MS: Final = 600_000
+"""Every file is looked at after this time, whatever its change time says."""
+
+CHANGE_MARGIN_MS: Final = 3_000
+"""A file changed so shortly before the last look is looked at again: change times are coarse."""
+
+BLOCK_BYTES: Final = 176_000
+"""Bytes read of a file at a time: what one upload takes."""
+
+BLOCK_LINES_MAX: Final = 200
+"""Lines in one upload (compat/clawmetry-daemon.md)."""
+
+BLOCKS_A_TURN: Final = 4
+"""Blocks of one file before the next file has its turn."""
+
+LINE_BYTES_MAX: Final = 1_048_576
+"""A longer line is delivered as a note of its size; reading it whole would take the memory."""
+
+BODY_BYTES_MAX: Final = 180_000
+"""Bytes of a plain upload: sealed and in base64 it stays below the queue's 256 KiB a row."""
+
+TEXTS_CUT_TO: Final = (65_536, 8_192, 1_024, 128)
+"""Characters that each text of a line is cut to, in turn, until the line fits an upload."""
+
+HEAD_BYTES: Final = 256
+"""Bytes at the start of a file that tell it from another in its place."""
+
+TAIL_BYTES: Final = 64
+"""Bytes before the cursor that tell a file that grew from one that was written anew."""
+
+DOCUMENT_CHARS_MAX: Final = 100_000
+"""Characters of a memory file in an upload (compat/clawmetry-daemon.md)."""
+
+DOCUMENT_BYTES_MAX: Final = 1_048_576
+"""Bytes of a memory file or an index that are read; the rest of a larger one is not."""
+
+SETTLED_MS: Final = 1_000
+"""A whole file is read once it has not changed for so long: it may be half written."""
+
+QUEUE_ROWS_MAX: Final = 200
+QUEUE_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Reading pauses while more than this waits in the queue: the files keep the rest.
+
+The queue takes all of it into memory when it looks for what to send.
+"""
+
+LOG_FILES_MAX: Final = 5
+"""Log files that are followed, the newest ones (compat/clawmetry-daemon.md)."""
+
+GZIP_BYTES_MIN: Final = 4_096
+"""Smaller texts are not compressed before sealing (compat/clawmetry-daemon.md)."""
+
+SAMPLES_MAX: Final = 3
+"""Samples of a class that a preview prints."""
+
+SAMPLE_CHARS_MAX: Final = 240
+"""Characters of one sample."""
+
+CLOSE_S: Final = 3.0
+"""Time for what is being sent when the observer is told to end."""

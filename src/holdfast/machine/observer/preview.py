@@ -1,0 +1,119 @@
+"""What would be sent, by class, before anybody agreed: printed on this machine, and nowhere else.
+
+It reads with the same readers as the observer, from the beginning of each file, and moves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from holdfast.machine.observer import limits
+from holdfast.machine.observer.collector import Program
+from holdfast.machine.observer.cursors import Cursor, CursorReader
+from holdfast.machine.observer.readers.parts import Source, encoded
+from holdfast.wire.consent import CLASSES, ContentClass
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB")
+_KILO: Final = 1_000
+_CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content")
+
+
+class ClassPreview(NamedTuple):
+    """What of one class would be sent: how many sources, items and bytes, and some of it."""
+
+    content: ContentClass
+    sources: int
+    items: int
+    size: int
+    samples: tuple[str, ...]
+
+
+class _OneCursor:
+    """Stands for the store of cursors: it has the one that the preview is at."""
+
+    def __init__(self) -> None:
+        self.cursor: Cursor | None = None
+
+    def read(self, _look: object) -> Cursor | None:
+        """Return it, whatever was asked."""
+        return self.cursor
+
+
+def previews(programs: Sequence[Program], *, since_ms: int) -> Iterator[ClassPreview]:
+    """Yield what would be sent of each class, of content not older than `since_ms`."""
+    for content in CLASSES:
+        sources = [source for program in programs for source in program.sources(content)]
+        yield _preview(content, sources, since_ms)
+
+
+def _preview(content: ContentClass, sources: Iterable[Source], since_ms: int) -> ClassPreview:
+    count = items = size = 0
+    samples: list[str] = []
+    for source in sources:
+        count += 1
+        for fields, ids in _bodies(source, since_ms):
+            items += ids
+            size += len(encoded(fields))
+            if len(samples) < limits.SAMPLES_MAX:
+                samples.append(_sample(fields))
+    return ClassPreview(content, count, items, size, tuple(samples))
+
+
+def _bodies(source: Source, since_ms: int) -> Iterator[tuple[dict[str, Any], int]]:
+    held = _OneCursor()
+    cursors = CursorReader(held.read)
+    while True:
+        try:
+            part = source.next_part(cursors, since_ms=since_ms)
+        except OSError:
+            return
+        if part is None:
+            return
+        held.cursor = part.cursor
+        if part.event_ids:
+            yield dict(part.fields), len(part.event_ids)
+        if not part.more:
+            return
+
+
+def _sample(fields: dict[str, Any]) -> str:
+    held = next((fields[name] for name in _CONTENT_FIELDS if fields.get(name)), fields)
+    first = held[0] if isinstance(held, list) else held
+    text = json.dumps(first, ensure_ascii=False)
+    cut = limits.SAMPLE_CHARS_MAX
+    return text if len(text) <= cut else f"{text[:cut]}… ({len(text)} characters)"
+
+
+def rendered(found: Sequence[ClassPreview]) -> str:
+    """Return previews as text: a table whose columns line up, then samples."""
+    rows = [("class", "sources", "items", "size")] + [
+        (one.content, str(one.sources), str(one.items), readable(one.size)) for one in found
+    ]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    for one in found:
+        if one.samples:
+            lines += ["", f"{one.content}, the beginning of some uploads:"]
+            lines += [f"  {_printable(sample)}" for sample in one.samples]
+    return "\n".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes with its unit."""
+    value, at = float(size), 0
+    while value >= _KILO and at < len(_UNITS) - 1:
+        value, at = value / _KILO, at + 1
+    return f"{size} B" if at == 0 else f"{value:.1f} {_UNITS[at]}"

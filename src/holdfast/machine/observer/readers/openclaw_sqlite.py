@@ -1,0 +1,156 @@
+"""Transcripts of OpenClaw releases that keep them in SQLite (compat/openclaw.md).
+
+A database is opened read-only for one short query at a time, so that the agent's writes never wait
+for us. In the log mode that OpenClaw uses (WAL) a reader and the writer do not meet at all; one in
+another mode is left alone, because there a reader would hold the writer up.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.observer import limits
+from holdfast.machine.observer.cursors import Cursor, CursorReader
+from holdfast.machine.observer.readers.openclaw import OpenClaw, transcript_fields
+from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_id, stream_id
+from holdfast.machine.observer.readers.records import Record, oversized, read_record, to_ms
+from holdfast.wire.consent import ContentClass
+
+DATABASE: Final = "openclaw-agent.sqlite"
+_ROOM: Final = 1_024
+_SESSIONS: Final = "SELECT session_id, max(seq) FROM transcript_events GROUP BY session_id"
+_EVENTS: Final = (
+    "SELECT seq, event_json, created_at, length(event_json) FROM transcript_events"
+    " WHERE session_id = ? AND seq >= ? ORDER BY seq LIMIT ?"
+)
+
+
+class SqliteTranscripts:
+    """The transcripts of every agent of one OpenClaw."""
+
+    def __init__(self, openclaw: OpenClaw) -> None:
+        """Look below the folders of its agents."""
+        self._openclaw = openclaw
+
+    def sources(self, content: ContentClass) -> Iterator[Source]:
+        """Yield a source for each session of each database."""
+        if content != "transcripts":
+            return
+        for agent, folder in self._openclaw.agents():
+            path = folder / "agent" / DATABASE
+            changed_ns = _changed_ns(path)
+            if not changed_ns:
+                continue
+            try:
+                with _reading(path) as connection:
+                    found = [] if connection is None else connection.execute(_SESSIONS).fetchall()
+            except (sqlite3.Error, OSError):
+                # Another schema, or busy: the next look tries again.
+                continue
+            for session, newest in found:
+                yield SqliteSession(
+                    path, f"openclaw/{agent}/{session}", session, newest, changed_ns
+                )
+
+
+class SqliteSession(NamedTuple):
+    """One session in a database; its cursor is the number of the next event."""
+
+    path: Path
+    name: str
+    session: str
+    newest: int
+    changed_ns: int
+    content: ContentClass = "transcripts"
+    endpoint: Any = "events"
+
+    def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
+        """Return the next events; see `parts.Source`."""
+        cursor = self._cursor(cursors, self.content)
+        return self._part(cursor, self._rows(cursor), since_ms)
+
+    def next_lines(self, cursors: CursorReader, content: ContentClass) -> Lines | None:
+        """Return raw events; see `parts.Source`."""
+        cursor = self._cursor(cursors, content)
+        rows = self._rows(cursor)
+        if not rows:
+            return None
+        contents = [text.encode("utf-8", "replace") for _, text, _, _ in rows if text is not None]
+        return Lines(contents, cursor._replace(offset=rows[-1][0] + 1), anew=cursor.offset == 0)
+
+    def _cursor(self, cursors: CursorReader, content: ContentClass) -> Cursor:
+        known = cursors.of_name(content, self.name)
+        stream = stream_id(content, self.name, "sqlite")
+        return known or Cursor(content, stream, self.name, 0, 0, "", 0)
+
+    def _rows(self, cursor: Cursor) -> list[tuple[int, str | None, Any, int | None]]:
+        if self.newest < cursor.offset:
+            return []
+        asked = (self.session, cursor.offset, limits.BLOCK_LINES_MAX)
+        try:
+            with _reading(self.path) as connection:
+                return [] if connection is None else connection.execute(_EVENTS, asked).fetchall()
+        except sqlite3.Error as error:
+            raise OSError(f"{DATABASE}: {error.sqlite_errorname}") from error
+
+    def _part(
+        self, cursor: Cursor, rows: list[tuple[int, str | None, Any, int | None]], since_ms: int
+    ) -> Part | None:
+        values: list[Any] = []
+        ids: list[str] = []
+        size, end, at_ms, start = _ROOM, cursor.offset, cursor.at_ms, cursor.offset
+        for seq, text, created_at, length in rows:
+            record = _record(seq, text, length or 0)
+            if values and size + record.size > limits.BODY_BYTES_MAX:
+                break
+            end = seq + 1
+            at_ms = record.at_ms or to_ms(created_at) or at_ms
+            if at_ms < since_ms:
+                cursor = cursor.passed_over(seq, since_ms)
+                continue
+            start = seq if not values else start
+            values.append(record.value)
+            ids.append(event_id(self.name, seq, (text or "").encode()))
+            size += record.size + 1
+        if end == cursor.offset:
+            return None
+        fields = transcript_fields(f"{self.session}.jsonl", "")(values)
+        moved = cursor._replace(offset=end, at_ms=at_ms)
+        return Part(fields, tuple(ids), moved, start, more=end <= self.newest)
+
+
+def _record(seq: int, text: str | None, size: int) -> Record:
+    if text is None:
+        # Compressed with zstd, which the standard library cannot read before Python 3.14.
+        value = {"type": "unreadable", "encoding": "zstd", "seq": seq}
+        return Record(value, 64, None)
+    if size > limits.LINE_BYTES_MAX:
+        return oversized(size)
+    return read_record(text.encode("utf-8", "replace"))
+
+
+def _changed_ns(path: Path) -> int:
+    """Return when the database or its log last changed, 0 if there is none."""
+    newest = 0
+    for name in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            newest = max(newest, name.stat(follow_symlinks=False).st_mtime_ns)
+        except OSError:
+            continue
+    return newest
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a database to read, None if it is not in WAL mode; raise sqlite3.Error or OSError."""
+    atomic_file.check_plain(path.stat(follow_symlinks=False), path.name)
+    uri = f"file:{quote(str(path))}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        yield connection if mode == "wal" else None

@@ -1,0 +1,190 @@
+"""The registration of this machine: `~/.clawmetry/config.json`, as existing observers write it.
+
+Five fields, mode 0600 (compat/clawmetry-daemon.md), so that our observer and an existing daemon
+both start from it. One that is there is used again, also one that another program wrote.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import reason
+from holdfast.kernel.log import Log
+from holdfast.kernel.secret import Secret
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.observer import gate, limits, sealing
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.sealing import Draw, Sealer
+from holdfast.machine.observer.upload import Reconnect, Register, Uploader
+
+FOLDER: Final = ".clawmetry"
+FILE: Final = "config.json"
+KEY_PREFIX: Final = "cm_"
+PLATFORM: Final = "Linux"
+
+
+class Config(Struct, frozen=True):
+    """What is read of `config.json`; other fields of it are left as they are."""
+
+    api_key: str
+    node_id: str
+    platform: str = PLATFORM
+    connected_at: str = ""
+    encryption_key: str = ""
+
+    def __repr__(self) -> str:
+        """Return a form without the keys."""
+        return f"Config({self.node_id!r})"
+
+
+class NodeIdentity(Struct, frozen=True):
+    """The name of this node, and what its content is sealed with."""
+
+    node: str
+    sealer: Sealer
+
+
+class Registration:
+    """The registration: read where it is there, asked for where it is not. One thread at a time."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        draw: Draw,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        """Look in the home folder of the agent's user."""
+        self._path = home / FOLDER / FILE
+        self._home = home
+        self._draw = draw
+        self._clock = clock
+        self._log = log
+        self.config: Config | None = None
+        self.identity: NodeIdentity | None = None
+        self.problem = ""
+
+    def read(self) -> bool:
+        """Read the file; return whether there is a registration. A damaged one is left alone."""
+        try:
+            raw = atomic_file.read_file(self._path, limits.CONFIG_BYTES_MAX, below=self._home)
+            config = msgspec.json.decode(raw, type=Config)
+        except FileNotFoundError:
+            self.problem = ""
+            return False
+        except OSError as error:
+            self.problem = reason(error)
+            return False
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            self.problem = "not a registration: want a JSON object with api_key and node_id"
+            return False
+        if not config.api_key.startswith(KEY_PREFIX) or not config.node_id:
+            self.problem = f"api_key: want one that begins with {KEY_PREFIX}, and a node_id"
+            return False
+        self.problem = ""
+        if not config.encryption_key:
+            return self._with_key(raw, config)
+        self._use(config)
+        return True
+
+    def _with_key(self, raw: bytes, config: Config) -> bool:
+        """Give a registration that has none its key to seal with: content never leaves in clear."""
+        fields: dict[str, Any] = json.loads(raw)
+        fields["encryption_key"] = sealing.make_key(self._draw)
+        if not self._write(fields):
+            return False
+        self._use(msgspec.structs.replace(config, encryption_key=fields["encryption_key"]))
+        return True
+
+    def _use(self, config: Config) -> None:
+        sealer = Sealer(sealing.key_of(config.encryption_key), draw=self._draw)
+        self.config, self.identity = config, NodeIdentity(config.node_id, sealer)
+
+    def _write(self, fields: dict[str, Any]) -> bool:
+        try:
+            atomic_file.make_folder(self._path.parent)
+            text = json.dumps(fields, indent=2) + "\n"
+            atomic_file.write(self._path, text, below=self._home)
+        except OSError as error:
+            self.problem = reason(error)
+            self._log.error("registration.unwritable", path=str(self._path), reason=self.problem)
+            return False
+        return True
+
+    def key(self) -> Secret:
+        """Return the node's key, empty before it is registered."""
+        return Secret("" if self.config is None else self.config.api_key)
+
+    def ensure(
+        self, uploader: Uploader, gate_of_node: Gate, machine: Callable[[], Register]
+    ) -> bool:
+        """Register if need be, and pin the plane's key if none is; return whether both are done.
+
+        A registration that is there is never replaced, also where the plane refuses it: whoever
+        wants another removes the file.
+        """
+        if self.config is None and not self.read():
+            if self.problem:
+                self._log.warning("registration.damaged", reason=self.problem)
+                return False
+            if not self._register(uploader, machine()):
+                return False
+        if gate_of_node.pinned:
+            return True
+        return self._pin(uploader, gate_of_node, machine())
+
+    def _register(self, uploader: Uploader, question: Register) -> bool:
+        reply = uploader.ask(question)
+        fields = gate.read_fields(reply.status, reply.body) or {}
+        api_key = gate.field(fields, "api_key", str, "")
+        node_id = gate.field(fields, "node_id", str, "") or question.hostname
+        if not api_key.startswith(KEY_PREFIX):
+            told = reply.detail or f"HTTP {reply.status}, without a key"
+            self._log.warning("registration.failed", reason=told)
+            return False
+        at = datetime.fromtimestamp(self._clock.now_ms() / 1_000, tz=UTC)
+        written = {
+            "api_key": api_key,
+            "node_id": node_id,
+            "platform": PLATFORM,
+            "connected_at": at.isoformat(timespec="seconds"),
+            "encryption_key": sealing.make_key(self._draw),
+        }
+        if not self._write(written) or not self.read():
+            return False
+        self._log.info("registration.done", node=node_id, source=question.source)
+        return True
+
+    def _pin(self, uploader: Uploader, gate_of_node: Gate, machine: Register) -> bool:
+        """Learn the plane's key and its id of this node, over the connection that has our key."""
+        assert self.config is not None
+        reply = uploader.ask(
+            Reconnect(
+                api_key=self.config.api_key,
+                hostname=machine.hostname,
+                machine_id=machine.machine_id,
+                existing_node_id=self.config.node_id,
+            )
+        )
+        fields = gate.read_fields(reply.status, reply.body) or {}
+        key = gate.field(fields, "plane_key", str, "")
+        node = gate.field(fields, "node", str, "")
+        if not key or not node:
+            self._log.warning(
+                "registration.no_key", reason=reply.detail or f"HTTP {reply.status}",
+                text="The plane named no key, so nothing can be allowed.",
+            )  # fmt: skip
+            return False
+        problem = gate_of_node.pin(node, key)
+        if problem:
+            self._log.error("gate.not_pinned", reason=problem)
+        return not problem

@@ -1,0 +1,200 @@
+"""The observer's loop: what is read while the gate is open, beside heartbeats of their own.
+
+One observer runs in a folder: a second one ends at once and says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import reason
+from holdfast.kernel.log import Log
+from holdfast.machine.controller.process import atomic_file
+from holdfast.machine.observer import limits
+from holdfast.machine.observer.collector import Collector, Program
+from holdfast.machine.observer.gate import Answer
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.readers.coding_agents import claude_code, codex
+from holdfast.machine.observer.readers.openclaw import OpenClaw
+from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
+from holdfast.machine.observer.registration import PLATFORM, Registration
+from holdfast.machine.observer.sealing import Draw
+from holdfast.machine.observer.settings import Settings
+from holdfast.machine.observer.upload import Destination, Register, Uploader
+
+_LOCK: Final = "observer.lock"
+ALREADY_RUNS: Final = 3
+"""Exit code where another observer holds the folder."""
+UNUSABLE: Final = 4
+"""Exit code where the folder cannot be used."""
+
+
+def programs_of(settings: Settings, clock: Clock) -> list[Program]:
+    """Return the programs whose files are read."""
+    openclaw = OpenClaw(
+        settings.openclaw,
+        workspace=settings.workspace,
+        log_folders=settings.log_folders,
+        clock=clock,
+    )
+    coding = (claude_code(settings.claude), codex(settings.codex))
+    return [openclaw, SqliteTranscripts(openclaw), *coding]
+
+
+class Observer:
+    """Everything that runs, joined."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, log: Log, draw: Draw, version: str
+    ) -> None:
+        """Make the parts; nothing is read or sent before `run`."""
+        self._settings = settings
+        self._log = log
+        self._ended = threading.Event()
+        self._woken = threading.Event()
+        self.gate = Gate(settings.folder, clock=clock, log=log)
+        self.registration = Registration(settings.home, draw=draw, clock=clock, log=log)
+        self.registration.read()
+        self.uploader = Uploader(
+            settings.folder,
+            gate_of_node=self.gate,
+            destination=self._destination,
+            clock=clock,
+            log=log,
+            agent=f"holdfast-observer/{version}",
+            credentials=settings.credentials,
+        )
+        self.collector = Collector(
+            programs_of(settings, clock),
+            gate=self.gate,
+            uploader=self.uploader,
+            identity=lambda: self.registration.identity,
+            clock=clock,
+            log=log,
+        )
+        self.heart = Heart(
+            uploader=self.uploader,
+            gate_of_node=self.gate,
+            registration=self.registration,
+            register=self._register,
+            heard=self._heard,
+            version=version,
+            clock=clock,
+            log=log,
+        )
+
+    def _destination(self) -> Destination | None:
+        if not self._settings.url:
+            return None
+        config = self.registration.config
+        node = "" if config is None else config.node_id
+        return Destination(self._settings.url, self.registration.key(), node)
+
+    def _register(self) -> bool:
+        settings = self._settings
+        return self.registration.ensure(
+            self.uploader,
+            self.gate,
+            lambda: Register(
+                hostname=settings.hostname,
+                machine_id=settings.machine_id,
+                platform=PLATFORM,
+                source=settings.source,
+                sandbox=settings.sandbox,
+            ),
+        )
+
+    def _heard(self, answer: Answer) -> None:
+        self.collector.compress = answer.gzip
+
+    def _gate_changed(self) -> None:
+        """Withdraw what may not leave any more, send what may, and look at the files again."""
+        withdrawn = self.uploader.purge_closed()
+        if withdrawn:
+            self._log.info("queue.withdrawn", uploads=withdrawn)
+        self.collector.forget()
+        self.uploader.resume()
+        self._woken.set()
+
+    def run(self) -> None:
+        """Run until `end` is called."""
+        if self._settings.pinned_key:
+            problem = self.gate.pin(self._settings.pinned_node, self._settings.pinned_key)
+            if problem:
+                self._log.error("gate.not_pinned", reason=problem)
+        # A kill may have come between a revocation and the purge that it asks for.
+        self.uploader.purge_closed()
+        self.gate.on_change = self._gate_changed
+        self.uploader.resume()
+        self.heart.start()
+        try:
+            while not self._ended.is_set():
+                more = self.collector.run()
+                self.gate.look()
+                if not more:
+                    self._woken.wait(limits.SCAN_MS / 1_000)
+                    self._woken.clear()
+        finally:
+            self.heart.stop()
+            self.uploader.close()
+
+    def end(self) -> None:
+        """End the loop; safe in a signal handler."""
+        self._ended.set()
+        self._woken.set()
+
+
+def lock_folder(folder: Path) -> int | None:
+    """Return a descriptor that holds the folder, None where another process does; OSError."""
+    atomic_file.make_folder(folder)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder / _LOCK, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def run(
+    settings: Settings,
+    *,
+    clock: Clock,
+    log: Log,
+    draw: Draw,
+    version: str,
+    on_signal: Callable[[Mapping[int, Callable[[int, FrameType | None], None]]], None],
+) -> int:
+    """Run an observer until a signal ends it; return the exit code."""
+    try:
+        held = lock_folder(settings.folder)
+    except OSError as error:
+        about = {"folder": str(settings.folder), "reason": reason(error)}
+        log.error("observer.unusable", **about)  # noqa: TRY400  # the trace says no more
+        return UNUSABLE
+    if held is None:
+        log.error("observer.already_runs", folder=str(settings.folder))
+        return ALREADY_RUNS
+    try:
+        observer = Observer(settings, clock=clock, log=log, draw=draw, version=version)
+
+        def end(_number: int, _frame: FrameType | None) -> None:
+            observer.end()
+
+        on_signal({signal.SIGTERM: end, signal.SIGINT: end})
+        log.info("observer.started", version=version, url=settings.url)
+        observer.run()
+        log.info("observer.ended")
+    finally:
+        os.close(held)
+    return 0

@@ -1,0 +1,69 @@
+"""Seals what is uploaded, so that the plane carries what it cannot read.
+
+AES-256-GCM with a nonce of 12 random bytes; nonce, ciphertext and tag together in base64url with
+padding (compat/clawmetry-daemon.md). Compression is inside the seal only. The key is made in the
+machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from holdfast.machine.observer.limits import GZIP_BYTES_MIN
+
+KEY_BYTES: Final = 32
+_KEY_SIZES: Final = (16, 24, 32)
+_NONCE_BYTES: Final = 12
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP_LEVEL: Final = 6
+
+Draw = Callable[[int], bytes]
+"""Returns so many random bytes."""
+
+
+def make_key(draw: Draw) -> str:
+    """Return a new key as it stands in `config.json`."""
+    return base64.b64encode(draw(KEY_BYTES)).decode()
+
+
+def key_of(text: str) -> bytes:
+    """Return the key's bytes: base64 of 16, 24 or 32 bytes, else the SHA-256 of the text."""
+    padded = text.strip().replace("-", "+").replace("_", "/")
+    try:
+        raw = base64.b64decode(padded + "=" * (-len(padded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    return raw if len(raw) in _KEY_SIZES else hashlib.sha256(text.encode()).digest()
+
+
+class Sealer:
+    """Seals with one key; each blob has a nonce of its own."""
+
+    def __init__(self, key: bytes, *, draw: Draw) -> None:
+        """Use a key of 16, 24 or 32 bytes."""
+        self._cipher = AESGCM(key)
+        self._draw = draw
+
+    def seal(self, plain: bytes, *, compress: bool) -> str:
+        """Return the blob; with `compress` what is large is compressed first."""
+        if compress and len(plain) >= GZIP_BYTES_MIN:
+            plain = gzip.compress(plain, _GZIP_LEVEL, mtime=0)
+        nonce = self._draw(_NONCE_BYTES)
+        return base64.urlsafe_b64encode(nonce + self._cipher.encrypt(nonce, plain, None)).decode()
+
+    def unseal(self, blob: str) -> bytes:
+        """Return what was sealed; raise ValueError for another key, or a changed blob."""
+        try:
+            raw = base64.urlsafe_b64decode(blob)
+            plain = self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None)
+        except (InvalidTag, binascii.Error, ValueError):
+            raise ValueError("blob: not sealed with this key, or changed") from None
+        return gzip.decompress(plain) if plain.startswith(_GZIP_MAGIC) else plain

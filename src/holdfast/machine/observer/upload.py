@@ -1,0 +1,477 @@
+"""The one way out: everything that leaves the node passes `Uploader.send` or `Uploader.ask`.
+
+`send` takes content, typed and with its class; it asks the gate inside the transaction that queues
+it, and again right before each request. `ask` takes one of four small questions whose types are the
+whole of what they can carry. No other module of the observer may open a connection; an import
+rule and a house test hold that.
+
+The class of a row is the first word of its event id, which the queue's checksum covers.
+"""
+
+from __future__ import annotations
+
+import _sqlite3 as sqlite3
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import reason
+from holdfast.kernel.log import Log
+from holdfast.kernel.secret import Secret
+from holdfast.machine.observer import counts, cursors, gate, limits
+from holdfast.machine.observer.cursors import Cursor
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.outbox.box import Outbox, open_outbox
+from holdfast.outbox.database import PROCESS, UnavailableError
+from holdfast.outbox.http_connection import HttpConnection, address_of, unsafe
+from holdfast.outbox.http_sender import retry_after_ms
+from holdfast.outbox.ports import (
+    Answer,
+    Answered,
+    Batch,
+    Failed,
+    Item,
+    Refusal,
+    Throttled,
+    Unauthorized,
+    Unready,
+)
+from holdfast.outbox.receipts import OPEN
+from holdfast.outbox.transaction import DROPPED, Transaction
+from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.limits import COUNTER_MAX, TEXT_MAX
+
+Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days"]
+
+PATHS: Final[dict[Endpoint, str]] = {
+    "events": "/ingest/events",
+    "logs": "/ingest/logs",
+    "memory": "/ingest/memory",
+    "sessions": "/ingest/sessions",
+    "cron": "/api/ingest",
+    "days": "/ingest/autonomy",
+}
+"""Where a body goes (compat/clawmetry-daemon.md)."""
+
+Outcome: TypeAlias = Literal["queued", "closed", "full", "unavailable"]
+
+_CLASS_OF: Final[dict[str, ContentClass]] = {name: name for name in CLASSES}
+_KIND: Final = "event"
+_GATE_CLOSED: Final = -1
+"""The status of a reply for which nothing was sent."""
+_DIGEST_DIGITS: Final = 16
+_Label = Annotated[str, Meta(max_length=TEXT_MAX)]
+_Number = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """Content on its way out: its class, where it goes, where it is from, and the JSON body.
+
+    `start` is where it begins in its stream; reading goes on from there if the row is withdrawn.
+    `event_ids` name what is in it.
+    """
+
+    content: ContentClass
+    endpoint: Endpoint
+    stream: str
+    start: int
+    event_ids: tuple[str, ...]
+    body: str
+
+    @property
+    def row_id(self) -> str:
+        """Return the event id of the row: the same for the same content of the same place."""
+        digest = digest_of(self.event_ids)
+        return f"{self.content}:{self.endpoint}:{self.stream}:{self.start}:{digest}"
+
+
+def digest_of(event_ids: Sequence[str]) -> str:
+    """Return the id of an upload: the same for the same events."""
+    return hashlib.sha256("\n".join(event_ids).encode()).hexdigest()[:_DIGEST_DIGITS]
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """A sign of life. These fields are all that can be said; none has content.
+
+    `queue` is how many uploads wait, by class, `seen_number` the highest number of a grant taken.
+    """
+
+    node_id: _Label
+    ts: _Label
+    platform: _Label
+    version: _Label
+    e2e: bool
+    seen_number: _Number
+    queue: Annotated[dict[ContentClass, _Number], Meta(max_length=len(CLASSES))]
+    client: Literal["holdfast-observer"] = "holdfast-observer"
+
+
+class WakePoll(Struct, frozen=True, kw_only=True):
+    """Ask to be answered when a heartbeat is wanted, or after `wait` seconds."""
+
+    wait: _Number
+
+
+class Register(Struct, frozen=True, kw_only=True):
+    """Ask for a key, for a machine without one."""
+
+    hostname: _Label
+    machine_id: _Label
+    platform: _Label
+    source: _Label
+    sandbox: _Label = ""
+
+
+class Reconnect(Struct, frozen=True, kw_only=True):
+    """Ask what is known of a key that this machine has already."""
+
+    api_key: Annotated[str, Meta(max_length=512)]
+    hostname: _Label
+    machine_id: _Label
+    existing_node_id: _Label
+
+
+Question: TypeAlias = Heartbeat | WakePoll | Register | Reconnect
+
+
+class Destination(NamedTuple):
+    """The plane's base address, the key, and the name that the plane knows this node by."""
+
+    url: str
+    key: Secret
+    node: str
+
+
+class Reply(NamedTuple):
+    """An answer; `status` is 0 where there was none, and `detail` why.
+
+    `waits_ms` is the answer's Retry-After.
+    """
+
+    status: int
+    body: bytes
+    detail: str = ""
+    waits_ms: int | None = None
+
+
+class _FullError(Exception):
+    """The queue is full: everything of the transaction is undone, and nothing is lost."""
+
+
+class _ClosedError(Exception):
+    """The gate is closed for the class."""
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Uploader:
+    """Queues content and sends it, and asks questions. Safe from any thread."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        gate_of_node: Gate,
+        destination: Callable[[], Destination | None],
+        clock: Clock,
+        log: Log,
+        agent: str,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep the queue in `folder`; nothing is sent before `resume`.
+
+        `agent` is this program with its version. `credentials` are headers that prove a machine of
+        the plane; they go with a registration only.
+        """
+        self._gate = gate_of_node
+        self._destination = destination
+        self._clock = clock
+        self._agent = agent
+        self._credentials = dict(credentials or {})
+        self._lines: dict[str, HttpConnection] = {}
+        self.outbox: Outbox = open_outbox(
+            folder,
+            sender=_Carrier(self),
+            durability=PROCESS,
+            gate=self._may_send_any,
+            notice=lambda text: log.warning("queue.notice", text=text),
+            clock=clock,
+            prepare=_prepare,
+            begin=False,
+        )
+
+    def _may_send_any(self) -> str:
+        return self._gate.closed_because() or OPEN
+
+    def resume(self) -> None:
+        """Begin to send what is queued, as far as the gate lets it."""
+        self.outbox.resume()
+
+    # ------------------------------------------------------------------ content
+
+    def send(self, envelope: Envelope, cursor: Cursor) -> Outcome:
+        """Queue content and move its cursor, both or neither; it is sent when the gate lets it.
+
+        `closed` and `full` leave the cursor where it was, so that nothing is skipped.
+        """
+        try:
+            self.outbox.write(lambda current: self._queue(current, envelope, cursor), rows=0)
+        except _ClosedError:
+            return "closed"
+        except _FullError:
+            return "full"
+        except UnavailableError:
+            return "unavailable"
+        return "queued"
+
+    def _queue(self, current: Transaction, envelope: Envelope, cursor: Cursor) -> None:
+        if envelope.content not in self._gate.open_classes():
+            raise _ClosedError
+        receipt = current.enqueue(_KIND, envelope.row_id, envelope.body)
+        if receipt.state == DROPPED:
+            raise _FullError
+        cursors.save(current, cursor)
+
+    def pass_over(self, cursor: Cursor, counted: Sequence[counts.Count] = ()) -> bool:
+        """Move a cursor over what is not to be sent, or only counted; return whether it moved."""
+
+        def work(current: Transaction) -> None:
+            counts.add(current, cursor.name, counted)
+            cursors.save(current, cursor)
+
+        try:
+            self.outbox.write(work, rows=0)
+        except UnavailableError:
+            return False
+        return True
+
+    def purge_closed(self) -> int:
+        """Withdraw what is queued of classes that are not open; return how many rows.
+
+        Their cursors go back to where the withdrawn rows began, so that a later yes sends them.
+        """
+        withdrawn = 0
+        for content in CLASSES:
+            if content not in self._gate.open_classes():
+                with suppress(UnavailableError):
+                    withdrawn += self.outbox.withdraw(f"{content}:", _rewind)
+        return withdrawn
+
+    def depth(self) -> dict[ContentClass, int]:
+        """Return how many uploads wait, by class."""
+        try:
+            found = self.outbox.read(cursors.queued)
+        except UnavailableError:
+            return {}
+        return {content: found[content] for content in CLASSES if found.get(content)}
+
+    def has_room(self) -> bool:
+        """Return whether more may be read: less waits than the bound."""
+        try:
+            rows, size = self.outbox.read(cursors.waiting)
+        except UnavailableError:
+            return False
+        return rows < limits.QUEUE_ROWS_MAX and size < limits.QUEUE_BYTES_MAX
+
+    def carry(self, item: Item) -> Reply:
+        """Send one queued row, if the gate lets its class through at this moment."""
+        content, _, rest = item.event_id.partition(":")
+        path = PATHS.get(rest.partition(":")[0])  # type: ignore[call-overload]  # any text
+        known = _CLASS_OF.get(content)
+        if known is None or path is None:
+            return Reply(400, b"", "not a row of the observer")
+        if not self._gate.may_send(known):
+            return Reply(_GATE_CLOSED, b"", f"the gate is closed for {content}")
+        return self._exchange("content", "POST", path, item.payload.encode())
+
+    # ------------------------------------------------------------------ questions
+
+    def ask(self, question: Question) -> Reply:
+        """Ask, and return the answer; never raises for what the network does."""
+        match question:
+            case Heartbeat():
+                return self._exchange("heartbeat", "POST", "/ingest/heartbeat", _encode(question))
+            case WakePoll(wait=wait):
+                known = self._destination()
+                node = "" if known is None else _quoted(known.node)
+                path = f"/ingest/wake?node_id={node}&wait={wait}"
+                timeout_s = wait + limits.WAKE_SLACK_S
+                return self._exchange("wake", "GET", path, b"", timeout_s=timeout_s)
+            case Register():
+                return self._exchange(
+                    "register", "POST", "/api/register", _encode(question),
+                    timeout_s=limits.REGISTER_TIMEOUT_S,
+                )  # fmt: skip
+            case Reconnect():
+                return self._exchange(
+                    "register", "POST", "/auth", _encode(question),
+                    timeout_s=limits.REGISTER_TIMEOUT_S,
+                )  # fmt: skip
+
+    # ------------------------------------------------------------------ connections
+
+    def _exchange(
+        self,
+        line: str,
+        method: str,
+        path: str,
+        body: bytes,
+        *,
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """Exchange on the connection kept for such requests, or on a new one."""
+        known = self._destination()
+        if known is None:
+            return Reply(0, b"", "no address of a plane")
+        try:
+            address = address_of(known.url)
+        except ValueError as error:
+            return Reply(0, b"", str(error))
+        problem = unsafe(address)
+        if problem:
+            return Reply(0, b"", problem)
+        headers = self._headers(known, line)
+        target = address.path.rstrip("/") + path
+        while True:
+            kept = self._lines.pop(line, None)
+            wait_s = limits.EXCHANGE_TIMEOUT_S if timeout_s is None else timeout_s
+            connection = kept or HttpConnection(*address.origin, timeout_s=wait_s)
+            try:
+                response = connection.exchange(method, target, body, headers)
+            except (OSError, ValueError) as error:
+                connection.close()
+                # One that was kept may have been closed meanwhile: a new one gives the true result.
+                if kept is None or not isinstance(error, ConnectionError):
+                    return Reply(0, b"", reason(error))
+                continue
+            except BaseException:
+                connection.close()
+                raise
+            # A request that was given up may come back beside the next one.
+            if not response.reusable or self._lines.setdefault(line, connection) is not connection:
+                connection.close()
+            waits_ms = retry_after_ms(response.headers, self._clock.now_ms())
+            return Reply(response.status, response.body, "", waits_ms)
+
+    def _headers(self, known: Destination, line: str) -> dict[str, str]:
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": self._agent,
+            **({"X-Api-Key": known.key.reveal()} if known.key else {}),
+            **({"X-Node-Id": _quoted(known.node)} if known.node else {}),
+            **(self._credentials if line == "register" else {}),
+        }
+
+    def reconnect(self) -> None:
+        """Drop every kept connection: the address has changed."""
+        for line in list(self._lines):
+            connection = self._lines.pop(line, None)
+            if connection is not None:
+                connection.close()
+
+    def mark(self) -> str:
+        """Return a fingerprint of the destination, the key and the grant; empty without them."""
+        known = self._destination()
+        if known is None or not known.key:
+            return ""
+        named = f"{known.url} {known.key.reveal()} {self._gate.mark}"
+        return hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()[:8]
+
+    def close(self) -> None:
+        """End sending, keep what is not sent, and close every connection."""
+        self.outbox.close(limits.CLOSE_S)
+        self.reconnect()
+
+
+class _Carrier:
+    """The queue's sender: a request a row; one that fails does not hold up other endpoints."""
+
+    def __init__(self, uploader: Uploader) -> None:
+        self._uploader = uploader
+
+    def mark(self) -> str:
+        """Return a fingerprint of the destination."""
+        return self._uploader.mark()
+
+    def __call__(self, batch: Batch) -> Answer:
+        """Send each row, in order within its endpoint; return what was taken."""
+        clock = self._uploader._clock  # noqa: SLF001  # one module, one class in two parts
+        began_ms = clock.steady_ms()
+        taken: set[str] = set()
+        refused: dict[str, Refusal] = {}
+        first: Answer | None = None
+        stopped: set[str] = set()
+        for item in batch.items:
+            content, endpoint = item.event_id.split(":", 2)[:2]
+            if clock.steady_ms() - began_ms > limits.CARRY_BUDGET_S * 1_000:
+                break
+            if endpoint in stopped:
+                continue
+            reply = self._uploader.carry(item)
+            verdict = _verdict(reply, content, self.mark())
+            if verdict is None:
+                taken.add(item.event_id)
+            elif isinstance(verdict, Refusal):
+                refused[item.event_id] = verdict
+            else:
+                if reply.status != _GATE_CLOSED:
+                    stopped.add(endpoint)
+                first = first or verdict
+        if taken or refused or first is None:
+            return Answered(frozenset(taken), refused)
+        return first
+
+
+def _verdict(reply: Reply, content: str, mark: str) -> Refusal | Answer | None:
+    """Return what a reply means for its row: None for taken."""
+    status = reply.status
+    fields = gate.read_fields(status, reply.body)
+    if fields is not None and gate.field(fields, "ok", bool, default=False):
+        # `sync_allowed` is about everything but numbers.
+        allowed = content == "counters" or gate.field(fields, "sync_allowed", bool, default=True)
+        if allowed and gate.field(fields, "accepted", int, 1):
+            return None
+        # It was read and thrown away: the plane's own gate is closed.
+        return Unauthorized(status, "the plane refuses content of this node now", mark)
+    match status:
+        case _ if status == _GATE_CLOSED:
+            return Unready(reply.detail)
+        case 0:
+            return Failed(None, reply.detail, None)
+        case 401 | 403:
+            return Unauthorized(status, "refused", mark)
+        case 429:
+            return Throttled("too many requests", reply.waits_ms)
+        case 400 | 413 | 422:
+            return Refusal(status, reply.detail or "refused")
+        case _:
+            return Failed(status, "not an answer of a plane", reply.waits_ms)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make our own tables beside the queue."""
+    cursors.prepare(connection)
+    counts.prepare(connection)
+
+
+def _rewind(current: Transaction, event_ids: Sequence[str]) -> None:
+    """Put cursors back to where withdrawn rows began."""
+    for event_id in event_ids:
+        content, _, stream, start, _ = event_id.split(":", 4)
+        cursors.rewind(current, content, stream, int(start))
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it can stand in a query or a header: other bytes as %XX."""
+    plain = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.~")
+    return "".join(
+        letter if letter in plain else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in text
+    )

@@ -1,0 +1,181 @@
+"""Numbers of transcripts, in the forms of the programs that write them, each counted once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.machine.observer import counts, cursors
+from holdfast.machine.observer.cursors import CursorReader
+from holdfast.machine.observer.readers.counters import Counter, DayCounts
+from holdfast.machine.observer.readers.lines import LineFile
+from holdfast.machine.observer.readers.openclaw import transcript_fields
+from holdfast.outbox.box import Outbox, open_outbox
+
+DAY_MS = 86_400_000
+DAY_BEGAN_MS = 1_795_996_800_000
+"""2026-11-30T00:00:00Z."""
+
+
+class Stage:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "queue").mkdir()
+
+        def prepare(connection: Any) -> None:
+            cursors.prepare(connection)
+            counts.prepare(connection)
+
+        self.outbox: Outbox = open_outbox(folder / "queue", durability="process", prepare=prepare)
+        self.reader = CursorReader(self.outbox.read)
+        self.counter = Counter()
+
+    def write(self, *lines: dict[str, Any], name: str = "s1", anew: bool = False) -> None:
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        with (self.folder / name).open("w" if anew else "a") as file:
+            file.write(text)
+        path = self.folder / name
+        source = LineFile(
+            "transcripts", "events", path, self.folder, name, 0, transcript_fields(name, "")
+        )
+        while (part := source.next_lines(self.reader, "counters")) is not None:
+            found = self.counter.count(part)
+            cursor = part.cursor
+
+            def work(current: Any, found: Any = found, cursor: Any = cursor) -> None:
+                counts.add(current, cursor.name, found)
+                cursors.save(current, cursor)
+
+            self.outbox.write(work)
+
+    def days(self, since_ms: int = 0) -> list[dict[str, Any]]:
+        """Return the snapshots that would be sent, as if they were."""
+        sent = []
+        for day in DayCounts.of(self.outbox.read):
+            part = day.next_part(self.reader, since_ms=since_ms)
+            if part is not None:
+                cursor = part.cursor
+                self.outbox.write(lambda current, cursor=cursor: cursors.save(current, cursor))  # type: ignore[misc]
+                sent += part.fields["snapshots"]
+        return sent
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.outbox.close()
+
+
+def turn(
+    text: str, *, at: str = "2026-11-30T10:00:00Z", usage: Any = None, **more: Any
+) -> dict[str, Any]:
+    message = {"role": "assistant", "content": [{"type": "text", "text": text}], **more}
+    if usage is not None:
+        message["usage"] = usage
+    return {"type": "message", "timestamp": at, "message": message}
+
+
+OPENCLAW = {"input": 11, "output": 5, "cacheRead": 2, "cacheWrite": 1, "cost": {"total": 0.25}}
+CLAUDE = {
+    "input_tokens": 7, "output_tokens": 3, "cache_read_input_tokens": 100,
+    "cache_creation_input_tokens": 10,
+}  # fmt: skip
+
+
+def test_openclaw_by_model_and_day_without_a_word_of_what_was_said(stage: Stage) -> None:
+    tool = [{"type": "toolCall", "name": "exec", "arguments": {"command": "MARKER"}}]
+    stage.write(
+        turn("MARKER", usage=OPENCLAW, model="m1"),
+        turn("MARKER", usage=OPENCLAW, model="m1", content=tool),
+        turn("MARKER", usage=OPENCLAW, model="m2", at="2026-12-01T00:00:01Z"),
+        {"type": "session", "id": "s", "timestamp": "2026-11-30T09:00:00Z", "cwd": "/MARKER"},
+    )
+    first, second = stage.days()
+    assert first == {
+        "day": "2026-11-30",
+        "sessions": 1,
+        "models": [
+            {
+                "model": "m1", "turns": 2, "tool_calls": 1, "input": 22, "output": 10,
+                "cache_read": 4, "cache_write": 2, "cost": 0.5,
+            }
+        ],
+    }  # fmt: skip
+    assert second["day"] == "2026-12-01"
+    assert "MARKER" not in json.dumps([first, second])
+
+
+def test_a_message_of_claude_code_that_stands_in_several_lines_counts_once(stage: Stage) -> None:
+    again = turn("a", usage=CLAUDE, id="msg_1", model="claude")
+    stage.write(again, again)
+    stage.write(again, turn("b", usage=CLAUDE, id="msg_2", model="claude"))
+    (day,) = stage.days()
+    (model,) = day["models"]
+    assert (model["turns"], model["input"], model["cache_read"]) == (2, 14, 200)
+
+
+def test_codex(stage: Stage) -> None:
+    info = {"last_token_usage": {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 2}}
+    at = {"timestamp": "2026-11-30T10:00:00Z"}
+    stage.write(
+        {**at, "type": "event_msg", "payload": {"type": "token_count", "info": info}},
+        {**at, "type": "response_item", "payload": {"type": "function_call", "name": "shell"}},
+        {**at, "type": "event_msg", "payload": {"type": "token_count", "info": None}},
+    )
+    (model,) = stage.days()[0]["models"]
+    assert (model["input"], model["output"], model["cache_read"], model["tool_calls"]) == (
+        9,
+        2,
+        4,
+        1,
+    )
+
+
+def test_numbers_are_sent_when_they_change_and_of_all_files(stage: Stage) -> None:
+    stage.write(turn("a", usage=OPENCLAW))
+    assert len(stage.days()) == 1
+    assert stage.days() == []
+    stage.write(turn("b", usage=OPENCLAW), name="s2")
+    (day,) = stage.days()
+    assert (day["sessions"], day["models"][0]["input"]) == (2, 22)
+
+
+def test_a_file_that_is_written_anew_is_not_counted_twice(stage: Stage) -> None:
+    stage.write(turn("a", usage=OPENCLAW), turn("b", usage=OPENCLAW))
+    stage.write(turn("other", usage=OPENCLAW), anew=True)
+    (day,) = stage.days()
+    assert day["models"][0]["turns"] == 1
+
+
+def test_days_before_the_bound_are_not_sent(stage: Stage) -> None:
+    stage.write(turn("a", usage=OPENCLAW))
+    assert stage.days(since_ms=DAY_BEGAN_MS + DAY_MS) == []
+    assert len(stage.days(since_ms=DAY_BEGAN_MS + DAY_MS - 1)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {},
+        {"timestamp": "x", "message": {"role": "assistant", "usage": OPENCLAW}},
+        {"timestamp": 1, "message": {"role": "assistant", "usage": {"input": "many"}}},
+        {"timestamp": 1, "message": {"role": "system", "usage": OPENCLAW}},
+        {"timestamp": 1, "message": "text"},
+        {"timestamp": 1, "payload": 5},
+        {"timestamp": 2**52, "message": {"role": "assistant", "usage": OPENCLAW}},
+    ],
+)
+def test_what_is_no_turn_counts_nothing(stage: Stage, line: dict[str, Any]) -> None:
+    stage.write(line)
+    assert stage.days() == []
+
+
+def test_implausible_numbers_are_left_out(stage: Stage) -> None:
+    stage.write(turn("a", usage={"input": -5, "output": 2**60, "cost": {"total": -1.0}}))
+    (model,) = stage.days()[0]["models"]
+    assert (model["turns"], model["input"], model["output"], model["cost"]) == (1, 0, 0, 0.0)
