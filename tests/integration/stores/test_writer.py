@@ -52,13 +52,13 @@ async def test_a_thread_that_ends_is_known_and_leaves_nobody_waiting() -> None:
         others = [asyncio.ensure_future(writer.write(Job())) for _ in range(3)]
         go.set()
         for one in (first, *others):
-            with pytest.raises(ClosedError, match="the thread ends"):
+            with pytest.raises(ClosedError, match="the thread that writes has ended"):
                 await one
         with pytest.raises(ClosedError):
             await writer.write(Job())
         while writer.vital().ended() is None:  # noqa: ASYNC110  a thread tells no loop of its end
             await asyncio.sleep(0)
-        assert "the thread ends" in str(writer.vital().ended())
+        assert "SystemExit" in str(writer.vital().ended())
         await writer.close()
 
 
