@@ -7,7 +7,7 @@ reads memory alone.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from holdfast.content import gate
 from holdfast.content.accept import ROUTES, kept_facts, refused_parts, text
@@ -35,8 +35,8 @@ from holdfast.wire.api.clawmetry import (
     Upload,
     WakeAnswer,
 )
-from holdfast.wire.consent import Standing
-from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX
+from holdfast.wire.consent import SignedDocument, Standing
+from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX, SUCCESSORS_MAX
 
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 """Runs something beside the rest."""
@@ -59,6 +59,7 @@ class NodeCalls:
         consents: Consents,
         nodes: Nodes,
         run: Run,
+        successors: Callable[[], tuple[SignedDocument, ...]],
     ) -> None:
         self._directory = directory
         self._flow = flow
@@ -68,6 +69,7 @@ class NodeCalls:
         self._consents = consents
         self._nodes = nodes
         self._run = run
+        self._successors = successors
 
     def by_endpoint(self) -> dict[str, Callable[[Call], Awaitable[Reply]]]:
         """Return the handlers by the names of their endpoints."""
@@ -118,6 +120,7 @@ class NodeCalls:
                 viewer_active=node.told_seen,
                 pending_queries=questions,
                 grant=standing.grant,
+                keys=self._successors()[-SUCCESSORS_MAX:],
                 node=node.id,
             )
         )
@@ -191,7 +194,8 @@ class NodeCalls:
                 ),
                 status=403,
             )  # fmt: skip
-        return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
+        accepted: Literal[0, 1] = 0 if outcome == "refused" else 1
+        return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason, accepted=accepted))
 
     async def ask_approval(self, call: Call) -> Reply:
         """Count a request for approval, whose arguments are content; nobody decides it here."""

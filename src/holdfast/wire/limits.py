@@ -166,6 +166,9 @@ NODE_WAIT_S_MAX: Final = 15
 PENDING_QUERIES_MAX: Final = 5
 """Questions to a node in one heartbeat's answer: its client answers them before it goes on."""
 
+SUCCESSORS_MAX: Final = 64
+"""Successors of signing keys in one answer, the newest: one for each rotation."""
+
 NODE_ROWS_MAX: Final = 100_000
 """Rows that one body of a node may have; clients send 200 at once."""
 

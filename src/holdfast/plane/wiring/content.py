@@ -30,6 +30,7 @@ from holdfast.telemetry.accept import Rejected, credentials, prove
 from holdfast.telemetry.long_poll import FullError, WakeHub
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Refusal
+from holdfast.wire.consent import SignedDocument
 
 _MB = 1_000_000
 
@@ -107,8 +108,13 @@ def make_content(
     machine_index: MachineIndex,
     *,
     plane_key: Callable[[], str] = str,
+    successors: Callable[[], tuple[SignedDocument, ...]] = tuple,
 ) -> Content:
-    """Make the stream; `plane_key` returns the public key that verifies grants, if there is one."""
+    """Make the stream.
+
+    `plane_key` returns the public key that verifies grants, if there is one, and `successors` the
+    documents that lead to it from earlier ones.
+    """
     settings, clock, log = core.settings, core.clock, core.log
     store, directory = observed.store, observed.directory
     hub, gaps = WakeHub(waiters_max=limits.WAKES_MAX), Gaps()
@@ -137,6 +143,7 @@ def make_content(
         consents=consents,
         nodes=nodes,
         run=core.run,
+        successors=successors,
     )
     people = ContentCalls(
         store,

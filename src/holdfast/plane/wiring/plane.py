@@ -86,6 +86,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
     content = make_content(
         core, observed, consent.index, consent.nodes, machine_index,
         plane_key=lambda: core.consent_key.public_key,
+        successors=lambda: core.consent_key.successors,
     )  # fmt: skip
     agents = make_agent_side(core, reach.controllers, people.access)
     fleet = make_fleet(core, check_ins.telemetry)

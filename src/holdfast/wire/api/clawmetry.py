@@ -17,7 +17,12 @@ from msgspec import Meta, Raw, Struct, field
 from holdfast.wire.api.endpoint import Counter, Label, Param, Reason, look, order
 from holdfast.wire.api.ingest import nothing
 from holdfast.wire.consent import SignedDocument
-from holdfast.wire.limits import NODE_BODY_BYTES_MAX, NODE_NAME_MAX, PENDING_QUERIES_MAX
+from holdfast.wire.limits import (
+    NODE_BODY_BYTES_MAX,
+    NODE_NAME_MAX,
+    PENDING_QUERIES_MAX,
+    SUCCESSORS_MAX,
+)
 
 _Opaque = Any
 _Key = Annotated[str, Meta(max_length=8_192)]
@@ -64,11 +69,15 @@ class AuthRequest(Struct, frozen=True, kw_only=True):
 
 
 class NodeAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of a request, and the node's gate, which every answer repeats."""
+    """What became of a request, and the node's gate, which every answer repeats.
+
+    `accepted` is 0 where a body was read and nothing of it is kept, although the answer is `ok`.
+    """
 
     ok: bool
     sync_allowed: bool
     reason: GateReason
+    accepted: Literal[0, 1] = 1
     error: Label = ""
     message: Reason = ""
 
@@ -128,7 +137,8 @@ class PendingQuery(Struct, frozen=True, kw_only=True):
 class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     """The gate, whether somebody looks at the node, and what is asked of it.
 
-    `grant` is the signed grant that is in force, for observers that verify it.
+    `grant` is the signed grant that is in force, for observers that verify it. `keys` are the
+    successors of the plane's signing keys, oldest first, for nodes that pinned an earlier one.
     """
 
     ok: bool
@@ -138,6 +148,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     plan: Literal["free"] = "free"
     pending_queries: Annotated[tuple[PendingQuery, ...], Meta(max_length=PENDING_QUERIES_MAX)] = ()
     grant: SignedDocument | None = None
+    keys: Annotated[tuple[SignedDocument, ...], Meta(max_length=SUCCESSORS_MAX)] = ()
     node: Label = ""
 
 
