@@ -15,9 +15,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from holdfast.cli.main import COMMANDS, NOUNS, main
@@ -55,10 +57,27 @@ def run_command(
 
 
 def _serve_forks() -> None:
-    """Start the server, once; by a test's own data folder in its environment it would be found."""
+    """Start the server, if none runs; by a data folder in its environment it would be found.
+
+    A controller that is tested in this process ends and reaps every child that it does not know:
+    the server, of which `multiprocessing` then learns by ECHILD, and its resource tracker, of whose
+    end it warns.
+    """
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    with mock.patch.dict(os.environ, kept, clear=True):
-        forkserver.ensure_running()
+    with mock.patch.dict(os.environ, kept, clear=True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "resource_tracker: process died", UserWarning)
+        try:
+            forkserver.ensure_running()
+        except ChildProcessError:
+            _forget_server()
+            forkserver.ensure_running()
+
+
+def _forget_server() -> None:
+    """Have the next use start a new server; the module has no public way to say so."""
+    server: Any = forkserver._forkserver
+    os.close(server._forkserver_alive_fd)
+    server._forkserver_alive_fd = server._forkserver_pid = server._forkserver_address = None
 
 
 def _command(words: Sequence[str], environment: Mapping[str, str], files: Sequence[Path]) -> None:
