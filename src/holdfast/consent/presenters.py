@@ -16,6 +16,7 @@ from holdfast.consent.state import (
     is_over,
     standing,
 )
+from holdfast.kernel.failure import brief
 from holdfast.wire.api.consent import (
     ConsentClass,
     ConsentDetail,
@@ -183,7 +184,7 @@ def history(rows: Iterable[Logged]) -> list[ConsentEntry]:
         try:
             entry = _entry(row, events.decode_event(row.body, row.version))
         except ValueError as error:
-            text = f"its stored event is damaged: {error}"[:REASON_MAX]
+            text = f"its stored event is damaged: {brief(error)}"[:REASON_MAX]
             entry = ConsentEntry(
                 event=row.id, at=time_text(row.at_ms), what="damaged", message=text
             )

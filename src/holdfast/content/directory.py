@@ -16,6 +16,7 @@ from holdfast.content import keys, limits
 from holdfast.content.ports import ContentStore, Entropy
 from holdfast.content.records import Node, NodeKey, Refused
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.wire.api.call import Principal, Refusal
 from holdfast.wire.api.content import RefusedWhy
@@ -251,7 +252,7 @@ class Directory:
         except Exception as error:  # noqa: BLE001  contacts are in memory, and written next time
             self._changed = {**changed, **self._changed}
             self._uses = {**uses, **self._uses}
-            self._log.error("content.contacts_not_stored", nodes=len(changed), reason=str(error))
+            self._log.error("content.contacts_not_stored", nodes=len(changed), reason=brief(error))
             return
         for key_id, at_ms in rounded.items():
             self._put_key(replace(self._keys[key_id], last_used_ms=at_ms))

@@ -24,6 +24,7 @@ from holdfast.content.ports import Consents, ContentStore
 from holdfast.content.records import SESSION, Node, Row
 from holdfast.kernel import metrics
 from holdfast.kernel.clock import Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.kernel.metrics import Meter
 from holdfast.wire.api.clawmetry import Upload
@@ -141,7 +142,7 @@ class ContentFlow:
         try:
             written = await self._store.write(admitted)
         except Exception as error:  # noqa: BLE001  the client keeps it and sends it again
-            self._log.error("content.not_stored", node=node.id, of=of, reason=str(error))
+            self._log.error("content.not_stored", node=node.id, of=of, reason=brief(error))
             self._meter.count(metrics.CONTENT_FAILURES)
             return "failed"
         node.stored_bytes += written.added_bytes

@@ -15,6 +15,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.ports import Entropy, Machine, Nodes, ProveMachine
 from holdfast.content.records import Node, NodeKey
 from holdfast.kernel.clock import SECOND_MS, Clock
+from holdfast.kernel.failure import brief
 from holdfast.kernel.log import Log
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Refusal, Reply
@@ -141,7 +142,7 @@ class Registration:
                 credential=key.created_with if is_persons else credential(key),
             )
         except Exception as error:  # noqa: BLE001  the node stays deferred until it is known
-            self._log.warning("content.not_registered", node=node.id, reason=str(error))
+            self._log.warning("content.not_registered", node=node.id, reason=brief(error))
 
     def take_turn(self, node: Node) -> bool:
         """Return whether consent is to be told now of a node that it does not know."""

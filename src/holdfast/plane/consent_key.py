@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
+from holdfast.kernel.failure import brief
 from holdfast.plane.key_folder import KeysError, refuse_loose, write_key
 from holdfast.wire.consent import (
     DOCUMENT_VERSION,
@@ -142,7 +143,8 @@ def verify(document: SignedDocument, public_key: str) -> Document:
     try:
         return decode_document(payload)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"signed, and not a document that is known here: {error}") from error
+        message = f"signed, and not a document that is known here: {brief(error)}"
+        raise ValueError(message) from error
 
 
 def read_consent_key(keys: Path) -> ConsentKey | None:

@@ -18,6 +18,7 @@ from holdfast.consent.index import NodeIndex
 from holdfast.consent.limits import DELETE_TIMEOUT_MS, SIGN_TIMEOUT_MS
 from holdfast.consent.ports import ContentDeletion
 from holdfast.consent.views import NODE_VIEW
+from holdfast.kernel.failure import brief
 from holdfast.letters import topics
 from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rotate_consent_key
 from holdfast.plane.key_folder import KeysError
@@ -139,7 +140,7 @@ def _check(key: ConsentKey, folder: Path) -> DoctorCheck:
     try:
         stored = read_consent_key(folder)
     except (KeysError, OSError) as error:
-        return DoctorCheck(name="consent-key", result="failed", message=str(error), fix=fix)
+        return DoctorCheck(name="consent-key", result="failed", message=brief(error), fix=fix)
     if stored is None or stored.public_key != key.public_key:
         text = "the key that signs consent is not the one in the keys folder"
         return DoctorCheck(name="consent-key", result="failed", message=text, fix=fix)

@@ -30,7 +30,6 @@ from holdfast.telemetry.accept import Rejected, credentials, prove
 from holdfast.telemetry.long_poll import FullError, WakeHub
 from holdfast.telemetry.machines import MachineIndex
 from holdfast.wire.api.call import Refusal
-from holdfast.wire.consent import SignedDocument
 
 _MB = 1_000_000
 
@@ -106,15 +105,8 @@ def make_content(
     consents: Consents,
     nodes: Nodes,
     machine_index: MachineIndex,
-    *,
-    plane_key: Callable[[], str] = str,
-    successors: Callable[[], tuple[SignedDocument, ...]] = tuple,
 ) -> Content:
-    """Make the stream.
-
-    `plane_key` returns the public key that verifies grants, if there is one, and `successors` the
-    documents that lead to it from earlier ones.
-    """
+    """Make the stream; observers learn the key that verifies grants from its answers."""
     settings, clock, log = core.settings, core.clock, core.log
     store, directory = observed.store, observed.directory
     hub, gaps = WakeHub(waiters_max=limits.WAKES_MAX), Gaps()
@@ -132,7 +124,7 @@ def make_content(
         prove=_prove_machine(core, machine_index),
         account=LOCAL_ACCOUNT,
         url=core.url,
-        plane_key=plane_key,
+        plane_key=lambda: core.consent_key.public_key,
     )
     senders = NodeCalls(
         directory,
@@ -143,7 +135,7 @@ def make_content(
         consents=consents,
         nodes=nodes,
         run=core.run,
-        successors=successors,
+        successors=lambda: core.consent_key.successors,
     )
     people = ContentCalls(
         store,
