@@ -97,8 +97,11 @@ async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
     await tower.send("/ingest/events", 403, **sent)
     assert tower.kept().gap_from_ms == 0
     await tower.beat(NEW)
-    assert (await tower.send("/ingest/events", **sent))["ok"]
+    refused = await tower.send("/ingest/events", **sent)
+    assert (refused["ok"], refused["accepted"]) == (True, 0), "an observer keeps it"
     assert tower.kept().gap_from_ms > 0
+    tower.consents.grant(tower.node)
+    assert "accepted" not in await tower.send("/ingest/events", **sent), "1 is what is not said"
     assert not [line for line in tower.log.lines if line[1] == "call"], "a closed gate is no news"
 
 

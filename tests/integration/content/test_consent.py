@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from holdfast.kernel.clock import SystemClock
+from holdfast.plane.consent_key import trusted_keys
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import make_plane
 from holdfast.telemetry.machines import MachineIndex
+from holdfast.wire.consent import SignedDocument
 from tests.integration.content.conftest import NEW, Watchtower
 from tests.support.asgi import call
 from tests.support.logs import Lines
@@ -77,6 +79,20 @@ async def test_the_owner_alone_opens_the_gate_and_closes_it(real: Watchtower) ->
     while (await real.about())["stored"]:
         assert time.monotonic() < ends, "what was stored is deleted"
         await asyncio.sleep(0.02)
+
+
+async def test_a_node_that_pinned_a_key_learns_its_successor(real: Watchtower) -> None:
+    first = real.plane.core.consent_key.public_key
+    assert (await real.beat(NEW))["keys"] == []
+    secret, _ = await real.plane.subjects.people.directory.make_token(
+        "operator", scope="operator", account=None, created_by="test"
+    )
+    real.tokens["operator"] = secret
+    rotated = await real.ask("POST", "/api/consent/keys/rotate", {}, by="operator")
+    assert rotated.status == 200, rotated.body
+    (document,) = msgspec.convert((await real.beat(NEW))["keys"], list[SignedDocument])
+    trusted = trusted_keys([first], [document])
+    assert real.plane.core.consent_key.public_key in trusted.values()
 
 
 async def test_a_persons_key_is_granted_by_connecting(real: Watchtower) -> None:
