@@ -114,10 +114,9 @@ class _CheckedMailboxes:
 class _NoContent:
     """No content is stored in the simulator, so there is nothing to delete."""
 
-    async def delete(
-        self, _node: str, _classes: tuple[ContentClass, ...]
-    ) -> dict[ContentClass, int]:
+    async def delete(self, node: str, classes: tuple[ContentClass, ...]) -> dict[ContentClass, int]:
         """Return no counts."""
+        del node, classes
         return {}
 
 
