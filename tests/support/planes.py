@@ -26,6 +26,7 @@ from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 from tests.support.command_line import run_command
 from tests.support.patience import patience
+from tests.support.ports import port_first
 
 DEADLINE_S = 15.0
 STEP_S = 0.05
@@ -60,11 +61,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
-
-
-def port_first() -> int:
-    """Return where this process's machines take their ports, so that two suites do not meet."""
-    return 20_000 + (os.getpid() * 200) % 11_000 // 4 * 4
 
 
 class PlaneProcess:

@@ -17,6 +17,7 @@ from holdfast.world.clouds.port import Machine, MachineSpec
 from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_table import Identity, members
 from tests.support.patience import patience
+from tests.support.ports import machine_ports
 
 STUB_PATH = Path(__file__).parents[2] / "contract" / "clouds" / "stub_machine.py"
 STUB = (sys.executable, "-S", "-E", str(STUB_PATH))
@@ -73,7 +74,7 @@ async def opened(tmp_path: Path) -> AsyncIterator[Opener]:
     clouds: list[ProcessCloud] = []
 
     async def one(**options: object) -> ProcessCloud:
-        settings: dict[str, object] = {"program": STUB, **options}
+        settings: dict[str, object] = {"program": STUB, "ports": machine_ports(), **options}
         cloud = ProcessCloud(tmp_path, clock=SystemClock(), **settings)  # type: ignore[arg-type]
         clouds.append(cloud)
         await cloud.open()
