@@ -65,6 +65,7 @@ class Terminator:
         self._context.load_cert_chain(*certificate)
         self._ready = threading.Event()
         self._stop: Callable[[], None] = lambda: None
+        self._open: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def start(self) -> None:
@@ -83,13 +84,19 @@ class Terminator:
         ):
             self._ready.set()
             await stopped.wait()
+            left = tuple(self._open)
+            for writer in left:  # a browser's, mostly; a later test would be blamed for them
+                writer.transport.abort()
+            await asyncio.gather(*(one.wait_closed() for one in left), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             line, _, rest = head.partition(b"\r\n")
             added = b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nConnection: close"
             there, out = await asyncio.open_connection("127.0.0.1", self._plane_port)
+            self._open.add(out)
             out.write(b"\r\n".join([line, added, rest]))
             await asyncio.gather(self._copy(reader, out), self._copy(there, writer))
 

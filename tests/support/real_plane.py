@@ -64,7 +64,7 @@ async def brain_key(plane: Plane, name: str) -> str:
 async def node_key(plane: Plane) -> str:
     """Make a key of the account `local` for a node of the name that samples have."""
     directory = plane.subjects.content.observed.directory
-    return (await directory.make_key("nodes", account="local", node="a1"))[0]
+    return (await directory.make_key("nodes", account="local", node="a1", created_by="test"))[0]
 
 
 async def make(home: Path) -> Made:

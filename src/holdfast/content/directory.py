@@ -97,7 +97,7 @@ class Directory:
         node: str = "",
         instance: str = "",
         source: str = "",
-        created_by: str = "",
+        created_by: str,
         created_with: str = "",
     ) -> tuple[str, NodeKey]:
         """Return a new key's secret and row; refuse (409) where the account has too many."""

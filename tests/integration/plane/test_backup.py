@@ -152,7 +152,7 @@ def test_rotated_tokens_and_unknown_machines_after_a_restore(
     assert own.terminate() == 0
     own.start()
     name = f"adopted-{later.id[:8]}"
-    adopted = own.ready(name)
+    adopted = own.ready(name, seconds=60)
     assert (adopted.id, adopted.machine_id, adopted.agent) == (later.id, later.machine_id, "demo")
     assert checks(own)["machines"].result == "ok"
     assert sorted(map(len, machines(own).values())) in ([2], [1, 1])
