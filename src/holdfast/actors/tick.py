@@ -40,7 +40,7 @@ from holdfast.actors.definition import (
 from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
 from holdfast.actors.ports import EventOutcome, Pending, Stamp
 from holdfast.actors.record import Decision, Input, Note, Withheld
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import fixed
 from holdfast.kernel.ids import Address, EventId, derive
 
 S = TypeVar("S")
@@ -156,7 +156,7 @@ def fold(
     try:
         verdict = definition.apply(state, event, at)
     except Exception as error:  # noqa: BLE001  one bad event must not stop the others
-        return state, "quarantined", type(error).__name__, brief(error)[:REASON_CHARS_MAX], ()
+        return state, "quarantined", type(error).__name__, fixed(error)[:REASON_CHARS_MAX], ()
     match verdict:
         case Applied(state=new, touched=touched):
             return new, "applied", "", "", touched
@@ -190,7 +190,7 @@ class _Draft(Generic[S, E, A, P]):
 
     def fault(self, where: str, error: Exception) -> None:
         """Note an exception of the rules: the actor goes on, and the note is shown."""
-        text = f"{where}: {brief(error)}"[:REASON_CHARS_MAX]
+        text = f"{where}: {fixed(error)}"[:REASON_CHARS_MAX]
         self.notes.append(Note(0, "", text))
 
     def take(self, row: Pending) -> None:
@@ -208,7 +208,7 @@ class _Draft(Generic[S, E, A, P]):
             event = self.definition.decode_event(row.body, row.version)
         except Exception as error:  # noqa: BLE001  one unreadable event must not stop the others
             outcome: EventOutcome = "quarantined"
-            code, message = type(error).__name__, brief(error)[:REASON_CHARS_MAX]
+            code, message = type(error).__name__, fixed(error)[:REASON_CHARS_MAX]
         else:
             self.state, outcome, code, message, touched = fold(
                 self.definition, self.state, event, at
@@ -253,7 +253,7 @@ class _Draft(Generic[S, E, A, P]):
             calls = self.name_calls(work, index, cause)
         except Exception as error:  # noqa: BLE001  named in the record; the others go on
             self.fault(f"act {action.rule}", error)
-            self.decide(action, "fault", brief(error)[:REASON_CHARS_MAX])
+            self.decide(action, "fault", fixed(error)[:REASON_CHARS_MAX])
             return
         self.state = state
         self.touched.update(dict.fromkeys(touched))

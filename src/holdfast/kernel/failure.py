@@ -39,6 +39,15 @@ def outline(error: BaseException) -> str:
 
 def brief(error: BaseException) -> str:
     """Return one line: the text of an error of ours; of another, its type, `reason` and place."""
+    return _in_a_line(error, with_line=True)
+
+
+def fixed(error: BaseException) -> str:
+    """Return `brief` without the line's number: for what later code must decide alike."""
+    return _in_a_line(error, with_line=False)
+
+
+def _in_a_line(error: BaseException, *, with_line: bool) -> str:
     kind = type(error)
     if kind.__module__.partition(".")[0] == _OURS:
         return str(error) or kind.__name__
@@ -48,8 +57,8 @@ def brief(error: BaseException) -> str:
     link, at = error.__traceback__, ""
     while link is not None:
         module = str(link.tb_frame.f_globals.get("__name__", ""))
-        if not at or module.partition(".")[0] == _OURS:
-            at = _place(link)  # the innermost of ours, else where it was caught
+        if not at or module.partition(".")[0] == _OURS:  # the innermost, else where it was caught
+            at = _place(link, with_line=with_line)
         link = link.tb_next
     return f"{told} at {at}" if at else told
 
@@ -107,7 +116,8 @@ def _places(traceback: TracebackType | None) -> list[str]:
     return found[-FRAMES_MAX:]
 
 
-def _place(traceback: TracebackType) -> str:
+def _place(traceback: TracebackType, *, with_line: bool = True) -> str:
     code = traceback.tb_frame.f_code
     file = "/".join(code.co_filename.split("/")[-_PARTS:])
-    return f"{file}:{traceback.tb_lineno} in {code.co_name}"
+    line = f":{traceback.tb_lineno}" if with_line else ""
+    return f"{file}{line} in {code.co_name}"

@@ -219,7 +219,7 @@ def test_one_cursed_event_is_quarantined_and_the_others_go_on() -> None:
             assert actor == lamp("hall")
             assert row.code == "RuntimeError"
             told = rig.log.named("event.quarantined")[0]["reason"]
-            assert re.fullmatch(r"RuntimeError at holdfast/actors/tick\.py:\d+ in \w+", told), told
+            assert re.fullmatch(r"RuntimeError at holdfast/actors/tick\.py in \w+", told), told
             # A retry is a new arrival with the same body; a drop marks the first one.
             again = Arrival(
                 body=row.body, dedupe=f"retry:{row.id}", version=row.version, source="api"

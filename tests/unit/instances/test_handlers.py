@@ -22,6 +22,7 @@ from holdfast.instances.policy import Policy
 from holdfast.instances.ports import LogChunk
 from holdfast.kernel.secret import Secret
 from holdfast.letters.machine import LastContact
+from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.machine_secrets import ControllersAsHolders, OwnMint
@@ -106,7 +107,7 @@ class Plane:
         self.log = Lines()
         self.engine = make_engine(
             MemoryJournal(store, clock=clock),
-            make_kinds(instance_kind(policy), pairing_kind()),
+            make_kinds(instance_kind(policy), pairing_kind(), node_kind()),
             providers={"sim": Provider(execute=calls.execute, gate=gate)},
             lookouts={"sim": Lookout(look=calls.look, gate=gate)},
             clock=clock,

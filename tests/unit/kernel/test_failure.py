@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.kernel.failure import CHAIN_MAX, FRAMES_MAX, install, outline, reason
+from holdfast.kernel.failure import CHAIN_MAX, FRAMES_MAX, brief, fixed, install, outline, reason
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
@@ -112,3 +113,10 @@ def test_an_interrupt_and_an_absent_exception_are_not(written: list[str]) -> Non
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
     threading.excepthook(SimpleNamespace(exc_value=None))  # type: ignore[arg-type]
     assert not written
+
+
+def test_what_is_stored_names_the_place_without_a_line_number() -> None:
+    with pytest.raises(ValueError, match="invalid literal") as raised:
+        int("secret")
+    assert fixed(raised.value).startswith("ValueError at ")
+    assert fixed(raised.value) == re.sub(r":\d+ in ", " in ", brief(raised.value))

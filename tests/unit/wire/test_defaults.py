@@ -58,6 +58,93 @@ wire.api.brains.LessonView
     taken=false damaged=""
 wire.api.call.Problem
     field="" fix="" operation="" detail=""
+wire.api.clawmetry.AccountAnswer
+    plan="free"
+wire.api.clawmetry.AuthAnswer
+    plan="free" e2e=true node="" plane_key=""
+wire.api.clawmetry.AuthRequest
+    api_key=null hostname=null machine_id=null existing_node_id=null
+wire.api.clawmetry.Heartbeat
+    node_id=null platform=null version=null e2e=null status=null seen_number=null
+    local_store_size_mb=null tool_calls_today=null exec_calls_today=null
+    browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
+    cache_pushes=null
+wire.api.clawmetry.HeartbeatAnswer
+    plan="free" pending_queries=[] grant=null keys=[] node=""
+wire.api.clawmetry.NodeAnswer
+    accepted=1 error="" message=""
+wire.api.clawmetry.NodeProblem
+    ok=false error="" sync_allowed=false reason="intent_pending" field="" fix="" operation=""
+wire.api.clawmetry.PendingQuery
+    shape="transcript"
+wire.api.clawmetry.PoliciesAnswer
+    policies=[]
+wire.api.clawmetry.RegisterAnswer
+    plan="free" node="" plane_key=""
+wire.api.clawmetry.RegisterRequest
+    hostname=null machine_id=null platform=null email=null source=null sandbox=null
+wire.api.clawmetry.TranscriptArgs
+    limit=5000
+wire.api.clawmetry.Upload
+    node_id=null encrypted=null blob=null session_file=null log_file=null id=null events=null
+    lines=null sessions=null memory_content=null snapshots=null
+wire.api.clawmetry.WakeAnswer
+    assistant_actions=[]
+wire.api.consent.ConsentClass
+    at=null by="" credential="" address="" text_version="" until=null backfill_from=null reason=""
+wire.api.consent.ConsentDetail
+    first_intent_at=null first_intent_by="" last_view_at=null registered_by="" unsigned=0
+    deleting=0 trouble=""
+wire.api.consent.ConsentEntry
+    classes=[] by="" credential="" address="" message="" refused=""
+wire.api.consent.ConsentGrant
+    days=null backfill="nothing" backfill_days=null text_version=""
+wire.api.consent.ConsentHistory
+    next=""
+wire.api.consent.ConsentIntent
+    classes=null
+wire.api.consent.ConsentList
+    next=""
+wire.api.consent.ConsentReceipt
+    reason="" until=null deleted={} text_version=""
+wire.api.consent.ConsentRevoke
+    delete=false reason=""
+wire.api.consent.NodeConsent
+    looked_at=null
+wire.api.consent.ReceiptBundle
+    grant=null
+wire.api.consent.ReceiptList
+    next=""
+wire.api.consent.SigningKeys
+    successors=[]
+wire.api.content.ExportedRow
+    body=null blob=null
+wire.api.content.LogList
+    next=""
+wire.api.content.LogRow
+    cut=false
+wire.api.content.MemoryList
+    next=""
+wire.api.content.MemoryVersion
+    cut=false
+wire.api.content.MemoryVersions
+    next=""
+wire.api.content.NodeDetail
+    gaps_open=0 intents_refused=0
+wire.api.content.NodeKeyCreate
+    account=""
+wire.api.content.NodeKeyList
+    next=""
+wire.api.content.NodeKeyView
+    last_used_at=null revoked_at=null
+wire.api.content.NodeList
+    next=""
+wire.api.content.SessionList
+    sealed=[] next=""
+wire.api.content.Turn
+    blob="" cut=false
+wire.api.content.TurnList
+    next=""
 wire.api.ingest.BrainStanding
     last_sync_at=null status="connected"
 wire.api.ingest.ConnectAnswer
@@ -75,8 +162,8 @@ wire.api.ingest.CorrectedData
 wire.api.ingest.IngestAnswer
     refused=[] high_water=0 verdicts=0
 wire.api.ingest.IngestRequest
-    version=null sdk=null source=null brain=null queue=null rows=null brain_id=null correction=null
-    event_id=null
+    version=null sdk=null source=null brain=null queue=null rows=null brain_id=null
+    correction=null event_id=null
 wire.api.ingest.MetricsRequest
     brain_id=null session=null sent_at=null
 wire.api.ingest.PushAnswer
@@ -128,8 +215,9 @@ wire.api.instances.InstancePatch
 wire.api.instances.InstanceRotation
     overlap_s=86400 key=true reason=""
 wire.api.instances.InstanceView
-    region="" machine_id="" agent_version="" controller_version="" agent_ready=null contact="never"
-    load=null epoch=0 seq=0 attention="" error="" recovery=null confinement="unknown"
+    region="" machine_id="" agent_version="" controller_version="" agent_ready=null
+    contact="never" load=null epoch=0 seq=0 attention="" error="" recovery=null
+    confinement="unknown"
 wire.api.instances.LogLine
     stream="stdout" at=null
 wire.api.instances.LogTail
@@ -236,6 +324,10 @@ wire.api.secrets.SecretList
     restart_needed=false
 wire.api.secrets.SecretsPatch
     secrets={} config_paths={}
+wire.consent.Grant
+    until_ms=0
+wire.consent.Receipt
+    reason="" until_ms=0 deleted={}
 wire.controller.agent.ConfigState
     state="" etag="" reason=""
 wire.controller.agent.GatewayStatus
@@ -256,10 +348,10 @@ wire.controller.checkin.BootCounters
     sequence=0 restarts=0 crashes=0 bytesIn=0 bytesOut=0
 wire.controller.checkin.CheckIn
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
-    failedCheckins=0 lastError="" start=null climbs=[] machineId="" lastExitReason="" protocol=null
-    bootId="" sequence=0 epoch=0 bytesInTotal=0 bytesOutTotal=0 crashesTotal=0 agentReady=null
-    phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[] recovery=null
-    pairingEpoch=0 pairingCount=0 intervalMs=0 earlierBoots=[] outcomes=[]
+    failedCheckins=0 lastError="" start=null climbs=[] machineId="" lastExitReason=""
+    protocol=null bootId="" sequence=0 epoch=0 bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
+    agentReady=null phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[]
+    recovery=null pairingEpoch=0 pairingCount=0 intervalMs=0 earlierBoots=[] outcomes=[]
 wire.controller.checkin.Climb
     reason="" done=null detail=""
 wire.controller.checkin.CommandOutcome
@@ -327,8 +419,8 @@ wire.controller.pairing.DeviceList
 wire.controller.pairing.DeviceOrder
     fingerprint=""
 wire.controller.pairing.DeviceRequest
-    role="" roles=[] scopes=[] platform="" deviceFamily="" displayName="" clientId="" clientMode=""
-    remoteIp="" isRepair=false ts=null expiresAt="" fingerprint=""
+    role="" roles=[] scopes=[] platform="" deviceFamily="" displayName="" clientId=""
+    clientMode="" remoteIp="" isRepair=false ts=null expiresAt="" fingerprint=""
 wire.controller.pairing.PairingAnswer
     code="" field=""
 wire.controller.pairing.PairingList

@@ -6,10 +6,15 @@ from holdfast.wire.api.table import ENDPOINTS
 from holdfast.wire.controller.table import ROUTES
 
 CHANGES_NOTHING = {
-    "controller.checkin", "gradata.activation", "gradata.connect", "gradata.corpus",
-    "gradata.correct", "gradata.manifest", "gradata.metrics", "gradata.push", "gradata.rules",
-    "gradata.sync", "ingest.batch", "ingest.verdicts", "instance.open", "rehearse.dry-run",
-    "rehearse.explain", "rehearse.replay", "rehearse.what-if",
+    "clawmetry.alert", "clawmetry.approval", "clawmetry.assistant", "clawmetry.auth",
+    "clawmetry.autonomy", "clawmetry.cache", "clawmetry.evaluate", "clawmetry.events",
+    "clawmetry.heartbeat", "clawmetry.ingest", "clawmetry.intent", "clawmetry.logs",
+    "clawmetry.memory", "clawmetry.register", "clawmetry.sessions", "clawmetry.shared-trace",
+    "clawmetry.snapshot", "clawmetry.stream", "clawmetry.trial", "controller.checkin",
+    "gradata.activation", "gradata.connect", "gradata.corpus", "gradata.correct",
+    "gradata.manifest", "gradata.metrics", "gradata.push", "gradata.rules", "gradata.sync",
+    "ingest.batch", "ingest.verdicts", "instance.open", "rehearse.dry-run", "rehearse.explain",
+    "rehearse.replay", "rehearse.what-if",
 }  # fmt: skip
 """Rows that are sent, and are no order of a person: they need no idempotency key."""
 
@@ -23,14 +28,18 @@ def test_what_is_sent_is_an_order_unless_it_is_a_program_or_a_question() -> None
 
 def test_reads_of_an_agents_content_and_tries_of_its_rules_are_audited_too() -> None:
     assert {row.name for row in ENDPOINTS if row.audited and not row.mutates} == {
-        "config.get", "files.read", "instance.open", "page.instance-next", "rehearse.dry-run",
+        "config.get", "content.export", "files.read", "instance.open", "page.instance-next",
+        "rehearse.dry-run",
         "rehearse.explain", "rehearse.replay", "rehearse.what-if",
     }  # fmt: skip
 
 
 def test_what_programs_call_all_the_time_is_matched_first() -> None:
     hot = {row.name for row in ENDPOINTS if row.hot}
-    assert hot == {"controller.checkin", "controller.wake", "ingest.batch", "ingest.verdicts"}
+    assert hot == {
+        "clawmetry.heartbeat", "clawmetry.wake", "controller.checkin", "controller.wake",
+        "ingest.batch", "ingest.verdicts",
+    }  # fmt: skip
 
 
 def test_orders_of_a_controller_that_need_no_body() -> None:
