@@ -35,7 +35,6 @@ NODES: Final = 50_000
 EVERY_S: Final = 60.0
 SECONDS: Final = 90
 P99_MS_MAX: Final = 50.0
-PROGRAM: Final = Path(__file__).parents[1] / "clawmetry" / "plane_program.py"
 
 
 def key_of(number: int) -> str:
@@ -90,8 +89,7 @@ def measure(*, nodes: int, every_s: float, seconds: int) -> dict[str, Any]:
         home = Path(folder) / "home"
         home.mkdir(mode=0o700)
         asyncio.run(fill(home, nodes))
-        program = (sys.executable, str(PROGRAM))
-        plane = PlaneProcess(home, program, PYTHONPATH=":".join(sys.path)).start()
+        plane = PlaneProcess(home).start()
         try:
             assert plane.process is not None
             process = psutil.Process(plane.process.pid)
