@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 from msgspec import json, structs
 
@@ -22,6 +22,9 @@ from holdfast.kernel.ids import Address, address
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.operations import Pending
+
+AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Returns whether an account exists."""
 
 PAGE_DEFAULT: Final = 100
 """Rows of a page when the caller names no `limit`."""
@@ -124,6 +127,31 @@ async def visible(
     if row is None or call.principal.account not in {None, row[1]}:
         raise missing(noun)
     return row
+
+
+def listed_account(call: Call) -> str | None:
+    """Return whose things a list shows: the caller's, or an operator's choice, None for all.
+
+    Refuse (404) another account's.
+    """
+    own, asked = call.principal.account, call.query.get("account")
+    if asked and own not in {None, asked}:
+        raise missing("account", field="account")
+    return own or asked
+
+
+async def account_to_create_in(
+    call: Call, asked: str, *, default: str, exists: AccountExists
+) -> str:
+    """Return the account that something new belongs to; refuse (404) another's or an unknown one.
+
+    `default` is an operator's where none is asked for.
+    """
+    own = call.principal.account
+    account = asked or own or default
+    if own not in {None, account} or not await exists(account):
+        raise missing("account", field="account")
+    return account
 
 
 def actor_of(kind: str, name: str, *, noun: str) -> Address:

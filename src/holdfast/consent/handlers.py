@@ -104,10 +104,7 @@ class NodeCalls:
 
     async def list_nodes(self, call: Call) -> Reply:
         """Show nodes by id, with counts of all that are visible."""
-        account, asked = call.principal.account, call.query.get("account")
-        if asked and account not in {None, asked}:
-            raise calls.missing("account", field="account")
-        account = account or asked
+        account = calls.listed_account(call)
         counts = self._deps.index.counts(account)
         now_ms = self._deps.clock.now_ms()
         if instance := call.query.get("instance"):

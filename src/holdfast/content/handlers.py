@@ -12,7 +12,7 @@ from holdfast.actors import calls
 from holdfast.content import limits, views
 from holdfast.content.directory import Directory
 from holdfast.content.gaps import Gaps
-from holdfast.content.ports import AccountExists, Consents, ContentStore, ItemQuery
+from holdfast.content.ports import Consents, ContentStore, ItemQuery
 from holdfast.content.presence import Presence
 from holdfast.content.records import FILE, LOG, SEALED, SESSION, ItemRow, Node
 from holdfast.wire import parsers
@@ -48,7 +48,7 @@ class ContentCalls:
         gaps: Gaps,
         *,
         consents: Consents,
-        account_exists: AccountExists,
+        account_exists: calls.AccountExists,
         default_account: str,
         quota: int,
     ) -> None:
@@ -80,7 +80,7 @@ class ContentCalls:
 
     async def list_nodes(self, call: Call) -> Reply:
         """List nodes by name."""
-        nodes = self._directory.nodes_of(_account(call))
+        nodes = self._directory.nodes_of(calls.listed_account(call))
         after = call.query.get("after", "")
         if after:
             last = self._directory.find(after, call.principal.account)
@@ -202,7 +202,7 @@ class ContentCalls:
 
     async def list_keys(self, call: Call) -> Reply:
         """List node keys, newest first."""
-        found = self._directory.keys_of(_account(call))
+        found = self._directory.keys_of(calls.listed_account(call))
         offset, limit = calls.page_offset(call.query.get("after", "")), _limit(call)
         shown, rest = _cut(found[offset:], limit)
         items = tuple(map(views.key_view, shown))
@@ -213,10 +213,9 @@ class ContentCalls:
     async def make_key(self, call: Call) -> Reply:
         """Make a key for an observer elsewhere, as the consent of who makes it."""
         body: NodeKeyCreate = call.body
-        own = call.principal.account
-        account = body.account or own or self._default_account
-        if own not in {None, account} or not await self._account_exists(account):
-            raise calls.missing("account", field="account")
+        account = await calls.account_to_create_in(
+            call, body.account, default=self._default_account, exists=self._account_exists
+        )
         who = call.principal
         secret, key = await self._directory.make_key(
             body.name,
@@ -239,12 +238,6 @@ class ContentCalls:
             raise calls.missing("node", field="id")
         self._presence.look(node)
         return node
-
-
-def _account(call: Call) -> str | None:
-    """Return the caller's account; for an operator the one of the query, or None for all."""
-    own = call.principal.account
-    return call.query.get("account") if own is None else own
 
 
 def _limit(call: Call) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from holdfast.content.gate import Admitted
@@ -22,8 +22,6 @@ from holdfast.wire.consent import ContentClass, Standing
 
 Entropy: TypeAlias = Callable[[int], bytes]
 """Returns as many random bytes."""
-AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Returns whether an account exists."""
 
 
 class Machine(NamedTuple):

@@ -9,7 +9,6 @@ from holdfast.actors import calls
 from holdfast.corrections import limits, views
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.ports import (
-    AccountExists,
     CorrectionQuery,
     CorrectionsStore,
     InstanceOwner,
@@ -50,7 +49,7 @@ class BrainCalls:
         *,
         publish: Publish,
         instance_owner: InstanceOwner,
-        account_exists: AccountExists,
+        account_exists: calls.AccountExists,
         default_account: str,
     ) -> None:
         """Use `default_account` for an operator who names no account."""
@@ -276,11 +275,9 @@ class BrainCalls:
 
     async def _own_account(self, call: Call, asked: str) -> str:
         """Return the account to create in; refuse (404) another's or an unknown one."""
-        own = call.principal.account
-        account = asked or own or self._default_account
-        if own not in {None, account} or not await self._account_exists(account):
-            raise calls.missing("account", field="account")
-        return account
+        return await calls.account_to_create_in(
+            call, asked, default=self._default_account, exists=self._account_exists
+        )
 
 
 def _account(call: Call) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from holdfast.corrections.records import (
@@ -19,8 +19,6 @@ Entropy: TypeAlias = Callable[[int], bytes]
 """Returns as many random bytes."""
 InstanceOwner: TypeAlias = Callable[[str], str | None]
 """Returns the account of an instance; None for one that does not exist."""
-AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Returns whether an account exists."""
 
 
 class CorrectionRow(NamedTuple):

@@ -136,11 +136,9 @@ class InstanceCalls:
 
     async def list_page(self, call: Call) -> Reply:
         """Filter, sort and page what the caller may see."""
-        account, asked = call.principal.account, call.query.get("account")
-        if asked and account is not None and asked != account:
-            raise calls.missing("account", field="account")
+        account = calls.listed_account(call)
         limit = call.number("limit", calls.PAGE_DEFAULT)
-        query = list_query(call.query, account or asked, limit=limit)
+        query = list_query(call.query, account, limit=limit)
         page = await self._deps.fleet.page(query)
         views: list[InstanceView] = []
         for number, instance in enumerate(page.ids, 1):

@@ -139,9 +139,7 @@ class PairingCalls:
 
     async def whole_inbox(self, call: Call) -> Reply:
         """Show waiting requests of all visible instances, from memory."""
-        account, asked = call.principal.account, call.query.get("account")
-        if asked and account is not None and asked != account:
-            raise calls.missing("account", field="account")
+        account = calls.listed_account(call)
         items: list[PairingRequest] = []
         counts: dict[str, int] = {}
         troubles: list[PairingTrouble] = []
@@ -149,7 +147,7 @@ class PairingCalls:
             if number % _INBOX_CHUNK == 0:
                 await asyncio.sleep(0)
             place = self._deps.places.of(instance)
-            if place is None or (asked or account) not in {None, place.account}:
+            if place is None or account not in {None, place.account}:
                 continue
             waiting = self._deps.inbox.waiting(place)
             if waiting:

@@ -10,10 +10,14 @@ from typing import Any
 import psutil
 import pytest
 
+from holdfast.instances.limits import DOUBT_MS, LAUNCH_MS
 from holdfast.wire.api.accounts import TokenCreate
 from holdfast.wire.api.brains import BrainKeyCreate
 from holdfast.wire.api.instances import InstanceCreate, InstanceDestroy
 from tests.support.planes import PlaneProcess, until
+
+LAUNCHED_ANEW_S = (DOUBT_MS + LAUNCH_MS) / 1_000
+"""A machine that refuses the tokens of a backup is launched anew after `DOUBT_MS`."""
 
 
 def checks(plane: PlaneProcess) -> dict[str, Any]:
@@ -126,7 +130,7 @@ def test_a_machine_replaced_after_the_backup_is_found_again(
     assert len(own.controllers()) == 1
 
 
-@pytest.mark.timeout(300)  # a machine with other tokens asks again after up to a minute
+@pytest.mark.timeout(300)  # it waits twice for a machine to be launched anew
 def test_rotated_tokens_and_unknown_machines_after_a_restore(
     own: PlaneProcess, archive: Path
 ) -> None:
@@ -146,14 +150,14 @@ def test_rotated_tokens_and_unknown_machines_after_a_restore(
     healed = until(
         "its check-ins are taken again",
         lambda: heard(own, "turned"),
-        seconds=120,
+        seconds=LAUNCHED_ANEW_S,
     )
     assert healed.machine_id == before.machine_id
     own.cli("restore", "--unknown-machines", "adopt")
     assert own.terminate() == 0
     own.start()
     name = f"adopted-{later.id[:8]}"
-    adopted = own.ready(name, seconds=120)
+    adopted = own.ready(name, seconds=LAUNCHED_ANEW_S)
     assert (adopted.id, adopted.machine_id, adopted.agent) == (later.id, later.machine_id, "demo")
     assert checks(own)["machines"].result == "ok"
     assert sorted(map(len, machines(own).values())) in ([2], [1, 1])

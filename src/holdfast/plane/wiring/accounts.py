@@ -12,6 +12,7 @@ from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.handlers import AccountHandlers
 from holdfast.accounts.limits import AUDIT_KEPT_MS
 from holdfast.accounts.passwords import Argon2
+from holdfast.actors.calls import AccountExists
 from holdfast.kernel.clock import DAY_MS, SECOND_MS
 from holdfast.plane.wiring.confinement import make_admission, make_host_probe
 from holdfast.plane.wiring.core import Core
@@ -86,3 +87,13 @@ def account_names(core: Core) -> Callable[[], Awaitable[frozenset[str]]]:
         return frozenset(account.name for account in await core.stores.accounts.accounts())
 
     return names
+
+
+def account_exists(core: Core) -> AccountExists:
+    """Return a function that looks an account up."""
+    names = account_names(core)
+
+    async def exists(name: str) -> bool:
+        return name in await names()
+
+    return exists

@@ -16,11 +16,12 @@ from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.handlers import ContentCalls
 from holdfast.content.node_calls import NodeCalls
-from holdfast.content.ports import AccountExists, Consents, ContentStore, Machine, Nodes
+from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
+from holdfast.plane.wiring.accounts import account_exists
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.files import open_kept
 from holdfast.plane.wiring.holder import CONTENT_FILE
@@ -143,7 +144,7 @@ def make_content(
         presence,
         gaps,
         consents=consents,
-        account_exists=_account_exists(core),
+        account_exists=account_exists(core),
         default_account=LOCAL_ACCOUNT,
         quota=quota.node_bytes,
     )
@@ -166,15 +167,6 @@ def make_content(
         consent_changed=senders.consent_changed,
         part=part,
     )
-
-
-def _account_exists(core: Core) -> AccountExists:
-    """Return what looks an account up."""
-
-    async def exists(name: str) -> bool:
-        return name in {account.name for account in await core.stores.accounts.accounts()}
-
-    return exists
 
 
 def follow_consent(changed: Callable[[str], None]) -> Listener:

@@ -16,6 +16,7 @@ from holdfast.corrections.sender_calls import SenderCalls
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.plane.key_folder import prepare_keys
+from holdfast.plane.wiring.accounts import account_exists
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.files import open_kept
 from holdfast.plane.wiring.holder import CORRECTIONS_FILE
@@ -139,15 +140,12 @@ def _people(
         facts = machine_index.of_instance(instance)
         return None if facts is None else facts.account
 
-    async def account_exists(name: str) -> bool:
-        return name in {account.name for account in await core.stores.accounts.accounts()}
-
     return BrainCalls(
         store,
         directory,
         watch,
         publish=core.publish,
         instance_owner=instance_owner,
-        account_exists=account_exists,
+        account_exists=account_exists(core),
         default_account=LOCAL_ACCOUNT,
     ).by_endpoint()
