@@ -21,7 +21,7 @@ from holdfast.machine.agents.pairing import Place
 from holdfast.machine.confine.probing import Kind, probe
 from holdfast.machine.confine.sandbox import Confinement, Order
 from holdfast.machine.controller.process.children import Child, ChildProcesses
-from tests.support.planes import free_port
+from tests.support.ports import free_port
 
 STARTS = 20
 PORTS = (20_000, 23_999)

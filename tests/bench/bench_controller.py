@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from tests.integration.machine.rig import TOKEN, Machine, run_machine, run_plane, until
+from tests.support.ports import free_port
 
 FIGURES = {
     "listener_up_ms": 150,
@@ -43,12 +44,6 @@ def ask(port: int, path: str) -> int:
         return 0
 
 
-def pick_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def wait_for(port: int, path: str, began_s: float) -> float:
     """Return the milliseconds since `began_s` at which `path` was first answered with 200."""
     while ask(port, path) != 200:
@@ -68,7 +63,7 @@ def rss_mib(pid: int) -> float:
 async def measure_starts(folder: Path, times: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"listener_up_ms": [], "all_routes_ms": []}
     for number in range(times):
-        port = pick_port()
+        port = free_port()
         began_s = time.perf_counter()
         async with run_machine(folder / str(number), HOLDFAST_CONTROLLER_PORT=str(port)):
             up = await asyncio.to_thread(wait_for, port, "/health", began_s)

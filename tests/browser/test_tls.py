@@ -20,7 +20,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import WAIT_MS
 from tests.support.patience import patience
-from tests.support.planes import PlaneProcess, free_port
+from tests.support.planes import PlaneProcess
+from tests.support.ports import free_port
 
 NAME = "localhost"
 """Chromium looks no such name up; a name of one's own differs in nothing that is tested here."""

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from holdfast.machine.controller.wiring import free_port
 from tests.integration.machine.rig import until
 from tests.openclaw.machines import run_stage
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(900)]
 

@@ -17,9 +17,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from holdfast.machine.controller.wiring import free_port
 from holdfast.sdk import Brain, Event
 from tests.support.patience import patience
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(600)]
 

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from holdfast.wire.api.brains import CorrectionView
 from holdfast.wire.api.instances import InstanceDestroy, InstanceView
 from tests.support.command_line import run_command
 from tests.support.patience import patience
-from tests.support.ports import port_first
+from tests.support.ports import free_port, port_first
 
 DEADLINE_S = 15.0
 STEP_S = 0.05
@@ -56,11 +55,11 @@ def until(what: str, condition: Callable[[], Any], *, seconds: float = DEADLINE_
         time.sleep(STEP_S)
 
 
-def free_port() -> int:
-    """Return a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def replace_text(path: Path, text: str) -> None:
+    """Give a file another text at once: who reads it meanwhile finds one of the two, whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 class PlaneProcess:
@@ -265,13 +264,16 @@ class PlaneProcess:
         """
         config = Path(agent.environ()["DEMO_STATE_DIR"]) / "demo.json"
         before = config.read_text() if config.exists() else "{}"
-        config.write_text(json.dumps({**json.loads(before), "startMs": NEVER_READY_MS}))
+        replace_text(config, json.dumps({**json.loads(before), "startMs": NEVER_READY_MS}))
         agent.kill()
         agent.wait(patience(DEADLINE_S))
-        yield
-        replacement = until("another agent was started", lambda: self._agent_in(config.parent))
-        config.write_text(before)
-        replacement.kill()
+        try:
+            yield
+            replacement = until("another agent was started", lambda: self._agent_in(config.parent))
+        finally:
+            replace_text(config, before)
+        with contextlib.suppress(psutil.NoSuchProcess):  # its supervisor may have ended it
+            replacement.kill()
 
     def _agent_in(self, state: Path) -> psutil.Process | None:
         """Return the demo agent that keeps its state in a folder, if one runs now."""

@@ -1,40 +1,64 @@
-"""Ports for the machines of this process's tests, apart from those of every other process."""
+"""Ports of this process's tests, apart from those of every other process on this machine.
+
+A port that the system chose and that was closed again may be anybody's a moment later: another
+test's, or that of any connection. Two servers with one port are not noticed at once: the second one
+ends, and what is asked of it is answered by the first. So each process of tests has a range of its
+own, below those that the system chooses from (32,768 and up on Linux).
+"""
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
-import tempfile
-from pathlib import Path
+import itertools
+import socket
+from collections.abc import Iterator
 from typing import Final
 
 PORT_BASE: Final = 20_000
-PORTS: Final = 200
-"""Ports of one process: 50 machines at a time."""
-RANGES: Final = 55
+MACHINES: Final = 200
+"""Ports of a process's machines, four each."""
+SINGLE: Final = 200
+"""Ports of a process for single servers."""
+RANGES: Final = 27
 
 
 @functools.cache
 def port_first() -> int:
-    """Return the first of the ports that no other process's tests use now.
+    """Return the first port of this process's range, from which its machines take theirs.
 
-    A range belongs to whoever holds the lock of its file, until that process ends. Two machines
-    with one port are not noticed at once: the second one's controller ends, and what is asked of it
-    is answered by the first one's.
+    The range belongs to who holds the name of a socket that has no file: names are apart where
+    ports are apart, and end with the process.
     """
     for number in range(RANGES):
-        path = Path(tempfile.gettempdir(), f"holdfast-test-ports-{os.getuid()}-{number}")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
+            held.bind(f"\0holdfast-test-ports-{number}")
+        except OSError:
+            held.close()
         else:
-            return PORT_BASE + number * PORTS  # the descriptor stays open, and with it the lock
+            held.detach()  # open until the process ends
+            return PORT_BASE + number * (MACHINES + SINGLE)
     raise RuntimeError(f"all {RANGES} ranges of ports are taken by other tests")
 
 
 def machine_ports() -> tuple[int, int]:
     """Return the first and the last port of this process's machines."""
-    return port_first(), port_first() + PORTS - 1
+    return port_first(), port_first() + MACHINES - 1
+
+
+def free_port() -> int:
+    """Return a port of this process that nothing uses, each in its turn."""
+    for port in itertools.islice(_singles(), SINGLE):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"all {SINGLE} single ports of this process are in use")
+
+
+@functools.cache
+def _singles() -> Iterator[int]:
+    first = port_first() + MACHINES
+    return itertools.cycle(range(first, first + SINGLE))

@@ -24,7 +24,8 @@ from holdfast.plane.settings import Settings
 from holdfast.sdk import Brain, doctor
 from tests.support.command_line import run_command
 from tests.support.patience import patience
-from tests.support.planes import free_port, until
+from tests.support.planes import until
+from tests.support.ports import free_port
 
 CANARY = "cAnArY7f3e"
 BROKEN = f"{CANARY}\n{CANARY}"

@@ -14,7 +14,8 @@ import pytest
 
 from holdfast.cli.main import COMMANDS, NOUNS, main
 from tests.support.patience import patience
-from tests.support.planes import PlaneProcess, free_port, plane_at
+from tests.support.planes import PlaneProcess, plane_at
+from tests.support.ports import free_port
 
 LISTS = (
     ("instance", "list"),

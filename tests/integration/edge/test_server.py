@@ -23,6 +23,7 @@ from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.accounts import open_accounts
 from holdfast.wire.api.instances import InstanceCreate, InstanceList, InstanceView
 from tests.support.patience import patience
+from tests.support.ports import free_port
 from tests.support.stub_plane import StubPlane
 from tests.support.walk import Tokens
 
@@ -68,9 +69,7 @@ def test_the_client_and_the_edge_understand_each_other(served: tuple[str, Tokens
 
 
 def test_nobody_at_the_address_is_an_error_that_says_what_to_do() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    client = Client(f"http://127.0.0.1:{port}", timeout_s=2)
+    client = Client(f"http://127.0.0.1:{free_port()}", timeout_s=2)
     with pytest.raises(UnreachableError, match="no answer from") as caught:
         client.call("plane.health")
     assert "holdfast up" in caught.value.problem.fix

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from holdfast.machine.controller.process import orphans
 from tests.integration.machine.rig import TOKEN, Plane, alive, run_machine, run_plane, until
 from tests.support.patience import patience
+from tests.support.ports import free_port
 
 KEY = os.urandom(32)
 
@@ -28,12 +29,6 @@ def seal(text: str) -> str:
         "enc:v1:"
         + base64.b64encode(nonce + AESGCM(KEY).encrypt(nonce, text.encode(), None)).decode()
     )
-
-
-def pick_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def fetch(port: int, path: str) -> tuple[int, dict[str, object]]:
@@ -60,7 +55,7 @@ async def listening(port: int) -> dict[str, object]:
 async def test_health_is_answered_through_the_whole_start(tmp_path: Path) -> None:
     # From the first answer on, no connection is refused and no answer is anything but 200:
     # the two listeners share one socket, and nothing is lost when the second takes over.
-    port = pick_port()
+    port = free_port()
     async with run_machine(tmp_path, HOLDFAST_CONTROLLER_PORT=str(port)) as machine:
         states = [(await listening(port))["state"]]
         while states[-1] != "ready":
@@ -103,7 +98,7 @@ async def plane() -> object:
 async def test_a_failed_bootstrap_stays_up_says_so_and_reports(
     tmp_path: Path, plane: Plane
 ) -> None:
-    port = pick_port()
+    port = free_port()
     async with run_machine(
         tmp_path,
         HOLDFAST_CONTROLLER_PORT=str(port),
@@ -127,7 +122,7 @@ async def test_a_failed_bootstrap_stays_up_says_so_and_reports(
 
 
 async def test_without_a_token_nothing_but_health_is_served(tmp_path: Path) -> None:
-    port = pick_port()
+    port = free_port()
     async with run_machine(
         tmp_path, HOLDFAST_CONTROLLER_PORT=str(port), HOLDFAST_GATEWAY_TOKEN=""
     ) as machine:
@@ -147,7 +142,7 @@ async def test_without_a_token_nothing_but_health_is_served(tmp_path: Path) -> N
 async def test_wrong_settings_degrade_with_their_name_in_the_log(
     tmp_path: Path, name: str, value: str
 ) -> None:
-    port = pick_port()
+    port = free_port()
     async with run_machine(
         tmp_path, HOLDFAST_CONTROLLER_PORT=str(port), **{name: value}
     ) as machine:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.integration.machine.rig import Machine, Plane, run_machine, run_plane, until
-from tests.integration.machine.test_boot import fetch, listening, pick_port
+from tests.integration.machine.test_boot import fetch, listening
+from tests.support.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from tests.integration.machine.test_boot import fetch, listening, pick_port
 async def test_a_critical_failure_leaves_health_alone(
     tmp_path: Path, stage: str, extra: dict[str, str]
 ) -> None:
-    port = pick_port()
+    port = free_port()
     async with (
         run_plane() as plane,
         run_machine(

@@ -20,6 +20,7 @@ from holdfast.machine.controller.process import orphans
 from holdfast.wire.controller.directive import Directive
 from tests.integration.machine.rig import Machine, alive, run_machine, run_plane, until
 from tests.support.patience import patience
+from tests.support.ports import free_port
 
 QUICK = json.dumps(
     {"healthy_ms": 1_500, "trial_ms": 1_000, "trial_ready_ms": 2_000, "restart_tries": 2,
@@ -180,9 +181,7 @@ with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
 
 
 async def test_a_helper_of_the_agents_own_on_its_port_is_ended(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     async with run_machine(tmp_path, HOLDFAST_AGENT_PORT=port) as machine:
         await machine.opened()
         await machine.ready()

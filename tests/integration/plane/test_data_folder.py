@@ -17,15 +17,32 @@ import pytest
 
 from holdfast.actors.rehearsal_worker import Back, look_back
 from holdfast.instances.ports import Context
-from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.clock import MINUTE_MS, SystemClock
 from holdfast.plane.operations import instance_address
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.places import CommittedPlaces
 from holdfast.plane.wiring.plane import Plane, make_plane
+from holdfast.wire.times import parse_time
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.logs import Lines
 
 FOLDER = Path(__file__).parents[2] / "support" / "data" / "home-6f5f58d.zip"
+
+
+class ClockOf:
+    """A clock that runs on from the moment at which the folder was made.
+
+    Days later its plane would do what is due by then: it gives instances up that nobody started.
+    """
+
+    def __init__(self, made_ms: int) -> None:
+        self._ahead_ms = made_ms - SystemClock().now_ms()
+
+    def now_ms(self) -> int:
+        return SystemClock().now_ms() + self._ahead_ms
+
+    def steady_ms(self) -> float:
+        return SystemClock().steady_ms()
 
 
 class Old:
@@ -56,7 +73,9 @@ async def old(tmp_path: Path) -> AsyncIterator[Old]:
         path.chmod(0o700 if path.is_dir() else 0o600)
     facts = msgspec.json.decode((tmp_path / "facts.json").read_bytes())
     settings = load_settings({}, home=str(home), public_url="http://plane.test")
-    plane = await make_plane(settings, clock=SystemClock(), log=Lines(), url="http://plane.test")
+    made = [parse_time(item["created_at"]) for item in facts["list"]["items"]]
+    made_ms = max(ms for ms in made if ms is not None) + MINUTE_MS
+    plane = await make_plane(settings, clock=ClockOf(made_ms), log=Lines(), url="http://plane.test")
     await plane.start()
     yield Old(plane, facts)
     await plane.stop()

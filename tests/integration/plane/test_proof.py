@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.plane.plane_key import PlaneKey, read_or_make_plane_key, read_plane_key
-from tests.support.planes import PlaneProcess, free_port, plane_at
+from tests.support.planes import PlaneProcess, plane_at
+from tests.support.ports import free_port
 
 
 class FakePlane(ThreadingHTTPServer):

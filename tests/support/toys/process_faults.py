@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
 import sys
 import tempfile
 import time
@@ -40,6 +39,7 @@ from holdfast.machine.controller.settings import read_running
 from holdfast.machine.controller.supervise import Policy, Repair
 from holdfast.machine.controller.supervise.ports import Done
 from tests.support.patience import patience
+from tests.support.ports import free_port
 
 STUB = Path(__file__).with_name("faulty_agent.py")
 GAP_S = 0.99
@@ -145,10 +145,7 @@ def note_starts(agent: AgentProcesses, found: Found) -> None:
 def make_agent(
     seed: int, home: str, child_processes: ChildProcesses, session: aiohttp.ClientSession
 ) -> AgentProcesses:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    place = Place(home=home, port=port, token="", python=sys.executable)
+    place = Place(home=home, port=free_port(), token="", python=sys.executable)
     log = Log(SystemClock())
     log.emit = lambda *_args, **_fields: None  # type: ignore[method-assign]
     agent = AgentProcesses(
