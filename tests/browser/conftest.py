@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.harness import Served, serve
 from tests.support.patience import patience
@@ -24,15 +25,50 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
 )  # fmt: skip
-WAIT_MS = 1_000 * patience(8)
-expect.set_options(timeout=1_000 * patience(5))
+ACTION_S = 8
+EXPECT_S = 5
 Open = Callable[..., Page]
+_open_pages: list[Page] = []
+"""What a failure is shown with; the pages of the test that runs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/browser" in item.path.as_posix():
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(autouse=True)
+def patient_pages() -> Iterator[None]:
+    """Let expectations wait for as long as the machine needs now."""
+    expect.set_options(timeout=1_000 * patience(EXPECT_S))
+    yield
+    _open_pages.clear()
+
+
+def new_page(context: BrowserContext) -> Page:
+    """Open a page that is patient, and shown should its test fail."""
+    context.set_default_timeout(1_000 * patience(ACTION_S))
+    page = context.new_page()
+    _open_pages.append(page)
+    return page
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what each open page shows to the report of a failure: most are gone when it is read."""
+    report = yield
+    if report.failed and report.when == "call":
+        report.sections += [(f"page {page.url}", _shown(page)) for page in _open_pages]
+    return report
+
+
+def _shown(page: Page) -> str:
+    """Return the text of a page, toasts and live mark included; or why it cannot be had."""
+    try:
+        return page.locator("body").inner_text(timeout=1_000 * patience(2))
+    except PlaywrightError as error:
+        return str(error)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +94,8 @@ def real_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneProces
 def open_real_page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
     """Open a page of a real plane, signed in; complaints of the console fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
-    context.set_default_timeout(WAIT_MS)
     sign_in(context, plane.json("link")["link"])
-    made = context.new_page()
+    made = new_page(context)
     complaints: list[str] = []
     made.on(
         "console",
@@ -115,9 +150,8 @@ def open_page(browser: Browser, served: Served) -> Iterator[Open]:
         context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 860}, "reduced_motion": "reduce"} | options
         )
-        context.set_default_timeout(WAIT_MS)
         contexts.append(context)
-        page = context.new_page()
+        page = new_page(context)
         page.on("console", lambda m: complaints.append(m.text) if _complains(m) else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         if person:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import WAIT_MS
+from tests.browser.conftest import new_page
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 from tests.support.ports import free_port
@@ -135,8 +135,7 @@ def secured(tmp_path: Path) -> Iterator[tuple[PlaneProcess, str]]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(ignore_https_errors=True)  # its certificate is self-signed
-    context.set_default_timeout(WAIT_MS)
-    made = context.new_page()
+    made = new_page(context)
     yield made
     made.goto("about:blank")
     context.close()

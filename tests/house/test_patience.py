@@ -21,7 +21,7 @@ VIRTUAL = {ROOT / "tests/unit/sim/test_loop.py"}
 pytest_plugins = ["pytester"]
 
 
-@pytest.mark.parametrize(("load", "times"), [(0.0, 1.0), (0.5, 1.0), (3.0, 3.0), (90.0, 8.0)])
+@pytest.mark.parametrize(("load", "times"), [(0.0, 4.0), (3.0, 4.0), (5.0, 5.0), (90.0, 8.0)])
 def test_a_deadline_is_as_many_times_longer_as_there_is_more_to_run_than_cores(
     monkeypatch: pytest.MonkeyPatch, load: float, times: float
 ) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 
 CORES = os.cpu_count() or 1
+LEAST = 4.0
+"""So many times an idle machine's figure is waited at least: the load is an average of a minute,
+late by that, and says nothing of a slow disk or of a neighbour of a virtual machine."""
 MOST = 8.0
 """A machine busier than this many times its cores is not waited for longer."""
 
 
 def slowness() -> float:
-    """Return how many times longer than on an idle machine things take: load over cores."""
-    return min(MOST, max(1.0, os.getloadavg()[0] / CORES))
+    """Return how many times longer than on an idle machine things may take: load over cores."""
+    return min(MOST, max(LEAST, os.getloadavg()[0] / CORES))
 
 
 def patience(seconds: float) -> float:
