@@ -52,6 +52,28 @@ def test_a_request_comes_is_approved_and_its_decision_stays(inbox: Page, served:
     assert len(waiting(served)) == 3
 
 
+def test_a_press_is_not_lost_to_what_is_redrawn_meanwhile(inbox: Page, served: Served) -> None:
+    inbox.evaluate(
+        "() => { window.told = new Promise((resolve) =>"
+        " document.addEventListener('htmx:sse:before:message', resolve)); }"
+    )
+    button = inbox.get_by_role("button", name="Approve Ana Souza", exact=True)
+    box = button.bounding_box()
+    assert box is not None
+    inbox.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    inbox.mouse.down()  # then comes a row above it, which moves it down
+    now_ms = SystemClock().now_ms()
+    served.run(
+        lambda: served.plane.pairing.come(
+            channel(3, "in-0002", "cedar", now_ms=now_ms, sender_name="Mika")
+        )
+    )
+    inbox.evaluate("window.told.then(() => new Promise((resolve) => setTimeout(resolve, 100)))")
+    inbox.mouse.up()
+    expect(inbox.locator("#toasts")).to_contain_text("Approved Ana Souza")
+    expect(inbox.locator("#inbox")).to_contain_text("Mika")
+
+
 def test_what_became_another_request_since_it_was_shown_is_not_let_in(
     inbox: Page, served: Served, forgive: Callable[[str], None]
 ) -> None:

@@ -9,6 +9,27 @@ function mark(state) {
   }
 }
 
+// While a button is held down nothing is redrawn: what moves or is replaced between press and
+// release gets no click, and what the press was for is not done. A press that lasts is let go of.
+const HELD_MAX_MS = 2_000;
+let held = null;
+function hold() {
+  if (held) return;
+  held = {};
+  held.over = new Promise((resolve) => { held.release = resolve; });
+  setTimeout(letGo, HELD_MAX_MS, held);
+}
+function letGo(press) {
+  if (!press || press !== held) return;
+  held = null;
+  press.release();
+}
+const released = () => setTimeout(letGo, 0, held); // the click comes first: it is in the same task
+addEventListener("pointerdown", hold);
+addEventListener("keydown", ({ key }) => { if (key === " ") hold(); });
+for (const end of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(end, released);
+document.addEventListener("htmx:sse:before:message", (event) => { if (held) event.detail.waitUntil(held.over); });
+
 let gone = false;
 document.addEventListener("htmx:sse:before:connection", (event) =>
   mark(event.detail.connection?.attempt > 0 ? "reconnecting" : "connecting"));
