@@ -6,6 +6,7 @@ import base64
 import os
 import secrets
 import signal
+from collections.abc import Container
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ from holdfast.world.clouds.process import ProcessCloud
 from holdfast.world.clouds.process_confine import Confine
 from holdfast.world.clouds.process_host import PROGRAM
 from holdfast.world.clouds.process_record import load
-from holdfast.world.clouds.process_table import members, usage_of
+from holdfast.world.clouds.process_table import Identity, members, usage_of
 from tests.integration.clouds.conftest import Opener, spec, until, until_gone, value
 from tests.integration.clouds.test_process_controller import TOKEN, get, seal
 from tests.support.confinement import KINDS, need
@@ -51,6 +52,18 @@ async def start(
 
     await until(ready)
     return cloud, machine
+
+
+async def settled(leader: Identity, sizes: Container[int]) -> list[psutil.Process]:
+    """Return the agent and its sandbox, once the commands of the start have ended."""
+    found: list[psutil.Process] = []
+
+    async def is_alone() -> bool:
+        found[:] = psutil.Process(leader.pid).children(recursive=True)
+        return len(found) in sizes
+
+    await until(is_alone)
+    return found
 
 
 async def run(cloud: ProcessCloud, machine: Machine, script: str) -> Execution:
@@ -87,9 +100,8 @@ async def test_the_processes_of_a_confined_agent_are_known_and_end_with_its_mach
     cloud, machine = await start(opened, tmp_path, kind)
     leader = load(tmp_path / "machines" / "box-1" / "machine.json").leader
     assert leader is not None
-    children = psutil.Process(leader.pid).children(recursive=True)
+    children = await settled(leader, {3 if "bubblewrap" in kind else 1})
     family = {one.pid for one in children}
-    assert len(family) == (3 if "bubblewrap" in kind else 1)
     assert {one.pid for one in members(leader, machine.id)} == {leader.pid, *family}
     assert usage_of(leader, machine.id, disk_bytes=None).processes == len(family) + 1
     # Without its controller they are found by their mark.
@@ -112,7 +124,7 @@ async def test_an_owners_variable_that_loads_code_is_the_agents_alone(
     assert leader is not None
     controller = psutil.Process(leader.pid).environ()
     assert not {"LD_PRELOAD", "OPENSSL_CONF"} & controller.keys()
-    agents = psutil.Process(leader.pid).children(recursive=True)
+    agents = await settled(leader, {1, 3})
     seen = agents[-1].environ()
     assert given.items() <= seen.items()
     assert not [name for name in seen if name.startswith("HOLDFAST_AGENT_ENV_")]
