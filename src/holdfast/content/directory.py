@@ -37,7 +37,6 @@ class Directory:
         self._keys: dict[str, NodeKey] = {}
         self._by_hash: dict[str, NodeKey] = {}
         self._nodes: dict[str, Node] = {}
-        self._by_name: dict[tuple[str, str], Node] = {}
         self._of_key: dict[str, dict[str, Node]] = {}
         self._in_order: list[Node] = []
         self._last_no = 0
@@ -61,7 +60,7 @@ class Directory:
         self._keys[key.id] = self._by_hash[key.hash] = key
 
     def _put_node(self, node: Node) -> None:
-        self._nodes[node.id] = self._by_name[node.account, node.name] = node
+        self._nodes[node.id] = node
         self._of_key.setdefault(node.key, {})[node.id] = node
         self._in_order = []
 
@@ -151,7 +150,11 @@ class Directory:
 
     def is_taken(self, account: str, name: str) -> bool:
         """Return whether an account has a node of this name."""
-        return (account, name) in self._by_name
+        return node_of_name(account, name) in self._nodes or self._is_instances(account, name)
+
+    def _is_instances(self, account: str, name: str) -> bool:
+        """Return whether a name is that of an instance's node, which is the instance's id."""
+        return node_of_instance(account, name) in self._nodes
 
     def nodes_of(self, account: str | None) -> list[Node]:
         """Return an account's nodes, or all, by name."""
@@ -166,17 +169,23 @@ class Directory:
     async def node(self, key: NodeKey, name: str) -> Node:
         """Return the node that a key's holder names, made if needed; empty for a key's only one.
 
-        Refuse (403) a name that the key is not valid for, and one more node than a key may have.
+        An instance's key finds the node of its instance and any other key never does: the id is
+        made of the instance in the one case and of the name in the other. Refuse (403) a name that
+        the key is not valid for, and one more node than a key may have.
         """
-        name = name or key.node
-        if not name or (key.node and name != key.node):
+        name, instance = name or key.node, key.instance
+        is_other = bool(key.node) and name != key.node
+        if not name or is_other or (not instance and self._is_instances(key.account, name)):
             raise Refusal(
                 403, "wrong_node", "this key is not valid for a node of this name",
                 field="node_id", fix="send the node_id that registering answered",
             )  # fmt: skip
-        node = self._by_name.get((key.account, name))
+        node_id = (
+            node_of_instance(key.account, instance) if instance else node_of_name(key.account, name)
+        )
+        node = self._nodes.get(node_id)
         if node is None:
-            return await self._make_node(key, name)
+            return await self._make_node(key, name, node_id)
         if node.key != key.id:
             self._of_key.get(node.key, {}).pop(node.id, None)
             node.key = key.id
@@ -184,23 +193,20 @@ class Directory:
             self._changed[node.id] = node
         return node
 
-    async def _make_node(self, key: NodeKey, name: str) -> Node:
+    async def _make_node(self, key: NodeKey, name: str, node_id: str) -> Node:
         if len(self._of_key.get(key.id, ())) >= limits.NODES_PER_KEY:
             raise Refusal(
                 403, "too_many_nodes", f"this key speaks for {limits.NODES_PER_KEY} nodes",
                 fix="make a key for the others",
             )  # fmt: skip
         self._last_no += 1
-        instance = key.instance
         node = Node(
             no=self._last_no,
-            id=node_of_instance(key.account, instance)
-            if instance
-            else node_of_name(key.account, name),
+            id=node_id,
             account=key.account,
             name=name,
             key=key.id,
-            instance=instance,
+            instance=key.instance,
             first_ms=self._clock.now_ms(),
         )
         self._put_node(node)

@@ -42,6 +42,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], None]
 """Runs something beside the rest."""
 
 _FORBIDDEN: Final = 403
+_BUSY: Final = 503
 APPROVAL: Final = "clawmetry.approval"
 
 
@@ -248,10 +249,17 @@ class NodeCalls:
     async def intent(self, call: Call) -> Reply:
         """Pass on that the owner wants to see the nodes of a key.
 
-        Refuse (403) an instance's own key, which its agent can read; consent hears of it too.
+        Refuse (403) an instance's own key, which its agent can read, before consent is asked.
         """
         key = self._key(call)
         nodes = self._directory.nodes_of_key(key)
+        if key.instance:
+            for node in nodes:
+                self._directory.refuse_intent(node)
+            raise Refusal(
+                403, "not_the_owner", "an instance's own key cannot give its owner's consent",
+                fix="open the node on the dashboard, or use the controller's own route",
+            )  # fmt: skip
         known = bool(nodes)
         for node in nodes:
             known = await self._intent(node, key) and known
@@ -263,18 +271,15 @@ class NodeCalls:
 
     async def _intent(self, node: Node, key: NodeKey) -> bool:
         try:
-            known = await self._nodes.intent(node.id, by=key.created_by, credential=credential(key))
+            return await self._nodes.intent(node.id, by=key.created_by, credential=credential(key))
         except Refusal as refusal:
             if refusal.status == _FORBIDDEN:
                 self._directory.refuse_intent(node)
+            if refusal.status == _BUSY:
+                # No 503 to a key: its client repeats that in the loop that must hear of a change.
+                problem = refusal.problem
+                raise Refusal(409, problem.code, problem.message, fix=problem.fix) from refusal
             raise
-        if key.instance:
-            self._directory.refuse_intent(node)
-            raise Refusal(
-                403, "not_the_owner", "an instance's own key cannot give its owner's consent",
-                fix="open the node on the dashboard, or use the controller's own route",
-            )  # fmt: skip
-        return known
 
     async def account(self, call: Call) -> Reply:
         """Answer whose key it is, with an address that no client takes for a placeholder's."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from holdfast.content import limits
 from holdfast.content.accept import ROUTES
+from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.clawmetry import UPLOADS
 from holdfast.wire.consent import CLASSES, INTENT_CLASSES, node_of_instance, node_of_name
 from holdfast.wire.controller.identity import gateway_token, key_hash
@@ -373,8 +374,39 @@ async def test_an_instances_own_key_cannot_say_yes(tower: Watchtower) -> None:
     tower.key, tower.name, tower.node = found["api_key"], found["node_id"], found["node"]
     answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
     assert answer.status == 403
-    assert tower.consents.intents[-1][0] == tower.node, "consent hears of the try"
+    assert tower.consents.intents == [], "a consent that would grant is not asked"
     assert (await tower.about())["intents_refused"] == 1
+
+
+@pytest.mark.parametrize("first", ["person", "machine"])
+async def test_a_persons_key_never_speaks_for_an_instances_node(
+    tower: Watchtower, first: str
+) -> None:
+    instance, sandbox, headers = await machine_headers(tower)
+    body = msgspec.json.encode({"sandbox": sandbox})
+    made = (await tower.ask("POST", "/api/node-keys", {"name": "all"})).json()["key"]
+    own = node_of_instance("local", instance)
+    if first == "person":
+        # The name is free, so the key gets a node of it, which the instance does not take over.
+        answer = await tower.post("/ingest/heartbeat", {"node_id": instance}, key=made)
+        assert answer.json()["node"] == node_of_name("local", instance)
+    answer = await call(tower.plane.app, "POST", "/api/register", headers=headers, body=body)
+    tower.key, tower.name, tower.node = answer.json()["api_key"], instance, answer.json()["node"]
+    assert (tower.node, tower.kept().instance) == (own, instance)
+    answer = await tower.post("/ingest/heartbeat", {"node_id": instance}, key=made)
+    assert (answer.status, answer.json()["code"]) == (403, "wrong_node")
+    assert (await tower.beat(NEW))["node"] == own
+
+
+async def test_a_busy_consent_is_no_503_to_a_key(
+    tower: Watchtower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def busy(*_: Any, **__: Any) -> bool:
+        raise Refusal(503, "busy", "the plane is busy", retry_after_s=1)
+
+    monkeypatch.setattr(tower.consents, "intent", busy)
+    answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
+    assert (answer.status, answer.json()["code"]) == (409, "busy")
 
 
 async def test_connecting_with_a_persons_key_is_that_persons_grant(tower: Watchtower) -> None:
