@@ -59,13 +59,14 @@ _PUSHES: Final[Mapping[str, ContentClass]] = MappingProxyType(
 )
 """Classes of a heartbeat's pushes by the first word of their keys; any other is transcripts."""
 
-_COUNTERS: Final = (
+COUNTERS: Final = (
     "tool_calls_today",
     "exec_calls_today",
     "browser_actions_today",
     "unique_tools_today",
     "messages_today",
 )
+"""Numbers of the day in a heartbeat."""
 _META: Final = ("os", "os_release", "arch", "cpu_count", "ram_gb", "content_key_fingerprint")
 """What is kept of a heartbeat's `node_meta`."""
 
@@ -318,7 +319,7 @@ def sessions_named(rows: Sequence[Row], since_ms: int) -> list[str]:
 
 def kept_facts(body: Heartbeat, *, counters: bool) -> dict[str, str]:
     """Return what is kept of a heartbeat: a closed list of short values, as texts."""
-    names = ("e2e", "local_store_size_mb", *(_COUNTERS if counters else ()))
+    names = ("e2e", "local_store_size_mb", *(COUNTERS if counters else ()))
     found = {name: _fact(getattr(body, name)) for name in names}
     meta = loads(bytes(body.node_meta))
     if isinstance(meta, dict):
@@ -344,7 +345,7 @@ def refused_parts(
         of = "transcripts" if raw is None else _class_of_push(raw)
         parts[of] = parts.get(of, 0) + (4 if raw is None else len(bytes(raw)))
     if not counters:
-        given = (getattr(body, name) for name in _COUNTERS)
+        given = (getattr(body, name) for name in COUNTERS)
         numbers = sum(len(str(one)[:REASON_MAX]) for one in given if one is not None)
         if numbers:
             parts["counters"] = numbers

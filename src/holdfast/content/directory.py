@@ -13,6 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from holdfast.content import keys, limits
+from holdfast.content.accept import COUNTERS
 from holdfast.content.ports import ContentStore, Entropy
 from holdfast.content.records import Node, NodeKey, Refused
 from holdfast.kernel.clock import Clock
@@ -229,6 +230,11 @@ class Directory:
         counts.bytes += size
         counts.last_ms = now_ms
         self._changed[node.id] = node
+
+    async def forget_counters(self, node: Node) -> None:
+        """Drop the numbers of the day of a node; return once that is durable."""
+        node.facts = {name: value for name, value in node.facts.items() if name not in COUNTERS}
+        await self._store.put_nodes((node,))
 
     def free(self, freed: Mapping[int, int]) -> None:
         """Count bytes that were purged, by the numbers of nodes."""

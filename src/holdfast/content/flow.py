@@ -103,7 +103,8 @@ class ContentFlow:
         now_ms = self._clock.now_ms()
         if route != CACHE:
             return read_rows(route, body, now_ms)
-        session = self._gaps.answered(node, _question(body))
+        may_ask = gate.may_ask(self._standing(node))
+        session = self._gaps.answered(node, _question(body)) if may_ask else None
         blob = sealed_blob(body)
         if session is None or blob is None:
             return None
@@ -155,7 +156,7 @@ class ContentFlow:
         """Have sessions of a gap asked for once transcripts are let in."""
         if route != "clawmetry.sessions" or not node.gap_from_ms:
             return
-        if gate.allows(self._standing(node), "transcripts"):
+        if gate.may_ask(self._standing(node)):
             sessions = sessions_named(admitted.rows, Gaps.since_ms(node))
             self._gaps.note_sessions(node, sessions, admitted.received_ms)
 
@@ -202,6 +203,9 @@ class Deletion:
         found = self._directory.find(node, None)
         if found is None:
             return dict.fromkeys(classes, 0)
+        if "counters" in classes:
+            # First, so that the deletion empties the WAL of these too.
+            await self._directory.forget_counters(found)
         gone = await self._store.delete(found.no, classes)
         kept = sum(one.size for one in await self._store.stored(found.no))
         found.stored_bytes = kept

@@ -109,7 +109,7 @@ class NodeCalls:
         if not standing.registered and self._registration.take_turn(node):
             self._run(self._registration.tell(node, key))
         questions: tuple[PendingQuery, ...] = ()
-        if gate.allows(standing, "transcripts"):
+        if gate.may_ask(standing):
             questions = self._gaps.next_questions(node, call.now_ms)
         node.told_allowed = gate.sync_allowed(standing)
         node.told_seen = self._presence.is_seen(node)

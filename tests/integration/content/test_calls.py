@@ -16,7 +16,16 @@ from holdfast.content import limits
 from holdfast.content.accept import ROUTES
 from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.clawmetry import UPLOADS
-from holdfast.wire.consent import CLASSES, INTENT_CLASSES, node_of_instance, node_of_name
+from holdfast.wire.consent import (
+    CLASSES,
+    INTENT_CLASSES,
+    Grant,
+    SignedDocument,
+    encode_document,
+    node_of_instance,
+    node_of_name,
+    to_base64url,
+)
 from holdfast.wire.controller.identity import gateway_token, key_hash
 from tests.integration.content.conftest import NEW, OLD, Watchtower, make_watchtower
 from tests.support.asgi import Answer, call
@@ -506,6 +515,37 @@ async def test_polls_beyond_the_budget_are_muted_by_404(tower: Watchtower) -> No
     target = f"/ingest/wake?node_id={tower.name}"
     answer = await call(tower.plane.app, "GET", target, headers={"x-api-key": tower.key})
     assert answer.status == 404
+
+
+async def test_a_backfill_leaves_nothing_to_be_asked_for(tower: Watchtower) -> None:
+    await tower.beat(NEW)
+    await tower.send("/ingest/events", encrypted=True, blob="QUJD")
+    tower.consents.grant(tower.node)
+    sessions = [{"session_id": "touched", "updated_at": tower.kept().gap_from_ms}]
+    await tower.send("/ingest/sessions", sessions=sessions)
+    grant = Grant(
+        version=1, node=tower.node, number=1, classes=CLASSES, at_ms=1, backfill_from_ms=1
+    )
+    payload = to_base64url(encode_document(grant))
+    document = SignedDocument(payload=payload, key="k", signature="")
+    tower.consents.grant(tower.node, document=document)
+    assert (await tower.beat(NEW))["pending_queries"] == []
+    tower.consents.grant(tower.node)
+    assert len((await tower.beat(NEW))["pending_queries"]) == 1
+
+
+async def test_the_numbers_of_a_day_are_deleted_with_their_class(tower: Watchtower) -> None:
+    tower.consents.grant(tower.node)
+    await tower.beat(NEW, tool_calls_today=123_456_789, node_meta={"os": "Linux"})
+    await flushed(tower)
+    assert tower.bytes_on_disk(b"123456789")
+    deletion = tower.plane.subjects.content.observed.deletion
+    await deletion.delete(tower.node, ("counters",))
+    assert [one["name"] for one in (await tower.about())["facts"]] == ["os"]
+    ends = time.monotonic() + patience(10)
+    while found := tower.bytes_on_disk(b"123456789"):
+        assert time.monotonic() < ends, found
+        await asyncio.sleep(0.02)
 
 
 async def test_sessions_of_a_deferral_are_fetched_after_the_yes(tower: Watchtower) -> None:

@@ -76,7 +76,7 @@ def test_no_heartbeat_raises_and_only_the_closed_list_is_kept(fields: dict[str, 
     raw = msgspec.json.encode(fields)
     found = msgspec.json.decode(raw, type=Heartbeat)
     kept = accept.kept_facts(found, counters=True)
-    assert kept.keys() <= {"e2e", "local_store_size_mb", *accept._COUNTERS, *accept._META}
+    assert kept.keys() <= {"e2e", "local_store_size_mb", *accept.COUNTERS, *accept._META}
     assert all(len(value) <= 128 for value in kept.values())
     parts = refused_parts(found, kept, counters=False, size=len(raw))
     assert all(size > 0 for size in parts.values())

@@ -20,11 +20,27 @@ from holdfast.kernel.log import NoLog
 from holdfast.kernel.metrics import NoMeter
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.wire.api.clawmetry import Upload
-from holdfast.wire.consent import CLASSES, ContentClass, node_of_name
+from holdfast.wire.consent import (
+    CLASSES,
+    ContentClass,
+    Grant,
+    SignedDocument,
+    encode_document,
+    node_of_name,
+    to_base64url,
+)
 from tests.support.toys.consents import ToyConsents
 from tests.unit.content.test_accept import FIELDS
 
 NODE = node_of_name("local", "n")
+
+
+def signed(backfill_from_ms: int) -> SignedDocument:
+    """Return a grant that lets out nothing older than a time."""
+    grant = Grant(
+        version=1, node=NODE, number=1, classes=CLASSES, at_ms=1, backfill_from_ms=backfill_from_ms
+    )
+    return SignedDocument(payload=to_base64url(encode_document(grant)), key="k", signature="")
 
 
 class Rig:
@@ -91,9 +107,14 @@ async def test_what_is_deleted_is_no_longer_counted_against_the_quota() -> None:
     await rig.send("events", events=[{"id": 1}])
     await rig.send("logs", lines=["x"])
     deletion = Deletion(rig.store, rig.directory)
+    rig.node.facts = {"os": "Linux", "tool_calls_today": "7"}
     assert await deletion.delete(NODE, ("transcripts",)) == {"transcripts": 1}
     assert rig.node.stored_bytes == rig.store._size(1) == len('"x"')
     assert await deletion.delete("nd_none", ("logs",)) == {"logs": 0}
+    assert "tool_calls_today" in rig.node.facts
+    await deletion.delete(NODE, ("counters",))
+    (kept,) = (await rig.store.load()).nodes
+    assert rig.node.facts == kept.facts == {"os": "Linux"}
 
 
 async def test_consent_that_goes_while_a_body_is_read_stores_nothing() -> None:
@@ -124,6 +145,22 @@ async def test_a_gap_is_asked_for_some_times_and_then_closed() -> None:
     rig.clock.advance(GAP_OPEN_MS)
     await rig.send("sessions", sessions=[since])
     assert (rig.node.gap_from_ms, rig.gaps.count_open(rig.node)) == (0, 0)
+
+
+async def test_nothing_is_asked_for_that_a_backfill_leaves_out() -> None:
+    rig = Rig()
+    await rig.send("events", encrypted=True, blob="QUJD")
+    since = {"session_id": "s", "updated_at": rig.clock.now_ms()}
+    rig.consents.grant(NODE, document=signed(rig.clock.now_ms() - 1))
+    await rig.send("sessions", sessions=[since])
+    assert rig.gaps.count_open(rig.node) == 0
+    rig.consents.grant(NODE)
+    await rig.send("sessions", sessions=[since])
+    (question,) = rig.gaps.next_questions(rig.node, rig.clock.now_ms())
+    # The grant is narrowed before the answer comes.
+    rig.consents.grant(NODE, document=signed(rig.clock.now_ms() - 1))
+    assert await rig.send("cache", id=question.id, blob="QUJD") == "unused"
+    assert "transcripts" not in {one.of for one in await rig.store.stored(1)}
 
 
 async def test_an_older_client_has_no_gap() -> None:
