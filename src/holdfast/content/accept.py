@@ -21,7 +21,14 @@ from holdfast.wire import parsers
 from holdfast.wire.api.clawmetry import Heartbeat, Upload
 from holdfast.wire.api.ingest import NULL
 from holdfast.wire.consent import ContentClass
-from holdfast.wire.limits import COUNTER_MAX, NODE_PATH_MAX, NODE_ROWS_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import (
+    COUNTER_MAX,
+    NODE_PATH_MAX,
+    NODE_ROWS_MAX,
+    NODE_SESSION_MAX,
+    REASON_MAX,
+    TEXT_MAX,
+)
 from holdfast.wire.times import parse_time
 
 
@@ -169,7 +176,7 @@ def digest(kind: bytes, value: bytes) -> bytes:
 
 def session_stream(file: object) -> str:
     """Return the stream of a session file; an archived part belongs to the session's own."""
-    name = text(file, limits.NAME_MAX)
+    name = text(file, NODE_SESSION_MAX)
     return SESSION + (name.partition(".jsonl")[0] or name or "unnamed")
 
 
@@ -259,7 +266,7 @@ def _read_crons(body: Upload, now_ms: int) -> Iterator[Row | None]:
             yield None
             continue
         data = found.get("data")
-        job = text(data.get("job_id"), limits.NAME_MAX) if isinstance(data, dict) else ""
+        job = text(data.get("job_id"), NODE_SESSION_MAX) if isinstance(data, dict) else ""
         if job:
             yield Row(CRON + job, "latest", b"about", now_ms, sealed=False, body=bytes(raw))
         else:
@@ -290,7 +297,7 @@ def _read_days(body: Upload, now_ms: int) -> Iterator[Row | None]:
     """Yield numbers of days, the latest of each."""
     for raw in _list(body.snapshots):
         found = None if raw is None else loads(bytes(raw))
-        day = text(found.get("day"), limits.NAME_MAX) if isinstance(found, dict) else ""
+        day = text(found.get("day"), NODE_SESSION_MAX) if isinstance(found, dict) else ""
         if raw is None or not day or len(bytes(raw)) > limits.META_BYTES_MAX:
             yield None
         else:

@@ -102,7 +102,7 @@ class ContentCalls:
                 self._consents.standing(node.id),
                 await self._store.stored(node.no),
                 quota=self._quota,
-                gaps=self._gaps.count_open(node),
+                gaps=self._gaps.count_open(node, call.now_ms),
                 now_ms=call.now_ms,
             )
         )

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from holdfast.content import gate
 from holdfast.content.accept import ROUTES, kept_facts, refused_parts, text
 from holdfast.content.directory import Directory
-from holdfast.content.flow import ContentFlow
+from holdfast.content.flow import KEEP_AND_RESEND, ContentFlow, Outcome
 from holdfast.content.gaps import Gaps
 from holdfast.content.ports import Consents, Nodes
 from holdfast.content.presence import Presence
@@ -41,6 +41,13 @@ from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX, SUCCESSORS_MAX
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 """Runs something beside the rest."""
 
+_REFUSED: Final[dict[Outcome, tuple[str, str]]] = {
+    "consent": (
+        "not_consented", "the node's owner has not let this in; keep it and send it later"
+    ),
+    "quota": ("quota_full", "the node's quota has no room for this; keep it and send it later"),
+}  # fmt: skip
+"""Code and message of what a client should keep."""
 _FORBIDDEN: Final = 403
 _BUSY: Final = 503
 APPROVAL: Final = "clawmetry.approval"
@@ -109,7 +116,7 @@ class NodeCalls:
         if not standing.registered and self._registration.take_turn(node):
             self._run(self._registration.tell(node, key))
         questions: tuple[PendingQuery, ...] = ()
-        if gate.may_ask(standing):
+        if self._flow.may_ask(node):
             questions = self._gaps.next_questions(node, call.now_ms)
         node.told_allowed = gate.sync_allowed(standing)
         node.told_seen = self._presence.is_seen(node)
@@ -179,7 +186,8 @@ class NodeCalls:
         standing = self._consents.standing(node.id)
         allowed, reason = gate.sync_allowed(standing), gate.reason(standing)
         if outcome == "failed":
-            # The one refusal that has every version keep the body and ask for its gate in time.
+            # Old clients keep the body. Newer ones give it up in 150 s, and the session is asked
+            # for then. A 5xx would be repeated in the loop that must hear of a change.
             return Reply(
                 NodeAnswer(
                     ok=False, sync_allowed=allowed, reason=reason, error="not_stored",
@@ -187,22 +195,22 @@ class NodeCalls:
                 ),
                 status=409,
             )  # fmt: skip
-        if outcome == "refused" and node.resends():
+        if outcome in KEEP_AND_RESEND and node.resends():
+            error, message = _REFUSED[outcome]
             return Reply(
                 NodeAnswer(
-                    ok=False, sync_allowed=allowed, reason=reason, error="not_consented",
-                    message="the node's owner has not let this in; keep it and send it later",
+                    ok=False, sync_allowed=allowed, reason=reason, error=error, message=message
                 ),
                 status=403,
-            )  # fmt: skip
-        accepted: Literal[0, 1] = 0 if outcome == "refused" else 1
+            )
+        accepted: Literal[0, 1] = 1 if outcome == "stored" else 0
         return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason, accepted=accepted))
 
     async def ask_approval(self, call: Call) -> Reply:
         """Count a request for approval, whose arguments are content; nobody decides it here."""
         body: Upload = call.body
         node = await self._node(self._key(call), body.node_id)
-        await self._flow.take(node, APPROVAL, body, _size(call))
+        await self._flow.take(node, APPROVAL, body, _size(call) or _raw_size(body))
         standing = self._consents.standing(node.id)
         return Reply(
             ApprovalAnswer(

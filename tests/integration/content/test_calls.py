@@ -111,6 +111,12 @@ async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
     assert (refused["ok"], refused["accepted"]) == (True, 0), "an observer keeps it"
     assert tower.kept().gap_from_ms > 0
     tower.consents.grant(tower.node)
+    for path, body in (
+        ("/ingest/events", {"session_file": "s", "events": [7]}),
+        ("/ingest/system-snapshot", sent),
+        ("/ingest/cache", {"id": "never-asked", "blob": "QUJD"}),
+    ):
+        assert (await tower.send(path, **body))["accepted"] == 0, "nothing of it is kept"
     assert "accepted" not in await tower.send("/ingest/events", **sent), "1 is what is not said"
     assert not [line for line in tower.log.lines if line[1] == "call"], "a closed gate is no news"
 
@@ -192,6 +198,10 @@ async def test_a_quota_refuses_what_is_more_and_says_so(
     made = (await tower.register()).json()
     tower.key, tower.name, tower.node = made["api_key"], made["node_id"], made["node"]
     consents.grant(tower.node)
+    await tower.beat(OLD)
+    too_big = [event("0", "x" * 1_100_000)]
+    told = await tower.send("/ingest/events", 403, session_file="s", events=too_big)
+    assert (told["error"], told["sync_allowed"]) == ("quota_full", True)
     await tower.beat(NEW)
     for number in range(3):
         big = [event(str(number), "x" * 600_000)]

@@ -41,7 +41,7 @@ CHECKPOINT_PAGES: Final = 4_096
 """Pages of 4 KiB in the WAL at which a commit checkpoints it."""
 
 _FACTS: Final = msgspec.json.Decoder(dict[str, str])
-_NODE_COLUMNS: Final = 14
+_NODE_COLUMNS: Final = 13
 
 
 class ContentSqlite(SqliteStore):
@@ -245,13 +245,13 @@ def _columns(node: Node) -> tuple[Any, ...]:
     return (
         node.no, node.id, node.account, node.name, node.key, node.instance, node.first_ms,
         node.heard_ms, node.version, node.platform, msgspec.json.encode(node.facts).decode(),
-        node.gap_from_ms, node.gap_until_ms, node.intents_refused,
+        node.gap_from_ms, node.intents_refused,
     )  # fmt: skip
 
 
 def _node(row: tuple[Any, ...]) -> Node:
     (no, node_id, account, name, key, instance, first_ms, heard_ms, version, platform, facts,
-     gap_from_ms, gap_until_ms, intents_refused, stored_bytes) = row  # fmt: skip
+     gap_from_ms, intents_refused, stored_bytes) = row  # fmt: skip
     return Node(
         no=no,
         id=node_id,
@@ -265,7 +265,6 @@ def _node(row: tuple[Any, ...]) -> Node:
         platform=platform,
         facts=_facts(facts),
         gap_from_ms=gap_from_ms,
-        gap_until_ms=gap_until_ms,
         intents_refused=intents_refused,
         stored_bytes=stored_bytes,
     )

@@ -20,6 +20,7 @@ from holdfast.wire.consent import SignedDocument
 from holdfast.wire.limits import (
     NODE_BODY_BYTES_MAX,
     NODE_NAME_MAX,
+    NODE_SESSION_MAX,
     PENDING_QUERIES_MAX,
     SUCCESSORS_MAX,
 )
@@ -121,7 +122,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 class TranscriptArgs(Struct, frozen=True, kw_only=True):
     """Which session is asked for, and how many of its events at most."""
 
-    session_id: Label
+    session_id: Annotated[str, Meta(max_length=NODE_SESSION_MAX)]
     limit: Counter = 5_000
 
 
@@ -129,7 +130,7 @@ class PendingQuery(Struct, frozen=True, kw_only=True):
     """A question to the node, answered by a POST to /ingest/cache with its `id`."""
 
     id: Label
-    cache_key: Annotated[str, Meta(max_length=256)]
+    cache_key: Annotated[str, Meta(max_length=NODE_SESSION_MAX + 32)]
     args: TranscriptArgs
     shape: Literal["transcript"] = "transcript"
 
