@@ -24,6 +24,9 @@ DAY: Final = "day:"
 OTHER: Final = "other:"
 LOG: Final = "log"
 
+ABOUT: Final = b"about"
+"""The identity of what is known of a session, job or day: its stream has one such row."""
+
 Keep: TypeAlias = Literal["once", "latest", "version"]
 """How rows of one stream relate: `once` keeps each identity once; `latest` replaces the row of the
 same identity; `version` adds one where it differs from the newest."""

@@ -15,7 +15,7 @@ from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.limits import GAP_AGAIN_MS, GAP_OPEN_MS, GAP_TRIES
 from holdfast.content.records import Node
-from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.clock import DAY_MS, ManualClock
 from holdfast.kernel.log import NoLog
 from holdfast.kernel.metrics import NoMeter
 from holdfast.stores.memory.content import MemoryContent
@@ -29,6 +29,7 @@ from holdfast.wire.consent import (
     node_of_name,
     to_base64url,
 )
+from holdfast.wire.times import time_text
 from tests.support.toys.consents import ToyConsents
 from tests.unit.content.test_accept import FIELDS
 
@@ -163,6 +164,15 @@ async def test_nothing_is_asked_for_that_a_backfill_leaves_out() -> None:
     rig.consents.grant(NODE, document=signed(rig.clock.now_ms() - 1))
     assert await rig.send("cache", id=question.id, blob="QUJD") == "unused"
     assert "transcripts" not in {one.of for one in await rig.store.stored(1)}
+
+
+async def test_days_before_the_backfill_are_not_stored() -> None:
+    rig = Rig(*CLASSES)
+    rig.consents.grant(NODE, document=signed(rig.clock.now_ms() - DAY_MS))
+    days = [time_text(rig.clock.now_ms() - ago * DAY_MS)[:10] for ago in (0, 1, 2, 30)]
+    assert await rig.send("autonomy", snapshots=[{"day": day} for day in days]) == "stored"
+    kept = {one.name for one in await rig.store.streams(1, of="counters", after=0, limit=9)}
+    assert kept == {f"day:{day}" for day in days[:2]}, "one that ends after it is let out"
 
 
 async def test_an_older_client_has_no_gap() -> None:
