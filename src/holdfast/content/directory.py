@@ -7,6 +7,7 @@ new nodes are written at once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -37,6 +38,8 @@ class Directory:
         self._log = log
         self._keys: dict[str, NodeKey] = {}
         self._by_hash: dict[str, NodeKey] = {}
+        self._live: Counter[str] = Counter()
+        self._of_instance: dict[str, dict[str, NodeKey]] = {}
         self._nodes: dict[str, Node] = {}
         self._of_key: dict[str, dict[str, Node]] = {}
         self._in_order: list[Node] = []
@@ -58,7 +61,21 @@ class Directory:
         self._last_no = kept.last_no
 
     def _put_key(self, key: NodeKey) -> None:
+        self._drop_key(key.id)
         self._keys[key.id] = self._by_hash[key.hash] = key
+        if key.revoked_ms is None:
+            self._live[key.account] += 1
+            if key.instance:
+                self._of_instance.setdefault(key.instance, {})[key.id] = key
+
+    def _drop_key(self, key_id: str) -> None:
+        key = self._keys.pop(key_id, None)
+        if key is None:
+            return
+        del self._by_hash[key.hash]
+        if key.revoked_ms is None:
+            self._live[key.account] -= 1
+            self._of_instance.get(key.instance, {}).pop(key_id, None)
 
     def _put_node(self, node: Node) -> None:
         self._nodes[node.id] = node
@@ -100,9 +117,12 @@ class Directory:
         created_by: str,
         created_with: str = "",
     ) -> tuple[str, NodeKey]:
-        """Return a new key's secret and row; refuse (409) where the account has too many."""
-        live = [key for key in self.keys_of(account) if key.revoked_ms is None]
-        if len(live) >= limits.KEYS_PER_ACCOUNT:
+        """Return a new key's secret and row; refuse (409) where the account has too many.
+
+        Keys of an instance beyond the newest few are deleted: what its machine may make without a
+        limit would fill the memory and the file.
+        """
+        if self._live[account] >= limits.KEYS_PER_ACCOUNT:
             raise Refusal(
                 409, "too_many_keys", f"this account has {limits.KEYS_PER_ACCOUNT} node keys",
                 fix="revoke those that are not used (see last_used_at)",
@@ -121,12 +141,15 @@ class Directory:
             created_by=created_by,
             created_with=created_with,
         )
-        await self._store.add_key(key)
+        own = [*self._of_instance.get(instance, {}).values()]
+        own.sort(key=lambda one: (-one.created_ms, one.id))
+        superseded = [one.id for one in own[limits.KEYS_PER_INSTANCE - 1 :]]
+        await self._store.add_key(key, superseded=superseded)
         self._put_key(key)
-        if instance:
-            own = [one for one in live if one.instance == instance]
-            for old in own[limits.KEYS_PER_INSTANCE - 1 :]:
-                await self.revoke_key(old.id, account=None)
+        for key_id in superseded:
+            self._drop_key(key_id)
+            self._uses.pop(key_id, None)
+            self._of_key.pop(key_id, None)
         return secret, key
 
     async def revoke_key(self, key_id: str, *, account: str | None) -> NodeKey:
@@ -257,7 +280,8 @@ class Directory:
             rounded = {
                 key_id: at_ms - at_ms % _GRAIN_MS
                 for key_id, at_ms in uses.items()
-                if at_ms - at_ms % _GRAIN_MS > (self._keys[key_id].last_used_ms or 0)
+                if (key := self._keys.get(key_id)) is not None
+                and at_ms - at_ms % _GRAIN_MS > (key.last_used_ms or 0)
             }
             if rounded:
                 await self._store.note_uses(rounded)
@@ -267,4 +291,6 @@ class Directory:
             self._log.error("content.contacts_not_stored", nodes=len(changed), reason=brief(error))
             return
         for key_id, at_ms in rounded.items():
-            self._put_key(replace(self._keys[key_id], last_used_ms=at_ms))
+            key = self._keys.get(key_id)
+            if key is not None:
+                self._put_key(replace(key, last_used_ms=at_ms))

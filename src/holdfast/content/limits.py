@@ -15,7 +15,7 @@ PEERS_MAX: Final = 10_000
 KEYS_PER_ACCOUNT: Final = 100_000
 KEYS_PER_INSTANCE: Final = 4
 """Keys in force of one instance: its machine asks for another after it lost one, and the oldest is
-revoked then."""
+deleted then."""
 NODES_PER_KEY: Final = 1_000
 """Nodes that one key may speak for; a registered key speaks for one."""
 NAME_TRIES: Final = 8
@@ -69,5 +69,4 @@ PAGE_BYTES_MAX: Final = 4_194_304
 """Bytes of stored bodies in one page; at least one row is in it."""
 SHOWN_MAX: Final = 200_000
 """Characters of one text in a page; an export has all of it."""
-LIST_DEFAULT: Final = 100
 EXPORT_ROWS: Final = 200

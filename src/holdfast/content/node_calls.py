@@ -1,14 +1,15 @@
 """Handlers for observers: ours, and the ClawMetry daemon (docs/compat/clawmetry.md).
 
-A client with a key is answered with JSON that has its gate, never with 429 or 503. A heartbeat
-reads memory alone.
+A client with a key is never answered with 429 or 503, and what concerns one node has its gate. A
+heartbeat reads memory alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from holdfast.actors.ports import MailboxFullError
 from holdfast.content import gate
 from holdfast.content.accept import ROUTES, kept_facts, refused_parts, text
 from holdfast.content.directory import Directory
@@ -46,10 +47,15 @@ _REFUSED: Final[dict[Outcome, tuple[str, str]]] = {
         "not_consented", "the node's owner has not let this in; keep it and send it later"
     ),
     "quota": ("quota_full", "the node's quota has no room for this; keep it and send it later"),
+    "unused": ("unused", "this plane keeps nothing of this kind"),
+    "unreadable": ("unreadable", "nothing of it can be read"),
+    "older": ("older", "all of it is older than the node's owner has let out"),
 }  # fmt: skip
-"""Code and message of what a client should keep."""
+"""Code and message of a body of which nothing is kept."""
 _FORBIDDEN: Final = 403
-_BUSY: Final = 503
+_REPEATED: Final = frozenset({429, 503})
+"""Statuses that a client repeats in the loop that must hear of a change, or takes for the end of a
+trial: no key is answered with one."""
 APPROVAL: Final = "clawmetry.approval"
 
 
@@ -195,16 +201,22 @@ class NodeCalls:
                 ),
                 status=409,
             )  # fmt: skip
+        if outcome == "stored":
+            return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
+        error, message = _REFUSED[outcome]
         if outcome in KEEP_AND_RESEND and node.resends():
-            error, message = _REFUSED[outcome]
             return Reply(
                 NodeAnswer(
                     ok=False, sync_allowed=allowed, reason=reason, error=error, message=message
                 ),
                 status=403,
             )
-        accepted: Literal[0, 1] = 1 if outcome == "stored" else 0
-        return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason, accepted=accepted))
+        return Reply(
+            NodeAnswer(
+                ok=True, sync_allowed=allowed, reason=reason, accepted=0, error=error,
+                message=message,
+            )
+        )  # fmt: skip
 
     async def ask_approval(self, call: Call) -> Reply:
         """Count a request for approval, whose arguments are content; nobody decides it here."""
@@ -283,11 +295,14 @@ class NodeCalls:
         except Refusal as refusal:
             if refusal.status == _FORBIDDEN:
                 self._directory.refuse_intent(node)
-            if refusal.status == _BUSY:
-                # No 503 to a key: its client repeats that in the loop that must hear of a change.
+            if refusal.status in _REPEATED:
                 problem = refusal.problem
                 raise Refusal(409, problem.code, problem.message, fix=problem.fix) from refusal
             raise
+        except MailboxFullError as error:
+            raise Refusal(
+                409, "mailbox_full", "too many orders wait for this node", fix="wait a second"
+            ) from error
 
     async def account(self, call: Call) -> Reply:
         """Answer whose key it is, with an address that no client takes for a placeholder's."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from holdfast.actors.ports import MailboxFullError
 from holdfast.content import limits
 from holdfast.content.accept import ROUTES
 from holdfast.wire.api.call import Refusal
@@ -109,14 +110,17 @@ async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
     await tower.beat(NEW)
     refused = await tower.send("/ingest/events", **sent)
     assert (refused["ok"], refused["accepted"]) == (True, 0), "an observer keeps it"
+    assert refused["error"] == "not_consented"
     assert tower.kept().gap_from_ms > 0
     tower.consents.grant(tower.node)
-    for path, body in (
-        ("/ingest/events", {"session_file": "s", "events": [7]}),
-        ("/ingest/system-snapshot", sent),
-        ("/ingest/cache", {"id": "never-asked", "blob": "QUJD"}),
-    ):
-        assert (await tower.send(path, **body))["accepted"] == 0, "nothing of it is kept"
+    useless: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("unreadable", "/ingest/events", {"session_file": "s", "events": [7]}),
+        ("unused", "/ingest/system-snapshot", sent),
+        ("unused", "/ingest/cache", {"id": "never-asked", "blob": "QUJD"}),
+    )
+    for error, path, body in useless:
+        told = await tower.send(path, **body)
+        assert (told["accepted"], told["error"]) == (0, error), "nothing of it is kept"
     assert "accepted" not in await tower.send("/ingest/events", **sent), "1 is what is not said"
     assert not [line for line in tower.log.lines if line[1] == "call"], "a closed gate is no news"
 
@@ -282,6 +286,8 @@ async def test_a_registered_key_speaks_for_its_own_node(tower: Watchtower) -> No
     for path in ("/ingest/heartbeat", "/ingest/events"):
         answer = await tower.post(path, {"node_id": other["node_id"]})
         assert (answer.status, answer.json()["error"]) == (403, "wrong_node")
+    told = [line["code"] for line in tower.log.named("call")]
+    assert told == ["wrong_node", "wrong_node"], "it is counted nowhere, so the log has it"
     assert (await tower.post("/ingest/heartbeat", {})).status == 200, "it has one node"
 
 
@@ -375,12 +381,8 @@ async def test_a_machine_of_an_instance_registers_without_a_limit(tower: Watchto
     assert {answer.status for answer in answers} == {200}
     found = answers[-1].json()
     assert found["node"] == node_of_instance("local", instance)
-    live = [
-        one
-        for one in (await tower.get("/api/node-keys"))["items"]
-        if one["instance"] == instance and one["revoked_at"] is None
-    ]
-    assert len(live) == limits.KEYS_PER_INSTANCE
+    kept = [one for one in (await tower.get("/api/node-keys"))["items"] if one["instance"]]
+    assert len(kept) == limits.KEYS_PER_INSTANCE, "what is superseded is deleted"
     wrong = await register({**headers, "x-holdfast-gateway-token": "0" * 64})
     assert wrong.status in {401, 403}
 
@@ -417,15 +419,15 @@ async def test_a_persons_key_never_speaks_for_an_instances_node(
     assert (await tower.beat(NEW))["node"] == own
 
 
-async def test_a_busy_consent_is_no_503_to_a_key(
-    tower: Watchtower, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def busy(*_: Any, **__: Any) -> bool:
-        raise Refusal(503, "busy", "the plane is busy", retry_after_s=1)
-
-    monkeypatch.setattr(tower.consents, "intent", busy)
-    answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
-    assert (answer.status, answer.json()["code"]) == (409, "busy")
+async def test_a_busy_consent_is_neither_429_nor_503_to_a_key(tower: Watchtower) -> None:
+    for wrong, code in (
+        (Refusal(503, "busy", "the plane is busy", retry_after_s=1), "busy"),
+        (Refusal(429, "too_many", "too many orders", retry_after_s=1), "too_many"),
+        (MailboxFullError("node"), "mailbox_full"),
+    ):
+        tower.consents.intent_fails = wrong
+        answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
+        assert (answer.status, answer.json()["code"]) == (409, code)
 
 
 async def test_connecting_with_a_persons_key_is_that_persons_grant(tower: Watchtower) -> None:
@@ -486,32 +488,15 @@ async def test_a_number_above_ours_is_passed_on(tower: Watchtower) -> None:
 # -- who looks, and what was missed
 
 
-async def until_held(tower: Watchtower) -> None:
-    """Return when a long poll is held."""
-    hub: Any = tower.plane.subjects.content.presence._wakes
-    for _ in range(1_000):
-        if len(hub._hub):
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("no poll is held")
-
-
 async def test_a_look_and_a_yes_end_the_held_poll(tower: Watchtower) -> None:
     await tower.beat()
 
-    async def poll() -> Any:
-        headers = {"x-api-key": tower.key}
-        target = f"/ingest/wake?node_id={tower.name}&wait=15"
-        return (await call(tower.plane.app, "GET", target, headers=headers)).json()
-
-    held = asyncio.create_task(poll())
-    await until_held(tower)
+    held = await tower.hold_poll()
     await tower.about()
     told = await asyncio.wait_for(held, patience(5))
     assert (told["work"], told["viewer_active"]) == (True, True)
     assert (await tower.beat())["viewer_active"]
-    held = asyncio.create_task(poll())
-    await until_held(tower)
+    held = await tower.hold_poll()
     tower.consents.grant(tower.node)
     tower.plane.subjects.content.consent_changed(tower.node)
     told = await asyncio.wait_for(held, patience(5))

@@ -213,7 +213,10 @@ class MemoryVersions(Struct, frozen=True, kw_only=True):
 
 
 class ExportedRow(Struct, frozen=True, kw_only=True):
-    """One line of an export. `body` is the JSON that was sent, `blob` a sealed body."""
+    """One line of an export: `blob` is a sealed body as it was sent, `body` one in the clear.
+
+    That is the JSON that was sent; of a log line, the same value with its keys sorted.
+    """
 
     of: ContentClass
     name: _Path

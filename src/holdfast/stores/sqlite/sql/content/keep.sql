@@ -5,6 +5,10 @@ INSERT INTO keys (id, hash, name, account, node, instance, source, created_ms, c
 VALUES (:id, :hash, :name, :account, :node, :instance, :source, :created_ms, :created_by,
         :created_with, :last_used_ms, :revoked_ms);
 
+-- name: drop_key!
+-- Delete a key.
+DELETE FROM keys WHERE id = :id;
+
 -- name: keys
 -- Every key.
 SELECT id, hash, name, account, node, instance, source, created_ms, created_by, created_with,
