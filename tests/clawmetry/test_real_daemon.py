@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,16 @@ class Stage:
             path.name
             for folder in (self.plane.home, self.plane.keys)
             for path in folder.rglob("*")
-            if path.is_file() and marker in path.read_bytes()
+            if path.is_file() and marker in content_of(path)
         ]
+
+
+def content_of(path: Path) -> bytes:
+    """Return what a file has; nothing where the plane removed it meanwhile."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def register(url: str) -> dict[str, Any]:
@@ -108,17 +117,24 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
         pytest.skip(f"clawmetry {version} is not installed: make test-clawmetry")
     temporary = tmp_path / "plane" / "tmp"
     temporary.mkdir(parents=True)
-    plane = PlaneProcess(tmp_path / "plane", TMPDIR=str(temporary)).start()
-    made = register(plane.url)
-    home = tmp_path / "home"
-    daemon = Daemon(version, home, plane.url, key=made["api_key"], node=made["node_id"], seal=seal)
-    try:
-        with Agent(home) as agent:
-            daemon.start()
-            yield Stage(plane, agent, daemon, made["node"], made["node_id"], bool(seal))
-    finally:
-        daemon.stop()
-        left = plane.close()
+    left: object = None
+    with ExitStack() as closing:
+        plane = PlaneProcess(tmp_path / "plane", TMPDIR=str(temporary))
+
+        def close() -> None:
+            nonlocal left
+            left = plane.close()
+
+        closing.callback(close)
+        made = register(plane.start().url)
+        home = tmp_path / "home"
+        daemon = Daemon(
+            version, home, plane.url, key=made["api_key"], node=made["node_id"], seal=seal
+        )
+        closing.callback(daemon.stop)
+        agent = closing.enter_context(Agent(home))
+        daemon.start()
+        yield Stage(plane, agent, daemon, made["node"], made["node_id"], bool(seal))
     assert not left
 
 

@@ -16,6 +16,13 @@ GATE = "content/gate.py"
 FLOW = "content/flow.py"
 STORES = ("stores/sqlite/content.py", "stores/memory/content.py")
 STORE = "holdfast.stores.sqlite.content"
+REACH = (
+    "holdfast.content",
+    STORE,
+    "holdfast.stores.memory.content",
+    "holdfast.plane.wiring.content",
+)
+"""Whoever has a store of content got it by one of these."""
 SQL = PACKAGE / "stores" / "sqlite" / "sql"
 WRITES = re.compile(r"\b(?:INTO|UPDATE)\s+(items|streams)\b")
 
@@ -39,7 +46,7 @@ def called(name: str) -> set[str]:
 
 
 def test_the_gate_alone_makes_what_a_store_takes() -> None:
-    assert called("Admitted") == {"content/gate.py", "telemetry/accept.py"}, "telemetry has its own"
+    assert called("Admitted") == {GATE, "telemetry/accept.py"}, "telemetry has its own"
     assert called("admit") & {path for path in called("admit") if path.startswith("content/")} == {
         FLOW
     }
@@ -48,11 +55,23 @@ def test_the_gate_alone_makes_what_a_store_takes() -> None:
 def test_the_flow_alone_writes_to_the_store() -> None:
     writers = {
         inside(path)
-        for path in python_files("src/holdfast/content")
+        for path in python_files("src/holdfast")
+        if any(name.startswith(REACH) for _, name in imports(path))
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and node.attr == "write"
     }
-    assert writers == {FLOW}
+    assert writers == {FLOW, STORES[0]}, "the file's own statements are below"
+    by_name = {
+        inside(path)
+        for path in python_files("src/holdfast")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr == "write"
+        and ast.unparse(node.value).endswith("store")
+    }
+    assert by_name == {FLOW, "corrections/flow.py", "stores/memory/journal.py"}, (
+        "others have theirs"
+    )
     importers = {
         shown(path)
         for path in python_files("src/holdfast")
@@ -85,4 +104,3 @@ def test_no_file_of_content_touches_the_disk_or_a_socket() -> None:
         for line, name in imports(path):
             top = name.partition(".")[0]
             assert top not in {"os", "io", "pathlib", "tempfile", "socket", "shutil"}, (path, line)
-    assert GATE

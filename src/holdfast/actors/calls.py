@@ -22,12 +22,16 @@ from holdfast.kernel.ids import Address, address
 from holdfast.wire import parsers
 from holdfast.wire.api.call import Call, Principal, Refusal, Reply
 from holdfast.wire.api.operations import Pending
+from holdfast.wire.limits import PAGE_ITEMS_MAX
 
 AccountExists: TypeAlias = Callable[[str], Awaitable[bool]]
 """Returns whether an account exists."""
 
 PAGE_DEFAULT: Final = 100
 """Rows of a page when the caller names no `limit`."""
+
+CURSOR_MAX: Final = 2**62
+"""A number of a cursor beyond every row: a list that goes down begins there."""
 
 _OFFSET_MAX: Final = 10**15 - 1
 """The largest offset of a page: beyond every list there is, and small enough to be added to."""
@@ -97,6 +101,28 @@ def refuse_if_refused(answer: Answer) -> None:
     if stamp.outcome in {"quarantined", "dropped"}:
         text = f"The order raised {stamp.code} and is in quarantine."
         raise Refusal(500, "quarantined", text, fix="An operator can look at it and retry.")
+
+
+def page_limit(call: Call) -> int:
+    """Return how many rows a page may have: as many as the caller names, within bounds."""
+    return min(call.number("limit", PAGE_DEFAULT), PAGE_ITEMS_MAX)
+
+
+def bad_cursor() -> Refusal:
+    """Return the refusal (400) of a cursor that no page of the list has."""
+    return Refusal(
+        400, "bad_parameter", "`after` is not a cursor of this list", field="after",
+        fix="send `next` of the page before",
+    )  # fmt: skip
+
+
+def cursor(call: Call, parts: int, start: int = CURSOR_MAX) -> tuple[int, ...]:
+    """Return the numbers of a page's cursor, `start` for each where there is none."""
+    given = call.query.get("after", "")
+    numbers = parsers.wholes(given, parts) if given else (start,) * parts
+    if numbers is None:
+        raise bad_cursor()
+    return numbers
 
 
 def page_offset(cursor: str) -> int:

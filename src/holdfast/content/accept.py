@@ -16,12 +16,31 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from holdfast.content import limits
-from holdfast.content.records import CRON, DAY, FILE, LOG, OTHER, SEALED, SESSION, Keep, Row
+from holdfast.content.records import (
+    ABOUT,
+    CRON,
+    DAY,
+    FILE,
+    LOG,
+    OTHER,
+    SEALED,
+    SESSION,
+    Keep,
+    Row,
+)
+from holdfast.kernel.clock import DAY_MS
 from holdfast.wire import parsers
 from holdfast.wire.api.clawmetry import Heartbeat, Upload
 from holdfast.wire.api.ingest import NULL
 from holdfast.wire.consent import ContentClass
-from holdfast.wire.limits import COUNTER_MAX, NODE_PATH_MAX, NODE_ROWS_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import (
+    COUNTER_MAX,
+    NODE_PATH_MAX,
+    NODE_ROWS_MAX,
+    NODE_SESSION_MAX,
+    REASON_MAX,
+    TEXT_MAX,
+)
 from holdfast.wire.times import parse_time
 
 
@@ -59,13 +78,14 @@ _PUSHES: Final[Mapping[str, ContentClass]] = MappingProxyType(
 )
 """Classes of a heartbeat's pushes by the first word of their keys; any other is transcripts."""
 
-_COUNTERS: Final = (
+COUNTERS: Final = (
     "tool_calls_today",
     "exec_calls_today",
     "browser_actions_today",
     "unique_tools_today",
     "messages_today",
 )
+"""Numbers of the day in a heartbeat."""
 _META: Final = ("os", "os_release", "arch", "cpu_count", "ram_gb", "content_key_fingerprint")
 """What is kept of a heartbeat's `node_meta`."""
 
@@ -108,11 +128,27 @@ _PUSH: Final = msgspec.json.Decoder(_Push)
 
 def text(value: object, most: int = TEXT_MAX) -> str:
     """Return a text or number as a text without control characters; empty for anything else."""
+    return "".join(one for one in _plain(value)[:most] if one.isprintable())
+
+
+def _plain(value: object) -> str:
+    """Return a text, or a number as one; empty for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        return ""
-    return "".join(one for one in value[:most] if one.isprintable())
+        return str(value)
+    return value if isinstance(value, str) else ""
+
+
+def name(value: object, most: int = NODE_SESSION_MAX) -> str:
+    """Return a text as a name of at most `most` characters.
+
+    What had to be changed for that ends in a digest of all of it, so that two names are never one.
+    """
+    given = _plain(value)
+    shown = text(given, most)
+    if shown == given:
+        return given
+    ending = digest(b"name", given.encode()).hex()
+    return f"{shown[: most - len(ending) - 1]}~{ending}"
 
 
 def moment(value: object, now_ms: int) -> int:
@@ -141,10 +177,11 @@ def read_rows(route: str, body: Upload, now_ms: int) -> Iterator[Row | None]:
     """Yield the rows of a body, None for each that cannot be read."""
     blob = sealed_blob(body)
     if blob is not None:
-        # Our observer says what a sealed body is of; the daemon does not.
-        stream = session_stream(body.session_file) if text(body.session_file) else SEALED
-        named = text(body.id)
-        identity = digest(b"id", named.encode()) if named else digest(b"blob", blob)
+        # Our observer says which transcript a sealed body is of; the daemon does not.
+        is_named = route == "clawmetry.events" and text(body.session_file) != ""
+        stream = session_stream(body.session_file) if is_named else SEALED
+        named = _plain(body.id).encode()
+        identity = digest(b"id", named) if named else digest(b"blob", blob)
         yield sealed_row(stream, blob, now_ms, identity=identity)
         return
     reader = _READERS.get(route)
@@ -168,18 +205,22 @@ def digest(kind: bytes, value: bytes) -> bytes:
 
 def session_stream(file: object) -> str:
     """Return the stream of a session file; an archived part belongs to the session's own."""
-    name = text(file, limits.NAME_MAX)
-    return SESSION + (name.partition(".jsonl")[0] or name or "unnamed")
+    given = _plain(file)
+    return SESSION + name(given.partition(".jsonl")[0] or given or "unnamed")
 
 
 def _list(raw: Raw) -> Sequence[Raw | None]:
-    """Return the rows of a list; one row that cannot be read for anything else but null."""
+    """Return the rows of a list; one that cannot be read for anything else but null.
+
+    Rows beyond those that a body may have are one more that cannot be read.
+    """
     if bytes(raw) == bytes(NULL):
         return ()
     try:
-        return parsers.from_json(_LIST, raw)[:NODE_ROWS_MAX]
+        found = parsers.from_json(_LIST, raw)
     except msgspec.DecodeError:
         return (None,)
+    return found if len(found) <= NODE_ROWS_MAX else (*found[:NODE_ROWS_MAX], None)
 
 
 def _read_events(body: Upload, now_ms: int) -> Iterator[Row | None]:
@@ -247,7 +288,7 @@ def _session(raw: Raw, now_ms: int) -> Row | None:
     stamp = found.updated_at if bytes(found.updated_at) != bytes(NULL) else found.started_at
     at_ms = moment(loads(bytes(stamp)), now_ms)
     stream = session_stream(found.session_id)
-    return Row(stream, "latest", b"about", at_ms, sealed=False, body=line)
+    return Row(stream, "latest", ABOUT, at_ms, sealed=False, body=line)
 
 
 def _read_crons(body: Upload, now_ms: int) -> Iterator[Row | None]:
@@ -258,9 +299,9 @@ def _read_crons(body: Upload, now_ms: int) -> Iterator[Row | None]:
             yield None
             continue
         data = found.get("data")
-        job = text(data.get("job_id"), limits.NAME_MAX) if isinstance(data, dict) else ""
+        job = name(data.get("job_id")) if isinstance(data, dict) else ""
         if job:
-            yield Row(CRON + job, "latest", b"about", now_ms, sealed=False, body=bytes(raw))
+            yield Row(CRON + job, "latest", ABOUT, now_ms, sealed=False, body=bytes(raw))
         else:
             identity = digest(b"line", bytes(raw))
             yield Row(OTHER, "once", identity, now_ms, sealed=False, body=bytes(raw))
@@ -278,7 +319,7 @@ def _memory(raw: Raw, now_ms: int) -> Row | None:
     except msgspec.DecodeError:
         return None
     content = bytes(found.content)
-    path = text(found.path, NODE_PATH_MAX)
+    path = name(found.path, NODE_PATH_MAX)
     if not path or not content.startswith(b'"') or len(content) > limits.ROW_BYTES_MAX:
         return None
     identity = digest(b"file", content)
@@ -286,14 +327,15 @@ def _memory(raw: Raw, now_ms: int) -> Row | None:
 
 
 def _read_days(body: Upload, now_ms: int) -> Iterator[Row | None]:
-    """Yield numbers of days, the latest of each."""
+    """Yield numbers of days, the latest of each; a day counts as of its end."""
     for raw in _list(body.snapshots):
         found = None if raw is None else loads(bytes(raw))
-        day = text(found.get("day"), limits.NAME_MAX) if isinstance(found, dict) else ""
+        day = name(found.get("day")) if isinstance(found, dict) else ""
         if raw is None or not day or len(bytes(raw)) > limits.META_BYTES_MAX:
             yield None
         else:
-            yield Row(DAY + day, "latest", b"about", now_ms, sealed=False, body=bytes(raw))
+            at_ms = min(moment(day, now_ms) + DAY_MS - 1, now_ms)
+            yield Row(DAY + day, "latest", ABOUT, at_ms, sealed=False, body=bytes(raw))
 
 
 _READERS: Final = {
@@ -318,7 +360,7 @@ def sessions_named(rows: Sequence[Row], since_ms: int) -> list[str]:
 
 def kept_facts(body: Heartbeat, *, counters: bool) -> dict[str, str]:
     """Return what is kept of a heartbeat: a closed list of short values, as texts."""
-    names = ("e2e", "local_store_size_mb", *(_COUNTERS if counters else ()))
+    names = ("e2e", "local_store_size_mb", *(COUNTERS if counters else ()))
     found = {name: _fact(getattr(body, name)) for name in names}
     meta = loads(bytes(body.node_meta))
     if isinstance(meta, dict):
@@ -344,7 +386,7 @@ def refused_parts(
         of = "transcripts" if raw is None else _class_of_push(raw)
         parts[of] = parts.get(of, 0) + (4 if raw is None else len(bytes(raw)))
     if not counters:
-        given = (getattr(body, name) for name in _COUNTERS)
+        given = (getattr(body, name) for name in COUNTERS)
         numbers = sum(len(str(one)[:REASON_MAX]) for one in given if one is not None)
         if numbers:
             parts["counters"] = numbers

@@ -7,12 +7,14 @@ new nodes are written at once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
 from holdfast.content import keys, limits
+from holdfast.content.accept import COUNTERS
 from holdfast.content.ports import ContentStore, Entropy
 from holdfast.content.records import Node, NodeKey, Refused
 from holdfast.kernel.clock import Clock
@@ -36,8 +38,9 @@ class Directory:
         self._log = log
         self._keys: dict[str, NodeKey] = {}
         self._by_hash: dict[str, NodeKey] = {}
+        self._live: Counter[str] = Counter()
+        self._of_instance: dict[str, dict[str, NodeKey]] = {}
         self._nodes: dict[str, Node] = {}
-        self._by_name: dict[tuple[str, str], Node] = {}
         self._of_key: dict[str, dict[str, Node]] = {}
         self._in_order: list[Node] = []
         self._last_no = 0
@@ -58,10 +61,24 @@ class Directory:
         self._last_no = kept.last_no
 
     def _put_key(self, key: NodeKey) -> None:
+        self._drop_key(key.id)
         self._keys[key.id] = self._by_hash[key.hash] = key
+        if key.revoked_ms is None:
+            self._live[key.account] += 1
+            if key.instance:
+                self._of_instance.setdefault(key.instance, {})[key.id] = key
+
+    def _drop_key(self, key_id: str) -> None:
+        key = self._keys.pop(key_id, None)
+        if key is None:
+            return
+        del self._by_hash[key.hash]
+        if key.revoked_ms is None:
+            self._live[key.account] -= 1
+            self._of_instance.get(key.instance, {}).pop(key_id, None)
 
     def _put_node(self, node: Node) -> None:
-        self._nodes[node.id] = self._by_name[node.account, node.name] = node
+        self._nodes[node.id] = node
         self._of_key.setdefault(node.key, {})[node.id] = node
         self._in_order = []
 
@@ -100,9 +117,12 @@ class Directory:
         created_by: str,
         created_with: str = "",
     ) -> tuple[str, NodeKey]:
-        """Return a new key's secret and row; refuse (409) where the account has too many."""
-        live = [key for key in self.keys_of(account) if key.revoked_ms is None]
-        if len(live) >= limits.KEYS_PER_ACCOUNT:
+        """Return a new key's secret and row; refuse (409) where the account has too many.
+
+        Keys of an instance beyond the newest few are deleted: what its machine may make without a
+        limit would fill the memory and the file.
+        """
+        if self._live[account] >= limits.KEYS_PER_ACCOUNT:
             raise Refusal(
                 409, "too_many_keys", f"this account has {limits.KEYS_PER_ACCOUNT} node keys",
                 fix="revoke those that are not used (see last_used_at)",
@@ -121,12 +141,15 @@ class Directory:
             created_by=created_by,
             created_with=created_with,
         )
-        await self._store.add_key(key)
+        own = [*self._of_instance.get(instance, {}).values()]
+        own.sort(key=lambda one: (-one.created_ms, one.id))
+        superseded = [one.id for one in own[limits.KEYS_PER_INSTANCE - 1 :]]
+        await self._store.add_key(key, superseded=superseded)
         self._put_key(key)
-        if instance:
-            own = [one for one in live if one.instance == instance]
-            for old in own[limits.KEYS_PER_INSTANCE - 1 :]:
-                await self.revoke_key(old.id, account=None)
+        for key_id in superseded:
+            self._drop_key(key_id)
+            self._uses.pop(key_id, None)
+            self._of_key.pop(key_id, None)
         return secret, key
 
     async def revoke_key(self, key_id: str, *, account: str | None) -> NodeKey:
@@ -151,7 +174,11 @@ class Directory:
 
     def is_taken(self, account: str, name: str) -> bool:
         """Return whether an account has a node of this name."""
-        return (account, name) in self._by_name
+        return node_of_name(account, name) in self._nodes or self._is_instances(account, name)
+
+    def _is_instances(self, account: str, name: str) -> bool:
+        """Return whether a name is that of an instance's node, which is the instance's id."""
+        return node_of_instance(account, name) in self._nodes
 
     def nodes_of(self, account: str | None) -> list[Node]:
         """Return an account's nodes, or all, by name."""
@@ -166,17 +193,23 @@ class Directory:
     async def node(self, key: NodeKey, name: str) -> Node:
         """Return the node that a key's holder names, made if needed; empty for a key's only one.
 
-        Refuse (403) a name that the key is not valid for, and one more node than a key may have.
+        An instance's key finds the node of its instance and any other key never does: the id is
+        made of the instance in the one case and of the name in the other. Refuse (403) a name that
+        the key is not valid for, and one more node than a key may have.
         """
-        name = name or key.node
-        if not name or (key.node and name != key.node):
+        name, instance = name or key.node, key.instance
+        is_other = bool(key.node) and name != key.node
+        if not name or is_other or (not instance and self._is_instances(key.account, name)):
             raise Refusal(
                 403, "wrong_node", "this key is not valid for a node of this name",
                 field="node_id", fix="send the node_id that registering answered",
             )  # fmt: skip
-        node = self._by_name.get((key.account, name))
+        node_id = (
+            node_of_instance(key.account, instance) if instance else node_of_name(key.account, name)
+        )
+        node = self._nodes.get(node_id)
         if node is None:
-            return await self._make_node(key, name)
+            return await self._make_node(key, name, node_id)
         if node.key != key.id:
             self._of_key.get(node.key, {}).pop(node.id, None)
             node.key = key.id
@@ -184,23 +217,20 @@ class Directory:
             self._changed[node.id] = node
         return node
 
-    async def _make_node(self, key: NodeKey, name: str) -> Node:
+    async def _make_node(self, key: NodeKey, name: str, node_id: str) -> Node:
         if len(self._of_key.get(key.id, ())) >= limits.NODES_PER_KEY:
             raise Refusal(
                 403, "too_many_nodes", f"this key speaks for {limits.NODES_PER_KEY} nodes",
                 fix="make a key for the others",
             )  # fmt: skip
         self._last_no += 1
-        instance = key.instance
         node = Node(
             no=self._last_no,
-            id=node_of_instance(key.account, instance)
-            if instance
-            else node_of_name(key.account, name),
+            id=node_id,
             account=key.account,
             name=name,
             key=key.id,
-            instance=instance,
+            instance=key.instance,
             first_ms=self._clock.now_ms(),
         )
         self._put_node(node)
@@ -224,6 +254,11 @@ class Directory:
         counts.last_ms = now_ms
         self._changed[node.id] = node
 
+    async def forget_counters(self, node: Node) -> None:
+        """Drop the numbers of the day of a node; return once that is durable."""
+        node.facts = {name: value for name, value in node.facts.items() if name not in COUNTERS}
+        await self._store.put_nodes((node,))
+
     def free(self, freed: Mapping[int, int]) -> None:
         """Count bytes that were purged, by the numbers of nodes."""
         for node in self._nodes.values() if freed else ():
@@ -245,7 +280,8 @@ class Directory:
             rounded = {
                 key_id: at_ms - at_ms % _GRAIN_MS
                 for key_id, at_ms in uses.items()
-                if at_ms - at_ms % _GRAIN_MS > (self._keys[key_id].last_used_ms or 0)
+                if (key := self._keys.get(key_id)) is not None
+                and at_ms - at_ms % _GRAIN_MS > (key.last_used_ms or 0)
             }
             if rounded:
                 await self._store.note_uses(rounded)
@@ -255,4 +291,6 @@ class Directory:
             self._log.error("content.contacts_not_stored", nodes=len(changed), reason=brief(error))
             return
         for key_id, at_ms in rounded.items():
-            self._put_key(replace(self._keys[key_id], last_used_ms=at_ms))
+            key = self._keys.get(key_id)
+            if key is not None:
+                self._put_key(replace(key, last_used_ms=at_ms))

@@ -31,12 +31,17 @@ from holdfast.wire.api.clawmetry import Upload
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass, Standing
 
-Outcome: TypeAlias = Literal["stored", "unused", "refused", "failed"]
-"""`refused` is what the client should keep; `failed` means that the disk did not take it."""
+Outcome: TypeAlias = RefusedWhy | Literal["stored", "older", "failed"]
+"""What became of a body: why nothing of it is kept, also where all of it is older than the grant
+lets out; `failed` means that the disk did not take it."""
 
-
+EVENTS: Final = "clawmetry.events"
+"""The route of transcripts."""
 CACHE: Final = "clawmetry.cache"
 """The route of answers to questions."""
+
+KEEP_AND_RESEND: Final[frozenset[Outcome]] = frozenset({"consent", "quota"})
+"""Why a client should keep a body and send it later."""
 
 
 def _question(body: Upload) -> str:
@@ -82,14 +87,15 @@ class ContentFlow:
             return "unused"
         standing = self._standing(node)
         if not gate.allows(standing, of):
-            return self._refuse_unconsented(node, route, of, size)
+            return self._refuse(node, route, of, "consent", size)
         if not is_kept:
-            return self._refuse(node, of, "unused", size)
+            return self._refuse(node, route, of, "unused", size)
         if node.stored_bytes + size > self.quota.node_bytes:
-            return self._refuse(node, of, "quota", size)
-        rows = await self._read(node, of, self._rows_of(node, route, body), size)
-        if rows is None:
-            return self._refuse(node, of, "unused", size)
+            node.unfit_bytes = max(node.unfit_bytes, size)
+            return self._refuse(node, route, of, "quota", size)
+        rows = await self._read(node, of, self._rows_of(node, route, body))
+        if isinstance(rows, str):
+            return self._refuse(node, route, of, rows, size)
         outcome = await self._write(node, route, of, rows, size)
         if route == CACHE and outcome == "stored":
             self._gaps.close(node, _question(body))
@@ -103,7 +109,8 @@ class ContentFlow:
         now_ms = self._clock.now_ms()
         if route != CACHE:
             return read_rows(route, body, now_ms)
-        session = self._gaps.answered(node, _question(body))
+        may_ask = gate.may_ask(self._standing(node))
+        session = self._gaps.answered(node, _question(body)) if may_ask else None
         blob = sealed_blob(body)
         if session is None or blob is None:
             return None
@@ -111,11 +118,11 @@ class ContentFlow:
         return iter((row,))
 
     async def _read(
-        self, node: Node, of: ContentClass, found: Iterator[Row | None] | None, size: int
-    ) -> list[Row] | None:
-        """Return the rows that can be read, and count the others; the loop is not held up."""
+        self, node: Node, of: ContentClass, found: Iterator[Row | None] | None
+    ) -> list[Row] | Literal["unused", "unreadable"]:
+        """Return the rows that can be read, or why there are none; the loop is not held up."""
         if found is None:
-            return None
+            return "unused"
         rows: list[Row] = []
         unread = 0
         for number, row in enumerate(found, 1):
@@ -125,8 +132,10 @@ class ContentFlow:
                 rows.append(row)
             if not number % limits.ROWS_IN_PART:
                 await asyncio.sleep(0)
+        if unread and not rows:
+            return "unreadable"
         if unread:
-            self._directory.refuse(node, of, "unreadable", size if not rows else 0)
+            self._directory.refuse(node, of, "unreadable", 0)
         return rows
 
     async def _write(
@@ -136,14 +145,15 @@ class ContentFlow:
         now_ms = self._clock.now_ms()
         admitted = gate.admit(self._standing(node), of, rows, node=node.no, now_ms=now_ms)
         if admitted is None:
-            return self._refuse_unconsented(node, route, of, size)
+            return self._refuse(node, route, of, "consent", size)
         if not admitted.rows:
-            return "stored"
+            return "older" if rows else "stored"
         try:
             written = await self._store.write(admitted)
         except Exception as error:  # noqa: BLE001  the client keeps it and sends it again
             self._log.error("content.not_stored", node=node.id, of=of, reason=brief(error))
             self._meter.count(metrics.CONTENT_FAILURES)
+            self._note_lost(node, route)
             return "failed"
         node.stored_bytes += written.added_bytes
         self._count("stored", of, written.stored)
@@ -155,20 +165,31 @@ class ContentFlow:
         """Have sessions of a gap asked for once transcripts are let in."""
         if route != "clawmetry.sessions" or not node.gap_from_ms:
             return
-        if gate.allows(self._standing(node), "transcripts"):
+        if gate.may_ask(self._standing(node)):
             sessions = sessions_named(admitted.rows, Gaps.since_ms(node))
             self._gaps.note_sessions(node, sessions, admitted.received_ms)
 
-    def _refuse_unconsented(self, node: Node, route: str, of: ContentClass, size: int) -> Outcome:
-        """Count what is not consented to; remember that a part of a transcript is missing."""
-        if route == "clawmetry.events" and not node.resends():
-            Gaps.note_refused(node, self._clock.now_ms())
-        return self._refuse(node, of, "consent", size)
+    def _note_lost(self, node: Node, route: str) -> None:
+        """Remember that a part of a transcript is missing, if its client will drop it."""
+        if route == EVENTS and not node.resends():
+            self._gaps.note_refused(node, self._clock.now_ms())
 
-    def _refuse(self, node: Node, of: ContentClass, why: RefusedWhy, size: int) -> Outcome:
+    def _refuse(
+        self, node: Node, route: str, of: ContentClass, why: RefusedWhy, size: int
+    ) -> Outcome:
+        """Count what is not stored, and return why."""
+        if why in KEEP_AND_RESEND:
+            self._note_lost(node, route)
         self._directory.refuse(node, of, why, size)
         self._count("refused", of, 1)
-        return "unused" if why == "unused" else "refused"
+        return why
+
+    def may_ask(self, node: Node) -> bool:
+        """Return whether a node is asked for sessions: its consent and its quota let them in."""
+        has_room = not node.unfit_bytes or (
+            node.stored_bytes + node.unfit_bytes <= self.quota.node_bytes
+        )
+        return has_room and gate.may_ask(self._standing(node))
 
     def refuse_parts(self, node: Node, standing: Standing, parts: dict[ContentClass, int]) -> None:
         """Count parts of a heartbeat that are not kept."""
@@ -202,6 +223,9 @@ class Deletion:
         found = self._directory.find(node, None)
         if found is None:
             return dict.fromkeys(classes, 0)
+        if "counters" in classes:
+            # First, so that the deletion empties the WAL of these too.
+            await self._directory.forget_counters(found)
         gone = await self._store.delete(found.no, classes)
         kept = sum(one.size for one in await self._store.stored(found.no))
         found.stored_bytes = kept

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from holdfast.content import limits
+from holdfast.content.accept import digest
 from holdfast.content.records import Node
 from holdfast.wire.api.clawmetry import PendingQuery, TranscriptArgs
 from holdfast.wire.limits import PENDING_QUERIES_MAX
@@ -26,8 +27,10 @@ class _Asked(Struct):
 
 
 class _Gap(Struct):
-    opened_ms: int
-    sessions: dict[str, _Asked]
+    """`opened_ms` is when the first session was taken after the last refusal, 0 until then."""
+
+    opened_ms: int = 0
+    sessions: dict[str, _Asked] = field(default_factory=dict[str, _Asked])
 
 
 class Gaps:
@@ -36,11 +39,18 @@ class Gaps:
     def __init__(self) -> None:
         self._open: dict[str, _Gap] = {}
 
-    @staticmethod
-    def note_refused(node: Node, now_ms: int) -> None:
-        """Note that a transcript was refused which its client will not send again."""
+    def note_refused(self, node: Node, now_ms: int) -> None:
+        """Note that a transcript was refused which its client will not send again.
+
+        Sessions that were answered before may lack it, so they are asked for anew.
+        """
         node.gap_from_ms = node.gap_from_ms or now_ms
-        node.gap_until_ms = now_ms
+        gap = self._open.get(node.id)
+        if gap is None:
+            return
+        gap.opened_ms = 0
+        for one in gap.sessions.values():
+            one.done, one.tries = False, 0
 
     @staticmethod
     def since_ms(node: Node) -> int:
@@ -51,18 +61,20 @@ class Gaps:
         """Take sessions as parts of the node's gap, up to a time after it was opened."""
         if not node.gap_from_ms:
             return
-        gap = self._open.setdefault(node.id, _Gap(now_ms, {}))
+        gap = self._open.setdefault(node.id, _Gap())
+        gap.opened_ms = gap.opened_ms or now_ms
         for session in sessions:
             if len(gap.sessions) < limits.GAP_SESSIONS_MAX:
-                gap.sessions.setdefault(f"gap-{node.no}-{session}"[:128], _Asked(session))
-        if now_ms - gap.opened_ms > limits.GAP_OPEN_MS and not self.count_open(node):
-            node.gap_from_ms = node.gap_until_ms = 0
+                name = f"gap-{node.no}-{digest(b'session', session.encode()).hex()}"
+                gap.sessions.setdefault(name, _Asked(session))
+        if now_ms - gap.opened_ms > limits.GAP_OPEN_MS and not self.count_open(node, now_ms):
+            node.gap_from_ms = 0
             del self._open[node.id]
 
-    def count_open(self, node: Node) -> int:
+    def count_open(self, node: Node, now_ms: int) -> int:
         """Return how many sessions are still to be answered."""
         gap = self._open.get(node.id)
-        return 0 if gap is None else sum(map(_is_open, gap.sessions.values()))
+        return 0 if gap is None else sum(_is_open(one, now_ms) for one in gap.sessions.values())
 
     def next_questions(self, node: Node, now_ms: int) -> tuple[PendingQuery, ...]:
         """Return the questions for a heartbeat's answer, and count them as asked."""
@@ -72,7 +84,7 @@ class Gaps:
         due = [
             (name, one)
             for name, one in gap.sessions.items()
-            if _is_open(one) and now_ms - one.asked_ms >= limits.GAP_AGAIN_MS
+            if not one.done and one.tries < limits.GAP_TRIES and not _is_waiting(one, now_ms)
         ][:PENDING_QUERIES_MAX]
         for _, one in due:
             one.tries += 1
@@ -90,7 +102,7 @@ class Gaps:
         """Return the session that a question was about; None where it was not asked."""
         gap = self._open.get(node.id)
         one = None if gap is None else gap.sessions.get(name)
-        return None if one is None or not one.tries else one.session
+        return None if one is None or not one.asked_ms else one.session
 
     def close(self, node: Node, name: str) -> None:
         """Note that an answer is stored."""
@@ -99,6 +111,11 @@ class Gaps:
             gap.sessions[name].done = True
 
 
-def _is_open(one: _Asked) -> bool:
+def _is_waiting(one: _Asked, now_ms: int) -> bool:
+    """Return whether the answer to the last question about a session may still come."""
+    return now_ms - one.asked_ms < limits.GAP_AGAIN_MS
+
+
+def _is_open(one: _Asked, now_ms: int) -> bool:
     """Return whether a session is to be asked for, or its last answer may still come."""
-    return not one.done and one.tries < limits.GAP_TRIES
+    return not one.done and (one.tries < limits.GAP_TRIES or _is_waiting(one, now_ms))

@@ -63,9 +63,22 @@ def admit(
     """
     if not allows(standing, of):
         return None
-    oldest_ms = _oldest_ms(standing.grant)
+    oldest_ms = backfill_from_ms(standing)
     kept = [row for row in rows if row.at_ms >= oldest_ms] if oldest_ms else rows
     return Admitted(node, of, kept, now_ms)
+
+
+def may_ask(standing: Standing) -> bool:
+    """Return whether a node may be asked for a session: not where its grant has a backfill.
+
+    A session is answered whole, sealed and without times, so nothing of it could be left out.
+    """
+    return allows(standing, "transcripts") and not backfill_from_ms(standing)
+
+
+def backfill_from_ms(standing: Standing) -> int:
+    """Return the time of the oldest content that a node's grant lets out; 0 for everything."""
+    return _oldest_ms(standing.grant)
 
 
 @lru_cache(maxsize=_GRANTS)

@@ -15,8 +15,7 @@ from holdfast.content.gaps import Gaps
 from holdfast.content.ports import Consents, ContentStore, ItemQuery
 from holdfast.content.presence import Presence
 from holdfast.content.records import FILE, LOG, SEALED, SESSION, ItemRow, Node
-from holdfast.wire import parsers
-from holdfast.wire.api.call import Call, Refusal, Reply
+from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.content import (
     LogList,
     MemoryList,
@@ -29,9 +28,7 @@ from holdfast.wire.api.content import (
     TurnList,
 )
 from holdfast.wire.consent import CLASSES, ContentClass
-from holdfast.wire.limits import PAGE_ITEMS_MAX
 
-NO_LIMIT: Final = 2**62
 _NDJSON: Final = "application/x-ndjson"
 
 T = TypeVar("T")
@@ -85,9 +82,9 @@ class ContentCalls:
         if after:
             last = self._directory.find(after, call.principal.account)
             if last is None:
-                raise _bad_cursor()
+                raise calls.bad_cursor()
             nodes = [one for one in nodes if (one.name, one.id) > (last.name, last.id)]
-        shown, rest = _cut(nodes, _limit(call))
+        shown, rest = _cut(nodes, calls.page_limit(call))
         items = tuple(
             views.node_view(node, self._consents.standing(node.id), call.now_ms) for node in shown
         )
@@ -102,15 +99,15 @@ class ContentCalls:
                 self._consents.standing(node.id),
                 await self._store.stored(node.no),
                 quota=self._quota,
-                gaps=self._gaps.count_open(node),
+                gaps=self._gaps.count_open(node, call.now_ms),
                 now_ms=call.now_ms,
             )
         )
 
     async def list_sessions(self, call: Call) -> Reply:
         """List a node's sessions, the latest first."""
-        node, limit = self._visible(call), _limit(call)
-        below_ms, below = _cursor(call, 2, NO_LIMIT)
+        node, limit = self._visible(call), calls.page_limit(call)
+        below_ms, below = calls.cursor(call, 2)
         rows = await self._store.sessions(node.no, below_ms=below_ms, below=below, limit=limit + 1)
         shown, rest = _cut(rows, limit)
         last = shown[-1] if rest else None
@@ -139,8 +136,8 @@ class ContentCalls:
 
     async def list_memory(self, call: Call) -> Reply:
         """List a node's memory files."""
-        node, limit = self._visible(call), _limit(call)
-        after = _cursor(call, 1, 0)[0]
+        node, limit = self._visible(call), calls.page_limit(call)
+        after = calls.cursor(call, 1, 0)[0]
         rows = await self._store.streams(node.no, of="memory", after=after, limit=limit + 1)
         shown, rest = _cut(rows, limit)
         items = tuple(map(views.memory_file, shown))
@@ -157,19 +154,11 @@ class ContentCalls:
         self, call: Call, node: Node, of: ContentClass, name: str, *, newest_first: bool = False
     ) -> tuple[Sequence[ItemRow], str]:
         """Return one page of a stream, within a number of rows and of bytes, and its cursor."""
-        limit = _limit(call)
-        at_ms, no = _cursor(call, 2, NO_LIMIT if newest_first else 0)
-        rows = await self._store.items(
-            ItemQuery(node.no, of, name, at_ms, no, limit + 1, newest_first)
+        at_ms, no = calls.cursor(call, 2, calls.CURSOR_MAX if newest_first else 0)
+        rows, more = await self._store.items(
+            ItemQuery(node.no, of, name, at_ms, no, calls.page_limit(call), newest_first)
         )
-        size = kept = 0
-        for row in rows[:limit]:
-            size += len(row.body)
-            if kept and size > limits.PAGE_BYTES_MAX:
-                break
-            kept += 1
-        last = rows[kept - 1] if kept < len(rows) else None
-        return rows[:kept], "" if last is None else f"{last.at_ms}-{last.no}"
+        return rows, f"{rows[-1].at_ms}-{rows[-1].no}" if more else ""
 
     async def export(self, call: Call) -> Reply:
         """Send everything that is stored of a node, or of one class of it, a line each."""
@@ -190,12 +179,14 @@ class ContentCalls:
         ):
             for stream in streams:
                 at_ms = no = 0
-                while rows := await self._store.items(
-                    ItemQuery(node.no, stream.of, stream.name, at_ms, no, limits.EXPORT_ROWS)
-                ):
+                more = True
+                while more:
+                    rows, more = await self._store.items(
+                        ItemQuery(node.no, stream.of, stream.name, at_ms, no, limits.EXPORT_ROWS)
+                    )
                     for row in rows:
                         yield views.exported(stream, row)
-                    at_ms, no = rows[-1].at_ms, rows[-1].no
+                        at_ms, no = row.at_ms, row.no
             after = streams[-1].no
 
     # -- keys
@@ -203,7 +194,7 @@ class ContentCalls:
     async def list_keys(self, call: Call) -> Reply:
         """List node keys, newest first."""
         found = self._directory.keys_of(calls.listed_account(call))
-        offset, limit = calls.page_offset(call.query.get("after", "")), _limit(call)
+        offset, limit = calls.page_offset(call.query.get("after", "")), calls.page_limit(call)
         shown, rest = _cut(found[offset:], limit)
         items = tuple(map(views.key_view, shown))
         return Reply(
@@ -222,7 +213,7 @@ class ContentCalls:
             account=account,
             source="person",
             created_by=who.name,
-            created_with=f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}",
+            created_with=calls.caller(who),
         )
         return Reply(NodeKeyCreated(key=secret, view=views.key_view(key)), status=201)
 
@@ -240,10 +231,6 @@ class ContentCalls:
         return node
 
 
-def _limit(call: Call) -> int:
-    return min(call.number("limit", limits.LIST_DEFAULT), PAGE_ITEMS_MAX)
-
-
 def _cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
     """Return the rows of one page, and whether there are more."""
     return rows[:limit], len(rows) > limit
@@ -251,21 +238,3 @@ def _cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
 
 def _is_sealed(call: Call) -> bool:
     return call.query.get("sealed") == "true"
-
-
-def _bad_cursor() -> Refusal:
-    return Refusal(
-        400, "bad_parameter", "`after` is not a cursor of this list", field="after",
-        fix="send `next` of the page before",
-    )  # fmt: skip
-
-
-def _cursor(call: Call, parts: int, start: int) -> tuple[int, ...]:
-    """Return the numbers of a cursor; without one, the start of the list."""
-    given = call.query.get("after", "")
-    if not given:
-        return (start,) * parts
-    numbers = parsers.wholes(given, parts)
-    if numbers is None:
-        raise _bad_cursor()
-    return numbers

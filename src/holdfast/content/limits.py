@@ -15,7 +15,7 @@ PEERS_MAX: Final = 10_000
 KEYS_PER_ACCOUNT: Final = 100_000
 KEYS_PER_INSTANCE: Final = 4
 """Keys in force of one instance: its machine asks for another after it lost one, and the oldest is
-revoked then."""
+deleted then."""
 NODES_PER_KEY: Final = 1_000
 """Nodes that one key may speak for; a registered key speaks for one."""
 NAME_TRIES: Final = 8
@@ -38,10 +38,11 @@ VIEWED_MAX: Final = 10_000
 WAKES_MAX: Final = 4_000
 """Long polls of nodes held at once: half of the connections that the edge takes (plane/edge)."""
 
-OLD_CLIENT: Final = (0, 12, 200)
-"""The daemon's versions below this keep what is refused with 403 and send it again; later ones
-give it up after 150 s. 0.12.170 and 0.12.937 were seen; the boundary is between them."""
 OLD_PREFIX: Final = "0.12."
+OLD_BELOW: Final = 200
+"""The daemon's versions 0.12.x with an x below this keep what is refused with 403 and send it
+again; later ones give it up after 150 s. 0.12.170 and 0.12.937 were seen; the boundary is between
+them."""
 
 GAP_BEFORE_MS: Final = HOUR_MS
 """Sessions that changed so long before the first refusal count as touched by it: clocks differ."""
@@ -59,8 +60,6 @@ ROW_BYTES_MAX: Final = 4_194_304
 """Bytes of one row in the clear; a tool's output in a transcript may be large."""
 META_BYTES_MAX: Final = 65_536
 """Bytes of one row of metadata."""
-NAME_MAX: Final = 512
-"""Characters of a session's or job's name; a file's is in wire/limits.py."""
 AHEAD_MS_MAX: Final = 86_400 * SECOND_MS
 """A row dated further in the future than this gets the time of its arrival instead."""
 
@@ -70,5 +69,4 @@ PAGE_BYTES_MAX: Final = 4_194_304
 """Bytes of stored bodies in one page; at least one row is in it."""
 SHOWN_MAX: Final = 200_000
 """Characters of one text in a page; an export has all of it."""
-LIST_DEFAULT: Final = 100
 EXPORT_ROWS: Final = 200

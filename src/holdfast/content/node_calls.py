@@ -1,18 +1,19 @@
 """Handlers for observers: ours, and the ClawMetry daemon (docs/compat/clawmetry.md).
 
-A client with a key is answered with JSON that has its gate, never with 429 or 503. A heartbeat
-reads memory alone.
+A client with a key is never answered with 429 or 503, and what concerns one node has its gate. A
+heartbeat reads memory alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from holdfast.actors.ports import MailboxFullError
 from holdfast.content import gate
 from holdfast.content.accept import ROUTES, kept_facts, refused_parts, text
 from holdfast.content.directory import Directory
-from holdfast.content.flow import ContentFlow
+from holdfast.content.flow import KEEP_AND_RESEND, ContentFlow, Outcome
 from holdfast.content.gaps import Gaps
 from holdfast.content.ports import Consents, Nodes
 from holdfast.content.presence import Presence
@@ -41,7 +42,20 @@ from holdfast.wire.limits import COUNTER_MAX, NODE_WAIT_S_MAX, SUCCESSORS_MAX
 Run = Callable[[Coroutine[Any, Any, Any]], None]
 """Runs something beside the rest."""
 
+_REFUSED: Final[dict[Outcome, tuple[str, str]]] = {
+    "consent": (
+        "not_consented", "the node's owner has not let this in; keep it and send it later"
+    ),
+    "quota": ("quota_full", "the node's quota has no room for this; keep it and send it later"),
+    "unused": ("unused", "this plane keeps nothing of this kind"),
+    "unreadable": ("unreadable", "nothing of it can be read"),
+    "older": ("older", "all of it is older than the node's owner has let out"),
+}  # fmt: skip
+"""Code and message of a body of which nothing is kept."""
 _FORBIDDEN: Final = 403
+_REPEATED: Final = frozenset({429, 503})
+"""Statuses that a client repeats in the loop that must hear of a change, or takes for the end of a
+trial: no key is answered with one."""
 APPROVAL: Final = "clawmetry.approval"
 
 
@@ -108,7 +122,7 @@ class NodeCalls:
         if not standing.registered and self._registration.take_turn(node):
             self._run(self._registration.tell(node, key))
         questions: tuple[PendingQuery, ...] = ()
-        if gate.allows(standing, "transcripts"):
+        if self._flow.may_ask(node):
             questions = self._gaps.next_questions(node, call.now_ms)
         node.told_allowed = gate.sync_allowed(standing)
         node.told_seen = self._presence.is_seen(node)
@@ -178,7 +192,8 @@ class NodeCalls:
         standing = self._consents.standing(node.id)
         allowed, reason = gate.sync_allowed(standing), gate.reason(standing)
         if outcome == "failed":
-            # The one refusal that has every version keep the body and ask for its gate in time.
+            # Old clients keep the body. Newer ones give it up in 150 s, and the session is asked
+            # for then. A 5xx would be repeated in the loop that must hear of a change.
             return Reply(
                 NodeAnswer(
                     ok=False, sync_allowed=allowed, reason=reason, error="not_stored",
@@ -186,22 +201,28 @@ class NodeCalls:
                 ),
                 status=409,
             )  # fmt: skip
-        if outcome == "refused" and node.resends():
+        if outcome == "stored":
+            return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason))
+        error, message = _REFUSED[outcome]
+        if outcome in KEEP_AND_RESEND and node.resends():
             return Reply(
                 NodeAnswer(
-                    ok=False, sync_allowed=allowed, reason=reason, error="not_consented",
-                    message="the node's owner has not let this in; keep it and send it later",
+                    ok=False, sync_allowed=allowed, reason=reason, error=error, message=message
                 ),
                 status=403,
-            )  # fmt: skip
-        accepted: Literal[0, 1] = 0 if outcome == "refused" else 1
-        return Reply(NodeAnswer(ok=True, sync_allowed=allowed, reason=reason, accepted=accepted))
+            )
+        return Reply(
+            NodeAnswer(
+                ok=True, sync_allowed=allowed, reason=reason, accepted=0, error=error,
+                message=message,
+            )
+        )  # fmt: skip
 
     async def ask_approval(self, call: Call) -> Reply:
         """Count a request for approval, whose arguments are content; nobody decides it here."""
         body: Upload = call.body
         node = await self._node(self._key(call), body.node_id)
-        await self._flow.take(node, APPROVAL, body, _size(call))
+        await self._flow.take(node, APPROVAL, body, _size(call) or _raw_size(body))
         standing = self._consents.standing(node.id)
         return Reply(
             ApprovalAnswer(
@@ -248,10 +269,17 @@ class NodeCalls:
     async def intent(self, call: Call) -> Reply:
         """Pass on that the owner wants to see the nodes of a key.
 
-        Refuse (403) an instance's own key, which its agent can read; consent hears of it too.
+        Refuse (403) an instance's own key, which its agent can read, before consent is asked.
         """
         key = self._key(call)
         nodes = self._directory.nodes_of_key(key)
+        if key.instance:
+            for node in nodes:
+                self._directory.refuse_intent(node)
+            raise Refusal(
+                403, "not_the_owner", "an instance's own key cannot give its owner's consent",
+                fix="open the node on the dashboard, or use the controller's own route",
+            )  # fmt: skip
         known = bool(nodes)
         for node in nodes:
             known = await self._intent(node, key) and known
@@ -263,18 +291,18 @@ class NodeCalls:
 
     async def _intent(self, node: Node, key: NodeKey) -> bool:
         try:
-            known = await self._nodes.intent(node.id, by=key.created_by, credential=credential(key))
+            return await self._nodes.intent(node.id, by=key.created_by, credential=credential(key))
         except Refusal as refusal:
             if refusal.status == _FORBIDDEN:
                 self._directory.refuse_intent(node)
+            if refusal.status in _REPEATED:
+                problem = refusal.problem
+                raise Refusal(409, problem.code, problem.message, fix=problem.fix) from refusal
             raise
-        if key.instance:
-            self._directory.refuse_intent(node)
+        except MailboxFullError as error:
             raise Refusal(
-                403, "not_the_owner", "an instance's own key cannot give its owner's consent",
-                fix="open the node on the dashboard, or use the controller's own route",
-            )  # fmt: skip
-        return known
+                409, "mailbox_full", "too many orders wait for this node", fix="wait a second"
+            ) from error
 
     async def account(self, call: Call) -> Reply:
         """Answer whose key it is, with an address that no client takes for a placeholder's."""

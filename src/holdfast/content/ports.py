@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
+from holdfast.content import limits
 from holdfast.content.gate import Admitted
 from holdfast.content.records import (
     ItemRow,
@@ -97,7 +98,11 @@ class Kept(NamedTuple):
 
 
 class ItemQuery(NamedTuple):
-    """A page of one stream: rows after (`at_ms`, `no`) in its order."""
+    """A page of one stream: rows after (`at_ms`, `no`) in its order.
+
+    It ends at `limit` rows, and before the row whose body would make it more than `bytes_max`; the
+    first row is in it whatever its size.
+    """
 
     node: int
     of: ContentClass
@@ -106,6 +111,14 @@ class ItemQuery(NamedTuple):
     no: int
     limit: int
     newest_first: bool = False
+    bytes_max: int = limits.PAGE_BYTES_MAX
+
+
+class ItemPage(NamedTuple):
+    """Rows of one page, and whether the stream has more after them."""
+
+    rows: Sequence[ItemRow]
+    more: bool
 
 
 class ContentStore(Protocol):
@@ -115,8 +128,8 @@ class ContentStore(Protocol):
         """Return what the directory keeps in memory."""
         ...
 
-    async def add_key(self, key: NodeKey) -> None:
-        """Add a key."""
+    async def add_key(self, key: NodeKey, *, superseded: Sequence[str] = ()) -> None:
+        """Add a key and delete those that it supersedes, by their ids; all or none."""
         ...
 
     async def revoke_key(self, key_id: str, now_ms: int) -> None:
@@ -159,8 +172,8 @@ class ContentStore(Protocol):
         """Return streams after a number, of one class or all."""
         ...
 
-    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
-        """Return rows of one stream, by their time."""
+    async def items(self, query: ItemQuery) -> ItemPage:
+        """Return rows of one stream, by their time; no body beyond the page is read."""
         ...
 
     async def close(self) -> None:

@@ -24,6 +24,9 @@ DAY: Final = "day:"
 OTHER: Final = "other:"
 LOG: Final = "log"
 
+ABOUT: Final = b"about"
+"""The identity of what is known of a session, job or day: its stream has one such row."""
+
 Keep: TypeAlias = Literal["once", "latest", "version"]
 """How rows of one stream relate: `once` keeps each identity once; `latest` replaces the row of the
 same identity; `version` adds one where it differs from the newest."""
@@ -66,10 +69,11 @@ class Refused(Struct, gc=False):
 class Node(Struct, kw_only=True):
     """One observed node, as it is in memory and, at the last flush, in the file.
 
-    `gap_from_ms` to `gap_until_ms` is when transcripts were refused that the client will not send
-    again; 0 for none. `stored_bytes` counts the bodies that are kept, `intents_refused` the times
-    that its key alone asked for what only its owner may. The last three are in memory alone: what
-    the last heartbeat was answered, and when consent was last told of the node.
+    `gap_from_ms` is since when transcripts were refused that the client will not send again; 0 for
+    none. `stored_bytes` counts the bodies that are kept, `intents_refused` the times that its key
+    alone asked for what only its owner may. The last four are in memory alone: what the last
+    heartbeat was answered, when consent was last told of the node, and the largest body that its
+    quota had no room for.
     """
 
     no: int
@@ -84,7 +88,6 @@ class Node(Struct, kw_only=True):
     platform: str = ""
     facts: dict[str, str] = field(default_factory=dict[str, str])
     gap_from_ms: int = 0
-    gap_until_ms: int = 0
     stored_bytes: int = 0
     refused: dict[tuple[ContentClass, RefusedWhy], Refused] = field(
         default_factory=dict[tuple[ContentClass, RefusedWhy], Refused]
@@ -93,6 +96,7 @@ class Node(Struct, kw_only=True):
     told_seen: bool = False
     told_allowed: bool = False
     registered_try_ms: int = 0
+    unfit_bytes: int = 0
 
     def resends(self) -> bool:
         """Return whether its client keeps what is answered with 403, and sends it again.
@@ -104,7 +108,7 @@ class Node(Struct, kw_only=True):
         if not self.version.startswith(limits.OLD_PREFIX):
             return False
         release = parsers.whole(self.version.removeprefix(limits.OLD_PREFIX))
-        return release is not None and release < limits.OLD_CLIENT[2]
+        return release is not None and release < limits.OLD_BELOW
 
 
 class Row(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any
 
 from holdfast.actors import calls
-from holdfast.corrections import limits, views
+from holdfast.corrections import views
 from holdfast.corrections.directory import Directory
 from holdfast.corrections.ports import (
     CorrectionQuery,
@@ -19,7 +19,6 @@ from holdfast.corrections.records import Brain
 from holdfast.corrections.watch import Watch
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.letters.topics import BRAIN, LESSON, Publish
-from holdfast.wire import parsers
 from holdfast.wire.api.brains import (
     BrainAlertList,
     BrainCreate,
@@ -34,8 +33,6 @@ from holdfast.wire.api.brains import (
 )
 from holdfast.wire.api.call import Call, Refusal, Reply
 from holdfast.wire.limits import PAGE_ITEMS_MAX
-
-NO_LIMIT: Final = 2**62
 
 
 class BrainCalls:
@@ -81,14 +78,14 @@ class BrainCalls:
 
     async def list_corrections(self, call: Call) -> Reply:
         """List corrections, newest first."""
-        account, limit = _account(call), _limit(call)
+        account, limit = calls.listed_account(call), calls.page_limit(call)
         brain = self._asked_brain(call)
         words = views.search_words(call.query.get("text", ""))
         if (call.query.get("text") and not words) or (call.query.get("brain") and brain is None):
             return Reply(CorrectionList(items=()))
         query = CorrectionQuery(
             account=account,
-            below=_cursor(call, 1)[0],
+            below=calls.cursor(call, 1)[0],
             limit=limit + 1,
             brain=0 if brain is None else brain.no,
             category=call.query.get("category", "").upper(),
@@ -116,13 +113,13 @@ class BrainCalls:
 
     async def list_brains(self, call: Call) -> Reply:
         """List brains by name."""
-        limit = _limit(call)
-        brains = self._directory.brains_of(_account(call))
+        limit = calls.page_limit(call)
+        brains = self._directory.brains_of(calls.listed_account(call))
         after = call.query.get("after", "")
         if after:
             last = self._directory.find(after, call.principal.account)
             if last is None:
-                raise _bad_cursor()
+                raise calls.bad_cursor()
             brains = [one for one in brains if (one.name, one.id) > (last.name, last.id)]
         shown = brains[:limit]
         items = tuple(self._view(brain) for brain in shown)
@@ -167,7 +164,7 @@ class BrainCalls:
     async def list_alerts(self, call: Call) -> Reply:
         """List current alerts, the oldest first."""
         one = self._asked_brain(call)
-        brains = [one] if one is not None else self._directory.brains_of(_account(call))
+        brains = [one] if one is not None else self._directory.brains_of(calls.listed_account(call))
         if call.query.get("brain") and one is None:
             brains = []
         found = await self._watch.alerts(brains)
@@ -175,14 +172,14 @@ class BrainCalls:
 
     async def list_lessons(self, call: Call) -> Reply:
         """List lessons, last changed first."""
-        limit, brain = _limit(call), self._asked_brain(call)
+        limit, brain = calls.page_limit(call), self._asked_brain(call)
         if call.query.get("brain") and brain is None:
             return Reply(LessonList(items=()))
         decision = call.query.get("decision", "*")
-        below_ms, below = _cursor(call, 2)
+        below_ms, below = calls.cursor(call, 2)
         rows = await self._store.lessons(
             LessonQuery(
-                account=_account(call),
+                account=calls.listed_account(call),
                 below_ms=below_ms,
                 below=below,
                 limit=limit + 1,
@@ -226,7 +223,7 @@ class BrainCalls:
 
     async def list_keys(self, call: Call) -> Reply:
         """List brain keys."""
-        found = self._directory.keys_of(_account(call))[:PAGE_ITEMS_MAX]
+        found = self._directory.keys_of(calls.listed_account(call))[:PAGE_ITEMS_MAX]
         return Reply(BrainKeyList(items=tuple(self._key_view(key) for key in found)))
 
     async def make_key(self, call: Call) -> Reply:
@@ -278,31 +275,3 @@ class BrainCalls:
         return await calls.account_to_create_in(
             call, asked, default=self._default_account, exists=self._account_exists
         )
-
-
-def _account(call: Call) -> str | None:
-    """Return the caller's account; for an operator the one of the query, or None for all."""
-    own = call.principal.account
-    return call.query.get("account") if own is None else own
-
-
-def _limit(call: Call) -> int:
-    return min(call.number("limit", limits.LIST_DEFAULT), PAGE_ITEMS_MAX)
-
-
-def _bad_cursor() -> Refusal:
-    return Refusal(
-        400, "bad_parameter", "`after` is not a cursor of this list", field="after",
-        fix="send `next` of the page before",
-    )  # fmt: skip
-
-
-def _cursor(call: Call, parts: int) -> tuple[int, ...]:
-    """Return the numbers of a cursor; without one, numbers beyond every row."""
-    text = call.query.get("after", "")
-    if not text:
-        return (NO_LIMIT,) * parts
-    numbers = parsers.wholes(text, parts)
-    if numbers is None:
-        raise _bad_cursor()
-    return numbers

@@ -52,7 +52,6 @@ SOURCES_PER_BRAIN: Final = 256
 """Senders of one brain whose numbers are kept; rows of further ones count as unnumbered."""
 VERSIONS_PER_BRAIN: Final = 64
 """SDK versions of one brain that are counted separately; further ones are counted together."""
-LIST_DEFAULT: Final = 100
 PURGE_ROWS: Final = 2_000
 """Rows purged in one commit, so that no sender waits for a purge."""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from holdfast.actors.calls import missing
+from holdfast.actors.calls import CURSOR_MAX, missing
 from holdfast.corrections import gradata, views
 from holdfast.corrections.accept import (
     begins_with_correction,
@@ -25,7 +25,6 @@ from holdfast.corrections.accept import (
 )
 from holdfast.corrections.directory import OTHERS, Directory
 from holdfast.corrections.flow import CorrectionsFlow
-from holdfast.corrections.handlers import NO_LIMIT
 from holdfast.corrections.ports import CorrectionsStore, LessonQuery, LessonRow
 from holdfast.corrections.records import Arrival, Brain, BrainKey, Correction, Written
 from holdfast.kernel.clock import Clock
@@ -261,7 +260,7 @@ class SenderCalls:
         """Answer with the brain's rules as text for a prompt."""
         brain = await self._brain(call, text(call.body.brain_id, TEXT_MAX))
         rows = await self._store.lessons(
-            LessonQuery(brain.account, NO_LIMIT, NO_LIMIT, _RULES_MAX, brain=brain.no)
+            LessonQuery(brain.account, CURSOR_MAX, CURSOR_MAX, _RULES_MAX, brain=brain.no)
         )
         return Reply(RulesAnswer(rules_text=views.rules_text(rows)))
 
@@ -269,7 +268,7 @@ class SenderCalls:
         """List a brain's lessons with verdicts; a key of the whole account lists all."""
         key = self._key(call)
         rows = await self._store.lessons(
-            LessonQuery(key.account, NO_LIMIT, NO_LIMIT, PAGE_ITEMS_MAX, brain=key.brain)
+            LessonQuery(key.account, CURSOR_MAX, CURSOR_MAX, PAGE_ITEMS_MAX, brain=key.brain)
         )
         items = tuple(
             views.lesson_view(

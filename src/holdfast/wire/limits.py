@@ -172,5 +172,8 @@ SUCCESSORS_MAX: Final = 64
 NODE_ROWS_MAX: Final = 100_000
 """Rows that one body of a node may have; clients send 200 at once."""
 
+NODE_SESSION_MAX: Final = 512
+"""Characters of the name of a session or job."""
+
 NODE_PATH_MAX: Final = 1_024
 """Characters of the path of a memory file."""

@@ -61,7 +61,7 @@ async def bodies(
     newest_first: bool = False,
 ) -> list[str]:
     start = FAR if newest_first else 0
-    found = await store.items(ItemQuery(1, of, name, start, start, 500, newest_first))
+    found, _ = await store.items(ItemQuery(1, of, name, start, start, 500, newest_first))
     return [msgspec.json.decode(one.body) for one in found]
 
 
@@ -95,13 +95,37 @@ async def test_rows_are_paged_by_their_time_both_ways(store: ContentStore) -> No
     for down in (False, True):
         bound = (FAR, FAR) if down else (0, 0)
         seen: list[tuple[int, int]] = []
-        while page := await store.items(
-            ItemQuery(1, "transcripts", "session:s", bound[0], bound[1], 2, down)
-        ):
+        more = True
+        while more:
+            page, more = await store.items(
+                ItemQuery(1, "transcripts", "session:s", bound[0], bound[1], 2, down)
+            )
             seen += [(one.at_ms, one.no) for one in page]
             bound = seen[-1]
         assert seen == sorted(seen, reverse=down)
         assert len(set(seen)) == 9
+    assert await store.items(ItemQuery(1, "transcripts", "session:t", 0, 0, 2)) == ([], False)
+
+
+async def test_a_page_ends_before_it_has_too_many_bytes(store: ContentStore) -> None:
+    sizes = (100, 30, 30, 30, 100, 200, 10)
+    await put(store, *[row(str(n), at_ms=NOW + n, said="x" * (s - 2)) for n, s in enumerate(sizes)])
+    for down, pages in (
+        (False, [[100], [30, 30, 30], [100], [200], [10]]),
+        (True, [[10], [200], [100], [30, 30, 30], [100]]),
+    ):
+        bound = (FAR, FAR) if down else (0, 0)
+        for number, sizes_of_page in enumerate(pages, 1):
+            page, more = await store.items(
+                ItemQuery(1, "transcripts", "session:s", *bound, 4, down, bytes_max=100)
+            )
+            assert [len(one.body) for one in page] == sizes_of_page
+            assert more is (number < len(pages))
+            bound = (page[-1].at_ms, page[-1].no)
+    page, more = await store.items(
+        ItemQuery(1, "transcripts", "session:s", NOW, 0, 3, bytes_max=10**6)
+    )
+    assert ([len(one.body) for one in page], more) == ([100, 30, 30], True)
 
 
 async def test_a_session_is_its_transcript_and_its_metadata(store: ContentStore) -> None:
@@ -109,6 +133,7 @@ async def test_a_session_is_its_transcript_and_its_metadata(store: ContentStore)
     await put(store, row("a"), row("b", at_ms=NOW + 1))
     await put(store, row("c", stream="session:t", at_ms=NOW - 9))
     await put(store, row("d", stream="sealed"), row("e", stream="sealed"))
+    await put(store, row("other", keep="latest", said="not about it"), of="metadata")
     first, second = await store.sessions(1, below_ms=FAR, below=FAR, limit=9)
     assert (first.name, first.events, first.last_ms) == ("session:s", 2, NOW + 5)
     assert msgspec.json.decode(first.about) == "title"
@@ -117,7 +142,7 @@ async def test_a_session_is_its_transcript_and_its_metadata(store: ContentStore)
     assert again == second
     counts = {(one.of, one.sealed): one.rows for one in await store.stored(1)}
     assert counts == {
-        ("metadata", False): 1, ("transcripts", False): 3, ("transcripts", True): 2
+        ("metadata", False): 2, ("transcripts", False): 3, ("transcripts", True): 2
     }  # fmt: skip
 
 
@@ -166,6 +191,18 @@ async def test_keys_nodes_and_counts_are_loaded_as_they_were_put(store: ContentS
     assert kept.last_no == 3
     await put(store, row("orphan"), node=8)
     assert (await store.load()).last_no == 8
+
+
+async def test_a_key_is_added_in_place_of_those_that_it_supersedes(store: ContentStore) -> None:
+    first, second, third = (
+        NodeKey(id=f"nk_{n}", hash=f"h{n}", name="k", account="a", created_ms=n) for n in range(3)
+    )
+    await store.add_key(first)
+    await store.add_key(second)
+    await store.add_key(third, superseded=["nk_0", "nk_none"])
+    assert {one.id for one in (await store.load()).keys} == {"nk_1", "nk_2"}
+    await store.note_uses({"nk_0": 7})
+    assert len((await store.load()).keys) == 2
 
 
 def files_with(folder: Path, marker: bytes) -> list[Path]:

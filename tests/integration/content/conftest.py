@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from holdfast.plane.wiring.plane import Plane
 from holdfast.telemetry.machines import MachineIndex
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.logs import Lines
+from tests.support.patience import patience
 from tests.support.toys.consents import ToyConsents
 
 OLD, NEW = "0.12.170", "0.12.937"
@@ -74,6 +77,22 @@ class Watchtower:
     async def beat(self, version: str = NEW, **body: Any) -> Any:
         """Return what a heartbeat is answered with."""
         return await self.send("/ingest/heartbeat", version=version, platform="Linux", **body)
+
+    async def hold_poll(self) -> asyncio.Task[Any]:
+        """Return a long poll of the node, once the plane holds it."""
+
+        async def poll() -> Any:
+            target = f"/ingest/wake?node_id={self.name}&wait=15"
+            headers = {"x-api-key": self.key}
+            return (await call(self.plane.app, "GET", target, headers=headers)).json()
+
+        hub: Any = self.plane.subjects.content.presence._wakes
+        held = asyncio.create_task(poll())
+        ends = time.monotonic() + patience(10)
+        while not len(hub._hub):
+            assert time.monotonic() < ends, "no poll is held"
+            await asyncio.sleep(0)
+        return held
 
     async def register(self, peer: str = "192.0.2.7", **body: Any) -> Answer:
         """Return the answer to a registration without a credential."""

@@ -12,10 +12,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from holdfast.actors.ports import MailboxFullError
 from holdfast.content import limits
 from holdfast.content.accept import ROUTES
+from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.clawmetry import UPLOADS
-from holdfast.wire.consent import CLASSES, INTENT_CLASSES, node_of_instance, node_of_name
+from holdfast.wire.consent import (
+    CLASSES,
+    INTENT_CLASSES,
+    Grant,
+    SignedDocument,
+    encode_document,
+    node_of_instance,
+    node_of_name,
+    to_base64url,
+)
 from holdfast.wire.controller.identity import gateway_token, key_hash
 from tests.integration.content.conftest import NEW, OLD, Watchtower, make_watchtower
 from tests.support.asgi import Answer, call
@@ -99,8 +110,17 @@ async def test_the_refusal_is_chosen_by_the_version(tower: Watchtower) -> None:
     await tower.beat(NEW)
     refused = await tower.send("/ingest/events", **sent)
     assert (refused["ok"], refused["accepted"]) == (True, 0), "an observer keeps it"
+    assert refused["error"] == "not_consented"
     assert tower.kept().gap_from_ms > 0
     tower.consents.grant(tower.node)
+    useless: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("unreadable", "/ingest/events", {"session_file": "s", "events": [7]}),
+        ("unused", "/ingest/system-snapshot", sent),
+        ("unused", "/ingest/cache", {"id": "never-asked", "blob": "QUJD"}),
+    )
+    for error, path, body in useless:
+        told = await tower.send(path, **body)
+        assert (told["accepted"], told["error"]) == (0, error), "nothing of it is kept"
     assert "accepted" not in await tower.send("/ingest/events", **sent), "1 is what is not said"
     assert not [line for line in tower.log.lines if line[1] == "call"], "a closed gate is no news"
 
@@ -182,6 +202,10 @@ async def test_a_quota_refuses_what_is_more_and_says_so(
     made = (await tower.register()).json()
     tower.key, tower.name, tower.node = made["api_key"], made["node_id"], made["node"]
     consents.grant(tower.node)
+    await tower.beat(OLD)
+    too_big = [event("0", "x" * 1_100_000)]
+    told = await tower.send("/ingest/events", 403, session_file="s", events=too_big)
+    assert (told["error"], told["sync_allowed"]) == ("quota_full", True)
     await tower.beat(NEW)
     for number in range(3):
         big = [event(str(number), "x" * 600_000)]
@@ -262,6 +286,8 @@ async def test_a_registered_key_speaks_for_its_own_node(tower: Watchtower) -> No
     for path in ("/ingest/heartbeat", "/ingest/events"):
         answer = await tower.post(path, {"node_id": other["node_id"]})
         assert (answer.status, answer.json()["error"]) == (403, "wrong_node")
+    told = [line["code"] for line in tower.log.named("call")]
+    assert told == ["wrong_node", "wrong_node"], "it is counted nowhere, so the log has it"
     assert (await tower.post("/ingest/heartbeat", {})).status == 200, "it has one node"
 
 
@@ -355,12 +381,8 @@ async def test_a_machine_of_an_instance_registers_without_a_limit(tower: Watchto
     assert {answer.status for answer in answers} == {200}
     found = answers[-1].json()
     assert found["node"] == node_of_instance("local", instance)
-    live = [
-        one
-        for one in (await tower.get("/api/node-keys"))["items"]
-        if one["instance"] == instance and one["revoked_at"] is None
-    ]
-    assert len(live) == limits.KEYS_PER_INSTANCE
+    kept = [one for one in (await tower.get("/api/node-keys"))["items"] if one["instance"]]
+    assert len(kept) == limits.KEYS_PER_INSTANCE, "what is superseded is deleted"
     wrong = await register({**headers, "x-holdfast-gateway-token": "0" * 64})
     assert wrong.status in {401, 403}
 
@@ -373,8 +395,39 @@ async def test_an_instances_own_key_cannot_say_yes(tower: Watchtower) -> None:
     tower.key, tower.name, tower.node = found["api_key"], found["node_id"], found["node"]
     answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
     assert answer.status == 403
-    assert tower.consents.intents[-1][0] == tower.node, "consent hears of the try"
+    assert tower.consents.intents == [], "a consent that would grant is not asked"
     assert (await tower.about())["intents_refused"] == 1
+
+
+@pytest.mark.parametrize("first", ["person", "machine"])
+async def test_a_persons_key_never_speaks_for_an_instances_node(
+    tower: Watchtower, first: str
+) -> None:
+    instance, sandbox, headers = await machine_headers(tower)
+    body = msgspec.json.encode({"sandbox": sandbox})
+    made = (await tower.ask("POST", "/api/node-keys", {"name": "all"})).json()["key"]
+    own = node_of_instance("local", instance)
+    if first == "person":
+        # The name is free, so the key gets a node of it, which the instance does not take over.
+        answer = await tower.post("/ingest/heartbeat", {"node_id": instance}, key=made)
+        assert answer.json()["node"] == node_of_name("local", instance)
+    answer = await call(tower.plane.app, "POST", "/api/register", headers=headers, body=body)
+    tower.key, tower.name, tower.node = answer.json()["api_key"], instance, answer.json()["node"]
+    assert (tower.node, tower.kept().instance) == (own, instance)
+    answer = await tower.post("/ingest/heartbeat", {"node_id": instance}, key=made)
+    assert (answer.status, answer.json()["code"]) == (403, "wrong_node")
+    assert (await tower.beat(NEW))["node"] == own
+
+
+async def test_a_busy_consent_is_neither_429_nor_503_to_a_key(tower: Watchtower) -> None:
+    for wrong, code in (
+        (Refusal(503, "busy", "the plane is busy", retry_after_s=1), "busy"),
+        (Refusal(429, "too_many", "too many orders", retry_after_s=1), "too_many"),
+        (MailboxFullError("node"), "mailbox_full"),
+    ):
+        tower.consents.intent_fails = wrong
+        answer = await tower.post("/api/cloud/intent-start", {}, bearer=True)
+        assert (answer.status, answer.json()["code"]) == (409, code)
 
 
 async def test_connecting_with_a_persons_key_is_that_persons_grant(tower: Watchtower) -> None:
@@ -435,32 +488,15 @@ async def test_a_number_above_ours_is_passed_on(tower: Watchtower) -> None:
 # -- who looks, and what was missed
 
 
-async def until_held(tower: Watchtower) -> None:
-    """Return when a long poll is held."""
-    hub: Any = tower.plane.subjects.content.presence._wakes
-    for _ in range(1_000):
-        if len(hub._hub):
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("no poll is held")
-
-
 async def test_a_look_and_a_yes_end_the_held_poll(tower: Watchtower) -> None:
     await tower.beat()
 
-    async def poll() -> Any:
-        headers = {"x-api-key": tower.key}
-        target = f"/ingest/wake?node_id={tower.name}&wait=15"
-        return (await call(tower.plane.app, "GET", target, headers=headers)).json()
-
-    held = asyncio.create_task(poll())
-    await until_held(tower)
+    held = await tower.hold_poll()
     await tower.about()
     told = await asyncio.wait_for(held, patience(5))
     assert (told["work"], told["viewer_active"]) == (True, True)
     assert (await tower.beat())["viewer_active"]
-    held = asyncio.create_task(poll())
-    await until_held(tower)
+    held = await tower.hold_poll()
     tower.consents.grant(tower.node)
     tower.plane.subjects.content.consent_changed(tower.node)
     told = await asyncio.wait_for(held, patience(5))
@@ -474,6 +510,37 @@ async def test_polls_beyond_the_budget_are_muted_by_404(tower: Watchtower) -> No
     target = f"/ingest/wake?node_id={tower.name}"
     answer = await call(tower.plane.app, "GET", target, headers={"x-api-key": tower.key})
     assert answer.status == 404
+
+
+async def test_a_backfill_leaves_nothing_to_be_asked_for(tower: Watchtower) -> None:
+    await tower.beat(NEW)
+    await tower.send("/ingest/events", encrypted=True, blob="QUJD")
+    tower.consents.grant(tower.node)
+    sessions = [{"session_id": "touched", "updated_at": tower.kept().gap_from_ms}]
+    await tower.send("/ingest/sessions", sessions=sessions)
+    grant = Grant(
+        version=1, node=tower.node, number=1, classes=CLASSES, at_ms=1, backfill_from_ms=1
+    )
+    payload = to_base64url(encode_document(grant))
+    document = SignedDocument(payload=payload, key="k", signature="")
+    tower.consents.grant(tower.node, document=document)
+    assert (await tower.beat(NEW))["pending_queries"] == []
+    tower.consents.grant(tower.node)
+    assert len((await tower.beat(NEW))["pending_queries"]) == 1
+
+
+async def test_the_numbers_of_a_day_are_deleted_with_their_class(tower: Watchtower) -> None:
+    tower.consents.grant(tower.node)
+    await tower.beat(NEW, tool_calls_today=123_456_789, node_meta={"os": "Linux"})
+    await flushed(tower)
+    assert tower.bytes_on_disk(b"123456789")
+    deletion = tower.plane.subjects.content.observed.deletion
+    await deletion.delete(tower.node, ("counters",))
+    assert [one["name"] for one in (await tower.about())["facts"]] == ["os"]
+    ends = time.monotonic() + patience(10)
+    while found := tower.bytes_on_disk(b"123456789"):
+        assert time.monotonic() < ends, found
+        await asyncio.sleep(0.02)
 
 
 async def test_sessions_of_a_deferral_are_fetched_after_the_yes(tower: Watchtower) -> None:

@@ -16,9 +16,8 @@ from holdfast.plane.consent_key import trusted_keys
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.plane import make_plane
 from holdfast.telemetry.machines import MachineIndex
-from holdfast.wire.consent import SignedDocument
+from holdfast.wire.consent import CLASSES, SignedDocument
 from tests.integration.content.conftest import NEW, Watchtower
-from tests.support.asgi import call
 from tests.support.logs import Lines
 from tests.support.patience import patience
 from tests.support.toys.consents import ToyConsents
@@ -69,12 +68,27 @@ async def test_the_owner_alone_opens_the_gate_and_closes_it(real: Watchtower) ->
     assert answer["grant"]["signature"]
     await real.send("/ingest/events", session_file="s", events=EVENTS)
     assert (await real.about())["stored"][0]["rows"] == 1
-    path = f"/api/consent/nodes/{real.node}/revoke"
-    body = {"classes": ["transcripts", "logs", "memory", "metadata", "counters"], "delete": True}
-    revoked = await real.ask("POST", path, body)
+    await revoke(real, delete=False)
+    told = await real.send("/ingest/events", session_file="s", events=[{"id": "e2"}])
+    assert (told["sync_allowed"], told["accepted"]) == (False, 0)
+    assert (await real.about())["stored"][0]["rows"] == 1, "what was stored is kept"
+
+
+async def revoke(real: Watchtower, *, delete: bool) -> None:
+    """Take every class back, and return once the node's gate is closed."""
+    body = {"classes": CLASSES, "delete": delete}
+    revoked = await real.ask("POST", f"/api/consent/nodes/{real.node}/revoke", body)
     assert revoked.status in {200, 202}, revoked.body
     await allowed(real, wanted=False)
-    await real.send("/ingest/events", session_file="s", events=[{"id": "e2"}])
+
+
+async def test_a_revocation_with_deletion_leaves_nothing_stored(real: Watchtower) -> None:
+    await real.beat(NEW)
+    assert (await real.post("/api/cloud/intent-start", {}, bearer=True)).status == 200
+    await allowed(real, wanted=True)
+    await real.send("/ingest/events", session_file="s", events=EVENTS)
+    assert real.bytes_on_disk(b"MARKER-1")
+    await revoke(real, delete=True)
     ends = time.monotonic() + patience(10)
     while (await real.about())["stored"]:
         assert time.monotonic() < ends, "what was stored is deleted"
@@ -105,15 +119,7 @@ async def test_a_persons_key_is_granted_by_connecting(real: Watchtower) -> None:
 
 async def test_a_yes_ends_the_held_poll(real: Watchtower) -> None:
     await real.beat(NEW)
-
-    async def poll() -> Any:
-        target = f"/ingest/wake?node_id={real.name}&wait=15"
-        headers = {"x-api-key": real.key}
-        answer = await call(real.plane.app, "GET", target, headers=headers)
-        return msgspec.json.decode(answer.body)
-
-    held = asyncio.create_task(poll())
-    await asyncio.sleep(0.1)
-    await real.post("/api/cloud/intent-start", {}, bearer=True)
+    held = await real.hold_poll()
+    assert (await real.post("/api/cloud/intent-start", {}, bearer=True)).status == 200
     told = await asyncio.wait_for(held, patience(10))
-    assert told["work"] or told["sync_allowed"]
+    assert (told["work"], told["sync_allowed"]) == (True, True)

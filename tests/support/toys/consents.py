@@ -31,6 +31,7 @@ class ToyConsents:
         self.intents: list[tuple[str, str]] = []
         self.seen: list[tuple[str, int]] = []
         self.failing = False
+        self.intent_fails: Exception | None = None
 
     def wire(self, core: Any, observed: Any, *others: Any, **named: Any) -> Content:
         return make_content(core, observed, self, self, others[-1], **named)
@@ -57,6 +58,8 @@ class ToyConsents:
         return node
 
     async def intent(self, node: str, *, by: str, credential: str) -> bool:
+        if self.intent_fails is not None:
+            raise self.intent_fails
         self.intents.append((node, credential))
         standing = self.standing(node)
         if not standing.registered:

@@ -76,7 +76,7 @@ def test_no_heartbeat_raises_and_only_the_closed_list_is_kept(fields: dict[str, 
     raw = msgspec.json.encode(fields)
     found = msgspec.json.decode(raw, type=Heartbeat)
     kept = accept.kept_facts(found, counters=True)
-    assert kept.keys() <= {"e2e", "local_store_size_mb", *accept._COUNTERS, *accept._META}
+    assert kept.keys() <= {"e2e", "local_store_size_mb", *accept.COUNTERS, *accept._META}
     assert all(len(value) <= 128 for value in kept.values())
     parts = refused_parts(found, kept, counters=False, size=len(raw))
     assert all(size > 0 for size in parts.values())
@@ -131,6 +131,46 @@ def test_a_sealed_body_is_one_row_that_says_nothing() -> None:
         rows("events", blob=blob, session_file="s", id="batch-1")[0] for blob in ("AA", "BB")
     )
     assert (ours.stream, ours.identity) == (again.stream, again.identity)
+
+
+def test_only_a_transcript_that_is_sealed_names_its_session() -> None:
+    for route in ROUTES.keys() - {"clawmetry.events"}:
+        (row,) = rows(route.removeprefix("clawmetry."), blob="QUJD", session_file="s.jsonl")
+        assert row.stream == "sealed", route
+
+
+def test_long_names_and_ids_that_begin_alike_are_apart() -> None:
+    ids = ["i" * 200 + end for end in "ab"]
+    assert len({rows("events", blob="QUJD", id=one)[0].identity for one in ids}) == 2
+    long = ["n" * 2_000 + end for end in ("a", "b", "\x00")]
+    for route, sent in (
+        ("events", lambda one: {"session_file": f"{one}.jsonl", "events": [{"id": 1}]}),
+        ("sessions", lambda one: {"sessions": [{"session_id": one}]}),
+        ("ingest", lambda one: {"events": [{"data": {"job_id": one}}]}),
+        ("memory", lambda one: {"memory_content": [{"path": one, "content": "x"}]}),
+        ("autonomy", lambda one: {"snapshots": [{"day": one}]}),
+    ):
+        streams = [rows(route, **sent(one))[0].stream for one in long]
+        assert len(set(streams)) == len(long), route
+        assert all(one.isprintable() and len(one) <= 1_100 for one in streams)
+    assert len(accept.name("n" * 600)) == 512
+
+
+def test_a_day_counts_as_of_its_end() -> None:
+    days = ("2026-11-20", "2026-11-30", "2999-01-01", "some day")
+    found = rows("autonomy", snapshots=[{"day": day} for day in days])
+    # NOW is in the morning of the second.
+    assert [row.at_ms for row in found] == [1_795_132_800_000 + 86_400_000 - 1, NOW, NOW, NOW]
+
+
+def test_rows_beyond_those_of_one_body_are_one_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept, "NODE_ROWS_MAX", 2)
+    sent = body(lines=["a", "b", "c", "d"])
+    found = list(read_rows("clawmetry.logs", sent, NOW))
+    assert [row is None for row in found] == [False, False, True]
+    assert None not in list(read_rows("clawmetry.logs", body(lines=["a", "b"]), NOW))
 
 
 def test_memory_and_jobs_and_days_are_named() -> None:

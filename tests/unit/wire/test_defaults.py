@@ -63,9 +63,9 @@ wire.api.clawmetry.AccountAnswer
 wire.api.clawmetry.AuthAnswer
     plan="free" e2e=true node="" plane_key=""
 wire.api.clawmetry.AuthRequest
-    api_key=null hostname=null machine_id=null existing_node_id=null
+    hostname=null existing_node_id=null
 wire.api.clawmetry.Heartbeat
-    node_id=null platform=null version=null e2e=null status=null seen_number=null
+    node_id=null platform=null version=null e2e=null seen_number=null
     local_store_size_mb=null tool_calls_today=null exec_calls_today=null
     browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
     cache_pushes=null
@@ -82,12 +82,12 @@ wire.api.clawmetry.PoliciesAnswer
 wire.api.clawmetry.RegisterAnswer
     plan="free" node="" plane_key=""
 wire.api.clawmetry.RegisterRequest
-    hostname=null machine_id=null platform=null email=null source=null sandbox=null
+    hostname=null machine_id=null source=null sandbox=null
 wire.api.clawmetry.TranscriptArgs
     limit=5000
 wire.api.clawmetry.Upload
-    node_id=null encrypted=null blob=null session_file=null log_file=null id=null events=null
-    lines=null sessions=null memory_content=null snapshots=null
+    node_id=null blob=null session_file=null id=null events=null lines=null sessions=null
+    memory_content=null snapshots=null
 wire.api.clawmetry.WakeAnswer
     assistant_actions=[]
 wire.api.consent.ConsentClass

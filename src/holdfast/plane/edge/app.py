@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from holdfast.kernel.log import Log
 from holdfast.plane.edge import answer, auth
 from holdfast.plane.edge import body as edge_body
 from holdfast.plane.edge.auth import ANONYMOUS, Caller, Identity, Network
+from holdfast.plane.edge.budget import BodyBudget
 from holdfast.plane.edge.ports import (
     AuditTrail,
     Authenticator,
@@ -40,10 +42,11 @@ from holdfast.plane.edge.ports import (
 from holdfast.plane.edge.routes import Found, Route, Routes
 from holdfast.relay.refusal_lines import RefusalLines
 from holdfast.relay.wrong_proofs import WrongProofs
+from holdfast.wire import parsers
 from holdfast.wire.api.accounts import SessionView
 from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
 from holdfast.wire.api.endpoint import Endpoint
-from holdfast.wire.limits import REASON_MAX
+from holdfast.wire.limits import BODY_BYTES_MAX, REASON_MAX
 
 _FAILED: Final = 400
 _OUR_FAULT: Final = 500
@@ -122,6 +125,9 @@ class Edge:
         self._rates = rates
         self._prefix = request_prefix
         self._limits = limits or EdgeLimits()
+        self._node_bodies = BodyBudget(
+            total=self._limits.node_bodies, each=self._limits.node_bodies_each
+        )
         self._trusted = tuple(trusted_proxies)
         self._hosts = hosts
         self._https_host = https_host
@@ -225,11 +231,21 @@ class Edge:
             auth.check_origin(request.header, request.caller)
         key = auth.idempotency_key(request.header) if row.mutates else ""
         query = edge_body.read_query(found.route, request.query, self._limits)
-        body = await self._read(request, found.route, receive, guarded=changes and by_browser)
-        call = self._call(request, found, query=query, body=body, key=key)
-        if row.mutates or row.audited:
-            return await self._audited(request, found.route, call)
-        return await found.route.handler(call)
+        async with self._room(request, row):
+            body = await self._read(request, found.route, receive, guarded=changes and by_browser)
+            call = self._call(request, found, query=query, body=body, key=key)
+            if row.mutates or row.audited:
+                return await self._audited(request, found.route, call)
+            return await found.route.handler(call)
+
+    def _room(self, request: _Request, row: Endpoint) -> AbstractAsyncContextManager[None]:
+        """Return the room that a node's large body needs until it is answered."""
+        declared = request.header.get("content-length", "0")
+        size = None if "transfer-encoding" in request.header else parsers.whole(declared)
+        size = row.body_bytes_max if size is None else min(size, row.body_bytes_max)
+        if row.scope != "node" or size <= BODY_BYTES_MAX:
+            return nullcontext()
+        return self._node_bodies.hold(request.identity.principal.token_id, size)
 
     def _no_route(self, request: _Request) -> Reply:
         """Answer OPTIONS; refuse (405) a wrong method, (404) an unknown path."""
@@ -434,8 +450,9 @@ class Edge:
         row = None if request.route is None else request.route.row
         if status < _FAILED and not (row is not None and (row.mutates or row.audited)):
             return
-        if row is not None and row.scope == "node" and status in row.statuses:
-            return  # the gate of a node is closed: counted by its stream, and shown to its owner
+        is_counted = row is not None and row.scope == "node" and status in row.statuses
+        if is_counted and not request.code:
+            return  # an answer, no refusal: a node's gate is closed, which its owner is shown
         who = request.identity.principal
         write = self._log.info if status < _FAILED else self._log.warning
         # A status that the row declares is intended, a 501 too.

@@ -13,7 +13,15 @@ HEAD_S: Final = 15.0
 
 LEFT_BYTES_MAX: Final = 2 * 1_048_576
 """Bytes that are read and discarded after an answer, so that a caller who was refused before its
-body was read can still read the refusal. The largest body is half of this."""
+body was read can still read the refusal. Only a node's body may be larger; its connection is then
+closed, and its client may see that instead of the refusal."""
+
+NODE_BODIES_BYTES_MAX: Final = 134_217_728
+"""Bytes of bodies of nodes above 64 KiB that are read, decoded or stored at once, 128 MiB: eight of
+the largest. Decoding takes about as much again. The next one waits."""
+
+NODE_BODIES_EACH_BYTES_MAX: Final = 33_554_432
+"""Bytes of these of one key, 32 MiB: a slow sender holds no more than a quarter."""
 
 BLANK_BYTES_MAX: Final = 8
 """Bytes of empty lines before a request (RFC 9112, 2.2): some callers end a body with one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from holdfast.accounts.records import AuditEntry, AuditRow
+from holdfast.plane.edge.limits import NODE_BODIES_BYTES_MAX, NODE_BODIES_EACH_BYTES_MAX
 from holdfast.wire.api.call import Principal, Problem
 
 Gate: TypeAlias = Callable[[Principal, str], bool]
@@ -52,8 +53,10 @@ class RateLimiter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeLimits:
-    """Limits of one edge."""
+    """Limits of one edge; `node_bodies` are bytes of large bodies of nodes in memory at once."""
 
+    node_bodies: int = NODE_BODIES_BYTES_MAX
+    node_bodies_each: int = NODE_BODIES_EACH_BYTES_MAX
     body_read_s: float = BODY_READ_S
     form_bytes: int = 65_536
     query_chars: int = 8_192

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
-from holdfast.content.ports import ItemQuery, Kept
+from holdfast.content.ports import ItemPage, ItemQuery, Kept
 from holdfast.content.records import (
+    ABOUT,
     SEALED,
     SESSION,
     ItemRow,
@@ -77,10 +78,12 @@ class MemoryContent:
     def _size(self, node: int) -> int:
         return sum(one.size for place, one in self._streams.items() if place.node == node)
 
-    async def add_key(self, key: NodeKey) -> None:
-        """Add a key."""
+    async def add_key(self, key: NodeKey, *, superseded: Sequence[str] = ()) -> None:
+        """Add a key and delete those that it supersedes, by their ids; all or none."""
         self._check()
         self._keys[key.id] = key
+        for key_id in superseded:
+            self._keys.pop(key_id, None)
 
     async def revoke_key(self, key_id: str, now_ms: int) -> None:
         """Revoke a key; the first time stays."""
@@ -193,7 +196,7 @@ class MemoryContent:
                 stream.size,
                 stream.first_ms,
                 stream.last_ms,
-                b"" if place.of == "transcripts" else next(iter(stream.items.values())).body,
+                b"" if place.of == "transcripts" else _about(stream),
             )
             other = found.get(place.name)
             found[place.name] = one if other is None else _merged(one, other)
@@ -213,15 +216,23 @@ class MemoryContent:
         )
         return rows[:limit]
 
-    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
-        """Return rows of one stream, by their time."""
+    async def items(self, query: ItemQuery) -> ItemPage:
+        """Return rows of one stream, by their time; no body beyond the page is read."""
         stream = self._streams.get(_Place(query.node, query.of, query.name))
         if stream is None:
-            return []
+            return ItemPage([], more=False)
         down, bound = query.newest_first, (query.at_ms, query.no)
         rows = sorted(stream.items.values(), key=lambda one: (one.at_ms, one.no), reverse=down)
-        kept = [one for one in rows if ((one.at_ms, one.no) < bound) == down]
-        return [one for one in kept if (one.at_ms, one.no) != bound][: query.limit]
+        rows = [one for one in rows if ((one.at_ms, one.no) < bound) == down]
+        rows = [one for one in rows if (one.at_ms, one.no) != bound]
+        page: list[ItemRow] = []
+        size = 0
+        for row in rows[: query.limit]:
+            size += len(row.body)
+            if page and size > query.bytes_max:
+                break
+            page.append(row)
+        return ItemPage(page, more=len(page) < len(rows))
 
     async def close(self) -> None:
         """Make further calls fail."""
@@ -231,6 +242,12 @@ class MemoryContent:
         """Raise when closed, or when set to fail, as a full disk would."""
         if self.failing:
             raise OSError("the content store was told to fail")
+
+
+def _about(stream: _Stream) -> bytes:
+    """Return what is known of the session of a stream; empty for nothing."""
+    found = stream.items.get(ABOUT)
+    return b"" if found is None else found.body
 
 
 def _merged(one: SessionRow, other: SessionRow) -> SessionRow:

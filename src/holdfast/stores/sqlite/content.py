@@ -17,8 +17,9 @@ from msgspec.structs import asdict
 
 from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
-from holdfast.content.ports import ItemQuery, Kept
+from holdfast.content.ports import ItemPage, ItemQuery, Kept
 from holdfast.content.records import (
+    ABOUT,
     ItemRow,
     Node,
     NodeKey,
@@ -41,7 +42,7 @@ CHECKPOINT_PAGES: Final = 4_096
 """Pages of 4 KiB in the WAL at which a commit checkpoints it."""
 
 _FACTS: Final = msgspec.json.Decoder(dict[str, str])
-_NODE_COLUMNS: Final = 14
+_NODE_COLUMNS: Final = 13
 
 
 class ContentSqlite(SqliteStore):
@@ -70,9 +71,15 @@ class ContentSqlite(SqliteStore):
             last_no=(await self._read("last_no"))[0][0],
         )
 
-    async def add_key(self, key: NodeKey) -> None:
-        """Add a key."""
-        await self._change("add_key", **asdict(key))
+    async def add_key(self, key: NodeKey, *, superseded: Sequence[str] = ()) -> None:
+        """Add a key and delete those that it supersedes, by their ids; all or none."""
+        row, gone = asdict(key), [{"id": key_id} for key_id in superseded]
+
+        def run(connection: apsw.Connection) -> None:
+            connection.execute(self._sql["add_key"], row)
+            connection.executemany(self._sql["drop_key"], gone)
+
+        await self._writer.call(run)
 
     async def revoke_key(self, key_id: str, now_ms: int) -> None:
         """Revoke a key; the first time stays."""
@@ -213,7 +220,9 @@ class ContentSqlite(SqliteStore):
         self, node: int, *, below_ms: int, below: int, limit: int
     ) -> Sequence[SessionRow]:
         """Return sessions below (`below_ms`, `below`), the latest first."""
-        rows = await self._read("sessions", node=node, below_ms=below_ms, below=below, limit=limit)
+        rows = await self._read(
+            "sessions", node=node, below_ms=below_ms, below=below, limit=limit, about=ABOUT
+        )
         return [SessionRow(*row) for row in rows]
 
     async def streams(
@@ -223,15 +232,17 @@ class ContentSqlite(SqliteStore):
         rows = await self._read("streams", node=node, of=of, after=after, limit=limit)
         return [StreamRow(*row) for row in rows]
 
-    async def items(self, query: ItemQuery) -> Sequence[ItemRow]:
-        """Return rows of one stream, by their time."""
+    async def items(self, query: ItemQuery) -> ItemPage:
+        """Return rows of one stream, by their time; no body beyond the page is read."""
         name = "items_down" if query.newest_first else "items_up"
         values = query._asdict()
         del values["newest_first"]
-        return [
+        found = await self._read(name, **values)
+        rows = [
             ItemRow(no, at_ms, received_ms, bool(sealed), bytes(body))
-            for no, at_ms, received_ms, sealed, body in await self._read(name, **values)
+            for no, at_ms, received_ms, sealed, body, _ in found
         ]
+        return ItemPage(rows, more=bool(found) and found[0][5] > len(rows))
 
     def _empty_wal(self, _idle: bool) -> None:  # noqa: FBT001  a callback of the thread, no switch
         """Empty the WAL after a deletion; a reader in the middle of one puts it off."""
@@ -245,13 +256,13 @@ def _columns(node: Node) -> tuple[Any, ...]:
     return (
         node.no, node.id, node.account, node.name, node.key, node.instance, node.first_ms,
         node.heard_ms, node.version, node.platform, msgspec.json.encode(node.facts).decode(),
-        node.gap_from_ms, node.gap_until_ms, node.intents_refused,
+        node.gap_from_ms, node.intents_refused,
     )  # fmt: skip
 
 
 def _node(row: tuple[Any, ...]) -> Node:
     (no, node_id, account, name, key, instance, first_ms, heard_ms, version, platform, facts,
-     gap_from_ms, gap_until_ms, intents_refused, stored_bytes) = row  # fmt: skip
+     gap_from_ms, intents_refused, stored_bytes) = row  # fmt: skip
     return Node(
         no=no,
         id=node_id,
@@ -265,7 +276,6 @@ def _node(row: tuple[Any, ...]) -> Node:
         platform=platform,
         facts=_facts(facts),
         gap_from_ms=gap_from_ms,
-        gap_until_ms=gap_until_ms,
         intents_refused=intents_refused,
         stored_bytes=stored_bytes,
     )

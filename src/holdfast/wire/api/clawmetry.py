@@ -1,8 +1,9 @@
 """Endpoints that observers of agents call: ours, and the ClawMetry daemon as it calls its cloud.
 
 What is matched is in docs/compat/clawmetry.md. The daemon closes its gate on a 429, repeats on a
-503 in the loop that must hear of a change, and takes every JSON answer to a POST as news of its
-gate: so an observer with a key gets neither status, and every answer has `sync_allowed`. Bodies
+503 in the loop that must hear of a change, and takes each 2xx answer to a POST that has
+`sync_allowed` as news of its gate: so an observer with a key gets neither status, and each 2xx
+answer about one node has that field. Bodies
 are megabytes and most are sealed: what is large stays undecoded (`Raw`) until it is let in.
 What is sent here is not an order by a person, which is why none is a `mutates` row.
 """
@@ -20,6 +21,7 @@ from holdfast.wire.consent import SignedDocument
 from holdfast.wire.limits import (
     NODE_BODY_BYTES_MAX,
     NODE_NAME_MAX,
+    NODE_SESSION_MAX,
     PENDING_QUERIES_MAX,
     SUCCESSORS_MAX,
 )
@@ -40,8 +42,6 @@ class RegisterRequest(Struct, frozen=True, kw_only=True):
 
     hostname: _Opaque = None
     machine_id: _Opaque = None
-    platform: _Opaque = None
-    email: _Opaque = None
     source: _Opaque = None
     sandbox: _Opaque = None
 
@@ -62,16 +62,16 @@ class RegisterAnswer(Struct, frozen=True, kw_only=True):
 class AuthRequest(Struct, frozen=True, kw_only=True):
     """An observer connects with a key that it was given."""
 
-    api_key: _Opaque = None
     hostname: _Opaque = None
-    machine_id: _Opaque = None
     existing_node_id: _Opaque = None
 
 
 class NodeAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of a request, and the node's gate, which every answer repeats.
 
-    `accepted` is 0 where a body was read and nothing of it is kept, although the answer is `ok`.
+    `accepted` is 0 where a body was read and nothing of it is kept, although the answer is `ok`;
+    `error` says why: `not_consented` or `quota_full`, which may change; else sending it again
+    changes nothing.
     """
 
     ok: bool
@@ -106,7 +106,6 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     platform: _Opaque = None
     version: _Opaque = None
     e2e: _Opaque = None
-    status: _Opaque = None
     seen_number: _Opaque = None
     local_store_size_mb: _Opaque = None
     tool_calls_today: _Opaque = None
@@ -121,7 +120,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 class TranscriptArgs(Struct, frozen=True, kw_only=True):
     """Which session is asked for, and how many of its events at most."""
 
-    session_id: Label
+    session_id: Annotated[str, Meta(max_length=NODE_SESSION_MAX)]
     limit: Counter = 5_000
 
 
@@ -129,7 +128,7 @@ class PendingQuery(Struct, frozen=True, kw_only=True):
     """A question to the node, answered by a POST to /ingest/cache with its `id`."""
 
     id: Label
-    cache_key: Annotated[str, Meta(max_length=256)]
+    cache_key: Annotated[str, Meta(max_length=NODE_SESSION_MAX + 32)]
     args: TranscriptArgs
     shape: Literal["transcript"] = "transcript"
 
@@ -164,13 +163,11 @@ class WakeAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Upload(Struct, frozen=True, kw_only=True):
-    """Any upload: sealed (`encrypted` with its `blob`), or the fields of its route in the clear."""
+    """Any upload: sealed, as its `blob`, or the fields of its route in the clear."""
 
     node_id: _Opaque = None
-    encrypted: _Opaque = None
     blob: Raw = field(default_factory=nothing)
     session_file: _Opaque = None
-    log_file: _Opaque = None
     id: _Opaque = None
     events: Raw = field(default_factory=nothing)
     lines: Raw = field(default_factory=nothing)
@@ -221,7 +218,11 @@ class ApprovalAnswer(Struct, frozen=True, kw_only=True):
 
 
 class NodeProblem(Struct, frozen=True, kw_only=True):
-    """A refusal in the words of both: ours, and those that the daemon reads."""
+    """A refusal in the words of both: ours, and those that the daemon reads.
+
+    `sync_allowed` is false whatever the node's gate: nothing of the request was let in. Clients
+    take it for news of the gate in a 2xx alone.
+    """
 
     code: Label
     message: Reason

@@ -26,7 +26,7 @@ from holdfast.wire.api.endpoint import (
     order,
 )
 from holdfast.wire.consent import CLASSES, ContentClass
-from holdfast.wire.limits import NODE_PATH_MAX, PAGE_ITEMS_MAX, SECRET_TEXT_MAX
+from holdfast.wire.limits import NODE_PATH_MAX, NODE_SESSION_MAX, PAGE_ITEMS_MAX, SECRET_TEXT_MAX
 
 _Text = Annotated[str, Meta(max_length=1_000_000)]
 _Path = Annotated[str, Meta(max_length=NODE_PATH_MAX)]
@@ -213,7 +213,10 @@ class MemoryVersions(Struct, frozen=True, kw_only=True):
 
 
 class ExportedRow(Struct, frozen=True, kw_only=True):
-    """One line of an export. `body` is the JSON that was sent, `blob` a sealed body."""
+    """One line of an export: `blob` is a sealed body as it was sent, `body` one in the clear.
+
+    That is the JSON that was sent; of a log line, the same value with its keys sorted.
+    """
 
     of: ContentClass
     name: _Path
@@ -259,7 +262,7 @@ class NodeKeyList(Struct, frozen=True, kw_only=True):
     next: Cursor = ""
 
 
-_SESSION: Final = Param("session", r"[^\x00-\x1f]{1,512}", "The session.")
+_SESSION: Final = Param("session", rf"[^\x00-\x1f]{{1,{NODE_SESSION_MAX}}}", "The session.")
 _PATH: Final = Param("path", rf"[^\x00-\x1f]{{1,{NODE_PATH_MAX}}}", "The file.")
 _SEALED: Final = Param("sealed", r"true|false", "The sealed bodies, which do not say what of.")
 _CLASS: Final = Param("of", "|".join(CLASSES), "Only this class.")

@@ -28,7 +28,6 @@ CREATE TABLE nodes (
     platform TEXT NOT NULL,
     facts TEXT NOT NULL,
     gap_from_ms BIGINT NOT NULL,
-    gap_until_ms BIGINT NOT NULL,
     intents_refused BIGINT NOT NULL
 );
 

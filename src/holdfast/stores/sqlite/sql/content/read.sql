@@ -16,7 +16,7 @@ FROM (
           AND name < 'session;'
     GROUP BY name
 ) AS g
-LEFT JOIN items AS i ON i.stream = g.about
+LEFT JOIN items AS i ON i.stream = g.about AND i.identity = :about
 WHERE (g.last_ms, g.no) < (:below_ms, :below)
 ORDER BY g.last_ms DESC, g.no DESC LIMIT :limit;
 
@@ -26,17 +26,37 @@ SELECT no, class, name, items, bytes, first_ms, last_ms FROM streams
 WHERE node = :node AND (:of IS NULL OR class = :of) AND no > :after ORDER BY no LIMIT :limit;
 
 -- name: items_up
--- Rows of one stream, the earliest first.
-SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body FROM items AS i
-WHERE i.stream = (
-    SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
-) AND (i.at_ms, i.no) > (:at_ms, :no)
-ORDER BY i.at_ms, i.no LIMIT :limit;
+-- Rows of one stream, the earliest first. What a page holds is decided by the sizes of bodies alone.
+SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body, page.found
+FROM (
+    SELECT no, row_number() OVER up AS place, sum(size) OVER up AS total, count(*) OVER () AS found
+    FROM (
+        SELECT no, at_ms, length(body) AS size FROM items
+        WHERE stream = (
+            SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
+        ) AND (at_ms, no) > (:at_ms, :no)
+        ORDER BY at_ms, no LIMIT :limit + 1
+    )
+    WINDOW up AS (ORDER BY at_ms, no ROWS UNBOUNDED PRECEDING)
+) AS page
+JOIN items AS i ON i.no = page.no
+WHERE page.place <= :limit AND (page.place = 1 OR page.total <= :bytes_max)
+ORDER BY page.place;
 
 -- name: items_down
--- Rows of one stream, the latest first.
-SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body FROM items AS i
-WHERE i.stream = (
-    SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
-) AND (i.at_ms, i.no) < (:at_ms, :no)
-ORDER BY i.at_ms DESC, i.no DESC LIMIT :limit;
+-- Rows of one stream, the latest first. What a page holds is decided by the sizes of bodies alone.
+SELECT i.no, i.at_ms, i.received_ms, i.sealed, i.body, page.found
+FROM (
+    SELECT no, row_number() OVER up AS place, sum(size) OVER up AS total, count(*) OVER () AS found
+    FROM (
+        SELECT no, at_ms, length(body) AS size FROM items
+        WHERE stream = (
+            SELECT s.no FROM streams AS s WHERE s.node = :node AND s.class = :of AND s.name = :name
+        ) AND (at_ms, no) < (:at_ms, :no)
+        ORDER BY at_ms DESC, no DESC LIMIT :limit + 1
+    )
+    WINDOW up AS (ORDER BY at_ms DESC, no DESC ROWS UNBOUNDED PRECEDING)
+) AS page
+JOIN items AS i ON i.no = page.no
+WHERE page.place <= :limit AND (page.place = 1 OR page.total <= :bytes_max)
+ORDER BY page.place;
