@@ -27,7 +27,7 @@ ALLOWED: Final = {
     "consent/handlers.py Nodes.register": "our own text, to who sent the name",
     "corrections/accept.py _read_row": "our own text, to who sent the row",
     "instances/views.py read_instance": "msgspec's, on a row of ours: a type and a path in it",
-    "kernel/failure.py _in_a_line": "the texts of our own classes",
+    "kernel/failure.py fixed": "the texts of our own classes",
     "machine/confine/landlock.py become": "the system's; this file runs without the package",
     "machine/controller/api/binder.py _read": "msgspec's, to who sent the body",
     "machine/controller/boot.py Boot._configure": "our own text about an agent that is unknown",
