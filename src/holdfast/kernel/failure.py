@@ -3,7 +3,8 @@
 The text of an exception may quote a secret: a header's value, a URL with a password, an environment
 variable. So our programs print an unexpected exception with `outline`, or in one line with `brief`,
 and the system's error for a file or a connection with `reason`. Our own errors have texts that are
-meant to be shown: `brief` returns them.
+meant to be shown: `brief` returns them. Where we refuse for callers that handle OSError, we raise
+`OperationError`: the text of a plain OSError is not shown, whoever raised it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _OURS: Final = "holdfast"
 
 _PARTS: Final = 3
 """Last components printed of a file's path: `holdfast/cli/client.py`."""
+
+
+class OperationError(OSError):
+    """An operation on a file, a process or a connection failed; its only argument is our text."""
 
 
 def outline(error: BaseException) -> str:
@@ -64,7 +69,12 @@ def place(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the system's fixed text for a failure (`strerror`, TLS reason), else the type."""
+    """Return the system's fixed text for a failure (`strerror`, TLS reason), else the type.
+
+    Of an OperationError it is the text.
+    """
+    if isinstance(error, OperationError):
+        return str(error)
     import_of_ssl = sys.modules.get("ssl")  # an SSLError exists only if it is loaded
     if import_of_ssl is not None and isinstance(error, import_of_ssl.SSLError):
         # `verify_message` may name the host that was asked for; the reason is a fixed word.

@@ -16,6 +16,7 @@ import pytest
 from holdfast.kernel.failure import (
     CHAIN_MAX,
     FRAMES_MAX,
+    OperationError,
     brief,
     fixed,
     install,
@@ -48,9 +49,10 @@ def tls(verify_code: int | None, why: str | None) -> ssl.SSLError:
         (OSError(errno.ENOENT, "No such file or directory"), "No such file or directory"),
         (OSError("secret"), "OSError"),
         (OSError(errno.EIO, ""), "OSError"),
+        (OperationError("another process writes it too"), "another process writes it too"),
         (ValueError("secret"), "ValueError"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_the_reason_is_a_fixed_text(error: BaseException, said: str) -> None:
     assert reason(error) == said
