@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -71,6 +72,32 @@ def test_tests_that_fail_without_a_mutant_end_the_run() -> None:
     )
     assert done.returncode == 1
     assert "end with 4 without a mutant" in done.stderr
+
+
+WARM = """
+import json
+from tests.house.sources import PACKAGE
+from tools import mutants
+from tools.mutant_run import load_early
+load_early()
+mutants.TESTS = "tests/unit/kernel/test_failure.py"
+path = PACKAGE / "kernel" / "failure.py"
+tests = [mutants.TESTS + "::test_what_is_stored_names_no_place"]
+made = [one for one in mutants.mutants_of(path) if one.text.startswith("return told if said")]
+lines = {line: tests for one in made for line in one.lines}
+reach = mutants.Reach(lines={made[0].path: lines})
+print(json.dumps([one.verdict for one in mutants.try_warm(made, reach, 2)]))
+"""
+
+
+def test_a_process_that_has_collected_the_tests_tries_what_is_in_a_function() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WARM], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    verdicts = json.loads(done.stdout)
+    assert verdicts
+    assert set(verdicts) == {"killed"}
 
 
 def test_a_run_leaves_nothing_in_the_temporary_folder(
