@@ -164,7 +164,7 @@ async def test_a_death_is_written_while_a_report_is_on_its_way(
         await until(lambda: plane.heard and plane.view.crashes == 1, "told by the next boot")
 
 
-@pytest.mark.parametrize("content", ["{half", "[" * 100_000], ids=["cut", "deep"])
+@pytest.mark.parametrize("content", ["{half", '{"x": ' + "[" * 100_000], ids=["cut", "deep"])
 async def test_a_damaged_file_is_told_and_replaced(
     content: str, tmp_path: Path, plane: CountingPlane
 ) -> None:
