@@ -191,6 +191,7 @@ class Warm:
         """Serve instead of running the tests."""
         self._session = session
         self._items = {item.nodeid: item for item in session.items}
+        gc.unfreeze()  # tests/conftest.py froze what was imported, and gc lists nothing frozen
         self._functions = _functions()
         gc.collect()
         gc.freeze()

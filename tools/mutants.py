@@ -115,12 +115,16 @@ class Mutant:
 
 @dataclass(slots=True)
 class Result:
-    """What became of a mutant: killed, timeout, survived or unreached."""
+    """What became of a mutant: killed, timeout, survived, unreached or not run.
+
+    `code` is the exit code of its process, negative for a signal.
+    """
 
     mutant: Mutant
     verdict: str
     tests: int = 0
     seconds: float = 0.0
+    code: int = 0
 
 
 def cache_folder() -> Path:
@@ -202,17 +206,40 @@ Beside each test stand the seconds of a CPU that it may use.
 
 def fork_cold(mutant: Mutant, tests: Mapping[str, float]) -> int:
     """Run tests in a process that imports the package anew."""
-    source = mutant.source()
+    return _fork_with(mutant.path, mutant.source(), tests)
+
+
+def fork_control(mutant: Mutant, tests: Mapping[str, float]) -> int:
+    """Run a mutant's tests in that way without its change."""
+    return _fork_with(mutant.path, (ROOT / mutant.path).read_text(encoding="utf-8"), tests)
+
+
+def _fork_with(path: str, source: str, tests: Mapping[str, float]) -> int:
     pid = os.fork()
     if pid == 0:
         usual_s = sum(one - CPU_S for one in tests.values())
-        run_tests(ROOT / mutant.path, source, list(tests), COLLECT_S + usual_s)
+        run_tests(ROOT / path, source, list(tests), COLLECT_S + usual_s)
     return pid
 
 
-_VERDICTS: Final = {0: "survived", -signal.SIGKILL: "timeout", -signal.SIGXCPU: "timeout"}
+_VERDICTS: Final = {
+    0: "survived",
+    1: "killed",
+    2: "killed",  # the tests could not be collected: the mutant cannot be imported
+    4: "killed",  # likewise, for tests that are named
+    -signal.SIGKILL: "timeout",
+    -signal.SIGXCPU: "timeout",
+}
+"""By pytest's exit code. Any other, as of no tests or of a fault of pytest's or ours, says nothing
+about the mutant."""
 
-_KILLED: Final = frozenset({"killed", "timeout"})
+_WELL: Final = frozenset({"survived", "unreached", "cold"})
+"""What becomes of a control."""
+
+
+def verdict_of(code: int) -> str:
+    """Return what an exit code says of a mutant; one that crashes the interpreter is killed."""
+    return _VERDICTS.get(code, "killed" if code < 0 else "not run")
 
 
 class Runs:
@@ -258,7 +285,7 @@ class Runs:
             del self._running[pid]
             result.seconds = round(time.monotonic() - began, 2)
             code = os.waitstatus_to_exitcode(status) if ended else -signal.SIGKILL
-            result.verdict = _VERDICTS.get(code, "killed")
+            result.code, result.verdict = code, verdict_of(code)
             yield result
 
 
@@ -283,11 +310,11 @@ def try_warm(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Res
         places = {mutant.key: place for place, mutant in enumerate(mutants)}
         with os.fdopen(write, "w") as out:
             controls = Runs(reach, jobs, partial(control, warm)).try_all(mutants[:CONTROLS])
-            if any(one.verdict in _KILLED for one in controls):
+            if any(one.verdict not in _WELL for one in controls):
                 return
             for result in Runs(reach, jobs, partial(fork, warm)).try_all(mutants):
-                row = (places[result.mutant.key], result.verdict, result.tests, result.seconds)
-                out.write(json.dumps(row) + "\n")
+                found = (result.verdict, result.tests, result.seconds, result.code)
+                out.write(json.dumps((places[result.mutant.key], *found)) + "\n")
                 out.flush()
 
     read, write = os.pipe()
@@ -309,7 +336,10 @@ def try_warm(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Res
 
 
 def try_all(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Result]:
-    """Yield what becomes of each mutant, in the order in which they end."""
+    """Yield what becomes of each mutant, in the order in which they end.
+
+    Raise SystemExit where tests fail that run in the cold way without a change.
+    """
     load_early()
     cold: list[Mutant] = []
     for result in try_warm(mutants, reach, jobs):
@@ -317,6 +347,13 @@ def try_all(mutants: Sequence[Mutant], reach: Reach, jobs: int) -> Iterator[Resu
             cold.append(result.mutant)
         else:
             yield result
+    for control in Runs(reach, jobs, fork_control).try_all(cold[:CONTROLS]):
+        if control.verdict not in _WELL:
+            message = (
+                f"the tests of {control.mutant.path}:{control.mutant.line} end with"
+                f" {control.code} without a mutant: no verdict would say anything"
+            )
+            raise SystemExit(message)
     yield from Runs(reach, jobs, fork_cold).try_all(cold)
 
 
@@ -351,6 +388,8 @@ def report(results: Sequence[Result]) -> int:
     """Print what became of a sample; return the exit code."""
     counted, reasons, unlisted = Counter(one.verdict for one in results), accepted_reasons(), 0
     for one in sorted(results, key=lambda found: (found.mutant.path, found.mutant.line)):
+        if one.verdict == "not run":
+            print(f"not run {one.mutant.path}:{one.mutant.line}: exit code {one.code}")
         if one.verdict not in {"survived", "unreached"}:
             continue
         mutant, after = one.mutant, one.mutant.after()
@@ -362,21 +401,28 @@ def report(results: Sequence[Result]) -> int:
     share = killed / max(1, len(results))
     print(f"{len(results)} mutants: {killed} killed ({counted['timeout']} by a timeout), "
           f"{counted['survived']} survived, {counted['unreached']} reached by no test, "
-          f"{unlisted} of these without a reason; {share:.1%} killed")  # fmt: skip
-    return int(len(results) >= ENOUGH and share < KILLED_MIN)
+          f"{unlisted} of these without a reason; {counted['not run']} not run; "
+          f"{share:.1%} killed")  # fmt: skip
+    return int(bool(counted["not run"]) or (len(results) >= ENOUGH and share < KILLED_MIN))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try a sample of mutants; 1 where less than KILLED_MIN of them are killed."""
+    """Try a sample of mutants; 1 where too few are killed, or one was not run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, default=1_000)
     parser.add_argument("--seed", type=int, help="the sample of this seed, whatever was tried")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("files", nargs="*", type=Path, help="only these pure files")
     options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="holdfast-mutants-") as examples:
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = examples
+        return try_sample(options)
+
+
+def try_sample(options: argparse.Namespace) -> int:
+    """Try a sample and keep what became of it; return the exit code."""
     folder = cache_folder()
     state = folder / "tried.jsonl"
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp(prefix="holdfast-mutants-")
     reach = measure(folder)
     wanted = {path.resolve() for path in options.files}
     every = [
@@ -395,8 +441,9 @@ def main(arguments: Sequence[str]) -> int:
             results.append(result)
             row = {"key": result.mutant.key, "verdict": result.verdict, "at": result.mutant.path,
                    "line": result.mutant.line, "seconds": result.seconds}  # fmt: skip
-            out.write(json.dumps(row) + "\n")
-            out.flush()
+            if result.verdict != "not run":
+                out.write(json.dumps(row) + "\n")
+                out.flush()
             print(f"[{len(results)}/{len(chosen)}] {result.verdict} {result.mutant.path}:"
                   f"{result.mutant.line} {result.seconds} s", flush=True)  # fmt: skip
     return report(results)

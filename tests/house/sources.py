@@ -75,17 +75,17 @@ def uses(path: Path) -> Iterator[tuple[int, str]]:
     bound = bindings(path)
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Attribute | ast.Name):
-            dotted = _dotted(node)
+            dotted = dotted_name(node)
             head, _, rest = dotted.partition(".")
             if head in bound:
                 yield node.lineno, f"{bound[head]}.{rest}".rstrip(".")
 
 
-def _dotted(node: ast.expr) -> str:
+def dotted_name(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
-        base = _dotted(node.value)
+        base = dotted_name(node.value)
         return f"{base}.{node.attr}" if base else ""
     return ""
 

@@ -7,9 +7,19 @@ each `except ValueError` and ends the task, thread or process that reads the tex
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from tests.house.sources import PACKAGE, python_files, shown, tree
+from tests.house.sources import (
+    PACKAGE,
+    bindings,
+    dotted_name,
+    module_name,
+    python_files,
+    shown,
+    tree,
+)
 
 FROM_OTHERS = (
     "corrections", "instances", "machine", "outbox", "pairing", "relay", "sdk", "telemetry",
@@ -22,6 +32,12 @@ TOLD_APART = frozenset({"machine/controller/pairing/openclaw/device_repair.py"})
 
 DECODERS = frozenset({"json.loads", "json.load", "msgspec.json.decode"})
 
+RAISED = frozenset({
+    "ValueError", "json.JSONDecodeError", "msgspec.DecodeError", "msgspec.ValidationError",
+    "msgspec.MsgspecError",
+})  # fmt: skip
+"""What decoders raise besides."""
+
 ENOUGH = frozenset({"RecursionError", "RuntimeError", "Exception", "BaseException"})
 
 
@@ -29,7 +45,7 @@ def test_who_reads_json_minds_its_depth() -> None:
     names = {path: path.relative_to(PACKAGE) for path in python_files("src")}
     read = [path for path, name in names.items() if name.parts[0] in FROM_OTHERS]
     read = [path for path in read if names[path].as_posix() not in TOLD_APART]
-    found = [f"{shown(path)}:{line}" for path in read for line in _lax(tree(path))]
+    found = [f"{shown(path)}:{line}" for path in read for line in _lax(tree(path), _lent(path))]
     assert read
     assert not found, f"catch RecursionError beside the others, or use parsers.from_json: {found}"
 
@@ -41,20 +57,73 @@ def test_the_rule_finds_what_it_is_for() -> None:
     assert not list(_lax(ast.parse(lax.replace("json.loads", "parsers.from_json"))))
 
 
-def _lax(module: ast.Module) -> Iterator[int]:
-    """Yield the lines of each `try` whose handlers miss what a decoder within it raises."""
-    for node in ast.walk(module):
-        if isinstance(node, ast.Try) and any(map(_decodes, node.body)):
-            caught = {ast.unparse(name) for handler in node.handlers for name in _names(handler)}
-            if caught and not caught & ENOUGH:
-                yield node.lineno
-
-
-def _decodes(node: ast.stmt) -> bool:
-    return any(
-        isinstance(inner, ast.Call) and ast.unparse(inner.func) in DECODERS
-        for inner in ast.walk(node)
+def test_the_rule_finds_a_decoder_in_a_function_that_is_called() -> None:
+    called = "def recall(raw):\n    return json.loads(raw)\n"
+    lax = "try:\n    recall(raw)\nexcept ValueError:\n    pass\n"
+    assert list(_lax(ast.parse(called + lax))) == [3]
+    through = "def read(raw):\n    return recall(raw)\n" + lax.replace("recall", "read")
+    assert list(_lax(ast.parse(called + through))) == [5]
+    assert list(_lax(ast.parse(lax), frozenset({"recall"}))) == [1]
+    assert not list(_lax(ast.parse(called + lax.replace("ValueError", "LookupError"))))
+    caught = (
+        "def recall(raw):\n    try:\n        json.loads(raw)\n    except Exception:\n        pass\n"
     )
+    assert not list(_lax(ast.parse(caught + lax)))
+
+
+def _lax(module: ast.Module, lent: frozenset[str] = frozenset()) -> Iterator[int]:
+    """Yield the lines of each `try` whose handlers miss what a decoder within it raises.
+
+    What calls one may also be a function of the module, or a name of `lent`; a handler of what a
+    decoder raises then shows that the `try` is about that.
+    """
+    callers = _passing_on(module, DECODERS | lent)
+    for node in ast.walk(module):
+        if not isinstance(node, ast.Try):
+            continue
+        caught = {ast.unparse(name) for handler in node.handlers for name in _names(handler)}
+        decoders = callers if caught & RAISED else DECODERS
+        if caught and not caught & ENOUGH and any(_decodes(one, decoders) for one in node.body):
+            yield node.lineno
+
+
+def _decodes(node: ast.AST, decoders: frozenset[str]) -> bool:
+    """Return whether a call of a decoder is in a piece of code, outside of what catches it."""
+    if isinstance(node, ast.Call) and dotted_name(node.func) in decoders:
+        return True
+    inner: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.Try) and node.handlers:  # what it misses is its own fault
+        inner = [*node.handlers, *node.orelse, *node.finalbody]
+    return any(_decodes(one, decoders) for one in inner)
+
+
+def _passing_on(module: ast.Module, decoders: frozenset[str]) -> frozenset[str]:
+    """Add the module's own functions in which a decoder is called and not caught."""
+    made = [one for one in module.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    while more := {one.name for one in made if _decodes(one, decoders)} - decoders:
+        decoders |= more
+    return decoders
+
+
+@functools.cache
+def _lenders() -> dict[str, frozenset[str]]:
+    """Return, by module of the package, its functions in which a decoder is called directly."""
+    return {
+        module_name(path): _passing_on(tree(path), DECODERS) - DECODERS
+        for path in python_files("src")
+        if any(one in path.read_text(encoding="utf-8") for one in DECODERS)
+    }
+
+
+def _lent(path: Path) -> frozenset[str]:
+    """Return the names in a file of other modules' functions that raise what a decoder raises."""
+    found = set[str]()
+    for name, dotted in bindings(path).items():
+        module, _, function = dotted.rpartition(".")
+        if function in _lenders().get(module, ()):
+            found.add(name)
+        found |= {f"{name}.{one}" for one in _lenders().get(dotted, ())}
+    return frozenset(found)
 
 
 def _names(handler: ast.ExceptHandler) -> list[ast.expr]:

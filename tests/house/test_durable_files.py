@@ -8,6 +8,7 @@ who does it otherwise is named here with the reason.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,7 +23,11 @@ OWN_WAYS: Final = frozenset({
 })  # fmt: skip
 METHODS: Final = frozenset({"rename", "hardlink_to", "link_to", "write_text", "write_bytes"})
 OF_STRUCTS: Final = frozenset({"structs.replace", "msgspec.structs.replace", "dataclasses.replace"})
-NEW_FILE: Final = frozenset("wx")
+NEW_FILE: Final = re.compile(r"[wx][bt+]*([:|]\w*)?")
+"""A mode of `open` that makes a file anew, in that of `tarfile` with its compression."""
+
+MODE_AT: Final = 2
+"""Arguments of an `open` of which one may be its mode: the second, or a method's first."""
 
 
 class Allowance(NamedTuple):
@@ -41,6 +46,7 @@ ALLOWANCES: Final = (
     Allowance("outbox/salvage.py", "moves a damaged database; the next opening finishes or undoes"),
     Allowance("world/clouds/process_log.py", "logs: the newest lines are not promised"),
     Allowance("plane/log_file.py", "logs: the newest lines are not promised"),
+    Allowance("plane/backup/archive.py", "a draft, synced and read again before its name"),
     Allowance("plane/wiring/backup.py", "a temporary folder, which is packed and removed"),
     Allowance("sdk/schema.py", "an empty draft, which SQLite fills and syncs"),
     Allowance("cli/editor.py", "a temporary file for a person's editor"),
@@ -67,8 +73,11 @@ def _of_a_path(call: ast.Call) -> str:
     if name in METHODS or (name == "replace" and alone and ast.unparse(function) not in OF_STRUCTS):
         return name
     opens = name == "open" or (isinstance(function, ast.Name) and function.id == "open")
-    modes = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
-    new = any(isinstance(mode, str) and mode[:1] in NEW_FILE for mode in modes[-1:])
+    given = [*call.args[:MODE_AT], *(one.value for one in call.keywords if one.arg == "mode")]
+    modes = [
+        inner.value for one in given for inner in ast.walk(one) if isinstance(inner, ast.Constant)
+    ]
+    new = any(isinstance(mode, str) and NEW_FILE.fullmatch(mode) for mode in modes)
     return "open to write" if opens and new else ""
 
 
@@ -104,6 +113,12 @@ def test_no_allowance_is_left_over() -> None:
         ("path.write_text('x')", ["write_text"]),
         ("with path.open('wb') as file: pass", ["open to write"]),
         ("open(path, 'xb')", ["open to write"]),
+        ("open(path, mode='w')", ["open to write"]),
+        ("open(path, 'wb', 0)", ["open to write"]),
+        ("open(path, 'ab' if more else 'wb')", ["open to write"]),
+        ("tarfile.open(path, mode='w:gz')", ["open to write"]),
+        ("open(path, mode='r')", []),
+        ("open(path, encoding='w')", []),
         ("text.replace('a', 'b')", []),
         ("msgspec.structs.replace(one, name=two)", []),
         ("structs.replace(one)", []),

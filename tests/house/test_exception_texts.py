@@ -3,11 +3,14 @@
 Foreign is what is no class of ours: `OSError`, `ValueError`, what a library raises. Such an error
 is told with `brief`, `reason` or `outline` of `kernel/failure.py`, or logged with `exc_info`. Where
 its text is shown all the same, ALLOWED has why that text is harmless.
+
+So a text of ours in an exception of the system's class would be lost; it is in an OperationError.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +30,8 @@ ALLOWED: Final = {
     "consent/handlers.py Nodes.register": "our own text, to who sent the name",
     "corrections/accept.py _read_row": "our own text, to who sent the row",
     "instances/views.py read_instance": "msgspec's, on a row of ours: a type and a path in it",
-    "kernel/failure.py _in_a_line": "the texts of our own classes",
+    "kernel/failure.py fixed": "the texts of our own classes",
+    "kernel/failure.py reason": "the text of a class of ours",
     "machine/confine/landlock.py become": "the system's; this file runs without the package",
     "machine/controller/api/binder.py _read": "msgspec's, to who sent the body",
     "machine/controller/boot.py Boot._configure": "our own text about an agent that is unknown",
@@ -57,6 +61,14 @@ ALLOWED: Final = {
     "wire/controller/calls.py understand": "msgspec's: a type and a path in an answer",
 }
 """File and function -> why the text that is shown there is harmless."""
+
+
+OF_THE_SYSTEM: Final = frozenset(
+    name
+    for name, found in vars(builtins).items()
+    if isinstance(found, type) and issubclass(found, OSError)
+)
+"""The names of OSError and its subclasses."""
 
 
 class _Texts(ast.NodeVisitor):
@@ -166,6 +178,40 @@ def all_texts() -> dict[str, list[str]]:
 def test_no_text_of_a_foreign_exception_is_shown() -> None:
     wrong = [line for where, lines in all_texts().items() if where not in ALLOWED for line in lines]
     assert not wrong, "use `brief` of kernel/failure.py, or add the reason:\n" + "\n".join(wrong)
+
+
+def lost_texts(path: Path) -> list[int]:
+    """Return the lines where a class of the system's gets a text instead of an error number."""
+    return [
+        node.lineno
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in OF_THE_SYSTEM
+        and len(node.args) == 1
+    ]
+
+
+def test_no_text_of_ours_is_lost() -> None:
+    wrong = [
+        f"{shown(path)}:{line}"
+        for path in python_files("src/holdfast")
+        if not path.relative_to(PACKAGE).as_posix().startswith(APART)
+        for line in lost_texts(path)
+    ]
+    assert not wrong, "raise OperationError of kernel/failure.py:\n" + "\n".join(wrong)
+
+
+def test_texts_that_would_be_lost_are_recognised(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.py"
+    odd.write_text(
+        "future.set_exception(ConnectionResetError(brief(error)))\n"
+        "raise OSError('why')\n"
+        "raise OSError(errno.EIO, 'why')\n"
+        "raise OperationError('why')\n"
+        "raise TimeoutError\n"
+    )
+    assert sorted(lost_texts(odd)) == [1, 2]
 
 
 def test_every_allowance_is_used() -> None:

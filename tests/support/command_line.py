@@ -30,6 +30,7 @@ _FORKS.set_forkserver_preload(
         *sorted({path.partition(":")[0] for path in (*COMMANDS.values(), *NOUNS.values())}),
         "holdfast.plane.serve",  # refusals to start
         "holdfast.plane.wiring.local_admin",  # the first command on a data folder
+        __name__,  # a fork imports its target's module
     ]
 )
 _STREAMS = ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY))

@@ -30,6 +30,7 @@ found then, which shows that the check can see one. `Recorded.syncs` counts them
 from __future__ import annotations
 
 import enum
+import os
 import random
 import shutil
 import subprocess
@@ -61,18 +62,26 @@ __all__ = [
 
 PAGES: Final = (512, 4096)
 _MEMORY_DISK: Final = Path("/dev/shm")
+_ROOM_BYTES: Final = 1 << 30
+"""What must be free in it: containers have 64 MiB there by default."""
 _DEADLINE_S: Final = 120
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield a folder for records and cuts, in memory where there is such a disk.
+    """Yield a folder for records and cuts, in memory where such a disk has room.
 
     Each cut is opened by a program that syncs, which would wait for a real one.
     """
-    folder = _MEMORY_DISK if _MEMORY_DISK.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=folder) as made:
+    with tempfile.TemporaryDirectory(dir=_memory_disk()) as made:
         yield Path(made)
+
+
+def _memory_disk() -> Path | None:
+    """Return a disk in memory that may be written to and has room, or None."""
+    if not os.access(_MEMORY_DISK, os.W_OK | os.X_OK):
+        return None
+    return _MEMORY_DISK if shutil.disk_usage(_MEMORY_DISK).free > _ROOM_BYTES else None
 
 
 class Keep(enum.Enum):

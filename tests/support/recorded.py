@@ -48,7 +48,9 @@ def hold(name: str, key: str, history: History) -> None:
         kept[key] = " ".join(history.hashes())
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(kept, indent=0, sort_keys=True) + "\n")
-    wanted, found = kept.get(key, "").split(), history.hashes()
+    assert key in kept, f"{name} {key}: nothing was recorded of it: HOLDFAST_RECORD=1"
+    wanted, found = kept[key].split(), history.hashes()
+    assert found, f"{name} {key}: a history without a step holds nothing"
     for step, (old, new) in enumerate(zip(wanted, found, strict=False)):
         if old != new:
             pytest.fail(f"{name} {key}: step {step} is not what it was: {history.shown(step)}")

@@ -15,7 +15,7 @@ newer than the code, which must stop the actor and never be skipped.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -40,7 +40,7 @@ from holdfast.actors.definition import (
 from holdfast.actors.limits import FAULT_RETRY_MS, REASON_CHARS_MAX, TICK_ACTIONS_MAX
 from holdfast.actors.ports import EventOutcome, Pending, Stamp
 from holdfast.actors.record import Decision, Input, Note, Withheld
-from holdfast.kernel.failure import fixed
+from holdfast.kernel.failure import fixed, place
 from holdfast.kernel.ids import Address, EventId, derive
 
 S = TypeVar("S")
@@ -96,7 +96,11 @@ class Call(Struct, frozen=True):
 
 
 class Tick(Struct, Generic[S], frozen=True):
-    """The result of a tick; without any consequence until it is committed."""
+    """The result of a tick; without any consequence until it is committed.
+
+    `places` tells the log where an exception was raised, by the id of its event or the text of its
+    note. The record has no places: a replay by a later version of the code must repeat it.
+    """
 
     before: Folded[S]
     after: Folded[S]
@@ -117,6 +121,7 @@ class Tick(Struct, Generic[S], frozen=True):
     views: tuple[ViewRow, ...]
     touched: tuple[str, ...]
     deadline_ms: int | None
+    places: Mapping[str, str]
 
     @property
     def silent(self) -> bool:
@@ -151,13 +156,9 @@ def fold(
 ) -> tuple[S, EventOutcome, str, str, tuple[str, ...]]:
     """Apply one decoded event; return the state, the outcome with its reason, and what it touched.
 
-    An event that raises leaves the state as it was and is quarantined under its exception's name.
+    Raise what the definition raises.
     """
-    try:
-        verdict = definition.apply(state, event, at)
-    except Exception as error:  # noqa: BLE001  one bad event must not stop the others
-        return state, "quarantined", type(error).__name__, fixed(error)[:REASON_CHARS_MAX], ()
-    match verdict:
+    match definition.apply(state, event, at):
         case Applied(state=new, touched=touched):
             return new, "applied", "", "", touched
         case Ignored(reason=reason):
@@ -187,14 +188,19 @@ class _Draft(Generic[S, E, A, P]):
         self.calls: list[Call] = []
         self.letters: list[Letter] = []
         self.cause = ""
+        self.places: dict[str, str] = {}
 
     def fault(self, where: str, error: Exception) -> None:
         """Note an exception of the rules: the actor goes on, and the note is shown."""
         text = f"{where}: {fixed(error)}"[:REASON_CHARS_MAX]
         self.notes.append(Note(0, "", text))
+        self.places.setdefault(text, place(error))
 
     def take(self, row: Pending) -> None:
-        """Fold one pending event and stamp it."""
+        """Fold one pending event and stamp it.
+
+        One that raises leaves the state as it was, and is quarantined by its exception's name.
+        """
         if row.version > self.definition.version:
             message = (
                 f"{self.before.address}: event {row.id} is of version {row.version}, this code"
@@ -206,13 +212,13 @@ class _Draft(Generic[S, E, A, P]):
         touched: tuple[str, ...] = ()
         try:
             event = self.definition.decode_event(row.body, row.version)
-        except Exception as error:  # noqa: BLE001  one unreadable event must not stop the others
-            outcome: EventOutcome = "quarantined"
-            code, message = type(error).__name__, fixed(error)[:REASON_CHARS_MAX]
-        else:
             self.state, outcome, code, message, touched = fold(
                 self.definition, self.state, event, at
             )
+        except Exception as error:  # noqa: BLE001  one bad event must not stop the others
+            outcome = "quarantined"
+            code, message = type(error).__name__, fixed(error)[:REASON_CHARS_MAX]
+            self.places[row.id] = place(error)
         if outcome == "applied":
             self.cause = row.id
         self.touched.update(dict.fromkeys(touched))
@@ -436,6 +442,7 @@ def tick(  # noqa: PLR0917  one fixed order for all four callers as
         views=views,
         touched=tuple(draft.touched),
         deadline_ms=deadline_ms,
+        places=draft.places,
     )
 
 

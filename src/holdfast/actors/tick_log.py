@@ -27,12 +27,12 @@ def announce(log: Log, meter: Meter, tick: Tick[Any], letters: LetterBox) -> Non
     meter.count(metrics.TICKS, kind=kind)
     for stamp in tick.stamps:
         meter.count(metrics.EVENTS, kind=kind, outcome=stamp.outcome)
-        _stamp(log, actor, stamp)
+        _stamp(log, actor, stamp, tick.places.get(stamp.id, ""))
     for decision in tick.decisions:
         meter.count(metrics.DECISIONS, kind=kind, rule=decision.rule, result=decision.result)
         _decision(log, actor, number, decision)
     for note in tick.notes:
-        announce_note(log, meter, actor, number, note)
+        announce_note(log, meter, actor, number, note, place=tick.places.get(note.text, ""))
     for text in letters.undeliverable:
         meter.count(metrics.LETTERS_RETURNED, kind=kind)
         log.warning("letter.undeliverable", actor=actor, tick=number, reason=text)
@@ -40,8 +40,10 @@ def announce(log: Log, meter: Meter, tick: Tick[Any], letters: LetterBox) -> Non
         log.error("letter.lost", actor=actor, sender=lost.sender, to=lost.to, reason=lost.why)
 
 
-def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -> None:
-    """Log a broken invariant (by its number) or an exception of the rules (0)."""
+def announce_note(
+    log: Log, meter: Meter, actor: str, number: int, note: Note, *, place: str = ""
+) -> None:
+    """Log a broken invariant (by its number) or an exception of the rules (0), and its place."""
     name = "invariant.broken" if note.number else "rules.fault"
     meter.count(metrics.FAULTS, where=name)
     log.error(
@@ -51,6 +53,7 @@ def announce_note(log: Log, meter: Meter, actor: str, number: int, note: Note) -
         invariant=note.number,
         entity=note.entity,
         reason=note.text,
+        place=place,
     )
 
 
@@ -82,8 +85,8 @@ def announce_all(
             announce_note(log, meter, where, tick.after.number, note)
 
 
-def _stamp(log: Log, actor: str, stamp: Stamp) -> None:
-    """Log the result of one event, unless it was applied."""
+def _stamp(log: Log, actor: str, stamp: Stamp, place: str) -> None:
+    """Log the result of one event; of one that raised, where."""
     fields: dict[str, Any] = {
         "actor": actor,
         "event_id": stamp.id,
@@ -100,7 +103,7 @@ def _stamp(log: Log, actor: str, stamp: Stamp) -> None:
         case "refused":
             log.info("event.refused", **fields)
         case "quarantined" | "dropped":
-            log.error("event.quarantined", **fields)
+            log.error("event.quarantined", **fields, place=place)
 
 
 def _decision(log: Log, actor: str, number: int, decision: Decision) -> None:

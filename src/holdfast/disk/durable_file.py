@@ -105,11 +105,12 @@ def sync_tree(folder: StrPath) -> None:
 def sync_names(path: StrPath) -> None:
     """Make the name of a file or folder durable, and that of every folder above it.
 
-    Who made those, and how many, is not known. A folder that may not be read is passed over.
+    Who made those, and how many, is not known. A folder that may not be read is passed over; raise
+    OSError for what a disk did not keep.
     """
     below = os.path.abspath(path)
     while (folder := os.path.dirname(below)) != below:
-        with suppress(OSError):
+        with suppress(PermissionError):
             sync_folder(folder)
         below = folder
 

@@ -3,7 +3,8 @@
 The text of an exception may quote a secret: a header's value, a URL with a password, an environment
 variable. So our programs print an unexpected exception with `outline`, or in one line with `brief`,
 and the system's error for a file or a connection with `reason`. Our own errors have texts that are
-meant to be shown: `brief` returns them.
+meant to be shown: `brief` returns them. Where we refuse for callers that handle OSError, we raise
+`OperationError`: the text of a plain OSError is not shown, whoever raised it.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ _PARTS: Final = 3
 """Last components printed of a file's path: `holdfast/cli/client.py`."""
 
 
+class OperationError(OSError):
+    """An operation on a file, a process or a connection failed; its only argument is our text."""
+
+
 def outline(error: BaseException) -> str:
     """Return the types and places of an exception and of its causes, the newest first."""
     told: list[str] = []
     link: BaseException | None = error
     while link is not None and len(told) < CHAIN_MAX:
-        lines = [_type_of(link), *(f"  {place}" for place in _places(link.__traceback__))]
+        lines = [_type_of(link), *(f"  {at}" for at in _places(link.__traceback__))]
         told.append("\n".join(lines))
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "\nafter ".join(told)
@@ -39,32 +44,37 @@ def outline(error: BaseException) -> str:
 
 def brief(error: BaseException) -> str:
     """Return one line: the text of an error of ours; of another, its type, `reason` and place."""
-    return _in_a_line(error, with_line=True)
+    at = "" if _is_ours(error) else place(error)
+    return f"{fixed(error)} at {at}" if at else fixed(error)
 
 
 def fixed(error: BaseException) -> str:
-    """Return `brief` without the line's number: for what later code must decide alike."""
-    return _in_a_line(error, with_line=False)
-
-
-def _in_a_line(error: BaseException, *, with_line: bool) -> str:
+    """Return `brief` without the place, which a later version of the code or of Python changes."""
     kind = type(error)
-    if kind.__module__.partition(".")[0] == _OURS:
+    if _is_ours(error):
         return str(error) or kind.__name__
     told, said = _type_of(error), reason(error)
-    if said != kind.__name__:
-        told = f"{told}: {said}"
+    return told if said == kind.__name__ else f"{told}: {said}"
+
+
+def place(error: BaseException) -> str:
+    """Return the innermost place of ours in a traceback, else where the exception was caught."""
     link, at = error.__traceback__, ""
     while link is not None:
         module = str(link.tb_frame.f_globals.get("__name__", ""))
-        if not at or module.partition(".")[0] == _OURS:  # the innermost, else where it was caught
-            at = _place(link, with_line=with_line)
+        if not at or module.partition(".")[0] == _OURS:
+            at = _place(link)
         link = link.tb_next
-    return f"{told} at {at}" if at else told
+    return at
 
 
 def reason(error: BaseException) -> str:
-    """Return the system's fixed text for a failure (`strerror`, TLS reason), else the type."""
+    """Return the system's fixed text for a failure (`strerror`, TLS reason), else the type.
+
+    Of an OperationError it is the text.
+    """
+    if isinstance(error, OperationError):
+        return str(error)
     import_of_ssl = sys.modules.get("ssl")  # an SSLError exists only if it is loaded
     if import_of_ssl is not None and isinstance(error, import_of_ssl.SSLError):
         # `verify_message` may name the host that was asked for; the reason is a fixed word.
@@ -99,6 +109,11 @@ def install(write: Callable[[str], object], threading: Any) -> None:
     threading.excepthook = show_other
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Return whether a class of ours was raised."""
+    return type(error).__module__.partition(".")[0] == _OURS
+
+
 def _type_of(error: BaseException) -> str:
     """Return an exception's type, with its errno if it has one."""
     number = error.errno if isinstance(error, OSError) else None
@@ -116,8 +131,7 @@ def _places(traceback: TracebackType | None) -> list[str]:
     return found[-FRAMES_MAX:]
 
 
-def _place(traceback: TracebackType, *, with_line: bool = True) -> str:
+def _place(traceback: TracebackType) -> str:
     code = traceback.tb_frame.f_code
     file = "/".join(code.co_filename.split("/")[-_PARTS:])
-    line = f":{traceback.tb_lineno}" if with_line else ""
-    return f"{file}{line} in {code.co_name}"
+    return f"{file}:{traceback.tb_lineno} in {code.co_name}"

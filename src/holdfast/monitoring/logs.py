@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TextIO
 
 import structlog
 
-from holdfast.kernel.failure import outline
+from holdfast.kernel.failure import brief, outline
 from holdfast.kernel.secret import HIDDEN, Secret, is_secret_name, redact
 
 LogFormat = Literal["json", "text"]
@@ -59,6 +59,20 @@ def outline_error(
     return line
 
 
+def brief_errors(record: logging.LogRecord) -> bool:
+    """Tell of exceptions in a library's record without their texts, as a filter of a handler."""
+    record.msg = _brief(record.msg)
+    if isinstance(record.args, tuple):
+        record.args = tuple(map(_brief, record.args))
+    elif record.args:
+        record.args = {name: _brief(value) for name, value in record.args.items()}
+    return True
+
+
+def _brief(value: Any) -> Any:
+    return brief(value) if isinstance(value, BaseException) else value
+
+
 def redact_line(
     _logger: Any, _method: str, line: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
@@ -93,6 +107,7 @@ def set_up(
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(out)
+    handler.addFilter(brief_errors)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -282,9 +282,16 @@ class Downstream(asyncio.Protocol):
             self.end()
 
     def give_way(self) -> None:
-        """Close for another connection, unless an answer is under way."""
+        """Close for another connection, unless an answer is under way.
+
+        The other one is let in at once, so a caller that does not read is not waited for.
+        """
         self._keep = False
-        if self._job is None or isinstance(self._job, _Drain):
+        if self._job is not None and not isinstance(self._job, _Drain):
+            return
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self.abort()
+        else:
             self.end()
 
     # ------------------------------------------------------------------------------ requests

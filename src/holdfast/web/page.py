@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
@@ -29,7 +30,6 @@ Names = dict[str, Any]
 """What a template prints, by name."""
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_COMPILED: Final = Path(__file__).parent / "__pycache__" / "templates"
 _HTML: Final = "text/html; charset=utf-8"
 _PATH_PARAM: Final = re.compile(r"\{(\w+)\}")
 
@@ -140,7 +140,8 @@ class CompiledTemplates(FileSystemBytecodeCache):
     """Templates as Python code, kept where Python keeps that of modules, for the next start.
 
     To compile them is most of what a start takes. Where the folder cannot be written, or what is
-    in it cannot be read, they are compiled at each start.
+    in it cannot be read, they are compiled at each start. Who makes them may be another user than
+    who reads them, as with modules: so they are anybody's to read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -167,6 +168,12 @@ class CompiledTemplates(FileSystemBytecodeCache):
             with suppress(OSError):
                 Path(self.directory).mkdir(parents=True, exist_ok=True)
                 super().dump_bytecode(bucket)
+                Path(self.directory, self.pattern % (bucket.key,)).chmod(0o644)
+
+
+def compiled_folder() -> Path:
+    """Return the folder beside the bytecode of this module; `sys.pycache_prefix` moves both."""
+    return Path(cache_from_source(__file__)).parent / "templates"
 
 
 class Renderer:
@@ -176,7 +183,7 @@ class Renderer:
     of `_macros.html` are there in every template.
     """
 
-    def __init__(self, assets: Assets, *, version: str, compiled: Path = _COMPILED) -> None:
+    def __init__(self, assets: Assets, *, version: str, compiled: Path | None = None) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -184,7 +191,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
-            bytecode_cache=CompiledTemplates(compiled),
+            bytecode_cache=CompiledTemplates(compiled or compiled_folder()),
         )
         self._environment.globals |= {"asset": assets.url, "version": version}
         macros = vars(self._environment.get_template("_macros.html").module)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 from typing import Any
 
+from tests.support import command_line
 from tests.support.command_line import run_command
 from tests.support.patience import patience
 
@@ -27,3 +30,15 @@ def test_a_server_that_was_ended_and_reaped_is_started_again() -> None:
         os.waitpid(ended, 0)  # as a controller in this process does
     assert help_text() == before
     assert server._forkserver_pid != pid
+
+
+def test_a_fork_imports_nothing_of_what_runs_a_command(tmp_path: Path) -> None:
+    assert help_text()  # it starts the server
+    seen = tmp_path / "seen"
+    code = f"import sys; open({str(seen)!r}, 'w').write('\\n'.join(sys.modules))"
+    fork = command_line._FORKS.Process(target=exec, args=(code,))
+    fork.start()
+    fork.join(patience(30))
+    assert fork.exitcode == 0
+    loaded = set(seen.read_text().split())
+    assert {command_line.__name__, "holdfast.cli.main"} <= loaded, sys.path

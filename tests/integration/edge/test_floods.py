@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,12 +17,16 @@ from holdfast.relay.peers import Peers
 from holdfast.relay.rate import Rate
 from holdfast.relay.refusal_lines import REFUSAL_LINES_EACH, REFUSAL_WINDOW_MS
 from holdfast.relay.wrong_proofs import HELD_BACK_MAX, WrongProofs
+from tests.integration.machine.rig import until
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.patience import patience
 from tests.support.stub_plane import StubPlane
 
 DEADLINE_S = 10.0
 GET = b"GET /health HTTP/1.1\r\nhost: plane.test\r\n\r\n"
+LARGE = 16 << 20
+"""Bytes of an answer that no buffer of the system takes whole."""
+
 HALF = b"POST /api/instances HTTP/1.1\r\nhost: plane.test\r\ncontent-length: 9\r\n"
 
 
@@ -38,21 +44,28 @@ class NoOthers:
         raise AssertionError(guest)
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[tuple[int, NoOthers, str]]:
-    plane, others = StubPlane(), NoOthers()
-    tokens = await plane.prepare()
+@asynccontextmanager
+async def serving(app: Any, others: NoOthers) -> AsyncIterator[socket.socket]:
+    """Serve an application; yield the listening socket."""
     protocol: Any = BoundedConnection.before(others)
-    config = uvicorn.Config(plane.edge, port=0, log_level="critical", lifespan="off", http=protocol)
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=protocol)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(patience(DEADLINE_S)):
         while not server.started:  # noqa: ASYNC110  uvicorn tells nobody
             await asyncio.sleep(0.005)
-    yield server.servers[0].sockets[0].getsockname()[1], others, tokens.owner
+    yield server.servers[0].sockets[0]
     server.should_exit = True
     await task
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[int, NoOthers, str]]:
+    plane, others = StubPlane(), NoOthers()
+    tokens = await plane.prepare()
+    async with serving(plane.edge, others) as listening:
+        yield listening.getsockname()[1], others, tokens.owner
 
 
 class Caller:
@@ -121,6 +134,37 @@ async def test_a_peer_whose_requests_are_all_under_way_is_told_so(
     assert b" 200 " in await again.ask(GET)
     for caller in (*busy, again):
         caller.writer.close()
+
+
+@pytest.mark.parametrize("field", [b"", b"connection: close\r\n"], ids=["kept", "ended"])
+async def test_who_does_not_read_an_answer_makes_room_at_once(field: bytes) -> None:
+    answered = 0
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        nonlocal answered
+        body = bytes(LARGE if answered < 2 else 0)
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+        answered += 1
+
+    others = NoOthers()
+    async with serving(app, others) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)  # of what it accepts
+        port = listening.getsockname()[1]
+        slow = [await Caller.connect(port) for _ in range(2)]
+        for caller in slow:
+            caller.writer.write(GET[:-2] + field + b"\r\n")
+        await until(lambda: answered == 2, "both answers are made")
+        fresh = [await Caller.connect(port) for _ in range(2)]
+        for caller in fresh:
+            assert b" 200 " in await caller.ask(GET)
+        await until(lambda: len(others.peers) <= 2, "those who do not read are gone")
+        for caller in slow:
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await caller.reader.readexactly(LARGE)
+        for caller in (*slow, *fresh):
+            caller.writer.close()
 
 
 @pytest.mark.parametrize("blank", [b"\r\n", b"\r\n\r\n"])

@@ -245,6 +245,15 @@ async def test_a_plane_of_the_contract_is_not_asked_for_more(tmp_path: Path, pla
         assert not machine.events("checkin.failed"), "204 without a body is a success"
 
 
+async def test_why_a_long_poll_failed_is_in_the_log(tmp_path: Path, plane: Plane) -> None:
+    wrong = f"{plane.url}/nothing"
+    async with run_machine(
+        tmp_path, HOLDFAST_PLANE_URL=plane.url, HOLDFAST_WAKE_URL=wrong, **LATER
+    ) as machine:
+        await until(lambda: machine.events("wake.failed"), "the long poll")
+        assert machine.events("wake.failed")[0]["error"] == "http_404"
+
+
 async def test_without_a_plane_nothing_is_sent(tmp_path: Path) -> None:
     async with run_machine(tmp_path, **SOON) as machine:
         await machine.opened()

@@ -164,10 +164,13 @@ async def test_a_death_is_written_while_a_report_is_on_its_way(
         await until(lambda: plane.heard and plane.view.crashes == 1, "told by the next boot")
 
 
-async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, plane: CountingPlane) -> None:
+@pytest.mark.parametrize("content", ["{half", '{"x": ' + "[" * 100_000], ids=["cut", "deep"])
+async def test_a_damaged_file_is_told_and_replaced(
+    content: str, tmp_path: Path, plane: CountingPlane
+) -> None:
     path = tmp_path / "run" / COUNTERS_FILE
     path.parent.mkdir()
-    path.write_text("{half")
+    path.write_text(content)
     async with run_machine(tmp_path, HOLDFAST_PLANE_URL=plane.url, **PACE) as machine:
         await until(lambda: plane.heard, "a report")
         assert len(machine.events("counters.unreadable")) == 1

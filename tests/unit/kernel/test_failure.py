@@ -13,7 +13,17 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.kernel.failure import CHAIN_MAX, FRAMES_MAX, brief, fixed, install, outline, reason
+from holdfast.kernel.failure import (
+    CHAIN_MAX,
+    FRAMES_MAX,
+    OperationError,
+    brief,
+    fixed,
+    install,
+    outline,
+    place,
+    reason,
+)
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
@@ -39,9 +49,10 @@ def tls(verify_code: int | None, why: str | None) -> ssl.SSLError:
         (OSError(errno.ENOENT, "No such file or directory"), "No such file or directory"),
         (OSError("secret"), "OSError"),
         (OSError(errno.EIO, ""), "OSError"),
+        (OperationError("another process writes it too"), "another process writes it too"),
         (ValueError("secret"), "ValueError"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_the_reason_is_a_fixed_text(error: BaseException, said: str) -> None:
     assert reason(error) == said
@@ -115,8 +126,10 @@ def test_an_interrupt_and_an_absent_exception_are_not(written: list[str]) -> Non
     assert not written
 
 
-def test_what_is_stored_names_the_place_without_a_line_number() -> None:
-    with pytest.raises(ValueError, match="invalid literal") as raised:
-        int("secret")
-    assert fixed(raised.value).startswith("ValueError at ")
-    assert fixed(raised.value) == re.sub(r":\d+ in ", " in ", brief(raised.value))
+def test_what_is_stored_names_no_place() -> None:
+    caught = raised(ValueError("secret"))
+    assert fixed(caught) == "ValueError"
+    assert fixed(raised(OSError(errno.EPIPE, "secret"))).startswith("BrokenPipeError [errno ")
+    assert re.fullmatch(r"unit/kernel/test_failure\.py:\d+ in raised", place(caught))
+    assert brief(caught) == f"ValueError at {place(caught)}"
+    assert place(ValueError()) == ""

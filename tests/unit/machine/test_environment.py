@@ -80,7 +80,7 @@ def test_what_to_run_is_refused_by_name(name: str, value: str, said: str) -> Non
 
 
 @pytest.mark.parametrize("name", ["HOLDFAST_CHECKIN_FIRST_MS", "HOLDFAST_CHECKIN_INTERVAL_MS"])
-@pytest.mark.parametrize("value", ["0", "-5", "1.5", "x", "²"])
+@pytest.mark.parametrize("value", ["0", "-5", "1.5", "x", "²", "1" * 5_000])
 def test_a_cadence_must_be_positive(name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         read_reporting({name: value})

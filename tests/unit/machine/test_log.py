@@ -102,3 +102,12 @@ async def test_lines_of_libraries_have_no_arguments_and_no_text_of_an_exception(
     assert row["what"] == "Error from %s"
     assert row["error"].startswith("ValueError")
     assert "password" not in json.dumps(row)
+
+
+async def test_an_exception_that_a_library_logs_as_its_line_is_told_without_its_text(
+    pipe: tuple[int, int], quiet: asyncio.AbstractEventLoop
+) -> None:
+    del quiet
+    logging.getLogger("aiohttp.client").error(ValueError("password"))
+    await asyncio.sleep(0)
+    assert json.loads(read_all(pipe[0]))["what"] == "ValueError"

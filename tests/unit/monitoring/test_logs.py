@@ -62,6 +62,25 @@ def test_the_standard_library_comes_out_alike(out: io.StringIO) -> None:
     assert line["event"] == f"password={HIDDEN}"
 
 
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [
+        (ValueError("hunter2"), ()),
+        ("%s", (ValueError("hunter2"),)),
+        ("%r %d", (ValueError("hunter2"), 1)),
+        ("%(why)s", ({"why": ValueError("hunter2")},)),
+    ],
+)
+def test_an_exception_that_a_library_logs_is_told_without_its_text(
+    out: io.StringIO, said: object, given: tuple[object, ...]
+) -> None:
+    set_up(stream=out)
+    logging.getLogger("some.library").error(said, *given)
+    (line,) = lines(out)
+    assert "ValueError" in line["event"]
+    assert "hunter2" not in out.getvalue()
+
+
 def test_lines_for_people_are_redacted_too(out: io.StringIO) -> None:
     log = set_up(stream=out, form="text")
     log.info("sign-in", api_key="0123456789", note="Bearer abcdefgh")

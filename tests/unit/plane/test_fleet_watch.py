@@ -128,6 +128,16 @@ async def test_many_that_changed_are_looked_at_in_spans_between_which_the_loop_r
     assert max(at.values()) <= SPAN
 
 
+async def test_what_is_well_again_during_a_check_is_not_lost() -> None:
+    fleet = Fleet(*(view(id=f"i-{at:05}", contact="lost") for at in range(2 * SPAN + 1)))
+    last = f"i-{2 * SPAN:05}"
+    asyncio.get_running_loop().call_soon(lambda: fleet.show(view(id=last)))
+    await fleet.watch.look()
+    await fleet.watch.look()
+    assert last not in {shown.id for shown, _ in fleet.watch.wrong()}
+    assert fleet.gauges["holdfast_instance_alerts", "silent"] == 2 * SPAN
+
+
 class Rows:
     """Committed rows, which count how many were read."""
 

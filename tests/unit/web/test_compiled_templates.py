@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import stat
 from pathlib import Path
 
 import pytest
 from jinja2 import Environment
 
+from holdfast.web import page
 from holdfast.web.assets import Assets
-from holdfast.web.page import Renderer
+from holdfast.web.page import Renderer, compiled_folder
 from holdfast.wire.api.call import Problem
 
 PROBLEM = Problem(code="code", message="what is wrong")
@@ -28,6 +30,23 @@ def test_a_second_start_compiles_none(tmp_path: Path, monkeypatch: pytest.Monkey
     first = draw(tmp_path / "made")
     monkeypatch.setattr(Environment, "_parse", refuse)
     assert draw(tmp_path / "made") == first
+
+
+def test_they_are_any_users_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    draw(tmp_path / "made")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "made").iterdir()} == {0o644}
+
+
+def test_they_are_where_the_bytecode_of_modules_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compiled_folder() == Path(page.__file__).parent / "__pycache__" / "templates"
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))
+    Renderer(Assets(), version="1")
+    beside = Path(f"{tmp_path}{Path(page.__file__).parent}")
+    assert list((beside / "templates").glob("*.jinjac"))
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "noise", "a folder"])

@@ -469,7 +469,7 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         config = read_config(state / CONFIG_FILE)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         say("error", f"configuration is broken: {error}")
         if "doctor" not in arguments:
             return EX_CONFIG

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.confine.grants import Scope, ScopeError, Wishes, find_scope, programs_on
 from holdfast.machine.confine.landlock import ABI_PORTS, PORTS_END, Kernel, Plan
 from holdfast.machine.confine.probing import PYTHON, Kind, Probe, probe
@@ -178,7 +178,7 @@ class Confinement:
         try:
             return find_scope(wishes)
         except ScopeError as error:
-            raise OSError(str(error)) from error
+            raise OperationError(str(error)) from error
 
     @property
     def _flags(self) -> tuple[str, ...]:

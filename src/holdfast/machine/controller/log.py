@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.failure import outline
+from holdfast.kernel.failure import brief, outline
 from holdfast.kernel.secret import HIDDEN, is_secret_name, redact
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 
@@ -121,7 +121,8 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Log the record's text without its arguments, which may be parts of a request."""
         error = record.exc_info[1] if record.exc_info else None
-        fields = {"logger": record.name, "what": str(record.msg)}
+        said = brief(record.msg) if isinstance(record.msg, BaseException) else str(record.msg)
+        fields = {"logger": record.name, "what": said}
         if error is not None:
             fields["error"] = outline(error)
         with suppress(RuntimeError):  # the loop is closed

@@ -21,6 +21,7 @@ from holdfast.machine.confine import sandbox
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.sealed_settings import is_sealing
 from holdfast.machine.controller.supervise import Policy
+from holdfast.wire import parsers
 from holdfast.wire.address import Base, Place
 
 PORT: Final = 18_789
@@ -307,7 +308,8 @@ def _number(environ: Mapping[str, str], name: str, *, default: int, least: int =
     text = environ.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) < least:
-        message = f"{name}: want a whole number of at least {least}"
+    number = parsers.whole(text)
+    if number is None or number < least:
+        message = f"{name}: want a whole number from {least} to {parsers.WHOLE_MAX}"
         raise SettingError(message)
-    return int(text)
+    return number

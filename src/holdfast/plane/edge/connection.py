@@ -93,7 +93,8 @@ class BoundedConnection(HttpToolsProtocol):
         if self._others is not None:
             name = transport.get_extra_info("peername")
             peer = str(name[0]) if isinstance(name, tuple) else ""
-            self._slot = self._others.peers.enter(peer, transport.close)
+            # `close` would wait for a caller that does not read, beside the one that is let in.
+            self._slot = self._others.peers.enter(peer, transport.abort)
             if self._slot is None:
                 transport.write(_FULL)
                 transport.close()
@@ -208,9 +209,12 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """End an answer; the connection rests unless another request was sent ahead."""
+        """End an answer; the connection rests unless another request was sent ahead.
+
+        One that is to be closed rests as well: its caller may never read what is left.
+        """
         super().on_response_complete()
-        if self._others is None or self._slot is None or self.transport.is_closing():
+        if self._others is None or self._slot is None:
             return
         if not self._is_answering():
             self._others.peers.rest(self._slot)

@@ -91,11 +91,7 @@ class Watch:
         async with self._one_at_a_time:
             statuses = (await self._fleet.page(Query(account=None, limit=1))).counts
             self.agents = await self._fleet.agents()
-            changed, self._changed = self._changed, {}
-            for number, (key, noted) in enumerate(changed.items(), 1):
-                self._settle(key, noted)
-                if number % SPAN == 0:
-                    await asyncio.sleep(0)
+            await self._settle_all()
             self.count = sum(statuses.values())
             for status in get_args(Status):
                 self._meter.gauge(metrics.INSTANCES, statuses.get(status, 0), status=status)
@@ -108,6 +104,13 @@ class Watch:
         noted = None if view is None else _judge(view)
         if noted is not None or key in self._noted or key in self._changed:
             self._changed[key] = noted
+
+    async def _settle_all(self) -> None:
+        """Count what changed, as of now, one by one: `_saw` looks into both dicts in between."""
+        for number, key in enumerate(list(self._changed), 1):
+            self._settle(key, self._changed.pop(key))
+            if number % SPAN == 0:
+                await asyncio.sleep(0)
 
     def _settle(self, key: str, noted: _Noted | None) -> None:
         """Count an instance, and log its alerts that began or ended."""

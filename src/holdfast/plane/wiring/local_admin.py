@@ -22,6 +22,7 @@ from holdfast.accounts.directory import AccountDirectory
 from holdfast.accounts.passwords import Argon2
 from holdfast.accounts.records import AuditEntry, Scope, Token
 from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.failure import OperationError
 from holdfast.plane.key_folder import prepare_keys
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, prepare_home
@@ -57,7 +58,7 @@ async def open_directory(settings: Settings) -> AsyncIterator[AccountDirectory]:
     try:
         store = open_accounts(path, now_ms=clock.now_ms(), head_in=prepare_keys(settings))
     except MigrationError as error:
-        raise OSError(f"{path}: {error}; {error.fix}") from error
+        raise OperationError(f"{path}: {error}; {error.fix}") from error
     hasher = Argon2()
     try:
         directory = AccountDirectory(

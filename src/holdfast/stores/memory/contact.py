@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.kernel.failure import OperationError
 from holdfast.telemetry.contact import Contact, decode_contact, encode_contact
 
 
@@ -44,4 +45,4 @@ class MemoryContacts:
         if self._closed:
             raise RuntimeError("the contact store is closed")
         if self.failing:
-            raise OSError("the contact store was told to fail")
+            raise OperationError("the contact store was told to fail")

@@ -27,6 +27,7 @@ from holdfast.content.records import (
     StreamRow,
     Written,
 )
+from holdfast.kernel.failure import OperationError
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass
 
@@ -241,7 +242,7 @@ class MemoryContent:
     def _check(self) -> None:
         """Raise when closed, or when set to fail, as a full disk would."""
         if self.failing:
-            raise OSError("the content store was told to fail")
+            raise OperationError("the content store was told to fail")
 
 
 def _about(stream: _Stream) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from holdfast.kernel.clock import DAY_MS
+from holdfast.kernel.failure import OperationError
 from holdfast.telemetry.ports import (
     CheckinPoint,
     FleetBucket,
@@ -44,7 +45,7 @@ class MemoryAnalytics:
         if max(len(self.checkins) + len(checkins), len(self.events) + len(events)) > (
             self._points_max
         ):
-            raise OSError(f"more than {self._points_max} points in memory")
+            raise OperationError(f"more than {self._points_max} points in memory")
         self.checkins += checkins
         self.events += events
 
@@ -101,7 +102,7 @@ class MemoryAnalytics:
         if self._closed:
             raise RuntimeError("the analytics store is closed")
         if self.failing:
-            raise OSError("the analytics store was told to fail")
+            raise OperationError("the analytics store was told to fail")
 
 
 def _by_bucket(points: Sequence[CheckinPoint], step_s: int) -> dict[int, list[CheckinPoint]]:

@@ -6,7 +6,6 @@ the same time: each transaction takes the write lock first and waits for it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +35,7 @@ from holdfast.accounts.records import (
     Token,
 )
 from holdfast.stores.queries import load_queries
-from holdfast.stores.revoked import note_revoked
+from holdfast.stores.revoked import try_note
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.audit_head import HEAD_FILE, AuditHead
 from holdfast.stores.sqlite.database import open_reader, open_store
@@ -215,13 +214,16 @@ class AccountsSqlite(SqliteStore):
         """Revoke a token of the account."""
         values = {"id": token_id, "account": account, "now_ms": now_ms}
 
-        def run(connection: apsw.Connection) -> Token | None:
+        def run(connection: apsw.Connection) -> tuple[Token | None, OSError | None]:
             rows = list(connection.execute(self._sql["revoke_token"], values))
-            return next(map(_token, rows), None)
+            token = next(map(_token, rows), None)
+            if token is None:
+                return None, None
+            return token, try_note(self._beside, "token", token.id)
 
-        token = await self._writer.call(run)
-        if token is not None and self._beside is not None:
-            await asyncio.to_thread(note_revoked, self._beside, "token", token.id)
+        token, failed = await self._writer.call(run)
+        if failed is not None:
+            raise failed
         return token
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:

@@ -6,7 +6,6 @@ its own, so that a search delays neither senders nor the event loop.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +37,7 @@ from holdfast.corrections.records import (
 )
 from holdfast.kernel.clock import HOUR_MS
 from holdfast.stores.queries import load_queries
-from holdfast.stores.revoked import note_revoked
+from holdfast.stores.revoked import try_note
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.corrections_projection import Projection, read_gaps
 from holdfast.stores.sqlite.corrections_words import WordTables
@@ -121,9 +120,14 @@ class CorrectionsSqlite(SqliteStore):
 
     async def revoke_key(self, key_id: str, now_ms: int) -> None:
         """Revoke a key."""
-        await self._change("revoke_key", id=key_id, now_ms=now_ms)
-        if self._beside is not None:
-            await asyncio.to_thread(note_revoked, self._beside, "brain-key", key_id)
+
+        def run(connection: apsw.Connection) -> OSError | None:
+            connection.execute(self._sql["revoke_key"], {"id": key_id, "now_ms": now_ms})
+            return try_note(self._beside, "brain-key", key_id)
+
+        failed = await self._writer.call(run)
+        if failed is not None:
+            raise failed
 
     async def note_uses(self, uses: Mapping[str, int]) -> None:
         """Store when keys were last used."""

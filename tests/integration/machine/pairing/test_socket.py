@@ -203,6 +203,20 @@ async def test_what_is_no_frame_ends_the_connection(said: str) -> None:
             await websocket.connect(session, server.port or 0, "t", ())
 
 
+async def test_why_there_is_no_link_is_in_the_log(tmp_path: Path) -> None:
+    class Silent(Gateway):
+        async def serve(self, request: web.Request) -> web.WebSocketResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            await socket.send_json({"type": "event", "event": "welcome"})
+            await socket.close()
+            return socket
+
+    log = tmp_path / "log"
+    async with serving(Silent()) as gateway, linked(gateway, tmp_path):
+        await until(lambda: "the agent did not ask who we are" in log.read_text(), "why")
+
+
 async def test_both_lists_come_over_it(tmp_path: Path) -> None:
     async with serving(Gateway()) as gateway, linked(gateway, tmp_path) as rig:
         await opened(rig)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import aiohttp
 
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.agents.catalogue import Profile
 from holdfast.machine.agents.drain import DrainWay
 from holdfast.machine.agents.pairing import Place
@@ -247,7 +247,7 @@ class AgentProcesses:
         )  # fmt: skip
         if code != 0:
             message = f"--version ended with {code}"
-            raise OSError(message)
+            raise OperationError(message)
         return "\n".join(printed)
 
     async def query_status(self) -> tuple[int, bytes]:
@@ -276,7 +276,7 @@ class AgentProcesses:
                 body = await read_answer(answer, limits.PROBE_BYTES_MAX) if is_json else b""
                 return answer.status, body
         except aiohttp.ClientError as error:
-            raise OSError(brief(error)) from error
+            raise OperationError(brief(error)) from error
 
     def launch(
         self,

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from holdfast.disk.durable_file import move
+from holdfast.kernel.failure import OperationError
 from holdfast.machine.controller.config.document import CONFIG_BYTES_MAX
 from holdfast.machine.controller.config.history import Ledger
 from holdfast.machine.controller.process import atomic_file
@@ -49,7 +50,7 @@ class VersionFiles:
         with atomic_file.open_folder(self._folder) as folder:
             over = self._read(folder, LEDGER_FILE, _LEDGER_BYTES_MAX)
             if not atomic_file.put(folder, LEDGER_FILE, content, over=over):
-                raise OSError(f"{LEDGER_FILE}: another process writes it too")
+                raise OperationError(f"{LEDGER_FILE}: another process writes it too")
         named = {version.etag for version in ledger.versions}
         for path in self._folder.iterdir():
             if not path.suffix and path.name not in named:

@@ -51,7 +51,8 @@ class Boots:
 def recall(content: bytes, *, sandbox_id: str) -> tuple[Boots, tuple[BootCounters, ...]]:
     """Return the boots of a saved file, and those beyond the limit.
 
-    Counts of another machine's identity are not reported. Raise ValueError for foreign content.
+    Counts of another machine's identity are not reported. Raise ValueError or
+    RecursionError for foreign content.
     """
     saved = msgspec.json.decode(content, type=Saved)
     if saved.sandbox_id != sandbox_id:
@@ -164,7 +165,7 @@ def open_boots(path: Path, *, sandbox_id: str, log: Log) -> BootsFile:
         )
     except FileNotFoundError:
         surplus = ()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         surplus = ()
         log.emit("counters.unreadable", error=brief(error))
     for row in surplus:

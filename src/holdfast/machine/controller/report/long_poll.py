@@ -15,7 +15,7 @@ import msgspec
 
 from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.http_body import read_answer
@@ -64,7 +64,7 @@ class Wake:
                 self._failures = 0
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
                 self._failures += 1
-                self._log.emit("wake.failed", error=type(error).__name__, failures=self._failures)
+                self._log.emit("wake.failed", error=brief(error), failures=self._failures)
             except Exception as error:  # noqa: BLE001  a fault of ours must not end the listening
                 self._failures += 1
                 self._log.emit("wake.fault", error=brief(error), failures=self._failures)
@@ -81,7 +81,7 @@ class Wake:
         pair = self._credentials.current()
         if not pair.complete:
             message = "no credentials yet"
-            raise OSError(message)
+            raise OperationError(message)
         headers = {
             **machine_headers(pair),
             "x-holdfast-sandbox-id": self._reporting.sandbox_id,
@@ -99,5 +99,5 @@ class Wake:
             body = await read_answer(answer, limits.ANSWER_BYTES_MAX)
             if answer.status != 200:  # noqa: PLR2004  success in HTTP
                 message = f"http_{answer.status}"
-                raise OSError(message)
+                raise OperationError(message)
         self._on_directive(msgspec.json.decode(body, type=Directive))

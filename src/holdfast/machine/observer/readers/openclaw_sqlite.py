@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from holdfast.kernel.failure import OperationError
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor, CursorReader
@@ -97,7 +98,7 @@ class SqliteSession(NamedTuple):
             with _reading(self.path) as connection:
                 return [] if connection is None else connection.execute(_EVENTS, asked).fetchall()
         except sqlite3.Error as error:
-            raise OSError(f"{DATABASE}: {error.sqlite_errorname}") from error
+            raise OperationError(f"{DATABASE}: {error.sqlite_errorname}") from error
 
     def _part(
         self, cursor: Cursor, rows: list[tuple[int, str | None, Any, int | None]], since_ms: int

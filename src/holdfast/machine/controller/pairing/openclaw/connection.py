@@ -14,7 +14,7 @@ from typing import Any, Final
 import aiohttp
 
 from holdfast.kernel.backoff import Backoff
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.agents.pairing import Place
 from holdfast.machine.controller.agent.version import parse_version
 from holdfast.machine.controller.log import Log
@@ -127,7 +127,7 @@ class Link:
             try:
                 self._sign = open_identity(self._key_path)
             except (ImportError, OSError, ValueError) as error:
-                raise OSError(f"no device identity: {type(error).__name__}") from error
+                raise OperationError(f"no device identity: {type(error).__name__}") from error
         try:
             return await self._connect(scopes, on_event, _FROM_HERE)
         except GatewayError as error:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import msgspec
 
-from holdfast.kernel.failure import brief
+from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.controller.pairing import limits
 from holdfast.relay.urls import http_url
 from holdfast.wire import parsers
@@ -87,7 +87,7 @@ class Gateway:
         """Authenticate; raise GatewayError, OSError or TimeoutError."""
         challenge = await self._receive()
         if challenge.get("event") != "connect.challenge":
-            raise OSError("the agent did not ask who we are")
+            raise OperationError("the agent did not ask who we are")
         payload = challenge.get("payload")
         nonce, at_ms = _challenge(payload if isinstance(payload, dict) else {})
         device = {} if sign is None else {"device": sign(scopes, token, nonce, at_ms)}
@@ -144,17 +144,17 @@ class Gateway:
         except OSError as error:
             for future in self._waiting.values():
                 if not future.done():
-                    future.set_exception(ConnectionResetError(brief(error)))
+                    future.set_exception(OperationError(brief(error)))
 
     async def _receive(self) -> dict[str, Any]:
         """Return the next frame; raise OSError at the end."""
         message = await self._socket.receive()
         if message.type != aiohttp.WSMsgType.TEXT:
-            raise OSError(f"the connection ended ({self._socket.close_code})")
+            raise OperationError(f"the connection ended ({self._socket.close_code})")
         try:
             frame = parsers.from_json(_ANY, message.data.encode())
         except msgspec.DecodeError:
-            raise OSError("the agent sent what is no JSON") from None
+            raise OperationError("the agent sent what is no JSON") from None
         return frame if isinstance(frame, dict) else {}
 
 
@@ -183,7 +183,7 @@ async def connect(
             )
             return await _greeted(Gateway(socket, on_event), token, scopes, sign)
     except aiohttp.ClientError as error:
-        raise OSError(brief(error)) from error
+        raise OperationError(brief(error)) from error
 
 
 async def _greeted(
@@ -200,7 +200,7 @@ async def _greeted(
 def _challenge(payload: Mapping[str, Any]) -> tuple[str, int]:
     nonce, at_ms = payload.get("nonce"), payload.get("ts")
     if not isinstance(nonce, str) or not isinstance(at_ms, int):
-        raise OSError("the agent's question has a form that is not known")
+        raise OperationError("the agent's question has a form that is not known")
     return nonce, at_ms
 
 
