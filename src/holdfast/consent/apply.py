@@ -278,7 +278,7 @@ def _outdated(state: Node, number: int, reason: str, at: At) -> Node:
     decision = Decision(
         status="revoked", at_ms=at.now_ms, by=PLANE, credential=PLANE, reason=reason
     )
-    lost = tuple(each for each in CLASSES if not _is_closed(state, each))
+    lost = ordered(each for each in CLASSES if not _is_closed(state, each))
     receipts = tuple(one for one in state.unsigned if isinstance(one.document, Receipt))
     state = replace(
         state, number=number, waiting=None, unsigned=(), grant=None, restored_ms=at.now_ms

@@ -167,7 +167,7 @@ class Settling:
 
     async def _known(self) -> dict[str, tuple[str, str]]:
         """Return provider and sandbox id of each instance; empty where no tick has made it yet."""
-        known = dict.fromkeys(await self._waiting(KIND), ("", ""))
+        known: dict[str, tuple[str, str]] = dict.fromkeys(await self._waiting(KIND), ("", ""))
         after = ""
         while rows := await self._reader.views(DETAIL_VIEW, account=None, after=after, limit=PAGE):
             for key, body, _seq in rows:
