@@ -15,7 +15,7 @@ import pytest
 from holdfast.accounts.rules import secret_hash
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import address
-from holdfast.plane.consent_key import CONSENT_KEY_FILE, trusted_keys, verify
+from holdfast.plane.consent_key import CONSENT_KEY_FILE, rotate_consent_key, trusted_keys, verify
 from holdfast.plane.settings import load_settings
 from holdfast.plane.wiring.consent import signing_keys
 from holdfast.plane.wiring.plane import Plane, make_plane
@@ -33,6 +33,7 @@ from holdfast.wire.consent import (
     node_of_instance,
     node_of_name,
 )
+from holdfast.wire.limits import SUCCESSORS_MAX
 from tests.support.asgi import Answer, call, json_headers
 from tests.support.patience import patience, until
 from tests.support.real_plane import Log, Made, end, make
@@ -250,6 +251,19 @@ async def doctors_word(made: Made) -> str:
     answer = await ask(made, "GET", "/api/doctor", token=made.tokens.operator)
     (check,) = (one for one in answer.json()["checks"] if one["name"] == "consent-key")
     return str(check["result"])
+
+
+async def test_a_key_that_nodes_could_not_follow_is_refused(tmp_path: Path) -> None:
+    async with planes(tmp_path / "home") as made:
+        folder = made.plane.core.settings.keys_folder
+        for _ in range(SUCCESSORS_MAX):
+            await asyncio.to_thread(rotate_consent_key, folder, now_ms=1)
+        before = made.plane.core.consent_key.public_key
+        path = "/api/consent/keys/rotate"
+        answer = await ask(made, "POST", path, {}, token=made.tokens.operator)
+        assert (answer.status, answer.json()["code"]) == (409, "key_not_rotated")
+        assert "register again" in answer.json()["message"]
+        assert made.plane.core.consent_key.public_key == before
 
 
 async def test_a_new_key_follows_the_old_one(tmp_path: Path) -> None:
