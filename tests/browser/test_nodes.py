@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from holdfast.wire.consent import from_base64url
 from tests.browser.conftest import open_real_page
 from tests.browser.test_fleet import expect_live
 from tests.support.nodes import register_nodes
@@ -38,6 +39,13 @@ def page(browser: Browser, plane: PlaneProcess) -> Iterator[Page]:
     with open_real_page(browser, plane) as made:
         made.goto(f"{plane.url}/nodes")
         yield made
+
+
+def decoded(payload: str) -> dict[str, str]:
+    """Return what a receipt says."""
+    said = dict(json.loads(from_base64url(payload)))
+    assert said["type"] == "receipt"
+    return said
 
 
 def test_nothing_may_leave_before_a_yes_and_less_after_a_no(
@@ -83,7 +91,11 @@ def test_nothing_may_leave_before_a_yes_and_less_after_a_no(
         page.get_by_role("link", name="Download all").click()
     saved = tmp_path / "receipts.json"
     download.value.save_as(saved)
-    assert len(json.loads(saved.read_text())["receipts"]) == 3
+    documents = json.loads(saved.read_text())["receipts"]
+    assert len(documents) == 3
+    credentials = {decoded(one["payload"])["credential"] for one in documents}
+    assert credentials == {"session:operator"}, "a session is named by its person, not its hash"
+    expect(page.locator("#node-receipts")).to_contain_text("session:operator")
     verified = plane.cli("consent", "verify", str(saved), "--plane")
     assert "4 documents are genuine" in verified.stderr
     page.goto(f"{plane.url}/nodes")

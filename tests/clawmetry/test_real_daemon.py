@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from holdfast.wire.api.consent import ConsentGrant, ConsentRevoke
-from holdfast.wire.consent import INTENT_CLASSES, ContentClass
+from holdfast.wire.consent import INTENT_CLASSES, TEXT_VERSION, ContentClass
 from tests.clawmetry.daemon import KEY, Agent, Daemon, opened, python_of
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess, until
@@ -67,7 +67,7 @@ class Stage:
     def grant(self, *classes: ContentClass) -> None:
         """Let these classes out, with all that is there."""
         with self.plane.client() as client:
-            body = ConsentGrant(classes=classes, backfill="everything")
+            body = ConsentGrant(classes=classes, backfill="everything", text_version=TEXT_VERSION)
             client.call("consent.grant", path={"id": self.node}, body=body)
 
     def revoke(self, *classes: ContentClass) -> None:

@@ -6,7 +6,10 @@ one of real time goes through `patience`, and its figure is that of an idle mach
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
+from typing import Any
 
 CORES = os.cpu_count() or 1
 LEAST = 4.0
@@ -24,3 +27,10 @@ def slowness() -> float:
 def patience(seconds: float) -> float:
     """Return the deadline, in seconds from now, that an idle machine would keep in `seconds`."""
     return seconds * slowness()
+
+
+async def until(condition: Callable[[], Any], *, seconds: float = 20) -> None:
+    """Return once a condition holds; raise TimeoutError where it does not in time."""
+    async with asyncio.timeout(patience(seconds)):
+        while not condition():  # noqa: ASYNC110  nothing else to wait for
+            await asyncio.sleep(0.01)

@@ -81,7 +81,11 @@ def _digest(key: str, body: Any) -> str:
 
 
 def caller(who: Principal) -> str:
-    """Return the scope of a caller's Idempotency-Keys: by token id, since names may repeat."""
+    """Return who a caller is, as receipts and the scope of its Idempotency-Keys name it.
+
+    A token is named by its id, since names may repeat; a session by its person, since its id is the
+    hash of its secret.
+    """
     return f"{who.kind}:{who.token_id if who.kind == 'token' else who.name}"
 
 

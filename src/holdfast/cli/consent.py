@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -51,6 +50,7 @@ from holdfast.wire.consent import (
     Grant,
     Receipt,
     SignedDocument,
+    counted,
 )
 from holdfast.wire.times import time_text
 
@@ -275,14 +275,10 @@ def receipts(
     show_list(page, _RECEIPTS, rows, empty="There are no receipts.", as_json=as_json)
 
 
-def _counted(deleted: Mapping[ContentClass, int]) -> str:
-    return ", ".join(f"{count} of {each}" for each, count in sorted(deleted.items()))
-
-
 def _row(one: ConsentReceipt) -> tuple[str, ...]:
     return (
         str(one.number), ago(one.at), one.act, ", ".join(one.classes), one.by, one.credential,
-        one.reason or _counted(one.deleted),
+        one.reason or counted(one.deleted),
     )  # fmt: skip
 
 
@@ -418,7 +414,7 @@ def _said(said: Document | None, wrong: str) -> tuple[str, ...]:
     """Return a row about one document."""
     match said:
         case Receipt():
-            note = wrong or said.reason or _counted(said.deleted)
+            note = wrong or said.reason or counted(said.deleted)
             return (
                 str(said.number), time_text(said.at_ms), said.act, ", ".join(said.classes), said.by,
                 said.credential, note,

@@ -88,7 +88,7 @@ def act(state: Node, action: Action, _policy: Any, at: At) -> Work:
     """Return the intent of an action, and its effect."""
     match action:
         case WriteGrant():
-            return Work(intents=(_grant(state),))
+            return Work(intents=(_grant(state, at),))
         case Expire(classes=classes):
             return Work(intents=(events.ConsentExpired(classes),))
         case Sign(number=number):
@@ -104,14 +104,15 @@ def act(state: Node, action: Action, _policy: Any, at: At) -> Work:
             return Work(intents=(events.DeletionSent(serial),), effects=(effect,))
 
 
-def _grant(state: Node) -> events.ConsentGranted:
+def _grant(state: Node, at: At) -> events.ConsentGranted:
+    """Return the grant of an intent: nobody chose to let out older content, so none is."""
     waiting = state.waiting
     assert waiting is not None
     return events.ConsentGranted(
         classes=waiting.classes,
         by=waiting.by,
         credential=waiting.credential,
-        text_version=waiting.text_version,
+        backfill_from_ms=at.now_ms,
         address=waiting.address,
         reason=waiting.reason,
     )

@@ -19,12 +19,10 @@ from holdfast.consent.limits import (
     DELETE_ANSWER_MS,
     NUMBERS_GAP,
     NUMBERS_STEP_MAX,
-    RECEIPTS_MAX,
     RETRY_CAP_MS,
     RETRY_FIRST_MS,
     SIGN_ANSWER_MS,
     UNSIGNED_MAX,
-    VIEW_STEP_MS,
 )
 from holdfast.consent.state import (
     Decision,
@@ -43,11 +41,11 @@ from holdfast.wire.consent import (
     CLASSES,
     DOCUMENT_VERSION,
     INTENT_CLASSES,
-    INTENT_TEXT_VERSION,
     ContentClass,
     Grant,
     Receipt,
 )
+from holdfast.wire.limits import RECEIPTS_MAX, VIEW_STEP_MS
 
 PLANE: Final = "plane"
 """Who decides and with which credential, where it is the plane itself."""
@@ -57,6 +55,7 @@ UNKNOWN_NODE: Final = "no_such_node"
 _RETRY: Final = Backoff(first_ms=RETRY_FIRST_MS, cap_ms=RETRY_CAP_MS)
 _GONE: Final = "its instance was destroyed"
 _EXPIRED: Final = "it has expired"
+_RESTORED: Final = "this plane was restored from a backup, and does not know what was decided since"
 
 
 def apply(state: Node, event: events.Event, at: At) -> Verdict[Node]:
@@ -95,7 +94,6 @@ def _registered(state: Node, event: events.NodeRegistered, at: At) -> Verdict[No
             by=event.by,
             credential=event.credential,
             classes=INTENT_CLASSES,
-            text_version=INTENT_TEXT_VERSION,
         )
         state = _first_intent(state, intent, at, reason="a person connected the node")
     return Applied(state)
@@ -124,7 +122,6 @@ def _first_intent(state: Node, event: events.IntentShown, at: At, *, reason: str
         classes=classes,
         by=event.by,
         credential=event.credential,
-        text_version=event.text_version,
         reason=reason,
         address=event.address,
     )
@@ -165,7 +162,7 @@ def _granted(state: Node, event: events.ConsentGranted, at: At) -> Verdict[Node]
         backfill_from_ms=event.backfill_from_ms,
         reason=event.reason,
     )
-    state = _set(state, classes, decision)
+    state = replace(_set(state, classes, decision), restored_ms=0)
     if not state.intent_ms:
         state = replace(
             state,
@@ -183,10 +180,15 @@ def blocked(state: Node, classes: Iterable[ContentClass]) -> Refused | None:
     if under_way.intersection(classes):
         text = "what was stored of them is being deleted; grant them when that is done"
         return Refused("consent_deleting", text)
-    if len(state.unsigned) >= UNSIGNED_MAX:
+    if is_full(state):
         text = f"{len(state.unsigned)} documents wait to be signed; holdfast doctor says why"
         return Refused("consent_busy", text)
     return None
+
+
+def is_full(state: Node) -> bool:
+    """Return whether so many documents wait to be signed that no grant or deletion adds one."""
+    return len(state.unsigned) >= UNSIGNED_MAX
 
 
 def _revoked(state: Node, event: events.ConsentRevoked, at: At) -> Verdict[Node]:
@@ -256,23 +258,36 @@ def _number_seen(state: Node, event: events.NumberSeen, at: At) -> Verdict[Node]
         f"the node names document {event.number}, and {state.number} is the last one here:"
         " this plane was restored from an older backup"
     )
-    decision = Decision(status="revoked", at_ms=at.now_ms, by=PLANE, credential=PLANE, reason=text)
-    lost = granted(state)
-    receipts = tuple(one for one in state.unsigned if isinstance(one.document, Receipt))
     number = min(event.number, state.number + NUMBERS_STEP_MAX) + NUMBERS_GAP
+    return Applied(_outdated(replace(state, reported=event.number), number, text, at))
+
+
+def _restored(state: Node, _event: events.PlaneRestored, at: At) -> Verdict[Node]:
+    """Close the node: what was decided after the backup is not known here.
+
+    Numbers go on far above all that were given since, so that the node's gate takes the closing.
+    """
+    return Applied(_outdated(state, state.number + NUMBERS_STEP_MAX, _RESTORED, at))
+
+
+def _outdated(state: Node, number: int, reason: str, at: At) -> Node:
+    """Return a state that is older than the node, with nothing allowed and numbers above `number`.
+
+    A class that has no decision here may have been revoked since, so it is revoked as well.
+    """
+    decision = Decision(
+        status="revoked", at_ms=at.now_ms, by=PLANE, credential=PLANE, reason=reason
+    )
+    lost = ordered(each for each in CLASSES if not _is_closed(state, each))
+    receipts = tuple(one for one in state.unsigned if isinstance(one.document, Receipt))
     state = replace(
-        _set(state, lost, decision),
-        reported=event.number,
-        number=number,
-        waiting=None,
-        unsigned=(),
-        grant=None,
+        state, number=number, waiting=None, unsigned=(), grant=None, restored_ms=at.now_ms
     )
     for one in receipts:
         state = _with_document(state, replace(one.document, number=state.number + 1), at)
-    if lost:
-        return Applied(_documented(state, "revoked", lost, decision, at))
-    return Applied(_with_grant(state, at))
+    if not lost:
+        return _with_grant(state, at)
+    return _documented(_set(state, lost, decision), "revoked", lost, decision, at)
 
 
 def _gone(state: Node, event: events.InstanceGone, at: At) -> Verdict[Node]:
@@ -290,7 +305,11 @@ def _gone(state: Node, event: events.InstanceGone, at: At) -> Verdict[Node]:
 
 
 def _set(state: Node, classes: Iterable[ContentClass], decision: Decision) -> Node:
-    """Return the state with one decision for these classes; what waited for them is settled."""
+    """Return the state with one decision for these classes; what waited for them is settled.
+
+    Its receipt is the next document.
+    """
+    decision = replace(decision, number=state.number + 1)
     known = state.classes | dict.fromkeys(classes, decision)
     waiting = state.waiting
     if waiting is not None:
@@ -455,6 +474,7 @@ _FOLDS: Final[dict[type, Callable[[Node, Any, At], Verdict[Node]]]] = {
     events.ConsentRevoked: _revoked,
     events.ConsentExpired: _expired,
     events.NumberSeen: _number_seen,
+    events.PlaneRestored: _restored,
     events.InstanceGone: _gone,
     events.DocumentSent: _sent,
     events.DocumentSigned: _signed,

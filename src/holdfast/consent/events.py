@@ -34,7 +34,6 @@ class IntentShown(Struct, frozen=True, kw_only=True, tag="ConsentIntentShown", g
     by: str
     credential: str
     classes: tuple[ContentClass, ...] = ()
-    text_version: str = ""
     address: str = ""
 
 
@@ -67,6 +66,10 @@ class NumberSeen(Struct, frozen=True, tag="ConsentNumberSeen", gc=False):
     """The node names a document number above the last one here: what it knows is newer."""
 
     number: int
+
+
+class PlaneRestored(Struct, frozen=True, tag="ConsentPlaneRestored", gc=False):
+    """The plane was restored from a backup: what was decided since is not known."""
 
 
 class InstanceGone(Struct, frozen=True, tag="ConsentInstanceGone", gc=False):
@@ -124,7 +127,13 @@ class DeletionFailed(Struct, frozen=True, tag="ConsentDeletionFailed", gc=False)
 
 
 Request: TypeAlias = (
-    NodeRegistered | IntentShown | ConsentGranted | ConsentRevoked | NumberSeen | InstanceGone
+    NodeRegistered
+    | IntentShown
+    | ConsentGranted
+    | ConsentRevoked
+    | NumberSeen
+    | PlaneRestored
+    | InstanceGone
 )
 Intent: TypeAlias = ConsentGranted | ConsentExpired | DocumentSent | DeletionSent
 CallOutcome: TypeAlias = DocumentSigned | SigningFailed | ContentDeleted | DeletionFailed

@@ -17,13 +17,12 @@ from holdfast.consent import events, presenters
 from holdfast.consent.apply import CANNOT_GRANT
 from holdfast.consent.definition import KIND, arrival
 from holdfast.consent.index import NodeIndex
-from holdfast.consent.limits import RECEIPTS_MAX
 from holdfast.consent.state import STATE_VERSION, Kept, Node, decode_kept, decode_state
 from holdfast.consent.views import NODE_VIEW, RECEIPT_VIEW, receipts_begin
 from holdfast.kernel.chance import Chance
 from holdfast.kernel.clock import DAY_MS, Clock
 from holdfast.kernel.ids import Address, address
-from holdfast.wire.api.call import Call, Handler, Principal, Refusal, Reply
+from holdfast.wire.api.call import Call, Handler, Refusal, Reply
 from holdfast.wire.api.consent import (
     ConsentEntry,
     ConsentGrant,
@@ -38,11 +37,11 @@ from holdfast.wire.api.consent import (
 )
 from holdfast.wire.consent import (
     INTENT_CLASSES,
-    INTENT_TEXT_VERSION,
     TEXT_VERSION,
     node_of_instance,
     node_of_name,
 )
+from holdfast.wire.limits import RECEIPTS_MAX
 from holdfast.wire.times import time_text
 
 _LOG_PAGE: Final = 200
@@ -209,7 +208,7 @@ class NodeCalls:
     async def grant(self, call: Call) -> Reply:
         """Grant classes; refuse (409) a text that is not the present one."""
         body: ConsentGrant = call.body
-        if body.text_version not in {"", TEXT_VERSION}:
+        if body.text_version != TEXT_VERSION:
             text = f"The text of consent is {TEXT_VERSION} now, and {body.text_version} was shown."
             raise Refusal(409, "text_changed", text, field="text_version", fix="Read it again.")
         if (body.backfill == "days") != (body.backfill_days is not None):
@@ -224,7 +223,7 @@ class NodeCalls:
         event = events.ConsentGranted(
             classes=body.classes,
             by=call.principal.name,
-            credential=credential_of(call.principal),
+            credential=calls.caller(call.principal),
             until_ms=0 if body.days is None else now_ms + body.days * DAY_MS,
             backfill_from_ms=since_ms[body.backfill],
             text_version=body.text_version,
@@ -238,7 +237,7 @@ class NodeCalls:
         event = events.ConsentRevoked(
             classes=body.classes,
             by=call.principal.name,
-            credential=credential_of(call.principal),
+            credential=calls.caller(call.principal),
             delete=body.delete,
             address=call.peer,
             reason=body.reason,
@@ -259,12 +258,10 @@ class NodeCalls:
         """Take an intent; the first one grants the classes that it names."""
         body: ConsentIntent = call.body
         state = self._visible(call)
-        is_bare = body.classes is None
         event = events.IntentShown(
             by=call.principal.name,
-            credential=credential_of(call.principal),
+            credential=calls.caller(call.principal),
             classes=INTENT_CLASSES if body.classes is None else body.classes,
-            text_version=INTENT_TEXT_VERSION if is_bare else TEXT_VERSION,
             address=call.peer,
         )
         answer = await self._ask(call, state.node, event)
@@ -344,7 +341,6 @@ class Nodes:
             by=by,
             credential=credential,
             classes=INTENT_CLASSES,
-            text_version=INTENT_TEXT_VERSION,
         )
         answer = await self._ask(node, event, by)
         state = self._index.of(node)
@@ -355,8 +351,7 @@ class Nodes:
 
         Called for each heartbeat, and does not wait: without an event unless the number is above.
         """
-        ours = self._index.number(node)
-        if ours is None or number <= ours:
+        if not self._index.is_news(node, number):
             return
         row = arrival(
             events.NumberSeen(number), dedupe=f"number:{number}", source="contact", by=node
@@ -383,11 +378,6 @@ class Nodes:
 def _is_same(known: Node, name: str, source: str) -> bool:
     """Return whether a registration says nothing new, as at each start of a machine."""
     return not known.closed_ms and known.name == name and source in {"auto", known.source}
-
-
-def credential_of(who: Principal) -> str:
-    """Return the credential of a caller as receipts name it: its kind, and what names it."""
-    return f"{who.kind}:{who.token_id or who.name}"
 
 
 def _sentence(text: str) -> str:

@@ -30,6 +30,7 @@ class _Row(NamedTuple):
     account: str
     instance: str
     number: int
+    reported: int
     looked_at: bool
     is_granted: bool
 
@@ -81,13 +82,10 @@ class NodeIndex:
         except (ValueError, msgspec.MsgspecError):  # a damaged document grants nothing
             return UNKNOWN
 
-    def number(self, node: str) -> int | None:
-        """Return the highest number that is known of a node, None for an unknown one.
-
-        That is the last that a document was given, or one that the node named and was too high.
-        """
+    def is_news(self, node: str, number: int) -> bool:
+        """Return whether a number that a node reports is above its last, and not taken already."""
         row = self._rows.get(node)
-        return None if row is None else row.number
+        return row is not None and number > row.number and number != row.reported
 
     def counts(self, account: str | None) -> Mapping[str, int]:
         """Return how many nodes there are, looked at, and granted anything: of an account or all.
@@ -117,7 +115,8 @@ class NodeIndex:
             body,
             state.account,
             state.instance,
-            max(state.number, state.reported),
+            state.number,
+            state.reported,
             state.viewed_ms > 0,
             bool(granted(state)),
         )

@@ -8,7 +8,6 @@ from typing import Final
 
 from holdfast.actors.definition import SELF, Invariant
 from holdfast.actors.limits import STATE_INLINE_BYTES_MAX
-from holdfast.consent.limits import RECEIPTS_MAX
 from holdfast.consent.state import (
     Node,
     encode_row,
@@ -18,6 +17,7 @@ from holdfast.consent.state import (
     signed_grant,
 )
 from holdfast.wire.consent import Grant
+from holdfast.wire.limits import RECEIPTS_MAX
 
 
 def _said(state: Node) -> str | None:

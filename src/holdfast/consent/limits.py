@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
-
-RECEIPTS_MAX: Final = 256
-"""Receipts that are kept of a node, each about 700 bytes; the oldest goes. Export keeps more."""
+from holdfast.kernel.clock import MINUTE_MS, SECOND_MS
 
 UNSIGNED_MAX: Final = 16
-"""Documents of a node that wait for a signature before another grant is refused. A revocation is
-never refused: it needs something that was granted, so that refused grants bound both."""
+"""Documents of a node that wait for a signature before another grant is refused and no deletion is
+begun. A revocation is never refused: it needs something that was not revoked yet, so that refused
+grants bound both."""
 
 NUMBERS_GAP: Final = 64
 """How far beyond a number that a node reports the next document is: receipts after the last grant
@@ -38,6 +36,3 @@ DELETE_ANSWER_MS: Final = 20 * MINUTE_MS
 RETRY_FIRST_MS: Final = 5 * SECOND_MS
 RETRY_CAP_MS: Final = 10 * MINUTE_MS
 """Waits between tries of a signature or deletion that failed."""
-
-VIEW_STEP_MS: Final = HOUR_MS
-"""The moment of the last view is kept to this precision, so that looking costs few events."""

@@ -32,6 +32,7 @@ from holdfast.wire.consent import (
     ContentClass,
     Receipt,
     Standing,
+    counted,
     decode_document,
     from_base64url,
 )
@@ -123,10 +124,10 @@ def why(state: Node, now_ms: int) -> Iterator[str]:
     unsigned = [each for each in allowed if each not in now.classes]
     if unsigned:
         yield f"Granted, and not signed yet: {', '.join(unsigned)}. A gate opens by a signature."
-    if state.reported > 0 and not allowed:
+    if state.restored_ms:
         yield (
-            f"The node has seen document {state.reported}, which this plane did not issue: it was"
-            " restored from an older backup, so everything was revoked. Grant it again."
+            "This plane was restored from a backup, which is older than what the node may know, so"
+            " everything was revoked. Grant it again."
         )
     pending = [each for each in CLASSES if each not in state.classes]
     if pending and state.waiting is None:
@@ -217,10 +218,14 @@ def _entry(row: Logged, event: events.Event) -> ConsentEntry | None:
         case events.ConsentExpired(classes=classes):
             return change(shown, what="expired", classes=classes, by="plane")
         case events.ContentDeleted(counts=counts):
-            said = ", ".join(f"{count} of {each}" for each, count in sorted(counts.items()))
-            return change(shown, what="deleted", by="plane", message=said or "nothing was stored")
+            said = counted(counts) or "nothing was stored"
+            return change(shown, what="deleted", by="plane", message=said)
         case events.NumberSeen(number=number):
             return change(shown, what="number", message=f"the node has seen document {number}")
+        case events.PlaneRestored():
+            return change(
+                shown, what="restored", by="plane", message="the plane was restored from a backup"
+            )
         case events.InstanceGone():
             return shown
         case _:

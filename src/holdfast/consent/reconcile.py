@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.actors.definition import Plan, Suppressed
 from holdfast.consent import actions as act
-from holdfast.consent.apply import blocked, ordered
+from holdfast.consent.apply import blocked, is_full, ordered
 from holdfast.consent.state import Node, granted, is_over
 
 
@@ -33,7 +33,9 @@ def reconcile(state: Node, _policy: Any, now_ms: int, _number: int) -> Plan[act.
         else:
             held.append(Suppressed("consent.sign", one.message or "a signature is waited for"))
     for deletion in state.deletions[:1]:
-        if now_ms >= deletion.next_ms:
+        if is_full(state):
+            held.append(Suppressed("consent.delete", "too many documents wait to be signed"))
+        elif now_ms >= deletion.next_ms:
             planned.append(
                 act.Delete(
                     rule="consent.delete",
@@ -80,7 +82,8 @@ def deadline(state: Node, _policy: Any, now_ms: int) -> int | None:
     """Return when the rules may act without an event, in ms since the epoch."""
     moments = [one.until_ms for each in granted(state) if (one := state.classes[each]).until_ms]
     moments += [one.next_ms for one in state.unsigned]
-    moments += [one.next_ms for one in state.deletions[:1]]
+    if not is_full(state):
+        moments += [one.next_ms for one in state.deletions[:1]]
     if state.waiting is not None and blocked(state, state.waiting.classes) is None:
         moments.append(now_ms)
     return min(moments, default=None)

@@ -34,6 +34,7 @@ STATE_VERSION = 1
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The last decision about one class: who, when, with which credential, from where.
 
+    `number` is that of its receipt: a grant document that knows of the decision has a higher one.
     `until_ms` is when a grant ends, 0 for never; `backfill_from_ms` the oldest content that it
     lets out, 0 for everything. `text_version` is that of the consent text that was shown.
     """
@@ -42,6 +43,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     at_ms: int
     by: str
     credential: str
+    number: int = 0
     address: str = ""
     text_version: str = ""
     until_ms: int = 0
@@ -55,7 +57,6 @@ class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     classes: tuple[ContentClass, ...]
     by: str
     credential: str
-    text_version: str
     reason: str
     address: str = ""
 
@@ -95,9 +96,11 @@ class Kept(Struct, frozen=True, gc=False):
 class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One node.
 
-    `number` is the last that a document was given, `reported` the highest that the node named
-    and no document of this plane has. `grant` is the signed document that a gate accepts. `serial`
-    counts deletions. `closed_ms` is when the node's instance was destroyed, 0 while it lives.
+    `number` is the last that a document was given, `reported` the last number above it that the
+    node named. `grant` is the signed document that a gate accepts. `serial` counts deletions.
+    `restored_ms` is when everything was revoked because the plane was restored from a backup, 0
+    once somebody granted since. `closed_ms` is when the node's instance was destroyed, 0 while it
+    lives.
     """
 
     node: str
@@ -122,6 +125,7 @@ class Node(Struct, frozen=True, kw_only=True, omit_defaults=True):
     grant_number: int = 0
     grant: SignedDocument | None = None
     receipts: tuple[Kept, ...] = ()
+    restored_ms: int = 0
     closed_ms: int = 0
 
 
@@ -160,14 +164,20 @@ def may_grant(state: Node, credential: str) -> bool:
 
 
 def standing(state: Node, now_ms: int) -> Standing:
-    """Return what holds for a node at a time; a class needs the signed grant as well."""
+    """Return what holds for a node at a time.
+
+    A class needs a signed grant as well that is newer than the decision: an older one may name the
+    class with another end or oldest content.
+    """
     if not is_registered(state):
         return UNKNOWN
     signed = signed_grant(state)
     named = () if signed is None else signed.classes
     is_signed_over = signed is None or 0 < signed.until_ms <= now_ms
     classes = frozenset[ContentClass]() if is_signed_over else frozenset(named)
-    classes &= frozenset(in_force(state, now_ms))
+    classes &= frozenset(
+        each for each in in_force(state, now_ms) if state.classes[each].number < state.grant_number
+    )
     return Standing(
         registered=True,
         account=state.account,

@@ -31,10 +31,9 @@ from holdfast.wire.consent import (
     signed_bytes,
     to_base64url,
 )
+from holdfast.wire.limits import SUCCESSORS_MAX
 
 CONSENT_KEY_FILE: Final = "consent.key"
-KEYS_MAX: Final = 256
-"""Rotations, one a month for twenty years."""
 _ID_DIGITS: Final = 16
 
 
@@ -169,8 +168,12 @@ def rotate_consent_key(keys: Path, *, now_ms: int) -> ConsentKey:
     present = read_consent_key(keys)
     if present is None:
         raise KeysError(f"{keys / CONSENT_KEY_FILE} is not there; the plane makes it at its start")
-    if len(present.keys) >= KEYS_MAX:
-        raise KeysError(f"{keys / CONSENT_KEY_FILE}: it was rotated {KEYS_MAX} times")
+    if len(present.successors) >= SUCCESSORS_MAX:
+        raise KeysError(
+            f"{keys / CONSENT_KEY_FILE}: it was rotated {SUCCESSORS_MAX} times, and nodes follow no"
+            " further. Move it away: the plane makes a new key at its next start, and nodes have to"
+            " register again"
+        )
     fresh = _fresh(now_ms)
     named = Successor(version=DOCUMENT_VERSION, public_key=fresh.keys[0].public_key, at_ms=now_ms)
     signed = present.sign(encode_document(named))

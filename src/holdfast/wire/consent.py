@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -34,8 +35,6 @@ INTENT_CLASSES: Final[tuple[ContentClass, ...]] = CLASSES[:-1]
 
 TEXT_VERSION: Final = "2026-11"
 """The version of `CLASS_TEXTS`; a grant names the one that its giver was shown."""
-INTENT_TEXT_VERSION: Final = "intent-1"
-"""What a bare intent or a connection names: the client showed a text of its own."""
 
 CLASS_TEXTS: Final[dict[ContentClass, str]] = {
     "counters": "Numbers only: sessions, tool calls, tokens and cost, by model and day.",
@@ -47,12 +46,11 @@ CLASS_TEXTS: Final[dict[ContentClass, str]] = {
 }
 """What each class contains, as its owner is told before saying yes."""
 
-PERSONS_CREDENTIALS: Final = frozenset({"session", "token", "local", "controller"})
+PERSONS_CREDENTIALS: Final = frozenset({"session", "token"})
 """Kinds of credentials that no agent can read: the word before the first colon.
 
-`controller` is the controller's own route, which authenticates its caller. Every other kind counts
-as one that the agent of an instance may have read, so a new kind grants nothing until it is named
-here.
+Every other kind counts as one that the agent of an instance may have read, so a new kind grants
+nothing until it is named here.
 """
 
 SIGNED_PREFIX: Final = b"holdfast consent 1\n"
@@ -93,7 +91,8 @@ class Receipt(Struct, frozen=True, kw_only=True, tag="receipt"):
     """What was decided or done, for the owner: who, when, with which credential, to which text.
 
     `deleted` counts rows by class for an act `deleted`. `number` is of the same series as grants.
-    `text_version` names the consent text that was shown.
+    `text_version` names the consent text that was shown, empty where the caller named none: with
+    an intent, a connection or a revocation.
     """
 
     version: Literal[1]
@@ -206,6 +205,11 @@ def _checked(name: str) -> str:
 def _node_id(account: str, key: str) -> str:
     digest = hashlib.sha256(f"{account}\0{key}".encode()).hexdigest()
     return f"nd_{digest[:_NODE_DIGITS]}"
+
+
+def counted(deleted: Mapping[ContentClass, int]) -> str:
+    """Return how many rows of each class were deleted, as people read it."""
+    return ", ".join(f"{count:,} of {each}" for each, count in sorted(deleted.items()))
 
 
 def is_persons(credential: str) -> bool:

@@ -167,7 +167,16 @@ PENDING_QUERIES_MAX: Final = 5
 """Questions to a node in one heartbeat's answer: its client answers them before it goes on."""
 
 SUCCESSORS_MAX: Final = 64
-"""Successors of signing keys in one answer, the newest: one for each rotation."""
+"""Rotations of the key that signs consent, one a month for five years: each heartbeat's answer has
+a successor of each, so that a node with any earlier key follows to the newest."""
+
+RECEIPTS_MAX: Final = 256
+"""Receipts of consent that are kept of a node, each about 700 bytes; the oldest goes. One export
+has all of them."""
+
+VIEW_STEP_MS: Final = 3_600_000
+"""An hour: the moment of the last look at a node is kept, and told to the plane, to this precision,
+so that looking costs few events."""
 
 NODE_ROWS_MAX: Final = 100_000
 """Rows that one body of a node may have; clients send 200 at once."""

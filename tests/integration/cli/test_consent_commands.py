@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from holdfast.cli.output import EXIT_PENDING
 from holdfast.wire.consent import from_base64url, to_base64url
 from tests.support.nodes import register_nodes
 from tests.support.planes import PlaneProcess, plane_at, until
+
+TAKEN = {"applied", "ignored"}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plane(home: Path) -> Iterator[PlaneProcess]:
     with plane_at(home) as made:
         yield made
+
+
+def decide(plane: PlaneProcess, act: str, name: str, *words: str) -> str:
+    """Have a decision taken, and return what is shown of the node then.
+
+    A busy plane accepts it, names the operation, and takes it later.
+    """
+    done = plane.cli("consent", act, name, *words, code=None)
+    if done.returncode == EXIT_PENDING:
+        operation = done.stderr.split()[-1]
+        until(act, lambda: plane.json("operation", "show", operation)["outcome"] in TAKEN)
+        done = plane.cli("consent", "show", name)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
 
 
 def in_force(plane: PlaneProcess, name: str) -> list[str]:
@@ -44,14 +61,12 @@ def test_a_node_is_let_out_and_shut_from_the_command_line(plane: PlaneProcess) -
     asked = plane.cli("consent", "grant", "laptop", "logs", given="n\n", code=1)
     assert "nothing was granted" in asked.stderr
     assert "They may quote what was said" in asked.stderr
-    words = ("consent", "grant", "laptop", "logs", "counters", "--days", "3", "--yes")
-    assert "logs" in plane.cli(*words, "--backfill", "7").stdout
+    words = ("logs", "counters", "--days", "3", "--yes", "--backfill", "7")
+    assert "logs" in decide(plane, "grant", "laptop", *words)
     until("the grant is signed", lambda: in_force(plane, "laptop") == ["counters", "logs"])
-    done = plane.cli("consent", "revoke", "laptop", "logs", "--reason", "too much").stdout
-    assert "Revoked: logs" in done
+    assert "Revoked: logs" in decide(plane, "revoke", "laptop", "logs", "--reason", "too much")
     assert in_force(plane, "laptop") == ["counters"]
-    again = plane.cli("consent", "revoke", "laptop", "logs")
-    assert "Revoked: logs" in again.stdout
+    assert "Revoked: logs" in decide(plane, "revoke", "laptop", "logs")
     until("both receipts", lambda: len(receipts(plane, "laptop")) == 2)
     table = plane.cli("consent", "receipts", "laptop").stdout
     assert "too much" in table
@@ -67,12 +82,12 @@ def exported(plane: PlaneProcess, tmp_path_factory: pytest.TempPathFactory) -> P
     """Return the export of a node with three receipts, the last of another key; keys beside it."""
     folder = tmp_path_factory.mktemp("export")
     plane.cli("consent", "keys", "--export", str(folder / "first.json"))
-    plane.cli("consent", "grant", "desk", "all", "--yes")
+    decide(plane, "grant", "desk", "all", "--yes")
     until("the receipt of it", lambda: len(receipts(plane, "desk")) == 1)
-    plane.cli("consent", "revoke", "desk", "memory", "--delete", "--yes")
+    decide(plane, "revoke", "desk", "memory", "--delete", "--yes")
     until("the receipt of the deletion", lambda: len(receipts(plane, "desk")) == 3)
     plane.cli("consent", "rotate-key")
-    plane.cli("consent", "revoke", "desk", "files")
+    decide(plane, "revoke", "desk", "files")
     until("the receipt by the new key", lambda: len(receipts(plane, "desk")) == 4)
     until("nothing is unsigned", lambda: not plane.json("consent", "show", "desk")["unsigned"])
     plane.cli("consent", "receipts", "desk", "--export", str(folder / "desk.json"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import shutil
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from holdfast.plane.wiring.plane import Plane, make_plane
 from holdfast.plane.wiring.restore import RestoreOrder, restore_backup
 from holdfast.wire.consent import ContentClass, Grant
 from tests.support.nodes import register_nodes
-from tests.support.patience import patience
+from tests.support.patience import until
 from tests.support.real_plane import Log
 
 OWNER: dict[str, Any] = {"by": "ann", "credential": "session:ann"}
@@ -53,12 +54,6 @@ async def running(home: Path) -> AsyncIterator[Plane]:
     assert log.at_least("error", "critical") == []
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(patience(20)):
-        while not condition():  # noqa: ASYNC110  nothing else to wait for
-            await asyncio.sleep(0.01)
-
-
 async def decide(plane: Plane, node: str, event: events.Event, number: int) -> None:
     """Have a decision taken, and its documents signed."""
     row = arrival(event, dedupe=f"test:{number}", source="api")
@@ -77,48 +72,79 @@ def parts(plane: Plane) -> tuple[ConsentMade, Nodes]:
     return plane.subjects.consent, plane.subjects.consent.nodes
 
 
-async def test_a_restored_plane_is_corrected_by_its_nodes(tmp_path: Path) -> None:
-    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
-    (node,) = await register_nodes(home, ("laptop",))
+async def signed_grant(plane: Plane, node: str) -> Grant:
+    """Return the newest grant, once everything is signed."""
+    consent, _ = parts(plane)
+    await until(lambda: (found := consent.index.of(node)) is not None and not found.unsigned)
+    document = consent.index.standing(node).grant
+    assert document is not None
+    said = verify(document, plane.core.consent_key.public_key)
+    assert isinstance(said, Grant)
+    return said
+
+
+async def decide_since(home: Path, node: str) -> Grant:
+    """Revoke transcripts and grant counters; return the newest grant, which the node has seen."""
     async with running(home) as plane:
-        await decide(plane, node, grant("transcripts"), 1)
-        first = plane.core.consent_key.public_key
+        await decide(plane, node, events.ConsentRevoked(classes=("transcripts",), **OWNER), 2)
+        await decide(plane, node, grant("counters"), 3)
+        newest = await signed_grant(plane, node)
+        assert newest.classes == ("counters",)
+        return newest
+
+
+async def test_a_restored_plane_revokes_everything_before_any_node_reports(tmp_path: Path) -> None:
+    home, archive = tmp_path / "home", tmp_path / "backup.tar.gz"
+    granted, pending = await register_nodes(home, ("laptop", "desk"))
+    async with running(home) as plane:
+        await decide(plane, granted, grant("transcripts"), 1)
     await asyncio.to_thread(
         make_backup, settings_of(home), archive, with_keys=True, clock=SystemClock(),
         tell=lambda _: None,
     )  # fmt: skip
-    async with running(home) as plane:
-        consent, _ = parts(plane)
-        await decide(plane, node, events.ConsentRevoked(classes=("transcripts",), **OWNER), 2)
-        await decide(plane, node, grant("counters"), 3)
-        seen = consent.index.standing(node)
-        assert seen.classes == {"counters"}
-        assert seen.grant is not None
-        newest = verify(seen.grant, first)
-        assert isinstance(newest, Grant)
-
+    newest = await decide_since(home, granted)
     await asyncio.to_thread(
         restore_backup, settings_of(home), archive, RestoreOrder(replace=True),
         clock=SystemClock(), tell=lambda _: None,
     )  # fmt: skip
     async with running(home) as plane:
         consent, nodes = parts(plane)
+        every = (granted, pending)
+        await until(lambda: {consent.index.standing(one).reason for one in every} == {"revoked"})
+        for node in every:
+            shut = await signed_grant(plane, node)
+            assert (shut.classes, shut.number > newest.number) == ((), True)
+        await decide(plane, granted, grant("logs"), 4)
+        nodes.numbers_seen(granted, newest.number)
+        await decide(plane, granted, grant("memory"), 5)
+        assert (await signed_grant(plane, granted)).classes == ("logs", "memory")
+    async with running(home) as plane:  # only the first start after a restore
+        consent, _ = parts(plane)
+        assert consent.index.standing(granted).classes == {"logs", "memory"}
+        await decide(plane, granted, grant("counters"), 6)
+        assert consent.index.standing(granted).classes == {"counters", "logs", "memory"}
+
+
+async def test_a_data_folder_that_was_put_back_is_corrected_by_its_nodes(tmp_path: Path) -> None:
+    """Copied by hand it leaves no note of a restore: only the nodes know better."""
+    home, aside = tmp_path / "home", tmp_path / "aside"
+    (node,) = await register_nodes(home, ("laptop",))
+    async with running(home) as plane:
+        await decide(plane, node, grant("transcripts"), 1)
+    await asyncio.to_thread(shutil.copytree, home, aside)
+    newest = await decide_since(home, node)
+    await asyncio.to_thread(shutil.rmtree, home)
+    await asyncio.to_thread(shutil.copytree, aside, home)
+    async with running(home) as plane:
+        consent, nodes = parts(plane)
         assert consent.index.standing(node).number < newest.number
         nodes.numbers_seen(node, newest.number)
         await until(lambda: not consent.index.standing(node).classes)
-        await until(lambda: not (found := consent.index.of(node)) or not found.unsigned)
-        closed = consent.index.standing(node)
-        assert closed.reason == "revoked"
-        assert closed.grant is not None
-        shut = verify(closed.grant, first)
-        assert isinstance(shut, Grant)
+        shut = await signed_grant(plane, node)
+        assert consent.index.standing(node).reason == "revoked"
         assert (shut.classes, shut.number > newest.number) == ((), True)
         await decide(plane, node, grant("logs"), 4)
-        again = consent.index.standing(node).grant
-        assert again is not None
-        opened = verify(again, first)
-        assert isinstance(opened, Grant)
-        assert opened.number > shut.number
+        assert (await signed_grant(plane, node)).number > shut.number
 
 
 @pytest.mark.parametrize("rotated", [True, False], ids=["rotated since", "lost"])

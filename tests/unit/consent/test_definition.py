@@ -113,7 +113,7 @@ def test_an_intent_that_is_not_written_yet_ends_with_a_newer_number_or_the_insta
     verdict = NODE_DEFINITION.apply(driver.state, shown, at)
     assert isinstance(verdict, Applied)
     assert verdict.state.waiting is not None
-    for event in (events.NumberSeen(5), events.InstanceGone("acme")):
+    for event in (events.NumberSeen(5), events.PlaneRestored(), events.InstanceGone("acme")):
         after = NODE_DEFINITION.apply(verdict.state, event, at)
         assert isinstance(after, Applied)
         assert after.state.waiting is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from holdfast.consent.limits import (
     NUMBERS_STEP_MAX,
     SIGN_ANSWER_MS,
     UNSIGNED_MAX,
-    VIEW_STEP_MS,
 )
 from holdfast.consent.state import signed_grant
 from holdfast.consent.views import RECEIPT_VIEW
@@ -28,6 +28,7 @@ from holdfast.wire.consent import (
     node_of_instance,
     node_of_name,
 )
+from holdfast.wire.limits import VIEW_STEP_MS
 from tests.unit.consent.rig import AGENT, NODE, OWNER, Driver, grant, registered, revoke
 
 
@@ -51,7 +52,9 @@ def receipt(driver: Driver, index: int = -1) -> Receipt:
 def test_an_unknown_node_has_no_class() -> None:
     driver = Driver()
     assert driver.standing() == UNKNOWN
-    for event in (grant("logs"), revoke("logs"), show(), events.NumberSeen(7)):
+    for event in (
+        grant("logs"), revoke("logs"), show(), events.NumberSeen(7), events.PlaneRestored(),
+    ):  # fmt: skip
         assert driver.send(event).code == "no_such_node"
     assert driver.standing() == UNKNOWN
 
@@ -102,6 +105,23 @@ def test_a_revocation_holds_at_once_and_before_it_is_signed() -> None:
     assert driver.standing().reason == "revoked"
 
 
+@pytest.mark.parametrize("closed_between", [True, False])
+def test_an_older_document_does_not_stand_in_for_a_newer_grant(*, closed_between: bool) -> None:
+    """The older document may let out content that the newer grant does not."""
+    driver = ready()
+    driver.ok(grant("logs", "counters", backfill_from_ms=0))
+    driver.wait(MINUTE_MS)
+    if closed_between:
+        driver.send(revoke("logs"))
+    driver.send(grant("logs", backfill_from_ms=driver.clock.now_ms()))
+    assert driver.in_force() == ("counters",)
+    driver.sign()
+    assert driver.in_force() == ("counters", "logs")
+    found = signed_grant(driver.state)
+    assert found is not None
+    assert found.backfill_from_ms == driver.clock.now_ms()
+
+
 def test_a_class_can_be_refused_before_anybody_granted_it() -> None:
     driver = ready()
     driver.ok(revoke("transcripts"))
@@ -117,6 +137,10 @@ def test_a_bare_intent_grants_what_its_text_names_and_once() -> None:
     assert "files" not in driver.in_force()
     first_ms, event = driver.state.intent_ms, driver.state.intent_event
     assert receipt(driver).reason == "somebody asked to see the node"
+    assert receipt(driver).text_version == ""
+    found = signed_grant(driver.state)
+    assert found is not None
+    assert found.backfill_from_ms == first_ms, "nobody chose to let out older content"
     driver.ok(revoke(*INTENT_CLASSES))
     driver.wait(MINUTE_MS)
     assert driver.send(show()).outcome == "ignored"
@@ -153,14 +177,17 @@ def test_a_connection_after_a_registration_grants_unless_somebody_had_asked() ->
     assert driver.in_force() == ()
 
 
-@pytest.mark.parametrize("credential", ["observer:cm_1", "key:1", "", "anything", "sessions:x"])
+@pytest.mark.parametrize(
+    "credential",
+    ["observer:cm_1", "key:1", "", "anything", "sessions:x", "local:x", "controller:i1"],
+)
 def test_an_agent_cannot_grant_itself_anything(credential: str) -> None:
     driver = ready(instance="i1", source="person", credential=credential)
     assert driver.state.waiting is None
     assert driver.send(show(credential=credential)).code == "agent_cannot_grant"
     assert driver.send(grant("logs", credential=credential)).code == "agent_cannot_grant"
     assert driver.standing().intent_ms is None
-    driver.ok(show(credential="controller:i1"))
+    driver.ok(show(credential="session:ann"))
     assert driver.in_force() == INTENT_CLASSES
     assert driver.send(show(credential=credential)).code == "agent_cannot_grant"
     driver.ok(revoke("logs", credential=credential))
@@ -283,6 +310,22 @@ def test_without_signatures_grants_are_refused_and_revocations_are_not() -> None
     assert acts == ["granted", "revoked"] * (len(acts) // 2)
 
 
+def test_without_signatures_no_deletion_adds_another_receipt() -> None:
+    driver = ready()
+    for _ in range(2 * UNSIGNED_MAX):
+        driver.send(revoke("logs", delete=True))
+        for call in driver.deletions():
+            driver.settle(call, Ok(ports.Deleted({"logs": 0})))
+    assert len(driver.state.unsigned) == UNSIGNED_MAX
+    assert len(driver.state.deletions) == 1
+    assert driver.deletions() == []
+    driver.sign()
+    (call,) = driver.deletions()
+    driver.settle(call, Ok(ports.Deleted({"logs": 0})))
+    driver.sign()
+    assert not driver.state.deletions
+
+
 def test_a_late_signature_of_an_older_grant_opens_nothing() -> None:
     driver = ready()
     driver.send(grant("logs"))
@@ -319,8 +362,75 @@ def test_a_restored_plane_closes_a_node_of_which_it_knows_no_grant() -> None:
     driver.ok(events.NumberSeen(5))
     found = signed_grant(driver.state)
     assert found is not None
-    assert (found.classes, found.number) == ((), 5 + NUMBERS_GAP + 1)
-    assert driver.receipts() == []
+    assert (found.classes, found.number) == ((), 5 + NUMBERS_GAP + 2)
+    assert (receipt(driver).act, receipt(driver).classes) == ("revoked", CLASSES)
+
+
+def newer_number(_driver: Driver) -> events.Event:
+    return events.NumberSeen(90)
+
+
+def restore(_driver: Driver) -> events.Event:
+    return events.PlaneRestored()
+
+
+@pytest.mark.parametrize("closing", [newer_number, restore])
+def test_after_a_restore_no_intent_opens_what_has_no_decision_here(
+    closing: Callable[[Driver], events.Event],
+) -> None:
+    """A class that is pending in the backup may have been revoked after it."""
+    driver = ready()
+    driver.ok(closing(driver))
+    assert {one.status for one in driver.state.classes.values()} == {"revoked"}
+    driver.ok(show())
+    driver.ok(registered(source="person"))
+    assert driver.in_force() == ()
+    driver.ok(grant("logs"))
+    assert driver.in_force() == ("logs",)
+
+
+@pytest.mark.parametrize("closing", [newer_number, restore])
+def test_after_a_restore_a_decision_of_the_owner_to_revoke_stays_the_owners(
+    closing: Callable[[Driver], events.Event],
+) -> None:
+    driver = ready()
+    driver.ok(revoke("logs", reason="enough"))
+    driver.ok(closing(driver))
+    assert (driver.state.classes["logs"].by, driver.state.classes["logs"].reason) == (
+        "ann", "enough",
+    )  # fmt: skip
+    assert "logs" not in receipt(driver).classes
+
+
+def test_a_restored_plane_closes_a_node_before_its_numbers_catch_up() -> None:
+    """The node has seen document 4, and by the time it says so this plane is at 4 as well."""
+    driver = ready()
+    driver.ok(grant("transcripts"))
+    driver.ok(events.PlaneRestored())
+    assert driver.in_force() == ()
+    found = signed_grant(driver.state)
+    assert found is not None
+    assert (found.classes, found.number > NUMBERS_STEP_MAX) == ((), True)
+    assert "restored from a backup" in receipt(driver).reason
+    driver.ok(grant("counters"))
+    driver.ok(grant("logs"))
+    assert driver.send(events.NumberSeen(4)).outcome == "ignored"
+    assert driver.in_force() == ("counters", "logs")
+    assert driver.send(grant("memory")).outcome == "applied"
+    assert "transcripts" not in driver.in_force()
+
+
+def test_documents_that_wait_at_a_restore_are_signed_under_new_numbers() -> None:
+    driver = ready()
+    driver.send(grant("logs"))
+    driver.calls.clear()
+    driver.send(events.PlaneRestored())
+    driver.sign()
+    assert [one.act for one in driver.receipts() if isinstance(one, Receipt)] == [
+        "granted", "revoked",
+    ]  # fmt: skip
+    assert min(one.number for one in driver.state.receipts) > NUMBERS_STEP_MAX
+    assert driver.in_force() == ()
 
 
 def test_documents_that_wait_get_numbers_above_those_that_a_node_has_seen() -> None:
@@ -338,9 +448,13 @@ def test_documents_that_wait_get_numbers_above_those_that_a_node_has_seen() -> N
 def test_a_node_cannot_use_up_all_numbers() -> None:
     driver = ready()
     driver.ok(events.NumberSeen(2**53 - 1))
-    assert driver.state.number <= NUMBERS_STEP_MAX + NUMBERS_GAP + 1
+    assert driver.state.number <= NUMBERS_STEP_MAX + NUMBERS_GAP + 2
     assert driver.state.reported == 2**53 - 1
     driver.ok(grant("logs"))
+    honest = driver.state.number + 3
+    driver.ok(events.NumberSeen(honest))
+    assert driver.in_force() == ()
+    assert driver.state.reported == honest
 
 
 def test_a_destroyed_instance_closes_its_node() -> None:

@@ -37,7 +37,7 @@ def test_the_index_says_what_was_committed() -> None:
     driver = Driver()
     index = NodeIndex(driver.clock)
     assert index.standing(NODE) == UNKNOWN
-    assert (index.of(NODE), index.number(NODE), index.of_instance("i1")) == (None, None, None)
+    assert (index.of(NODE), index.is_news(NODE, 1), index.of_instance("i1")) == (None, False, None)
 
     def take() -> None:
         index.on_commit(commit(*driver.rows.values()))
@@ -50,7 +50,7 @@ def test_the_index_says_what_was_committed() -> None:
     take()
     assert index.standing(NODE) == driver.standing()
     assert index.standing(NODE).classes == {"logs"}
-    assert index.number(NODE) == 2
+    assert [index.is_news(NODE, number) for number in (1, 2, 3)] == [False, False, True]
     found = index.of_instance("i1")
     assert found is not None
     assert found.node == NODE

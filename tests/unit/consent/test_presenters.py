@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.actors.ports import Logged
-from holdfast.consent import events, presenters
-from holdfast.consent.state import Kept, Node
+from holdfast.consent import events, ports, presenters
+from holdfast.consent.limits import UNSIGNED_MAX
+from holdfast.consent.state import Kept
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.ids import EventId
-from holdfast.kernel.outcome import Permanent
+from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.wire.api.consent import ConsentClass, ConsentDetail
 from holdfast.wire.consent import CLASSES, TEXT_VERSION, encode_document
 from holdfast.wire.times import time_text
@@ -81,7 +82,7 @@ def test_a_refusal_a_failure_a_restore_and_an_end_are_each_named() -> None:
     driver.settle(call, Permanent("bug", "the store is closed"))
     assert shown(driver).trouble == "the store is closed"
     driver.ok(events.NumberSeen(9))
-    assert "has seen document 9" in why(driver)
+    assert "This plane was restored from a backup" in why(driver)
     assert shown(driver).node.state == "refused"
     driver.ok(events.InstanceGone("acme"))
     assert shown(driver).node.state == "closed"
@@ -91,13 +92,30 @@ def test_a_refusal_a_failure_a_restore_and_an_end_are_each_named() -> None:
 
 
 def test_a_waiting_intent_is_named() -> None:
+    """The grant of an intent waits where too many documents wait to be signed."""
     driver = ready()
-    driver.ok(revoke("files", delete=True))
-    state = Node(node="nd_1", account="acme", registered_ms=1)
-    intent = events.IntentShown(**OWNER, classes=("logs",))
-    driver.send(intent)
-    assert "Granted, and not signed yet: logs." in why(driver)
-    assert list(presenters.why(state, 1))
+    while len(driver.state.unsigned) < UNSIGNED_MAX:
+        driver.send(revoke("files", delete=True))
+        for call in driver.deletions():
+            driver.settle(call, Ok(ports.Deleted({})))
+    driver.send(events.IntentShown(**OWNER, classes=("logs",)))
+    assert "A grant is being written." in shown(driver).why
+    assert of(driver, "logs").status == "pending"
+    driver.sign()
+    assert "A grant is being written." not in shown(driver).why
+    assert of(driver, "logs").in_force
+
+
+def test_after_a_restore_an_ordinary_revocation_is_not_said_to_be_one() -> None:
+    driver = ready()
+    for closing in (events.NumberSeen(9), events.PlaneRestored()):
+        driver.ok(closing)
+        assert "restored from a backup" in why(driver)
+        driver.ok(grant("logs"))
+        assert "restored from a backup" not in why(driver)
+        driver.ok(revoke("logs"))
+        assert "restored from a backup" not in why(driver)
+        assert shown(driver).node.state == "refused"
 
 
 def test_a_receipt_says_what_its_document_says_and_no_other_is_shown() -> None:
@@ -135,6 +153,7 @@ def test_the_history_has_decisions_and_refusals_and_no_retries() -> None:
         row(events.ContentDeleted(1, {"logs": 3, "files": 1})),
         row(events.ContentDeleted(1, {})),
         row(events.NumberSeen(9)),
+        row(events.PlaneRestored()),
         row(events.InstanceGone("acme")),
         row(b"{", id=EventId("e9")),
         row(events.DocumentSent(1)),
@@ -144,7 +163,7 @@ def test_the_history_has_decisions_and_refusals_and_no_retries() -> None:
     found = presenters.history(rows)
     assert [one.what for one in found] == [
         "registered", "intent", "granted", "revoked", "expired", "deleted", "deleted", "number",
-        "closed", "damaged",
+        "restored", "closed", "damaged",
     ]  # fmt: skip
     assert found[1].refused == "the agent"
     assert (found[2].message, found[2].classes, found[2].by) == ("because", ("logs",), "ann")

@@ -14,8 +14,8 @@ from holdfast.kernel.outcome import Permanent
 from holdfast.wire.consent import CLASSES, ContentClass, Receipt
 from tests.unit.consent.rig import Driver
 
-CREDENTIALS = ("session:ann", "token:t1", "controller:i1", "observer:cm_1", "key:1", "odd")
-PERSONS = ("session:ann", "token:t1", "controller:i1")
+CREDENTIALS = ("session:ann", "token:t1", "local:x", "observer:cm_1", "key:1", "odd")
+PERSONS = ("session:ann", "token:t1")
 
 classes = st.lists(st.sampled_from(CLASSES), max_size=4).map(tuple)
 who = st.sampled_from(CREDENTIALS).map(lambda one: {"by": one, "credential": one})
@@ -37,6 +37,7 @@ def steps(draw: st.DrawFn) -> list[tuple[str, Any]]:
         st.tuples(st.just("send"), st.builds(lambda c, w, d: events.ConsentRevoked(
             classes=c, delete=d, **w), classes, who, st.booleans())),
         st.tuples(st.just("send"), st.integers(0, 60).map(events.NumberSeen)),
+        st.tuples(st.just("send"), st.just(events.PlaneRestored())),
         st.tuples(st.just("answer"), st.booleans()),
         st.tuples(st.just("wait"), st.sampled_from((1, HOUR_MS, DAY_MS))),
         st.tuples(st.just("forge"), st.tuples(st.integers(1, 40), classes)),
@@ -76,7 +77,7 @@ def allowed(log: list[tuple[events.Event, int]], now_ms: int) -> dict[ContentCla
                 held |= dict.fromkeys(named, (credential, until_ms))
             case events.ConsentRevoked(classes=named) | events.ConsentExpired(classes=named):
                 held = {each: one for each, one in held.items() if each not in named}
-            case events.NumberSeen() | events.InstanceGone():
+            case events.NumberSeen() | events.PlaneRestored() | events.InstanceGone():
                 held = {}
             case _:
                 pass

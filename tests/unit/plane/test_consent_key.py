@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from holdfast.machine.observer.gate import GateState, read_answer, take
+from holdfast.machine.observer.limits import ANSWER_BYTES_MAX
 from holdfast.plane.consent_key import (
     CONSENT_KEY_FILE,
     ConsentKey,
@@ -21,6 +24,7 @@ from holdfast.plane.consent_key import (
     verify,
 )
 from holdfast.plane.key_folder import KeysError
+from holdfast.wire.api.clawmetry import HeartbeatAnswer
 from holdfast.wire.consent import (
     SIGNED_PREFIX,
     Grant,
@@ -29,6 +33,7 @@ from holdfast.wire.consent import (
     from_base64url,
     to_base64url,
 )
+from holdfast.wire.limits import SUCCESSORS_MAX
 
 GRANT = Grant(version=1, node="nd_1", number=1, classes=("logs",), at_ms=1, backfill_from_ms=0)
 
@@ -107,6 +112,25 @@ def test_a_successor_is_signed_by_the_key_before_and_followed(keys: Path) -> Non
         trusted_keys((first.public_key,), (replace(forged, key=first.key_id),))
     assert not isinstance(said, Grant)
     assert (keys / CONSENT_KEY_FILE).read_text().count("seed") == 1
+
+
+def test_every_successor_that_a_key_may_have_is_in_one_heartbeat(keys: Path) -> None:
+    """A node that pinned the very first key follows, so no rotation is past what it is told."""
+    first = newest = read_or_make_consent_key(keys, now_ms=0)
+    for now_ms in range(SUCCESSORS_MAX):
+        newest = rotate_consent_key(keys, now_ms=now_ms)
+    with pytest.raises(KeysError, match=f"rotated {SUCCESSORS_MAX} times.*register again"):
+        rotate_consent_key(keys, now_ms=SUCCESSORS_MAX)
+    answer = HeartbeatAnswer(
+        ok=True, sync_allowed=False, reason="intent_pending", viewer_active=False,
+        keys=newest.successors[-SUCCESSORS_MAX:],
+    )  # fmt: skip
+    raw = msgspec.json.encode(answer)
+    assert len(raw) <= ANSWER_BYTES_MAX // 2
+    told = read_answer(200, raw)
+    assert told is not None
+    taken = take(GateState(node="nd_1", keys=(first.public_key,)), told, 0)
+    assert taken.state.keys[-1] == newest.public_key
 
 
 @pytest.mark.parametrize(

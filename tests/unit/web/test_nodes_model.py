@@ -6,11 +6,22 @@ from typing import Any
 
 import msgspec
 
+from holdfast.letters.topics import NODE
+from holdfast.web.hub import Batch, Change
+from holdfast.web.limits import REDRAW_S
 from holdfast.web.pages.nodes import class_row, entry_line, node_row, receipt_line
 from holdfast.web.pages.observability import PAGE
-from holdfast.wire.api.consent import ConsentClass, ConsentEntry, ConsentReceipt, NodeConsent
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.consent import (
+    ConsentClass,
+    ConsentEntry,
+    ConsentList,
+    ConsentReceipt,
+    NodeConsent,
+)
 from holdfast.wire.consent import SignedDocument
 from holdfast.wire.times import time_text
+from tests.unit.web.sample_pages import SamplePages
 
 NOW = 1_700_000_000_000
 AT = time_text(NOW - 60_000)
@@ -69,4 +80,45 @@ def test_receipts_count_and_refusals_stand_out() -> None:
     assert (line.badge.text, line.badge.tone, line.text) == ("refused", "warn", "it cannot")
     line = entry_line(msgspec.structs.replace(entry, refused="", message="m"), now_ms=NOW)
     assert (line.badge.text, line.text) == ("looked at", "m")
+
+
+class WithoutNodes(SamplePages):
+    """A fleet of which no machine has registered."""
+
+    def handlers(self) -> dict[str, Any]:
+        async def none(_call: Call) -> Reply:
+            return Reply(ConsentList(items=(), total=0, looked_at=0, granted=0))
+
+        return super().handlers() | {"consent.list": none}
+
+
+async def test_the_way_to_a_node_waits_for_no_machine_of_a_destroyed_instance() -> None:
+    samples, path = WithoutNodes(), {"id": "in-0000"}
+    samples.fleet.change("in-0000", status="running")
+    html = await samples.show("page.observability", path=path)
+    assert "Waiting for its machine to register." in html
+    assert "its observer has not registered yet. Until then" in html
+    for status in ("destroying", "destroyed"):
+        samples.fleet.change("in-0000", status=status)
+        html = await samples.show("page.observability", path=path)
+        assert "Its machine never registered." in html
+        assert "nothing ever left it" in html
+        assert "registers within a minute" not in html
+        assert "Until then" not in html
+
+
+async def test_the_way_to_a_node_rests_however_much_the_fleet_changes() -> None:
+    samples = WithoutNodes()
     assert PAGE.live is not None
+    shown = samples.call("page.observability", path={"id": "in-0000"})
+    page = PAGE.live(samples.pages.context, PAGE, shown)
+    await page.full()
+    assert samples.asked.count("consent.list") == 1
+    batch = Batch((Change(NODE, "nd_1", "local", 1),), all_stale=False, dropped=0)
+    for _ in range(20):
+        assert await page.changed(batch) == ""
+    assert samples.asked.count("consent.list") == 1
+    assert 0 < page.idle_s <= REDRAW_S
+    samples.clock.advance(int(REDRAW_S * 1_000))
+    await page.changed(batch)
+    assert samples.asked.count("consent.list") == 2

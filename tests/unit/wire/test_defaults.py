@@ -98,7 +98,7 @@ wire.api.consent.ConsentDetail
 wire.api.consent.ConsentEntry
     classes=[] by="" credential="" address="" message="" refused=""
 wire.api.consent.ConsentGrant
-    days=null backfill="nothing" backfill_days=null text_version=""
+    days=null backfill="nothing" backfill_days=null
 wire.api.consent.ConsentHistory
     next=""
 wire.api.consent.ConsentIntent

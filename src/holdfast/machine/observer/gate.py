@@ -27,7 +27,7 @@ from holdfast.wire.consent import (
     decode_document,
     signed_bytes,
 )
-from holdfast.wire.limits import COUNTER_MAX, REASON_MAX, TEXT_MAX
+from holdfast.wire.limits import COUNTER_MAX, REASON_MAX, SUCCESSORS_MAX, TEXT_MAX
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def read_answer(status: int, body: bytes) -> Answer | None:
         return None
     none: list[msgspec.Raw] = []
     raws = field(fields, "keys", list[msgspec.Raw], none)
-    signed = [_document({"key": raw}, "key") for raw in raws[: limits.SUCCESSORS_READ_MAX]]
+    signed = [_document({"key": raw}, "key") for raw in raws[:SUCCESSORS_MAX]]
     return Answer(
         sync_allowed=field(fields, "sync_allowed", bool | None, None),
         reason=field(fields, "reason", str, "")[:REASON_MAX],

@@ -41,13 +41,11 @@ REGISTER_RETRY_MS: Final = 15_000
 """Time between two tries to register."""
 
 ANSWER_BYTES_MAX: Final = 65_536
-"""Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB."""
+"""Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB, and
+less than 32 KiB with as many successors of the signing key as a plane can have."""
 
 SUCCESSORS_MAX: Final = 16
 """Keys kept in a gate: the pinned one and its successors, the newest ones."""
-
-SUCCESSORS_READ_MAX: Final = 256
-"""Successors read in one answer: every rotation that a plane allows itself."""
 
 GATE_BYTES_MAX: Final = 65_536
 """Bytes of the gate's file; it takes less than 12 KiB."""

@@ -24,6 +24,7 @@ from holdfast.plane.consent_key import ConsentKey, key_id, read_consent_key, rot
 from holdfast.plane.key_folder import KeysError
 from holdfast.plane.wiring.core import Core
 from holdfast.plane.wiring.part import Part
+from holdfast.wire.api.call import Refusal
 from holdfast.wire.api.consent import SigningKey, SigningKeys
 from holdfast.wire.api.plane import DoctorCheck
 from holdfast.wire.times import time_text
@@ -115,7 +116,11 @@ def signing_keys(key: ConsentKey) -> SigningKeys:
 
 
 async def _rotate(key: ConsentKey, folder: Path, now_ms: int) -> SigningKeys:
-    key.follow(await asyncio.to_thread(rotate_consent_key, folder, now_ms=now_ms))
+    try:
+        rotated = await asyncio.to_thread(rotate_consent_key, folder, now_ms=now_ms)
+    except KeysError as error:
+        raise Refusal(409, "key_not_rotated", f"{brief(error)}.") from None
+    key.follow(rotated)
     return signing_keys(key)
 
 

@@ -2,7 +2,8 @@
 
 The clouds are newer than the backup. Each instance is told which machines of it are there now, and
 goes on from those; no call of the backup is carried out. A machine whose instance the backup does
-not know is kept, ended or made an instance again, as the operator has said.
+not know is kept, ended or made an instance again, as the operator has said. Of every node all is
+revoked, since the backup does not know what was revoked after it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from holdfast.actors.ports import Arrival, Journal, Reader
+from holdfast.consent.definition import KIND as NODE_KIND
+from holdfast.consent.definition import arrival as node_arrival
+from holdfast.consent.events import PlaneRestored
+from holdfast.consent.views import NODE_VIEW
 from holdfast.instances import events
 from holdfast.instances.definition import KIND, arrival
 from holdfast.instances.effects import KEY_NAME, seen_best_first
@@ -84,10 +89,11 @@ class Settling:
         machines = await self._machines()
         known = await self._known()
         unknown = [one for one in machines if one.machine.labels.get(LABEL_INSTANCE) not in known]
-        told = 0
+        told = nodes = 0
         if marker.machines:
             await self._drop_calls()
             told = await self._tell(marker, known, machines)
+            nodes = await self._close_nodes(marker)
         adopted = 0
         if marker.unknown == "adopt":
             adopted = await self._adopt(marker, unknown)
@@ -99,7 +105,7 @@ class Settling:
             remove_marker(self._core.home)
         self._core.log.info(
             "restore.settled", backup=marker.made_at, instances=told, unknown=len(unknown),
-            adopted=adopted, to_end=len(self._to_end),
+            adopted=adopted, to_end=len(self._to_end), nodes=nodes,
         )  # fmt: skip
 
     async def end_unknown(self) -> None:
@@ -161,11 +167,7 @@ class Settling:
 
     async def _known(self) -> dict[str, tuple[str, str]]:
         """Return provider and sandbox id of each instance; empty where no tick has made it yet."""
-        known: dict[str, tuple[str, str]] = {}
-        skip = 0
-        while page := await self._journal.waiting_actors(PAGE, skip):
-            known |= {actor.id: ("", "") for actor in page if actor.kind == KIND}
-            skip += len(page)
+        known: dict[str, tuple[str, str]] = dict.fromkeys(await self._waiting(KIND), ("", ""))
         after = ""
         while rows := await self._reader.views(DETAIL_VIEW, account=None, after=after, limit=PAGE):
             for key, body, _seq in rows:
@@ -173,6 +175,26 @@ class Settling:
                 known[key] = (detail.provider, detail.sandbox_id)
             after = rows[-1][0]
         return known
+
+    async def _waiting(self, kind: str) -> list[str]:
+        """Return the actors of a kind with events that no tick has taken."""
+        found: list[str] = []
+        skip = 0
+        while page := await self._journal.waiting_actors(PAGE, skip):
+            found += [actor.id for actor in page if actor.kind == kind]
+            skip += len(page)
+        return found
+
+    async def _close_nodes(self, marker: Marker) -> int:
+        """Tell every node that what the backup holds may have been revoked since; count them."""
+        nodes = dict.fromkeys(await self._waiting(NODE_KIND))
+        after = ""
+        while rows := await self._reader.views(NODE_VIEW, account=None, after=after, limit=PAGE):
+            nodes |= dict.fromkeys(key for key, _body, _seq in rows)
+            after = rows[-1][0]
+        row = node_arrival(PlaneRestored(), dedupe=f"restored:{marker.id}", source="engine")
+        await self._accept([(address(NODE_KIND, node), row) for node in nodes])
+        return len(nodes)
 
     async def _drop_calls(self) -> None:
         """Drop the calls to clouds that waited when the backup was made: the clouds went on."""

@@ -23,10 +23,8 @@ from holdfast.wire.api.consent import (
     NodeConsent,
     ReceiptList,
 )
-from holdfast.wire.consent import ContentClass
-
-VIEW_STEP_MS: Final = 3_600_000
-"""A look is told to the plane once an hour, which is how exactly it is kept."""
+from holdfast.wire.consent import ContentClass, counted
+from holdfast.wire.limits import VIEW_STEP_MS
 
 _STATES: Final[dict[ConsentState, Badge]] = {
     "waiting": Badge("Waiting for a yes", "off", "Nothing may leave it."),
@@ -50,6 +48,7 @@ _ACTS: Final = {
     "intent": Badge("looked at", "off"),
     "expired": Badge("expired", "off"),
     "number": Badge("restored", "warn"),
+    "restored": Badge("restored", "warn"),
     "closed": Badge("closed", "off"),
     "damaged": Badge("damaged", "bad"),
 }
@@ -143,7 +142,6 @@ def _older(found: ConsentClass) -> str:
 
 def receipt_line(found: ConsentReceipt, *, now_ms: int) -> Line:
     """Return a receipt."""
-    counted = ", ".join(f"{count:,} of {each}" for each, count in sorted(found.deleted.items()))
     return Line(
         number=str(found.number),
         badge=_ACTS[found.act],
@@ -152,7 +150,7 @@ def receipt_line(found: ConsentReceipt, *, now_ms: int) -> Line:
         by=found.by,
         credential=found.credential,
         address="",
-        text=found.reason or counted,
+        text=found.reason or counted(found.deleted),
     )
 
 

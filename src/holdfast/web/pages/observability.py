@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.letters import topics
-from holdfast.web.limits import LOOK_S
+from holdfast.web.limits import LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.words import STATUSES
@@ -19,7 +19,10 @@ _WAITS: Final[dict[Status, str]] = {
     "starting": "Its machine is starting, and registers within a minute.",
     "restarting": "Its machine is restarting, and registers within a minute.",
     "running": "It runs, and its observer has not registered yet.",
-    "destroying": "It is being destroyed, and never registered: nothing ever left it.",
+}
+_ENDED: Final[dict[Status, str]] = {
+    "destroying": "It is being destroyed, and nothing ever left it.",
+    "destroyed": "It was destroyed, and nothing ever left it.",
 }
 _OTHERWISE: Final = "Its machine registers within a minute of its next start."
 
@@ -31,12 +34,14 @@ async def load(context: Context, call: Call) -> Names:
     query = {"instance": call.path["id"]}
     nodes = await context.api.ask(call, "consent.list", ConsentList, query=query)
     view = found.instance
+    ended = _ENDED.get(view.status, "")
     return {
         "id": view.id,
         "name": view.name,
         "node": nodes.items[0].id if nodes.items else "",
         "badge_of": STATUSES[view.status],
-        "waits": _WAITS.get(view.status, _OTHERWISE),
+        "ended": ended,
+        "waits": "" if ended else _WAITS.get(view.status, _OTHERWISE),
     }
 
 
@@ -45,5 +50,10 @@ PAGE: Final = Page(
     "observability.html",
     load,
     section="fleet",
-    live=Redrawn(frozenset({topics.NODE, topics.INSTANCE}), ("observability",), look_s=LOOK_S),
+    live=Redrawn(
+        frozenset({topics.NODE, topics.INSTANCE}),
+        ("observability",),
+        look_s=LOOK_S,
+        rest_s=REDRAW_S,
+    ),
 )

@@ -26,12 +26,10 @@ from holdfast.wire.api.endpoint import (
 )
 from holdfast.wire.api.operations import followed
 from holdfast.wire.consent import CLASSES, ContentClass, SignedDocument
-from holdfast.wire.limits import PAGE_ITEMS_MAX
+from holdfast.wire.limits import PAGE_ITEMS_MAX, RECEIPTS_MAX, SUCCESSORS_MAX, TEXT_MAX
 
 BACKFILL_DAYS_MAX: Final = 3_650
 GRANT_DAYS_MAX: Final = 3_650
-RECEIPTS_EXPORT_MAX: Final = 256
-"""Receipts in one export: all that a plane keeps of a node."""
 
 ClassList = Annotated[tuple[ContentClass, ...], Meta(min_length=1, max_length=len(CLASSES))]
 AnyClasses = Annotated[tuple[ContentClass, ...], Meta(max_length=len(CLASSES))]
@@ -126,7 +124,7 @@ class ConsentGrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     days: Days | None = None
     backfill: Literal["nothing", "days", "everything"] = "nothing"
     backfill_days: Annotated[int, Meta(ge=1, le=BACKFILL_DAYS_MAX)] | None = None
-    text_version: Label = ""
+    text_version: Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]
 
 
 class ConsentRevoke(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,7 +139,7 @@ class ConsentIntent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Somebody wants to see what the node does.
 
     The first time grants `classes`, and never one that was decided before: none where the list is
-    empty, and all but files where it is not given.
+    empty, and all but files where it is not given. What is older than the grant is not let out.
     """
 
     classes: AnyClasses | None = None
@@ -191,8 +189,8 @@ class SigningKeys(Struct, frozen=True, kw_only=True):
     `successors` are signed documents in which each key names the next.
     """
 
-    keys: Annotated[tuple[SigningKey, ...], Meta(max_length=256)]
-    successors: Annotated[tuple[SignedDocument, ...], Meta(max_length=256)] = ()
+    keys: Annotated[tuple[SigningKey, ...], Meta(max_length=SUCCESSORS_MAX + 1)]
+    successors: Annotated[tuple[SignedDocument, ...], Meta(max_length=SUCCESSORS_MAX)] = ()
 
 
 class ReceiptBundle(Struct, frozen=True, kw_only=True):
@@ -205,7 +203,7 @@ class ReceiptBundle(Struct, frozen=True, kw_only=True):
     name: Label
     account: Label
     exported_at: Time
-    receipts: Annotated[tuple[SignedDocument, ...], Meta(max_length=RECEIPTS_EXPORT_MAX)]
+    receipts: Annotated[tuple[SignedDocument, ...], Meta(max_length=RECEIPTS_MAX)]
     signing: SigningKeys
     grant: SignedDocument | None = None
 
@@ -223,6 +221,7 @@ class ConsentEntry(Struct, frozen=True, kw_only=True):
         "expired",
         "deleted",
         "number",
+        "restored",
         "closed",
         "damaged",
     ]
