@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from holdfast.disk import durable_file
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
@@ -123,21 +124,21 @@ class Gate:
         if taken.state == self._state:
             return
         renewed = taken.state.grant != self._state.grant
-        grant = gate.standing_grant(taken.state) if renewed else self._grant
         if not self._write(taken.state):
             # Nothing that came may open, and what it closes closes, by forgetting the grant. Its
             # number is not kept, so that the same grant is taken once the disk can be written.
-            self._state = msgspec.structs.replace(self._state, grant=None)
+            self._state = msgspec.structs.replace(self._state, grant=None, narrowing=None)
             self._grant = None
             self._forget()
             return
-        self._state, self._grant = taken.state, grant
+        self._state, self._grant = taken.state, gate.standing_grant(taken.state)
         if renewed:
             self._time = Reading(taken.state.seen_ms, self._clock.steady_ms())
 
     def _forget(self) -> None:
         with suppress(OSError):
             self._path.unlink()
+            durable_file.sync_folder(self._path.parent)
 
     def _write(self, state: GateState) -> bool:
         try:
@@ -209,7 +210,7 @@ class Gate:
     def number(self) -> int:
         """Return the highest number of a grant that was taken, for heartbeats."""
         with self._lock:
-            return self._state.number
+            return self._state.seen_number
 
     @property
     def mark(self) -> str:

@@ -43,11 +43,8 @@ REGISTER_RETRY_MS: Final = 15_000
 ANSWER_BYTES_MAX: Final = 65_536
 """Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB."""
 
-SUCCESSORS_MAX: Final = 16
-"""Keys kept in a gate: the pinned one and its successors, the newest ones."""
-
-SUCCESSORS_READ_MAX: Final = 256
-"""Successors read in one answer: every rotation that a plane allows itself."""
+KEYS_MAX: Final = 16
+"""Keys kept in a gate: the newest ones, and the one that signed its grant."""
 
 GATE_BYTES_MAX: Final = 65_536
 """Bytes of the gate's file; it takes less than 12 KiB."""
