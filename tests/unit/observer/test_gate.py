@@ -306,6 +306,19 @@ def test_a_replaced_key_only_ever_takes_away(stage: Stage) -> None:
     assert stage.gate.open_classes() == frozenset()
 
 
+def test_what_the_file_notes_of_replaced_keys_opens_nothing(stage: Stage) -> None:
+    ends = NOW_MS + 60_000
+    stage.hear(SIGNER.grant(1, ["logs"], backfill_from_ms=50, until_ms=ends))
+    kept = gate.decode_state((stage.folder / FILE).read_bytes())
+    wide = gate.Narrowing(number=9, classes=CLASSES, backfill_from_ms=0, until_ms=0)
+    changed = msgspec.structs.replace(kept, narrowing=wide)
+    (stage.folder / FILE).write_bytes(gate.encode_state(changed))
+    stage.restart()
+    held = stage.gate.grant()
+    assert held is not None
+    assert (held.classes, held.backfill_from_ms, held.until_ms) == (("logs",), 50, ends)
+
+
 def test_a_grant_outlives_any_number_of_rotations(stage: Stage) -> None:
     stage.hear(SIGNER.grant(1, ["logs"]))
     signers = [SIGNER, *(Signer(seed) for seed in range(2, 2 * limits.KEYS_MAX + 2))]
@@ -316,6 +329,8 @@ def test_a_grant_outlives_any_number_of_rotations(stage: Stage) -> None:
         assert stage.gate.open_classes() == {"logs"}
     kept = gate.decode_state((stage.folder / FILE).read_bytes())
     assert len(kept.keys) == limits.KEYS_MAX
+    # Whoever starts the observer names the first key still.
+    assert stage.gate.pin(NODE, SIGNER.public) == ""
     stage.hear(SIGNER.grant(2, []))
     assert stage.gate.open_classes() == frozenset()
 

@@ -11,14 +11,13 @@ from typing import Any, Final, Protocol
 from holdfast.kernel.clock import Clock, StepWatch
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
-from holdfast.machine.observer import cursors, limits
+from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.parts import Part, Source, encoded
 from holdfast.machine.observer.sealing import Sealer
 from holdfast.machine.observer.upload import Envelope, Uploader, digest_of
-from holdfast.outbox.database import UnavailableError
 from holdfast.wire.consent import CLASSES, ContentClass
 
 _NS: Final = 1_000_000
@@ -72,7 +71,6 @@ class Collector:
         self._watch = StepWatch(clock)
         self._passed_ms: dict[ContentClass, int] = {}
         self._full_ms = float("-inf")
-        self._bounds: dict[ContentClass, int] = {}
         self._failed: set[tuple[str, str]] = set()
         self._anew = False
         self._counter = Counter()
@@ -80,7 +78,10 @@ class Collector:
         self.compress = False
 
     def forget(self) -> None:
-        """Look at every file again in the next run: the gate or the queue has changed."""
+        """End this run early, and look at every file in the next: the gate has changed.
+
+        Safe from any thread.
+        """
         self._anew = True
 
     def run(self) -> bool:
@@ -98,26 +99,12 @@ class Collector:
             return False
         more = False
         for content in CLASSES:
-            if content in grant.classes and self._widened(content, grant.backfill_from_ms):
+            if content in grant.classes and self._uploader.follows(grant, content):
                 left = self._collect(content, grant.backfill_from_ms)
                 if left == _NOTHING:
                     self._passed_ms[content] = now_ms - limits.CHANGE_MARGIN_MS
                 more = more or left == _MORE
         return more
-
-    def _widened(self, content: ContentClass, since_ms: int) -> bool:
-        """Go back to what was too old before, where the owner now allows it."""
-        if self._bounds.get(content) == since_ms:
-            return True
-        try:
-            self._uploader.outbox.write(
-                lambda current: cursors.widen(current, content, since_ms), rows=0
-            )
-        except UnavailableError:
-            return False
-        self._passed_ms.pop(content, None)
-        self._bounds[content] = since_ms
-        return True
 
     def _collect(self, content: ContentClass, since_ms: int) -> str:
         """Read one class; return what is left: nothing, more at once, or something for later."""
@@ -135,6 +122,8 @@ class Collector:
             self._days_due = False
         found.sort(key=lambda source: source.changed_ns, reverse=True)
         for source in found:
+            if self._anew:
+                return _MORE
             for _ in range(limits.BLOCKS_A_TURN):
                 if not self._uploader.has_room():
                     self._days_due = self._days_due or content == "counters"
@@ -147,7 +136,7 @@ class Collector:
                     break
                 if part is None:
                     break
-                if not self._hand_on(source, part):
+                if not self._hand_on(source, part, since_ms):
                     self._days_due = self._days_due or content == "counters"
                     return _LATER
                 if not part.more:
@@ -161,6 +150,8 @@ class Collector:
         left = _NOTHING
         for program in self._programs:
             for source in program.sources("transcripts"):
+                if self._anew:
+                    return _MORE
                 if source.changed_ns // _NS >= passed_ms:
                     left = self._count_one(source) or left
         return left
@@ -187,11 +178,11 @@ class Collector:
             self._failed.add(told)
             self._log.warning("source.unreadable", source=told[0], reason=told[1])
 
-    def _hand_on(self, source: Source, part: Part) -> bool:
+    def _hand_on(self, source: Source, part: Part, since_ms: int) -> bool:
         """Queue a part, or move its cursor where it has nothing to send; return whether it was."""
         if not part.event_ids:
             return self._uploader.pass_over(part.cursor)
-        envelope = self._sealed(source, part)
+        envelope = self._sealed(source, part, since_ms)
         if envelope is None or self._uploader.send(envelope, part.cursor) != "queued":
             return False
         if part.more:
@@ -199,7 +190,7 @@ class Collector:
             self._uploader.outbox.hurry()
         return True
 
-    def _sealed(self, source: Source, part: Part) -> Envelope | None:
+    def _sealed(self, source: Source, part: Part, since_ms: int) -> Envelope | None:
         identity = self._identity()
         if identity is None:
             return None
@@ -225,4 +216,5 @@ class Collector:
             start=part.start,
             event_ids=part.event_ids,
             body=encoded(body).decode(),
+            since_ms=since_ms,
         )

@@ -192,14 +192,25 @@ def _narrowed(state: GateState, grant: Grant) -> Taken:
     refused = "" if set(grant.classes) <= set(before.classes) else REPLACED_KEY
     if grant.number <= state.seen_number:
         return Taken(state, refused)
-    ends = [at_ms for at_ms in (before.until_ms, grant.until_ms) if at_ms]
+    left = _less(before, grant)
     narrowing = Narrowing(
         number=grant.number,
-        classes=tuple(content for content in before.classes if content in grant.classes),
-        backfill_from_ms=max(before.backfill_from_ms, grant.backfill_from_ms),
-        until_ms=min(ends, default=0),
+        classes=left.classes,
+        backfill_from_ms=left.backfill_from_ms,
+        until_ms=left.until_ms,
     )
     return Taken(msgspec.structs.replace(state, narrowing=narrowing), refused)
+
+
+def _less(grant: Grant, by: Grant | Narrowing) -> Grant:
+    """Return what both let through."""
+    ends = [at_ms for at_ms in (grant.until_ms, by.until_ms) if at_ms]
+    return msgspec.structs.replace(
+        grant,
+        classes=tuple(content for content in grant.classes if content in by.classes),
+        backfill_from_ms=max(grant.backfill_from_ms, by.backfill_from_ms),
+        until_ms=min(ends, default=0),
+    )
 
 
 def _succeeded(state: GateState, signed: SignedDocument) -> GateState:
@@ -213,10 +224,10 @@ def _succeeded(state: GateState, signed: SignedDocument) -> GateState:
 
 
 def _trimmed(keys: tuple[str, ...], grant: SignedDocument | None) -> tuple[str, ...]:
-    """Return the keys, one less beyond the bound: never the key of the grant, which needs it."""
+    """Return the keys, one less beyond the bound: never the pinned one, nor that of the grant."""
     if len(keys) <= limits.KEYS_MAX:
         return keys
-    oldest = next(key for key in keys if grant is None or verified(grant, (key,)) is None)
+    oldest = next(key for key in keys[1:] if grant is None or verified(grant, (key,)) is None)
     return tuple(key for key in keys if key != oldest)
 
 
@@ -295,15 +306,7 @@ def standing_grant(state: GateState) -> Grant | None:
     grant = verified(state.grant, state.keys)
     if not isinstance(grant, Grant) or grant.node != state.node or grant.number != state.number:
         return None
-    left = state.narrowing
-    if left is None:
-        return grant
-    return msgspec.structs.replace(
-        grant,
-        classes=left.classes,
-        backfill_from_ms=left.backfill_from_ms,
-        until_ms=left.until_ms,
-    )
+    return grant if state.narrowing is None else _less(grant, state.narrowing)
 
 
 def time_at(before: Reading, now: Reading) -> Reading:

@@ -44,7 +44,7 @@ ANSWER_BYTES_MAX: Final = 65_536
 """Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB."""
 
 KEYS_MAX: Final = 16
-"""Keys kept in a gate: the newest ones, and the one that signed its grant."""
+"""Keys kept in a gate: the pinned one, the one that signed its grant, and the newest ones."""
 
 GATE_BYTES_MAX: Final = 65_536
 """Bytes of the gate's file; it takes less than 12 KiB."""
