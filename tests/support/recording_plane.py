@@ -86,6 +86,7 @@ class RecordingPlane:
         self.number = 0
         self.said: dict[str, Any] = {"sync_allowed": False, "reason": "intent_pending"}
         self.requests: list[Request] = []
+        self.connections = 0
         self.socket_bytes = 0
         self.wire: list[bytes] = []
         self.woken = threading.Event()
@@ -98,8 +99,15 @@ class RecordingPlane:
 
             def setup(self) -> None:
                 super().setup()
+                with plane.lock:
+                    plane.connections += 1
                 self.recorder = _Recorder(self.connection, plane)
                 self.rfile = io.BufferedReader(self.recorder)
+
+            def finish(self) -> None:
+                super().finish()
+                with plane.lock:
+                    plane.connections -= 1
 
             def do_GET(self) -> None:
                 self._answer()
@@ -226,6 +234,10 @@ class RecordingPlane:
             found.append((request.body["class"], _unseen(plain, ids, seen)))
             seen.update(ids)
         return found
+
+    def drain(self) -> None:
+        """Wait until all that was sent before its client ended has been recorded."""
+        self.wait(lambda: self.connections == 0)
 
     def close(self) -> None:
         self.woken.set()

@@ -21,6 +21,7 @@ from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.heartbeat import Heart
 from holdfast.machine.observer.registration import Registration
+from holdfast.machine.observer.sealing import Name
 from holdfast.machine.observer.upload import Destination, Envelope, Register, Uploader
 from holdfast.wire.consent import ContentClass
 from tests.support.consent_signer import answer
@@ -64,12 +65,14 @@ class Running:
         self.process.kill()
         self.process.wait(patience(10))
         self.process = None
+        self.plane.drain()
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(patience(20))
         self.process = None
+        self.plane.drain()
         return code
 
     def log(self) -> str:
@@ -191,7 +194,7 @@ class Node:
                 endpoint="logs" if content == "logs" else "events",
                 stream="5" * 16,
                 start=start,
-                event_ids=(f"{name}-{start}",),
+                event_ids=(Name(f"{name}-{start}"),),
                 body=json.dumps({"event_ids": [f"{name}-{start}"], "class": content}),
                 since_ms=since_ms,
             ),
@@ -216,6 +219,8 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path, plane: RecordingPlane) -> Iterator[Node]:
-    made = Node(tmp_path, plane)
+    folder = tmp_path / "node"
+    folder.mkdir()
+    made = Node(folder, plane)
     yield made
     made.uploader.close()

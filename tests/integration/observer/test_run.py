@@ -15,6 +15,7 @@ from holdfast.machine.observer import cursors
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.run import UNUSABLE, Observer, run
+from holdfast.machine.observer.sealing import Name
 from holdfast.machine.observer.settings import read_settings
 from holdfast.machine.observer.upload import Envelope
 from tests.integration.observer.conftest import KEY, Home
@@ -53,7 +54,12 @@ def test_a_revocation_within_a_turn_is_followed_after_it(
             observer.end()
             return False
         row = Envelope(
-            content="logs", endpoint="logs", stream=STREAM, start=0, event_ids=("e",), body="{}"
+            content="logs",
+            endpoint="logs",
+            stream=STREAM,
+            start=0,
+            event_ids=(Name("e"),),
+            body="{}",
         )
         assert observer.uploader.send(row, cursor(10)) == "queued"
         beat = threading.Thread(

@@ -26,6 +26,7 @@ from holdfast.kernel.secret import Secret
 from holdfast.machine.observer import counts, cursors, gate, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.sealing import Name
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.outbox.database import PROCESS, UnavailableError
 from holdfast.outbox.http_connection import HttpConnection, address_of, unsafe
@@ -73,14 +74,14 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """Content on its way out: its class, where it goes, where it is from, and the JSON body.
 
     `start` is where it begins in its stream; reading goes on from there if the row is withdrawn.
-    `event_ids` name what is in it, and nothing of it is older than `since_ms`.
+    `event_ids` are the names of what is in it, and nothing of it is older than `since_ms`.
     """
 
     content: ContentClass
     endpoint: Endpoint
     stream: str
     start: int
-    event_ids: tuple[str, ...]
+    event_ids: tuple[Name, ...]
     body: str
     since_ms: int = 0
 
@@ -91,8 +92,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
         return f"{self.content}:{self.endpoint}:{self.stream}:{self.start}:{digest}"
 
 
-def digest_of(event_ids: Sequence[str]) -> str:
-    """Return the id of an upload: the same for the same events."""
+def digest_of(event_ids: Sequence[Name]) -> str:
+    """Return the id of an upload: the same for the same names."""
     return hashlib.sha256("\n".join(event_ids).encode()).hexdigest()[:_DIGEST_DIGITS]
 
 
