@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
+from holdfast.machine.observer import limits
 from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.counters import DayCounts
@@ -44,16 +46,22 @@ def bodies(node: Node, path: str) -> list[dict[str, Any]]:
         return [request.body for request in node.plane.requests if request.path == path]
 
 
-class TooLarge(NamedTuple):
-    """A source whose text no upload takes."""
+class Sized(NamedTuple):
+    """A source with one text of a size, which no compression makes smaller."""
 
+    size: int
+    ids: int = 1
     content: ContentClass = "logs"
     endpoint: Any = "logs"
     changed_ns: int = 2**62
 
-    def next_part(self, _cursors: CursorReader, *, since_ms: int) -> Part | None:
-        cursor = Cursor("logs", "5" * 16, "large", 1, 1 + since_ms, "", 0)
-        return Part({"lines": ["x" * 400_000]}, ("e",), cursor, 0, more=False)
+    def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
+        if cursors.of_name("logs", "sized") is not None:
+            return None
+        cursor = Cursor("logs", "5" * 16, "sized", 1, 1 + since_ms, "", 0)
+        text = random.Random(1).randbytes(self.size // 2).hex()
+        ids = tuple(str(number) for number in range(self.ids))
+        return Part({"lines": [text]}, ids, cursor, 0, more=False)
 
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
         return None
@@ -66,7 +74,7 @@ class Faulty:
         if content == "memory":
             raise PermissionError(13, "Permission denied")
         if content == "logs":
-            yield TooLarge()
+            yield Sized(400_000)
 
 
 def test_a_source_that_cannot_be_queued_and_a_class_that_cannot_be_listed_hold_nothing_up(
@@ -82,7 +90,26 @@ def test_a_source_that_cannot_be_queued_and_a_class_that_cannot_be_listed_hold_n
     node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
     node.plane.wait(lambda: node.plane.count("/ingest/events") == 1)
     told = log.named("source.unreadable")
-    assert sorted(line["source"] for line in told) == ["TooLarge", "memory"]
+    assert sorted(line["source"] for line in told) == ["Sized", "memory"]
+
+
+class Full(NamedTuple):
+    """A program with one upload of the most that readers make."""
+
+    source: Source
+
+    def sources(self, content: ContentClass) -> Iterator[Source]:
+        if content == "logs":
+            yield self.source
+
+
+def test_the_largest_upload_that_readers_make_fits_the_queue(node: Node) -> None:
+    node.registered().allow("logs")
+    log = LogLines()
+    source = Sized(limits.BODY_BYTES_MAX + 8 * 1_024, ids=limits.BLOCK_LINES_MAX)
+    collector(node, [Full(source)], log).run()
+    assert log.lines == []
+    node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
 
 
 def test_counters_wait_where_the_queue_cannot_be_read(

@@ -174,18 +174,18 @@ def test_numbers_that_come_again_after_others_are_sent_again(stage: Stage) -> No
 
 
 def test_a_withdrawal_has_the_day_sent_again_under_a_number_of_its_own(stage: Stage) -> None:
-    stage.write(turn("a", usage=OPENCLAW))
+    one = turn("a", usage=OPENCLAW)
+    stage.write(one)
     (day,) = DayCounts.of(stage.outbox.read)
     part = day.next_part(stage.reader, since_ms=0)
     assert part is not None
-    stage.days()
+    stream, start = part.cursor.stream, part.start
+    (first,) = stage.days()
     stage.write(turn("b", usage=OPENCLAW))
     stage.days()
-    cursor = part.cursor
-    stage.outbox.write(
-        lambda current: cursors.rewind(current, "counters", cursor.stream, part.start)
-    )
-    assert len(stage.days()) == 1
+    stage.outbox.write(lambda current: cursors.rewind(current, "counters", stream, start))
+    stage.write(one, anew=True)
+    assert stage.days() == [first]
     assert len(set(stage.ids)) == 3
 
 

@@ -329,10 +329,26 @@ def test_a_grant_outlives_any_number_of_rotations(stage: Stage) -> None:
         assert stage.gate.open_classes() == {"logs"}
     kept = gate.decode_state((stage.folder / FILE).read_bytes())
     assert len(kept.keys) == limits.KEYS_MAX
-    # Whoever starts the observer names the first key still.
-    assert stage.gate.pin(NODE, SIGNER.public) == ""
     stage.hear(SIGNER.grant(2, []))
     assert stage.gate.open_classes() == frozenset()
+
+
+def test_the_pinned_key_is_kept_whoever_signed_the_grant(stage: Stage) -> None:
+    """Whoever starts the observer may name that one still."""
+    signers = [SIGNER, *(Signer(seed) for seed in range(2, 2 * limits.KEYS_MAX + 2))]
+    for number, (before, after) in enumerate(itertools.pairwise(signers), 1):
+        stage.hear(after.grant(number, ["logs"]), keys=[before.successor(after.public)])
+        assert stage.gate.number == number
+    assert stage.gate.pin(NODE, SIGNER.public) == ""
+
+
+def test_a_change_of_the_oldest_time_is_told_at_once(stage: Stage) -> None:
+    stage.hear(SIGNER.grant(1, ["logs"]))
+    told: list[str] = []
+    stage.gate.on_change = lambda: told.append(stage.log.events()[-1])
+    stage.hear(SIGNER.grant(2, ["logs"], backfill_from_ms=50))
+    stage.hear(SIGNER.grant(3, ["logs"], backfill_from_ms=50))
+    assert told == ["gate.bounded"]
 
 
 def test_a_successor_that_is_known_already_changes_nothing(stage: Stage) -> None:
