@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +16,10 @@ from holdfast.wire.consent import (
     Successor,
     encode_document,
     signed_bytes,
+    to_base64url,
 )
 
 NODE = "nd_0123456789abcdef0123"
-
-
-def b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def to_json(signed: SignedDocument) -> dict[str, str]:
@@ -35,12 +31,14 @@ class Signer:
 
     def __init__(self, seed: int = 1) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-        self.public = b64(self._private.public_key().public_bytes_raw())
+        self.public = to_base64url(self._private.public_key().public_bytes_raw())
 
     def sign(self, document: Document) -> SignedDocument:
         payload = encode_document(document)
         signature = self._private.sign(signed_bytes(payload))
-        return SignedDocument(payload=b64(payload), key="k1", signature=b64(signature))
+        return SignedDocument(
+            payload=to_base64url(payload), key="k1", signature=to_base64url(signature)
+        )
 
     def grant(
         self,

@@ -35,6 +35,7 @@ EXPIRED = [
     for number in range(51, 71)
 ]
 NEWER = [to_json(PLANE.grant(number, CLASSES)) for number in range(51, 71)]
+_OPENING = answer(PLANE.grant(SEEN + 1, CLASSES))
 JUNK: tuple[Any, ...] = (None, True, 1, -1, 0.5, "", "true", [], {}, [[]], {"payload": "x"})
 
 
@@ -108,7 +109,7 @@ def _body(draws: random.Random) -> bytes:
 def _real(draws: random.Random) -> tuple[int, bytes]:
     """Return a grant that would open, with a status that is no success."""
     status = draws.choice([status for status in STATUSES if not 200 <= status < 300])
-    return status, answer(sync_allowed=True, grant=None) + json.dumps(NEWER[0]).encode()
+    return status, _OPENING
 
 
 def fuzz(cases: int, *, seed: int, progress: Callable[[int], None] | None = None) -> Campaign:

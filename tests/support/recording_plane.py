@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import select
+import socket
 import threading
 import time
 from collections import Counter
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from holdfast.machine.observer import limits
 from holdfast.machine.observer.sealing import Sealer, key_of
 from holdfast.wire.consent import CLASSES, ContentClass, SignedDocument
 from tests.support.consent_signer import NODE, Signer, to_json
@@ -20,6 +23,13 @@ from tests.support.patience import patience
 
 QUESTIONS = frozenset({"/ingest/heartbeat", "/ingest/wake", "/api/register", "/auth"})
 API_KEY = "cm_" + "0" * 32
+
+
+HOLD_S = limits.WAKE_RETRY_MS / 1_000 + 1
+"""How long a poll is held: after one that came back sooner the observer pauses."""
+_LOOK_S = 0.05
+HANG_UP = 0
+"""A status of a fault: the connection is closed without an answer."""
 
 
 class Request(NamedTuple):
@@ -33,6 +43,16 @@ class Request(NamedTuple):
     size: int
     at_s: float
     proof: str = ""
+
+
+def _hung_up(client: socket.socket) -> bool:
+    """Return whether the other side is gone; a client that waits for an answer sends nothing."""
+    # Not by MSG_DONTWAIT: Python first waits for as long as the timeout of the socket.
+    ready, _, _ = select.select([client], [], [], 0)
+    try:
+        return bool(ready) and client.recv(1, socket.MSG_PEEK) == b""
+    except OSError:
+        return True
 
 
 class _Recorder(io.RawIOBase):
@@ -66,6 +86,7 @@ class RecordingPlane:
         self.number = 0
         self.said: dict[str, Any] = {"sync_allowed": False, "reason": "intent_pending"}
         self.requests: list[Request] = []
+        self.connections = 0
         self.socket_bytes = 0
         self.wire: list[bytes] = []
         self.woken = threading.Event()
@@ -78,8 +99,15 @@ class RecordingPlane:
 
             def setup(self) -> None:
                 super().setup()
+                with plane.lock:
+                    plane.connections += 1
                 self.recorder = _Recorder(self.connection, plane)
                 self.rfile = io.BufferedReader(self.recorder)
+
+            def finish(self) -> None:
+                super().finish()
+                with plane.lock:
+                    plane.connections -= 1
 
             def do_GET(self) -> None:
                 self._answer()
@@ -92,7 +120,13 @@ class RecordingPlane:
                 size, self.recorder.taken = self.recorder.taken, 0
                 path = urlsplit(self.path).path
                 proof = self.headers.get("Authorization", "")
-                status, body = plane.answer(path, raw, size, proof)
+                if path == "/ingest/wake":
+                    status, body = plane.hold(self.connection, size, proof)
+                else:
+                    status, body = plane.answer(path, raw, size, proof)
+                if status == HANG_UP:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -108,14 +142,25 @@ class RecordingPlane:
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
+    def hold(self, client: socket.socket, size: int, proof: str) -> tuple[int, bytes]:
+        """Answer a long poll once `woken` is set; whoever hung up meanwhile leaves it set."""
+        path = "/ingest/wake"
+        fault = self.fault(path)
+        if fault is not None:
+            return fault
+        end_s = time.monotonic() + HOLD_S
+        while not self.woken.wait(_LOOK_S) and time.monotonic() < end_s:
+            if _hung_up(client):
+                return HANG_UP, b""
+        with self.lock:
+            if _hung_up(client):
+                return HANG_UP, b""
+            work = self.woken.is_set()
+            self.woken.clear()
+            self.requests.append(Request(path, {}, size, time.monotonic(), proof))
+        return 200, json.dumps({"ok": True, "work": work, "viewer_active": False}).encode()
+
     def answer(self, path: str, raw: bytes, size: int, proof: str) -> tuple[int, bytes]:
-        if path == "/ingest/wake":
-            self.woken.wait(2)
-            with self.lock:
-                work = self.woken.is_set()
-                self.woken.clear()
-                self.requests.append(Request(path, {}, size, time.monotonic(), proof))
-            return 200, json.dumps({"ok": True, "work": work, "viewer_active": False}).encode()
         fault = self.fault(path)
         with self.lock:
             body = json.loads(raw) if raw else {}
@@ -189,6 +234,10 @@ class RecordingPlane:
             found.append((request.body["class"], _unseen(plain, ids, seen)))
             seen.update(ids)
         return found
+
+    def drain(self) -> None:
+        """Wait until all that was sent before its client ended has been recorded."""
+        self.wait(lambda: self.connections == 0)
 
     def close(self) -> None:
         self.woken.set()

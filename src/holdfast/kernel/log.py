@@ -6,7 +6,10 @@ its work, and a full disk or a closed pipe must not interrupt it there.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+PIPE_BYTES: Final = 4_096
+"""Bytes that a pipe polled as writable takes without blocking (PIPE_BUF on Linux)."""
 
 
 class Log(Protocol):

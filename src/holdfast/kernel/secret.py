@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 HIDDEN: Final = "[hidden]"
 
@@ -101,3 +103,10 @@ def redact(text: str) -> str:
     cleaned = _pattern(_VALUES).sub(HIDDEN, text)
     assignments = _pattern(_ASSIGNMENTS, re.IGNORECASE)
     return assignments.sub(lambda m: f"{m['name']}{m['between']}{HIDDEN}", cleaned)
+
+
+def clean(name: str, value: T) -> T | str:
+    """Return a field of a log line: a text redacted, or hidden if its name is that of a secret."""
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if is_secret_name(name) and value else redact(value)

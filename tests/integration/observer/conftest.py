@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,17 @@ from typing import Any
 
 import pytest
 
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.log import NoLog
+from holdfast.machine.observer import cursors
+from holdfast.machine.observer.cursors import Cursor
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.registration import Registration
+from holdfast.machine.observer.sealing import Name
+from holdfast.machine.observer.upload import Destination, Envelope, Register, Uploader
+from holdfast.wire.consent import ContentClass
+from tests.support.consent_signer import answer
 from tests.support.patience import patience
 from tests.support.recording_plane import RecordingPlane, register_home
 
@@ -53,12 +65,14 @@ class Running:
         self.process.kill()
         self.process.wait(patience(10))
         self.process = None
+        self.plane.drain()
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(patience(20))
         self.process = None
+        self.plane.drain()
         return code
 
     def log(self) -> str:
@@ -121,3 +135,92 @@ def observer(home: Home, plane: RecordingPlane) -> Iterator[Running]:
 @pytest.fixture
 def key() -> Any:
     return KEY
+
+
+REGISTER = Register(hostname="host", machine_id="m1", platform="Linux", source="test", sandbox="sb")
+
+
+class Node:
+    """The parts of an observer that speak, in this process."""
+
+    def __init__(self, folder: Path, plane: RecordingPlane) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.clock = SystemClock()
+        self.home = folder / "home"
+        self.home.mkdir()
+        (folder / "queue").mkdir()
+        self.gate = Gate(folder / "queue", clock=self.clock, log=NoLog())
+        self.registration = Registration(self.home, draw=os.urandom, clock=self.clock, log=NoLog())
+        self.uploader = self.opened()
+        self.number = 0
+
+    def opened(self) -> Uploader:
+        return Uploader(
+            self.folder / "queue",
+            gate_of_node=self.gate,
+            destination=lambda: Destination(self.plane.url, self.registration.key(), "host"),
+            clock=self.clock,
+            log=NoLog(),
+            agent="test",
+            credentials={"Authorization": "Bearer machine"},
+        )
+
+    def restart(self) -> None:
+        self.uploader.close()
+        self.uploader = self.opened()
+
+    def registered(self) -> Node:
+        register_home(self.home, KEY)
+        assert self.ensure()
+        return self
+
+    def ensure(self) -> bool:
+        return self.registration.ensure(self.uploader, self.gate, lambda: REGISTER)
+
+    def allow(self, *classes: ContentClass, sync_allowed: bool = True, since_ms: int = 0) -> None:
+        self.number += 1
+        grant = self.plane.signer.grant(self.number, classes, backfill_from_ms=since_ms)
+        self.plane.said = {"sync_allowed": sync_allowed, "reason": "intent_started"}
+        self.gate.heard(200, answer(grant, **self.plane.said))
+
+    def send(
+        self, content: ContentClass = "logs", name: str = "a", start: int = 0, since_ms: int = 0
+    ) -> str:
+        cursor = Cursor(content, "5" * 16, name, 1, start + 10, "", 0)
+        return self.uploader.send(
+            Envelope(
+                content=content,
+                endpoint="logs" if content == "logs" else "events",
+                stream="5" * 16,
+                start=start,
+                event_ids=(Name(f"{name}-{start}"),),
+                body=json.dumps({"event_ids": [f"{name}-{start}"], "class": content}),
+                since_ms=since_ms,
+            ),
+            cursor,
+        )
+
+    def cursor(self, content: ContentClass = "logs", name: str = "a") -> Cursor | None:
+        return cursors.CursorReader(self.uploader.outbox.read).of_name(content, name)
+
+    def heart(self) -> Heart:
+        return Heart(
+            uploader=self.uploader,
+            gate_of_node=self.gate,
+            registration=self.registration,
+            register=self.ensure,
+            heard=lambda _answer: None,
+            version="1",
+            clock=self.clock,
+            log=NoLog(),
+        )
+
+
+@pytest.fixture
+def node(tmp_path: Path, plane: RecordingPlane) -> Iterator[Node]:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    made = Node(folder, plane)
+    yield made
+    made.uploader.close()

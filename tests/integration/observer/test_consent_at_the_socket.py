@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -22,6 +23,20 @@ def markers(plane: RecordingPlane, key: str) -> Counter[str]:
     return found
 
 
+def heard(plane: RecordingPlane) -> float:
+    """Wait for two further heartbeats; return when the first one came.
+
+    A request that was under way when the observer took in a change has been recorded by then.
+    """
+    before = plane.count("/ingest/heartbeat")
+    plane.woken.set()
+    plane.wait(lambda: plane.count("/ingest/heartbeat") > before)
+    first_s = time.monotonic()
+    plane.woken.set()
+    plane.wait(lambda: plane.count("/ingest/heartbeat") > before + 1)
+    return first_s
+
+
 def assert_nothing_left(plane: RecordingPlane) -> None:
     assert plane.content() == []
     with plane.lock:
@@ -35,7 +50,7 @@ def assert_nothing_left(plane: RecordingPlane) -> None:
 
 @pytest.mark.timeout(240)
 def test_nothing_leaves_before_yes_whatever_happens(
-    home: Home, plane: RecordingPlane, observer: Running
+    home: Home, plane: RecordingPlane, observer: Running, key: str
 ) -> None:
     for number in range(20):
         home.say("s1", f"MARKER-{number}")
@@ -44,7 +59,7 @@ def test_nothing_leaves_before_yes_whatever_happens(
     observer.start()
     for turn in range(4):
         home.say("s1", f"MARKER-later-{turn}")
-        heard = plane.count("/ingest/heartbeat")
+        before = plane.count("/ingest/heartbeat")
         if turn % 2:
             observer.kill()
             observer.start()
@@ -52,10 +67,16 @@ def test_nothing_leaves_before_yes_whatever_happens(
             # An old server's word alone, and one that says nothing of it, open nothing.
             plane.said = {"sync_allowed": True, "reason": "intent_started"} if turn else {}
             plane.woken.set()
-            plane.wait(lambda heard=heard: plane.count("/ingest/heartbeat") > heard)  # type: ignore[misc]
+            plane.wait(lambda before=before: plane.count("/ingest/heartbeat") > before)  # type: ignore[misc]
     assert_nothing_left(plane)
     assert observer.stop() == 0
     assert_nothing_left(plane)
+    # The files were looked at all the same: what is allowed now comes, and nothing came before.
+    observer.start()
+    allowed_s = time.monotonic()
+    plane.allow()
+    plane.wait(lambda: len(markers(plane, key)) == 45)
+    assert min(one.at_s for one in plane.content()) > allowed_s
 
 
 @pytest.mark.timeout(240)
@@ -78,12 +99,13 @@ def test_yes_sends_what_was_deferred_and_no_stops_it(
     plane.wait(lambda: plane.count("/ingest/autonomy") > 0)
     plane.refuse()
     plane.wait(lambda: "sync.deferred" in observer.log().partition("sync.activated")[2])
-    heard = plane.count("/ingest/heartbeat")
-    sent = len(plane.content())
+    closed_s = heard(plane)
     home.say("s1", "MARKER-after-no")
-    plane.woken.set()
-    plane.wait(lambda: plane.count("/ingest/heartbeat") > heard)
-    assert len(plane.content()) == sent
+    heard(plane)
+    allowed_s = time.monotonic()
+    plane.allow(("transcripts",))
+    plane.wait(lambda: "MARKER-after-no" in markers(plane, key))
+    assert [one for one in plane.content() if closed_s < one.at_s < allowed_s] == []
     assert b"MARKER" not in b"".join(plane.wire)
 
 
@@ -109,19 +131,22 @@ def test_every_marker_is_delivered_once_through_flips_and_kills(
 
     writer = threading.Thread(target=write)
     writer.start()
+    closed_at: int | None = None
     try:
         for flip in range(20):
-            heard = plane.count("/ingest/heartbeat")
+            if closed_at is not None:
+                assert len(plane.content()) == closed_at, "content after no"
+                closed_at = None
+            before = plane.count("/ingest/heartbeat")
             if flip % 2 == 0:
                 plane.allow()
             else:
                 plane.refuse()
-            plane.wait(lambda heard=heard: plane.count("/ingest/heartbeat") > heard, 30)  # type: ignore[misc]
+            plane.wait(lambda before=before: plane.count("/ingest/heartbeat") > before, 30)  # type: ignore[misc]
             if flip % 4 == 3:
                 observer.kill()
-                sent = len(plane.content())
+                closed_at = len(plane.content())
                 observer.start()
-                assert len(plane.content()) == sent, "content after no"
             elif flip % 4 == 2:
                 observer.kill()
                 observer.start()

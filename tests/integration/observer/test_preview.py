@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,13 +41,25 @@ def test_a_preview_shows_every_class_and_sends_and_changes_nothing(
         home.say("s1", f"hello {number} from jo@example.org \\u001b[31m")
     home.log("started")
     home.remember("MEMORY.md", "likes tea")
+    folder = home.sessions.parent / "agent"
+    folder.mkdir()
+    database = sqlite3.connect(folder / "openclaw-agent.sqlite", isolation_level=None)
+    database.execute("PRAGMA journal_mode = wal")
+    database.execute(
+        "CREATE TABLE transcript_events"
+        " (session_id TEXT, seq INTEGER, event_json TEXT, created_at INTEGER)"
+    )
+    database.execute("INSERT INTO transcript_events VALUES ('s2', 1, '{}', 1795226324570)")
+    database.close()
     before = files_of(home.path)
     done = run(observer, "preview")
     assert done.returncode == 0, done.stderr
     table, _, samples = done.stdout.partition("\n\n")
     rows = [line.split() for line in table.splitlines()]
     assert [row[0] for row in rows] == ["class", *CLASSES]
-    assert rows[3][:3] == ["transcripts", "1", "300"]
+    assert rows[1][:3] == ["counters", "1", "1"]
+    assert '"turns": 300' in samples
+    assert rows[3][:3] == ["transcripts", "2", "301"]
     assert rows[4][:3] == ["logs", "1", "1"]
     assert len({len(line) for line in table.splitlines()[1:]}) == 1
     assert "jo@" not in done.stdout
@@ -62,7 +76,13 @@ def test_a_preview_of_some_days_leaves_out_what_is_older(home: Home, observer: R
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["x"], ["preview", "--days"], ["preview", "--days", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x"], ["preview", "--days"], ["preview", "--days", "x"], ["preview", "--days", "\u00b2"],
+        ["preview", "--days", "2", "3"],
+    ],
+)  # fmt: skip
 def test_a_wrong_command_line_says_how(observer: Running, arguments: list[str]) -> None:
     done = run(observer, *arguments)
     assert done.returncode == 2
@@ -100,3 +120,25 @@ def test_ours_win_over_the_names_of_existing_observers() -> None:
     assert settings.folder == Path("/h/.holdfast/observer")
     assert settings.credentials == {"Authorization": "Bearer k"}
     assert read_settings({"HOME": "/h", "CLAWMETRY_ENDPOINT": "https://x"}).url == "https://x"
+
+
+class Names(dict[str, str]):
+    """An environment that notes which variables were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return default
+
+
+def test_every_variable_that_is_read_is_in_the_documentation() -> None:
+    environ = Names()
+    read_settings(environ)
+    assert len(environ.asked) > 15
+    text = (Path(__file__).parents[3] / "docs/observer.md").read_text()
+    _, _, settings = text.partition("\n## Settings\n")
+    named = settings.partition("\n## ")[0]
+    assert [name for name in sorted(environ.asked) if f"`{name}`" not in named] == []

@@ -3,101 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from holdfast.kernel.clock import SystemClock
-from holdfast.kernel.log import NoLog
-from holdfast.machine.observer import cursors, limits
+from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor
-from holdfast.machine.observer.gate_file import Gate
-from holdfast.machine.observer.heartbeat import Heart
-from holdfast.machine.observer.registration import Registration
-from holdfast.machine.observer.upload import Destination, Envelope, Register, Uploader
 from holdfast.wire.consent import CLASSES, ContentClass
-from tests.integration.observer.conftest import KEY
-from tests.support.consent_signer import NODE, answer
-from tests.support.recording_plane import API_KEY, RecordingPlane, register_home
-
-REGISTER = Register(hostname="host", machine_id="m1", platform="Linux", source="test", sandbox="sb")
-
-
-class Node:
-    """The parts of an observer that speak, in this process."""
-
-    def __init__(self, folder: Path, plane: RecordingPlane) -> None:
-        self.folder = folder
-        self.plane = plane
-        self.clock = SystemClock()
-        self.home = folder / "home"
-        self.home.mkdir()
-        (folder / "queue").mkdir()
-        self.gate = Gate(folder / "queue", clock=self.clock, log=NoLog())
-        self.registration = Registration(self.home, draw=os.urandom, clock=self.clock, log=NoLog())
-        self.uploader = Uploader(
-            folder / "queue",
-            gate_of_node=self.gate,
-            destination=lambda: Destination(plane.url, self.registration.key(), "host"),
-            clock=self.clock,
-            log=NoLog(),
-            agent="test",
-            credentials={"Authorization": "Bearer machine"},
-        )
-        self.number = 0
-
-    def registered(self) -> Node:
-        register_home(self.home, KEY)
-        assert self.ensure()
-        return self
-
-    def ensure(self) -> bool:
-        return self.registration.ensure(self.uploader, self.gate, lambda: REGISTER)
-
-    def allow(self, *classes: ContentClass, sync_allowed: bool = True) -> None:
-        self.number += 1
-        grant = self.plane.signer.grant(self.number, classes)
-        self.plane.said = {"sync_allowed": sync_allowed, "reason": "intent_started"}
-        self.gate.heard(200, answer(grant, **self.plane.said))
-
-    def send(self, content: ContentClass = "logs", name: str = "a", start: int = 0) -> str:
-        cursor = Cursor(content, "5" * 16, name, 1, start + 10, "", 0)
-        return self.uploader.send(
-            Envelope(
-                content=content,
-                endpoint="logs" if content == "logs" else "events",
-                stream="5" * 16,
-                start=start,
-                event_ids=(f"{name}-{start}",),
-                body=json.dumps({"event_ids": [f"{name}-{start}"], "class": content}),
-            ),
-            cursor,
-        )
-
-    def cursor(self, content: ContentClass = "logs", name: str = "a") -> Cursor | None:
-        return cursors.CursorReader(self.uploader.outbox.read).of_name(content, name)
-
-    def heart(self) -> Heart:
-        return Heart(
-            uploader=self.uploader,
-            gate_of_node=self.gate,
-            registration=self.registration,
-            register=self.ensure,
-            heard=lambda _answer: None,
-            version="1",
-            clock=self.clock,
-            log=NoLog(),
-        )
-
-
-@pytest.fixture
-def node(tmp_path: Path, plane: RecordingPlane) -> Iterator[Node]:
-    made = Node(tmp_path, plane)
-    yield made
-    made.uploader.close()
+from tests.integration.observer.conftest import Node
+from tests.support.consent_signer import NODE
+from tests.support.patience import patience
+from tests.support.recording_plane import API_KEY, HANG_UP, RecordingPlane
 
 
 def test_a_closed_class_is_not_queued_and_its_cursor_stays(node: Node) -> None:
@@ -116,7 +32,7 @@ def test_what_is_queued_is_not_sent_once_the_class_is_closed_and_goes_back(node:
         assert node.send("logs", start=start) == "queued"
     node.plane.wait(lambda: node.plane.count("fault:/ingest/logs") > 0)
     node.allow("transcripts")
-    assert node.uploader.purge_closed() == 3
+    assert node.uploader.follow_gate() == 3
     assert node.uploader.depth() == {}
     rewound = node.cursor()
     assert rewound is not None
@@ -135,18 +51,78 @@ def test_a_purge_survives_the_end_of_the_process(node: Node, plane: RecordingPla
     node.allow("logs")
     node.send("logs")
     node.allow()
-    node.uploader.purge_closed()
-    node.uploader.close()
-    again = Uploader(
-        node.folder / "queue",
-        gate_of_node=node.gate,
-        destination=lambda: Destination(plane.url, node.registration.key(), "host"),
-        clock=node.clock,
-        log=NoLog(),
-        agent="test",
-    )
-    assert again.depth() == {}
-    again.close()
+    node.uploader.follow_gate()
+    node.restart()
+    assert node.uploader.depth() == {}
+
+
+def test_a_bound_that_rises_withdraws_what_is_queued_and_has_it_read_again(node: Node) -> None:
+    node.registered()
+    node.plane.fault = lambda path: (503, b"") if "logs" in path else None
+    node.allow("logs", "transcripts")
+    assert node.send("logs") == "queued"
+    node.plane.wait(lambda: node.plane.count("fault:/ingest/logs") > 0)
+    node.allow("logs", "transcripts", since_ms=50)
+    node.plane.fault = lambda _path: None
+    # It is held back at once, before anything was withdrawn.
+    node.uploader.resume()
+    node.uploader.outbox.flush(1)
+    assert node.plane.count("/ingest/logs") == 0
+    assert node.uploader.follow_gate() == 1
+    assert node.uploader.follow_gate() is None
+    rewound = node.cursor()
+    assert rewound is not None
+    assert rewound.offset == 0
+    assert node.send("logs") == "closed"
+    assert node.send("logs", since_ms=50) == "queued"
+    node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
+
+
+def test_a_bound_that_rose_before_the_end_of_the_process_is_followed_after_it(node: Node) -> None:
+    node.registered()
+    node.plane.fault = lambda path: (503, b"") if "logs" in path else None
+    node.allow("logs", since_ms=20)
+    node.uploader.follow_gate()
+    assert node.send("logs", since_ms=20) == "queued"
+    node.allow("logs", since_ms=50)
+    node.restart()
+    assert node.uploader.depth() == {"logs": 1}
+    assert node.uploader.follow_gate() == 1
+    assert node.uploader.depth() == {}
+
+
+def test_a_bound_that_falls_goes_back_to_what_was_passed_over(node: Node) -> None:
+    node.registered().allow("logs", since_ms=50)
+    node.uploader.follow_gate()
+    passed = Cursor("logs", "5" * 16, "a", 1, 30, "", 0).passed_over(10, 50)
+    assert node.uploader.pass_over(passed)
+    node.restart()
+    node.allow("logs", since_ms=20)
+    assert node.uploader.follow_gate() == 0
+    back = node.cursor()
+    assert back is not None
+    assert back.offset == 10
+
+
+def test_the_gate_is_asked_again_before_a_request_is_repeated(node: Node) -> None:
+    node.registered().allow("logs")
+    node.send("logs", start=0)
+    node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
+
+    def revoke_and_hang_up(path: str) -> tuple[int, bytes] | None:
+        if path != "/ingest/logs":
+            return None
+        node.allow()
+        return HANG_UP, b""
+
+    # On the connection that was kept: a request that fails there is made again on a new one.
+    node.plane.fault = revoke_and_hang_up
+    node.send("logs", start=10)
+    node.plane.wait(lambda: node.plane.count("fault:/ingest/logs") == 1)
+    node.uploader.outbox.flush(1)
+    assert node.plane.count("fault:/ingest/logs") == 1
+    assert node.plane.count("/ingest/logs") == 1
+    assert node.uploader.depth() == {"logs": 1}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +162,7 @@ def test_what_is_refused_for_good_becomes_a_dead_letter_and_the_rest_goes_on(
     node.plane.wait(lambda: node.uploader.depth() == {})
     assert len(node.uploader.outbox.dead_letters()) == 1
     node.allow("transcripts")
-    node.uploader.purge_closed()
+    node.uploader.follow_gate()
     assert node.uploader.outbox.dead_letters() == []
 
 
@@ -216,11 +192,12 @@ def test_an_endpoint_that_hangs_delays_no_heartbeat_and_no_other_endpoint(
 ) -> None:
     monkeypatch.setattr(limits, "EXCHANGE_TIMEOUT_S", 3.0)
     node.registered()
-    hold = threading.Event()
+    hold, hung = threading.Event(), threading.Event()
 
     def hang(path: str) -> None:
         if path == "/ingest/logs":
-            hold.wait(30)
+            hung.set()
+            hold.wait(patience(30))
 
     node.plane.fault = hang
     node.plane.allow()
@@ -228,8 +205,10 @@ def test_an_endpoint_that_hangs_delays_no_heartbeat_and_no_other_endpoint(
     try:
         heart.beat()
         node.send("logs")
+        assert hung.wait(patience(15))
         for _ in range(3):
             heart.beat()
+        assert node.uploader.depth() == {"logs": 1}
         assert node.plane.count("/ingest/logs") == 0
         node.send("transcripts", "t")
         node.plane.wait(lambda: node.plane.count("/ingest/events") == 1)
@@ -288,11 +267,9 @@ def test_heartbeats_quicken_while_somebody_looks(node: Node) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
-def test_a_server_without_long_polls_is_left_alone(
-    node: Node, status: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_long_polls_is_left_alone(node: Node, status: int) -> None:
     node.registered()
-    monkeypatch.setattr(node.plane, "answer", lambda *_: (status, b""))
+    node.plane.fault = lambda path: (status, b"") if path == "/ingest/wake" else None
     assert node.heart().poll() == limits.WAKE_MUTED_MS
 
 

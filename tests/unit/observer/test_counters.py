@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.machine.observer import counts, cursors
-from holdfast.machine.observer.cursors import CursorReader
+from holdfast.machine.observer import counts, cursors, limits
+from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.openclaw import transcript_fields
+from holdfast.machine.observer.readers.parts import Lines, encoded
 from holdfast.outbox.box import Outbox, open_outbox
 
-DAY_MS = 86_400_000
 DAY_BEGAN_MS = 1_795_996_800_000
 """2026-11-30T00:00:00Z."""
 
@@ -33,6 +33,7 @@ class Stage:
         self.outbox: Outbox = open_outbox(folder / "queue", durability="process", prepare=prepare)
         self.reader = CursorReader(self.outbox.read)
         self.counter = Counter()
+        self.ids: list[str] = []
 
     def write(self, *lines: dict[str, Any], name: str = "s1", anew: bool = False) -> None:
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -43,14 +44,15 @@ class Stage:
             "transcripts", "events", path, self.folder, name, 0, transcript_fields(name, "")
         )
         while (part := source.next_lines(self.reader, "counters")) is not None:
-            found = self.counter.count(part)
+            counted = self.counter.count(part)
             cursor = part.cursor
 
-            def work(current: Any, found: Any = found, cursor: Any = cursor) -> None:
-                counts.add(current, cursor.name, found)
+            def work(current: Any, counted: Any = counted, cursor: Any = cursor) -> None:
+                counts.add(current, cursor.name, counted.counts)
                 cursors.save(current, cursor)
 
             self.outbox.write(work)
+            self.counter.keep(counted)
 
     def days(self, since_ms: int = 0) -> list[dict[str, Any]]:
         """Return the snapshots that would be sent, as if they were."""
@@ -59,6 +61,7 @@ class Stage:
             part = day.next_part(self.reader, since_ms=since_ms)
             if part is not None:
                 cursor = part.cursor
+                self.ids += part.event_ids
                 self.outbox.write(lambda current, cursor=cursor: cursors.save(current, cursor))  # type: ignore[misc]
                 sent += part.fields["snapshots"]
         return sent
@@ -154,8 +157,68 @@ def test_a_file_that_is_written_anew_is_not_counted_twice(stage: Stage) -> None:
 
 def test_days_before_the_bound_are_not_sent(stage: Stage) -> None:
     stage.write(turn("a", usage=OPENCLAW))
-    assert stage.days(since_ms=DAY_BEGAN_MS + DAY_MS) == []
-    assert len(stage.days(since_ms=DAY_BEGAN_MS + DAY_MS - 1)) == 1
+    # The numbers of a day are whole: those of the bound's own day have older ones in them.
+    assert stage.days(since_ms=DAY_BEGAN_MS + 1) == []
+    assert len(stage.days(since_ms=DAY_BEGAN_MS)) == 1
+
+
+def test_numbers_that_come_again_after_others_are_sent_again(stage: Stage) -> None:
+    one, other = turn("a", usage=OPENCLAW), turn("b", usage=OPENCLAW)
+    stage.write(one)
+    (first,) = stage.days()
+    stage.write(other)
+    stage.days()
+    stage.write(one, anew=True)
+    assert stage.days() == [first]
+    assert len(set(stage.ids)) == 3
+
+
+def test_a_withdrawal_has_the_day_sent_again_under_a_number_of_its_own(stage: Stage) -> None:
+    one = turn("a", usage=OPENCLAW)
+    stage.write(one)
+    (day,) = DayCounts.of(stage.outbox.read)
+    part = day.next_part(stage.reader, since_ms=0)
+    assert part is not None
+    stream, start = part.cursor.stream, part.start
+    (first,) = stage.days()
+    stage.write(turn("b", usage=OPENCLAW))
+    stage.days()
+    stage.outbox.write(lambda current: cursors.rewind(current, "counters", stream, start))
+    stage.write(one, anew=True)
+    assert stage.days() == [first]
+    assert len(set(stage.ids)) == 3
+
+
+def test_lines_that_were_not_kept_are_counted_again(stage: Stage) -> None:
+    again = turn("a", usage=CLAUDE, id="msg_1", model="claude")
+    lines = Lines(
+        [json.dumps(again).encode()], Cursor("counters", "s", "f", 1, 9, "", 0), anew=False
+    )
+    first = stage.counter.count(lines)
+    assert stage.counter.count(lines) == first
+    stage.counter.keep(first)
+    (later,) = stage.counter.count(lines).counts
+    assert (first.counts[0].turns, later.turns, later.input) == (1, 0, 0)
+
+
+def test_a_day_of_any_number_of_models_fits_an_upload(stage: Stage) -> None:
+    many = 20 * limits.MODELS_MAX
+    stage.write(
+        *(turn("a", usage=OPENCLAW, model=f"\x01{number:06}" * 900) for number in range(many)),
+        turn("a", usage=OPENCLAW, model="m1"), turn("b", usage=OPENCLAW, model="m1"),
+    )  # fmt: skip
+    (day,) = stage.days()
+    assert len(encoded(day)) < limits.BODY_BYTES_MAX
+    assert len(day["models"]) == limits.MODELS_MAX
+    assert day["models"][0]["model"] == "m1"
+    assert sum(model["turns"] for model in day["models"]) == many + 2
+    assert sum(model["input"] for model in day["models"]) == 11 * (many + 2)
+
+
+def test_a_time_before_the_calendar_hides_no_line_behind_it(stage: Stage) -> None:
+    stage.write(turn("a", at="0001-01-01T00:00:00+14:00"), turn("b", usage=OPENCLAW))
+    (day,) = stage.days()
+    assert day["day"] == "2026-11-30"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -237,6 +238,24 @@ def test_a_revocation_that_cannot_be_written_holds_over_a_restart(
     assert stage.gate.open_classes() == frozenset()
 
 
+def test_the_removal_of_a_file_that_would_open_again_is_synced(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.hear(SIGNER.grant(1, CLASSES))
+    synced: list[tuple[object, bool]] = []
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("holdfast.machine.controller.process.atomic_file.write", full)
+    monkeypatch.setattr(
+        "holdfast.disk.durable_file.sync_folder",
+        lambda folder: synced.append((folder, (stage.folder / FILE).exists())),
+    )
+    stage.hear(SIGNER.grant(2, []))
+    assert synced[-1] == (stage.folder, False)
+
+
 def test_a_successor_is_taken_from_the_present_key_alone(stage: Stage) -> None:
     second, third = Signer(2), Signer(3)
     stage.hear(keys=[third.successor(third.public)])
@@ -252,6 +271,84 @@ def test_a_successor_is_taken_from_the_present_key_alone(stage: Stage) -> None:
     chain = [SIGNER.successor(second.public), second.successor(third.public)]
     stage.hear(third.grant(4, ["memory"]), keys=chain)
     assert stage.gate.open_classes() == {"memory"}
+
+
+def test_a_revocation_before_a_rotation_reaches_a_node_that_was_away_for_both(stage: Stage) -> None:
+    second = Signer(2)
+    stage.hear(SIGNER.grant(1, ["logs", "memory"], backfill_from_ms=50))
+    rotated = [SIGNER.successor(second.public)]
+    stage.hear(SIGNER.grant(2, ["memory"], backfill_from_ms=40), keys=rotated)
+    assert stage.gate.open_classes() == {"memory"}
+    assert stage.gate.number == 2
+    stage.restart()
+    assert stage.gate.open_classes() == {"memory"}
+    held = stage.gate.grant()
+    assert held is not None
+    assert held.backfill_from_ms == 50
+    # The newest key grants anew, also under the number that the replaced one used.
+    stage.hear(second.grant(2, ["transcripts"]), keys=rotated)
+    assert stage.gate.open_classes() == {"transcripts"}
+
+
+def test_a_replaced_key_only_ever_takes_away(stage: Stage) -> None:
+    second = Signer(2)
+    ends = NOW_MS + 60_000
+    stage.hear(SIGNER.grant(1, ["logs", "memory", "metadata"]))
+    stage.hear(keys=[SIGNER.successor(second.public)])
+    stage.hear(SIGNER.grant(3, ["logs", "memory", "transcripts"], until_ms=ends))
+    assert stage.gate.open_classes() == {"logs", "memory"}
+    assert stage.log.lines[-2][2] == {"reason": gate.REPLACED_KEY}
+    # Neither an older one nor a newer one gives back what the last one took.
+    stage.hear(SIGNER.grant(2, ["metadata"]))
+    stage.hear(SIGNER.grant(4, CLASSES))
+    assert stage.gate.open_classes() == {"logs", "memory"}
+    stage.clock.advance(60_000)
+    assert stage.gate.open_classes() == frozenset()
+
+
+def test_what_the_file_notes_of_replaced_keys_opens_nothing(stage: Stage) -> None:
+    ends = NOW_MS + 60_000
+    stage.hear(SIGNER.grant(1, ["logs"], backfill_from_ms=50, until_ms=ends))
+    kept = gate.decode_state((stage.folder / FILE).read_bytes())
+    wide = gate.Narrowing(number=9, classes=CLASSES, backfill_from_ms=0, until_ms=0)
+    changed = msgspec.structs.replace(kept, narrowing=wide)
+    (stage.folder / FILE).write_bytes(gate.encode_state(changed))
+    stage.restart()
+    held = stage.gate.grant()
+    assert held is not None
+    assert (held.classes, held.backfill_from_ms, held.until_ms) == (("logs",), 50, ends)
+
+
+def test_a_grant_outlives_any_number_of_rotations(stage: Stage) -> None:
+    stage.hear(SIGNER.grant(1, ["logs"]))
+    signers = [SIGNER, *(Signer(seed) for seed in range(2, 2 * limits.KEYS_MAX + 2))]
+    for before, after in itertools.pairwise(signers):
+        stage.hear(keys=[before.successor(after.public)])
+        stage.restart()
+        assert stage.gate.problem == ""
+        assert stage.gate.open_classes() == {"logs"}
+    kept = gate.decode_state((stage.folder / FILE).read_bytes())
+    assert len(kept.keys) == limits.KEYS_MAX
+    stage.hear(SIGNER.grant(2, []))
+    assert stage.gate.open_classes() == frozenset()
+
+
+def test_the_pinned_key_is_kept_whoever_signed_the_grant(stage: Stage) -> None:
+    """Whoever starts the observer may name that one still."""
+    signers = [SIGNER, *(Signer(seed) for seed in range(2, 2 * limits.KEYS_MAX + 2))]
+    for number, (before, after) in enumerate(itertools.pairwise(signers), 1):
+        stage.hear(after.grant(number, ["logs"]), keys=[before.successor(after.public)])
+        assert stage.gate.number == number
+    assert stage.gate.pin(NODE, SIGNER.public) == ""
+
+
+def test_a_change_of_the_oldest_time_is_told_at_once(stage: Stage) -> None:
+    stage.hear(SIGNER.grant(1, ["logs"]))
+    told: list[str] = []
+    stage.gate.on_change = lambda: told.append(stage.log.events()[-1])
+    stage.hear(SIGNER.grant(2, ["logs"], backfill_from_ms=50))
+    stage.hear(SIGNER.grant(3, ["logs"], backfill_from_ms=50))
+    assert told == ["gate.bounded"]
 
 
 def test_a_successor_that_is_known_already_changes_nothing(stage: Stage) -> None:
@@ -345,6 +442,13 @@ def test_fuzzed_answers_open_nothing() -> None:
 
 def test_the_fuzzer_would_see_a_gate_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "_signed", lambda *_: True)
+    assert fuzz(300, seed=1).opened > 0
+
+
+def test_the_fuzzer_would_see_a_gate_that_reads_an_answer_of_any_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "_OK", range(1_000))
     assert fuzz(300, seed=1).opened > 0
 
 

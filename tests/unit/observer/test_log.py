@@ -6,6 +6,7 @@ import json
 import os
 
 from holdfast.kernel.clock import ManualClock
+from holdfast.kernel.log import PIPE_BYTES
 from holdfast.machine.observer.log import LineLog
 
 
@@ -30,5 +31,22 @@ def test_a_reader_that_stalls_holds_nothing_up() -> None:
     for number in range(2_000):
         log.info("line", number=number, text="x" * 200)
     assert log.dropped > 0
+    os.close(reads)
+    os.close(writes)
+
+
+def test_a_line_that_is_too_long_for_a_pipe_is_cut_to_json() -> None:
+    reads, writes = os.pipe()
+    log = LineLog(ManualClock(5), writes)
+    log.info("long.text", reason="\u20ac" * 9_000, number=3)
+    raw = os.read(reads, 65_536)
+    assert len(raw) <= PIPE_BYTES
+    line = json.loads(raw)
+    assert (line["event"], line["number"]) == ("long.text", 3)
+    assert set(line["reason"]) == {"\u20ac"}
+    log.info("long.list", found=["x" * 9_000])
+    assert json.loads(os.read(reads, 65_536)) == {
+        "at_ms": 5, "level": "info", "event": "long.list", "left_out": ["found"],
+    }  # fmt: skip
     os.close(reads)
     os.close(writes)

@@ -16,10 +16,12 @@ from holdfast.machine.observer import cursors, limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
-from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
-from holdfast.machine.observer.readers.parts import Part, Source
+from holdfast.machine.observer.readers.openclaw_sqlite import DATABASE, SqliteTranscripts
+from holdfast.machine.observer.readers.openclaw_sqlite import _reading as reading
+from holdfast.machine.observer.readers.parts import Part, Source, encoded
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.times import parse_time
 
 LATER_MS = 4_000_000_000_000
 
@@ -169,6 +171,72 @@ def test_a_document_older_than_the_bound_is_not_sent(stage: Stage) -> None:
     assert len(stage.parts("memory", since_ms=0)) == 1
 
 
+def test_sessions_older_than_the_bound_are_not_sent_until_it_falls(stage: Stage) -> None:
+    index = {
+        "new": {"sessionId": "new", "updatedAt": "2026-11-30T10:00:00Z"},
+        "old": {"sessionId": "old", "updatedAt": "2026-11-01T10:00:00Z"},
+        "untold": {"sessionId": "untold"},
+    }
+    (stage.sessions / "sessions.json").write_text(json.dumps(index))
+    since_ms = parse_time("2026-11-29T00:00:00Z")
+    assert since_ms is not None
+    (part,) = stage.parts("metadata", since_ms=since_ms)
+    assert [row["session_id"] for row in part.fields["sessions"]] == ["new"]
+    assert stage.parts("metadata", since_ms=since_ms) == []
+    stage.outbox.write(lambda current: cursors.widen(current, "metadata", 0))
+    (wider,) = stage.parts("metadata")
+    assert [row["session_id"] for row in wider.fields["sessions"]] == ["new", "old", "untold"]
+    # Else the queue would take it for what it has sent already.
+    assert wider.event_ids != part.event_ids
+
+
+LONG = "\x01" * 150_000
+"""Six bytes a character in JSON."""
+
+
+def test_titles_of_any_length_fit_an_upload(stage: Stage) -> None:
+    row = dict.fromkeys(("displayName", "channel", "chatType", "model"), LONG[:250])
+    index = {
+        f"{number}{LONG[:250]}": {"sessionId": f"{number}" * 200, "totalTokens": 10**30, **row}
+        for number in range(60)
+    }
+    (stage.sessions / "sessions.json").write_text(json.dumps(index))
+    (part,) = stage.parts("metadata")
+    assert 10 < len(part.fields["sessions"]) < 50
+    assert len(encoded(part.fields)) < limits.BODY_BYTES_MAX
+    (stage.sessions / "sessions.json").write_text(
+        json.dumps({"s1": {"sessionId": "s1", "displayName": LONG}})
+    )
+    (part,) = stage.parts("metadata")
+    (session,) = part.fields["sessions"]
+    assert session["display_name"] == LONG[: limits.LABEL_CHARS_MAX]
+
+
+def test_cron_jobs_of_any_length_fit_an_upload(stage: Stage) -> None:
+    (stage.state / "cron").mkdir()
+    path = stage.state / "cron/jobs.json"
+    path.write_text(json.dumps({"jobs": [{"name": LONG}]}))
+    (part,) = stage.parts("metadata")
+    assert part.fields["events"][0]["data"]["name"] == LONG[: limits.LABEL_CHARS_MAX]
+    state = {"n": 10**40} | {f"{number}{LONG[:250]}": number for number in range(40)}
+    job = {"id": LONG[:250], "name": LONG[:250], "schedule": {"expr": LONG[:250]}, "state": state}
+    path.write_text(json.dumps({"jobs": [job] * 12}))
+    (part,) = stage.parts("metadata")
+    events = part.fields["events"]
+    assert 3 < len(events) < 12
+    assert len(encoded(part.fields)) < limits.BODY_BYTES_MAX
+    assert len(events[0]["data"]["state"]) == limits.JOB_FIELDS_MAX
+    assert "n" not in events[0]["data"]["state"]
+
+
+def test_a_subagent_of_any_name_leaves_room_for_its_lines(stage: Stage) -> None:
+    (stage.sessions / "s1.jsonl").write_text(message("one"))
+    index = {f"agent:main:subagent:{LONG}": {"sessionId": "s1"}}
+    (stage.sessions / "sessions.json").write_text(json.dumps(index))
+    (part,) = stage.parts("transcripts")
+    assert part.fields["subagent_id"] == LONG[: limits.LABEL_CHARS_MAX]
+
+
 def test_claude_code_and_codex(stage: Stage, tmp_path: Path) -> None:
     claude, other = tmp_path / ".claude/projects/-work/s", tmp_path / ".codex/sessions/2026/11/30"
     for folder in (claude / "subagents", other):
@@ -257,6 +325,70 @@ def test_a_database_of_an_agent_that_does_not_run(stage: Stage) -> None:
     insert(connection, "s1", 1, message("a"))
     connection.close()
     assert len(stage.parts("transcripts", SqliteTranscripts(stage.openclaw))) == 1
+
+
+def test_reading_a_database_leaves_nothing_in_its_folder(stage: Stage) -> None:
+    connection = database(stage)
+    insert(connection, "s1", 1, message("a"))
+    connection.close()
+    folder = stage.state / "agents/main/agent"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert before.keys() == {DATABASE}
+    assert len(stage.parts("transcripts", SqliteTranscripts(stage.openclaw))) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_is_read_while_an_agent_starts_does_not_count(stage: Stage) -> None:
+    connection = database(stage)
+    insert(connection, "s1", 1, message("a"))
+    connection.close()
+    path = stage.state / "agents/main/agent" / DATABASE
+    again = sqlite3.connect(path, isolation_level=None)
+    with pytest.raises(OSError, match="changed"), reading(path, stage.state):
+        insert(again, "s1", 2, message("b"))
+    with reading(path, stage.state) as found:
+        assert found is not None
+        assert found.execute("SELECT max(seq) FROM transcript_events").fetchone() == (2,)
+    again.close()
+
+
+def test_a_session_that_was_written_anew_is_read_and_counted_from_its_beginning(
+    stage: Stage,
+) -> None:
+    connection = database(stage)
+    program = SqliteTranscripts(stage.openclaw)
+    for seq in range(5):
+        insert(connection, "s1", seq, message(f"old{seq}"))
+    assert len(stage.parts("transcripts", program)) == 1
+    (source,) = program.sources("transcripts")
+    lines = source.next_lines(stage.reader, "counters")
+    assert lines is not None
+    stage.outbox.write(lambda current: cursors.save(current, lines.cursor))
+    connection.execute("DELETE FROM transcript_events")
+    for seq in range(2):
+        insert(connection, "s1", seq, message(f"new{seq}"))
+    (part,) = stage.parts("transcripts", program)
+    assert [event["id"] for event in part.fields["events"]] == ["new0", "new1"]
+    assert stage.parts("transcripts", program) == []
+    (source,) = program.sources("transcripts")
+    again = source.next_lines(stage.reader, "counters")
+    assert again is not None
+    assert again.anew
+    assert len(again.contents) == 2
+    connection.close()
+
+
+@pytest.mark.parametrize("open_still", [True, False])
+def test_a_database_behind_a_link_is_left_alone(stage: Stage, *, open_still: bool) -> None:
+    connection = database(stage)
+    insert(connection, "s1", 1, message("a"))
+    if not open_still:
+        connection.close()
+    folder = stage.state / "agents/main/agent"
+    folder.rename(stage.state / "elsewhere")
+    folder.symlink_to(stage.state / "elsewhere")
+    assert list(SqliteTranscripts(stage.openclaw).sources("transcripts")) == []
+    connection.close()
 
 
 def test_another_schema_or_no_database_has_nothing(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 
 import pytest
@@ -33,6 +34,20 @@ def test_compression_is_inside_the_seal_and_of_large_texts_only() -> None:
     assert len(sealer.seal(large, compress=True)) < 300
     assert len(sealer.seal(large[1:], compress=True)) > limits.GZIP_BYTES_MIN
     assert sealer.unseal(sealer.seal(large, compress=True)) == large
+
+
+def test_a_name_is_always_the_same_and_says_nothing_without_the_key() -> None:
+    sealer = Sealer(key_of(KEY), draw=os.urandom)
+    name = sealer.name_of("openclaw/main/s1.jsonl")
+    assert name == Sealer(key_of(KEY), draw=os.urandom).name_of("openclaw/main/s1.jsonl")
+    others = [Sealer(bytes([seed]) * 32, draw=os.urandom) for seed in range(64)]
+    named = {other.name_of("openclaw/main/s1.jsonl") for other in others}
+    assert len(named | {name}) == 65
+    assert sealer.name_of("openclaw/main/s2.jsonl") != name
+    # Not the key of the seal itself.
+    raw = hmac.digest(key_of(KEY), b"openclaw/main/s1.jsonl", "sha256").hex()
+    assert name != raw[: len(name)]
+    assert len(sealer.name_of("\udcff")) == len(name) == 24
 
 
 def test_a_changed_blob_or_another_key_opens_nothing() -> None:

@@ -18,13 +18,11 @@ from typing import Any, Final, TypeAlias
 
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief, outline
-from holdfast.kernel.secret import HIDDEN, is_secret_name, redact
+from holdfast.kernel.log import PIPE_BYTES
+from holdfast.kernel.secret import clean
 from holdfast.machine.controller.limits import LOG_BUFFER_BYTES_MAX
 
 Field: TypeAlias = str | int | float | bool | None
-
-_ATOMIC_BYTES: Final = 4_096
-"""Bytes that a pipe polled as writable takes without blocking (PIPE_BUF on Linux)."""
 
 _AGAIN_S: Final = 0.1
 """Time before writing to a stalled reader is tried again."""
@@ -48,7 +46,7 @@ class Log:
         """Write one event; texts are redacted, values of fields with a secret's name are hidden."""
         row: dict[str, Field] = {"at_ms": self._clock.now_ms(), "event": event}
         for name, value in fields.items():
-            row[name] = _clean(name, value)
+            row[name] = clean(name, value)
         self._push(json.dumps(row, separators=(",", ":")).encode() + b"\n")
         self.flush()
         if self._waiting and self._later is None:
@@ -65,7 +63,7 @@ class Log:
         try:
             while self._waiting and self._writable():
                 piece = self._waiting[0]
-                written = os.write(self._descriptor, piece[:_ATOMIC_BYTES])
+                written = os.write(self._descriptor, piece[:PIPE_BYTES])
                 self._waiting_bytes -= written
                 if written == len(piece):
                     self._waiting.popleft()
@@ -127,9 +125,3 @@ class _Libraries(logging.Handler):
             fields["error"] = outline(error)
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(lambda: self._log.emit("library.log", **fields))
-
-
-def _clean(name: str, value: Field) -> Field:
-    if not isinstance(value, str):
-        return value
-    return HIDDEN if is_secret_name(name) and value else redact(value)

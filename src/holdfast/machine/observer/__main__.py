@@ -17,6 +17,7 @@ from holdfast.machine.observer import preview
 from holdfast.machine.observer.log import LineLog
 from holdfast.machine.observer.run import programs_of, run
 from holdfast.machine.observer.settings import process_environment, read_settings
+from holdfast.wire.parsers import whole
 
 _USAGE = "usage: python -m holdfast.machine.observer [preview [--days N]]\n"
 _WRONG = 2
@@ -37,12 +38,17 @@ def handle(handlers: Mapping[int, Callable[[int, FrameType | None], None]]) -> N
 
 def show_preview(arguments: list[str]) -> int:
     """Print what would be sent; nothing leaves the machine. Return the exit code."""
-    days = 0
-    if arguments:
-        if len(arguments) != _WRONG or arguments[0] != "--days" or not arguments[1].isdigit():
-            sys.stderr.write(_USAGE)
-            return _WRONG
-        days = int(arguments[1])
+    days: int | None = None
+    match arguments:
+        case []:
+            days = 0
+        case ["--days", text]:
+            days = whole(text)
+        case _:
+            pass
+    if days is None:
+        sys.stderr.write(_USAGE)
+        return _WRONG
     clock = SystemClock()
     since_ms = clock.now_ms() - days * DAY_MS if days else 0
     settings = read_settings(process_environment())

@@ -5,25 +5,24 @@ Nothing is read for a class that is closed, so a deferral leaves every cursor wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 from holdfast.kernel.clock import Clock, StepWatch
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
-from holdfast.machine.observer import cursors, limits
+from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import CursorReader
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.readers.counters import Counter, DayCounts
 from holdfast.machine.observer.readers.parts import Part, Source, encoded
 from holdfast.machine.observer.sealing import Sealer
 from holdfast.machine.observer.upload import Envelope, Uploader, digest_of
-from holdfast.outbox.database import UnavailableError
 from holdfast.wire.consent import CLASSES, ContentClass
 
 _NS: Final = 1_000_000
 _BLOCKS_COUNTED: Final = 16
-_NOTHING, _MORE, _LATER = "", "more", "later"
+_NOTHING, _MORE, _LATER, _FULL = "", "more", "later", "full"
 
 
 class Program(Protocol):
@@ -72,7 +71,6 @@ class Collector:
         self._watch = StepWatch(clock)
         self._passed_ms: dict[ContentClass, int] = {}
         self._full_ms = float("-inf")
-        self._bounds: dict[ContentClass, int] = {}
         self._failed: set[tuple[str, str]] = set()
         self._anew = False
         self._counter = Counter()
@@ -80,7 +78,10 @@ class Collector:
         self.compress = False
 
     def forget(self) -> None:
-        """Look at every file again in the next run: the gate or the queue has changed."""
+        """End this run early, and look at every file in the next: the gate has changed.
+
+        Safe from any thread.
+        """
         self._anew = True
 
     def run(self) -> bool:
@@ -98,100 +99,107 @@ class Collector:
             return False
         more = False
         for content in CLASSES:
-            if content in grant.classes and self._widened(content, grant.backfill_from_ms):
+            if content in grant.classes and self._uploader.follows(grant, content):
                 left = self._collect(content, grant.backfill_from_ms)
                 if left == _NOTHING:
                     self._passed_ms[content] = now_ms - limits.CHANGE_MARGIN_MS
                 more = more or left == _MORE
         return more
 
-    def _widened(self, content: ContentClass, since_ms: int) -> bool:
-        """Go back to what was too old before, where the owner now allows it."""
-        if self._bounds.get(content) == since_ms:
-            return True
-        try:
-            self._uploader.outbox.write(
-                lambda current: cursors.widen(current, content, since_ms), rows=0
-            )
-        except UnavailableError:
-            return False
-        self._passed_ms.pop(content, None)
-        self._bounds[content] = since_ms
-        return True
-
     def _collect(self, content: ContentClass, since_ms: int) -> str:
         """Read one class; return what is left: nothing, more at once, or something for later."""
         passed_ms = self._passed_ms.get(content, 0)
-        left = _NOTHING
-        found = [
+        try:
+            if content == "counters":
+                return self._collect_days(passed_ms, since_ms)
+            return self._take_all(self._changed(content, passed_ms), since_ms)
+        except Exception as error:  # noqa: BLE001  # one class must not end the rest
+            self._unreadable(content, error)
+            return _LATER
+
+    def _changed(self, content: ContentClass, passed_ms: int) -> list[Source]:
+        return [
             source
             for program in self._programs
             for source in program.sources(content)
             if source.changed_ns // _NS >= passed_ms
         ]
-        if content == "counters":
-            left = self._count(passed_ms)
-            found = list(DayCounts.of(self._uploader.outbox.read)) if self._days_due else []
-            self._days_due = False
-        found.sort(key=lambda source: source.changed_ns, reverse=True)
-        for source in found:
+
+    def _collect_days(self, passed_ms: int, since_ms: int) -> str:
+        left = self._count(passed_ms)
+        if self._days_due:
+            days = self._take_all(DayCounts.of(self._uploader.outbox.read), since_ms)
+            self._days_due = days != _NOTHING
+            left = _both(left, days)
+        return left
+
+    def _take_all(self, found: Iterable[Source], since_ms: int) -> str:
+        """Read sources, those that changed last first; return what is left."""
+        left = _NOTHING
+        for source in sorted(found, key=lambda source: source.changed_ns, reverse=True):
+            if self._anew:
+                return _MORE
+            taken = self._take(source, since_ms)
+            if taken == _FULL:
+                return _LATER
+            left = _both(left, taken)
+        return left
+
+    def _take(self, source: Source, since_ms: int) -> str:
+        """Read one source for its turn; return what is left, _FULL where nothing can be queued."""
+        try:
             for _ in range(limits.BLOCKS_A_TURN):
                 if not self._uploader.has_room():
-                    self._days_due = self._days_due or content == "counters"
-                    return _LATER
-                try:
-                    part = source.next_part(self._reader, since_ms=since_ms)
-                except Exception as error:  # noqa: BLE001  # one file must not end the rest
-                    self._unreadable(source, error)
-                    left = left or _LATER
-                    break
+                    return _FULL
+                part = source.next_part(self._reader, since_ms=since_ms)
                 if part is None:
-                    break
-                if not self._hand_on(source, part):
-                    self._days_due = self._days_due or content == "counters"
-                    return _LATER
+                    return _NOTHING
+                if not self._hand_on(source, part, since_ms):
+                    return _FULL
                 if not part.more:
-                    break
-            else:
-                left = _MORE
-        return left
+                    return _NOTHING
+        except Exception as error:  # noqa: BLE001  # one file must not end the rest
+            self._unreadable(type(source).__name__, error)
+            return _LATER
+        return _MORE
 
     def _count(self, passed_ms: int) -> str:
         """Count what is new in transcripts; return what is left. Nothing of them is sent."""
         left = _NOTHING
-        for program in self._programs:
-            for source in program.sources("transcripts"):
-                if source.changed_ns // _NS >= passed_ms:
-                    left = self._count_one(source) or left
+        for source in self._changed("transcripts", passed_ms):
+            if self._anew:
+                return _MORE
+            left = _both(left, self._count_one(source))
         return left
 
     def _count_one(self, source: Source) -> str:
-        for _ in range(_BLOCKS_COUNTED):
-            try:
+        try:
+            for _ in range(_BLOCKS_COUNTED):
                 part = source.next_lines(self._reader, "counters")
-                found = [] if part is None else self._counter.count(part)
-            except Exception as error:  # noqa: BLE001  # as in _collect
-                self._unreadable(source, error)
-                return _LATER
-            if part is None:
-                return _NOTHING
-            self._days_due = self._days_due or bool(found)
-            if not self._uploader.pass_over(part.cursor, found):
-                return _LATER
+                if part is None:
+                    return _NOTHING
+                counted = self._counter.count(part)
+                if not self._uploader.pass_over(part.cursor, counted.counts):
+                    return _LATER
+                self._counter.keep(counted)
+                self._days_due = self._days_due or bool(counted.counts)
+        except Exception as error:  # noqa: BLE001  # as in _take
+            self._unreadable(type(source).__name__, error)
+            return _LATER
         return _MORE
 
-    def _unreadable(self, source: Source, error: Exception) -> None:
-        """Log why a source cannot be read, once for each kind and reason."""
-        told = (type(source).__name__, reason(error))
+    def _unreadable(self, source: str, error: Exception) -> None:
+        """Log why something cannot be read, once for each kind and reason."""
+        told = (source, reason(error))
         if told not in self._failed:
             self._failed.add(told)
             self._log.warning("source.unreadable", source=told[0], reason=told[1])
 
-    def _hand_on(self, source: Source, part: Part) -> bool:
+    def _hand_on(self, source: Source, part: Part, since_ms: int) -> bool:
         """Queue a part, or move its cursor where it has nothing to send; return whether it was."""
         if not part.event_ids:
             return self._uploader.pass_over(part.cursor)
-        envelope = self._sealed(source, part)
+        envelope = self._sealed(source, part, since_ms)
         if envelope is None or self._uploader.send(envelope, part.cursor) != "queued":
             return False
         if part.more:
@@ -199,15 +207,17 @@ class Collector:
             self._uploader.outbox.hurry()
         return True
 
-    def _sealed(self, source: Source, part: Part) -> Envelope | None:
+    def _sealed(self, source: Source, part: Part, since_ms: int) -> Envelope | None:
         identity = self._identity()
         if identity is None:
             return None
+        name_of = identity.sealer.name_of
+        names = tuple(name_of(event_id) for event_id in part.event_ids)
         body: dict[str, Any] = {
             "node_id": identity.node,
             "class": source.content,
-            "id": digest_of(part.event_ids),
-            "event_ids": part.event_ids,
+            "id": digest_of(names),
+            "event_ids": names,
         }
         if source.content == "counters":
             body |= part.fields
@@ -217,12 +227,18 @@ class Collector:
             body |= {"encrypted": True, "blob": blob}
         if source.endpoint == "events":
             # The session by a name that says nothing, so that its parts are found together.
-            body["session_file"] = f"{digest_of((part.cursor.name,))}.jsonl"
+            body["session_file"] = f"{digest_of((name_of(part.cursor.name),))}.jsonl"
         return Envelope(
             content=source.content,
             endpoint=source.endpoint,
             stream=part.cursor.stream,
             start=part.start,
-            event_ids=part.event_ids,
+            event_ids=names,
             body=encoded(body).decode(),
+            since_ms=since_ms,
         )
+
+
+def _both(left: str, other: str) -> str:
+    """Return what is left of two: more at once, if that is true of one."""
+    return _MORE if _MORE in {left, other} else left or other

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import _sqlite3 as sqlite3
 from collections.abc import Sequence
-from typing import Final, NamedTuple
-
-from holdfast.outbox.transaction import Transaction
+from typing import Any, Final, NamedTuple, Protocol
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS observer_counts (
@@ -64,7 +62,15 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute(_TABLE)
 
 
-def add(current: Transaction, name: str, counted: Sequence[Count]) -> None:
+class Executes(Protocol):
+    """A transaction, or a connection."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> object:
+        """Run one statement."""
+        ...
+
+
+def add(current: Executes, name: str, counted: Sequence[Count]) -> None:
     """Add numbers of a file."""
     for count in counted:
         if count == ANEW:

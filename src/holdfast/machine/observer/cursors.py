@@ -30,6 +30,11 @@ CREATE TABLE IF NOT EXISTS observer_cursors (
   at_ms INTEGER NOT NULL,
   UNIQUE (content, stream)
 )"""
+_BOUNDS: Final = """
+CREATE TABLE IF NOT EXISTS observer_bounds (
+  content TEXT PRIMARY KEY,
+  since_ms INTEGER NOT NULL
+) WITHOUT ROWID"""
 _INDEXES: Final = (
     "CREATE INDEX IF NOT EXISTS observer_inodes ON observer_cursors (content, inode)",
     "CREATE INDEX IF NOT EXISTS observer_names ON observer_cursors (content, name)",
@@ -93,6 +98,7 @@ class Cursor(NamedTuple):
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the table, on each connection that is opened."""
     connection.execute(_TABLE)
+    connection.execute(_BOUNDS)
     for index in _INDEXES:
         connection.execute(index)
 
@@ -105,6 +111,16 @@ def save(current: Transaction, cursor: Cursor) -> None:
 def rewind(current: Transaction, content: str, stream: str, offset: int) -> None:
     """Put a cursor back to `offset`, if it is beyond."""
     current.execute(_REWIND, (offset, content, stream))
+
+
+def bounds(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return what the queue has nothing older than, by class: see `bound`."""
+    return dict(connection.execute("SELECT content, since_ms FROM observer_bounds").fetchall())
+
+
+def bound(current: Transaction, content: str, since_ms: int) -> None:
+    """Note that what is queued of a class is not older than this."""
+    current.execute("INSERT OR REPLACE INTO observer_bounds VALUES (?, ?)", (content, since_ms))
 
 
 def widen(current: Transaction, content: str, since_ms: int) -> None:

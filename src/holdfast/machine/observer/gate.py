@@ -2,14 +2,13 @@
 
 Pure and total: any bytes are an answer, and what is malformed in one counts as absent. The only
 thing that opens a class is a grant that names it, signed by the newest pinned key, for this node,
-with a number above every number seen. A grant replaces the one before it as a whole, so a
-revocation is a grant that names less.
+with a number above that of every such grant seen. A grant replaces the one before it as a whole, so
+a revocation is a grant that names less. A later grant by a replaced key, such as a revocation that
+was signed right before a rotation, takes away what it does not name, and opens nothing.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -25,6 +24,7 @@ from holdfast.wire.consent import (
     SignedDocument,
     Successor,
     decode_document,
+    from_base64url,
     signed_bytes,
 )
 from holdfast.wire.limits import COUNTER_MAX, REASON_MAX, SUCCESSORS_MAX, TEXT_MAX
@@ -38,16 +38,27 @@ UNPINNED: Final = "no key of the plane is pinned"
 NO_GRANT: Final = "no grant"
 EXPIRED: Final = "the grant has expired"
 NOTHING_GRANTED: Final = "the owner allows nothing"
+REPLACED_KEY: Final = "a grant is signed with a replaced key, which opens nothing"
 
 _Ms = Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+
+
+class Narrowing(Struct, frozen=True, kw_only=True):
+    """What is left of a grant after later ones by replaced keys; `number` is that of the last."""
+
+    number: _Ms
+    classes: tuple[ContentClass, ...]
+    backfill_from_ms: _Ms
+    until_ms: _Ms
 
 
 class GateState(Struct, frozen=True, kw_only=True):
     """All that the gate remembers.
 
     `keys` are public keys of the plane, in base64url: the one that was pinned, then its successors;
-    only the last may sign anything new. `number` is the highest number of a grant taken. `seen_ms`
-    is the latest time of day known to have been, so that a clock set back prolongs nothing.
+    only the last may open anything. `number` is the highest number of a grant by the newest key of
+    its time, `narrowing` what replaced keys took away since. `seen_ms` is the latest time of day
+    known to have been, so that a clock set back prolongs nothing.
     """
 
     version: Literal[1] = 1
@@ -55,7 +66,13 @@ class GateState(Struct, frozen=True, kw_only=True):
     keys: tuple[Annotated[str, Meta(max_length=64)], ...] = ()
     number: _Ms = 0
     grant: SignedDocument | None = None
+    narrowing: Narrowing | None = None
     seen_ms: _Ms = 0
+
+    @property
+    def seen_number(self) -> int:
+        """Return the highest number of a grant that was taken, by whichever key."""
+        return max(self.number, 0 if self.narrowing is None else self.narrowing.number)
 
 
 class Answer(NamedTuple):
@@ -148,19 +165,51 @@ def take(state: GateState, answer: Answer, now_ms: int) -> Taken:
         state = _succeeded(state, successor)
     if answer.grant is None or answer.grant == state.grant:
         return Taken(state, "")
-    grant = verified(answer.grant, state.keys[-1:])
+    grant = verified(answer.grant, state.keys)
     refused = _refusal(state, grant)
     if refused or not isinstance(grant, Grant):
         return Taken(state, refused)
+    if verified(answer.grant, state.keys[-1:]) is None:
+        return _narrowed(state, grant)
     return Taken(
         msgspec.structs.replace(
             state,
             number=grant.number,
             grant=answer.grant,
+            narrowing=None,
             # The plane's own clock said so: it was at least this late.
             seen_ms=max(grant.at_ms, min(state.seen_ms, now_ms)),
         ),
         "",
+    )
+
+
+def _narrowed(state: GateState, grant: Grant) -> Taken:
+    """Return the state less what a grant by a replaced key does not name."""
+    before = standing_grant(state)
+    if before is None:
+        return Taken(state, REPLACED_KEY)
+    refused = "" if set(grant.classes) <= set(before.classes) else REPLACED_KEY
+    if grant.number <= state.seen_number:
+        return Taken(state, refused)
+    left = _less(before, grant)
+    narrowing = Narrowing(
+        number=grant.number,
+        classes=left.classes,
+        backfill_from_ms=left.backfill_from_ms,
+        until_ms=left.until_ms,
+    )
+    return Taken(msgspec.structs.replace(state, narrowing=narrowing), refused)
+
+
+def _less(grant: Grant, by: Grant | Narrowing) -> Grant:
+    """Return what both let through."""
+    ends = [at_ms for at_ms in (grant.until_ms, by.until_ms) if at_ms]
+    return msgspec.structs.replace(
+        grant,
+        classes=tuple(content for content in grant.classes if content in by.classes),
+        backfill_from_ms=max(grant.backfill_from_ms, by.backfill_from_ms),
+        until_ms=min(ends, default=0),
     )
 
 
@@ -170,8 +219,16 @@ def _succeeded(state: GateState, signed: SignedDocument) -> GateState:
         return state
     if public_key(successor.public_key) is None:
         return state
-    keys = (*state.keys, successor.public_key)
-    return msgspec.structs.replace(state, keys=keys[-limits.SUCCESSORS_MAX :])
+    keys = _trimmed((*state.keys, successor.public_key), state.grant)
+    return msgspec.structs.replace(state, keys=keys)
+
+
+def _trimmed(keys: tuple[str, ...], grant: SignedDocument | None) -> tuple[str, ...]:
+    """Return the keys, one less beyond the bound: never the pinned one, nor that of the grant."""
+    if len(keys) <= limits.KEYS_MAX:
+        return keys
+    oldest = next(key for key in keys[1:] if grant is None or verified(grant, (key,)) is None)
+    return tuple(key for key in keys if key != oldest)
 
 
 def _refusal(state: GateState, grant: Document | None) -> str:
@@ -221,8 +278,8 @@ def public_key(text: str) -> Ed25519PublicKey | None:
 
 def _bytes(text: str) -> bytes | None:
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        return from_base64url(text)
+    except ValueError:
         return None
 
 
@@ -243,13 +300,13 @@ def decode_state(content: bytes) -> GateState:
 
 
 def standing_grant(state: GateState) -> Grant | None:
-    """Return the grant that was taken last, whether it has expired or not."""
+    """Return what was granted last, less what was taken from it, whether it has expired or not."""
     if state.grant is None:
         return None
     grant = verified(state.grant, state.keys)
     if not isinstance(grant, Grant) or grant.node != state.node or grant.number != state.number:
         return None
-    return grant
+    return grant if state.narrowing is None else _less(grant, state.narrowing)
 
 
 def time_at(before: Reading, now: Reading) -> Reading:

@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from holdfast.disk import durable_file
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
@@ -22,6 +23,7 @@ from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits
 from holdfast.machine.observer.gate import Answer, GateState, Reading
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
+from holdfast.wire.limits import COUNTER_MAX
 
 FILE: Final = "gate.json"
 UNHEARD: Final = "unheard"
@@ -32,6 +34,15 @@ REFUSED: Final = "refused"
 _WORDS: Final = {True: ALLOWED, False: REFUSED, None: UNHEARD}
 
 INTENT_PENDING: Final = "intent_pending"
+
+
+class View(NamedTuple):
+    """What of a gate is told to others when it changes; `since_ms` is the oldest content."""
+
+    classes: frozenset[ContentClass] = frozenset()
+    since_ms: int = 0
+    word: str = UNHEARD
+    reason: str = ""
 
 
 def _nothing() -> None:
@@ -62,7 +73,7 @@ class Gate:
         self._word_reason = ""
         self._word_ms = float("-inf")
         self._allowed = 0
-        self._shown: tuple[frozenset[ContentClass], str, str] = (frozenset(), UNHEARD, "")
+        self._shown = View()
         self._refused = ""
 
     def _read(self) -> GateState:
@@ -123,21 +134,21 @@ class Gate:
         if taken.state == self._state:
             return
         renewed = taken.state.grant != self._state.grant
-        grant = gate.standing_grant(taken.state) if renewed else self._grant
         if not self._write(taken.state):
             # Nothing that came may open, and what it closes closes, by forgetting the grant. Its
             # number is not kept, so that the same grant is taken once the disk can be written.
-            self._state = msgspec.structs.replace(self._state, grant=None)
+            self._state = msgspec.structs.replace(self._state, grant=None, narrowing=None)
             self._grant = None
             self._forget()
             return
-        self._state, self._grant = taken.state, grant
+        self._state, self._grant = taken.state, gate.standing_grant(taken.state)
         if renewed:
             self._time = Reading(taken.state.seen_ms, self._clock.steady_ms())
 
     def _forget(self) -> None:
         with suppress(OSError):
             self._path.unlink()
+            durable_file.sync_folder(self._path.parent)
 
     def _write(self, state: GateState) -> bool:
         try:
@@ -153,12 +164,13 @@ class Gate:
         with self._lock:
             now_ms = self._now_ms()
             classes = gate.open_classes(self._state, self._grant, now_ms)
-            view = (classes, self._said(), self._word_reason)
+            since_ms = self._grant.backfill_from_ms if self._grant and classes else 0
+            view = View(classes, since_ms, self._said(), self._word_reason)
             if view == self._shown:
                 return
             before, self._shown = self._shown, view
             because = gate.closed_because(self._state, self._grant, now_ms)
-            if because == gate.EXPIRED and before[0]:
+            if because == gate.EXPIRED and before.classes:
                 self.remember_time()
         self._tell(before, view, because)
         self.on_change()
@@ -172,27 +184,24 @@ class Gate:
             if self._write(state):
                 self._state = state
 
-    def _tell(
-        self,
-        before: tuple[frozenset[ContentClass], str, str],
-        now: tuple[frozenset[ContentClass], str, str],
-        because: str,
-    ) -> None:
-        opened, closed = now[0] - before[0], before[0] - now[0]
+    def _tell(self, before: View, now: View, because: str) -> None:
+        opened, closed = now.classes - before.classes, before.classes - now.classes
         if opened:
             self._log.info("gate.opened", classes=_names(opened), grant=self.number)
         if closed:
             self._log.info("gate.closed", classes=_names(closed), reason=because or "revoked")
-        if now[1:] == before[1:]:
+        if now.since_ms != before.since_ms and before.classes and now.classes:
+            self._log.info("gate.bounded", backfill_from_ms=now.since_ms, grant=self.number)
+        if (now.word, now.reason) == (before.word, before.reason):
             return
-        if now[1] == ALLOWED:
+        if now.word == ALLOWED:
             self._log.info("sync.activated", text="The plane takes what the owner allows.")
-        elif now[1] == UNHEARD:
+        elif now.word == UNHEARD:
             self._log.warning("sync.unheard", text="No answer to heartbeats: nothing is sent.")
-        elif now[2] == INTENT_PENDING:
+        elif now.reason == INTENT_PENDING:
             self._log.info("sync.deferred", text="Waits for the owner to open the dashboard.")
         else:
-            self._log.warning("sync.paused", reason=now[2] or "the server gave no reason")
+            self._log.warning("sync.paused", reason=now.reason or "the server gave no reason")
 
     # ------------------------------------------------------------------ what it lets through
 
@@ -209,7 +218,7 @@ class Gate:
     def number(self) -> int:
         """Return the highest number of a grant that was taken, for heartbeats."""
         with self._lock:
-            return self._state.number
+            return self._state.seen_number
 
     @property
     def mark(self) -> str:
@@ -244,17 +253,19 @@ class Gate:
                 return because
             return f"sync: {self._said()} {self._word_reason}".strip()
 
-    def may_send(self, content: ContentClass) -> bool:
-        """Return whether one class may be sent now: granted, and the server has just said so.
+    def may_send(self, content: ContentClass, *, since_ms: int = COUNTER_MAX) -> bool:
+        """Return whether content of a class, none older than `since_ms`, may be sent now.
 
+        It may if the grant in force names it, and the server has just said so.
         A server's `sync_allowed` is about everything but numbers: where it says false, a grant of
         the counters holds all the same. One that says nothing is sent nothing.
         """
         with self._lock:
             said = self._said()
-            if said == ALLOWED or (said == REFUSED and content == "counters"):
-                return content in self.open_classes()
-            return False
+            grant = self.grant()
+            if grant is None or content not in grant.classes or grant.backfill_from_ms > since_ms:
+                return False
+            return said == ALLOWED or (said == REFUSED and content == "counters")
 
 
 def _names(classes: frozenset[ContentClass]) -> str:

@@ -44,8 +44,8 @@ ANSWER_BYTES_MAX: Final = 65_536
 """Bytes of an answer that are read as JSON; a heartbeat's answer takes less than 8 KiB, and
 less than 32 KiB with as many successors of the signing key as a plane can have."""
 
-SUCCESSORS_MAX: Final = 16
-"""Keys kept in a gate: the pinned one and its successors, the newest ones."""
+KEYS_MAX: Final = 16
+"""Keys kept in a gate: the pinned one, the one that signed its grant, and the newest ones."""
 
 GATE_BYTES_MAX: Final = 65_536
 """Bytes of the gate's file; it takes less than 12 KiB."""
@@ -75,7 +75,20 @@ LINE_BYTES_MAX: Final = 1_048_576
 """A longer line is delivered as a note of its size; reading it whole would take the memory."""
 
 BODY_BYTES_MAX: Final = 180_000
-"""Bytes of a plain upload: sealed and in base64 it stays below the queue's 256 KiB a row."""
+"""Bytes of a plain upload: sealed, in base64 and with its names it takes less than the queue's
+256 KiB a row, also with 8 KiB more of fields beside its lines."""
+
+BODY_ROOM_BYTES: Final = 1_024
+"""Bytes of a body that its lines or rows leave to the fields beside them."""
+
+LABEL_CHARS_MAX: Final = 200
+"""Characters of a title, a name or a model: texts that the agent writes, of any length."""
+
+JOB_FIELDS_MAX: Final = 32
+"""Numbers and words of a cron job's state: more than any release of OpenClaw writes."""
+
+MODELS_MAX: Final = 100
+"""Models in the numbers of a day; those of further ones are added up."""
 
 TEXTS_CUT_TO: Final = (65_536, 8_192, 1_024, 128)
 """Characters that each text of a line is cut to, in turn, until the line fits an upload."""

@@ -12,11 +12,14 @@ import select
 from typing import Any, Final
 
 from holdfast.kernel.clock import Clock
-from holdfast.kernel.log import NoLog
-from holdfast.kernel.secret import HIDDEN, is_secret_name, redact
+from holdfast.kernel.log import PIPE_BYTES, NoLog
+from holdfast.kernel.secret import clean
 
-_LINE_BYTES_MAX: Final = 4_096
-"""Bytes that a pipe polled as writable takes without blocking (PIPE_BUF on Linux)."""
+_TEXTS_CUT_TO: Final = (PIPE_BYTES, 1_024, 128, 16)
+"""Characters that each text of a line is cut to, in turn, until the line fits a pipe."""
+
+_NAMES_TOLD: Final = 8
+"""Fields that are named where they did not fit; their names are our own."""
 
 
 class LineLog(NoLog):
@@ -32,18 +35,31 @@ class LineLog(NoLog):
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         """Write one line, or count it as dropped."""
-        row: dict[str, Any] = {"at_ms": self._clock.now_ms(), "level": level, "event": event}
-        for name, value in fields.items():
-            if isinstance(value, str):
-                value = HIDDEN if is_secret_name(name) and value else redact(value)  # noqa: PLW2901
-            row[name] = value
-        line = json.dumps(row, separators=(",", ":"), default=str).encode()[: _LINE_BYTES_MAX - 1]
+        row = {"at_ms": self._clock.now_ms(), "level": level, "event": event}
+        line = _line(row, {name: clean(name, value) for name, value in fields.items()})
         try:
             if any(flags & select.POLLOUT for _, flags in self._poll.poll(0)):
-                os.write(self._descriptor, line + b"\n")
+                os.write(self._descriptor, line)
                 return
         except OSError:
             # The reader is gone; observing goes on without a log.
             self.dropped += 1
             return
         self.dropped += 1
+
+
+def _line(row: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    """Return a whole line of JSON, with texts that are cut, or without fields, where it must be."""
+    for most in _TEXTS_CUT_TO:
+        cut = {
+            name: value[:most] if isinstance(value, str) else value
+            for name, value in fields.items()
+        }
+        line = _encoded(row | cut)
+        if len(line) <= PIPE_BYTES:
+            return line
+    return _encoded(row | {"left_out": sorted(fields)[:_NAMES_TOLD]})
+
+
+def _encoded(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":"), default=str).encode() + b"\n"

@@ -5,23 +5,29 @@ It reads with the same readers as the observer, from the beginning of each file,
 
 from __future__ import annotations
 
+import _sqlite3 as sqlite3
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final, NamedTuple
 
-from holdfast.machine.observer import limits
+from holdfast.machine.observer import counts, limits
 from holdfast.machine.observer.collector import Program
 from holdfast.machine.observer.cursors import Cursor, CursorReader
-from holdfast.machine.observer.readers.parts import Source, encoded
+from holdfast.machine.observer.readers.counters import Counter, DayCounts
+from holdfast.machine.observer.readers.parts import Lines, Source, encoded
 from holdfast.wire.consent import CLASSES, ContentClass
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB")
 _KILO: Final = 1_000
-_CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content")
+_CONTENT_FIELDS: Final = ("events", "lines", "sessions", "memory_content", "snapshots")
 
 
 class ClassPreview(NamedTuple):
-    """What of one class would be sent: how many sources, items and bytes, and some of it."""
+    """What of one class would be sent: how many sources, items and bytes, and some of it.
+
+    A source of the counters is a day.
+    """
 
     content: ContentClass
     sources: int
@@ -44,8 +50,39 @@ class _OneCursor:
 def previews(programs: Sequence[Program], *, since_ms: int) -> Iterator[ClassPreview]:
     """Yield what would be sent of each class, of content not older than `since_ms`."""
     for content in CLASSES:
-        sources = [source for program in programs for source in program.sources(content)]
-        yield _preview(content, sources, since_ms)
+        found = _days(programs) if content == "counters" else _sources(programs, content)
+        yield _preview(content, found, since_ms)
+
+
+def _sources(programs: Sequence[Program], content: ContentClass) -> list[Source]:
+    return [source for program in programs for source in program.sources(content)]
+
+
+def _days(programs: Sequence[Program]) -> list[DayCounts]:
+    """Return the numbers of every transcript by day, as the observer counts them."""
+    counter = Counter()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        counts.prepare(connection)
+        for source in _sources(programs, "transcripts"):
+            for part in _lines(source):
+                counted = counter.count(part)
+                counts.add(connection, counted.name, counted.counts)
+                counter.keep(counted)
+        return list(DayCounts.of(lambda look: look(connection)))
+
+
+def _lines(source: Source) -> Iterator[Lines]:
+    held = _OneCursor()
+    cursors = CursorReader(held.read)
+    while True:
+        try:
+            part = source.next_lines(cursors, "counters")
+        except OSError:
+            return
+        if part is None:
+            return
+        held.cursor = part.cursor
+        yield part
 
 
 def _preview(content: ContentClass, sources: Iterable[Source], since_ms: int) -> ClassPreview:

@@ -35,7 +35,7 @@ _LOCK: Final = "observer.lock"
 ALREADY_RUNS: Final = 3
 """Exit code where another observer holds the folder."""
 UNUSABLE: Final = 4
-"""Exit code where the folder cannot be used."""
+"""Exit code where the folder, or the consent key that the settings name, cannot be used."""
 
 
 def programs_of(settings: Settings, clock: Clock) -> list[Program]:
@@ -117,27 +117,44 @@ class Observer:
         self.collector.compress = answer.gzip
 
     def _gate_changed(self) -> None:
-        """Withdraw what may not leave any more, send what may, and look at the files again."""
-        withdrawn = self.uploader.purge_closed()
-        if withdrawn:
-            self._log.info("queue.withdrawn", uploads=withdrawn)
+        """Send what may be sent now, and have the loop follow the gate."""
         self.collector.forget()
         self.uploader.resume()
         self._woken.set()
 
+    def _follow_gate(self) -> None:
+        """Withdraw what may not leave any more; by the thread that moves cursors, between turns."""
+        withdrawn = self.uploader.follow_gate()
+        if withdrawn is None:
+            return
+        if withdrawn:
+            self._log.info("queue.withdrawn", uploads=withdrawn)
+        self.uploader.resume()
+
+    def pin(self) -> bool:
+        """Pin the plane's key that the settings name, if they do; return whether that is the one.
+
+        Where it is not, no other key may take its place: the observer must not run.
+        """
+        settings = self._settings
+        if not settings.pinned_key and not settings.pinned_node:
+            return True
+        problem = self.gate.pin(settings.pinned_node, settings.pinned_key)
+        if problem:
+            told = "HOLDFAST_CONSENT_KEY, HOLDFAST_CONSENT_NODE"
+            self._log.error("gate.not_pinned", settings=told, reason=problem)
+        return not problem
+
     def run(self) -> None:
         """Run until `end` is called."""
-        if self._settings.pinned_key:
-            problem = self.gate.pin(self._settings.pinned_node, self._settings.pinned_key)
-            if problem:
-                self._log.error("gate.not_pinned", reason=problem)
         # A kill may have come between a revocation and the purge that it asks for.
-        self.uploader.purge_closed()
+        self.uploader.follow_gate()
         self.gate.on_change = self._gate_changed
         self.uploader.resume()
         self.heart.start()
         try:
             while not self._ended.is_set():
+                self._follow_gate()
                 more = self.collector.run()
                 self.gate.look()
                 if not more:
@@ -191,6 +208,9 @@ def run(
         def end(_number: int, _frame: FrameType | None) -> None:
             observer.end()
 
+        if not observer.pin():
+            observer.uploader.close()
+            return UNUSABLE
         on_signal({signal.SIGTERM: end, signal.SIGINT: end})
         log.info("observer.started", version=version, url=settings.url)
         observer.run()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import _sqlite3 as sqlite3
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, TypeAlias
 
@@ -27,6 +26,7 @@ from holdfast.kernel.secret import Secret
 from holdfast.machine.observer import counts, cursors, gate, limits
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.sealing import Name
 from holdfast.outbox.box import Outbox, open_outbox
 from holdfast.outbox.database import PROCESS, UnavailableError
 from holdfast.outbox.http_connection import HttpConnection, address_of, unsafe
@@ -44,7 +44,7 @@ from holdfast.outbox.ports import (
 )
 from holdfast.outbox.receipts import OPEN
 from holdfast.outbox.transaction import DROPPED, Transaction
-from holdfast.wire.consent import CLASSES, ContentClass
+from holdfast.wire.consent import CLASSES, ContentClass, Grant
 from holdfast.wire.limits import COUNTER_MAX, TEXT_MAX
 
 Endpoint: TypeAlias = Literal["events", "logs", "memory", "sessions", "cron", "days"]
@@ -74,15 +74,16 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """Content on its way out: its class, where it goes, where it is from, and the JSON body.
 
     `start` is where it begins in its stream; reading goes on from there if the row is withdrawn.
-    `event_ids` name what is in it.
+    `event_ids` are the names of what is in it, and nothing of it is older than `since_ms`.
     """
 
     content: ContentClass
     endpoint: Endpoint
     stream: str
     start: int
-    event_ids: tuple[str, ...]
+    event_ids: tuple[Name, ...]
     body: str
+    since_ms: int = 0
 
     @property
     def row_id(self) -> str:
@@ -91,8 +92,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
         return f"{self.content}:{self.endpoint}:{self.stream}:{self.start}:{digest}"
 
 
-def digest_of(event_ids: Sequence[str]) -> str:
-    """Return the id of an upload: the same for the same events."""
+def digest_of(event_ids: Sequence[Name]) -> str:
+    """Return the id of an upload: the same for the same names."""
     return hashlib.sha256("\n".join(event_ids).encode()).hexdigest()[:_DIGEST_DIGITS]
 
 
@@ -171,6 +172,10 @@ class _ClosedError(Exception):
 _encode: Final = msgspec.json.Encoder().encode
 
 
+def _always() -> bool:
+    return True
+
+
 class Uploader:
     """Queues content and sends it, and asks questions. Safe from any thread."""
 
@@ -196,6 +201,8 @@ class Uploader:
         self._agent = agent
         self._credentials = dict(credentials or {})
         self._lines: dict[str, HttpConnection] = {}
+        self._bounds: dict[str, int] | None = None
+        self._followed: tuple[frozenset[str], int] | None = None
         self.outbox: Outbox = open_outbox(
             folder,
             sender=_Carrier(self),
@@ -232,7 +239,11 @@ class Uploader:
         return "queued"
 
     def _queue(self, current: Transaction, envelope: Envelope, cursor: Cursor) -> None:
-        if envelope.content not in self._gate.open_classes():
+        grant = self._gate.grant()
+        if grant is None or envelope.content not in grant.classes:
+            raise _ClosedError
+        if grant.backfill_from_ms != envelope.since_ms:
+            # It was read under another grant.
             raise _ClosedError
         receipt = current.enqueue(_KIND, envelope.row_id, envelope.body)
         if receipt.state == DROPPED:
@@ -252,17 +263,60 @@ class Uploader:
             return False
         return True
 
-    def purge_closed(self) -> int:
-        """Withdraw what is queued of classes that are not open; return how many rows.
+    def follow_gate(self) -> int | None:
+        """Make the queue hold what the gate lets through; return the rows withdrawn.
 
-        Their cursors go back to where the withdrawn rows began, so that a later yes sends them.
+        What is queued of a class that is closed is withdrawn, and all of a class whose bound rose:
+        cursors go back to where the rows began, so that what is still allowed is read again. Where
+        a bound fell, cursors go back to what was passed over. None where nothing was to be done;
+        where the disk is in the way the rest is left for the next call. For the thread that queues.
         """
+        grant = self._gate.grant()
+        classes = frozenset[ContentClass]() if grant is None else frozenset(grant.classes)
+        since_ms = 0 if grant is None else grant.backfill_from_ms
+        if self._followed == (classes, since_ms):
+            return None
         withdrawn = 0
-        for content in CLASSES:
-            if content not in self._gate.open_classes():
-                with suppress(UnavailableError):
+        try:
+            if self._bounds is None:
+                self._bounds = self.outbox.read(cursors.bounds)
+            for content in CLASSES:
+                if content not in classes:
                     withdrawn += self.outbox.withdraw(f"{content}:", _rewind)
+                else:
+                    withdrawn += self._bind(self._bounds, content, since_ms)
+        except UnavailableError:
+            return withdrawn
+        self._followed = classes, since_ms
         return withdrawn
+
+    def _bind(self, bounds: dict[str, int], content: ContentClass, since_ms: int) -> int:
+        """Hold what is queued of an open class to a bound."""
+        before_ms = bounds.get(content, 0)
+        withdrawn = 0
+
+        def raised(current: Transaction, event_ids: Sequence[str]) -> None:
+            _rewind(current, event_ids)
+            cursors.bound(current, content, since_ms)
+
+        def fallen(current: Transaction) -> None:
+            cursors.widen(current, content, since_ms)
+            cursors.bound(current, content, since_ms)
+
+        if since_ms > before_ms:
+            withdrawn = self.outbox.withdraw(f"{content}:", raised)
+        elif since_ms < before_ms:
+            self.outbox.write(fallen, rows=0)
+        bounds[content] = since_ms
+        return withdrawn
+
+    def follows(self, grant: Grant, content: ContentClass) -> bool:
+        """Return whether the queue holds a class to the bound of a grant."""
+        return self._held_from_ms(content) == grant.backfill_from_ms
+
+    def _held_from_ms(self, content: str) -> int:
+        """Return what is queued of a class is not older than; 0 while that is not known."""
+        return 0 if self._bounds is None else self._bounds.get(content, 0)
 
     def depth(self) -> dict[ContentClass, int]:
         """Return how many uploads wait, by class."""
@@ -287,9 +341,11 @@ class Uploader:
         known = _CLASS_OF.get(content)
         if known is None or path is None:
             return Reply(400, b"", "not a row of the observer")
-        if not self._gate.may_send(known):
-            return Reply(_GATE_CLOSED, b"", f"the gate is closed for {content}")
-        return self._exchange("content", "POST", path, item.payload.encode())
+
+        def allowed() -> bool:
+            return self._gate.may_send(known, since_ms=self._held_from_ms(known))
+
+        return self._exchange("content", "POST", path, item.payload.encode(), allowed=allowed)
 
     # ------------------------------------------------------------------ questions
 
@@ -325,8 +381,12 @@ class Uploader:
         body: bytes,
         *,
         timeout_s: float | None = None,
+        allowed: Callable[[], bool] = _always,
     ) -> Reply:
-        """Exchange on the connection kept for such requests, or on a new one."""
+        """Exchange on the connection kept for such requests, or on a new one.
+
+        `allowed` is asked right before each request, a repeated one included.
+        """
         known = self._destination()
         if known is None:
             return Reply(0, b"", "no address of a plane")
@@ -343,6 +403,9 @@ class Uploader:
             kept = self._lines.pop(line, None)
             wait_s = limits.EXCHANGE_TIMEOUT_S if timeout_s is None else timeout_s
             connection = kept or HttpConnection(*address.origin, timeout_s=wait_s)
+            if not allowed():
+                connection.close()
+                return Reply(_GATE_CLOSED, b"", "the gate is closed for it")
             try:
                 response = connection.exchange(method, target, body, headers)
             except (OSError, ValueError) as error:

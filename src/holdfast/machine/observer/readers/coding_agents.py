@@ -33,7 +33,7 @@ class CodingAgent(NamedTuple):
             inner = Path(entry.path).relative_to(self.root).as_posix()
             yield LineFile(
                 "transcripts", "events", Path(entry.path), self.root, f"{self.name}/{inner}",
-                changed_ns, transcript_fields(entry.name, ""),
+                changed_ns, transcript_fields(entry.name.removesuffix(".jsonl"), ""),
             )  # fmt: skip
 
 

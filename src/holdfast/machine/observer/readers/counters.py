@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import _sqlite3 as sqlite3
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from functools import reduce
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from holdfast.machine.observer import counts
+from holdfast.machine.observer import counts, limits
 from holdfast.machine.observer.counts import ANEW, Count
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers.parts import Lines, Part, encoded, event_id, stream_id
@@ -21,10 +21,13 @@ from holdfast.machine.observer.readers.records import to_ms
 from holdfast.machine.observer.upload import Endpoint
 from holdfast.outbox.redactor import redact
 from holdfast.wire.consent import ContentClass
+from holdfast.wire.limits import COUNTER_MAX
+from holdfast.wire.times import parse_time, time_text
 
 _DAY_CHARS: Final = 10
 _MODEL_CHARS: Final = 100
 _MESSAGES_KEPT: Final = 10_000
+_OTHER: Final = "(other models)"
 _TOOLS: Final = ("toolCall", "tool_use", "function_call")
 _PLAUSIBLE_MAX: Final = 2**40
 """A larger number in a line is none of tokens."""
@@ -79,58 +82,81 @@ class _Line(Struct):
 _decode: Final = msgspec.json.Decoder(_Line).decode
 
 
+class Counted(NamedTuple):
+    """The numbers of lines of a file, and the last message in it, whose parts repeat its usage."""
+
+    counts: list[Count]
+    name: str
+    last: str
+
+
 class Counter:
-    """Counts lines; remembers the last message of each file, whose parts repeat its usage."""
+    """Counts lines; remembers the last message of each file."""
 
     def __init__(self) -> None:
         """Start with no message known."""
         self._last: dict[str, str] = {}
 
-    def count(self, part: Lines) -> list[Count]:
-        """Return the numbers of lines, those of a file that begins with a note that it does."""
+    def count(self, part: Lines) -> Counted:
+        """Return the numbers of lines, those of a file that begins with a note that it does.
+
+        What was counted is remembered by `keep` only, once the numbers are kept.
+        """
+        name = part.cursor.name
+        last = self._last.get(name, "")
         found: dict[tuple[str, str], Count] = {}
         for content in part.contents:
-            one = self._line(part.cursor.name, content)
+            one, last = _line(content, last)
             if one is not None:
                 key = (one.day, one.model)
                 before = found.get(key)
                 found[key] = one if before is None else _sum(before, one)
-        return [ANEW, *found.values()] if part.anew else list(found.values())
+        counted = [ANEW, *found.values()] if part.anew else list(found.values())
+        return Counted(counted, name, last)
 
-    def _line(self, name: str, content: bytes) -> Count | None:
-        try:
-            line = _decode(content)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return None
-        at_ms = to_ms(line.timestamp)
-        if at_ms is None:
-            return None
-        day = datetime.fromtimestamp(at_ms / 1_000, tz=UTC).isoformat()[:_DAY_CHARS]
-        if line.message is not None:
-            return self._message(name, day, line.message)
-        if line.payload is not None:
-            info = line.payload.info
-            usage = None if info is None else info.last_token_usage
-            called = int(line.payload.type in _TOOLS)
-            return _counted(day, "", usage, tools=called, turns=0) if usage or called else None
-        return None
+    def keep(self, counted: Counted) -> None:
+        """Go on after these lines."""
+        if not counted.last:
+            return
+        if len(self._last) >= _MESSAGES_KEPT:
+            self._last.clear()
+        self._last[counted.name] = counted.last
 
-    def _message(self, name: str, day: str, message: _Message) -> Count | None:
-        if message.role not in {"user", "assistant"}:
-            return None
-        items = message.content if isinstance(message.content, list) else []
-        tools = sum(item.type in _TOOLS for item in items)
-        again = bool(message.id) and self._last.get(name) == message.id
-        if message.id:
-            if len(self._last) >= _MESSAGES_KEPT:
-                self._last.clear()
-            self._last[name] = message.id
-        usage = None if again else message.usage
-        return _counted(day, message.model, usage, tools=tools, turns=0 if again else 1)
+
+def _line(content: bytes, last: str) -> tuple[Count | None, str]:
+    """Return the numbers of a line, and the last message after it."""
+    try:
+        line = _decode(content)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None, last
+    at_ms = to_ms(line.timestamp)
+    if at_ms is None:
+        return None, last
+    day = time_text(at_ms)[:_DAY_CHARS]
+    if line.message is not None:
+        return _message(day, line.message, last)
+    if line.payload is not None:
+        info = line.payload.info
+        usage = None if info is None else info.last_token_usage
+        called = int(line.payload.type in _TOOLS)
+        if usage or called:
+            return _counted(day, "", usage, tools=called, turns=0), last
+    return None, last
+
+
+def _message(day: str, message: _Message, last: str) -> tuple[Count | None, str]:
+    if message.role not in {"user", "assistant"}:
+        return None, last
+    items = message.content if isinstance(message.content, list) else []
+    tools = sum(item.type in _TOOLS for item in items)
+    again = bool(message.id) and message.id == last
+    usage = None if again else message.usage
+    counted = _counted(day, message.model, usage, tools=tools, turns=0 if again else 1)
+    return counted, message.id or last
 
 
 def _counted(day: str, model: str, usage: _Usage | None, *, tools: int, turns: int) -> Count:
-    model = redact(model[:_MODEL_CHARS])
+    model = redact(model)[:_MODEL_CHARS]
     if usage is None:
         return Count(day, model, turns, tools)
     cost = usage.cost.total if isinstance(usage.cost, _Cost) else usage.cost or 0.0
@@ -156,8 +182,21 @@ def _sum(one: Count, other: Count) -> Count:
     return Count._make((one.day, one.model, *numbers))
 
 
+def _fitting(found: list[Count]) -> list[Count]:
+    """Return numbers by model: the ones with the most turns, and the sum of the rest."""
+    if len(found) <= limits.MODELS_MAX:
+        return found
+    ranked = sorted(found, key=lambda one: (-one.turns, one.model))
+    kept, rest = ranked[: limits.MODELS_MAX - 1], ranked[limits.MODELS_MAX - 1 :]
+    return [*kept, reduce(_sum, rest, Count(rest[0].day, _OTHER))]
+
+
 class DayCounts(NamedTuple):
-    """The numbers of one day: sent whole each time they change."""
+    """The numbers of one day: sent whole each time they change.
+
+    The cursor's offset is a running number, so that numbers that come again after others are sent
+    again. Part of a day cannot be told from the rest, so the day of a bound is not sent.
+    """
 
     day: str
     sessions: int
@@ -174,21 +213,25 @@ class DayCounts(NamedTuple):
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the numbers, if they are others than the last ones; see `parts.Source`."""
-        began = datetime.fromisoformat(self.day).replace(tzinfo=UTC)
-        if int(began.timestamp() * 1_000) + 86_400_000 <= since_ms:
+        began_ms = parse_time(self.day)
+        if began_ms is None or began_ms < since_ms:
             return None
         models = [
-            {"model": one.model, **dict(zip(_NAMES, one[2:], strict=True))} for one in self.counts
+            {"model": one.model, **dict(zip(_NAMES, one[2:], strict=True))}
+            for one in _fitting(self.counts)
         ]
         snapshot = {"day": self.day, "sessions": self.sessions, "models": models}
-        digest = event_id(self.day, 0, encoded(snapshot))
+        content = encoded(snapshot)
+        digest = event_id(self.day, 0, content)
         known = cursors.of_name(self.content, self.day)
-        # An offset of 0 is that of numbers that were withdrawn from the queue.
-        if known is not None and known.offset and known.tail == digest:
+        # The tail of numbers that were withdrawn from the queue is empty.
+        if known is not None and known.tail == digest:
             return None
+        number = 1 if known is None else known.offset + 1
         stream = stream_id(self.content, self.day, "")
-        cursor = Cursor(self.content, stream, self.day, 0, 1, "", 0, tail=digest)
-        return Part({"snapshots": [snapshot]}, (digest,), cursor, 0, more=False)
+        cursor = Cursor(self.content, stream, self.day, 0, number, "", 0, tail=digest)
+        ids = (event_id(self.day, number, content),)
+        return Part({"snapshots": [snapshot]}, ids, cursor, _KEPT, more=False)
 
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
         """Return nothing: it has no lines."""
@@ -196,3 +239,5 @@ class DayCounts(NamedTuple):
 
 
 _NAMES: Final = Count._fields[2:]
+_KEPT: Final = COUNTER_MAX
+"""Where a day begins in its stream: beyond every number, so that no withdrawal lowers that."""

@@ -5,19 +5,38 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from holdfast.kernel.clock import Clock
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor, CursorReader
 from holdfast.machine.observer.readers import files
-from holdfast.machine.observer.readers.parts import Lines, Part, event_id, stream_id
+from holdfast.machine.observer.readers.parts import Lines, Part, encoded, event_id, stream_id
 from holdfast.machine.observer.upload import Endpoint
 from holdfast.wire.consent import ContentClass
 
 
+class Document(NamedTuple):
+    """A file's bytes, when they last changed, and the oldest content that may be sent."""
+
+    name: str
+    raw: bytes
+    modified_ms: int
+    since_ms: int
+
+
+class Body(NamedTuple):
+    """The fields of a body, None for nothing to send; `older` if something was too old for it."""
+
+    fields: dict[str, Any] | None
+    older: bool = False
+
+
+_TOO_OLD: Final = Body(None, older=True)
+
+
 class DocumentFile(NamedTuple):
-    """A file that is read as a whole. `fields` makes a body of its bytes and its time in ms.
+    """A file that is read as a whole; `body` makes what is sent of it.
 
     A file is read once it has not changed for a second, since it may be half written.
     """
@@ -29,7 +48,7 @@ class DocumentFile(NamedTuple):
     name: str
     changed_ns: int
     clock: Clock
-    fields: Callable[[str, bytes, int], dict[str, Any] | None]
+    body: Callable[[Document], Body]
 
     def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
         """Return the whole file, if it is another than the last one; see `parts.Source`."""
@@ -46,13 +65,15 @@ class DocumentFile(NamedTuple):
             self.content, stream, self.name, file.inode, file.modified_ms, "", 0, tail=digest,
             at_ms=file.modified_ms,
         )  # fmt: skip
-        if file.modified_ms < since_ms:
-            return Part({}, (), cursor.passed_over(0, since_ms), 0, more=False)
-        fields = self.fields(self.name, raw, file.modified_ms)
-        if fields is None:
+        document = Document(self.name, raw, file.modified_ms, since_ms)
+        body = _TOO_OLD if file.modified_ms < since_ms else self.body(document)
+        if body.older:
+            cursor = cursor.passed_over(0, since_ms)
+        if body.fields is None:
             return Part({}, (), cursor, 0, more=False)
-        ids = (event_id(self.name, file.modified_ms, raw),)
-        return Part(fields, ids, cursor, 0, more=False)
+        # Of what is sent: another since_ms makes another body of the same bytes.
+        ids = (event_id(self.name, file.modified_ms, encoded(body.fields)),)
+        return Part(body.fields, ids, cursor, 0, more=False)
 
     def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
         """Return nothing: it has no lines."""

@@ -16,8 +16,6 @@ from holdfast.machine.observer.upload import Endpoint
 from holdfast.wire.consent import ContentClass
 
 _COMMA: Final = 1
-_FIELDS_BYTES: Final = 1_024
-"""Room in a body for what stands beside its lines."""
 
 
 class LineFile(NamedTuple):
@@ -61,7 +59,7 @@ class LineFile(NamedTuple):
     def _lines(self, file: Opened, cursor: Cursor, since_ms: int) -> Part | None:
         values: list[Any] = []
         ids: list[str] = []
-        size, end, at_ms = _FIELDS_BYTES, cursor.offset, cursor.at_ms
+        size, end, at_ms = limits.BODY_ROOM_BYTES, cursor.offset, cursor.at_ms
         start = NEVER
         for line in files.lines_after(file, cursor.offset):
             record = (

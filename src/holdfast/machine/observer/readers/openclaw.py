@@ -7,7 +7,7 @@ names of files are those that an existing server expects (compat/clawmetry-daemo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,18 +18,24 @@ from msgspec import Struct
 from holdfast.kernel.clock import Clock
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.readers import files
-from holdfast.machine.observer.readers.documents import DocumentFile
+from holdfast.machine.observer.readers.documents import Body, Document, DocumentFile
 from holdfast.machine.observer.readers.lines import LineFile
-from holdfast.machine.observer.readers.parts import Source
+from holdfast.machine.observer.readers.parts import Source, encoded
 from holdfast.machine.observer.readers.records import to_ms
+from holdfast.machine.observer.upload import Endpoint
 from holdfast.outbox.redactor import redact, redact_value
 from holdfast.wire.consent import ContentClass
+from holdfast.wire.limits import COUNTER_MAX
 
 WORKSPACE_FILES: Final = (
     "AGENTS.md", "HEARTBEAT.md", "IDENTITY.md", "MEMORY.md", "SOUL.md", "TOOLS.md", "USER.md"
 )  # fmt: skip
 _SESSIONS_MAX: Final = 50
 """Rows of sessions in one upload (compat/clawmetry-daemon.md)."""
+_FILE_CHARS: Final = 255
+"""The longest name of a file; a session in a database may have a longer one."""
+_WORD_CHARS: Final = 32
+"""A text of a cron job's state that is shorter is a word, such as a status."""
 _RESET: Final = ".jsonl.reset."
 _TRAJECTORY: Final = ".trajectory.jsonl"
 _SUBAGENT: Final = ":subagent:"
@@ -47,7 +53,7 @@ class OpenClaw:
         clock: Clock,
     ) -> None:
         """Look in the state folder, the workspace, and the first folder of logs that exists."""
-        self._state = state
+        self.state = state
         self._workspace = workspace
         self._log_folders = tuple(log_folders)
         self._clock = clock
@@ -69,7 +75,7 @@ class OpenClaw:
 
     def agents(self) -> Iterator[tuple[str, Path]]:
         """Yield the names and folders of agents."""
-        for entry in entries(self._state / "agents"):
+        for entry in entries(self.state / "agents"):
             if entry.is_dir(follow_symlinks=False):
                 yield entry.name, Path(entry.path)
 
@@ -77,17 +83,16 @@ class OpenClaw:
         for agent, folder in self.agents():
             subagents = self._subagents(folder / "sessions" / "sessions.json")
             for entry in entries(folder / "sessions"):
-                session, _, rest = entry.name.partition(".jsonl")
+                session = entry.name.partition(".jsonl")[0]
                 reset = entry.name.startswith(f"{session}{_RESET}")
                 if entry.name.endswith(_TRAJECTORY) or not (entry.name.endswith(".jsonl") or reset):
                     continue
-                del rest
                 changed_ns = changed(entry)
                 if changed_ns is None:
                     continue
-                body = transcript_fields(f"{session}.jsonl", subagents.get(session, ""))
+                body = transcript_fields(session, subagents.get(session, ""))
                 yield LineFile(
-                    "transcripts", "events", Path(entry.path), self._state,
+                    "transcripts", "events", Path(entry.path), self.state,
                     f"openclaw/{agent}/{session}.jsonl", changed_ns, body,
                 )  # fmt: skip
 
@@ -99,7 +104,7 @@ class OpenClaw:
             return {}
         known = self._indexes.get(index)
         if known is None or known[0] != changed_ns:
-            rows = read_index(index, below=self._state)
+            rows = read_index(index, below=self.state)
             found = {
                 row.session_id: key.partition(_SUBAGENT)[2]
                 for key, row in rows.items()
@@ -141,35 +146,25 @@ class OpenClaw:
     def _metadata(self) -> Iterator[Source]:
         for agent, folder in self.agents():
             index = folder / "sessions" / "sessions.json"
-            yield from self._document("metadata", index, self._state, f"sessions/{agent}")
+            yield from self._document("sessions", index, self.state, f"sessions/{agent}")
         for jobs in (
-            self._state / "cron" / "jobs.json",
-            self._state / "agents/main/cron/jobs.json",
+            self.state / "cron" / "jobs.json",
+            self.state / "agents/main/cron/jobs.json",
         ):
-            found = list(self._document("metadata", jobs, self._state, "cron/jobs.json"))
+            found = list(self._document("cron", jobs, self.state, "cron/jobs.json"))
             yield from found
             if found:
                 return
 
     def _document(
-        self, content: ContentClass, path: Path, below: Path, name: str
+        self, endpoint: Endpoint, path: Path, below: Path, name: str
     ) -> Iterator[DocumentFile]:
         try:
             changed_ns = path.stat(follow_symlinks=False).st_ctime_ns
         except OSError:
             return
-        if content == "memory":
-            yield DocumentFile(
-                content, "memory", path, below, name, changed_ns, self._clock, memory_fields
-            )
-        elif name.startswith("cron/"):
-            yield DocumentFile(
-                content, "cron", path, below, name, changed_ns, self._clock, cron_fields
-            )
-        else:
-            yield DocumentFile(
-                content, "sessions", path, below, name, changed_ns, self._clock, session_fields
-            )
+        content, body = _DOCUMENTS[endpoint]
+        yield DocumentFile(content, endpoint, path, below, name, changed_ns, self._clock, body)
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -206,10 +201,15 @@ class _LineFields:
         return {**self._fixed, self._name: values}
 
 
-def transcript_fields(session_file: str, subagent: str) -> _LineFields:
+def label(text: str) -> str:
+    """Return a text that the agent wrote as a title or a name: redacted, and cut."""
+    return redact(text)[: limits.LABEL_CHARS_MAX]
+
+
+def transcript_fields(session: str, subagent: str) -> _LineFields:
     """Return what makes a body of lines of a transcript."""
-    about = {"session_file": session_file}
-    return _LineFields("events", about | ({"subagent_id": subagent} if subagent else {}))
+    about = {"session_file": f"{session[:_FILE_CHARS]}.jsonl"}
+    return _LineFields("events", about | ({"subagent_id": label(subagent)} if subagent else {}))
 
 
 def log_fields(log_file: str) -> _LineFields:
@@ -217,16 +217,23 @@ def log_fields(log_file: str) -> _LineFields:
     return _LineFields("lines", {"log_file": log_file})
 
 
-def memory_fields(name: str, raw: bytes, modified_ms: int) -> dict[str, Any]:
-    """Return the fields of a memory file's body."""
-    text = redact(raw.decode("utf-8", "replace"))[: limits.DOCUMENT_CHARS_MAX]
-    while len(msgspec.json.encode(text)) > limits.BODY_BYTES_MAX - 1_024:
+def memory_body(document: Document) -> Body:
+    """Return the body of a memory file."""
+    name = document.name
+    text = redact(document.raw.decode("utf-8", "replace"))[: limits.DOCUMENT_CHARS_MAX]
+    while len(encoded(text)) > limits.BODY_BYTES_MAX - limits.BODY_ROOM_BYTES:
         text = text[: len(text) * 3 // 4]
-    about = {"name": name, "size": len(raw), "modified": modified_ms / 1_000}
-    return {
-        "memory_state": {"files": [about]},
-        "memory_content": [{"path": name, "content": text}],
+    about = {
+        "name": name,
+        "size": len(document.raw),
+        "modified": document.modified_ms / 1_000,
     }
+    return Body(
+        {
+            "memory_state": {"files": [about]},
+            "memory_content": [{"path": name, "content": text}],
+        }
+    )
 
 
 class _Schedule(Struct):
@@ -246,36 +253,50 @@ class _Jobs(Struct):
     jobs: list[_Job] = []
 
 
-def cron_fields(_name: str, raw: bytes, _modified_ms: int) -> dict[str, Any] | None:
-    """Return the fields of a body with every cron job; what a job is told to do is not metadata."""
+def cron_body(document: Document) -> Body:
+    """Return a body with the cron jobs; what a job is told to do is not metadata."""
     try:
-        found = msgspec.json.decode(raw, type=_Jobs)
+        found = msgspec.json.decode(document.raw, type=_Jobs)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    events = [
+        return Body(None)
+    events = (
         {
             "type": "cron_state",
             "session_id": "",
             "data": {
-                "job_id": job.id,
-                "name": redact(job.name),
+                "job_id": label(job.id),
+                "name": label(job.name),
                 "enabled": job.enabled,
-                "expr": job.schedule.expr if isinstance(job.schedule, _Schedule) else "",
+                "expr": label(job.schedule.expr if isinstance(job.schedule, _Schedule) else ""),
                 "state": redact_value(_numbers(job.state)),
             },
         }
         for job in found.jobs[: limits.BLOCK_LINES_MAX]
-    ]
-    return {"events": events}
+    )
+    return Body({"events": _fitting(events)})
 
 
 def _numbers(state: dict[str, Any]) -> dict[str, Any]:
     """Return what of a job's state are numbers and words; not the text of an error."""
-    return {
-        name: value
+    kept = [
+        (name[: limits.LABEL_CHARS_MAX], value)
         for name, value in state.items()
-        if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 32)  # noqa: PLR2004
-    }
+        if (isinstance(value, int | float) and abs(value) <= COUNTER_MAX)
+        or (isinstance(value, str) and len(value) < _WORD_CHARS)
+    ]
+    return dict(kept[: limits.JOB_FIELDS_MAX])
+
+
+def _fitting(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first rows, as many as an upload takes."""
+    kept: list[dict[str, Any]] = []
+    size = limits.BODY_ROOM_BYTES
+    for row in rows:
+        size += len(encoded(row)) + 1
+        if size > limits.BODY_BYTES_MAX:
+            break
+        kept.append(row)
+    return kept
 
 
 class _Origin(Struct, rename="camel"):
@@ -322,24 +343,41 @@ def read_index(path: Path, *, below: Path) -> dict[str, IndexRow]:
     return decode_index(raw)
 
 
-def session_fields(_name: str, raw: bytes, _modified_ms: int) -> dict[str, Any] | None:
-    """Return the fields of a body with the sessions that changed last, their titles included."""
-    rows = decode_index(raw)
-    latest = sorted(rows.items(), key=lambda pair: to_ms(pair[1].updated_at) or 0, reverse=True)
-    sessions = [_session(key, row) for key, row in latest[:_SESSIONS_MAX] if row.session_id]
-    return {"sessions": sessions} if sessions else None
+def sessions_body(document: Document) -> Body:
+    """Return a body with the sessions that changed last, their titles included.
+
+    One that names no time counts as older than any bound.
+    """
+    known = [(key, row) for key, row in decode_index(document.raw).items() if row.session_id]
+    known.sort(key=lambda pair: _changed_ms(pair[1]), reverse=True)
+    recent = [pair for pair in known if _changed_ms(pair[1]) >= document.since_ms]
+    sessions = _fitting(_session(key, row) for key, row in recent[:_SESSIONS_MAX])
+    fields = {"sessions": sessions} if sessions else None
+    return Body(fields, older=len(recent) < len(known))
+
+
+def _changed_ms(row: IndexRow) -> int:
+    return to_ms(row.updated_at) or 0
 
 
 def _session(key: str, row: IndexRow) -> dict[str, Any]:
     origin = row.origin or _Origin()
     return {
-        "session_id": row.session_id,
-        "display_name": redact(row.display_name or row.subject or origin.label),
-        "session_key": redact(key),
-        "channel": row.channel or origin.provider or origin.surface,
-        "chat_type": row.chat_type or origin.chat_type,
-        "model": row.model,
-        "total_tokens": row.total_tokens,
+        "session_id": row.session_id[: limits.LABEL_CHARS_MAX],
+        "display_name": label(row.display_name or row.subject or origin.label),
+        "session_key": label(key),
+        "channel": label(row.channel or origin.provider or origin.surface),
+        "chat_type": label(row.chat_type or origin.chat_type),
+        "model": label(row.model),
+        "total_tokens": max(0, min(row.total_tokens, COUNTER_MAX)),
         "started_at": to_ms(row.started_at),
         "updated_at": to_ms(row.updated_at),
     }
+
+
+_DOCUMENTS: Final[dict[Endpoint, tuple[ContentClass, Callable[[Document], Body]]]] = {
+    "memory": ("memory", memory_body),
+    "sessions": ("metadata", sessions_body),
+    "cron": ("metadata", cron_body),
+}
+"""The class of a document, and what makes its body, by where it is sent."""

@@ -2,11 +2,14 @@
 
 A database is opened read-only for one short query at a time, so that the agent's writes never wait
 for us. In the log mode that OpenClaw uses (WAL) a reader and the writer do not meet at all; one in
-another mode is left alone, because there a reader would hold the writer up.
+another mode is left alone, because there a reader would hold the writer up. One without a log is
+open nowhere, and is read without making a log.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,13 +21,16 @@ from holdfast.kernel.failure import OperationError
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.cursors import Cursor, CursorReader
+from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.openclaw import OpenClaw, transcript_fields
 from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_id, stream_id
 from holdfast.machine.observer.readers.records import Record, oversized, read_record, to_ms
 from holdfast.wire.consent import ContentClass
 
 DATABASE: Final = "openclaw-agent.sqlite"
-_ROOM: Final = 1_024
+_MODE_AT: Final = 18
+_WAL: Final = b"\2\2"
+"""Bytes 18 and 19 of a database in WAL mode (https://sqlite.org/fileformat.html)."""
 _SESSIONS: Final = "SELECT session_id, max(seq) FROM transcript_events GROUP BY session_id"
 _EVENTS: Final = (
     "SELECT seq, event_json, created_at, length(event_json) FROM transcript_events"
@@ -48,22 +54,27 @@ class SqliteTranscripts:
             changed_ns = _changed_ns(path)
             if not changed_ns:
                 continue
+            below = self._openclaw.state
             try:
-                with _reading(path) as connection:
+                with _reading(path, below) as connection:
                     found = [] if connection is None else connection.execute(_SESSIONS).fetchall()
             except (sqlite3.Error, OSError):
                 # Another schema, or busy: the next look tries again.
                 continue
             for session, newest in found:
                 yield SqliteSession(
-                    path, f"openclaw/{agent}/{session}", session, newest, changed_ns
+                    path, below, f"openclaw/{agent}/{session}", session, newest, changed_ns
                 )
 
 
 class SqliteSession(NamedTuple):
-    """One session in a database; its cursor is the number of the next event."""
+    """One session in a database; its cursor is the number of the next event.
+
+    `below` is the folder from which on no link is followed.
+    """
 
     path: Path
+    below: Path
     name: str
     session: str
     newest: int
@@ -87,15 +98,18 @@ class SqliteSession(NamedTuple):
 
     def _cursor(self, cursors: CursorReader, content: ContentClass) -> Cursor:
         known = cursors.of_name(content, self.name)
+        if known is not None and known.offset <= self.newest + 1:
+            return known
+        # New, or written anew: it ends before what was read of it.
         stream = stream_id(content, self.name, "sqlite")
-        return known or Cursor(content, stream, self.name, 0, 0, "", 0)
+        return Cursor(content, stream, self.name, 0, 0, "", 0)
 
     def _rows(self, cursor: Cursor) -> list[tuple[int, str | None, Any, int | None]]:
         if self.newest < cursor.offset:
             return []
         asked = (self.session, cursor.offset, limits.BLOCK_LINES_MAX)
         try:
-            with _reading(self.path) as connection:
+            with _reading(self.path, self.below) as connection:
                 return [] if connection is None else connection.execute(_EVENTS, asked).fetchall()
         except sqlite3.Error as error:
             raise OperationError(f"{DATABASE}: {error.sqlite_errorname}") from error
@@ -105,7 +119,7 @@ class SqliteSession(NamedTuple):
     ) -> Part | None:
         values: list[Any] = []
         ids: list[str] = []
-        size, end, at_ms, start = _ROOM, cursor.offset, cursor.at_ms, cursor.offset
+        size, end, at_ms, start = limits.BODY_ROOM_BYTES, cursor.offset, cursor.at_ms, cursor.offset
         for seq, text, created_at, length in rows:
             record = _record(seq, text, length or 0)
             if values and size + record.size > limits.BODY_BYTES_MAX:
@@ -121,7 +135,7 @@ class SqliteSession(NamedTuple):
             size += record.size + 1
         if end == cursor.offset:
             return None
-        fields = transcript_fields(f"{self.session}.jsonl", "")(values)
+        fields = transcript_fields(self.session, "")(values)
         moved = cursor._replace(offset=end, at_ms=at_ms)
         return Part(fields, tuple(ids), moved, start, more=end <= self.newest)
 
@@ -148,10 +162,40 @@ def _changed_ns(path: Path) -> int:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open a database to read, None if it is not in WAL mode; raise sqlite3.Error or OSError."""
-    atomic_file.check_plain(path.stat(follow_symlinks=False), path.name)
-    uri = f"file:{quote(str(path))}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
-        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        yield connection if mode == "wal" else None
+def _reading(path: Path, below: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a database to read, None if it is not in WAL mode; raise sqlite3.Error or OSError.
+
+    Without a log SQLite would make one, and leave it there. It is told instead that the file does
+    not change; where it did meanwhile, that is an OSError, and what was read does not count.
+    """
+    before = _found(path, below)
+    if _has_log(path):
+        with _connected(path, "mode=ro") as connection:
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            yield connection if mode == "wal" else None
+        return
+    with files.opened(path, below=below) as file:
+        mode = os.pread(file.descriptor, len(_WAL), _MODE_AT)
+    if mode != _WAL:
+        yield None
+        return
+    with _connected(path, "mode=ro&immutable=1") as connection:
+        yield connection
+    if _has_log(path) or _found(path, below) != before:
+        raise OSError(errno.EAGAIN, "changed while it was read", DATABASE)
+
+
+def _connected(path: Path, how: str) -> closing[sqlite3.Connection]:
+    uri = f"file:{quote(str(path))}?{how}"
+    return closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None))
+
+
+def _found(path: Path, below: Path) -> tuple[int, int, int]:
+    """Return what changes with a database; raise OSError for what is no plain file of ours."""
+    with atomic_file.open_folder(path.parent, below=below) as folder:
+        found = atomic_file.stat_plain(folder, path.name)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _has_log(path: Path) -> bool:
+    return os.path.lexists(f"{path}-wal")

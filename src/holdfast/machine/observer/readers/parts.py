@@ -19,8 +19,9 @@ _STREAM_DIGITS = 16
 class Part(NamedTuple):
     """The fields of one body, the ids of its events, and where reading goes on.
 
-    Without `event_ids` there is nothing to send: the cursor passes what is too old. `start` is
-    where the part begins, `more` whether the source has more already.
+    Ids are made of content, so they stay on the machine: the collector sends names of them. Without
+    any there is nothing to send: the cursor passes what is too old. `start` is where the part
+    begins, `more` whether the source has more already.
     """
 
     fields: Mapping[str, Any]

@@ -5,7 +5,6 @@ Total: any bytes give a record.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.readers.parts import encoded
 from holdfast.outbox.redactor import redact, redact_value
+from holdfast.wire.times import parse_time
 
 _SECONDS_MAX: Final = 100_000_000_000
 """A larger number is in ms: as seconds it would be in the year 5138."""
@@ -89,14 +89,7 @@ def time_of(parsed: dict[Any, Any]) -> int | None:
 def to_ms(value: Any) -> int | None:
     """Return a time in ms: an ISO 8601 text, or a number of s or ms; None for anything else."""
     if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-        try:
-            return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
-        except (OverflowError, ValueError):
-            return None
+        return parse_time(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if not 0 < value < 2**53:

@@ -1,0 +1,166 @@
+"""The collector with a real queue: what cannot be read or queued holds nothing else up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from holdfast.machine.observer import limits
+from holdfast.machine.observer.collector import Collector, Program
+from holdfast.machine.observer.cursors import Cursor, CursorReader
+from holdfast.machine.observer.readers.counters import DayCounts
+from holdfast.machine.observer.readers.openclaw import OpenClaw
+from holdfast.machine.observer.readers.parts import Lines, Part, Source, event_id
+from holdfast.machine.observer.sealing import Sealer, key_of
+from holdfast.outbox.database import UnavailableError
+from holdfast.wire.consent import ContentClass
+from tests.integration.observer.conftest import KEY, Home, Node
+from tests.support.logs import Lines as LogLines
+
+
+def openclaw(home: Home, node: Node) -> OpenClaw:
+    return OpenClaw(
+        home.path / ".openclaw", workspace=home.workspace, log_folders=(home.logs,),
+        clock=node.clock,
+    )  # fmt: skip
+
+
+def collector(node: Node, programs: Sequence[Program], log: LogLines | None = None) -> Collector:
+    return Collector(
+        programs,
+        gate=node.gate,
+        uploader=node.uploader,
+        identity=lambda: node.registration.identity,
+        clock=node.clock,
+        log=log or LogLines(),
+    )
+
+
+def bodies(node: Node, path: str) -> list[dict[str, Any]]:
+    with node.plane.lock:
+        return [request.body for request in node.plane.requests if request.path == path]
+
+
+class Sized(NamedTuple):
+    """A source with one text of a size, which no compression makes smaller."""
+
+    size: int
+    ids: int = 1
+    content: ContentClass = "logs"
+    endpoint: Any = "logs"
+    changed_ns: int = 2**62
+
+    def next_part(self, cursors: CursorReader, *, since_ms: int) -> Part | None:
+        if cursors.of_name("logs", "sized") is not None:
+            return None
+        cursor = Cursor("logs", "5" * 16, "sized", 1, 1 + since_ms, "", 0)
+        text = random.Random(1).randbytes(self.size // 2).hex()
+        ids = tuple(str(number) for number in range(self.ids))
+        return Part({"lines": [text]}, ids, cursor, 0, more=False)
+
+    def next_lines(self, _cursors: CursorReader, _content: ContentClass) -> Lines | None:
+        return None
+
+
+class Faulty:
+    """A program with a source that no upload takes, and another class that cannot be listed."""
+
+    def sources(self, content: ContentClass) -> Iterator[Source]:
+        if content == "memory":
+            raise PermissionError(13, "Permission denied")
+        if content == "logs":
+            yield Sized(400_000)
+
+
+def test_a_source_that_cannot_be_queued_and_a_class_that_cannot_be_listed_hold_nothing_up(
+    home: Home, node: Node
+) -> None:
+    home.log("MARKER")
+    home.say("s1", "MARKER")
+    node.registered().allow("memory", "logs", "transcripts")
+    log = LogLines()
+    reading = collector(node, [Faulty(), openclaw(home, node)], log)
+    assert not reading.run()
+    assert not reading.run()
+    node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
+    node.plane.wait(lambda: node.plane.count("/ingest/events") == 1)
+    told = log.named("source.unreadable")
+    assert sorted(line["source"] for line in told) == ["Sized", "memory"]
+
+
+class Full(NamedTuple):
+    """A program with one upload of the most that readers make."""
+
+    source: Source
+
+    def sources(self, content: ContentClass) -> Iterator[Source]:
+        if content == "logs":
+            yield self.source
+
+
+def test_the_largest_upload_that_readers_make_fits_the_queue(node: Node) -> None:
+    node.registered().allow("logs")
+    log = LogLines()
+    source = Sized(limits.BODY_BYTES_MAX + 8 * 1_024, ids=limits.BLOCK_LINES_MAX)
+    collector(node, [Full(source)], log).run()
+    assert log.lines == []
+    node.plane.wait(lambda: node.plane.count("/ingest/logs") == 1)
+
+
+def test_counters_wait_where_the_queue_cannot_be_read(
+    home: Home, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.say("s1", "hello")
+    node.registered().allow("counters")
+    reading = collector(node, [openclaw(home, node)])
+
+    def unavailable(_read: object) -> Iterator[DayCounts]:
+        raise UnavailableError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DayCounts, "of", unavailable)
+        assert not reading.run()
+    reading.run()
+    node.plane.wait(lambda: node.plane.count("/ingest/autonomy") == 1)
+
+
+def test_a_message_whose_numbers_could_not_be_kept_is_counted(
+    home: Home, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.say("s1", "hello")
+    path = home.sessions / "s1.jsonl"
+    row = json.loads(path.read_text())
+    row["message"]["id"] = "msg_1"
+    path.write_text(json.dumps(row) + "\n")
+    node.registered().allow("counters")
+    reading = collector(node, [openclaw(home, node)])
+    with monkeypatch.context() as patched:
+        patched.setattr(node.uploader, "pass_over", lambda *_: False)
+        reading.run()
+    reading.run()
+    node.plane.wait(lambda: node.plane.count("/ingest/autonomy") == 1)
+    (snapshot,) = bodies(node, "/ingest/autonomy")[0]["snapshots"]
+    assert [model["turns"] for model in snapshot["models"]] == [1]
+
+
+def test_no_guess_of_a_line_can_be_tested_by_what_stands_beside_its_seal(
+    home: Home, node: Node
+) -> None:
+    home.say("s1", "hello")
+    node.registered().allow("transcripts")
+    collector(node, [openclaw(home, node)]).run()
+    node.plane.wait(lambda: node.plane.count("/ingest/events") == 1)
+    (body,) = bodies(node, "/ingest/events")
+    line = (home.sessions / "s1.jsonl").read_bytes().rstrip()
+    name = "openclaw/main/s1.jsonl"
+    guess = event_id(name, 0, line)
+    ours, other = Sealer(key_of(KEY), draw=bytes), Sealer(bytes(32), draw=bytes)
+    assert body["event_ids"] == [ours.name_of(guess)]
+    assert not {guess, other.name_of(guess)} & set(body["event_ids"])
+    unkeyed = hashlib.sha256(name.encode()).hexdigest()
+    assert not unkeyed.startswith(body["session_file"].removesuffix(".jsonl"))

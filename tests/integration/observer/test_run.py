@@ -1,0 +1,133 @@
+"""The observer's loop in this process: what it does first, and in which order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from holdfast.kernel.clock import SystemClock
+from holdfast.kernel.log import NoLog
+from holdfast.machine.observer import cursors
+from holdfast.machine.observer.cursors import Cursor
+from holdfast.machine.observer.gate_file import Gate
+from holdfast.machine.observer.run import UNUSABLE, Observer, run
+from holdfast.machine.observer.sealing import Name
+from holdfast.machine.observer.settings import read_settings
+from holdfast.machine.observer.upload import Envelope
+from tests.integration.observer.conftest import KEY, Home
+from tests.support.consent_signer import NODE, Signer, answer
+from tests.support.logs import Lines
+from tests.support.patience import patience
+from tests.support.recording_plane import RecordingPlane, register_home
+
+STREAM = "5" * 16
+
+
+@pytest.fixture
+def observer(tmp_path: Path) -> Observer:
+    """An observer without the address of a plane: it reads and queues, and sends nothing."""
+    settings = read_settings({"HOME": str(tmp_path), "TMPDIR": str(tmp_path)})
+    settings.folder.mkdir(parents=True)
+    made = Observer(settings, clock=SystemClock(), log=NoLog(), draw=os.urandom, version="1")
+    assert made.gate.pin(NODE, Signer().public) == ""
+    return made
+
+
+def cursor(offset: int) -> Cursor:
+    return Cursor("logs", STREAM, "a", 1, offset, "", 0)
+
+
+def test_a_revocation_within_a_turn_is_followed_after_it(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a cursor that the turn saves last would pass what the revocation had put back."""
+    observer.gate.heard(200, answer(Signer().grant(1, ["logs"]), sync_allowed=True))
+    turns: list[object] = []
+
+    def turn() -> bool:
+        turns.append(observer.uploader.depth())
+        if len(turns) > 1:
+            observer.end()
+            return False
+        row = Envelope(
+            content="logs",
+            endpoint="logs",
+            stream=STREAM,
+            start=0,
+            event_ids=(Name("e"),),
+            body="{}",
+        )
+        assert observer.uploader.send(row, cursor(10)) == "queued"
+        beat = threading.Thread(
+            target=observer.gate.heard, args=(200, answer(Signer().grant(2, []), sync_allowed=True))
+        )
+        beat.start()
+        beat.join()
+        assert observer.uploader.pass_over(cursor(20))
+        return True
+
+    found: list[Cursor | None] = []
+
+    def closing(_seconds: float) -> None:
+        reader = cursors.CursorReader(observer.uploader.outbox.read)
+        found.append(reader.of_name("logs", "a"))
+        close(patience(3))
+
+    close = observer.uploader.outbox.close
+    monkeypatch.setattr(observer.collector, "run", turn)
+    monkeypatch.setattr(observer.uploader.outbox, "close", closing)
+    observer.run()
+    assert turns == [{}, {}]
+    (kept,) = found
+    assert kept is not None
+    assert kept.offset == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "node", "pinned"),
+    [
+        (Signer().public[:-1], NODE, False),
+        (Signer().public, "", False),
+        ("", NODE, False),
+        (Signer(2).public, NODE, True),
+        (Signer().public, "nd_other", True),
+    ],
+)
+def test_a_consent_key_that_cannot_be_used_ends_it_before_another_is_asked_for(
+    home: Home, plane: RecordingPlane, key: str, node: str, *, pinned: bool
+) -> None:
+    register_home(home.path, KEY)
+    named = {"HOLDFAST_CONSENT_KEY": key, "HOLDFAST_CONSENT_NODE": node}
+    where = {"HOME": str(home.path), "HOLDFAST_PLANE_URL": plane.url}
+    settings = read_settings(where | named)
+    settings.folder.mkdir(parents=True)
+    clock, log = SystemClock(), Lines()
+    if pinned:
+        assert Gate(settings.folder, clock=clock, log=log).pin(NODE, Signer().public) == ""
+    code = run(
+        settings,
+        clock=clock,
+        log=log,
+        draw=os.urandom,
+        version="1",
+        on_signal=lambda handlers: handlers[signal.SIGTERM](signal.SIGTERM, None),
+    )
+    assert code == UNUSABLE
+    (told,) = log.named("gate.not_pinned")
+    assert "HOLDFAST_CONSENT_KEY" in told["settings"]
+    assert plane.counts() == {}
+
+
+def test_a_consent_key_that_is_named_is_the_one_that_is_pinned(home: Home) -> None:
+    named = {"HOLDFAST_CONSENT_KEY": Signer(2).public, "HOLDFAST_CONSENT_NODE": NODE}
+    settings = read_settings({"HOME": str(home.path)} | named)
+    settings.folder.mkdir(parents=True)
+    made = Observer(settings, clock=SystemClock(), log=NoLog(), draw=os.urandom, version="1")
+    assert made.pin()
+    made.gate.heard(200, answer(Signer(2).grant(1, ["logs"])))
+    assert made.gate.open_classes() == {"logs"}
+    made.uploader.close()
