@@ -137,6 +137,8 @@ def test_the_gate_is_asked_again_before_a_request_is_repeated(node: Node) -> Non
         (200, b'{"ok":"yes"}'),
         (200, b'{"ok":true,"sync_allowed":false,"reason":"intent_pending"}'),
         (200, b'{"ok":true,"sync_allowed":true,"accepted":0}'),
+        (200, b'{"ok":true,"sync_allowed":true,"accepted":0,"error":"quota_full"}'),
+        (200, b'{"ok":true,"sync_allowed":false,"accepted":0,"error":"unreadable"}'),
         (403, b'{"ok":false,"sync_allowed":false}'),
         (429, b'{"ok":false}'),
     ],
@@ -150,12 +152,20 @@ def test_what_was_not_taken_stays_queued(node: Node, status: int, body: bytes) -
     assert node.uploader.depth() == {"logs": 1}
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b"{}"),
+        (413, b"{}"),
+        (422, b"{}"),
+        (200, b'{"ok":true,"sync_allowed":true,"accepted":0,"error":"unreadable"}'),
+    ],
+)
 def test_what_is_refused_for_good_becomes_a_dead_letter_and_the_rest_goes_on(
-    node: Node, status: int
+    node: Node, status: int, body: bytes
 ) -> None:
     node.registered().allow("logs", "transcripts")
-    node.plane.fault = lambda path: (status, b"{}") if path == "/ingest/logs" else None
+    node.plane.fault = lambda path: (status, body) if path == "/ingest/logs" else None
     node.send("logs")
     node.send("transcripts", "t")
     node.plane.wait(lambda: node.plane.count("/ingest/events") == 1)

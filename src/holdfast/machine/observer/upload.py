@@ -44,6 +44,7 @@ from holdfast.outbox.ports import (
 )
 from holdfast.outbox.receipts import OPEN
 from holdfast.outbox.transaction import DROPPED, Transaction
+from holdfast.wire.api.clawmetry import MAY_CHANGE
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
 from holdfast.wire.limits import COUNTER_MAX, TEXT_MAX
 
@@ -501,6 +502,9 @@ def _verdict(reply: Reply, content: str, mark: str) -> Refusal | Answer | None:
         allowed = content == "counters" or gate.field(fields, "sync_allowed", bool, default=True)
         if allowed and gate.field(fields, "accepted", int, 1):
             return None
+        told = gate.field(fields, "error", str, "")
+        if allowed and told and told not in MAY_CHANGE:
+            return Refusal(status, gate.field(fields, "message", str, "") or told)
         # It was read and thrown away: the plane's own gate is closed.
         return Unauthorized(status, "the plane refuses content of this node now", mark)
     match status:

@@ -66,12 +66,15 @@ class AuthRequest(Struct, frozen=True, kw_only=True):
     existing_node_id: _Opaque = None
 
 
+MAY_CHANGE: Final = frozenset({"not_consented", "quota_full"})
+"""Why nothing of a body is kept now, though it may be later: it is worth sending again."""
+
+
 class NodeAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of a request, and the node's gate, which every answer repeats.
 
     `accepted` is 0 where a body was read and nothing of it is kept, although the answer is `ok`;
-    `error` says why: `not_consented` or `quota_full`, which may change; else sending it again
-    changes nothing.
+    `error` says why: one of `MAY_CHANGE`, or one that sending it again does not change.
     """
 
     ok: bool
