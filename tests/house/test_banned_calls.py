@@ -38,7 +38,9 @@ ALLOWANCES = (
     Allowance("kernel/clock.py", ("clock",), "the one real clock"),
     Allowance("plane/settings.py", ("environment",), "settings are read here, once"),
     Allowance("plane/wiring/", ("chance",), "makes what is passed in, keys and seeds too"),
-    Allowance("plane/keyring.py", ("chance",), "makes keys and nonces; tests pass their own"),
+    Allowance(
+        "plane/secret_encryption.py", ("chance",), "makes keys and nonces; tests pass theirs"
+    ),
     Allowance("plane/plane_key.py", ("chance",), "makes the key of a new home"),
     Allowance("cli/client.py", ("chance",), "challenges planes with nonces"),
     Allowance("cli/", ("clock", "environment"), "the edge towards a person at a terminal"),

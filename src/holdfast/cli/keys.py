@@ -23,7 +23,7 @@ app = typer.Typer(
 @app.command("list")
 def show() -> None:
     """Show the keys that seal and sealed, by their ids."""
-    from holdfast.plane.keyring import list_keys  # noqa: PLC0415  heavy, and for this only
+    from holdfast.plane.secret_encryption import list_keys  # noqa: PLC0415  heavy, and for this only
 
     settings = settings_or_fail()
     try:
@@ -71,17 +71,17 @@ def drop(key: Annotated[str, typer.Argument(help="The id of a key, as in `keys l
     import asyncio  # noqa: PLC0415
 
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
-    from holdfast.plane import keyring  # noqa: PLC0415
+    from holdfast.plane import secret_encryption  # noqa: PLC0415
     from holdfast.plane.wiring.key_uses import uses  # noqa: PLC0415
     from holdfast.plane.wiring.local_admin import hold_folder  # noqa: PLC0415
 
     settings = settings_or_fail()
     try:
         with hold_folder(settings, url="", now_ms=SystemClock().now_ms(), refuse=KeysError):
-            ring = keyring.open_keyring(settings.keys_folder)
+            ring = secret_encryption.open_keyring(settings.keys_folder)
             left = asyncio.run(uses(Path(settings.home), ring, key))
             if not left:
-                keyring.drop(settings.keys_folder, key)
+                secret_encryption.drop(settings.keys_folder, key)
     except (KeysError, OSError, ValueError) as error:
         fail(str(error) if isinstance(error, KeysError) else reason(error))
     if left:
@@ -103,7 +103,7 @@ def new(
     """
     # A slow import, needed here only.
     from holdfast.kernel.clock import SystemClock  # noqa: PLC0415
-    from holdfast.plane.keyring import make_keyring  # noqa: PLC0415
+    from holdfast.plane.secret_encryption import make_keyring  # noqa: PLC0415
     from holdfast.plane.wiring.local_admin import hold_folder  # noqa: PLC0415
 
     settings, now_ms = settings_or_fail(), SystemClock().now_ms()

@@ -12,7 +12,7 @@ from typing import Final
 
 from holdfast.kernel.backoff import fraction
 from holdfast.kernel.clock import Clock
-from holdfast.outbox import delivery, limits, policy, statements
+from holdfast.outbox import delivery, limits, retry_policy, statements
 from holdfast.outbox.database import UnavailableError
 from holdfast.outbox.delivery import Verdict
 from holdfast.outbox.fetch import Fetcher
@@ -74,12 +74,12 @@ class Drainer:
         self._notice = notice
         self._carry = carry
         self._give_up = give_up
-        self.state = policy.SendState(seed=seed)
+        self.state = retry_policy.SendState(seed=seed)
         self.blocked = ""
         self.stopping = False
-        self.hurry_since_ms = policy.NEVER
+        self.hurry_since_ms = retry_policy.NEVER
         self.turned_ms = clock.steady_ms()
-        self.looked_ms = policy.NEVER
+        self.looked_ms = retry_policy.NEVER
         self.pending = 0
         self._deferred: dict[int, tuple[float, int]] = {}
         self._unwritten: list[Verdict] = []
@@ -126,24 +126,24 @@ class Drainer:
         mark = self._mark()
         if reason or mark == "":
             # No beat either: a process that may send must take over.
-            self.blocked = f"gate: {reason}" if reason else policy.UNREADY
+            self.blocked = f"gate: {reason}" if reason else retry_policy.UNREADY
             return limits.HOLD_LOOK_MS
         if not self._leading():
             self.blocked = "another process drains"
             return limits.STANDBY_MS
-        decision = policy.decide(
+        decision = retry_policy.decide(
             self.state,
             pending=backlog.pending,
             now_ms=now_ms,
             mark=mark or "",
             hurry_since_ms=self.hurry_since_ms,
         )
-        if isinstance(decision, policy.Wait):
+        if isinstance(decision, retry_policy.Wait):
             self.blocked = decision.because
             return min(decision.for_ms, limits.POLL_MS)
         return self._send_some(decision)
 
-    def _send_some(self, decision: policy.Send) -> float:
+    def _send_some(self, decision: retry_policy.Send) -> float:
         skip = self._skipped()
         picked = delivery.pick(self._queue, rows=decision.rows, max_bytes=decision.bytes, skip=skip)
         if picked.broken:
@@ -159,7 +159,7 @@ class Drainer:
 
     def _rest(self, now_ms: float) -> None:
         """Handle an empty queue: let the lease rest, and checkpoint after a busy time."""
-        self.hurry_since_ms = policy.NEVER
+        self.hurry_since_ms = retry_policy.NEVER
         self._deferred.clear()
         self.lease.forget()
         if self.lease.held:
@@ -215,7 +215,7 @@ class Drainer:
         oldest_ms = max(self._clock.now_ms() - items[0].enqueued_ms, 0)
         batch = Batch(tuple(items), counters.pending, oldest_ms, counters.dropped, counters.lost)
         self.turned_ms = self._clock.steady_ms()
-        self.state = policy.begun(self.state, self.turned_ms)
+        self.state = retry_policy.begun(self.state, self.turned_ms)
         return self._carry(self._sender, batch)
 
     def _may_go_on(self) -> bool:
@@ -295,7 +295,7 @@ class Drainer:
         )
         named = {item.row for item in delivered} | {item.row for item, _ in dead}
         silent = tuple(item for item in part if item.row not in named)
-        self.state = policy.succeeded(self.state, rows=len(part), now_ms=now_ms)
+        self.state = retry_policy.succeeded(self.state, rows=len(part), now_ms=now_ms)
         notes = [("last_success_ms", str(self._clock.now_ms()))]
         if self._noted:
             notes += [("failing_since_ms", ""), ("auth_since_ms", "")]
@@ -311,14 +311,14 @@ class Drainer:
             self._fetcher.note_newest(answer.verdicts)
 
     def _bury(self, item: Item, refusal: Refusal) -> None:
-        self.state = policy.succeeded(self.state, rows=0, now_ms=self._clock.steady_ms())
+        self.state = retry_policy.succeeded(self.state, rows=0, now_ms=self._clock.steady_ms())
         self._write(Verdict(dead=((item, _clean(refusal)),)))
 
     def _narrow(self, part: Sequence[Item], detail: str) -> None:
         now_ms = self._clock.steady_ms()
         sent = sum(len(item.payload.encode()) for item in part)
-        state = policy.succeeded(self.state, rows=0, now_ms=now_ms)
-        self.state = policy.narrowed(state, sent_bytes=sent, now_ms=now_ms)
+        state = retry_policy.succeeded(self.state, rows=0, now_ms=now_ms)
+        self.state = retry_policy.narrowed(state, sent_bytes=sent, now_ms=now_ms)
         self._note(
             f"413 at {sent} bytes: {_redacted(detail)}", ("bytes_max", str(self.state.bytes_max))
         )
@@ -329,31 +329,33 @@ class Drainer:
 
     def _put_off(self, item: Item) -> None:
         times = self._deferred.get(item.row, (0.0, 0))[1] + 1
-        wait_ms = policy.defer_ms(times, self.state.seed, item.row)
+        wait_ms = retry_policy.defer_ms(times, self.state.seed, item.row)
         self._deferred[item.row] = (self._clock.steady_ms() + wait_ms, times)
 
     def _failed(self, answer: Answer) -> None:
         now_ms = self._clock.steady_ms()
         match answer:
             case Unauthorized(status, detail, mark):
-                self.state = policy.unauthorized(self.state, mark=mark, now_ms=now_ms)
+                self.state = retry_policy.unauthorized(self.state, mark=mark, now_ms=now_ms)
                 since = ("auth_since_ms", str(self._clock.now_ms()))
-                self._note(f"{status}: {_redacted(detail)}", since, kind=policy.AUTH)
+                self._note(f"{status}: {_redacted(detail)}", since, kind=retry_policy.AUTH)
                 self._warn(
-                    policy.AUTH,
+                    retry_policy.AUTH,
                     f"the key was refused ({status}); everything is kept, and goes on when"
                     " the key changes",
                 )
             case Unready(reason):
-                self.state = policy.unready(self.state, now_ms=now_ms)
-                self.blocked = f"{policy.UNREADY}: {reason}"
+                self.state = retry_policy.unready(self.state, now_ms=now_ms)
+                self.blocked = f"{retry_policy.UNREADY}: {reason}"
             case Throttled(detail, retry_after_ms):
-                self.state = policy.failed(
+                self.state = retry_policy.failed(
                     self.state, now_ms=now_ms, retry_after_ms=retry_after_ms or 0
                 )
                 self._note(f"429: {_redacted(detail)}", kind="429")
             case Failed(status, detail, retry_after_ms):
-                self.state = policy.failed(self.state, now_ms=now_ms, retry_after_ms=retry_after_ms)
+                self.state = retry_policy.failed(
+                    self.state, now_ms=now_ms, retry_after_ms=retry_after_ms
+                )
                 self._note(f"{status or 'network'}: {_redacted(detail)}", kind=str(status))
             case _:
                 raise TypeError(f"sender answered {type(answer).__name__}")
@@ -412,7 +414,7 @@ class Drainer:
 
     def _warn(self, kind: str, text: str) -> None:
         now_ms = self._clock.steady_ms()
-        if now_ms - self._noticed.get(kind, policy.NEVER) >= limits.NOTICE_EVERY_MS:
+        if now_ms - self._noticed.get(kind, retry_policy.NEVER) >= limits.NOTICE_EVERY_MS:
             self._noticed[kind] = now_ms
             self._notice(text)
 

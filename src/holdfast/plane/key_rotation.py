@@ -23,8 +23,8 @@ from holdfast.instances.presenters import state_of
 from holdfast.instances.state import Instance
 from holdfast.instances.views import INSTANCE_VIEW
 from holdfast.kernel.chance import Chance
-from holdfast.plane.keyring import KeyRing, rotate
 from holdfast.plane.operations import instance_address
+from holdfast.plane.secret_encryption import KeyRing, rotate
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.plane import KeysRotate, KeysRotated
 

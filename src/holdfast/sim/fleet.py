@@ -20,7 +20,7 @@ from holdfast.instances.definition import KIND
 from holdfast.instances.state import Instance, decode_state
 from holdfast.kernel.clock import MINUTE_MS
 from holdfast.kernel.ids import Address, address
-from holdfast.plane.keyring import Key, KeyRing
+from holdfast.plane.secret_encryption import Key, KeyRing
 from holdfast.plane.wiring.consent import node_kind
 from holdfast.plane.wiring.instances import instance_kind
 from holdfast.plane.wiring.pairing import pairing_kind

@@ -25,7 +25,7 @@ from holdfast.machine.controller.log import Field, Log
 from holdfast.machine.controller.pairing.files import VerdictsFile
 from holdfast.machine.controller.pairing.state import Verdict
 from holdfast.machine.controller.process import atomic_file
-from holdfast.plane import keyring
+from holdfast.plane import secret_encryption
 from holdfast.plane.key_folder import TOKEN_FILE, KeysError, prepare_keys, write_key
 from holdfast.plane.settings import Settings, load_settings
 from holdfast.plane.wiring import daily
@@ -79,8 +79,8 @@ async def use_keys(folder: Path, rounds: int) -> None:
     await accounts.close()
     await journal.close()
     for count in range(rounds):
-        keyring.rotate(settings.keys_folder, now_ms=NOW + count)
-        say(*(f"key:{key.id}" for key in keyring.list_keys(settings.keys_folder)))
+        secret_encryption.rotate(settings.keys_folder, now_ms=NOW + count)
+        say(*(f"key:{key.id}" for key in secret_encryption.list_keys(settings.keys_folder)))
         write_key(settings.keys_folder / TOKEN_FILE, f"{count + 1:064}\n".encode())
         say(*(f"token:{number}" for number in range(1, count + 2)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.plane.keyring import list_keys, rotate
+from holdfast.plane.secret_encryption import list_keys, rotate
 from tests.support.planes import PlaneProcess, until
 
 

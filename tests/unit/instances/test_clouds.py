@@ -20,7 +20,7 @@ from holdfast.kernel.clock import HOUR_MS, MINUTE_MS, SECOND_MS
 from holdfast.kernel.outcome import Ok, Permanent
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.sealed_settings import decrypt_settings
-from holdfast.plane.keyring import Key, KeyRing
+from holdfast.plane.secret_encryption import Key, KeyRing
 from holdfast.wire.controller.identity import derived_token, gateway_token
 from holdfast.world.clouds.faults import Fault, on_call, outage
 from holdfast.world.clouds.port import MachineSpec

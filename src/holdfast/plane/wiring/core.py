@@ -23,8 +23,8 @@ from holdfast.kernel.metrics import TotalMeter
 from holdfast.kernel.secret import Secret
 from holdfast.letters.topics import Publish
 from holdfast.plane.consent_key import ConsentKey
-from holdfast.plane.keyring import KeyRing
 from holdfast.plane.plane_key import PlaneKey
+from holdfast.plane.secret_encryption import KeyRing
 from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.engine import Engine
 from holdfast.plane.wiring.part import Tables

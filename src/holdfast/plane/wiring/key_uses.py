@@ -7,7 +7,7 @@ from typing import Final
 
 from holdfast.instances.ports import UnsealError
 from holdfast.plane.key_rotation import held_texts
-from holdfast.plane.keyring import KeyRing, sealed_by
+from holdfast.plane.secret_encryption import KeyRing, sealed_by
 from holdfast.plane.wiring.holder import JOURNAL_FILE
 from holdfast.stores.sqlite.journal_reader import SqliteReader
 from holdfast.world.clouds.process_record import RECORD_FILE, load

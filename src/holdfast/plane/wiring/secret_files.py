@@ -19,8 +19,8 @@ from holdfast.plane.key_folder import (
     refuse_loose,
     write_key,
 )
-from holdfast.plane.keyring import KeyRing, make_keyring, open_keyring
 from holdfast.plane.plane_key import PlaneKey, read_or_make_plane_key
+from holdfast.plane.secret_encryption import KeyRing, make_keyring, open_keyring
 from holdfast.plane.settings import PREFIX, Settings
 from holdfast.plane.wiring.holder import ACCOUNTS_FILE, JOURNAL_FILE
 from holdfast.world.clouds.port import MachineSpec

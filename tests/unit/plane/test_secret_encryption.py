@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast.instances.ports import Context, UnsealError
 from holdfast.plane.key_folder import KEYRING_FILE, KeysError
-from holdfast.plane.keyring import (
+from holdfast.plane.secret_encryption import (
     Key,
     KeyRing,
     drop,
