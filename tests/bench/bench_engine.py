@@ -38,7 +38,7 @@ from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.ids import EventId, address
 from holdfast.kernel.outcome import Ok, Outcome
 from holdfast.monitoring.logs import set_up
-from holdfast.monitoring.prometheus import Metrics
+from holdfast.monitoring.prometheus_exporter import Metrics
 from holdfast.plane.wiring.engine import make_engine
 from holdfast.stores.sqlite.journal import SqliteJournal
 

@@ -322,6 +322,8 @@ class Campaign:
             up = machine is not None and machine.state == "started"
             if item["attention"] or (item["desired"] == "destroyed" and not up):
                 continue  # it waits for a person, or for a listing that must show all of it
+            if item["desired"] == "stopped" and machine is None:
+                continue  # none runs; that none was made is sure only after LISTING_LAG_MS
             self.why = f"{item}, {machine}"
             wanted = item["desired"] == "running"
             if up != wanted or (item["status"] == "running") != wanted:

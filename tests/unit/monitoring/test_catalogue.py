@@ -9,7 +9,7 @@ import pytest
 from holdfast.kernel import metrics
 from holdfast.kernel.metrics import CATALOGUE, Counter, Histogram
 from holdfast.kernel.outcome import Ok, Retryable
-from holdfast.monitoring.prometheus import Metrics
+from holdfast.monitoring.prometheus_exporter import Metrics
 from holdfast.sim.loop import SimClock
 from tests.support.toys.lamp import BulbAdded, Cursed, Made, NoteWritten, SwitchedOff, SwitchedOn
 from tests.unit.actors.rig import Rig, play, until

@@ -18,7 +18,7 @@ from holdfast.accounts.directory import LOCAL_ACCOUNT
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.log import Log, TotalLog
 from holdfast.kernel.metrics import LOG_LINES_DROPPED, MEASUREMENTS_DROPPED, TotalMeter
-from holdfast.monitoring.prometheus import Metrics
+from holdfast.monitoring.prometheus_exporter import Metrics
 from holdfast.plane.agent_proxy.app import AgentSide
 from holdfast.plane.edge.app import Edge
 from holdfast.plane.settings import Settings
