@@ -71,16 +71,23 @@ def _shown(page: Page) -> str:
         return str(error)
 
 
-@pytest.fixture(scope="module")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    """Launch Chromium for a module, and no longer.
+@contextmanager
+def launch(chromium_path: str, *flags: str) -> Iterator[Browser]:
+    """Launch Chromium.
 
     While it lives its driver's event loop runs in this thread, where no other test's could.
     """
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium_path, args=list(FLAGS))
+        launched = playwright.chromium.launch(executable_path=chromium_path, args=[*FLAGS, *flags])
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """Launch Chromium for a module, and no longer."""
+    with launch(chromium_path) as launched:
+        yield launched
 
 
 @pytest.fixture(scope="package")

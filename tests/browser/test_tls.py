@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import new_page
+from tests.browser.conftest import launch, new_page
 from tests.support.patience import patience
 from tests.support.planes import PlaneProcess
 from tests.support.ports import free_port
@@ -132,9 +132,20 @@ def secured(tmp_path: Path) -> Iterator[tuple[PlaneProcess, str]]:
         plane.close()
 
 
+@pytest.fixture(scope="module")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """Launch a Chromium that takes the self-signed certificate.
+
+    With `ignore_https_errors` alone each connection of a page is asked about anew, and on a busy
+    machine Chromium gives up after 32 (ERR_TOO_MANY_RETRIES).
+    """
+    with launch(chromium_path, "--ignore-certificate-errors") as launched:
+        yield launched
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(ignore_https_errors=True)  # its certificate is self-signed
+    context = browser.new_context(ignore_https_errors=True)  # for requests that are no page's
     made = new_page(context)
     yield made
     made.goto("about:blank")
