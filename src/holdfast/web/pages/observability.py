@@ -11,7 +11,7 @@ from holdfast.web.page import Context, Names, Page
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
-from holdfast.wire.api.instances import InstanceDetail, Status
+from holdfast.wire.api.instances import InstanceDetail, ObserverView, Status
 
 _WAITS: Final[dict[Status, str]] = {
     "provisioned": "It has never been started. Its machine registers within a minute of its start.",
@@ -37,7 +37,17 @@ async def load(context: Context, call: Call) -> Names:
         "node": nodes.items[0].id if nodes.items else "",
         "badge_of": STATUSES[view.status],
         "waits": _WAITS.get(view.status, _OTHERWISE),
+        "observer": _observer_words(found.observer),
     }
+
+
+def _observer_words(observer: ObserverView | None) -> str:
+    """Return why no observer runs beside the agent, nothing while one does or that is unknown."""
+    if observer is None or observer.state == "running":
+        return ""
+    if observer.state == "off":
+        return f"No observer runs beside its agent: {observer.reason}."
+    return f"Its observer stopped, and is started again: {observer.reason}."
 
 
 PAGE: Final = Page(

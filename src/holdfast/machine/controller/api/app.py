@@ -22,6 +22,7 @@ from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.api.doctor import DOCTOR
 from holdfast.machine.controller.api.environment import ENVIRONMENT
 from holdfast.machine.controller.api.files import FILES
+from holdfast.machine.controller.api.observing import OBSERVING
 from holdfast.machine.controller.api.pairing import PAIRING
 from holdfast.machine.controller.api.proxy import PROXY
 from holdfast.machine.controller.credentials import bearer
@@ -47,8 +48,6 @@ _ABSENT: Final = (
     "google-oauth/{rest:.*}",
     "hooks/{rest:.*}",
     "gmail-pubsub",
-    "clawmetry-dashboard-url",
-    "clawmetry-start-sync",
     "kilo-chat/{rest:.*}",
 )
 """Routes of another product, for any method."""
@@ -98,6 +97,7 @@ BOUND: Final[tuple[Route, ...]] = (
     *DOCTOR,
     *FILES,
     *ENVIRONMENT,
+    *OBSERVING,
 )
 """Every control route, one for each row of the wire's table."""
 
