@@ -39,7 +39,7 @@ QUICK = {
     "HOLDFAST_TELEMETRY_BUFFER_S": "0.1",
     "HOLDFAST_OBSERVERS": "false",
 }
-"""Short cadences, for short waits, and no observers: one more process of 33 MiB beside each agent."""
+"""Short cadences, for short waits, and no observers: a process of 33 MiB more for each machine."""
 
 _SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
 

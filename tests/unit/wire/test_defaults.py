@@ -65,8 +65,8 @@ wire.api.clawmetry.AuthAnswer
 wire.api.clawmetry.AuthRequest
     api_key=null hostname=null machine_id=null existing_node_id=null
 wire.api.clawmetry.Heartbeat
-    node_id=null platform=null version=null e2e=null status=null seen_number=null
-    local_store_size_mb=null tool_calls_today=null exec_calls_today=null
+    node_id=null platform=null version=null e2e=null status=null seen_number=null ts=null
+    queue=null client=null local_store_size_mb=null tool_calls_today=null exec_calls_today=null
     browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
     cache_pushes=null
 wire.api.clawmetry.HeartbeatAnswer
@@ -351,7 +351,8 @@ wire.controller.checkin.BootCounters
 wire.controller.checkin.CheckIn
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
     failedCheckins=0 lastError="" observer="" observerReason="" start=null climbs=[]
-    machineId="" lastExitReason="" protocol=null bootId="" sequence=0 epoch=0 bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
+    machineId="" lastExitReason="" protocol=null bootId="" sequence=0 epoch=0
+    bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
     agentReady=null phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[]
     recovery=null pairingEpoch=0 pairingCount=0 intervalMs=0 earlierBoots=[] outcomes=[]
 wire.controller.checkin.Climb

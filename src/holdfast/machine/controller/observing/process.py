@@ -215,7 +215,12 @@ class ObserverProcess:
             self._on_change()
 
     def end(self) -> None:
-        """Have it end: SIGTERM, and no restart; what it has queued stays on the disk."""
+        """Have it end: SIGTERM, and no restart; what it has queued stays on the disk.
+
+        Once: a second signal would find an interpreter that ends, without a handler.
+        """
+        if self._closing:
+            return
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
