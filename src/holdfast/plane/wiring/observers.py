@@ -32,22 +32,23 @@ class ObserverCheck:
             text = f"{PREFIX}OBSERVERS=false: machines started since have none"
             return DoctorCheck(name="observers", result="ok", message=text)
         counts: Counter[str] = Counter()
-        named: list[str] = []
+        named: list[tuple[str, str]] = []
         async for instance, status in self._running():
             counts[status.observer] += 1
             if status.observer == "failing" and len(named) < _NAMED_MAX:
-                named.append(f"{instance}: {status.observer_reason}")
+                named.append((instance, status.observer_reason))
         failing = counts["failing"]
         left = failing - len(named)
         parts = [f"{counts['running']} of {counts.total()} reported machines run theirs"]
         if failing:
             more = f" and {left} more" if left else ""
-            parts.insert(0, f"{failing} fail: {'; '.join(named)}{more}")
+            reasons = "; ".join(f"{instance}: {reason}" for instance, reason in named)
+            parts.insert(0, f"{failing} fail: {reasons}{more}")
         return DoctorCheck(
             name="observers",
             result="warning" if failing else "ok",
             message="; ".join(parts)[:REASON_MAX],
-            fix="look at the machine's log: holdfast instance logs NAME" if failing else "",
+            fix=f"holdfast instance logs {named[0][0]}" if named else "",
         )
 
     async def _running(self) -> AsyncIterator[tuple[str, MachineStatus]]:

@@ -37,11 +37,11 @@ async def load(context: Context, call: Call) -> Names:
         "node": nodes.items[0].id if nodes.items else "",
         "badge_of": STATUSES[view.status],
         "waits": _WAITS.get(view.status, _OTHERWISE),
-        "observer": _observer_words(found.observer),
+        "observer": observer_words(found.observer),
     }
 
 
-def _observer_words(observer: ObserverView | None) -> str:
+def observer_words(observer: ObserverView | None) -> str:
     """Return why no observer runs beside the agent, nothing while one does or that is unknown."""
     if observer is None or observer.state == "running":
         return ""
