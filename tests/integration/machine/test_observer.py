@@ -38,6 +38,7 @@ async def test_it_comes_back_after_a_kill_and_the_agent_stays(tmp_path: Path) ->
         await until(lambda: lines(machine, "observer.started"), "the observer's own lines")
         first = machine.events("observer.started")[0]["pid"]
         await until(lambda: plane.heard and plane.last.observer == "running", "it is reported")
+        assert "observer" not in (await machine.ask("GET", "/_kilo/health", token=None))[1]
         os.kill(first, signal.SIGKILL)
         await until(lambda: len(lines(machine, "observer.started")) == 2, "it comes back")
         (failed,) = machine.events("observer.failed")
@@ -89,6 +90,8 @@ async def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, in_the_way:
         assert machine.events("observer.failed")[0]["reason"].startswith(said)
         await until(lambda: plane.heard and plane.last.observer == "failing", "it is reported")
         assert not plane.last.degraded
+        health = (await machine.ask("GET", "/_kilo/health", token=None))[1]
+        assert (health["state"], health["observer"]) == ("ready", "failing")
         assert (await machine.status())["ready"]
 
 

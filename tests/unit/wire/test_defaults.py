@@ -409,6 +409,7 @@ wire.controller.machine.EnvOrder
     HOLDFAST_API_KEY=absent KILOCODE_API_KEY=absent
 wire.controller.machine.HealthAnswer
     status="ok" state=absent phase=absent error=absent agentReady=absent
+    observer=absent
 wire.controller.machine.TokenAnswer
     token=""
 wire.controller.pairing.ChannelList

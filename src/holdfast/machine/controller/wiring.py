@@ -184,8 +184,8 @@ class Controller:
             supervisor=runtime.supervisor, agent=agent, version=runtime.version,
             maintenance=maintenance, bootstrap=bootstrap,
             shared_cpu=running.shared_cpu, pairing=self._pairing,
-            device_repair=self._device_repair, owner_calls=self._make_owner_calls(agent),
-            log=self._log,
+            device_repair=self._device_repair, observer=self._observer,
+            owner_calls=self._make_owner_calls(agent), log=self._log,
         )  # fmt: skip
         self._server = await open_doors(
             context,

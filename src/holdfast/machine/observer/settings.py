@@ -57,13 +57,15 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     openclaw = Path(state) if state else _openclaw_home(environ, home)
     temporary = Path(environ.get("TMPDIR") or "/tmp")  # noqa: S108  # where OpenClaw writes its log
     hostname = environ.get("HOSTNAME") or os.uname().nodename
+    within = tuple(Path(path) for path in environ.get(protocol.WITHIN, "").split(":") if path)
+    logs = (temporary / "openclaw", openclaw / "logs", Path("/data/logs"))
     return Settings(
         url=_first(environ, *_URLS).rstrip("/"),
         home=home,
         folder=Path(environ.get("HOLDFAST_OBSERVER_HOME") or home / ".holdfast" / "observer"),
         openclaw=openclaw,
         workspace=openclaw / "workspace",
-        log_folders=(temporary / "openclaw", openclaw / "logs", Path("/data/logs")),
+        log_folders=tuple(path for path in logs if _is_within(path, within)),
         claude=Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude"),
         codex=Path(environ.get("CODEX_HOME") or home / ".codex"),
         hostname=hostname,
@@ -73,8 +75,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         credentials=_credentials(environ),
         pinned_key=environ.get("HOLDFAST_CONSENT_KEY", ""),
         pinned_node=environ.get("HOLDFAST_CONSENT_NODE", ""),
-        within=tuple(Path(path) for path in environ.get(protocol.WITHIN, "").split(":") if path),
+        within=within,
     )
+
+
+def _is_within(path: Path, folders: tuple[Path, ...]) -> bool:
+    return not folders or any(path.is_relative_to(folder) for folder in folders)
 
 
 def _credentials(environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,6 @@ from holdfast.wire.controller.endpoint import act, look
 
 URL_CHARS_MAX: Final = 2_048
 
-_CAPABILITY: Final = "clawmetry.deferred-sync"
-
 
 class SyncStarted(Struct, frozen=True, kw_only=True, rename="camel"):
     """The plane knows that the owner wants to see this node; `already_started`: it did before."""
@@ -37,12 +35,12 @@ START_SYNC: Final = act(
     "clawmetry-start-sync", SyncStarted,
     "Tell the plane that the owner wants to see this node: the first time grants what an intent"
     " grants.",
-    capability=_CAPABILITY, statuses=(200, 404, 502),
+    statuses=(200, 404, 502),
     codes=("not_registered", "registration_unreadable", "intent_failed"),
 )  # fmt: skip
 DASHBOARD_URL: Final = look(
     "clawmetry-dashboard-url", DashboardUrl, "Where the owner looks at this node.",
-    capability=_CAPABILITY, statuses=(200, 404), codes=("no_dashboard_url", "url_unreadable"),
+    statuses=(200, 404), codes=("no_dashboard_url", "url_unreadable"),
 )  # fmt: skip
 
 OBSERVING: Final = (START_SYNC, DASHBOARD_URL)

@@ -57,8 +57,10 @@ API_VERSION: Final = 1
 
 
 async def _health(context: Context, _call: Call[None]) -> HealthAnswer:
-    body = context.lifecycle.health("")
-    return msgspec.convert({**body, "agentReady": context.supervisor.state.ready}, HealthAnswer)
+    body = {**context.lifecycle.health(""), "agentReady": context.supervisor.state.ready}
+    if context.observer.told.state == "failing":
+        body["observer"] = context.observer.told.state
+    return msgspec.convert(body, HealthAnswer)
 
 
 async def _platform_health(_context: Context, _call: Call[None]) -> HealthAnswer:

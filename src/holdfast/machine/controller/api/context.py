@@ -14,6 +14,7 @@ from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Maintenance
 from holdfast.machine.controller.observing.calls import OwnerCalls
+from holdfast.machine.controller.observing.process import ObserverProcess
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.report.facts import Identity
@@ -32,6 +33,7 @@ class Context:
     maintenance: Maintenance
     pairing: PairingParts | None
     device_repair: DeviceRepair | None
+    observer: ObserverProcess
     owner_calls: OwnerCalls
     bootstrap: Bootstrap
     shared_cpu: bool
