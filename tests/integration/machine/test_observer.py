@@ -126,7 +126,7 @@ async def test_the_owners_calls_say_what_is_missing(tmp_path: Path) -> None:
 
         async def url() -> tuple[int, str]:
             status, body = await machine.ask("GET", "/_kilo/clawmetry-dashboard-url")
-            return status, body.get("code", body.get("url"))
+            return status, str(body.get("code") or body["url"])
 
         assert (await start(), await url()) == ((404, "not_registered"), (404, "no_dashboard_url"))
         folder.mkdir(parents=True)

@@ -9,6 +9,7 @@ import pytest
 from holdfast.kernel.clock import SystemClock
 from holdfast.machine.controller.observing import protocol
 from holdfast.machine.observer.readers import files
+from holdfast.machine.observer.readers.lines import LineFile
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.settings import read_settings
 
@@ -53,5 +54,7 @@ def test_the_log_that_our_profile_names_is_read_too(tmp_path: Path) -> None:
     openclaw = OpenClaw(
         tmp_path, workspace=tmp_path / "w", log_folders=(tmp_path,), clock=SystemClock()
     )
-    found = [Path(source.name).name for source in openclaw.sources("logs")]
+    found = [
+        source.path.name for source in openclaw.sources("logs") if isinstance(source, LineFile)
+    ]
     assert sorted(found) == ["openclaw-2026-11-30.log", "openclaw.log"]

@@ -231,16 +231,16 @@ class ObserverProcess:
     async def close(self) -> None:
         """Return when it has ended; it is killed after `limits.OBSERVER_STOP_S`."""
         self.end()
-        if self._child is None or self._gone is None:
+        child, gone = self._child, self._gone
+        if child is None or gone is None:
             return
         try:
             async with asyncio.timeout(limits.OBSERVER_STOP_S):
-                await asyncio.shield(self._gone)
+                await asyncio.shield(gone)
         except TimeoutError:
             self._log.emit("observer.killed", after_s=limits.OBSERVER_STOP_S)
-            if self._child is not None:
-                self._child.kill()
-                await self._gone
+            child.kill()
+            await gone
 
 
 def describe_end(code: int) -> str:
