@@ -98,7 +98,8 @@ class Observed:
             items = client.call("consent.list", query={"limit": "500"}).items
         view = self.plane.view(self.name)
         assert view is not None
-        return next(one for one in items if one.instance == view.id)
+        found: NodeConsent = next(one for one in items if one.instance == view.id)
+        return found
 
     def online(self) -> bool:
         """Return whether its node was heard lately."""
