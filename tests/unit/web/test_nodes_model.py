@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from holdfast.web.pages.nodes import class_row, entry_line, node_row, receipt_line
-from holdfast.web.pages.observability import PAGE, observer_words
+from holdfast.web.pages.observability import PAGE
+from holdfast.web.parts.observer import observer_words
 from holdfast.wire.api.consent import ConsentClass, ConsentEntry, ConsentReceipt, NodeConsent
 from holdfast.wire.api.instances import ObserverView
 from holdfast.wire.consent import SignedDocument

@@ -8,10 +8,11 @@ from holdfast.letters import topics
 from holdfast.web.limits import LOOK_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
+from holdfast.web.parts.observer import observer_words
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
-from holdfast.wire.api.instances import InstanceDetail, ObserverView, Status
+from holdfast.wire.api.instances import InstanceDetail, Status
 
 _WAITS: Final[dict[Status, str]] = {
     "provisioned": "It has never been started. Its machine registers within a minute of its start.",
@@ -39,15 +40,6 @@ async def load(context: Context, call: Call) -> Names:
         "waits": _WAITS.get(view.status, _OTHERWISE),
         "observer": observer_words(found.observer),
     }
-
-
-def observer_words(observer: ObserverView | None) -> str:
-    """Return why no observer runs beside the agent, nothing while one does or that is unknown."""
-    if observer is None or observer.state == "running":
-        return ""
-    if observer.state == "off":
-        return f"No observer runs beside its agent: {observer.reason}."
-    return f"Its observer stopped, and is started again: {observer.reason}."
 
 
 PAGE: Final = Page(
