@@ -34,6 +34,7 @@ CLIENTS = {
     "machine/controller/wiring.py": "makes the session of check-ins, wake, probes",
     "machine/controller/report/checkin.py": "whole_url of a setting",
     "machine/controller/report/long_poll.py": "whole_url of a setting",
+    "machine/controller/observing/calls.py": "whole_url of a path below a setting",
     "machine/controller/agent/processes.py": "http_url of an Address",
     "machine/controller/pairing/wiring.py": "makes the session of pairing",
     "machine/controller/pairing/openclaw/connection.py": "hands the session on",

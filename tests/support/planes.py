@@ -37,8 +37,9 @@ QUICK = {
     "HOLDFAST_CHECKIN_MIN_S": "0",
     "HOLDFAST_STOP_GRACE_S": "2",
     "HOLDFAST_TELEMETRY_BUFFER_S": "0.1",
+    "HOLDFAST_OBSERVERS": "false",
 }
-"""Short cadences, for short waits."""
+"""Short cadences, for short waits, and no observers: a process of 33 MiB more for each machine."""
 
 _SERVE = (sys.executable, "-m", "holdfast.cli.main", "serve")
 

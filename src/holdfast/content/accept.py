@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Meta, Raw, Struct, field
 
 from holdfast.content import limits
 from holdfast.content.records import (
@@ -391,10 +391,28 @@ def refused_parts(
         if numbers:
             parts["counters"] = numbers
     known = sum(len(name) + len(value) + 6 for name, value in kept.items())
-    rest = size - sum(parts.values()) - known
+    rest = size - sum(parts.values()) - known - _signs_bytes(body)
     if rest > 0:
         parts["metadata"] = parts.get("metadata", 0) + rest
     return parts
+
+
+def _signs_bytes(body: Heartbeat) -> int:
+    """Return the bytes of what our observer says of itself in a heartbeat: none is content."""
+    try:
+        signs = msgspec.convert(
+            {name: getattr(body, name) for name in _Signs.__struct_fields__}, _Signs
+        )
+    except msgspec.ValidationError:
+        return 0
+    return len(msgspec.json.encode(signs))
+
+
+class _Signs(Struct, frozen=True):
+    ts: Annotated[str, Meta(max_length=64)]
+    seen_number: Annotated[int, Meta(ge=0, le=COUNTER_MAX)]
+    queue: dict[ContentClass, Annotated[int, Meta(ge=0, le=COUNTER_MAX)]]
+    client: Literal["holdfast-observer"]
 
 
 def _class_of_push(raw: Raw) -> ContentClass:

@@ -8,13 +8,14 @@ only composes; the caller opens and seals.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from holdfast.instances.ports import Launch
+from holdfast.wire.consent import node_of_instance
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -31,13 +32,17 @@ RESERVED_PREFIXES: Final = ("HOLDFAST_", "KILOCLAW_", "FLY_")
 class Platform(Struct, frozen=True, kw_only=True):
     """What every machine of this plane is launched with.
 
-    `defaults` are variables that owners may change, `fixed` ones that they may not.
+    `defaults` are variables that owners may change, `fixed` ones that they may not. With
+    `consent_key`, which returns the public key that signs grants now, an observer runs beside each
+    agent and sends to `plane_url`.
     """
 
     checkin_url: str
     wake_url: str = ""
     checkin_first_ms: int = 120_000
     checkin_interval_ms: int = 300_000
+    plane_url: str = ""
+    consent_key: Callable[[], str] | None = None
     defaults: dict[str, str] = {}
     fixed: dict[str, str] = {}
 
@@ -81,7 +86,7 @@ def compose(
     sensitive = _allowed(secrets)
     owned = platform.defaults | _allowed(launch.env)
     plain = {name: value for name, value in owned.items() if name not in sensitive}
-    plain.update(_reserved(launch, platform))
+    plain.update(_reserved(launch, platform) | _observing(launch, platform))
     sensitive["HOLDFAST_API_KEY"] = api_key
     sensitive["HOLDFAST_GATEWAY_TOKEN"] = gateway_token
     sensitive["HOLDFAST_PROXY_TOKEN"] = proxy_token
@@ -98,6 +103,17 @@ def _paths(launch: Launch) -> str:
 def _allowed(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the owner's variables by name, without any that only the plane may set."""
     return {n: v for n, v in sorted(variables.items()) if reserved_reason(n) is None}
+
+
+def _observing(launch: Launch, platform: Platform) -> dict[str, str]:
+    """Return what the machine's observer has to know before it asks anybody."""
+    if platform.consent_key is None:
+        return {"HOLDFAST_OBSERVER": "false"}
+    return {
+        "HOLDFAST_PLANE_URL": platform.plane_url,
+        "HOLDFAST_CONSENT_KEY": platform.consent_key(),
+        "HOLDFAST_CONSENT_NODE": node_of_instance(launch.account, launch.instance_id),
+    }
 
 
 def _reserved(launch: Launch, platform: Platform) -> dict[str, str]:

@@ -30,6 +30,8 @@ from holdfast.instances.ports import Contacts, Context, Logs, Sealer
 from holdfast.instances.start_report import (
     climbs_view,
     confinement_of,
+    observer_view,
+    observer_words,
     start_fact,
     start_fix,
     start_view,
@@ -190,11 +192,13 @@ class InstanceCalls:
         alarm_ms = None if loaded is None else loaded.alarm_ms
         pending = detail.launched_version not in {0, detail.config_version}
         last = self._deps.contacts.contact(view.id)
+        observer = observer_view(status_of(view, last))
         facts = {
             "provider": detail.provider,
             "volume": detail.volume_id,
             "failed starts in a row": str(detail.failures) if detail.failures else "",
             "configuration": "changed since its launch; restart to apply" if pending else "",
+            "observer": observer_words(observer),
         }
         return Reply(
             InstanceDetail(
@@ -207,6 +211,7 @@ class InstanceCalls:
                 sandbox_id=detail.sandbox_id,
                 start=start_view(view, last),
                 climbs=climbs_view(view, last),
+                observer=observer,
                 details=tuple(Detail(name=n, value=v) for n, v in facts.items() if v),
             )
         )

@@ -11,7 +11,14 @@ from typing import Final
 import msgspec
 
 from holdfast.letters.machine import LastContact
-from holdfast.wire.api.instances import Climb, Fact, InstanceView, StartPhase, StartView
+from holdfast.wire.api.instances import (
+    Climb,
+    Fact,
+    InstanceView,
+    ObserverView,
+    StartPhase,
+    StartView,
+)
 from holdfast.wire.confinement import Confinement, read_confinement
 from holdfast.wire.controller.checkin import MachineStatus
 from holdfast.wire.limits import REASON_MAX
@@ -56,6 +63,20 @@ def climbs_view(view: InstanceView, last: LastContact | None) -> tuple[Climb, ..
 def confinement_of(status: MachineStatus | None) -> Confinement:
     """Return what confines an agent, as its machine reported it."""
     return "unknown" if status is None else read_confinement(status.confinement)
+
+
+def observer_view(status: MachineStatus | None) -> ObserverView | None:
+    """Return how the observer beside the agent does, None where that is unknown."""
+    if status is None or not status.observer:
+        return None
+    return ObserverView(state=status.observer, reason=status.observer_reason)
+
+
+def observer_words(observer: ObserverView | None) -> str:
+    """Return why an observer that should run does not, else nothing."""
+    if observer is None or observer.state != "failing":
+        return ""
+    return f"started again, because {observer.reason}"[:REASON_MAX]
 
 
 def start_fact(start: StartView | None) -> Fact | None:

@@ -122,6 +122,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     corrections_per_minute: Annotated[
         Count, _doc("Corrections that one brain may send in any minute; more are refused with 429.")
     ] = 600
+    observers: Annotated[
+        bool,
+        _doc(
+            "Run an observer beside each agent: it sends signs of life, and content once its owner"
+            " agreed. A change reaches a machine with its next start."
+        ),
+    ] = True
     content_days: Annotated[Count, _doc("Days that content of observed nodes is kept.")] = 30
     content_node_mb: Annotated[
         Count, _doc("Content that is kept of one node, in MB; more is refused and counted.")

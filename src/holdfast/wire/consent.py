@@ -46,11 +46,12 @@ CLASS_TEXTS: Final[dict[ContentClass, str]] = {
 }
 """What each class contains, as its owner is told before saying yes."""
 
-PERSONS_CREDENTIALS: Final = frozenset({"session", "token"})
+PERSONS_CREDENTIALS: Final = frozenset({"session", "token", "controller"})
 """Kinds of credentials that no agent can read: the word before the first colon.
 
-Every other kind counts as one that the agent of an instance may have read, so a new kind grants
-nothing until it is named here.
+`controller` is the controller's own route, which authenticates its caller. Every other kind counts
+as one that the agent of an instance may have read, so a new kind grants nothing until it is named
+here.
 """
 
 SIGNED_PREFIX: Final = b"holdfast consent 1\n"

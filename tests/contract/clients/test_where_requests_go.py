@@ -20,6 +20,7 @@ from holdfast.kernel.clock import ManualClock
 from holdfast.kernel.log import NoLog
 from holdfast.kernel.secret import Secret
 from holdfast.machine.controller.agent.processes import AgentProcesses
+from holdfast.machine.controller.observing.calls import OwnerCalls
 from holdfast.machine.controller.report.checkin import CheckIns
 from holdfast.machine.controller.report.long_poll import Wake
 from holdfast.machine.observer.gate_file import Gate
@@ -84,6 +85,17 @@ async def _wake(port: int, target: str) -> None:
         await Wake._poll(wake, 1)
 
 
+async def _intent(port: int, target: str) -> None:
+    pair = SimpleNamespace(api_key=Secret("k"), gateway_token=Secret("g"), complete=True)
+    async with aiohttp.ClientSession() as session:
+        calls = OwnerCalls(
+            Path("/"), f"http://127.0.0.1:{port}{target}", "s",
+            credentials=SimpleNamespace(current=lambda: pair),  # type: ignore[arg-type]
+            session=session, log=NoLog(),  # type: ignore[arg-type]
+        )  # fmt: skip
+        await calls._tell_plane()
+
+
 async def _command_line(port: int, target: str) -> None:
     def ask() -> None:
         with Client(f"http://127.0.0.1:{port}{target}", "token", timeout_s=5) as client:
@@ -134,8 +146,8 @@ async def _observer(port: int, target: str) -> None:
 
 CLIENTS: dict[str, Ask] = {
     "plane to controller": _controller, "controller to agent": _probe, "check-in": _checkin,
-    "long poll": _wake, "command line": _command_line, "sender": _sender, "relay": _relay,
-    "observer": _observer,
+    "long poll": _wake, "intent": _intent, "command line": _command_line, "sender": _sender,
+    "relay": _relay, "observer": _observer,
 }  # fmt: skip
 
 

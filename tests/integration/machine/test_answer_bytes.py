@@ -128,6 +128,8 @@ WRONG_BODIES: Final[tuple[Step, ...]] = (
     ("GET", "no/such", None),
     ("GET", "gateway/stop", None),
     ("GET", "config/agents", None),
+    ("POST", "clawmetry-start-sync", None),
+    ("GET", "clawmetry-dashboard-url", None),
 )  # fmt: skip
 """Refused requests, each for one reason."""
 

@@ -127,8 +127,6 @@ ANOTHER_PRODUCT = (
     ("POST", "google-oauth/token"),
     ("POST", "hooks/email"),
     ("POST", "gmail-pubsub"),
-    ("GET", "clawmetry-dashboard-url"),
-    ("POST", "clawmetry-start-sync"),
     ("GET", "kilo-chat/conversations"),
 )
 

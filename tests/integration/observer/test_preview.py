@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.machine.controller.observing.protocol import ALREADY_RUNS
 from holdfast.machine.observer import preview
-from holdfast.machine.observer.run import ALREADY_RUNS
 from holdfast.machine.observer.settings import read_settings
 from holdfast.wire.consent import CLASSES
 from tests.integration.observer.conftest import Home, Running

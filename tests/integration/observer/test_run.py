@@ -11,10 +11,11 @@ import pytest
 
 from holdfast.kernel.clock import SystemClock
 from holdfast.kernel.log import NoLog
+from holdfast.machine.controller.observing.protocol import UNUSABLE
 from holdfast.machine.observer import cursors
 from holdfast.machine.observer.cursors import Cursor
 from holdfast.machine.observer.gate_file import Gate
-from holdfast.machine.observer.run import UNUSABLE, Observer, run
+from holdfast.machine.observer.run import Observer, run
 from holdfast.machine.observer.sealing import Name
 from holdfast.machine.observer.settings import read_settings
 from holdfast.machine.observer.upload import Envelope

@@ -179,7 +179,7 @@ def test_a_connection_after_a_registration_grants_unless_somebody_had_asked() ->
 
 @pytest.mark.parametrize(
     "credential",
-    ["observer:cm_1", "key:1", "", "anything", "sessions:x", "local:x", "controller:i1"],
+    ["observer:cm_1", "key:1", "", "anything", "sessions:x", "local:x", "controllers:i1"],
 )
 def test_an_agent_cannot_grant_itself_anything(credential: str) -> None:
     driver = ready(instance="i1", source="person", credential=credential)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from holdfast.content import accept, gate
 from holdfast.content.accept import ROUTES, read_rows, refused_parts
 from holdfast.content.records import Node, Row
+from holdfast.machine.observer.upload import Heartbeat as Sign
 from holdfast.wire.api.clawmetry import UPLOADS, Heartbeat, Upload
 from holdfast.wire.consent import (
     CLASSES,
@@ -80,6 +81,28 @@ def test_no_heartbeat_raises_and_only_the_closed_list_is_kept(fields: dict[str, 
     assert all(len(value) <= 128 for value in kept.values())
     parts = refused_parts(found, kept, counters=False, size=len(raw))
     assert all(size > 0 for size in parts.values())
+
+
+def test_our_observers_sign_of_life_has_nothing_to_refuse() -> None:
+    sign = Sign(
+        node_id="0b1c", ts="2026-11-30T10:00:00.000+00:00", platform="Linux", version="0.1.0",
+        e2e=True, seen_number=7, queue={"logs": 2, "memory": 1},
+    )  # fmt: skip
+    raw = msgspec.json.encode(sign)
+    fields = msgspec.json.decode(raw)
+
+    def refused(**other: Any) -> int:
+        changed = msgspec.json.encode({**fields, **other})
+        found = msgspec.json.decode(changed, type=Heartbeat)
+        kept = {"node_id": "0b1c", "platform": "Linux", "version": "0.1.0"}
+        kept |= accept.kept_facts(found, counters=False)
+        parts = refused_parts(found, kept, counters=False, size=len(changed))
+        return sum(parts.values())
+
+    assert refused() == 0
+    assert refused(queue={"what was said": 1}) > 0
+    assert refused(ts="what was said" * 10) > 0
+    assert refused(said="what was said") >= len("what was said")
 
 
 def test_every_route_of_content_has_a_class() -> None:

@@ -12,6 +12,7 @@ from holdfast.instances.environment import Platform, compose, reserved_reason
 from holdfast.instances.state import Config
 from holdfast.instances.views import decode_instance, decode_machine
 from holdfast.kernel.outcome import Ok
+from holdfast.wire.consent import node_of_instance
 from tests.unit.instances.driver import SANDBOX, UUID, Driver, created, seen
 
 
@@ -121,6 +122,27 @@ def test_layers_of_the_environment() -> None:
     }
     assert made.plain["HOLDFAST_REQUIRE_PROXY_TOKEN"] == "true"
     assert "opened" not in repr(made)
+
+
+def test_a_machine_is_told_what_its_observer_trusts_at_each_launch() -> None:
+    launch = ports.Launch(
+        instance_id=UUID, sandbox_id=SANDBOX, account="acme", epoch=1, agent="demo",
+        env={"HOLDFAST_CONSENT_KEY": "evil", "KILOCLAW_CLAWMETRY_DISABLED": "true"},
+    )  # fmt: skip
+    tokens = dict.fromkeys(("api_key", "gateway_token", "proxy_token", "agent_token"), "t" * 64)
+    keys = iter(("first", "second"))
+    platform = Platform(
+        checkin_url="http://p/x", plane_url="http://p", consent_key=lambda: next(keys)
+    )
+    for key in ("first", "second"):
+        plain = compose(launch, platform, secrets={}, **tokens).plain
+        assert plain["HOLDFAST_CONSENT_KEY"] == key, "that of the moment, not of the plane's start"
+        assert plain["HOLDFAST_CONSENT_NODE"] == node_of_instance("acme", UUID)
+        assert plain["HOLDFAST_PLANE_URL"] == "http://p"
+        assert not plain.keys() & {"HOLDFAST_OBSERVER", "KILOCLAW_CLAWMETRY_DISABLED"}
+    without = compose(launch, Platform(checkin_url="http://p/x"), secrets={}, **tokens).plain
+    assert without["HOLDFAST_OBSERVER"] == "false"
+    assert not without.keys() & {"HOLDFAST_CONSENT_KEY", "HOLDFAST_PLANE_URL"}
 
 
 # -- credentials

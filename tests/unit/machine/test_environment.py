@@ -6,7 +6,9 @@ import pytest
 
 from holdfast.machine.controller.settings import (
     SettingError,
+    child_environment,
     read_listening,
+    read_observing,
     read_proxying,
     read_reporting,
     read_running,
@@ -166,3 +168,27 @@ def test_routes_of_the_plane_stand_below_its_address() -> None:
     given = {"HOLDFAST_PLANE_URL": "http://a:1", "KILOCLAW_CHECKIN_URL": "http://b:2/in?x=1"}
     assert read_reporting(given).checkin_url == "http://b:2/in?x=1"
     assert read_reporting({}).checkin_url == ""
+
+
+TOLD = {
+    "HOLDFAST_PLANE_URL": "http://p",
+    "HOLDFAST_CONSENT_KEY": "key",
+    "HOLDFAST_CONSENT_NODE": "nd_1",
+}
+
+
+def test_the_observer_is_on_where_the_plane_told_what_to_trust() -> None:
+    found = read_observing(TOLD)
+    assert (found.off, found.plane_url, found.consent_key, found.consent_node) == (
+        "", "http://p", "key", "nd_1"
+    )  # fmt: skip
+    for name in TOLD:
+        assert name in read_observing({**TOLD, name: ""}).off
+    assert read_observing({}).off
+    assert read_observing({**TOLD, "KILOCLAW_CLAWMETRY_DISABLED": "TRUE"}).off
+    assert read_observing({**TOLD, "HOLDFAST_OBSERVER": "False"}).off
+    assert not read_observing({**TOLD, "KILOCLAW_CLAWMETRY_DISABLED": "false"}).off
+
+
+def test_the_agent_sees_nothing_of_the_observer() -> None:
+    assert child_environment({**TOLD, "HOLDFAST_OBSERVER": "true", "A": "a"}) == {"A": "a"}

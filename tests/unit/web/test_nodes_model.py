@@ -11,6 +11,7 @@ from holdfast.web.hub import Batch, Change
 from holdfast.web.limits import REDRAW_S
 from holdfast.web.pages.nodes import class_row, entry_line, node_row, receipt_line
 from holdfast.web.pages.observability import PAGE
+from holdfast.web.parts.observer import observer_words
 from holdfast.wire.api.call import Call, Reply
 from holdfast.wire.api.consent import (
     ConsentClass,
@@ -19,6 +20,7 @@ from holdfast.wire.api.consent import (
     ConsentReceipt,
     NodeConsent,
 )
+from holdfast.wire.api.instances import ObserverView
 from holdfast.wire.consent import SignedDocument
 from holdfast.wire.times import time_text
 from tests.unit.web.sample_pages import SamplePages
@@ -41,6 +43,14 @@ def test_only_what_may_leave_now_is_green() -> None:
     assert [row.is_granted for row in rows] == [False, True, False, False]
     row = class_row(shown(status="granted", in_force=True, at=AT, backfill_from=AT), now_ms=NOW)
     assert (row.badge.tone, row.title, row.older) == ("ok", "Logs", "no older content")
+
+
+def test_why_no_observer_runs_is_said_and_nothing_of_one_that_does() -> None:
+    assert observer_words(None) == observer_words(ObserverView(state="running")) == ""
+    off = observer_words(ObserverView(state="off", reason="HOLDFAST_OBSERVER=false turns it off"))
+    assert off == "No observer runs beside its agent: HOLDFAST_OBSERVER=false turns it off."
+    failing = observer_words(ObserverView(state="failing", reason="it ended with code 4"))
+    assert failing == "Its observer stopped, and is started again: it ended with code 4."
 
 
 def test_older_content_is_named() -> None:

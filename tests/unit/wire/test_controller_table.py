@@ -23,8 +23,10 @@ def test_a_row_is_asked_below_one_prefix_and_known_by_the_rest() -> None:
     assert all(row.path.startswith(PREFIXES) for row in ROUTES)
 
 
-def test_what_needs_no_announcement_is_health_and_version_alone() -> None:
-    assert {row.name for row in ROUTES if not row.capability} == {"health", "version"}
+def test_what_needs_no_announcement_is_what_no_plane_calls_beside_health_and_version() -> None:
+    assert {row.name for row in ROUTES if not row.capability} == {
+        "health", "version", "clawmetry-dashboard-url", "clawmetry-start-sync",
+    }  # fmt: skip
     assert list(CAPABILITIES) == sorted(set(CAPABILITIES))
 
 

@@ -65,7 +65,7 @@ wire.api.clawmetry.AuthAnswer
 wire.api.clawmetry.AuthRequest
     hostname=null existing_node_id=null
 wire.api.clawmetry.Heartbeat
-    node_id=null platform=null version=null e2e=null seen_number=null
+    node_id=null platform=null version=null e2e=null seen_number=null ts=null queue=null client=null
     local_store_size_mb=null tool_calls_today=null exec_calls_today=null
     browser_actions_today=null unique_tools_today=null messages_today=null node_meta=null
     cache_pushes=null
@@ -205,7 +205,7 @@ wire.api.instances.InstanceDestroy
     reason=""
 wire.api.instances.InstanceDetail
     env={} secret_names=[] started_at=null stopped_at=null next_alarm_at=null sandbox_id=""
-    start=null climbs=[] details=[]
+    start=null climbs=[] observer=null details=[]
 wire.api.instances.InstanceList
     next="" total=0 counts={}
 wire.api.instances.InstanceOrder
@@ -222,6 +222,8 @@ wire.api.instances.LogLine
     stream="stdout" at=null
 wire.api.instances.LogTail
     next="" note=""
+wire.api.instances.ObserverView
+    reason=""
 wire.api.instances.RecoveryView
     rung="restart" reason="" held=false blocked="" work_cuts=0 config="" config_reason=""
 wire.api.instances.StartPhase
@@ -348,8 +350,9 @@ wire.controller.checkin.BootCounters
     sequence=0 restarts=0 crashes=0 bytesIn=0 bytesOut=0
 wire.controller.checkin.CheckIn
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
-    failedCheckins=0 lastError="" start=null climbs=[] machineId="" lastExitReason=""
-    protocol=null bootId="" sequence=0 epoch=0 bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
+    failedCheckins=0 lastError="" observer="" observerReason="" start=null climbs=[]
+    machineId="" lastExitReason="" protocol=null bootId="" sequence=0 epoch=0
+    bytesInTotal=0 bytesOutTotal=0 crashesTotal=0
     agentReady=null phase="" degraded="" lastExitAtMs=null lastExitRequested=false capabilities=[]
     recovery=null pairingEpoch=0 pairingCount=0 intervalMs=0 earlierBoots=[] outcomes=[]
 wire.controller.checkin.Climb
@@ -358,7 +361,7 @@ wire.controller.checkin.CommandOutcome
     code="" message=""
 wire.controller.checkin.MachineStatus
     diskUsedBytes=null diskTotalBytes=null agentKind="" confinement="" cpus=0 memoryBytes=0
-    failedCheckins=0 lastError="" start=null climbs=[]
+    failedCheckins=0 lastError="" observer="" observerReason="" start=null climbs=[]
 wire.controller.checkin.Recovery
     rung="restart" reason="" held=false blocked="" workCuts=0 config="" configReason=""
 wire.controller.checkin.Start
@@ -406,6 +409,7 @@ wire.controller.machine.EnvOrder
     HOLDFAST_API_KEY=absent KILOCODE_API_KEY=absent
 wire.controller.machine.HealthAnswer
     status="ok" state=absent phase=absent error=absent agentReady=absent
+    observer=absent
 wire.controller.machine.TokenAnswer
     token=""
 wire.controller.pairing.ChannelList

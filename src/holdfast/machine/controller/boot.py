@@ -152,6 +152,7 @@ class Boot:
             write_state, self._home / "run" / STATE_FILE, self._socket, agent.place.port
         )
         controller.report()
+        controller.start_observer()
 
     async def _onboard(self) -> None:
         """Make the agent's folders and first files."""
@@ -195,6 +196,7 @@ class Boot:
                 clock=self._clock,
                 log=self._log,
                 proxying=self._read_proxying(),
+                observing=settings.read_observing(self._environ),
             )
             self._shutdown.before_last_resort(self._controller.abandon)
         return self._controller

@@ -142,6 +142,16 @@ def bearer(header: bytes) -> bytes:
     return words[1]
 
 
+def machine_headers(pair: Pair) -> dict[str, str]:
+    """Return the headers that authenticate owner and machine, compat/check-in.md's and ours."""
+    token = pair.gateway_token.reveal()
+    return {
+        "Authorization": f"Bearer {pair.api_key.reveal()}",
+        "x-kiloclaw-gateway-token": token,
+        "x-holdfast-gateway-token": token,
+    }
+
+
 def _same(given: bytes, known: Secret) -> bool:
     """Compare two tokens in constant time; an absent token equals none."""
     return bool(known) and hmac.compare_digest(given, known.reveal().encode())

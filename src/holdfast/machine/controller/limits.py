@@ -166,3 +166,16 @@ SOCKET_IDLE_MS: Final = 600_000
 
 HANDSHAKE_MS: Final = 5_000
 """Time limit for the agent to answer an upgrade (compat/controller.md)."""
+
+OBSERVER_RETRY_FIRST_MS: Final = 1_000
+OBSERVER_RETRY_MAX_MS: Final = 300_000
+"""The first and the longest wait before an observer that ended is started again."""
+
+OBSERVER_HEALTHY_S: Final = 60.0
+"""A run of the observer that lasted so long makes its earlier failures count no more."""
+
+OBSERVER_STOP_S: Final = 4.0
+"""From SIGTERM to SIGKILL for the observer, whose own end takes 3 s at most."""
+
+INTENT_TIMEOUT_S: Final = 10.0
+"""The whole call by which the plane hears of its owner's wish to see the node."""

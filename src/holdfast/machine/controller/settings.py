@@ -124,6 +124,20 @@ class Proxying:
     agent_token: Secret = Secret("")  # noqa: RUF009
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observing:
+    """What the observer is told; `off` is why it does not run, empty where it does.
+
+    `consent_key` is the plane's key that signs grants, `consent_node` its id of this node: an
+    observer that had to ask for them would trust whoever answers first.
+    """
+
+    off: str = ""
+    plane_url: str = ""
+    consent_key: str = ""
+    consent_node: str = ""
+
+
 def process_environment() -> MutableMapping[str, str]:
     """Return this process's environment; the only place that reads it."""
     return os.environ
@@ -194,6 +208,19 @@ def read_running(environ: Mapping[str, str]) -> Running:
         == "true",
         child_env=child_environment(environ),
     )
+
+
+def read_observing(environ: Mapping[str, str]) -> Observing:
+    """Return what the observer is told; raises nothing, since no boot may fail for it."""
+    for name, word in (("HOLDFAST_OBSERVER", "false"), ("KILOCLAW_CLAWMETRY_DISABLED", "true")):
+        if environ.get(name, "").strip().lower() == word:
+            return Observing(off=f"{name}={word} turns it off")
+    wanted = ("HOLDFAST_PLANE_URL", "HOLDFAST_CONSENT_KEY", "HOLDFAST_CONSENT_NODE")
+    missing = [name for name in wanted if not environ.get(name)]
+    if missing:
+        return Observing(off=f"the plane did not tell what it needs: {', '.join(missing)}")
+    plane_url, consent_key, consent_node = (environ[name] for name in wanted)
+    return Observing(plane_url=plane_url, consent_key=consent_key, consent_node=consent_node)
 
 
 def read_proxying(environ: Mapping[str, str]) -> Proxying:

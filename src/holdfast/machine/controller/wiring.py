@@ -32,6 +32,8 @@ from holdfast.machine.controller.credentials import Credentials, Pair
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Maintenance, make_config, make_maintenance
+from holdfast.machine.controller.observing.calls import OwnerCalls
+from holdfast.machine.controller.observing.process import ObserverProcess, Surroundings
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.process import atomic_file
@@ -43,7 +45,7 @@ from holdfast.machine.controller.report.directives import Orders
 from holdfast.machine.controller.report.facts import Facts, Identity, is_news
 from holdfast.machine.controller.report.long_poll import Wake
 from holdfast.machine.controller.server import Doors, open_doors
-from holdfast.machine.controller.settings import Proxying, Reporting, Running
+from holdfast.machine.controller.settings import Observing, Proxying, Reporting, Running
 from holdfast.machine.controller.supervise import State
 from holdfast.wire.address import LOOPBACK, Address
 from holdfast.wire.controller.checkin import BootCounters, CommandOutcome
@@ -72,6 +74,7 @@ class Controller:
         clock: Clock,
         log: Log,
         proxying: Proxying,
+        observing: Observing,
     ) -> None:
         """Make what reporting needs; `open_context` adds the agent.
 
@@ -84,6 +87,7 @@ class Controller:
         self._log = log
         self._reporting = reporting
         self._proxying = proxying
+        self._observing = observing
         self._identity = Identity(reporting, __version__, draw(_BOOT_ID_BYTES))
         self._credentials = Credentials(
             Pair(reporting.api_key, reporting.gateway_token), reporting.credentials_file, log,
@@ -110,6 +114,7 @@ class Controller:
         self._pairing: PairingParts | None = None
         self._device_repair: DeviceRepair | None = None
         self._maintenance: Maintenance | None = None
+        self._observer: ObserverProcess | None = None
         self._reports = False
         self._degraded = ""
         self._slow: asyncio.TimerHandle | None = None
@@ -173,12 +178,14 @@ class Controller:
         )  # fmt: skip
         self._pairing = self._make_pairing(agent, runtime, running)
         self._device_repair = self._make_device_repair(agent, runtime, running)
+        self._observer = self._make_observer(agent, child_processes)
         context = Context(
             identity=self._identity, lifecycle=self._lifecycle, credentials=self._credentials,
             supervisor=runtime.supervisor, agent=agent, version=runtime.version,
             maintenance=maintenance, bootstrap=bootstrap,
             shared_cpu=running.shared_cpu, pairing=self._pairing,
-            device_repair=self._device_repair, log=self._log,
+            device_repair=self._device_repair, observer=self._observer,
+            owner_calls=self._make_owner_calls(agent), log=self._log,
         )  # fmt: skip
         self._server = await open_doors(
             context,
@@ -234,6 +241,11 @@ class Controller:
         await self._maintenance.renewal.settle()
         await self._runtime.start(wanted=lambda: self._orders.wants_running)
 
+    def start_observer(self) -> None:
+        """Start the observer beside the agent; nothing of the start waits for it."""
+        if self._observer is not None:
+            self._observer.start()
+
     def abandon(self) -> None:
         """Kill what was started, from any thread: the process is about to be ended by force."""
         if self._child_processes is not None:
@@ -261,8 +273,12 @@ class Controller:
         closings = [] if self._pairing is None else [self._pairing.close()]
         if self._maintenance is not None:
             closings.append(self._maintenance.close())
+        if self._observer is not None:
+            self._observer.end()
         if self._runtime is not None:
             closings.append(self._runtime.supervisor.shutdown(number))
+        if self._observer is not None:
+            closings.append(self._observer.close())
         if self._server is not None:
             closings.append(self._server.close())
         return [*closings, self._boots.close(), self._session.close()]
@@ -300,6 +316,7 @@ class Controller:
             outcomes=outcomes,
             capabilities=CAPABILITIES,
             steps=self._lifecycle.steps,
+            observer=None if self._observer is None else self._observer.told,
             pairing_epoch=0 if self._pairing is None else self._pairing.epoch,
             pairing_count=0 if self._pairing is None else self._pairing.count,
         )
@@ -326,6 +343,23 @@ class Controller:
             trusted=running.approve_own,
             version=runtime.version, is_running=lambda: bool(runtime.supervisor.state.child),
             log=self._log,
+        )  # fmt: skip
+
+    def _make_observer(
+        self, agent: AgentProcesses, child_processes: ChildProcesses
+    ) -> ObserverProcess:
+        place = agent.place
+        return ObserverProcess(
+            self._observing,
+            Surroundings(self._home, Path(place.home), agent.env, place.python),
+            launch=child_processes.launch_ours, credentials=self._credentials.current,
+            on_change=self._notice, log=self._log, seed=self._identity.boot_id,
+        )  # fmt: skip
+
+    def _make_owner_calls(self, agent: AgentProcesses) -> OwnerCalls:
+        return OwnerCalls(
+            Path(agent.place.home), self._observing.plane_url, self._reporting.sandbox_id,
+            credentials=self._credentials, session=self._session, log=self._log,
         )  # fmt: skip
 
     def _take(self, directive: Directive) -> None:

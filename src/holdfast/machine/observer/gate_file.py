@@ -19,13 +19,14 @@ from holdfast.disk import durable_file
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
+from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits
 from holdfast.machine.observer.gate import Answer, GateState, Reading
 from holdfast.wire.consent import CLASSES, ContentClass, Grant
 from holdfast.wire.limits import COUNTER_MAX
 
-FILE: Final = "gate.json"
+FILE: Final = protocol.GATE_FILE
 UNHEARD: Final = "unheard"
 """The server's word before its first answer, and once its last one is too old."""
 ALLOWED: Final = "allowed"

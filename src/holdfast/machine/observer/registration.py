@@ -19,14 +19,15 @@ from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
 from holdfast.kernel.secret import Secret
+from holdfast.machine.controller.observing import protocol
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import gate, limits, sealing
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.sealing import Draw, Sealer
 from holdfast.machine.observer.upload import Reconnect, Register, Uploader
 
-FOLDER: Final = ".clawmetry"
-FILE: Final = "config.json"
+FOLDER: Final = protocol.REGISTRATION_FOLDER
+FILE: Final = protocol.REGISTRATION_FILE
 KEY_PREFIX: Final = "cm_"
 PLATFORM: Final = "Linux"
 
@@ -161,8 +162,21 @@ class Registration:
         }
         if not self._write(written) or not self.read():
             return False
+        self._leave_url(gate.field(fields, "dashboard_url", str, ""))
         self._log.info("registration.done", node=node_id, source=question.source)
         return True
+
+    def _leave_url(self, url: str) -> None:
+        """Write where the owner looks at this node, for dashboards that ask the controller for it.
+
+        Without the key to open what is sealed: whoever may ask the controller may be the plane.
+        """
+        path = self._path.parent / protocol.DASHBOARD_FILE
+        try:
+            if url:
+                atomic_file.write(path, f"{url}\n", below=self._home)
+        except OSError as error:
+            self._log.warning("registration.no_url", path=str(path), reason=reason(error))
 
     def _pin(self, uploader: Uploader, gate_of_node: Gate, machine: Register) -> bool:
         """Learn the plane's key and its id of this node, over the connection that has our key."""

@@ -17,12 +17,14 @@ from typing import Final
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import reason
 from holdfast.kernel.log import Log
+from holdfast.machine.controller.observing.protocol import ALREADY_RUNS, UNUSABLE
 from holdfast.machine.controller.process import atomic_file
 from holdfast.machine.observer import limits
 from holdfast.machine.observer.collector import Collector, Program
 from holdfast.machine.observer.gate import Answer
 from holdfast.machine.observer.gate_file import Gate
 from holdfast.machine.observer.heartbeat import Heart
+from holdfast.machine.observer.readers import files
 from holdfast.machine.observer.readers.coding_agents import claude_code, codex
 from holdfast.machine.observer.readers.openclaw import OpenClaw
 from holdfast.machine.observer.readers.openclaw_sqlite import SqliteTranscripts
@@ -32,14 +34,11 @@ from holdfast.machine.observer.settings import Settings
 from holdfast.machine.observer.upload import Destination, Register, Uploader
 
 _LOCK: Final = "observer.lock"
-ALREADY_RUNS: Final = 3
-"""Exit code where another observer holds the folder."""
-UNUSABLE: Final = 4
-"""Exit code where the folder, or the consent key that the settings name, cannot be used."""
 
 
 def programs_of(settings: Settings, clock: Clock) -> list[Program]:
     """Return the programs whose files are read."""
+    files.stay_within(settings.within)
     openclaw = OpenClaw(
         settings.openclaw,
         workspace=settings.workspace,

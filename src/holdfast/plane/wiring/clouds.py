@@ -115,7 +115,9 @@ async def open_clouds(core: Core, *, mint: KeyMint, holders: Holders) -> Clouds:
     await process.open()
     core.closing.push_async_callback(process.close)
     process.on_exit = watch_exits(core.mailbox, core.run)
-    platform = platform_of(core.home, settings, core.url)
+    platform = platform_of(
+        core.home, settings, core.url, consent_key=lambda: core.consent_key.public_key
+    )
     provider, lookout = join_cloud(core, process, platform=platform, mint=mint, holders=holders)
     return Clouds(
         by_name={PROCESS: process},
@@ -152,14 +154,22 @@ def join_cloud(
     return provider, Lookout(look=calls.look, gate=gate)
 
 
-def platform_of(home: Path, settings: Settings, url: str) -> Platform:
-    """Return the data about this plane for every machine."""
+def platform_of(
+    home: Path, settings: Settings, url: str, *, consent_key: Callable[[], str] | None = None
+) -> Platform:
+    """Return the data about this plane for every machine.
+
+    `consent_key` returns the public key that signs grants, which observers trust from their start;
+    without one, no machine has an observer.
+    """
     base = Base.parse(url)
     return Platform(
         checkin_url=base.url("/api/controller/checkin"),
         wake_url=base.url("/api/controller/wake"),
         checkin_first_ms=round(settings.checkin_first_s * SECOND_MS),
         checkin_interval_ms=round(settings.checkin_interval_s * SECOND_MS),
+        plane_url=url,
+        consent_key=consent_key if settings.observers else None,
         fixed={"HOLDFAST_OPENCLAW_HOME": str(home / AGENTS_FOLDER / OPENCLAW_LINK)},
     )
 

@@ -15,6 +15,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.handlers import ContentCalls
+from holdfast.content.machine_intent import MachineIntents
 from holdfast.content.node_calls import NodeCalls
 from holdfast.content.ports import Consents, ContentStore, Machine, Nodes
 from holdfast.content.presence import Presence
@@ -167,6 +168,12 @@ def make_content(
         consent_changed=senders.consent_changed,
         part=part,
     )
+
+
+def intents_part(core: Core, nodes: Nodes, machine_index: MachineIndex) -> Part:
+    """Return what takes the intents that controllers pass on."""
+    intents = MachineIntents(nodes, _prove_machine(core, machine_index))
+    return Part(name="intents", handlers={"controller.intent": intents.take})
 
 
 def follow_consent(changed: Callable[[str], None]) -> Listener:

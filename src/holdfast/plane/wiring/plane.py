@@ -29,7 +29,12 @@ from holdfast.plane.wiring.agent_proxy import agents_part, make_agent_side
 from holdfast.plane.wiring.clouds import AGENTS_FOLDER
 from holdfast.plane.wiring.confinement import confinement_part
 from holdfast.plane.wiring.consent import ConsentMade, make_consent
-from holdfast.plane.wiring.content import Content, make_content, open_observed
+from holdfast.plane.wiring.content import (
+    Content,
+    intents_part,
+    make_content,
+    open_observed,
+)
 from holdfast.plane.wiring.core import Core, SystemChance
 from holdfast.plane.wiring.corrections import Brains, make_brains
 from holdfast.plane.wiring.engine import make_engine
@@ -43,6 +48,7 @@ from holdfast.plane.wiring.instances import (
     make_fleet,
     runnable_agents,
 )
+from holdfast.plane.wiring.observers import observers_part
 from holdfast.plane.wiring.pages import make_edge, make_pages, pages_part
 from holdfast.plane.wiring.pairing import make_machine_client, make_pairing, places_part
 from holdfast.plane.wiring.part import Part, Tables, Tasks, bind, handlers_of, join
@@ -108,8 +114,10 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         check_ins.part,
         brains.part,
         content.part,
+        intents_part(core, consent.nodes, machine_index),
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
+        observers_part(check_ins.telemetry, fleet, core.settings),
         agents_part(agents),
     )
     return Subjects(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from holdfast.letters import topics
-from holdfast.web.api import unless_missing
+from holdfast.web.api import Missing, unless_missing
 from holdfast.web.limits import LOOK_S, NODES_LISTED, RECEIPTS_SHOWN, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page, paging
 from holdfast.web.parts.moments import Moment, moment, parse_ms
+from holdfast.web.parts.observer import observer_words
 from holdfast.web.parts.words import Badge
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import (
@@ -23,6 +24,7 @@ from holdfast.wire.api.consent import (
     NodeConsent,
     ReceiptList,
 )
+from holdfast.wire.api.instances import InstanceDetail
 from holdfast.wire.consent import ContentClass, counted
 from holdfast.wire.limits import VIEW_STEP_MS
 
@@ -208,6 +210,7 @@ async def load_node(context: Context, call: Call) -> Names:
         "number": found.number,
         "deleting": found.deleting,
         "trouble": found.trouble,
+        "observer": await _observer(context, call, found.node.instance),
         "is_closed": found.node.state == "closed",
         "tells_look": found.node.state != "closed" and now_ms - viewed_ms >= VIEW_STEP_MS,
         "receipts": unless_missing(
@@ -217,6 +220,14 @@ async def load_node(context: Context, call: Call) -> Names:
             history, lambda page: [entry_line(each, now_ms=now_ms) for each in page.entries]
         ),
     }
+
+
+async def _observer(context: Context, call: Call, instance: str) -> str:
+    """Return why no observer runs for a node of an instance; nothing of one that is gone."""
+    if not instance:
+        return ""
+    found = await context.api.attempt(call, "instance.get", InstanceDetail, path={"id": instance})
+    return "" if isinstance(found, Missing) else observer_words(found.observer)
 
 
 _TOPICS: Final = frozenset({topics.NODE})

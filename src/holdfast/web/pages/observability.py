@@ -8,6 +8,7 @@ from holdfast.letters import topics
 from holdfast.web.limits import LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
+from holdfast.web.parts.observer import observer_words
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
@@ -42,6 +43,7 @@ async def load(context: Context, call: Call) -> Names:
         "badge_of": STATUSES[view.status],
         "ended": ended,
         "waits": "" if ended else _WAITS.get(view.status, _OTHERWISE),
+        "observer": observer_words(found.observer),
     }
 
 

@@ -102,7 +102,8 @@ class AuthAnswer(Struct, frozen=True, kw_only=True):
 class Heartbeat(Struct, frozen=True, kw_only=True):
     """A sign of life. Only what is declared here is read, and less of it is kept.
 
-    `seen_number` is the number of the newest signed document that the node has.
+    `seen_number` is the number of the newest signed document that the node has. `queue` and
+    `client` are our observer's: how many uploads wait, by class, and its name.
     """
 
     node_id: _Opaque = None
@@ -110,6 +111,9 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     version: _Opaque = None
     e2e: _Opaque = None
     seen_number: _Opaque = None
+    ts: _Opaque = None
+    queue: _Opaque = None
+    client: _Opaque = None
     local_store_size_mb: _Opaque = None
     tool_calls_today: _Opaque = None
     exec_calls_today: _Opaque = None

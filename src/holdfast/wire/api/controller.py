@@ -9,10 +9,28 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from holdfast.wire.api.endpoint import Param, look, order
-from holdfast.wire.controller.checkin import CheckIn
+from holdfast.wire.controller.checkin import CheckIn, Name
 from holdfast.wire.controller.directive import Directive
 from holdfast.wire.limits import CHECKIN_BODY_BYTES_MAX
+
+INTENT_PATH: Final = "/api/controller/intent"
+
+
+class MachineIntent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A caller of the controller wants to see the node of its machine."""
+
+    sandbox_id: Name
+
+
+class MachineIntentAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """It is known; `already_started` says that it was before."""
+
+    ok: bool
+    already_started: bool
+
 
 CONTROLLER: Final = (
     order(
@@ -28,5 +46,10 @@ CONTROLLER: Final = (
         Param("revision", r"[0-9]{1,16}", "The revision already known."),
         Param("wait_s", r"[0-9]{1,2}", "How long to wait, at most 30 s."),
         scope="machine", statuses=(200, 204, 503), hot=True,
+    ),
+    order(
+        "controller.intent", INTENT_PATH, MachineIntent, MachineIntentAnswer,
+        "Pass on that whoever holds the controller's token wants to see the machine's node.",
+        scope="machine", statuses=(200, 404, 409, 503), mutates=False, audited=True,
     ),
 )  # fmt: skip

@@ -189,6 +189,16 @@ class StartView(Struct, frozen=True, kw_only=True):
     again_at: Time | None = None
 
 
+class ObserverView(Struct, frozen=True, kw_only=True):
+    """What the present machine reported last of its observer; `reason` is why it does not run.
+
+    `state` is `running`, `failing` or `off`.
+    """
+
+    state: Label
+    reason: Reason = ""
+
+
 class InstanceDetail(Struct, frozen=True, kw_only=True):
     """One instance with what only its own page shows; secrets appear by name only."""
 
@@ -201,6 +211,7 @@ class InstanceDetail(Struct, frozen=True, kw_only=True):
     sandbox_id: Label = ""
     start: StartView | None = None
     climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
+    observer: ObserverView | None = None
     details: Annotated[tuple[Detail, ...], Meta(max_length=STEPS_MAX)] = ()
 
 

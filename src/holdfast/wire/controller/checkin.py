@@ -123,6 +123,8 @@ class MachineStatus(
     `load_avg_5m` is the five-minute load average of the machine, not divided by its CPUs.
     `disk_used_bytes` and `disk_total_bytes` may be null or negative, which count as 0.
     `confinement` names what confines its agent, see `wire.confinement`; empty if not reported.
+    `observer` is `running`, `failing` or `off`, empty if not reported; `observer_reason` is why it
+    does not run.
     """
 
     uptime_seconds: Annotated[float, Meta(ge=0, le=COUNTER_MAX)]
@@ -135,6 +137,8 @@ class MachineStatus(
     memory_bytes: Counter = 0
     failed_checkins: Counter = 0
     last_error: Reason = ""
+    observer: Label = ""
+    observer_reason: Reason = ""
     start: Start | None = None
     climbs: Annotated[tuple[Climb, ...], Meta(max_length=CLIMBS_MAX)] = ()
 

@@ -26,7 +26,8 @@ OVERLAP_MS_MAX: Final = ROTATION_OVERLAP_S_MAX * 1_000
 class HealthAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     """How far the start has come; `phase` and `error` are fixed texts that hold no secret.
 
-    `state` is bootstrapping, starting, ready or degraded.
+    `state` is bootstrapping, starting, ready or degraded. `observer` is `failing` while the one
+    beside the agent does not stay up, and absent otherwise.
     """
 
     status: str = "ok"
@@ -34,6 +35,7 @@ class HealthAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     phase: str | UnsetType = UNSET
     error: str | UnsetType = UNSET
     agent_ready: bool | UnsetType = UNSET
+    observer: str | UnsetType = UNSET
 
 
 class DeviceRepairTold(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -11,10 +11,11 @@ from holdfast.wire.controller.doctor import DOCTOR
 from holdfast.wire.controller.endpoint import ControllerEndpoint
 from holdfast.wire.controller.files import FILE_CAPABILITIES, FILES
 from holdfast.wire.controller.machine import MACHINE, PROXY
+from holdfast.wire.controller.observing import OBSERVING
 from holdfast.wire.controller.pairing import PAIRING
 
 ROUTES: Final[tuple[ControllerEndpoint[Any, Any], ...]] = (
-    *MACHINE, *GATEWAY, *CONFIG, *PAIRING, *PROXY, *DOCTOR, *FILES,
+    *MACHINE, *GATEWAY, *CONFIG, *PAIRING, *PROXY, *DOCTOR, *FILES, *OBSERVING,
 )  # fmt: skip
 """Every route, below either prefix."""
 

@@ -22,6 +22,7 @@ from holdfast.machine.controller.api.context import Context
 from holdfast.machine.controller.api.doctor import DOCTOR
 from holdfast.machine.controller.api.environment import ENVIRONMENT
 from holdfast.machine.controller.api.files import FILES
+from holdfast.machine.controller.api.observing import OBSERVING
 from holdfast.machine.controller.api.pairing import PAIRING
 from holdfast.machine.controller.api.proxy import PROXY
 from holdfast.machine.controller.credentials import bearer
@@ -47,8 +48,6 @@ _ABSENT: Final = (
     "google-oauth/{rest:.*}",
     "hooks/{rest:.*}",
     "gmail-pubsub",
-    "clawmetry-dashboard-url",
-    "clawmetry-start-sync",
     "kilo-chat/{rest:.*}",
 )
 """Routes of another product, for any method."""
@@ -58,8 +57,10 @@ API_VERSION: Final = 1
 
 
 async def _health(context: Context, _call: Call[None]) -> HealthAnswer:
-    body = context.lifecycle.health("")
-    return msgspec.convert({**body, "agentReady": context.supervisor.state.ready}, HealthAnswer)
+    body = {**context.lifecycle.health(""), "agentReady": context.supervisor.state.ready}
+    if context.observer.told.state == "failing":
+        body["observer"] = context.observer.told.state
+    return msgspec.convert(body, HealthAnswer)
 
 
 async def _platform_health(_context: Context, _call: Call[None]) -> HealthAnswer:
@@ -98,6 +99,7 @@ BOUND: Final[tuple[Route, ...]] = (
     *DOCTOR,
     *FILES,
     *ENVIRONMENT,
+    *OBSERVING,
 )
 """Every control route, one for each row of the wire's table."""
 

@@ -13,6 +13,8 @@ from holdfast.machine.controller.credentials import Credentials
 from holdfast.machine.controller.lifecycle import Lifecycle
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.maintenance import Maintenance
+from holdfast.machine.controller.observing.calls import OwnerCalls
+from holdfast.machine.controller.observing.process import ObserverProcess
 from holdfast.machine.controller.pairing.openclaw.device_repair import DeviceRepair
 from holdfast.machine.controller.pairing.wiring import PairingParts
 from holdfast.machine.controller.report.facts import Identity
@@ -31,6 +33,8 @@ class Context:
     maintenance: Maintenance
     pairing: PairingParts | None
     device_repair: DeviceRepair | None
+    observer: ObserverProcess
+    owner_calls: OwnerCalls
     bootstrap: Bootstrap
     shared_cpu: bool
     log: Log

@@ -6,9 +6,10 @@ controller is a subreaper: descendants that the agent orphans become our childre
 are killed once the agent has ended. A child gets a parent death signal, so a killed controller
 leaves no agent behind.
 
-Everything started runs code that an agent can influence, so all of it is confined, and only here. A
-confined program has a process around it: its sandbox, which leads the group and the session.
-Signals go to the program itself, and its exit status is the one reported.
+Everything started runs code that an agent can influence, so all of it is confined, and only here;
+the one exception is our own observer, which `launch_ours` starts. A confined program has a process
+around it: its sandbox, which leads the group and the session. Signals go to the program itself, and
+its exit status is the one reported.
 
 Use from the main thread only: a child's parent death signal follows the thread that made it.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
 from holdfast.machine.confine.report import Report
-from holdfast.machine.confine.sandbox import Confinement
+from holdfast.machine.confine.sandbox import Confinement, Launch
 from holdfast.machine.controller.limits import (
     DRAIN_BYTES_MAX,
     LINE_CHARS_MAX,
@@ -269,7 +270,39 @@ class ChildProcesses:
         if self.confinement.kind != "none" and shutil.which(argv[0], path=env.get("PATH")) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
         launch = self.confinement.wrap(argv, env=env, cwd=cwd, read=read, write=write)
+        return self._launch(
+            launch, cwd, on_line=on_line, on_exit=on_exit, on_rest=on_rest, expendable=expendable
+        )
 
+    def launch_ours(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        on_line: OnLine,
+        on_exit: OnExit,
+        on_rest: OnLine,
+    ) -> Child:
+        """Start a program of ours, unconfined; raise OSError.
+
+        It runs no code of the agent's, and is killed before the agent when memory runs out.
+        """
+        launch = Launch(tuple(argv), dict(env))
+        return self._launch(
+            launch, cwd, on_line=on_line, on_exit=on_exit, on_rest=on_rest, expendable=True
+        )
+
+    def _launch(
+        self,
+        launch: Launch,
+        cwd: str,
+        *,
+        on_line: OnLine,
+        on_exit: OnExit,
+        on_rest: OnLine,
+        expendable: bool,
+    ) -> Child:
         def prepare() -> None:
             self._die_with_parent()
             if expendable:

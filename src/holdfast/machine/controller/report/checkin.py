@@ -18,7 +18,7 @@ import msgspec
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import brief
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.credentials import Credentials, Pair
+from holdfast.machine.controller.credentials import Credentials, Pair, machine_headers
 from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
 from holdfast.machine.controller.report import cadence
@@ -239,13 +239,3 @@ class CheckIns:
 
     def _now(self) -> int:
         return int(self._clock.steady_ms())
-
-
-def machine_headers(pair: Pair) -> dict[str, str]:
-    """Return the headers that authenticate owner and machine, compat/check-in.md's and ours."""
-    token = pair.gateway_token.reveal()
-    return {
-        "Authorization": f"Bearer {pair.api_key.reveal()}",
-        "x-kiloclaw-gateway-token": token,
-        "x-holdfast-gateway-token": token,
-    }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from holdfast.machine.controller.agent.supervisor import Stats
 from holdfast.machine.controller.agent.version import Version
 from holdfast.machine.controller.lifecycle import Steps
+from holdfast.machine.controller.observing.process import Told
 from holdfast.machine.controller.process.sampler import Sample
 from holdfast.machine.controller.settings import Reporting
 from holdfast.machine.controller.supervise import Exit, State
@@ -44,6 +45,7 @@ class Facts:
     interval_ms: int
     outcomes: tuple[checkin.CommandOutcome, ...]
     capabilities: tuple[str, ...]
+    observer: Told | None = None
     steps: Steps | None = None
     pairing_epoch: int = 0
     pairing_count: int = 0
@@ -110,6 +112,8 @@ def build(
         memory_bytes=sample.memory_bytes,
         failed_checkins=facts.failed,
         last_error=facts.last_error[:REASON_MAX],
+        observer="" if facts.observer is None else facts.observer.state,
+        observer_reason="" if facts.observer is None else facts.observer.reason[:REASON_MAX],
         capabilities=facts.capabilities,
         pairing_epoch=facts.pairing_epoch,
         pairing_count=facts.pairing_count,

@@ -17,10 +17,9 @@ from holdfast.kernel.backoff import Backoff
 from holdfast.kernel.clock import Clock
 from holdfast.kernel.failure import OperationError, brief
 from holdfast.machine.controller import limits
-from holdfast.machine.controller.credentials import Credentials
+from holdfast.machine.controller.credentials import Credentials, machine_headers
 from holdfast.machine.controller.http_body import read_answer
 from holdfast.machine.controller.log import Log
-from holdfast.machine.controller.report.checkin import machine_headers
 from holdfast.machine.controller.settings import Reporting
 from holdfast.relay.urls import whole_url
 from holdfast.wire.controller.directive import Directive

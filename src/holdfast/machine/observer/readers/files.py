@@ -7,9 +7,10 @@ link is followed: what is read leaves the machine.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,6 +23,30 @@ from holdfast.machine.observer.readers.parts import stream_id
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _HASH_DIGITS: Final = 32
 _SKIP_BYTES: Final = 65_536
+
+
+_within: tuple[Path, ...] = ()
+
+
+def stay_within(folders: Sequence[Path]) -> None:
+    """Open nothing outside of these folders from now on, and follow no link from there on.
+
+    An agent in a sandbox can name what lies outside: by a link in its home that its own programs
+    cannot follow, and we could. The folders are those that it cannot replace. For the process as a
+    whole, and no way back; without folders, nothing changes.
+    """
+    global _within  # noqa: PLW0603  one observer a process
+    _within = (*_within, *folders)
+
+
+def _root_of(path: Path) -> Path | None:
+    """Return which of the folders a path is in, None without folders; raise OSError outside."""
+    if not _within:
+        return None
+    for folder in _within:
+        if path.is_relative_to(folder):
+            return folder
+    raise OSError(errno.EACCES, "not in the agent's home", path.name)
 
 
 class Opened(NamedTuple):
@@ -39,7 +64,7 @@ def opened(path: Path, *, below: Path | None) -> Iterator[Opened]:
 
     `below` is the folder from which on no step may be a link; see `atomic_file.open_folder`.
     """
-    with atomic_file.open_folder(path.parent, below=below) as folder:
+    with atomic_file.open_folder(path.parent, below=_root_of(path) or below) as folder:
         descriptor = os.open(path.name, _FLAGS, dir_fd=folder)
     try:
         found = os.fstat(descriptor)

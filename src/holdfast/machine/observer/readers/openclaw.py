@@ -39,6 +39,8 @@ _WORD_CHARS: Final = 32
 _RESET: Final = ".jsonl.reset."
 _TRAJECTORY: Final = ".trajectory.jsonl"
 _SUBAGENT: Final = ":subagent:"
+_LOG_NAMES: Final = ("openclaw-", "openclaw.")
+"""Of a file for each day, and of the one that our profile's configuration names."""
 
 
 class OpenClaw:
@@ -121,7 +123,7 @@ class OpenClaw:
             found = [
                 (changed_ns, entry)
                 for entry in entries(folder)
-                if entry.name.startswith("openclaw-") and entry.name.endswith(".log")
+                if entry.name.startswith(_LOG_NAMES) and entry.name.endswith(".log")
                 if (changed_ns := changed(entry)) is not None
             ]
             found.sort(key=lambda pair: pair[1].name)
