@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from holdfast.kernel.failure import brief, reason
+from holdfast.kernel.failure import OperationError, brief, reason
 from holdfast.machine.controller import limits
 from holdfast.machine.controller.credentials import Credentials, machine_headers
 from holdfast.machine.controller.errors import RefusedError
@@ -84,7 +84,7 @@ class OwnerCalls:
         """Call the plane; raise OSError for any other answer than a yes."""
         pair = self._credentials.current()
         if not (self._plane_url and pair.complete):
-            raise OSError("no plane, or no credentials for it")
+            raise OperationError("no plane, or no credentials for it")
         async with self._session.post(
             whole_url(Base.parse(self._plane_url).url(INTENT_PATH)),
             data=msgspec.json.encode(MachineIntent(sandbox_id=self._sandbox)),
@@ -95,7 +95,7 @@ class OwnerCalls:
             body = await read_answer(answer, limits.ANSWER_BYTES_MAX)
             if answer.status != 200:  # noqa: PLR2004  success in HTTP
                 message = f"http_{answer.status}"
-                raise OSError(message)
+                raise OperationError(message)
         return msgspec.json.decode(body, type=MachineIntentAnswer)
 
     async def dashboard_url(self) -> DashboardUrl:
