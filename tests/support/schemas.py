@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+import schemathesis
 from schemathesis import checks
+from schemathesis.checks import load_all_checks
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
+from schemathesis.schemas import BaseSchema
 
 from holdfast.plane.openapi import document
 from holdfast.wire.api.table import ENDPOINTS
@@ -27,3 +34,27 @@ def described() -> dict[str, Any]:
         for operation in path.values():
             del operation["security"]
     return found
+
+
+SCHEMA: Final[BaseSchema] = schemathesis.openapi.from_dict(described())
+LABELS: Final = tuple(
+    f"{method.upper()} {path}"
+    for path, operations in SCHEMA.raw_schema["paths"].items()
+    for method in operations
+)
+"""Every operation of the document."""
+
+
+def exercise(schema: BaseSchema, label: str, test: Callable[[Any], None]) -> None:
+    """Give a test the cases of one operation, as `schema.parametrize` does.
+
+    That makes the cases of all operations while tests are collected, in every process that may run
+    one: half of what the collection of the suite took.
+    """
+    load_all_checks()
+    operation = schema.find_operation_by_label(label)
+    assert operation is not None, label
+    build_operation_test(
+        config=schema.config, operation=operation, test_func=test, given_kwargs={},
+        feedback=FeedbackSources(constants_value_source=make_constants_value_source(schema)),
+    )()  # fmt: skip

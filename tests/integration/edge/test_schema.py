@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import schemathesis
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 
-from tests.support.schemas import CHECKS, described
+from tests.support.schemas import CHECKS, LABELS, SCHEMA, exercise
 from tests.support.stub_plane import StubPlane
 
 PLANE = StubPlane()
 TOKENS = asyncio.run(PLANE.prepare())
 
-schema = schemathesis.openapi.from_dict(described())
-schema.app = PLANE.edge
 
-
-@schema.parametrize()
 @settings(
     max_examples=4,
     deadline=None,
@@ -28,7 +24,13 @@ schema.app = PLANE.edge
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
-def test_the_edge_keeps_to_its_own_description(case: Any) -> None:
+def keeps_to_it(case: Any) -> None:
     given = case.headers or {}
     case.headers = {**given, "authorization": f"Bearer {TOKENS.operator}"}
     case.call_and_validate(checks=[*CHECKS, checks.negative_data_rejection])
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_the_edge_keeps_to_its_own_description(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SCHEMA, "app", PLANE.edge)
+    exercise(SCHEMA, label, keeps_to_it)
