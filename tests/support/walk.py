@@ -74,9 +74,10 @@ def target_of(row: Endpoint, **values: str) -> str:
     path = row.path
     query = []
     for param in row.params:
-        if param.name not in path_names(row.path) and not param.required:
+        chosen = values.get(param.name)
+        if param.name not in path_names(row.path) and not param.required and chosen is None:
             continue
-        value = values.get(param.name) or sample_param(param.name, param.pattern)
+        value = chosen or sample_param(param.name, param.pattern)
         if param.name in path_names(row.path):
             path = path.replace(f"{{{param.name}}}", value)
         else:
