@@ -60,7 +60,7 @@ class Rig:
         self.consents.grant(NODE, classes)
         self.flow = ContentFlow(
             self.store, self.directory, self.consents, self.gaps, clock=self.clock, log=NoLog(),
-            meter=NoMeter(), quota=Quota(10**9, 10**9),
+            meter=NoMeter(), quota=Quota(10**9, 10**9, 10**9),
         )  # fmt: skip
 
     async def send(self, route: str, **fields: Any) -> str:
@@ -213,11 +213,11 @@ async def test_what_meets_the_quota_or_a_bad_disk_is_a_gap_of_a_newer_client() -
         assert bool(rig.node.gap_from_ms) is has_gap
         rig.store.failing = False
         rig.node.gap_from_ms = 0
-        rig.flow.quota = Quota(120, 10**9)
+        rig.flow.quota = Quota(120, 10**9, 10**9)
         assert await rig.send("events", events=[{"id": 2, "said": "x" * 200}]) == "quota"
         assert bool(rig.node.gap_from_ms) is has_gap
         assert not rig.flow.may_ask(rig.node), "an answer would not fit either"
-        rig.flow.quota = Quota(10**9, 10**9)
+        rig.flow.quota = Quota(10**9, 10**9, 10**9)
         assert rig.flow.may_ask(rig.node)
 
 

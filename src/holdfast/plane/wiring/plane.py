@@ -108,6 +108,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         check_ins.part,
         brains.part,
         content.part,
+        content.costs.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
         agents_part(agents),
