@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.plane.wiring.costs import PriceFile
+from holdfast.kernel.clock import DAY_MS
+from holdfast.plane.settings import load_settings
+from holdfast.plane.wiring.content import quota_of
+from holdfast.plane.wiring.costs import PriceFile, shipped_prices
 from tests.integration.content.conftest import Watchtower
 
 
@@ -167,8 +172,29 @@ async def test_what_a_flat_rate_pays_for_is_no_money(tower: Watchtower, whom: st
         assert (total["plan_tokens"], total["plans"]) == (1_000_000, ["Max"]), by
 
 
-def test_a_file_that_cannot_be_read_is_a_trouble_with_the_shipped_prices(tmp_path: Path) -> None:
-    (tmp_path / "prices.toml").write_bytes(b"\xff")
+def unreadable(path: Path) -> None:
+    path.write_bytes(b"\xff")
+
+
+def large(path: Path) -> None:
+    path.write_bytes(b"#" * 1_048_577)
+
+
+def linked(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [unreadable, large, linked, os.mkfifo, Path.mkdir])
+def test_a_file_that_cannot_be_read_is_a_trouble_with_the_shipped_prices(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "prices.toml")
     file = PriceFile(tmp_path)
-    assert "prices.toml" in file.now.trouble
-    assert file.now.prices.version
+    assert file.now.trouble.startswith("prices.toml: ")
+    assert file.now.prices == shipped_prices()
+
+
+def test_counters_are_kept_as_long_as_content_unless_set() -> None:
+    for chosen, days in (({}, 30), ({"content_days": 7}, 7), ({"counter_days": 400}, 400)):
+        quota = quota_of(load_settings({}, **chosen))
+        assert quota.keep_counters_ms == days * DAY_MS

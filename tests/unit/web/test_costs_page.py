@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from holdfast.content.cost_calls import CostCalls, PriceNow
 from holdfast.content.directory import Directory
 from holdfast.content.gate import Admitted
@@ -17,7 +19,10 @@ from holdfast.plane.wiring.costs import shipped_prices
 from holdfast.stores.memory.content import MemoryContent
 from holdfast.web.pages.costs import PAGE, closed_text
 from holdfast.web.parts.moments import NOTHING
+from holdfast.wire.api.call import Call, Reply
+from holdfast.wire.api.consent import ConsentList, NodeConsent
 from holdfast.wire.consent import ContentClass, node_of_name
+from holdfast.wire.times import time_text
 from tests.support.toys.consents import ToyConsents
 from tests.unit.web.sample_pages import HOSTILE, NOW, OWNER, SamplePages
 
@@ -29,6 +34,7 @@ class WithNodes(SamplePages):
 
     def __init__(self) -> None:
         self.store, self.consents, self.trouble = MemoryContent(), ToyConsents(), ""
+        self.listed: tuple[NodeConsent, ...] = ()
         clock = ManualClock(NOW)
         self.nodes = Directory(self.store, clock=clock, entropy=lambda n: b"e" * n, log=NoLog())
         super().__init__()
@@ -38,7 +44,11 @@ class WithNodes(SamplePages):
             self.store, self.nodes, consents=self.consents, keep_ms=30 * DAY_MS,
             prices=lambda: PriceNow(shipped_prices(), self.trouble),
         )  # fmt: skip
-        return super().handlers() | calls.by_endpoint()
+
+        async def nodes(_call: Call) -> Reply:
+            return Reply(ConsentList(items=self.listed, total=1, looked_at=0, granted=0))
+
+        return super().handlers() | calls.by_endpoint() | {"consent.list": nodes}
 
     def add(self, no: int, name: str, *, account: str = "local", is_open: bool = True) -> str:
         node = Node(no=no, id=node_of_name(account, name), account=account, name=name, key="k")
@@ -162,3 +172,26 @@ async def test_the_page_is_live() -> None:
     stream = await samples.stream(OWNER, page="costs", days="7")
     assert b"$10.00" in await anext(stream)
     await stream.aclose()
+
+
+async def test_the_way_to_a_node_says_what_it_cost() -> None:
+    samples = WithNodes()
+    listed = NodeConsent(
+        id=samples.add(1, "laptop"), name="laptop", account="local", instance="in-0000",
+        source="auto", state="sending", classes=("counters",), registered_at=time_text(NOW),
+    )  # fmt: skip
+    samples.listed = (listed,)
+    await samples.use(1, usage("claude-opus-4-5"), usage("who", tokens=5))
+    path = {"id": "in-0000"}
+    html = await samples.show("page.observability", path=path)
+    assert "Cost of 30 days: $5.00; without 5 tokens that have no price." in html
+    await samples.store.delete(1, ("counters",))
+    html = await samples.show("page.observability", path=path)
+    assert "Cost of 30 days: nothing." in html
+    samples.consents.revoke(listed.id)
+    html = await samples.show("page.observability", path=path)
+    assert "What it costs is not known: its owner has not let counters out." in html
+    samples.listed = (msgspec.structs.replace(listed, id="nd_gone"),)
+    html = await samples.show("page.observability", path=path)
+    assert "What may leave it" in html
+    assert "ost" not in html.partition('<div id="observability">')[2].partition("</main>")[0]

@@ -9,6 +9,8 @@ before it stays, and the costs, the log and the doctor say what is wrong.
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,16 +67,18 @@ class PriceFile:
         if seen == self._seen:
             return
         try:
-            own = parse_prices(self._text(found.st_size))
+            own = parse_prices(self._text(found))
         except (PriceError, OSError, UnicodeDecodeError) as error:
             self._fail(str(error) if isinstance(error, PriceError) else reason(error))
         else:
             self.now = PriceNow(over(own, self._shipped), "")
         self._seen = seen
 
-    def _text(self, size: int) -> str:
-        if size > _BYTES_MAX:
-            raise PriceError(f"it has {size} bytes; want {_BYTES_MAX} at most")
+    def _text(self, found: os.stat_result) -> str:
+        if not stat.S_ISREG(found.st_mode):
+            raise PriceError("it is not a plain file; put the prices into one")
+        if found.st_size > _BYTES_MAX:
+            raise PriceError(f"it has {found.st_size} bytes; want {_BYTES_MAX} at most")
         return self._path.read_text()
 
     def _fail(self, text: str) -> None:
