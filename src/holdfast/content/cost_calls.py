@@ -103,20 +103,22 @@ class CostCalls:
     ) -> dict[Hashable, Tally]:
         """Return sums by day, model or number of node.
 
-        Nodes with the same flat rates are asked for together, and so are days without a change of
-        price; where sums are by day, each has its own price anyway.
+        Nodes with the same flat rates are asked for together. Sums by model are those by day and
+        model, so that both are one question; sums by node are asked for apart from one change of
+        price to the next.
         """
         alike: dict[tuple[Plan, ...], list[int]] = {}
         for node in nodes:
             alike.setdefault(prices.plans_of(node.account, node.id), []).append(node.no)
+        by: UsageBy = "day"
         parts = [(asked.first, asked.last)]
-        if asked.by != "day":
-            parts = [*periods(prices.changes(), asked.first, asked.last)]
+        if asked.by == "node":
+            by, parts = "node", [*periods(prices.changes(), asked.first, asked.last)]
         tallies: dict[Hashable, Tally] = {}
         rates = Rates(prices)
         for plans, numbers in alike.items():
             for first, last in parts:
-                query = UsageQuery(tuple(numbers), asked.by, str(first), str(last))
+                query = UsageQuery(tuple(numbers), by, str(first), str(last))
                 for found in await self._usage.usage(query, today):
                     tally = tallies.setdefault(_key(asked.by, found), Tally())
                     tally.add(found, parse_day(found.day) or first, rates, plans)
@@ -154,7 +156,7 @@ class CostCalls:
         )
 
 
-def _key(by: UsageBy, found: UsageSum) -> Hashable:
+def _key(by: CostsBy, found: UsageSum) -> Hashable:
     return {"day": found.day, "model": found.model, "node": found.node}[by]
 
 

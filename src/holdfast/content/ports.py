@@ -122,7 +122,7 @@ class ItemPage(NamedTuple):
     more: bool
 
 
-UsageBy: TypeAlias = Literal["day", "model", "node"]
+UsageBy: TypeAlias = Literal["day", "node"]
 """What sums of usage are grouped by, besides the model."""
 
 

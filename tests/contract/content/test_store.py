@@ -208,14 +208,13 @@ async def test_what_a_day_of_counters_says_is_summed_and_replaced_with_it(
         UsageSum(0, "2026-11-02", *A), UsageSum(0, "2026-11-02", *B), UsageSum(0, "2026-11-03", *A)
     ]  # fmt: skip
     twice = A._replace(turns=2, tool_calls=4, input=60, output=80, cache_read=10, cache_write=12)
-    assert await used(store, "model") == [UsageSum(0, "", *twice), UsageSum(0, "", *B)]
     assert await used(store, "node", nodes=(2, 1)) == [
         UsageSum(1, "", *twice), UsageSum(1, "", *B), UsageSum(2, "", *A)
     ]  # fmt: skip
     told = A._replace(reported=7)
     await put(store, day_row("2026-11-03", told), of="counters")
-    assert await used(store, "model") == [
-        UsageSum(0, "", *A), UsageSum(0, "", *told), UsageSum(0, "", *B)
+    assert await used(store, "node") == [
+        UsageSum(1, "", *A), UsageSum(1, "", *told), UsageSum(1, "", *B)
     ]  # fmt: skip
     await put(store, day_row("2026-11-02"), of="counters")
     assert await used(store) == [UsageSum(0, "2026-11-03", *told)]

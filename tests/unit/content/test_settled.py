@@ -75,7 +75,7 @@ def test_sums_are_those_of_the_store_whatever_changes_between(
 async def test_past_days_are_asked_once_until_one_of_them_changes() -> None:
     store, today = Counting(), day_of(NOW)
     settled = SettledUsage(store)
-    query = UsageQuery((1,), "model", str(today - timedelta(days=30)), str(today))
+    query = UsageQuery((1,), "node", str(today - timedelta(days=30)), str(today))
     await use(store, today - timedelta(days=9), 5)
     assert total(await settled.usage(query, today)) == 5
     assert store.asked == 2
