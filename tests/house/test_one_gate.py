@@ -24,7 +24,7 @@ REACH = (
 )
 """Whoever has a store of content got it by one of these."""
 SQL = PACKAGE / "stores" / "sqlite" / "sql"
-WRITES = re.compile(r"\b(?:INTO|UPDATE)\s+(items|streams)\b")
+WRITES = re.compile(r"\b(?:INTO|UPDATE)\s+(items|streams|usage)\b")
 
 
 def inside(path: Path) -> str:
@@ -87,14 +87,14 @@ def test_no_other_statement_touches_the_tables_of_content() -> None:
         for path in sorted(SQL.rglob("*.sql"))
         if WRITES.search(path.read_text())
     }
-    assert found == {"content/write.sql": ["items", "streams"]}
+    assert found == {"content/write.sql": ["items", "streams", "usage"]}
     named = {
         inside(path)
         for path in python_files("src/holdfast")
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and node.value in {"add_items", "replace_item"}
+        and node.value in {"add_items", "replace_item", "add_usage"}
     }
     assert named == {STORES[0]}
 

@@ -34,6 +34,7 @@ ALLOWED = {
     "wire/salvage.py": "a view of our own, as its reader will; what it raises is caught",
     "content/keys.py": "a digest of our own",
     "content/accept.py": "numbers that were held against their bounds",
+    "content/prices.py": "numbers of the operator's file, held against their bounds",
     "content/views.py": "numbers, not text",
     "wire/times.py": "the parser of times, total as well",
     "wire/consent.py": "after a pattern, and what it raises is caught beside it",

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "restore": "holdfast.cli.backup:restore",
     "doctor": "holdfast.cli.doctor:doctor",
     "version": "holdfast.cli.doctor:version",
+    "costs": "holdfast.cli.costs:costs",
 }
 NOUNS: Final = {
     "instance": "holdfast.cli.instance:app",

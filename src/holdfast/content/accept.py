@@ -28,6 +28,7 @@ from holdfast.content.records import (
     Keep,
     Row,
 )
+from holdfast.content.usage import read_usage
 from holdfast.kernel.clock import DAY_MS
 from holdfast.wire import parsers
 from holdfast.wire.api.clawmetry import Heartbeat, Upload
@@ -330,12 +331,14 @@ def _read_days(body: Upload, now_ms: int) -> Iterator[Row | None]:
     """Yield numbers of days, the latest of each; a day counts as of its end."""
     for raw in _list(body.snapshots):
         found = None if raw is None else loads(bytes(raw))
-        day = name(found.get("day")) if isinstance(found, dict) else ""
+        known: dict[str, Any] = found if isinstance(found, dict) else {}
+        day = name(known.get("day"))
         if raw is None or not day or len(bytes(raw)) > limits.META_BYTES_MAX:
             yield None
         else:
             at_ms = min(moment(day, now_ms) + DAY_MS - 1, now_ms)
-            yield Row(DAY + day, "latest", ABOUT, at_ms, sealed=False, body=bytes(raw))
+            usage = read_usage(day, known.get("models"))
+            yield Row(DAY + day, "latest", ABOUT, at_ms, sealed=False, body=bytes(raw), usage=usage)
 
 
 _READERS: Final = {

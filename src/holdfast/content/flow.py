@@ -50,10 +50,11 @@ def _question(body: Upload) -> str:
 
 
 class Quota(NamedTuple):
-    """How much is kept: bytes of one node, and for how many ms."""
+    """How much is kept: bytes of one node, and for how many ms, of counters and of the rest."""
 
     node_bytes: int
     keep_ms: int
+    keep_counters_ms: int
 
 
 class ContentFlow:
@@ -203,8 +204,10 @@ class ContentFlow:
 
     async def purge(self) -> None:
         """Delete rows older than the retention, a part at a time."""
-        before_ms, gone = self._clock.now_ms() - self.quota.keep_ms, 0
-        while (part := await self._store.purge(before_ms)).rows:
+        now_ms, gone = self._clock.now_ms(), 0
+        before_ms = now_ms - self.quota.keep_ms
+        counters_ms = now_ms - self.quota.keep_counters_ms
+        while (part := await self._store.purge(before_ms, counters_before_ms=counters_ms)).rows:
             gone += part.rows
             self._directory.free(dict(part.freed))
         if gone:

@@ -70,3 +70,19 @@ PAGE_BYTES_MAX: Final = 4_194_304
 SHOWN_MAX: Final = 200_000
 """Characters of one text in a page; an export has all of it."""
 EXPORT_ROWS: Final = 200
+
+USAGE_MODELS_MAX: Final = 200
+"""Models of one node and day that are told apart; the rest is one sum. Our observer sends 100."""
+USAGE_MAX: Final = 2**36
+"""Tokens of one node, model and day at most: a thousand times what 1,000 tokens a second come to.
+
+134 million such rows can be summed before SQLite's integers end.
+"""
+COST_DAYS_MAX: Final = 400
+"""Days of one question about costs: a year, and a month to compare it with."""
+COST_DAYS: Final = 30
+"""Days of a question that names none."""
+PROJECTION_DAYS: Final = 14
+"""Days before today whose mean a projection goes on with: two weeks, as weekdays differ."""
+PROJECTION_DAYS_MIN: Final = 3
+"""Days with numbers below which there is no projection."""

@@ -16,6 +16,7 @@ from holdfast.content.records import (
     SessionRow,
     Stored,
     StreamRow,
+    UsageSum,
     Written,
 )
 from holdfast.wire.api.content import RefusedWhy
@@ -121,8 +122,26 @@ class ItemPage(NamedTuple):
     more: bool
 
 
+UsageBy: TypeAlias = Literal["day", "node"]
+"""What sums of usage are grouped by, besides the model."""
+
+
+class UsageQuery(NamedTuple):
+    """Sums of what nodes used from one day through another, `2026-11-30`."""
+
+    nodes: Sequence[int]
+    by: UsageBy
+    first: str
+    last: str
+
+
 class ContentStore(Protocol):
     """The store of nodes, keys and content. Changes are durable on return."""
+
+    @property
+    def past_changes(self) -> int:
+        """Return how often what was used on a day before that of a change has changed."""
+        ...
 
     async def load(self) -> Kept:
         """Return what the directory keeps in memory."""
@@ -152,8 +171,8 @@ class ContentStore(Protocol):
         """Delete what is stored of a node in these classes; return how many rows, by class."""
         ...
 
-    async def purge(self, before_ms: int) -> Purged:
-        """Delete some rows received before; no rows when done."""
+    async def purge(self, before_ms: int, *, counters_before_ms: int) -> Purged:
+        """Delete some rows received before, of counters before another time; no rows when done."""
         ...
 
     async def stored(self, node: int) -> Sequence[Stored]:
@@ -174,6 +193,10 @@ class ContentStore(Protocol):
 
     async def items(self, query: ItemQuery) -> ItemPage:
         """Return rows of one stream, by their time; no body beyond the page is read."""
+        ...
+
+    async def usage(self, query: UsageQuery) -> Sequence[UsageSum]:
+        """Return sums of each group and model, with a reported cost and without."""
         ...
 
     async def close(self) -> None:

@@ -111,10 +111,45 @@ class Node(Struct, kw_only=True):
         return release is not None and release < limits.OLD_BELOW
 
 
+class Usage(NamedTuple):
+    """What an agent used of one model in one day; `reported` is what it said that this cost.
+
+    Money is whole millionths of a unit of a currency. `model` is empty where the agent named none.
+    """
+
+    model: str
+    turns: int
+    tool_calls: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    reported: int
+
+
+class UsageSum(NamedTuple):
+    """Sums of `Usage`, of one node or day where they were grouped so (else 0 and empty).
+
+    What agents reported a cost of is summed apart from what they did not.
+    """
+
+    node: int
+    day: str
+    model: str
+    turns: int
+    tool_calls: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    reported: int
+
+
 class Row(NamedTuple):
     """One row of content: its stream, its identity there, and its body.
 
-    The body of a sealed row is the blob as it was sent; any other is JSON.
+    The body of a sealed row is the blob as it was sent; any other is JSON. `usage` is what the body
+    of a day of counters says, to be summed; it is stored and deleted with its row.
     """
 
     stream: str
@@ -123,6 +158,7 @@ class Row(NamedTuple):
     at_ms: int
     sealed: bool
     body: bytes
+    usage: Sequence[Usage] = ()
 
 
 class Written(NamedTuple):

@@ -130,6 +130,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = True
     content_days: Annotated[Count, _doc("Days that content of observed nodes is kept.")] = 30
+    counter_days: Annotated[
+        int,
+        _doc(
+            "Days that numbers of what agents used are kept; as content_days if 0.",
+            ge=0,
+            le=10_000_000,
+        ),
+    ] = 400
     content_node_mb: Annotated[
         Count, _doc("Content that is kept of one node, in MB; more is refused and counted.")
     ] = 1_024

@@ -90,3 +90,9 @@ SESSION_ITEMS: Final = 50
 
 TURN_ITEMS: Final = 100
 """Events of a session on one page."""
+
+COST_ROWS: Final = 100
+"""Agents, and models, on the page of costs."""
+
+COSTS_LOOK_S: Final = 15.0
+"""Seconds between two looks of an open page at costs, which change a few times a minute at most."""

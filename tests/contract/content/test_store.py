@@ -9,14 +9,29 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
 from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
-from holdfast.content.ports import ContentStore, ItemQuery
-from holdfast.content.records import Keep, Node, NodeKey, Refused, Row, Written
+from holdfast.content.ports import ContentStore, ItemQuery, UsageBy, UsageQuery
+from holdfast.content.records import (
+    DAY,
+    Keep,
+    Node,
+    NodeKey,
+    Refused,
+    Row,
+    Usage,
+    UsageSum,
+    Written,
+)
+from holdfast.content.usage import day_of
+from holdfast.kernel.clock import DAY_MS
 from holdfast.stores.memory.content import MemoryContent
+from holdfast.stores.migrate import migrate, shipped
+from holdfast.stores.sqlite import MIGRATIONS
 from holdfast.stores.sqlite.content import open_content
 from holdfast.wire.consent import CLASSES, ContentClass
 from tests.support.patience import patience
@@ -161,12 +176,114 @@ async def test_a_purge_goes_by_receipt_and_tells_what_it_freed(store: ContentSto
     await put(store, *[row(str(n)) for n in range(10)], at_ms=NOW - 10)
     await put(store, row("x", stream="session:t"), node=2, at_ms=NOW - 10)
     await put(store, row("new", at_ms=1))
-    purged = await store.purge(NOW)
+    purged = await store.purge(NOW, counters_before_ms=NOW)
     assert (purged.rows, dict(purged.freed)) == (11, {1: 30, 2: 3})
-    assert (await store.purge(NOW)).rows == 0
+    assert (await store.purge(NOW, counters_before_ms=NOW)).rows == 0
     assert await bodies(store) == ["new"]
     assert await store.streams(2, of=None, after=0, limit=9) == []
     assert PURGE_ROWS > 11
+
+
+def day_row(day: str, *usage: Usage) -> Row:
+    body = msgspec.json.encode([day, usage])
+    return Row(DAY + day, "latest", b"about", NOW, sealed=False, body=body, usage=usage)
+
+
+async def used(
+    store: ContentStore, by: UsageBy = "day", *, nodes: tuple[int, ...] = (1,)
+) -> list[UsageSum]:
+    return list(await store.usage(UsageQuery(nodes, by, "2026-11-01", "2026-11-30")))
+
+
+A, B = Usage("a", 1, 2, 30, 40, 5, 6, 0), Usage("b", 1, 1, 10, 10, 0, 0, 250_000)
+
+
+async def test_what_a_day_of_counters_says_is_summed_and_replaced_with_it(
+    store: ContentStore,
+) -> None:
+    await put(store, day_row("2026-11-02", A, B), day_row("2026-11-03", A), of="counters")
+    await put(store, day_row("2026-11-03", A), day_row("2026-10-31", A), node=2, of="counters")
+    await put(store, day_row("2026-11-03", A), of="counters")
+    assert await used(store) == [
+        UsageSum(0, "2026-11-02", *A), UsageSum(0, "2026-11-02", *B), UsageSum(0, "2026-11-03", *A)
+    ]  # fmt: skip
+    twice = A._replace(turns=2, tool_calls=4, input=60, output=80, cache_read=10, cache_write=12)
+    assert await used(store, "node", nodes=(2, 1)) == [
+        UsageSum(1, "", *twice), UsageSum(1, "", *B), UsageSum(2, "", *A)
+    ]  # fmt: skip
+    told = A._replace(reported=7)
+    await put(store, day_row("2026-11-03", told), of="counters")
+    assert await used(store, "node") == [
+        UsageSum(1, "", *A), UsageSum(1, "", *told), UsageSum(1, "", *B)
+    ]  # fmt: skip
+    await put(store, day_row("2026-11-02"), of="counters")
+    assert await used(store) == [UsageSum(0, "2026-11-03", *told)]
+    assert await used(store, nodes=()) == []
+
+
+async def test_what_was_read_from_a_day_goes_with_it(store: ContentStore) -> None:
+    await put(store, day_row("2026-11-02", A), of="counters", at_ms=NOW - 10)
+    await put(store, day_row("2026-11-03", A), of="counters")
+    await put(store, day_row("2026-11-02", A), node=2, of="counters")
+    await store.delete(2, ("metadata", "transcripts"))
+    await store.purge(NOW, counters_before_ms=NOW)
+    assert await used(store, nodes=(1, 2)) == [
+        UsageSum(0, "2026-11-02", *A), UsageSum(0, "2026-11-03", *A)
+    ]  # fmt: skip
+    await store.delete(2, ("counters",))
+    assert await used(store, nodes=(1, 2)) == [UsageSum(0, "2026-11-03", *A)]
+    await put(store, day_row("2026-11-03", A), node=2)
+    assert await used(store, nodes=(2,)) == [], "only counters say what was used"
+
+
+async def test_counters_are_kept_for_their_own_time(store: ContentStore) -> None:
+    await put(store, row("a"), at_ms=NOW - 10)
+    await put(store, day_row("2026-11-02", A), of="counters", at_ms=NOW - 10)
+    await put(store, day_row("2026-11-03", A), of="counters", at_ms=NOW - 20)
+    assert (await store.purge(NOW, counters_before_ms=NOW - 15)).rows == 2
+    assert (await store.purge(NOW, counters_before_ms=NOW - 15)).rows == 0
+    assert await used(store) == [UsageSum(0, "2026-11-02", *A)]
+    await put(store, row("b"), at_ms=NOW - 10)
+    assert (await store.purge(NOW - 15, counters_before_ms=NOW)).rows == 1
+    assert (await used(store), await bodies(store)) == ([], ["b"])
+
+
+async def test_a_change_of_what_was_used_on_an_earlier_day_is_counted(store: ContentStore) -> None:
+    today, before = day_row(str(day_of(NOW))), day_row(str(day_of(NOW - DAY_MS)))
+    assert today.stream != before.stream
+    counts = [store.past_changes]
+    for change in (
+        put(store, today, of="counters"),
+        put(store, before),
+        put(store, before, today, of="counters"),
+        store.delete(1, ("counters",)),
+        store.purge(NOW, counters_before_ms=NOW),
+    ):
+        await change
+        counts.append(store.past_changes)
+    assert counts == [0, 0, 0, 1, 2, 3]
+
+
+async def test_numbers_of_a_file_of_before_are_read_by_its_migration() -> None:
+    steps = shipped(MIGRATIONS / "content")
+    file = apsw.Connection(":memory:")
+    migrate(file, steps[:1], now_ms=NOW)
+    model = {"model": "a", "turns": 1, "tool_calls": 2, "input": 3, "output": 4, "cost": 0.25}
+    days: dict[str, object] = {
+        "day:2026-11-02": {"models": [model, {**model, "model": "b", "input": -1}, 5]},
+        "day:2026-11-03": {"models": [{"model": "c", "input": "x"}, {"output": 1}]},
+        "day:2026-11-04": {"models": "none"},
+        "day:some day": {"models": [model]},
+    }
+    bodies = {name: msgspec.json.encode(body) for name, body in days.items()}
+    for no, (name, body) in enumerate((bodies | {"day:2026-11-05": b"{"}).items()):
+        file.execute("INSERT INTO streams VALUES (?, 1, 'counters', ?, 1, 1, 1, 1)", (no, name))
+        file.execute("INSERT INTO items VALUES (?, ?, x'00', 1, 1, 0, ?)", (no, no, body))
+    migrate(file, steps, now_ms=NOW)
+    assert file.execute("SELECT * FROM usage ORDER BY day").fetchall() == [
+        (1, "2026-11-02", "a", 1, 2, 3, 4, 0, 0, 250_000),
+        (1, "2026-11-03", "", 0, 0, 0, 1, 0, 0, 0),
+    ]
 
 
 async def test_keys_nodes_and_counts_are_loaded_as_they_were_put(store: ContentStore) -> None:

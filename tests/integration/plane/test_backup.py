@@ -232,12 +232,14 @@ def test_what_was_revoked_after_the_backup_stays_revoked(own: PlaneProcess, arch
 
 def test_a_backup_with_keys_into_an_empty_home(own: PlaneProcess, archive: Path) -> None:
     own.cli("instance", "create", "moved", "--stopped", "--secret", "MY_SECRET=-", given="sealed")
+    (own.home / "prices.toml").write_text('version = "ours"')
     back_up(own, archive, "--with-keys")
     assert own.terminate() == 0
     other = PlaneProcess(own.home.with_name("other"))
     try:
         done = other.json("restore", str(archive), "--missing-machines", "create")
         assert done["aside"] == ""
+        assert (other.home / "prices.toml").read_text() == 'version = "ours"'
         other.start()
         other.cli("instance", "start", "moved")
         other.ready("moved")

@@ -14,6 +14,7 @@ from holdfast.content.directory import Directory
 from holdfast.content.flow import ContentFlow, Deletion, Quota
 from holdfast.content.gaps import Gaps
 from holdfast.content.limits import GAP_AGAIN_MS, GAP_OPEN_MS, GAP_TRIES
+from holdfast.content.ports import UsageQuery
 from holdfast.content.records import Node
 from holdfast.kernel.clock import DAY_MS, ManualClock
 from holdfast.kernel.log import NoLog
@@ -60,7 +61,7 @@ class Rig:
         self.consents.grant(NODE, classes)
         self.flow = ContentFlow(
             self.store, self.directory, self.consents, self.gaps, clock=self.clock, log=NoLog(),
-            meter=NoMeter(), quota=Quota(10**9, 10**9),
+            meter=NoMeter(), quota=Quota(10**9, 10**9, 10**9),
         )  # fmt: skip
 
     async def send(self, route: str, **fields: Any) -> str:
@@ -213,11 +214,11 @@ async def test_what_meets_the_quota_or_a_bad_disk_is_a_gap_of_a_newer_client() -
         assert bool(rig.node.gap_from_ms) is has_gap
         rig.store.failing = False
         rig.node.gap_from_ms = 0
-        rig.flow.quota = Quota(120, 10**9)
+        rig.flow.quota = Quota(120, 10**9, 10**9)
         assert await rig.send("events", events=[{"id": 2, "said": "x" * 200}]) == "quota"
         assert bool(rig.node.gap_from_ms) is has_gap
         assert not rig.flow.may_ask(rig.node), "an answer would not fit either"
-        rig.flow.quota = Quota(10**9, 10**9)
+        rig.flow.quota = Quota(10**9, 10**9, 10**9)
         assert rig.flow.may_ask(rig.node)
 
 
@@ -244,3 +245,24 @@ async def test_it_is_told_why_nothing_of_a_body_is_kept() -> None:
     assert await rig.send("events", events=[old, new, 7]) == "stored"
     assert await rig.send("events", events=[new]) == "stored", "it is there"
     assert await rig.rows() == 1
+
+
+async def test_numbers_of_days_are_kept_and_left_out_with_the_days() -> None:
+    rig = Rig(*CLASSES)
+    now_ms = rig.clock.now_ms()
+    days = [time_text(now_ms - ago * DAY_MS)[:10] for ago in range(4)]
+    snapshots = [{"day": day, "models": [{"model": "m", "input": 5}]} for day in days]
+    query = UsageQuery((1,), "day", days[-1], days[0])
+    rig.consents.grant(NODE, document=signed(now_ms - 2 * DAY_MS))
+    await rig.send("autonomy", snapshots=snapshots)
+    assert [one.day for one in await rig.store.usage(query)] == sorted(days[:3])
+    rig.flow.quota = Quota(10**9, DAY_MS, 3 * DAY_MS)
+    await rig.send("logs", lines=["x"])
+    rig.clock.advance(2 * DAY_MS)
+    await rig.flow.purge()
+    assert {one.of for one in await rig.store.stored(1)} == {"counters"}
+    assert len(await rig.store.usage(query)) == 3
+    rig.clock.advance(2 * DAY_MS)
+    await rig.flow.purge()
+    assert (await rig.rows(), await rig.store.usage(query)) == (0, [])
+    assert rig.node.stored_bytes == 0

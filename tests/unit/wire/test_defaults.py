@@ -145,6 +145,12 @@ wire.api.content.Turn
     blob="" cut=false
 wire.api.content.TurnList
     next=""
+wire.api.costs.CostList
+    next=""
+wire.api.costs.CostRow
+    day="" model="" node="" name="" account="" instance="" counters=true
+wire.api.costs.Used
+    plans=[]
 wire.api.ingest.BrainStanding
     last_sync_at=null status="connected"
 wire.api.ingest.ConnectAnswer

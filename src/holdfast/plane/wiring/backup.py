@@ -38,6 +38,7 @@ from holdfast.plane.key_folder import GATEWAY_FILE, KEYRING_FILE, TOKEN_FILE, Ke
 from holdfast.plane.settings import FILE_NAME, Settings
 from holdfast.plane.wiring.daily import DAILY_FILE
 from holdfast.plane.wiring.files import CONTACT_FILE, TELEMETRY_FILE
+from holdfast.plane.wiring.holder import PRICES_FILE
 from holdfast.stores.migrate import MigrationError
 from holdfast.stores.sqlite.backup import (
     KEPT,
@@ -101,6 +102,8 @@ def make_backup(
             left_out.append(_KEYS_LEFT_OUT)
         if config := _config(home, with_keys=with_keys, left_out=left_out):
             staged[FILE_NAME] = _stage(stage / FILE_NAME, config)
+        if prices := _prices(home):
+            staged[PRICES_FILE] = _stage(stage / PRICES_FILE, prices)
         manifest = Manifest(
             id=str(uuid.uuid4()),
             made_at=time_text(clock.now_ms()),
@@ -227,3 +230,11 @@ def _config(home: Path, *, with_keys: bool, left_out: list[LeftOut]) -> bytes:
     why = f"it has {SECRET_SETTING}, a key; its other settings are in the manifest"
     left_out.append(LeftOut(what=FILE_NAME, why=why))
     return b""
+
+
+def _prices(home: Path) -> bytes:
+    """Return the operator's own prices; nothing where there are none."""
+    try:
+        return (home / PRICES_FILE).read_bytes()
+    except FileNotFoundError:
+        return b""

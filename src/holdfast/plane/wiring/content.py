@@ -22,8 +22,10 @@ from holdfast.content.presence import Presence
 from holdfast.content.registration import Registration
 from holdfast.kernel.clock import DAY_MS
 from holdfast.kernel.liveness import Vital
+from holdfast.plane.settings import Settings
 from holdfast.plane.wiring.accounts import account_exists
 from holdfast.plane.wiring.core import Core
+from holdfast.plane.wiring.costs import Costs, make_costs
 from holdfast.plane.wiring.files import open_kept
 from holdfast.plane.wiring.holder import CONTENT_FILE
 from holdfast.plane.wiring.part import HOUR_S, Part, every
@@ -56,6 +58,7 @@ class Content:
 
     observed: Observed
     presence: Presence
+    costs: Costs
     consent_changed: Callable[[str], None]
     part: Part
 
@@ -109,11 +112,11 @@ def make_content(
     machine_index: MachineIndex,
 ) -> Content:
     """Make the stream; observers learn the key that verifies grants from its answers."""
-    settings, clock, log = core.settings, core.clock, core.log
+    clock, log = core.clock, core.log
     store, directory = observed.store, observed.directory
     hub, gaps = WakeHub(waiters_max=limits.WAKES_MAX), Gaps()
     presence = Presence(HeldPolls(hub), clock=clock)
-    quota = Quota(settings.content_node_mb * _MB, settings.content_days * DAY_MS)
+    quota = quota_of(core.settings)
     flow = ContentFlow(
         store, directory, consents, gaps, clock=clock, log=log, meter=core.meter, quota=quota
     )
@@ -165,6 +168,7 @@ def make_content(
     return Content(
         observed=observed,
         presence=presence,
+        costs=make_costs(core, store, directory, consents, keep_ms=quota.keep_counters_ms),
         consent_changed=senders.consent_changed,
         part=part,
     )
@@ -174,6 +178,15 @@ def intents_part(core: Core, nodes: Nodes, machine_index: MachineIndex) -> Part:
     """Return what takes the intents that controllers pass on."""
     intents = MachineIntents(nodes, _prove_machine(core, machine_index))
     return Part(name="intents", handlers={"controller.intent": intents.take})
+
+
+def quota_of(settings: Settings) -> Quota:
+    """Return how much of a node is kept, and for how long."""
+    return Quota(
+        settings.content_node_mb * _MB,
+        settings.content_days * DAY_MS,
+        (settings.counter_days or settings.content_days) * DAY_MS,
+    )
 
 
 def follow_consent(changed: Callable[[str], None]) -> Listener:

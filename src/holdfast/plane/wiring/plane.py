@@ -115,6 +115,7 @@ async def make_subjects(core: Core, files: Part) -> Subjects:
         brains.part,
         content.part,
         intents_part(core, consent.nodes, machine_index),
+        content.costs.part,
         instances_part(core, reach, check_ins.telemetry, placing, fleet),
         confinement_part(core, check_ins.telemetry, fleet),
         observers_part(check_ins.telemetry, fleet, core.settings),

@@ -39,7 +39,12 @@ from holdfast.plane.key_folder import (
 from holdfast.plane.settings import FILE_NAME, PREFIX, Settings
 from holdfast.plane.wiring.backup import noted_settings, unpacked
 from holdfast.plane.wiring.files import CONTACT_FILE
-from holdfast.plane.wiring.holder import ACCOUNTS_FILE, CORRECTIONS_FILE, prepare_home
+from holdfast.plane.wiring.holder import (
+    ACCOUNTS_FILE,
+    CORRECTIONS_FILE,
+    PRICES_FILE,
+    prepare_home,
+)
 from holdfast.plane.wiring.local_admin import hold_folder
 from holdfast.stores.revoked import Kind, read_revoked
 from holdfast.stores.sqlite.accounts import open_accounts
@@ -199,7 +204,10 @@ def _put_key(keys: Path, stage: Path, name: str, now_ms: int) -> Iterator[str]:
 def _settings_notes(
     settings: Settings, home: Path, stage: Path, manifest: Manifest
 ) -> Iterator[str]:
-    """Put the settings file in place where there is none; yield settings that differ."""
+    """Put settings and prices in place where there are none; yield settings that differ."""
+    if (stage / PRICES_FILE).exists() and not (home / PRICES_FILE).exists():
+        write_file(home / PRICES_FILE, (stage / PRICES_FILE).read_bytes())
+        yield f"{PRICES_FILE} comes from the backup"
     if (stage / FILE_NAME).exists() and not (home / FILE_NAME).exists():
         write_key(home / FILE_NAME, (stage / FILE_NAME).read_bytes())
         yield f"{FILE_NAME} comes from the backup"

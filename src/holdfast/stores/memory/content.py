@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
-from holdfast.content.ports import ItemPage, ItemQuery, Kept
+from holdfast.content.ports import ItemPage, ItemQuery, Kept, UsageQuery
 from holdfast.content.records import (
     ABOUT,
+    DAY,
     SEALED,
     SESSION,
     ItemRow,
@@ -25,8 +26,11 @@ from holdfast.content.records import (
     SessionRow,
     Stored,
     StreamRow,
+    Usage,
+    UsageSum,
     Written,
 )
+from holdfast.content.usage import is_past
 from holdfast.kernel.failure import OperationError
 from holdfast.wire.api.content import RefusedWhy
 from holdfast.wire.consent import ContentClass
@@ -46,6 +50,7 @@ class _Stream:
     items: dict[bytes, ItemRow] = field(default_factory=dict)
     first_ms: int = 0
     last_ms: int = 0
+    usage: Sequence[Usage] = ()
 
     @property
     def size(self) -> int:
@@ -61,6 +66,7 @@ class MemoryContent:
         self._streams: dict[_Place, _Stream] = {}
         self._last = 0
         self.failing = False
+        self.past_changes = 0
 
     async def load(self) -> Kept:
         """Return what the directory keeps in memory."""
@@ -115,6 +121,8 @@ class MemoryContent:
     async def write(self, admitted: Admitted) -> Written:
         """Write admitted rows in one commit: all or none."""
         self._check()
+        if admitted.of == "counters" and is_past(admitted.rows, admitted.received_ms):
+            self.past_changes += 1
         stored = 0
         before = self._size(admitted.node)
         for row in admitted.rows:
@@ -124,7 +132,10 @@ class MemoryContent:
                 self._last += 1
                 stream = self._streams[place] = _Stream(self._last)
             fresh = not stream.items
-            stored += self._put(stream, row, admitted.received_ms)
+            changed = self._put(stream, row, admitted.received_ms)
+            stored += changed
+            if changed and admitted.of == "counters":
+                stream.usage = row.usage
             stream.first_ms = row.at_ms if fresh else min(stream.first_ms, row.at_ms)
             stream.last_ms = row.at_ms if fresh else max(stream.last_ms, row.at_ms)
         added = self._size(admitted.node) - before
@@ -149,19 +160,21 @@ class MemoryContent:
     async def delete(self, node: int, classes: Sequence[ContentClass]) -> dict[ContentClass, int]:
         """Delete what is stored of a node in these classes; return how many rows, by class."""
         self._check()
+        self.past_changes += 1
         gone: dict[ContentClass, int] = dict.fromkeys(classes, 0)
         for place in [one for one in self._streams if one.node == node and one.of in gone]:
             gone[place.of] += len(self._streams.pop(place).items)
         return gone
 
-    async def purge(self, before_ms: int) -> Purged:
-        """Delete some rows received before; no rows when done."""
+    async def purge(self, before_ms: int, *, counters_before_ms: int) -> Purged:
+        """Delete some rows received before, of counters before another time; no rows when done."""
         self._check()
+        self.past_changes += 1
         old = sorted(
             (item.received_ms, item.no, place, identity)
             for place, stream in self._streams.items()
             for identity, item in stream.items.items()
-            if item.received_ms < before_ms
+            if item.received_ms < (counters_before_ms if place.of == "counters" else before_ms)
         )[:PURGE_ROWS]
         freed: Counter[int] = Counter()
         for _, _, place, identity in old:
@@ -234,6 +247,19 @@ class MemoryContent:
                 break
             page.append(row)
         return ItemPage(page, more=len(page) < len(rows))
+
+    async def usage(self, query: UsageQuery) -> Sequence[UsageSum]:
+        """Return sums of each group and model, with a reported cost and without."""
+        sums: dict[tuple[int, str, str, bool], list[int]] = {}
+        for place, stream in self._streams.items():
+            day = place.name.removeprefix(DAY)
+            is_asked = place.node in query.nodes and query.first <= day <= query.last
+            for one in stream.usage if is_asked else ():
+                node = place.node if query.by == "node" else 0
+                key = (node, day if query.by == "day" else "", one.model, one.reported > 0)
+                known = sums.setdefault(key, [0] * len(one[1:]))
+                sums[key] = [left + right for left, right in zip(known, one[1:], strict=True)]
+        return [UsageSum(*key[:3], *numbers) for key, numbers in sorted(sums.items())]
 
     async def close(self) -> None:
         """Make further calls fail."""

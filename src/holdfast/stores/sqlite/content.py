@@ -17,9 +17,10 @@ from msgspec.structs import asdict
 
 from holdfast.content.gate import Admitted
 from holdfast.content.limits import PURGE_ROWS
-from holdfast.content.ports import ItemPage, ItemQuery, Kept
+from holdfast.content.ports import ItemPage, ItemQuery, Kept, UsageQuery
 from holdfast.content.records import (
     ABOUT,
+    DAY,
     ItemRow,
     Node,
     NodeKey,
@@ -29,8 +30,10 @@ from holdfast.content.records import (
     SessionRow,
     Stored,
     StreamRow,
+    UsageSum,
     Written,
 )
+from holdfast.content.usage import is_past
 from holdfast.stores.queries import load_queries
 from holdfast.stores.sqlite import SQL
 from holdfast.stores.sqlite.bulk import Bulk
@@ -43,6 +46,7 @@ CHECKPOINT_PAGES: Final = 4_096
 
 _FACTS: Final = msgspec.json.Decoder(dict[str, str])
 _NODE_COLUMNS: Final = 13
+_USAGE_COLUMNS: Final = 10
 
 
 class ContentSqlite(SqliteStore):
@@ -54,10 +58,12 @@ class ContentSqlite(SqliteStore):
         """Use `open_content` instead."""
         self._file = writer
         self._erase = False
+        self.past_changes = 0
         super().__init__(writer, reader, queries, name="content", tidy=self._empty_wal)
         self._put_nodes = Bulk(queries["put_nodes"], _NODE_COLUMNS)
         self._put_refused = Bulk(queries["put_refused"], 7)
         self._add_items = Bulk(queries["add_items"], 6)
+        self._add_usage = Bulk(queries["add_usage"], _USAGE_COLUMNS)
 
     async def load(self) -> Kept:
         """Return what the directory keeps in memory."""
@@ -123,7 +129,11 @@ class ContentSqlite(SqliteStore):
                 added += size
             return Written(stored, len(admitted.rows) - stored, added)
 
-        return await self._writer.call(run)
+        try:
+            return await self._writer.call(run)
+        finally:
+            if admitted.of == "counters" and is_past(admitted.rows, admitted.received_ms):
+                self.past_changes += 1
 
     def _write_stream(
         self, connection: apsw.Connection, admitted: Admitted, name: str, rows: list[Row]
@@ -145,6 +155,8 @@ class ContentSqlite(SqliteStore):
                 continue
             more, grown, is_new = self._write_row(connection, no, row, received_ms)
             items, size, changed = items + more, size + grown, changed + is_new
+            if is_new and admitted.of == "counters":
+                self._write_usage(connection, admitted.node, row)
         times = [row.at_ms for row in rows]
         connection.execute(
             self._sql["grow_stream"],
@@ -152,6 +164,12 @@ class ContentSqlite(SqliteStore):
              "last_ms": max(times)},
         )  # fmt: skip
         return changed, size
+
+    def _write_usage(self, connection: apsw.Connection, node: int, row: Row) -> None:
+        """Put what a day of counters says in place of what was read from it before."""
+        day = row.stream.removeprefix(DAY)
+        connection.execute(self._sql["drop_usage"], {"node": node, "day": day})
+        self._add_usage.write(connection, [(node, day, *one) for one in row.usage])
 
     def _write_row(
         self, connection: apsw.Connection, stream: int, row: Row, received_ms: int
@@ -189,14 +207,22 @@ class ContentSqlite(SqliteStore):
             self._erase = True
             return gone
 
-        return await self._writer.call(run)
+        try:
+            return await self._writer.call(run)
+        finally:
+            self.past_changes += 1
 
-    async def purge(self, before_ms: int) -> Purged:
-        """Delete some rows received before; no rows when done."""
+    async def purge(self, before_ms: int, *, counters_before_ms: int) -> Purged:
+        """Delete some rows received before, of counters before another time; no rows when done."""
+        before = {
+            "others_ms": before_ms,
+            "counters_ms": counters_before_ms,
+            "latest_ms": max(before_ms, counters_before_ms),
+        }
 
         def run(connection: apsw.Connection) -> Purged:
             dropped: list[tuple[Any, ...]] = connection.execute(
-                self._sql["drop_old_items"], {"before_ms": before_ms, "limit": PURGE_ROWS}
+                self._sql["drop_old_items"], {**before, "limit": PURGE_ROWS}
             ).fetchall()
             items, sizes = Counter(no for no, _ in dropped), Counter[int]()
             for no, size in dropped:
@@ -209,7 +235,10 @@ class ContentSqlite(SqliteStore):
             self._erase = self._erase or bool(dropped)
             return Purged(len(dropped), tuple(freed.items()))
 
-        return await self._writer.call(run)
+        try:
+            return await self._writer.call(run)
+        finally:
+            self.past_changes += 1
 
     async def stored(self, node: int) -> Sequence[Stored]:
         """Return how much is stored of a node, by class."""
@@ -243,6 +272,17 @@ class ContentSqlite(SqliteStore):
             for no, at_ms, received_ms, sealed, body, _ in found
         ]
         return ItemPage(rows, more=bool(found) and found[0][5] > len(rows))
+
+    async def usage(self, query: UsageQuery) -> Sequence[UsageSum]:
+        """Return sums of each group and model, with a reported cost and without."""
+        rows = await self._read(
+            "usage",
+            nodes=msgspec.json.encode(query.nodes).decode(),
+            by=query.by,
+            first=query.first,
+            last=query.last,
+        )
+        return [UsageSum(*row) for row in rows]
 
     def _empty_wal(self, _idle: bool) -> None:  # noqa: FBT001  a callback of the thread, no switch
         """Empty the WAL after a deletion; a reader in the middle of one puts it off."""

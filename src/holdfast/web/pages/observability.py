@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.letters import topics
+from holdfast.web.api import Missing
 from holdfast.web.limits import LOOK_S, REDRAW_S
 from holdfast.web.live_page import Redrawn
 from holdfast.web.page import Context, Names, Page
@@ -12,7 +13,9 @@ from holdfast.web.parts.observer import observer_words
 from holdfast.web.parts.words import STATUSES
 from holdfast.wire.api.call import Call
 from holdfast.wire.api.consent import ConsentList
+from holdfast.wire.api.costs import CostList
 from holdfast.wire.api.instances import InstanceDetail, Status
+from holdfast.wire.money import cost_notes, cost_text, tokens_of
 
 _WAITS: Final[dict[Status, str]] = {
     "provisioned": "It has never been started. Its machine registers within a minute of its start.",
@@ -35,16 +38,30 @@ async def load(context: Context, call: Call) -> Names:
     query = {"instance": call.path["id"]}
     nodes = await context.api.ask(call, "consent.list", ConsentList, query=query)
     view = found.instance
+    node = nodes.items[0].id if nodes.items else ""
     ended = _ENDED.get(view.status, "")
     return {
         "id": view.id,
         "name": view.name,
-        "node": nodes.items[0].id if nodes.items else "",
+        "node": node,
+        "costs": await _costs(context, call, node) if node else "",
         "badge_of": STATUSES[view.status],
         "ended": ended,
         "waits": "" if ended else _WAITS.get(view.status, _OTHERWISE),
         "observer": observer_words(found.observer),
     }
+
+
+async def _costs(context: Context, call: Call, node: str) -> str:
+    """Return what the agent cost in the last 30 days, or why that is not known; empty for none."""
+    query = {"by": "node", "node": node}
+    found = await context.api.attempt(call, "costs.list", CostList, query=query)
+    if isinstance(found, Missing):
+        return ""
+    if found.closed and not tokens_of(found.total):
+        return "What it costs is not known: its owner has not let counters out."
+    said = "; ".join((cost_text(found.total) or "nothing", *cost_notes(found.total)))
+    return f"Cost of 30 days: {said}."
 
 
 PAGE: Final = Page(

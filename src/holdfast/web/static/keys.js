@@ -1,4 +1,4 @@
-// The keyboard: / search, j k rows, x select, g fleet, t theme, ? help, and the letters that a row
+// The keyboard: / search, j k rows, x select, g fleet, m costs, t theme, ? help, and the letters that a row
 // says its buttons have (data-key). Enter and Esc are the browser's own, because a row is a link
 // and a dialog is a dialog.
 import { turnTheme } from "./themes.js";
@@ -40,6 +40,7 @@ const KEYS = {
   g: () => location.assign("/"),
   p: () => location.assign("/pairing"),
   c: () => location.assign("/corrections"),
+  m: () => location.assign("/costs"),
   t: turnTheme,
   "?": () => document.getElementById("keys").showModal(),
 };

@@ -80,7 +80,15 @@ _LESSONS: Final = (
     _field("decision", r"none|approved|rejected", "Only lessons so decided."),
 )
 
-_LIVE: Final = tuple({param.name: param for param in (*_FLEET, *_LESSONS, *_FEED)}.values())
+_COSTS: Final = (
+    *PAGING,
+    _field("days", r"7|30|90|365", "How many days, through today."),
+    _field("account", NAME_PATTERN, "Only this account's; operators only."),
+)
+
+_LIVE: Final = tuple(
+    {param.name: param for param in (*_FLEET, *_LESSONS, *_FEED, *_COSTS)}.values()
+)
 """What the live stream of any page repeats of its address, each once, the widest form last."""
 
 PAGES: Final = (
@@ -112,6 +120,7 @@ PAGES: Final = (
     ),
     _page("pairing", "/pairing", "Who waits to be let in to an agent."),
     _page("nodes", "/nodes", "Machines that can send content, and what may leave them.", *PAGING),
+    _page("costs", "/costs", "What agents cost, by day, agent and model.", *_COSTS),
     _page("node", "/nodes/{id}", "What may leave one node, who said so, and its receipts."),
     _page("corrections", "/corrections", "What agents wrote and what it became.", *_FEED),
     _page("correction", "/corrections/{id}", "One correction, whole."),
@@ -149,7 +158,7 @@ PAGES: Final = (
         Param(
             "page",
             r"fleet|instance|operations|operation|quarantine|pairing|corrections|brains|brain"
-            r"|lessons|nodes|node|observability",
+            r"|lessons|nodes|node|observability|costs",
             "Which page is looking.", required=True,
         ),
         Param("id", ID_PATTERN, "The instance, operation, brain or node it looks at."),

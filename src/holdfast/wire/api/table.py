@@ -16,6 +16,7 @@ from holdfast.wire.api.clawmetry import CLAWMETRY
 from holdfast.wire.api.consent import CONSENT
 from holdfast.wire.api.content import CONTENT
 from holdfast.wire.api.controller import CONTROLLER
+from holdfast.wire.api.costs import COSTS
 from holdfast.wire.api.ingest import GRADATA
 from holdfast.wire.api.instances import INSTANCES
 from holdfast.wire.api.maintenance import CARE
@@ -85,7 +86,7 @@ def _check_row(row: Endpoint) -> None:
 ENDPOINTS: Final[tuple[Endpoint, ...]] = check(
     (
         *CONTROLLER, *CLAWMETRY, *GRADATA, *INSTANCES, *CARE, *PAIRING, *CONSENT, *BRAINS,
-        *CONTENT, *PLANE, *ACCOUNTS, *PAGES,
+        *CONTENT, *COSTS, *PLANE, *ACCOUNTS, *PAGES,
     )
 )  # fmt: skip
 

@@ -60,3 +60,13 @@ FROM (
 JOIN items AS i ON i.no = page.no
 WHERE page.place <= :limit AND (page.place = 1 OR page.total <= :bytes_max)
 ORDER BY page.place;
+
+-- name: usage
+-- Sums of what nodes used in some days, of each model, with a reported cost and without.
+SELECT CASE :by WHEN 'node' THEN node ELSE 0 END, CASE :by WHEN 'day' THEN day ELSE '' END, model,
+       sum(turns), sum(tool_calls), sum(input), sum(output), sum(cache_read), sum(cache_write),
+       sum(reported)
+FROM usage
+WHERE node IN (SELECT value FROM json_each(:nodes)) AND day BETWEEN :first AND :last
+GROUP BY 1, 2, 3, reported > 0
+ORDER BY 1, 2, 3, reported > 0;

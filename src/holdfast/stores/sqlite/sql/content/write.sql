@@ -50,9 +50,12 @@ DELETE FROM items WHERE stream IN (
 DELETE FROM streams WHERE node = :node AND class = :of;
 
 -- name: drop_old_items
--- Delete some of the rows that were received first.
+-- Delete some of the rows that were received first; counters have an age of their own.
 DELETE FROM items WHERE no IN (
-    SELECT no FROM items WHERE received_ms < :before_ms ORDER BY received_ms, no LIMIT :limit
+    SELECT i.no FROM items AS i JOIN streams AS s ON s.no = i.stream
+    WHERE i.received_ms < :latest_ms
+      AND i.received_ms < CASE s.class WHEN 'counters' THEN :counters_ms ELSE :others_ms END
+    ORDER BY i.received_ms, i.no LIMIT :limit
 )
 RETURNING stream, length(body);
 
@@ -63,3 +66,13 @@ UPDATE streams SET items = items - :items, bytes = bytes - :bytes WHERE no = :no
 -- name: drop_empty_stream!
 -- Delete a stream without rows.
 DELETE FROM streams WHERE no = :no AND items <= 0;
+
+-- name: drop_usage!
+-- Delete what was read from a day of counters that is replaced.
+DELETE FROM usage WHERE node = :node AND day = :day;
+
+-- name: add_usage!
+-- Add what was read from a day of counters, many models in one step.
+INSERT INTO usage (node, day, model, turns, tool_calls, input, output, cache_read, cache_write,
+                   reported)
+VALUES :rows;
