@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_read_is_a_trouble_with_the_shipped_prices(
     assert file.now.prices == shipped_prices()
 
 
-def test_counters_are_kept_as_long_as_content_unless_set() -> None:
+def test_counters_are_kept_for_400_days_or_as_long_as_content() -> None:
     for chosen, days in (
         ({}, 400),
         ({"content_days": 7, "counter_days": 0}, 7),
