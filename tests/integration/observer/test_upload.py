@@ -315,6 +315,15 @@ def test_a_registration_without_a_key_to_seal_with_gets_one(node: Node) -> None:
     assert len(config["encryption_key"]) == 44
 
 
+@pytest.mark.parametrize("value", ["1" * 5_000, "[" * 995 + "]" * 995])
+def test_a_registration_that_python_cannot_read_is_left_alone(node: Node, value: str) -> None:
+    folder = node.home / ".clawmetry"
+    folder.mkdir()
+    (folder / "config.json").write_text(f'{{"api_key":"cm_x","node_id":"n","x":{value}}}')
+    assert not node.registration.read()
+    assert "want a JSON object" in node.registration.problem
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"api_key":"x","node_id":"n"}', '{"api_key":5}'])
 def test_a_damaged_registration_is_left_alone(node: Node, text: str) -> None:
     folder = node.home / ".clawmetry"

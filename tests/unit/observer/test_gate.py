@@ -79,6 +79,15 @@ def test_sync_allowed_alone_opens_nothing(stage: Stage) -> None:
     assert stage.gate.closed_because() == gate.NO_GRANT
 
 
+def test_what_another_node_is_allowed_opens_nothing_of_this_one(stage: Stage) -> None:
+    stage.hear(SIGNER.grant(1, ["logs"]), node=NODE)
+    assert stage.gate.may_send("logs")
+    stage.hear(sync_allowed=True, node="nd_another")
+    assert not stage.gate.may_send("logs")
+    stage.hear(sync_allowed=True, node=NODE)
+    assert stage.gate.may_send("logs")
+
+
 @pytest.mark.parametrize("said", [None, "true", 1, False, {}, []])
 def test_a_server_that_does_not_say_true_gets_nothing(stage: Stage, said: object) -> None:
     stage.hear(SIGNER.grant(1, CLASSES), sync_allowed=said)

@@ -297,6 +297,17 @@ def test_sqlite_transcripts_come_once_and_go_on(stage: Stage) -> None:
     connection.close()
 
 
+def test_a_view_that_never_ends_is_not_asked(stage: Stage) -> None:
+    connection = database(stage)
+    connection.execute("DROP TABLE transcript_events")
+    connection.execute(
+        "CREATE VIEW transcript_events AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1"
+        " FROM c) SELECT hex(n) session_id, 0 seq, '' event_json, 0 created_at FROM c"
+    )
+    assert stage.parts("transcripts", SqliteTranscripts(stage.openclaw)) == []
+    connection.close()
+
+
 def test_reading_sqlite_never_holds_up_the_agents_writes(stage: Stage) -> None:
     connection = database(stage)
     connection.execute("PRAGMA busy_timeout = 0")

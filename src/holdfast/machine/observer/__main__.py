@@ -13,7 +13,9 @@ from holdfast import __version__
 from holdfast.kernel.clock import DAY_MS, SystemClock
 from holdfast.kernel.failure import install
 from holdfast.kernel.log import TotalLog
+from holdfast.machine.controller.observing.protocol import UNCONFINED
 from holdfast.machine.observer import preview
+from holdfast.machine.observer.confinement import confine
 from holdfast.machine.observer.log import LineLog
 from holdfast.machine.observer.run import programs_of, run
 from holdfast.machine.observer.settings import process_environment, read_settings
@@ -70,6 +72,10 @@ def main(arguments: list[str]) -> int:
     clock = SystemClock()
     settings = read_settings(process_environment())
     log = TotalLog(LineLog(clock))
+    problem = confine(settings) if settings.within else ""
+    if problem:
+        log.error("observer.unconfined", reason=problem)
+        return UNCONFINED
     return run(settings, clock=clock, log=log, draw=draw, version=__version__, on_signal=handle)
 
 

@@ -35,6 +35,7 @@ _OK: Final = range(200, 300)
 _KEY_BYTES: Final = 32
 
 UNPINNED: Final = "no key of the plane is pinned"
+ANOTHER_NODE: Final = "the plane's answer is about another node"
 NO_GRANT: Final = "no grant"
 EXPIRED: Final = "the grant has expired"
 NOTHING_GRANTED: Final = "the owner allows nothing"
@@ -78,7 +79,8 @@ class GateState(Struct, frozen=True, kw_only=True):
 class Answer(NamedTuple):
     """What a server's answer says; what is absent or malformed has the value that opens nothing.
 
-    `sync_allowed` is None where the server does not say.
+    `sync_allowed` is None where the server does not say. `node` is the plane's id of the node that
+    it is about, empty where a server has none.
     """
 
     sync_allowed: bool | None = None
@@ -87,6 +89,7 @@ class Answer(NamedTuple):
     gzip: bool = False
     grant: SignedDocument | None = None
     successors: tuple[SignedDocument, ...] = ()
+    node: str = ""
 
 
 class Taken(NamedTuple):
@@ -154,6 +157,7 @@ def read_answer(status: int, body: bytes) -> Answer | None:
         gzip=field(fields, "caps", _Caps, _Caps()).blob_gzip,
         grant=_document(fields, "grant"),
         successors=tuple(document for document in signed if document is not None),
+        node=field(fields, "node", str, ""),
     )
 
 

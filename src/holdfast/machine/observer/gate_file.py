@@ -124,6 +124,10 @@ class Gate:
         return answer
 
     def _take(self, answer: Answer) -> None:
+        if answer.node not in {"", self._state.node} and self._state.node:
+            # The key is another node's, which an agent can put into the registration: what is
+            # allowed there is nothing here.
+            answer = Answer(reason=gate.ANOTHER_NODE)
         self._word = _WORDS[answer.sync_allowed]
         self._allowed += self._word == ALLOWED
         self._word_reason = answer.reason

@@ -99,7 +99,11 @@ class Registration:
 
     def _with_key(self, raw: bytes, config: Config) -> bool:
         """Give a registration that has none its key to seal with: content never leaves in clear."""
-        fields: dict[str, Any] = json.loads(raw)
+        try:
+            fields: dict[str, Any] = json.loads(raw)
+        except (ValueError, RecursionError):  # deeper, or a longer number, than Python reads
+            self.problem = "not a registration: want a JSON object of texts"
+            return False
         fields["encryption_key"] = sealing.make_key(self._draw)
         if not self._write(fields):
             return False

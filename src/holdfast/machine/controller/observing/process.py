@@ -43,6 +43,7 @@ home are believed, since the observer could read more than the agent can."""
 _MEANINGS: Final = {
     protocol.ALREADY_RUNS: "another observer holds its folder",
     protocol.UNUSABLE: "its folder, or the consent key that it was given, cannot be used",
+    protocol.UNCONFINED: "this host cannot confine it to its agent's files (no Landlock)",
 }
 _BACKOFF: Final = Backoff(
     first_ms=limits.OBSERVER_RETRY_FIRST_MS, cap_ms=limits.OBSERVER_RETRY_MAX_MS

@@ -9,6 +9,9 @@ ALREADY_RUNS: Final = 3
 UNUSABLE: Final = 4
 """Exit code where the folder, or the consent key that the settings name, cannot be used."""
 
+UNCONFINED: Final = 5
+"""Exit code where the kernel cannot confine the observer to the agent's files, and its own."""
+
 GATE_FILE: Final = "gate.json"
 """In the observer's folder: the keys that it trusts, and the grant in force."""
 

@@ -32,6 +32,11 @@ _MODE_AT: Final = 18
 _WAL: Final = b"\2\2"
 """Bytes 18 and 19 of a database in WAL mode (https://sqlite.org/fileformat.html)."""
 _SESSIONS: Final = "SELECT session_id, max(seq) FROM transcript_events GROUP BY session_id"
+_KIND: Final = "SELECT type FROM sqlite_schema WHERE name = 'transcript_events'"
+_STEP: Final = 1_000_000
+_STEPS_MAX: Final = 300
+"""Millions of instructions of SQLite's machine that one look may take, some ten seconds: what an
+agent's schema has it compute may have no end."""
 _EVENTS: Final = (
     "SELECT seq, event_json, created_at, length(event_json) FROM transcript_events"
     " WHERE session_id = ? AND seq >= ? ORDER BY seq LIMIT ?"
@@ -163,7 +168,7 @@ def _changed_ns(path: Path) -> int:
 
 @contextmanager
 def _reading(path: Path, below: Path) -> Iterator[sqlite3.Connection | None]:
-    """Open a database to read, None if it is not in WAL mode; raise sqlite3.Error or OSError.
+    """Open a database to read, None if it is not ours to read; raise sqlite3.Error or OSError.
 
     Without a log SQLite would make one, and leave it there. It is told instead that the file does
     not change; where it did meanwhile, that is an OSError, and what was read does not count.
@@ -172,7 +177,7 @@ def _reading(path: Path, below: Path) -> Iterator[sqlite3.Connection | None]:
     if _has_log(path):
         with _connected(path, "mode=ro") as connection:
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            yield connection if mode == "wal" else None
+            yield connection if mode == "wal" and _is_table(connection) else None
         return
     with files.opened(path, below=below) as file:
         mode = os.pread(file.descriptor, len(_WAL), _MODE_AT)
@@ -180,14 +185,22 @@ def _reading(path: Path, below: Path) -> Iterator[sqlite3.Connection | None]:
         yield None
         return
     with _connected(path, "mode=ro&immutable=1") as connection:
-        yield connection
+        yield connection if _is_table(connection) else None
     if _has_log(path) or _found(path, below) != before:
         raise OSError(errno.EAGAIN, "changed while it was read", DATABASE)
 
 
 def _connected(path: Path, how: str) -> closing[sqlite3.Connection]:
     uri = f"file:{quote(str(path))}?{how}"
-    return closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None))
+    connection = sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+    steps = iter(range(_STEPS_MAX))
+    connection.set_progress_handler(lambda: int(next(steps, None) is None), _STEP)
+    return closing(connection)
+
+
+def _is_table(connection: sqlite3.Connection) -> bool:
+    """Return whether what is read is a table, and no view that computes what the agent likes."""
+    return bool(connection.execute(_KIND).fetchone() == ("table",))
 
 
 def _found(path: Path, below: Path) -> tuple[int, int, int]:
